@@ -112,8 +112,32 @@ class Operation(Enum):
     ASSIGN_ADD = "assign_add"
     ASSIGN_SUB = "assign_sub"
     READ = "read"
+    SCATTER_ADD = "scatter_add"
+    SCATTER_SUB = "scatter_sub"
+    SCATTER_MUL = "scatter_mul"
+    SCATTER_DIV = "scatter_div"
+    SCATTER_MIN = "scatter_min"
+    SCATTER_MAX = "scatter_max"
+    SCATTER_UPDATE = "scatter_update"
 
     __hash__ = object.__hash__
+
+
+SCATTERS: tuple[Operation, ...] = tuple(one for one in Operation if "scatter" in one.value)
+"""The sparse writes: each changes some rows of a variable."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """The operand of a sparse write: values for some rows; a row may occur several times."""
+
+    indices: Array  # int64, (n,)
+    values: Array  # (n, …); each is of the shape of a row
+
+    @property
+    def nbytes(self) -> int:
+        """Return the size of both arrays."""
+        return self.indices.nbytes + self.values.nbytes
 
 
 DTYPES: frozenset[np.dtype[np.generic]] = frozenset(

@@ -178,6 +178,9 @@ class _Model:
     # ------------------------------------------------------------ writing
 
     def _write(self, where: str, method: str, recorded: Json) -> None:
+        if "scatter" in method:
+            self._scatter(where, method, recorded)
+            return
         values = self._values(recorded)
         if where == "replica":
             if self._local or self._aggregation == "NONE":
@@ -248,6 +251,53 @@ class _Model:
                 after = part - value
         self._parts[replica_id] = np.asarray(after, part.dtype)
 
+    # ------------------------------------------------------------ sparse writes
+
+    def _scatter(self, where: str, method: str, recorded: Json) -> None:
+        kind, value = next(iter(recorded.items()))
+        per_replica = kind == "per_replica_slices"
+        each = value if per_replica else [value] * self._world
+        if "update" not in where and self._case.is_mirrored:
+            across = ("cross", "merge") if self._world > 1 else ("cross",)
+            self._check_scatter(method, of_each=per_replica and where in across)
+        rows = self._rows(each, kind, recorded.get("dtype", self._case.dtype))
+        if "update" not in where and self._case.is_mirrored:
+            merges = where == "replica" and not self._local and self._aggregation != "NONE"
+            if merges and self._aggregation == "ONLY_FIRST_REPLICA":
+                rows = [rows[0]] * self._world
+            elif merges:
+                rows = [self._joined(rows)] * self._world
+        assert self._parts is not None
+        self._parts = [scattered(method, *both) for both in zip(self._parts, rows, strict=True)]
+
+    def _rows(self, each: list[Json], kind: str, dtype: str) -> list[tuple[Array, list[int]]]:
+        """Return each replica's rows, or raise the error of a value that does not fit."""
+        assert self._parts is not None
+        if not kind.endswith("slices"):
+            raise ExpectedError("TypeError")
+        if dtype != self._case.dtype:
+            raise ExpectedError("ValueError")
+        if not all(0 <= index < len(self._parts[0]) for _, own in each for index in own):
+            raise ExpectedError
+        return [(array(values, dtype), indices) for values, indices in each]
+
+    def _check_scatter(self, method: str, *, of_each: bool) -> None:
+        """Raise the error of a sparse write to a distributed variable itself."""
+        if method.startswith("scatter_nd_") and of_each:
+            raise ExpectedError("TypeError")  # one argument is missing: a PerReplica has no parts
+        if self._on_read or method.startswith(("scatter_nd_", "batch_")):
+            raise ExpectedError("NotImplementedError")
+        combines = method in ("scatter_add", "scatter_sub", "scatter_mul", "scatter_div")
+        if not self._local and not combines and self._aggregation in ("SUM", "MEAN"):
+            raise ExpectedError("NotImplementedError")
+
+    def _joined(self, rows: list[tuple[Array, list[int]]]) -> tuple[Array, list[int]]:
+        """Return the rows of all replicas; for MEAN divided by their number."""
+        values = np.concatenate([values for values, _ in rows])
+        if self._aggregation == "MEAN":
+            values = mean_of(values, self._world)
+        return values, [index for _, indices in rows for index in indices]
+
     # ------------------------------------------------------------ reading
 
     def _cross_read(self) -> Array:
@@ -281,6 +331,32 @@ def _read_as(value: Array, how: str) -> Json:
             raise ExpectedError
         value = np.asarray(value + value)
     return {"type": "Tensor", "dtype": value.dtype.name, "value": encoded(value)}
+
+
+def scattered(method: str, part: Array, rows: tuple[Array, list[int]]) -> Array:
+    """Return a component after a sparse write: each row is changed in turn."""
+    after = part.copy()
+    for value, index in zip(*rows, strict=True):
+        after[index] = _CHANGED[method.rpartition("_")[2]](after[index], value)
+    return after
+
+
+def _quotient(before: Any, value: Any) -> Any:
+    if before.dtype.kind == "f":
+        return before / value
+    return abs(int(before)) // abs(int(value)) * (1 if (before < 0) == (value < 0) else -1)
+
+
+_CHANGED: dict[str, Any] = {
+    "add": lambda before, value: before + value,
+    "sub": lambda before, value: before - value,
+    "mul": lambda before, value: before * value,
+    "div": _quotient,
+    "min": min,
+    "max": max,
+    "update": lambda _, value: value,
+}
+"""The end of a method's name → the new value of a row."""
 
 
 def left_fold(values: Sequence[Array]) -> Array:

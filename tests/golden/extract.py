@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 TARGET = HERE / "cases.json.gz"
 
 FAMILIES = frozenset(
-    "create init write writex writet fnwrite read seq badvalue edge api numerics".split()
+    "create init write writex writet fnwrite read seq badvalue edge api numerics scatter".split()
 )
 GROUPS = frozenset(
     [f"mirrored-w{world}" for world in (1, 2, 3, 4)]
@@ -28,7 +28,7 @@ MESSAGE_CHARACTERS = 100
 def in_scope(case_id: str) -> bool:
     """Return whether varsim is compared with a case.
 
-    Out of scope are scatter, checkpoints, the multi-worker, central-storage and parameter-server
+    Out of scope are checkpoints, the multi-worker, central-storage and parameter-server
     strategies, and cases after which TensorFlow's process does not work any more.
     """
     group, family = case_id.split("/")[:2]

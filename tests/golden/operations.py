@@ -34,6 +34,7 @@ class Value:
         kind, value = next((k, x) for k, x in recorded.items() if k != "dtype")
         self._strategy = strategy
         self._each: list[Any] | None = None
+        self._one: Any = None
         match kind:
             case "per_replica_tensor":
                 self._each = [array(member, dtype) for member in value]
@@ -47,6 +48,10 @@ class Value:
                 self._one = numpy_number(value, dtype)
             case "python":
                 self._one = number(value)
+            case "slices":
+                self._one = slices(value, dtype)
+            case "per_replica_slices":
+                self._each = [slices(member, dtype) for member in value]
             case _:
                 raise AssertionError(f"unknown kind of value: {kind}")
         self._is_fresh = kind == "fresh_tensor"
@@ -66,6 +71,19 @@ class Value:
         if self._is_fresh:
             return (lambda: then(np.array(one))), ()
         return (lambda: then(one)), ()
+
+
+def slices(recorded: Json, dtype: str) -> tf.IndexedSlices:
+    """Return recorded values and indices as IndexedSlices."""
+    values, indices = recorded
+    return tf.IndexedSlices(array(values, dtype), np.array(indices, np.int32))
+
+
+def written(target: Any, method: str, value: Any) -> Any:
+    """Call a method that writes; `scatter_nd_…` take the parts of IndexedSlices."""
+    if method.startswith("scatter_nd_") and isinstance(value, tf.IndexedSlices):
+        return getattr(target, method)(value.indices[:, None], value.values)
+    return getattr(target, method)(value)
 
 
 class Operations:
@@ -181,15 +199,15 @@ class Operations:
 
         match operation:
             case "replica":
-                in_replica, args = value.in_replica(getattr(v, method))
+                in_replica, args = value.in_replica(lambda x: written(v, method, x))
                 return strategy.run(in_replica, args=args)
             case "cross":
                 with self._scope():
-                    return getattr(v, method)(value.everywhere())
+                    return written(v, method, value.everywhere())
             case "outside":
-                return getattr(v, method)(value.everywhere())
+                return written(v, method, value.everywhere())
             case "merge":
-                return merged(lambda _, x: getattr(v, method)(x))
+                return merged(lambda _, x: written(v, method, x))
             case "merge_update":
                 return merged(lambda st, x: update(st, v, method, x))
             case "update":
@@ -198,7 +216,7 @@ class Operations:
             case "update_container":
                 with self._scope():
                     return strategy.extended.update(
-                        v, lambda _, x: getattr(v, method)(x), args=(value.everywhere(),)
+                        v, lambda _, x: written(v, method, x), args=(value.everywhere(),)
                     )
             case "replica_update":
                 in_replica, args = value.in_replica(lambda x: update(strategy, v, method, x))
@@ -247,7 +265,7 @@ def merge_call(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
 def update(strategy: Any, variable: Any, method: str, value: Any) -> Any:
     """Call `extended.update` with a method of the component."""
     return strategy.extended.update(
-        variable, lambda component, x: getattr(component, method)(x), args=(value,)
+        variable, lambda component, x: written(component, method, x), args=(value,)
     )
 
 

@@ -124,7 +124,9 @@ def _has_new_state(case: Case, ours: CaseOutcome) -> bool:
 
 
 def _last_writes(case: Case) -> bool:
-    return any("assign" in str(part) for part in case.program[-1][1:2])
+    return any(
+        name in str(part) for part in case.program[-1][1:2] for name in ("assign", "scatter")
+    )
 
 
 def _entries(case: Case) -> list[tuple[str, str, str]]:
@@ -136,6 +138,10 @@ def _entries(case: Case) -> list[tuple[str, str, str]]:
     ]
 
 
+OWN = ("per_replica_tensor", "fresh_tensor", "per_replica_slices")
+"""The kinds of values that are a tensor of its own on each replica."""
+
+
 def _creates_local_state(case: Case) -> bool:
     return case.is_mirrored and case.synchronization == "NONE"
 
@@ -144,7 +150,7 @@ def _merges_what_is_no_tensor_of_its_own(case: Case) -> bool:
     """Return whether values are aggregated and shared or plain, or regrouped and shared."""
     mirrored = case.synchronization in ("AUTO", "ON_WRITE") and case.aggregation != "NONE"
     return case.is_mirrored and any(
-        (where == "replica" and mirrored and kind not in ("per_replica_tensor", "fresh_tensor"))
+        (where == "replica" and mirrored and kind not in OWN)
         or (where == "merge" and kind == "shared_tensor" and case.synchronization == "ON_READ")
         for where, _, kind in _entries(case)
     )

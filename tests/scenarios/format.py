@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tests.scenarios.script import show
+from tests.scenarios.script import show, show_rows
 from varsim.protocol.buckets import arrange, unpack
 from varsim.protocol.messages import (
     AllGather,
@@ -27,6 +27,8 @@ from varsim.protocol.messages import (
     PullDeltas,
     Raised,
     Reduced,
+    Scatter,
+    ScatterCommit,
     Start,
     SyncRequest,
     Waiting,
@@ -78,6 +80,10 @@ class MessageFormat:
                 pairs = zip(ids.tolist(), versions.tolist(), strict=True)
                 written = ", ".join(f"{self._name(i)} v{version}" for i, version in pairs)
                 return [written, operation.value, show(value)]
+            case ScatterCommit(variable_id=i, version=version, operation=operation, rows=rows):
+                return [self._name(i), f"v{version}", operation.value, show_rows(rows)]
+            case Scatter(write=write, rows=rows):
+                return [self._name(write.variable_id), write.operation.value, show_rows(rows)]
             case Contribution(layout_id=layout_id):
                 return [self._contribution(self._layouts[sender, layout_id], message)]
             case PullDeltas(variable_id=i, count=count):

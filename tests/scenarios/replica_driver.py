@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, assert_never
 
-from tests.scenarios.script import Command, ScenarioError, literal, show
+from tests.scenarios.script import Command, ScenarioError, literal, show, slices_of
 from varsim.distribute.conversion import as_tensor, to_array
 from varsim.distribute.distributed import DistributedVariable
+from varsim.distribute.sparse import as_rows
 from varsim.distribute.values import taken_apart
 from varsim.errors import VarsimError
 from varsim.protocol.messages import (
@@ -49,6 +50,7 @@ from varsim.sync.replica_events import (
     ProgramBlocks,
     ReplicaEvent,
     ReplicaRead,
+    ReplicaScatter,
     ReplicaWrite,
 )
 from varsim.sync.replica_state import ReplicaState
@@ -184,6 +186,8 @@ class ReplicaDriver:
             yield from self._read(command)
         elif command.verb.startswith("assign"):
             yield from self._write(command)
+        elif command.verb.startswith("scatter"):
+            yield from self._scatter(command)
         else:
             yield from self._operate(self._other_event(command), command.location)
             if isinstance(self._outcome, Deliver):
@@ -203,6 +207,14 @@ class ReplicaDriver:
         value = to_array(literal(word), spec.dtype, spec.name)
         write = ReplicaWrite(spec.variable_id, operation, value, command.location)
         yield from self._operate(write, command.location)
+
+    def _scatter(self, command: Command) -> Iterator[None]:
+        name, word = command.words
+        spec, operation = self._scene.variable(name).spec, Operation(command.verb)
+        self._scene.used(spec, Context.REPLICA, operation)
+        rows = as_rows(slices_of(word), spec.dtype, spec.name)
+        event = ReplicaScatter(spec.variable_id, operation, rows, command.location)
+        yield from self._operate(event, command.location)
 
     def _other_event(self, command: Command) -> ReplicaEvent:
         location, words, name = command.location, command.words, command.options.get("name")

@@ -200,7 +200,7 @@ class ScenarioRunner:
         name, operation, *words = step.words
         variable = self.variable(name)
         self.used(variable.spec, Context.CROSS_REPLICA, Operation(operation))
-        variable.write(Operation(operation), value_of(words))
+        getattr(variable, operation)(value_of(words))
 
     def _update(self, step: Command) -> None:
         name, operation, *words = step.words
@@ -212,10 +212,11 @@ class ScenarioRunner:
             )
             self.say(f"update {name} sees {show_each(seen)}")
             return
-        self._strategy.extended.update(
-            variable, lambda own, value: own.write(Operation(operation), value),
-            args=(value_of(words),),
-        )  # fmt: skip
+
+        def write(own: Any, value: Any) -> None:
+            getattr(own, operation)(value)
+
+        self._strategy.extended.update(variable, write, args=(value_of(words),))
 
     def _values(self, step: Command) -> None:
         values = [part.read_value() for part in self.variable(step.words[0]).values]

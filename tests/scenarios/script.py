@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from varsim.distribute.indexed_slices import IndexedSlices
 from varsim.distribute.values import PerReplica
+from varsim.spec import Rows
 from varsim.sync.actions import COORDINATOR
 
 EXPECTED = "----"
@@ -113,8 +115,18 @@ def literal(word: str) -> Any:
 def value_of(words: Sequence[str]) -> Any:
     """Return the value of words: a single one, or a PerReplica for words such as `0:1.0 1:3.0`."""
     if len(words) == 1 and ":" not in words[0]:
-        return literal(words[0])
-    return PerReplica(literal(word.partition(":")[2]) for word in words)
+        return _value(words[0])
+    return PerReplica(_value(word.partition(":")[2]) for word in words)
+
+
+def _value(word: str) -> Any:
+    return slices_of(word) if "@" in word else literal(word)
+
+
+def slices_of(word: str) -> IndexedSlices:
+    """Return the rows of a word such as `[1.0,2.0]@[0,3]`."""
+    values, _, indices = word.partition("@")
+    return IndexedSlices(literal(values), literal(indices))
 
 
 def _end_of(word: str) -> int:
@@ -129,6 +141,11 @@ def show(value: Any) -> str:
     if isinstance(value, np.ndarray) and value.ndim:
         return np.array2string(value, separator=", ").replace("\n", "")
     return str(value)
+
+
+def show_rows(rows: Rows) -> str:
+    """Return rows as one line."""
+    return f"{show(rows.values)} @ {show(rows.indices)}"
 
 
 def show_each(values: Iterable[Any]) -> str:

@@ -11,7 +11,7 @@ from tests.scenarios.runner import ScenarioRunner
 from tests.scenarios.scenario import difference, main, play
 from tests.scenarios.script import ScenarioError
 from varsim import environment
-from varsim.spec import VariableAggregation
+from varsim.spec import SCATTERS, VariableAggregation
 from varsim.sync import policies
 from varsim.sync.policies.cells import AtHand
 
@@ -46,10 +46,30 @@ def test_every_cell_of_the_table_is_in_a_scenario():
         for (synchronization, context, operation), aggregation in itertools.product(
             policies.TABLE, VariableAggregation
         )
+        if operation not in SCATTERS
     }
 
     assert 192 == len(wanted)
     assert set() == wanted - shown
+
+
+def test_every_kind_of_sparse_write_is_in_a_scenario():
+    """In each context, of the sparse writes that a policy treats alike, at least one."""
+    shown = set().union(*(play(path).cells for path in SCENARIOS))
+    row_of = policies.TABLE
+
+    def kinds(cells):
+        """Return the cells of sparse writes as what they do, and where."""
+        for synchronization, context, operation, aggregation in cells:
+            if operation in SCATTERS:
+                row = row_of[synchronization, context, operation]
+                cell = row[aggregation] if isinstance(row, dict) else row
+                yield synchronization, context, aggregation, cell
+
+    pairs = itertools.product(row_of, VariableAggregation)
+    wanted = set(kinds((*where, aggregation) for where, aggregation in pairs))
+    assert 52 == len(wanted)
+    assert set() == wanted - set(kinds(shown))
 
 
 def test_every_policy_is_consulted_by_the_engine(monkeypatch):

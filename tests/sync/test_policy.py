@@ -8,7 +8,13 @@ import pytest
 
 from tests.sync.build import AUTO, FIRST, LOCAL, MEAN, NONE, ON_READ, ON_WRITE, SUM, spec
 from varsim.errors import AggregationError, OperationError, SynchronizationError
-from varsim.spec import Context, Operation, VariableAggregation, VariableSynchronization
+from varsim.spec import (
+    SCATTERS,
+    Context,
+    Operation,
+    VariableAggregation,
+    VariableSynchronization,
+)
 from varsim.sync import fixes, policies
 from varsim.sync.policies.adaptive import Defer
 from varsim.sync.policies.cells import AtHand, Broadcast, Local, Mirror, Refuse
@@ -72,7 +78,8 @@ def test_in_replica_context_a_read_is_always_local_and_nothing_gathers():
         for aggregation in VariableAggregation:
             if operation is not Operation.CREATE:
                 cell = policies.cell(spec(aggregation, synchronization), REPLICA, operation)
-                assert isinstance(cell, Local if operation is READ else Local | Merge | Defer)
+                writes = Local | Merge | (Refuse if operation in SCATTERS else Defer)
+                assert isinstance(cell, Local if operation is READ else writes)
 
 
 # ---------------------------------------------------------------- creation

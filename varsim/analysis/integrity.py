@@ -12,9 +12,12 @@ from typing import Any, Final
 import numpy as np
 
 from varsim.analysis.promises import Promise
+from varsim.spec import SCATTERS
 from varsim.tracing.history import KINDS, PROGRAM, Event, History
 
-_WRITES: Final = frozenset({None, "assign", "assign_add", "assign_sub"})
+_WRITES: Final = frozenset(
+    {None, "assign", "assign_add", "assign_sub", *(one.value for one in SCATTERS)}
+)
 _OPERATIONS: Final[Mapping[str, frozenset[str | None]]] = {
     "arrive": frozenset({"all_reduce", "all_gather", "merge_call", "host_call"}),
     "answer": frozenset({"reduced", "merged", "host_result"}),

@@ -64,7 +64,11 @@ class ArrayLike:
         return np.array(value) if copy else value
 
     def __getitem__(self, key: Any) -> Any:
-        return Slice.of(self, self.convert(), key)
+        return Slice.of(self, self.part(key), key)
+
+    def part(self, key: Any) -> Array:
+        """Return the part of the value that `key` selects; for integer arrays, a copy."""
+        return np.asarray(self.convert()[key])
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.convert())
@@ -124,8 +128,8 @@ class Slice(np.ndarray[Any, Any]):
 
     @staticmethod
     def of(variable: ArrayLike, value: Array, key: Any) -> Slice:
-        """Return the part of a variable's value that `key` selects."""
-        part = np.asarray(value[key]).view(Slice)
+        """Return a part of a variable's value, which `key` selects."""
+        part = value.view(Slice)
         part.__dict__.update(_variable=variable, _key=key)
         return part
 

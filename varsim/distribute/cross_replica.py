@@ -14,16 +14,19 @@ import numpy as np
 from varsim.distribute.conversion import as_number, to_array
 from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.location import user_location, warn
+from varsim.distribute.sparse import as_rows
 from varsim.distribute.values import DistributedValues, PerReplica
 from varsim.errors import ShapeError, VariableError, VarsimError
 from varsim.shells.coordinator import Coordinator
-from varsim.spec import Array, Context, Operation, VariableSpec
+from varsim.spec import Array, Context, Operation, Rows, VariableSpec
 from varsim.sync import policies, reduce
 from varsim.sync.actions import ProgramDone
 from varsim.sync.coordinator_events import (
     ProgramAssignComponents,
     ProgramFetch,
     ProgramRead,
+    ProgramScatter,
+    ProgramScatterComponent,
     ProgramWrite,
     ProgramWriteComponent,
 )
@@ -82,6 +85,35 @@ class CrossReplica:
         """
         number, location = variable.spec.variable_id, self._location()
         event = ProgramWriteComponent(number, replica_id, operation, value, location)
+        self._coordinator.write(event)
+
+    def scatter(self, variable: DistributedVariable, operation: Operation, value: Any) -> None:
+        """Apply a sparse write in cross-replica context, as the policy says.
+
+        Args:
+            value: IndexedSlices, or a PerReplica of them.
+        Raises:
+            VariableError: The rows do not fit; nothing has changed.
+            UnsupportedError: The policy refuses it.
+        """
+        spec, count = variable.spec, self._num_replicas
+        distributed = isinstance(value, DistributedValues)
+        each = [value.select(i, count) for i in range(count)] if distributed else [value]
+        rows = tuple(as_rows(one, spec.dtype, spec.name) for one in each)
+        kind = type(value).__name__ if distributed else ""
+        event = ProgramScatter(spec.variable_id, operation, rows, kind, self._location())
+        self._coordinator.write(event)
+
+    def scatter_component(
+        self, variable: DistributedVariable, replica_id: int, operation: Operation, rows: Rows
+    ) -> None:
+        """Apply a sparse write to one component.
+
+        Raises:
+            VariableError: The rows do not fit; nothing has changed.
+        """
+        number, location = variable.spec.variable_id, self._location()
+        event = ProgramScatterComponent(number, replica_id, operation, rows, location)
         self._coordinator.write(event)
 
     def write_components(self, variable: DistributedVariable, values: dict[int, Array]) -> None:

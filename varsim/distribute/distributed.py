@@ -10,12 +10,18 @@ import numpy as np
 
 from varsim.distribute.context import Frame, current_frame, mixed
 from varsim.distribute.conversion import as_operand
-from varsim.distribute.host_requests import DescribeVariable, ReadVariable, WriteVariable
+from varsim.distribute.host_requests import (
+    DescribeVariable,
+    ReadVariable,
+    ScatterVariable,
+    WriteVariable,
+)
 from varsim.distribute.location import user_location
 from varsim.distribute.operands import explain
 from varsim.distribute.policies import know
 from varsim.distribute.ports import ClusterPort
 from varsim.distribute.resource import ResourceVariable
+from varsim.distribute.sparse import as_rows, selects
 from varsim.distribute.values import DistributedValues
 from varsim.distribute.variable import Variable
 from varsim.errors import (
@@ -31,12 +37,14 @@ from varsim.spec import (
     Context,
     CustomSynchronization,
     Operation,
+    Rows,
     Synchronization,
     VariableSpec,
     VariableSynchronization,
 )
 from varsim.sync import policies
-from varsim.sync.replica_events import ReplicaWrite
+from varsim.sync.replica_events import ComponentScatter, ReplicaScatter, ReplicaWrite, RowsRead
+from varsim.sync.scatter import refusal
 
 
 class DistributedVariable(Variable, DistributedValues):
@@ -178,6 +186,58 @@ class DistributedVariable(Variable, DistributedValues):
         else:
             self._at_hand(frame).write(operation, value)
 
+    def scatter(self, operation: Operation, sparse_delta: Any) -> None:
+        """Apply a sparse write, as the policy says for the current context.
+
+        Raises:
+            VariableError: The rows do not fit; nothing has changed.
+            UnsupportedError: The policy refuses it, as in TensorFlow.
+            ContextError: Under another strategy.
+        """
+        frame = current_frame()
+        try:
+            if frame is not None and frame.replica is not None and frame.strategy is self.strategy:
+                self._check_scatter(Context.REPLICA, operation)
+                if isinstance(sparse_delta, DistributedValues):
+                    raise self._of_all_replicas(sparse_delta)
+                rows = as_rows(sparse_delta, self._dtype, self._name)
+                event = ReplicaScatter(self._variable_id, operation, rows, user_location(3))
+                frame.replica.session.scatter(event)
+            elif frame is None or self._is_cross(frame):
+                self._check_scatter(Context.CROSS_REPLICA, operation)
+                self.strategy.cross.scatter(self, operation, sparse_delta)
+            else:
+                self._at_hand(frame).scatter(operation, sparse_delta)
+        except VariableError as error:
+            error.location = error.location or user_location()
+            raise
+
+    def _check_scatter(self, context: Context, operation: Operation) -> None:
+        """Refuse what the state will refuse, before the value is converted."""
+        refused = policies.cell(self.spec, context, operation).refused
+        if refused is not None:
+            raise refusal(self.spec, refused)
+
+    def scatter_elements(self, method: str, indices: Any, updates: Any = None) -> None:
+        """Raise an error: a distributed variable does not support it, but its components do."""
+        frame = current_frame()
+        if frame is None or frame.update is None:
+            raise UnsupportedError(
+                f"variable {self._name!r}: {method} of a distributed variable; write rows by "
+                "scatter_add or scatter_sub, or use strategy.extended.update"
+            )
+        self._at_hand(frame).scatter_elements(method, indices, updates)
+
+    def part(self, key: Any) -> Array:
+        """Return the part of the value that `key` selects."""
+        frame = current_frame()
+        here = frame is not None and frame.replica is not None and frame.strategy is self.strategy
+        if not here or not selects(key):
+            return super().part(key)
+        assert frame is not None
+        assert frame.replica is not None
+        return frame.replica.session.read_rows(RowsRead(self._variable_id, (np.asarray(key),)))
+
     def _explain(
         self, error: VariableError, context: Context, operation: Operation, value: Any
     ) -> None:
@@ -195,12 +255,15 @@ class DistributedVariable(Variable, DistributedValues):
         """Return the value to write to this replica's component; may be the caller's array."""
         if isinstance(value, DistributedValues) and not isinstance(value, Variable):
             if not self.merges:
-                raise DistributedValueError(
-                    f"variable {self._name!r}: a {type(value).__name__} of all replicas cannot be "
-                    "written to one replica's copy; pass it to strategy.run as an argument"
-                )
+                raise self._of_all_replicas(value)
             value = np.asarray(value)
         return as_operand(value, self._dtype, self._name)
+
+    def _of_all_replicas(self, value: DistributedValues) -> DistributedValueError:
+        return DistributedValueError(
+            f"variable {self._name!r}: a {type(value).__name__} of all replicas cannot be "
+            "written to one replica's copy; pass it to strategy.run as an argument"
+        )
 
     # ------------------------------------------------------------ refused, as in TensorFlow
 
@@ -220,7 +283,7 @@ class DistributedVariable(Variable, DistributedValues):
         return OperationError(
             self._name,
             f"a distributed variable has no {method}",
-            "Index its value: v.read_value()[indices].",
+            "Index it: v[indices] returns a copy of these rows.",
         )
 
     # ------------------------------------------------------------ as an object
@@ -300,6 +363,30 @@ class ComponentOf:
             session.write_component(variable.spec.variable_id, operation, value)
         else:
             session.call_host(WriteVariable(variable.values[replica_id], operation, value))
+
+    def scatter(self, operation: Operation, rows: Rows) -> None:
+        """Apply a sparse write to this component only; the others stay unchanged."""
+        variable, replica_id = self._variable, self._replica_id
+        frame = current_frame()
+        if frame is not None and frame.update is not None:
+            frame.update.scatter(variable, replica_id, operation, rows)
+            return
+        session = None if frame is None or frame.replica is None else frame.replica.session
+        if session is None:
+            variable.strategy.cross.scatter_component(variable, replica_id, operation, rows)
+        elif self._is_of(session, frame) and not variable.merges:
+            event = ComponentScatter(variable.spec.variable_id, operation, rows)
+            session.scatter_component(event)
+        else:
+            session.call_host(ScatterVariable(variable.values[replica_id], operation, rows))
+
+    def rows(self, key: tuple[Array, ...]) -> Array:
+        """Return a copy of some rows, or elements, of the component."""
+        frame = current_frame()
+        session = None if frame is None or frame.replica is None else frame.replica.session
+        if session is not None and self._is_of(session, frame):
+            return session.read_rows(RowsRead(self._variable.spec.variable_id, key))
+        return np.array(self.read()[key])
 
     def _is_of(self, session: Replica, frame: Frame | None) -> bool:
         """Return whether the current replica holds this component."""

@@ -16,8 +16,8 @@ from varsim.distribute.reduction import parse_op
 from varsim.distribute.values import Mirrored, regroup, select_replica
 from varsim.distribute.variable import Variable
 from varsim.errors import ContextError, ValueTypeError
-from varsim.spec import Array, Operation
-from varsim.sync import reduce
+from varsim.spec import Array, Operation, Rows
+from varsim.sync import reduce, scatter
 from varsim.sync.components import check_shape
 
 
@@ -219,6 +219,19 @@ class Update:
         check_shape(variable.spec, operation, before, value)
         _, values = self._written.setdefault(variable.spec.variable_id, (variable, {}))
         values[replica_id] = reduce.apply(operation, before, value)
+
+    def scatter(
+        self, variable: VariablePort, replica_id: int, operation: Operation, rows: Rows
+    ) -> None:
+        """Apply a sparse write to one component; it is sent by `commit`, as the whole component.
+
+        Raises:
+            VariableError: The rows do not fit.
+        """
+        before = self.read(variable, replica_id)
+        scatter.check_rows(variable.spec, operation, before, rows)
+        _, values = self._written.setdefault(variable.spec.variable_id, (variable, {}))
+        values[replica_id] = scatter.applied(operation, before, rows)
 
     def commit(self) -> None:
         """Send the writes to the replicas."""

@@ -14,6 +14,7 @@ from varsim.distribute.host_requests import (
     DescribeVariable,
     HostRequest,
     ReadVariable,
+    ScatterVariable,
     WriteVariable,
 )
 from varsim.distribute.ports import StrategyPort
@@ -79,6 +80,8 @@ class RunHost:
                 return np.array(variable.read_value())
             case WriteVariable(variable=variable):
                 return variable.write(request.operation, request.value)
+            case ScatterVariable(variable=variable):
+                return variable.scatter_rows(request.operation, request.rows)
             case DescribeVariable(variable=variable):
                 return repr(variable)
             case CreateVariable(arguments=arguments):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from varsim.spec import Array, Operation
+from varsim.spec import Array, Operation, Rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,6 +25,15 @@ class WriteVariable:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ScatterVariable:
+    """Write some rows of a plain variable, or of another replica's component."""
+
+    variable: Any
+    operation: Operation
+    rows: Rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class DescribeVariable:
     """Return the `repr` of a distributed variable with all its components."""
 
@@ -38,4 +47,4 @@ class CreateVariable:
     arguments: dict[str, Any]  # all arguments of `tf.Variable`, by name
 
 
-HostRequest = ReadVariable | WriteVariable | DescribeVariable | CreateVariable
+HostRequest = ReadVariable | WriteVariable | ScatterVariable | DescribeVariable | CreateVariable

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from varsim.shells.replica import Replica
-from varsim.spec import Array, Operation, VariableSpec
+from varsim.spec import Array, Operation, Rows, VariableSpec
 
 
 class StrategyPort(Protocol):
@@ -76,6 +76,14 @@ class CrossReplicaPort(Protocol):
     ) -> None:
         """Write one component."""
 
+    def scatter(self, variable: Any, operation: Operation, rows: Any) -> None:
+        """Apply a sparse write, as the policy says."""
+
+    def scatter_component(
+        self, variable: Any, replica_id: int, operation: Operation, rows: Rows
+    ) -> None:
+        """Apply a sparse write to one component."""
+
     def write_components(self, variable: Any, values: dict[int, Array]) -> None:
         """Set several components."""
 
@@ -127,3 +135,8 @@ class UpdatePort(Protocol):
         self, variable: VariablePort, replica_id: int, operation: Operation, value: Array
     ) -> None:
         """Apply an operation to one component."""
+
+    def scatter(
+        self, variable: VariablePort, replica_id: int, operation: Operation, rows: Rows
+    ) -> None:
+        """Apply a sparse write to one component."""

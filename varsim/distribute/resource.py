@@ -8,13 +8,15 @@ import numpy as np
 
 from varsim.distribute.context import current_frame
 from varsim.distribute.conversion import to_array
-from varsim.distribute.host_requests import ReadVariable, WriteVariable
+from varsim.distribute.host_requests import ReadVariable, ScatterVariable, WriteVariable
+from varsim.distribute.location import user_location
 from varsim.distribute.operands import explain
 from varsim.distribute.ports import StrategyPort
+from varsim.distribute.sparse import as_rows, selects, with_elements
 from varsim.distribute.variable import Variable
 from varsim.errors import OperationError, VariableError
-from varsim.spec import Array, Context, Operation
-from varsim.sync import reduce
+from varsim.spec import Array, Context, Operation, Rows
+from varsim.sync import reduce, scatter
 from varsim.sync.components import check_shape
 from varsim.sync.policies.legality import check_arithmetic
 
@@ -31,6 +33,12 @@ class Store(Protocol):
 
     def write(self, operation: Operation, value: Array) -> None:
         """Apply an operation to the value, with an array of its dtype."""
+
+    def scatter(self, operation: Operation, rows: Rows) -> None:
+        """Apply a sparse write to the value."""
+
+    def rows(self, key: tuple[Array, ...]) -> Array:
+        """Return a copy of some rows, or elements, of the value."""
 
 
 class ResourceVariable(Variable):
@@ -81,6 +89,31 @@ class ResourceVariable(Variable):
             explain(error, self.spec, Context.UPDATE, operation, value, 1)
             raise
 
+    def scatter(self, operation: Operation, sparse_delta: Any) -> None:
+        """Apply one of the sparse writes.
+
+        Raises:
+            VariableError: The rows do not fit; nothing has changed.
+        """
+        try:
+            self.scatter_rows(operation, as_rows(sparse_delta, self._dtype, self._name))
+        except VariableError as error:
+            error.location = error.location or user_location()
+            raise
+
+    def scatter_rows(self, operation: Operation, rows: Rows) -> None:
+        """Apply a sparse write, in the process that owns the variable."""
+        session = self._from_a_replica()
+        if session is None:
+            self._store.scatter(operation, rows)
+        else:
+            session.call_host(ScatterVariable(self, operation, rows))
+
+    def scatter_elements(self, method: str, indices: Any, updates: Any = None) -> None:
+        """Assign the value with some changed elements."""
+        after = with_elements(method, self.convert(), indices, updates, self._name)
+        self.write(Operation.ASSIGN, after)
+
     def _from_a_replica(self) -> Replica | None:
         """Return the replica that uses this plain variable; None in the program, which owns it."""
         frame = current_frame()
@@ -93,12 +126,21 @@ class ResourceVariable(Variable):
         raise OperationError(self._name, "count_up_to is not supported", "Use assign_add(1).")
 
     def sparse_read(self, indices: Any, name: str | None = None) -> Array:
-        """Return the rows at `indices`."""
-        return np.take(self.convert(), np.asarray(indices), axis=0)
+        """Return a copy of the rows at `indices`."""
+        return self._rows((np.asarray(indices),))
 
     def gather_nd(self, indices: Any, name: str | None = None) -> Array:
         """Return the elements at the index tuples in the last axis of `indices`."""
-        return np.asarray(self.convert()[tuple(np.moveaxis(np.asarray(indices), -1, 0))])
+        return self._rows(tuple(np.moveaxis(np.asarray(indices), -1, 0)))
+
+    def part(self, key: Any) -> Array:
+        """Return the part of the value that `key` selects."""
+        return self.sparse_read(key) if selects(key) else super().part(key)
+
+    def _rows(self, key: tuple[Array, ...]) -> Array:
+        if self._from_a_replica() is not None:
+            return np.array(self.convert()[key])
+        return self._store.rows(key)
 
     def __iadd__(self, other: Any) -> Any:  # type: ignore[misc]  # it always raises
         raise RuntimeError("variable += value does not change a variable: use assign_add(value)")
@@ -131,6 +173,14 @@ class NotHere:
         """Raise an error, as `read` does."""
         raise AssertionError("a worker has no value of its own of a plain variable")
 
+    def scatter(self, operation: Operation, rows: Rows) -> None:
+        """Raise an error, as `read` does."""
+        raise AssertionError("a worker has no value of its own of a plain variable")
+
+    def rows(self, key: tuple[Array, ...]) -> Array:
+        """Raise an error, as `read` does."""
+        raise AssertionError("a worker has no value of its own of a plain variable")
+
 
 class HeldHere:
     """A value in the program's own process, outside every cluster."""
@@ -138,9 +188,11 @@ class HeldHere:
     def __init__(self, spec: VariableSpec, value: Array) -> None:
         self._spec = spec
         self._value = value
+        self._is_owned = False  # whether no other reference to the value exists
 
     def read(self) -> Array:
         """Return the value; read-only."""
+        self._is_owned = False
         self._value.setflags(write=False)
         return self._value
 
@@ -152,3 +204,20 @@ class HeldHere:
         """
         check_shape(self._spec, operation, self._value, value)
         self._value = reduce.apply(operation, self._value, value)
+        self._is_owned = False
+
+    def scatter(self, operation: Operation, rows: Rows) -> None:
+        """Apply a sparse write; copy the value first if something else may refer to it.
+
+        Raises:
+            VariableError: The rows do not fit; nothing has changed.
+        """
+        scatter.check_rows(self._spec, operation, self._value, rows)
+        if not self._is_owned:
+            self._value = np.array(self._value, order="C")
+            self._is_owned = True
+        scatter.apply_rows(operation, self._value, rows)
+
+    def rows(self, key: tuple[Array, ...]) -> Array:
+        """Return a copy of some rows, or elements."""
+        return np.array(self._value[key])

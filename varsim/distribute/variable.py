@@ -15,6 +15,7 @@ from varsim.distribute.context import strategy_in_force
 from varsim.distribute.location import user_location
 from varsim.distribute.missing import explains_missing
 from varsim.distribute.policies import know, synchronization_of
+from varsim.distribute.sparse import SparseWrites
 from varsim.errors import SynchronizationError, VariableError
 from varsim.spec import (
     Array,
@@ -141,7 +142,7 @@ class Reference:
 
 
 @explains_missing("tf.Variable")
-class Variable(ArrayLike, metaclass=_VariableMeta):
+class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
     """A value that a program changes: `tf.Variable`.
 
     Args:

@@ -21,7 +21,7 @@ from varsim.protocol.buffers import ArrayReader, ArrayWriter, Buffer, Frame, Mem
 from varsim.protocol.messages import Message, ToCoordinator, ToWorker
 from varsim.protocol.records import Record
 
-PROTOCOL_VERSION: Final = 4
+PROTOCOL_VERSION: Final = 5
 """Both ends must have the same version. It changes with the fields of any message."""
 
 MAX_HEADER_BYTES: Final = 64 * 2**20

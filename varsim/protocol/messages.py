@@ -23,7 +23,7 @@ from varsim.protocol.parts import (
     Structure,
     Write,
 )
-from varsim.spec import Array, Operation, ReduceOp, VariableAggregation, VariableSpec
+from varsim.spec import Array, Operation, ReduceOp, Rows, VariableAggregation, VariableSpec
 
 __all__ = [  # names defined in other modules; all classes below are public too
     "BY_PROGRAM",
@@ -80,6 +80,21 @@ class Commit(Message):
     versions: Array  # int64, (n,); counts each variable's commits from 1
     operation: Operation  # ASSIGN, ASSIGN_ADD or ASSIGN_SUB
     value: Array  # shape and dtype of the variable; one-dimensional for several variables
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ScatterCommit(Message):
+    """Coordinator → replica: apply a sparse write to your component of a variable.
+
+    A replica that already has the version, or a later one, does not change the variable.
+    """
+
+    call_id: int  # the call whose merge this is, or BY_PROGRAM
+    settled: int  # as in `Commit`
+    variable_id: int
+    version: int  # counts the variable's commits from 1
+    operation: Operation  # one of `SCATTERS`
+    rows: Rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -207,6 +222,19 @@ class Contribution(Message):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scatter(Message):
+    """Replica → coordinator: this replica's rows for the merge of one sparse write.
+
+    Replicas may have different numbers of rows. The replica does not wait for the commit.
+    """
+
+    call_id: int
+    position: int
+    write: Write  # its shape is that of the component
+    rows: Rows  # none if this replica's rows do not count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AllReduce(Message):
     """Replica → coordinator: reduce these leaves over all replicas. Answered by `Reduced`."""
 
@@ -321,6 +349,7 @@ ToWorker = (
     Create
     | Forget
     | Commit
+    | ScatterCommit
     | Fetch
     | PullDeltas
     | Define
@@ -332,7 +361,7 @@ ToWorker = (
     | Shutdown
     | ReduceSlice
 )
-CollectiveMessage = Contribution | AllReduce | AllGather | MergeCall
+CollectiveMessage = Contribution | Scatter | AllReduce | AllGather | MergeCall
 """Messages for collectives: a contribution for several in a row, any other for one."""
 
 ExplicitCollective = AllReduce | AllGather | MergeCall
@@ -345,6 +374,7 @@ ToCoordinator = (
     Ready
     | Layout
     | Contribution
+    | Scatter
     | AllReduce
     | AllGather
     | MergeCall

@@ -23,7 +23,8 @@ from varsim.protocol.messages import (
     Structure,
 )
 from varsim.shells.event_logs import open_event_log
-from varsim.spec import Array, Operation, ReduceOp
+from varsim.spec import Array, Context, Operation, ReduceOp
+from varsim.sync import policies
 from varsim.sync.actions import (
     WAIT_AND_REPEAT,
     Abandon,
@@ -40,6 +41,7 @@ from varsim.sync.actions import (
 from varsim.sync.replica_events import (
     BufferRequest,
     CallHost,
+    ComponentScatter,
     ComponentWrite,
     EnterGather,
     EnterMerge,
@@ -51,7 +53,9 @@ from varsim.sync.replica_events import (
     ProgramBlocks,
     ReplicaEvent,
     ReplicaRead,
+    ReplicaScatter,
     ReplicaWrite,
+    RowsRead,
 )
 from varsim.sync.replica_state import ReplicaState
 
@@ -153,6 +157,45 @@ class Replica:
         if self._trace is not None:
             location = self._runner.location()
             self._trace.wrote(variable_id, self.replica_id, operation, location, value)
+
+    def scatter(self, event: ReplicaScatter) -> None:
+        """Write rows of a variable in replica context.
+
+        Raises:
+            VariableError: The policy, or the rows, are refused; nothing has changed.
+            UnsupportedError: As above.
+        """
+        actions = self._handle(event)
+        if self._trace is not None and self.state.aborted is None:
+            variable = self.state.components.find(event.variable_id)
+            if not policies.cell(variable.spec, Context.REPLICA, event.operation).is_sent:
+                self._note_scatter(event.variable_id, event.operation)
+        if actions:
+            self._await(actions)
+
+    def scatter_component(self, event: ComponentScatter) -> None:
+        """Write rows of this replica's component directly, not by the policy."""
+        self._perform(self._handle(event))
+        if self._trace is not None:
+            self._note_scatter(event.variable_id, event.operation)
+
+    def _note_scatter(self, variable_id: int, operation: Operation) -> None:
+        assert self._trace is not None
+        location = self._runner.location()
+        self._trace.wrote_rows(variable_id, self.replica_id, operation, location)
+
+    def read_rows(self, event: RowsRead) -> Array:
+        """Return some rows of this replica's component, after its own writes are committed.
+
+        If reads are recorded, it is a read of the whole component: a judge compares whole values.
+        """
+        if self._trace is not None:
+            return np.array(self.read(event.variable_id)[event.key])
+        actions = self._handle(event)
+        if actions and actions[0] == WAIT_AND_REPEAT:
+            self._await(actions)
+            actions = self._handle(event)
+        return self._value_of(actions)
 
     def buffer(self, variable_id: int) -> Array:
         """Return an array in which to build an update; a large one is written without a copy."""

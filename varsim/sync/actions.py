@@ -20,7 +20,7 @@ from varsim.protocol.messages import (
     Start,
 )
 from varsim.protocol.tracebacks import exception_in
-from varsim.spec import Array, Operation, VariableAggregation
+from varsim.spec import Array, Operation, Rows, VariableAggregation
 from varsim.sync import reduce
 from varsim.sync.waits import Wait
 
@@ -175,12 +175,12 @@ class Exchanged:
 class ProgramWrote:
     """Record a write of the program. It is legal, and its commits are not sent yet.
 
-    `written` holds pairs of a replica_id (None: all components) and a value.
+    `written` holds pairs of a replica_id (None: all components) and a value, or rows.
     """
 
     variable_id: int
     operation: Operation
-    written: tuple[tuple[int | None, Array], ...]
+    written: tuple[tuple[int | None, Array | Rows], ...]
     location: str
 
 

@@ -7,7 +7,8 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
-from varsim.spec import Array
+from varsim.spec import Array, Operation, Rows
+from varsim.sync.scatter import apply_rows
 
 
 class Block:
@@ -65,6 +66,16 @@ class Block:
         """
         self.values = values
         self.is_owned = is_owned
+
+    def scatter(self, operation: Operation, rows: Rows) -> None:
+        """Change rows of a block of one variable; the version stays.
+
+        An array that something else may refer to is copied first; later sparse writes change the
+        copy, until it is shown.
+        """
+        if not self.is_owned:
+            self.change(np.array(self.values, order="C"), is_owned=True)
+        apply_rows(operation, self.values, rows)
 
     def show(self, slot: int) -> Array:
         """Return the value of one variable as a read-only array that never changes again."""

@@ -13,6 +13,7 @@ from varsim.protocol.messages import (
     Raised,
     Report,
     Returned,
+    Scatter,
     SyncRequest,
     Waiting,
 )
@@ -108,7 +109,7 @@ class CallState:
         stop = message.position + (1 if plan is None else len(plan.writes))
         arrival = Arrival(message.position, stop, message, plan, now_s)
         participant.seen_at = arrival.at(stop - 1).location
-        if not isinstance(message, Contribution):
+        if not isinstance(message, Contribution | Scatter):
             participant.status = Status.WAITING
             participant.waits_for = message
         differs_at = self._first_difference(participant, arrival)
@@ -165,7 +166,7 @@ class CallState:
 
     def _note_crossing(self, messages: Sequence[CollectiveMessage]) -> None:
         """Keep unnamed collectives that were paired although their lines differ."""
-        collectives = tuple(one for one in messages if not isinstance(one, Contribution))
+        collectives = tuple(one for one in messages if not isinstance(one, Contribution | Scatter))
         if any(mismatch.are_crossed(collectives[0], other) for other in collectives[1:]):
             self._crossed.setdefault(frozenset(one.location for one in collectives), collectives)
 
@@ -181,7 +182,7 @@ class CallState:
 
     def release(self, collectives: Collectives) -> None:
         """Record that collectives are answered; the replicas that waited for them continue."""
-        answered = not isinstance(collectives.arrivals[0].message, Contribution)
+        answered = not isinstance(collectives.arrivals[0].message, Contribution | Scatter)
         for participant in self.participants:
             waits_for = participant.waits_for
             if answered or (

@@ -10,7 +10,7 @@ import numpy as np
 
 from varsim.errors import ProtocolError, ShapeError
 from varsim.protocol.buckets import PACK_LIMIT_BYTES, size_of
-from varsim.protocol.messages import Commit, Write
+from varsim.protocol.messages import Commit, ScatterCommit, Write
 from varsim.spec import Array, Context, Operation, Shape, VariableAggregation, VariableSpec
 from varsim.sync import policies, reduce
 from varsim.sync.block import Block
@@ -192,18 +192,34 @@ class Components(Mapping[int, VariableSpec]):
         for variable_id, version, value in parts:
             self._commit_alone(self.variables[variable_id], version, commit.operation, value)
 
-    def _commit_alone(
-        self, variable: ReplicaVariable, version: int, operation: Operation, value: Array
-    ) -> None:
+    def _is_next(self, variable: ReplicaVariable, version: int) -> bool:
+        """Return whether a version is the next one of a variable, and not an earlier one."""
         have = variable.version
-        if version <= have:
-            return
-        if version != have + 1:
+        if version > have + 1:
             raise ProtocolError(
                 f"variable {variable.spec.name!r}: commit {version} came after {have}"
             )
+        return version == have + 1
+
+    def _commit_alone(
+        self, variable: ReplicaVariable, version: int, operation: Operation, value: Array
+    ) -> None:
+        if not self._is_next(variable, version):
+            return
         block = self.separate(variable)
         block.install(reduce.apply(operation, block.values, np.array(value)), block.versions + 1)
+
+    def commit_rows(self, commit: ScatterCommit) -> None:
+        """Apply the commit of a sparse write, unless its version was applied already.
+
+        Raises:
+            ProtocolError: An earlier commit is missing.
+        """
+        variable = self.find(commit.variable_id)
+        if self._is_next(variable, commit.version):
+            block = self.separate(variable)
+            block.scatter(commit.operation, commit.rows)
+            block.versions = block.versions + 1
 
     def _unite(self, variable_ids: Array) -> Block:
         """Put variables into one block, in this order."""

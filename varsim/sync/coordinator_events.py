@@ -15,7 +15,7 @@ from typing import Final
 
 from varsim.errors import VarsimError
 from varsim.protocol.messages import Message, Payload
-from varsim.spec import Array, Operation, VariableSpec
+from varsim.spec import Array, Operation, Rows, VariableSpec
 from varsim.sync.call_site import UNKNOWN, CallSite
 
 # ---------------------------------------------------------------- messages and time
@@ -136,6 +136,37 @@ class ProgramAssignComponents:
 
 
 @dataclass(slots=True, eq=False)
+class ProgramScatter:
+    """The program writes some rows of a variable in cross-replica context, as the policy says.
+
+    Attributes:
+        rows: The rows for all replicas, or those for each; values of the variable's dtype.
+        per_replica: The type of a value that has rows for each replica; else empty.
+    """
+
+    variable_id: int
+    operation: Operation
+    rows: tuple[Rows, ...]
+    per_replica: str = ""
+    location: str = ""
+    token: int = 0
+    now_s: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class ProgramScatterComponent:
+    """The program writes some rows of one component directly, not by the policy."""
+
+    variable_id: int
+    replica_id: int
+    operation: Operation
+    rows: Rows
+    location: str = ""
+    token: int = 0
+    now_s: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
 class ProgramCall:
     """The program calls a function on all replicas, each with its arguments."""
 
@@ -156,7 +187,13 @@ class ProgramGivesUp:
     now_s: float = 0.0
 
 
-ProgramWriting = ProgramWrite | ProgramWriteComponent | ProgramAssignComponents
+ProgramWriting = (
+    ProgramWrite
+    | ProgramWriteComponent
+    | ProgramAssignComponents
+    | ProgramScatter
+    | ProgramScatterComponent
+)
 ProgramOperation = ProgramRead | ProgramFetch | ProgramWriting
 """Operations on variables for which the program waits."""
 

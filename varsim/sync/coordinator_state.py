@@ -21,6 +21,7 @@ from varsim.protocol.messages import (
     Merged,
     Raised,
     Returned,
+    Scatter,
     SyncRequest,
     Waiting,
     WriteCounts,
@@ -51,7 +52,7 @@ from varsim.sync.coordinator_events import (
     TimePasses,
 )
 from varsim.sync.event_log import InvalidTransition
-from varsim.sync.participant import Plans
+from varsim.sync.participant import Collectives, Plans
 from varsim.sync.program import await_departures, operate
 from varsim.sync.running_calls import RunningCalls
 from varsim.sync.statistics import VariableStatistics
@@ -291,7 +292,16 @@ class CoordinatorState:
         self, call: CallState, replica_id: int, message: Contribution
     ) -> list[CoordinatorAction]:
         plan = self._plans.plan(replica_id, message.layout_id)
-        complete = call.arrive(replica_id, message, self.now_s, plan)
+        return self._contributed(call, call.arrive(replica_id, message, self.now_s, plan))
+
+    def _scatter(
+        self, call: CallState, replica_id: int, message: Scatter
+    ) -> list[CoordinatorAction]:
+        if message.write.variable_id not in self.registry.specs:
+            raise ProtocolError("a sparse write names a variable that does not exist")
+        return self._contributed(call, call.arrive(replica_id, message, self.now_s))
+
+    def _contributed(self, call: CallState, complete: list[Collectives]) -> list[CoordinatorAction]:
         if complete:
             return self._runner.run(self._calls.happen(call, complete, self.now_s, goes_on=False))
         return self._after(call) if call.doomed else []
@@ -368,6 +378,7 @@ class CoordinatorState:
 
     _MESSAGES_OF_CALLS: ClassVar[Mapping[type, TakeInCall]] = {
         Contribution: _contribution,
+        Scatter: _scatter,
         AllReduce: _collective,
         AllGather: _collective,
         MergeCall: _collective,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from varsim.protocol.messages import BY_PROGRAM, Commit
-from varsim.spec import Array, Operation, VariableSpec
-from varsim.sync import policies, reduce
+from varsim.protocol.messages import BY_PROGRAM, Commit, ScatterCommit
+from varsim.spec import Array, Operation, Rows, VariableSpec
+from varsim.sync import policies, reduce, scatter
 from varsim.sync.actions import CoordinatorAction, Send
 from varsim.sync.block import Block
 from varsim.sync.statistics import Account
@@ -60,7 +60,7 @@ class CoordinatorBlock(Block):
     def diverge(self) -> None:
         """Record that the components may differ from now on."""
         if not self.components:
-            self.components = [self.values] * self.num_replicas
+            self.components = [self.show(0)] * self.num_replicas
             del self.values
 
     def distrust(self) -> None:
@@ -100,6 +100,28 @@ class CoordinatorBlock(Block):
             after.setflags(write=False)
             self.components[replica_id] = after
 
+    def scatter(self, operation: Operation, rows: Rows) -> None:
+        """Apply the same sparse write to all components of a block of one variable."""
+        if not self.components:
+            super().scatter(operation, rows)
+            return
+        for replica_id in range(self.num_replicas):
+            self.scatter_to(replica_id, operation, rows)
+
+    def scatter_to(self, replica_id: int, operation: Operation, rows: Rows) -> None:
+        """Apply a sparse write to one component; the others may differ from now on."""
+        self.diverge()
+        before = self.components[replica_id]
+        if before is not None:
+            after = scatter.applied(operation, before, rows)
+            after.setflags(write=False)
+            self.components[replica_id] = after
+
+    def bytes_of_one(self) -> int:
+        """Return the size of one component of a block of one variable, as far as it is known."""
+        known = [self.values] if not self.components else self.components
+        return next((one.nbytes for one in known if one is not None), 0)
+
     # ------------------------------------------------------------ commits
 
     def versions_of(self, replica_id: int) -> Array:
@@ -121,13 +143,21 @@ class CoordinatorBlock(Block):
 
     def commit_to(self, replica_id: int, operation: Operation, value: Array) -> Send:
         """Return the commit of an operation by the program on one component."""
+        self._count_own(replica_id)
+        commit = self._commit(replica_id, operation, value, BY_PROGRAM, 0)
+        self._join_own()
+        return Send(replica_id, commit)
+
+    def _count_own(self, replica_id: int) -> None:
+        """Count a commit to one component."""
         if not self.own_commits:
             self.own_commits = [0] * self.num_replicas
         self.own_commits[replica_id] += 1
-        commit = self._commit(replica_id, operation, value, BY_PROGRAM, 0)
+
+    def _join_own(self) -> None:
+        """Use one version for all components again, if they have the same."""
         if len(set(self.own_commits)) == 1:
             self.versions, self.own_commits = self.versions_of(0), []
-        return Send(replica_id, commit)
 
     def _commit(
         self, replica_id: int, operation: Operation, value: Array, call_id: int, settled: int
@@ -140,6 +170,40 @@ class CoordinatorBlock(Block):
             versions=self.versions_of(replica_id),
             operation=operation,
             value=value,
+        )
+
+    def commit_rows(
+        self, operation: Operation, rows: Rows, call_id: int = BY_PROGRAM, settled: int = 0
+    ) -> list[CoordinatorAction]:
+        """Return the commits of a sparse write to all components of a block of one variable."""
+        self.versions = self.versions + 1
+        first = self._scatter_commit(0, operation, rows, call_id, settled)
+        if not self.own_commits:
+            return [Send(i, first) for i in range(self.num_replicas)]
+        return [
+            Send(i, self._scatter_commit(i, operation, rows, call_id, settled))
+            for i in range(self.num_replicas)
+        ]
+
+    def commit_rows_to(self, replica_id: int, operation: Operation, rows: Rows) -> Send:
+        """Return the commit of a sparse write by the program to one component."""
+        self._count_own(replica_id)
+        commit = self._scatter_commit(replica_id, operation, rows, BY_PROGRAM, 0)
+        self._join_own()
+        return Send(replica_id, commit)
+
+    def _scatter_commit(
+        self, replica_id: int, operation: Operation, rows: Rows, call_id: int, settled: int
+    ) -> ScatterCommit:
+        for array in (rows.indices, rows.values):
+            array.setflags(write=False)  # several components may share it
+        return ScatterCommit(
+            call_id=call_id,
+            settled=settled,
+            variable_id=int(self.variable_ids[0]),
+            version=int(self.versions_of(replica_id)[0]),
+            operation=operation,
+            rows=rows,
         )
 
     # ------------------------------------------------------------ costs
@@ -181,9 +245,9 @@ class CoordinatorVariable:
         return self.block.mirror(self.slot)
 
     def component(self, replica_id: int) -> Array | None:
-        """Return a component; None if it is not known."""
+        """Return a component, which never changes again; None if it is not known."""
         components = self.block.components
-        return components[replica_id] if components else self.block.value(self.slot)
+        return components[replica_id] if components else self.block.show(self.slot)
 
     def version(self, replica_id: int) -> int:
         """Return the number of commits of a component."""

@@ -46,6 +46,7 @@ from varsim.texts.fixes import (
     KEEPS_OWN,
     WRITES_ALL,
     Agrees,
+    AgreesOnRows,
     AssignTotal,
     ChangeSetting,
     Gives,
@@ -271,21 +272,27 @@ def of_parts(
 
 
 def warning_of_divergence(
-    spec: VariableSpec, operation: Operation, value: Array, num_replicas: int
+    spec: VariableSpec, operation: Operation, value: Array | None, num_replicas: int
 ) -> str:
-    """Return the warning of a write that makes the components of a mirrored variable differ."""
+    """Return the warning of a write that makes the components of a mirrored variable differ.
+
+    Args:
+        value: The written value; None for a sparse write.
+    """
     ways = islice(_of_divergence(spec, operation, value, num_replicas), MAX_FIXES)
     return str(Diverged(spec, operation, tuple(ways)))
 
 
 def _of_divergence(
-    spec: VariableSpec, operation: Operation, value: Array, num_replicas: int
+    spec: VariableSpec, operation: Operation, value: Array | None, num_replicas: int
 ) -> Iterator[Fix]:
     """Yield settings with which copies do not diverge."""
-    few = value if are_few([value]) else None
+    few = value if value is not None and are_few([value]) else None
     for change, other in alternatives(spec):
         cell = policies.cell(other, Context.REPLICA, operation)
-        if cell.combines:
+        if cell.combines and value is None:
+            yield Fix(change, AgreesOnRows(other.aggregation))
+        elif cell.combines:
             yield from if_legal(partial(merged, change, other, operation, few, num_replicas))
         elif cell.is_private:
             yield Fix(change, KEEPS_OWN)

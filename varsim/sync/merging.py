@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from varsim.errors import ShapeError
 from varsim.protocol.buckets import unpack
-from varsim.protocol.messages import Contribution, Write
+from varsim.protocol.messages import Contribution, Scatter, Write
 from varsim.spec import Array, Operation
-from varsim.sync import reduce
-from varsim.sync.actions import Reduce, Steps
+from varsim.sync import reduce, scatter
+from varsim.sync.actions import CoordinatorAction, Reduce, Steps
 from varsim.sync.components import check_shape
 from varsim.sync.coordinator_variables import CoordinatorVariables
 from varsim.sync.participant import Arrangement, Arrival, Collectives
@@ -112,6 +113,34 @@ class Merging:
             operation = Operation.ASSIGN
         block.apply(operation, new)
         yield block.commit_all(operation, new, call_id, settled)
+
+    def scatter(
+        self, call_id: int, collectives: Collectives, first: Scatter, now_s: float
+    ) -> list[CoordinatorAction]:
+        """Merge and commit one sparse write: the rows of all replicas, one after the other.
+
+        Raises:
+            VariableError: The rows do not fit; nothing has changed.
+        """
+        variable = self._variables.by_id[first.write.variable_id]
+        block = self._variables.separate(variable)
+        spec, mirror, operation = variable.spec, block.mirror(), first.write.operation
+        messages = (arrival.message for arrival in collectives.arrivals)
+        parts = [message.rows for message in messages if isinstance(message, Scatter)]
+        rows = scatter.joined(parts, spec.aggregation)
+        if mirror is not None:
+            scatter.check_rows(spec, operation, mirror, rows)
+        elif None in spec.shape:
+            raise ShapeError(
+                spec.name,
+                f"{operation.value} of a variable whose components may differ in shape",
+                "Assign one value to all of them first.",
+            )
+        waited_s = block.wait([arrival.at_s for arrival in collectives.arrivals], now_s)
+        sent = sum(part.nbytes for part in parts)
+        variable.account.merged_rows(len(parts), sent, rows.nbytes, block.bytes_of_one(), waited_s)
+        block.scatter(operation, rows)
+        return block.commit_rows(operation, rows, call_id, collectives.stop)
 
 
 def _write(arrival: Arrival, position: int) -> Write:

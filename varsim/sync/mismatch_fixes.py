@@ -10,7 +10,7 @@ import numpy as np
 
 from varsim.errors import Fix
 from varsim.protocol.messages import AllReduce, Collective, Write
-from varsim.spec import Array, Context, Operation, ReduceOp, VariableSpec
+from varsim.spec import SCATTERS, Array, Context, Operation, ReduceOp, VariableSpec
 from varsim.sync import policies, reduce
 from varsim.sync.fixes import alternatives, are_few, if_legal
 from varsim.sync.mismatch import are_crossed, differ
@@ -32,6 +32,8 @@ def of_mismatch(
     few = are_few(chain.from_iterable(values))
     writes = [collective for collective in collectives if isinstance(collective, Write)]
     reductions = [collective for collective in collectives if isinstance(collective, AllReduce)]
+    if any(write.operation in SCATTERS for write in writes):
+        return  # the rows of the replicas may differ in number
     if len(writes) == len(collectives) and len({write.variable_id for write in writes}) == 1:
         known = [*chain(*values)] if few else None
         yield from _of_writes(specs[writes[0].variable_id], writes, known)

@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 
 from varsim.protocol.buckets import Bucket, arrange
-from varsim.protocol.messages import Contribution, Layout, Message, Write
-from varsim.spec import Array, VariableSpec
+from varsim.protocol.messages import Contribution, Layout, Message, Scatter, Write
+from varsim.spec import Array, Rows, VariableSpec
 
 MAX_LAYOUTS: Final = 64
 """Number of layouts that a replica and the coordinator remember; then the oldest is replaced."""
@@ -42,9 +42,11 @@ class Outbox:
         self._values: list[bytes | Array | None] = []  # of each
         self._known: dict[tuple[KnownWrite, ...], _Known] = {}  # oldest first
         self._sent = 0  # layouts so far
+        self._messages: list[Message] = []  # those of the writes up to the last sparse one
+        self._written = 0  # writes in these messages
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return self._written + len(self._waiting)
 
     def add(self, known: KnownWrite, value: bytes | Array | None) -> None:
         """Take a write.
@@ -55,30 +57,49 @@ class Outbox:
         self._waiting.append(known)
         self._values.append(value)
 
+    def add_rows(self, call_id: int, index: int, write: Write, rows: Rows) -> None:
+        """Take a sparse write, which has a message of its own.
+
+        Args:
+            index: As in `leave`.
+            rows: They never change again.
+        """
+        self._pack(call_id, index)
+        position = index + self._written
+        self._messages.append(Scatter(call_id=call_id, position=position, write=write, rows=rows))
+        self._written += 1
+
     def leave(self, call_id: int, index: int) -> list[Message]:
         """Return all writes as messages, and empty the outbox.
 
         Args:
             index: The position of the first write among the collectives of the call.
         """
+        self._pack(call_id, index)
+        messages = self._messages
+        self.clear()
+        return messages
+
+    def _pack(self, call_id: int, index: int) -> None:
+        """Make messages of the writes since the last sparse one."""
         if not self._waiting:
-            return []
-        messages: list[Message] = []
+            return
         order = tuple(self._waiting)
         known = self._known.get(order)
         if known is None:
             writes = tuple(one.write for one in order)
             known = self._learn(order, writes)
-            messages.append(Layout(layout_id=known.layout_id, writes=writes))
+            self._messages.append(Layout(layout_id=known.layout_id, writes=writes))
         values = self._values
         contribution = Contribution(
             call_id=call_id,
-            position=index,
+            position=index + self._written,
             layout_id=known.layout_id,
             buckets=tuple(_packed(bucket, values, len(order)) for bucket in known.buckets),
         )
-        self.clear()
-        return [*messages, contribution]
+        self._messages.append(contribution)
+        self._written += len(order)
+        self._waiting, self._values = [], []
 
     def _learn(self, order: tuple[KnownWrite, ...], writes: tuple[Write, ...]) -> _Known:
         if len(self._known) == MAX_LAYOUTS:
@@ -89,8 +110,8 @@ class Outbox:
 
     def clear(self) -> None:
         """Drop the writes: the call that they belong to has failed."""
-        self._waiting = []
-        self._values = []
+        self._waiting, self._values = [], []
+        self._messages, self._written = [], 0
 
 
 def _packed(bucket: Bucket, values: list[bytes | Array | None], count: int) -> Array:

@@ -21,6 +21,7 @@ from varsim.protocol.messages import (
     MergeCall,
     Raised,
     Returned,
+    Scatter,
     SyncRequest,
     Waiting,
     Write,
@@ -105,7 +106,7 @@ class Arrival:
         if self.plan is not None:
             return self.plan.writes[position - self.start]
         assert not isinstance(self.message, Contribution), "a contribution has a plan"
-        return self.message
+        return self.message.write if isinstance(self.message, Scatter) else self.message
 
     def values_at(self, position: int) -> Sequence[Array]:
         """Return its values at one of these positions; empty if they do not count."""

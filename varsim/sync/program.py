@@ -6,9 +6,11 @@ import math
 from collections.abc import Collection, Generator, Iterable, Sequence
 from typing import Any, Protocol, TypeVar, assert_never
 
+import numpy as np
+
 from varsim.errors import PerReplicaError, VariableError, VarsimError
 from varsim.spec import Array, Context, Operation, VariableSpec
-from varsim.sync import fixes, policies, reduce
+from varsim.sync import fixes, policies, reduce, scatter
 from varsim.sync.actions import (
     CoordinatorAction,
     Exchanged,
@@ -25,6 +27,8 @@ from varsim.sync.coordinator_events import (
     ProgramFetch,
     ProgramOperation,
     ProgramRead,
+    ProgramScatter,
+    ProgramScatterComponent,
     ProgramWrite,
     ProgramWriteComponent,
 )
@@ -81,6 +85,10 @@ def operate(event: ProgramOperation, registry: VariableRegistry, engine: Engine)
                 yield from on.write_component(event)
             case ProgramAssignComponents():
                 yield from on.assign_components(event)
+            case ProgramScatter():
+                yield from on.scatter(event)
+            case ProgramScatterComponent():
+                yield from on.scatter_component(event)
             case _:
                 assert_never(event)
     except VarsimError as error:
@@ -234,6 +242,41 @@ class _OnVariable:
         yield from self._exchange()
         actions = self._registry.write_component(self._number, replica_id, operation, value)
         yield [ProgramWrote(self._number, operation, ((replica_id, value),), location), *actions]
+
+    # ------------------------------------------------------------ sparse writes
+
+    def scatter(self, event: ProgramScatter) -> Steps:
+        """Write some rows of all components, as the policy says."""
+        spec, operation, rows = self._spec, event.operation, event.rows
+        cell = self._cell(operation)
+        if cell.refused is not None:
+            raise scatter.refusal(spec, cell.refused)
+        yield from await_departures(self._engine, self._token, self._everyone)
+        components = yield from self._shapes()
+        for i, component in enumerate(components):
+            scatter.check_rows(spec, operation, component, rows[i if event.per_replica else 0])
+        actions = self._registry.scatter(self._number, operation, rows)
+        ids = tuple(self._everyone) if event.per_replica else (None,)
+        written = tuple((i, one) for i, one in zip(ids, rows, strict=True))
+        yield [ProgramWrote(self._number, operation, written, event.location), *actions]
+
+    def scatter_component(self, event: ProgramScatterComponent) -> Steps:
+        """Write some rows of one component directly, not by the policy."""
+        number, replica_id, rows = self._number, event.replica_id, event.rows
+        yield from self._exchange()
+        components = yield from self._shapes()
+        scatter.check_rows(self._spec, event.operation, components[replica_id], rows)
+        action = self._registry.scatter_component(number, replica_id, event.operation, rows)
+        written = ((replica_id, rows),)
+        yield [ProgramWrote(number, event.operation, written, event.location), action]
+
+    def _shapes(self) -> StepsTo[Sequence[Array]]:
+        """Return arrays with the shapes of the components; fetch them only if they may differ."""
+        spec = self._spec
+        if None in spec.shape:
+            return (yield from self.components(self._everyone))
+        shape = tuple(size for size in spec.shape if size is not None)
+        return [np.broadcast_to(np.empty((), spec.dtype), shape)] * len(self._everyone)
 
     # ------------------------------------------------------------ deferred writes
 

@@ -16,7 +16,7 @@ from varsim.protocol.messages import (
     Returned,
     Structure,
 )
-from varsim.spec import Array, Operation, ReduceOp
+from varsim.spec import Array, Operation, ReduceOp, Rows
 
 # ---------------------------------------------------------------- variables
 
@@ -34,6 +34,19 @@ class ReplicaWrite:
     location: str = ""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ReplicaScatter:
+    """The program writes some rows of a variable in replica context, as the policy says.
+
+    The values are of the variable's dtype. The program does not change the arrays afterwards.
+    """
+
+    variable_id: int
+    operation: Operation
+    rows: Rows
+    location: str = ""
+
+
 @dataclass(slots=True, eq=False)  # not frozen, as above
 class ReplicaRead:
     """The program reads this replica's component of a variable."""
@@ -48,6 +61,26 @@ class ComponentWrite:
     variable_id: int
     operation: Operation
     value: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ComponentScatter:
+    """The program writes some rows of this replica's component directly."""
+
+    variable_id: int
+    operation: Operation
+    rows: Rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowsRead:
+    """The program reads some rows of this replica's component; it gets a copy of them.
+
+    `key` selects them, as in NumPy: one array of indices, or one for each axis.
+    """
+
+    variable_id: int
+    key: tuple[Array, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +229,11 @@ class FunctionUnwinds:
 
 ProgramEvent = (
     ReplicaWrite
+    | ReplicaScatter
     | ReplicaRead
+    | RowsRead
     | ComponentWrite
+    | ComponentScatter
     | BufferRequest
     | EnterReduce
     | EnterGather

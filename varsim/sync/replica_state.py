@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import numpy as np
 
 from varsim.errors import ProtocolError
-from varsim.protocol.buckets import PACK_LIMIT_BYTES
 from varsim.protocol.messages import (
     OF_DEFERRED,
     Abort,
@@ -25,16 +23,14 @@ from varsim.protocol.messages import (
     Message,
     PullDeltas,
     Reduced,
+    ScatterCommit,
     Shutdown,
     Start,
     SyncRequest,
     Waiting,
 )
-from varsim.spec import Array, Operation
-from varsim.sync import fixes
 from varsim.sync.actions import (
     COORDINATOR,
-    WAIT_AND_REPEAT,
     Abandon,
     Await,
     Deliver,
@@ -44,18 +40,12 @@ from varsim.sync.actions import (
     Send,
     ShowValue,
     Stop,
-    Supply,
 )
-from varsim.sync.components import Components, ReplicaVariable, WriteRule, check_shape
-from varsim.sync.deferred import DeferredWrites
+from varsim.sync.components import ReplicaVariable
 from varsim.sync.event_log import InvalidTransition
-from varsim.sync.outbox import Outbox
-from varsim.sync.pending_report import PendingReport
-from varsim.sync.policies.legality import check_arithmetic
+from varsim.sync.replica_call import ReplicaCall
 from varsim.sync.replica_events import (
-    BufferRequest,
     CallHost,
-    ComponentWrite,
     EnterGather,
     EnterMerge,
     EnterReduce,
@@ -66,60 +56,25 @@ from varsim.sync.replica_events import (
     ProgramBlocks,
     ReplicaEvent,
     ReplicaRead,
-    ReplicaWrite,
+    RowsRead,
 )
-from varsim.sync.update_buffers import Allocate, UpdateBuffers
+from varsim.sync.replica_writes import ReplicaWrites
 
 SHUT_DOWN: Final = "the cluster is shut down"
 """The reason for the failure of calls that run when the coordinator ends the cluster."""
 
-NOT_RUNNING: Final = "no function runs on this replica"
-
 _NOTHING: Final[tuple[ReplicaAction, ...]] = ()
 
 
-@dataclass(slots=True)
-class _Call:
-    call_id: int
-    next_index: int = 0
-    left: int = 0  # collectives that were sent
-    settled: int = 0  # collectives whose commits have come
-    aborted: str | None = None
-    awaits: ReplicaVariable | None = None  # the program waits for commits of this variable
-    reads: bool = False  # whether it then reads the variable
-    awaits_answer: bool = False  # the program waits for a message
-
-
-class ReplicaState:
+class ReplicaState(ReplicaWrites):
     """Decides, for one replica, the effect of every message and of every program operation.
 
     The shell calls `handle` with each event and performs the returned actions, in order. `handle`
     never waits: if the program must wait, it returns an `Await`, and a later event returns the
     action that lets the program continue.
 
-    Args:
-        allocate: Makes the array to which a large contribution is copied.
+    Its base class has the writes.
     """
-
-    def __init__(
-        self,
-        replica_id: int,
-        num_replicas: int,
-        allocate: Allocate = np.empty,
-    ) -> None:
-        self.replica_id = replica_id
-        self.num_replicas = num_replicas
-        self.components = Components(replica_id)
-        self.aborted: str | None = None  # why the innermost call, or one around it, has failed
-        self._variables = self.components.variables
-        self._buffers = UpdateBuffers(allocate)
-        self._outbox = Outbox(self.components)
-        self._deferred = DeferredWrites(allocate)
-        self._calls: list[_Call] = []  # innermost last
-        self._going_on: _Call | None = None  # the innermost, unless it has failed
-        self._report = PendingReport()
-        self._warned: set[int] = set()
-        self._touched = self._report.touched
 
     def handle(self, event: ReplicaEvent) -> Sequence[ReplicaAction]:
         """Take one event, and return the actions that the shell must perform, in order.
@@ -160,6 +115,13 @@ class ReplicaState:
         self.components.commit(commit)
         if commit.call_id == OF_DEFERRED:
             self._deferred.settle(int(commit.variable_ids[0]), commit.settled)
+        return self._settle(commit)
+
+    def _commit_rows(self, commit: ScatterCommit) -> Sequence[ReplicaAction]:
+        self.components.commit_rows(commit)
+        return self._settle(commit)
+
+    def _settle(self, commit: Commit | ScatterCommit) -> Sequence[ReplicaAction]:
         for call in self._calls:
             if call.call_id == commit.call_id:
                 call.settled = max(call.settled, commit.settled)
@@ -206,110 +168,6 @@ class ReplicaState:
     def _leave(self, call_id: int) -> list[ReplicaAction]:
         return [Send(COORDINATOR, Left(call_id=call_id))]
 
-    # ------------------------------------------------------------ writes
-
-    def _write(self, write: ReplicaWrite) -> Sequence[ReplicaAction]:
-        """Write a variable in replica context: locally, or as a contribution to a merge."""
-        call = self._going_on
-        if call is None:
-            return self._refuse_to_go_on()
-        variable = self._variables.get(write.variable_id) or self.components.find(write.variable_id)
-        value = write.value
-        rule = variable.rules[write.operation]
-        key: Hashable = write.location
-        if value.shape != variable.shape or variable.is_bool:
-            self._check(variable, rule, value)
-            key = write.location, value.shape
-        if rule.is_sent:
-            own: bytes | Array | None = None
-            if variable.is_needed:
-                small = variable.is_small or value.nbytes <= PACK_LIMIT_BYTES
-                own = value.tobytes() if small else self._buffers.to_send(value)
-            self._outbox.add(rule.known.get(key) or rule.learn(key, write), own)
-            variable.owed_to = call.call_id
-            variable.owed_index = call.next_index
-            call.next_index += 1
-            if variable.is_open and write.operation is Operation.ASSIGN:
-                variable.coming = value
-            return _NOTHING
-        if rule.own is not None:
-            return rule.own.write(self, variable, write.operation, value, write.location)
-        if not variable.writes:
-            self._touched[write.variable_id] = variable
-        variable.writes += 1
-        if rule.is_deferred:
-            kept = self._buffers.to_keep(value) if variable.is_needed else None
-            is_full = self._deferred.write(write.variable_id, write.operation, kept)
-            return self._wait_for(variable, reads=False) if is_full else _NOTHING
-        if not variable.block.is_single:
-            self.components.separate(variable)
-        variable.write_locally(write.operation, value)
-        if rule.diverges:
-            self._diverge(variable, write)
-        return _NOTHING
-
-    def write_locally(self, variable: ReplicaVariable, operation: Operation, value: Array) -> None:
-        """Write this replica's component alone, and count the write."""
-        variable.writes += 1
-        self._touched[variable.spec.variable_id] = variable
-        self.components.separate(variable)
-        variable.write_locally(operation, value)
-
-    def contribute(self, variable: ReplicaVariable, value: Array, location: str) -> None:
-        """Contribute the assign of a value to a merge of all replicas."""
-        rule = variable.rules[Operation.ASSIGN]
-        key: Hashable = (location, value.shape) if variable.is_open else location
-        write = ReplicaWrite(variable.spec.variable_id, Operation.ASSIGN, value, location)
-        own: bytes | Array | None = None
-        if variable.is_needed:
-            small = variable.is_small or value.nbytes <= PACK_LIMIT_BYTES
-            own = value.tobytes() if small else self._buffers.to_send(value)
-        self._outbox.add(rule.known.get(key) or rule.learn(key, write), own)
-        call = self._innermost()
-        variable.owed_to = call.call_id
-        variable.owed_index = call.next_index
-        call.next_index += 1
-
-    def wait_and_repeat(self, variable: ReplicaVariable) -> Sequence[ReplicaAction]:
-        """Let the program wait for the commit of its last contribution, and then write again."""
-        call = self._innermost()
-        call.awaits, call.reads = variable, False
-        return [WAIT_AND_REPEAT]
-
-    def _refuse_to_go_on(self) -> Sequence[ReplicaAction]:
-        if self.aborted is None:
-            raise InvalidTransition(NOT_RUNNING)
-        return [Abandon(self.aborted)]
-
-    def _check(self, variable: ReplicaVariable, rule: WriteRule, value: Array) -> None:
-        """Refuse a value whose dtype or shape does not fit; the slow path of the check."""
-        check_arithmetic(variable.spec, rule.operation, self.num_replicas if rule.combines else 1)
-        if not self.owes_merge(variable):
-            variable.coming = None
-        before = variable.component() if variable.coming is None else variable.coming
-        check_shape(variable.spec, rule.operation, before, value)
-
-    def _diverge(self, variable: ReplicaVariable, write: ReplicaWrite) -> None:
-        """Warn once per mirrored variable that its components now differ."""
-        spec = variable.spec
-        if spec.variable_id in self._warned or self.num_replicas == 1:
-            return
-        self._warned.add(spec.variable_id)
-        text = fixes.warning_of_divergence(spec, write.operation, write.value, self.num_replicas)
-        self._report.warn(text, write.location)
-
-    def _supply(self, request: BufferRequest) -> Sequence[ReplicaAction]:
-        variable = self.components.find(request.variable_id)
-        return [Supply(self._buffers.supply(variable.component().shape, variable.spec.dtype))]
-
-    def _write_component(self, write: ComponentWrite) -> Sequence[ReplicaAction]:
-        """Write this replica's component directly, not by the policy."""
-        variable = self.components.find(write.variable_id)
-        check_arithmetic(variable.spec, write.operation, 1)
-        check_shape(variable.spec, write.operation, variable.component(), write.value)
-        self.write_locally(variable, write.operation, write.value)
-        return _NOTHING
-
     # ------------------------------------------------------------ reads and waits
 
     def _read(self, read: ReplicaRead) -> Sequence[ReplicaAction]:
@@ -321,29 +179,23 @@ class ReplicaState:
             return self._wait_for(variable, reads=True)
         return [self._shown(variable)]
 
+    def _read_rows(self, read: RowsRead) -> Sequence[ReplicaAction]:
+        """Return the action that shows some rows: a copy, so the component need not be kept."""
+        if self.aborted is not None:
+            return [Abandon(self.aborted)]
+        variable = self.components.find(read.variable_id)
+        if self._owes(variable):
+            return self.wait_and_repeat(variable)
+        variable.reads += 1
+        self._touched[read.variable_id] = variable
+        rows = np.array(variable.component()[read.key])
+        rows.setflags(write=False)
+        return [ShowValue(rows)]
+
     def _shown(self, variable: ReplicaVariable) -> ShowValue:
         variable.reads += 1
         self._touched[variable.spec.variable_id] = variable
         return ShowValue(variable.block.show(variable.slot))
-
-    def _wait_for(self, variable: ReplicaVariable, *, reads: bool) -> Sequence[ReplicaAction]:
-        call = self._innermost()
-        call.awaits, call.reads = variable, reads
-        return [Await(may_block=True)]
-
-    def owes(self, variable_id: int) -> bool:
-        """Return whether a read must wait, because this replica's writes are not committed yet."""
-        return self._owes(self.components.find(variable_id))
-
-    def _owes(self, variable: ReplicaVariable) -> bool:
-        return self.owes_merge(variable) or self._deferred.owes(variable.spec.variable_id)
-
-    def owes_merge(self, variable: ReplicaVariable) -> bool:
-        """Return whether the commit of this replica's last contribution has not come yet."""
-        for call in self._calls:
-            if call.call_id == variable.owed_to:
-                return variable.owed_index >= call.settled
-        return False
 
     def _block(self, event: ProgramBlocks) -> Sequence[ReplicaAction]:
         """Send the outbox, and tell the coordinator for which variable the program waits."""
@@ -410,13 +262,8 @@ class ReplicaState:
         """Return whether the function of a call runs here."""
         return bool(self._calls)
 
-    def _innermost(self) -> _Call:
-        if not self._calls:
-            raise InvalidTransition(NOT_RUNNING)
-        return self._calls[-1]
-
     def _begin(self, event: FunctionBegins) -> Sequence[ReplicaAction]:
-        self._calls.append(_Call(event.call_id))
+        self._calls.append(ReplicaCall(event.call_id))
         self._deferred.begin(event.call_id)
         self._see_whether_aborted()
         return _NOTHING
@@ -462,10 +309,9 @@ class ReplicaState:
     # ------------------------------------------------------------ the table
 
     _DECISIONS: ClassVar[Mapping[type, Callable[[Any, Any], Sequence[ReplicaAction]]]] = {
-        ReplicaWrite: _write,
+        **ReplicaWrites.OF_WRITES,
         ReplicaRead: _read,
-        ComponentWrite: _write_component,
-        BufferRequest: _supply,
+        RowsRead: _read_rows,
         EnterReduce: _enter,
         EnterGather: _enter,
         EnterMerge: _enter,
@@ -476,6 +322,7 @@ class ReplicaState:
         FunctionRaises: _end,
         FunctionUnwinds: _end,
         Commit: _commit,
+        ScatterCommit: _commit_rows,
         Create: _create,
         Forget: _forget,
         Fetch: _show_component,

@@ -15,6 +15,7 @@ from varsim.protocol.messages import (
     Raised,
     Reduced,
     Returned,
+    Scatter,
     Start,
 )
 from varsim.spec import Array
@@ -114,10 +115,12 @@ class RunningCalls:
         """
         try:
             for collectives in complete:
-                if isinstance(collectives.arrivals[0].message, Contribution):
-                    yield from self._registry.merging.merge(
-                        call.call_id, collectives, now_s, call.idle()
-                    )
+                first, merging = collectives.arrivals[0].message, self._registry.merging
+                if isinstance(first, Contribution):
+                    yield from merging.merge(call.call_id, collectives, now_s, call.idle())
+                    call.release(collectives)
+                elif isinstance(first, Scatter):
+                    yield merging.scatter(call.call_id, collectives, first, now_s)
                     call.release(collectives)
                 else:
                     yield self._reduced(call, collectives)

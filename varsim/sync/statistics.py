@@ -32,6 +32,8 @@ class VariableStatistics:
     messages: int
     size_bytes: int
     waited_s: float  # sum of the times that each contribution waited for the others
+    sparse_bytes: int  # the part of `size_bytes` that sparse writes moved, …
+    dense_bytes: int  # … and what they would have moved as writes of the whole value
     spared: int  # components that reads did not fetch again, because they were unchanged
     on_write: Cost | None  # the cost with ON_WRITE instead; None if no write was deferred
 
@@ -56,6 +58,8 @@ class Account:
     messages: int = 0
     size_bytes: int = 0
     waited_s: float = 0.0
+    sparse_bytes: int = 0
+    dense_bytes: int = 0
     spared: int = 0
     deferred: int = 0  # of a deferred variable: merges that ON_WRITE would have made
     exchange_messages: int = 0  # the part of `messages` in exchanges of deferred writes
@@ -73,6 +77,39 @@ class Account:
         self.merges += count
         self.waited_s += waited_s
         self.moved(2 * num_replicas * count, values * size_bytes * count)
+
+    def merged_rows(
+        self, num_replicas: int, sent_bytes: int, rows_bytes: int, dense_bytes: int, waited_s: float
+    ) -> None:
+        """Count the merge of one sparse write.
+
+        Args:
+            sent_bytes: The size of the rows of all contributions.
+            rows_bytes: The size of the rows of the commit.
+            dense_bytes: The size of one component.
+        """
+        self.writes += num_replicas
+        self.merges += 1
+        self.waited_s += waited_s
+        self._moved_rows(
+            2 * num_replicas,
+            sent_bytes + num_replicas * rows_bytes,
+            self._values_of(num_replicas) * dense_bytes,
+        )
+
+    def wrote_rows(self, num_replicas: int, rows_bytes: int, dense_bytes: int) -> None:
+        """Count a sparse write by the program.
+
+        Args:
+            rows_bytes: The size of the rows that all replicas get together.
+        """
+        self.writes += 1
+        self._moved_rows(num_replicas, rows_bytes, num_replicas * dense_bytes)
+
+    def _moved_rows(self, messages: int, size_bytes: int, dense_bytes: int) -> None:
+        self.moved(messages, size_bytes)
+        self.sparse_bytes += size_bytes
+        self.dense_bytes += dense_bytes
 
     def _values_of(self, num_replicas: int) -> int:
         """Return how many values one merge sends: contributions that count, and commits."""
@@ -125,6 +162,8 @@ class Account:
             messages=self.messages,
             size_bytes=self.size_bytes,
             waited_s=self.waited_s,
+            sparse_bytes=self.sparse_bytes,
+            dense_bytes=self.dense_bytes,
             spared=self.spared,
             on_write=on_write,
         )

@@ -14,11 +14,15 @@ from varsim.protocol.messages import (
     Message,
     Report,
 )
-from varsim.spec import Array, Operation, VariableSpec
+from varsim.spec import Array, Operation, Rows, VariableSpec
 from varsim.sync import policies, reduce
 from varsim.sync.actions import CoordinatorAction, Send
 from varsim.sync.components import check_shape
-from varsim.sync.coordinator_variables import CoordinatorVariable, CoordinatorVariables
+from varsim.sync.coordinator_variables import (
+    CoordinatorBlock,
+    CoordinatorVariable,
+    CoordinatorVariables,
+)
 from varsim.sync.exchanges import Exchanges
 from varsim.sync.merging import Merging
 from varsim.sync.statistics import Account, VariableStatistics
@@ -167,6 +171,43 @@ class VariableRegistry:
             block.distrust_one(replica_id)
         block.apply_to(replica_id, operation, value)
         return block.commit_to(replica_id, operation, value)
+
+    def scatter(
+        self, variable_id: int, operation: Operation, rows: Sequence[Rows]
+    ) -> list[CoordinatorAction]:
+        """Change rows of all components for the program.
+
+        Args:
+            rows: One for all replicas, or one per replica; they fit the components.
+        """
+        variable = self._variables.by_id[variable_id]
+        block = self._variables.separate(variable)
+        if self._is_uncertain(variable):
+            block.distrust()
+        each = [*rows] * (self.num_replicas // len(rows))
+        size_bytes = sum(one.nbytes for one in each)
+        variable.account.wrote_rows(self.num_replicas, size_bytes, block.bytes_of_one())
+        if len(rows) == 1:
+            block.scatter(operation, rows[0])
+            return block.commit_rows(operation, rows[0])
+        return [self._scatter_to(block, i, operation, one) for i, one in enumerate(each)]
+
+    def scatter_component(
+        self, variable_id: int, replica_id: int, operation: Operation, rows: Rows
+    ) -> CoordinatorAction:
+        """Change rows of one component for the program; they fit it."""
+        variable = self._variables.by_id[variable_id]
+        block = self._variables.separate(variable)
+        if self._is_uncertain(variable):
+            block.distrust_one(replica_id)
+        variable.account.wrote_rows(1, rows.nbytes, block.bytes_of_one())
+        return self._scatter_to(block, replica_id, operation, rows)
+
+    def _scatter_to(
+        self, block: CoordinatorBlock, replica_id: int, operation: Operation, rows: Rows
+    ) -> CoordinatorAction:
+        block.scatter_to(replica_id, operation, rows)
+        return block.commit_rows_to(replica_id, operation, rows)
 
     # ------------------------------------------------------------ fetches
 

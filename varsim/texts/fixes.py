@@ -187,6 +187,23 @@ class Agrees(Fact):
         )
 
 
+_ROWS: Final = {
+    VariableAggregation.SUM: "the rows of all replicas, in replica order",
+    VariableAggregation.MEAN: "the rows of all replicas, divided by their number",
+    VariableAggregation.ONLY_FIRST_REPLICA: "replica 0's rows",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AgreesOnRows(Fact):
+    """The effect on all components of a sparse write by every replica."""
+
+    aggregation: VariableAggregation
+
+    def __str__(self) -> str:
+        return f"every copy gets {_ROWS[self.aggregation]}"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class GivesComponents(Fact):
     """The values of all components, now or after a change."""

@@ -24,6 +24,15 @@ REASONS: Final[dict[str, str]] = {
         "cannot be read in cross-replica context: with synchronization=NONE each replica keeps "
         "its own value, so there is no single value to read"
     ),
+    "no_rows": (
+        "cannot be changed by a sparse write with its synchronization; write all of it, or write "
+        "the rows of a component in strategy.extended.update, or use synchronization=ON_WRITE"
+    ),
+    "no_order": (
+        "cannot be changed by scatter_update, scatter_min or scatter_max with this aggregation: "
+        "the rows of the replicas are joined, and these operations do not combine them; use "
+        "scatter_add or scatter_sub, or aggregation=ONLY_FIRST_REPLICA"
+    ),
 }
 """By the key of a cell's reason. A policy of another package adds its own."""
 

@@ -9,6 +9,8 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from varsim.protocol.messages import (
     Abort,
     AllGather,
@@ -28,6 +30,8 @@ from varsim.protocol.messages import (
     Raised,
     Reduced,
     Returned,
+    Scatter,
+    ScatterCommit,
     Start,
     SyncRequest,
     Waiting,
@@ -168,6 +172,8 @@ class FromProgram:
         match message:
             case Commit():
                 return self._commit(replica_id, message)
+            case ScatterCommit():
+                return self._scatter_commit(replica_id, message)
             case Start(call_id=call_id):
                 return self._once(replica_id, "call", call=call_id)
             case Reduced(call_id=call_id, position=index) | Merged(call_id=call_id, position=index):
@@ -214,6 +220,22 @@ class FromProgram:
             if whose is not None:
                 return self._new_commit(commit, whose)
         return self._to_all.first(replica_id, what, lambda: self._new_commit(commit, None))
+
+    def _scatter_commit(self, replica_id: int, commit: ScatterCommit) -> Events:
+        """Return the event of a sparse commit; its rows are not part of a history."""
+        number, version = commit.variable_id, commit.version
+        what = "commit", np.int64(number).tobytes(), np.int64(version).tobytes()
+        whose = None if what in self._to_all else self._whose(number, replica_id)
+        call = commit.call_id if commit.call_id > 0 else None
+
+        def make() -> Events:
+            one = () if whose is None else (whose,)
+            position = self._collectives.settle(call, number)
+            columns = number, commit.operation._value_, version, position, *NO_VALUE, *one
+            form = _COMMITS_TO_ONE if one else _COMMITS
+            return self._rows.tell_all("commit", form, [columns], call=call)
+
+        return make() if whose is not None else self._to_all.first(replica_id, what, make)
 
     def _whose(self, variable_id: int, replica_id: int) -> int | None:
         if (variable_id, replica_id) not in self._to_one:
@@ -269,6 +291,10 @@ class FromReplica:
         match message:
             case Contribution():
                 return self._writes(message)
+            case Scatter(call_id=call, position=index, write=write):
+                self._collectives.write(call, index, [write.variable_id])
+                one = write.variable_id, write.operation._value_, index, write.location
+                return rows.tell_all("write", _CONTRIBUTIONS, [(*one, *NO_VALUE)], call=call)
             case Returned(call_id=call):
                 self._withheld.clear()
                 return (rows.tell("return", call=call),)
@@ -379,8 +405,12 @@ def class_of(said: str) -> str:
     return said.partition(":")[0]
 
 
-def installed(message: Commit, causes: Events, rows: HistoryRows) -> None:
+def installed(message: Commit | ScatterCommit, causes: Events, rows: HistoryRows) -> None:
     """Add the installs of a commit by a replica."""
+    if isinstance(message, ScatterCommit):
+        number, operation = message.variable_id, message.operation._value_
+        rows.tell_all("install", _INSTALLS, [(number, operation, message.version, causes[0])])
+        return
     ids, versions = message.variable_ids.tolist(), message.versions.tolist()
     operation = message.operation._value_
     columns = [

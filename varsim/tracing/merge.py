@@ -10,7 +10,7 @@ from typing import Final
 
 from varsim.errors import ProtocolError
 from varsim.protocol.codec import decode
-from varsim.protocol.messages import Commit, Message, Raised, Returned, Start
+from varsim.protocol.messages import Commit, Message, Raised, Returned, ScatterCommit, Start
 from varsim.tracing.absent import AbsentMemory
 from varsim.tracing.decode import (
     Events,
@@ -25,7 +25,7 @@ from varsim.tracing.decode import (
 from varsim.tracing.history import HISTORY, PROGRAM, EventBatch, write_batches
 from varsim.tracing.progress import EVERY, Tell
 from varsim.tracing.reading import Reading, TraceRecord, begun
-from varsim.tracing.rows import Columns, Form, HistoryRows, recorded
+from varsim.tracing.rows import NO_VALUE, Columns, Form, HistoryRows, Kept, recorded
 from varsim.tracing.trace import RecordKind, file_name
 from varsim.tracing.uncollected import uncollected
 
@@ -280,11 +280,11 @@ class _Merger:
         replica: int | None,
         operation: str,
         location: str,
-        value: Recorded,
+        value: Recorded | None,
     ) -> None:
         if process == PROGRAM and replica is not None:
             self._program.writes_to_one(variable, replica)
-        columns = variable, operation, replica, location, *recorded(*value)
+        columns = variable, operation, replica, location, *_columns(value)
         self._rows.tell_one("write", _WRITES, columns)
 
     def _sent(self, process: int, peer: int, frames: Iterable[bytes | int] | None) -> None:
@@ -313,12 +313,16 @@ class _Merger:
             return
         for message, events in sent:
             match message:
-                case Commit():
+                case Commit() | ScatterCommit():
                     installed(message, events, rows)
                 case Start(call_id=call):
                     self._begin(process, call, events[0])
                 case _ if events:
                     rows.because(events[-1])
+
+
+def _columns(value: Recorded | None) -> Kept:
+    return NO_VALUE if value is None else recorded(*value)
 
 
 def _who(process: int) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from varsim.protocol.messages import Commit, Message
-from varsim.spec import Array, Operation
+from varsim.protocol.messages import Commit, Message, ScatterCommit
+from varsim.spec import Array, Operation, Rows
 from varsim.tracing.trace import Trace
 
 
@@ -28,18 +28,22 @@ class ProgramNotes:
         replica_id: int | None,
         variable_id: int,
         operation: Operation,
-        value: Array,
+        value: Array | Rows,
         location: str,
     ) -> None:
         """Note that the program writes one or all components; no commit has been sent yet."""
-        if self._trace is not None:
+        if self._trace is None:
+            return
+        if isinstance(value, Rows):
+            self._trace.wrote_rows(variable_id, replica_id, operation, location)
+        else:
             self._trace.wrote(variable_id, replica_id, operation, location, value)
 
     def decided(self, outgoing: Iterable[Sequence[Message]]) -> None:
         """Record commits that have not been sent yet: the program may see their effect."""
         if self._trace is not None:
             unsent = [message for messages in outgoing for message in messages]
-            commits = {id(one): one for one in unsent if isinstance(one, Commit)}
+            commits = {id(one): one for one in unsent if isinstance(one, Commit | ScatterCommit)}
             if commits:
                 self._trace.decided(list(commits.values()))
 

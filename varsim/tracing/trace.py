@@ -67,7 +67,7 @@ class RecordKind(IntEnum):
     READ = (
         4  # variable_id, replica or None, version, location, value: (dtype, shape, digest, bytes)
     )
-    WROTE = 5  # variable_id, replica or None, operation, location, value
+    WROTE = 5  # variable_id, replica or None, operation, location, value; None: of some rows
     FINISHED = 6  # call_id, error text or None
     LOST = 7  # replica, how its worker ended
     ENDED = 8  # the trace was closed: nothing is missing
@@ -81,6 +81,9 @@ class RecordKind(IntEnum):
 _RECEIVED, _READ, _WROTE = int(RecordKind.RECEIVED), int(RecordKind.READ), int(RecordKind.WROTE)
 _AGAIN, _WITHHELD = int(RecordKind.AGAIN), int(RecordKind.WITHHELD)
 
+
+_NOT_KEPT: Final = None
+"""In place of the columns of a value: rows, which are not kept."""
 
 _SKELETON: Final = (Create, Forget, Layout, Start, Returned, Raised, Abort)
 """Messages that are recorded outside a window, too: the window cannot be decoded without them."""
@@ -266,6 +269,14 @@ class Trace:
         shown = value.dtype.char, value.shape, None, kept
         what = variable_id, replica, operation._value_, location, shown
         self._defer((_WROTE, time.monotonic_ns(), *what))
+
+    def wrote_rows(
+        self, variable_id: int, replica: int | None, operation: Operation, location: str
+    ) -> None:
+        """Record a sparse write that no message of a replica contains; its rows are not kept."""
+        if self._open:
+            what = variable_id, replica, operation._value_, location, _NOT_KEPT
+            self._defer((_WROTE, time.monotonic_ns(), *what))
 
     def withheld(self, variable_id: int, value: Array) -> None:
         """Record a contributed value that is not used, and so is not sent."""

@@ -14,7 +14,7 @@ import numpy as np
 from varsim.analysis.integrity import missing
 from varsim.distribute.policies import know
 from varsim.errors import ConfigError
-from varsim.spec import Array, Context, Operation, VariableSpec
+from varsim.spec import SCATTERS, Array, Context, Operation, VariableSpec
 from varsim.sync import policies
 from varsim.tracing.history import PROGRAM, Event, History, VariableRow
 from varsim.whatif.recorded import (
@@ -256,6 +256,11 @@ class _Builder:
         if any(value is None for value in values):
             self._unknown.add(event.variable)
         operation = Operation(event.operation)
+        if operation in SCATTERS:
+            raise ConfigError(
+                "this run has sparse writes, and its record does not have their rows: other "
+                "settings cannot be replayed"
+            )
         shares = (
             event.process == PROGRAM
             and event.replica is None

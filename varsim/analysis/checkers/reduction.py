@@ -8,8 +8,12 @@ from varsim.analysis import arithmetic
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.checker import Checker
 from varsim.analysis.replay import Change, ComponentState, ReplayedMerge, ReplayedVariable
+from varsim.spec import SCATTERS
 from varsim.tracing.history import Event
 
+_MISSING: Final = "not all values of a commit were recorded"
+_SPARSE: Final = "a history does not have the rows of sparse writes"
+_SCATTERS: Final = frozenset(one.value for one in SCATTERS)
 _ANOTHER: Final = "the commit differs from the reduction of the writes"
 
 
@@ -119,6 +123,7 @@ class Reduction(Checker):
             return
         proof = (*(one.event for one in shown), *(before.because() if before is not None else ()))
         if held is None:
-            self.undecided(variable, "not all values of a commit were recorded", *proof)
+            is_sparse = shown[-1].operation in _SCATTERS
+            self.undecided(variable, _SPARSE if is_sparse else _MISSING, *proof)
         else:
             self.wrong(variable, reason, proof)

@@ -6,8 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from varsim.spec import Array, Operation, VariableSpec, VariableSynchronization
-from varsim.sync.policies.cells import Broadcast, Cell, Known, Local, Mirror, aggregated
+from varsim.spec import (
+    SCATTERS,
+    Array,
+    Operation,
+    VariableAggregation,
+    VariableSpec,
+    VariableSynchronization,
+)
+from varsim.sync.policies.cells import (
+    Broadcast,
+    Cell,
+    Known,
+    Local,
+    Mirror,
+    Reason,
+    Refuse,
+    aggregated,
+)
 from varsim.sync.policies.policy import (
     Become,
     Row,
@@ -45,10 +61,40 @@ class Merge(Cell):
         return 2 * known.num_replicas
 
 
+NO_ORDER: Final = Reason("no_order", of_read=False, shows_components=False)
+"""The rows of several replicas are joined; an update, a minimum or a maximum is not a sum."""
+
+_COMBINED: Final = (
+    Operation.SCATTER_ADD,
+    Operation.SCATTER_SUB,
+    Operation.SCATTER_MUL,
+    Operation.SCATTER_DIV,
+)
+"""The sparse writes whose rows can be those of several replicas."""
+
+
+def _scatters(none: Cell, other: Cell) -> dict[Operation, Row]:
+    """Return the rows of the sparse writes.
+
+    Args:
+        none: The cell with aggregation NONE.
+        other: The cell with another aggregation, where the replicas' rows can be combined.
+    """
+    single = {
+        **dict.fromkeys(VariableAggregation, Refuse(NO_ORDER)),
+        VariableAggregation.NONE: none,
+        VariableAggregation.ONLY_FIRST_REPLICA: other,
+    }
+    several = with_aggregation(none=none, other=other)
+    return {one: several if one in _COMBINED else single for one in SCATTERS}
+
+
+_TO_ALL: Final = Broadcast(per_component=True)
+
 CROSS_REPLICA: Final[dict[Operation, Row]] = {
     # The function of a merge_call runs in cross-replica context, too.
     Operation.READ: Mirror(),
-    **on_every_write(Broadcast(per_component=True)),
+    **on_every_write(_TO_ALL),
 }
 
 POLICY: Final = TablePolicy(
@@ -56,8 +102,9 @@ POLICY: Final = TablePolicy(
         replica={
             Operation.READ: Local(),
             **on_every_write(with_aggregation(none=Local(diverges=True), other=Merge())),
+            **_scatters(none=Local(diverges=True), other=Merge()),
         },
-        cross_replica=CROSS_REPLICA,
+        cross_replica={**CROSS_REPLICA, **_scatters(_TO_ALL, _TO_ALL)},
     ),
     becomes=Become(VariableSynchronization.ON_WRITE),
     is_mirrored=True,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from varsim.spec import (
+    SCATTERS,
     Context,
     Operation,
     Shape,
@@ -14,7 +15,7 @@ from varsim.spec import (
     VariableAggregation,
     VariableSynchronization,
 )
-from varsim.sync.policies.cells import AtHand, Cell
+from varsim.sync.policies.cells import AtHand, Cell, Reason, Refuse
 
 Row = Cell | Mapping[VariableAggregation, Cell]
 """The effect of an operation in one context: one cell, or one cell per aggregation."""
@@ -23,6 +24,9 @@ Rows = Mapping[tuple[Context, Operation], Row]
 
 WRITES: Final = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
 OPERATIONS: Final = (Operation.READ, *WRITES)
+
+NO_ROWS: Final = Reason("no_rows", of_read=False, shows_components=False)
+"""The policy does not say what a sparse write does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +89,16 @@ def rows(
 ) -> dict[tuple[Context, Operation], Row]:
     """Return the rows of a policy.
 
-    Inside `strategy.extended.update` every policy uses the current component.
+    Inside `strategy.extended.update` every policy uses the current component. A sparse write
+    without a row is refused.
     """
+    refused = dict.fromkeys(SCATTERS, Refuse(NO_ROWS))
     return {
+        **{(Context.REPLICA, operation): row for operation, row in refused.items()},
+        **{(Context.CROSS_REPLICA, operation): row for operation, row in refused.items()},
         **{(Context.REPLICA, operation): row for operation, row in replica.items()},
         **{(Context.CROSS_REPLICA, operation): row for operation, row in cross_replica.items()},
-        **{(Context.UPDATE, operation): AtHand() for operation in OPERATIONS},
+        **{(Context.UPDATE, operation): AtHand() for operation in (*OPERATIONS, *SCATTERS)},
     }
 
 

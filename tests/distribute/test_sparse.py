@@ -1,0 +1,176 @@
+"""Sparse writes and reads of variables, in every context; `tests/golden` compares their values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import varsim as tf
+from varsim.errors import DistributedValueError, DtypeError, ShapeError, ValueTypeError
+
+SUM, NONE = tf.VariableAggregation.SUM, tf.VariableAggregation.NONE
+
+
+def replica_id() -> int:
+    return int(tf.distribute.get_replica_context().replica_id_in_sync_group)
+
+
+def rows(indices: list[int], value: float = 1.0) -> tf.IndexedSlices:
+    return tf.IndexedSlices(np.full(len(indices), value, np.float32), indices)
+
+
+def done(_: Any) -> None:
+    """Drop the variable that a write returns."""
+
+
+def variable(strategy: Any, aggregation: Any = SUM, **settings: Any) -> Any:
+    with strategy.scope():
+        return tf.Variable(np.zeros(4, np.float32), aggregation=aggregation, **settings)
+
+
+def components(v: Any) -> list[list[float]]:
+    return [part.numpy().tolist() for part in v.values]
+
+
+def test_a_plain_variable_takes_every_method() -> None:
+    """Its value is changed in place only if no program has read the array."""
+    v = tf.Variable(np.arange(4, dtype=np.float32))
+    before = v.read_value()
+
+    v.scatter_add(rows([1, 1])).scatter_mul(rows([3], 2.0))
+    v.scatter_nd_add([[0]], np.ones(1, np.float32))
+    v.scatter_nd_sub([[2]], np.ones(1, np.float32))
+    v.scatter_nd_update([[3]], np.ones(1, np.float32))
+
+    assert [0.0, 1.0, 2.0, 3.0] == before.tolist()
+    assert [1.0, 3.0, 1.0, 1.0] == v.numpy().tolist()
+    assert [3.0, 3.0] == v[[1, 1]].tolist() == v.sparse_read([1, 1]).tolist()
+    assert [1.0, 1.0] == v.gather_nd([[0], [3]]).tolist()
+
+
+def test_batches_are_written_along_the_last_axis() -> None:
+    """Each row of the indices belongs to one row of the variable."""
+    v = tf.Variable(np.zeros((2, 3), np.float32))
+
+    v.batch_scatter_update(
+        tf.IndexedSlices(np.array([[1, 2], [3, 4]], np.float32), np.array([[0, 2], [2, 1]]))
+    )
+
+    assert [[1.0, 0.0, 2.0], [0.0, 4.0, 3.0]] == v.numpy().tolist()
+
+
+def test_an_array_that_was_read_never_changes(strategy: Any) -> None:
+    """Neither the program's, nor a replica's; a read of rows is a copy."""
+    v = variable(strategy)
+    kept = []
+
+    def step() -> Any:
+        v.scatter_add(rows([replica_id()]))
+        whole, part = v.read_value(), v[[0]]
+        v.scatter_add(rows([0]))
+        return whole, part, v[[0]]
+
+    kept.append(v.read_value())
+    whole, part, after = strategy.run(step)
+    kept.append(v.read_value())
+    v.scatter_add(rows([0]))
+
+    assert [0.0] * 4 == kept[0].tolist()
+    assert [3.0, 1.0, 0.0, 0.0] == kept[1].tolist()
+    assert [4.0, 1.0, 0.0, 0.0] == v.numpy().tolist()
+    seen = [one.values[0].tolist() for one in (whole, part, after)]
+    assert [[1.0, 1.0, 0.0, 0.0], [1.0], [3.0]] == seen
+
+
+def test_a_slice_of_rows_can_be_assigned_on_one_device() -> None:
+    """`v[indices]` is a copy, but knows its variable."""
+    v = tf.Variable(np.zeros(3, np.float32))
+
+    v[[0, 2]].assign(5.0)
+
+    assert [5.0, 0.0, 5.0] == v.numpy().tolist()
+
+
+@pytest.mark.parametrize("method", ["batch_scatter_update", "scatter_nd_add"])
+def test_a_distributed_variable_refuses_what_its_components_take(
+    strategy: Any, method: str
+) -> None:
+    """As in TensorFlow."""
+    v = variable(strategy)
+    arguments: Any = (rows([1]),)
+    if method == "scatter_nd_add":
+        arguments = ([[1]], np.ones(1, np.float32))
+
+    with pytest.raises(NotImplementedError, match=r"strategy\.extended\.update"):
+        getattr(v, method)(*arguments)
+    strategy.extended.update(v, lambda part: done(getattr(part, method)(*arguments)))
+
+    assert [[0.0, 1.0, 0.0, 0.0]] * 2 == components(v)
+
+
+def test_a_replica_writes_rows_of_its_own_component(strategy: Any) -> None:
+    """ON_READ refuses them on the variable."""
+    v = variable(strategy, synchronization=tf.VariableSynchronization.ON_READ)
+
+    def step() -> None:
+        v.values[replica_id()].scatter_add(rows([replica_id(), 3]))
+
+    strategy.run(step)
+
+    assert [[1.0, 0.0, 0.0, 1.0], [0.0, 1.0, 0.0, 1.0]] == components(v)
+    assert [1.0, 1.0, 0.0, 2.0] == v.numpy().tolist()
+
+
+def test_a_plain_variable_is_written_by_every_replica_in_order(strategy: Any) -> None:
+    """It is the program's own."""
+    v = tf.Variable(np.zeros(4, np.float32))
+
+    strategy.run(lambda: done(v.scatter_add(rows([0]))))
+
+    assert [2.0, 0.0, 0.0, 0.0] == v.numpy().tolist()
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        (np.ones(4, np.float32), ValueTypeError),
+        (tf.IndexedSlices(np.ones(1), [0]), DtypeError),
+        (tf.IndexedSlices(np.ones(2, np.float32), [0]), ShapeError),
+        (rows([4]), ShapeError),
+    ],
+)
+def test_what_does_not_fit_is_refused_on_all_replicas(
+    strategy: Any, given: Any, error: Any
+) -> None:
+    """One replica's rows fit, the other's do not: no component changes (D4)."""
+    v = variable(strategy)
+
+    with pytest.raises(error):
+        strategy.run(lambda: done(v.scatter_add(given if replica_id() else rows([0]))))
+    with pytest.raises(error):
+        v.scatter_add(given)
+
+    assert [[0.0] * 4] * 2 == components(v)
+
+
+def test_rows_of_all_replicas_are_not_one_replicas(strategy: Any) -> None:
+    """A PerReplica of a closure has no meaning in one replica."""
+    v = variable(strategy)
+    each = strategy.experimental_distribute_values_from_function(lambda _: rows([0]))
+
+    with pytest.raises(DistributedValueError, match=r"pass it to strategy\.run"):
+        strategy.run(lambda: done(v.scatter_add(each)))
+
+
+def test_the_account_compares_rows_with_whole_values(strategy: Any) -> None:
+    """A row is 8 bytes of index and 4 of value; both replicas send one, and get both."""
+    v = variable(strategy)
+
+    strategy.run(lambda: done(v.scatter_add(rows([0]))))
+    (account,) = strategy.statistics()
+
+    assert 2 * 12 + 2 * 24 == account.sparse_bytes == account.size_bytes
+    assert 4 * 16 == account.dense_bytes
+    assert (1, 4, 2) == (account.merges, account.messages, account.writes)

@@ -1,0 +1,81 @@
+"""Sparse writes change rows one after the other, bit for bit as a loop over the rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.sync.build import MEAN, ON_WRITE, SUM, spec
+from varsim.errors import OperationError, ShapeError, ValueTypeError
+from varsim.spec import SCATTERS, Operation, Rows
+from varsim.sync import scatter
+
+LOOPS = {
+    Operation.SCATTER_ADD: np.add,
+    Operation.SCATTER_SUB: np.subtract,
+    Operation.SCATTER_MUL: np.multiply,
+    Operation.SCATTER_DIV: np.divide,
+    Operation.SCATTER_MIN: np.minimum,
+    Operation.SCATTER_MAX: np.maximum,
+    Operation.SCATTER_UPDATE: lambda _, value: value,
+}
+
+
+def rows(indices, values):
+    return Rows(np.array(indices, np.int64), np.array(values))
+
+
+def truncated(before, value):
+    return np.trunc(before.astype(np.float64) / value).astype(before.dtype)
+
+
+@pytest.mark.parametrize("operation", SCATTERS)
+@pytest.mark.parametrize("dtype", ["float16", "float32", "int32"])
+@pytest.mark.parametrize("count", [0, 1, 7, 60])
+def test_the_result_is_that_of_a_loop(operation, dtype, count):
+    """With duplicates, in any order, and rounded at every step."""
+    chance = np.random.default_rng(count)
+    before = chance.integers(-50, 50, (9, 2)).astype(dtype)
+    values = chance.integers(1, 4, (count, 2)).astype(dtype)
+    given = Rows(chance.integers(0, 9, count), values)
+    expected = before.copy()
+    loop = LOOPS[operation]
+    if operation is Operation.SCATTER_DIV and dtype == "int32":
+        loop = truncated
+    with np.errstate(all="ignore"):
+        for index, value in zip(given.indices, values, strict=True):
+            expected[index] = loop(expected[index], value)
+
+    after = scatter.applied(operation, before, given)
+
+    assert expected.tobytes() == after.tobytes()
+    assert expected.dtype == after.dtype
+
+
+@pytest.mark.parametrize(
+    ("operation", "component", "given", "error"),
+    [
+        (Operation.SCATTER_ADD, np.zeros(3), rows([3], [1.0]), ShapeError),
+        (Operation.SCATTER_ADD, np.zeros(3), rows([-1], [1.0]), ShapeError),
+        (Operation.SCATTER_ADD, np.zeros(3), rows([0, 1], [1.0]), ShapeError),
+        (Operation.SCATTER_ADD, np.zeros(()), rows([0], [1.0]), ShapeError),
+        (Operation.SCATTER_ADD, np.zeros(3, bool), rows([0], [True]), ValueTypeError),
+        (Operation.SCATTER_MIN, np.zeros(3, complex), rows([0], [1j]), ValueTypeError),
+        (Operation.SCATTER_DIV, np.zeros(3, int), rows([0], [0]), OperationError),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused(operation, component, given, error):
+    """Before anything changes."""
+    with pytest.raises(error):
+        scatter.check_rows(spec(SUM, ON_WRITE), operation, component, given)
+
+
+def test_rows_of_all_replicas_are_joined_in_replica_order():
+    """For MEAN the values are divided by the number of replicas, not by that of the rows."""
+    parts = [rows([2, 0], [4.0, 2.0]), rows([], np.empty(0)), rows([0], [8.0])]
+
+    total, mean = scatter.joined(parts, SUM), scatter.joined(parts, MEAN)
+
+    assert [2, 0, 0] == total.indices.tolist() == mean.indices.tolist()
+    assert [4.0, 2.0, 8.0] == total.values.tolist()
+    assert [4.0 / 3, 2.0 / 3, 8.0 / 3] == mean.values.tolist()

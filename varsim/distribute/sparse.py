@@ -1,0 +1,186 @@
+"""Sparse writes of variables: methods that change some rows, given as `tf.IndexedSlices`."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+
+from varsim.distribute.conversion import as_operand
+from varsim.distribute.indexed_slices import IndexedSlices
+from varsim.errors import ShapeError, ValueTypeError
+from varsim.spec import Array, Operation, Rows
+
+
+def as_rows(value: Any, dtype: np.dtype[np.generic], variable: str) -> Rows:
+    """Return IndexedSlices as rows of a variable's dtype; no other code writes to the arrays.
+
+    Raises:
+        ValueTypeError: Another type of value.
+        DtypeError: Values of another dtype.
+        ShapeError: Values and indices do not fit.
+    """
+    if not isinstance(value, IndexedSlices):
+        raise _not_slices("a sparse write", value, variable)
+    indices = np.asarray(value.indices)
+    values = np.array(as_operand(value.values, dtype, variable), order="C")
+    if values.shape[: indices.ndim] != indices.shape:
+        raise ShapeError(
+            variable,
+            f"values of shape {list(values.shape)} do not fit indices of shape "
+            f"{list(indices.shape)}: each index needs one row of values",
+        )
+    return Rows(
+        np.array(indices.reshape(-1), np.int64), values.reshape(-1, *values.shape[indices.ndim :])
+    )
+
+
+def _not_slices(method: str, value: Any, variable: str) -> ValueTypeError:
+    return ValueTypeError(
+        variable,
+        f"{method} needs tf.IndexedSlices, and got {type(value).__name__}",
+        "Write tf.IndexedSlices(values, indices).",
+    )
+
+
+def selects(key: Any) -> bool:
+    """Return whether a key is an array of integers, which selects a copy of some rows."""
+    return isinstance(key, list | np.ndarray) and np.asarray(key).dtype.kind in "iu"
+
+
+class SparseWrites:
+    """The methods of `tf.Variable` that change or read some rows only.
+
+    The sparse writes take `tf.IndexedSlices`. A row that occurs several times is changed several
+    times, in order. They return the variable itself (D6).
+    """
+
+    def scatter(self, operation: Operation, sparse_delta: Any) -> None:
+        """Apply one of the sparse writes."""
+        raise NotImplementedError
+
+    def scatter_elements(self, method: str, indices: Any, updates: Any = None) -> None:
+        """Apply `batch_scatter_update` or one of `scatter_nd_add`, `_sub` and `_update`.
+
+        Args:
+            indices: The indices; IndexedSlices for `batch_scatter_update`, without updates.
+        """
+        raise NotImplementedError
+
+    def sparse_read(self, indices: Any, name: str | None = None) -> Array:
+        """Return a copy of the rows at `indices`."""
+        raise NotImplementedError
+
+    def gather_nd(self, indices: Any, name: str | None = None) -> Array:
+        """Return the elements at the index tuples in the last axis of `indices`."""
+        raise NotImplementedError
+
+    def scatter_add(self, sparse_delta: Any, use_locking: bool = False, name: Any = None) -> Self:
+        """Add values to rows."""
+        self.scatter(Operation.SCATTER_ADD, sparse_delta)
+        return self
+
+    def scatter_sub(self, sparse_delta: Any, use_locking: bool = False, name: Any = None) -> Self:
+        """Subtract values from rows."""
+        self.scatter(Operation.SCATTER_SUB, sparse_delta)
+        return self
+
+    def scatter_mul(self, sparse_delta: Any, use_locking: bool = False, name: Any = None) -> Self:
+        """Multiply rows by values."""
+        self.scatter(Operation.SCATTER_MUL, sparse_delta)
+        return self
+
+    def scatter_div(self, sparse_delta: Any, use_locking: bool = False, name: Any = None) -> Self:
+        """Divide rows by values; integers are truncated towards zero."""
+        self.scatter(Operation.SCATTER_DIV, sparse_delta)
+        return self
+
+    def scatter_min(self, sparse_delta: Any, use_locking: bool = False, name: Any = None) -> Self:
+        """Set rows to the minimum of themselves and the values."""
+        self.scatter(Operation.SCATTER_MIN, sparse_delta)
+        return self
+
+    def scatter_max(self, sparse_delta: Any, use_locking: bool = False, name: Any = None) -> Self:
+        """Set rows to the maximum of themselves and the values."""
+        self.scatter(Operation.SCATTER_MAX, sparse_delta)
+        return self
+
+    def scatter_update(
+        self, sparse_delta: Any, use_locking: bool = False, name: Any = None
+    ) -> Self:
+        """Set rows to the values."""
+        self.scatter(Operation.SCATTER_UPDATE, sparse_delta)
+        return self
+
+    def batch_scatter_update(
+        self, sparse_delta: Any, use_locking: bool = False, name: Any = None
+    ) -> Self:
+        """Set elements along the last axis of the indices, for every index of the axes before."""
+        self.scatter_elements("batch_scatter_update", sparse_delta)
+        return self
+
+    def scatter_nd_add(self, indices: Any, updates: Any, name: Any = None) -> Self:
+        """Add to the elements, or slices, at the index tuples in the last axis of `indices`."""
+        self.scatter_elements("scatter_nd_add", indices, updates)
+        return self
+
+    def scatter_nd_sub(self, indices: Any, updates: Any, name: Any = None) -> Self:
+        """Subtract from the elements, or slices, at these index tuples."""
+        self.scatter_elements("scatter_nd_sub", indices, updates)
+        return self
+
+    def scatter_nd_update(self, indices: Any, updates: Any, name: Any = None) -> Self:
+        """Set the elements, or slices, at these index tuples."""
+        self.scatter_elements("scatter_nd_update", indices, updates)
+        return self
+
+
+def with_elements(method: str, before: Array, indices: Any, updates: Any, variable: str) -> Array:
+    """Return a value after `batch_scatter_update` or one of the `scatter_nd` methods.
+
+    Raises:
+        ShapeError: The indices are not those of elements, or the updates do not fit them.
+    """
+    if method == "batch_scatter_update" and not isinstance(indices, IndexedSlices):
+        raise _not_slices(method, indices, variable)
+    index = np.asarray(indices.indices if isinstance(indices, IndexedSlices) else indices)
+    updates = as_operand(
+        indices.values if isinstance(indices, IndexedSlices) else updates, before.dtype, variable
+    )
+    if method == "batch_scatter_update":
+        index = _batch_indices(index)
+    depth = index.shape[-1] if index.ndim else 0
+    if index.dtype.kind not in "iu" or not 0 < depth <= before.ndim:
+        raise ShapeError(
+            variable,
+            f"{method} needs integer indices, whose last axis has 1 to {before.ndim} numbers",
+        )
+    wanted = (*index.shape[:-1], *before.shape[depth:])
+    if updates.shape != wanted:
+        raise ShapeError(
+            variable,
+            f"{method} of updates of shape {list(updates.shape)}: these indices need "
+            f"{list(wanted)}",
+        )
+    flat = index.reshape(-1, depth)
+    if flat.size and (flat.min() < 0 or (flat.max(axis=0) >= before.shape[:depth]).any()):
+        raise ShapeError(variable, f"{method} at an index beyond the shape {list(before.shape)}")
+    after = np.array(before)
+    where = tuple(flat.T)
+    values = updates.reshape(len(flat), *before.shape[depth:])
+    with np.errstate(all="ignore"):
+        if method == "scatter_nd_add":
+            np.add.at(after, where, values)
+        elif method == "scatter_nd_sub":
+            np.subtract.at(after, where, values)
+        else:
+            after[where] = values
+    return after
+
+
+def _batch_indices(index: Array) -> Array:
+    """Return index tuples: each index, after the position of its batch."""
+    if not index.ndim:
+        return index
+    batch = np.indices(index.shape)[:-1]
+    return np.stack([*batch, index], axis=-1)

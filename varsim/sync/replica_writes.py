@@ -1,0 +1,246 @@
+"""The writes of one replica's program: which are local, and which are contributions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+import numpy as np
+
+from varsim.protocol.buckets import PACK_LIMIT_BYTES
+from varsim.protocol.messages import Write
+from varsim.spec import Array, Context, Operation, Rows
+from varsim.sync import fixes, policies, scatter
+from varsim.sync.actions import WAIT_AND_REPEAT, Abandon, Await, ReplicaAction, Supply
+from varsim.sync.components import Components, ReplicaVariable, WriteRule, check_shape
+from varsim.sync.deferred import DeferredWrites
+from varsim.sync.event_log import InvalidTransition
+from varsim.sync.outbox import Outbox
+from varsim.sync.pending_report import PendingReport
+from varsim.sync.policies.legality import check_arithmetic
+from varsim.sync.replica_call import ReplicaCall
+from varsim.sync.replica_events import (
+    BufferRequest,
+    ComponentScatter,
+    ComponentWrite,
+    ReplicaScatter,
+    ReplicaWrite,
+)
+from varsim.sync.update_buffers import Allocate, UpdateBuffers
+
+NOT_RUNNING: Final = "no function runs on this replica"
+
+_NOTHING: Final[tuple[ReplicaAction, ...]] = ()
+
+
+class ReplicaWrites:
+    """Decides, for one replica, the effect of every write of its program.
+
+    Args:
+        allocate: Makes the array to which a large contribution is copied.
+    """
+
+    def __init__(
+        self,
+        replica_id: int,
+        num_replicas: int,
+        allocate: Allocate = np.empty,
+    ) -> None:
+        self.replica_id = replica_id
+        self.num_replicas = num_replicas
+        self.components = Components(replica_id)
+        self.aborted: str | None = None  # why the innermost call, or one around it, has failed
+        self._variables = self.components.variables
+        self._buffers = UpdateBuffers(allocate)
+        self._outbox = Outbox(self.components)
+        self._deferred = DeferredWrites(allocate)
+        self._calls: list[ReplicaCall] = []  # innermost last
+        self._going_on: ReplicaCall | None = None  # the innermost, unless it has failed
+        self._report = PendingReport()
+        self._warned: set[int] = set()
+        self._touched = self._report.touched
+
+    # ------------------------------------------------------------ writes
+
+    def _write(self, write: ReplicaWrite) -> Sequence[ReplicaAction]:
+        """Write a variable in replica context: locally, or as a contribution to a merge."""
+        call = self._going_on
+        if call is None:
+            return self._refuse_to_go_on()
+        variable = self._variables.get(write.variable_id) or self.components.find(write.variable_id)
+        value = write.value
+        rule = variable.rules[write.operation]
+        key: Hashable = write.location
+        if value.shape != variable.shape or variable.is_bool:
+            self._check(variable, rule, value)
+            key = write.location, value.shape
+        if rule.is_sent:
+            own: bytes | Array | None = None
+            if variable.is_needed:
+                small = variable.is_small or value.nbytes <= PACK_LIMIT_BYTES
+                own = value.tobytes() if small else self._buffers.to_send(value)
+            self._outbox.add(rule.known.get(key) or rule.learn(key, write), own)
+            variable.owed_to = call.call_id
+            variable.owed_index = call.next_index
+            call.next_index += 1
+            if variable.is_open and write.operation is Operation.ASSIGN:
+                variable.coming = value
+            return _NOTHING
+        if rule.own is not None:
+            return rule.own.write(self, variable, write.operation, value, write.location)
+        if not variable.writes:
+            self._touched[write.variable_id] = variable
+        variable.writes += 1
+        if rule.is_deferred:
+            kept = self._buffers.to_keep(value) if variable.is_needed else None
+            is_full = self._deferred.write(write.variable_id, write.operation, kept)
+            return self._wait_for(variable, reads=False) if is_full else _NOTHING
+        if not variable.block.is_single:
+            self.components.separate(variable)
+        variable.write_locally(write.operation, value)
+        if rule.diverges:
+            self._diverge(variable, write)
+        return _NOTHING
+
+    def write_locally(self, variable: ReplicaVariable, operation: Operation, value: Array) -> None:
+        """Write this replica's component alone, and count the write."""
+        self._count_write(variable)
+        variable.write_locally(operation, value)
+
+    def _count_write(self, variable: ReplicaVariable) -> None:
+        """Count a local write, and give the variable its own block."""
+        variable.writes += 1
+        self._touched[variable.spec.variable_id] = variable
+        self.components.separate(variable)
+
+    def contribute(self, variable: ReplicaVariable, value: Array, location: str) -> None:
+        """Contribute the assign of a value to a merge of all replicas."""
+        rule = variable.rules[Operation.ASSIGN]
+        key: Hashable = (location, value.shape) if variable.is_open else location
+        write = ReplicaWrite(variable.spec.variable_id, Operation.ASSIGN, value, location)
+        own: bytes | Array | None = None
+        if variable.is_needed:
+            small = variable.is_small or value.nbytes <= PACK_LIMIT_BYTES
+            own = value.tobytes() if small else self._buffers.to_send(value)
+        self._outbox.add(rule.known.get(key) or rule.learn(key, write), own)
+        self._innermost().owe(variable)
+
+    def wait_and_repeat(self, variable: ReplicaVariable) -> Sequence[ReplicaAction]:
+        """Let the program wait for the commit of its last contribution, and then write again."""
+        call = self._innermost()
+        call.awaits, call.reads = variable, False
+        return [WAIT_AND_REPEAT]
+
+    def _refuse_to_go_on(self) -> Sequence[ReplicaAction]:
+        if self.aborted is None:
+            raise InvalidTransition(NOT_RUNNING)
+        return [Abandon(self.aborted)]
+
+    def _check(self, variable: ReplicaVariable, rule: WriteRule, value: Array) -> None:
+        """Refuse a value whose dtype or shape does not fit; the slow path of the check."""
+        check_arithmetic(variable.spec, rule.operation, self.num_replicas if rule.combines else 1)
+        check_shape(variable.spec, rule.operation, self._coming(variable), value)
+
+    def _coming(self, variable: ReplicaVariable) -> Array:
+        """Return an array of the shape that the component has after all commits that come."""
+        if not self.owes_merge(variable):
+            variable.coming = None
+        return variable.component() if variable.coming is None else variable.coming
+
+    def _diverge(self, variable: ReplicaVariable, write: ReplicaWrite | ReplicaScatter) -> None:
+        """Warn once per mirrored variable that its components now differ."""
+        spec = variable.spec
+        if spec.variable_id in self._warned or self.num_replicas == 1:
+            return
+        self._warned.add(spec.variable_id)
+        value = write.value if isinstance(write, ReplicaWrite) else None
+        text = fixes.warning_of_divergence(spec, write.operation, value, self.num_replicas)
+        self._report.warn(text, write.location)
+
+    def _supply(self, request: BufferRequest) -> Sequence[ReplicaAction]:
+        variable = self.components.find(request.variable_id)
+        return [Supply(self._buffers.supply(variable.component().shape, variable.spec.dtype))]
+
+    def _write_component(self, write: ComponentWrite) -> Sequence[ReplicaAction]:
+        """Write this replica's component directly, not by the policy."""
+        variable = self.components.find(write.variable_id)
+        check_arithmetic(variable.spec, write.operation, 1)
+        check_shape(variable.spec, write.operation, variable.component(), write.value)
+        self.write_locally(variable, write.operation, write.value)
+        return _NOTHING
+
+    # ------------------------------------------------------------ sparse writes
+
+    def _scatter(self, event: ReplicaScatter) -> Sequence[ReplicaAction]:
+        """Write rows of a variable: locally, or as a contribution to a merge."""
+        call = self._going_on
+        if call is None:
+            return self._refuse_to_go_on()
+        variable, operation, rows = (
+            self.components.find(event.variable_id),
+            event.operation,
+            event.rows,
+        )
+        cell = policies.cell(variable.spec, Context.REPLICA, operation)
+        if cell.refused is not None:
+            raise scatter.refusal(variable.spec, cell.refused)
+        before = self._coming(variable)
+        scatter.check_rows(variable.spec, operation, before, rows)
+        if not cell.is_sent:
+            self._scatter_locally(variable, operation, rows)
+            if cell.diverges:
+                self._diverge(variable, event)
+            return _NOTHING
+        if not variable.is_needed:
+            rows = Rows(rows.indices[:0], rows.values[:0])
+        write = Write(event.variable_id, operation, before.shape, event.location)
+        self._outbox.add_rows(call.call_id, call.left, write, rows)
+        call.owe(variable)
+        return _NOTHING
+
+    def _scatter_component(self, event: ComponentScatter) -> Sequence[ReplicaAction]:
+        """Write rows of this replica's component directly, not by the policy."""
+        variable = self.components.find(event.variable_id)
+        scatter.check_rows(variable.spec, event.operation, variable.component(), event.rows)
+        self._scatter_locally(variable, event.operation, event.rows)
+        return _NOTHING
+
+    def _scatter_locally(self, variable: ReplicaVariable, operation: Operation, rows: Rows) -> None:
+        self._count_write(variable)
+        variable.diverged = True
+        variable.block.scatter(operation, rows)
+
+    # ------------------------------------------------------------ waits
+
+    def _wait_for(self, variable: ReplicaVariable, *, reads: bool) -> Sequence[ReplicaAction]:
+        call = self._innermost()
+        call.awaits, call.reads = variable, reads
+        return [Await(may_block=True)]
+
+    def owes(self, variable_id: int) -> bool:
+        """Return whether a read must wait, because this replica's writes are not committed yet."""
+        return self._owes(self.components.find(variable_id))
+
+    def _owes(self, variable: ReplicaVariable) -> bool:
+        return self.owes_merge(variable) or self._deferred.owes(variable.spec.variable_id)
+
+    def owes_merge(self, variable: ReplicaVariable) -> bool:
+        """Return whether the commit of this replica's last contribution has not come yet."""
+        for call in self._calls:
+            if call.call_id == variable.owed_to:
+                return variable.owed_index >= call.settled
+        return False
+
+    def _innermost(self) -> ReplicaCall:
+        if not self._calls:
+            raise InvalidTransition(NOT_RUNNING)
+        return self._calls[-1]
+
+    OF_WRITES: ClassVar[Mapping[type, Callable[[Any, Any], Sequence[ReplicaAction]]]] = {
+        ReplicaWrite: _write,
+        ReplicaScatter: _scatter,
+        ComponentWrite: _write_component,
+        ComponentScatter: _scatter_component,
+        BufferRequest: _supply,
+    }
+    """The methods for the program's writes, by class of the event."""

@@ -1,0 +1,142 @@
+"""Sparse writes: they change some rows of a component, one after the other.
+
+A row that occurs several times is changed several times, in the order of the rows; the result is
+rounded to the dtype at each step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from varsim.errors import OperationError, ShapeError, UnsupportedError, ValueTypeError
+from varsim.spec import Array, Operation, Rows, VariableAggregation, VariableSpec
+from varsim.sync.policies.cells import Reason
+from varsim.texts.facts import shape_text
+from varsim.texts.refusals import REASONS
+
+_SILENT: Final = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+
+
+def _truncating(before: Any, value: Any, out: Any = None) -> Any:
+    """Divide integers as TensorFlow does: the quotient is rounded towards zero."""
+    quotient = np.floor_divide(before, value)
+    inexact = (quotient * value != before) & ((before < 0) != (value < 0))
+    return np.add(quotient, inexact.astype(quotient.dtype), out=out)
+
+
+_UFUNCS: Final[Mapping[Operation, np.ufunc]] = {
+    Operation.SCATTER_ADD: np.add,
+    Operation.SCATTER_SUB: np.subtract,
+    Operation.SCATTER_MUL: np.multiply,
+    Operation.SCATTER_DIV: np.divide,
+    Operation.SCATTER_MIN: np.minimum,
+    Operation.SCATTER_MAX: np.maximum,
+}
+
+_ORDERS: Final = (Operation.SCATTER_MIN, Operation.SCATTER_MAX)
+
+
+def refusal(spec: VariableSpec, reason: Reason) -> UnsupportedError:
+    """Return the error of a cell that refuses a sparse write."""
+    return UnsupportedError(f"variable {spec.name!r} {REASONS[reason.key]}")
+
+
+def check_rows(spec: VariableSpec, operation: Operation, component: Array, rows: Rows) -> None:
+    """Check that rows fit a component.
+
+    Args:
+        component: The component before the write, whose shape counts.
+    Raises:
+        ShapeError: A row has another shape, or there is no row with such an index.
+        ValueTypeError: The dtype has no such arithmetic.
+        OperationError: A division of integers by zero.
+    """
+    indices, values = rows.indices, rows.values
+    if component.ndim == 0:
+        raise ShapeError(
+            spec.name, f"{operation.value} needs rows, and its value is a scalar", "Use assign."
+        )
+    row = component.shape[1:]
+    if values.shape != (indices.size, *row):
+        raise ShapeError(
+            spec.name,
+            f"{operation.value} of values of shape {shape_text(values.shape)} at {indices.size} "
+            f"indices: a variable of shape {shape_text(component.shape)} needs values of shape "
+            f"{shape_text((indices.size, *row))}",
+        )
+    kind = values.dtype.kind
+    no_arithmetic = kind == "b" and operation is not Operation.SCATTER_UPDATE
+    if no_arithmetic or (kind == "c" and operation in _ORDERS):
+        raise ValueTypeError(
+            spec.name,
+            f"{operation.value} of dtype {values.dtype}, which has no such arithmetic",
+            "Use scatter_update.",
+        )
+    if not indices.size:
+        return
+    low, high = int(indices.min()), int(indices.max())
+    if low < 0 or high >= len(component):
+        raise ShapeError(
+            spec.name,
+            f"{operation.value} at row {low if low < 0 else high}: its rows are 0 to "
+            f"{len(component) - 1}",
+        )
+    if operation is Operation.SCATTER_DIV and kind in "iu" and not values.all():
+        raise OperationError(spec.name, "scatter_div divides an integer by zero")
+
+
+@_SILENT
+def apply_rows(operation: Operation, component: Array, rows: Rows) -> None:
+    """Change rows of a component to which no other reference exists; the rows fit it."""
+    indices, values = rows.indices, rows.values
+    if operation is Operation.SCATTER_UPDATE:
+        component[indices] = values  # the last one wins
+        return
+    ufunc: Callable[[Any, Any], Any] = _UFUNCS[operation]
+    if operation is Operation.SCATTER_DIV and component.dtype.kind in "iu":
+        ufunc = _truncating
+    in_order = np.sort(indices)
+    if not (in_order[1:] == in_order[:-1]).any():
+        component[indices] = ufunc(component[indices], values)
+        return
+    for own, value in _rounds(indices, values):
+        component[own] = ufunc(component[own], value)
+
+
+def _rounds(indices: Array, values: Array) -> list[tuple[Array, Array]]:
+    """Split rows so that no index occurs twice in a part; the order of each index stays."""
+    order = np.argsort(indices, kind="stable")
+    grouped = indices[order]
+    starts = np.flatnonzero(np.r_[True, grouped[1:] != grouped[:-1]])
+    counts = np.diff(np.r_[starts, len(grouped)])
+    rank = np.arange(len(grouped)) - np.repeat(starts, counts)
+    by_rank = order[np.argsort(rank, kind="stable")]
+    parts = np.split(by_rank, np.cumsum(np.bincount(rank))[:-1])
+    return [(indices[part], values[part]) for part in parts]
+
+
+def applied(operation: Operation, component: Array, rows: Rows) -> Array:
+    """Return a component after a sparse write, as a new array; the rows fit it."""
+    after = np.array(component, order="C")
+    apply_rows(operation, after, rows)
+    return after
+
+
+@_SILENT
+def joined(parts: Sequence[Rows], aggregation: VariableAggregation) -> Rows:
+    """Return the rows of all replicas, in replica order; for MEAN divided by their number.
+
+    Args:
+        aggregation: Anything but NONE. For ONLY_FIRST_REPLICA only the first rows count.
+    Source: TensorFlow 2.21, behaviour recorded in tests/golden.
+    """
+    assert aggregation is not VariableAggregation.NONE
+    if aggregation is VariableAggregation.ONLY_FIRST_REPLICA or len(parts) == 1:
+        return parts[0]
+    values = np.concatenate([part.values for part in parts])
+    if aggregation is VariableAggregation.MEAN:
+        np.divide(values, values.dtype.type(len(parts)), out=values)
+    return Rows(np.concatenate([part.indices for part in parts]), values)
