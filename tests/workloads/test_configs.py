@@ -68,7 +68,7 @@ def test_the_course_has_every_lesson_once() -> None:
     """README.md has them in an order, and its links exist."""
     readme = (CONFIGS / "README.md").read_text(encoding="utf-8")
 
-    assert 11 == len(LESSONS)
+    assert 12 == len(LESSONS)
     for lesson in LESSONS:
         assert 1 == readme.count(f"[{lesson.stem}]({lesson.name})")
 
@@ -126,3 +126,14 @@ def test_accumulators_are_never_sent(run) -> None:
     assert (11, 11) == (variable(summary, "weights").merges, summary.result["exchanges"])
     assert 0 == variable(summary, "of_weights").messages
     assert variable(summary, "of_weights").writes > 0
+
+
+def test_the_largest_variable_of_a_model_decides_its_cost(run) -> None:
+    """inventory: nearly all bytes are those of one variable, but its messages are not."""
+    summary = run("inventory")
+    largest = variable(summary, "hidden/kernel")
+
+    assert largest.size_bytes == pytest.approx(
+        0.97 * sum(one.size_bytes for one in summary.variables), rel=0.01
+    )
+    assert {largest.messages} == {one.messages for one in summary.variables}
