@@ -6,6 +6,7 @@ is a number, and `on` and `yes` are words. ADR 29 says why this is own code.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any, Final
@@ -125,6 +126,19 @@ def dump(values: dict[str, Any]) -> str:
     return yaml.dump(
         values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False
     )
+
+
+def one_line(values: dict[str, Any]) -> str:
+    """Return the mapping as one line of YAML, in braces."""
+    text: str = yaml.dump(
+        values,
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=True,
+        width=math.inf,
+    )
+    return text.rstrip("\n")
 
 
 class _Dumper(yaml.SafeDumper):
