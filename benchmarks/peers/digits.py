@@ -14,7 +14,7 @@ import time
 from typing import Any
 
 import numpy as np
-import tensorflow as tf  # type: ignore[import-untyped]
+import tensorflow as tf
 
 from benchmarks.peers.mirrored import mirrored
 from varsim.workloads.data import load_digits

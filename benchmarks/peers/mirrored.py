@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 
-import tensorflow as tf  # type: ignore[import-untyped]
+import tensorflow as tf
 
 from benchmarks.peers.member import Step, check, serve
 
