@@ -140,6 +140,18 @@ def test_a_refused_ragged_value_is_shown_as_it_is_on_each_replica(strategy, oper
     assert 3.0 == strategy.reduce("SUM", each(strategy, 1.0, 2.0), axis=None)
 
 
+def test_a_read_that_cannot_combine_components_names_variable_and_remedy(strategy, caught):
+    v = made(strategy, [0.0], "ON_READ", "SUM", name="ids", shape=[None])
+    strategy.run(lambda x: v.assign(x, read_value=False), args=(ragged(strategy, 2, 0),))
+
+    with pytest.raises(ValueError, match=r"'ids': cannot combine .* replica 1: \[0\]") as refused:
+        v.read_value()
+    assert "strategy.gather(v, axis=0)" in str(refused.value)
+    assert [1.0, 1.0] == strategy.gather(v, axis=0).tolist()
+    assert 1.0 == strategy.reduce("MEAN", v, axis=0)
+    assert [[1.0, 1.0], []] == components(v)
+
+
 def test_values_of_different_ranks_name_their_replicas(strategy):
     with pytest.raises(ValueError, match=r"replica 0: float32\[2, 3\], replica 1: float32\[3\]"):
         strategy.reduce("SUM", ragged(strategy, (2, 3), 3), axis=1)

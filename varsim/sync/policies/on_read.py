@@ -8,6 +8,7 @@ from typing import ClassVar, Final
 
 import numpy as np
 
+from varsim.errors import ValueMismatchError
 from varsim.spec import (
     Array,
     Operation,
@@ -49,9 +50,17 @@ class Gather(Cell):
 
         Raises:
             AggregationError: A sum of bools.
+            ValueMismatchError: Components of a variable with an open shape that differ in shape.
         """
         check_gather(spec, len(components))
-        return np.asarray(reduce.aggregate(components, spec.aggregation))
+        try:
+            return np.asarray(reduce.aggregate(components, spec.aggregation))
+        except ValueMismatchError as error:
+            raise ValueMismatchError(
+                f"variable {spec.name!r}: {error}\n"
+                "  Use strategy.gather(v, axis=0) or strategy.reduce(op, v, axis=0), which accept "
+                "different numbers of rows, or strategy.experimental_local_results(v)."
+            ) from None
 
 
 _TO_ALL: Final = Broadcast(reads_back=True)
