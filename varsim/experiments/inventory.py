@@ -232,7 +232,7 @@ def writable(found: Iterable[dict[str, Any]], kind: str) -> tuple[list[dict[str,
     notes += [f"Left out: {_some(who)}: {why}." for why, who in left_out.items()]
     if kind == "keras":
         notes.append(f"The variables of its optimizer are not read: {_OPTIMIZERS}.")
-    return listed, notes
+    return listed, [visible(note) for note in notes]
 
 
 _NAMES_OF_DTYPES: Final = frozenset(dtype.name for dtype in DTYPES) | _SAME_SIZE.keys()

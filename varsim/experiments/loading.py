@@ -109,7 +109,7 @@ def _read(path: Path) -> _Layers:
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"{path}: not UTF-8 text: {error}. An experiment is a YAML file; unpack an exported "
-            "run first"
+            "run first, and list the variables of a model with `varsim inventory`"
         ) from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
