@@ -145,7 +145,7 @@ def test_without_room_values_travel_through_sockets(
     assert not is_shared(cluster, array)
     said = cluster.channel._logs.tail(0)
     assert "varsim: there is no room in shared memory for 524,288 bytes" in said
-    assert f"{SHARED_MEMORY} sets how much a cluster may share" in said
+    assert f"{SHARED_MEMORY} sets how much memory a cluster may share" in said
     assert 1 == said.count("there is no room"), "however many values there were"
 
 

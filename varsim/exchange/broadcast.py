@@ -24,7 +24,7 @@ class BroadcastCodec:
         self.arena = arena
         self._copies: Copies = {}
         self._leases = [Leases(arena, self._copies) if arena else None for _ in range(num_replicas)]
-        self._served: set[int] = set()  # workers that have had an envelope in this round
+        self._served: set[int] = set()  # workers to which this round has sent an envelope
         self._last: Sequence[Message] = ()
         self._frames: list[Frame] = []
         self._lent: list[tuple[int, Array]] = []  # shared blocks in `_frames`, and their bases
@@ -64,12 +64,12 @@ class BroadcastCodec:
         """Return the messages of a worker's envelope.
 
         Raises:
-            ProtocolError: They are malformed.
+            ProtocolError: The frames are malformed.
         """
         return decode(frames, self._leases[replica_id])
 
     def lose(self, replica_id: int) -> None:
-        """End the leases of a worker that has died: it cannot release blocks any more."""
+        """End the leases of a worker that has died: a dead worker cannot release blocks."""
         leases = self._leases[replica_id]
         if leases is not None:
             leases.cancel()

@@ -1,8 +1,9 @@
 """Define the interface of exchanges, which move arrays and reduce the values of a merge.
 
-An exchange makes both ends. They encode and decode envelopes, so an exchange decides how an array
-is represented in a message: by value, or by a reference to shared memory. Only the exchange looks
-into the operands and the result of a reduction; for a state they are opaque.
+An exchange makes the coordinator's end and each worker's end. The ends encode and decode envelopes.
+So the exchange decides how an array is represented in a message: by value, or by a reference to
+shared memory. The operands and the result of a reduction are opaque to the states. Only the
+exchange uses their content.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Handover:
     """The values that workers need to take part in an exchange."""
 
     descriptors: tuple[int, ...] = ()  # of open files, which worker processes inherit
-    settings: str = ""  # only the exchange reads it
+    settings: str = ""  # only the exchange reads these settings
 
 
 class ExchangeChannel(Protocol):
@@ -47,7 +48,7 @@ class CoordinatorExchange(Protocol):
 
     @property
     def handover(self) -> Handover:
-        """The values that workers need to take part; the descriptors stay open until `close`."""
+        """The values that workers need to take part. Descriptors in them are open until `close`."""
 
     @property
     def deadline_s(self) -> float | None:
@@ -63,19 +64,20 @@ class CoordinatorExchange(Protocol):
         """Return the messages of a worker's envelope, without those of the exchange itself.
 
         Raises:
-            ProtocolError: They are malformed.
+            ProtocolError: The frames are malformed.
         """
 
     def end_round(self) -> None:
-        """Release the frames of the last envelope. Called before the coordinator waits."""
+        """Release the frames of the last envelope. The channel calls it before each wait."""
 
     def lose(self, replica_id: int) -> None:
         """Record that a worker has died."""
 
     def reduce(self, request: Reduce, now_s: float) -> Array | None:
-        """Return the value that `reduce.merge` gives, bit for bit; None if workers compute it.
+        """Return the same value as `reduce.merge`, bit for bit; None if workers compute it.
 
-        In that case `finished` returns it later. A new request replaces an unfinished one.
+        If workers compute the value, `finished` returns it later. A new request replaces an
+        unfinished request.
         """
 
     def give_up(self) -> None:
@@ -92,16 +94,16 @@ class WorkerExchange(Protocol):
     """A worker's end of an exchange."""
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
-        """Return an uninitialised array that is to be sent, in the best memory for that."""
+        """Return an uninitialised array to fill and send, in the best memory for sending."""
 
     def encode(self, messages: Sequence[Message]) -> list[Frame]:
         """Return the frames of an envelope to the coordinator."""
 
     def decode(self, frames: Sequence[Buffer]) -> tuple[list[Message], list[Message]]:
-        """Return the messages of an envelope, and answers of the exchange to send at once.
+        """Return the messages of an envelope, and answers of the exchange to send immediately.
 
         Raises:
-            ProtocolError: They are malformed.
+            ProtocolError: The frames are malformed.
         """
 
     def before_waiting(self) -> list[Frame]:
@@ -109,7 +111,7 @@ class WorkerExchange(Protocol):
 
 
 class Exchange(Protocol):
-    """Makes both ends."""
+    """Makes the coordinator's end and the workers' ends."""
 
     def problem(self, transport: Transport) -> str:
         """Return the requirement that this system or transport does not meet; "" if none."""
@@ -127,7 +129,7 @@ class Exchange(Protocol):
 
 AUTO: Final = "auto"
 _PREFERRED: Final = ("shared", "star")
-"""The exchanges that `AUTO` tries, the best first; the last is always possible."""
+"""The exchanges that `AUTO` tries, the best first. The last of them works on every system."""
 
 EXCHANGES: Final = Registry[Exchange](
     "exchange",
@@ -140,14 +142,14 @@ EXCHANGES: Final = Registry[Exchange](
     group="varsim.exchanges",
     also={AUTO: "shared where the transport and the system allow it, else star"},
 )
-"""Every exchange; a new one is one file, and an entry here or in another package's metadata."""
+"""Every exchange. A new exchange is one file, with an entry here or in a package's metadata."""
 
 
 def check_exchange(name: str, transport: Transport) -> None:
     """Check that this exchange exists, and that the transport and the system allow it.
 
     Raises:
-        ConfigError: The text says what to use instead.
+        ConfigError: The check fails; the text says what to use instead.
     """
     EXCHANGES.check(name)
     if name != AUTO:

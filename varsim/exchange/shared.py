@@ -36,21 +36,21 @@ from varsim.transport.leases import SHARED_FROM_BYTES, TOLD_FROM_BYTES, Leases
 from varsim.transport.transport import Transport
 
 SLICE_BYTES: Final = 2 * 2**20
-"""Smallest slice for a worker: for a smaller one, the request takes longer than the work.
+"""Smallest slice for a worker: for a smaller slice, the request takes longer than the work.
 
-Measured with four replicas on two cores: for 4 MiB, one process takes as long as two; for 8 MiB, it
-takes a fifth longer.
+Measured with four replicas on two cores: for 4 MiB, one process takes as long as two processes. For
+8 MiB, one process takes 20 % longer than two.
 """
 
 SLICE_TIMEOUT_S: Final = 5.0
-"""Time limit for a worker to compute a slice, which takes milliseconds. After this time the
-coordinator computes alone: the worker is probably stopped, or swapped out."""
+"""Time limit for a worker to compute a slice, which normally takes milliseconds. After this time
+the worker is probably stopped or swapped out, and the coordinator computes the slice itself."""
 
 _GROWTH_BYTES: Final = 2 * TOLD_FROM_BYTES
 """If a round takes this much new shared memory, the coordinator waits for releases."""
 
 _PATIENCE_S: Final = 0.01
-"""Duration of that wait: about the time that new memory of this size takes."""
+"""Duration of that wait: about as long as it takes to allocate `_GROWTH_BYTES`."""
 
 
 class Shared:
@@ -66,7 +66,7 @@ class Shared:
         """Make the memory.
 
         Raises:
-            StartError: The system does not provide it.
+            StartError: The system does not provide shared memory.
             ConfigError: VARSIM_SHARED_MEMORY_BYTES is not a number.
         """
         owners = num_replicas + 1
@@ -109,7 +109,7 @@ class SharedCoordinator:
         self._reducer = SharedMemoryReducer(memory)
         self._channel: ExchangeChannel | None = None
         self._finished: list[ReductionDone] = []
-        self._held_bytes = -1  # before the first growth in this round; -1: none yet
+        self._held_bytes = -1  # before this round's first growth; -1: no growth in it yet
         self._growth_bytes = _GROWTH_BYTES
         self.encode = self._codec.encode
 
@@ -150,7 +150,7 @@ class SharedCoordinator:
         return self._reducer.deadline_s
 
     def reduce(self, request: Reduce, now_s: float) -> Array | None:
-        """Return the value, in shared memory; None if workers compute slices of it."""
+        """Return the value, in shared memory; None if workers compute it in slices."""
         return self._reducer.reduce(request, self._send, now_s)
 
     def _send(self, slices: dict[int, ReduceSlice]) -> None:
@@ -181,7 +181,8 @@ class SharedCoordinator:
 
         A program that writes in a loop takes memory faster than the workers release it. Then the
         coordinator waits for a release, because released memory is faster than new memory. If no
-        release arrives, the workers still use the memory; the next wait is after twice the growth.
+        release arrives, the workers still use the memory. Then the coordinator waits again only
+        after twice as much growth.
         """
         if self._channel is None:
             return False
@@ -215,7 +216,7 @@ SendSlices = Callable[[dict[int, ReduceSlice]], None]
 class SharedMemoryReducer:
     """Computes reductions into shared memory, alone or together with workers.
 
-    At most one reduction is computed with workers at a time.
+    Workers compute at most one reduction at a time.
     """
 
     def __init__(self, arena: Arena) -> None:
@@ -225,10 +226,10 @@ class SharedMemoryReducer:
         self._shared: _Shared | None = None
 
     def reduce(self, request: Reduce, send: SendSlices, now_s: float) -> Array | None:
-        """Return the value of `reduce.merge`, bit for bit; None if workers compute slices of it.
+        """Return the same value as `reduce.merge`, bit for bit; None if workers compute it.
 
         Args:
-            send: Sends slices to workers, by replica_id.
+            send: Sends the requests for slices to workers, by replica_id.
         """
         self._shared = None
         values, mirror = request.operands, request.mirror
@@ -272,7 +273,7 @@ class SharedMemoryReducer:
         return ReductionDone(shared.request.token, shared.out)
 
     def lose(self, replica_id: int) -> ReductionDone | None:
-        """If a dead worker's slice is missing, compute the reduction alone, and return it."""
+        """If a dead worker's slice is missing, compute and return the whole reduction."""
         if self._shared is None or replica_id not in self._shared.requested.values():
             return None
         return self.give_up()
@@ -280,7 +281,7 @@ class SharedMemoryReducer:
     def give_up(self) -> ReductionDone:
         """Compute the running reduction without the workers, and return it.
 
-        The value is a new array: a worker may still write to the shared one.
+        The value is a new array, because a worker may still write to the shared array.
         """
         assert self._shared is not None
         request, self._shared = self._shared.request, None
@@ -322,7 +323,7 @@ class SharedWorker:
         self._leases = Leases(memory)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
-        """Return an uninitialised array: in shared memory if it is large and there is room."""
+        """Return an uninitialised array; a large array is in shared memory if there is room."""
         if math.prod(shape) * dtype.itemsize >= SHARED_FROM_BYTES:
             shared = self._leases.arena.empty(shape, dtype)
             if shared is not None:
@@ -336,7 +337,7 @@ class SharedWorker:
         return [*frames, note] if note else frames
 
     def decode(self, frames: Sequence[Buffer]) -> tuple[list[Message], list[Message]]:
-        """Compute the slices of an envelope; return the other messages, and the answers."""
+        """Compute the slices that an envelope requests; return its other messages, and answers."""
         messages: list[Message] = []
         answers: list[Message] = []
         for message in decode(frames, self._leases):

@@ -34,7 +34,7 @@ class Star:
 
 
 class StarCoordinator:
-    """The coordinator's end: it reduces at once."""
+    """The coordinator's end: `reduce` computes and returns each value itself."""
 
     handover = Handover()
     deadline_s = None

@@ -1,13 +1,13 @@
 """Shared memory of one cluster: an array in it is sent as a reference, not by value.
 
-A cluster has one anonymous file (memfd). It has no name, so the system frees it when the last
-process ends, also after SIGKILL. Every process maps the whole file once, and writes only in its own
-region; a region has memory only where blocks are.
+A cluster has one anonymous file (memfd). The file has no name, so the system frees it when the last
+process ends, even after SIGKILL. Every process maps the whole file once, and writes only in its own
+region. Only the blocks of a region occupy memory.
 
 A block is reused only when no process has an array in it. All views of a block in one process have
-the same base object. When that object is freed, this process has released the block; `Leases`
-record the releases of other processes. A base can be freed at any moment, in any thread. So its
-callback only records the release, and `settle` does the rest later.
+the same base object. When that object is freed, this process has released the block. `Leases`
+record the releases of other processes. A base object can be freed at any moment, in any thread. So
+its callback only records the release, and `settle` processes the recorded releases later.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ _SMALLEST_BYTES: Final = 2**16
 _CLASSES_PER_DOUBLING: Final = 4  # so at most a fifth of a large block is unused
 
 _ROOM: Final = 16
-"""Addresses of a region per byte of its limit. Freed addresses are reused only for blocks of the
-same size, so a region needs more addresses than memory."""
+"""Size of a region's address range as a multiple of its memory limit. Freed addresses are reused
+only for blocks of the same size, so a region needs more addresses than memory."""
 
 _MAX_FILE_BYTES: Final = 2**45
 """A quarter of the address space of a process."""
 
 _MADV_POPULATE_WRITE: Final = 23
-"""Linux 5.14: allocate all pages at once, in half the time of one page fault for each."""
+"""Linux 5.14: allocate all pages in one call, in half the time of one page fault for each page."""
 
 
 _WHAT_TO_DO: Final = (
-    f"{environment.SHARED_MEMORY} sets how much a cluster may share; values that were read "
-    "earlier and are still in use occupy it."
+    f"{environment.SHARED_MEMORY} sets how much memory a cluster may share. Values that were read "
+    "earlier and are still in use occupy this memory."
 )
 
 
@@ -56,15 +56,15 @@ Release = Callable[[int, int, int], None]
 
 @dataclass(slots=True, eq=False)
 class _Block:
-    """A block of this process, or one of another process while this one has an array in it."""
+    """A block of this process, or a block of another process in which this process has an array."""
 
     offset: int
     size_bytes: int
     base: weakref.ref[Array] | None = None  # None: this process has no array in it
     base_id: int = 0
     address: int = 0
-    release: Release | None = None  # for a foreign block: to the peer that sent it first
-    count: int = 0  # references that this peer has sent
+    release: Release | None = None  # of a foreign block: reports to the peer that sent it first
+    count: int = 0  # references to the block that this peer has sent
 
     def alive(self) -> Array | None:
         return None if self.base is None else self.base()
@@ -118,20 +118,20 @@ class Arena:
             limit_bytes: How much memory each process may hold in its region.
             warn: Called once, when there is no room for an array.
         Raises:
-            OSError: The system does not allow so large a file, or so many addresses.
+            OSError: The system does not allow a file or an address range of this size.
         """
         self._warn: Callable[[str], None] | None = warn
         self.descriptor = descriptor
         self.limit_bytes = limit_bytes
         self.reclaim: Callable[[int], bool] = _nothing_to_hear
-        """Called before new memory is taken, with the number of bytes held. It decodes releases of
-        other processes, and is called again while it returns True."""
+        """Called before new memory is taken, with the number of bytes that this process holds. The
+        function decodes releases of other processes. It is called again while it returns True."""
         self._region_bytes = region_bytes(limit_bytes, num_owners)
         self._file = range(num_owners * self._region_bytes)
         self._region = self._file[owner * self._region_bytes :][: self._region_bytes]
         os.ftruncate(descriptor, len(self._file))
         self._memory = mmap.mmap(descriptor, len(self._file), mmap.MAP_SHARED)
-        self._memory.madvise(mmap.MADV_DONTDUMP)  # a core dump would touch all of it
+        self._memory.madvise(mmap.MADV_DONTDUMP)  # a core dump would read the whole mapping
         self._held_bytes = 0
         self._next_offset = self._region.start
         self._own: dict[int, _Block] = {}  # blocks with memory, by offset
@@ -183,7 +183,8 @@ class Arena:
         ):
             return None
         try:
-            os.posix_fallocate(self.descriptor, offset, size_bytes)  # else a write can raise SIGBUS
+            # Without this allocation, a write can raise SIGBUS.
+            os.posix_fallocate(self.descriptor, offset, size_bytes)
         except OSError:
             return None
         with suppress(OSError):  # an older Linux: a page is allocated when it is touched
@@ -212,7 +213,7 @@ class Arena:
     # ------------------------------------------------------------ release of blocks
 
     def _base(self, block: _Block) -> Array:
-        """Return a new array that is the base of all views of a block, until the last view ends."""
+        """Return a new array: the base of all views of a block until the last view is freed."""
         ended = self._ended  # the callback can outlive this arena, so it must not refer to it
         base = np.frombuffer(self._memory, np.uint8, block.size_bytes, block.offset)
         block.base = weakref.ref(base, lambda _: ended.append(block))
@@ -226,12 +227,14 @@ class Arena:
         while self._ended:
             block = self._ended.popleft()
             block.base = None
-            if self._in_use.get(block.base_id) is block:  # else another object has this id now
+            # If the block is not found under this id, another object has the id now.
+            if self._in_use.get(block.base_id) is block:
                 del self._in_use[block.base_id]
             if self._own.get(block.offset) is block:
                 self._free[block.size_bytes].append(block)
                 continue
-            if self._foreign.get(block.offset) is block:  # else there is an array in it again
+            # If another `_Block` is found here, this process has a new array in the block.
+            if self._foreign.get(block.offset) is block:
                 del self._foreign[block.offset]
             if block.release is not None:
                 block.release(block.offset, block.size_bytes, block.count)
@@ -241,9 +244,10 @@ class Arena:
         return [base for block in self._in_use.values() if (base := block.alive()) is not None]
 
     def close(self) -> None:
-        """Free all memory except that of arrays in use here, and close the file.
+        """Free all memory except that of arrays in use in this process, and close the file.
 
-        Only the last process that uses the file may call it. Arrays in use stay valid.
+        Only the last process that uses the file is allowed to call this method. Arrays in use stay
+        valid.
         """
         if self.descriptor < 0:
             return
@@ -289,12 +293,13 @@ class Arena:
     def view(self, reference: SharedReference, size_bytes: int, release: Release) -> Array:
         """Return the bytes of a reference, as a writeable array.
 
-        References from the first peer that sends them keep a foreign block alive until this
-        process has no array in it. References from other peers are released at once: otherwise two
-        peers that send each other the same block would keep it forever.
+        A foreign block is kept alive by the references of the first peer that sends one. These
+        references are released when this process has no array in the block. References from other
+        peers are released immediately. Otherwise two peers that send each other the same block
+        would keep it forever.
 
         Args:
-            release: Reports releases to the peer that has sent this reference.
+            release: Reports releases to the peer that sent this reference.
         Raises:
             ProtocolError: There is no such block.
         """
@@ -328,7 +333,7 @@ class Arena:
 
 
 def size_class(size_bytes: int) -> int:
-    """Return the block size for this many bytes, one of a few sizes per power of two."""
+    """Return the size of a block for this many bytes: one of a few sizes per power of two."""
     size_bytes = max(size_bytes, _SMALLEST_BYTES)
     half = 1 << (size_bytes - 1).bit_length() - 1
     step = max(half // _CLASSES_PER_DOUBLING, _SMALLEST_BYTES)
@@ -336,7 +341,7 @@ def size_class(size_bytes: int) -> int:
 
 
 def region_bytes(limit_bytes: int, num_owners: int) -> int:
-    """Return the size of each region: addresses only, until blocks need memory."""
+    """Return the size of each region's address range, which is larger than its memory limit."""
     wanted = min(limit_bytes * _ROOM, _MAX_FILE_BYTES // num_owners)
     return max(wanted - wanted % _SMALLEST_BYTES, _SMALLEST_BYTES)
 

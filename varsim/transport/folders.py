@@ -1,4 +1,4 @@
-"""Private folders for ipc sockets, with paths that are short enough."""
+"""Make private folders for ipc sockets, with paths that are short enough."""
 
 from __future__ import annotations
 

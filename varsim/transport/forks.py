@@ -1,4 +1,7 @@
-"""Pin shared blocks at fork: the child cannot report when it releases them."""
+"""Pin shared blocks at a fork: a pinned block is never reused.
+
+The child process cannot report when it releases a block.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ class PinnableMemory(Protocol):
     """Shared memory in blocks."""
 
     def in_use(self) -> list[Array]:
-        """Return the objects that keep the blocks in use from being reused."""
+        """Return the base objects of the blocks in use; they keep the blocks from being reused."""
 
 
 _pinned: weakref.WeakKeyDictionary[PinnableMemory, list[Array]] = weakref.WeakKeyDictionary()
 
 
 def watch(memory: PinnableMemory) -> None:
-    """Pin the blocks of this memory that are in use, at each fork of this process."""
+    """From now on, at each fork of this process, pin the blocks of this memory that are in use."""
     _pinned[memory] = []
 
 

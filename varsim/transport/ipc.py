@@ -9,7 +9,7 @@ from varsim.transport.sockets import DealerConnection, RouterListener
 
 
 class Ipc:
-    """Connects processes of one user on one host; the directory's mode keeps others out."""
+    """Connects processes of one user on one host; other users cannot enter the directory."""
 
     same_memory = True
 

@@ -1,8 +1,8 @@
 """CURVE keys for one run, and the allow-list of workers.
 
-CURVE itself accepts every client key. libzmq asks the handler here about each new connection, by
-its authentication protocol (ZAP, https://rfc.zeromq.org/spec/27). Only keys on the list are
-accepted, and all messages of a connection carry the owner's routing id as their user id.
+CURVE itself accepts every client key. For each new connection, libzmq asks the handler in this file
+through its authentication protocol (ZAP, https://rfc.zeromq.org/spec/27). Only keys on the list are
+accepted. All messages of a connection have the routing id of the key's owner as their user id.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 import zmq
 from zmq.utils import z85
 
-_ZAP_ENDPOINT: Final = "inproc://zeromq.zap.01"  # where libzmq asks; one handler per context
+_ZAP_ENDPOINT: Final = "inproc://zeromq.zap.01"  # libzmq sends its questions here
 _ZAP_VERSION: Final = b"1.0"
 
 
@@ -31,13 +31,13 @@ class KeyPair:
 
 
 class AllowList:
-    """Answers libzmq's questions about new connections; poll its socket with the others."""
+    """Answers libzmq's questions about new connections. Poll its socket with the other sockets."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], owners: dict[bytes, bytes]) -> None:
         """Listen in `context`, before any socket with keys is bound there.
 
         Args:
-            owners: Public key (Z85) → routing id of the peer that has it.
+            owners: Public key (Z85) → routing id of the peer that has the key.
         """
         self._owners = {z85.decode(key): routing_id for key, routing_id in owners.items()}
         self.socket = context.socket(zmq.REP)

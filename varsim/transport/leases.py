@@ -17,15 +17,15 @@ from varsim.transport.arena import Arena
 SHARED_FROM_BYTES: Final = 128 * 1024
 """Smaller arrays are sent by value, which costs less than a lease.
 
-Measured with merges of four replicas: 96 KiB take the same time both ways. By reference, 128 KiB
-take a fifth less time, 1 MiB takes a third of the time, and 100 MiB take a tenth.
+Measured with merges of four replicas: 96 KiB take the same time by value and by reference. By
+reference, 128 KiB take 80 % of the time by value, 1 MiB takes 33 %, and 100 MiB take 10 %.
 """
 
 TOLD_FROM_BYTES: Final = 2**24
 """From this amount on, a worker reports released memory by a separate message. Without the report,
-the coordinator takes new memory for its next value, which costs a millisecond per megabyte. Smaller
-amounts are reported with the next message: in a step of 1 MiB, a separate message took a quarter of
-the time."""
+the coordinator takes new memory for its next value, which costs 1 ms per megabyte. Smaller amounts
+are reported with the next message, because a separate message is too expensive for them: in a step
+of 1 MiB, it took a quarter of the step's time."""
 
 _MAX_NOTE_BYTES: Final = 2**20
 
@@ -36,25 +36,25 @@ Copies = MutableMapping[int, tuple[Array, Array]]
 class Leases:
     """The blocks that this process has lent to one peer, and those that the peer has lent to it.
 
-    A sender keeps a block alive until the receiver has released it as often as it was sent. So a
-    process may forward a borrowed block: until the next receiver has released the block, the view
-    of the forwarding process keeps it alive.
+    A sender keeps a block alive until the receiver has released the block as often as it was sent.
+    So a process is allowed to forward a borrowed block: the view of the forwarding process keeps
+    the block alive until the next receiver has released it.
 
     Args:
-        copies: Copies of arrays that are sent to several peers; the caller empties it.
+        copies: Copies of arrays that are sent to several peers; the caller empties this dict.
     """
 
     def __init__(self, arena: Arena, copies: Copies | None = None) -> None:
         self.arena = arena
         self._copies = copies
         self._lent: dict[int, list[Array]] = {}  # block → its base, once for each time it was sent
-        self._released: Counter[int] = Counter()  # block → count, to be reported
+        self._released: Counter[int] = Counter()  # block → number of releases to report
         self._released_bytes = 0
 
     def put(self, array: Array) -> SharedReference | None:
-        """Return the reference by which an array is sent, after copying it if it lies elsewhere.
+        """Return the reference by which an array is sent; None if it must be sent by value.
 
-        Returns None if it must be sent by value.
+        An array outside the shared memory is copied into it.
         """
         if array.nbytes < SHARED_FROM_BYTES:
             return None
@@ -65,7 +65,7 @@ class Leases:
                 return None
             array = shared
             reference = self.arena.reference_of(array)
-            assert reference is not None, "it was made in the arena"
+            assert reference is not None, "the copy is in the arena"
         self.lend(reference.block, self.arena.base_of(array))
         return reference
 
@@ -108,10 +108,10 @@ class Leases:
         self._released_bytes += size_bytes
 
     def note(self, from_bytes: int = 0) -> bytes | None:
-        """Return a note for the peer: which blocks were released, and how often.
+        """Return a note for the peer: which blocks this process has released, and how often.
 
         Args:
-            from_bytes: Return None if the total size of the blocks is smaller than this.
+            from_bytes: Return None if the total size of the blocks is smaller than this size.
         """
         self.arena.settle()
         if not self._released or self._released_bytes < from_bytes:
@@ -125,7 +125,7 @@ class Leases:
         """End the leases of blocks that the peer has released.
 
         Raises:
-            ProtocolError: A block was not lent so often; then nothing has changed.
+            ProtocolError: The note releases a block more often than it was lent. No lease changes.
         """
         returned = _read_note(note)
         for block, count in returned.items():
@@ -138,7 +138,7 @@ class Leases:
                 del self._lent[block]
 
     def cancel(self) -> None:
-        """End all leases: the peer has died, so it neither releases blocks nor reads notes."""
+        """End all leases: the peer has died. A dead peer does not release blocks or read notes."""
         self._lent.clear()
         self._released.clear()
 

@@ -1,6 +1,6 @@
-"""Guard a cluster against use by two threads at once.
+"""Guard a cluster against simultaneous use by two threads.
 
-This is the only module that uses `threading`: it identifies threads, and starts none.
+This is the only module that uses `threading`. It only identifies threads; it starts no thread.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from varsim.errors import ContextError
 from varsim.interrupts import UNINTERRUPTED
 
 this_thread: Final = threading.get_ident
-"""Returns the number of the calling thread. The system reuses it after the thread has ended."""
+"""Returns the number of the calling thread. The system reuses the number after the thread ends."""
 
 
 def thread_name() -> str:
@@ -24,11 +24,11 @@ def thread_name() -> str:
 
 def threads() -> frozenset[int]:
     """Return the numbers of all threads of this process."""
-    return frozenset(sys._current_frames())  # noqa: SLF001  # `threading` knows only those that it started
+    return frozenset(sys._current_frames())  # noqa: SLF001  # `threading` lists only its own threads
 
 
 class OneThread:
-    """Refuses a second thread while one uses the cluster: libzmq would abort the process."""
+    """Refuses other threads while one thread uses the cluster: libzmq would abort the process."""
 
     def __init__(self) -> None:
         self._user: dict[str, int] = {}
@@ -36,7 +36,7 @@ class OneThread:
         self._runs: list[tuple[object, float]] = []  # operations and start times, innermost last
 
     def __enter__(self) -> None:
-        UNINTERRUPTED.begin()  # so that Ctrl-C does not stop the engine halfway
+        UNINTERRUPTED.begin()  # Ctrl-C must not stop varsim in the middle of an operation
         me = this_thread()
         if self._user.setdefault("thread", me) != me:
             UNINTERRUPTED.end()
@@ -50,7 +50,7 @@ class OneThread:
         UNINTERRUPTED.end()
 
     def begins(self, what: object) -> None:
-        """Record the operation that this thread begins, for the error in a second thread."""
+        """Record the operation that this thread begins, for the error in another thread."""
         self._runs.append((what, time.monotonic()))
 
     def ends(self) -> None:
@@ -63,13 +63,13 @@ class OneThread:
         who = names[0] if names else str(user)
         try:
             what, since_s = self._runs[-1]
-        except IndexError:  # it reads or writes a variable, or has just ended
+        except IndexError:  # the other thread reads or writes a variable, or has just finished
             does = "which is reading or writing a variable"
         else:
             does = f"which has been running {what} for {time.monotonic() - since_s:.1f} s"
         return (
             f"this strategy is in use by thread {who!r}, {does}; this is "
             f"thread {thread_name()!r}.\n"
-            "  One thread at a time can use a strategy. Wait until the other one is done (join it, "
-            "or put a lock around each use), or give each thread its own strategy."
+            "  Only one thread at a time can use a strategy. Wait until the other thread is done "
+            "(join it, or put a lock around each use), or give each thread its own strategy."
         )

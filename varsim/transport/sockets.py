@@ -1,10 +1,10 @@
 """The two ends of a connection: the coordinator's ROUTER, and each worker's DEALER.
 
-An envelope is one multipart message, and arrives whole or not at all. Every wait here has a
-deadline. There is no high-water mark: the protocol bounds the messages in flight, because a replica
-that waits for an answer sends nothing more.
+An envelope is one multipart message: it arrives completely or not at all. Every wait in this file
+has a deadline. The sockets have no high-water mark. The protocol already limits the number of
+messages on their way, because a replica that waits for an answer sends no other message.
 
-`RouterListener` and `DealerConnection` are the ends of a transport; each has a ZeroMQ context.
+`RouterListener` and `DealerConnection` are the ends of a transport. Each has a ZeroMQ context.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from varsim.protocol.buffers import MAX_FRAME_BYTES, Buffer, Frame
 from varsim.transport.keys import AllowList, KeyPair
 
 COPY_LIMIT_BYTES: Final = 2**20
-"""Smaller frames are copied when sent: that is faster than tracking when their memory is free.
+"""Smaller frames are copied when sent: a copy is faster than tracking when their memory is free.
 
-For larger frames pyzmq starts one thread in the process, which frees the memory that was sent.
+Frames of this size or larger are tracked: pyzmq starts one thread, which frees the sent memory.
 """
 
 _VIEW_BYTES: Final = 64 * 1024
-"""Smaller frames are copied when received: a copy is aligned, and costs less to keep."""
+"""Smaller frames are copied when received: a copy is aligned and cheaper to keep than a frame."""
 
 MAX_DRAINED: Final = 1000
-"""Envelopes taken at once, so that one busy peer cannot block the others."""
+"""Limit of envelopes that one `drain` returns, so that a busy peer cannot block the other peers."""
 
 MAX_IPC_PATH: Final = zmq.IPC_PATH_MAX_LEN
 """Length limit of the path in an ipc endpoint; the system sets it (107 on Linux)."""
@@ -41,11 +41,11 @@ _SNDMORE: Final = int(zmq.SNDMORE)
 _NOBLOCK: Final = int(zmq.NOBLOCK)
 _POLLIN: Final = int(zmq.POLLIN)
 
-_CONNECT_TIMEOUT_MS: Final = 10_000  # the other end is on this host, and already listens
+_CONNECT_TIMEOUT_MS: Final = 10_000  # the coordinator is on this host, and already listens
 _HANDSHAKE_IVL_MS: Final = 30_000  # the allow-list answers only while its owner polls
 _HEARTBEAT_IVL_MS: Final = 5_000
 _HEARTBEAT_TIMEOUT_MS: Final = (
-    60_000  # a disconnect loses messages, so wait until the peer is surely dead
+    60_000  # a disconnect loses messages, so wait until the peer is certainly dead
 )
 
 
@@ -74,11 +74,11 @@ class RouterListener:
     """The coordinator's end of a transport over ZeroMQ."""
 
     def __init__(self, endpoint: str, num_replicas: int, keys: ServerKeys | None = None) -> None:
-        """Bind.
+        """Bind the socket.
 
         Args:
             endpoint: As for `Router`.
-            keys: For CURVE; only the workers with these keys may connect.
+            keys: For CURVE; only the workers with these keys are allowed to connect.
         """
         self._replica_ids = {routing_id(i): i for i in range(num_replicas)}
         self._allow_list: AllowList | None = None
@@ -115,7 +115,7 @@ class RouterListener:
         return self._router.send(routing_id(replica_id), frames)
 
     def drain(self) -> list[tuple[int, list[Buffer]]]:
-        """Return the received envelopes; accept or refuse new connections with keys."""
+        """Return the received envelopes. With keys, also accept or refuse new connections."""
         if self._allow_list is not None:
             self._allow_list.answer()
         return [
@@ -154,17 +154,17 @@ class Router:
         endpoint: str,
         keys: KeyPair | None = None,
     ) -> None:
-        """Bind.
+        """Bind the socket.
 
         Args:
-            context: A context with an `AllowList`, if there are keys.
+            context: A context that has an `AllowList`, if `keys` are given.
             endpoint: `ipc://…` in a private directory, or `tcp://127.0.0.1:*` with keys.
-            keys: For CURVE; then only peers on the allow-list can connect.
+            keys: For CURVE. With keys, only peers on the allow-list can connect.
         """
         assert keys is not None or endpoint.startswith(("ipc://", "inproc://")), "tcp needs keys"
         self.socket = context.socket(zmq.ROUTER)
         _configure(self.socket, endpoint)
-        self.socket.router_mandatory = True  # an unknown peer is an error, not a silent loss
+        self.socket.router_mandatory = True  # sending to an unknown peer raises an error
         self._authenticated = keys is not None
         if keys is not None:
             self.socket.curve_server = True
@@ -192,7 +192,7 @@ class Router:
         return True
 
     def drain(self) -> list[tuple[bytes, list[Buffer]]]:
-        """Return the envelopes that have come, up to `MAX_DRAINED`, each with a routing id.
+        """Return the received envelopes, up to `MAX_DRAINED`, each with a routing id.
 
         With keys, an envelope is dropped if its routing id is not that of the key's owner.
         """
@@ -229,7 +229,7 @@ class Dealer:
             self.socket.curve_publickey = keys.own.public
             self.socket.curve_secretkey = keys.own.secret
         self.socket.connect(endpoint)
-        self._poller = zmq.Poller()  # kept: `Socket.poll` makes a new one each time
+        self._poller = zmq.Poller()  # reused, because `Socket.poll` makes a new poller each time
         self._poller.register(self.socket, zmq.POLLIN)
 
     def send(self, frames: Sequence[Frame]) -> None:
@@ -253,16 +253,16 @@ class Dealer:
 
 
 def timeout_ms(timeout_s: float | None) -> int | None:
-    """Return a timeout for `poll`, rounded up so that a short one does not become 0 ms."""
+    """Return a timeout for `poll`, rounded up so that a short timeout does not become 0 ms."""
     return None if timeout_s is None else max(0, math.ceil(timeout_s * 1000))
 
 
 def _configure(socket: zmq.Socket[bytes], endpoint: str) -> None:
-    socket.linger = 0  # the default waits forever
+    socket.linger = 0  # by default, closing waits forever for unsent messages
     socket.maxmsgsize = MAX_FRAME_BYTES
     socket.sndhwm = socket.rcvhwm = 0
     socket.handshake_ivl = _HANDSHAKE_IVL_MS
-    if endpoint.startswith("tcp://"):  # the system itself reports the end of an ipc peer
+    if endpoint.startswith("tcp://"):  # for ipc, the system itself reports the end of a peer
         socket.heartbeat_ivl = _HEARTBEAT_IVL_MS
         socket.heartbeat_timeout = _HEARTBEAT_TIMEOUT_MS
 

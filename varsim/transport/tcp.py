@@ -1,4 +1,4 @@
-"""Transport "tcp": loopback with CURVE, and keys that are made for the run."""
+"""Transport "tcp": the loopback interface, encrypted by CURVE with keys made for the run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _TcpListener(RouterListener):
 
 
 class Tcp:
-    """Connects over TCP. Only workers with a key on the allow-list may connect."""
+    """Connects over TCP. Only workers with a key on the allow-list can connect."""
 
     same_memory = False
 

@@ -11,13 +11,14 @@ from varsim.registry import BuiltIn, Registry
 
 
 class Listener(Protocol):
-    """The coordinator's end: it accepts one connection for each worker."""
+    """The coordinator's end, which accepts one connection for each worker."""
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The texts that workers need to connect, by replica_id; only the transport reads them.
+        """The addresses of this listener for each worker, by replica_id.
 
-        An address may contain secret keys, so it is sent through a pipe.
+        Only the transport reads an address. An address can contain secret keys, so it is sent
+        through a pipe.
         """
 
     @property
@@ -28,7 +29,7 @@ class Listener(Protocol):
         """Send an envelope without waiting; False if the worker is not connected."""
 
     def drain(self) -> list[tuple[int, list[Buffer]]]:
-        """Return the envelopes that have come, each with its replica_id, in order of arrival."""
+        """Return the received envelopes, each with its replica_id, in order of arrival."""
 
     def close(self) -> None:
         """Close the sockets; unsent messages are dropped."""
@@ -48,16 +49,16 @@ class Connection(Protocol):
 
 
 class Transport(Protocol):
-    """Makes both ends."""
+    """Makes the coordinator's end and the workers' ends."""
 
     same_memory: bool
-    """Whether all processes can map the same memory, because they inherit its descriptor."""
+    """Whether all processes can inherit the descriptor of shared memory, and so map this memory."""
 
     def listen(self, num_replicas: int, directory: Path) -> Listener:
         """Return the coordinator's end.
 
         Args:
-            directory: Private to the user; removed with the cluster.
+            directory: A directory that only this user can enter. It is removed with the cluster.
         """
 
     def connect(self, address: str, replica_id: int) -> Connection:
@@ -71,4 +72,4 @@ TRANSPORTS: Final = Registry[Transport](
         "tcp": BuiltIn("varsim.transport.tcp:Tcp", "loopback, encrypted by CURVE"),
     },
 )
-"""Every transport; a new one is one file, and an entry here."""
+"""Every transport. A new transport is one file, with an entry here."""
