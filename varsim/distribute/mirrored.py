@@ -375,7 +375,7 @@ class MirroredStrategy(Strategy):
         op = parse_op(reduce_op)
         if axis is None:
             return reduce_over_replicas(op, value, self.num_replicas_in_sync)
-        return reduce_along(op, value, axis, self.num_replicas_in_sync)
+        return reduce_along(op, value, axis, self.num_replicas_in_sync, self.warn_once)
 
     def gather(self, value: Any, axis: int) -> Any:
         """Concatenate the replicas' values along an axis.

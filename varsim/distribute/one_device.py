@@ -94,7 +94,7 @@ class OneDeviceStrategy(Strategy):
         """Return the value itself, or its sum or mean along `axis`."""
         require_cross_replica(self, "strategy.reduce")
         op = parse_op(reduce_op)
-        return value if axis is None else reduce_along(op, value, axis, 1)
+        return value if axis is None else reduce_along(op, value, axis, 1, self.warn_once)
 
     def gather(self, value: Any, axis: int) -> Any:
         """Return the value itself."""

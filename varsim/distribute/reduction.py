@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from varsim.distribute.conversion import as_tensor
 from varsim.distribute.distributed import DistributedVariable, MirroredVariable
-from varsim.distribute.location import user_location, warn
+from varsim.distribute.location import user_location
 from varsim.distribute.values import DistributedValues, map_structure
 from varsim.errors import (
     AggregationError,
@@ -80,7 +80,13 @@ def _is_zero(leaf: Any) -> bool:
     return isinstance(leaf, np.ndarray | np.generic | int | float) and not np.any(leaf)
 
 
-def reduce_along(op: ReduceOp, value: Any, axis: Any, num_replicas: int) -> Any:
+def reduce_along(
+    op: ReduceOp,
+    value: Any,
+    axis: Any,
+    num_replicas: int,
+    warn_once: Callable[[str, str, str], None],
+) -> Any:
     """Reduce over an axis of every replica's value, then over the replicas.
 
     A MEAN divides the total by the total count, so replicas with more rows have more weight. If
@@ -108,10 +114,9 @@ def reduce_along(op: ReduceOp, value: Any, axis: Any, num_replicas: int) -> Any:
         return total
     count = sum(int(np.prod([array.shape[one] for one in axes])) for array in per_replica)
     if not count and total.size:
-        warn(
-            _MEAN_OF_NOTHING.format(axis=axis, values=reduce.described(per_replica)),
-            user_location(),
-        )
+        text = _MEAN_OF_NOTHING.format(axis=axis, values=reduce.described(per_replica))
+        location = user_location()
+        warn_once(text, location, f"no rows: {location}")
     if total.dtype.kind in "iu":
         total = total.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -25,7 +25,7 @@ from varsim.analysis.findings.model import (
 )
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.texts.facts import name_replicas
-from varsim.tracing.history import Event
+from varsim.tracing.history import PROGRAM, Event
 
 NOT_FINITE: Final = FindingKind(
     name="NaN or infinity", about_values=True, explains_differences=True
@@ -106,12 +106,7 @@ class NotFinite(Finder):
         start = min(self._seen, key=lambda number: self._seen[number].first.event)
         origin = self._variables[start].name
         return [
-            _finding(
-                self._variables[number],
-                seen,
-                self._empty.get(seen.first.call, ()),
-                "" if number == start else origin,
-            )
+            self._finding(self._variables[number], seen, "" if number == start else origin)
             for number, seen in sorted(self._seen.items())
         ]
 
@@ -159,34 +154,38 @@ class NotFinite(Finder):
         finite.add(event.process)
         self._finite[number] = event.call, finite
 
+    def _finding(self, facts: VariableFacts, seen: _Seen, origin: str) -> Finding:
+        """Return the finding; `origin` is the variable that was the first, if it is another."""
+        first, evidence = seen.first, seen.evidence
+        wrote, finite = sorted(seen.wrote - {PROGRAM}), sorted(seen.finite - seen.wrote - {PROGRAM})
+        empty = [one for one in wrote if one in self._empty.get(first.call, ())]
+        who = "the program" if first.process == PROGRAM else name_replicas(wrote)
+        said = [f"{who} wrote the first {_what_and_where(seen)}."]
+        if first.process != PROGRAM and finite:
+            said.append(f"In this call, {name_replicas(finite)} wrote finite values only.")
+            if facts.aggregation in {"SUM", "MEAN"}:
+                to = "every copy" if facts.mirrored else "the value of a cross-replica read"
+                said.append(f"The {facts.aggregation} passes it on to {to}.")
+        if empty:
+            said.append(f"The arguments of {name_replicas(empty)} had no rows.")
+        if evidence.count > 1:
+            said.append(f"{times(evidence.count, 'write')} contained NaN or infinity.")
+        if origin:
+            said.append(f"Variable {origin!r} became NaN or infinite before it.")
+        elif len(wrote) == self.num_replicas and not empty:
+            said.append(
+                "All replicas wrote it, so it may come from a value that they share, such as the "
+                "result of an all_reduce, which is not recorded."
+            )
+        return finding_of(NOT_FINITE, facts, evidence, " ".join(said), _remedy(who, empty))
 
-def _finding(
-    facts: VariableFacts, seen: _Seen, without_rows: Collection[int], origin: str
-) -> Finding:
-    first, evidence = seen.first, seen.evidence
-    by_program = first.process < 0
+
+def _what_and_where(seen: _Seen) -> str:
+    first, (bad, size) = seen.first, seen.elements
     what = "NaN" if seen.is_nan else "infinity"
-    bad, size = seen.elements
     part = f" in {bad:,} of {size:,} elements" if size > 1 else ""
-    wrote = sorted(seen.wrote - {-1})
-    empty = sorted(set(wrote) & set(without_rows))
-    who = "the program" if by_program else name_replicas(wrote)
     call = f" in call {first.call} of strategy.run" if first.call is not None else ""
-    at = f" at {first.location}" if first.location else ""
-    said = [f"{who} wrote the first {what}{part}{call}{at}."]
-    finite = sorted(seen.finite - seen.wrote - {-1})
-    if finite and not by_program:
-        said.append(f"In this call, {name_replicas(finite)} wrote finite values only.")
-    if empty:
-        said.append(f"The arguments of {name_replicas(empty)} had no rows.")
-    if not by_program and facts.aggregation in {"SUM", "MEAN"} and finite:
-        to = "every copy" if facts.mirrored else "the value of a cross-replica read"
-        said.append(f"The {facts.aggregation} passes it on to {to}.")
-    if evidence.count > 1:
-        said.append(f"{times(evidence.count, 'write')} contained NaN or infinity.")
-    if origin:
-        said.append(f"Variable {origin!r} became NaN or infinite before it.")
-    return finding_of(NOT_FINITE, facts, evidence, " ".join(said), _remedy(who, empty))
+    return f"{what}{part}{call}" + (f" at {first.location}" if first.location else "")
 
 
 def _remedy(who: str, empty: Collection[int]) -> str:
@@ -196,7 +195,7 @@ def _remedy(who: str, empty: Collection[int]) -> str:
             "over the rows on each replica, and divide by the number of all rows."
         )
     return (
-        f"Look at how {who} computes this value: a division by zero, a logarithm of 0 or an "
-        "overflow, for example. If the value is meant, give it to the variable when it is created: "
-        "such elements are not reported."
+        f"Look at how {who} computes this value: a mean of no rows, a division by zero, a "
+        "logarithm of 0 or an overflow, for example. If the value is meant, give it to the "
+        "variable when it is created: such elements are not reported."
     )
