@@ -22,15 +22,15 @@ _FEW: Final = 16
 
 
 def quiet() -> np.errstate:
-    """Return a context in which NumPy does not warn: overflow to infinity is a result to compare.
+    """Return a context without NumPy warnings, because overflow to infinity is an expected result.
 
-    Use it around a whole pass: entering it takes longer than a sum.
+    Use the context around a whole pass, because entering it takes longer than one sum.
     """
     return np.errstate(all="ignore")
 
 
 def value_of(event: Event, dtype: np.dtype[Any]) -> Flat | None:
-    """Return the value that an event recorded; None without one."""
+    """Return the value that an event recorded; None if it recorded no value."""
     content = event.value
     if content:
         return np.frombuffer(content, dtype)
@@ -54,8 +54,8 @@ def combined(values: Sequence[Flat], aggregation: str) -> Flat | None:
     """Return the aggregate of the replicas' values; None if they cannot be combined.
 
     Args:
-        values: In replica order. ONLY_FIRST_REPLICA takes the first.
-        aggregation: Its name; NONE combines nothing.
+        values: In replica order. ONLY_FIRST_REPLICA takes the first one.
+        aggregation: The name of the aggregation. For NONE the result is None.
     """
     first = values[0]
     if aggregation == "ONLY_FIRST_REPLICA" or len(values) == 1:
@@ -94,7 +94,7 @@ def _count(number: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
 
 
 def updated(before: Flat, operation: str | None, operand: Flat) -> Flat | None:
-    """Return a component after a write; None if the operation does not apply to it."""
+    """Return a component after a write; None if the operation cannot be applied to the value."""
     if operation == "assign":
         return operand
     if before.dtype.kind == "b" or len(before) != len(operand):
@@ -128,7 +128,7 @@ def digest_of(event: Event) -> int | None:
 
 
 def matches(expected: Flat, event: Event) -> bool | None:
-    """Return whether an event has the expected value; None if the record does not say."""
+    """Return whether an event has the expected value; None if the record does not show it."""
     if event.value is not None:
         return event.value == expected.tobytes() or same(
             flat(event.value, expected.dtype), expected

@@ -1,4 +1,4 @@
-"""The base of all checkers: they see every event once, and keep the shortest proof."""
+"""The base of all checkers: each checker gets every event once, and keeps the shortest proof."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from varsim.analysis.replay import ComponentState, Replay, ReplayedVariable
 from varsim.tracing.history import Event
 
 _ENOUGH: Final = 100
-"""Violations from which the shortest proof is chosen; a broken run may have millions."""
+"""Number of violations from which the shortest proof is chosen; a run may have millions."""
 
 _LONGEST_PROOF: Final = 1000
-"""Events in a proof; a longer proof loses its earliest events."""
+"""Number of events in a proof; the earliest events of a longer proof are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,13 @@ class Conclusion:
 class Checker(EventObserver):
     """Checks one promise on a history.
 
-    It gets each event after the replay. No method raises an exception, whatever the event says.
+    A checker gets each event after the replay. Its methods raise no exception, even if the event is
+    damaged.
     """
 
     name: ClassVar[str]
     promise: ClassVar[str]
-    """The promise in a few words: what VALID means."""
+    """The promise in a few words; the verdict VALID shows this text."""
 
     def __init__(self, replay: Replay) -> None:
         self.replay = replay
@@ -99,7 +100,7 @@ class Checker(EventObserver):
     # ------------------------------------------------------------ shared by several checkers
 
     def promise_about(self, variable: int | None) -> Promise | None:
-        """Return the promise of a variable; None without a variable."""
+        """Return the promise of a variable; None if there is no variable."""
         return None if variable is None else self.replay.promises[variable]
 
     def variable_of(self, event: Event) -> ReplayedVariable:

@@ -1,7 +1,8 @@
-"""Vector clocks over the events of a history: which events of the others a process knew, and when.
+"""Vector clocks over the events of a history: which events of other processes each process knew.
 
-A clock holds the number of the last known event of each process, so events need no clocks. `a`
-happened before `b` if `b`'s process knew of `a`, or of a later event of `a`'s process, at `b`.
+There is one clock per process, not per event. It holds the number of the last known event of each
+process. `a` happened before `b` if the process of `b` knew `a`, or a later event of the process of
+`a`, when `b` happened.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from varsim.analysis.observer import EventObserver, Take
 from varsim.tracing.history import PROGRAM, Event
 
 _KEPT: Final = 256
-"""Clocks kept for each process, because another process may learn of an event late.
+"""Number of old clocks kept for each process, because other processes may learn of an event late.
 
-An event older than these uses the oldest kept clock, which knows slightly more. That can hide that
-two events are unordered; it never makes ordered events look unordered.
+An event that is older than the kept clocks uses the oldest kept clock, which knows slightly more.
+So two unordered events may look ordered. Two ordered events never look unordered.
 """
 
 _NO_PROCESS: Final = -2  # in place of a process, for unused event numbers
@@ -28,7 +29,7 @@ _ENDS: Final = frozenset({"finish", "abort"})
 
 
 class Clocks(EventObserver):
-    """The clocks of all processes after the events taken so far.
+    """The clocks of all processes after the events that were given so far.
 
     The order has three sources: the order within one process; an event's `cause`; and, for a
     collective, the arrivals before its commit or answer.
@@ -42,7 +43,9 @@ class Clocks(EventObserver):
         ]
         self._joined: list[list[object]] = [[None] * size for _ in range(size)]
         """[process][other]: the clock of `other` that `process` merged last."""
-        self._processes = array("h")  # by event number; two bytes each: there may be millions
+        self._processes = array(
+            "h"
+        )  # by event number; two bytes per event, as there may be millions
         self._arrived: dict[tuple[int | None, int], list[tuple[int, int]]] = {}
 
     def taker(self, kind: str, *, by_program: bool) -> Take:
@@ -59,7 +62,7 @@ class Clocks(EventObserver):
             arrived.append((event.process, event.event))
 
     def _release(self, event: Event) -> None:
-        """End a collective: the program knows all arrivals at it."""
+        """End a collective. The program now knows all arrivals at this collective."""
         self._follow(event)
         if event.position is not None:
             for replica_id, number in self._arrived.pop((event.call, event.position), ()):
@@ -92,11 +95,11 @@ class Clocks(EventObserver):
         return self._now[by][of]
 
     def clock(self, process: int) -> list[int]:
-        """Return the last event of each process that a process knows of. Do not change the list."""
+        """Return the last event of each process that `process` knows. Do not change the list."""
         return self._now[process]
 
     def _follow(self, event: Event) -> None:
-        """Merge the clock of the cause into the process's clock. A second call changes nothing."""
+        """Merge the clock of the cause into the process's clock. Repeating this changes nothing."""
         cause = event.cause
         if cause is not None and 0 <= cause < len(self._processes):
             other = self._processes[cause]

@@ -1,4 +1,4 @@
-"""The distance between the components of a variable, and its most informative elements."""
+"""The distance between a variable's components, and the variable's most informative elements."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def ranges(arrays: Sequence[np.ndarray]) -> np.ndarray:
     """Return for each element the largest minus the smallest component, in float64.
 
     Args:
-        arrays: Of one shape and dtype. NaN equals NaN, and is infinitely far from any other value.
-            For complex numbers the result is an upper bound.
+        arrays: Arrays of one shape and dtype. The distance of two NaNs is 0; the distance of NaN
+            and any other value is infinite. For complex numbers the result is an upper bound.
     """
     if arrays[0].dtype.kind == "c":
         parts = [_ranges([getattr(array, part) for array in arrays]) for part in ("real", "imag")]
@@ -77,7 +77,7 @@ def largest(measured: np.ndarray, most: int) -> list[int]:
 
 
 def telling(components: Sequence[np.ndarray], most: int) -> TellingElements:
-    """Return the elements with the largest differences between components, else the largest."""
+    """Return the elements in which components differ most; if none differ, the largest ones."""
     differs = ranges(components)
     if differs.any():
         return _telling(ElementReason.DIFFERS, differs, most)
@@ -85,10 +85,11 @@ def telling(components: Sequence[np.ndarray], most: int) -> TellingElements:
 
 
 def telling_of(moments: Sequence[Moment], most: int) -> TellingElements | None:
-    """Return elements of a variable over its steps; None if its shape changes or it is empty.
+    """Return elements to show of a variable; None if its shape changes or it has no elements.
 
-    Choose the elements with the largest distance between replicas at the end of any step; if
-    replicas never differ, those with the largest change; if nothing changes, the largest.
+    Choose the elements with the largest distance between replicas at the end of any step. If
+    replicas never differ, choose the elements with the largest change. If nothing changes, choose
+    the largest elements.
     """
     known = [[one for one in moment.components if one is not None] for moment in moments]
     sizes = {len(one) for parts in known for one in parts}
@@ -123,7 +124,7 @@ def _over_all(measured: Sequence[np.ndarray]) -> np.ndarray | None:
 
 
 def relative(components: Sequence[Flat]) -> float:
-    """Return the distance of components relative to their largest element; 0 if shapes differ."""
+    """Return the distance of components relative to the largest element; 0 if shapes differ."""
     if len({len(one) for one in components}) != 1 or not len(components[0]):
         return 0.0
     apart = float(ranges(components).max())

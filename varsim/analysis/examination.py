@@ -20,7 +20,7 @@ class Examination:
     """The result of examining a history."""
 
     verdicts: tuple[Verdict, ...]
-    findings: tuple[Finding, ...]  # failures; all other kinds only if the record is whole
+    findings: tuple[Finding, ...]  # failures; if the record is whole, also the other kinds
     compared: Compared | None
     """The comparison with a single device; None unless both records are whole."""
     num_events: int
@@ -37,19 +37,19 @@ class Examination:
 
     @property
     def is_whole(self) -> bool:
-        """Return whether the record is whole, so that findings were looked for."""
+        """Return whether the record is whole. Findings are looked for only in a whole record."""
         return is_whole(self.verdicts)
 
     @property
     def num_kinds(self) -> int:
-        """Return how many kinds of finding were searched for; 0 with one replica."""
+        """Return how many kinds of finding were searched for; 0 if there is only one replica."""
         if not self.is_whole or self.num_replicas < 2:
             return 0
         return len(SEARCHED_KINDS) - len(self.kinds_left_out)
 
     @property
     def kinds_left_out(self) -> frozenset[FindingKind]:
-        """Return the kinds that were not searched for, because they need a comparison."""
+        """Return the kinds of finding that were skipped because they need a comparison."""
         compared = self.compared
         if compared is None:
             return frozenset(kind for kind in SEARCHED_KINDS if kind.needs_oracle)
@@ -69,10 +69,10 @@ def examine(
     """Judge a history, and look for findings if its record is whole, in one pass over it.
 
     Args:
-        oracle: The history of the same program on one replica with the whole batch, to compare.
+        oracle: The history of the same program on one replica with the whole batch, for comparison.
         ending: How the program ended; None if that is not known.
         no_oracle: Why a requested oracle is missing; "" if none was requested.
-        tell: Gets the fraction of the history that was read, from 0 to 1.
+        tell: A function that gets the fraction of the history that was read, from 0 to 1.
     """
     one_device = sound(oracle)
     if oracle is not None and one_device is None:

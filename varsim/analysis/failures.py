@@ -36,11 +36,11 @@ _LOST: Final = "WorkerLost"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How the program ended; the record does not contain it."""
+    """How the program ended. The record does not contain this."""
 
     status: str  # DONE, FAILED or INTERRUPTED
     reached: str = ""  # "after 3 of 5 steps"
-    kind: str = ""  # of a run that failed: the class of its error
+    kind: str = ""  # the class of the error, if the run failed
     text: str = ""  # the text of that error
     location: str = ""  # where in the program, as file:line
     returned: tuple[ReturnedValue, ...] = ()  # compared with the single device's
@@ -50,8 +50,8 @@ class Ending:
 class Failures:
     """What failed in a run."""
 
-    findings: tuple[Finding, ...]  # the run's own first
-    run_failed: bool  # by the ending; without one, by the record
+    findings: tuple[Finding, ...]  # the failure of the run first
+    run_failed: bool  # as the ending says; if the ending is not known, as the record shows
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ class _FailedCall:
 
 
 def failures(history: History, ending: Ending | None) -> Failures:
-    """Return the failures in a run, even if its record is not whole.
+    """Return the failures in a run. The record need not be whole.
 
     Args:
         ending: How the program ended; None if that is not known.
@@ -116,7 +116,7 @@ def _last_call_failed(history: History, calls: Sequence[_FailedCall]) -> bool:
 
 
 def _alike(calls: Sequence[_FailedCall]) -> list[_FailedCall]:
-    """Return the first of the calls that failed in the same way, with their count."""
+    """Return the finding about calls that failed in the same way; it shows the first of them."""
     groups: dict[str, _FailedCall] = {}
     for one in calls:
         known = groups.setdefault(_DIGITS.sub("#", one.said), one)
@@ -151,7 +151,7 @@ def _finding(history: History, call: _FailedCall) -> Finding:
 
 
 def failed_run(ending: Ending) -> Finding:
-    """Return the failure of a run, without using its record."""
+    """Return the finding about the failure of a run, without using the run's record."""
     return Finding(
         kind=FAILED_RUN,
         variable_id=None,
@@ -165,7 +165,7 @@ def failed_run(ending: Ending) -> Finding:
 
 
 def _of_run(history: History, ending: Ending, call: _FailedCall | None) -> Finding:
-    """Return the failure of a run, with the failed call that caused it, if any."""
+    """Return the finding about a run's failure, with the failed call that caused it, if any."""
     finding = failed_run(ending)
     if call is None:
         return finding
@@ -175,7 +175,7 @@ def _of_run(history: History, ending: Ending, call: _FailedCall | None) -> Findi
 
 
 def _by(call: _FailedCall) -> str:
-    """Return as text the replicas that raised or lost their workers."""
+    """Return, as text, the replicas that raised an exception or lost their worker."""
     who = {one.process if one.kind == "raise" else one.replica or 0 for one in call.raised}
     if not who:
         return ""
@@ -183,7 +183,10 @@ def _by(call: _FailedCall) -> str:
 
 
 def _locations(history: History, call: _FailedCall) -> tuple[tuple[str, int], ...]:
-    """Return where the error was raised; else the locations in its text or of the last events."""
+    """Return where the error was raised.
+
+    If this is not known, return the locations in the error's text, or those of the last events.
+    """
     locations = [one.location for one in call.raised if one.location]
     locations = locations or _LOCATION.findall(call.said) or list(_last_locations(history, call))
     return tuple((location, locations.count(location)) for location in dict.fromkeys(locations))[

@@ -25,13 +25,13 @@ _OPERATIONS: Final[Mapping[str, frozenset[str | None]]] = {
 """Operations of kinds that are not writes."""
 
 _OFTEN: Final = 4096
-"""Forms of values to cache; a run has one for each shape of a variable."""
+"""Number of forms of values in the cache; a run has one form for each shape of a variable."""
 
 _MOST_LAST_EVENTS: Final = 64
-"""Replicas up to which the last events are looked up one by one."""
+"""Largest number of replicas whose last events are looked up one by one."""
 
 _MANY: Final = 2**15
-"""Forms of rows to cache; every process has several for each form of value."""
+"""Number of forms of rows in the cache; each process has several for each form of value."""
 
 _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "create": ("variable", "version"),
@@ -76,8 +76,8 @@ class RowIntegrity:
 
     def flaw(self, event: Event) -> str | None:
         """Return what is wrong with a row; None if it is valid."""
-        # This runs for every event. So it unpacks all columns at once, and looks up the columns
-        # that valid rows share.
+        # This runs for every event. So all columns are unpacked in one statement, and the columns
+        # that valid rows share are looked up in a cache.
         (number, process, in_process, _, kind, call, variable, operation, version, position,
          replica, _, dtype, shape, digest, value, cause, times, _, _) = event  # fmt: skip
         form = (process, kind, variable, operation, replica, dtype, shape,
@@ -191,7 +191,7 @@ def missing(history: History) -> tuple[int | None, str]:
     reason = ""
     for process, count, first, end, _ in rows:
         if any(type(one) is not int for one in (process, first, end)):
-            continue  # the check of rows finds these
+            continue  # the check of rows reports such an event
         lowest = first if window else 0
         if end - lowest + 1 != count:
             before, number = _gap(history, process, lowest)
@@ -240,7 +240,8 @@ def _unfinished(history: History) -> str:
 def _removed(history: History, count: int) -> str:
     """Return how many events were removed or added later, in a sentence; "" if none.
 
-    Gaps in the event numbers do not show whether the last events of a process are missing.
+    If the last events of a process are missing, the event numbers have no gap. So the number of
+    events is compared with the recorded number.
     """
     recorded = history.run.get("events", count)  # older histories lack this entry
     if recorded == count:
@@ -253,7 +254,7 @@ def _shown(count: Any) -> str:
 
 
 def _gap(history: History, process: int, lowest: int) -> tuple[int, int]:
-    """Return the last event before a gap of a process, and the first missing number."""
+    """Return the last event before a gap in a process's events, and the first missing number."""
     before, expected = 0, lowest
     for event, number in history.connection.execute(
         "SELECT event, number FROM events WHERE process = ? ORDER BY number", (process,)

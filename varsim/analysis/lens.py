@@ -22,7 +22,7 @@ class Moment:
     step: int  # number of ended calls; 0 at the creation
     time_s: float  # since the run began
     components: tuple[Flat | None, ...]  # by replica, flat; None if unknown
-    value: Flat | None  # a read by the program; None if refused or unknown
+    value: Flat | None  # what a read by the program gives; None if refused or unknown
     oracle: Flat | None = None  # the single device's value; None if unknown
 
     @property
@@ -35,7 +35,7 @@ class Moment:
     def unlike(self) -> bool:
         """Return whether a single device certainly has a different value, beyond rounding.
 
-        Compare the variable's value; if it has none, compare all components.
+        Compare the variable's value. If the variable has no single value, compare all components.
         """
         oracle = self.oracle
         known = self.components if self.value is None else (self.value,)

@@ -1,4 +1,4 @@
-"""Notes on unexamined parts: what the record lacks, and the option that would record it.
+"""Notes on unexamined parts: what the record lacks, and which option would record the missing part.
 
 Without these notes, a reader would assume that everything was examined.
 """
@@ -36,7 +36,7 @@ ENDING: Final = Note(
 def not_looked_at(
     history: History, verdicts: Sequence[Verdict], no_oracle: str, *, compared: bool
 ) -> Iterator[Note]:
-    """Yield notes on unexamined parts: of the record, a single device, values.
+    """Yield the notes about the record, the comparison with a single device, and values.
 
     Args:
         no_oracle: Why a requested oracle is missing; "" if none was requested.
@@ -68,7 +68,7 @@ def _of_record(history: History, flaw: str) -> Note:
 
 
 def _of_values(history: History) -> Iterator[Note]:
-    """Yield notes on values that were not recorded, or only as a checksum."""
+    """Yield notes on values that were not recorded, or recorded only as a checksum."""
     if history.run.get(LEFT_OUT):
         yield Note(text="values: they were left out when the run was exported")
         return
@@ -94,7 +94,7 @@ def _of_values(history: History) -> Iterator[Note]:
 
 
 def _values(history: History, counted: Iterable[tuple[int | None, int]]) -> str:
-    """Return the numbers of values of some variables, as text."""
+    """Return as text how many values of which variables are meant."""
     total, names = 0, dict[str, None]()
     for variable, count in counted:
         total += count

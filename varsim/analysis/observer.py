@@ -11,19 +11,23 @@ Take = Callable[[Event], None]
 
 
 class EventObserver:
-    """Gets events in causal order, each event once.
+    """Gets events in causal order, each event exactly once.
 
-    The method `on_read` gets every read; `on_read_by_program` and `on_read_by_replica` get the
-    program's or the replicas' reads. Other kinds have such methods, too. An observer gets only
-    events for which it has a method, and only those about variables that concern it.
+    The method `on_read` gets every read. `on_read_by_program` gets only the program's reads, and
+    `on_read_by_replica` only the replicas' reads. Other kinds of event have such methods, too. An
+    observer gets an event only if it has a method for the event, and if `concerns` is true of the
+    event's variable.
     """
 
     def concerns(self, variable: int | None) -> bool:  # noqa: ARG002  # all, by default
-        """Return whether it gets a variable's events, or those without a variable; never change."""
+        """Return whether the observer gets the events of a variable, or those without a variable.
+
+        The answer must be the same at every call.
+        """
         return True
 
     def taker(self, kind: str, *, by_program: bool) -> Take | None:
-        """Return the method for events of a kind by the program or replicas; None without one."""
+        """Return the method for events of a kind by the program or by replicas; None if none."""
         by = "program" if by_program else "replica"
         found: Take | None = getattr(self, f"on_{kind}_by_{by}", None)
         if found is None:
@@ -59,7 +63,7 @@ class Audience:
 
 
 class _TakersByKind(dict[str, "_TakersByVariable"]):
-    """Methods that take events, by kind and then by variable; each is computed at first use."""
+    """Methods that take events, by kind and then by variable; each is looked up at first use."""
 
     def __init__(self, observers: Sequence[EventObserver], *, by_program: bool) -> None:
         super().__init__()

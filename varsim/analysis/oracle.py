@@ -1,8 +1,9 @@
 """The single-device oracle: the same program's run on one replica.
 
-Variables correspond by name; if several share a name, the k-th corresponds to the k-th. Accesses at
-one location (file:line) correspond in order, if both runs have the same number there. Otherwise the
-program took another path, and they do not correspond.
+Variables of the two runs correspond by name. If several variables have the same name, the k-th of
+one run corresponds to the k-th of the other. Accesses at one location (file:line) correspond in
+order, if both runs have the same number of accesses there. If the numbers differ, the program took
+another path, and these accesses do not correspond.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from varsim.analysis.arithmetic import Flat, value_of
 from varsim.tracing.history import PROGRAM, Event, History, VariableRow
 
 FIRST_REPLICA = 0
-"""The oracle's only replica; in the run, the replica whose accesses are counted."""
+"""The oracle's only replica. In the run, the accesses of the same replica are counted."""
 
 
 AccessKey = tuple[int, str, int, str]
@@ -24,7 +25,7 @@ AccessKey = tuple[int, str, int, str]
 
 
 class Oracle:
-    """The record of the run on one replica, read in step with the other run."""
+    """The record of the run on one replica. It is read in step with the record of the run."""
 
     def __init__(self, history: History, oracle: History) -> None:
         self._history = history
@@ -32,14 +33,14 @@ class Oracle:
         self._twins = twins(history, oracle)
         self._accesses: dict[AccessKey, Iterator[Flat | None]] = {}
         self.uneven: dict[AccessKey, tuple[int, int]] = {}
-        """Numbers of accesses in the run and in the oracle, where they differ."""
+        """Numbers of accesses in the run and in the oracle, for keys with different numbers."""
 
     def knows(self, variable: int) -> bool:
-        """Return whether both runs have the variable, with the same form and initial value."""
+        """Return whether both runs have the variable, with the same shape, dtype, initial value."""
         return not self.why_unknown(variable)
 
     def why_unknown(self, variable: int) -> str:
-        """Return why a variable has no counterpart, as a clause; "" if it has one."""
+        """Return, as a clause, why a variable has no counterpart; "" if it has a counterpart."""
         twin = self._twins.get(variable)
         if twin is None:
             return "a single device has no variable of that name, shape and dtype"
@@ -88,7 +89,7 @@ class Oracle:
 
 
 def twins(history: History, oracle: History) -> dict[int, VariableRow]:
-    """Return for each variable of a run the corresponding one of the oracle."""
+    """Return, for each variable of a run, the corresponding variable of the oracle."""
     theirs = _numbered(oracle)
     found = {}
     for key, row in _numbered(history).items():
@@ -115,7 +116,7 @@ def _created(history: History, row: VariableRow) -> Flat | None:
 def _accesses(
     history: History, variable: int, kind: str, process: int, location: str
 ) -> Iterator[Event]:
-    """Return the accesses of a replica, or those of the program to all components."""
+    """Return the accesses of a replica, or the program's accesses to all components."""
     whole = "AND replica IS NULL" if process == PROGRAM else ""
     where = f"variable = ? AND kind = ? AND process = ? AND location = ? {whole}"
     return history.events(where, (variable, kind, process, location))

@@ -10,11 +10,11 @@ from varsim.tracing.history import Event
 
 
 class Outcome(Enum):
-    """Whether a run kept a promise, or all promises."""
+    """Whether varsim kept a promise, or all promises, in a run."""
 
-    VALID = "VALID"  # kept, as far as it was recorded
-    INVALID = "INVALID"  # broken; some events prove it
-    UNKNOWN = "UNKNOWN"  # the record does not show it
+    VALID = "VALID"  # the promise was kept, as far as the run was recorded
+    INVALID = "INVALID"  # the promise was broken; some events prove this
+    UNKNOWN = "UNKNOWN"  # the record does not show whether the promise was kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Verdict:
     outcome: Outcome
     reason: str  # one sentence
     events: tuple[Event, ...] = ()  # the shortest proof, in causal order
-    variable: int | None = None  # the variable of the events, if it is only one
+    variable: int | None = None  # the variable of the events, if all have the same
 
 
 def overall(verdicts: Iterable[Verdict]) -> Outcome:
@@ -42,7 +42,7 @@ class Note:
     """A note on something that was not examined."""
 
     text: str  # what was not examined, and why
-    option: str = ""  # the option that would have it examined; "" without one
+    option: str = ""  # the option with which it is examined; "" if there is none
 
     def __str__(self) -> str:
         return f"{self.text}; use {self.option}" if self.option else self.text

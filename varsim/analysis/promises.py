@@ -1,6 +1,7 @@
 """The promises of each pair of settings, for the judge of histories.
 
-The source is docs/semantics.md, not the engine's table, so that the two can disagree.
+The promises are written from docs/semantics.md, not from the policy table of `varsim.sync`. So an
+error in the policy table does not change them.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ POLICIES: Final[Registry[Any]] = Registry(
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """The promise of one variable, from its row."""
+    """The promise of one variable, from its row in the history."""
 
     name: str
     shape: tuple[int | None, ...]
@@ -49,15 +50,15 @@ class Promise:
     aggregation: str
     mirrored: bool
     gathered: bool
-    merges: bool  # replicas write it only together; every write is a merge
-    deferred: bool  # replicas write it only together; writes are exchanged later
-    apart: bool  # replicas write it without a collective
+    merges: bool  # all replicas must write it together; every write is a merge
+    deferred: bool  # all replicas must write it together; writes are exchanged later
+    apart: bool  # each replica writes its own component, without a collective
     local_reads: bool  # replicas are meant to read components that lack others' writes
     every: int  # number of local writes after which a replica takes part in a collective
 
     @property
     def stays_local(self) -> bool:
-        """Return whether the variable may travel only at the program's request."""
+        """Return whether components may leave their replicas only if the program requests it."""
         return not (self.mirrored or self.gathered)
 
 

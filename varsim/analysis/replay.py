@@ -1,8 +1,8 @@
-"""Replays a history: computes every component from its writes and commits alone.
+"""Replays a history: computes every component from the recorded writes and commits alone.
 
-Each component has two states: the replica's, which changes when a commit is installed, and the
-program's, which changes when the commit is made. Ended operations are dropped, so that a
-long history needs no more memory than a short one.
+Each component has two states. The replica's state changes when a commit is installed; the program's
+state changes when the commit is made. Operations are dropped when they end, so a long history needs
+no more memory than a short one.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ComponentState:
         self.why = why  # the events that produced its value
 
     def prove(self, event: int) -> None:
-        """Note that an event showed the value: a proof needs no earlier event."""
+        """Record that an event showed the value, so that a proof needs no earlier event."""
         self.why = (event, None)
 
     def because(self) -> Iterator[int]:
@@ -67,7 +67,10 @@ class ReplayedVariable:
 
 
 class ReplayedVariables(dict[int | None, ReplayedVariable]):
-    """The variables of a history, by number; one created before the record began is added."""
+    """The variables of a history, by number.
+
+    A variable that was created before the record began is added at its first use.
+    """
 
     def __init__(self, num_replicas: int, promises: Mapping[int, Promise]) -> None:
         super().__init__()
@@ -92,11 +95,11 @@ class ReplayedMerge:
 
     def __init__(self) -> None:
         self.writes: dict[int, Event] = {}  # by replica
-        self.served: dict[int, int] = {}  # by replica, the commit that reached its component
+        self.served: dict[int, int] = {}  # by replica: the commit that reached its component
 
 
 class PendingWrite:
-    """One write by the program, and the components that it has not reached yet."""
+    """One write by the program, and the components that the write has not changed yet."""
 
     __slots__ = ("event", "remaining")
 
@@ -115,8 +118,8 @@ class Change:
         self, event: Event, merge: ReplayedMerge | None, write: PendingWrite | None
     ) -> None:
         self.event = event
-        self.merge = merge  # the merge that it ends
-        self.write = write  # the program's write, if it commits one
+        self.merge = merge  # the merge that the commit ends
+        self.write = write  # the program's write, if the commit belongs to one
         self.components: dict[int, tuple[ComponentState, ComponentState]] = {}  # before and after
         self.installed: int | None = None  # the first event in which a replica installed it
 
@@ -161,7 +164,7 @@ class OpenMerges:
         return merge or ReplayedMerge()
 
     def served(self, change: Change) -> None:
-        """Note that a merge was committed to some components."""
+        """Record that a merge was committed to some components."""
         merge, event = change.merge, change.event
         if merge is None or not merge.writes:
             return
@@ -200,7 +203,7 @@ class PendingWrites:
         return None
 
     def served(self, change: Change) -> None:
-        """Note that a write was committed to some components."""
+        """Record that a write was committed to some components."""
         written, number = change.write, change.event.variable
         assert written is not None
         assert number is not None
@@ -280,7 +283,7 @@ class CommitsInFlight:
 
 
 class Replay(EventObserver):
-    """Replays a history; before each event, it has the values that the event must show."""
+    """Replays a history; before each event, the replay has the values that the event must show."""
 
     def __init__(
         self, num_replicas: int, promises: Mapping[int, Promise], *, from_start: bool = True
@@ -288,7 +291,7 @@ class Replay(EventObserver):
         self.num_replicas: Final = num_replicas
         self.replicas: Final = range(num_replicas)
         self.from_start: Final = from_start
-        """Whether the record begins with the run; else a value is unknown until an event has it."""
+        """Whether the record begins with the run; if not, a value is unknown until it is shown."""
         self.promises: Final = promises
         self.variables: Final = ReplayedVariables(num_replicas, promises)
         self.merges = OpenMerges()
@@ -406,7 +409,7 @@ class Replay(EventObserver):
     # ------------------------------------------------------------ fetches by the program
 
     def on_receive(self, event: Event) -> None:
-        """Note that the program knows a replica's events up to the cause."""
+        """Record that the program knows a replica's events up to the cause."""
         if event.replica is not None and event.cause is not None:
             self._heard[event.replica] = max(self._heard[event.replica], event.cause)
 
@@ -421,7 +424,7 @@ class Replay(EventObserver):
         self._answered.add(variable.number)
 
     def moves_on(self) -> None:
-        """Drop the fetched components: the program does something else now."""
+        """Drop the fetched components, because the program now does something else."""
         for number in self._answered:
             if number in self.variables:
                 self.variables[number].answers.clear()

@@ -1,4 +1,4 @@
-"""Compares the return value of a program with the one on a single device."""
+"""Compares the return value of a program with the return value on a single device."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from varsim.analysis.rounding import close
 
 Plain = Any
-"""A JSON value; numbers that JSON lacks, such as NaN, are texts."""
+"""A JSON value; numbers that JSON does not have, such as NaN, are texts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,11 +20,11 @@ class ReturnedValue:
 
     name: str  # "accuracy", "layers.bias"
     got: Plain
-    wanted: Plain  # on a single device; None if it has no value of that name
+    wanted: Plain  # the value on a single device; None if it has no value of that name
     element: int | None = None  # index of the largest difference in a list
-    replica: int | None = None  # the most different one, in a list of one value per replica
-    differs: bool = False  # beyond rounding
-    why: str = ""  # why it was not compared; "" if it was
+    replica: int | None = None  # in a list of one value per replica, the most different one
+    differs: bool = False  # whether the values differ beyond rounding
+    why: str = ""  # why the value was not compared; "" if it was compared
 
 
 def compare_returned(
@@ -72,7 +72,7 @@ def _one(name: str, got: Plain, wanted: Plain) -> ReturnedValue:
 
 
 def _numbers(value: Plain) -> np.ndarray | None:
-    """Return a number, or nested lists of numbers of one shape, as an array; None for others."""
+    """Return a number, or nested lists of numbers, as an array; None for any other value."""
     if isinstance(value, bool) or value is None:
         return None
     try:

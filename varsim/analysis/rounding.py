@@ -1,4 +1,4 @@
-"""The distance of two values, and the part of it that rounding can explain."""
+"""The distance of two values, and how much of this distance rounding can explain."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from varsim.analysis.arithmetic import Flat
 
 _ROUNDING: Final = 1e-4
-"""Relative to the largest element; allows for many float32 additions in another order."""
+"""Relative to the largest element; enough for many float32 additions in another order."""
 
 _ROUNDINGS: Final = 16
 """In units of the dtype's own precision, where that is coarser."""
 
 _EXACT: Final = 1e-12
-"""For whole numbers: they are compared as float64, which rounds very large ones."""
+"""For whole numbers. They are compared as float64, which rounds very large numbers."""
 
 _MATERIAL: Final = 1e-3
 

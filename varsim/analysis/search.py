@@ -37,13 +37,13 @@ FINDERS: Final[tuple[type[Finder], ...]] = (
     Waits,
     Pairing,
 )
-"""All finders, in the order of reports. A new finding is one file and one line here."""
+"""All finders, in the order of reports. A new finder is one new file and one line here."""
 
 SEARCHED_KINDS: Final = tuple(dict.fromkeys(kind for finder in FINDERS for kind in finder.kinds))
-"""The kinds of finding that need the events of a whole record."""
+"""The kinds of finding that can be found only in a whole record."""
 
 KINDS: Final[tuple[FindingKind, ...]] = (FAILED_RUN, FAILED_CALL, *SEARCHED_KINDS)
-"""All kinds of finding, in the order of reports. Failures need no whole record."""
+"""All kinds of finding, in the order of reports. Failures are found in any record."""
 
 _ORDER: Final = {kind: index for index, kind in enumerate(KINDS)}
 
@@ -76,7 +76,7 @@ class Search:
     """The search for findings in one history."""
 
     def __init__(self, history: History, oracle: History | None = None) -> None:
-        """Prepare the finders; none for one replica, which has nothing to synchronise.
+        """Prepare the finders. With one replica there are none: nothing is synchronised.
 
         Args:
             oracle: The history of the same program on one replica, to compare with.

@@ -10,9 +10,9 @@ from typing import Any
 class SynchronizationPromise:
     """The promises of one synchronization; each file in `varsim.analysis.policies` has one."""
 
-    mirrored: bool = False  # all components hold one value, unless one is written alone
-    late: bool = False  # replicas' joint writes are exchanged later
+    mirrored: bool = False  # all components hold one value, unless only one is written
+    late: bool = False  # writes by all replicas are exchanged later
     gathered: bool = False  # a read by the program combines the components
     local_reads: bool = False  # replicas are meant to read components that lack others' writes
     every: int = 0  # number of local writes after which a replica takes part in a collective
-    checkers: tuple[type[Any], ...] = ()  # of promises specific to this synchronization
+    checkers: tuple[type[Any], ...] = ()  # checkers only for this synchronization

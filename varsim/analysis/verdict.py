@@ -1,8 +1,8 @@
-"""Judges a history in one pass over its events, which every checker gets.
+"""Judges a history in one pass over its events. Every checker gets every event.
 
-The judge shares no code with the engine. It knows the documented promises, replays the recorded
-events, and compares. A history may be damaged in any way: a promise that cannot be judged is
-UNKNOWN, with the reason.
+The judge shares no code with `varsim.sync`. The judge replays the recorded events, and compares the
+result with the documented promises. A history may be damaged in any way. If a promise cannot be
+judged, its verdict is UNKNOWN, with the reason.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ CHECKERS: Final[tuple[type[Checker], ...]] = (
 """The promises about a run, in the order of reports; `WellFormedRecord` precedes them."""
 
 MAX_REPLICAS: Final = 2**16
-"""No run has more replicas; a larger number is damage, and would exhaust the memory."""
+"""No run has more replicas. A larger number in a history is damage; it would exhaust the memory."""
 
 
 def judge(history: History, *, tell: Tell | None = None) -> tuple[Verdict, ...]:
@@ -58,7 +58,7 @@ def judge(history: History, *, tell: Tell | None = None) -> tuple[Verdict, ...]:
         tell: Gets the fraction of the history that was read, from 0 to 1.
     Returns:
         One verdict for the record itself and one for each promise, in the order of `CHECKERS`.
-        INVALID needs a proof from events before the first gap; VALID needs all events.
+        INVALID needs a proof from events before the first gap. VALID needs all events.
     """
     judges = Judges(history)
     judges.see(judges.observers, tell=tell)
@@ -66,7 +66,7 @@ def judge(history: History, *, tell: Tell | None = None) -> tuple[Verdict, ...]:
 
 
 def is_whole(verdicts: Sequence[Verdict]) -> bool:
-    """Return whether the record is whole and valid, so that it can be searched."""
+    """Return whether the record is whole and valid; only such a record is searched."""
     return all(
         one.outcome is Outcome.VALID for one in verdicts if one.checker == WellFormedRecord.name
     )
@@ -164,7 +164,7 @@ def _with_events(history: History, checker: Checker, conclusion: Conclusion) -> 
     try:
         found = tuple(chain.from_iterable(_events(history, part) for part in parts))
     except sqlite3.Error:
-        found = ()  # the reason is enough
+        found = ()  # the verdict shows only the reason
     return Verdict(checker.name, conclusion.outcome, conclusion.reason, found, conclusion.variable)
 
 

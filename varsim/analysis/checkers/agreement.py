@@ -10,14 +10,14 @@ from varsim.analysis.replay import Replay, ReplayedVariable
 from varsim.tracing.history import Event
 
 _MANY: Final = 64
-"""Lineages kept per variable; above this, those that no component has are dropped."""
+"""Number of lineages kept per variable; if there are more, unused lineages are dropped."""
 
 
 class Agreement(Checker):
     """Checks that mirrored components with the same writes hold the same bytes.
 
-    They may differ only after a write to one of them alone. Nothing is recomputed: the checker
-    compares recorded values. So it checks adaptive variables, too.
+    Components may differ only after a write to only one of them. The checker compares recorded
+    values and recomputes nothing. So it can check adaptive variables, too.
     """
 
     name = "agreement"
@@ -33,7 +33,7 @@ class Agreement(Checker):
         return promise is not None and promise.mirrored
 
     def on_create(self, event: Event) -> None:
-        """Begin with equal components."""
+        """Record that all components begin with the same value."""
         variable = self.variable_of(event)
         self._seen[variable.number] = {}
         self._compare(variable, variable.at_program[0].lineage, event)

@@ -10,7 +10,7 @@ from varsim.tracing.history import Event
 class Atomic(Checker):
     """Checks that a merge has one contribution from each replica, and reaches each replica once.
 
-    After a call was aborted, nothing of it is committed.
+    After a call was aborted, none of its writes is committed.
     """
 
     name = "atomic"
@@ -24,7 +24,7 @@ class Atomic(Checker):
         self._running: dict[int, dict[int, Event]] = {}  # call → replica → its begin or return
 
     def on_write_by_replica(self, event: Event) -> None:
-        """Check that a contribution is the only one of its replica to the merge."""
+        """Check that a replica contributes to a merge only once."""
         if event.position is None:
             return
         variable = self.variables[event.variable]
@@ -64,15 +64,15 @@ class Atomic(Checker):
             self.wrong(None, reason, (*(one.event for one in came), event.event))
 
     def on_begin(self, event: Event) -> None:
-        """Note that a replica runs a call."""
+        """Record that a replica runs a call."""
         self._running.setdefault(event.call or 0, {})[event.process] = event
 
     def on_return(self, event: Event) -> None:
-        """Note that a replica has its result."""
+        """Record that the function of a replica has returned."""
         self._running.setdefault(event.call or 0, {})[event.process] = event
 
     def on_abort(self, event: Event) -> None:
-        """Note that no later commit may belong to the call."""
+        """Record that later commits must not belong to the call."""
         assert event.call is not None
         self._aborts.setdefault(event.call, event.event)
 
@@ -99,7 +99,7 @@ class Atomic(Checker):
             self._check_merge(variable, event, change, change.merge)
         elif event.call is None or variable.promise.deferred:
             return
-        elif self.replay.from_start:  # else its merge may be from before the window
+        elif self.replay.from_start:  # otherwise its merge may have begun before the window
             self.wrong(variable, "a commit of a call belongs to no merge", (event.event,))
 
     def _check_merge(
@@ -126,7 +126,7 @@ class Atomic(Checker):
             self.wrong(variable, "replicas used different operations in one merge", proof)
 
     def on_install(self, event: Event) -> None:
-        """Check that the commit was sent to this replica, and is installed once."""
+        """Check that the commit was sent to this replica, and is installed only once."""
         assert self.replay.installed is not None
         _, change = self.replay.installed
         if change is not None:
@@ -138,7 +138,7 @@ class Atomic(Checker):
             self.wrong(self.variable_of(event), reason, proof)
 
     def end(self) -> None:
-        """Report commits that only some replicas have when the record ends."""
+        """Report commits that had not reached all replicas when the record ended."""
         for replica, change in self.replay.in_flight.left():
             if change.installed is not None:
                 self.undecided(

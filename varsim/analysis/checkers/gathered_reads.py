@@ -14,14 +14,14 @@ from varsim.tracing.history import Event
 class GatheredReads(Checker):
     """Checks that the program reads the aggregate of the components that it knows.
 
-    It knows the components that it has just fetched, and others from its own writes.
+    The program knows the components that it has just fetched or that it wrote itself.
     """
 
     name = "gathered-reads"
     promise = "an ON_READ read equals the reduction of the components at that moment"
 
     def concerns(self, variable: int | None) -> bool:
-        """Return whether a read aggregates the variable."""
+        """Return whether a read by the program aggregates the variable's components."""
         promise = self.promise_about(variable)
         return promise is not None and promise.gathered
 

@@ -12,7 +12,7 @@ from varsim.tracing.history import Event
 class LocalOnly(Checker):
     """Checks that a component of a NONE variable leaves its replica only at the program's request.
 
-    Only writes by the program may change it from outside.
+    Only the replica itself and writes by the program may change the component.
     """
 
     name = "local-only"
@@ -23,7 +23,7 @@ class LocalOnly(Checker):
         self._asked: Counter[tuple[int, int]] = Counter()  # (variable, replica)
 
     def concerns(self, variable: int | None) -> bool:
-        """Return whether the variable is local."""
+        """Return whether the components of the variable must stay on their replicas."""
         promise = self.promise_about(variable)
         return promise is not None and promise.stays_local
 
@@ -50,7 +50,7 @@ class LocalOnly(Checker):
             self._refuse(event, "the program reads a value of all components")
 
     def on_fetch(self, event: Event) -> None:
-        """Note that the program requests a component."""
+        """Record that the program requests a component."""
         assert event.variable is not None
         assert event.replica is not None
         self._asked[event.variable, event.replica] += 1

@@ -1,4 +1,4 @@
-"""No lost update."""
+"""Every write is committed, and every commit reaches its replicas: no update is lost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LostUpdate(Checker):
         self._failed: set[int] = set()
 
     def on_abort(self, event: Event) -> None:
-        """Note that the remaining writes of the call will not be committed."""
+        """Record that the remaining writes of the call will not be committed."""
         if event.call is not None:
             self._failed.add(event.call)
 
@@ -50,7 +50,7 @@ class LostUpdate(Checker):
             self.wrong(variable, "a later write is committed before an earlier one", proof)
 
     def on_begin(self, event: Event) -> None:
-        """Check that all commits from before the call have arrived."""
+        """Check that all commits that were made before the call have arrived."""
         oldest = self.replay.in_flight.oldest(event.process)
         if oldest is not None and event.cause is not None and oldest.event.event < event.cause:
             self.wrong(
@@ -61,7 +61,7 @@ class LostUpdate(Checker):
             )
 
     def on_component(self, event: Event) -> None:
-        """Check that the answer includes all commits from before the request."""
+        """Check that the answer includes all commits that were made before the request."""
         variable = self.variable_of(event)
         coming = self.replay.in_flight.of(variable.number, event.process)
         if coming and event.cause is not None and coming[0].event.event < event.cause:

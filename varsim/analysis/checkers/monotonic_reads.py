@@ -1,4 +1,4 @@
-"""Monotonic reads."""
+"""Reads are monotonic: a process never reads an older version after a newer one."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from varsim.analysis.replay import Replay
 from varsim.tracing.history import PROGRAM, Event
 
 _Read = tuple[int, int, int | None, int | None]
-"""Event, version, lineage of a replica's own component, and digest."""
+"""The event, the version, the lineage of a replica's own component, and the digest of a read."""
 
 
 class MonotonicReads(Checker):
     """Checks that no process reads an older version after a newer one.
 
-    A process also reads the same value again if nothing was written in between.
+    If nothing was written between two reads, a process must read the same value in both.
     """
 
     name = "monotonic-reads"

@@ -9,10 +9,11 @@ from varsim.tracing.history import Event
 
 
 class ReadYourWrites(Checker):
-    """Checks that a read shows the earlier writes of its process and the commits it received.
+    """Checks that a read shows earlier writes of its process and the commits that it received.
 
-    A replica's next read of a variable includes its contribution. Adaptive variables are not
-    checked, because their writes are exchanged in several deltas.
+    After a replica has contributed to a variable, its next read of the variable must include the
+    contribution. Adaptive variables are not checked, because their writes are exchanged in several
+    deltas.
     """
 
     name = "read-your-writes"
@@ -23,12 +24,12 @@ class ReadYourWrites(Checker):
         self._owed: dict[tuple[int, int], Event] = {}  # (variable, replica): the last contribution
 
     def on_write_by_replica(self, event: Event) -> None:
-        """Note that the replica must receive a commit with its contribution."""
+        """Record that the replica must receive a commit with its contribution."""
         if event.position is not None and event.variable is not None:
             self._owed[event.variable, event.process] = event
 
     def on_install(self, event: Event) -> None:
-        """Note that the replica has received its contribution, if this commit includes it."""
+        """Record that the replica has received its contribution, if this commit includes it."""
         assert self.replay.installed is not None
         _, change = self.replay.installed
         assert event.variable is not None
@@ -60,7 +61,7 @@ class ReadYourWrites(Checker):
             self._compare(variable, variable.at_replica[event.process], event)
 
     def on_read_by_program(self, event: Event) -> None:
-        """Check that the program reads the component that a replica sent, or its own write."""
+        """Check that the program reads the value that a replica sent, or that it wrote itself."""
         variable = self.variable_of(event)
         if variable.promise.deferred or (event.replica is None and not variable.promise.mirrored):
             return

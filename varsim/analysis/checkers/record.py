@@ -1,4 +1,4 @@
-"""The history itself: its rows are valid, and their order is possible."""
+"""The record itself: its rows are valid, and their order is possible."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ _ENTERS_OR_ENDS = _ENDS | {"begin"}
 class WellFormedRecord(Checker):
     """Checks that every row is valid, and that the events of each process are in order.
 
-    The first event that violates this ends the pass: later events prove nothing.
+    The pass ends at the first event that is invalid or out of order, because later events would
+    prove nothing.
     """
 
     name = "record"
@@ -31,7 +32,7 @@ class WellFormedRecord(Checker):
         self._knows_calls = replay.from_start
 
     def accepts(self, event: Event) -> bool:
-        """Return whether the event is valid, so that the pass may go on."""
+        """Return whether the event is valid. The pass goes on only if it is."""
         flaw = self._rows.flaw(event)
         if flaw is not None:
             at = event.event if type(event.event) is int else 0
@@ -57,7 +58,10 @@ class WellFormedRecord(Checker):
         return True
 
     def _runs(self, event: Event) -> bool:
-        """Return whether a replica is in the call of an event; an aborted call may not end."""
+        """Return whether a replica is in the call of an event.
+
+        A call that was aborted may have no end in the record.
+        """
         call = event.call
         calls = self._calls[event.process]
         if event.kind == "begin":

@@ -18,10 +18,11 @@ _ANOTHER: Final = "the commit differs from the reduction of the writes"
 
 
 class Reduction(Checker):
-    """Checks that a merge commits the reduction of its contributions, and a write its value.
+    """Checks that a merge commits the reduction of its contributions.
 
-    Adaptive variables are not checked. A commit of one sums several writes of each replica, and the
-    history does not record their order.
+    The commit of a write by the program must have the written value. Adaptive variables are not
+    checked: their commits sum several writes of each replica, and the history does not record the
+    order of these writes.
     """
 
     name = "reduction"
@@ -102,7 +103,7 @@ class Reduction(Checker):
         operand: Flat | None,
         shown: tuple[Event, ...],
     ) -> None:
-        """Check an add that was committed as its resulting value."""
+        """Check the commit of an add that has the resulting value instead of the operand."""
         for before, _ in dict.fromkeys(change.components.values()):
             after = None
             if operand is not None and before.value is not None:

@@ -9,7 +9,7 @@ from varsim.tracing.history import Event
 class Versions(Checker):
     """Checks that each commit makes the next version, and that replicas install them in order.
 
-    A read shows the version of the component at the time of the read.
+    A read must show the version that the component has at the time of the read.
     """
 
     name = "versions"
@@ -22,7 +22,7 @@ class Versions(Checker):
             self.wrong(self.variable_of(event), reason, (event.event,))
 
     def on_commit(self, event: Event) -> None:
-        """Check that the version is the component's version plus one."""
+        """Check that the version of the commit is the component's version plus one."""
         change = self.replay.change
         for before, _ in change.components.values() if change is not None else ():
             if before.version is not None and event.version != before.version + 1:
@@ -33,7 +33,7 @@ class Versions(Checker):
                 )
 
     def on_install(self, event: Event) -> None:
-        """Check that the version is the next one, and equals that of the commit."""
+        """Check that the version is the next one, and equals the version of the commit."""
         assert self.replay.installed is not None
         before, change = self.replay.installed
         if before.version is not None and event.version != before.version + 1:
@@ -50,7 +50,7 @@ class Versions(Checker):
             )
 
     def on_component(self, event: Event) -> None:
-        """Check that the version equals that of the replica's component."""
+        """Check that the version equals the version of the replica's component."""
         held = self.variables[event.variable].at_replica[event.process]
         if event.version != held.version:
             self._compare(event, held.version, held.made)
@@ -58,7 +58,7 @@ class Versions(Checker):
     on_read_by_replica = on_component
 
     def on_read_by_program(self, event: Event) -> None:
-        """Check that the version equals that of the component, or the latest of all components."""
+        """Check that the version equals the component's, or the latest of all components."""
         variable = self.variable_of(event)
         if event.replica is not None:
             held = variable.at_program[event.replica]

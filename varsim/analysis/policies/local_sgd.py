@@ -10,7 +10,7 @@ from varsim.tracing.history import Event
 
 
 class Averaging(Checker):
-    """Checks that every k-th write of a replica exchanges the value of its component.
+    """Checks that, at every k-th write, a replica exchanges the value of its component.
 
     `Reduction` checks that the commit is the mean of the exchanged values.
     """
@@ -24,7 +24,7 @@ class Averaging(Checker):
         self._failed: set[int] = set()
 
     def concerns(self, variable: int | None) -> bool:
-        """Return whether the variable is a LocalSGD one, or there is none."""
+        """Return True for LocalSGD variables and for events without a variable."""
         promise = self.promise_about(variable)
         return promise is None or promise.every > 0
 
@@ -35,13 +35,13 @@ class Averaging(Checker):
                 self._counts[event.variable, replica] = 0
 
     def on_abort(self, event: Event) -> None:
-        """Stop counting: replicas restart their counts on the abort, at an unrecorded time."""
+        """Stop counting: an abort resets the replicas' counts, at a time that is not recorded."""
         if event.call is not None:
             self._failed.add(event.call)
         self._counts.clear()
 
     def on_write_by_replica(self, event: Event) -> None:
-        """Count a local write; check that a contribution comes after the k-th."""
+        """Count a local write; check that a contribution comes after the k-th local write."""
         variable = self.variable_of(event)
         mine = variable.number, event.process
         if event.position is not None:
