@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from varsim import distribute
+    from varsim.distribute import train
     from varsim.distribute.functions import function
     from varsim.distribute.indexed_slices import IndexedSlices
     from varsim.distribute.tensors import (
@@ -63,6 +64,7 @@ _HOMES = {
     "distribute": "varsim.distribute",
     "function": "varsim.distribute.functions",
     "run_experiment": "varsim.experiments.finished_run",
+    "train": "varsim.distribute.train",
     "variable_creator_scope": "varsim.distribute.variable",
 }
 
@@ -72,7 +74,7 @@ _TENSORS = (
 ).split()
 _HOMES |= dict.fromkeys(_TENSORS, "varsim.distribute.tensors")
 
-_MODULES = ("distribute",)
+_MODULES = ("distribute", "train")
 
 __all__ = [
     "ConfigError",
@@ -108,6 +110,7 @@ __all__ = [
     "ones",
     "ones_like",
     "run_experiment",
+    "train",
     "uint8",
     "uint16",
     "uint32",
@@ -118,14 +121,16 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        from varsim.errors import MissingName
+if not TYPE_CHECKING:  # a type checker reports missing names itself
 
-        raise MissingName("tf", name)
-    module = importlib.import_module(home)
-    return module if name in _MODULES else getattr(module, name)
+    def __getattr__(name: str) -> Any:
+        home = _HOMES.get(name)
+        if home is None:
+            from varsim.errors import MissingName
+
+            raise MissingName("tf", name)
+        module = importlib.import_module(home)
+        return module if name in _MODULES else getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -20,10 +20,7 @@ NAMES = [
     if line and not line.startswith("#")
 ]
 
-PENDING = re.compile(
-    r"tf\.train\.ExponentialMovingAverage\..*|tf\.IndexedSlices\..*|.*\.(batch_scatter_update|"
-    r"gather_nd|scatter_\w+|sparse_read)"
-)
+PENDING = re.compile(r".*\.(batch_scatter_update|gather_nd|scatter_\w+|sparse_read)")
 """Names that varsim does not have yet."""
 
 REFUSES = ("count_up_to",)
@@ -44,6 +41,7 @@ def roots(strategy) -> dict[str, Any]:
         "tf.distribute.MirroredStrategy().extended.": strategy.extended,
         "tf.distribute.ReplicaContext.": tf.distribute.get_replica_context(),
         "tf.distribute.Strategy.": strategy,
+        "tf.IndexedSlices.": tf.IndexedSlices([1.0], [0]),
         "tf.Variable.": tf.Variable(1.0),
         "<mirrored variable>.": mirrored,
         "<sync-on-read variable>.": on_read,

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from varsim.distribute.missing import explains_missing
 from varsim.errors import ShapeError, ValueTypeError
 from varsim.spec import Array
 
 
+@explains_missing("tf.IndexedSlices")
 class IndexedSlices:
     """Rows of a larger array: `values[i]` is at row `indices[i]`; a row may occur several times.
 

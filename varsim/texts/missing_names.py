@@ -238,6 +238,7 @@ _ITERATOR: Final = {
 }
 
 _NO_GRAPH: Final = "there is no graph; the value is v.numpy()"
+_NO_GRAPH_OF_SLICES: Final = "there is no graph; the rows are in slices.values"
 _NO_FILE: Final = "a variable has no protocol buffer; save v.numpy()"
 _NO_RESOURCE: Final = (
     "a variable is no resource of TensorFlow's runtime; pass the variable itself, or its value "
@@ -259,8 +260,17 @@ _VARIABLE: Final = {
     "to_proto": _NO_FILE,
 }
 
+_INDEXED_SLICES: Final = {
+    "consumers": _NO_GRAPH_OF_SLICES,
+    "device": "the rows are a NumPy array; leave it out",
+    "graph": _NO_GRAPH_OF_SLICES,
+    "name": "the rows are a NumPy array, which has no name",
+    "op": _NO_GRAPH_OF_SLICES,
+}
+
 _MISSING: Final[Mapping[str, Mapping[str, str]]] = {
     "tf": _TENSORFLOW,
+    "tf.IndexedSlices": _INDEXED_SLICES,
     "tf.distribute": _DISTRIBUTE,
     "tf.distribute.experimental": _EXPERIMENTAL,
     "tf.distribute.DistributedDataset": _DATASET,
