@@ -194,7 +194,7 @@ def test_a_wrong_number_in_the_environment_is_one_clear_error(
         ("devices: [a, b]\nworkers: 3", "x.yaml:1: 2 devices for 3 workers: give one of the two"),
         ("\ndevices: [a, a]", "x.yaml:2: devices: duplicate device 'a'"),
         ("devices: [a, ' ']", "x.yaml:1: devices: name 2 of 2 is empty: each replica's device"),
-        ("devices: [a b]", "x.yaml:1: devices: 'a b' contains blanks: a name has none, and"),
+        ("devices: [a b]", "x.yaml:1: devices: 'a b' contains blanks: names have no blanks, and"),
         ("devices:\n- a\n- 1", "x.yaml:3: devices.1: invalid value 1"),
         ("steps: 0", "x.yaml:1: steps: invalid value 0"),
         ("seed: -1", "x.yaml:1: seed: invalid value -1"),

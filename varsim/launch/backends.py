@@ -18,7 +18,7 @@ LAUNCHERS: Final = Registry[Launcher](
     {"process": BuiltIn("varsim.launch.process:ProcessLauncher", "processes of this machine")},
     group="varsim.launchers",
 )
-"""Every launcher; a new one is one file, and an entry here or in another package's metadata."""
+"""Every launcher. A new launcher is one file, with an entry here or in a package's metadata."""
 
 REGISTRIES: Final[dict[str, Registry[Any]]] = {
     one.setting: one for one in (LAUNCHERS, TRANSPORTS, EXCHANGES)
@@ -30,7 +30,7 @@ def check_backends(backends: Backends) -> None:
     """Check that all these implementations exist.
 
     Raises:
-        ConfigError: An implementation does not exist; the text names those that exist.
+        ConfigError: An implementation does not exist; the text lists the existing ones.
     """
     for field in fields(backends):
         REGISTRIES[field.name].check(getattr(backends, field.name))
@@ -41,7 +41,7 @@ _in_use: ContextVar[Launcher | None] = ContextVar("varsim_launcher", default=Non
 
 @contextmanager
 def use_launcher(launcher: Launcher) -> Iterator[None]:
-    """Use this launcher for all strategies within the block, even if they name another."""
+    """Use this launcher for all strategies in the block, even if they name another launcher."""
     token = _in_use.set(launcher)
     try:
         yield
@@ -50,5 +50,5 @@ def use_launcher(launcher: Launcher) -> Iterator[None]:
 
 
 def launcher_of(backends: Backends) -> Launcher:
-    """Return the launcher of a new strategy: from `use_launcher`, or else by its name."""
+    """Return the launcher of a new strategy: from `use_launcher`, or else from the registry."""
     return _in_use.get() or LAUNCHERS.make(backends.launcher)

@@ -10,7 +10,7 @@ from varsim import environment
 DEFAULT_WORKERS: Final = 2
 
 MAX_WORKERS: Final = 1024
-"""Limit of workers: one machine cannot run more of them well. A larger number is a typing error."""
+"""Limit of workers: one machine cannot run more workers well, so a larger number is a mistake."""
 
 
 def cpus(count: int) -> tuple[str, ...]:
@@ -19,7 +19,7 @@ def cpus(count: int) -> tuple[str, ...]:
 
 
 def default_devices() -> tuple[str, ...]:
-    """Return the devices of a strategy that names none: as many CPUs as VARSIM_WORKERS says.
+    """Return the devices of a strategy that names no devices: VARSIM_WORKERS sets their number.
 
     Raises:
         ConfigError: VARSIM_WORKERS is not a number of workers.
@@ -28,10 +28,10 @@ def default_devices() -> tuple[str, ...]:
 
 
 def workers_of_environment() -> int | None:
-    """Return the number of workers that VARSIM_WORKERS says; None if it is not set.
+    """Return the number of workers from VARSIM_WORKERS; None if the variable is not set.
 
     Raises:
-        ConfigError: It is not a number of workers.
+        ConfigError: VARSIM_WORKERS is not a number of workers.
     """
     must_be = f"a number from 1 to {MAX_WORKERS}"
     return environment.whole_number(environment.WORKERS, must_be, 1, MAX_WORKERS)
@@ -45,16 +45,16 @@ def split_names(text: str) -> list[str]:
 def problem_with(names: Sequence[object]) -> str:
     """Return the reason why a cluster cannot have devices with these names; "" if it can."""
     if not names:
-        return "a cluster needs at least one"
+        return "a cluster needs at least one device"
     if len(names) > MAX_WORKERS:
-        return f"at most {MAX_WORKERS} are possible, not {len(names)}"
+        return f"a cluster can have at most {MAX_WORKERS} devices, not {len(names)}"
     for number, name in enumerate(names, start=1):
         if not isinstance(name, str):
             return f"invalid name {name!r}: expected a text such as 'cpu:0'"
         if not name.strip():
             return f"name {number} of {len(names)} is empty: each replica's device needs a name"
         if len(name.split()) > 1 or name != name.strip():
-            return f"{name!r} contains blanks: a name has none, and commas separate names"
+            return f"{name!r} contains blanks: names have no blanks, and are separated by commas"
         if name in names[: number - 1]:
             return f"duplicate device {name!r}: each replica needs its own device"
     return ""

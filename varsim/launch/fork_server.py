@@ -1,9 +1,9 @@
 """Start the fork server, which starts a cluster's workers, and read its reports.
 
-The fork server is a fresh interpreter, so a program needs no `if __name__ == "__main__"`. It
-imports what all workers need, once, and forks one worker for each replica. A fork takes
-milliseconds; a new interpreter takes a tenth of a second. The fork server ends when its stdin ends,
-and ends the workers with it. On its stdout it reports each worker that has ended.
+The fork server is a new interpreter, so a program needs no `if __name__ == "__main__"`. The fork
+server imports the modules that all workers need, and forks one worker for each replica. A fork
+takes a few milliseconds; a new interpreter takes 0.1 s. When its stdin is closed, the fork server
+kills the workers and ends. On its stdout it reports each worker that has ended.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from varsim.launch.logs import tail
 from varsim.launch.rendezvous import Rendezvous
 from varsim.transport.sockets import timeout_ms
 
-_COMMAND: Final = ("-P", "-m", "varsim_worker")  # -P: a module in the cwd must not hide varsim's
+# -P: a module in the working directory must not hide a module of varsim.
+_COMMAND: Final = ("-P", "-m", "varsim_worker")
 
-_END_TIMEOUT_S: Final = 5.0  # to kill and reap its workers; then it is killed itself
+_END_TIMEOUT_S: Final = 5.0  # to kill and reap the workers; then the fork server is killed
 _READ_BYTES: Final = 64 * 1024
 
 _ONE_THREAD: Final = (
@@ -39,7 +40,7 @@ _ONE_THREAD: Final = (
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
-"""Replicas already share the cores of the machine, and a thread does not survive a fork."""
+"""Set to 1: replicas already share the machine's cores, and threads do not survive a fork."""
 
 
 def reason_of(wait_status: int) -> str:
@@ -57,10 +58,10 @@ class ForkServer:
     """A running fork server."""
 
     def __init__(self, rendezvous: Rendezvous) -> None:
-        """Start it.
+        """Start the fork server.
 
         Raises:
-            StartError: The system cannot start a process, or the process ended at once.
+            StartError: The system cannot start a process, or the process ended immediately.
         """
         self._log = Path(rendezvous.private_dir) / "fork_server.log"
         self._pending = b""
@@ -92,7 +93,8 @@ class ForkServer:
     def exits(self) -> list[tuple[int, str]]:
         """Return the replica ids of workers that have ended since the last call, with reasons.
 
-        Call it when `reports` is readable. It sets `ended` if the fork server itself has ended.
+        Call this method when `reports` is readable. The method sets `ended` if the fork server
+        itself has ended.
         """
         chunk = os.read(self.reports, _READ_BYTES)
         self.ended = not chunk
@@ -100,18 +102,18 @@ class ForkServer:
         return [(replica_id, reason_of(status)) for replica_id, status in map(json.loads, lines)]
 
     def ending(self) -> str:
-        """Return how the fork server ended. Call it when it has `ended`."""
+        """Return how the fork server ended. Call this method only if `ended` is set."""
         ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
         assert ended is not None, "waitid returns None only with WNOHANG"
         exited = ended.si_code == os.CLD_EXITED
         return reason_of(ended.si_status << 8 if exited else ended.si_status)
 
     def said(self) -> str:
-        """Return the last output of the fork server, and of workers before they had their logs."""
+        """Return the last output of the fork server, and of workers that had no log yet."""
         return tail(self._log)
 
     def end(self) -> None:
-        """End the fork server, all workers, and the processes that they have started."""
+        """End the fork server, all workers, and all processes that the workers have started."""
         _pipe(self._process.stdin).close()
         poller = zmq.Poller()
         poller.register(self.reports, zmq.POLLIN)
@@ -123,7 +125,7 @@ class ForkServer:
         _pipe(self._process.stdout).close()
 
     def kill(self) -> None:
-        """Kill it and all workers at once. `end` must still be called."""
+        """Kill the fork server and all workers immediately. `end` must still be called."""
         # Before `wait`, the process id cannot belong to another process or group.
         with suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for a group of zombies
             os.killpg(self._process.pid, signal.SIGKILL)

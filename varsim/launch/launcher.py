@@ -22,15 +22,15 @@ class Backends:
 
 @dataclass(frozen=True, slots=True)
 class LaunchOptions:
-    """The options of a program for the start of its workers."""
+    """The options with which a program starts its workers."""
 
-    cluster_id: int  # names the cluster within its program
+    cluster_id: int  # identifies the cluster within its program
     devices: tuple[str, ...]  # one per replica, as the program named them
     backends: Backends = Backends()
     log_dir: Path | None = None  # for each worker's log; a private directory if None
     start_timeout_s: float = 60.0
-    trace: TraceOptions | None = None  # what every process records, if anything
-    seed: int | None = None  # of each worker's global generators; None: they differ at every start
+    trace: TraceOptions | None = None  # what every process records; None: nothing
+    seed: int | None = None  # of each worker's global generators; None: a new seed at every start
 
 
 class Launcher(Protocol):

@@ -1,7 +1,7 @@
 """Define both ends of the link between a coordinator and its workers; each end has four parts.
 
-A *channel* carries messages, an *exchange* holds and reduces arrays, a *codec* turns Python values
-into payloads and back, a *recorder* writes the trace of its process.
+A *channel* carries messages. An *exchange* holds and reduces arrays. A *codec* converts Python
+values to payloads and back. A *recorder* writes the trace of its process.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from varsim.tracing.trace import Trace
 
 
 class Codec(Protocol):
-    """Turns structures of Python values into payloads of messages, and back."""
+    """Converts structures of Python values to payloads of messages, and back."""
 
     def pack(self, value: Any) -> Payload:
-        """Return a structure of Python values, ready to travel."""
+        """Return a structure of Python values as a payload."""
 
     def unpack(self, payload: Payload) -> Any:
         """Return the structure that the other end packed."""
@@ -35,7 +35,7 @@ class Codec(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Instead of a message: a worker process has ended."""
+    """`Channel.receive` returns this instead of a message if a worker process has ended."""
 
     reason: str  # "exited with code 3", "was killed by SIGKILL"
     stderr_tail: str
@@ -54,25 +54,25 @@ class Channel(Protocol):
         """The number of workers; their replica ids are 0…num_replicas−1."""
 
     def send(self, replica_id: int, messages: Sequence[Message]) -> None:
-        """Send an envelope without waiting; `receive` reports a worker that is dead."""
+        """Send an envelope without waiting. `receive` reports a dead worker."""
 
     def receive(self, timeout_s: float) -> list[tuple[int, Received]]:
-        """Wait for messages, and return all that have come, in order of arrival.
+        """Wait for messages, and return all received messages, in order of arrival.
 
-        Returns an empty list after `timeout_s`. A worker is reported lost once.
+        Returns an empty list after `timeout_s`. A lost worker is reported only one time.
         """
 
     def now_s(self) -> float:
         """Return the time on a steady clock, in seconds; timeouts are measured on it."""
 
     def where(self, replica_id: int) -> str | None:
-        """Return file:line at which a replica's function is now; None if that is not known."""
+        """Return the line that a replica's function runs now, as file:line; None if unknown."""
 
     def close(self, busy: Collection[int] = ()) -> None:
-        """End all workers and free everything. Do nothing the second time.
+        """End all workers and free everything. Further calls do nothing.
 
         Args:
-            busy: Replicas that do not receive messages; `close` does not wait for them.
+            busy: Replicas that do not receive messages; `close` does not wait for these replicas.
         """
 
 
@@ -82,25 +82,25 @@ class Reducer(Protocol):
     def reduce(self, request: Reduce, now_s: float) -> Array | None:
         """Return the value of a reduction; None if `Channel.receive` will return it.
 
-        A new request cancels an unfinished one, whose value then never arrives.
+        A new request cancels an unfinished request. The value of a cancelled request never arrives.
         """
 
 
 class Observer(Protocol):
-    """Looks at the coordinator's state, for simulations and tests."""
+    """Inspects the coordinator's state, for simulations and tests."""
 
     def handled(self, state: CoordinatorState) -> None:
-        """Look at the state, which has just handled an event."""
+        """Inspect the state, which has just handled an event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The coordinator's end, as a launcher makes it."""
+    """The coordinator's end, which a launcher makes."""
 
     channel: Channel
     exchange: Reducer
     codec: Codec
-    recorder: Trace | None = None  # of what the program's process does
+    recorder: Trace | None = None  # writes the trace of the program's process
     observer: Observer | None = None
 
 
@@ -111,12 +111,12 @@ class WorkerChannel(Protocol):
     """Carries messages between a worker and the coordinator."""
 
     def send(self, messages: Sequence[Message]) -> None:
-        """Send an envelope; arrays in it must not be written to before it is answered."""
+        """Send an envelope. Do not write to its arrays before the answer arrives."""
 
     def receive(self, timeout_s: float | None) -> list[Message]:
-        """Wait for messages, and return all that have come, in order.
+        """Wait for messages, and return all received messages, in order.
 
-        Returns an empty list after `timeout_s`. With None it waits without a limit.
+        Returns an empty list after `timeout_s`. If `timeout_s` is None, the wait has no limit.
         """
 
 
@@ -124,21 +124,21 @@ class Allocator(Protocol):
     """The part of an exchange that a worker's shell uses."""
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
-        """Return an uninitialised array that is to be sent."""
+        """Return an uninitialised array to fill and send."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerLink:
-    """A worker's end. The entry point makes the codec: it knows the objects that have names."""
+    """A worker's end. The entry point adds the codec, which needs the objects that have names."""
 
     cluster_id: int
     replica_id: int
     devices: tuple[str, ...]  # of all replicas, as the program named them
     channel: WorkerChannel
     exchange: Allocator
-    recorder: Trace | None  # of what this process does
+    recorder: Trace | None  # writes the trace of this process
     take_output: Callable[[], str]
-    """Returns the text that was printed since the last call; only the end of a long text."""
+    """Returns the text that user code printed since the last call; only the end of a long text."""
 
     @property
     def num_replicas(self) -> int:

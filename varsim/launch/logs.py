@@ -21,7 +21,7 @@ def tail(path: Path, start: int = 0) -> str:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(start, size - _TAIL_BYTES))
             text = file.read().decode("utf-8", "replace")
-    except OSError:  # no log exists; the caller reports another error
+    except OSError:  # there is no log; the caller reports an error without it
         return ""
     return visible("\n".join(text.splitlines()[-TAIL_LINES:]))
 
@@ -29,9 +29,10 @@ def tail(path: Path, start: int = 0) -> str:
 class WorkerLogs:
     """The log files of one cluster's workers.
 
-    If the program names a directory, the logs stay there, and new output is appended. Other logs
-    are private and are removed with the cluster. One exception: if the error about a lost worker
-    shows only the end of its log, the log is moved to a temporary file that varsim keeps.
+    If the program names a directory, the logs stay there, and new output is appended. Without such
+    a directory, logs are private and are removed with the cluster. There is one exception. If the
+    error about a lost worker shows only the end of its log, varsim moves the log to a temporary
+    file and does not remove this file.
     """
 
     def __init__(self, directory: Path, *, private: bool, num_replicas: int) -> None:
@@ -40,11 +41,15 @@ class WorkerLogs:
         self._starts = [_size(directory / log_name(i)) for i in range(num_replicas)]
 
     def of_lost(self, replica_id: int) -> tuple[str, str]:
-        """Return the end of a lost worker's log, and its path, which is "" if the end is all."""
+        """Return the end of a lost worker's log, and the path of the log.
+
+        The path is "" if the returned text is the whole log and the log is private, and if the
+        worker has printed nothing.
+        """
         path = self.directory / log_name(replica_id)
         said = self.tail(replica_id)
         size = _size(path) - self._starts[replica_id]
-        # `said` is the whole log: no byte and no line is left out.
+        # Whether `said` is the whole log.
         is_all = size <= _TAIL_BYTES and said.count("\n") + 1 < TAIL_LINES
         if size <= 0 or (self._private and is_all):
             return said, ""

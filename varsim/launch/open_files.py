@@ -1,4 +1,4 @@
-"""Raise the limit of open files: libzmq aborts the program when it is reached."""
+"""Raise the limit of open files: libzmq aborts a program that reaches the limit."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Final
 from varsim.errors import StartError
 
 _SPARE: Final = 64
-"""Files for sockets, pipes, logs and the program, in addition to those that are already open."""
+"""Number of files for sockets, pipes, logs and the program, in addition to files already open."""
 
 
 def ensure_open_files(num_workers: int) -> None:
     """Raise the limit of open files to the number that a coordinator of these workers needs.
 
     Raises:
-        StartError: The system does not allow it; the text says what to do.
+        StartError: The system does not allow so many files; the text says what to do.
     """
     if sys.platform == "win32":
         return
-    import resource  # Windows does not have it
+    import resource  # Windows does not have this module
 
     needed = num_workers + _open_files() + _SPARE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -28,14 +28,14 @@ def ensure_open_files(num_workers: int) -> None:
         return
     if hard < needed and hard != resource.RLIM_INFINITY:
         raise StartError(
-            f"{num_workers} workers need about {needed} open files, and this process may have "
-            f"{hard}: raise the limit (ulimit -n {needed}), or start fewer workers"
+            f"{num_workers} workers need about {needed} open files, but this process is allowed "
+            f"only {hard}: raise the limit (ulimit -n {needed}), or start fewer workers"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def _open_files() -> int:
-    # Do not leave a generator early: Python loses a Ctrl-C that comes while it closes a generator.
+    # Do not leave a generator early: while Python closes a generator, a Ctrl-C is lost.
     for folder in (Path("/proc/self/fd"), Path("/dev/fd")):
         if folder.is_dir():
             return len(list(folder.iterdir()))

@@ -44,7 +44,8 @@ class ProcessLauncher:
 
         Raises:
             StartError: A worker did not start; the text names it and quotes its output.
-            ConfigError: The transport or exchange does not exist, or they do not fit together.
+            ConfigError: The transport or the exchange does not exist, or the exchange does not
+                work with this transport.
         """
         backends = options.backends
         check_exchange(backends.exchange, TRANSPORTS.make(backends.transport))
@@ -59,7 +60,7 @@ class ProcessLauncher:
                     raise StartError(f"cannot start workers: {error}") from error
                 channel.own(stack.pop_all())
             channel.wait_until_ready(deadline)
-        except BaseException:  # also Ctrl-C: end what has started
+        except BaseException:  # including Ctrl-C: end the processes that have started
             if channel is not None:
                 channel.kill()
             raise
@@ -68,7 +69,7 @@ class ProcessLauncher:
     def _start(
         self, options: LaunchOptions, stack: ExitStack
     ) -> tuple[ProcessChannel, CoordinatorExchange, Trace | None]:
-        """Start the processes, and push the clean-up on the stack."""
+        """Start the processes, and push their clean-up on the stack."""
         count = len(options.devices)
         directory = private_folder()
         stack.callback(shutil.rmtree, directory, ignore_errors=True)

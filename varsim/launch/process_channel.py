@@ -1,4 +1,4 @@
-"""The channel to worker processes: frames of a transport, and the fork server's reports."""
+"""The channel to worker processes: frames of a transport, and reports of the fork server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from varsim.transport.sockets import timeout_ms
 from varsim.transport.transport import Listener
 
 SHUTDOWN_TIMEOUT_S: Final = 1.0
-"""A worker that has not ended by then is killed: it runs user code, and has nothing to save."""
+"""A worker that has not ended after this time is killed: it runs user code and saves nothing."""
 
 _MAX_STORIES: Final = 3  # of workers that did not start
 
@@ -37,7 +37,7 @@ _MAX_STORIES: Final = 3  # of workers that did not start
 class ProcessChannel:
     """Carries messages between the coordinator and worker processes.
 
-    It frees everything when it is closed or garbage-collected, and when the program ends.
+    The channel frees everything when it is closed or garbage-collected, and when the program ends.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class ProcessChannel:
         """Return when every worker has reported that it is ready.
 
         Raises:
-            StartError: A worker has ended, or some are not ready at the deadline.
+            StartError: A worker has ended, or some workers are not ready at the deadline.
         """
         missing = set(range(self.num_replicas))
         while missing:
@@ -108,13 +108,14 @@ class ProcessChannel:
                 self._trace.sent(replica_id, frames, messages)
 
     def receive(self, timeout_s: float) -> list[tuple[int, Received]]:
-        """Wait for messages, and return all that have come, in order of arrival.
+        """Wait for messages, and return all received messages, in order of arrival.
 
-        Returns an empty list after `timeout_s`, and when no worker is left. A worker is reported
-        lost once; its later messages are dropped.
+        Returns an empty list after `timeout_s`, and if all workers have ended. A lost worker is
+        reported only one time. Its later messages are dropped.
 
         Raises:
-            ProtocolError: A worker sent a malformed envelope. The next call returns the rest.
+            ProtocolError: A worker sent a malformed envelope. The next call returns the messages
+                of the other envelopes.
         """
         deadline = time.monotonic() + timeout_s
         self._exchange.end_round()
@@ -153,7 +154,7 @@ class ProcessChannel:
     def _hear(self) -> None:
         for replica_id, frames in self._listener.drain():
             if replica_id not in self._running:
-                continue  # its end is already reported
+                continue  # the end of this worker is already reported
             if self._trace is not None:
                 self._trace.received(replica_id)
             try:
@@ -189,20 +190,20 @@ class ProcessChannel:
         return time.monotonic()
 
     def where(self, replica_id: int) -> str | None:
-        """Return file:line at which a replica's function is now; None if that is not known."""
+        """Return the line that a replica's function runs now, as file:line; None if unknown."""
         process_id = self._process_ids.get(replica_id)
         if process_id is None or replica_id not in self._running:
             return None
         return self._stacks.location(replica_id, process_id)
 
     def close(self, busy: Collection[int] = ()) -> None:
-        """End all workers and free everything. Do nothing the second time.
+        """End all workers and free everything. Further calls do nothing.
 
-        Workers are asked to end, and killed after `SHUTDOWN_TIMEOUT_S`. A Ctrl-C meanwhile takes
-        effect at the end.
+        The workers get a `Shutdown`. Workers that still run after `SHUTDOWN_TIMEOUT_S` are killed.
+        A Ctrl-C during `close` takes effect at its end.
 
         Args:
-            busy: Replicas that do not receive messages, and are killed at once.
+            busy: Replicas that do not receive messages; their workers are killed immediately.
         """
         with held():
             if self._finalizer is None or not self._finalizer.alive:
@@ -214,7 +215,7 @@ class ProcessChannel:
                 self._free()
 
     def kill(self) -> None:
-        """Close without waiting: the workers have not begun any work."""
+        """Kill the workers, which have not begun any work, and free everything without waiting."""
         with held():
             self._fork_server.kill()
             self._free()
@@ -240,7 +241,7 @@ class ProcessChannel:
 
 
 class _ExchangeChannel:
-    """The connections for the exchange; it refers to the channel weakly."""
+    """The connections for the exchange. It has only a weak reference to the channel."""
 
     def __init__(self, channel: ProcessChannel) -> None:
         self._channel = weakref.ref(channel)

@@ -1,7 +1,7 @@
 """Encode a coordinator's settings for the processes that it starts, as one line of JSON.
 
-The line goes through a pipe: it can hold secret keys, and other users can read a process's
-arguments and environment.
+The line is sent through a pipe, because it can contain secret keys. Other users can read the
+arguments and the environment of a process.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from varsim.launch.dataclass_json import from_json, to_json
 from varsim.launch.launcher import LaunchOptions
 
 ENTRY_POINT: Final = "varsim.distribute.program_functions:serve"
-"""The function that a worker calls with its `WorkerLink`, as `module:function`."""
+"""The function that a worker calls with its `WorkerLink`, in the form `module:function`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendezvous:
-    """The address of the coordinator for each worker, and settings needed before it connects."""
+    """The coordinator's address for each worker, and settings that workers need to connect."""
 
-    options: LaunchOptions  # all of them, as the program gave them
+    options: LaunchOptions  # the program's options, unchanged
     addresses: tuple[str, ...]  # where each worker connects; see `transport.Listener`
     entry_point: str
     search_path: tuple[str, ...]  # the program's sys.path, so that workers find its modules
@@ -29,15 +29,15 @@ class Rendezvous:
     private_dir: str  # the fork server removes it if the coordinator cannot
     coordinator_pid: int
     exchange: str  # its name; never "auto"
-    handover: Handover  # values that workers need to take part in it
+    handover: Handover  # values that workers need to take part in the exchange
 
     def to_line(self) -> bytes:
-        """Return one line, for `from_line`."""
+        """Return the rendezvous as one line, which `from_line` reads."""
         return to_json(self).encode("ascii") + b"\n"
 
     @staticmethod
     def from_line(line: bytes) -> Rendezvous:
-        """Return the rendezvous of a line of `to_line`."""
+        """Return the rendezvous from a line that `to_line` has returned."""
         return from_json(Rendezvous, line)
 
 

@@ -21,7 +21,7 @@ class GeneratorState:
         self.take()
 
     def take(self) -> None:
-        """Copy the present state of both generators."""
+        """Copy the current state of both generators."""
         self._python = random.getstate()
         self._numpy = np.random.get_state()  # noqa: NPY002  # programs still use it
 
@@ -43,14 +43,14 @@ class GeneratorState:
 
 
 AT_IMPORT: Final = (0, 0)
-"""The stream of a program's module while it is loaded; the program's own is `()`."""
+"""The stream of a program's module while the module is loaded. The program's stream is `()`."""
 
 
 def seed_generators(seed: int, *stream: int) -> None:
     """Seed both generators of this process.
 
     Args:
-        stream: A replica's id for the replica's stream; nothing for the program's stream.
+        stream: A replica's id for the stream of that replica. Empty for the program's stream.
     """
     words = np.random.SeedSequence(seed, spawn_key=stream).generate_state(4)
     np.random.seed(words)  # noqa: NPY002
@@ -58,7 +58,7 @@ def seed_generators(seed: int, *stream: int) -> None:
 
 
 def seeded(seed: int, *stream: int) -> GeneratorState:
-    """Return the state after `seed_generators`, without changing the generators."""
+    """Return the state that `seed_generators` would set, without changing the generators."""
     outside = GeneratorState()
     try:
         seed_generators(seed, *stream)

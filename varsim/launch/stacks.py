@@ -1,7 +1,7 @@
 """Ask a worker for its stack by a signal: the worker writes the stack into a pipe.
 
-A process ignores this signal by default, so nothing happens if user code has replaced or removed
-the handler. `faulthandler` writes the stack, also while C code runs.
+A process ignores this signal by default. So nothing happens if user code has removed the handler.
+`faulthandler` writes the stack even while C code runs.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from varsim.transport.sockets import timeout_ms
 
 _SIGNAL: Final = signal.SIGURG
 _ANSWER_S: Final = 0.2
-"""Time for a stack to be written. It takes microseconds; a stopped process does not answer."""
+"""Time limit for a worker to write its stack, which takes microseconds unless it is stopped."""
 
 _MORE_S: Final = 0.01  # the longest time between two lines of a stack
 _READ_BYTES: Final = 2**16
 _FRAME: Final = re.compile(r'^  File "(.*)", line (\d+) in ', re.MULTILINE)
 _ESCAPED: Final = re.compile(r"\\x([0-9a-f]{2})|\\u([0-9a-f]{4})|\\U([0-9a-f]{8})")
-"""`faulthandler` escapes non-ASCII characters like the error handler "backslashreplace"."""
+"""`faulthandler` escapes non-ASCII characters in the same way as the error handler
+"backslashreplace"."""
 
 _OURS: Final = Path(__file__).parents[1]  # the package
 _WORKERS: Final = "varsim_worker"
@@ -38,7 +39,8 @@ def show_stack_on_signal(directory: str, replica_id: int) -> None:
     """Make this process write its stack when it gets the signal."""
     path = _path(Path(directory), replica_id)
     os.mkfifo(path, 0o600)
-    # Opened for reading too: `open` does not wait for a reader, and no write fails without one.
+    # Open the pipe for reading too. Otherwise `open` would wait for a reader, and a write without a
+    # reader would fail.
     pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
     faulthandler.register(_SIGNAL, file=pipe, all_threads=False)
 
@@ -50,13 +52,13 @@ class Stacks:
         self._directory = directory
 
     def location(self, replica_id: int, process_id: int) -> str | None:
-        """Return file:line in the user's program; None if there is no answer."""
+        """Return the line of the user's program as file:line; None without an answer."""
         try:
             pipe = os.open(_path(self._directory, replica_id), os.O_RDONLY | os.O_NONBLOCK)
         except OSError:  # the pipe does not exist yet, or this process has no descriptor left
             return None
         try:
-            _read(pipe, 0)  # drop a late answer to an earlier signal
+            _read(pipe, 0)  # drop a delayed answer to an earlier signal
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(process_id, _SIGNAL)
             return user_location(_read(pipe, _ANSWER_S))
@@ -69,7 +71,7 @@ def _path(directory: Path, replica_id: int) -> Path:
 
 
 def _read(pipe: int, timeout_s: float) -> str:
-    """Return the text from a pipe. Stop when no more arrives within the timeout."""
+    """Return the text from a pipe. Stop if no further text arrives within the timeout."""
     poll = select.poll()
     poll.register(pipe, select.POLLIN)
     parts: list[bytes] = []
@@ -80,10 +82,10 @@ def _read(pipe: int, timeout_s: float) -> str:
 
 
 def user_location(stack: str) -> str | None:
-    """Return the location of the user's innermost frame, or else of a library's.
+    """Return the location of the innermost frame of the user's code, or else of a library's code.
 
     Args:
-        stack: As `faulthandler` writes it.
+        stack: The text that `faulthandler` has written.
     Returns:
         file:line; None if all frames are varsim's.
     """

@@ -1,9 +1,9 @@
 """Arrange the writes of an outbox in buckets, each of which is merged as one array.
 
-A *bucket* is one array: the values of all writes of one dtype, aggregation and operation, flat and
-in order. The coordinator reduces it as one array, and every element gets the same value as in a
-merge of its write alone. Replica and coordinator arrange the same writes in the same way, so the
-list of a bucket's writes is not sent.
+A *bucket* is one flat array. It holds the values of all writes that have the same dtype,
+aggregation and operation, in the order of the writes. The coordinator reduces a bucket as one
+array. Every element gets the same value as in a separate merge of its write. The replica and the
+coordinator arrange the same writes in the same way, so the list of a bucket's writes is not sent.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from varsim.protocol.messages import Write
 from varsim.spec import Array, Operation, VariableAggregation, VariableSpec
 
 PACK_LIMIT_BYTES: Final = 64 * 1024
-"""A larger value has its own bucket: to copy it would cost more than a separate merge."""
+"""A larger value has its own bucket: copying the value would cost more than a separate merge."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +28,7 @@ class Bucket:
 
     positions: tuple[int, ...]  # of the writes, in their outbox
     variable_ids: Array  # int64, (n,)
-    shape: tuple[int, ...]  # of the one value, or of all of them side by side
+    shape: tuple[int, ...]  # of the only value, or the length of all values together
     dtype: np.dtype[np.generic]
     aggregation: VariableAggregation
     operation: Operation
@@ -42,9 +42,9 @@ class Bucket:
 def arrange(writes: Sequence[Write], specs: Mapping[int, VariableSpec]) -> tuple[Bucket, ...]:
     """Return the buckets of an outbox, in the order of their merges.
 
-    Two writes of one variable are in two buckets, in their order. If a variable's shape is open,
-    the merge of a write can still fail. Such a write has its own bucket; earlier writes are in
-    earlier buckets, and later writes in later buckets.
+    Two writes of the same variable are in two buckets, in the order of the writes. If a variable's
+    shape is open, the merge of a write to it can still fail. Such a write has its own bucket.
+    Earlier writes are in earlier buckets, and later writes are in later buckets.
     """
     buckets: list[Bucket] = []
     together: dict[tuple[object, ...], list[int]] = {}

@@ -1,11 +1,11 @@
 """Write and read an envelope's arrays as raw bytes after its header, in descriptor order.
 
-A descriptor is `[dtype code, dimension, …]`; a code is an index of `DTYPE_CODES`. Arrays of up to
+A descriptor is `[dtype code, dimension, …]`. A code is an index of `DTYPE_CODES`. Arrays of up to
 `PACK_LIMIT_BYTES` are packed into one frame, each at a multiple of `ALIGNMENT`. Every larger array
-is a frame of its own. So neither offsets nor sizes are sent, and descriptors are checked against
-the received frames before anything is allocated.
+is a separate frame. So offsets and sizes are not sent. The receiver checks the descriptors against
+the received frames before it allocates memory.
 
-An array in memory that both ends share is not in any frame. Its descriptor is
+An array in memory that sender and receiver share is not in any frame. Its descriptor is
 `[SHARED + dtype code, block, size of the block, start, dimension, …]`.
 """
 
@@ -21,16 +21,16 @@ from varsim.errors import ProtocolError
 from varsim.spec import Array
 
 PACK_LIMIT_BYTES: Final = 64 * 1024
-"""A smaller array is packed with others, which costs less than a frame of its own."""
+"""An array of up to this size is packed with others, which costs less than a separate frame."""
 
 ALIGNMENT: Final = 16
-"""Alignment of every packed array: enough for each dtype and for vector instructions."""
+"""Alignment of every packed array: sufficient for each dtype and for vector instructions."""
 
 MAX_FRAME_BYTES: Final = 2**34
 """Size limit of one array: 16 GiB, more than any variable of one machine."""
 
 MAX_DIMENSIONS: Final = 64
-"""Limit of an array's dimensions, which is that of NumPy."""
+"""Largest number of dimensions of an array; NumPy has the same limit."""
 
 SHARED: Final = 64
 """Added to a dtype's code when the array is in shared memory."""
@@ -38,7 +38,7 @@ SHARED: Final = 64
 _DTYPE_NAMES: Final = "? f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 c8 c16"
 
 DTYPE_CODES: Final = tuple(map(np.dtype[np.generic], _DTYPE_NAMES.split(" ")))
-"""The dtypes of arrays, each at its code. Add a new one at the end."""
+"""The dtypes of arrays; a dtype's code is its index. Add new dtypes at the end."""
 
 Buffer = bytes | bytearray | memoryview
 """The types of a received frame."""
@@ -62,13 +62,13 @@ class Memory(Protocol):
     """Memory that this process shares with its peer."""
 
     def put(self, array: Array) -> SharedReference | None:
-        """Return a reference to an array, after copying it if it lies elsewhere.
+        """Return a reference to an array; None if the array must be sent by value.
 
-        Returns None if it must be sent by value.
+        An array outside the shared memory is copied into it.
         """
 
     def take_back(self, reference: SharedReference) -> None:
-        """Undo the last `put` that returned this reference, because it is not sent."""
+        """Undo the last `put` that returned this reference: the reference is not sent."""
 
     def get(self, reference: SharedReference, size_bytes: int) -> Array:
         """Return the bytes of an array that has come as a reference.
@@ -81,7 +81,7 @@ class Memory(Protocol):
         """Process the peer's note of released blocks.
 
         Raises:
-            ProtocolError: It is malformed.
+            ProtocolError: The note is malformed.
         """
 
 
@@ -100,8 +100,8 @@ class ArrayWriter:
         """Add an array, and return its descriptor.
 
         Raises:
-            TypeError: It is not an array, or no variable can have its dtype.
-            ValueError: It is larger than `MAX_FRAME_BYTES`.
+            TypeError: The value is not an array, or no variable can have its dtype.
+            ValueError: The array is larger than `MAX_FRAME_BYTES`.
         """
         if type(array) is not np.ndarray:
             raise TypeError(
@@ -132,12 +132,12 @@ class ArrayWriter:
     def take_back(self) -> None:
         """Undo all references: the envelope is not sent."""
         for reference in self._references:
-            assert self._memory is not None, "the reference is from it"
+            assert self._memory is not None, "the memory returned the reference"
             self._memory.take_back(reference)
 
 
 def _native(array: Array) -> tuple[Array, int]:
-    """Convert an array to this machine's byte order; return it with its dtype code."""
+    """Return an array in this machine's byte order, and the code of its dtype."""
     native = array.dtype.newbyteorder("=")
     code = _CODES.get(native)
     if code is None:
@@ -153,10 +153,10 @@ class ArrayReader:
     def __init__(
         self, packed: int | bytes, frames: Sequence[Buffer], memory: Memory | None = None
     ) -> None:
-        """Take the frames after the header; `packed` is the packed arrays, or their length.
+        """Read the frames after the header; `packed` is the packed arrays, or their length.
 
         Raises:
-            ProtocolError: A frame is too large, or the packed one has another length.
+            ProtocolError: A frame is too large, or the frame of packed arrays has another length.
         """
         views = [memoryview(frame).toreadonly() for frame in frames]
         for view in views:
@@ -180,7 +180,7 @@ class ArrayReader:
         """Return the next array, which has this descriptor.
 
         Raises:
-            ProtocolError: The descriptor is malformed, or does not fit what was sent.
+            ProtocolError: The descriptor is malformed, or does not fit the received frames.
         """
         if not 0 < len(descriptor) <= MAX_DIMENSIONS + 1:
             raise ProtocolError(f"an array descriptor of length {len(descriptor)}")
@@ -235,9 +235,9 @@ class ArrayReader:
         """Check that all arrays were taken.
 
         Returns:
-            The frame after the arrays: a note about shared memory; None if there is none.
+            The frame after the arrays, which is a note about shared memory; None without a note.
         Raises:
-            ProtocolError: More was sent than the descriptors describe.
+            ProtocolError: The frames hold more arrays than the descriptors describe.
         """
         left = self._large[self._next_large :]
         if self._offset != self._packed_bytes or len(left) > (self._memory is not None):

@@ -1,12 +1,13 @@
 """Encode envelopes: a list of messages becomes a list of ZeroMQ frames, and back.
 
 Frame 0 is the header, in msgpack: `[PROTOCOL_VERSION, packed, [[tag, field, …], …]]`. The tag of a
-message is its index in `MESSAGES`; `records` says how fields are encoded. `packed` is the packed
-small arrays. If they have more than `MAX_INLINE_BYTES`, `packed` is their length, and they are
-frame 1. Each further frame is one large array (see `buffers`). Where memory is shared, one more
-frame may follow: the note of the blocks that the sender has released.
+message is the index of its class in `MESSAGES`. `records` describes how fields are encoded.
+`packed` is the packed small arrays. If the packed arrays have more than `MAX_INLINE_BYTES`,
+`packed` is their length, and the arrays are frame 1. Each further frame is one large array (see
+`buffers`). If sender and receiver share memory, the last frame can be a note that lists the blocks
+that the sender has released.
 
-Nothing is unpickled here.
+This module does not unpickle anything.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ from varsim.protocol.messages import Message, ToCoordinator, ToWorker
 from varsim.protocol.records import Record
 
 PROTOCOL_VERSION: Final = 5
-"""Both ends must have the same version. It changes with the fields of any message."""
+"""Sender and receiver must have the same version. It changes with the fields of any message."""
 
 MAX_HEADER_BYTES: Final = 64 * 2**20
-"""Size limit of a header. It has no large arrays, so only millions of Python values exceed it."""
+"""Size limit of a header. It has no large arrays, so only millions of Python values reach it."""
 
 MAX_INLINE_BYTES: Final = 4096
-"""Size limit of the arrays in the header: a copy of them costs less than a separate frame."""
+"""Size limit of the arrays in the header: copying so few bytes costs less than a frame."""
 
 MAX_ELEMENTS: Final = 2**24
 """Length limit of a list in a header, for example the list of messages."""
 
 MESSAGES: Final[tuple[type[Message], ...]] = get_args(ToWorker) + get_args(ToCoordinator)
-"""Every class of message; its index is its tag."""
+"""Every class of message; the index of a class is its tag."""
 
 _RECORDS: Final = [Record(cls, tag) for tag, cls in enumerate(MESSAGES)]
 _ENCODERS: Final = {record.cls: record.encode for record in _RECORDS}
@@ -44,7 +45,7 @@ def encode(messages: Sequence[Message], memory: Memory | None = None) -> list[Fr
     """Return the frames of an envelope.
 
     Args:
-        memory: The memory shared with the receiver; large arrays are sent as references to it.
+        memory: The memory that sender and receiver share; large arrays are sent as references.
 
     Frames of large arrays are views of the arrays, so the owner of an array must not write to it
     before the frame is sent.
@@ -81,10 +82,11 @@ def _encode(messages: Sequence[Message], writer: ArrayWriter) -> list[Frame]:
 def decode(frames: Sequence[Buffer], memory: Memory | None = None) -> list[Message]:
     """Return the messages of a received envelope.
 
-    Their arrays are read-only views of the frames or of shared memory, and keep them alive.
+    The arrays in the messages are read-only views of the frames or of shared memory. A view keeps
+    its frame or its shared block alive.
 
     Args:
-        memory: The memory shared with the sender.
+        memory: The memory that sender and receiver share.
     Raises:
         ProtocolError: The frames are malformed. The sizes in a header are checked before memory
             is allocated for them.

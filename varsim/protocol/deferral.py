@@ -12,16 +12,17 @@ from varsim.spec import Array, Operation
 class Delta:
     """The effect of one replica's writes to a deferred variable, from the last exchange on.
 
-    Writes are counted from the variable's creation. The delta covers them up to write `count`.
-    `operations` is a digest of the operations in order: equal operations have equal digests.
+    Writes are counted from the variable's creation. The delta covers the writes up to number
+    `count`. `operations` is a digest of the operations in order: equal operations have equal
+    digests.
     """
 
     variable_id: int
-    since: int  # writes that were exchanged before
-    count: int  # the last write that it covers
+    since: int  # number of writes that were exchanged before
+    count: int  # number of the last write that the delta covers
     operations: int  # digest of all `count` writes
     operation: Operation  # ASSIGN, or ASSIGN_ADD of a sum
-    values: tuple[Array, ...]  # one, or none if this replica's values do not count
+    values: tuple[Array, ...]  # one value; empty if this replica's values do not count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -33,7 +34,7 @@ class PullDeltas(Message):
 
     request_id: int
     variable_id: int
-    count: int  # the last write that the delta must cover
+    count: int  # number of the last write that the delta must cover
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,7 +55,7 @@ class WriteCounts(Message):
 class SyncRequest(Message):
     """Replica → coordinator: the replica's program waits until this delta is exchanged.
 
-    Answered by a `Commit` that settles the writes of the delta.
+    Answered by a `Commit`, whose value includes the writes of the delta.
     """
 
     call_id: int

@@ -1,12 +1,12 @@
-"""Every message between coordinator and workers; those about deferred writes are in `deferral`.
+"""Define the messages of coordinator and workers; `deferral` has those about deferred writes.
 
 Coordinator and workers send *envelopes*: one or more of these messages in order, encoded together
-(see `codec`). A message is a value: a finished message and its arrays do not change any more.
+(see `codec`). A message is a value: after its creation, the message and its arrays do not change.
 Messages of one channel arrive in the order in which they were sent.
 
 Within one call every replica numbers its collectives (writes that are merged, reductions, gathers,
 merge_calls) from 0. The coordinator pairs the collectives of all replicas by this `position`. If
-they do not match, the call fails.
+paired collectives do not match, the call fails.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Create(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Forget(Message):
-    """Coordinator → every replica: these variables and functions are not used any more; free them.
+    """Coordinator → every replica: free these variables and functions, which are not used any more.
 
     A second delivery changes nothing.
     """
@@ -69,13 +69,13 @@ class Forget(Message):
 class Commit(Message):
     """Coordinator → replica: apply `operation` with `value` to your components of variables.
 
-    For several variables it is always an ASSIGN, and `value` holds their new values, flat and in
-    order. A replica that already has a variable's version, or a later one, does not change that
-    variable.
+    For several variables, `operation` is always ASSIGN, and `value` holds their new values, flat
+    and in order. If a replica already has this version of a variable or a later version, it does
+    not change that variable.
     """
 
-    call_id: int  # the call whose merge this is; else BY_PROGRAM or OF_DEFERRED
-    settled: int  # number of collectives of that call, or of deferred writes, settled so far
+    call_id: int  # the call that this merge belongs to; else BY_PROGRAM or OF_DEFERRED
+    settled: int  # number of collectives of that call, or of deferred writes, that are done so far
     variable_ids: Array  # int64, (n,), each once
     versions: Array  # int64, (n,); counts each variable's commits from 1
     operation: Operation  # ASSIGN, ASSIGN_ADD or ASSIGN_SUB
@@ -107,9 +107,9 @@ class Fetch(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Define(Message):
-    """Coordinator → replica: a function that later `Start` messages name by its id.
+    """Coordinator → replica: a function; later `Start` messages refer to it by its id.
 
-    Sent once per function and worker. A second delivery changes nothing.
+    Sent only one time per function and worker. A second delivery changes nothing.
     """
 
     function_id: str
@@ -120,17 +120,17 @@ class Define(Message):
 class Start(Message):
     """Coordinator → replica: call a function in replica context.
 
-    Ends in exactly one `Returned` or `Raised`, unless an `Abort` comes first.
+    Answered by exactly one `Returned` or `Raised`, unless an `Abort` arrives first.
     """
 
     call_id: int
     function_id: str
-    arguments: Payload  # (args, kwargs), already this replica's slice
+    arguments: Payload  # (args, kwargs) for this replica
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reduced(Message):
-    """Coordinator → replica: the answer to an `AllReduce` or an `AllGather`, leaf by leaf."""
+    """Coordinator → replica: the leaves of the result of an `AllReduce` or an `AllGather`."""
 
     call_id: int
     position: int
@@ -157,9 +157,11 @@ class HostResult(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Abort(Message):
-    """Coordinator → every replica of a call: the call has failed; raise in its waiting function.
+    """Coordinator → every replica of a call: the call has failed.
 
-    Answered by `Left` when the function has ended, or at once if the replica does not run it.
+    If the function of the call waits on the replica, the replica raises an exception in the
+    function. The replica answers with `Left` when the function has ended. A replica that does not
+    run the function answers immediately.
     """
 
     call_id: int
@@ -175,15 +177,16 @@ class Shutdown(Message):
 class ReduceSlice(Message):
     """Coordinator → waiting worker: compute a slice of a reduction, in shared memory.
 
-    Answered by `SliceReduced`. Only the exchange sees both, not the states.
+    Answered by `SliceReduced`. Only the exchange handles these two messages; they are never passed
+    to a state.
     """
 
     request_id: int
     aggregation: VariableAggregation
     operation: Operation
-    values: tuple[Array, ...]  # of the replicas, in replica order
-    mirror: tuple[Array, ...]  # one, or none
-    out: Array  # to be written
+    values: tuple[Array, ...]  # slices of the replicas' values, in replica order
+    mirror: tuple[Array, ...]  # a slice of the mirror; empty if the reduction does not use it
+    out: Array  # the worker writes the result here
 
 
 # ---------------------------------------------------------------- worker → coordinator
@@ -191,7 +194,7 @@ class ReduceSlice(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ready(Message):
-    """Worker → coordinator: connected, and able to take messages. Sent once."""
+    """Worker → coordinator: the worker is connected and ready for messages. Sent only one time."""
 
     process_id: int
 
@@ -200,7 +203,8 @@ class Ready(Message):
 class Layout(Message):
     """Replica → coordinator: the writes of an outbox, in order.
 
-    Sent once; later `Contribution` messages name it. A later layout with the same id replaces it.
+    A layout is sent only one time. Later `Contribution` messages refer to it by its id. A later
+    layout with the same id replaces it.
     """
 
     layout_id: int
@@ -211,8 +215,8 @@ class Layout(Message):
 class Contribution(Message):
     """Replica → coordinator: this replica's values for the merges of all writes of an outbox.
 
-    Each write is a separate collective, so the writes have consecutive positions, the first of
-    them `position`. The replica does not wait for the commits that answer this message.
+    Each write is a separate collective, so the writes have consecutive positions. The first write
+    has `position`. The replica does not wait for the commits that answer this message.
     """
 
     call_id: int
@@ -243,13 +247,13 @@ class AllReduce(Message):
     op: ReduceOp
     structure: Structure  # of the value with these leaves; must be the same on all replicas
     leaves: tuple[Array, ...]  # in the order of the structure
-    label: str | None  # the name that the program gave it; must be the same on all replicas
+    label: str | None  # the program's name for the reduction; must be the same on all replicas
     location: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AllGather(Message):
-    """Replica → coordinator: concatenate over all replicas. Answered by `Reduced`."""
+    """Replica → coordinator: concatenate these leaves over all replicas. Answered by `Reduced`."""
 
     call_id: int
     position: int
@@ -262,9 +266,9 @@ class AllGather(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MergeCall(Message):
-    """Replica → coordinator: run a function once, in cross-replica context, for all replicas.
+    """Replica → coordinator: run a function in cross-replica context, one time for all replicas.
 
-    The first replica's function is used for all. Answered by `Merged`.
+    The coordinator runs the function of the first replica. Answered by `Merged`.
     """
 
     call_id: int
@@ -287,10 +291,11 @@ class Waiting(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HostCall(Message):
-    """Replica → coordinator: do this in the program's own process. Answered by `HostResult`.
+    """Replica → coordinator: perform a request in the program's process; answered by `HostResult`.
 
-    For objects that only the program has: variables outside the cluster, other replicas' values.
-    Served in replica order: when every replica with a lower id waits or has ended its call.
+    A request is for objects that only the program has: variables outside the cluster, and other
+    replicas' values. Requests are performed in replica order: a request is performed when every
+    replica with a lower id waits or has ended its call.
     """
 
     call_id: int
@@ -319,10 +324,9 @@ class Raised(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Left(Message):
-    """Replica → coordinator: the function of a call does not run here any more.
+    """Replica → coordinator: the replica does not run the function of a call; answers `Abort`.
 
-    It answers `Abort`: the function has ended, or was not called. A second delivery
-    changes nothing.
+    The function has ended, or was not called. A second delivery changes nothing.
     """
 
     call_id: int
@@ -362,10 +366,10 @@ ToWorker = (
     | ReduceSlice
 )
 CollectiveMessage = Contribution | Scatter | AllReduce | AllGather | MergeCall
-"""Messages for collectives: a contribution for several in a row, any other for one."""
+"""Messages for collectives. A `Contribution` is for one or more collectives, others for one."""
 
 ExplicitCollective = AllReduce | AllGather | MergeCall
-"""Collectives without a variable: their label identifies them, or else their location."""
+"""Collectives without a variable: identified by the label, or by the location without a label."""
 
 Collective = Write | ExplicitCollective
 """One replica's operation at one position."""

@@ -1,4 +1,4 @@
-"""The values that messages contain, and the base class of messages."""
+"""Define the values that messages contain, and the base class of messages."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any, ClassVar, Final
 from varsim.spec import Array, Operation
 
 BY_PROGRAM = 0
-"""The `call_id` of a commit that no call's merge made: the program itself wrote the variable."""
+"""The `call_id` of a commit of a write by the program itself, outside all calls."""
 
 OF_DEFERRED = -1
-"""The `call_id` of a commit that settles deferred writes, which can be from several calls."""
+"""The `call_id` of a commit of deferred writes, which can be from several calls."""
 
 
 Structure = tuple[tuple[str, str], ...]
 """How a value is nested: the path and the kind of each node.
 
-A node comes before its children. Keys of a dict are sorted by their text, so dicts that differ only
-in the order of insertion have the same tuple. The path of the value itself is "". Each level adds a
-key or an index, such as `['loss']` or `[0]`, or `.x` for a field of a named tuple.
+A node comes before its children. The keys of a dict are sorted by their text, so dicts that differ
+only in the order of insertion have the same `Structure`. The path of the value itself is "". Each
+level adds a key or an index, such as `['loss']` or `[0]`, or `.x` for a field of a named tuple.
 """
 
 LEAF: Final = "an array"
@@ -30,8 +30,8 @@ LEAF: Final = "an array"
 class Payload:
     """A structure of Python values on its way to another process.
 
-    It is opaque to the states; `protocol.structure` packs and unpacks it. In a cluster whose
-    replicas share the program's memory, `tree` is the object itself, and there are no arrays.
+    A payload is opaque to the states; `protocol.structure` packs and unpacks it. In a cluster whose
+    replicas share the program's memory, `tree` is the object itself, and `arrays` is empty.
     """
 
     tree: Any
@@ -40,17 +40,17 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A replica's report of one call, in addition to the result."""
+    """A replica's report of one call, sent together with the result."""
 
     accesses: tuple[tuple[int, int, int], ...] = ()  # (variable_id, local writes, reads)
-    diverged: tuple[int, ...] = ()  # variables whose component here was written locally
+    diverged: tuple[int, ...] = ()  # variables whose component on this replica was written locally
     warnings: tuple[tuple[str, str], ...] = ()  # (text, location)
     output: str = ""  # what the function printed
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One write of a variable in replica context; it must be the same on all replicas."""
+    """One write of a variable in replica context; its fields must be the same on all replicas."""
 
     variable_id: int
     operation: Operation

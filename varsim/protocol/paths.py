@@ -9,7 +9,8 @@ from pathlib import Path
 def shown_path(filename: str) -> str:
     """Return a file's path relative to the working directory, or else to a folder of `sys.path`.
 
-    A file in neither keeps its whole path. A name that is not a file (`<stdin>`) is not changed.
+    A file in none of these folders keeps its whole path. A name that is not a file (`<stdin>`) is
+    not changed.
     """
     path = Path(filename)
     here = Path.cwd()

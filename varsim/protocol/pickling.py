@@ -1,4 +1,4 @@
-"""Pickle objects that have no other encoding; objects that travel by name become names."""
+"""Pickle objects that have no other encoding; objects that travel by name are pickled as names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from varsim.errors import VarsimError
 from varsim.protocol.references import Name, References
 from varsim.spec import Array
 
-_PROTOCOL: Final = 5  # the first that keeps buffers outside the pickle
+_PROTOCOL: Final = 5  # the first protocol that keeps buffers outside the pickle
 _NEVER_NAMED: Final = frozenset((type(None), bool, int, float, str, bytes, tuple, list, dict))
 
 _CODE_FIELDS: Final = (
@@ -22,7 +22,7 @@ _CODE_FIELDS: Final = (
     "co_consts co_names co_varnames co_filename co_name co_qualname co_firstlineno co_linetable "
     "co_exceptiontable co_freevars co_cellvars"
 ).split()
-"""All fields that `CodeType.replace` takes: together they are the code object."""
+"""All arguments of `CodeType.replace`; together they define a code object completely."""
 
 _ANY_CODE: Final = (lambda: None).__code__
 
@@ -61,10 +61,10 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no annotati
         return None if type(value) in _NEVER_NAMED else self._references.name_of(value)
 
     def reducer_override(self, value: object) -> Any:
-        """Return how a value is pickled: a code object by its fields, `co_filename` among them.
+        """Return how a value is pickled: a code object by its fields, including `co_filename`.
 
-        varsim shows file:line of a function from that field, and cloudpickle does not promise to
-        keep it.
+        varsim uses `co_filename` to show file:line of a function. cloudpickle does not promise to
+        keep this field.
         """
         if isinstance(value, CodeType):
             return _code, tuple(getattr(value, name) for name in _CODE_FIELDS)

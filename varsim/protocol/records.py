@@ -1,7 +1,7 @@
 """Encode each class of message as a list of plain values, by code generated from its annotations.
 
-In a field, an array is its descriptor, an enum member its index in the enum, a dtype its code, a
-dataclass the list of its fields, and a `Payload` is `[tree, [descriptor, …]]`.
+Fields are encoded like this: an array as its descriptor; an enum member as its index in the enum; a
+dtype as its code; a dataclass as the list of its fields; a `Payload` as `[tree, [descriptor, …]]`.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ class FieldEncoding:
         self, *accepted: type, encode: Encode | None = None, decode: Decode | None = None
     ) -> None:
         self.accepted = accepted  # the exact types that a received field can have
-        self.encode = encode  # None: unchanged
+        self.encode = encode  # None: values are not changed
         self.decode = decode
 
 
 class Record:
-    """Encodes a dataclass as the list of its fields, in order, after its tag if it has one.
+    """Encodes a dataclass as the list of its fields, in order; a message's tag comes first.
 
-    The source of `encode` and `decode` is generated for each class, as dataclasses generate their
-    methods: they run for every message, and a loop over fields would take twice as long. The names
-    in it begin with an underscore, unlike those of fields.
+    The source code of `encode` and `decode` is generated for each class, like the methods of a
+    dataclass. These functions run for every message, and a loop over fields would take twice as
+    long. Names in the generated code begin with an underscore, unlike the names of fields.
     """
 
     def __init__(self, cls: type, tag: int | None = None) -> None:
@@ -54,7 +54,7 @@ class Record:
         rows = product(*[(int,)] * len(prefix), *(encoding.accepted for encoding in encodings))
         scope["accepted"] = frozenset(rows)
         for name, encoding in zip(names, encodings, strict=True):
-            # The __init__ of a frozen dataclass does the same, and takes twice as long.
+            # The __init__ of a frozen dataclass also sets each field, but takes twice as long.
             scope[f"set_{name}"] = getattr(cls, name).__set__
             scope[f"encode_{name}"], scope[f"decode_{name}"] = encoding.encode, encoding.decode
         encoded = [
@@ -90,7 +90,7 @@ class Record:
 
 
 def _encoding(hint: Any) -> FieldEncoding:
-    """Return the encoding of an annotation; an unknown annotation is a bug in `messages`."""
+    """Return the encoding of an annotation. An unknown annotation is a bug in `messages`."""
     if hint in _PLAIN:
         return FieldEncoding(hint)
     if hint is Payload:
@@ -165,7 +165,7 @@ def _optional(encoding: FieldEncoding) -> FieldEncoding:
 
 
 def _either(members: type[Enum], other: type) -> FieldEncoding:
-    """Return the index of an enum's member, or the list of a dataclass's fields."""
+    """Return the encoding of an enum's member as its index, or of a dataclass as a list."""
     member, record = _encoding(members), _encoding(other)
     assert None not in (member.encode, member.decode, record.encode, record.decode)
 
@@ -181,7 +181,7 @@ def _either(members: type[Enum], other: type) -> FieldEncoding:
 
 
 def _tuple(arguments: tuple[Any, ...]) -> FieldEncoding:
-    """Return the encoding as a list, of any length for `tuple[X, ...]`."""
+    """Return the encoding of a tuple as a list; the length is free for `tuple[X, ...]`."""
     encodings = [_encoding(argument) for argument in arguments if argument is not Ellipsis]
     if Ellipsis not in arguments:
         assert not any(encoding.encode for encoding in encodings), "no message needs that"

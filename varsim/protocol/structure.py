@@ -8,9 +8,9 @@ unchanged; every other value is a list that starts with a tag:
 - `ENUM`: a class of `varsim.spec`, and the member's name;
 - `ARRAY`, `SCALAR`, `LONG_STR`, `LONG_BYTES`: the index of an array in `Payload.arrays`, which is
   never pickled;
-- `NAME`: the name of an object that travels by name;
-- `PICKLE`: a pickle by cloudpickle, and the indices of the buffers outside it. Functions, classes,
-  exceptions and all other objects are pickled; the pickle can contain names, too.
+- `NAME`: the name of an object that is sent as a name;
+- `PICKLE`: a pickle by cloudpickle, and the indices of its buffers in `Payload.arrays`. Functions,
+  classes, exceptions and all other objects are pickled. A pickle can also contain names.
 
 Unpack only payloads from an authenticated connection.
 """
@@ -32,19 +32,20 @@ from varsim.protocol.references import References
 from varsim.spec import DTYPES, Array
 
 MAX_DEPTH: Final = 64
-"""Depth limit of a tree. A deeper structure, or one that contains itself, is pickled as a whole."""
+"""Depth limit of a tree. A deeper structure, or a structure that contains itself, is pickled."""
 
 LONG_BYTES: Final = 64 * 1024
-"""Strings and pickles from this size on are sent as arrays, which are not in the header."""
+"""Strings and pickles of this size or larger are sent as arrays, outside the header."""
 
 _INLINE_INTS: Final = range(-(2**63), 2**64)
 
 
 def pack(value: Any, references: References) -> Payload:
-    """Return a structure of Python values, ready to travel.
+    """Return a structure of Python values as a payload.
 
-    The payload contains views of the arrays, not copies. An array that occurs twice is sent once,
-    and is unpacked as one array. Other objects keep their identity only inside a pickle.
+    The payload contains views of the arrays, not copies. If the same array occurs several times,
+    the payload contains it only one time, and `unpack` makes one array. Other objects keep their
+    identity only inside a pickle.
 
     Raises:
         TypeError: A value cannot be pickled.
@@ -79,13 +80,13 @@ def function_id(payload: Payload) -> str:
 
 
 class StructureCodec:
-    """Packs and unpacks with the names of one process."""
+    """Packs and unpacks structures with the names of one process."""
 
     def __init__(self, references: References) -> None:
         self._references = references
 
     def pack(self, value: Any) -> Payload:
-        """Return a structure of Python values, ready to travel."""
+        """Return a structure of Python values as a payload."""
         return pack(value, self._references)
 
     def unpack(self, payload: Payload) -> Any:
@@ -94,7 +95,7 @@ class StructureCodec:
 
 
 class LiveCodec:
-    """Passes values on as they are, between replicas that share the program's memory."""
+    """Passes values unchanged between replicas that share the program's memory."""
 
     def pack(self, value: Any) -> Payload:
         """Return the value itself in a payload."""
@@ -167,7 +168,8 @@ class _Packer:
 
     def pickle(self, value: Any) -> Any:
         """Return the tree of a value that only a pickle can hold."""
-        from varsim.protocol.pickling import dumps  # takes as long to import as the rest of varsim
+        # Imported only when needed: this import takes as long as the rest of varsim.
+        from varsim.protocol.pickling import dumps
 
         pickled, buffers = dumps(value, self._references)
         indices = [self._index(_bytes_array(buffer)) for buffer in buffers]
@@ -298,7 +300,8 @@ class _Unpacker:
         raise ProtocolError(f"the payload has no array {parts}")
 
     def _copy(self, parts: list[Any]) -> Array:
-        # Received arrays are views of read-only frames. User code may write, so it gets a copy.
+        # Received arrays are read-only views of frames. User code can write to its arrays, so it
+        # gets copies.
         array = self._array(parts)
         index = parts[0]
         if index not in self._copies:

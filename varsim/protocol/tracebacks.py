@@ -1,4 +1,4 @@
-"""Read error and location from the traceback that a replica sends when its function raises."""
+"""Extract error and location from the traceback that a replica sends if its function raises."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def exception_in(story: str) -> str:
 
 
 def location_in(story: str) -> str | None:
-    """Return file:line of the user's innermost frame of a traceback; None without such a frame.
+    """Return file:line of the innermost frame of user code in a traceback; None without one.
 
-    Files have the names that `shown_path` gives them.
+    File names are as `shown_path` returns them.
     """
     last = None
     for frame in _FRAME.finditer(story):
@@ -39,7 +39,10 @@ def location_in(story: str) -> str | None:
 
 
 def with_shown_paths(story: str) -> str:
-    """Return the traceback with file names by `shown_path`, which do not identify the machine."""
+    """Return the traceback with file names as `shown_path` returns them.
+
+    These names do not identify the machine.
+    """
 
     def shown(frame: re.Match[str]) -> str:
         return frame.group().replace(frame["file"], shown_path(frame["file"]), 1)
