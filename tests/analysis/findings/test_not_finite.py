@@ -35,10 +35,31 @@ def test_the_replica_that_contributes_nan_is_named_with_call_and_line():
 
     assert ("w", 1, (("step.py:5", 1),)) == (finding.variable, finding.count, finding.locations)
     assert finding.what == (
-        "Replica 2 wrote the first NaN in call 2 of strategy.run at step.py:5. In this call, "
-        "replicas 0, 1 wrote finite values only. The MEAN passes it on to every copy."
+        "Replica 2 wrote the first NaN in call 2 of strategy.run at step.py:5. There, replicas "
+        "0, 1 wrote finite values. The MEAN passes it on to every copy."
     )
     assert "how replica 2 computes" in finding.remedy
+
+
+def test_replicas_that_only_pass_it_on_in_the_same_call_are_not_named():
+    told = ProgramHistory(3, w="ON_WRITE MEAN", loss="ON_READ SUM")
+    told.call()
+    for _ in range(3):  # replica 0 is ahead
+        told.write(0, "loss", 1.0)
+    told.write(2, "loss", 1.0)
+    told.write(2, "loss", NAN)
+    told.merge("w", [1.0, NAN, 1.0])
+    told.merge("w", [NAN, NAN, NAN])
+    told.write(0, "loss", NAN)
+    told.write(2, "loss", NAN)
+    told.end()
+
+    merge, loss = found(told)
+    assert merge.what.startswith("Replica 1 wrote the first NaN")
+    assert "There, replicas 0, 2 wrote finite values." in merge.what
+    assert "4 writes contained" in merge.what
+    assert loss.what.startswith("Replica 2 wrote the first NaN")
+    assert "There, replica 0 wrote a finite value." in loss.what
 
 
 def test_infinity_is_called_infinity():

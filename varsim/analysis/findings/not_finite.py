@@ -7,6 +7,7 @@ an overflow (`overflow.py`).
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
@@ -44,9 +45,19 @@ class _Seen:
     first: Event  # the earliest of them
     elements: tuple[int, int]  # in it: how many elements are NaN or infinite, of how many
     is_nan: bool  # whether NaN is among them
-    wrote: set[int] = field(default_factory=set)  # the replicas that did so in the first call
-    finite: set[int] = field(default_factory=set)  # the replicas that only wrote others in it
+    round: int  # how many writes its replica had made in the call, including it
+    wrote: set[int] = field(default_factory=set)  # whose write of this round was not finite
+    finite: set[int] = field(default_factory=set)  # whose write of this round was finite
     evidence: Evidence = field(default_factory=Evidence)
+
+
+@dataclass(slots=True)
+class _Rounds:
+    """The writes to one variable in one call: the k-th writes of all replicas are round k."""
+
+    call: int | None
+    counts: Counter[int] = field(default_factory=Counter)  # by process
+    finite: defaultdict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
 
 
 class NotFinite(Finder):
@@ -61,7 +72,7 @@ class NotFinite(Finder):
         }
         self._contributions = context.contributions
         self._meant: dict[int, Mask] = {}  # elements that are not finite from the creation on
-        self._finite: dict[int, tuple[int | None, set[int]]] = {}  # the last call's such writers
+        self._rounds: dict[int, _Rounds] = {}  # by variable, of the last call
         self._empty: dict[int | None, set[int]] = {}  # by call: replicas without rows
         self._seen: dict[int, _Seen] = {}
 
@@ -119,21 +130,23 @@ class NotFinite(Finder):
         number, value = event.variable, self._value_of(event)
         if value is None:
             return
+        rounds = self._rounds.get(number)
+        if rounds is None or rounds.call != event.call:
+            rounds = self._rounds[number] = _Rounds(event.call)
+        rounds.counts[event.process] = k = rounds.counts[event.process] + 1
         seen = self._seen.get(number)
         bad = None if is_finite(value) else self._unexpected(number, value)
-        if bad is None:
-            self._note_finite(number, event, seen)
-            return
         if seen is None:
-            elements = int(bad.sum()), len(value)
-            is_nan = bool(np.isnan(value[bad]).any())
-            seen = self._seen[number] = _Seen(event, elements, is_nan)
-            call, finite = self._finite.pop(number, (None, set()))
-            if call == event.call:
-                seen.finite = finite
-        if event.call == seen.first.call:
-            seen.wrote.add(event.process)
-        seen.evidence.add(event)
+            if bad is None:
+                rounds.finite[k].add(event.process)
+                return
+            elements, is_nan = (int(bad.sum()), len(value)), bool(np.isnan(value[bad]).any())
+            seen = _Seen(event, elements, is_nan, k, finite=rounds.finite[k])
+            self._seen[number] = seen
+        if (event.call, k) == (seen.first.call, seen.round):
+            (seen.finite if bad is None else seen.wrote).add(event.process)
+        if bad is not None:
+            seen.evidence.add(event)
 
     def _unexpected(self, number: int, value: Flat) -> Mask | None:
         """Return the elements that are not finite, although they were when created."""
@@ -143,17 +156,6 @@ class NotFinite(Finder):
             bad &= ~meant
         return bad if bad.any() else None
 
-    def _note_finite(self, number: int, event: Event, seen: _Seen | None) -> None:
-        if seen is not None:
-            if seen.first.call == event.call:
-                seen.finite.add(event.process)
-            return
-        call, finite = self._finite.get(number, (None, set()))
-        if call != event.call:
-            finite = set()
-        finite.add(event.process)
-        self._finite[number] = event.call, finite
-
     def _finding(self, facts: VariableFacts, seen: _Seen, origin: str) -> Finding:
         """Return the finding; `origin` is the variable that was the first, if it is another."""
         first, evidence = seen.first, seen.evidence
@@ -162,7 +164,9 @@ class NotFinite(Finder):
         who = "the program" if first.process == PROGRAM else name_replicas(wrote)
         said = [f"{who} wrote the first {_what_and_where(seen)}."]
         if first.process != PROGRAM and finite:
-            said.append(f"In this call, {name_replicas(finite)} wrote finite values only.")
+            several = len(finite) > 1 or seen.elements[1] > 1
+            values = "finite values" if several else "a finite value"
+            said.append(f"There, {name_replicas(finite)} wrote {values}.")
             if facts.aggregation in {"SUM", "MEAN"}:
                 to = "every copy" if facts.mirrored else "the value of a cross-replica read"
                 said.append(f"The {facts.aggregation} passes it on to {to}.")
