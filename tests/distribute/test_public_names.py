@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from functools import reduce
 from pathlib import Path
@@ -19,9 +18,6 @@ NAMES = [
     for line in Path(__file__).with_name("tensorflow_names.txt").read_text("utf-8").splitlines()
     if line and not line.startswith("#")
 ]
-
-PENDING = re.compile(r".*\.(batch_scatter_update|gather_nd|scatter_\w+|sparse_read)")
-"""Names that varsim does not have yet."""
 
 REFUSES = ("count_up_to",)
 """Methods that exist and refuse every call, as in TensorFlow."""
@@ -51,8 +47,6 @@ def roots(strategy) -> dict[str, Any]:
 
 def outcome(name: str, roots: dict[str, Any]) -> str:
     """Use a name; return how that ends."""
-    if PENDING.fullmatch(name):
-        return "pending"
     start = next(root for root in roots if name.startswith(root))
     try:
         found = reduce(getattr, name.removeprefix(start).split("."), roots[start])
@@ -69,7 +63,7 @@ def test_every_name_works_or_explains(roots):
     outcomes = {name: outcome(name, roots) for name in NAMES}
     print("names of TensorFlow 2.21:", dict(Counter(outcomes.values())))
 
-    assert {"works", "explains", "pending"} == set(outcomes.values()), outcomes
+    assert {"works", "explains"} == set(outcomes.values()), outcomes
 
 
 def test_a_missing_name_says_what_to_use_instead():

@@ -16,7 +16,6 @@ import varsim
 
 NOT_OFFERED = {
     "tf.GradientTape": "gradients",
-    "tf.IndexedSlices": "sparse values",
     "tf.__internal__": "TensorFlow's internals",
     ".handle": "resource handles",
     'tf.constant("': "strings",
@@ -91,6 +90,7 @@ class Dataset:
 
 
 TF = SimpleNamespace(
+    IndexedSlices=varsim.IndexedSlices,
     Variable=varsim.Variable,
     VariableAggregation=varsim.VariableAggregation,
     VariableSynchronization=varsim.VariableSynchronization,

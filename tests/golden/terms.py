@@ -32,6 +32,14 @@ class Descriptions:
                 return {"type": kind, "items": [self.describe(member) for member in value]}
             case dict():
                 return {key: self.describe(member) for key, member in value.items()}
+            case tf.IndexedSlices():
+                values = np.asarray(value.values)
+                return {
+                    "type": "IndexedSlices",
+                    "values": encoded(values),
+                    "indices": encoded(value.indices),
+                    "dtype": values.dtype.name,
+                }
             case tf.Variable():
                 return self._variable_of(value)
             case tf.distribute.DistributedValues():

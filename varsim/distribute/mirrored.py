@@ -30,6 +30,7 @@ from varsim.distribute.reduction import (
     parse_op,
     reduce_along,
     reduce_over_replicas,
+    refuse_slices,
 )
 from varsim.distribute.replica_context import check_axis
 from varsim.distribute.shares import Rows, uneven_rows, warning_of
@@ -388,6 +389,7 @@ class MirroredStrategy(Strategy):
         require_cross_replica(self, "strategy.gather")
         if isinstance(value, dict):
             return {key: self.gather(one, axis) for key, one in value.items()}
+        refuse_slices("strategy.gather", [value])
         if not isinstance(value, DistributedValues):
             return value
         parts = components_of(value)

@@ -19,10 +19,11 @@ from varsim.distribute.datasets import DistributedDataset, InputContext
 from varsim.distribute.extended import Extended
 from varsim.distribute.location import user_location
 from varsim.distribute.naming import PROGRAM, new_id
-from varsim.distribute.reduction import parse_op, reduce_along
+from varsim.distribute.reduction import parse_op, reduce_along, refuse_slices
 from varsim.distribute.replica_context import OnlyReplicaContext
 from varsim.distribute.resource import HeldHere, ResourceVariable
 from varsim.distribute.strategy import Strategy, ValueContext, check_call
+from varsim.distribute.values import leaves_of
 from varsim.errors import ContextError, UnsupportedError, ValueTypeError
 from varsim.spec import VariableSpec
 from varsim.sync import policies
@@ -99,6 +100,7 @@ class OneDeviceStrategy(Strategy):
     def gather(self, value: Any, axis: int) -> Any:
         """Return the value itself."""
         require_cross_replica(self, "strategy.gather")
+        refuse_slices("strategy.gather", leaves_of(value))
         return value
 
     def experimental_distribute_values_from_function(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from varsim.distribute.conversion import as_tensor
 from varsim.distribute.distributed import DistributedVariable, MirroredVariable
+from varsim.distribute.indexed_slices import IndexedSlices
 from varsim.distribute.location import user_location
 from varsim.distribute.values import DistributedValues, map_structure
 from varsim.errors import (
     AggregationError,
     DistributedValueError,
     ShapeError,
+    UnsupportedError,
     ValueMismatchError,
     ValueTypeError,
 )
@@ -64,6 +66,11 @@ def _reduce_leaf(op: ReduceOp, leaf: Any, num_replicas: int) -> Any:
             f"variable {leaf.spec.name!r} is mirrored: its components are copies of one value, and "
             "their sum has no meaning; read it with v.read_value()"
         )
+    if holds_slices(leaf):
+        if isinstance(leaf, DistributedValues):
+            return joined(op, leaf.values)
+        if num_replicas == 1:
+            return leaf
     if isinstance(leaf, DistributedValues):
         return reduce.reduce(components_of(leaf), op)
     if op is ReduceOp.MEAN or _is_zero(leaf):
@@ -74,6 +81,46 @@ def _reduce_leaf(op: ReduceOp, leaf: Any, num_replicas: int) -> Any:
         f"cannot SUM {leaf!r} over {num_replicas} replicas: it is one value, not one per replica. "
         "Return it from strategy.run, or multiply it yourself."
     )
+
+
+def holds_slices(value: Any) -> bool:
+    """Return whether a value is IndexedSlices, or a distributed value of them."""
+    if isinstance(value, DistributedValues) and not isinstance(value, DistributedVariable):
+        return any(isinstance(part, IndexedSlices) for part in value.values)
+    return isinstance(value, IndexedSlices)
+
+
+def joined(op: ReduceOp, parts: Sequence[IndexedSlices]) -> IndexedSlices:
+    """Return the rows of all replicas, in replica order; for MEAN divided by their number.
+
+    Rows with the same index are not added: they stay separate.
+
+    Raises:
+        ValueMismatchError: The rows of the replicas differ in shape or dtype.
+    """
+    values = reduce.concatenate([as_tensor(part.values) for part in parts], axis=0)
+    indices = reduce.concatenate([part.indices for part in parts], axis=0)
+    return IndexedSlices(divided(op, values, len(parts)), indices, parts[0].dense_shape)
+
+
+def divided(op: ReduceOp, values: Array, num_replicas: int) -> Array:
+    """Return joined rows; for MEAN divided by the number of replicas."""
+    if op is ReduceOp.SUM or num_replicas == 1:
+        return values
+    kind = values.dtype.type if values.dtype.kind in "fc" else np.float64
+    return np.asarray(np.divide(values, kind(num_replicas)))
+
+
+def refuse_slices(method: str, values: Iterable[Any]) -> None:
+    """Refuse to gather IndexedSlices, as TensorFlow does.
+
+    Raises:
+        UnsupportedError: One of the values is, or holds, IndexedSlices.
+    """
+    if any(holds_slices(value) for value in values):
+        raise UnsupportedError(
+            f"{method} of IndexedSlices: gather slices.values and slices.indices, or reduce them"
+        )
 
 
 def _is_zero(leaf: Any) -> bool:

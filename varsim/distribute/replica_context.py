@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from varsim.distribute.context import Frame, current_frame, entered, replica_in_force
 from varsim.distribute.conversion import as_tensor
-from varsim.distribute.reduction import parse_op
+from varsim.distribute.indexed_slices import IndexedSlices
+from varsim.distribute.reduction import divided, parse_op, refuse_slices
 from varsim.distribute.strategy import Strategy
-from varsim.distribute.values import map_structure, rebuilt, taken_apart
+from varsim.distribute.values import leaves_of, map_structure, rebuilt, taken_apart
 from varsim.errors import (
     ContextError,
     DistributedValueError,
@@ -18,7 +19,7 @@ from varsim.errors import (
     ValueTypeError,
 )
 from varsim.shells.replica import Replica
-from varsim.spec import Array
+from varsim.spec import Array, ReduceOp
 
 
 class ReplicaContext:
@@ -58,6 +59,8 @@ class ReplicaContext:
             reduce_op: `ReduceOp.SUM` or `ReduceOp.MEAN`, or its name.
             value: A number, array or variable, or a structure of them; of the same structure,
                 shapes and dtypes on all replicas. Dicts are matched by key, in any order.
+                IndexedSlices are joined in replica order, for MEAN divided by the number of
+                replicas; replicas may have different numbers of rows.
             name: The name of the reduced value. Different names on replicas are an error; without
                 names, calls are paired by their order alone.
         Returns:
@@ -70,10 +73,29 @@ class ReplicaContext:
         self._check_current()
         label = checked_name(name)
         structure, given = taken_apart(value)
+        if any(isinstance(leaf, IndexedSlices) for leaf in given):
+            return rebuilt(value, self._reduce_with_slices(op, given, label))
         leaves = [as_tensor(leaf) for leaf in given]
         if not leaves:
             raise ValueMismatchError("all_reduce of an empty structure: there is nothing to reduce")
         return rebuilt(value, self.session.all_reduce(op, structure, leaves, label))
+
+    def _reduce_with_slices(self, op: ReduceOp, leaves: list[Any], label: str | None) -> list[Any]:
+        """Gather the rows of IndexedSlices, and reduce the other leaves."""
+        sparse = [leaf for leaf in leaves if isinstance(leaf, IndexedSlices)]
+        dense = [as_tensor(leaf) for leaf in leaves if not isinstance(leaf, IndexedSlices)]
+        parts = [part for leaf in sparse for part in (as_tensor(leaf.values), leaf.indices)]
+        check_axis(parts, 0)
+        gathered = self.session.all_gather(0, taken_apart(parts)[0], parts, label)
+        count = self.num_replicas_in_sync
+        rows = (
+            IndexedSlices(divided(op, values, count), indices, leaf.dense_shape)
+            for leaf, values, indices in zip(sparse, gathered[::2], gathered[1::2], strict=True)
+        )
+        others: Iterator[Any] = iter(())
+        if dense:
+            others = iter(self.session.all_reduce(op, taken_apart(dense)[0], dense, label))
+        return [next(rows if isinstance(leaf, IndexedSlices) else others) for leaf in leaves]
 
     def all_gather(
         self, value: Any, axis: int, options: Any = None, *, name: str | None = None
@@ -92,6 +114,7 @@ class ReplicaContext:
         self._check_current()
         label = checked_name(name)
         structure, given = taken_apart(value)
+        refuse_slices("all_gather", given)
         leaves = [as_tensor(leaf) for leaf in given]
         if self.num_replicas_in_sync == 1:
             return rebuilt(value, leaves)
@@ -157,13 +180,16 @@ class OnlyReplicaContext(ReplicaContext):
         """Return the value itself, as arrays."""
         parse_op(reduce_op)
         checked_name(name)
-        return map_structure(as_tensor, value)
+        return map_structure(
+            lambda leaf: leaf if isinstance(leaf, IndexedSlices) else as_tensor(leaf), value
+        )
 
     def all_gather(
         self, value: Any, axis: int, options: Any = None, *, name: str | None = None
     ) -> Any:
         """Return the value itself, as arrays."""
         checked_name(name)
+        refuse_slices("all_gather", leaves_of(value))
         return map_structure(as_tensor, value)
 
     def merge_call(
