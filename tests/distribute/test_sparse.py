@@ -174,3 +174,31 @@ def test_the_account_compares_rows_with_whole_values(strategy: Any) -> None:
     assert 2 * 12 + 2 * 24 == account.sparse_bytes == account.size_bytes
     assert 4 * 16 == account.dense_bytes
     assert (1, 4, 2) == (account.merges, account.messages, account.writes)
+
+
+def test_gradients_of_an_embedding_are_joined(strategy: Any) -> None:
+    """By all_reduce, and by reduce of what `run` returns; a dense leaf is reduced beside them."""
+
+    def step() -> Any:
+        context = tf.distribute.get_replica_context()
+        gradient = tf.IndexedSlices(
+            np.ones((1 + replica_id(), 1), np.float32), [3, 1][-1 - replica_id() :]
+        )
+        summed = context.all_reduce("MEAN", {"rows": gradient, "loss": np.float32(replica_id())})
+        return gradient, summed["rows"].values, summed["rows"].indices, summed["loss"]
+
+    gradient, values, indices, loss = strategy.run(step)
+    joined = strategy.reduce("SUM", gradient, axis=None)
+
+    assert [[0.5], [0.5], [0.5]] == values.values[1].tolist()
+    assert [1, 3, 1] == indices.values[0].tolist() == joined.indices.tolist()
+    assert 0.5 == loss.values[0]
+    assert [[1.0], [1.0], [1.0]] == joined.values.tolist()
+
+
+def test_slices_cannot_be_gathered(strategy: Any) -> None:
+    """As in TensorFlow; the error says what to gather instead."""
+    with pytest.raises(NotImplementedError, match=r"slices\.values and slices\.indices"):
+        strategy.gather(strategy.run(lambda: rows([0])), axis=0)
+    with pytest.raises(NotImplementedError, match="all_gather of IndexedSlices"):
+        strategy.run(lambda: tf.distribute.get_replica_context().all_gather(rows([0]), axis=0))

@@ -252,6 +252,23 @@ def test_a_slice_of_a_distributed_variable_cannot_be_assigned(strategy):
         v[0].assign(9.0)
     with pytest.raises(ValueError, match="D12"):
         strategy.run(lambda: v[0].assign(9.0) and None)
+    with pytest.raises(ValueError, match="D12"):
+        v.values[0][0].assign(9.0)
+
+
+@pytest.mark.filterwarnings("ignore::varsim.VarsimWarning")
+@pytest.mark.parametrize("synchronization", ["ON_READ", "NONE"])
+def test_a_slice_of_a_replicas_own_component_can_be_assigned(strategy, synchronization):
+    """Its write has no aggregation that a slice could bypass."""
+    v = made(strategy, [1.0, 2.0], synchronization, "SUM")
+
+    def step():
+        v[tf.distribute.get_replica_context().replica_id_in_sync_group].assign(9.0)
+
+    strategy.run(step)
+    assert [[9.0, 2.0], [1.0, 9.0]] == [part.numpy().tolist() for part in v.values]
+    v.values[1][0].assign(5.0)
+    assert [[9.0, 2.0], [5.0, 9.0]] == [part.numpy().tolist() for part in v.values]
 
 
 # ---------------------------------------------------------------- copies

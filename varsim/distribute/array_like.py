@@ -49,6 +49,11 @@ class ArrayLike:
         """Return whether it has a value on every replica, or is a component of such an object."""
         raise NotImplementedError
 
+    @property
+    def takes_slices(self) -> bool:
+        """Return whether a part of its value can be assigned in the current context."""
+        return not self.is_distributed
+
     def convert(self) -> Array:
         """Return the value as an operand; read-only."""
         raise NotImplementedError
@@ -134,11 +139,17 @@ class Slice(np.ndarray[Any, Any]):
         return part
 
     def assign(self, value: Any) -> ArrayLike:
-        """Set this part of a plain variable; raise an error for a distributed one (D12)."""
+        """Set this part of a variable that has one value here.
+
+        That is a plain variable, or a replica's own component of an ON_READ or NONE variable.
+
+        Raises:
+            OperationError: The variable is another distributed one (D12).
+        """
         variable = self._variable
         if variable is None:
             raise TypeError("only a slice that indexing a variable returned can be assigned")
-        if not variable.is_distributed:
+        if variable.takes_slices:
             whole = np.array(variable.convert())
             whole[self._key] = value
             variable.assign(whole)
@@ -147,5 +158,5 @@ class Slice(np.ndarray[Any, Any]):
             variable.name,
             "a slice of a distributed variable cannot be assigned: TensorFlow writes one "
             "component and skips the aggregation (D12)",
-            "Assign the whole value: x = v.numpy(); x[...] = ...; v.assign(x).",
+            "Add the change of its rows: v.scatter_add(tf.IndexedSlices(change, rows)).",
         )

@@ -91,6 +91,13 @@ class DistributedVariable(Variable, DistributedValues):
         return True
 
     @property
+    def takes_slices(self) -> bool:
+        """Return whether a write here changes a replica's own component only, on purpose."""
+        frame = current_frame()
+        here = frame is not None and frame.replica is not None and frame.strategy is self.strategy
+        return here and policies.cell(self.spec, Context.REPLICA, Operation.ASSIGN).is_private
+
+    @property
     def values(self) -> tuple[ComponentVariable, ...]:
         """Return the components, in replica order; each is a variable of its own."""
         if not self._components:
@@ -399,6 +406,12 @@ class ComponentVariable(ResourceVariable):
     """One replica's component of a distributed variable, as a variable of its own."""
 
     container: DistributedVariable
+
+    @property
+    def takes_slices(self) -> bool:
+        """Return whether the components of its variable differ on purpose."""
+        spec = self.container.spec
+        return policies.cell(spec, Context.REPLICA, Operation.ASSIGN).is_private
 
     @property
     def device(self) -> str:
