@@ -6,7 +6,7 @@ rounded to the dtype at each step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -35,6 +35,9 @@ _UFUNCS: Final[Mapping[Operation, np.ufunc]] = {
     Operation.SCATTER_MIN: np.minimum,
     Operation.SCATTER_MAX: np.maximum,
 }
+
+_FEW_ROUNDS: Final = 3
+"""Up to so many occurrences of an index, the occurrences are found one after the other."""
 
 _ORDERS: Final = (Operation.SCATTER_MIN, Operation.SCATTER_MAX)
 
@@ -98,24 +101,32 @@ def apply_rows(operation: Operation, component: Array, rows: Rows) -> None:
     ufunc: Callable[[Any, Any], Any] = _UFUNCS[operation]
     if operation is Operation.SCATTER_DIV and component.dtype.kind in "iu":
         ufunc = _truncating
-    in_order = np.sort(indices)
-    if not (in_order[1:] == in_order[:-1]).any():
-        component[indices] = ufunc(component[indices], values)
-        return
     for own, value in _rounds(indices, values):
         component[own] = ufunc(component[own], value)
 
 
-def _rounds(indices: Array, values: Array) -> list[tuple[Array, Array]]:
+def _rounds(indices: Array, values: Array) -> Iterator[tuple[Array, Array]]:
     """Split rows so that no index occurs twice in a part; the order of each index stays."""
+    for _ in range(_FEW_ROUNDS):
+        order = np.argsort(indices, kind="stable")
+        grouped = indices[order]
+        repeats = grouped[1:] == grouped[:-1]
+        if not repeats.any():
+            yield indices, values
+            return
+        later = np.zeros(len(indices), bool)
+        later[order[1:]] = repeats
+        first = ~later
+        yield indices[first], values[first]
+        indices, values = indices[later], values[later]
     order = np.argsort(indices, kind="stable")
     grouped = indices[order]
     starts = np.flatnonzero(np.r_[True, grouped[1:] != grouped[:-1]])
     counts = np.diff(np.r_[starts, len(grouped)])
     rank = np.arange(len(grouped)) - np.repeat(starts, counts)
     by_rank = order[np.argsort(rank, kind="stable")]
-    parts = np.split(by_rank, np.cumsum(np.bincount(rank))[:-1])
-    return [(indices[part], values[part]) for part in parts]
+    for part in np.split(by_rank, np.cumsum(np.bincount(rank))[:-1]):
+        yield indices[part], values[part]
 
 
 def applied(operation: Operation, component: Array, rows: Rows) -> Array:
