@@ -1,4 +1,4 @@
-"""The I/O shell around `CoordinatorState`: it owns the link, the deadline and the recursion."""
+"""The I/O shell around `CoordinatorState`: the link, the deadline and the nested calls."""
 
 from __future__ import annotations
 
@@ -66,32 +66,35 @@ OfTheProgram = RunMerge | PerformHostCall | CallBegins | Exchanged | ProgramWrot
 CALL_TIMEOUT_S = 600.0
 """Time limit of a running call without a message from any replica.
 
-It is long, because one step of a user's program can take minutes. VARSIM_CALL_TIMEOUT_S sets
-another limit. Mismatches between replicas are found when they happen, not after this time.
+The limit is long, because one step of a user's program can take minutes. VARSIM_CALL_TIMEOUT_S
+changes the limit. Mismatches between replicas are found when they happen, not after this time.
 """
 
 POLL_S = 1.0
-"""The longest single wait for messages. No deadline is missed by more than this time."""
+"""The longest single wait for messages, so a deadline is missed by at most this time."""
 
 
 class Host(Protocol):
     """The operations in the program's process that a running call uses."""
 
     def merge(self, merge_calls: Sequence[MergeCall]) -> Sequence[Payload]:
-        """Run the function of a merge_call in cross-replica context; return a slice per replica."""
+        """Run a merge_call's function in cross-replica context; return its result by replica."""
 
     def perform(self, replica_id: int, host_call: HostCall) -> tuple[Payload, bool]:
         """Perform a replica's request; return the result, and whether it is an exception."""
 
     def report(self, replica_id: int, report: Report) -> None:
-        """Take a replica's report at the end of the call, even if the call has failed."""
+        """Process a replica's report at the end of the call, even if the call has failed."""
 
     def warn(self, text: str, location: str) -> None:
-        """Take a warning of the coordinator at the end of the call."""
+        """Show a warning of the coordinator at the end of the call."""
 
 
 class Coordinator:
-    """One cluster, for the program that uses it. Only its methods send and receive messages."""
+    """One cluster, for the program that uses it.
+
+    The program's process sends and receives messages only during a method call.
+    """
 
     def __init__(
         self, link: Link, call_timeout_s: float = CALL_TIMEOUT_S, *, strict: bool = False
@@ -119,25 +122,25 @@ class Coordinator:
         self._process_id = os.getpid()
         self._notes = ProgramNotes(link.recorder)
         self.observed = True
-        """Whether reads by the program are recorded; reads by varsim itself are not."""
+        """Whether reads are recorded: True for reads by the program, False for varsim's reads."""
 
     # ------------------------------------------------------------ variables
 
     def create(self, spec: VariableSpec, value: Array) -> None:
-        """Create a variable on all replicas. The array belongs to the cluster from now on."""
+        """Create a variable on all replicas. The caller must not change the array afterwards."""
         with self.in_use:
             self._check()
             self._handle(ProgramCreate(spec, value, self._channel.now_s()))
             self._flush()
 
     def forget(self, variable_id: int) -> None:
-        """Record that the program dropped a variable; safe to call from a finalizer."""
+        """Record that the program dropped a variable. A finalizer is allowed to call this."""
         self._forgotten.append(variable_id)
 
     def look(self, event: ProgramRead | ProgramFetch) -> ProgramDone:
         """Read a variable, or fetch components.
 
-        This is possible after the workers have ended, if it needs no message.
+        If no message is needed, the method also works after the workers have ended.
         """
         with self.in_use:
             return self._operate(event)
@@ -164,7 +167,7 @@ class Coordinator:
         return answer
 
     def _until_answered(self, event: ProgramOperation | ProgramCall) -> ProgramAnswer:
-        """Handle an event of the program and all that follows, until its token is answered."""
+        """Handle an event of the program, and then other events until its token is answered."""
         event.token = token = self._next_token
         event.now_s = self._channel.now_s()
         self._next_token += 1
@@ -209,7 +212,7 @@ class Coordinator:
         Returns:
             The result of every replica, in replica order.
         Raises:
-            RaisedBy: A replica raised; if several did, the lowest one.
+            RaisedBy: A replica raised an exception. If several did, it is that of the lowest id.
             MismatchError: The replicas did different things where they must agree.
             WorkerLost: A worker died.
             CallTimeout: No replica sent a message for `call_timeout_s`.
@@ -230,7 +233,7 @@ class Coordinator:
                 host.report(replica_id, report)
             for text, location in finish.warnings:
                 host.warn(text, location)
-        finally:  # a warning that is an error must not hide the failure
+        finally:  # a warning that is raised as an error must not hide the call's failure
             _raise_failure(finish)
         return finish.returned
 
@@ -248,7 +251,7 @@ class Coordinator:
         return finish
 
     def _where(self, replica_ids: Iterable[int]) -> dict[int, str]:
-        """Return the lines at which replicas are now, as far as they are known."""
+        """Return the lines that replicas run now, as far as the lines are known."""
         found = {replica_id: self._channel.where(replica_id) for replica_id in replica_ids}
         return {replica_id: location for replica_id, location in found.items() if location}
 
@@ -269,7 +272,7 @@ class Coordinator:
     def _do(self, work: RunMerge | PerformHostCall) -> None:
         host = self._hosts[self._tokens[work.call_id]]
         if isinstance(work, RunMerge):
-            with Interruptible():  # Ctrl-C may end the user's code
+            with Interruptible():  # Ctrl-C is allowed to end the user's code
                 results = host.merge(work.arrivals)
             now_s = self._channel.now_s()
             self._handle(MergeFunctionReturns(work.call_id, work.position, results, now_s))
@@ -302,7 +305,7 @@ class Coordinator:
                 )
 
     def _hear(self, timeout_s: float) -> bool:
-        """Take the messages that arrive within `timeout_s`; return whether there were any."""
+        """Process the messages that arrive within `timeout_s`; return whether any arrived."""
         arrivals = self._channel.receive(max(0.0, min(POLL_S, timeout_s)))
         now_s = self._channel.now_s()
         for replica_id, message in arrivals:
@@ -316,7 +319,7 @@ class Coordinator:
         return bool(arrivals)
 
     def _handle(self, event: CoordinatorEvent) -> None:
-        """Give the state an event, and perform its actions; give it their answers, too."""
+        """Give the state an event, and perform the actions; give the state their answers too."""
         events = [event]
         for one in events:  # the loop adds events that answer actions
             for action in self._decide(one):
@@ -359,7 +362,7 @@ class Coordinator:
 
     def _flush(self) -> None:
         self._check()
-        while self._forgotten and not self._hosts:  # a running call may still name it
+        while self._forgotten and not self._hosts:  # a running call may still use the variable
             self._handle(ProgramForget(self._forgotten.pop(), self._channel.now_s()))
         outgoing, self._outgoing = self._outgoing, {}
         for replica_id, messages in outgoing.items():
@@ -370,18 +373,19 @@ class Coordinator:
             raise ContextError("this strategy has been closed, and its workers have ended")
         if self._process_id != os.getpid():
             raise ContextError(
-                "this strategy belongs to the process that made it, and this one is a fork: "
-                "make a strategy of its own here"
+                "this strategy belongs to the process that made it, but this process is a fork: "
+                "make a new strategy in this process"
             )
         if self._lost is not None:
             replica_id, lost = self._lost
             raise WorkerLost(replica_id, lost.reason, lost.stderr_tail, lost.log_path)
 
     def close(self) -> None:
-        """End all workers. Do nothing the second time."""
+        """End all workers. Further calls do nothing."""
         if not self._closed:
             self._closed = True
-            # Replicas of a call that failed by itself leave it soon, and then close their traces.
+            # If a call failed without the program, its replicas leave it soon, and then close
+            # their traces.
             late = self.state.stragglers.given_up(range(self.num_replicas))
             self._channel.close({one.replica_id for one in late})
             if self._log is not None:
@@ -389,7 +393,7 @@ class Coordinator:
 
 
 def call_timeout_s() -> float:
-    """Return how long a running call may go without a message.
+    """Return how long a running call waits for a message before it fails.
 
     Raises:
         ConfigError: VARSIM_CALL_TIMEOUT_S is not a time.
@@ -398,7 +402,7 @@ def call_timeout_s() -> float:
 
 
 class RaisedBy(Exception):
-    """Carries a replica's exception to the strategy, which unpacks it. A program never gets it."""
+    """Carries a replica's exception to the strategy, which raises the replica's exception."""
 
     def __init__(self, replica_id: int, raised: Raised) -> None:
         super().__init__(replica_id)

@@ -14,7 +14,7 @@ SUFFIX = ".events"
 
 
 class EventFile(EventLog):
-    """Writes the event log of this process's state at once, because the process may be killed.
+    """Writes each entry of a state's event log immediately: the process can be killed at any time.
 
     Args:
         state: The name of the state's class.
@@ -29,14 +29,14 @@ class EventFile(EventLog):
         self._file.write(pickle.dumps((state, parameters)))
 
     def note(self, entry: LoggedEvent) -> None:
-        """Write an entry; keep it for the text of an error."""
+        """Write an entry, and keep it for the text of an error."""
         super().note(entry)
         del self.entries[:-SHOWN_EVENTS]
         if not self._file.closed:
             self._file.write(pickle.dumps(entry))
 
     def close(self) -> None:
-        """Close the file. Do nothing the second time."""
+        """Close the file. Further calls do nothing."""
         self._file.close()
 
 

@@ -67,7 +67,7 @@ Outcome = Deliver | ShowValue | Proceed | Abandon | Supply
 
 
 class FunctionRunner(Protocol):
-    """The interface of a replica to the program's functions."""
+    """Stores and runs the program's functions for a replica."""
 
     def define(self, define: Define) -> None:
         """Store a function, to which later calls refer by name."""
@@ -76,19 +76,19 @@ class FunctionRunner(Protocol):
         """Make the policy of a new variable known."""
 
     def forget(self, forget: Forget) -> None:
-        """Drop functions, and the handles of variables, that the program has dropped."""
+        """Drop functions and handles of variables that the program has dropped."""
 
     def run(self, start: Start) -> FunctionEnd:
-        """Call a function in replica context; it uses the methods of the `Replica`."""
+        """Call a function in replica context; the function uses the methods of the `Replica`."""
 
     def location(self) -> str:
-        """Return the line of the program that is running, as file:line."""
+        """Return the program's current line, as file:line."""
 
 
 class Replica:
     """One replica, for the functions that run on it.
 
-    Its only thread serves messages while it is idle and while a function waits.
+    It has one thread. The thread serves messages while no function runs and while a function waits.
     """
 
     def __init__(self, link: WorkerLink, codec: Codec, runner: FunctionRunner) -> None:
@@ -105,7 +105,7 @@ class Replica:
         self._trace = link.recorder
         self._inbox: deque[Message] = deque()
         self._outcome: Outcome | None = None
-        self._may_block = False  # whether `ProgramBlocks` must precede blocking
+        self._may_block = False  # whether the state needs `ProgramBlocks` before this blocks
         self._stopped = False
 
     def serve(self) -> None:
@@ -120,7 +120,7 @@ class Replica:
     # ------------------------------------------------------------ variables
 
     def read(self, variable_id: int) -> Array:
-        """Return this replica's component, after its own writes are committed; read-only."""
+        """Return this replica's component, read-only, after this replica's writes are committed."""
         actions = self._handle(ReplicaRead(variable_id))
         first = actions[0]
         value = first.value if isinstance(first, ShowValue) else self._value_of(actions)
@@ -140,7 +140,8 @@ class Replica:
         """Write a variable in replica context.
 
         Raises:
-            VariableError: The policy, the dtype or the shape refuses it; nothing has changed.
+            VariableError: The policy, the dtype or the shape does not allow the write; nothing has
+                changed.
         """
         actions = self._handle(write)
         if actions and actions[0] == WAIT_AND_REPEAT:
@@ -152,7 +153,7 @@ class Replica:
             self._await(actions)
 
     def write_component(self, variable_id: int, operation: Operation, value: Array) -> None:
-        """Write this replica's component directly, not by the policy."""
+        """Write this replica's component directly, without the policy."""
         self._perform(self._handle(ComponentWrite(variable_id, operation, value)))
         if self._trace is not None:
             location = self._runner.location()
@@ -198,7 +199,7 @@ class Replica:
         return self._value_of(actions)
 
     def buffer(self, variable_id: int) -> Array:
-        """Return an array in which to build an update; a large one is written without a copy."""
+        """Return an array in which to build an update; a large array is written without a copy."""
         supplied = self._operate(BufferRequest(variable_id))
         assert isinstance(supplied, Supply)
         return supplied.array
@@ -236,7 +237,7 @@ class Replica:
         return tuple(np.array(leaf) for leaf in answer.leaves)  # copies for this replica
 
     def merge_call(self, function: Any, arguments: tuple[Any, Any], label: str | None) -> Any:
-        """Let the program run a function once for all replicas."""
+        """Let the program run a function, one time for all replicas."""
         packed = self._codec.pack(function), self._codec.pack(arguments)
         answer = self._answer_to(EnterMerge(*packed, label, self._runner.location()))
         assert isinstance(answer, Merged)
@@ -246,7 +247,7 @@ class Replica:
         """Let the program's own process perform a request of this replica, in replica order.
 
         Raises:
-            Exception: The exception that the request raised there.
+            Exception: The exception that the request raised in the program's process.
         """
         answer = self._answer_to(CallHost(self._codec.pack(request), self._runner.location()))
         assert isinstance(answer, HostResult)
@@ -266,7 +267,7 @@ class Replica:
         """Give the state an operation of the program; serve messages until it can continue.
 
         Raises:
-            CallAborted: The call has failed elsewhere.
+            CallAborted: The call has failed on another replica or in the program.
         """
         return self._await(self._handle(event))
 
@@ -319,7 +320,7 @@ class Replica:
     def _run(self, start: Start) -> None:
         aborts = [message for message in self._inbox if isinstance(message, Abort)]
         if start.call_id in [abort.call_id for abort in aborts]:
-            return  # the call has failed before it began here
+            return  # the call failed before this replica began it
         if self._trace is not None:
             self._trace.begins(start.call_id)
         self._perform(self._handle(FunctionBegins(start.call_id)))

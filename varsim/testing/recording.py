@@ -1,4 +1,4 @@
-"""Records the traces of a simulated cluster, as the processes of a real one do."""
+"""Record the traces of a simulated cluster, like the processes of a real cluster."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _PAYLOADS: Final = {
     )
     for cls in MESSAGES
 }
-"""Fields of messages that hold live objects in a simulation, with their replacements in a trace."""
+"""Replacements in a trace for the fields of messages that hold live objects in a simulation."""
 
 
 def note_sent(trace: Trace | None, peer: int, messages: Sequence[Message]) -> None:
-    """Record each message as its own envelope, because each may arrive separately."""
+    """Record each message as a separate envelope, because each message can arrive separately."""
     if trace is not None:
         for message in messages:
             recorded = [replace(message, **_PAYLOADS[type(message)])]
@@ -29,7 +29,7 @@ def note_sent(trace: Trace | None, peer: int, messages: Sequence[Message]) -> No
 
 
 def note_received(trace: Trace | None, peer: int, messages: Sequence[Message | Lost]) -> None:
-    """Record received messages of a peer, or its end."""
+    """Record messages that were received from a peer, or that the peer has ended."""
     if trace is not None:
         for message in messages:
             if isinstance(message, Lost):

@@ -1,4 +1,4 @@
-"""Replays recorded runs: the events of every process, given to a fresh state.
+"""Replay recorded runs: give the events of every process to a new state.
 
     with recorded_events(folder):
         …  # a program with a cluster of processes, closed at its end
@@ -62,7 +62,10 @@ def recorded_events(folder: Path) -> Iterator[None]:
 
 
 def read_logs(folder: Path) -> list[RecordedEvents]:
-    """Return the records of all processes in a folder; that of a killed process may end early."""
+    """Return the records of all processes in a folder.
+
+    The record of a killed process may lack its last events.
+    """
     return [_read(path) for path in sorted(folder.glob(f"*{SUFFIX}"))]
 
 
@@ -70,14 +73,14 @@ def _read(path: Path) -> RecordedEvents:
     entries: list[LoggedEvent] = []
     with path.open("rb") as file:
         state, parameters = pickle.load(file)
-        with suppress(EOFError, pickle.UnpicklingError):  # the process was killed as it wrote
+        with suppress(EOFError, pickle.UnpicklingError):  # the process was killed during a write
             while True:
                 entries.append(pickle.load(file))
     return RecordedEvents(state, parameters, tuple(entries))
 
 
 def replay(log: RecordedEvents) -> None:
-    """Give all events of a log to a fresh state.
+    """Give all events of a log to a new state.
 
     Raises:
         ReplayDiffers: The state answers an event differently; the text says which event.
@@ -121,7 +124,7 @@ def _unlike(one: Any, other: Any, where: str) -> str:
     if isinstance(one, np.ndarray):
         same = one.shape == other.shape and one.dtype == other.dtype
         return "" if same and one.tobytes() == other.tobytes() else where
-    if isinstance(one, BaseException):  # the program may have added notes to it later
+    if isinstance(one, BaseException):  # later, the program may have added notes to the exception
         return _unlike(one.args, other.args, f"{where}.args")
     if is_dataclass(one):
         names = [field.name for field in fields(one)]

@@ -1,9 +1,9 @@
 """A simulated cluster in one process: replicas are greenlets, and time is a number.
 
-Programs run unchanged: inside `simulated_cluster()` a `MirroredStrategy` uses the same states and
-sessions as with real workers, but without pickling and without processes. Without a seed the
-replicas run as in TensorFlow: replica 0 until it waits or ends, then replica 1, and so on. With a
-seed every message is delayed at random, and any replica may run ahead of any other; the same seed
+Programs run unchanged. Inside `simulated_cluster()` a `MirroredStrategy` uses the same states and
+sessions as with real workers, but no pickling and no processes. Without a seed the replicas run as
+in TensorFlow: replica 0 runs until it waits or ends, then replica 1, and so on. With a seed every
+message is delayed at random, and each replica can be ahead of the other replicas. The same seed
 gives the same run.
 """
 
@@ -45,7 +45,7 @@ def simulated_cluster(seed: int | None = None) -> Iterator[SimulatedCluster]:
     """Run the replicas of new strategies in this process, within the block.
 
     Args:
-        seed: Selects one of the possible orders of events; None selects TensorFlow's.
+        seed: Selects one of the possible orders of events; None selects TensorFlow's order.
     """
     launcher = SimulatedCluster(seed)
     with use_launcher(launcher):
@@ -92,7 +92,7 @@ class SimulatedNetwork:
     def __init__(self, options: LaunchOptions, references: References, seed: int | None) -> None:
         self.num_replicas = len(options.devices)
         self.trace = open_trace(options.trace, PROGRAM, self.num_replicas)
-        self.delivered = 0  # messages so far, in both directions
+        self.delivered = 0  # number of messages so far, in both directions
         self._random = None if seed is None else random.Random(seed)
         self._reduction: ReductionDone | None = None  # the value of a delayed reduction
         self._now_s = 0.0
@@ -110,7 +110,7 @@ class SimulatedNetwork:
         return self._now_s
 
     def reduce(self, request: Reduce, now_s: float) -> Array | None:
-        """Compute a reduction; with a seed its value may arrive later, as from workers."""
+        """Compute a reduction. With a seed, the value can arrive later, as from workers."""
         del now_s
         value = request.computed()
         if self._random is None or self._random.random() < 0.5:
@@ -188,13 +188,14 @@ class SimulatedNetwork:
             if not worker.dead:
                 self._run(replica_id, len(self._to_replica[replica_id]))
             worker.kill()
-        self._workers.clear()  # they refer to the strategy, whose finalizer refers to this network
+        # The workers refer to the strategy, and the strategy's finalizer refers to this network.
+        self._workers.clear()
         if self.trace is not None:
             self.trace.close()
 
 
 class _SimulatedWorker:
-    """One replica: its session in its own greenlet."""
+    """One replica, whose session runs in its own greenlet."""
 
     def __init__(
         self,
@@ -230,7 +231,7 @@ class _SimulatedWorker:
             self.replica.serve()
         except greenlet.GreenletExit:
             raise
-        except BaseException as error:  # in a real worker it would end the process
+        except BaseException as error:  # in a real worker, the exception would end the process
             lost = Lost(f"ended by {type(error).__name__}: {error}", "", "")
             self._network.from_worker(self.replica_id, [lost])
         self.dead = True
@@ -244,7 +245,7 @@ class _SimulatedWorker:
             self._greenlet.switch()
 
     def kill(self) -> None:
-        """End the worker at its present wait."""
+        """End the worker at the point where it waits."""
         self.dead = True
         if self._greenlet and not self._greenlet.dead:
             self._greenlet.parent = greenlet.getcurrent()
@@ -260,7 +261,7 @@ class _SimulatedWorker:
         self._network.from_worker(self.replica_id, messages)
 
     def receive(self, timeout_s: float | None) -> list[Message]:
-        """Let other workers run until there are messages; simulated time needs no timeout."""
+        """Let other workers run until this worker has messages. The timeout is not used."""
         del timeout_s
         while not self.inbox:
             parent = self._greenlet.parent

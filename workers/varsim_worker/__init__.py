@@ -1,1 +1,1 @@
-"""The worker process: a program that the library starts by its command line."""
+"""The worker process, which varsim starts as a separate program."""

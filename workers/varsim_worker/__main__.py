@@ -15,7 +15,7 @@ def start() -> None:
     if not line:
         sys.exit("varsim starts this program itself, with input on stdin; see workers/README.md")
     sys.path[:] = json.loads(line)["search_path"]
-    from varsim_worker.fork_server import run  # only now: it must find the program's NumPy
+    from varsim_worker.fork_server import run  # after sys.path is set: it imports NumPy
 
     run(line)
 

@@ -1,7 +1,7 @@
-"""Run the fork server: import what workers need, fork them, and report those that end.
+"""Run the fork server: import the workers' modules, fork the workers, and report ended workers.
 
-It runs until its stdin or the coordinator's process ends. Then it kills the workers that still run.
-It has no thread, no timer and no ZeroMQ context, so it is safe to fork.
+The fork server runs until its stdin is closed or the coordinator's process has ended. Then it kills
+the workers that still run. It has no thread, no timer and no ZeroMQ context, so forking is safe.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ Serve = Callable[[WorkerLink], None]
 _STDIN: Final = 0
 _STDOUT: Final = 1
 _STDERR: Final = 2
-_LOG_MODE: Final = 0o600  # only the user may read what user code prints
+_LOG_MODE: Final = 0o600  # only this user can read what user code prints
 
 
 def run(line: bytes) -> None:
     """Run the fork server for the coordinator that wrote this line."""
     rendezvous = Rendezvous.from_line(line)
     reports = os.dup(_STDOUT)
-    os.dup2(_STDERR, _STDOUT)  # only reports may go to the old stdout
+    os.dup2(_STDERR, _STDOUT)  # prints go to stderr: the old stdout is only for reports
     for descriptor in rendezvous.handover.descriptors:
-        os.set_inheritable(descriptor, False)  # for workers, not for their child processes
+        os.set_inheritable(descriptor, False)  # child processes of workers must not inherit it
     serve = _load(rendezvous)
     fork_server = _ForkServer(rendezvous, serve, reports)
     try:
@@ -52,7 +52,7 @@ def run(line: bytes) -> None:
 
 
 def _load(rendezvous: Rendezvous) -> Serve:
-    """Import what workers need, once for all of them, and return the function that they run."""
+    """Import the modules that all workers need, and return the function that workers run."""
     import_module("varsim.protocol.pickling")
     TRANSPORTS.make(rendezvous.options.backends.transport)
     EXCHANGES.make(rendezvous.exchange)
@@ -78,7 +78,7 @@ class _ForkServer:
         self._coordinator = system.open_process(rendezvous.coordinator_pid)
 
     def fork_workers(self) -> None:
-        """Start all workers. In a worker, this does not return."""
+        """Start all workers. In a worker, this method does not return."""
         gc.collect()
         gc.freeze()  # garbage collection must not write to pages shared with workers
         for replica_id in range(len(self._rendezvous.options.devices)):
@@ -92,7 +92,7 @@ class _ForkServer:
         try:
             self._leave(replica_id)
             exit_code = work(self._rendezvous, replica_id, self._serve)
-        except Exception:  # the process ends here, so no caller could catch it
+        except Exception:  # the process ends here: no caller can catch the exception
             traceback.print_exc()
         finally:  # a worker must not continue the fork server's code
             sys.stdout.flush()
@@ -144,10 +144,10 @@ class _ForkServer:
                 try:
                     os.write(self._reports, report.encode("ascii"))
                 except BrokenPipeError:
-                    return  # the coordinator has ended, which `watch` notices next
+                    return  # the coordinator has ended; `watch` detects this next
 
     def end(self) -> None:
-        """Kill the workers that are left, and remove the private directory."""
+        """Kill the workers that still run, and remove the private directory."""
         orphans = bool(self._workers)
         for process_id in self._workers:
             os.kill(process_id, signal.SIGKILL)
@@ -155,8 +155,8 @@ class _ForkServer:
             os.waitpid(process_id, 0)
         shutil.rmtree(self._rendezvous.private_dir, ignore_errors=True)
         if orphans and os.getpgrp() == self._process_id:
-            os.killpg(0, signal.SIGKILL)  # also processes that user code has started
+            os.killpg(0, signal.SIGKILL)  # including processes that user code has started
 
 
 def _wake_up(signal_number: int, frame: FrameType | None) -> None:
-    """Do nothing: a handled signal writes to the wake-up pipe."""
+    """Do nothing. A signal with a handler writes to the wake-up pipe."""

@@ -1,4 +1,4 @@
-"""Send what user code prints to the worker's log, and keep it for the coordinator."""
+"""Write the output of user code to the worker's log, and keep its end for the coordinator."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import io
 from typing import BinaryIO, Final
 
 KEPT_CHARACTERS: Final = 64 * 1024
-"""The end of the output that is kept since the last `take`; the log contains all output."""
+"""Number of characters that are kept between two calls of `take`. The log has all output."""
 
 
 class KeepingOutput(io.TextIOWrapper):
-    """A text stream that also keeps the end of the text that was written to it."""
+    """A text stream that also keeps the end of the written text."""
 
     def __init__(self, buffer: BinaryIO, log_path: str) -> None:
         super().__init__(buffer, encoding="utf-8", errors="backslashreplace", line_buffering=True)
@@ -20,11 +20,11 @@ class KeepingOutput(io.TextIOWrapper):
         self._dropped = 0
 
     def write(self, text: str) -> int:
-        """Write the text, and keep it."""
+        """Write the text to the stream, and keep it."""
         written = super().write(text)
         self._parts.append(text)
         self._kept += len(text)
-        if self._kept > 2 * KEPT_CHARACTERS:  # not at each write: this copies the kept text
+        if self._kept > 2 * KEPT_CHARACTERS:  # not at each write, because it copies the kept text
             self._shorten()
         return written
 

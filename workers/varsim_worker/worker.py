@@ -1,4 +1,4 @@
-"""Run one worker process: connect to the coordinator, and serve it until it says to end."""
+"""Run one worker process: connect to the coordinator, and serve messages until `Shutdown`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from varsim_worker import system
 from varsim_worker.output import KeepingOutput
 
 LINGER_S: Final = 1.0
-"""Time limit for sending the last messages. The coordinator reads them at once, or never."""
+"""Time limit for sending the last messages. The coordinator reads them immediately or never."""
 
 
 class ProcessWorkerChannel:
@@ -45,9 +45,9 @@ class ProcessWorkerChannel:
         self._connection.send(frames)
 
     def receive(self, timeout_s: float | None) -> list[Message]:
-        """Wait for messages, and return all that have come; none after `timeout_s`.
+        """Wait for messages, and return all received messages; none after `timeout_s`.
 
-        Meanwhile the exchange answers its own messages: a waiting worker has time to compute.
+        During the wait, the exchange answers its own messages, for example by computing slices.
         """
         owed = self._exchange.before_waiting()
         if owed:
@@ -68,14 +68,14 @@ class ProcessWorkerChannel:
 
 
 def work(rendezvous: Rendezvous, replica_id: int, serve: Callable[[WorkerLink], None]) -> int:
-    """Run the worker of a replica, in a process of its own.
+    """Run the worker of a replica. The caller has forked a process for it.
 
     Returns:
-        The exit code: 0 when `serve` has returned, that of a `sys.exit` in user code, or 1 after
-        any other exception, whose traceback goes to stderr.
+        The exit code: 0 if `serve` has returned; the code of a `sys.exit` in user code; 1 after
+        any other exception. The traceback of that exception is printed to stderr.
     """
     system.name_process(f"varsim-{replica_id}")
-    faulthandler.enable()  # so that a crash in native code leaves a traceback, too
+    faulthandler.enable()  # a crash in native code then also prints a traceback
     show_stack_on_signal(rendezvous.private_dir, replica_id)
     _reseed(rendezvous.options.seed, replica_id)
     log_path = str(Path(rendezvous.log_dir) / log_name(replica_id))
@@ -100,7 +100,7 @@ def work(rendezvous: Rendezvous, replica_id: int, serve: Callable[[WorkerLink], 
         serve(link)
     except SystemExit as request:
         return _exit_code(request)
-    except BaseException:  # user code can raise anything, and this process ends here
+    except BaseException:  # user code can raise any exception, and this process ends here
         traceback.print_exc()
         return 1
     finally:
@@ -115,7 +115,7 @@ def _reseed(seed: int | None, replica_id: int) -> None:
         from varsim.launch.seeding import seed_generators  # imports numpy.random
 
         seed_generators(seed, replica_id)
-    # A fork copies the state of NumPy's global generator; Python reseeds its own after a fork.
+    # A fork copies the state of NumPy's global generator. Python reseeds `random` after a fork.
     elif "numpy.random" in sys.modules:
         sys.modules["numpy.random"].seed()
 
