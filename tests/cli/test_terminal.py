@@ -12,7 +12,7 @@ from tests.analysis.build import told
 from tests.cli.on_terminal import on_terminal
 from tests.cli.test_check import PARTED
 from tests.report.benches import bench
-from tests.report.summaries import lens, summary, variable
+from tests.report.summaries import lens, summary, variable_summary
 from varsim.cli.main import main
 from varsim.experiments import bench as measuring
 from varsim.experiments import runner
@@ -54,7 +54,9 @@ def _runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _ran(_experiment: Any, watcher: Any) -> Summary:
     print(f"printed {HOSTILE}\rover")
-    done = summary(variable(HOSTILE, lens(1, 2)), result={HOSTILE: HOSTILE, "accuracy": 0.5})
+    done = summary(
+        variable_summary(HOSTILE, lens(1, 2)), result={HOSTILE: HOSTILE, "accuracy": 0.5}
+    )
     watcher.started(done)
     watcher.progressed(1, 10, {HOSTILE: 1.0})
     watcher.warned(f"warned of {HOSTILE}")

@@ -18,12 +18,7 @@ class Pair(NamedTuple):
     y: Any
 
 
-def rank() -> int:
-    """Return the number of the current replica."""
-    return tf.distribute.get_replica_context().replica_id_in_sync_group
-
-
-def made(
+def create_variable(
     strategy: Any, value: Any, synchronization: str = "AUTO", aggregation: str = "NONE", **more: Any
 ) -> Any:
     """Create a variable under a strategy."""

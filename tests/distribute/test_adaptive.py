@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import varsim as tf
+from tests.replica_context import replica_id
 from varsim.errors import ContextError, MismatchError
 from varsim.sync import deferred
 from varsim.testing import simulated_cluster
@@ -27,10 +28,6 @@ def strategy(request: pytest.FixtureRequest) -> Iterator[tf.distribute.MirroredS
 def v(strategy: tf.distribute.MirroredStrategy) -> Any:
     with strategy.scope():
         return tf.Variable(0.0, name="v", aggregation=SUM)
-
-
-def replica_id() -> int:
-    return int(tf.distribute.get_replica_context().replica_id_in_sync_group)
 
 
 def account(strategy: tf.distribute.MirroredStrategy) -> Any:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import varsim as tf
-from tests.distribute.programs import Pair, rank
+from tests.distribute.programs import Pair
+from tests.replica_context import replica_id
 from varsim.errors import MismatchError, ValueMismatchError
 
 F = np.float32
@@ -53,7 +54,9 @@ def cluster(count: int, **settings: Any) -> Any:
 )  # fmt: skip
 def test_dicts_are_combined_by_key_in_any_order(strategy, first, second, mean):
     seen = []  # a simulated replica shares the program's memory
-    strategy.run(lambda: seen.append(context().all_reduce("MEAN", second if rank() else first)))
+    strategy.run(
+        lambda: seen.append(context().all_reduce("MEAN", second if replica_id() else first))
+    )
 
     assert [mean, mean] == [plain(one) for one in seen]
     if isinstance(first, dict):
@@ -64,8 +67,8 @@ def test_dicts_are_gathered_by_key(strategy):
     seen = []
 
     def step():
-        rows = {"a": F([rank()]), "b": F([10 + rank()] * 2)}
-        order = reversed(rows) if rank() else rows
+        rows = {"a": F([replica_id()]), "b": F([10 + replica_id()] * 2)}
+        order = reversed(rows) if replica_id() else rows
         seen.append(context().all_gather({key: rows[key] for key in order}, axis=0))
 
     strategy.run(step)
@@ -77,8 +80,8 @@ def test_arguments_and_results_of_merge_call_go_by_key(strategy):
         return {key: strategy.reduce("SUM", values[key], axis=None) for key in ("b", "a")}
 
     def step():
-        values = {"a": F(rank()), "b": F(10)}
-        if rank():
+        values = {"a": F(replica_id()), "b": F(10)}
+        if replica_id():
             values = dict(reversed(values.items()))
         return {key: float(one) for key, one in context().merge_call(merged, (values,)).items()}
 
@@ -117,7 +120,7 @@ def test_different_structures_are_reported_by_path(simulated, odd, others, expec
     strategy = cluster(3)
 
     with pytest.raises(ValueMismatchError) as caught:
-        strategy.run(lambda: context().all_reduce("MEAN", odd if rank() == 1 else others))
+        strategy.run(lambda: context().all_reduce("MEAN", odd if replica_id() == 1 else others))
     assert expected in str(caught.value)
     assert [(1,), (0, 2)] == [group.replica_ids for group in caught.value.groups]
     assert ("dtype" in expected) == bool(caught.value.fixes)
@@ -127,7 +130,10 @@ def test_different_shapes_in_a_gather_are_reported_by_path(simulated):
     strategy = cluster(3)
 
     def step():
-        rows = {"images": np.zeros((rank(), 3 + (rank() == 2)), F), "labels": np.zeros(rank())}
+        rows = {
+            "images": np.zeros((replica_id(), 3 + (replica_id() == 2)), F),
+            "labels": np.zeros(replica_id()),
+        }
         context().all_gather(rows, axis=0)
 
     with pytest.raises(ValueMismatchError) as caught:
@@ -141,7 +147,11 @@ def test_different_results_are_reported_by_path(simulated):
     strategy = cluster(3)
 
     def step():
-        return {"m": {"loss": 1.0}} if rank() == 2 else {"m": {"loss": 1.0, "acc": [rank()]}}
+        return (
+            {"m": {"loss": 1.0}}
+            if replica_id() == 2
+            else {"m": {"loss": 1.0, "acc": [replica_id()]}}
+        )
 
     with pytest.raises(ValueMismatchError, match=r"replica 2 has no \['m'\]\['acc'\]"):
         strategy.run(step)
@@ -156,7 +166,7 @@ def log_all(named: bool) -> Callable[[], tuple[float, float]]:
     def step():
         values = {"loss": F(2.0), "accuracy": F(0.5)}
         out = {}
-        for key in reversed(values) if rank() % 2 else values:
+        for key in reversed(values) if replica_id() % 2 else values:
             name = key if named else None
             out[key] = float(context().all_reduce("MEAN", values[key], name=name))
         return out["loss"], out["accuracy"]
@@ -186,7 +196,7 @@ def test_a_name_on_some_replicas_only_is_refused(simulated, what):
     strategy = cluster(3)
 
     def step():
-        name = "rows" if rank() == 1 else None
+        name = "rows" if replica_id() == 1 else None
         operations = {
             "all_reduce": lambda: context().all_reduce("SUM", 1.0, name=name),
             "all_gather": lambda: context().all_gather(np.ones(1), axis=0, name=name),
@@ -204,7 +214,7 @@ def test_an_update_on_replicas_takes_a_name(strategy):
 
     def step():
         update = strategy.extended.update
-        update(v, lambda own: own.assign(1.0), name="a" if rank() else "b")
+        update(v, lambda own: own.assign(1.0), name="a" if replica_id() else "b")
 
     with pytest.raises(MismatchError, match="merge_call"):
         strategy.run(step)
@@ -224,7 +234,7 @@ def test_a_name_is_text(simulated, name, error, count):
 
 def test_names_are_compared_by_their_text(strategy):
     def step():
-        name = np.str_("loss") if rank() else "loss"
+        name = np.str_("loss") if replica_id() else "loss"
         return float(context().all_reduce("SUM", 1.0, name=name))
 
     assert 2.0 == strategy.run(step)
@@ -241,7 +251,7 @@ def test_without_replicas_a_name_has_no_effect():
 
 
 def lines_apart() -> float:
-    if rank() == 0:
+    if replica_id() == 0:
         return float(context().all_reduce("MEAN", F(2.0)))
     return float(context().all_reduce("MEAN", F(0.5)))
 
@@ -264,7 +274,7 @@ def test_collectives_in_different_lines_cause_one_warning_with_both_lines(simula
 
 def test_each_pair_of_lines_causes_a_warning(strategy):
     def step(flip):
-        first = rank() == flip
+        first = replica_id() == flip
         if first:
             context().merge_call(lambda _: None)
         else:
@@ -305,7 +315,7 @@ def test_the_replica_that_skips_a_write_is_named_first(simulated):
         v = tf.Variable(0.0, name="v", aggregation=tf.VariableAggregation.MEAN)
 
     def load():
-        if rank() != 0:
+        if replica_id() != 0:
             w.assign([3.0, 4.0])
         v.assign_add(1.0)
         return float(v.read_value())
@@ -325,7 +335,7 @@ def test_a_loop_that_one_replica_leaves_early_groups_the_others(simulated):
 
     def step():
         for i in range(3):
-            if i == 2 and rank() == 3:
+            if i == 2 and replica_id() == 3:
                 break
             context().all_reduce("SUM", 1.0, name=f"step {i}")
 
@@ -341,7 +351,7 @@ def test_an_exception_on_one_replica_takes_precedence_over_a_mismatch(simulated)
     strategy = cluster(3)
 
     def step():
-        if rank() == 1:
+        if replica_id() == 1:
             raise LookupError("no such file")
         context().all_reduce("SUM", 1.0)
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import varsim as tf
-from tests.distribute.programs import made
+from tests.distribute.programs import create_variable
 
 
 def test_a_dataset_can_be_read_in_every_epoch(strategy):
-    total = made(strategy, 0.0, "ON_READ", "SUM")
+    total = create_variable(strategy, 0.0, "ON_READ", "SUM")
     dataset = strategy.experimental_distribute_dataset([np.ones(4, np.float32)])
     for _ in range(3):
         for batch in dataset:

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 
 import varsim as tf
-from tests.distribute.programs import components, made, rank
+from tests.distribute.programs import components, create_variable
+from tests.replica_context import replica_id
 
 
 def test_a_decision_in_a_merge_call_runs_on_every_replica(strategy):
     """A condition that holds for all replicas is decided once, in cross-replica context."""
-    weight = made(strategy, 1.0, "ON_WRITE", "MEAN")
+    weight = create_variable(strategy, 1.0, "ON_WRITE", "MEAN")
 
     def apply_it(rate):
-        weight.assign_sub(np.float32(rate * (rank() + 1)))
-        return rank()
+        weight.assign_sub(np.float32(rate * (replica_id() + 1)))
+        return replica_id()
 
     def decide(strategy, gradients):
         if strategy.reduce("SUM", gradients, axis=None) > 2:
@@ -40,7 +41,7 @@ def test_devices_of_the_replicas(strategy):
 
 
 def test_the_container_of_a_component(strategy):
-    v = made(strategy, 1.0)
+    v = create_variable(strategy, 1.0)
 
     assert v is strategy.extended.value_container(v.values[1])
     assert v is strategy.extended.value_container(v)
@@ -49,18 +50,18 @@ def test_the_container_of_a_component(strategy):
 
 
 def test_a_replica_context_updates_components(strategy):
-    v = made(strategy, 1.0)
+    v = create_variable(strategy, 1.0)
 
     def step():
         context = tf.distribute.get_replica_context()
-        context.update(v, lambda part, x: part.assign_add(x), args=(np.float32(rank() + 1),))
+        context.update(v, lambda part, x: part.assign_add(x), args=(np.float32(replica_id() + 1),))
 
     strategy.run(step)
     assert [2.0, 3.0] == components(v)
 
 
 def test_a_reference_is_a_key(strategy):
-    v, w = made(strategy, 1.0), made(strategy, 1.0)
+    v, w = create_variable(strategy, 1.0), create_variable(strategy, 1.0)
     names = {v.ref(): "v", w.ref(): "w"}
 
     assert "w" == names[w.ref()]
@@ -90,7 +91,9 @@ def test_options_for_performance_are_accepted(simulated):
     )
 
     def step():
-        return tf.distribute.get_replica_context().all_reduce("SUM", rank() + 1, options=options)
+        return tf.distribute.get_replica_context().all_reduce(
+            "SUM", replica_id() + 1, options=options
+        )
 
     total = strategy.run(step, options=tf.distribute.RunOptions())
     assert [3, 3] == [int(value) for value in total.values]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import varsim as tf
-from tests.distribute.programs import Pair, components, each, made, rank
+from tests.distribute.programs import Pair, components, create_variable, each
+from tests.replica_context import replica_id
 from varsim.errors import MismatchError, ReplicaError
 
 # ---------------------------------------------------------------- arguments and results
@@ -16,7 +17,7 @@ def test_structures_of_per_replica_values_are_split_and_regrouped(strategy):
     x = each(strategy, 1.0, 2.0)
 
     def step(a, pair, *, more):
-        return {"sum": a + pair.x, "same": "text", "list": [pair.y, (more["x"], rank())]}
+        return {"sum": a + pair.x, "same": "text", "list": [pair.y, (more["x"], replica_id())]}
 
     result = strategy.run(step, (x, Pair(x, 5)), {"more": {"x": x}})
     assert [2.0, 4.0] == [float(value) for value in result["sum"].values]
@@ -27,7 +28,7 @@ def test_structures_of_per_replica_values_are_split_and_regrouped(strategy):
 
 
 def test_a_named_tuple_stays_one(strategy):
-    result = strategy.run(lambda: Pair(rank(), None))
+    result = strategy.run(lambda: Pair(replica_id(), None))
 
     assert isinstance(result, Pair)
     assert ((0, 1), None) == (result.x.values, result.y)
@@ -35,11 +36,11 @@ def test_a_named_tuple_stays_one(strategy):
 
 def test_results_of_different_structure_are_refused(strategy):
     with pytest.raises(ValueError, match="structures that do not match"):
-        strategy.run(lambda: [1] * (rank() + 1))
+        strategy.run(lambda: [1] * (replica_id() + 1))
 
 
 def test_a_variable_is_passed_and_returned_as_itself(strategy):
-    v = made(strategy, 0.0, "ON_WRITE", "SUM")
+    v = create_variable(strategy, 0.0, "ON_WRITE", "SUM")
 
     assert v is strategy.run(lambda x: x.assign_add(1.0), (v,))
     assert 2.0 == v.numpy()
@@ -66,7 +67,7 @@ def test_run_inside_run_is_refused(strategy):
 
 def test_an_exception_keeps_its_type_and_names_replica_and_location(strategy):
     def step():
-        if rank() == 1:
+        if replica_id() == 1:
             raise KeyError("no such image")
 
     with pytest.raises(KeyError, match="no such image") as caught:
@@ -79,18 +80,18 @@ def test_an_exception_keeps_its_type_and_names_replica_and_location(strategy):
 
 def test_of_several_exceptions_the_lowest_replicas_is_raised(strategy):
     def step():
-        raise ValueError(f"replica {rank()}")
+        raise ValueError(f"replica {replica_id()}")
 
     with pytest.raises(ValueError, match="replica 0"):
         strategy.run(step)
 
 
 def test_after_an_exception_the_cluster_can_be_used(strategy):
-    v = made(strategy, 0.0, "ON_WRITE", "SUM")
+    v = create_variable(strategy, 0.0, "ON_WRITE", "SUM")
 
     def step(fail):
         v.assign_add(1.0)
-        if fail and rank() == 0:
+        if fail and replica_id() == 0:
             raise ArithmeticError
 
     for fail in (False, True, False):
@@ -103,7 +104,7 @@ def test_after_an_exception_the_cluster_can_be_used(strategy):
 
 
 def test_an_error_of_a_variable_can_be_caught_on_the_replica(strategy):
-    v = made(strategy, [0.0], "ON_WRITE", "SUM")
+    v = create_variable(strategy, [0.0], "ON_WRITE", "SUM")
 
     def step():
         try:
@@ -116,11 +117,11 @@ def test_an_error_of_a_variable_can_be_caught_on_the_replica(strategy):
 
 
 def test_a_handler_for_every_exception_does_not_hide_a_mismatch(strategy):
-    v = made(strategy, 0.0, "ON_WRITE", "SUM")
+    v = create_variable(strategy, 0.0, "ON_WRITE", "SUM")
 
     def step():
         try:
-            if rank() == 0:
+            if replica_id() == 0:
                 v.assign_add(1.0).read_value()
         except Exception:  # as careless programs do
             pass
@@ -130,10 +131,10 @@ def test_a_handler_for_every_exception_does_not_hide_a_mismatch(strategy):
 
 
 def test_a_mismatch_names_the_location_of_each_waiting_replica(strategy):
-    v = made(strategy, 0.0, "ON_WRITE", "SUM", name="loss_scale")
+    v = create_variable(strategy, 0.0, "ON_WRITE", "SUM", name="loss_scale")
 
     def step():
-        if rank() == 0:
+        if replica_id() == 0:
             v.assign_add(1.0)
 
     with pytest.raises(MismatchError) as caught:
@@ -150,7 +151,9 @@ def test_a_mismatch_names_the_location_of_each_waiting_replica(strategy):
 def test_all_reduce_of_a_structure(strategy):
     def step():
         context = tf.distribute.get_replica_context()
-        return context.all_reduce(tf.distribute.ReduceOp.MEAN, {"a": rank() + 0.5, "b": [rank()]})
+        return context.all_reduce(
+            tf.distribute.ReduceOp.MEAN, {"a": replica_id() + 0.5, "b": [replica_id()]}
+        )
 
     result = strategy.run(step)
     assert [1.0, 1.0] == [float(value) for value in result["a"].values]
@@ -159,7 +162,7 @@ def test_all_reduce_of_a_structure(strategy):
 
 def test_all_gather_takes_different_sizes(strategy):
     def step():
-        return tf.distribute.get_replica_context().all_gather(np.arange(rank() + 1), axis=0)
+        return tf.distribute.get_replica_context().all_gather(np.arange(replica_id() + 1), axis=0)
 
     assert [[0, 0, 1]] * 2 == [value.tolist() for value in strategy.run(step).values]
 
@@ -167,7 +170,7 @@ def test_all_gather_takes_different_sizes(strategy):
 def test_each_replica_has_its_own_copy_of_a_reduced_value(strategy):
     def step():
         total = tf.distribute.get_replica_context().all_reduce("sum", np.ones(2, np.float32))
-        total += rank()
+        total += replica_id()
         return total
 
     assert [[2.0, 2.0], [3.0, 3.0]] == [value.tolist() for value in strategy.run(step).values]
@@ -183,7 +186,7 @@ def test_merge_call_runs_replica_0s_function_once_with_all_arguments(strategy):
 
     def step():
         context = tf.distribute.get_replica_context()
-        return context.merge_call(merged, (np.float32(rank() + 1),), {"scale": 10})
+        return context.merge_call(merged, (np.float32(replica_id() + 1),), {"scale": 10})
 
     total, own = strategy.run(step)
     assert [True] == seen
@@ -192,7 +195,7 @@ def test_merge_call_runs_replica_0s_function_once_with_all_arguments(strategy):
 
 
 def test_a_write_in_merge_call_is_not_aggregated(strategy):
-    v = made(strategy, 0.0, "ON_WRITE", "SUM")
+    v = create_variable(strategy, 0.0, "ON_WRITE", "SUM")
 
     def step():
         v.assign_add(1.0)
@@ -227,7 +230,7 @@ def test_a_variable_created_in_a_run_is_shared_by_all_replicas(strategy):
     kept = {}
 
     def step():
-        if "v" not in kept or rank():
+        if "v" not in kept or replica_id():
             kept["v"] = tf.Variable(
                 lambda: 3.0, name="inner", aggregation=tf.VariableAggregation.SUM
             )
@@ -239,7 +242,7 @@ def test_a_variable_created_in_a_run_is_shared_by_all_replicas(strategy):
 
 def test_replicas_must_create_the_same_variables(strategy):
     with pytest.raises(RuntimeError, match="all replicas must create the same variables"):
-        strategy.run(lambda: tf.Variable(0.0, name=f"v{rank()}"))
+        strategy.run(lambda: tf.Variable(0.0, name=f"v{replica_id()}"))
 
 
 def test_creator_scopes_see_every_creation_innermost_first(strategy):
@@ -253,7 +256,7 @@ def test_creator_scopes_see_every_creation_innermost_first(strategy):
         return creator
 
     with tf.variable_creator_scope(logging("outer")), tf.variable_creator_scope(logging("inner")):
-        v = made(strategy, 0.0, name="v")
+        v = create_variable(strategy, 0.0, name="v")
         plain = tf.Variable(0.0, name="p")
     assert [("inner", "v"), ("outer", "v.inner"), ("inner", "p"), ("outer", "p.inner")] == asked
     assert ("v.inner.outer:0", "p.inner.outer:0") == (v.name, plain.name)
@@ -263,7 +266,7 @@ def test_creator_scopes_see_every_creation_innermost_first(strategy):
 
 
 def test_a_tf_function_runs_in_the_program_and_on_replicas(strategy):
-    v = made(strategy, 0.0, "ON_WRITE", "SUM")
+    v = create_variable(strategy, 0.0, "ON_WRITE", "SUM")
 
     @tf.function
     def step(x):
@@ -283,7 +286,7 @@ def test_a_tf_function_runs_in_the_program_and_on_replicas(strategy):
 def test_a_function_of_a_class_is_a_method(strategy):
     class LinearModel:
         def __init__(self):
-            self.w = made(strategy, 1.0, "ON_WRITE", "MEAN")
+            self.w = create_variable(strategy, 1.0, "ON_WRITE", "MEAN")
 
         @tf.function
         def step(self, x):

@@ -8,13 +8,10 @@ import numpy as np
 import pytest
 
 import varsim as tf
+from tests.replica_context import replica_id
 from varsim.errors import DistributedValueError, DtypeError, ShapeError, ValueTypeError
 
 SUM, NONE = tf.VariableAggregation.SUM, tf.VariableAggregation.NONE
-
-
-def replica_id() -> int:
-    return int(tf.distribute.get_replica_context().replica_id_in_sync_group)
 
 
 def rows(indices: list[int], value: float = 1.0) -> tf.IndexedSlices:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import varsim as tf
-from tests.distribute.programs import components, each, made, rank
+from tests.distribute.programs import components, create_variable, each
+from tests.replica_context import replica_id
 from varsim.errors import ConfigError
 
 # ---------------------------------------------------------------- contexts
@@ -48,7 +49,7 @@ def test_a_scope_cannot_be_entered_on_a_replica(strategy):
 
 
 def test_a_variable_of_one_strategy_is_not_written_under_another(strategy):
-    v = made(strategy, 1.0, "ON_WRITE", "SUM")
+    v = create_variable(strategy, 1.0, "ON_WRITE", "SUM")
     other = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
 
     with other.scope(), pytest.raises(RuntimeError, match="mixed"):
@@ -72,7 +73,7 @@ def test_a_strategy_can_be_made_global(strategy):
 
 
 def test_reduce_of_per_replica_values(strategy):
-    result = strategy.run(lambda: {"loss": np.float32(rank() + 1), "n": [rank()]})
+    result = strategy.run(lambda: {"loss": np.float32(replica_id() + 1), "n": [replica_id()]})
 
     reduced = strategy.reduce("MEAN", result, axis=None)
     assert 1.5 == reduced["loss"]
@@ -80,7 +81,9 @@ def test_reduce_of_per_replica_values(strategy):
 
 
 def test_reduce_along_an_axis_weighs_by_size(strategy):
-    uneven = strategy.run(lambda: np.arange(1 + 2 * rank(), dtype=np.float32) + 10 * rank())
+    uneven = strategy.run(
+        lambda: np.arange(1 + 2 * replica_id(), dtype=np.float32) + 10 * replica_id()
+    )
 
     assert 33.0 == strategy.reduce("SUM", uneven, axis=0)
     assert 33.0 / 4 == strategy.reduce(tf.distribute.ReduceOp.MEAN, uneven, axis=0)
@@ -108,7 +111,7 @@ def test_reduce_and_gather_are_refused_on_a_replica(strategy):
 
 
 def test_gather_concatenates_in_replica_order(strategy):
-    rows = strategy.run(lambda: np.full((rank() + 1, 2), rank()))
+    rows = strategy.run(lambda: np.full((replica_id() + 1, 2), replica_id()))
 
     assert [[0, 0], [1, 1], [1, 1]] == strategy.gather(rows, axis=0).tolist()
     with pytest.raises(ValueError, match="cannot gather along axis -1"):
@@ -124,7 +127,7 @@ def test_gather_of_empty_values(strategy):
 
 
 def test_local_results_are_the_components(strategy):
-    v = made(strategy, 1.0, "ON_READ", "SUM")
+    v = create_variable(strategy, 1.0, "ON_READ", "SUM")
     x = each(strategy, 1.0, 2.0)
 
     assert v.values == strategy.experimental_local_results(v)
@@ -136,7 +139,7 @@ def test_local_results_are_the_components(strategy):
 
 
 def test_local_results_are_live(strategy):
-    v = made(strategy, 1.0, "ON_READ", "SUM")
+    v = create_variable(strategy, 1.0, "ON_READ", "SUM")
     first, second = strategy.experimental_local_results(v)
     second.assign(7.0)
 
@@ -162,7 +165,7 @@ def test_a_batch_is_split_along_axis_0(strategy):
 
 
 def test_a_batch_feeds_a_run(strategy):
-    total = made(strategy, 0.0, "ON_READ", "SUM")
+    total = create_variable(strategy, 0.0, "ON_READ", "SUM")
     data = [np.arange(4, dtype=np.float32), np.arange(3, dtype=np.float32)]
     for batch in strategy.experimental_distribute_dataset(data):
         strategy.run(lambda x: total.assign_add(np.sum(x)) and None, (batch,))
@@ -231,14 +234,14 @@ def test_a_replica_context_has_its_device(simulated):
 
 
 def test_use_of_a_closed_strategy_is_an_error(strategy):
-    v = made(strategy, 1.0, "ON_READ", "SUM")
+    v = create_variable(strategy, 1.0, "ON_READ", "SUM")
     strategy.close()
     strategy.close()
 
     for use in (
         lambda: v.assign(1.0),
         lambda: strategy.run(lambda: None),
-        lambda: made(strategy, 1.0),
+        lambda: create_variable(strategy, 1.0),
     ):
         with pytest.raises(RuntimeError, match="has been closed"):
             use()

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import varsim as tf
-from tests.distribute.programs import components, made, rank
+from tests.distribute.programs import components, create_variable
+from tests.replica_context import replica_id
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_dtypes_are_those_of_numpy():
 
 
 def test_a_constant_keeps_its_dtype_in_a_write(strategy):
-    v = made(strategy, np.float64(0.0))
+    v = create_variable(strategy, np.float64(0.0))
 
     with pytest.raises(ValueError, match="it holds float64, and the value is an array of float32"):
         v.assign(tf.constant(1.0))
@@ -131,12 +132,12 @@ class Elsewhere(WithArray):
 
 @pytest.mark.parametrize("kind", [WithArray, WithDlpack])
 def test_tensors_of_other_libraries_are_values(strategy, kind):
-    v = made(strategy, kind(1.0, 2.0), aggregation="SUM")
+    v = create_variable(strategy, kind(1.0, 2.0), aggregation="SUM")
     assert (tf.float32, (2,)) == (v.dtype, v.shape)
 
     v.assign(kind(3.0, 4.0))
     assert [3.0, 4.0] == v.numpy().tolist()
-    strategy.run(lambda: v.assign_add(kind(1.0, rank()), read_value=False))
+    strategy.run(lambda: v.assign_add(kind(1.0, replica_id()), read_value=False))
     assert [5.0, 5.0] == v.numpy().tolist()
     total = strategy.run(lambda: tf.distribute.get_replica_context().all_reduce("SUM", kind(2.0)))
     assert [[4.0], [4.0]] == [part.tolist() for part in total.values]
@@ -150,7 +151,7 @@ def test_tensors_of_other_libraries_are_values(strategy, kind):
 
 @pytest.mark.parametrize("kind", [WithArray, WithDlpack])
 def test_a_tensor_keeps_its_dtype(strategy, kind):
-    v = made(strategy, 1.0)
+    v = create_variable(strategy, 1.0)
 
     with pytest.raises(ValueError, match="an array of float64"):
         v.assign(kind(1.0, dtype="float64"))
@@ -158,7 +159,7 @@ def test_a_tensor_keeps_its_dtype(strategy, kind):
 
 
 def test_a_tensor_elsewhere_says_what_to_do(strategy):
-    v = made(strategy, 1.0)
+    v = create_variable(strategy, 1.0)
 
     with pytest.raises(TypeError, match=r"Elsewhere cannot be read .*: it is on cuda"):
         v.assign(Elsewhere(1.0))
@@ -166,7 +167,7 @@ def test_a_tensor_elsewhere_says_what_to_do(strategy):
 
 def test_a_tensor_of_pytorch_is_a_value(strategy):
     torch = pytest.importorskip("torch")
-    v = made(strategy, torch.ones(2))
+    v = create_variable(strategy, torch.ones(2))
     v.assign_add(torch.tensor([1.0, 2.0]))
 
     assert [2.0, 3.0] == v.numpy().tolist()

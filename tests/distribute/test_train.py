@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import varsim as tf
-from tests.distribute.programs import components, made, rank
+from tests.distribute.programs import components, create_variable
+from tests.replica_context import replica_id
 
 SHARE = np.float32(1) - np.float32(0.9)
 
@@ -59,12 +60,12 @@ def test_few_updates_lower_the_decay():
 
 @pytest.mark.parametrize("where", ["scope", "replicas", "outside"])
 def test_the_average_of_a_mirrored_variable(strategy, where):
-    v = made(strategy, 1.0, "ON_WRITE", "MEAN")
+    v = create_variable(strategy, 1.0, "ON_WRITE", "MEAN")
     ema = tf.train.ExponentialMovingAverage(decay=0.9)
     with strategy.scope():
         ema.apply([v])
 
-    strategy.run(lambda: v.assign(rank() * 2.0 + 1.0, read_value=False))
+    strategy.run(lambda: v.assign(replica_id() * 2.0 + 1.0, read_value=False))
     if where == "replicas":
         strategy.run(lambda: ema.apply([v]))
     elif where == "scope":
@@ -79,12 +80,12 @@ def test_the_average_of_a_mirrored_variable(strategy, where):
 
 
 def test_replicas_average_the_mean_of_their_components(strategy):
-    v = made(strategy, 0.0, "ON_READ", "MEAN")
+    v = create_variable(strategy, 0.0, "ON_READ", "MEAN")
     ema = tf.train.ExponentialMovingAverage(decay=0.9)
     ema.apply([v])
 
     def step():
-        v.assign(2.0 * rank())
+        v.assign(2.0 * replica_id())
         ema.apply([v])
 
     strategy.run(step)
@@ -92,7 +93,7 @@ def test_replicas_average_the_mean_of_their_components(strategy):
 
 
 def test_an_average_created_outside_a_scope_belongs_to_the_strategy(strategy):
-    v = made(strategy, 1.0)
+    v = create_variable(strategy, 1.0)
     ema = tf.train.ExponentialMovingAverage(0.9)
     ema.apply([v])
 
@@ -100,7 +101,7 @@ def test_an_average_created_outside_a_scope_belongs_to_the_strategy(strategy):
 
 
 def test_a_replica_does_not_create_an_average(strategy):
-    v = made(strategy, 1.0)
+    v = create_variable(strategy, 1.0)
     ema = tf.train.ExponentialMovingAverage(0.9)
 
     with pytest.raises(RuntimeError, match=r"call apply once under strategy.scope\(\)"):

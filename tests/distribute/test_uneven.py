@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import varsim as tf
-from tests.distribute.programs import components, each, made
+from tests.distribute.programs import components, create_variable, each
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_a_refused_ragged_value_is_shown_as_it_is_on_each_replica(strategy, oper
 
 
 def test_a_read_that_cannot_combine_components_names_variable_and_remedy(strategy, caught):
-    v = made(strategy, [0.0], "ON_READ", "SUM", name="ids", shape=[None])
+    v = create_variable(strategy, [0.0], "ON_READ", "SUM", name="ids", shape=[None])
     strategy.run(lambda x: v.assign(x, read_value=False), args=(ragged(strategy, 2, 0),))
 
     with pytest.raises(ValueError, match=r"'ids': cannot combine .* replica 1: \[0\]") as refused:
@@ -159,7 +159,7 @@ def test_values_of_different_ranks_name_their_replicas(strategy):
 
 
 def test_a_refused_ragged_all_reduce_names_replicas_and_poisons_nothing(strategy, caught):
-    total = made(strategy, 0.0, "ON_WRITE", "SUM")
+    total = create_variable(strategy, 0.0, "ON_WRITE", "SUM")
 
     def step(x):
         mean = context().all_reduce("MEAN", x)
@@ -179,14 +179,14 @@ def test_a_refused_ragged_all_reduce_names_replicas_and_poisons_nothing(strategy
 @pytest.mark.parametrize("synchronization", ["ON_WRITE", "NONE"])
 @pytest.mark.filterwarnings("ignore::varsim.VarsimWarning")
 def test_a_ragged_value_is_written_into_a_variable_of_any_length(strategy, synchronization):
-    v = made(strategy, [0.0], synchronization, shape=[None])
+    v = create_variable(strategy, [0.0], synchronization, shape=[None])
     v.assign(ragged(strategy, 2, 0), read_value=False)
 
     assert [[1.0, 1.0], []] == components(v)
 
 
 def test_a_ragged_write_that_does_not_fit_changes_no_copy(strategy):
-    v = made(strategy, [0.0, 0.0], "ON_WRITE", "SUM")
+    v = create_variable(strategy, [0.0, 0.0], "ON_WRITE", "SUM")
 
     with pytest.raises(ValueError, match="shapes must be equal") as caught:
         v.assign(ragged(strategy, 2, 0))

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 import varsim as tf
-from tests.distribute.programs import components, each, made, rank
+from tests.distribute.programs import components, create_variable, each
+from tests.replica_context import replica_id
 
 
 @pytest.fixture(params=["ON_WRITE", "ON_READ"])
 def variable(request, strategy):
-    return made(strategy, 1.0, request.param, "SUM")
+    return create_variable(strategy, 1.0, request.param, "SUM")
 
 
 def test_each_component_gets_its_slice(strategy, variable):
@@ -63,7 +64,7 @@ def test_a_value_of_the_wrong_length_changes_nothing(strategy, variable):
 
 
 def test_other_variables_change_with_it_or_not_at_all(strategy, variable):
-    other = made(strategy, 0.0, "ON_WRITE", "SUM")
+    other = create_variable(strategy, 0.0, "ON_WRITE", "SUM")
 
     def both(v, fail):
         v.assign(7.0)
@@ -90,7 +91,7 @@ def test_results_are_grouped_or_returned_one_by_one(strategy, variable):
 def test_on_replicas_all_meet_for_it(strategy, variable):
     def step():
         tf.distribute.get_strategy().extended.update(
-            variable, lambda v, x: v.assign(x), args=(np.float32(rank() + 5),)
+            variable, lambda v, x: v.assign(x), args=(np.float32(replica_id() + 5),)
         )
 
     strategy.run(step)

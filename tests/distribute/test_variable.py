@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import varsim as tf
-from tests.distribute.programs import components, made, rank
+from tests.distribute.programs import components, create_variable
+from tests.replica_context import replica_id
 
 # ---------------------------------------------------------------- TensorFlow's examples
 
@@ -43,28 +44,28 @@ def test_the_documented_example_outside_every_scope_runs_unchanged():
 
 @pytest.mark.parametrize("synchronization", ["ON_WRITE", "ON_READ"])
 def test_assigns_chain(strategy, synchronization):
-    v = made(strategy, 1.0, synchronization, "MEAN")
+    v = create_variable(strategy, 1.0, synchronization, "MEAN")
 
     assert v is v.assign(5.0)
     assert 6.0 == v.assign(5.0).assign_add(2.0).assign_sub(1.0).numpy()
 
 
 def test_assigns_chain_on_replicas(strategy):
-    v = made(strategy, 0.0, "ON_WRITE", "SUM")
+    v = create_variable(strategy, 0.0, "ON_WRITE", "SUM")
     results = strategy.run(lambda: v.assign(1.0).assign_add(10.0).read_value())
 
     assert [22.0, 22.0] == [float(value) for value in results.values]
 
 
 def test_without_read_value_an_assign_returns_none(strategy):
-    v = made(strategy, 1.0, "ON_READ", "NONE")
+    v = create_variable(strategy, 1.0, "ON_READ", "NONE")
 
     assert None is v.assign(2.0, read_value=False)
     assert [2.0, 2.0] == components(v)
 
 
 def test_a_write_that_could_not_be_read_back_changes_nothing(strategy):
-    v = made(strategy, 1.0, "ON_READ", "NONE")
+    v = create_variable(strategy, 1.0, "ON_READ", "NONE")
 
     with pytest.raises(ValueError, match="NONE does not say how to combine"):
         v.assign(2.0)
@@ -85,7 +86,7 @@ def test_a_write_that_could_not_be_read_back_changes_nothing(strategy):
     ],
 )
 def test_a_refused_value_changes_nothing(strategy, value, error):
-    v = made(strategy, [1.0, 2.0], "ON_WRITE", "SUM")
+    v = create_variable(strategy, [1.0, 2.0], "ON_WRITE", "SUM")
 
     with pytest.raises(error):
         v.assign(value)
@@ -95,7 +96,7 @@ def test_a_refused_value_changes_nothing(strategy, value, error):
 
 
 def test_a_per_replica_value_goes_component_by_component(strategy):
-    v = made(strategy, 0.0, "ON_WRITE", "SUM")
+    v = create_variable(strategy, 0.0, "ON_WRITE", "SUM")
     values = tf.distribute.PerReplica([np.float32(1), np.float32(2)])
 
     assert [1.0, 2.0] == components(v.assign(values))
@@ -103,7 +104,7 @@ def test_a_per_replica_value_goes_component_by_component(strategy):
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_per_replica_value_of_the_wrong_length_changes_nothing(strategy, count):
-    v = made(strategy, 7.0, "ON_WRITE", "SUM")
+    v = create_variable(strategy, 7.0, "ON_WRITE", "SUM")
     values = tf.distribute.PerReplica([np.float32(1)] * count)
 
     with pytest.raises(ValueError, match=f"PerReplica of {count} values .* 2 replicas"):
@@ -115,7 +116,10 @@ def test_a_per_replica_value_of_the_wrong_length_changes_nothing(strategy, count
 
 def test_a_distributed_variable_can_be_assigned(strategy):
     """Each component gets the component of the same replica, not the sum of all."""
-    v, w = made(strategy, 0.0, "ON_WRITE", "SUM"), made(strategy, 2.0, "ON_READ", "SUM")
+    v, w = (
+        create_variable(strategy, 0.0, "ON_WRITE", "SUM"),
+        create_variable(strategy, 2.0, "ON_READ", "SUM"),
+    )
 
     assert 2.0 == v.assign(w).numpy()
     assert 6.0 == float(v.assign_add(w).assign_add(tf.Variable(2.0)))
@@ -126,7 +130,7 @@ def test_a_distributed_variable_can_be_assigned(strategy):
 
 @pytest.mark.parametrize("synchronization", ["ON_WRITE", "ON_READ"])
 def test_a_value_that_was_read_is_stable_under_later_writes(strategy, synchronization):
-    v = made(strategy, [1.0, 2.0], synchronization, "MEAN")
+    v = create_variable(strategy, [1.0, 2.0], synchronization, "MEAN")
     outside = v.read_value()
 
     def step():
@@ -144,7 +148,7 @@ def test_a_value_that_was_read_is_stable_under_later_writes(strategy, synchroniz
 
 
 def test_a_value_that_was_read_cannot_be_written_to(strategy):
-    v = made(strategy, [1.0, 2.0], "ON_WRITE", "SUM")
+    v = create_variable(strategy, [1.0, 2.0], "ON_WRITE", "SUM")
 
     with pytest.raises(ValueError, match="read-only"):
         v.read_value()[0] = 5.0
@@ -153,7 +157,7 @@ def test_a_value_that_was_read_cannot_be_written_to(strategy):
 
 
 def test_an_array_that_was_assigned_can_be_written_to_afterwards(strategy):
-    v = made(strategy, [0.0, 0.0], "ON_WRITE", "SUM")
+    v = create_variable(strategy, [0.0, 0.0], "ON_WRITE", "SUM")
     mine = np.array([1.0, 2.0], np.float32)
     v.assign(mine)
     mine[:] = 9.0
@@ -162,7 +166,9 @@ def test_an_array_that_was_assigned_can_be_written_to_afterwards(strategy):
 
 
 def test_the_attributes(strategy):
-    v = made(strategy, [[1, 2]], "ON_READ", "SUM", name="hits", shape=[None, 2], dtype="int64")
+    v = create_variable(
+        strategy, [[1, 2]], "ON_READ", "SUM", name="hits", shape=[None, 2], dtype="int64"
+    )
 
     assert "hits:0" == v.name
     assert np.dtype("int64") == v.dtype
@@ -172,7 +178,7 @@ def test_the_attributes(strategy):
 
 
 def test_the_text_shows_the_components(strategy):
-    v = made(strategy, 1.0, "ON_WRITE", "NONE", name="w")
+    v = create_variable(strategy, 1.0, "ON_WRITE", "NONE", name="w")
     v.assign(tf.distribute.PerReplica([np.float32(1), np.float32(2)]))
 
     assert (
@@ -191,7 +197,7 @@ def array_like(request, strategy):
     """Provide a variable that reads [1., 2., 4.]."""
     if request.param == "plain":
         return tf.Variable([1.0, 2.0, 4.0])
-    return made(strategy, [1.0, 2.0, 4.0], request.param, "MEAN")
+    return create_variable(strategy, [1.0, 2.0, 4.0], request.param, "MEAN")
 
 
 def test_arithmetic_is_numpys(array_like):
@@ -237,7 +243,7 @@ def test_a_variable_is_not_hashable_and_not_one_truth(array_like):
 
 
 def test_scalars_convert_as_numpys(strategy):
-    v = made(strategy, 3, "ON_WRITE", "SUM")
+    v = create_variable(strategy, 3, "ON_WRITE", "SUM")
 
     assert (3, 3.0, True) == (int(v), float(v), bool(v))
     assert "c" == "abcd"[v - 1]
@@ -245,7 +251,7 @@ def test_scalars_convert_as_numpys(strategy):
 
 
 def test_a_slice_of_a_distributed_variable_cannot_be_assigned(strategy):
-    v, plain = made(strategy, [1.0, 2.0], "ON_WRITE", "SUM"), tf.Variable([1.0, 2.0])
+    v, plain = create_variable(strategy, [1.0, 2.0], "ON_WRITE", "SUM"), tf.Variable([1.0, 2.0])
 
     assert [9.0, 2.0] == plain[0].assign(9.0).numpy().tolist()
     with pytest.raises(ValueError, match=r"slice .*D12"):
@@ -260,7 +266,7 @@ def test_a_slice_of_a_distributed_variable_cannot_be_assigned(strategy):
 @pytest.mark.parametrize("synchronization", ["ON_READ", "NONE"])
 def test_a_slice_of_a_replicas_own_component_can_be_assigned(strategy, synchronization):
     """Its write has no aggregation that a slice could bypass."""
-    v = made(strategy, [1.0, 2.0], synchronization, "SUM")
+    v = create_variable(strategy, [1.0, 2.0], synchronization, "SUM")
 
     def step():
         v[tf.distribute.get_replica_context().replica_id_in_sync_group].assign(9.0)
@@ -275,8 +281,8 @@ def test_a_slice_of_a_replicas_own_component_can_be_assigned(strategy, synchroni
 
 
 def test_a_deep_copy_is_a_new_variable_with_the_same_components(strategy):
-    v = made(strategy, 1.0, "ON_READ", "SUM", name="total")
-    strategy.run(lambda: v.assign(float(rank())) and None)
+    v = create_variable(strategy, 1.0, "ON_READ", "SUM", name="total")
+    strategy.run(lambda: v.assign(float(replica_id())) and None)
     twin = copy.deepcopy(v)
     twin.assign(10.0)
 
@@ -290,14 +296,14 @@ def test_a_deep_copy_is_a_new_variable_with_the_same_components(strategy):
 
 
 def test_a_deep_copy_on_a_replica_is_refused(strategy):
-    v = made(strategy, 1.0, "ON_WRITE", "SUM")
+    v = create_variable(strategy, 1.0, "ON_WRITE", "SUM")
 
     with pytest.raises(ValueError, match="copied in cross-replica context"):
         strategy.run(lambda: copy.deepcopy(v) and None)
 
 
 def test_a_shallow_copy_is_the_same_variable(strategy):
-    v = made(strategy, 1.0, "ON_WRITE", "SUM")
+    v = create_variable(strategy, 1.0, "ON_WRITE", "SUM")
     other = copy.copy(v)
     del v
     other.assign(4.0)
@@ -306,16 +312,16 @@ def test_a_shallow_copy_is_the_same_variable(strategy):
 
 
 def test_a_variable_cannot_be_pickled(strategy):
-    for v in (made(strategy, 1.0), tf.Variable(1.0)):
+    for v in (create_variable(strategy, 1.0), tf.Variable(1.0)):
         with pytest.raises(TypeError, match=r"lives in its strategy.*numpy\(\)"):
             pickle.dumps(v)
 
 
 def test_an_unreferenced_variable_is_freed(strategy):
-    v = made(strategy, 1.0, "ON_WRITE", "SUM", name="gone")
+    v = create_variable(strategy, 1.0, "ON_WRITE", "SUM", name="gone")
     number = v.spec.variable_id
     del v
-    made(strategy, 1.0, name="next")
+    create_variable(strategy, 1.0, name="next")
 
     states = [worker.replica.state for worker in strategy.coordinator.link.channel._workers]
     strategy.run(lambda: None)

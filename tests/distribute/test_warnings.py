@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import varsim as tf
-from tests.distribute.programs import components, made, rank
+from tests.distribute.programs import components, create_variable
+from tests.replica_context import replica_id
 
 
 def here(offset=0):
@@ -27,7 +28,7 @@ def test_none_warns_once_for_each_variable_with_its_location(strategy):
             line = here(1)
             state = tf.Variable(0.0, synchronization=tf.VariableSynchronization.NONE, name="state")
         state.assign(1.0)
-        strategy.run(lambda: state.assign(float(rank())) and None)
+        strategy.run(lambda: state.assign(float(replica_id())) and None)
 
     (warning,) = caught
     assert issubclass(warning.category, tf.VarsimWarning)
@@ -46,12 +47,12 @@ def test_a_strict_strategy_refuses_instead(simulated):
     strategy = tf.distribute.MirroredStrategy(["cpu:0"], strict=True)
 
     with pytest.raises(ValueError, match="strict"):
-        made(strategy, 0.0, "NONE")
+        create_variable(strategy, 0.0, "NONE")
 
 
 def test_a_refused_read_of_none_names_alternatives(strategy):
     with pytest.warns(tf.VarsimWarning):
-        state = made(strategy, 1.0, "NONE")
+        state = create_variable(strategy, 1.0, "NONE")
 
     with pytest.raises(ValueError, match="experimental_local_results") as caught:
         state.numpy()
@@ -61,10 +62,10 @@ def test_a_refused_read_of_none_names_alternatives(strategy):
 
 
 def parting(strategy):
-    v = made(strategy, 0.0, "ON_WRITE", "NONE", name="parted")
+    v = create_variable(strategy, 0.0, "ON_WRITE", "NONE", name="parted")
 
     def step():
-        v.assign_add(np.float32(rank()))
+        v.assign_add(np.float32(replica_id()))
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -88,7 +89,7 @@ def test_diverging_copies_cause_one_warning(strategy):
 
 
 def test_a_truncated_integer_share_causes_a_warning(strategy):
-    total = made(strategy, 0, "ON_READ", "SUM", name="seen")
+    total = create_variable(strategy, 0, "ON_READ", "SUM", name="seen")
 
     with pytest.warns(tf.VarsimWarning, match="'seen'.*loses its remainder") as caught:
         total.assign(7)
@@ -97,10 +98,10 @@ def test_a_truncated_integer_share_causes_a_warning(strategy):
 
 
 def test_an_exact_integer_share_causes_no_warning(strategy):
-    total = made(strategy, 0, "ON_READ", "SUM")
+    total = create_variable(strategy, 0, "ON_READ", "SUM")
 
     assert 8 == total.assign(8).numpy()
-    assert 7.0 == made(strategy, 0.0, "ON_READ", "SUM").assign(7.0).numpy()
+    assert 7.0 == create_variable(strategy, 0.0, "ON_READ", "SUM").assign(7.0).numpy()
 
 
 def test_ordinary_use_causes_no_warnings(strategy):
@@ -110,6 +111,6 @@ def test_ordinary_use_causes_no_warnings(strategy):
         ("ON_READ", "MEAN"),
         ("AUTO", "NONE"),
     ):
-        v = made(strategy, 1.0, synchronization, aggregation)
+        v = create_variable(strategy, 1.0, synchronization, aggregation)
         v.assign(2.0)
         strategy.run(lambda v=v: v.read_value())

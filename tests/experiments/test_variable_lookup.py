@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.analysis.test_lens import LensHistory
-from tests.report.summaries import lens, summary, variable
+from tests.report.summaries import lens, summary, variable_summary
 from varsim.errors import ConfigError
 from varsim.experiments import variable_lookup
 from varsim.experiments.nearest import no_variable
@@ -85,7 +85,7 @@ def test_for_a_long_run_only_the_summary_is_used(
 ) -> None:
     monkeypatch.setattr(variable_lookup, "_MOST_EVENTS", 1)
     (tmp_path / SUMMARY).write_text(
-        as_json(summary(variable("v", lens(10, 9)), variable("other", lens(1, 2))))
+        as_json(summary(variable_summary("v", lens(10, 9)), variable_summary("other", lens(1, 2))))
     )
     with two_variables(tmp_path, (1, 0), (2, 4)) as history:
         row, why = most_telling(history, tmp_path)

@@ -19,7 +19,7 @@ def number(value: Json) -> Any:
     return _SPECIAL.get(value, value) if isinstance(value, str) else value
 
 
-def array(value: Json, dtype: str) -> np.ndarray[Any, Any]:
+def decoded(value: Json, dtype: str) -> np.ndarray[Any, Any]:
     """Return a recorded value as a tensor: in varsim an array, also for scalars."""
     with np.errstate(all="ignore"):
         return np.array(number(value), dtype=dtype)
@@ -27,7 +27,7 @@ def array(value: Json, dtype: str) -> np.ndarray[Any, Any]:
 
 def numpy_number(value: Json, dtype: str) -> Any:
     """Return a recorded NumPy value: an array, or a NumPy scalar, which is a number in varsim."""
-    return array(value, dtype)[()]
+    return decoded(value, dtype)[()]
 
 
 def encoded(value: Any) -> Json:

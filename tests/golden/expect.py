@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.golden.encoding import array, encoded, number
+from tests.golden.encoding import decoded, encoded, number
 from tests.golden.recorded import Case, CaseOutcome, Json, RecordedError
 
 Array = np.ndarray[Any, Any]
@@ -141,9 +141,9 @@ class _Model:
         kind, value = next((k, x) for k, x in recorded.items() if k != "dtype")
         each = value if kind.startswith("per_replica") else [value] * self._world
         if kind.endswith("tensor"):
-            return [array(member, dtype) for member in each]
+            return [decoded(member, dtype) for member in each]
         if kind.endswith("numpy"):
-            return [array(member, dtype)[()] for member in each]
+            return [decoded(member, dtype)[()] for member in each]
         return [number(member) for member in each]
 
     def _fitting(self, value: Any, replica_id: int, method: str) -> Array:
@@ -279,7 +279,7 @@ class _Model:
             raise ExpectedError("ValueError")
         if not all(0 <= index < len(self._parts[0]) for _, own in each for index in own):
             raise ExpectedError
-        return [(array(values, dtype), indices) for values, indices in each]
+        return [(decoded(values, dtype), indices) for values, indices in each]
 
     def _check_scatter(self, method: str, *, of_each: bool) -> None:
         """Raise the error of a sparse write to a distributed variable itself."""
@@ -398,13 +398,13 @@ def _initial(recorded: Json, dtype: str) -> Array:
     """Return the initial value: Python numbers without a dtype become float32 and int32."""
     match recorded:
         case {"callable": value} | {"tensor": value} | {"numpy": value}:
-            return array(value, dtype or "float64")
+            return decoded(value, dtype or "float64")
         case {"per_replica": [value]}:
-            return array(value, dtype)
+            return decoded(value, dtype)
         case {"counter": _}:
-            return array(1, dtype)
+            return decoded(1, dtype)
     value = np.asarray(number(recorded))
-    return array(recorded, dtype or {"f": "float32", "i": "int32"}.get(value.dtype.kind, "bool"))
+    return decoded(recorded, dtype or {"f": "float32", "i": "int32"}.get(value.dtype.kind, "bool"))
 
 
 def _fits(declared: list[int | None], shape: tuple[int, ...]) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import varsim as tf
-from tests.golden.encoding import array, encoded, number, numpy_number
+from tests.golden.encoding import decoded, encoded, number, numpy_number
 from tests.golden.recorded import Case, CaseOutcome, Json, RecordedError
 from tests.golden.terms import Descriptions, per_replica, per_replica_value
 
@@ -37,13 +37,13 @@ class Value:
         self._one: Any = None
         match kind:
             case "per_replica_tensor":
-                self._each = [array(member, dtype) for member in value]
+                self._each = [decoded(member, dtype) for member in value]
             case "per_replica_numpy":
                 self._each = [numpy_number(member, dtype) for member in value]
             case "per_replica_python":
                 self._each = number(value)
             case "shared_tensor" | "fresh_tensor":
-                self._one = array(value, dtype)
+                self._one = decoded(value, dtype)
             case "shared_numpy":
                 self._one = numpy_number(value, dtype)
             case "python":
@@ -76,7 +76,7 @@ class Value:
 def slices(recorded: Json, dtype: str) -> tf.IndexedSlices:
     """Return recorded values and indices as IndexedSlices."""
     values, indices = recorded
-    return tf.IndexedSlices(array(values, dtype), np.array(indices, np.int32))
+    return tf.IndexedSlices(decoded(values, dtype), np.array(indices, np.int32))
 
 
 def written(target: Any, method: str, value: Any) -> Any:
@@ -168,15 +168,15 @@ class Operations:
         dtype = self._case.dtype or "float64"  # of a NumPy number that brings its own
         match recorded:
             case {"callable": value}:
-                return self._counted(lambda call: array(value, dtype))
+                return self._counted(lambda call: decoded(value, dtype))
             case {"counter": _}:
-                return self._counted(lambda call: array(call, dtype))
+                return self._counted(lambda call: decoded(call, dtype))
             case {"numpy": value}:
                 return numpy_number(value, dtype)
             case {"tensor": value}:
-                return array(value, dtype)
+                return decoded(value, dtype)
             case {"per_replica": values}:
-                each = [array(value, dtype) for value in values]
+                each = [decoded(value, dtype) for value in values]
                 return per_replica_value(self._strategy, lambda replica_id: each[replica_id])
         return number(recorded)
 

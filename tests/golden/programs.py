@@ -11,6 +11,7 @@ from tests.golden.operations import failure, state_of
 from tests.golden.recorded import Case, CaseOutcome, Json
 from tests.golden.shim import TF, constant
 from tests.golden.terms import Descriptions, per_replica, per_replica_value
+from tests.replica_context import replica_id
 
 
 class PythonProgram:
@@ -68,8 +69,3 @@ class PythonProgram:
         """Return `PR(values, dtype)`: tensors of that dtype, or the values without one."""
         each = values if dtype is None else [constant(value, dtype) for value in values]
         return per_replica_value(self._names["s"], lambda replica_id: each[replica_id])
-
-
-def replica_id() -> int:
-    """Return `rid()` of a recorded program."""
-    return int(tf.distribute.get_replica_context().replica_id_in_sync_group)

@@ -74,7 +74,7 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
 
-def run_program(*arguments: str, cwd: Path | None = None) -> str:
+def run_python(*arguments: str, cwd: Path | None = None) -> str:
     """Return the output of a separate program."""
     done = subprocess.run(
         [sys.executable, *arguments],

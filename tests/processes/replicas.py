@@ -11,11 +11,6 @@ LONG_S = 60.0
 """Longer than any test waits."""
 
 
-def replica_id() -> int:
-    """Return the number of the current replica."""
-    return int(tf.distribute.get_replica_context().replica_id_in_sync_group)
-
-
 def all_reduce(op: str, value: Any) -> Any:
     """Call `all_reduce` on the current replica."""
     return tf.distribute.get_replica_context().all_reduce(op, value)

@@ -14,7 +14,8 @@ import pytest
 
 import varsim as tf
 from tests.processes.conftest import Strategy, location_of, soon
-from tests.processes.replicas import all_reduce, merge_call, replica_id
+from tests.processes.replicas import all_reduce, merge_call
+from tests.replica_context import replica_id
 from tests.waiting import MS, wait_for
 from varsim.errors import ContextError, ReplicaError, WorkerLost
 

@@ -15,8 +15,9 @@ import pytest
 
 import varsim as tf
 from tests.processes import replicas
-from tests.processes.conftest import Strategy, cluster, location_of, run_program
-from tests.processes.replicas import all_reduce, merge_call, replica_id
+from tests.processes.conftest import Strategy, cluster, location_of, run_python
+from tests.processes.replicas import all_reduce, merge_call
+from tests.replica_context import replica_id
 from varsim.protocol.messages import Define
 from varsim.testing import simulated_cluster
 
@@ -116,7 +117,7 @@ print(strategy.run(step, args=(1.0,)))
 def test_functions_of_main_have_its_present_globals(how: str, tmp_path: Path) -> None:
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)
-    printed = run_program("-c", PROGRAM) if how == "-c" else run_program(str(script))
+    printed = run_python("-c", PROGRAM) if how == "-c" else run_python(str(script))
     assert "5.0\n11.0\n" == printed
 
 
@@ -224,7 +225,7 @@ for number in range(3):
 
 def test_a_varsim_function_of_a_freed_variable_raises_or_works() -> None:
     """In TensorFlow the function keeps the old variable's name, and reports that it was freed."""
-    first, *others = run_program("-c", REBOUND).splitlines()
+    first, *others = run_python("-c", REBOUND).splitlines()
     assert "0.0 0.0" == first
     assert set(others) <= {"True", "0.0 0.0"}
 

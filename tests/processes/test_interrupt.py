@@ -26,7 +26,8 @@ END_S = 2_000 * MS
 PROGRAM = """
 import os, sys
 import varsim as tf
-from tests.processes.replicas import all_reduce, merge_call, replica_id, take_long
+from tests.processes.replicas import all_reduce, merge_call, take_long
+from tests.replica_context import replica_id
 
 strategy = tf.distribute.MirroredStrategy(["a", "b"])
 print(*strategy.experimental_local_results(strategy.run(os.getpid)))

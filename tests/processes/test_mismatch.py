@@ -12,7 +12,8 @@ import pytest
 
 import varsim as tf
 from tests.processes.conftest import Strategy, cluster, location_of, soon
-from tests.processes.replicas import all_gather, all_reduce, merge_call, replica_id
+from tests.processes.replicas import all_gather, all_reduce, merge_call
+from tests.replica_context import replica_id
 from varsim.errors import DtypeError, MismatchError, ShapeError, ValueMismatchError
 from varsim.tracing.history import open_history
 from varsim.tracing.merge import merge

@@ -11,7 +11,8 @@ import pytest
 
 import varsim as tf
 from tests.processes.conftest import Strategy, cluster, soon
-from tests.processes.replicas import all_gather, all_reduce, replica_id
+from tests.processes.replicas import all_gather, all_reduce
+from tests.replica_context import replica_id
 
 pytestmark = pytest.mark.processes
 

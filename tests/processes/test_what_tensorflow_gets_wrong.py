@@ -12,7 +12,8 @@ import pytest
 
 import varsim as tf
 from tests.processes.conftest import Strategy, cluster, location_of, soon
-from tests.processes.replicas import all_gather, all_reduce, replica_id
+from tests.processes.replicas import all_gather, all_reduce
+from tests.replica_context import replica_id
 from tests.waiting import MS
 from varsim.errors import (
     AggregationError,

@@ -10,6 +10,7 @@ import pytest
 
 import varsim as tf
 from tests.effort import many
+from tests.replica_context import replica_id
 from varsim.errors import MismatchError
 from varsim.testing import simulated_cluster
 
@@ -17,10 +18,6 @@ SEEDS = range(many(100))
 """Each seed gives another order in which messages arrive and replicas run."""
 
 Strategy = tf.distribute.MirroredStrategy
-
-
-def replica_id() -> int:
-    return int(tf.distribute.get_replica_context().replica_id_in_sync_group)
 
 
 def in_all_orders(program: Callable[[Strategy], Any]) -> dict[str, list[int]]:

@@ -33,7 +33,7 @@ def lens(*components: Any, value: Any = None, refused: str = "") -> Lens:
     )
 
 
-def variable(name: str = "w", seen: Lens | None = None, **others: Any) -> VariableSummary:
+def variable_summary(name: str = "w", seen: Lens | None = None, **others: Any) -> VariableSummary:
     """Return a variable that two replicas wrote ten times each."""
     fields: dict[str, Any] = {
         "free": False,

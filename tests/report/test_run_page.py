@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.report.summaries import lens, summary, variable
+from tests.report.summaries import lens, summary, variable_summary
 from varsim.analysis.outcome import Note
 from varsim.report.run_page import print_report
 from varsim.report.summary import Judgement, RunStatus, Summary, SyncCost
@@ -24,7 +24,7 @@ def report(of: Summary, width: int = 80) -> str:
 
 ARRAYS = [np.linspace(0, i, 12, dtype=np.float32).reshape(3, 4) for i in (1, 2)]
 RUN = summary(
-    variable(
+    variable_summary(
         "weights",
         lens(*ARRAYS, value=np.mean(ARRAYS, axis=0)),
         aggregation="MEAN",
@@ -33,7 +33,7 @@ RUN = summary(
         messages=1200,
         free=True,
     ),
-    variable(
+    variable_summary(
         "steps_done",
         lens(10, 10, value=10),
         requested="AUTO",
@@ -43,7 +43,9 @@ RUN = summary(
         merges=10,
         waited_s=1.234,
     ),
-    variable("pair", lens([1, 2], [1, 3], refused="it has no value"), shape=[2], dtype="int32"),
+    variable_summary(
+        "pair", lens([1, 2], [1, 3], refused="it has no value"), shape=[2], dtype="int32"
+    ),
     result={"accuracy": 0.88888, "each": [0.5, 0.25], "inner": {"a": 1, "b": "text"}},
 )
 
@@ -125,8 +127,12 @@ def test_no_line_is_wider_than_the_console(width: int, workers: int):
     counts = list(range(workers))
     text = report(
         summary(
-            variable("layer_with_a_long_name/dense/kernel", lens(*values), shape=[1000, 1000, 7]),
-            variable("n", lens(*counts, value=sum(counts)), writes=10**9, size_bytes=10**12),
+            variable_summary(
+                "layer_with_a_long_name/dense/kernel", lens(*values), shape=[1000, 1000, 7]
+            ),
+            variable_summary(
+                "n", lens(*counts, value=sum(counts)), writes=10**9, size_bytes=10**12
+            ),
             workers=workers,
             result={"accuracies": [0.123456] * workers, "b": {"c" * 10: 1.0}},
         ),
@@ -139,7 +145,7 @@ def test_no_line_is_wider_than_the_console(width: int, workers: int):
 
 def test_of_many_replicas_the_first_and_the_last_are_shown():
     """The distance is still that of all replicas."""
-    text = report(summary(variable("n", lens(*range(20), value=190)), workers=20), 80)
+    text = report(summary(variable_summary("n", lens(*range(20), value=190)), workers=20), 80)
     heading, _, row = text[text.index("value lens") :].splitlines()[1:4]
 
     assert [*"012345678", "…", *map(str, range(12, 20))] == heading.split()[:-2]
@@ -149,16 +155,16 @@ def test_of_many_replicas_the_first_and_the_last_are_shown():
 def test_a_mean_is_shown_where_it_is_useful():
     """Not for values around zero, nor for equal values. Rows are not repeated."""
     around_zero = np.array([-2.0, -1.0, 0.0, 1.0, 2.0, 1e-9])
-    text = report(summary(variable("w", lens(around_zero, around_zero), shape=[6])))
+    text = report(summary(variable_summary("w", lens(around_zero, around_zero), shape=[6])))
     rows = [line.split() for line in text[text.index("value lens") :].splitlines()[3:]]
 
     assert [["w", "–", "0"], ["[0]", "-2", "-2"], ["max", "2", "2"], []] == rows[:4]
-    assert "mean" not in report(summary(variable("w", lens(np.full(6, 3.0)), shape=[6])))
-    assert "mean" in report(summary(variable("w", lens(np.arange(6)), shape=[6])))
+    assert "mean" not in report(summary(variable_summary("w", lens(np.full(6, 3.0)), shape=[6])))
+    assert "mean" in report(summary(variable_summary("w", lens(np.arange(6)), shape=[6])))
 
 
 def test_components_of_different_shapes_are_shown_by_their_shapes():
-    text = report(summary(variable("v", lens(np.zeros(2), np.zeros(5)), shape=[None])))
+    text = report(summary(variable_summary("v", lens(np.zeros(2), np.zeros(5)), shape=[None])))
 
     rows = [line.split() for line in text[text.index("value lens") :].splitlines()]
 
@@ -176,7 +182,7 @@ def test_a_dict_of_dicts_is_a_table():
 
 
 LAYERS = [
-    variable(f"layer_{number:02}/{part}", lens(number, number + (number == 7)), **settings)
+    variable_summary(f"layer_{number:02}/{part}", lens(number, number + (number == 7)), **settings)
     for number in range(50)
     for part, settings in (("kernel", {"messages": 8}), ("bias", {"messages": 4}))
 ]
@@ -220,7 +226,7 @@ def test_all_variables_are_shown_on_request():
 
 
 def test_of_many_different_variables_the_first_are_shown():
-    text = report(summary(*(variable(f"v{i}", lens(i, i), writes=i) for i in range(100))))
+    text = report(summary(*(variable_summary(f"v{i}", lens(i, i), writes=i) for i in range(100))))
 
     assert "60 more variables are in summary.json. --all shows every variable." in text
     assert "v39 " in text.partition("value lens")[0]
@@ -242,8 +248,8 @@ def test_an_unfinished_run_shows_its_progress():
     )
 
     assert report(interrupted).startswith("x: interrupted after 4 of 10 steps\n")
-    assert "variables" not in report(summary(variable(writes=0), status=RunStatus.FAILED))
-    assert "variables" in report(summary(variable(), status=RunStatus.FAILED))
+    assert "variables" not in report(summary(variable_summary(writes=0), status=RunStatus.FAILED))
+    assert "variables" in report(summary(variable_summary(), status=RunStatus.FAILED))
 
 
 @pytest.mark.parametrize(
@@ -303,22 +309,23 @@ def test_the_saving_of_adaptive_variables_is_printed_below_the_table():
     adaptive = {"requested": "AUTO", "synchronization": "AUTO", "merges": 1, "messages": 6}
     instead = SyncCost(merges=100, messages=400, size_bytes=1600)
     shown = [
-        variable(name, writes=200, size_bytes=16, on_write=instead, **adaptive) for name in "abc"
+        variable_summary(name, writes=200, size_bytes=16, on_write=instead, **adaptive)
+        for name in "abc"
     ]
-    text = report(summary(*shown, variable("other", messages=1000)), 100)
+    text = report(summary(*shown, variable_summary("other", messages=1000)), 100)
 
     assert (
         "adaptive: 3 exchanges, 18 messages, 48 B; under ON_WRITE 300 exchanges, 1,200 messages, "
         "4.69 KiB (if each variable were sent alone)"
     ) in " ".join(text.split())
-    assert "adaptive" not in report(summary(variable("other")))
+    assert "adaptive" not in report(summary(variable_summary("other")))
 
 
 def test_adaptive_without_a_saving_says_so():
     """Each write was read before the next one, so each was exchanged."""
     cost = {"merges": 100, "messages": 400, "size_bytes": 1600}
     settings = {"requested": "AUTO", "synchronization": "AUTO", "on_write": SyncCost(**cost)}
-    text = report(summary(variable("w", **settings, **cost)), 100)
+    text = report(summary(variable_summary("w", **settings, **cost)), 100)
 
     said = "as under ON_WRITE: every write was read before the next one"
     assert said in " ".join(text.split())
@@ -363,14 +370,14 @@ def test_adaptive_without_a_saving_says_so():
     ],
 )
 def test_the_report_has_the_verdict(verdict: Judgement, expected: str):
-    text = report(summary(variable("w"), verdict=verdict), 80)
+    text = report(summary(variable_summary("w"), verdict=verdict), 80)
 
     assert expected in " ".join(text.split())
 
 
 def test_a_long_text_and_a_name_of_two_lines_do_not_break_the_table():
     result = {"text": "y" * 5_000, "a\nb": 1}
-    lines = report(summary(variable("w"), result=result)).splitlines()
+    lines = report(summary(variable_summary("w"), result=result)).splitlines()
 
     assert "a\\nb  1" in lines
     assert "and 4,000 more characters" in " ".join(lines)

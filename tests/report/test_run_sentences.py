@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.report.summaries import lens, summary, variable
+from tests.report.summaries import lens, summary, variable_summary
 from varsim.report.run_sentences import story
 from varsim.report.summary import RunStatus, SyncCost
 
@@ -83,36 +83,38 @@ NONE = {"synchronization": "NONE", "requested": "NONE", "messages": 0, "size_byt
     ],
 )
 def test_each_synchronization_has_its_sentence(settings: dict[str, Any], seen: Any, expected: str):
-    assert [expected] == story(summary(variable("w", seen, **settings)))
+    assert [expected] == story(summary(variable_summary("w", seen, **settings)))
 
 
 def test_a_story_is_about_the_free_variables_if_there_are_any():
-    free = [variable(name, SAME, free=True, **ON_WRITE) for name in ("weights", "bias")]
-    told = story(summary(*free, variable("seen", APART)))
+    free = [variable_summary(name, SAME, free=True, **ON_WRITE) for name in ("weights", "bias")]
+    told = story(summary(*free, variable_summary("seen", APART)))
 
     assert 1 == len(told)
     assert told[0].startswith("weights and bias were synchronised at every write")
 
 
 def test_without_free_variables_it_is_about_all():
-    told = story(summary(variable("a", SAME, **ON_WRITE), variable("b", APART)))
+    told = story(summary(variable_summary("a", SAME, **ON_WRITE), variable_summary("b", APART)))
 
     assert 2 == len(told)
 
 
 def test_one_replica_has_no_story():
     assert ["With one replica there is nothing to synchronise."] == story(
-        summary(variable(), workers=1)
+        summary(variable_summary(), workers=1)
     )
 
 
 def test_a_run_without_writes_has_no_story():
     assert [] == story(summary())
-    assert [] == story(summary(variable(writes=0)))
-    assert [] == story(summary(variable(), status=RunStatus.FAILED))
+    assert [] == story(summary(variable_summary(writes=0)))
+    assert [] == story(summary(variable_summary(), status=RunStatus.FAILED))
 
 
 def test_a_variable_without_writes_is_left_out():
-    told = story(summary(variable("w", SAME), variable("untouched", SAME, writes=0)))
+    told = story(
+        summary(variable_summary("w", SAME), variable_summary("untouched", SAME, writes=0))
+    )
 
     assert ["w was written by each"] == [sentence[:21] for sentence in told]

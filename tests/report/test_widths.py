@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from tests.report.benches import bench
-from tests.report.summaries import lens, summary, variable
+from tests.report.summaries import lens, summary, variable_summary
 from tests.report.test_findings_text import finding
 from tests.report.test_run_page import LAYERS, RUN
 from varsim.analysis.examination import Examination
@@ -33,8 +33,8 @@ WORD = re.compile(r"[^\s,;:.()─…█/×]+")
 _PART = np.array([0.1234], np.float32)
 MOMENTS = [Moment(step, 0.0, (_PART, _PART * 2, _PART, _PART), _PART, _PART) for step in range(9)]
 LONG = summary(
-    variable("w", lens([1.0] * 8, [2.0] * 8), shape=[8], writes=123_456, size_bytes=10**9),
-    variable("steps", lens(1, 1), aggregation="ONLY_FIRST_REPLICA", messages=1_234_567),
+    variable_summary("w", lens([1.0] * 8, [2.0] * 8), shape=[8], writes=123_456, size_bytes=10**9),
+    variable_summary("steps", lens(1, 1), aggregation="ONLY_FIRST_REPLICA", messages=1_234_567),
 )
 
 

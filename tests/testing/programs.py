@@ -8,20 +8,19 @@ from typing import Any
 import numpy as np
 
 import varsim as tf
+from tests.replica_context import replica_id
 
 SYNC, AGG = tf.VariableSynchronization, tf.VariableAggregation
 REPLICAS = 3
 
 
-def rank() -> int:
-    return tf.distribute.get_replica_context().replica_id_in_sync_group
-
-
-def cluster() -> Any:
+def three_replicas() -> Any:
     return tf.distribute.MirroredStrategy([f"cpu:{i}" for i in range(REPLICAS)])
 
 
-def made(strategy: Any, value: Any, synchronization: str, aggregation: str = "NONE") -> Any:
+def create_without_warnings(
+    strategy: Any, value: Any, synchronization: str, aggregation: str = "NONE"
+) -> Any:
     with strategy.scope(), warnings.catch_warnings():
         warnings.simplefilter("ignore", tf.VarsimWarning)
         return tf.Variable(
@@ -46,16 +45,16 @@ def _text(value: Any) -> str:
 
 def several_writes() -> str:
     """Write several variables with every aggregation, and read some of them in between."""
-    strategy = cluster()
-    a = made(strategy, 0.0, "ON_WRITE", "SUM")
-    b = made(strategy, [1.0, 2.0], "ON_WRITE", "MEAN")
-    c = made(strategy, 0, "AUTO", "ONLY_FIRST_REPLICA")
+    strategy = three_replicas()
+    a = create_without_warnings(strategy, 0.0, "ON_WRITE", "SUM")
+    b = create_without_warnings(strategy, [1.0, 2.0], "ON_WRITE", "MEAN")
+    c = create_without_warnings(strategy, 0, "AUTO", "ONLY_FIRST_REPLICA")
 
     def step(x: Any) -> Any:
-        a.assign_add(0.1 * (rank() + 1))
+        a.assign_add(0.1 * (replica_id() + 1))
         b.assign(b * x)
         first = a.read_value()
-        c.assign_add(rank() + 5)
+        c.assign_add(replica_id() + 5)
         a.assign_sub(first / 3.0)
         return first, c.read_value(), b.read_value()
 
@@ -65,28 +64,28 @@ def several_writes() -> str:
 
 def all_reduces() -> str:
     """Reduce and gather between writes."""
-    strategy = cluster()
-    w = made(strategy, 1.0, "ON_WRITE", "SUM")
+    strategy = three_replicas()
+    w = create_without_warnings(strategy, 1.0, "ON_WRITE", "SUM")
 
     def step() -> Any:
         context = tf.distribute.get_replica_context()
-        w.assign_add(np.float32(rank()) / 7)
-        total, mean = context.all_reduce("sum", (w + rank(), np.float32(rank() * 0.1)))
-        gathered = context.all_gather(np.arange(rank() + 1, dtype=np.float32), axis=0)
+        w.assign_add(np.float32(replica_id()) / 7)
+        total, mean = context.all_reduce("sum", (w + replica_id(), np.float32(replica_id() * 0.1)))
+        gathered = context.all_gather(np.arange(replica_id() + 1, dtype=np.float32), axis=0)
         w.assign(total * mean)
-        return total, mean, gathered, context.all_reduce("mean", rank())
+        return total, mean, gathered, context.all_reduce("mean", replica_id())
 
     return seen(*strategy.run(step), w)
 
 
 def merge_calls() -> str:
     """Do cross-replica writes during a call, and a nested call in one of them."""
-    strategy = cluster()
-    w = made(strategy, 1.0, "ON_WRITE", "MEAN")
-    hits = made(strategy, 0.0, "ON_READ", "SUM")
+    strategy = three_replicas()
+    w = create_without_warnings(strategy, 1.0, "ON_WRITE", "MEAN")
+    hits = create_without_warnings(strategy, 0.0, "ON_READ", "SUM")
 
     def inner() -> Any:
-        w.assign_add(np.float32(rank()))
+        w.assign_add(np.float32(replica_id()))
         hits.assign_add(1.0)
         return w.read_value()
 
@@ -97,9 +96,11 @@ def merge_calls() -> str:
         return nested
 
     def step() -> Any:
-        hits.assign_add(np.float32(rank()))
-        w.assign_sub(np.float32(rank() * 0.3))
-        result = tf.distribute.get_replica_context().merge_call(combine, args=(w * (1.0 + rank()),))
+        hits.assign_add(np.float32(replica_id()))
+        w.assign_sub(np.float32(replica_id() * 0.3))
+        result = tf.distribute.get_replica_context().merge_call(
+            combine, args=(w * (1.0 + replica_id()),)
+        )
         w.assign_add(result)
         return result, w.read_value(), hits.read_value()
 
@@ -108,17 +109,17 @@ def merge_calls() -> str:
 
 def counters() -> str:
     """Use ON_READ and NONE variables, and copies that diverge and become equal again."""
-    strategy = cluster()
-    total = made(strategy, 0, "ON_READ", "SUM")
-    average = made(strategy, 0.0, "ON_READ", "MEAN")
-    own = made(strategy, 0.0, "NONE")
-    diverged = made(strategy, 0.0, "ON_WRITE", "NONE")
+    strategy = three_replicas()
+    total = create_without_warnings(strategy, 0, "ON_READ", "SUM")
+    average = create_without_warnings(strategy, 0.0, "ON_READ", "MEAN")
+    own = create_without_warnings(strategy, 0.0, "NONE")
+    diverged = create_without_warnings(strategy, 0.0, "ON_WRITE", "NONE")
 
     def step() -> Any:
-        total.assign_add(rank() + 1)
-        average.assign(np.float32(rank() * 0.1))
-        own.assign_sub(1.5 * rank())
-        diverged.assign(np.float32(rank()))
+        total.assign_add(replica_id() + 1)
+        average.assign(np.float32(replica_id() * 0.1))
+        own.assign_sub(1.5 * replica_id())
+        diverged.assign(np.float32(replica_id()))
         return total.read_value(), own.read_value()
 
     with warnings.catch_warnings():
@@ -134,13 +135,13 @@ def counters() -> str:
 
 def mismatch() -> str:
     """Skip a write on replica 1: the call fails, and the next one succeeds."""
-    strategy = cluster()
-    w = made(strategy, 0.0, "ON_WRITE", "SUM")
+    strategy = three_replicas()
+    w = create_without_warnings(strategy, 0.0, "ON_WRITE", "SUM")
 
     def step(skip: bool) -> None:
         w.assign_add(1.0)
         assert w.read_value() > 0.0  # so the first merge is complete
-        if not (skip and rank() == 1):
+        if not (skip and replica_id() == 1):
             w.assign_add(10.0)
 
     strategy.run(step, (False,))
@@ -154,16 +155,16 @@ def mismatch() -> str:
 
 def exception() -> str:
     """Raise on replicas 1 and 2 while replica 0 waits; earlier local writes keep their effect."""
-    strategy = cluster()
-    w = made(strategy, 0.0, "ON_WRITE", "SUM")
-    mine = made(strategy, 0.0, "ON_READ", "SUM")
+    strategy = three_replicas()
+    w = create_without_warnings(strategy, 0.0, "ON_WRITE", "SUM")
+    mine = create_without_warnings(strategy, 0.0, "ON_READ", "SUM")
 
     def step() -> Any:
         mine.assign_add(1.0)
         w.assign_add(1.0)
         before = w.read_value()
-        if rank() > 0:
-            raise KeyError(f"replica {rank()}")
+        if replica_id() > 0:
+            raise KeyError(f"replica {replica_id()}")
         w.assign_add(100.0)
         return before + w.read_value()
 
@@ -176,14 +177,14 @@ def exception() -> str:
 
 def host_calls() -> str:
     """Read components of other replicas between two collectives."""
-    strategy = cluster()
-    mine = made(strategy, 1.0, "ON_READ", "SUM")
+    strategy = three_replicas()
+    mine = create_without_warnings(strategy, 1.0, "ON_READ", "SUM")
 
     def step() -> Any:
         context = tf.distribute.get_replica_context()
-        mine.assign_add(np.float32(rank()))
+        mine.assign_add(np.float32(replica_id()))
         context.all_reduce("sum", 0)
-        before = mine.values[(rank() + 1) % REPLICAS].read_value()
+        before = mine.values[(replica_id() + 1) % REPLICAS].read_value()
         context.all_reduce("sum", 0)
         mine.assign(before)
         return before, mine.read_value()

@@ -12,7 +12,15 @@ import pytest
 
 import varsim as tf
 from tests.effort import many
-from tests.testing.programs import PROGRAMS, cluster, exception, made, merge_calls, rank, seen
+from tests.replica_context import replica_id
+from tests.testing.programs import (
+    PROGRAMS,
+    create_without_warnings,
+    exception,
+    merge_calls,
+    seen,
+    three_replicas,
+)
 from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.outbox import Outbox
 from varsim.sync.replica_state import ReplicaState
@@ -96,8 +104,8 @@ def test_seeds_give_many_orders(sent):
 
 def test_the_plain_order_runs_replica_0_until_it_waits(sent):
     with simulated_cluster():
-        strategy = cluster()
-        w = made(strategy, 0.0, "ON_WRITE", "SUM")
+        strategy = three_replicas()
+        w = create_without_warnings(strategy, 0.0, "ON_WRITE", "SUM")
         sent.clear()
         strategy.run(lambda: w.assign_add(1.0).read_value())
 
@@ -138,8 +146,8 @@ def test_a_seed_finds_a_replica_that_counts_wrongly(monkeypatch):
 def test_memory_of_a_cluster_that_has_ended_is_freed():
     def ended():
         with simulated_cluster():
-            strategy = cluster()
-            w = made(strategy, 0.0, "ON_WRITE", "SUM")
+            strategy = three_replicas()
+            w = create_without_warnings(strategy, 0.0, "ON_WRITE", "SUM")
             strategy.run(lambda: w.assign_add(1.0) and None)
         return weakref.ref(strategy), weakref.ref(strategy.coordinator)
 
@@ -151,8 +159,11 @@ def test_memory_of_a_cluster_that_has_ended_is_freed():
 
 def test_two_clusters_are_independent():
     with simulated_cluster(seed=1):
-        first, second = cluster(), cluster()
-        v, w = made(first, 0.0, "ON_WRITE", "SUM"), made(second, 0.0, "ON_WRITE", "SUM")
+        first, second = three_replicas(), three_replicas()
+        v, w = (
+            create_without_warnings(first, 0.0, "ON_WRITE", "SUM"),
+            create_without_warnings(second, 0.0, "ON_WRITE", "SUM"),
+        )
         first.run(lambda: v.assign_add(1.0) and None)
         second.run(lambda: w.assign_add(2.0) and None)
         first.run(lambda: v.assign_add(1.0) and None)
@@ -162,8 +173,8 @@ def test_two_clusters_are_independent():
 
 def test_the_cluster_ends_with_its_block():
     with simulated_cluster() as simulated:
-        strategy = cluster()
-        w = made(strategy, 0.0, "ON_WRITE", "SUM")
+        strategy = three_replicas()
+        w = create_without_warnings(strategy, 0.0, "ON_WRITE", "SUM")
         strategy.run(lambda: w.assign_add(1.0) and None)
 
     assert 1 == len(simulated.networks)
@@ -177,10 +188,10 @@ def test_the_cluster_ends_with_its_block():
 def test_replicas_learn_of_a_failed_call_before_the_program(sent):
     """Otherwise they would wait or work until the program does something else."""
     with simulated_cluster():
-        strategy = cluster()
-        w = made(strategy, 0.0, "ON_WRITE", "SUM")
+        strategy = three_replicas()
+        w = create_without_warnings(strategy, 0.0, "ON_WRITE", "SUM")
         with pytest.raises(RuntimeError, match="will not come"):
-            strategy.run(lambda: rank() == 0 and w.assign_add(1.0).read_value())
+            strategy.run(lambda: replica_id() == 0 and w.assign_add(1.0).read_value())
 
     assert 3 == len([entry for entry in sent if "Abort" in entry])
 
@@ -189,12 +200,12 @@ def test_a_failed_call_leaves_the_same_values_for_every_seed():
     """All replicas do the first write; the order decides if it is kept when the second fails."""
 
     def program():
-        strategy = cluster()
-        w = made(strategy, 0.0, "ON_WRITE", "SUM")
+        strategy = three_replicas()
+        w = create_without_warnings(strategy, 0.0, "ON_WRITE", "SUM")
 
         def step():
             w.assign_add(1.0)
-            if rank() != 1:
+            if replica_id() != 1:
                 w.assign_add(10.0)
 
         with pytest.raises(RuntimeError):
@@ -211,12 +222,12 @@ def test_a_failed_call_leaves_the_same_values_for_every_seed():
 def test_a_component_written_by_another_replica_does_not_end_a_wait_for_a_merge():
     """Replica 1 must not read before its second write is merged."""
     with simulated_cluster():
-        strategy = cluster()
-        w = made(strategy, 0.0, "ON_WRITE", "SUM")
+        strategy = three_replicas()
+        w = create_without_warnings(strategy, 0.0, "ON_WRITE", "SUM")
 
         def step():
             w.assign_add(1.0)
-            if rank() == 0:
+            if replica_id() == 0:
                 w.values[1].assign(100.0)
             w.assign_add(10.0)
             return w.read_value()
@@ -228,12 +239,12 @@ def test_a_component_written_by_another_replica_does_not_end_a_wait_for_a_merge(
 def test_a_plain_variable_is_used_in_replica_order_between_collectives():
     """Replica 0 uses it after the collective write, as with real processes."""
     with simulated_cluster():
-        strategy = cluster()
+        strategy = three_replicas()
         plain = tf.Variable(1.0)
-        w = made(strategy, 0.0, "ON_WRITE", "SUM")
+        w = create_without_warnings(strategy, 0.0, "ON_WRITE", "SUM")
 
         def step():
-            if rank() == 0:
+            if replica_id() == 0:
                 w.assign_add(1.0)
                 plain.assign(plain + 1.0)
             else:
@@ -248,15 +259,15 @@ def test_a_plain_variable_is_used_in_replica_order_between_collectives():
 def test_a_replica_with_a_host_call_still_reaches_earlier_collectives(seed):
     """The replica gets its answer soon, and then makes the write that the other replica made."""
     with simulated_cluster(seed=seed):
-        strategy = cluster()
+        strategy = three_replicas()
         plain = tf.Variable(1.0)
-        w = made(strategy, 0.0, "ON_WRITE", "SUM")
+        w = create_without_warnings(strategy, 0.0, "ON_WRITE", "SUM")
 
         def step():
-            if rank() > 0:
+            if replica_id() > 0:
                 plain.read_value()
             w.assign_add(1.0)
-            if rank() == 0:
+            if replica_id() == 0:
                 raise KeyError
 
         with pytest.raises(KeyError):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import varsim as tf
+from tests.replica_context import replica_id
 from varsim.analysis.findings.comparisons import Compared
 from varsim.analysis.findings.model import Finding
 from varsim.analysis.findings.overflow import OVERFLOW
@@ -51,11 +52,6 @@ def variable(initial: Any, settings: str, name: str = "v", **more: Any) -> Any:
         aggregation=tf.VariableAggregation[aggregation],
         **more,
     )
-
-
-def replica_id() -> int:
-    """Return the number of the current replica."""
-    return int(tf.distribute.get_replica_context().replica_id_in_sync_group)
 
 
 def part(batch: np.ndarray, *, uneven: bool = False) -> np.ndarray:

@@ -13,9 +13,9 @@ from tests.analysis.findings.on_one_device import (
     comparison,
     on_each_batch,
     part,
-    replica_id,
     variable,
 )
+from tests.replica_context import replica_id
 from varsim.analysis.findings.comparisons import Access, Compared, ValueDifference
 from varsim.errors import MismatchError
 

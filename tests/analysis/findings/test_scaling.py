@@ -13,9 +13,9 @@ from tests.analysis.findings.on_one_device import (
     in_short,
     on_each_batch,
     part,
-    replica_id,
     variable,
 )
+from tests.replica_context import replica_id
 
 ReduceOp = tf.distribute.ReduceOp
 Strategy = tf.distribute.MirroredStrategy
