@@ -42,11 +42,11 @@ def test_names_may_be_written_in_any_case_and_with_hyphens(words: tuple[str, str
 
 
 def test_the_number_of_replicas_can_be_set():
-    assert "on 2 replicas, which starts at 10" in explain("on_read", "sum").stdout
+    assert "variable on 2 replicas;" in explain("on_read", "sum").stdout
     five = " ".join(explain("on_read", "sum", "-n", "5").stdout.split())
 
     assert "assign_add 11 12 … 15 65 0 10" in five
-    assert "on 1 replica, which" in explain("on_read", "sum", "--replicas", "1").stdout
+    assert "variable on 1 replica;" in explain("on_read", "sum", "--replicas", "1").stdout
 
 
 @pytest.mark.parametrize("count", ["0", "65", "many"])

@@ -315,7 +315,7 @@ def test_the_first_read_equals_that_of_a_cluster(synchronization, aggregation):
 
 
 def test_the_page_of_a_sum_has_the_value_of_the_first_read():
-    assert "Before any write, a read from outside gives 30." in one_line(
+    assert "Before any write, a cross-replica read returns 30." in one_line(
         named("ON_READ", "SUM", replicas=3)
     )
 
@@ -368,7 +368,7 @@ def test_the_effect_that_operations_share_is_printed_once():
 def test_the_page_of_auto_says_when_auto_becomes_on_write():
     said = one_line(named("AUTO", "SUM", replicas=3))
 
-    assert "AUTO becomes ON_WRITE when a variable is created" in said
+    assert "A variable created with AUTO becomes ON_WRITE" in said
     assert "(in YAML auto: adaptive, or varsim run --auto adaptive)" in said
     assert "assign_add 16 16 16" not in said
     assert "assign_add all 16 16 0 9" in said  # 3 messages for each replica, at the read

@@ -75,7 +75,7 @@ steps_done      20      1      10         4       8 B         0.62
 pair            20      1       0         4       8 B            0
 together                              1,208   121 KiB
 
-if alone: as if each variable had messages of its own; in fact they are shared
+if alone: as if each variable were sent alone; in fact variables share messages
 
 value lens: each replica's component, and the value of a cross-replica read
             replica 0  replica 1  value  apart
@@ -327,7 +327,7 @@ def test_adaptive_without_a_saving_says_so():
     settings = {"requested": "AUTO", "synchronization": "AUTO", "on_write": SyncCost(**cost)}
     text = report(summary(variable_summary("w", **settings, **cost)), 100)
 
-    said = "as under ON_WRITE: every write was read before the next one"
+    said = "as under ON_WRITE, because a read followed every write"
     assert said in " ".join(text.split())
 
 

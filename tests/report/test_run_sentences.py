@@ -78,7 +78,7 @@ NONE = {"synchronization": "NONE", "requested": "NONE", "messages": 0, "size_byt
             lens(1.0, float("nan")),
             "w was written by each replica to its own copy; only cross-replica reads and assigns "
             "combined the copies: 4 messages and 8 B if each variable were sent alone. "
-            "The replicas' copies differ infinitely: some hold NaN or infinity.",
+            "The replicas' copies differ infinitely: some copies hold NaN or infinity.",
         ),
     ],
 )

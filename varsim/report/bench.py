@@ -1,6 +1,6 @@
-"""The figures of a measured host: what `bench.json` holds and its report shows.
+"""The measured times of a host: the content of `bench.json`, which the report shows.
 
-All values are plain, as in `varsim.report.summary`.
+All values are ones that JSON can hold, as in `varsim.report.summary`.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class Quantity(StrEnum):
     START = "start"  # the start of all workers, until they are ready
     STEP = "step"  # one strategy.run in which each replica writes one ON_WRITE MEAN variable
     READ_CHANGED = "read, changed"  # cross-replica, ON_READ SUM, after a write on all replicas
-    READ_UNCHANGED = "read, unchanged"  # the same without a write since the last read
+    READ_UNCHANGED = "read, unchanged"  # the same read, without a write since the last read
     LOCAL_READ = "local read"  # an ON_READ variable's read in a replica; sends nothing
     LOCAL_WRITE = "local write"  # an ON_READ variable's write in a replica; sends nothing
 
 
 ALONE: Final = (Quantity.COPY, Quantity.LOCAL_READ, Quantity.LOCAL_WRITE)
-"""Quantities within one process: they do not depend on the number of workers."""
+"""Quantities within one process; these times do not depend on the number of workers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ class Bench:
     """One measurement of a host."""
 
     status: RunStatus
-    failure: str | None  # why it ended early
+    failure: str | None  # why the measurement ended early
     started: str  # in ISO 8601, with the offset from UTC
     directory: str
     machine: Machine
@@ -103,10 +103,10 @@ class Bench:
 
     @property
     def workers(self) -> list[int]:
-        """Return the numbers of workers that any figure of a cluster has."""
+        """Return the numbers of workers for which a figure of a cluster was measured."""
         return sorted({f.workers for f in self.figures if f.quantity not in ALONE})
 
     @property
     def sizes(self) -> list[int]:
-        """Return the sizes that any figure has."""
+        """Return the sizes for which a figure was measured."""
         return sorted({figure.size_bytes for figure in self.figures if figure.size_bytes})

@@ -1,4 +1,4 @@
-"""Print the report of a measured host: a row per number of workers, and explanations."""
+"""Print the report of a measured host: a table for each quantity, and sentences on the figures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from varsim.report.summary import RunStatus
 from varsim.report.tables import Column, show_table
 
 _BY_WORKERS: Final = {
-    Quantity.STAR: "bare star, ZeroMQ alone: each process gets the bytes and sends as many back",
+    Quantity.STAR: "bare star, ZeroMQ alone: each process receives the bytes and sends as many",
     Quantity.STEP: "a step: every replica writes one ON_WRITE variable (MEAN)",
     Quantity.READ_CHANGED: "a cross-replica read (ON_READ, SUM) after a write on all replicas",
     Quantity.READ_UNCHANGED: "the same read again, without a write in between",
@@ -39,7 +39,7 @@ def print_bench(bench: Bench, file: TextIO, width: int | None = None) -> None:
 
 
 def print_comparison(bench: Bench, other: Bench, file: TextIO, width: int | None = None) -> None:
-    """Print the medians of the first host divided by those of the second."""
+    """Print the medians of `bench` divided by the medians of `other`."""
     print_page(lambda console: _compare(console, bench, other), file, width)
 
 
@@ -78,7 +78,7 @@ def _machine(machine: Machine) -> str:
 
 
 def _versions(versions: dict[str, str]) -> str:
-    """Return the most important versions; all are saved."""
+    """Return the most important versions; `bench.json` has all versions."""
     names = ("varsim", "python", "numpy", "pyzmq", "libzmq")
     return " · ".join(f"{name} {versions[name]}" for name in names if name in versions)
 
@@ -178,9 +178,9 @@ def _over(one: Spread | None, other: Spread | None) -> float | None:
 # ---------------------------------------------------------------- what the figures mean
 
 _FEW: Final = 4
-"""Sentences are about this number of workers, or the next smaller number that was measured."""
+"""Sentences are about this number of workers, or the largest smaller number that was measured."""
 
-_CLEARLY_LESS: Final = 0.9  # times the bare star; both medians have a spread
+_CLEARLY_LESS: Final = 0.9  # times the bare star; a smaller difference may be measurement error
 _BUSY: Final = 0.5  # times the cores: the load in the minute before
 _UNSTEADY: Final = 0.3  # median over all figures of half the interquartile range ÷ the median
 
@@ -258,8 +258,8 @@ def _large_steps(bench: Bench, workers: int) -> list[str]:
     floor = copied.median * (workers + 2) / 2  # a copy moves two values, a step N + 2
     step = _median(bench, Quantity.STEP, workers, largest)
     return [
-        f"{said}. At {whole_size(largest)} it takes {_times(step / floor)} as long as the memory "
-        "needs to read all contributions and to read and write the mirror."
+        f"{said}. A step of {whole_size(largest)} takes {_times(step / floor)} as long as copying "
+        "alone: reading all contributions, and reading and writing the mirror."
     ]
 
 

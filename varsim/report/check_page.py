@@ -1,4 +1,4 @@
-"""The page of `varsim check`: promises, the events that break one, findings, and the verdict."""
+"""The page of `varsim check`: promises, events that break a promise, findings, and the verdict."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def print_check(
 
 
 def _how_to_see(found: Examination, width: int) -> list[str]:
-    """Return the hint how to print an event; nothing if no finding or difference has one."""
+    """Return the hint how to print an event; nothing if no finding or difference has an event."""
     events = [event for one in found.findings for event in one.events]
     if found.compared is not None:
         events += [one.event for one in found.compared.unexplained]

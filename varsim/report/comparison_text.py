@@ -19,7 +19,7 @@ _NO_RULES: Final = (
 )
 
 MOST: Final = 5
-"""Largest number of listed locations; the number of the others follows them."""
+"""Largest number of listed locations; a last line gives the number of the locations left out."""
 
 _UNKNOWN: Final = (
     "varsim cannot tell whether that is a mistake: different random numbers, different batches "
@@ -33,7 +33,7 @@ _CAUSED: Final = (
 
 
 def in_short(compared: Compared) -> str:
-    """Return the comparison in a few sentences: how many values, how many differ, the first."""
+    """Return the comparison in brief: the number of values, how many differ, and the first one."""
     said = f"{_of_variables(compared)}{_left_out(compared)}"
     differ = [one for one in compared.returned if one.differs]
     if not differ:
@@ -68,7 +68,7 @@ def compared_text(
 
     Args:
         most: The number of locations to list; None lists all.
-        caused: Whether there is a finding about values, which may cause the differences.
+        caused: Whether there is a finding about values, whose cause may explain the differences.
     """
     lines = [*_wrapped(f"compared with a single device: {_summed(compared)}", width, "")]
     found = compared.unexplained
@@ -150,7 +150,7 @@ def _often(one: ValueDifference) -> str:
 
 
 def _left_out(compared: Compared) -> str:
-    """Return a remark if not everything was compared."""
+    """Return which variables could not be compared; "" if all were."""
     if not compared.uncompared:
         return ""
     return f" ({names(_who(compared.uncompared))} could not be compared)"

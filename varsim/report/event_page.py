@@ -19,7 +19,7 @@ from varsim.tracing.trace import FRAME_LIMIT_BYTES, READ_LIMIT_BYTES
 
 _LABEL_WIDTH: Final = 11
 _INDENT: Final = 2
-_AROUND: Final = 4  # events before and after the event, of the same variable, else the same call
+_AROUND: Final = 4  # events before and after: of the same variable, or else of the same call
 _MOST_ELEMENTS: Final = 64  # shown of a value
 
 

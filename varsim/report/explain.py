@@ -1,8 +1,8 @@
 """Make the content of `varsim explain` from the policy table, so that it stays correct.
 
-A page is about one synchronization, and one or several aggregations. `explain_worked` computes its
-numbers, `explain_words` has its sentences, `explain_troubles` its errors; `explain_text` and
-`explain_markdown` lay it out.
+A page is about one synchronization, and one or several aggregations. `explain_worked` computes the
+numbers of a page. `explain_words` has its sentences, and `explain_troubles` has its errors.
+`explain_layout` makes the blocks of a page, and `explain_text` prints them.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def aggregations_of(synchronization: Synchronization) -> tuple[VariableAggregati
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """The effect of some operations with some aggregations, and the differences from TensorFlow."""
+    """The effect of operations with some aggregations, and how TensorFlow differs."""
 
     operations: tuple[Operation, ...]
-    aggregations: tuple[VariableAggregation, ...]  # empty: all of the page
+    aggregations: tuple[VariableAggregation, ...]  # empty: all aggregations of the page
     sentence: str
     differences: tuple[str, ...]  # keys of `DIFFERENCES`
 
@@ -69,7 +69,7 @@ class Page:
     """The page about a synchronization with one or several aggregations."""
 
     synchronization: Synchronization
-    becomes: Synchronization  # that of a created variable; usually the same
+    becomes: Synchronization  # the synchronization of a created variable; usually the same
     aggregations: tuple[VariableAggregation, ...]
     fresh: tuple[Array | None, ...]
     """By aggregation, the value of a read from outside before any write; None if it is refused."""
@@ -145,7 +145,7 @@ def _of(spec: VariableSpec, sections: Iterable[Section]) -> Iterator[Worked]:
 
 
 def _once(troubles: Iterable[Trouble]) -> tuple[Trouble, ...]:
-    """Return the troubles without repetitions for other operations or aggregations."""
+    """Return one trouble for all operations and aggregations that have the same text."""
     told: dict[tuple[str, ...], Trouble] = {}
     for trouble in troubles:
         own = trouble.operations[0].value if trouble.operations else ""
@@ -163,7 +163,7 @@ def _section(specs: Sequence[VariableSpec], context: Context, num_replicas: int)
 
 
 def _meanings(specs: Sequence[VariableSpec], context: Context) -> Iterator[Meaning]:
-    """Yield the sentences, one for all operations and aggregations that share it."""
+    """Yield the sentences; operations and aggregations with the same sentence share one."""
     concerned: dict[tuple[str, tuple[Operation, ...]], list[VariableSpec]] = {}
     for spec in specs:
         told: dict[str, list[Operation]] = {}
@@ -209,7 +209,7 @@ class Overview:
 
 
 def overview(num_replicas: int) -> Overview:
-    """Return the effect of a write on a replica, the result of an outside read, and their costs."""
+    """Return a write on a replica, a cross-replica read, and the messages of these operations."""
     return Overview(
         num_replicas,
         tuple(

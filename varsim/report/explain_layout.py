@@ -14,7 +14,7 @@ from varsim.report.explain_worked import OPERATIONS, START, WRITTEN, Way, Worked
 from varsim.report.formatting import NOTHING, count, names, number
 from varsim.spec import Array, Context, Synchronization
 
-_MOST_SHOWN: Final = 4  # components side by side; of more, the first two and the last
+_MOST_SHOWN: Final = 4  # components side by side; if there are more: the first two and the last
 _ANY: Final = "any"  # for a row that is equal for all aggregations
 _PAIR: Final = 2  # if more components than these are equal, one is shown
 
@@ -36,7 +36,7 @@ class Paragraph:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Cells under headings; those from `numbers` on are numbers."""
+    """Cells under headings; the columns from index `numbers` on hold numbers."""
 
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -49,7 +49,7 @@ class Item:
 
     subject: str
     text: str
-    difference: str = ""  # a key of `DIFFERENCES`, if the subject is one
+    difference: str = ""  # the key of `DIFFERENCES` if the subject is a difference
 
 
 Block = Heading | Paragraph | Table | Item
@@ -79,11 +79,12 @@ def of_page(page: Page) -> Iterator[Block]:
 
 def _what_it_becomes(asked: Synchronization, becomes: Synchronization) -> str:
     return (
-        f"{asked.name} becomes {becomes.name} when a variable is created, as in TensorFlow's "
-        f"synchronous strategies, and does what `varsim explain {becomes.name.lower()}` says. Only "
-        'under a strategy with auto="adaptive" (in YAML `auto: adaptive`, or '
-        f"`varsim run --auto adaptive`) it stays {asked.name}, unless a dimension of its shape is "
-        "open. The rest of this page is about that case."
+        f"A variable created with {asked.name} becomes {becomes.name}, as in TensorFlow's "
+        f"synchronous strategies; `varsim explain {becomes.name.lower()}` describes it. The "
+        f"variable stays {asked.name} only under a strategy with "
+        'auto="adaptive" (in YAML `auto: adaptive`, or `varsim run --auto adaptive`), and only if '
+        "its shape has no unknown dimension. The rest of this page is about a variable that "
+        f"stays {asked.name}."
     )
 
 
@@ -92,16 +93,19 @@ def _aggregations(page: Page) -> Iterator[Block]:
     for aggregation, fresh in zip(page.aggregations, page.fresh, strict=True):
         said = f"{AGGREGATIONS[aggregation]}."
         if fresh is not None:
-            said += f" Before any write, a read from outside gives {_number(fresh)}."
+            said += f" Before any write, a cross-replica read returns {_number(fresh)}."
         yield Item(f"aggregation={aggregation.name}", said)
 
 
 def _examples(num_replicas: int) -> str:
     replicas = f"{num_replicas} replica{'s' * (num_replicas != 1)}"
     return (
-        f"The numbers are of a float32 variable on {replicas}, which starts at {number(START)} "
-        "before each line. Outside: the result of a read from outside the replicas right after it; "
-        "+ read: the messages of this read. All messages are those of the variable if sent alone."
+        f"Each row of the tables is one operation on a new float32 variable on {replicas}; its "
+        f"initial value is {number(START)}. A cross-replica read follows each operation. Column "
+        "`components`: the components after the operation. Column `outside`: the result of the "
+        "cross-replica read. Column `messages`: the messages of the operation. Column `+ read`: "
+        "the messages of the cross-replica read. Messages are counted as if the variable were "
+        "sent alone."
     )
 
 
@@ -129,25 +133,25 @@ _TITLES: Final = {
 
 
 def _caption(section: Section) -> str:
-    each = "each component by its i + 1"
+    each = "i + 1 to component i"
     said = {
-        Context.REPLICA: "Replica i writes i + 1.",
-        Context.CROSS_REPLICA: f"The program writes {number(WRITTEN)}.",
-        Context.UPDATE: f"The function writes {each}.",
+        Context.REPLICA: "In the rows of writes, replica i writes i + 1.",
+        Context.CROSS_REPLICA: f"In the rows of writes, the program writes {number(WRITTEN)}.",
+        Context.UPDATE: f"In the rows of writes, the function writes {each}.",
     }[section.context]
     ways = {example.way for example in section.examples}
     told = [said, *(_WAYS[way] for way in Way if way in ways and way in _WAYS)]
-    return " ".join([*told, "Before a read every replica has added its i + 1."])
+    return " ".join([*told, "In the row of the read, replica i has added i + 1 before the read."])
 
 
 _WAYS: Final = {
-    Way.EACH: "Each: a per-replica value, i + 1 for component i.",
-    Way.UNREAD: "Unread: with read_value=False.",
+    Way.EACH: "In rows with `each`, it writes a per-replica value: i + 1 for component i.",
+    Way.UNREAD: "In rows with `unread`, the write has read_value=False.",
 }
 
 
 def _outcomes(examples: Iterable[Worked]) -> Iterator[tuple[str, ...]]:
-    """Yield a row for each example, or one for all aggregations if they are alike."""
+    """Yield a row for each example; if the rows of all aggregations are equal, yield one."""
     of_each: dict[str, list[tuple[str, ...]]] = {}
     for example in examples:
         told = of_each.setdefault(_called(example), [])
@@ -178,7 +182,7 @@ def _outside(example: Worked) -> str:
 
 
 def components(values: Iterable[Array]) -> str:
-    """Return the components side by side; of many, the first two and the last."""
+    """Return the components side by side; if there are many, the first two and the last."""
     shown = [_number(value) for value in values]
     if len(shown) > _PAIR and len(set(shown)) == 1:
         return f"all {shown[0]}"
@@ -237,13 +241,14 @@ def _differences(page: Page) -> Iterator[Block]:
         return
     if page.becomes != page.synchronization:
         yield Paragraph(
-            f"TensorFlow does not have it. The values are those of {page.becomes.name}, up to "
-            f"rounding where sums are formed in another order, and with the same differences."
+            f"TensorFlow does not have auto: adaptive. The values equal those of "
+            f"{page.becomes.name}, except for rounding where sums are formed in another order. "
+            f"The differences from TensorFlow are those of {page.becomes.name}:"
         )
     elif page.differences:
-        yield Paragraph("Every value is the same, except for these intended differences:")
+        yield Paragraph("Every value is the same as in TensorFlow, with these exceptions:")
     else:
-        yield Paragraph("Every value is the same.")
+        yield Paragraph("Every value is the same as in TensorFlow.")
     for key in page.differences:
         yield Item(key, DIFFERENCES[key].tensorflow, key)
 
@@ -256,8 +261,8 @@ def of_overview(overview: Overview) -> Iterator[Block]:
     replicas = f"{overview.num_replicas} replica{'s' * (overview.num_replicas != 1)}"
     yield Heading("What a variable does", 1)
     yield Paragraph(
-        f"On {replicas}; it starts at {number(START)}, and replica i adds i + 1 in strategy.run. "
-        "Messages: of the write + of a read from outside."
+        f"In each row, the variable starts at {number(START)} on {replicas}, replica i adds i + 1, "
+        "and a cross-replica read follows. Column `messages`: of the write + of the read."
     )
     of_each = groupby(overview.lines, key=lambda line: line.synchronization)
     rows = [row for synchronization, lines in of_each for row in _rows(synchronization, [*lines])]
@@ -265,13 +270,13 @@ def of_overview(overview: Overview) -> Iterator[Block]:
     yield Table(headings, tuple(rows), numbers=3)
     for asked, becomes in overview.becoming:
         yield Paragraph(
-            f"{asked.name} becomes {becomes.name} at its creation; its lines are for "
+            f"{asked.name} becomes {becomes.name} at creation. The rows of {asked.name} are for "
             "auto: adaptive."
         )
 
 
 def _rows(synchronization: Synchronization, lines: Sequence[Line]) -> Iterator[tuple[str, ...]]:
-    """Yield a row for each aggregation, or one for all if they are alike."""
+    """Yield a row for each aggregation, or one row if the rows of all aggregations are equal."""
     told = [_in_a_line(line) for line in lines]
     if len(set(told)) == 1:
         yield synchronization.name, _ANY, *told[0]

@@ -44,7 +44,7 @@ def _print_to(blocks: Iterable[Block], console: Console) -> None:
 
 
 def _plain(text: str) -> str:
-    """Return the text without the marks of code, which a console does not need."""
+    """Return the text without backticks, which a console does not need."""
     return text.replace("`", "")
 
 

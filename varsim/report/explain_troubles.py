@@ -1,4 +1,4 @@
-"""The warnings and errors of a variable, as the engine gives them."""
+"""The warnings and errors of a variable, with the texts that varsim gives a program."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Trouble:
     """An error or a warning: when it occurs, and its text with the remedy."""
 
     kind: str  # the class
-    operations: tuple[Operation, ...]  # that can raise it; none if it is not about operations
+    operations: tuple[Operation, ...]  # those that can raise the error; empty if none in particular
     when: str
     text: str
 
@@ -44,7 +44,7 @@ def warnings(spec: VariableSpec, warning: str, num_replicas: int) -> Iterator[Tr
     """Yield the warnings for a program that uses a variable with these settings.
 
     Args:
-        warning: That of the policy at creation; empty for none.
+        warning: The policy's warning when the variable is created; empty for none.
     """
     if warning:
         yield Trouble(_WARNING, (), "when it is created", warning)
@@ -91,7 +91,7 @@ def _lost_remainder(spec: VariableSpec, num_replicas: int) -> str:
 
 
 def errors(spec: VariableSpec, examples: Iterable[Worked], num_replicas: int) -> Iterator[Trouble]:
-    """Yield the errors that these settings can cause, with the engine's own texts."""
+    """Yield the errors that these settings can cause, with varsim's own texts."""
     new = partial(_of_creation, spec, num_replicas)
     yield from new("created with an integer or bool dtype", "int32")
     yield from new("created with strict=True", "float32", strict=True)
@@ -133,7 +133,7 @@ def _of_creation(
 
 
 def _of_bools(spec: VariableSpec, num_replicas: int) -> Iterator[Trouble]:
-    """Yield the errors of arithmetic with bool variables, if these can be created at all."""
+    """Yield the errors of arithmetic with bool variables; none if creating one is an error."""
     if any(_of_creation(spec, num_replicas, "", "bool")):
         return
     bools = example_spec(spec.synchronization, spec.aggregation, "bool")
@@ -152,7 +152,7 @@ def _of_bools(spec: VariableSpec, num_replicas: int) -> Iterator[Trouble]:
 def _uneven(spec: VariableSpec, num_replicas: int) -> str:
     """Return the error text for replicas that write differently: the problem and the remedy.
 
-    The first one assigns 1, and all others add 1.
+    Replica 0 assigns 1, and all other replicas add 1.
     """
     specs = {spec.variable_id: spec}
     if policies.defers(spec):

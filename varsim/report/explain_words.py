@@ -30,7 +30,7 @@ def replicas_write(cell: Cell) -> str:
 
 
 def sentence(spec: VariableSpec, context: Context, operation: Operation) -> str:
-    """Describe the effect of an operation, and its messages."""
+    """Describe the effect of an operation, and the messages that it sends."""
     text = CELLS[policies.cell(spec, context, operation).key]
     plain, deferred = text.write, text.deferred_write
     if operation is Operation.READ:
@@ -45,7 +45,7 @@ def sentence(spec: VariableSpec, context: Context, operation: Operation) -> str:
 class Difference:
     """An intended difference from TensorFlow."""
 
-    title: str  # as docs/semantics.md has it
+    title: str  # the same as in docs/semantics.md
     tensorflow: str
 
 
@@ -56,12 +56,13 @@ DIFFERENCES: Final = {
     ),
     "D2": Difference(
         "equal objects are contributions too",
-        "Where all replicas give the same Python object, TensorFlow refuses a SUM, and takes it "
-        "for one value otherwise.",
+        "If all replicas give the same Python object, TensorFlow refuses a SUM. With another "
+        "aggregation it takes the object for the result.",
     ),
     "D3": Difference(
         "different operations are not combined",
-        "TensorFlow pairs the replicas by call order alone, and mixes their values.",
+        "TensorFlow pairs the replicas' operations by their order alone, and combines the values "
+        "of different operations.",
     ),
     "D4": Difference(
         "on all replicas, or on none",
@@ -69,7 +70,8 @@ DIFFERENCES: Final = {
     ),
     "D5": Difference(
         "ON_READ without aggregation",
-        "TensorFlow changes the components, and then raises an error, because it cannot read them.",
+        "TensorFlow changes the components, and then raises an error, because it cannot combine "
+        "them for the result.",
     ),
     "D7": Difference(
         "exact in the variable's dtype",
@@ -77,16 +79,18 @@ DIFFERENCES: Final = {
     ),
     "D8": Difference(
         "one order of summation",
-        "TensorFlow's multi-worker strategy adds in the order of a ring, and its tf.function "
-        "multiplies by 1/N for a mean: equal within rounding.",
+        "TensorFlow's multi-worker strategy adds in the order of a ring. Inside tf.function, "
+        "TensorFlow multiplies by 1/N for a mean. The results are equal within rounding.",
     ),
     "D9": Difference(
         "a per-replica value has N components",
-        "TensorFlow truncates a longer one, and writes only some components of a shorter one.",
+        "TensorFlow ignores the values beyond N. With fewer than N values it writes only some "
+        "components.",
     ),
     "D10": Difference(
         "diverged copies read as component 0",
-        "TensorFlow reads the component of the current device, which is 0 without a device scope.",
+        "TensorFlow reads the component of the current device. Without a device scope this is "
+        "component 0.",
     ),
     "D11": Difference(
         "ONLY_FIRST_REPLICA crosses processes",
@@ -94,7 +98,8 @@ DIFFERENCES: Final = {
     ),
     "D12": Difference(
         "no writing through a slice",
-        "In TensorFlow v[0:1].assign on a replica changes its component without the aggregation.",
+        "In TensorFlow, v[0:1].assign on a replica changes the replica's component without the "
+        "aggregation.",
     ),
 }
 """The differences, by their number in docs/semantics.md."""

@@ -1,8 +1,8 @@
 """Compute worked examples of operations on a variable, by their policy cells.
 
-The cluster has one variable, and the program and all replicas take turns. The cells compute the
-values and count the messages; a test compares each example with a cluster that runs the same
-program.
+The cluster has one variable; the program and the replicas run one after the other. The cells
+compute the values and count the messages. A test compares each example with a cluster that runs
+the same program.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ class Way(Enum):
 class Worked:
     """An operation on a fresh variable, and a read from outside the replicas right after it.
 
-    Before a read every replica has added its i + 1.
+    If the operation is a read, replica i has added i + 1 before it.
     """
 
     aggregation: VariableAggregation
     context: Context
     operation: Operation
     way: Way
-    refused: VariableError | None  # by the operation; then nothing has changed
+    refused: VariableError | None  # the error if the operation is refused; then nothing changed
     components: tuple[Array, ...]  # after the operation
     outside: Array | None  # the result of the read from outside; None if it is refused
     messages: int  # of the operation
@@ -154,7 +154,7 @@ class _Variable:
         """Apply an assign, assign_add or assign_sub by the rules of the policy.
 
         Raises:
-            VariableError: The policy refuses it; nothing has changed.
+            VariableError: The policy refuses the write; nothing has changed.
         """
         spec, count = self._spec, len(self._replicas)
         outside = context is Context.CROSS_REPLICA and way is not Way.EACH
@@ -169,10 +169,10 @@ class _Variable:
         self.messages += cell.cost_of_write(self._known)
 
     def read(self, context: Context) -> Array:
-        """Read it; in another context than cross-replica, return the first replica's value.
+        """Read the variable; outside cross-replica context, return replica 0's component.
 
         Raises:
-            VariableError: The policy refuses it.
+            VariableError: The policy refuses the read.
         """
         spec = self._spec
         cell = policies.cell(spec, context, Operation.READ)
@@ -187,7 +187,7 @@ class _Variable:
     def _refusal(
         self, reason: Reason, operation: Operation, value: Array | None = None
     ) -> VariableError:
-        """Return the error of a cell that refuses; it shows components that are fetched for it."""
+        """Return the error of a cell that refuses; fetch the components that the error shows."""
         components = None
         if reason.shows_components:
             self.messages += self._known.fetch(self._replicas)

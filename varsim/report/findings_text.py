@@ -57,7 +57,7 @@ def _in_a_line(group: Sequence[Finding]) -> str:
 
 
 def _likeness(finding: Finding) -> tuple[object, ...]:
-    """Return the key of similar findings: all but the variable's name and the numbers."""
+    """Return the key of similar findings: their texts without the variable's name and numbers."""
     name = finding.variable
     said = without_numbers(finding.what, name), without_numbers(finding.remedy, name)
     return finding.kind, frozenset(location for location, _ in finding.locations), *said
@@ -70,7 +70,7 @@ def _title(group: Sequence[Finding]) -> str:
 
 
 def _told(group: Sequence[Finding], width: int) -> Iterator[str]:
-    """Yield the lines on similar findings: their sums, and the texts of the most frequent one."""
+    """Yield the lines on similar findings: summed counts, the texts of the most frequent one."""
     words = max(group, key=lambda finding: finding.count)
     differ = len({finding.what.replace(finding.variable, "") for finding in group}) > 1
     yield from _heading(_title(group), width)

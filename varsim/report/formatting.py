@@ -16,7 +16,7 @@ _TEXT_WIDTH: Final = 24
 
 
 def number(value: Plain) -> str:
-    """Return a number with four significant digits, or three and an exponent.
+    """Return a number with four significant digits, or with three digits and an exponent.
 
     Integers of up to ten digits are shown in full.
     """
@@ -76,7 +76,10 @@ def seconds(value_s: float) -> str:
 
 
 def middle(text: str, width: int) -> str:
-    """Return the text on one line, shortened in the middle: long names often differ at the ends."""
+    """Return the text on one line, shortened in the middle.
+
+    Long names often differ at the beginning or at the end.
+    """
     text = visible(text).replace("\n", r"\n").replace("\t", r"\t")
     if len(text) <= width:
         return text

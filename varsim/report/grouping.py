@@ -10,9 +10,9 @@ from typing import Final, TypeVar
 from varsim.report.formatting import count, middle, visible
 
 CUT: Final = "…"
-_MOST_NAMES: Final = 3  # that are listed; for more names there is a pattern
+_MOST_NAMES: Final = 3  # names that are listed; more names are shown as a pattern
 _LEAST_PATTERN: Final = 8  # columns of a pattern, without the number of variables
-_LEAST_ENDING: Final = 3  # letters of an ending; a shorter one may be common by chance
+_LEAST_ENDING: Final = 3  # letters of a common ending; shorter endings may be equal by chance
 _COUNTED: Final = re.compile(r"(.+) \(([\d,]+) variables\)", re.DOTALL)
 _NUMBER: Final = re.compile(r"\d[\d,.]*")
 
@@ -71,7 +71,7 @@ def _same(column: Sequence[str]) -> bool:
 
 
 def _pattern(words: Sequence[str]) -> str:
-    """Return the common prefix and suffix around `*`, without digits of a number next to it."""
+    """Return the common prefix and suffix around `*`, without the digits next to the `*`."""
     if _same(words):
         return words[0]
     head = _begin(words)
@@ -138,7 +138,7 @@ def short(name: str, width: int) -> str:
 
 
 def _apart(names: Sequence[str], width: int) -> list[str]:
-    """Shorten names with the same beginning and end: keep the difference, cut around it."""
+    """Shorten names with the same beginning and end: keep the part in which the names differ."""
     head = len(_begin(names))
     tail = len(_begin([name[head:][::-1] for name in names]))
     differs = [name[head : len(name) - tail] for name in names]

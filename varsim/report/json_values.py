@@ -1,8 +1,8 @@
 """Convert any value that a program returns to a value that JSON can hold.
 
-JSON cannot hold infinities, NaN and complex numbers: they become the texts "Infinity",
+JSON cannot hold infinities, NaN and complex numbers. These become the texts "Infinity",
 "-Infinity", "NaN" and "1+2j". Values that are very large, very deep or contain themselves are
-cut, and a text in the result says where.
+cut. A text in the result marks the place.
 """
 
 from __future__ import annotations
@@ -21,23 +21,24 @@ from varsim.analysis.component_distance import ElementReason, telling
 from varsim.report.summary import Digest, Plain
 
 SMALL_SIZE: Final = 4
-"""A digest contains all elements of an array of up to this size, and none of a larger one."""
+"""The digest of an array of up to this size contains its elements; that of a larger one does not.
+"""
 
 MAX_RESULT_SIZE: Final = 10_000
 """Larger arrays in a workload's result are saved as a digest."""
 
 MAX_VALUES: Final = 500_000
-"""Limit for one result: enough for the log of a training, and the file can still be opened."""
+"""Limit for one result: enough for the log of a training, and small enough for an editor."""
 
 MAX_DEPTH: Final = 50
-"""Limit for nested containers; readers of JSON have a limit, too."""
+"""Limit for nested containers, because readers of JSON have such a limit."""
 
 _MAX_CHARACTERS: Final = 100_000  # per text
-_MAX_BYTES: Final = 40  # shown of a bytes object; after them comes its length
+_MAX_BYTES: Final = 40  # shown of a longer bytes object, followed by its length
 
 
 def plain(value: Any, replaced: Callable[[Any], Any] | None = None) -> Plain:
-    """Return the value in a form that JSON can hold, or its text if there is none. Never raises.
+    """Return the value in a form that JSON can hold, else its text. Never raise an error.
 
     Args:
         replaced: Called with each object whose type is not from Python or NumPy. Returns the
@@ -47,7 +48,7 @@ def plain(value: Any, replaced: Callable[[Any], Any] | None = None) -> Plain:
 
 
 class _Shaper:
-    """Converts one value with everything that it contains."""
+    """Converts one value and all values in it."""
 
     def __init__(self, replaced: Callable[[Any], Any] | None) -> None:
         self._replaced = replaced
@@ -87,7 +88,7 @@ class _Shaper:
         if isinstance(value, np.datetime64 | np.timedelta64):
             return str(value)
         item = value.item()
-        if isinstance(item, np.generic):  # long double: Python has no such type
+        if isinstance(item, np.generic):  # a long double stays a NumPy scalar
             item = complex(item) if isinstance(item, np.complexfloating) else float(item)
         return self.of(item, depth)
 
@@ -180,7 +181,7 @@ def _cut(text: str) -> str:
 
 
 def _large(value: int) -> str:
-    """Return the text for an integer beyond the largest float: most JSON readers refuse it."""
+    """Return the text for an integer beyond the largest float; most JSON readers refuse these."""
     digits = math.log10(abs(value))
     exponent = math.floor(digits)
     return f"{'-' * (value < 0)}{10 ** (digits - exponent):.4g}e+{exponent} (an integer)"
@@ -214,9 +215,9 @@ def furthest_apart(
         most: The number of elements to return at most.
     Returns:
         The largest difference between two components in any element (an upper bound for complex
-        numbers), and the indices of the elements that differ most, or of the largest element if
-        none differs. None and no indices if the shapes differ. NaN equals NaN, and its distance
-        to any other value is infinite.
+        numbers), and the indices of the elements that differ most. If no element differs, the
+        index of the largest element. If the shapes differ, None and no indices. NaN equals NaN;
+        the difference between NaN and any other value is infinite.
     """
     arrays = list(components)
     shape = arrays[0].shape

@@ -42,8 +42,8 @@ def print_lens(
     """Print the variables whose values are known, and why some have no cross-replica value.
 
     Args:
-        everything: Print each variable; otherwise variables with equal values share a row, and
-            only those whose replicas differ most are printed if there are many.
+        everything: Print each variable. Otherwise variables with equal values share a row, and of
+            many rows only those whose replicas differ most are printed.
     """
     known = [(one, one.lens) for one in variables if one.lens is not None]
     if not known:
@@ -91,7 +91,7 @@ def print_lens(
 
 
 def relative(lens: Lens) -> float:
-    """Return the components' distance divided by their largest element; 0 if shapes differ."""
+    """Return the largest difference divided by the largest element; 0 if the shapes differ."""
     if not lens.apart:
         return 0.0
     extremes = [one for part in lens.components for one in (part.minimum, part.maximum)]
@@ -198,7 +198,8 @@ def print_steps(
 
     Args:
         element: The index of the element in the flattened value; None prints the mean.
-        everything: Print all steps, not only the ends and those around the first difference.
+        everything: Print all steps. Otherwise print the first and last ones, and those around the
+            first difference.
     """
     diverged = next((index for index, one in enumerate(moments) if one.diverged), None)
     unlike = next((index for index, one in enumerate(moments) if one.unlike), None)
@@ -310,7 +311,7 @@ def why_element(told: TellingElements, shape: Sequence[int | None]) -> str:
 
 
 def index_text(element: int, shape: Sequence[int | None]) -> str:
-    """Return an index in the flattened value as --at takes it; a number if the shape is unknown."""
+    """Return an element's index in the form of `--at`; a flat index if the shape is unknown."""
     sizes = [size for size in shape if size is not None]
     if len(sizes) < len(shape):
         return str(element)
@@ -323,7 +324,7 @@ def index_text(element: int, shape: Sequence[int | None]) -> str:
 class ReplicaColumns(NamedTuple):
     """The columns of a table that stand for replicas."""
 
-    replicas: list[int | None]  # in order; None stands for the replicas in between
+    replicas: list[int | None]  # in order; None stands for replicas that are not shown
     headings: list[str]
 
     @property

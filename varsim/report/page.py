@@ -13,7 +13,7 @@ from varsim.report.terminal import takes_escapes, width_of
 
 
 class ReportConsole(Console):
-    """A console that makes control characters in texts visible, so terminals do not obey them."""
+    """A console that shows control characters as text, so that terminals do not execute them."""
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print texts, tables and empty lines."""
@@ -49,7 +49,7 @@ def page_on(stream: TextIO, width: int | None = None) -> ReportConsole:
 
 
 def print_page(show: Callable[[Console], None], file: TextIO, width: int | None = None) -> None:
-    """Print what `show` prints; outside terminals without blanks at the ends of lines."""
+    """Print what `show` prints; in files and pipes, without blanks at the ends of lines."""
     console = page_on(file, width)
     if console.is_terminal:
         show(console)

@@ -78,7 +78,7 @@ def _print_to(console: Console, summary: Summary, *, everything: bool) -> None:
 
 
 def _headline(summary: Summary) -> str:
-    """Return what ran, and how many steps or calls it did."""
+    """Return the name of the workload, and how many steps or calls it did."""
     done, of_all, what = summary.step, "", "step"
     if summary.total_steps is not None:
         of_all = f" of {count(summary.total_steps)}"

@@ -18,7 +18,8 @@ _SAME: Final = "the same"
 def story(summary: Summary) -> list[str]:
     """Return one paragraph for each synchronization that was in force.
 
-    It is about the free variables if there are any, because the mode sets these; else about all.
+    If there are free variables, the paragraphs are about these only, because the mode sets their
+    synchronization. Otherwise the paragraphs are about all variables.
     """
     happened = any(variable.writes for variable in summary.variables)
     if not happened or summary.status is RunStatus.FAILED:
@@ -53,13 +54,13 @@ def _were(group: _Group) -> str:
 
 
 def _differ(group: _Group) -> str | None:
-    """Return by how much a variable's components differ, as a verb; None if it is unknown."""
+    """Return by how much the components differ, with a verb; None if the values are unknown."""
     lenses = [variable.lens for variable in group if isinstance(variable.lens, Lens)]
     distances = [lens.apart for lens in lenses if lens.apart is not None]
     if len(lenses) < len(group) or len(distances) < len(group):
         return None
     if any(isinstance(distance, str) for distance in distances):
-        return "differ infinitely: some hold NaN or infinity"
+        return "differ infinitely: some copies hold NaN or infinity"
     return _SAME if not any(distances) else f"differ by up to {number(max(distances))}"
 
 
@@ -126,7 +127,7 @@ def _custom(group: _Group) -> str:
 
 
 def _copies(group: _Group) -> str:
-    """Return the sentence on the copies at the end; "" if that is not known."""
+    """Return the sentence on the copies at the end; "" if their values are not known."""
     differ = _differ(group)
     if differ is None:
         return ""

@@ -1,6 +1,6 @@
-"""The summary of a run: what `summary.json` holds and the report shows.
+"""The summary of a run: the content of `summary.json`, which the report shows.
 
-All values are plain, as JSON can hold them, so that a summary read back equals the one written.
+JSON can hold all values, so a summary that is read from its file equals the one that was written.
 docs/results.md describes each field.
 """
 
@@ -42,7 +42,7 @@ class Digest:
 
     shape: list[int]
     elements: Plain  # nested lists; null if there are more than four
-    minimum: Plain  # null if the array is empty or its dtype has no order, as complex numbers
+    minimum: Plain  # null if the array is empty or its dtype has no order, e.g. complex64
     mean: Plain  # null where `minimum` is
     maximum: Plain  # null where `minimum` is
 
@@ -82,9 +82,9 @@ class Judgement:
 
     outcome: str  # VALID: varsim kept its promises; INVALID: it broke one; UNKNOWN
     reasons: list[str]  # a sentence for each check that is not VALID
-    findings: list[str] = field(default_factory=list)  # kind, variables, location of similar ones
+    findings: list[str] = field(default_factory=list)  # one line for each group of similar ones
     compared: str = ""  # the comparison with a single device; "" without one
-    not_looked_at: list[Note] = field(default_factory=list)  # with the option that would look at it
+    not_looked_at: list[Note] = field(default_factory=list)  # what, and the option for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ class VariableSummary:
     writes: int  # in replicas and cross-replica
     reads: int  # in replicas and cross-replica
     merges: int  # collective writes
-    messages: int  # as if the variable were sent alone; in fact variables share messages
+    messages: int  # counted as if the variable were sent alone; in fact variables share messages
     size_bytes: int  # of the values in these messages
     waited_s: float  # summed over replicas: from the arrival of a contribution to the commit
     lens: Lens | None  # null if the values could not be fetched any more
@@ -114,7 +114,7 @@ class Failure:
 
     kind: str  # the exception's class
     text: str  # its message
-    traceback: str  # of the replica if it was raised there, and of the program
+    traceback: str  # of the program; also of the replica if the replica raised the error
     exit_code: int = 1  # of `varsim exec`: what the program gave to sys.exit, else 1
     location: str = ""  # location in the program, as file:line; "" if unknown
 
@@ -123,10 +123,10 @@ class Failure:
 class Carried:
     """The program in the run's directory, and the versions it ran with."""
 
-    files: list[str]  # in `program/`, the main file first; none for a built-in workload
+    files: list[str]  # in `program/`, the main file first; empty for a built-in workload
     left_out: list[str]  # modules in the program's folder that are not included, and why
     commit: str | None  # of its git repository; null if there is none
-    dirty: bool | None  # whether tracked files there differed from the commit
+    dirty: bool | None  # whether tracked files of the repository differed from the commit
     versions: dict[str, str]  # of varsim, Python and NumPy
     system: str  # "Linux x86_64"
 
@@ -136,16 +136,16 @@ class Summary:
     """One run."""
 
     status: RunStatus  # "done", "failed" or "interrupted"
-    failure: Failure | None  # null unless it failed
-    varsim: str  # the version that ran it
+    failure: Failure | None  # null unless the run failed
+    varsim: str  # the version of varsim
     started: str  # local time with its offset, ISO 8601
     directory: str  # as given by `out`, relative to where varsim was started
     experiment: dict[str, Any]  # the content of experiment.yaml
     devices: list[str]  # the name of each replica's device, in replica order
     seconds: dict[str, float]  # of each phase (start_up, training, …) that began, and in_all
     step: int  # steps done, as the workload reported them
-    total_steps: int | None  # steps planned, as the workload reported them; null if it did not
-    metrics: dict[str, Plain]  # the last ones that the workload reported
+    total_steps: int | None  # steps planned, if the workload reported them
+    metrics: dict[str, Plain]  # the last values that the workload reported
     result: dict[str, Plain]  # what the program returned
     variables: list[VariableSummary] = field(default_factory=list)  # in order of creation
     warnings: list[str] = field(default_factory=list)  # without repetitions

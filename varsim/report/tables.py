@@ -29,12 +29,12 @@ class Column:
 
     @property
     def width(self) -> int:
-        """Return the width of its widest line."""
+        """Return the width of the widest line."""
         return max(map(len, [*self.heading.splitlines(), *self.cells]), default=0)
 
     @property
     def longest_word(self) -> int:
-        """Return the width of its longest word: the least width that breaks no word."""
+        """Return the width of the longest word: the least width that breaks no word."""
         words = (word for text in (self.heading, *self.cells) for word in text.split())
         return max(map(len, words), default=0)
 
@@ -75,7 +75,7 @@ def show_table(
     """Print a title, a table and an empty line.
 
     Args:
-        labels: One per row. They are shortened to the room that is left, and stay distinct.
+        labels: One per row. Labels that are too wide are shortened, and stay distinct.
         corner: The heading above the labels.
         whole: Do not shorten labels.
     """
@@ -129,7 +129,7 @@ def _show_blocks(
 
 
 def _show_rows(console: Console, labels: Sequence[str], columns: Sequence[Column]) -> None:
-    """Print each row as a label, with its cells and their headings below."""
+    """Print each row as a label; below the label, a line for each cell with its heading."""
     for row, label in enumerate(labels):
         console.print(Text(label))
         pairs = [

@@ -14,9 +14,9 @@ _WITHOUT_ESCAPES: Final = {"dumb", "unknown"}
 
 
 def takes_escapes(stream: TextIO) -> bool:
-    """Return whether escape sequences for colours and the cursor may be written to a stream.
+    """Return whether a stream takes escape sequences for colours and the cursor.
 
-    They may be written to a terminal, unless NO_COLOR is set to any value or TERM is `dumb`.
+    A terminal takes them, unless NO_COLOR is set to any value or TERM is `dumb`.
     """
     if os.environ.get("NO_COLOR") or os.environ.get("TERM", "") in _WITHOUT_ESCAPES:
         return False
@@ -27,14 +27,15 @@ def is_terminal(stream: TextIO) -> bool:
     """Return whether a stream is a terminal."""
     try:
         return stream.isatty()
-    except ValueError:  # it is closed
+    except ValueError:  # the stream is closed
         return False
 
 
 def width_of(stream: TextIO) -> int:
-    """Return the columns of a line: COLUMNS if it is set, else what suits the stream.
+    """Return the columns of a line.
 
-    That is the width of a terminal, but at most 100, and 80 for a file or a pipe.
+    The environment variable COLUMNS comes first. Else a terminal has its own width, but at most
+    100, and a file or a pipe has 80.
     """
     said = os.environ.get("COLUMNS", "")
     if said.isdecimal() and int(said):

@@ -20,7 +20,7 @@ _WHOLE_NAME: Final = 20  # columns of a name; with less room, the columns go int
 _COST: Final = "cost of their synchronisation"
 _USES: Final = "shapes and uses"
 _ALONE: Final = "if each variable were sent alone"
-IF_ALONE: Final = "if alone: as if each variable had messages of its own; in fact they are shared"
+IF_ALONE: Final = "if alone: as if each variable were sent alone; in fact variables share messages"
 """The meaning of a heading, for the line below a table."""
 
 _DIGITS: Final = re.compile(r"\d+")
@@ -65,9 +65,10 @@ def print_variables(
 
 
 def likeness(variables: Sequence[VariableSummary]) -> Callable[[VariableSummary], Hashable]:
-    """Return the key of variables that share a row: settings, costs, and names if they are few.
+    """Return the key of variables that share a row: settings and costs.
 
-    Names that differ only in numbers count as the same.
+    If there are few variables, the key has their names, too. Names that differ only in numbers
+    count as the same.
     """
     many = len(variables) > _MANY
 
@@ -97,7 +98,7 @@ def saving(adaptive: Sequence[VariableSummary]) -> str:
     costs = [variable.on_write for variable in adaptive if variable.on_write is not None]
     instead = _cost([(cost.merges, cost.messages, cost.size_bytes) for cost in costs])
     if now == instead:
-        return f"{now} {_ALONE}, as under ON_WRITE: every write was read before the next one"
+        return f"{now} {_ALONE}, as under ON_WRITE, because a read followed every write"
     return f"{now}; under ON_WRITE {instead} ({_ALONE})"
 
 
@@ -118,7 +119,7 @@ def alone(messages: int, size_bytes: int) -> str:
 def _laid_out(
     groups: Sequence[Group], labels: Sequence[str], sums: Group, num_replicas: int, width: int
 ) -> list[tuple[str, list[Column]]]:
-    """Return titles and columns of as few tables as fit, or of one table of blocks."""
+    """Return titles and columns: as few tables as fit, or one table whose rows become blocks."""
     settings, shapes, uses = _settings(groups), _shapes(groups), _uses(groups)
     costs = _costs(groups, num_replicas)
     if sums:

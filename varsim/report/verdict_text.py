@@ -62,7 +62,7 @@ def nothing_found(examination: Examination) -> str:
 
 
 def not_looked_at(notes: Sequence[Note], width: int = WIDTH) -> list[str]:
-    """Return the lines on what was not looked at, and the options for that; none without notes."""
+    """Return the lines on what was not looked at, with the option for each; none without notes."""
     if not notes:
         return []
     lines = ["not looked at"]
