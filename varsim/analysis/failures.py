@@ -116,7 +116,7 @@ def _last_call_failed(history: History, calls: Sequence[_FailedCall]) -> bool:
 
 
 def _alike(calls: Sequence[_FailedCall]) -> list[_FailedCall]:
-    """Return the finding about calls that failed in the same way; it shows the first of them."""
+    """Group calls that failed in the same way; return the first of each group, with its count."""
     groups: dict[str, _FailedCall] = {}
     for one in calls:
         known = groups.setdefault(_DIGITS.sub("#", one.said), one)

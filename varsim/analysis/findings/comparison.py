@@ -1,7 +1,7 @@
 """The relation between one value of a run and the value of a single device.
 
 Numbers are compared within rounding, because a single device adds in another order. If a number
-matches a rule only approximately, it has another cause, and no rule is reported.
+matches a rule only approximately, the difference has another cause, and no rule is reported.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _ABOUT: Final = 1.5
 """A sum of unequal values may differ from N times the right value by at most this factor."""
 
 _TELLING_ELEMENTS: Final = 4
-"""Different whole numbers that exclude a match by chance; a single fraction excludes it, too."""
+"""Number of different whole numbers that exclude a match by chance; one fraction is enough."""
 
 _NEARLY: Final = 0.05
 
 _LARGE: Final = 100
 
 _MOST_ELEMENTS: Final = 256
-"""Elements of each value that are kept with a comparison."""
+"""Number of elements of each value that are kept with a comparison."""
 
 _SIMPLE: Final = 100
 """The largest denominator of a simple fraction."""
@@ -42,8 +42,8 @@ class Relation(Enum):
     RIGHT = auto()
     TIMES_N = auto()  # too large by a factor of the number of replicas
     OVER_N = auto()  # too small by a factor of the number of replicas
-    TIMES_N_TWICE = auto()  # too large by the square of that number
-    ABOUT_TIMES_N = auto()  # a sum; the single device has about the mean
+    TIMES_N_TWICE = auto()  # too large by the square of the number of replicas
+    ABOUT_TIMES_N = auto()  # about a sum, where the single device has a mean
     FIRST_OF_SUM = auto()  # the first replica's value; the single device has the sum
     FIRST_OF_MEAN = auto()  # the first replica's value; the single device has the mean
     ONLY_MINE = auto()  # the single device did only the first replica's part
@@ -61,8 +61,8 @@ class Comparison:
     by_replica: tuple[Flat | None, ...]  # the replicas' values; None where the program wrote
     got: Flat
     wanted: Flat  # the single device's value
-    before: Flat | None = None  # the value before in both runs, for an assign
-    is_change: bool = False  # the numbers are differences from the value before
+    before: Flat | None = None  # the variable's previous value in both runs, for an assign
+    is_change: bool = False  # whether the numbers are differences from the previous value
     step: int = 1  # the arrays hold every step-th element
 
     def change(self) -> Comparison | None:
@@ -105,19 +105,19 @@ class Comparison:
 
     @property
     def telling(self) -> bool:
-        """Return whether the numbers are too specific for a chance relation."""
+        """Return whether the numbers are so specific that they exclude a relation by chance."""
         numbers = self.wanted[self.wanted != 0]
         whole = numbers.dtype.kind not in "fc" or bool((numbers == np.round(numbers)).all())
         return not whole or len(np.unique(numbers)) >= _TELLING_ELEMENTS
 
     @property
     def large(self) -> bool:
-        """Return whether the whole numbers are so large that chance is unlikely."""
+        """Return whether the whole numbers are so large that a relation by chance is unlikely."""
         return bool(np.abs(wide(self.wanted)).max(initial=0) >= _LARGE)
 
     @property
     def odd(self) -> bool:
-        """Return whether a number is not a simple fraction such as the accuracy of a batch."""
+        """Return whether any number is not a simple fraction; accuracies are simple fractions."""
         if self.wanted.dtype.kind not in "fc":
             return False
         multiples = np.outer(wide(self.wanted), np.arange(1, _SIMPLE + 1))
@@ -147,7 +147,7 @@ def relation_of(comparison: Comparison, aggregation: str) -> Relation:
     """Return how the value of the run is related to the value of the single device.
 
     Args:
-        aggregation: Of the variable; "" if the value did not come from an aggregation.
+        aggregation: The variable's aggregation; "" if the value is not the result of one.
     """
     count = len(comparison.by_replica)
     if close(comparison.got, comparison.wanted):
@@ -191,7 +191,7 @@ def _of_first(comparison: Comparison) -> Relation | None:
 def _is_about(comparison: Comparison, factor: float) -> bool:
     """Return whether each element is about the factor times the single device's element.
 
-    This is true of sums of means, if the shards are almost equal.
+    Sums of means have this relation, if the shards are almost equal.
     """
     expected = wide(comparison.wanted) * factor
     return bool((np.abs(wide(comparison.got) - expected) <= _NEARLY * np.abs(expected)).all())
@@ -223,7 +223,7 @@ def _total(parts: Sequence[Flat]) -> Flat:
 
 
 def is_truncated(comparison: Comparison, parts: Sequence[Flat]) -> bool:
-    """Return whether whole numbers were divided among all replicas without the remainder."""
+    """Return whether whole numbers were divided among all replicas and the remainder was lost."""
     if comparison.wanted.dtype.kind not in "iu":
         return False
     count = len(comparison.by_replica)

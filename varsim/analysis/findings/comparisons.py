@@ -1,10 +1,10 @@
 """Compares the values of all variables with those of a single device.
 
-A comparison belongs to one write by all replicas, of a variable that is aggregated at the write;
-one read by the program, of a variable that is aggregated at the read; or one write by the program.
-The k-th access at a location is compared with the single device's k-th access there. Rules explain
-some differences (see `scaling.py`). All others are shown without a judgement: they may be mistakes,
-or come from other batches, other random numbers or rounding.
+There are three kinds of comparison: one write by all replicas, if the variable is aggregated at the
+write; one read by the program, if the variable is aggregated at the read; and one write by the
+program. The k-th access at a location is compared with the single device's k-th access there.
+`scaling.py` has rules that explain some differences. All other differences are shown without a
+judgement: their cause may be a mistake, other batches, other random numbers or rounding.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from varsim.analysis.rounding import close, wide
 from varsim.tracing.history import PROGRAM, Event
 
 _MOST_PENDING: Final = 1000
-"""Writes by which one replica may be ahead of another at one location."""
+"""Largest number of writes by which one replica may be ahead of another at one location."""
 
 _KINDS: Final = frozenset({"call", "finish", "write", "component", "read", "arrive"})
 
@@ -44,17 +44,17 @@ class Access(Enum):
 
     @property
     def kind(self) -> str:
-        """Return the kind of its events."""
+        """Return the kind of the events that are such an access."""
         return "read" if self is Access.READ else "write"
 
     @property
     def process(self) -> int:
-        """Return the process of its events on a single device."""
+        """Return the process of such an access on a single device."""
         return FIRST_REPLICA if self is Access.MERGED else PROGRAM
 
 
 class Site(NamedTuple):
-    """Where values are compared: a variable, how it is accessed, and the location."""
+    """Where values are compared: the variable, the kind of access, and the location."""
 
     variable_id: int
     access: Access
@@ -71,11 +71,11 @@ class ValueDifference:
     location: str  # file:line in the program
     count: int  # number of values that differ
     compared: int  # number of values that were compared
-    step: int  # of the first difference: how many calls of strategy.run had begun
+    step: int  # how many calls of strategy.run had begun at the first difference
     inside: bool  # whether the first difference is inside the last of these calls
-    event: int  # of the first difference, by number
+    event: int  # number of the event that shows the first difference
     element: int | None  # index of the largest difference in an array; None for a scalar
-    got: Any  # its value; None if the sizes differ
+    got: Any  # the run's value; None if the sizes differ
     wanted: Any  # the single device's value
     explained: bool = False  # whether a finding explains it by a rule
 
@@ -85,37 +85,37 @@ class Uncompared:
     """Values of a variable that could not be compared."""
 
     variable: str  # its name
-    location: str  # file:line in the program; "" if it applies to all locations
-    why: str  # reason, as a clause
+    location: str  # file:line in the program; "" for all locations
+    why: str  # the reason, as a clause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
     """The result of a comparison with a single device."""
 
-    values: int  # how many were compared
-    locations: int  # at how many locations
+    values: int  # number of compared values
+    locations: int  # number of locations at which values were compared
     differences: tuple[ValueDifference, ...]  # in the order of their first event
     uncompared: tuple[Uncompared, ...]
     own: tuple[str, ...]  # variables with a separate value on each replica by design
     rules_tried: bool = True  # False if the single device did not have the whole batch
-    returned: tuple[ReturnedValue, ...] = ()  # by the program
+    returned: tuple[ReturnedValue, ...] = ()  # what the program returned
 
     @property
     def unexplained(self) -> tuple[ValueDifference, ...]:
-        """Return the differences that no finding explains by a rule."""
+        """Return the differences that are not explained by the rule of a finding."""
         return tuple(one for one in self.differences if not one.explained)
 
     @property
     def differs(self) -> bool:
-        """Return whether anything differs that no finding explains."""
+        """Return whether there is a difference that is not explained by a finding."""
         return bool(self.unexplained) or any(one.differs for one in self.returned)
 
     def explained_at(self, known: Collection[tuple[int | None, str]]) -> Compared:
         """Return the same comparison with some differences marked as explained.
 
         Args:
-            known: Variables and locations of findings about values.
+            known: The variables and locations of findings about values.
         """
         differences = (
             replace(one, explained=one.explained or (one.variable_id, one.location) in known)
@@ -139,11 +139,11 @@ class _WritesAtSite:
 
     counts: list[int]
     open: dict[int, dict[int, Event]] = field(default_factory=dict)  # the k-th write, by replica
-    lost: bool = False  # replicas differ in their writes there
+    lost: bool = False  # whether some replica is too far ahead to match the writes
 
 
 class Comparisons(EventObserver):
-    """Compares values when their events are complete, and passes each comparison on."""
+    """Compares a value when all its events are known, and passes each comparison to a listener."""
 
     def __init__(
         self,
@@ -160,14 +160,16 @@ class Comparisons(EventObserver):
         self._known: dict[int, bool] = {}
         self._writes: dict[tuple[int, str], _WritesAtSite] = {}
         self._sent: defaultdict[int, dict[int, Event]] = defaultdict(dict)  # components
-        self._wrote: defaultdict[int, dict[int, Event]] = defaultdict(dict)  # the last, by replica
+        self._wrote: defaultdict[int, dict[int, Event]] = defaultdict(
+            dict
+        )  # last writes, by replica
         self._reduced_in: dict[int, int | None] = {}  # by replica, the call of its last all_reduce
         self._first: dict[int, tuple[str, int]] = {}  # location of a variable's first write
         self._in_call = False
         self._step = 0
         self._counts: dict[Site, _Count] = {}
         self._lacking: Counter[Site] = Counter()
-        """Values without a counterpart or without a recorded counterpart."""
+        """Values that have no counterpart, or whose counterpart was not recorded."""
         self._unequal: set[Site] = set()
         """Sites where some replicas wrote more often than others."""
         self.read_in_replicas: set[int] = set()
@@ -175,9 +177,9 @@ class Comparisons(EventObserver):
         self.reduced_before: set[int] = set()  # written after an all_reduce in the same call
         self.added_to: set[int] = set()  # by replicas
         self.explained: set[tuple[int | None, str]] = set()
-        """Variables and locations whose differences a rule explains; the finder fills it."""
+        """Variables and locations whose differences a rule explains; the finder adds them."""
         self.rules_tried = True
-        """Whether the single device had the whole batch; the finder decides it."""
+        """Whether the single device had the whole batch; the finder sets this."""
 
     def pass_to(self, listener: Callable[[Comparison], None]) -> None:
         """Call the listener with each comparison from now on."""
@@ -242,7 +244,7 @@ class Comparisons(EventObserver):
                 self._lacking[site_of(event)] += 1
 
     def _before(self, event: Event) -> Flat | None:
-        """Return the value of a variable before its first write, if that is an assign."""
+        """Return the value of a variable before its first write, if this write is an assign."""
         if event.variable is None or event.operation != "assign":
             return None
         return self.oracle.created(event.variable)
@@ -351,7 +353,7 @@ class Comparisons(EventObserver):
         return compared.explained_at(self.explained)
 
     def _is_own(self, site: Site) -> bool:
-        """Return whether each replica writes its own value: a single device has no counterpart."""
+        """Return whether each replica writes its own value, so that there is nothing to compare."""
         return site.access is Access.MERGED and not self._variables[site.variable_id].aggregation
 
     def _uncompared(self) -> Iterator[Uncompared]:
@@ -403,7 +405,7 @@ def _merged(
     wanted: Flat,
     before: Flat | None,
 ) -> Comparison | None:
-    """Return the comparison of a write by all replicas; None if its value is unknown."""
+    """Return the comparison of a write by all replicas; None if a value is unknown."""
     by_replica = tuple(value_of(together[i], facts.numpy_dtype) for i in sorted(together))
     known = [value for value in by_replica if value is not None]
     got: Flat | None = None

@@ -1,8 +1,9 @@
-"""Tracks the components of all variables: which are equal, which differ, and since when.
+"""Tracks which components of each variable are equal, which differ, and since when they differ.
 
-Each component has a *chain*: a number that stands for its last assign and all adds since. Two
-components with the same chain hold the same value. Different chains prove no difference; different
-digests do. Digests come from reads, and from arithmetic on recorded values.
+Each component has a *chain*: a number for the component's last assign and all later adds. Two
+components with the same chain hold the same value. Two components with different chains may still
+hold equal values; only different digests prove a difference. Digests come from reads, and from
+arithmetic on recorded values.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from varsim.analysis.observer import EventObserver
 from varsim.tracing.history import Event
 
 _MOST_BYTES: Final = 1024
-"""Larger values are compared by digest only, to save time and memory."""
+"""Larger values are compared only by digest, to save time and memory."""
 
 
 class Copies:
@@ -46,15 +47,17 @@ class Copies:
         self.chains: list[int] = [0] * num_replicas
         self.digests: list[int | None] = [None] * num_replicas
         self.values: list[bytes | None] = [None] * num_replicas
-        self.diverged: Event | None = None  # the write that made them differ
+        self.diverged: Event | None = None  # the write that made the components differ
         self.program_write: Event | None = None  # the program's last write, with its location
-        self.differ = False  # whether they certainly differ
-        self.united_at = -1  # the last event that made them equal again
-        self.written = [0] * num_replicas  # each replica's own writes since they were equal
-        self.written_before = 0  # the largest of these when they last became equal
-        self.gathered_by_program: set[int] = set()  # components that it read since the last write
-        self.synchronised_at = -1  # the last event by which the program synchronised them
-        self.synchronised_to: int | None = None  # the digest of their common value
+        self.differ = False  # whether the components certainly differ
+        self.united_at = -1  # the last event that made the components equal again
+        self.written = [0] * num_replicas  # each replica's own writes since then
+        self.written_before = 0  # the largest of these counts before then
+        self.gathered_by_program: set[int] = (
+            set()
+        )  # components read by the program since the last write
+        self.synchronised_at = -1  # the last event that synchronised the components
+        self.synchronised_to: int | None = None  # the digest of the components' common value
 
     @property
     def same(self) -> bool:
@@ -94,7 +97,7 @@ class Copies:
         self.gathered_by_program.clear()
 
     def learn(self, replica_id: int, event: Event) -> None:
-        """Store the value that an event shows of a component."""
+        """Store a component's value as an event shows it."""
         if self.digests[replica_id] is not None:
             return
         digest = digest_of(event)
@@ -104,7 +107,7 @@ class Copies:
             self.compare(event)
 
     def compare(self, event: Event) -> bool:
-        """Return whether the components have just become equal; record it if they differ."""
+        """Return whether the components have just become equal; else record that they differ."""
         first = self.chains[0]
         if self.chains.count(first) < len(self.chains):
             known = set(self.digests)
@@ -156,12 +159,12 @@ class ComponentTracker(EventObserver):
             self._copies.pop(event.variable, None)
 
     def on_write_by_program(self, event: Event) -> None:
-        """Store the write; a commit applies it."""
+        """Store the program's write; a commit applies it to the components."""
         if event.variable is not None and event.position is None:
             self[event.variable].program_write = event
 
     def on_write_by_replica(self, event: Event) -> None:
-        """Apply a local write now; commits apply all others."""
+        """Apply a local write now. All other writes are applied by commits."""
         variable, replica_id = event.variable, event.process
         if variable is None or event.position is not None:
             return
@@ -174,8 +177,9 @@ class ComponentTracker(EventObserver):
         after_collective = self._last_collective[replica_id] > self._wrote.get(key, -1)
         self._wrote[key] = event.event
         if copies.compare(event):
-            # Replicas that always write equal values do not synchronise. They synchronise if they
-            # write twice, and assign the second time, after a collective.
+            # Equal values alone do not show that replicas synchronise: replicas may always write
+            # equal values. Replicas synchronise if each of them writes at least twice, and assigns
+            # its last value after a collective.
             twice = min(copies.written) >= 2
             agreed = after_collective and twice and event.operation == "assign"
             self._unite(copies, event, by_replicas=agreed, by_program=False)
@@ -198,7 +202,7 @@ class ComponentTracker(EventObserver):
         copies.written_before = max(copies.written) - by_replicas
         copies.written = [0] * len(self._replicas)
         digest = digest_of(event)
-        # If components become equal to the same value every time, it is a reset, not a sync.
+        # If the components' common value is the same every time, this is a reset, not a sync.
         if (by_replicas or by_program) and copies.synchronised_to not in {None, digest}:
             copies.synchronised_at = event.event
         copies.synchronised_to = digest
@@ -227,12 +231,12 @@ class ComponentTracker(EventObserver):
             copies.gathered_by_program.add(event.process)
 
     def on_arrive(self, event: Event) -> None:
-        """Note a collective other than a write."""
+        """Record a collective that is not a write."""
         self._last_collective[event.process] = event.event
 
 
 def _small_value(event: Event) -> bytes | None:
-    """Return the bytes of an event's value, unless it is large."""
+    """Return the bytes of an event's value; None if the value is large or unknown."""
     value = event.value
     return value if value is not None and len(value) <= _MOST_BYTES else None
 

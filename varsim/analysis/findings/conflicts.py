@@ -1,9 +1,9 @@
 """Conflicts: unordered accesses by different replicas, whose values no aggregation combines.
 
 A replica writes its own component. Two accesses conflict only if all components stand for one
-value. That is so in a mirrored variable without aggregation, and in a variable of which the program
-read a single component as the value. Equal writes by all replicas do not conflict: the k-th writes
-are compared.
+value. There are two kinds of such variables: a mirrored variable without aggregation, and a
+variable of which the program read a single component as the value. Equal writes by all replicas do
+not conflict; for this, the k-th writes of the replicas are compared.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WRITE_WRITE: Final = FindingKind(
 READ_WRITE: Final = FindingKind(name="read-write conflict", about_values=True)
 
 _MOST_ROUNDS: Final = 10_000
-"""Rounds by which one replica may be ahead of another; writes further ahead are not compared."""
+"""Writes by which a replica may be ahead of another; writes further ahead are not compared."""
 
 
 @dataclass(slots=True)
@@ -63,7 +63,10 @@ class _Accesses:
 
 
 class Conflicts(Finder):
-    """Finds write-write and read-write conflicts. Must come after `Divergence`, which it uses."""
+    """Finds write-write and read-write conflicts, using the results of `Divergence`.
+
+    `Divergence` must get each event first.
+    """
 
     kinds = (WRITE_WRITE, READ_WRITE)
 
@@ -87,7 +90,7 @@ class Conflicts(Finder):
         self._finish_call()
 
     def on_commit(self, event: Event) -> None:
-        """Restart the count if all components are assigned together."""
+        """Restart the counts of writes if all components are assigned together."""
         if event.variable is not None and event.replica is None and event.operation == "assign":
             accesses = self._of(event.variable)
             accesses.counts = [0] * self.num_replicas

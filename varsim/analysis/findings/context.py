@@ -1,4 +1,7 @@
-"""What all finders of one history share: facts about variables, clocks, components, comparisons."""
+"""The context that all finders of one history share.
+
+It has facts about variables, the clocks, the components, and the comparisons.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from varsim.tracing.history import History
 
 @dataclass(slots=True, kw_only=True)
 class FindingContext:
-    """One history, as finders see it. Its observers get each event before the finders do."""
+    """What finders know about one history. Its observers get each event before the finders."""
 
     num_replicas: int
     variables: Mapping[int, VariableFacts]
@@ -26,7 +29,7 @@ class FindingContext:
     contributions: Contributions
     comparisons: Comparisons | None  # with a single device; None without an oracle
     taken_as_one: set[int] = field(default_factory=set)
-    """Variables of which the program read one component as the value; `Divergence` adds them."""
+    """Variables of which the program read one component as the value. `Divergence` adds them."""
 
     @property
     def observers(self) -> tuple[EventObserver, ...]:

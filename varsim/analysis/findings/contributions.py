@@ -39,7 +39,7 @@ class Contributions(EventObserver):
             contributions[event.process] = event
 
     def on_commit(self, event: Event) -> None:
-        """Find the contributions to the commit: by its position, else of the first open merge."""
+        """Find the contributions to the commit: by its position, or in the first open merge."""
         self.committed = _NONE
         if event.replica is not None or event.variable is None:
             return
@@ -53,6 +53,6 @@ class Contributions(EventObserver):
             del self._open[key]
 
     def on_abort(self, event: Event) -> None:
-        """Drop the contributions of an aborted call: they are never merged."""
+        """Drop the contributions of an aborted call, because they are never merged."""
         if self._open:
             self._open = {key: one for key, one in self._open.items() if key[0] != event.call}

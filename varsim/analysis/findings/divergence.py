@@ -1,8 +1,8 @@
 """Divergence: the program takes one component as the variable's value while others differ.
 
-That happens if it reads a mirrored variable whose components have diverged, or a single component
-of any variable. A program that reads several components compares them, and takes none of them as
-the value.
+This happens if the program reads a mirrored variable whose components have diverged, or reads only
+one component of a variable. A program that reads several components compares them; it does not take
+one of them as the value.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from varsim.tracing.history import PROGRAM, Event
 DIVERGENCE: Final = FindingKind(name="divergence", about_values=True, mended_by_settings=True)
 
 _MOST_SIGHTINGS: Final = 1000
-"""Reads of one component between two changes that are counted; more are ignored."""
+"""Largest number of counted reads of one component between two changes of the variable."""
 
 
 @dataclass(slots=True)
@@ -46,8 +46,8 @@ class _DivergedReads:
     evidence: Evidence = field(default_factory=Evidence)
     diverged: Counter[str] = field(default_factory=Counter)  # locations of the diverging writes
     shown: int = 0  # the component that was taken as the value
-    differing: int = 0  # the most components that differed from it
-    longest_s: float = 0.0  # the longest time since they diverged
+    differing: int = 0  # the largest number of components that differed from that component
+    longest_s: float = 0.0  # the longest time from a divergence to a read
     first: Event | None = None  # the first diverging write
 
 
@@ -67,7 +67,7 @@ class Divergence(Finder):
         return variable in self._variables
 
     def on_read_by_program(self, event: Event) -> None:
-        """Note a read by the program."""
+        """Store a read by the program."""
         if event.variable is not None and event.location is not None:
             self._look(event, event.variable, self._components[event.variable])
 
@@ -148,13 +148,13 @@ def _what(trouble: _DivergedReads) -> str:
 def _remedy(facts: VariableFacts) -> str:
     if facts.gathered:
         return (
-            "Read the variable itself: outside the replicas that gives the aggregate of all "
-            "components; or compare the components."
+            "Read the variable itself outside strategy.run: this gives the aggregate of all "
+            "components. Or compare the components."
         )
     if facts.mirrored:
         return (
-            "Give it an aggregation (MEAN, SUM or ONLY_FIRST_REPLICA), so that a write in a "
-            "replica is agreed on; or let all replicas write the same."
+            "Give it an aggregation (MEAN, SUM or ONLY_FIRST_REPLICA), so that writes in replicas "
+            "are combined; or let all replicas write the same value."
         )
     return (
         "Combine the components before you use them (strategy.reduce), or choose ON_WRITE or "

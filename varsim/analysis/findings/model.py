@@ -19,10 +19,10 @@ from varsim.analysis.outcome import Note
 from varsim.tracing.history import Event
 
 MOST_EVENTS: Final = 6
-"""Number of events kept to show a finding; the first ones are kept."""
+"""Number of events kept to show a finding: the first ones."""
 
 MOST_LOCATIONS: Final = 5
-"""Number of locations kept of a finding."""
+"""Number of locations kept for a finding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +33,8 @@ class FindingKind:
     about_values: bool = False  # the value lens can show it
     needs_oracle: bool = False  # it compares with the run on a single device
     needs_whole_batch: bool = False  # the single device must also have the whole batch
-    explains_differences: bool = False  # from a single device, without a comparison
-    mended_by_settings: bool = False  # other settings can remove it; that changes values
+    explains_differences: bool = False  # it can be the cause of differences from a single device
+    mended_by_settings: bool = False  # other settings, which change values, can remove it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,24 +42,24 @@ class Finding:
     """One kind of problem with one variable, and all its occurrences."""
 
     kind: FindingKind
-    variable_id: int | None  # None: not about one variable
-    variable: str  # its name; "" without one
-    locations: tuple[tuple[str, int], ...]  # file:line in the program, count; highest first
+    variable_id: int | None  # None if the finding is not about one variable
+    variable: str  # the variable's name; "" if the finding is not about one variable
+    locations: tuple[tuple[str, int], ...]  # file:line in the program, and count; highest first
     count: int  # occurrences
     what: str  # what happened, a sentence with numbers
     remedy: str  # what to do, a sentence
-    events: tuple[int, ...]  # the first ones that show it, by number
+    events: tuple[int, ...]  # the numbers of the first events that show it
     histogram: tuple[tuple[int, int], ...] = ()  # staleness in versions, and how many reads
 
 
 class Finder(EventObserver):
     """Looks for findings of some kinds, in one pass over the events of a history.
 
-    It gets each event after the observers of the context.
+    A finder gets each event after the observers of the context.
     """
 
     kinds: ClassVar[tuple[FindingKind, ...]]
-    """The kinds that it can find, in the order of reports."""
+    """The kinds that the finder can find, in the order of reports."""
 
     def __init__(self, context: FindingContext) -> None:
         """Prepare for one history."""
@@ -84,9 +84,10 @@ class Evidence:
     events: list[int] = field(default_factory=list)
 
     def add(self, event: Event, *others: int, location: str | None = None) -> None:
-        """Count one occurrence at the location of `event`; `others` show it too, by number.
+        """Count one occurrence at the location of `event`.
 
         Args:
+            others: The numbers of other events that show the occurrence.
             location: The location, if the event has none.
         """
         count = event.occurrences
@@ -100,7 +101,7 @@ class Evidence:
             del self.events[MOST_EVENTS:]
 
     def merge(self, other: Evidence) -> None:
-        """Add the occurrences of another instance."""
+        """Add the occurrences of another `Evidence`."""
         self.count += other.count
         self.locations.update(other.locations)
         self.events.extend(other.events[: MOST_EVENTS - len(self.events)])
@@ -133,7 +134,7 @@ def finding_of(
 
 
 def most(locations: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
-    """Return the locations with the highest counts, the highest first; equal ones by name."""
+    """Return the locations with the highest counts, highest first; equal counts by name."""
     return tuple(sorted(locations.items(), key=lambda one: (-one[1], one[0]))[:MOST_LOCATIONS])
 
 

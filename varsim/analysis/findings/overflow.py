@@ -1,6 +1,6 @@
 """Overflow of a sum: the sum of the replicas' values exceeds the range of the variable's dtype.
 
-It needs no oracle: the sum is recomputed in float64, whose range suffices.
+The finder needs no oracle: it recomputes each sum in float64, whose range is large enough.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ OVERFLOW: Final = FindingKind(
 )
 
 Exact = np.ndarray[tuple[int], np.dtype[np.float64]]
-"""Sums in float64; they may exceed the range of a variable's dtype."""
+"""Sums in float64, so that they can exceed the range of the variable's dtype."""
 
 _SIGN: Final = {"assign_add": 1, "assign_sub": -1}
 
 
 @dataclass(slots=True)
 class _Seen:
-    """The sums of one variable that did not fit."""
+    """The sums of one variable that did not fit into its dtype."""
 
     evidence: Evidence = field(default_factory=Evidence)
     exact: float = 0.0  # the first sum that did not fit
@@ -44,7 +44,7 @@ class _Seen:
 
 
 class Overflow(Finder):
-    """Finds sums that do not fit."""
+    """Finds sums that do not fit into their variable's dtype."""
 
     kinds = (OVERFLOW,)
 

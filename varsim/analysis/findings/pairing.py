@@ -1,8 +1,9 @@
 """Unnamed collectives: pairs from different lines, and pairs that only the order determines.
 
-A reduction, a gather or a merge_call without a name is paired by call order alone. Two in different
-lines may be different operations. Several in one line of a call may also be different, but the
-record does not show it.
+A reduction, a gather or a merge_call without a name is paired only by its position in the call. If
+two paired collectives are in different lines, they may be different operations. If a line has
+several collectives in one call, they may also be different operations, but the record does not show
+this.
 """
 
 from __future__ import annotations
@@ -39,12 +40,12 @@ class _PairedByOrder(NamedTuple):
 
     location: str
     operation: str  # all_reduce, all_gather or merge_call
-    most: int  # in one call of one replica
+    most: int  # the largest number of them in one call of one replica
 
 
 @dataclass(slots=True)
 class _Crossed:
-    """Unnamed collectives whose replicas arrived from the same set of different lines."""
+    """Unnamed collectives that pair the same set of different lines."""
 
     first: Mapping[int, Event]  # by replica
     count: int = 0
@@ -65,7 +66,7 @@ class Pairing(Finder):
         self._crossed: dict[frozenset[str], _Crossed] = {}
 
     def on_arrive(self, event: Event) -> None:
-        """Note that a replica has arrived at a collective."""
+        """Store the arrival of a replica at a collective."""
         operation, name = event.operation or "", event.note
         if name is not None or event.position is None or event.call is None:
             return
@@ -102,7 +103,7 @@ class Pairing(Finder):
         return [self._finding(one) for one in self._crossed.values()]
 
     def notes(self) -> list[Note]:
-        """Return a note for each line with collectives that only the order pairs."""
+        """Return a note for each line with collectives that are paired only by their order."""
         lines = list(self._lines.values())
         notes = [
             Note(

@@ -1,7 +1,7 @@
 """Redundant synchronisation: exchanges that affect no later read.
 
-One occurrence is not reported: the last merge of a run may stay unread, and a program may read a
-result twice. It must happen repeatedly.
+A single occurrence is not reported: the last merge of a run may stay unread, and a program may read
+a result twice. Only repeated occurrences are a finding.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ SAME_CONTRIBUTIONS: Final = FindingKind(name="merges of the same values")
 EAGER_SYNCHRONISATION: Final = FindingKind(name="manual synchronisation after every write")
 
 AGAIN_AND_AGAIN: Final = 3
-"""Occurrences from which a redundancy is a finding."""
+"""Number of occurrences from which a redundancy is a finding."""
 
 _UNREAD_SHARE: Final = 0.25
-"""Share of a variable's merges that must be unread; below it, the exchange is worth its cost."""
+"""Share of a variable's merges that must be unread; otherwise most exchanges are needed."""
 
 _EAGER_SHARE: Final = 0.9
 """Share of a variable's manual synchronisations that must follow a single write."""
 
 _OPEN_VERSIONS: Final = 64
-"""Merges that slower replicas may still read; an older unread merge counts as unread."""
+"""Number of latest merges that slower replicas may still read; older ones count as unread."""
 
 
 @dataclass(slots=True)
@@ -53,21 +53,21 @@ class _MergeCounts:
     newest: int = 0  # version
     read: int = 0  # the newest version that was read
     open: dict[int, tuple[Event, str | None]] = field(default_factory=dict)
-    """Unread merges by version: the commit, and the location of the write."""
+    """By version: the commit of an unread merge, and the location of the write."""
 
 
 @dataclass(slots=True)
 class _Reads:
-    """The program's reads of a variable that a read aggregates."""
+    """The program's reads of a variable that is aggregated when it is read."""
 
     count: int = 0
-    unchanged: bool = False  # since the last read
+    unchanged: bool = False  # whether nothing was written since the last read
     repeated: Evidence = field(default_factory=Evidence)
 
 
 @dataclass(slots=True)
 class _Synchronisations:
-    """The program's manual synchronisations of a replica's own variable."""
+    """The program's manual synchronisations of a variable that each replica writes for itself."""
 
     count: int = 0
     eager: Evidence = field(default_factory=Evidence)
@@ -95,12 +95,12 @@ class Redundancy(Finder):
         return variable is None or variable in self._variables
 
     def on_write(self, event: Event) -> None:
-        """Note a local write, which changes a component."""
+        """Record that a local write changes a component."""
         if event.variable is not None and not (facts := self._variables[event.variable]).merged:
             self._changed(event, facts)
 
     def on_commit(self, event: Event) -> None:
-        """Judge a merge, or note that components change."""
+        """Judge a merge; for other commits, record that components change."""
         if event.variable is None:
             return
         facts = self._variables[event.variable]
@@ -110,7 +110,7 @@ class Redundancy(Finder):
             self._merge(event, self._merges[event.variable], contributions)
 
     def on_read(self, event: Event) -> None:
-        """Note a read of a merge, or of gathered components."""
+        """Store a read of a merged value, or of gathered components."""
         if event.variable is None:
             return
         facts = self._variables[event.variable]
@@ -135,7 +135,7 @@ class Redundancy(Finder):
         return [one for one in found if one is not None]
 
     def _was_read(self, event: Event, variable: int) -> None:
-        merges = self._merges[variable]  # a read may come before the first commit is sent
+        merges = self._merges[variable]  # the first read may come before the first commit
         version = merges.newest if event.version is None else event.version
         if version in merges.open:
             del merges.open[version]
@@ -181,7 +181,9 @@ class Redundancy(Finder):
         if facts.first and merges.equal == merges.count >= AGAIN_AND_AGAIN:
             return _equal(facts, merges)
         unread = merges.unread
-        merges.open.pop(merges.newest, None)  # the last of the run: there was no time to read it
+        merges.open.pop(
+            merges.newest, None
+        )  # the last merge: the run ended before it could be read
         for event, location in merges.open.values():
             unread.add(event, location=location)
         if unread.count >= max(AGAIN_AND_AGAIN, _UNREAD_SHARE * merges.count):

@@ -1,12 +1,13 @@
 """Values that are wrong by a rule, found by comparison with a single device.
 
-A relation must be clear: it holds in the first comparison and in nearly all others. Some values,
-such as weights, depend on the value of the previous step: after a mistake in the first step, later
-values cannot be compared. Then the first comparison decides alone, if its numbers exclude chance.
+A relation is reported if it holds in the first comparison and in nearly all others. Some values,
+such as weights, depend on the value of the previous step. After a mistake in the first step, later
+values of such a variable cannot be compared. Then only the first comparison counts, if its numbers
+exclude a relation by chance.
 
 A single device that did not get the whole batch cannot be an oracle. There are two signs of this:
-it did only the first replica's part of the work, or none of its values is an aggregate of the
-replicas' values.
+the single device did only the first replica's part of the work, or none of its values is an
+aggregate of the replicas' values.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.rounding import close, material
 
 NEARLY_ALL: Final = 0.9
-"""Share of the comparisons in which a relation must hold to be the rule."""
+"""Share of the comparisons in which a relation must hold to be reported."""
 
 AGAIN: Final = 3
-"""Comparisons in which whole numbers must be related to exclude chance, if replicas differ."""
+"""Number of comparisons with related whole numbers that exclude a relation by chance."""
 
 _MOST_KEPT: Final = 64
-"""Comparisons of a variable whose values are kept to find the shard sizes."""
+"""Number of comparisons of a variable whose values are kept to find the shard sizes."""
 
 FACTORS: Final = (Relation.TIMES_N, Relation.OVER_N, Relation.TIMES_N_TWICE)
 """Exact relations that are wrong by a factor of the number of replicas."""
@@ -64,12 +65,12 @@ class ComparisonStatistics:
     first: Relation | None = None
     telling: bool = False  # whether the first comparison excludes chance
     first_alike: bool = False
-    alike: int = 0  # wrong values, of comparisons in which all replicas had the same value
+    alike: int = 0  # wrong values in comparisons in which all replicas had the same value
     related: Counter[Relation] = field(default_factory=Counter)
     evidence: dict[Relation, Evidence] = field(default_factory=dict)
     shown: dict[Relation, Comparison] = field(default_factory=dict)  # the first per relation
     kept: list[Comparison] = field(default_factory=list)
-    values: set[bytes] = field(default_factory=set)  # the oracle's first few
+    values: set[bytes] = field(default_factory=set)  # a few different values of the oracle
 
     def add(self, comparison: Comparison, aggregation: str) -> None:
         """Add a comparison."""
@@ -98,7 +99,7 @@ class ComparisonStatistics:
                 self.values.add(few.wanted.tobytes())
 
     def clearly(self, relation: Relation, *, by_first: bool = True) -> bool:
-        """Return whether this relation is the rule."""
+        """Return whether this relation holds in so many comparisons that it is reported."""
         held = self.related[relation]
         if self.first is not relation:
             return False
@@ -122,7 +123,7 @@ def had_the_whole_batch(
 ) -> bool:
     """Return whether some value of the single device is an aggregate of all replicas' values.
 
-    If no numbers exclude chance, return True.
+    If no comparison has numbers that exclude a relation by chance, return True.
     """
     if any(statistics.only_mine for _, statistics in aggregated):
         return False
@@ -254,7 +255,7 @@ def _is_meant(
     statistics: ComparisonStatistics,
     relation: Relation,
 ) -> bool:
-    """Return whether the factor may be intended: the program scales by the number of replicas."""
+    """Return whether the program may scale by the number of replicas on purpose."""
     number = facts.variable_id
     reduced, added = number in comparisons.reduced_before, number in comparisons.added_to
     alike = statistics.alike == statistics.count
@@ -298,7 +299,7 @@ def _synchronised_by_hand(
 def _by_program(
     comparisons: Comparisons, facts: VariableFacts, statistics: ComparisonStatistics
 ) -> ScalingFault | None:
-    """Judge a write by the program; it may scale a value on purpose if replicas read it."""
+    """Judge a write by the program. If replicas read the value, it may be scaled on purpose."""
     varied = len(statistics.values) >= AGAIN and statistics.telling
     read = facts.variable_id in comparisons.read_in_replicas
     merged = facts.variable_id in comparisons.merged
@@ -329,7 +330,7 @@ def _of(
     statistics: ComparisonStatistics,
     relation: Relation = Relation.OTHER,
 ) -> ScalingFault | None:
-    """Return the fault of wrong comparisons, with shard weights; None without comparisons."""
+    """Return the fault that the wrong comparisons show; None if there are no such comparisons."""
     if not wrong:
         return None
     evidence = Evidence()
@@ -353,8 +354,8 @@ def _wrong(some: list[tuple[Comparison, Weights]]) -> list[tuple[Comparison, Wei
 def _another_throughout(statistics: ComparisonStatistics, *, added: bool) -> ScalingFault | None:
     """Judge whether the first replica's value is wrong in nearly all comparisons.
 
-    The other replicas must have had other values. If their values are unknown, the value must not
-    depend on the number of replicas alone.
+    The other replicas must have had other values. If these values are unknown, the value must
+    depend on more than the number of replicas.
     """
     wrong = [one for one in statistics.kept if material(one.got, one.wanted)]
     if statistics.first is Relation.RIGHT or len(wrong) < NEARLY_ALL * len(statistics.kept):
@@ -375,7 +376,7 @@ def _one_ratio(comparisons: list[Comparison]) -> bool:
 
 
 def _truncated(statistics: ComparisonStatistics) -> ScalingFault | None:
-    """Judge whether a value was split among the replicas without its remainder."""
+    """Judge whether a value was split among the replicas and its remainder was lost."""
     wrong = [
         comparison
         for comparison in statistics.kept

@@ -44,8 +44,8 @@ class ScalingFault:
     kind: FindingKind
     relation: Relation
     evidence: Evidence
-    shown: Comparison  # the first that shows it
-    count: int  # all comparisons
+    shown: Comparison  # the first comparison that shows the fault
+    count: int  # number of all comparisons
     weights: Weights | None = None  # shares of unequal shards, if they are constant
 
 
@@ -94,7 +94,7 @@ def _wrong_factor(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> 
         return (
             f"It is {count} × {count} times what a single device has: a value that is already "
             "summed over the replicas is summed again.",
-            "Sum once: without the all_reduce, or with MEAN.",
+            "Sum it only once: remove the all_reduce, or use MEAN.",
         )
     if fault.relation is Relation.OVER_N:
         return (
@@ -114,8 +114,8 @@ def _wrong_factor(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> 
     if comparison.alike and _is_initial(parts[0], created):
         return (
             f"Each of the {count} components starts at the initial value, and SUM adds them up.",
-            "Create it with 0, and assign what it is to start with outside strategy.run; or "
-            "choose another aggregation.",
+            "Create it with 0, and assign the initial value outside strategy.run; or choose "
+            "another aggregation.",
         )
     if comparison.alike:
         return (
@@ -125,8 +125,8 @@ def _wrong_factor(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> 
             "whole.",
         )
     return (
-        f"It is {about}{count} times what a single device has: SUM is taken where MEAN is meant, "
-        "of values that each replica has divided already.",
+        f"It is {about}{count} times what a single device has: SUM is taken where MEAN is meant. "
+        "Each replica has already divided its values.",
         "Keep the sum and the number of examples apart, both with SUM, and divide what is read; "
         "or aggregate with MEAN, if all replicas have as many examples.",
     )

@@ -1,8 +1,8 @@
 """Unequal shards: whether a single device's value is a weighted mean of the replicas' values.
 
-A mean of means gives every replica the same weight. Weights may be the same at every step, or known
-from a count of examples. If they turn the replicas' values into the single device's values, they
-are the sizes of the shards.
+A mean of means gives every replica the same weight, even if the shards are unequal. Other weights
+are tried: weights that are the same at every step, and weights from a count of examples. If the
+mean with such weights is the single device's value, the weights are the sizes of the shards.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from varsim.analysis.findings.comparison import Comparison
 from varsim.analysis.rounding import close, rounding
 
 _LEAST_UNEQUAL: Final = 1.25
-"""Ratio of the largest weight to the smallest; the ratio of an evenly split batch is lower."""
+"""Least ratio of the largest weight to the smallest; evenly split batches have a lower ratio."""
 
 _SMALL: Final = 4
-"""Largest shard tried, in examples; above it, one more example is less than `_LEAST_UNEQUAL`."""
+"""Largest shard to try, in examples. In larger shards, one more example is no unequal split."""
 
 _CLEARER: Final = 20
 """Factor by which the plain mean must fit worse than the weighted one."""
@@ -45,7 +45,7 @@ def fitted(comparisons: Sequence[Comparison]) -> Weights | None:
 
 
 def _candidates(rows: np.ndarray, wanted: np.ndarray) -> Iterator[Weights]:
-    """Yield weights that may solve the equations: those of small batches, and the best fits."""
+    """Yield weights that may solve the equations: weights of small batches, and best fits."""
     count = rows.shape[1]
     for larger in range(1, count):
         for size in range(1, _SMALL + 1):  # split as by np.array_split
@@ -61,8 +61,9 @@ def _candidates(rows: np.ndarray, wanted: np.ndarray) -> Iterator[Weights]:
 def _groupings(count: int) -> Iterator[np.ndarray]:
     """Yield groupings of replicas that share a weight, as matrices with a column for each weight.
 
-    Either every replica has its own weight; or the first few have one weight, and the others have
-    another, for example if the first ones get one more example from the remainder of a batch.
+    In one grouping every replica has its own weight. In the others the first few replicas have one
+    weight, and all other replicas another one. This happens if the first replicas get one more
+    example, from the remainder of a batch.
     """
     yield np.eye(count)
     for first in range(1, count if count > 2 else 1):
@@ -84,12 +85,12 @@ def _solved(rows: np.ndarray, wanted: np.ndarray, columns: np.ndarray) -> Weight
 
 
 def uneven(weights: Weights) -> bool:
-    """Return whether shards are less equal than those of an evenly split batch."""
+    """Return whether the weights are less equal than those of an evenly split batch."""
     return bool(weights.max() >= _LEAST_UNEQUAL * weights.min())
 
 
 def explains(weights: Weights, comparison: Comparison) -> bool:
-    """Return whether the single device has the mean with these weights."""
+    """Return whether the single device's value is the mean with these weights."""
     parts = comparison.known
     if parts is None:
         return False
@@ -100,8 +101,8 @@ def explains(weights: Weights, comparison: Comparison) -> bool:
 def sizes(comparisons: Sequence[Comparison]) -> Iterator[list[Weights]]:
     """Yield the weights that a counter of examples implies.
 
-    All comparisons share weights from the last count or from the sum of all counts; or each
-    comparison has its own weights.
+    The weights of all comparisons come from the last count or from the sum of all counts; or each
+    comparison has weights from its own count.
     """
     counts: list[Weights] = []
     for comparison in comparisons:

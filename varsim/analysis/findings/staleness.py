@@ -3,13 +3,16 @@
 `VersionStaleness` checks variables that count versions.
 
 `LocalStaleness` checks variables that each replica writes for itself. A read is stale if it lacks
-writes of other replicas that happened before it (by the clocks; concurrent writes do not count),
-and the components were not synchronised since. A read is not stale if its replica then writes the
-component: the replica accumulates. The write must follow in the same call; or before the next
-synchronisation, if the program synchronises the components and they are not parts of a sum. An add
-to a part of a sum does not count as such a write: it needs no read. Without an aggregation, no read
-is stale before the program first synchronises the components. If the policy of a variable intends
-such reads, they are a note instead of a finding.
+writes of other replicas that happened before the read, and the components were not synchronised
+after these writes. The clocks show which writes happened before; concurrent writes do not count.
+
+There are three exceptions:
+- If the reading replica then writes the component, it accumulates, and the read is not stale. The
+  write must follow in the same call. If the program synchronises the components, and they are not
+  parts of a sum, the write may also follow later, before the next synchronisation. An add to a part
+  of a sum does not count as such a write, because it needs no read.
+- If the variable has no aggregation, no read is stale before the first synchronisation.
+- If the policy of the variable intends such reads, they are a note instead of a finding.
 """
 
 from __future__ import annotations
@@ -41,15 +44,15 @@ _NEVER: Final = (0, 0.0)
 _MOST_NAMES: Final = 3  # of variables in a note
 
 _KEPT_COMMITS: Final = 128
-"""Commits of a variable whose times are kept; older ones count as old as the oldest kept."""
+"""Number of commits of a variable whose times are kept; older ones get the oldest kept time."""
 
 _KEPT_WRITES: Final = 256
-"""Writes of a replica whose times are kept; a reader that knows none of them is not judged."""
+"""Number of writes of a replica whose times are kept; readers that know none are not judged."""
 
 
 @dataclass(slots=True)
 class Staleness:
-    """The age of one variable's components in the replicas' reads."""
+    """How old the components of one variable are in the replicas' reads."""
 
     reads: Counter[int] = field(default_factory=Counter)  # by staleness, in versions or writes
     evidence: Evidence = field(default_factory=Evidence)  # of the stale reads
@@ -62,7 +65,7 @@ class Staleness:
         self.evidence.add(event)
 
     def merge(self, other: Staleness) -> None:
-        """Add the reads of another instance."""
+        """Add the reads of another `Staleness`."""
         self.reads.update(other.reads)
         self.evidence.merge(other.evidence)
         self.oldest_s = max(self.oldest_s, other.oldest_s)
@@ -76,13 +79,15 @@ class _VersionUses:
     staleness: Staleness = field(default_factory=Staleness)
     versions: list[int] = field(default_factory=list)  # the last commits
     times_s: list[float] = field(default_factory=list)
-    of: list[int | None] = field(default_factory=list)  # the replica whose component; None: all
+    of: list[int | None] = field(
+        default_factory=list
+    )  # owner of each version's component; None: all
     used: dict[int, tuple[int, float]] = field(default_factory=dict)  # by process: version, time
     newest_used: int = 0
-    fresh: int = 0  # reads as new as the newest that any process had used
+    fresh: int = 0  # reads of a version that is at least as new as all versions used before
 
     def use(self, event: Event, version: int) -> None:
-        """Note that a process has read a version."""
+        """Record that a process has read a version."""
         used = self.used.get(event.process, _NEVER)
         if version > used[0]:
             self.used[event.process] = version, event.time_s
@@ -92,7 +97,7 @@ class _VersionUses:
 class VersionStaleness(Finder):
     """Finds reads of a mirrored variable that saw an older version than others had used before.
 
-    A commit that no process has used is still in transit: no read could have waited for it.
+    A commit that no process has used may still be in transit, so reads need not show it.
     """
 
     kinds = (STALE_READ,)
@@ -120,12 +125,12 @@ class VersionStaleness(Finder):
             del mirror.versions[kept], mirror.times_s[kept], mirror.of[kept]
 
     def on_read_by_program(self, event: Event) -> None:
-        """Note that the version was used."""
+        """Record that the version was used."""
         if event.version is not None:
             self._mirrors[event.variable].use(event, event.version)
 
     def on_read_by_replica(self, event: Event) -> None:
-        """Judge the age of the version, and note its use."""
+        """Judge the age of the version, and record that it was used."""
         version = event.version
         if version is None:
             return
@@ -155,14 +160,14 @@ class VersionStaleness(Finder):
             for process, (used, when_s) in mirror.used.items()
             if process != event.process
         ):
-            counted = all(one is None for one in mirror.of)  # then versions have no gaps
+            counted = all(one is None for one in mirror.of)  # if so, versions have no gaps
             staleness = missed[-1][0] - version if counted else len(missed)
             mirror.staleness.add(event, staleness, event.time_s - missed[0][1])
         else:
             mirror.staleness.reads[0] += 1
 
     def _missed(self, event: Event, version: int, mirror: _VersionUses) -> list[tuple[int, float]]:
-        """Return the later versions of this component that were committed before the read."""
+        """Return the later versions of the read component that were committed before the read."""
         start = bisect_right(mirror.versions, version)
         return [
             (mirror.versions[i], mirror.times_s[i])
@@ -178,7 +183,7 @@ class VersionStaleness(Finder):
 class _LocalWrites:
     """One replica's local writes of one variable."""
 
-    forgotten: int = 0  # writes before the kept ones
+    forgotten: int = 0  # number of dropped writes
     numbers: list[int] = field(default_factory=list)
     times_s: list[float] = field(default_factory=list)
 
@@ -196,7 +201,7 @@ class _LocalWrites:
         return self.forgotten + len(self.numbers)
 
     def known(self, clock: int) -> int:
-        """Return how many of the writes are not later than the replica's event `clock`."""
+        """Return how many of the writes happened up to the replica's event `clock`."""
         if not self.numbers or clock < self.numbers[0]:
             return 0
         return self.forgotten + bisect_right(self.numbers, clock)
@@ -207,7 +212,7 @@ class _LocalWrites:
 
 
 class UnsyncedWrites:
-    """A variable that replicas write for themselves: their writes, and the reads that lack some."""
+    """The local writes of one variable, and the reads that lack some of these writes."""
 
     def __init__(self, num_replicas: int) -> None:
         self.in_call = Staleness()  # reads; fresh if their replica wrote later in the same call
@@ -229,14 +234,14 @@ class UnsyncedWrites:
         self.synced = [[one.count for one in self.writes]] * len(self.writes)
 
     def wait(self, read: Event, lacks: int, age_s: float) -> None:
-        """Store a read that lacks some writes; the replica's next actions show if it is stale."""
+        """Store a read that lacks some writes; the replica's later writes decide if it is stale."""
         pending = self.pending.get(read.process)
         if pending is None:
             pending = self.pending[read.process] = Staleness()
         pending.add(read, lacks, age_s)
 
     def go_on(self, replica_id: int) -> None:
-        """Count a replica's stored reads as fresh: it writes the component after them."""
+        """Count a replica's stored reads as fresh: the replica now writes the component."""
         fresh = 0
         if pending := self.pending.pop(replica_id, None):
             fresh = sum(pending.reads.values())
@@ -247,19 +252,19 @@ class UnsyncedWrites:
             self.until_synced.reads[0] += fresh
 
     def end_call(self, replica_id: int) -> None:
-        """Count a replica's stored reads as stale within the call: no write followed."""
+        """Count a replica's stored reads as stale within the call, because no write followed."""
         if pending := self.pending.pop(replica_id, None):
             self.in_call.merge(pending)
             self.later.setdefault(replica_id, Staleness()).merge(pending)
 
     def end_of_period(self) -> None:
-        """Count the reads since the last sync as stale: no write followed."""
+        """Count the reads since the last sync as stale, because no write followed."""
         for later in self.later.values():
             self.until_synced.merge(later)
         self.later.clear()
 
     def staleness(self, *, summed: bool) -> Staleness:
-        """Return the staleness that applies, after the last event."""
+        """Return the result for this variable, after the last event."""
         return self.until_synced if self.syncs and not summed else self.in_call
 
 
@@ -291,7 +296,7 @@ class LocalStaleness(Finder):
             self._end_call(replica_id)
 
     def on_arrive(self, event: Event) -> None:
-        """Note a collective without a variable: the replica learns of the others' writes."""
+        """Record a collective without a variable; its result may have other replicas' values."""
         if event.variable is None:
             self._last_collective[event.process] = event.event
 
@@ -305,7 +310,7 @@ class LocalStaleness(Finder):
         self.on_return(event)
 
     def on_commit(self, event: Event) -> None:
-        """Treat an assigned value as synchronised: in all components, or in one."""
+        """Treat a value that the program assigns as synchronised: in all components, or in one."""
         if event.variable is None or event.operation != "assign":
             return
         state = self._state(event.variable)
@@ -340,7 +345,7 @@ class LocalStaleness(Finder):
         ]
 
     def notes(self) -> list[Note]:
-        """Return a note for each synchronization that intends stale reads, if there are some."""
+        """Return a note for each synchronization that intends stale reads, if there were any."""
         intended: defaultdict[str, list[tuple[VariableFacts, Staleness]]] = defaultdict(list)
         for facts, staleness in self._stale():
             if facts.local_reads:
@@ -369,7 +374,9 @@ class LocalStaleness(Finder):
         united = self._components[variable].united_at == event.event
         if united and not facts.summed:  # each component of a sum is only a part
             state.sync()
-        elif event.operation == "assign" and heard_since:  # it may assign that collective's result
+        elif (
+            event.operation == "assign" and heard_since
+        ):  # the value may be the collective's result
             state.synced = list(state.synced)
             state.synced[replica_id] = self._known(replica_id, state)
 
@@ -452,7 +459,7 @@ def _finding(facts: VariableFacts, staleness: Staleness, unit: str, remedy: str)
         facts,
         staleness.evidence,
         f"{stale:,} of {times(reads, 'read')} in replicas {lacked} up to "
-        f"{times(max(staleness.reads), unit)}{of} from before the read, for up to "
+        f"{times(max(staleness.reads), unit)}{of} that happened before the read, for up to "
         f"{milliseconds(staleness.oldest_s)}.",
         remedy,
         histogram=tuple(sorted(staleness.reads.items())),

@@ -23,12 +23,12 @@ class VariableFacts:
     synchronization: str
     aggregation: str  # "" if replicas' writes are not aggregated
     mirrored: bool  # all components are meant to hold one value
-    merged: bool  # mirrored, and every write in a replica is a collective
-    deferred: bool  # mirrored; writes stay on a replica until a read needs them
+    merged: bool  # the variable is mirrored, and every write in a replica is a collective
+    deferred: bool  # the variable is mirrored; a write stays on its replica until a read needs it
     gathered: bool  # a read by the program aggregates the components
     local_reads: bool  # replicas are meant to read components that lack others' writes
     own: bool  # each component belongs to its replica and is never aggregated
-    summed: bool  # gathered, and a component is only a part of the value
+    summed: bool  # a read adds up the components; each component is a part of the value
     first: bool  # of the replicas' values, only the first replica's is used
 
 

@@ -1,8 +1,8 @@
-"""Waits: one replica makes the others wait repeatedly, and where.
+"""Waits: one replica makes the others wait repeatedly.
 
-Early replicas wait for the last one at every collective and at the end of every call. Of that time,
-only the extra work of the last replica since the previous collective counts; a late start does not
-count. The work of the last replicas, one after another, is the critical path of a call.
+At every collective and at the end of every call, early replicas wait for the last one. Only the
+extra work of the last replica since the previous collective is counted; a late start is not. The
+critical path of a call consists of the work of the last replica before each collective.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SHARE: Final = 0.2
 """Share of the measured time that the others must have waited for one replica."""
 
 _MOST_OF_IT: Final = 0.6
-"""Share of all waiting that one replica must cause; below it, replicas may be slow in turns."""
+"""Share of all waiting that one replica must cause; otherwise replicas may be slow in turns."""
 
 _REPEATEDLY: Final = 5
 """Least number of waits for a straggler."""
@@ -45,7 +45,7 @@ _GATHERING: Final = -2  # in place of a variable: an all_reduce, all_gather or m
 
 @dataclass(slots=True)
 class _Arrivals:
-    """The arrivals of replicas at one collective: their times, and the work before."""
+    """The arrivals of replicas at one collective, with the work of each replica before it."""
 
     variable: int
     location: str | None
@@ -89,14 +89,14 @@ class Waits(Finder):
             self._resumed[event.process] = event.time_s
 
     def on_install(self, event: Event) -> None:
-        """Resume a replica's work: it no longer waits."""
+        """Resume a replica's work, because the replica no longer waits."""
         if event.process in self._paused and event.call == self._call:
             self._resume(event.process, event.time_s)
 
     on_read_by_replica = on_install
 
     def on_write_by_replica(self, event: Event) -> None:
-        """Resume a replica's work; its contribution arrives later, with its outbox."""
+        """Resume a replica's work. The contribution arrives later, when the outbox is sent."""
         if event.call is None or event.call != self._call:
             return
         replica_id = event.process
@@ -147,7 +147,7 @@ class Waits(Finder):
         ]
 
     def _resume(self, replica_id: int, time_s: float) -> None:
-        """Resume a replica's work: from zero after a collective, else from the work so far."""
+        """Resume a replica's work. After a collective, its measured work begins again at zero."""
         since_s, position = self._paused.pop(replica_id)
         if position is None and replica_id in self._resumed:
             self._resumed[replica_id] += time_s - since_s
@@ -172,7 +172,7 @@ class Waits(Finder):
         for number in numbers:
             self._collectives[number].came[replica_id] = (event, work_s)
         ends = event.kind == "return"
-        if ends and numbers:  # the last write is charged for the end of the call
+        if ends and numbers:  # the wait at the end of the call is shown at the last write
             last = self._collectives[numbers[-1]]
             self._end.variable, self._end.location = last.variable, last.location
         if not ends:
