@@ -10,7 +10,8 @@ from tests.analysis.build import told as described
 from tests.analysis.findings.build import ProgramHistory
 from varsim.analysis.findings.model import Finding
 from varsim.analysis.findings.not_finite import NOT_FINITE
-from varsim.analysis.search import find
+from varsim.analysis.observer import Audience
+from varsim.analysis.search import Search, find
 
 NAN, INF = math.nan, math.inf
 
@@ -169,3 +170,54 @@ def test_elements_that_are_not_finite_when_created_are_meant(tmp_path, value, wr
     assert wrong == bool(findings)
     if wrong:
         assert "the first NaN in 1 of 3 elements" in findings[0].what
+
+
+SPARSE = """
+replicas 2
+variable table ON_WRITE SUM float32 [2]
+
+program create table v=0 = [0,0]
+program call call=1                                                      as start
+0 begin call=1                                                           after start
+1 begin call=1                                                           after start
+0 write table call=1 position=0 operation=scatter_add location=a.py:3
+1 write table call=1 position=0 operation=scatter_add location=a.py:3
+program commit table call=1 position=0 operation=scatter_add v=1
+program read table v=1 location=a.py:9 = [0,{}]
+"""
+
+
+def test_rows_of_sparse_writes_are_not_recorded_so_a_read_shows_it(tmp_path):
+    with described(SPARSE.format("NaN")).history(tmp_path) as history:
+        (finding,) = [one for one in find(history) if one.kind is NOT_FINITE]
+
+    assert finding.what == (
+        "The program read the first NaN in 1 of 2 elements at a.py:9. A sparse write can have "
+        "brought it: a history does not have its rows. The last write before it was at a.py:3."
+    )
+
+
+def test_sparse_writes_are_noted_as_not_looked_at(tmp_path):
+    with described(SPARSE.format("1")).history(tmp_path) as history:
+        search = Search(history)
+        Audience(search.observers).show(history.events())
+
+    assert ((), None) == search.conclude()
+    (note,) = search.notes()
+    assert note.text.startswith("which of 2 sparse writes of table contain NaN or infinity")
+
+
+def test_a_component_that_exceeds_its_range_is_found_when_it_is_read():
+    told = ProgramHistory(2, mine="NONE NONE")
+    told.call()
+    told.write(1, "mine", 2e38, at="a.py:3", add=True)
+    told.write(1, "mine", 2e38, at="a.py:4", add=True)
+    told.holds["mine"][1] = INF
+    told.read(1, "mine", at="a.py:5")
+    told.write(1, "mine", 1.0, at="a.py:6", add=True)
+    told.end()
+
+    (finding,) = found(told)
+    assert finding.what.startswith("Replica 1 read the first infinity in call 1")
+    assert "their sum can exceed what float32 holds" in finding.what
+    assert "The last write before it was at a.py:4." in finding.what

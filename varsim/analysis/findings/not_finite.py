@@ -2,7 +2,8 @@
 
 It needs no oracle. Elements that are NaN or infinite from the creation of a variable are meant to
 be, such as padding, or a minimum that is not known yet. A sum of finite values that is infinite is
-an overflow (`overflow.py`).
+an overflow (`overflow.py`). Where neither of them looks, the first read shows it: if a write is not
+recorded, as the rows of sparse writes, or if a component that is not summed exceeds its range.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from varsim.analysis.findings.model import (
     times,
 )
 from varsim.analysis.findings.variable_facts import VariableFacts
+from varsim.analysis.outcome import Note
 from varsim.texts.facts import name_replicas
 from varsim.tracing.history import PROGRAM, Event
 
@@ -35,6 +37,8 @@ NOT_FINITE: Final = FindingKind(
 _NO_ROWS: Final = "0 of "
 """How the note of a replica's `begin` starts if its arguments have no rows."""
 
+_MOST_NAMES: Final = 3
+
 Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 
@@ -42,13 +46,14 @@ Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
 class _Seen:
     """The writes of NaN or infinity to one variable."""
 
-    first: Event  # the earliest of them
+    first: Event  # the earliest of them; or a read
     elements: tuple[int, int]  # in it: how many elements are NaN or infinite, of how many
     is_nan: bool  # whether NaN is among them
-    round: int  # how many writes its replica had made in the call, including it
+    round: int  # how many writes its replica had made in the call, including it; 0 for a read
     wrote: set[int] = field(default_factory=set)  # whose write of this round was not finite
     finite: set[int] = field(default_factory=set)  # whose write of this round was finite
     evidence: Evidence = field(default_factory=Evidence)
+    before: Event | None = None  # of a read: the last write before it
 
 
 @dataclass(slots=True)
@@ -75,6 +80,16 @@ class NotFinite(Finder):
         self._rounds: dict[int, _Rounds] = {}  # by variable, of the last call
         self._empty: dict[int | None, set[int]] = {}  # by call: replicas without rows
         self._seen: dict[int, _Seen] = {}
+        self._unrecorded: set[int] = set()  # variables with writes without a recorded value
+        self._sparse: Counter[int] = Counter()  # sparse writes of each variable
+        self._last: dict[int, Event] = {}  # of variables that are examined when read: last write
+        self._not_summed = {
+            number
+            for number, one in self._variables.items()
+            if not (one.merged or one.gathered)
+            or one.aggregation not in {"SUM", "MEAN"}
+            or one.numpy_dtype.kind == "c"
+        }
 
     def concerns(self, variable: int | None) -> bool:
         """Return whether the variable can be NaN."""
@@ -110,6 +125,32 @@ class NotFinite(Finder):
             if one.variable == event.variable and not (only_first and replica_id):
                 self._examine(one)
 
+    def on_read(self, event: Event) -> None:
+        """Examine what is read, if an operand alone does not show it."""
+        number = event.variable
+        if number not in self._last or number in self._seen:
+            return
+        value = self._value_of(event)
+        bad = None if value is None or is_finite(value) else self._unexpected(number, value)
+        if bad is not None and value is not None:
+            seen = self._seen[number] = _first(event, value, bad, 0)
+            seen.before = self._last[number]
+            seen.evidence.add(event, seen.before.event)
+
+    def notes(self) -> list[Note]:
+        """Return a note on sparse writes, whose rows were not examined."""
+        names = [self._variables[number].name for number in sorted(self._sparse)]
+        if not names:
+            return []
+        count = times(self._sparse.total(), "sparse write")
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        return [
+            Note(
+                text=f"which of {count} of {', '.join(names[:_MOST_NAMES])}{more} contain NaN "
+                "or infinity: a history does not have their rows"
+            )
+        ]
+
     def finish(self) -> list[Finding]:
         """Return one finding for each variable that became NaN or infinite."""
         if not self._seen:
@@ -128,7 +169,12 @@ class NotFinite(Finder):
     def _examine(self, event: Event) -> None:
         assert event.variable is not None
         number, value = event.variable, self._value_of(event)
+        if value is None or number in self._not_summed:
+            self._last[number] = event
         if value is None:
+            self._unrecorded.add(number)
+            if event.dtype is None:
+                self._sparse[number] += 1
             return
         rounds = self._rounds.get(number)
         if rounds is None or rounds.call != event.call:
@@ -140,9 +186,8 @@ class NotFinite(Finder):
             if bad is None:
                 rounds.finite[k].add(event.process)
                 return
-            elements, is_nan = (int(bad.sum()), len(value)), bool(np.isnan(value[bad]).any())
-            seen = _Seen(event, elements, is_nan, k, finite=rounds.finite[k])
-            self._seen[number] = seen
+            seen = self._seen[number] = _first(event, value, bad, k)
+            seen.finite = rounds.finite[k]
         if (event.call, k) == (seen.first.call, seen.round):
             (seen.finite if bad is None else seen.wrote).add(event.process)
         if bad is not None:
@@ -159,6 +204,8 @@ class NotFinite(Finder):
     def _finding(self, facts: VariableFacts, seen: _Seen, origin: str) -> Finding:
         """Return the finding; `origin` is the variable that was the first, if it is another."""
         first, evidence = seen.first, seen.evidence
+        if seen.before is not None:
+            return self._finding_of_read(facts, seen, seen.before)
         wrote, finite = sorted(seen.wrote - {PROGRAM}), sorted(seen.finite - seen.wrote - {PROGRAM})
         empty = [one for one in wrote if one in self._empty.get(first.call, ())]
         who = "the program" if first.process == PROGRAM else name_replicas(wrote)
@@ -182,6 +229,25 @@ class NotFinite(Finder):
                 "result of an all_reduce, which is not recorded."
             )
         return finding_of(NOT_FINITE, facts, evidence, " ".join(said), _remedy(who, empty))
+
+    def _finding_of_read(self, facts: VariableFacts, seen: _Seen, last: Event) -> Finding:
+        first = seen.first
+        reader = "the program" if first.process == PROGRAM else name_replicas([first.process])
+        said = f"{reader} read the first {_what_and_where(seen)}. "
+        if facts.variable_id in self._sparse:
+            said += "A sparse write can have brought it: a history does not have its rows. "
+        elif facts.variable_id in self._unrecorded:
+            said += "A write whose value was not recorded can have brought it. "
+        else:
+            said += f"The writes were finite, but their sum can exceed what {facts.dtype} holds. "
+        said += f"The last write before it was at {last.location}."
+        remedy = "Look at the values that are written, or give the variable a wider dtype."
+        return finding_of(NOT_FINITE, facts, seen.evidence, said, remedy)
+
+
+def _first(event: Event, value: Flat, bad: Mask, k: int) -> _Seen:
+    elements = int(bad.sum()), len(value)
+    return _Seen(event, elements, bool(np.isnan(value[bad]).any()), k)
 
 
 def _what_and_where(seen: _Seen) -> str:
