@@ -1,4 +1,4 @@
-"""Actions that a state returns; a shell performs nothing else."""
+"""Define the actions that a state returns. A shell does only what these actions say."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from varsim.sync.waits import Wait
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send a message to a replica; from a replica, always to the coordinator (`to` is −1)."""
+    """Send a message to replica `to`. A replica sends only to the coordinator (`to` is −1)."""
 
     to: int
     message: Message
@@ -43,14 +43,14 @@ COORDINATOR = -1
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Call a function in replica context; give the state the events of its start and end."""
+    """Call a function in replica context; give the state events when it begins and ends."""
 
     start: Start
 
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Give this answer to the program of this replica, which waits for it."""
+    """Give this answer to the replica's program, which waits for the answer."""
 
     answer: Reduced | Merged | HostResult
 
@@ -59,8 +59,9 @@ class Deliver:
 class Await:
     """Let the program wait: handle messages until an action lets the program continue.
 
-    With `may_block`, give the state `ProgramBlocks` before blocking for a message. With `again`,
-    the event has changed nothing: give it again when the program may continue.
+    If `may_block` is true, give the state `ProgramBlocks` before blocking for a message. If `again`
+    is true, the event has changed nothing: give the state the same event again when the program is
+    allowed to continue.
     """
 
     may_block: bool
@@ -68,12 +69,12 @@ class Await:
 
 
 WAIT_AND_REPEAT: Final = Await(may_block=True, again=True)
-"""The operation must wait for a commit before it can happen."""
+"""The program's operation must wait for a commit, and then begin again."""
 
 
-@dataclass(slots=True, eq=False)  # not frozen: there may be thousands in a step
+@dataclass(slots=True, eq=False)  # not frozen: a step can have thousands of these actions
 class ShowValue:
-    """Let the program continue with this replica's component; the array never changes again."""
+    """Let the program continue with this replica's component. The array never changes again."""
 
     value: Array
 
@@ -85,7 +86,7 @@ class Proceed:
 
 @dataclass(frozen=True, slots=True)
 class Abandon:
-    """Unwind the program's function: its call, or an outer call, has failed elsewhere."""
+    """Unwind the program's function: its call or an outer call has failed."""
 
     reason: str
 
@@ -131,26 +132,26 @@ class PerformHostCall:
 class Reduce:
     """Compute the value of a merge, then give the state a `ReductionDone`.
 
-    The value equals that of `reduce.merge`, bit for bit. The state has checked that the operands
-    can be combined. Until the value arrives, the state keeps all later events in a backlog, and the
-    shell may delay messages of earlier actions.
+    The value must be equal to the value of `reduce.merge`, bit for bit. The state has checked that
+    the operands can be combined. Until the value arrives, the state keeps all later events in a
+    backlog, and the shell is allowed to delay messages of earlier actions.
     """
 
     token: int
-    operands: Sequence[Array]  # one per replica, or only the first one's; of one shape and dtype
+    operands: Sequence[Array]  # of every replica or only the first; all with one shape and dtype
     aggregation: VariableAggregation
     operation: Operation
     mirror: Array | None  # None: the value is the combined operands
     idle: Sequence[int]  # replicas whose workers have nothing else to do
 
     def computed(self) -> Array:
-        """Return the value, computed here and now."""
+        """Compute the value in this process, and return it."""
         return reduce.merge(self.operands, self.aggregation, self.operation, self.mirror)
 
 
 @dataclass(frozen=True, slots=True)
 class Locate:
-    """Find the lines at which replicas are now, if possible; answer with `Located`."""
+    """Find the lines that replicas run now, if possible; answer with `Located`."""
 
     token: int
     replica_ids: tuple[int, ...]
@@ -158,7 +159,7 @@ class Locate:
 
 @dataclass(frozen=True, slots=True)
 class CallBegins:
-    """Record the id of a call that the program started; messages of the call contain it."""
+    """Record the id of a call that the program started; the call's messages contain this id."""
 
     token: int
     call_id: int
@@ -166,16 +167,16 @@ class CallBegins:
 
 @dataclass(frozen=True, slots=True)
 class Exchanged:
-    """Record that the deferred writes for which an operation waited are committed and visible."""
+    """Record that an operation's wait is over: the deferred writes are committed and visible."""
 
     token: int
 
 
 @dataclass(slots=True, eq=False)  # not frozen: cheaper to make
 class ProgramWrote:
-    """Record a write of the program. It is legal, and its commits are not sent yet.
+    """Record a write of the program. The write is legal, and its commits are not sent yet.
 
-    `written` holds pairs of a replica_id (None: all components) and a value, or rows.
+    `written` is a list of pairs: a replica_id (None means all components) and a value or rows.
     """
 
     variable_id: int
@@ -190,7 +191,8 @@ class ProgramDone:
 
     Attributes:
         values: The values that were read or fetched; read-only.
-        versions: The number of commits of each fetched component; for a read, the largest one.
+        versions: The number of commits of each fetched component; for a read, only the largest
+            number.
     """
 
     token: int
@@ -200,7 +202,7 @@ class ProgramDone:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProgramRefused:
-    """An operation of the program, or the start of a call, is refused: raise the error."""
+    """An operation of the program, or the start of a call, is refused: raise the error in it."""
 
     token: int
     error: VarsimError
@@ -246,7 +248,7 @@ CoordinatorAction = (
 )
 
 Steps = Generator[CoordinatorAction | list[CoordinatorAction] | Wait, Any, None]
-"""The actions of one event, in order, one by one or several at once.
+"""A generator of the actions of one event, in order. It can yield an action or a list of actions.
 
 `yield Reduce(…)` returns the reduced value. An operation of the program also yields its waits.
 """

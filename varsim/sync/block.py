@@ -1,4 +1,4 @@
-"""Variables that are always written together, stored as one array; a block may hold only one."""
+"""Store the variables that are always written together as one array, called a block."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Block:
     """The values of one or more variables in one array, with their versions.
 
     The array of a block of one variable has the variable's shape. The array of a larger block is
-    flat; values are returned as copies, so that a kept value does not keep the whole block alive.
+    flat. Its values are returned as copies, so that a value does not keep the whole block alive.
     """
 
     __slots__ = (
@@ -33,7 +33,7 @@ class Block:
     def __init__(
         self, variable_ids: Array, parts: Sequence[Array], versions: Sequence[int]
     ) -> None:
-        """Take the variables' values, all of one dtype, and their versions."""
+        """Make a block from the variables' values, all of one dtype, and their versions."""
         self.key = variable_ids.tobytes()
         self.variable_ids = variable_ids
         self.is_single = len(parts) == 1
@@ -46,10 +46,10 @@ class Block:
             self._ends = [0, *accumulate(part.size for part in parts)]
             self.values = np.concatenate([part.reshape(-1) for part in parts])
             self.values.setflags(write=False)
-        self.is_owned = self.values.flags.writeable  # no other reference to them exists
+        self.is_owned = self.values.flags.writeable  # no other reference to the array exists
 
     def install(self, values: Array, versions: Array) -> None:
-        """Take new values of all variables. The caller must not write to the arrays afterwards."""
+        """Set new values of all variables. The caller must not write to the arrays afterwards."""
         values.setflags(write=False)
         versions.setflags(write=False)
         self.values = values
@@ -62,7 +62,8 @@ class Block:
         """Set the value of a block of one variable; the version stays.
 
         Args:
-            is_owned: Whether no other reference to the array exists, so that it may be changed.
+            is_owned: Whether the block is allowed to change the array, because no other reference
+                to it exists.
         """
         self.values = values
         self.is_owned = is_owned
@@ -70,8 +71,8 @@ class Block:
     def scatter(self, operation: Operation, rows: Rows) -> None:
         """Change rows of a block of one variable; the version stays.
 
-        An array that something else may refer to is copied first; later sparse writes change the
-        copy, until it is shown.
+        If another reference to the array may exist, the array is copied first. Later sparse writes
+        change this copy without a further copy, until `show` returns it.
         """
         if not self.is_owned:
             self.change(np.array(self.values, order="C"), is_owned=True)
@@ -94,7 +95,7 @@ class Block:
     def value(self, slot: int) -> Array:
         """Return the value of one variable; the same array until the value changes.
 
-        The caller must not write to it, although the array of a block of one may be writable.
+        The caller must not write to the array, even if the array is writable.
         """
         if self.is_single:
             return self.values
@@ -112,7 +113,7 @@ class Block:
         return (self._ends[slot + 1] - self._ends[slot]) * self.values.itemsize
 
     def split(self, values: Array) -> list[Array]:
-        """Split an array laid out like `values` into one view per variable."""
+        """Split an array with the same layout as `values` into one view per variable."""
         if self.is_single:
             return [values]
         return [

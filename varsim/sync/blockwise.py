@@ -1,8 +1,9 @@
-"""A merge of large arrays, computed piece by piece: each contribution is read from memory once.
+"""Compute a merge of large arrays piece by piece, so that each contribution is read only one time.
 
-`reduce` makes one pass over whole arrays per replica, so large arrays are loaded into the cache
-repeatedly. This module combines all replicas' values of one piece before the next piece. Every
-element goes through the same operations in the same order, so the result is equal bit for bit.
+`reduce` makes one pass over the whole arrays for each replica, so large arrays are loaded into the
+cache repeatedly. This module combines all replicas' values of one piece before the next piece.
+Every element is computed by the same operations in the same order as in `reduce`, so the result is
+equal bit for bit.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from varsim.spec import Array, Operation, VariableAggregation
 
 PIECE_BYTES: Final = 512 * 1024
-"""Size of a piece: the sum and the pieces added to it fit into a core's own cache."""
+"""Size of a piece. The sum and the pieces that are added to it fit into the cache of one core."""
 
 
 def merge_into(
@@ -28,9 +29,9 @@ def merge_into(
     """Write the result of `reduce.merge` to `out`.
 
     Args:
-        out: Of the same shape and dtype as all other arrays; all are C-contiguous.
-        values: One per replica, in replica order; for ONLY_FIRST_REPLICA the first is enough.
-        mirror: None for the combined value itself.
+        out: An array of the same shape and dtype as all other arrays. All are C-contiguous.
+        values: One per replica, in replica order. For ONLY_FIRST_REPLICA the first is enough.
+        mirror: The value of all components; None to write the combined value itself.
     """
     if aggregation is VariableAggregation.ONLY_FIRST_REPLICA:
         values = values[:1]

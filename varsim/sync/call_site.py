@@ -11,7 +11,7 @@ class CallSite:
     """The function of a call and the location of the call, for errors."""
 
     function: str = "a function"
-    defined_at: str = ""  # file:line; empty if that is not known
+    defined_at: str = ""  # file:line of the function; empty if it is not known
     called_at: str = ""  # file:line of strategy.run
 
     @property
@@ -25,4 +25,4 @@ class CallSite:
 
 
 UNKNOWN: Final = CallSite()
-"""The site of a call about which nothing is known."""
+"""The site of a call whose function and location are not known."""

@@ -1,4 +1,4 @@
-"""The coordinator's view of one running call: where each replica is, waits or has ended."""
+"""The coordinator's knowledge of one running call: where each replica runs, waits or has ended."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ GRACE_S = 0.5
 """Shortest time that running replicas have to reach the position at which a call has failed.
 
 Operations before that position stay in force. If several replicas raise, the call raises the
-exception of the lowest replica, and the error describes what each replica did. So the values and
-the error of a program do not depend on the timing. Replicas with the same code take nearly the same
-time since the last collective. So the other replicas get as much time again as the first one took,
-but at least this time.
+exception of the replica with the lowest id, and the error describes what each replica did. So the
+values and the error of a program do not depend on the timing. Replicas with the same code take
+nearly the same time since the last collective. So the coordinator waits for the other replicas as
+long again as the first replica took, but at least this time.
 """
 
 LONGEST_GRACE_S = 10.0
-"""Longest such time: a replica in an endless loop never arrives, and the program must not hang."""
+"""Limit of that time: a replica in an endless loop never arrives, and the program must not hang."""
 
 Failure = MismatchError | tuple[int, Raised]
-"""The reason why a call fails: the replicas did not agree, or one of them raised."""
+"""The reason why a call fails: a mismatch of the replicas, or an exception of one replica."""
 
 
 class CallState:
-    """Pairs the collectives of the replicas of one call, and detects those that cannot be paired.
+    """Pairs the collectives of the replicas of one call, and detects mismatches.
 
-    The collectives of all replicas at one position are one collective. It is complete when all
-    replicas have arrived. It can never be complete if a replica has ended before it, or if two
-    arrivals differ. Then the call is *doomed* at that position: earlier collectives still happen,
-    later ones do not. Every replica arrives in the order of its program, so a call cannot get
-    stuck in any other way.
+    The collectives of all replicas at one position are one collective. The collective is complete
+    when all replicas have arrived. It can never be complete if a replica has ended before it, or if
+    two arrivals differ. Then the call is *doomed* at that position: collectives at earlier
+    positions still happen, collectives at later positions do not. Every replica arrives in the
+    order of its program, so a call cannot get stuck for another reason.
 
     Args:
-        strict: Do not pair collectives without a name if they are in different lines.
-        started_s: The time at which the call started, by the clock of all other times.
+        strict: Whether to refuse pairs of collectives without a name in different lines.
+        started_s: The time at which the call started. All times are from the same clock.
         token: Identifies the call for the program.
     """
 
@@ -77,7 +77,7 @@ class CallState:
         self._front = self.participants[0]  # the replica that is furthest ahead
         self._present = 0  # the number of replicas at the next collective
         self._returned = 0
-        self._least_ended: int | None = None  # the lowest position of a replica that has ended
+        self._least_ended: int | None = None  # the lowest position at which a replica has ended
         self._host_calls: dict[int, HostCall] = {}
         self._in_service: int | None = None  # the replica whose host call is performed
         self._doomed_at: int | None = (
@@ -88,7 +88,7 @@ class CallState:
         self._since_s = started_s  # the start of the call, or its last collective
         self._crossed: dict[
             frozenset[str], tuple[ExplicitCollective, ...]
-        ] = {}  # by locations: the first of each set
+        ] = {}  # for each set of lines, the first collectives that were paired
 
     # ------------------------------------------------------------ collectives
 
@@ -98,7 +98,7 @@ class CallState:
         """Record that a replica arrives at its next collective, or contributes to several.
 
         Args:
-            plan: The writes of a contribution; None for other collectives.
+            plan: The writes of a contribution. None for other collectives.
         Returns:
             The collectives that are complete now, in order.
         """
@@ -125,9 +125,10 @@ class CallState:
         return self._complete(now_s)
 
     def _first_difference(self, participant: Participant, arrival: Arrival) -> int | None:
-        """Return the first position where an arrival and that of the furthest replica differ.
+        """Return the first position where an arrival differs from that of the furthest replica.
 
-        All others agree with that replica, or the call is doomed at an earlier position.
+        A comparison with the furthest replica is sufficient: all other replicas agree with it, or
+        the call is already doomed at an earlier position.
         """
         front = self._front
         if front is participant:
@@ -165,7 +166,7 @@ class CallState:
         return complete
 
     def _note_crossing(self, messages: Sequence[CollectiveMessage]) -> None:
-        """Keep unnamed collectives that were paired although their lines differ."""
+        """Record unnamed collectives that were paired although their lines differ."""
         collectives = tuple(one for one in messages if not isinstance(one, Contribution | Scatter))
         if any(mismatch.are_crossed(collectives[0], other) for other in collectives[1:]):
             self._crossed.setdefault(frozenset(one.location for one in collectives), collectives)
@@ -181,7 +182,7 @@ class CallState:
         self._doomed_at = position if self._doomed_at is None else min(position, self._doomed_at)
 
     def release(self, collectives: Collectives) -> None:
-        """Record that collectives are answered; the replicas that waited for them continue."""
+        """Record that collectives are answered, so that the replicas that waited continue."""
         answered = not isinstance(collectives.arrivals[0].message, Contribution | Scatter)
         for participant in self.participants:
             waits_for = participant.waits_for
@@ -191,20 +192,20 @@ class CallState:
                 self.resume(participant)
 
     def resume(self, participant: Participant) -> None:
-        """Record that a replica that waited has its answer."""
+        """Record that a waiting replica has its answer."""
         if participant.status is Status.WAITING:
             participant.status = Status.RUNNING
             participant.waits_for = None
 
     def idle(self) -> list[int]:
-        """Return the replicas that run nothing now: they wait, or have ended."""
+        """Return the replicas that do not run their function now: they wait, or have ended."""
         running = Status.RUNNING
         return [i for i, p in enumerate(self.participants) if p.status is not running]
 
     # ------------------------------------------------------------ waits and host calls
 
     def wait(self, replica_id: int, waiting: Waiting) -> None:
-        """Record that a replica waits for a commit, unless the commit was sent already."""
+        """Record that a replica waits for a commit, unless the commit has already been sent."""
         participant = self.participants[replica_id]
         participant.seen_at = waiting.location
         if waiting.position >= self.next_position:
@@ -234,10 +235,11 @@ class CallState:
         self._host_calls[replica_id] = host_call
 
     def next_host_call(self) -> tuple[int, HostCall] | None:
-        """Return the host call to perform now: of the lowest replica whose writes are committed.
+        """Return the host call to perform now; None if there is none.
 
-        Return None while a lower replica runs. So side effects outside the cluster happen in
-        replica order between two collectives, as in TensorFlow.
+        It is the call of the replica with the lowest id whose writes are committed. While a replica
+        with a lower id runs, there is none. So side effects outside the cluster happen in replica
+        order between two collectives, as in TensorFlow.
         """
         if self._in_service is not None or not self._host_calls:
             return None
@@ -255,7 +257,7 @@ class CallState:
         return None
 
     def answered(self, replica_id: int) -> None:
-        """Record that a replica has the result of its host call, and runs again."""
+        """Record that a replica has the result of its host call and continues to run."""
         self._in_service = None
         self.resume(self.participants[replica_id])
 
@@ -286,14 +288,15 @@ class CallState:
 
     @property
     def deadline_s(self) -> float | None:
-        """Return the time at which the result of `failure` can change without a message."""
+        """Return the time at which `failure` can return another result without a new message."""
         return None if self._doomed_at is None else self._deadline_s
 
     def failure(self, now_s: float, *, exchanging: bool = False) -> Failure | None:
-        """Return why this call fails, once no replica can still reach the failed position.
+        """Return why this call fails; None while a replica can still reach the doomed position.
 
         Args:
-            exchanging: Deltas of deferred writes are being sent: waiting replicas may continue.
+            exchanging: Whether deltas of deferred writes are on their way. Then waiting replicas
+                can still continue.
         """
         position = self._doomed_at
         if position is None:
@@ -319,7 +322,7 @@ class CallState:
         return mismatch.absent(position, self.participants, self._specs)
 
     def _fixes(self, position: int) -> Iterable[Fix]:
-        """Return changes that make these arrivals one collective, if all replicas have arrived."""
+        """Return fixes that make the arrivals one collective, if all replicas have arrived."""
         collectives = [participant.collective(position) for participant in self.participants]
         came = [collective for collective in collectives if collective is not None]
         if len(came) < len(collectives):
@@ -335,7 +338,7 @@ class CallState:
         )
 
     def returned(self) -> tuple[Returned, ...]:
-        """Return the result of every replica, once the call is finished."""
+        """Return the result of every replica. The call must be finished."""
         return tuple(p.ended for p in self.participants if isinstance(p.ended, Returned))
 
     def reports(self) -> tuple[tuple[int, Report], ...]:
@@ -349,15 +352,15 @@ class CallState:
         return [i for i, p in enumerate(self.participants) if p.status is Status.RUNNING]
 
     def stuck(self, now_at: Mapping[int, str]) -> list[str]:
-        """Return which replicas wait where, and which run, for the error of a time-out.
+        """Return where replicas wait, and which replicas run, for the error of a time-out.
 
         Args:
-            now_at: The lines at which replicas are now, as far as that is known.
+            now_at: The lines that replicas run now, as far as the lines are known.
         """
         return mismatch.standstill(self.participants, self._specs, now_at)
 
     def stragglers(self, because: str, *, by_program: bool, now_s: float) -> Iterator[Straggler]:
-        """Return the replicas whose functions have not ended, when the call is over."""
+        """Return the replicas whose functions have not ended although the call is over."""
         for replica_id, one in enumerate(self.participants):
             if one.ended is None:
                 yield Straggler(

@@ -22,7 +22,7 @@ _WRITES: Final = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
 
 
 class WriteRule:
-    """The effect of one operation on a variable in replica context, and its known locations."""
+    """The effect of one operation on a variable in replica context, and its known writes."""
 
     __slots__ = ("combines", "diverges", "is_deferred", "is_sent", "known", "operation", "own")
 
@@ -34,10 +34,10 @@ class WriteRule:
         self.is_deferred = cell.is_deferred
         self.diverges = cell.diverges
         self.own = cell if cell.writes_itself else None
-        self.known: dict[Hashable, KnownWrite] = {}  # by location, and by shape if that is open
+        self.known: dict[Hashable, KnownWrite] = {}  # by location; with an open shape also by shape
 
     def learn(self, key: Hashable, write: ReplicaWrite) -> KnownWrite:
-        """Remember a write under a key, so that equal writes are one object."""
+        """Store a write under a key, so that equal writes are one object."""
         entry = Write(write.variable_id, write.operation, write.value.shape, write.location)
         known = self.known[key] = KnownWrite(entry)
         return known
@@ -47,7 +47,7 @@ class WriteRule:
 class ReplicaVariable:
     """One variable on this replica. Its block holds the component and the component's version.
 
-    If anything else may refer to the component's array, the array is read-only, and a local add
+    If another reference to the component's array may exist, the array is read-only, and a local add
     makes a new array.
     """
 
@@ -61,12 +61,12 @@ class ReplicaVariable:
     is_open: bool = field(init=False)  # whether an assign may change its shape
     is_small: bool = field(init=False)  # whether all its writes are packed with others
     limits: reduce.Limits | None = field(init=False)
-    owed_to: int = 0  # the call of the last contribution, …
-    owed_index: int = -1  # … and its index
+    owed_to: int = 0  # id of the call of the last contribution
+    owed_index: int = -1  # index of the last contribution in that call
     coming: Array | None = None  # the last assigned value, if its shape may be new
     writes: int = 0
     reads: int = 0
-    diverged: bool = False  # whether it was written locally since the last report
+    diverged: bool = False  # whether the variable was written locally since the last report
     local_writes: int = 0  # since the last exchange, if the policy counts them
 
     def __post_init__(self) -> None:
@@ -80,15 +80,15 @@ class ReplicaVariable:
 
     @property
     def version(self) -> int:
-        """Return the version of the last commit that was applied here."""
+        """Return the version of the last commit that this replica has applied."""
         return int(self.block.versions[self.slot])
 
     def component(self) -> Array:
-        """Return the component; the caller must not write to it."""
+        """Return the component. The caller must not write to the array."""
         return self.block.value(self.slot)
 
     def write_locally(self, operation: Operation, value: Array) -> None:
-        """Change the component, in a block of one variable. The caller may reuse its array."""
+        """Change the component, in a block of one variable. The caller can reuse its array."""
         self.diverged = True
         block = self.block
         if block.is_owned and operation is not Operation.ASSIGN:
@@ -102,20 +102,21 @@ class ReplicaVariable:
 
 
 def _is_immutable(value: Array) -> bool:
-    """Return whether an array's memory is read-only for all, so that no copy is needed."""
+    """Return whether no code can write to an array's memory, so that no copy is needed."""
     return not value.flags.writeable and value.base is None
 
 
 class Components(Mapping[int, VariableSpec]):
     """All components of one replica; as a mapping, their specs by variable_id.
 
-    Each is in one block: alone, or with the variables of its last joint commit.
+    Each component is in one block: alone, or together with the variables of the last commit for
+    several variables.
     """
 
     def __init__(self, replica_id: int) -> None:
         self.replica_id = replica_id
         self.variables: dict[int, ReplicaVariable] = {}
-        self._blocks: dict[bytes, Block] = {}  # each by its key
+        self._blocks: dict[bytes, Block] = {}  # by key
 
     def __getitem__(self, variable_id: int) -> VariableSpec:
         return self.find(variable_id).spec
@@ -130,7 +131,7 @@ class Components(Mapping[int, VariableSpec]):
         return len(self.variables)
 
     def create(self, spec: VariableSpec, value: Array) -> None:
-        """Add a new variable; one that exists already stays unchanged."""
+        """Add a new variable. A variable that already exists does not change."""
         if spec.variable_id not in self.variables:
             first_only = spec.aggregation is VariableAggregation.ONLY_FIRST_REPLICA
             is_needed = self.replica_id == 0 or not first_only
@@ -138,7 +139,7 @@ class Components(Mapping[int, VariableSpec]):
             self.variables[spec.variable_id] = ReplicaVariable(spec, is_needed, block)
 
     def forget(self, variable_id: int) -> None:
-        """Drop a variable: no message will name it again."""
+        """Drop a variable. No later message refers to the variable."""
         variable = self.variables.get(variable_id)
         if variable is not None:
             self.separate(variable)
@@ -157,7 +158,7 @@ class Components(Mapping[int, VariableSpec]):
         return variable
 
     def separate(self, variable: ReplicaVariable) -> Block:
-        """Return a block that holds this variable only; split its present block if needed."""
+        """Return a block that holds only this variable; split its current block if necessary."""
         block = variable.block
         if not block.is_single:
             del self._blocks[block.key]
@@ -193,7 +194,7 @@ class Components(Mapping[int, VariableSpec]):
             self._commit_alone(self.variables[variable_id], version, commit.operation, value)
 
     def _is_next(self, variable: ReplicaVariable, version: int) -> bool:
-        """Return whether a version is the next one of a variable, and not an earlier one."""
+        """Return whether a version is the next version of a variable, and not an earlier one."""
         have = variable.version
         if version > have + 1:
             raise ProtocolError(
@@ -210,7 +211,7 @@ class Components(Mapping[int, VariableSpec]):
         block.install(reduce.apply(operation, block.values, np.array(value)), block.versions + 1)
 
     def commit_rows(self, commit: ScatterCommit) -> None:
-        """Apply the commit of a sparse write, unless its version was applied already.
+        """Apply the commit of a sparse write, unless this version has already been applied.
 
         Raises:
             ProtocolError: An earlier commit is missing.
@@ -252,7 +253,8 @@ def check_shape(spec: VariableSpec, operation: Operation, component: Array, valu
     """Check that the shape of a value fits; an assign never broadcasts.
 
     Raises:
-        ShapeError: The shape differs from the variable's, or for an add from the component's.
+        ShapeError: The shape differs from the variable's shape; for an add, from the shape of the
+            component.
     """
     declared = operation is Operation.ASSIGN or None not in spec.shape
     wanted = spec.shape if declared else component.shape

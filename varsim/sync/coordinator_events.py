@@ -1,10 +1,10 @@
 """Events of `CoordinatorState`: messages, operations of the program, and answers to actions.
 
 Every event has its arrival time, in seconds of any steady clock, except the answers to `Reduce` and
-`Locate`. An operation of the program has a token: it ends with a `ProgramDone`, a `ProgramRefused`
-or a `Finish` with the same token. The shell sets both.
+`Locate`. An operation of the program has a token. The operation ends with a `ProgramDone`, a
+`ProgramRefused` or a `Finish` with the same token. The shell sets times and tokens.
 
-Frequent events are not frozen: a frozen one takes twice as long to make.
+Frequent events are not frozen, because creating a frozen event takes twice as long.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from varsim.sync.call_site import UNKNOWN, CallSite
 
 @dataclass(slots=True, eq=False)
 class MessageArrives:
-    """A message of a replica has come."""
+    """A message of a replica has arrived."""
 
     replica_id: int
     message: Message
@@ -42,9 +42,9 @@ class TimePasses:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProgramCreate:
-    """The program creates a variable; every component starts at `value`, which stays unchanged.
+    """The program creates a variable. The initial value of every component is `value`.
 
-    The event has no token: it cannot be refused.
+    The array does not change. The event has no token, because it cannot be refused.
     """
 
     spec: VariableSpec
@@ -54,7 +54,7 @@ class ProgramCreate:
 
 @dataclass(frozen=True, slots=True)
 class ProgramForget:
-    """The program has dropped a variable. The event has no token either."""
+    """The program has dropped a variable. The event has no token, because it cannot be refused."""
 
     variable_id: int
     now_s: float = 0.0
@@ -84,13 +84,13 @@ class ProgramWrite:
     """The program writes a variable in cross-replica context, as the policy says.
 
     Attributes:
-        values: The value, or one for each replica; of the variable's dtype, or numbers of any dtype
-            where the policy divides the value into shares.
-        per_replica: The type of a value that has a component for each replica; else empty.
-        is_indivisible: Whether the value is True or False, whose share is the value itself.
+        values: The value, or one value for each replica. The dtype is that of the variable. If the
+            policy divides the value into shares, it can be another dtype of numbers.
+        per_replica: The name of the type of a value with a component for each replica; else empty.
+        is_indivisible: Whether the value is True or False: its share is the value itself.
         returns_value: Whether the program uses the value of the variable after the write.
-        problem: The reason why the value cannot be converted; then `values` is empty.
-        location: file:line in the program, if it is recorded or an error may name it.
+        problem: The reason why the value cannot be converted; `values` is then empty.
+        location: file:line in the program, if it is recorded or an error may show it.
     """
 
     variable_id: int
@@ -107,9 +107,9 @@ class ProgramWrite:
 
 @dataclass(slots=True, eq=False)
 class ProgramWriteComponent:
-    """The program writes one component directly, not by the policy; the others stay unchanged.
+    """The program writes one component directly, without the policy.
 
-    The value is of the variable's dtype.
+    The other components do not change. The value has the variable's dtype.
     """
 
     variable_id: int
@@ -123,7 +123,7 @@ class ProgramWriteComponent:
 
 @dataclass(slots=True, eq=False)
 class ProgramAssignComponents:
-    """The program assigns several components directly, not by the policy, by replica_id.
+    """The program assigns several components directly, without the policy, by replica_id.
 
     If all components get the same value, they are a mirror again.
     """
@@ -140,8 +140,9 @@ class ProgramScatter:
     """The program writes some rows of a variable in cross-replica context, as the policy says.
 
     Attributes:
-        rows: The rows for all replicas, or those for each; values of the variable's dtype.
-        per_replica: The type of a value that has rows for each replica; else empty.
+        rows: The same rows for all replicas, or separate rows for each replica. The values have the
+            variable's dtype.
+        per_replica: The name of the type of a value with rows for each replica; else empty.
     """
 
     variable_id: int
@@ -155,7 +156,7 @@ class ProgramScatter:
 
 @dataclass(slots=True, eq=False)
 class ProgramScatterComponent:
-    """The program writes some rows of one component directly, not by the policy."""
+    """The program writes some rows of one component directly, without the policy."""
 
     variable_id: int
     replica_id: int
@@ -168,7 +169,7 @@ class ProgramScatterComponent:
 
 @dataclass(slots=True, eq=False)
 class ProgramCall:
-    """The program calls a function on all replicas, each with its arguments."""
+    """The program calls a function on all replicas, with separate arguments for each replica."""
 
     function_id: str
     function: Payload
@@ -203,7 +204,7 @@ ProgramOperation = ProgramRead | ProgramFetch | ProgramWriting
 
 @dataclass(slots=True, eq=False)
 class ReductionDone:
-    """The value of a `Reduce`; the state owns it from now on."""
+    """The value of a `Reduce`. From now on, only the state is allowed to change the array."""
 
     token: int
     value: Array
@@ -211,7 +212,7 @@ class ReductionDone:
 
 @dataclass(frozen=True, slots=True)
 class ReductionFailed:
-    """The shell cannot compute a `Reduce`, and raises the reason in the program."""
+    """The shell cannot compute a `Reduce`; the shell raises the exception in the program."""
 
     token: int
 
@@ -239,7 +240,7 @@ class HostCallDone:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """The lines at which replicas are now, as far as known: the answer to `Locate`."""
+    """The answer to `Locate`: the lines that replicas run now, as far as the lines are known."""
 
     token: int
     locations: Mapping[int, str]
@@ -258,7 +259,7 @@ FreshEvent = (
 """Events that wait in the backlog while a reduction is computed."""
 
 SettlingEvent = ReductionDone | ReductionFailed | Located | ProgramGivesUp
-"""Events that end a wait of the state; they are taken while a reduction is computed, too."""
+"""Events that end a wait of the state. They are also handled while a reduction is computed."""
 
 SETTLING: Final = (ReductionDone, ReductionFailed, Located, ProgramGivesUp)
 """The classes of `SettlingEvent`: `isinstance` with a tuple is faster than with a union."""

@@ -1,4 +1,4 @@
-"""The state of the coordinator, without I/O: the pure half of the program's own process."""
+"""The state of the coordinator, without I/O."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ class CoordinatorState:
     """Decides, for a whole cluster, the effect of every message and every program operation.
 
     The shell calls `handle` with each event, and performs the returned actions in order. After a
-    `Reduce` the event is not over: later events wait in a backlog until the value arrives. Only
-    answers to actions and a `ProgramGivesUp` do not wait. So a merge is atomic.
+    `Reduce` the current event is not finished: later events wait in a backlog until the value
+    arrives. Only answers to actions and a `ProgramGivesUp` do not wait. So a merge is atomic.
 
     Args:
-        strict: Refuse to pair collectives without a name that are in different lines, which is
-            probably a mistake. Otherwise warn once of each pair of lines.
+        strict: Whether to refuse pairs of collectives without a name in different lines, which are
+            probably a mistake. Otherwise there is one warning for each pair of lines.
     """
 
     def __init__(self, num_replicas: int, *, strict: bool = False) -> None:
@@ -88,11 +88,11 @@ class CoordinatorState:
     # ------------------------------------------------------------ events
 
     def handle(self, event: CoordinatorEvent) -> list[CoordinatorAction]:
-        """Take one event, and return the actions that the shell must perform, in order.
+        """Handle one event, and return the actions that the shell must perform, in order.
 
         Raises:
             ProtocolError: A replica has sent a message that the protocol does not allow.
-            InvalidTransition: The event is not valid now; this is a bug of the shell.
+            InvalidTransition: The event is not valid now, which is a bug of the shell.
         """
         runner = self._runner
         if isinstance(event, SETTLING):
@@ -111,7 +111,7 @@ class CoordinatorState:
         return self._BEGINNINGS[event.__class__](self, event)
 
     def _settle(self, event: SettlingEvent) -> list[CoordinatorAction]:
-        """Take an event that may come while a reduction is computed."""
+        """Handle an event that can arrive while a reduction is computed."""
         match event:
             case ReductionDone():
                 return self._runner.resume(event)
@@ -170,7 +170,7 @@ class CoordinatorState:
         return self._runner.operate(event.token, self._start_later(event))
 
     def _start_later(self, event: ProgramCall) -> Steps:
-        """Wait until the replicas have left calls that the program gave up; then start a call."""
+        """Wait until the replicas have left abandoned calls; then start the call."""
         try:
             yield from await_departures(self, event.token, range(self.num_replicas))
         except StillRunning as error:
@@ -179,7 +179,7 @@ class CoordinatorState:
         yield self._calls.start(event)
 
     def _give_up(self, event: ProgramGivesUp) -> list[CoordinatorAction]:
-        """Drop an operation; or a call, together with its merge that waits for a reduction."""
+        """Drop an operation, or drop a call and its merge that waits for a reduction."""
         self._runner.now_s = event.now_s
         self._runner.drop_operation(event.token)
         call = self._calls.of(event.token)
@@ -205,7 +205,7 @@ class CoordinatorState:
         """Send a replica the result of its host call."""
         call = self._calls.find(event.call_id)
         if call is None:
-            return []  # the call has failed meanwhile
+            return []  # the call has failed in the meantime
         if call.in_service != event.replica_id:
             raise InvalidTransition(f"replica {event.replica_id} has no host call in service")
         call.answered(event.replica_id)
@@ -221,7 +221,7 @@ class CoordinatorState:
 
         Args:
             token: The token of the operation or call for which the program waits.
-            now_at: The lines at which replicas are now, as far as that is known.
+            now_at: The lines that replicas run now, as far as the lines are known.
         """
         call = self._calls.of(token)
         lines = [] if call is None else call.stuck(now_at)
@@ -252,8 +252,8 @@ class CoordinatorState:
         message = event.message
         take_in_call = self._MESSAGES_OF_CALLS.get(message.__class__)
         if take_in_call is not None:
-            call = self._calls.find(message.call_id)  # type: ignore[attr-defined]  # they all have one
-            if call is None:  # the call has failed, and the replica did not know it yet
+            call = self._calls.find(message.call_id)  # type: ignore[attr-defined]  # all have it
+            if call is None:  # the call has failed, and the replica sent this before the abort came
                 return []
             return take_in_call(self, call, event.replica_id, message)
         take = self._MESSAGES.get(message.__class__)
@@ -340,7 +340,7 @@ class CoordinatorState:
         return self._after(call)
 
     def _after(self, call: CallState) -> list[CoordinatorAction]:
-        """Perform the steps that are possible after a message that completes no collective."""
+        """Perform the possible steps after a message that does not complete a collective."""
         if self.registry.exchanges.is_open:
             return self._runner.run(self._calls.go_on(call, self.now_s))
         return self._calls.proceed(call, self.now_s)

@@ -21,9 +21,9 @@ class CoordinatorBlock(Block):
     `values` are the mirrors: the values that all components certainly hold. While a mirror is
     known, a cross-replica read needs no message, and a merge is sent as its resulting value.
 
-    A block of one variable may have no mirror: its components may differ, and every replica applies
-    an operation to its own component. Then `components` holds the known components, and `values`
-    does not exist, so that reading it is an error.
+    A block of one variable can be without a mirror. Then its components may differ, and every
+    replica applies an operation to its own component. `components` holds the known components, and
+    `values` does not exist, so that reading it is an error.
     """
 
     __slots__ = (
@@ -46,15 +46,15 @@ class CoordinatorBlock(Block):
         super().__init__(variable_ids, mirrors, versions)
         self.num_replicas = num_replicas
         self.components: list[Array | None] = []  # by replica; empty while the mirror is known
-        self.own_commits: list[int] = []  # by replica, beyond `versions`; empty if all are equal
+        self.own_commits: list[int] = []  # by replica, in addition to `versions`; empty: all equal
         self.waited_until_s: Array = np.array(waited_until_s)
-        self.merges = 0  # merges that are not in the accounts yet, …
-        self.waited_s: Array = np.zeros(len(mirrors))  # … and the waiting time for them
+        self.merges = 0  # number of merges that are not in the accounts yet
+        self.waited_s: Array = np.zeros(len(mirrors))  # waiting time for these merges, per variable
 
     # ------------------------------------------------------------ values
 
     def mirror(self, slot: int = 0) -> Array | None:
-        """Return the value that every component of a variable holds; None if they may differ."""
+        """Return the value of all components of a variable; None if the components may differ."""
         return None if self.components else self.value(slot)
 
     def diverge(self) -> None:
@@ -74,7 +74,7 @@ class CoordinatorBlock(Block):
         self.components[replica_id] = None
 
     def learn(self, replica_id: int, value: Array) -> None:
-        """Take a component that a replica has sent, if the mirror is not known."""
+        """Store a component that a replica has sent, if the mirror is not known."""
         if self.components:
             value.setflags(write=False)
             self.components[replica_id] = value
@@ -85,12 +85,12 @@ class CoordinatorBlock(Block):
             self.components = []
             self.install(value, self.versions)
             return
-        value.setflags(write=False)  # several components may share it
+        value.setflags(write=False)  # several components may share the array
         for replica_id in range(self.num_replicas):
             self.apply_to(replica_id, operation, value)
 
     def apply_to(self, replica_id: int, operation: Operation, value: Array) -> None:
-        """Apply an operation to one component; the others may differ from now on."""
+        """Apply an operation to one component, which may then differ from the other components."""
         self.diverge()
         before = self.components[replica_id]
         if operation is Operation.ASSIGN:
@@ -109,7 +109,7 @@ class CoordinatorBlock(Block):
             self.scatter_to(replica_id, operation, rows)
 
     def scatter_to(self, replica_id: int, operation: Operation, rows: Rows) -> None:
-        """Apply a sparse write to one component; the others may differ from now on."""
+        """Apply a sparse write to one component, which may then differ from the others."""
         self.diverge()
         before = self.components[replica_id]
         if before is not None:
@@ -118,7 +118,7 @@ class CoordinatorBlock(Block):
             self.components[replica_id] = after
 
     def bytes_of_one(self) -> int:
-        """Return the size of one component of a block of one variable, as far as it is known."""
+        """Return the size of one component of a block of one variable; 0 if it is not known."""
         known = [self.values] if not self.components else self.components
         return next((one.nbytes for one in known if one is not None), 0)
 
@@ -132,7 +132,7 @@ class CoordinatorBlock(Block):
         self, operation: Operation, value: Array, call_id: int = BY_PROGRAM, settled: int = 0
     ) -> list[CoordinatorAction]:
         """Return the commits of an operation on all components."""
-        self.versions = self.versions + 1  # a new array, because messages hold the old one
+        self.versions = self.versions + 1  # a new array, because messages refer to the old array
         if self.own_commits:
             return [
                 Send(i, self._commit(i, operation, value, call_id, settled))
@@ -155,14 +155,14 @@ class CoordinatorBlock(Block):
         self.own_commits[replica_id] += 1
 
     def _join_own(self) -> None:
-        """Use one version for all components again, if they have the same."""
+        """Use one version for all components again, if their versions are equal."""
         if len(set(self.own_commits)) == 1:
             self.versions, self.own_commits = self.versions_of(0), []
 
     def _commit(
         self, replica_id: int, operation: Operation, value: Array, call_id: int, settled: int
     ) -> Commit:
-        value.setflags(write=False)  # several components may share it
+        value.setflags(write=False)  # several components may share the array
         return Commit(
             call_id=call_id,
             settled=settled,
@@ -196,7 +196,7 @@ class CoordinatorBlock(Block):
         self, replica_id: int, operation: Operation, rows: Rows, call_id: int, settled: int
     ) -> ScatterCommit:
         for array in (rows.indices, rows.values):
-            array.setflags(write=False)  # several components may share it
+            array.setflags(write=False)  # several components may share the array
         return ScatterCommit(
             call_id=call_id,
             settled=settled,
@@ -209,9 +209,10 @@ class CoordinatorBlock(Block):
     # ------------------------------------------------------------ costs
 
     def merged(self, since_s: Sequence[float], now_s: float) -> None:
-        """Count a merge of several variables, and the replicas' waiting time for it.
+        """Count a merge of several variables, and the replicas' waiting time for the merge.
 
-        The time that they waited for an earlier merge of the same variable is not counted again.
+        Time in which the replicas waited for an earlier merge of the same variable is not counted
+        again.
         """
         self.merges += 1
         waited_s = now_s - np.maximum(np.array(since_s)[:, np.newaxis], self.waited_until_s)
@@ -219,7 +220,7 @@ class CoordinatorBlock(Block):
         self.waited_until_s[:] = now_s
 
     def wait(self, since_s: Sequence[float], now_s: float) -> float:
-        """Return the replicas' waiting time for a merge, as in `merged`, of a block of one."""
+        """Return the waiting time, as in `merged`, for a merge of a block of one variable."""
         until_s = float(self.waited_until_s[0])
         self.waited_until_s[0] = now_s
         return sum(now_s - max(at_s, until_s) for at_s in since_s)
@@ -230,7 +231,7 @@ class CoordinatorVariable:
     """The coordinator's knowledge of one variable. Its block holds the components' values."""
 
     account: Account
-    merges: bool  # whether a write in replica context combines the values of all
+    merges: bool  # whether a write in replica context combines the values of all replicas
     block: CoordinatorBlock
     slot: int = 0  # in the block
 
@@ -241,11 +242,11 @@ class CoordinatorVariable:
 
     @property
     def mirror(self) -> Array | None:
-        """Return the value that every component holds; None if they may differ."""
+        """Return the value of all components; None if the components may differ."""
         return self.block.mirror(self.slot)
 
     def component(self, replica_id: int) -> Array | None:
-        """Return a component, which never changes again; None if it is not known."""
+        """Return a component; None if it is not known. The array never changes again."""
         components = self.block.components
         return components[replica_id] if components else self.block.show(self.slot)
 
@@ -257,9 +258,10 @@ class CoordinatorVariable:
 class CoordinatorVariables:
     """All variables of one cluster, each in one block.
 
-    Variables that replicas write together share a block. One array operation and one commit serve
-    the whole block. If one of them is changed alone, it gets its own block. The others stay in the
-    old block, which is not merged any more: the next merge of all of them makes a new block.
+    Variables that replicas write together share a block. A merge needs one array operation and one
+    commit for the whole block. If one variable of the block is changed alone, it gets its own
+    block. The other variables stay in the old block, which is not merged any more. The next merge
+    of all these variables makes a new block.
     """
 
     def __init__(self, num_replicas: int) -> None:
@@ -284,7 +286,7 @@ class CoordinatorVariables:
         return variable
 
     def separate(self, variable: CoordinatorVariable) -> CoordinatorBlock:
-        """Return a block that holds this variable only; take it out of a larger one."""
+        """Return a block that holds only this variable; remove the variable from a larger block."""
         if not variable.block.is_single:
             self._retire(variable.block)
             number = np.array([variable.spec.variable_id], np.int64)
@@ -292,7 +294,7 @@ class CoordinatorVariables:
         return variable.block
 
     def unite(self, variable_ids: Array) -> CoordinatorBlock | None:
-        """Return the block of these variables, if the components of each are known to be equal."""
+        """Return the block of these variables; None if components of a variable may differ."""
         block = self._merged.get(variable_ids.tobytes())
         if block is not None:
             return block
@@ -319,7 +321,7 @@ class CoordinatorVariables:
         )
 
     def _retire(self, block: CoordinatorBlock) -> None:
-        """Stop merging a block as one array; its variables may stay in it."""
+        """Stop merging a block as one array. Its variables can stay in it."""
         if block.key in self._merged:
             self._settle(block)
             del self._merged[block.key]

@@ -1,4 +1,4 @@
-"""The settings in force of a new variable, or the error with fixes if they are refused."""
+"""Return the settings in force of a new variable, or an error with fixes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def in_force(
     """Return the spec of a variable with the settings that are in force.
 
     Raises:
-        VariableError: As `policies.resolve`, with fixes: settings with which it can be created.
+        VariableError: For the reasons in `policies.resolve`. Its fixes are settings with which the
+            variable can be created.
     """
     try:
         return policies.resolve(asked, strict=strict, adaptive=adaptive)
@@ -33,7 +34,7 @@ def in_force(
 def _fixes(
     asked: VariableSpec, initial: Array, num_replicas: int, *, strict: bool
 ) -> Iterator[Fix]:
-    """Yield a dtype with fractions, and other settings, with which the variable can be created."""
+    """Yield fixes with which the variable can be created: another dtype, other settings."""
     fractions = created(replace(asked, dtype=np.dtype("float32")), strict=strict)
     if fractions is not None and asked.dtype != fractions.dtype:
         yield from _reads_at_first(ChangeDtype(fractions.dtype), fractions, initial, num_replicas)

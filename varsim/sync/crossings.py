@@ -1,4 +1,4 @@
-"""Warnings of unnamed collectives that were paired although they stand in different lines."""
+"""Warn of unnamed collectives that were paired although they are in different lines."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from varsim.sync.call_state import CallState
 
 
 class Crossings:
-    """Warns of each pair of lines once in the life of a cluster."""
+    """Warns of each pair of lines only one time in the life of a cluster."""
 
     def __init__(self) -> None:
         self._warned: set[frozenset[str]] = set()  # pairs of lines
 
     def new(self, call: CallState) -> Iterator[tuple[str, str]]:
-        """Yield the warnings that a call adds: the text, and the location it points at."""
+        """Yield the new warnings of a call, each with its text and its location."""
         for collectives in call.crossings():
             locations = dict.fromkeys(collective.location for collective in collectives)
             pairs = {frozenset(pair) for pair in combinations(locations, 2)}

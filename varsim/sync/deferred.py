@@ -15,10 +15,10 @@ from varsim.sync import reduce
 from varsim.sync.update_buffers import Allocate
 
 MAX_ENTRIES: Final = 1024
-"""Largest number of entries per variable; the program then waits for their exchange."""
+"""Limit of entries per variable. At the limit, the program waits until they are exchanged."""
 
 MAX_LOG_BYTES: Final = 64 * 2**20
-"""Largest size of one variable's kept values; this bounds the memory."""
+"""Limit of the total size of the values that are kept for one variable, to bound the memory."""
 
 _NUMBERS: Final = {Operation.ASSIGN: 1, Operation.ASSIGN_ADD: 2, Operation.ASSIGN_SUB: 3}
 _PRIME: Final = 2**61 - 1  # so that the hash of all operations fits into an int64
@@ -26,43 +26,44 @@ _PRIME: Final = 2**61 - 1  # so that the hash of all operations fits into an int
 
 @dataclass(frozen=True, slots=True, order=True)
 class WriteCount:
-    """How often a replica has written a variable, and with which operations."""
+    """The number and the operations of a replica's writes to a variable."""
 
     count: int
     operations: int  # a hash of the sequence of operations
 
 
 NO_WRITES: Final = WriteCount(0, 0)
-"""The write count of a variable that was not written yet."""
+"""The write count of a variable that has not been written yet."""
 
 
-@dataclass(slots=True, eq=False)  # frozen ones take twice as long to make
+@dataclass(slots=True, eq=False)  # not frozen: creating a frozen object takes twice as long
 class LogEntry:
-    """One write, or several writes between which no program will read."""
+    """One write, or several writes in a row if no program will read between them."""
 
-    count: int  # of all writes up to this entry
-    operations: int  # the hash of the same writes
+    count: int  # number of all writes up to this entry
+    operations: int  # hash of the operations of these writes
     operation: Operation
     value: Array | None  # None if this replica's values do not count
 
     @property
     def size_bytes(self) -> int:
-        """Return the size of its value."""
+        """Return the size of the entry's value."""
         return 0 if self.value is None else self.value.nbytes
 
 
 class Log:
     """The writes of one replica to one variable, in order.
 
-    The entries of a call are kept separate, because another replica may read after fewer of them.
+    The entries of a call are not combined, because another replica may read the variable after
+    fewer writes.
     """
 
     __slots__ = ("count", "entries", "operations", "settled", "size_bytes")
 
     def __init__(self) -> None:
         self.settled = NO_WRITES
-        self.count = 0  # of all writes of this replica
-        self.operations = 0  # the hash of the same writes
+        self.count = 0  # number of all writes of this replica
+        self.operations = 0  # hash of the operations of these writes
         self.entries: list[LogEntry] = []
         self.size_bytes = 0
 
@@ -73,11 +74,11 @@ class Log:
 
     @property
     def is_full(self) -> bool:
-        """Return whether the writes must be exchanged although no program reads."""
+        """Return whether the writes must be exchanged although no program reads the variable."""
         return len(self.entries) >= MAX_ENTRIES or self.size_bytes >= MAX_LOG_BYTES
 
     def write(self, operation: Operation, value: Array | None) -> None:
-        """Take a write; the caller must not change the array afterwards."""
+        """Add a write. The caller must not change the array afterwards."""
         self.count += 1
         self.operations = (self.operations * 4 + _NUMBERS[operation]) % _PRIME
         self.entries.append(LogEntry(self.count, self.operations, operation, value))
@@ -85,7 +86,7 @@ class Log:
             self.size_bytes += value.nbytes
 
     def fold(self, after: int) -> None:
-        """Combine the entries after write `after`: no program will read between them."""
+        """Combine the entries after write number `after`: no program will read between them."""
         start = sum(entry.count <= after for entry in self.entries)
         if len(self.entries) - start > 1:
             operation, value = combined(self.entries[start:], np.empty)
@@ -108,14 +109,14 @@ class Log:
         )
 
     def settle(self, count: int) -> None:
-        """Drop the first `count` writes: they are exchanged, or overwritten by the program."""
+        """Drop the first `count` writes, which are exchanged or overwritten by the program."""
         settled = [entry for entry in self.entries if entry.count <= count]
         if settled:
             self.settled = WriteCount(settled[-1].count, settled[-1].operations)
             self._keep(self.entries[len(settled) :])
 
     def truncate(self, count: int) -> None:
-        """Drop all writes after the first `count`: their call has failed."""
+        """Drop all writes after the first `count` writes: their call has failed."""
         self._keep([entry for entry in self.entries if entry.count <= count])
 
     def _keep(self, entries: list[LogEntry]) -> None:
@@ -128,8 +129,8 @@ class Log:
 def combined(entries: Sequence[LogEntry], allocate: Allocate) -> tuple[Operation, Array | None]:
     """Combine several writes in a row into an ASSIGN or ASSIGN_ADD of one value.
 
-    An assign replaces everything before it. A subtracted value is negated and added, which is
-    exact. The result may share the array of an entry.
+    An assign replaces all earlier writes. A subtracted value is negated and added, which gives the
+    same result without a rounding error. The result can be the array of an entry.
     """
     assigns = [i for i, entry in enumerate(entries) if entry.operation is Operation.ASSIGN]
     first, *others = entries[assigns[-1] :] if assigns else entries
@@ -158,25 +159,25 @@ class DeferredWrites:
     def __init__(self, allocate: Allocate) -> None:
         self._allocate = allocate
         self._logs: dict[int, Log] = {}
-        self._untold: dict[int, Log] = {}  # written since the last write counts were sent
+        self._untold: dict[int, Log] = {}  # logs with writes since the last write counts were sent
         self._running: list[int] = []  # calls, innermost last
-        self._starts: dict[int, dict[int, int]] = {}  # call → variable → writes before it
+        self._starts: dict[int, dict[int, int]] = {}  # call → variable → writes before the call
 
     def begin(self, call_id: int) -> None:
-        """Record that a call starts. No ended call can fail any more."""
+        """Record that a call starts. From now on, no call that has ended can fail."""
         self._starts = {i: self._starts[i] for i in self._running}
         self._starts[call_id] = {}
         self._running.append(call_id)
 
     def end(self) -> None:
-        """Record that the innermost call has ended here; it may still fail elsewhere."""
+        """Record that the innermost call has ended on this replica. The call can still fail."""
         self._running.pop()
 
     def write(self, variable_id: int, operation: Operation, value: Array | None) -> bool:
-        """Take a write in the innermost call.
+        """Add a write in the innermost call.
 
         Args:
-            value: The caller must not change it afterwards; None if it is not needed.
+            value: An array that the caller must not change afterwards; None if it is not needed.
         Returns:
             Whether the program must wait for an exchange of the writes.
         """
@@ -226,13 +227,13 @@ class DeferredWrites:
         ]
 
     def settle(self, variable_id: int, count: int) -> None:
-        """Drop the first `count` writes of a variable: they are settled on all replicas."""
+        """Drop the first `count` writes of a variable: all replicas have exchanged them."""
         log = self._logs.get(variable_id)
         if log is not None:
             log.settle(count)
 
     def fail(self, call_id: int) -> None:
-        """Drop the writes of a failed call that are not exchanged; every replica does so."""
+        """Drop the writes of a failed call that are not exchanged, as every replica does."""
         for variable_id, count in self._starts.pop(call_id, {}).items():
             if variable_id in self._logs:
                 self._logs[variable_id].truncate(count)
@@ -241,7 +242,7 @@ class DeferredWrites:
             self._starts[call_id] = {}
 
     def forget(self, variable_id: int) -> None:
-        """Drop a variable: no message will name it again."""
+        """Drop a variable. No later message refers to the variable."""
         self._logs.pop(variable_id, None)
         self._untold.pop(variable_id, None)
 

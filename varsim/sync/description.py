@@ -1,4 +1,4 @@
-"""Describes the replicas' activity as facts with locations, and groups replicas by them."""
+"""Describe what each replica does as a fact with a location, and group replicas by these facts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from varsim.texts.replicas import (
 )
 
 MOST_LEAVES: Final = 4
-"""Number of leaves in the description of a collective: the first ones suffice to recognise it."""
+"""Number of leaves in the description of a collective, enough for the user to recognise it."""
 
 
 def at_collective(
@@ -59,17 +59,17 @@ def at_collective(
 
 
 def _came(participant: Participant, specs: Mapping[int, VariableSpec]) -> Doing:
-    """Return the reason why a replica did not arrive."""
+    """Return what a replica that did not arrive has done instead."""
     if participant.ended is not None:
         return NeverCame(_how_it_ended(participant), participant.position)
     return DidNotCome(doing(participant, specs))
 
 
 def doing(participant: Participant, specs: Mapping[int, VariableSpec], now_at: str = "") -> Doing:
-    """Return the present activity of a replica of a call.
+    """Return what a replica of a call does now.
 
     Args:
-        now_at: The line at which it is, if that is known.
+        now_at: The line that the replica runs now; "" if it is not known.
     """
     if participant.waits_for is not None:
         return WaitsIn(describe(participant.waits_for, specs), now_at)
@@ -79,7 +79,7 @@ def doing(participant: Participant, specs: Mapping[int, VariableSpec], now_at: s
 def after_writing(
     participant: Participant | None, count: int, specs: Mapping[int, VariableSpec]
 ) -> Wrote:
-    """Return how often a replica wrote a variable, and its present activity if relevant."""
+    """Return how often a replica wrote a variable, and what the replica does now if relevant."""
     if participant is not None and participant.ended is not None:
         return Wrote(count, _how_it_ended(participant))
     if participant is not None and participant.waits_for is not None:
@@ -94,7 +94,7 @@ def _how_it_ended(participant: Participant) -> str:
 def describe(
     activity: Collective | Waiting | SyncRequest | HostCall, specs: Mapping[int, VariableSpec]
 ) -> Fact:
-    """Return a fact for the operation in which a replica waits, with its location."""
+    """Return a fact for the operation in which a replica waits, with the operation's location."""
     match activity:
         case Write():
             spec = specs[activity.variable_id]
@@ -114,7 +114,7 @@ def describe(
 
 
 def describe_collective(collective: ExplicitCollective) -> CollectiveAt:
-    """Return a collective as a program calls it, with dtypes and shapes in place of values."""
+    """Return a collective as the program calls it, with dtypes and shapes instead of values."""
     arguments: list[str] = []
     if isinstance(collective, AllReduce):
         arguments += [collective.op.name, *_leaves(collective)]

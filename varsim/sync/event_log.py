@@ -1,4 +1,4 @@
-"""A log of all events and actions of a state, from which a run can be replayed."""
+"""Record all events and actions of a state, so that a run can be replayed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LoggedEvent:
 
 
 class InvalidTransition(AssertionError):
-    """An event is not valid in the present state: a bug of a shell or a state."""
+    """An event is not valid in the current state, which is a bug of a shell or of the state."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -43,8 +43,8 @@ class InvalidTransition(AssertionError):
 class EventLog:
     """Records the events of one state, in order.
 
-    Arrays are copied when an event arrives and when its actions are returned. Payloads keep their
-    objects.
+    Arrays are copied when an event arrives and when its actions are returned. Objects in payloads
+    are not copied.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class EventLog:
     def recording(
         self, handle: Callable[[EventT], Sequence[ActionT]]
     ) -> Callable[[EventT], Sequence[ActionT]]:
-        """Wrap a state's `handle` in a function that also records every event here."""
+        """Wrap a state's `handle` in a function that also records every event in this log."""
 
         def recorded(event: EventT) -> Sequence[ActionT]:
             taken = kept(event)
@@ -76,7 +76,7 @@ class EventLog:
 
 
 def kept(value: Any) -> Any:
-    """Return a value with copies of all its arrays, so that it cannot change."""
+    """Return a value with copies of all its arrays, so that the result cannot change."""
     if isinstance(value, np.ndarray):
         copy = np.array(value)
         copy.setflags(write=False)

@@ -1,4 +1,4 @@
-"""Exchanges deferred writes when a value is needed, up to the write count of the reader."""
+"""Exchange deferred writes when a value is needed, up to the write count of the reader."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from varsim.sync.waits import Request
 class _Deferral:
     """The known writes of one deferred variable.
 
-    Its writes are exchanged up to *watermarks*, the lowest first. A watermark is a write count; a
+    Its writes are exchanged up to *watermarks*, the lowest first. A watermark is a write count: a
     reader waits for the value after that many writes. `deltas` and `requested` belong to the lowest
     watermark.
     """
 
-    told: list[WriteCount]  # the last one from each replica
+    told: list[WriteCount]  # the last write count that each replica has sent
     exchanged: WriteCount = NO_WRITES
     watermarks: dict[int, list[float]] = field(
         default_factory=dict
-    )  # since when readers wait for it
+    )  # for each watermark, the times since which readers wait
     deltas: dict[int, Delta] = field(default_factory=dict)  # by replica
     requested: dict[int, int] = field(default_factory=dict)  # replica → request_id
 
@@ -45,11 +45,11 @@ class _Deferral:
         """Record that a reader waits for the result of the first `count` writes."""
         if self.watermarks and count < min(self.watermarks):
             self.deltas.clear()
-            self.requested.clear()  # their answers, for another watermark, are ignored
+            self.requested.clear()  # answers to these requests are ignored: the watermark changed
         self.watermarks.setdefault(count, []).append(now_s)
 
     def close(self) -> None:
-        """Record that no reader waits any more."""
+        """Record that readers do not wait any more."""
         self.watermarks.clear()
         self.deltas.clear()
         self.requested.clear()
@@ -72,11 +72,11 @@ class Exchanges:
         self._specs = specs
         self._tokens = tokens  # for `Reduce`
         self._deferrals: dict[int, _Deferral] = {}
-        self._open: dict[int, _Deferral] = {}  # those with watermarks
+        self._open: dict[int, _Deferral] = {}  # only deferrals with watermarks
         self._starts: dict[
             int, dict[int, list[WriteCount]]
-        ] = {}  # call → variable → write counts before it
-        self._requests: dict[Request, tuple[int, int]] = {}  # of the program → variable, count
+        ] = {}  # call → variable → write counts before the call
+        self._requests: dict[Request, tuple[int, int]] = {}  # by the program → variable, count
         self._next_request_id = 1
 
     def add(self, variable_id: int) -> None:
@@ -99,7 +99,7 @@ class Exchanges:
         self._starts[call_id] = {}
 
     def tell(self, replica_id: int, write_counts: WriteCounts) -> None:
-        """Take the write counts of a replica, which is about to wait or to end its call."""
+        """Record the write counts of a replica, which then waits or ends its call."""
         columns = (
             write_counts.variable_ids.tolist(),
             write_counts.counts.tolist(),
@@ -108,7 +108,7 @@ class Exchanges:
         for variable_id, count, operations in zip(*columns, strict=True):
             deferral = self._deferrals.get(variable_id)
             if deferral is None:
-                continue  # the program dropped it
+                continue  # the program has dropped the variable
             for starts in self._starts.values():
                 starts.setdefault(variable_id, list(deferral.told))
             deferral.told[replica_id] = WriteCount(count, operations)
@@ -140,7 +140,7 @@ class Exchanges:
             request.end(error=error)
 
     def _count(self, variable_id: int) -> None:
-        """Count the merges that ON_WRITE would have made by now."""
+        """Count the merges that ON_WRITE would have made until now."""
         deferral = self._deferrals.get(variable_id)
         if deferral is not None:
             account = self._variables.by_id[variable_id].account
@@ -152,7 +152,7 @@ class Exchanges:
         """Record that the program of a replica waits for the result of its writes.
 
         Returns:
-            Whether the replica must wait; not if the commit is already sent.
+            Whether the replica must wait. It need not wait if the commit has already been sent.
         """
         delta = request.delta
         deferral = self._deferrals[delta.variable_id]
@@ -166,12 +166,13 @@ class Exchanges:
         return True
 
     def request(self, variable_id: int, reader: int | None, now_s: float) -> Request | None:
-        """Request the present value of a variable for the program.
+        """Request the current value of a variable for the program.
 
         Args:
-            reader: The replica whose host call reads; None: all replicas wait, or no call runs.
+            reader: The replica whose host call reads the variable; None if all replicas wait or no
+                call runs.
         Returns:
-            A request that ends with the exchange; None if all writes are exchanged already.
+            A request that ends with the exchange; None if all writes are already exchanged.
         Raises:
             MismatchError: The replicas have not made the same writes.
         """
@@ -186,10 +187,10 @@ class Exchanges:
         return request
 
     def written(self, variable_id: int, reader: int | None) -> int:
-        """Return how often a variable has been written up to now.
+        """Return how often a variable has been written until now.
 
         Raises:
-            MismatchError: The replicas have not made the same writes to it.
+            MismatchError: The replicas have not made the same writes to the variable.
         """
         deferral = self._deferrals.get(variable_id)
         if deferral is None:
@@ -201,12 +202,12 @@ class Exchanges:
         return deferral.told[0].count
 
     def overwrite(self, variable_id: int) -> int:
-        """Drop the writes before an assign by the program, which overwrites them.
+        """Drop the writes to a variable that the program assigns: the assign overwrites them.
 
         Returns:
-            How often it has been written up to now.
+            How often the variable has been written until now.
         Raises:
-            MismatchError: The replicas have not made the same writes to it.
+            MismatchError: The replicas have not made the same writes to the variable.
         """
         self.written(variable_id, None)
         deferral = self._deferrals[variable_id]
@@ -215,13 +216,13 @@ class Exchanges:
         return deferral.exchanged.count
 
     def take(self, replica_id: int, reply: DeltaReply) -> None:
-        """Take a delta that was requested from a replica."""
+        """Store a delta that was requested from a replica."""
         delta = reply.delta
         deferral = self._open.get(delta.variable_id)
         if deferral is None or deferral.requested.get(replica_id) != reply.request_id:
-            return  # its call has failed, or a lower watermark comes first
+            return  # the call has failed, or a lower watermark was added after the request
         assert delta.since == deferral.exchanged.count, (
-            "commits come before requests for later writes"
+            "a replica gets a commit before a request for later writes"
         )
         self._moved(delta)
         deferral.deltas[replica_id] = delta
@@ -248,7 +249,8 @@ class Exchanges:
     ) -> Iterator[CoordinatorAction]:
         """Request deltas up to the lowest watermark from replicas that have them and do not run.
 
-        A running replica does not answer before it waits, and may then send the delta itself.
+        A running replica does not answer before it waits. When it waits, it can send the delta
+        without a request.
         """
         watermark = min(deferral.watermarks)
         for replica_id, write_count in enumerate(deferral.told):
@@ -327,7 +329,7 @@ class Exchanges:
         )
 
     def standstill(self, call: CallState) -> MismatchError | None:
-        """Return the mismatch if a reader waits for more writes than others can make."""
+        """Return the mismatch if a reader waits for more writes than other replicas can make."""
         if not self._open or self.is_under_way or call.doomed:
             return None
         if call.in_service is not None and not self._requests:

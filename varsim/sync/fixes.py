@@ -1,7 +1,8 @@
-"""Fixes of refused operations: legal changes from the policy table, with their results.
+"""Find fixes of refused operations: legal changes from the policy table, with their results.
 
-There is no list of legal changes: the code looks up other settings in the table. The values come
-from the arithmetic of the operation itself. This code runs only after an operation was refused.
+The code has no list of legal changes; it looks up other settings in the table. The values in the
+results are computed like the values of the operation itself. This code runs only after an operation
+was refused.
 """
 
 from __future__ import annotations
@@ -61,13 +62,13 @@ from varsim.texts.fixes import (
 from varsim.texts.refusals import Diverged, Refused
 
 FEW_BYTES: Final = 1024
-"""Larger values are not fetched, and fixes are not computed with them."""
+"""Size limit of the values with which fixes are computed. Larger values are not fetched."""
 
 
 def alternatives(
     spec: VariableSpec, *, strict: bool = False
 ) -> Iterator[tuple[ChangeSetting, VariableSpec]]:
-    """Yield each change of a setting with which the variable can be created, and its new spec.
+    """Yield each change of a setting with which the variable can be created, and the new spec.
 
     Changes that TensorFlow refuses come last.
     """
@@ -114,7 +115,7 @@ def _written_alike(spec: VariableSpec, other: VariableSpec) -> bool:
 
 
 def _read_outside(spec: VariableSpec, components: Sequence[Array]) -> Array:
-    """Return the value of a cross-replica read, which must be legal."""
+    """Return the value of a cross-replica read. The read must be legal."""
     cell = policies.cell(spec, Context.CROSS_REPLICA, Operation.READ)
     return cell.combined(spec, [components[i] for i in cell.needed(spec, len(components))])
 
@@ -126,7 +127,7 @@ def _written(
     components: Sequence[Array],
     value: Array,
 ) -> list[Array]:
-    """Return the components after one value is written from outside, or by every replica."""
+    """Return the components after the program or every replica has written one value."""
     cell = policies.cell(spec, context, operation)
     return cell.written(spec, operation, components, [value] * len(components))
 
@@ -152,15 +153,16 @@ def refusal(
     """Return the error of a cell that refuses an operation.
 
     Args:
-        components: Of all replicas; None if they are not known.
-        value: The value to write; None for a read, or if it is not known.
+        components: The components of all replicas; None if they are not known.
+        value: The value to write; None for a read, or if the value is not known.
     """
     if value is not None and not _fits(spec, operation, components or (), value):
-        components = value = None  # a legal operation would refuse this value, too
+        components = value = None  # a legal operation would also refuse this value
     kind = AggregationError if reason.of_read else OperationError
     if operation is Operation.READ:
         return kind(spec.name, Refused(reason.key)).fixed_by(_of_read(spec, components))
-    problem = Refused(reason.key, operation if reason.of_read else None)  # D5
+    # A write that returns the value needs a legal read: difference D5 in docs/semantics.md.
+    problem = Refused(reason.key, operation if reason.of_read else None)
     return kind(spec.name, problem).fixed_by(_of_write(spec, operation, components, value))
 
 
@@ -176,7 +178,7 @@ def _fits(
 
 
 def _of_read(spec: VariableSpec, components: Sequence[Array] | None) -> Iterator[Fix]:
-    """Yield settings that make the read legal, and ways to look at the components."""
+    """Yield fixes: settings that make the read legal, and operations that show the components."""
     for change, other in alternatives(spec):
         if _written_alike(spec, other) and is_readable(other):
             yield from if_legal(partial(reads, change, other, components))
@@ -195,7 +197,7 @@ def _sums(change: Fact, components: Sequence[Array]) -> Fix:
 
 
 def reads(change: Fact, spec: VariableSpec, components: Sequence[Array] | None) -> Fix:
-    """Return a change of settings as a fix, with the value of a read from outside."""
+    """Return a change of settings as a fix; its result is the value of a cross-replica read."""
     value = None if components is None else _read_outside(spec, components)
     return Fix(change, Reads(spec.aggregation, value), value)
 
@@ -206,7 +208,7 @@ def _of_write(
     components: Sequence[Array] | None,
     value: Array | None,
 ) -> Iterator[Fix]:
-    """Yield other ways to write the variable, and settings that make the operation legal."""
+    """Yield fixes: other writes of the variable, and settings that make the operation legal."""
     after = partial(_after, components=components, value=value)
     if not is_readable(spec):
         unread = WriteUnread(operation, value)
@@ -239,8 +241,9 @@ def _after(
     """Return a fix that writes, with its result.
 
     Args:
-        total: Assign the new value of the variable; otherwise apply the operation itself.
-        look: Look at the components afterwards; otherwise read the variable.
+        total: Whether the fix assigns the new value of the variable. Otherwise it applies the
+            operation itself.
+        look: Whether the result is the components. Otherwise it is the value of the variable.
     """
     if components is None or value is None:
         return Fix(change, WRITES_ALL if look else IS_LEGAL)
@@ -286,7 +289,7 @@ def warning_of_divergence(
 def _of_divergence(
     spec: VariableSpec, operation: Operation, value: Array | None, num_replicas: int
 ) -> Iterator[Fix]:
-    """Yield settings with which copies do not diverge."""
+    """Yield fixes: settings with which the copies do not diverge."""
     few = value if value is not None and are_few([value]) else None
     for change, other in alternatives(spec):
         cell = policies.cell(other, Context.REPLICA, operation)
@@ -309,5 +312,5 @@ def merged(
 
 
 def are_few(values: Iterable[Array]) -> bool:
-    """Return whether values are small enough to compute fixes with."""
+    """Return whether values are small enough to compute fixes."""
     return all(value.nbytes <= FEW_BYTES for value in values)

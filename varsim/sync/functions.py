@@ -1,4 +1,4 @@
-"""The functions that the workers remember."""
+"""Keep track of the functions that the workers store."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final
 from varsim.protocol.messages import Define, Forget, Payload
 
 MAX_FUNCTIONS: Final = 256
-"""Number of functions that a worker remembers; the least recently used is forgotten."""
+"""Number of functions that a worker stores. The least recently used function is dropped."""
 
 
 class Functions:
-    """The functions that all workers remember, the least recently used first."""
+    """The functions that all workers store, the least recently used first."""
 
     def __init__(self) -> None:
         self._known: dict[str, None] = {}

@@ -1,4 +1,4 @@
-"""Merges contributions: combines the values of all replicas into one, and commits it."""
+"""Merge contributions: combine the values of all replicas into one value, and commit it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Merging:
         """Merge and commit writes to which all replicas have contributed.
 
         Raises:
-            VariableError: A value does not fit; the writes before it are committed.
+            VariableError: A value does not fit. The writes before this value are committed.
         """
         arrangement = collectives.arrangement
         if arrangement is not None and self._fits(arrangement):
@@ -39,7 +39,7 @@ class Merging:
     def _merge_each(
         self, call_id: int, collectives: Collectives, now_s: float, idle: Sequence[int]
     ) -> Steps:
-        """Merge the writes one by one; works for every contribution."""
+        """Merge the writes one by one. This is possible for every contribution."""
         values_of = [_values_of(arrival) for arrival in collectives.arrivals]
         for position in range(collectives.start, collectives.stop):
             write = _write(collectives.arrivals[0], position)
@@ -80,7 +80,7 @@ class Merging:
                 )
                 continue
             block = self._variables.unite(bucket.variable_ids)
-            assert block is not None, "earlier buckets do not dissolve this block"
+            assert block is not None, "earlier buckets do not change this block"
             reduce.require_combinable(values, bucket.aggregation)
             new = yield Reduce(
                 next(self._tokens), values, bucket.aggregation, bucket.operation, block.values, idle
@@ -120,7 +120,7 @@ class Merging:
         """Merge and commit one sparse write: the rows of all replicas, one after the other.
 
         Raises:
-            VariableError: The rows do not fit; nothing has changed.
+            VariableError: The rows do not fit. Nothing has changed.
         """
         variable = self._variables.by_id[first.write.variable_id]
         block = self._variables.separate(variable)
@@ -134,7 +134,7 @@ class Merging:
             raise ShapeError(
                 spec.name,
                 f"{operation.value} of a variable whose components may differ in shape",
-                "Assign one value to all of them first.",
+                "Assign one value to all components first.",
             )
         waited_s = block.wait([arrival.at_s for arrival in collectives.arrivals], now_s)
         sent = sum(part.nbytes for part in parts)

@@ -1,4 +1,4 @@
-"""Compares arrivals at a collective, and makes the errors and warnings about mismatches."""
+"""Compare arrivals at a collective, and make the errors and warnings about mismatches."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def difference(
     *,
     strict: bool = False,
 ) -> Mismatch:
-    """Return how two replicas' arrivals differ, if they cannot be combined.
+    """Return how two replicas' arrivals differ; None if they can be combined.
 
     Args:
-        strict: Collectives without a name are not combined if they are in different lines.
+        strict: Whether to refuse pairs of collectives without a name in different lines.
     """
     if type(first) is not type(second):
         return Mismatch.OPERATION
@@ -71,7 +71,7 @@ def _difference_of_writes(
 ) -> Mismatch:
     if (first.variable_id, first.operation) != (second.variable_id, second.operation):
         return Mismatch.OPERATION
-    first_only = VariableAggregation.ONLY_FIRST_REPLICA  # the others' values do not count
+    first_only = VariableAggregation.ONLY_FIRST_REPLICA  # other replicas' values do not count
     same = first.shape == second.shape
     if same or specs[first.variable_id].aggregation is first_only:
         return Mismatch.NOTHING
@@ -90,7 +90,7 @@ def _settings(collective: ExplicitCollective) -> object:
 
 
 def _fit(first: ExplicitCollective, second: ExplicitCollective) -> bool:
-    """Return whether values can be combined."""
+    """Return whether the values of two collectives can be combined."""
     if isinstance(first, MergeCall) or isinstance(second, MergeCall):
         return True
     if first.structure != second.structure:
@@ -107,7 +107,7 @@ def _other_axes(shape: tuple[int, ...], axis: int | None) -> tuple[int, ...]:
 
 
 def are_crossed(first: ExplicitCollective, second: ExplicitCollective) -> bool:
-    """Return whether two collectives of different lines are paired only by their order."""
+    """Return whether two collectives in different lines are paired only by their order."""
     return first.label is None and second.label is None and first.location != second.location
 
 
@@ -151,7 +151,7 @@ def _most_common(groups: Sequence[Group], present: Mapping[int, Collective]) -> 
 
 
 def _details(kind: Mismatch, present: Mapping[int, Collective]) -> Iterator[Fact]:
-    """Return the differences of names or values that the replicas' lines do not show."""
+    """Yield the differences of names or values, which the lines about replicas do not show."""
     if kind is Mismatch.NAME:
         names: dict[str, list[int]] = {}
         for i, collective in present.items():
@@ -172,10 +172,10 @@ def _details(kind: Mismatch, present: Mapping[int, Collective]) -> Iterator[Fact
 
 
 def crossing(collectives: Sequence[ExplicitCollective]) -> tuple[str, str]:
-    """Return the warning about unnamed collectives of different lines, and its location.
+    """Return the warning about unnamed collectives in different lines, and its location.
 
     Args:
-        collectives: Of all replicas, in replica order.
+        collectives: One per replica, in replica order.
     """
     lines: dict[str, list[int]] = {}
     for replica_id, collective in enumerate(collectives):
@@ -200,10 +200,10 @@ def standstill(
     specs: Mapping[int, VariableSpec],
     now_at: Mapping[int, str],
 ) -> list[str]:
-    """Return the present activity of the replicas of a call, one line per group.
+    """Return what the replicas of a call do now, one line per group of replicas.
 
     Args:
-        now_at: The lines at which replicas are now, as far as known.
+        now_at: The lines that replicas run now, as far as the lines are known.
     """
     doings = (doing(one, specs, now_at.get(i, "")) for i, one in enumerate(participants))
     return group_lines(grouped(doings))
@@ -219,9 +219,9 @@ def uneven(
     """Return the error for a deferred variable to which replicas made different writes.
 
     Args:
-        counts: By replica, the number of writes in this call, as far as known.
-        operations: By replica, a hash of the sequence of operations.
-        participants: Of the call; empty if their activity is not relevant.
+        counts: The number of known writes in this call, by replica.
+        operations: A hash of the sequence of operations, by replica.
+        participants: The participants of the call; empty if their activity is not relevant.
     """
     present: Sequence[Participant | None] = participants or [None] * len(counts)
     wrote = (after_writing(*one, specs) for one in zip(present, counts, strict=True))

@@ -1,4 +1,4 @@
-"""Fixes of a mismatch: changes with which all arrivals can be combined, and the result."""
+"""Find fixes of a mismatch: changes with which all arrivals can be combined, and the results."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def of_mismatch(
     values: Sequence[Sequence[Array]],
     specs: Mapping[int, VariableSpec],
 ) -> Iterator[Fix]:
-    """Return operations and settings with which all arrivals can be combined.
+    """Yield fixes: operations and settings with which all arrivals can be combined.
 
     Args:
-        collectives: Of all replicas, in replica order; they are not alike.
-        values: The contribution of each replica; empty if it does not count.
+        collectives: One per replica, in replica order. They differ.
+        values: The contribution of each replica; empty for a replica whose values do not count.
     """
     few = are_few(chain.from_iterable(values))
     writes = [collective for collective in collectives if isinstance(collective, Write)]
     reductions = [collective for collective in collectives if isinstance(collective, AllReduce)]
     if any(write.operation in SCATTERS for write in writes):
-        return  # the rows of the replicas may differ in number
+        return  # the replicas may have different numbers of rows
     if len(writes) == len(collectives) and len({write.variable_id for write in writes}) == 1:
         known = [*chain(*values)] if few else None
         yield from _of_writes(specs[writes[0].variable_id], writes, known)
@@ -44,8 +44,8 @@ def of_mismatch(
 def _of_writes(
     spec: VariableSpec, writes: Sequence[Write], values: Sequence[Array] | None
 ) -> Iterator[Fix]:
-    """Yield one operation for all, or settings that permit different writes."""
-    one_shape = len({write.shape for write in writes}) == 1  # other shapes cannot be combined
+    """Yield fixes: one operation for all replicas, or settings that permit different writes."""
+    one_shape = len({write.shape for write in writes}) == 1  # different shapes cannot be combined
     for operation in dict.fromkeys(write.operation for write in writes):
         if one_shape:
             alike = WriteAlike(operation)
@@ -77,10 +77,10 @@ def _agreed(
 def _of_reductions(
     reductions: Sequence[AllReduce], values: Sequence[Sequence[Array]]
 ) -> Iterator[Fix]:
-    """Yield one op for all and, if dtypes differ, one dtype that can hold all values.
+    """Yield fixes: one op for all replicas and, if dtypes differ, one dtype for all values.
 
-    Yield nothing if the names or, without names, the lines differ: these are different reductions,
-    whose values must not be mixed.
+    Yield nothing if the names differ, or the lines of reductions without names. Then these are
+    different reductions, and their values must not be mixed.
     """
     first = reductions[0]
     if any(

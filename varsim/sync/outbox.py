@@ -1,4 +1,4 @@
-"""The writes that a replica has not sent yet."""
+"""Collect the writes that a replica has not sent yet."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from varsim.protocol.messages import Contribution, Layout, Message, Scatter, Wri
 from varsim.spec import Array, Rows, VariableSpec
 
 MAX_LAYOUTS: Final = 64
-"""Number of layouts that a replica and the coordinator remember; then the oldest is replaced."""
+"""Number of layouts that a replica and the coordinator store. A new layout replaces the oldest."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KnownWrite:
-    """A write that a program repeats; equal writes are one object."""
+    """A write that a program can repeat. Equal writes are one object."""
 
     write: Write
 
@@ -33,36 +33,37 @@ class Outbox:
     """Collects the writes of one replica, and packs them when they are sent.
 
     A program writes the same variables in the same lines at every step. So each write is identified
-    by its object, and a sequence that was sent before by the id of its layout.
+    by its object. A sequence of writes that was already sent is identified by the id of its layout.
     """
 
     def __init__(self, specs: Mapping[int, VariableSpec]) -> None:
         self._specs = specs
         self._waiting: list[KnownWrite] = []  # in program order
-        self._values: list[bytes | Array | None] = []  # of each
+        self._values: list[bytes | Array | None] = []  # of each waiting write
         self._known: dict[tuple[KnownWrite, ...], _Known] = {}  # oldest first
-        self._sent = 0  # layouts so far
-        self._messages: list[Message] = []  # those of the writes up to the last sparse one
-        self._written = 0  # writes in these messages
+        self._sent = 0  # number of layouts that were sent
+        self._messages: list[Message] = []  # of the writes up to the last sparse write
+        self._written = 0  # number of writes in these messages
 
     def __len__(self) -> int:
         return self._written + len(self._waiting)
 
     def add(self, known: KnownWrite, value: bytes | Array | None) -> None:
-        """Take a write.
+        """Add a write.
 
         Args:
-            value: Its bytes, or an array that never changes again; None if not needed.
+            value: The bytes of the value, or an array that never changes again; None if the value
+                is not needed.
         """
         self._waiting.append(known)
         self._values.append(value)
 
     def add_rows(self, call_id: int, index: int, write: Write, rows: Rows) -> None:
-        """Take a sparse write, which has a message of its own.
+        """Add a sparse write, which has its own message.
 
         Args:
             index: As in `leave`.
-            rows: They never change again.
+            rows: Rows whose arrays never change again.
         """
         self._pack(call_id, index)
         position = index + self._written
@@ -81,7 +82,7 @@ class Outbox:
         return messages
 
     def _pack(self, call_id: int, index: int) -> None:
-        """Make messages of the writes since the last sparse one."""
+        """Make messages of the writes since the last sparse write."""
         if not self._waiting:
             return
         order = tuple(self._waiting)
@@ -109,7 +110,7 @@ class Outbox:
         return known
 
     def clear(self) -> None:
-        """Drop the writes: the call that they belong to has failed."""
+        """Drop the writes, because their call has failed."""
         self._waiting, self._values = [], []
         self._messages, self._written = [], 0
 

@@ -1,4 +1,4 @@
-"""The coordinator's view of one replica in one running call."""
+"""The coordinator's knowledge of one replica in one running call."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Status(Enum):
 
 
 class Arrangement:
-    """The arrangement of writes in buckets: shared by layouts that differ only in locations."""
+    """The arrangement of writes in buckets. Layouts that differ only in locations share it."""
 
     __slots__ = ("__weakref__", "buckets")
 
@@ -48,7 +48,7 @@ class Arrangement:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """The decoded layout of a contribution, by the layout's id."""
+    """The decoded layout of a contribution."""
 
     writes: tuple[Write, ...]
     arrangement: Arrangement
@@ -65,14 +65,15 @@ class Plans:
         )
 
     def learn(self, replica_id: int, layout: Layout) -> None:
-        """Take a layout of a replica. It may belong to a failed call and stay unused."""
+        """Store a layout of a replica. If its call has failed, the layout may never be used."""
         self._of_replica[replica_id][layout.layout_id] = layout
 
     def plan(self, replica_id: int, layout_id: int) -> Plan:
         """Return the writes of a contribution of a replica.
 
         Raises:
-            ProtocolError: The replica has not sent such a layout, or it names an unknown variable.
+            ProtocolError: The replica has not sent this layout, or the layout names an unknown
+                variable.
         """
         plan = self._of_replica[replica_id].get(layout_id)
         if plan is None:
@@ -93,23 +94,23 @@ class Plans:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arrival:
-    """The arrival of one replica at one collective, or at several in a row."""
+    """The arrival of one replica at one collective, or at several collectives in a row."""
 
-    start: int  # position of the first
-    stop: int  # position after the last
+    start: int  # position of the first collective
+    stop: int  # position after the last collective
     message: CollectiveMessage
     plan: Plan | None  # of a contribution
-    at_s: float  # when it came
+    at_s: float  # time at which the message arrived
 
     def at(self, position: int) -> Collective:
-        """Return its operation at one of these positions."""
+        """Return the replica's operation at one of these positions."""
         if self.plan is not None:
             return self.plan.writes[position - self.start]
         assert not isinstance(self.message, Contribution), "a contribution has a plan"
         return self.message.write if isinstance(self.message, Scatter) else self.message
 
     def values_at(self, position: int) -> Sequence[Array]:
-        """Return its values at one of these positions; empty if they do not count."""
+        """Return the replica's values at one of these positions; empty if they do not count."""
         if isinstance(self.message, AllReduce):
             return self.message.leaves
         if self.plan is None or not isinstance(self.message, Contribution):
@@ -125,11 +126,14 @@ class Collectives:
 
     start: int
     stop: int
-    arrivals: Sequence[Arrival]  # in replica order; an arrival may continue after these
+    arrivals: Sequence[Arrival]  # in replica order; an arrival can have further collectives
 
     @property
     def arrangement(self) -> Arrangement | None:
-        """Return the arrangement of the writes if the arrivals are whole, equal contributions."""
+        """Return the arrangement of the writes; None unless all arrivals are equal contributions.
+
+        Each contribution must also have exactly these collectives.
+        """
         first = self.arrivals[0].plan
         if first is None:
             return None
@@ -146,14 +150,14 @@ class Participant:
     """One replica in one call."""
 
     status: Status = Status.RUNNING
-    position: int = 0  # of its next collective
-    arrivals: deque[Arrival] = field(default_factory=deque)  # those that have not happened yet
+    position: int = 0  # of the replica's next collective
+    arrivals: deque[Arrival] = field(default_factory=deque)  # at collectives still to happen
     waits_for: AllReduce | AllGather | MergeCall | Waiting | SyncRequest | HostCall | None = None
     ended: Returned | Raised | None = None
-    seen_at: str = ""  # file:line of its last message
+    seen_at: str = ""  # file:line of the replica's last message
 
     def collective(self, position: int) -> Collective | None:
-        """Return its operation at a pending collective; None if it has not arrived."""
+        """Return the replica's operation at a pending collective; None if it has not arrived."""
         return next(
             (
                 arrival.at(position)
@@ -164,7 +168,7 @@ class Participant:
         )
 
     def values(self, position: int) -> Sequence[Array]:
-        """Return its values for a pending collective."""
+        """Return the replica's values for a pending collective."""
         arrivals = (
             arrival for arrival in self.arrivals if arrival.start <= position < arrival.stop
         )

@@ -11,7 +11,7 @@ class PendingReport:
 
     def __init__(self) -> None:
         self.touched: dict[int, ReplicaVariable] = {}
-        """The variables that were read, or written locally, by number."""
+        """The variables that were read or written locally, by variable_id."""
         self._warnings: list[tuple[str, str]] = []
         self._output = ""
 
@@ -29,7 +29,7 @@ class PendingReport:
         self.touched.pop(variable_id, None)
 
     def take(self) -> Report:
-        """Return the report, and begin a new one."""
+        """Return the report, and begin a new report."""
         report = Report(
             accesses=tuple([(i, one.writes, one.reads) for i, one in self.touched.items()]),
             diverged=tuple([i for i, one in self.touched.items() if one.diverged]),

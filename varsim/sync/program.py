@@ -1,4 +1,4 @@
-"""The program's operations on variables from outside the replicas, each up to its end."""
+"""Perform the program's operations on variables in cross-replica context."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from varsim.texts.refusals import PerReplicaFromOutside
 
 ResultT = TypeVar("ResultT")
 StepsTo = Generator[CoordinatorAction | list[CoordinatorAction] | Wait, Any, ResultT]
-"""A part of an operation: its actions, then its result."""
+"""A generator for a part of an operation: it yields actions and returns the part's result."""
 
 
 class Engine(Protocol):
@@ -53,7 +53,7 @@ class Engine(Protocol):
 
     @property
     def in_service(self) -> int | None:
-        """Return the replica for which the program acts now; None if it acts for all replicas."""
+        """Return the replica whose host call the program performs; None without a host call."""
 
     def go_on(self) -> Steps:
         """Perform all steps that are possible now, after a request for an exchange."""
@@ -64,9 +64,9 @@ class Engine(Protocol):
 
 
 def operate(event: ProgramOperation, registry: VariableRegistry, engine: Engine) -> Steps:
-    """Perform the operation of an event; end in a `ProgramDone` or a `ProgramRefused`.
+    """Perform the operation of an event, and end it by a `ProgramDone` or a `ProgramRefused`.
 
-    The generator yields actions, and a wait where it needs messages of replicas.
+    The generator yields actions. It yields a wait if it needs messages of replicas.
     """
     on = _OnVariable(registry, engine, event.token, event.variable_id)
     values: tuple[Array, ...] = ()
@@ -119,7 +119,7 @@ class _OnVariable:
     # ------------------------------------------------------------ reads
 
     def read(self) -> StepsTo[Array]:
-        """Return the value, as the policy says."""
+        """Return the value of the variable, as the policy says."""
         spec, cell = self._spec, self._cell(Operation.READ)
         self._registry.count_read(self._number)
         if cell.refused is not None:
@@ -132,17 +132,17 @@ class _OnVariable:
     def _refusal(
         self, reason: Reason, operation: Operation, value: Array | None = None
     ) -> StepsTo[VariableError]:
-        """Return the error of a cell that refuses, with the result of each fix."""
+        """Return the error of a cell that refuses the operation, with the result of each fix."""
         components: tuple[Array, ...] | None = None
         if reason.shows_components and _is_small(self._spec):
             try:
                 components = yield from self.components(self._everyone)
-            except VarsimError:  # the refusal is the more useful error
+            except VarsimError:  # the error about the refusal is more useful than this error
                 components = None
         return fixes.refusal(self._spec, reason, operation, components, value)
 
     def components(self, replica_ids: Sequence[int]) -> StepsTo[tuple[Array, ...]]:
-        """Return the components of some replicas; fetch those that are not known."""
+        """Return the components of some replicas; fetch unknown components."""
         if self._exchanges.defers(self._number):
             yield from self._exchange()
         known = self._registry.known(self._number, replica_ids)
@@ -196,7 +196,7 @@ class _OnVariable:
         return [value] * count
 
     def _sums(self, operation: Operation, values: Sequence[Array]) -> StepsTo[list[Array]]:
-        """Return the components after an add, where their shapes may differ.
+        """Return the components after an add to components whose shapes may differ.
 
         Raises:
             ShapeError: The value does not fit one of the components; no component changes.
@@ -208,7 +208,7 @@ class _OnVariable:
         return [reduce.apply(operation, component, value) for component, value in both]
 
     def write_component(self, event: ProgramWriteComponent) -> Steps:
-        """Write one component directly, not by the policy."""
+        """Write one component directly, without the policy."""
         before = event.value
         if event.operation is not Operation.ASSIGN and None in self._spec.shape:
             (before,) = yield from self.components([event.replica_id])
@@ -216,7 +216,7 @@ class _OnVariable:
         yield from self._to_one(event.replica_id, event.operation, event.value, event.location)
 
     def assign_components(self, event: ProgramAssignComponents) -> Steps:
-        """Assign several components directly, not by the policy."""
+        """Assign several components directly, without the policy."""
         if len(event.values) < len(self._everyone):
             for replica_id, value in event.values.items():
                 yield from self._to_one(replica_id, Operation.ASSIGN, value, event.location)
@@ -231,7 +231,7 @@ class _OnVariable:
         registry, number = self._registry, self._number
         deferred = self._exchanges.defers(number)
         if deferred and same and operation is Operation.ASSIGN and self._engine.in_service is None:
-            actions = registry.overwrite(number, values[0])  # the writes before it do not matter
+            actions = registry.overwrite(number, values[0])  # earlier writes have no effect
         else:
             yield from self._exchange()
             actions = registry.write(number, operation, values, same=same)
@@ -261,7 +261,7 @@ class _OnVariable:
         yield [ProgramWrote(self._number, operation, written, event.location), *actions]
 
     def scatter_component(self, event: ProgramScatterComponent) -> Steps:
-        """Write some rows of one component directly, not by the policy."""
+        """Write some rows of one component directly, without the policy."""
         number, replica_id, rows = self._number, event.replica_id, event.rows
         yield from self._exchange()
         components = yield from self._shapes()
@@ -281,7 +281,7 @@ class _OnVariable:
     # ------------------------------------------------------------ deferred writes
 
     def _exchange(self) -> Steps:
-        """Wait until deferred writes are exchanged, so that the variable has its present value."""
+        """Wait until deferred writes are exchanged, so that the variable has its current value."""
         engine = self._engine
         yield from await_departures(engine, self._token, self._everyone)
         request = self._exchanges.request(self._number, engine.in_service, engine.now_s)
@@ -295,10 +295,10 @@ class _OnVariable:
 
 
 def await_departures(engine: Engine, token: int, replica_ids: Collection[int]) -> Steps:
-    """Wait for a short time until replicas have left calls that the program gave up.
+    """Wait for a short time until replicas have left calls that the program has abandoned.
 
     Raises:
-        StillRunning: Some replicas have not left, and it is not known when they will.
+        StillRunning: Some replicas still run such a call after this time.
     """
     if not engine.stragglers:
         return
@@ -320,7 +320,7 @@ def await_departures(engine: Engine, token: int, replica_ids: Collection[int]) -
 
 
 def _operand(event: ProgramWrite, cell: Cell) -> Array | None:
-    """Return the written value, to show the result of a fix; None if it is large or unknown."""
+    """Return the written value, to show the result of a fix; None if it is too large or unknown."""
     if event.per_replica or event.problem is not None or cell.shares:
         return None
     return event.values[0] if fixes.are_few(event.values) else None

@@ -1,9 +1,9 @@
-"""Combining replicas' values (SUM, MEAN, ONLY_FIRST_REPLICA), and dividing one value into shares.
+"""Combine replicas' values (SUM, MEAN, ONLY_FIRST_REPLICA), and divide one value into shares.
 
-Every sum is a left fold in replica order that rounds to the dtype at each step, so a result is
-bit for bit the same on every run, every cluster and every exchange. Where TensorFlow folds left,
-its result equals this one bit for bit; where it uses a ring or a reciprocal (D8), the results are
-equal up to rounding.
+Every sum is a left fold in replica order. It rounds to the dtype at each step, so a result is bit
+for bit the same on every run, every cluster and every exchange. If TensorFlow also uses a left
+fold, its result is bit for bit the same as varsim's result. If TensorFlow uses a ring or a
+reciprocal (difference D8 in docs/semantics.md), the two results are equal except for rounding.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from varsim.errors import AggregationError, ShapeError, ValueMismatchError, Valu
 from varsim.spec import Array, Operation, ReduceOp, VariableAggregation
 
 _SILENT = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-"""Overflow gives inf, and inf - inf gives NaN, as in TensorFlow; NumPy must not warn."""
+"""Disables warnings of NumPy: as in TensorFlow, overflow gives inf, and inf - inf gives NaN."""
 
 
 @_SILENT
 def fold(values: Sequence[Array]) -> Array:
-    """Return the sum of arrays of one shape and dtype, as a new array of that shape and dtype.
+    """Return the sum of arrays of one shape and dtype, as a new array of this shape and dtype.
 
     Integers wrap. Source: TensorFlow 2.21, behaviour recorded in tests/golden.
     """
@@ -40,14 +40,15 @@ def aggregate(components: Sequence[Array], aggregation: VariableAggregation) -> 
     """Combine the components of a variable, or the values written to it, into one value.
 
     Args:
-        components: One array per replica, in replica order, of one shape and dtype; for
-            ONLY_FIRST_REPLICA the first is enough.
-        aggregation: Anything but NONE.
+        components: One array per replica, in replica order, of one shape and dtype. For
+            ONLY_FIRST_REPLICA the first array is enough.
+        aggregation: Any aggregation except NONE.
     Returns:
-        An array of that shape and dtype. The fixed order makes it bit-for-bit repeatable.
+        An array of this shape and dtype. The order is fixed, so the result is the same bit for bit
+        at every run.
     Raises:
         AggregationError: SUM of bools over several replicas.
-        ValueMismatchError: Components of a variable with an open shape that differ in shape.
+        ValueMismatchError: The variable has an open shape, and the components' shapes differ.
     Source: TensorFlow 2.21, behaviour recorded in tests/golden.
     """
     return _aggregate(components, aggregation)
@@ -66,7 +67,7 @@ def _aggregate(components: Sequence[Array], aggregation: VariableAggregation) ->
 
 
 def require_one_shape(components: Sequence[Array]) -> None:
-    """Refuse to combine values of different shapes: a variable can have an open shape.
+    """Check that components have the same shape: a variable can have an open shape.
 
     Raises:
         ValueMismatchError: The shapes differ.
@@ -78,7 +79,7 @@ def require_one_shape(components: Sequence[Array]) -> None:
 
 
 def require_combinable(values: Sequence[Array], aggregation: VariableAggregation) -> None:
-    """Refuse values that `aggregate` refuses.
+    """Check that `aggregate` can combine these values.
 
     Raises:
         ValueMismatchError: The shapes differ.
@@ -89,7 +90,7 @@ def require_combinable(values: Sequence[Array], aggregation: VariableAggregation
 
 
 def require_numbers(values: Sequence[Array], aggregation: VariableAggregation) -> None:
-    """Refuse dtypes that `aggregate` refuses; shapes are not checked.
+    """Check that `aggregate` can combine values of these dtypes; do not check shapes.
 
     Raises:
         AggregationError: A sum or a mean of bools.
@@ -99,7 +100,7 @@ def require_numbers(values: Sequence[Array], aggregation: VariableAggregation) -
 
 
 def require_addable(values: Sequence[Array]) -> None:
-    """Refuse values that cannot be added.
+    """Check that the values can be added.
 
     Raises:
         ValueMismatchError: The shapes differ.
@@ -120,9 +121,9 @@ def merge(
     """Return the result of a merge: `mirror` after `operation` with the combined values.
 
     Args:
-        values: One per replica, in replica order, of one shape and dtype; for
-            ONLY_FIRST_REPLICA the first is enough.
-        mirror: The value of all components; None: return the combined value itself.
+        values: One array per replica, in replica order, of one shape and dtype. For
+            ONLY_FIRST_REPLICA the first array is enough.
+        mirror: The value of all components; None to return the combined value itself.
     """
     agreed = _aggregate(values, aggregation)
     return agreed if mirror is None else _apply(operation, mirror, agreed)
@@ -138,16 +139,17 @@ def reduce(values: Sequence[Array], op: ReduceOp) -> Array:
         Their sum or mean. A mean of integers over several replicas is float64.
     Raises:
         ValueMismatchError: Shapes or dtypes differ.
-        AggregationError: bools, or anything else without a sum, over several replicas.
-    Source: TensorFlow 2.21 (D8 where its order differs), recorded in tests/golden.
+        AggregationError: The values of several replicas are bools, or have another dtype without a
+            sum.
+    Source: TensorFlow 2.21, recorded in tests/golden (difference D8: the order of a sum).
     """
     first = values[0]
     if any(value.shape != first.shape or value.dtype != first.dtype for value in values):
         raise ValueMismatchError(
             f"cannot reduce values of different shape or dtype: {described(values)}\n"
-            "  Give every replica a value of the same shape and dtype: pad it, or sum over its "
-            "rows first, as strategy.reduce(…, axis=0) does; or use strategy.gather, which accepts "
-            "different numbers of rows."
+            "  Give every replica a value of the same shape and dtype: pad the value, or sum over "
+            "its rows first, as strategy.reduce(…, axis=0) does. Or use strategy.gather, which "
+            "accepts different numbers of rows."
         )
     if len(values) == 1:
         return first
@@ -155,7 +157,7 @@ def reduce(values: Sequence[Array], op: ReduceOp) -> Array:
         raise AggregationError(
             "(value)",
             f"a {op.name} of dtype {first.dtype} over several replicas has no meaning",
-            "Cast it to a number first.",
+            "Cast the value to a number first.",
         )
     total = _fold(values)
     if op is ReduceOp.SUM:
@@ -176,24 +178,24 @@ def concatenate(values: Sequence[Array], axis: int) -> Array:
 
     Args:
         values: One array per replica, in replica order; sizes along `axis` may differ.
-        axis: Not negative, as in TensorFlow.
+        axis: An axis that is not negative, as in TensorFlow.
     Raises:
-        ValueMismatchError: Other dimensions, or dtypes, differ.
-        ValueTypeError: bools, as in TensorFlow.
-        ShapeError: The values have no such axis.
-    Source: TensorFlow 2.21, behaviour recorded in tests/golden; D4 for empty values.
+        ValueMismatchError: The dtypes differ, or the sizes along another axis.
+        ValueTypeError: The values are bools. TensorFlow refuses them too.
+        ShapeError: The values do not have this axis.
+    Source: TensorFlow 2.21, recorded in tests/golden (difference D4: empty values).
     """
     first = values[0]
     if not 0 <= axis < first.ndim:
         raise ShapeError(
             "(value)",
             f"cannot gather along axis {axis} of a value of {first.ndim} dimensions",
-            "Axes count from 0; give scalars an axis first: value[None].",
+            "Axes are counted from 0. Give scalars an axis first: value[None].",
         )
     if len(values) == 1:
         return first
     if first.dtype.kind == "b":
-        raise ValueTypeError("(value)", "cannot gather bools", "Cast them to an integer dtype.")
+        raise ValueTypeError("(value)", "cannot gather bools", "Cast the value to integers.")
     kept = [(v.dtype, v.shape[:axis], v.shape[axis + 1 :]) for v in values]
     if any(other != kept[0] for other in kept):
         raise ValueMismatchError(
@@ -207,20 +209,22 @@ def concatenate(values: Sequence[Array], axis: int) -> Array:
 def share_of(value: Array, dtype: np.dtype[np.generic], num_replicas: int, variable: str) -> Array:
     """Return one replica's share of a value that is assigned to an ON_READ SUM variable.
 
-    Integers are divided exactly and truncated towards zero: 7 over 2 replicas gives 3, so the
-    variable then reads 6. A fraction that is assigned to an integer variable is truncated, too.
+    Integers are divided without floating-point rounding and truncated towards zero. For example, 7
+    over 2 replicas gives 3, so a read of the variable gives 6. A fraction that is assigned to an
+    integer variable is also truncated.
 
     Args:
-        value: A number of any kind except bool; for an array, the quotient is rounded to its dtype.
+        value: Numbers of any dtype except bool. The quotient of an array is rounded to its dtype.
         dtype: The dtype of the variable.
     Raises:
-        ValueTypeError: A bool value or variable, or a complex value for a real variable.
-    Source: TensorFlow 2.21, with D7 for its intermediate rounding.
+        ValueTypeError: The value or the variable is bool, or the value is complex and the variable
+            is real.
+    Source: TensorFlow 2.21 (difference D7: its intermediate rounding).
     """
     if value.dtype.kind == "b" or dtype.kind == "b":
         raise ValueTypeError(variable, "a bool has no share: it cannot be divided", "Use a number.")
     if value.dtype.kind == "c" and dtype.kind != "c":
-        raise ValueTypeError(variable, f"it holds {dtype}, and the value is complex")
+        raise ValueTypeError(variable, f"the variable holds {dtype}, but the value is complex")
     if value.dtype.kind in "iu":
         wide = value.astype(np.int64 if value.dtype.kind == "i" else np.uint64)
         count = wide.dtype.type(num_replicas)
@@ -247,7 +251,7 @@ def loses_remainder(
 def apply(operation: Operation, component: Array, value: Array) -> Array:
     """Return a component after `operation` with `value` of the same shape and dtype.
 
-    The result is a new array or `value` itself, so values that were read before do not change.
+    The result is a new array or `value` itself, so values that were read earlier do not change.
     """
     return _apply(operation, component, value)
 
@@ -291,9 +295,9 @@ def apply_in_place(
         limits: The limits of the component's dtype; see `limits_of`.
     """
     if limits is not None and component.ndim == 0:
-        # This is the case of a counter in a training loop. Python's floats are doubles; a float32
-        # sum computed in double rounds to the same float32. This takes a quarter of the time of
-        # np.errstate.
+        # A counter in a training loop takes this branch. Python's floats are doubles: a float32 sum
+        # that is computed in double precision rounds to the same float32. This takes a quarter of
+        # the time of a sum under np.errstate.
         other = value.item()
         total = component.item() + (other if operation is Operation.ASSIGN_ADD else -other)
         if limits[0] < total < limits[1]:

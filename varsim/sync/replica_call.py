@@ -1,4 +1,4 @@
-"""One running call, as a replica sees it."""
+"""A replica's knowledge of one running call."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from varsim.sync.components import ReplicaVariable
 
 @dataclass(slots=True)
 class ReplicaCall:
-    """The progress of one call on this replica, and what its program waits for."""
+    """The progress of one call on this replica, and the message that its program waits for."""
 
     call_id: int
     next_index: int = 0
-    left: int = 0  # collectives that were sent
-    settled: int = 0  # collectives whose commits have come
+    left: int = 0  # number of collectives that were sent
+    settled: int = 0  # number of collectives whose commits have arrived
     aborted: str | None = None
     awaits: ReplicaVariable | None = None  # the program waits for commits of this variable
-    reads: bool = False  # whether it then reads the variable
+    reads: bool = False  # whether the program then reads the variable
     awaits_answer: bool = False  # the program waits for a message
 
     def owe(self, variable: ReplicaVariable) -> None:
-        """Give a contribution to a variable its number, and note that its commit must come."""
+        """Record a contribution to a variable, give it its number, and expect its commit."""
         variable.owed_to = self.call_id
         variable.owed_index = self.next_index
         self.next_index += 1

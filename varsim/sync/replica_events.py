@@ -21,11 +21,11 @@ from varsim.spec import Array, Operation, ReduceOp, Rows
 # ---------------------------------------------------------------- variables
 
 
-@dataclass(slots=True, eq=False)  # not frozen: there may be thousands in a step
+@dataclass(slots=True, eq=False)  # not frozen: a step can have thousands of these events
 class ReplicaWrite:
     """The program writes a variable in replica context, as the policy says.
 
-    The value is of the variable's dtype. The program may change the array afterwards.
+    The value has the variable's dtype. The program is allowed to change the array afterwards.
     """
 
     variable_id: int
@@ -38,7 +38,7 @@ class ReplicaWrite:
 class ReplicaScatter:
     """The program writes some rows of a variable in replica context, as the policy says.
 
-    The values are of the variable's dtype. The program does not change the arrays afterwards.
+    The values have the variable's dtype. The program does not change the arrays afterwards.
     """
 
     variable_id: int
@@ -47,7 +47,7 @@ class ReplicaScatter:
     location: str = ""
 
 
-@dataclass(slots=True, eq=False)  # not frozen, as above
+@dataclass(slots=True, eq=False)  # not frozen: a step can have thousands of these events
 class ReplicaRead:
     """The program reads this replica's component of a variable."""
 
@@ -74,9 +74,9 @@ class ComponentScatter:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowsRead:
-    """The program reads some rows of this replica's component; it gets a copy of them.
+    """The program reads some rows of this replica's component, as a copy.
 
-    `key` selects them, as in NumPy: one array of indices, or one for each axis.
+    `key` selects the rows, as in NumPy: one array of indices, or one array for each axis.
     """
 
     variable_id: int
@@ -177,14 +177,14 @@ class CallHost:
 
 @dataclass(frozen=True, slots=True)
 class ProgramBlocks:
-    """The program waits for a variable, and the inbox holds no message that could end the wait."""
+    """The program waits for a variable, and the inbox has no message that could end the wait."""
 
     location: str
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionBegins:
-    """The function of a call begins to run here."""
+    """The function of a call begins to run on this replica."""
 
     call_id: int
 
@@ -193,8 +193,8 @@ class FunctionBegins:
 class FunctionReturns:
     """The function of the innermost call has returned.
 
-    `warnings` are pairs of text and location. They and the output go into the call's report, or
-    into the next report if the call has failed in the meantime.
+    `warnings` are pairs of text and location. The warnings and the output are added to the call's
+    report. If the call has failed in the meantime, they are added to the next report.
     """
 
     result: Payload

@@ -1,4 +1,4 @@
-"""The state of one replica, without I/O: the pure half of a worker."""
+"""The state of one replica, without I/O."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ from varsim.sync.replica_events import (
 from varsim.sync.replica_writes import ReplicaWrites
 
 SHUT_DOWN: Final = "the cluster is shut down"
-"""The reason for the failure of calls that run when the coordinator ends the cluster."""
+"""The reason in the error of a call that runs when the coordinator ends the cluster."""
 
 _NOTHING: Final[tuple[ReplicaAction, ...]] = ()
 
@@ -70,19 +70,20 @@ class ReplicaState(ReplicaWrites):
     """Decides, for one replica, the effect of every message and of every program operation.
 
     The shell calls `handle` with each event and performs the returned actions, in order. `handle`
-    never waits: if the program must wait, it returns an `Await`, and a later event returns the
-    action that lets the program continue.
+    never waits. If the program must wait, `handle` returns an `Await`. For a later event, it
+    returns the action that lets the program continue.
 
-    Its base class has the writes.
+    The base class handles the writes.
     """
 
     def handle(self, event: ReplicaEvent) -> Sequence[ReplicaAction]:
-        """Take one event, and return the actions that the shell must perform, in order.
+        """Handle one event, and return the actions that the shell must perform, in order.
 
         Raises:
-            VariableError: The policy, the dtype or the shape refuses a write; nothing has changed.
+            VariableError: The policy, the dtype or the shape does not allow a write; nothing has
+                changed.
             ProtocolError: The coordinator sent a message that is not valid for this replica.
-            InvalidTransition: The event is not valid now; this is a bug of the shell.
+            InvalidTransition: The event is not valid now, which is a bug of the shell.
         """
         decide = self._DECISIONS.get(event.__class__)
         if decide is None:
@@ -152,7 +153,7 @@ class ReplicaState(ReplicaWrites):
 
     def _abort(self, abort: Abort) -> Sequence[ReplicaAction]:
         self._deferred.fail(abort.call_id)
-        for variable in self._variables.values():  # every replica restarts its count
+        for variable in self._variables.values():  # every replica counts local writes from 0 again
             variable.local_writes = 0
         inside = [call for call in self._calls if call.call_id == abort.call_id]
         for call in inside:
@@ -180,7 +181,7 @@ class ReplicaState(ReplicaWrites):
         return [self._shown(variable)]
 
     def _read_rows(self, read: RowsRead) -> Sequence[ReplicaAction]:
-        """Return the action that shows some rows: a copy, so the component need not be kept."""
+        """Return the action that shows some rows, as a copy that does not keep the component."""
         if self.aborted is not None:
             return [Abandon(self.aborted)]
         variable = self.components.find(read.variable_id)
@@ -198,7 +199,7 @@ class ReplicaState(ReplicaWrites):
         return ShowValue(variable.block.show(variable.slot))
 
     def _block(self, event: ProgramBlocks) -> Sequence[ReplicaAction]:
-        """Send the outbox, and tell the coordinator for which variable the program waits."""
+        """Send the outbox, and tell the coordinator which variable the program waits for."""
         call = self._innermost()
         if call.awaits is None:
             raise InvalidTransition("the program does not wait for a variable")
@@ -218,7 +219,7 @@ class ReplicaState(ReplicaWrites):
         )
 
     def _resume(self) -> Sequence[ReplicaAction]:
-        """Let the program continue if its wait is over."""
+        """Let the program continue if the condition of its wait is true."""
         if not self._calls:
             return _NOTHING
         call = self._calls[-1]
@@ -236,7 +237,7 @@ class ReplicaState(ReplicaWrites):
     def _enter(
         self, event: EnterReduce | EnterGather | EnterMerge | CallHost
     ) -> Sequence[ReplicaAction]:
-        """Send the outbox, and then the program's part in a collective, or its host call."""
+        """Send the outbox, and then the message of the program's collective or host call."""
         if self.aborted is not None:
             return [Abandon(self.aborted)]
         call = self._innermost()
@@ -259,7 +260,7 @@ class ReplicaState(ReplicaWrites):
 
     @property
     def is_running(self) -> bool:
-        """Return whether the function of a call runs here."""
+        """Return whether the function of a call runs on this replica."""
         return bool(self._calls)
 
     def _begin(self, event: FunctionBegins) -> Sequence[ReplicaAction]:
@@ -273,8 +274,8 @@ class ReplicaState(ReplicaWrites):
     ) -> Sequence[ReplicaAction]:
         """Tell the coordinator how the function of the innermost call has ended.
 
-        The coordinator waits for the end of an aborted call too. Commits of the call may still
-        come; they come before any other message.
+        The coordinator also waits for the end of an aborted call. Commits of the call can still
+        arrive. They arrive before any other message.
         """
         call = self._innermost()
         if isinstance(event, FunctionUnwinds) and self.aborted is None:
@@ -302,9 +303,9 @@ class ReplicaState(ReplicaWrites):
         else:
             assert not self._outbox
         for call in self._calls[:-1]:
-            assert call.awaits_answer, "a function runs inside another only in its merge_call"
+            assert call.awaits_answer, "a call is inside another call only during a merge_call"
         for call in self._calls:
-            assert call.awaits is None or self._owes(call.awaits), "it has nothing to wait for"
+            assert call.awaits is None or self._owes(call.awaits), "the wait is already over"
 
     # ------------------------------------------------------------ the table
 

@@ -1,4 +1,4 @@
-"""The writes of one replica's program: which are local, and which are contributions."""
+"""Handle the writes of one replica's program: a write is local or a contribution."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ class ReplicaWrites:
         self.replica_id = replica_id
         self.num_replicas = num_replicas
         self.components = Components(replica_id)
-        self.aborted: str | None = None  # why the innermost call, or one around it, has failed
+        self.aborted: str | None = None  # why the innermost call or an outer call has failed
         self._variables = self.components.variables
         self._buffers = UpdateBuffers(allocate)
         self._outbox = Outbox(self.components)
         self._deferred = DeferredWrites(allocate)
         self._calls: list[ReplicaCall] = []  # innermost last
-        self._going_on: ReplicaCall | None = None  # the innermost, unless it has failed
+        self._going_on: ReplicaCall | None = None  # the innermost call; None if it has failed
         self._report = PendingReport()
         self._warned: set[int] = set()
         self._touched = self._report.touched
@@ -103,7 +103,7 @@ class ReplicaWrites:
         return _NOTHING
 
     def write_locally(self, variable: ReplicaVariable, operation: Operation, value: Array) -> None:
-        """Write this replica's component alone, and count the write."""
+        """Write only this replica's component, and count the write."""
         self._count_write(variable)
         variable.write_locally(operation, value)
 
@@ -114,7 +114,7 @@ class ReplicaWrites:
         self.components.separate(variable)
 
     def contribute(self, variable: ReplicaVariable, value: Array, location: str) -> None:
-        """Contribute the assign of a value to a merge of all replicas."""
+        """Contribute an assign of this value to a merge of all replicas."""
         rule = variable.rules[Operation.ASSIGN]
         key: Hashable = (location, value.shape) if variable.is_open else location
         write = ReplicaWrite(variable.spec.variable_id, Operation.ASSIGN, value, location)
@@ -126,7 +126,7 @@ class ReplicaWrites:
         self._innermost().owe(variable)
 
     def wait_and_repeat(self, variable: ReplicaVariable) -> Sequence[ReplicaAction]:
-        """Let the program wait for the commit of its last contribution, and then write again."""
+        """Let the program wait for its last contribution's commit, and then repeat the write."""
         call = self._innermost()
         call.awaits, call.reads = variable, False
         return [WAIT_AND_REPEAT]
@@ -137,18 +137,18 @@ class ReplicaWrites:
         return [Abandon(self.aborted)]
 
     def _check(self, variable: ReplicaVariable, rule: WriteRule, value: Array) -> None:
-        """Refuse a value whose dtype or shape does not fit; the slow path of the check."""
+        """Raise an error if the dtype or the shape of a value does not fit (slow path)."""
         check_arithmetic(variable.spec, rule.operation, self.num_replicas if rule.combines else 1)
         check_shape(variable.spec, rule.operation, self._coming(variable), value)
 
     def _coming(self, variable: ReplicaVariable) -> Array:
-        """Return an array of the shape that the component has after all commits that come."""
+        """Return an array of the shape that the component has after all expected commits."""
         if not self.owes_merge(variable):
             variable.coming = None
         return variable.component() if variable.coming is None else variable.coming
 
     def _diverge(self, variable: ReplicaVariable, write: ReplicaWrite | ReplicaScatter) -> None:
-        """Warn once per mirrored variable that its components now differ."""
+        """Warn that the components of a mirrored variable now differ, one time per variable."""
         spec = variable.spec
         if spec.variable_id in self._warned or self.num_replicas == 1:
             return
@@ -162,7 +162,7 @@ class ReplicaWrites:
         return [Supply(self._buffers.supply(variable.component().shape, variable.spec.dtype))]
 
     def _write_component(self, write: ComponentWrite) -> Sequence[ReplicaAction]:
-        """Write this replica's component directly, not by the policy."""
+        """Write this replica's component directly, without the policy."""
         variable = self.components.find(write.variable_id)
         check_arithmetic(variable.spec, write.operation, 1)
         check_shape(variable.spec, write.operation, variable.component(), write.value)
@@ -199,7 +199,7 @@ class ReplicaWrites:
         return _NOTHING
 
     def _scatter_component(self, event: ComponentScatter) -> Sequence[ReplicaAction]:
-        """Write rows of this replica's component directly, not by the policy."""
+        """Write rows of this replica's component directly, without the policy."""
         variable = self.components.find(event.variable_id)
         scatter.check_rows(variable.spec, event.operation, variable.component(), event.rows)
         self._scatter_locally(variable, event.operation, event.rows)
@@ -218,14 +218,14 @@ class ReplicaWrites:
         return [Await(may_block=True)]
 
     def owes(self, variable_id: int) -> bool:
-        """Return whether a read must wait, because this replica's writes are not committed yet."""
+        """Return whether a read must wait: this replica's writes are not all committed yet."""
         return self._owes(self.components.find(variable_id))
 
     def _owes(self, variable: ReplicaVariable) -> bool:
         return self.owes_merge(variable) or self._deferred.owes(variable.spec.variable_id)
 
     def owes_merge(self, variable: ReplicaVariable) -> bool:
-        """Return whether the commit of this replica's last contribution has not come yet."""
+        """Return whether the commit of this replica's last contribution has not arrived yet."""
         for call in self._calls:
             if call.call_id == variable.owed_to:
                 return variable.owed_index >= call.settled

@@ -1,4 +1,4 @@
-"""The running calls of the coordinator: how each call starts, continues and ends."""
+"""Start, continue and end the calls of the coordinator."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class RunningCalls:
     """
 
     def __init__(self, registry: VariableRegistry, stragglers: Stragglers, *, strict: bool) -> None:
-        self.begun = 0  # calls in the life of the cluster
+        self.begun = 0  # number of calls since the start of the cluster
         self._registry = registry
         self._stragglers = stragglers
         self._strict = strict
@@ -59,12 +59,12 @@ class RunningCalls:
         return iter(self._calls.values())
 
     def of(self, token: int) -> CallState | None:
-        """Return the call that the program started with this token, if it runs."""
+        """Return the call that the program started with this token; None if it has ended."""
         return next((call for call in self if call.token == token), None)
 
     @property
     def innermost(self) -> CallState | None:
-        """Return the call that started last, if any runs."""
+        """Return the running call that started last; None if no call runs."""
         return next(reversed(self._calls.values()), None)
 
     def _all(self, message: Message) -> list[CoordinatorAction]:
@@ -73,7 +73,7 @@ class RunningCalls:
     # ------------------------------------------------------------ the start
 
     def start(self, event: ProgramCall) -> list[CoordinatorAction]:
-        """Call a function on all replicas; its end is a `Finish`."""
+        """Call a function on all replicas; the call ends with a `Finish`."""
         self.begun += 1
         call_id = self.begun
         self._calls[call_id] = CallState(
@@ -92,7 +92,8 @@ class RunningCalls:
             actions += self._all(message)
         start: Start | None = None
         for i, own in enumerate(event.arguments):
-            if start is None or start.arguments is not own:  # else replicas share one message
+            # Replicas with the same arguments object share one message.
+            if start is None or start.arguments is not own:
                 start = Start(call_id=call_id, function_id=event.function_id, arguments=own)
             actions.append(Send(i, start))
         return actions
@@ -110,8 +111,8 @@ class RunningCalls:
         """Perform the collectives at which all replicas have arrived.
 
         Args:
-            goes_on: Then also perform all further steps that are possible. After a failure this
-                always happens.
+            goes_on: Whether to perform all further possible steps afterwards. After a failure they
+                are always performed.
         """
         try:
             for collectives in complete:
@@ -147,7 +148,7 @@ class RunningCalls:
             yield self.proceed(call, now_s)
 
     def proceed(self, call: CallState, now_s: float) -> list[CoordinatorAction]:
-        """Perform the next host call, and end the call, if either is possible now."""
+        """Perform the next host call if that is possible now; end the call if it can end now."""
         return [*self.next_host_call(call), *self._conclude(call, now_s)]
 
     def next_host_call(self, call: CallState) -> list[CoordinatorAction]:
@@ -159,7 +160,7 @@ class RunningCalls:
         self, call: CallState, collectives: Collectives
     ) -> CoordinatorAction | list[CoordinatorAction]:
         first = collectives.arrivals[0].message
-        if isinstance(first, MergeCall):  # the replicas wait until it is done
+        if isinstance(first, MergeCall):  # the replicas wait until the program has run the function
             messages = tuple(arrival.message for arrival in collectives.arrivals)
             return RunMerge(call.call_id, first.position, messages)  # type: ignore[arg-type]
         if isinstance(first, AllReduce):
@@ -213,9 +214,9 @@ class RunningCalls:
         """End a call before its replicas end: each replica stops at its next wait.
 
         Args:
-            reason: The reason for the replicas.
+            reason: The reason that the replicas get.
             because: The reason in one or two words, for errors about replicas that do not stop.
-            error: The error for the program, if it waits on behalf of a replica.
+            error: The error for the program, if the program waits on behalf of a replica.
         """
         if self._calls.pop(call.call_id, None) is None:
             return []
@@ -223,7 +224,7 @@ class RunningCalls:
             self._stragglers.add(call.call_id, late)
         self._registry.call_running = bool(self._calls)
         self._registry.distrust_local()
-        error = error or ContextError(f"the call has ended meanwhile: {reason}")
+        error = error or ContextError(f"the call has ended in the meantime: {reason}")
         self._registry.exchanges.fail(call.call_id, error)
         return self._all(Abort(call_id=call.call_id, reason=reason))
 

@@ -1,6 +1,6 @@
-"""Sparse writes: they change some rows of a component, one after the other.
+"""Perform sparse writes, which change some rows of a component, one after the other.
 
-A row that occurs several times is changed several times, in the order of the rows; the result is
+A row that occurs several times is changed several times, in the order of the rows. The result is
 rounded to the dtype at each step.
 """
 
@@ -51,10 +51,10 @@ def check_rows(spec: VariableSpec, operation: Operation, component: Array, rows:
     """Check that rows fit a component.
 
     Args:
-        component: The component before the write, whose shape counts.
+        component: The component before the write. Only its shape is used.
     Raises:
-        ShapeError: A row has another shape, or there is no row with such an index.
-        ValueTypeError: The dtype has no such arithmetic.
+        ShapeError: A row has another shape, or an index is out of range.
+        ValueTypeError: The dtype does not support the operation.
         OperationError: A division of integers by zero.
     """
     indices, values = rows.indices, rows.values
@@ -75,7 +75,7 @@ def check_rows(spec: VariableSpec, operation: Operation, component: Array, rows:
     if no_arithmetic or (kind == "c" and operation in _ORDERS):
         raise ValueTypeError(
             spec.name,
-            f"{operation.value} of dtype {values.dtype}, which has no such arithmetic",
+            f"dtype {values.dtype} does not support {operation.value}",
             "Use scatter_update.",
         )
     if not indices.size:
@@ -84,7 +84,7 @@ def check_rows(spec: VariableSpec, operation: Operation, component: Array, rows:
     if low < 0 or high >= len(component):
         raise ShapeError(
             spec.name,
-            f"{operation.value} at row {low if low < 0 else high}: its rows are 0 to "
+            f"{operation.value} at row {low if low < 0 else high}: the variable has rows 0 to "
             f"{len(component) - 1}",
         )
     if operation is Operation.SCATTER_DIV and kind in "iu" and not values.all():
@@ -93,10 +93,10 @@ def check_rows(spec: VariableSpec, operation: Operation, component: Array, rows:
 
 @_SILENT
 def apply_rows(operation: Operation, component: Array, rows: Rows) -> None:
-    """Change rows of a component to which no other reference exists; the rows fit it."""
+    """Change rows of a component. The rows fit, and no other reference to the component exists."""
     indices, values = rows.indices, rows.values
     if operation is Operation.SCATTER_UPDATE:
-        component[indices] = values  # the last one wins
+        component[indices] = values  # the last of equal indices determines the row
         return
     ufunc: Callable[[Any, Any], Any] = _UFUNCS[operation]
     if operation is Operation.SCATTER_DIV and component.dtype.kind in "iu":
@@ -106,7 +106,10 @@ def apply_rows(operation: Operation, component: Array, rows: Rows) -> None:
 
 
 def _rounds(indices: Array, values: Array) -> Iterator[tuple[Array, Array]]:
-    """Split rows so that no index occurs twice in a part; the order of each index stays."""
+    """Split rows into parts in which each index occurs only one time.
+
+    Rows with the same index keep their order.
+    """
     for _ in range(_FEW_ROUNDS):
         order = np.argsort(indices, kind="stable")
         grouped = indices[order]
@@ -130,7 +133,7 @@ def _rounds(indices: Array, values: Array) -> Iterator[tuple[Array, Array]]:
 
 
 def applied(operation: Operation, component: Array, rows: Rows) -> Array:
-    """Return a component after a sparse write, as a new array; the rows fit it."""
+    """Return a component after a sparse write whose rows fit, as a new array."""
     after = np.array(component, order="C")
     apply_rows(operation, after, rows)
     return after
@@ -141,7 +144,7 @@ def joined(parts: Sequence[Rows], aggregation: VariableAggregation) -> Rows:
     """Return the rows of all replicas, in replica order; for MEAN divided by their number.
 
     Args:
-        aggregation: Anything but NONE. For ONLY_FIRST_REPLICA only the first rows count.
+        aggregation: Any except NONE. For ONLY_FIRST_REPLICA only the rows of replica 0 are used.
     Source: TensorFlow 2.21, behaviour recorded in tests/golden.
     """
     assert aggregation is not VariableAggregation.NONE

@@ -1,4 +1,4 @@
-"""The cost of each variable's synchronisation, counted by the rules and not by packets."""
+"""Count the cost of each variable's synchronisation by its rules, not by sent packets."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from varsim.sync import policies
 class VariableStatistics:
     """One variable's account.
 
-    `messages` and `size_bytes` count one message for each value that one process sends another, as
-    if each variable were synchronised alone; in fact one message carries many values.
+    `messages` and `size_bytes` count one message for each value that one process sends to another,
+    as if each variable were synchronised alone. In reality one message carries many values.
     """
 
     variable_id: int
@@ -31,11 +31,11 @@ class VariableStatistics:
     merges: int  # writes that were collectives of all replicas
     messages: int
     size_bytes: int
-    waited_s: float  # sum of the times that each contribution waited for the others
-    sparse_bytes: int  # the part of `size_bytes` that sparse writes moved, …
-    dense_bytes: int  # … and what they would have moved as writes of the whole value
+    waited_s: float  # total time that contributions waited for those of other replicas
+    sparse_bytes: int  # the part of `size_bytes` for sparse writes
+    dense_bytes: int  # `sparse_bytes` if these writes had sent the whole value
     spared: int  # components that reads did not fetch again, because they were unchanged
-    on_write: Cost | None  # the cost with ON_WRITE instead; None if no write was deferred
+    on_write: Cost | None  # the cost under ON_WRITE, for comparison; None: no write was deferred
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class Cost:
 
 @dataclass(slots=True)
 class Account:
-    """The counters behind `VariableStatistics`."""
+    """The counters from which `VariableStatistics` is made."""
 
     spec: VariableSpec
     writes: int = 0
@@ -61,9 +61,9 @@ class Account:
     sparse_bytes: int = 0
     dense_bytes: int = 0
     spared: int = 0
-    deferred: int = 0  # of a deferred variable: merges that ON_WRITE would have made
-    exchange_messages: int = 0  # the part of `messages` in exchanges of deferred writes
-    exchange_bytes: int = 0  # the same part of `size_bytes`
+    deferred: int = 0  # number of merges that ON_WRITE would have made for deferred writes
+    exchange_messages: int = 0  # the part of `messages` for exchanges of deferred writes
+    exchange_bytes: int = 0  # the part of `size_bytes` for exchanges of deferred writes
 
     @property
     def first_only(self) -> bool:
@@ -101,7 +101,7 @@ class Account:
         """Count a sparse write by the program.
 
         Args:
-            rows_bytes: The size of the rows that all replicas get together.
+            rows_bytes: The total size of the rows that are sent to all replicas.
         """
         self.writes += 1
         self._moved_rows(num_replicas, rows_bytes, num_replicas * dense_bytes)
@@ -112,23 +112,23 @@ class Account:
         self.dense_bytes += dense_bytes
 
     def _values_of(self, num_replicas: int) -> int:
-        """Return how many values one merge sends: contributions that count, and commits."""
+        """Return how many values one merge sends: the needed contributions, and the commits."""
         return num_replicas + (1 if self.first_only else num_replicas)
 
     def exchange_moved(self, messages: int, size_bytes: int) -> None:
-        """Count messages of an exchange of deferred writes; `messages` includes them."""
+        """Count messages of an exchange of deferred writes, also in `messages`."""
         self.moved(messages, size_bytes)
         self.exchange_messages += messages
         self.exchange_bytes += size_bytes
 
     def exchanged(self, num_replicas: int, size_bytes: int, waited_s: float) -> None:
-        """Count an exchange of deferred writes, which ends in commits of a value of this size."""
+        """Count an exchange of deferred writes; its commits have a value of this size."""
         self.merges += 1
         self.waited_s += waited_s
         self.exchange_moved(num_replicas, num_replicas * size_bytes)
 
     def _on_write(self, num_replicas: int, size_bytes: int) -> Cost:
-        """Return the cost with ON_WRITE: a merge for each write, and all other messages."""
+        """Return the cost under ON_WRITE: a merge for each write replaces the exchanges."""
         messages = 2 * num_replicas * self.deferred
         moved = self._values_of(num_replicas) * size_bytes * self.deferred
         return Cost(
@@ -143,10 +143,10 @@ class Account:
         self.size_bytes += size_bytes
 
     def statistics(self, num_replicas: int) -> VariableStatistics:
-        """Return the account as it is now."""
+        """Return the current values of the counters."""
         spec = self.spec
         on_write = None
-        if policies.defers(spec):  # so its shape has no open dimension
+        if policies.defers(spec):  # the shape of a deferred variable has no open dimension
             on_write = self._on_write(num_replicas, size_of(spec.shape) * spec.dtype.itemsize)
         return VariableStatistics(
             variable_id=spec.variable_id,

@@ -1,4 +1,4 @@
-"""Runs the steps of an event: up to a reduction, up to a wait, or to the end."""
+"""Run the steps of an event until a reduction, a wait or the last step."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ class _Operation:
 
 
 class Runner:
-    """Runs the steps of one event at a time, and those of the program's operations between waits.
+    """Runs the steps of one event at a time, and the steps of the program's operations.
 
-    While a reduction is computed, the current event is not over, and all later events wait.
+    An operation of the program can wait between its steps. While a reduction is computed, the
+    current event is not finished, and all later events wait.
     """
 
     def __init__(self) -> None:
         self.now_s = 0.0  # of the current event
         self.backlog: deque[FreshEvent] = deque()
         self._operations: dict[int, _Operation] = {}  # by token
-        self._token = 0  # of the reduction that steps wait for
+        self._token = 0  # of the reduction that the suspended steps wait for
         self._suspended: Steps | None = None  # the rest of the current event
-        self._suspended_operation: _Operation | None = None  # if the event belongs to one
+        self._suspended_operation: _Operation | None = None  # the operation of the suspended steps
 
     @property
     def is_reducing(self) -> bool:
@@ -45,7 +46,7 @@ class Runner:
 
     @property
     def is_behind(self) -> bool:
-        """Return whether there is anything to do besides the current event."""
+        """Return whether operations or events wait, in addition to the current event."""
         return bool(self._operations or self.backlog)
 
     @property
@@ -62,7 +63,7 @@ class Runner:
         return self._advance(steps, None)
 
     def operate(self, token: int, steps: Steps) -> list[CoordinatorAction]:
-        """Return the first actions of an operation, which may wait in between."""
+        """Return the first actions of an operation, which can wait between its steps."""
         if token in self._operations:
             raise InvalidTransition(f"the token {token} is in use")
         operation = self._operations[token] = _Operation(token, steps)
@@ -97,13 +98,13 @@ class Runner:
             return actions
 
     def resume(self, done: ReductionDone) -> list[CoordinatorAction]:
-        """Continue with the value of a reduction, unless the reduction was given up."""
+        """Continue with the value of a reduction, unless the reduction was dropped."""
         if self._suspended is None or self._token != done.token:
             return []
         return self._advance(self._suspended, self._suspended_operation, done.value)
 
     def drop_reduction(self, token: int | None = None) -> None:
-        """Drop the steps that wait for the reduction with this token; None means any reduction."""
+        """Drop the steps that wait for the reduction with this token, or for any if it is None."""
         if self._suspended is not None and token in {None, self._token}:
             self._suspended.close()
             self._suspended = None
@@ -125,7 +126,7 @@ class Runner:
     def catch_up(
         self, begin: Callable[[FreshEvent], list[CoordinatorAction]]
     ) -> list[CoordinatorAction]:
-        """Continue operations whose waits are over, then begin the events of the backlog."""
+        """Continue operations whose waits are over; then begin the events of the backlog."""
         actions: list[CoordinatorAction] = []
         while self._suspended is None:
             operation = self._next_operation()

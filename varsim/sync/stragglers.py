@@ -1,7 +1,7 @@
 """Replicas that still run the function of an ended call.
 
-A replica cannot be interrupted in its own code. It receives the abort when it next waits, or when
-its function ends, and then answers `Left`. Until then it does not answer.
+varsim cannot interrupt the code of a replica. The replica receives the abort at its next wait, or
+when its function ends. Only then it answers with `Left`.
 """
 
 from __future__ import annotations
@@ -16,26 +16,27 @@ from varsim.sync.call_site import CallSite
 from varsim.texts.stragglers import RunningSince, StillInCall
 
 PATIENCE_S: Final = 1.0
-"""Longest wait of the program for replicas to leave a call that the program has given up.
+"""Longest time that the program waits for replicas to leave a call that the program has abandoned.
 
-The user waits after pressing Ctrl-C, and a replica that waits for a message leaves within
-milliseconds. After a call that failed by itself, the program waits as in any call.
+The time is short, because a user who pressed Ctrl-C waits for it, and a replica that waits for a
+message leaves within milliseconds. After any other failure of a call, the program waits as long as
+in a running call.
 """
 
 REMINDER_S: Final = 0.2
-"""Time after which the abort is sent again: an interrupt may have stopped the first sending."""
+"""Time after which the abort is sent again: an interrupt may have prevented the first sending."""
 
 
 @dataclass(frozen=True, slots=True)
 class Straggler:
-    """A replica's part in a call that has failed, or was given up."""
+    """A replica that still runs a call that has failed or was abandoned."""
 
     replica_id: int
     site: CallSite
     started_s: float
-    over_s: float  # when the call was over
-    because: str  # the reason for its end
-    by_program: bool  # whether the program gave it up: by an interrupt, or by a time-out
+    over_s: float  # time at which the call ended
+    because: str  # the reason for the end of the call
+    by_program: bool  # whether the program abandoned the call, by an interrupt or a time-out
     seen_at: str  # file:line of the replica's last message; empty: no message
 
 
@@ -58,7 +59,7 @@ class Stragglers:
         self._inside.pop((replica_id, call_id), None)
 
     def among(self, replica_ids: Collection[int]) -> list[Straggler]:
-        """Return the stragglers among these replicas, in order, each in its outermost call."""
+        """Return the stragglers among these replicas, in order, each with its outermost call."""
         outermost: dict[int, Straggler] = {}
         for (replica_id, _), straggler in sorted(self._inside.items()):
             if replica_id in replica_ids:
@@ -66,7 +67,7 @@ class Stragglers:
         return list(outermost.values())
 
     def reminders(self, replica_ids: Collection[int]) -> list[tuple[int, Abort]]:
-        """Return the aborts to send again to those of these replicas that are stragglers."""
+        """Return the aborts to send again to the stragglers among these replicas."""
         return [
             (replica_id, Abort(call_id=call_id, reason=one.because))
             for (replica_id, call_id), one in self._inside.items()
@@ -74,17 +75,17 @@ class Stragglers:
         ]
 
     def given_up(self, replica_ids: Collection[int]) -> list[Straggler]:
-        """Return the stragglers in a call that the program gave up."""
+        """Return the stragglers among these replicas whose call the program has abandoned."""
         return [one for one in self.among(replica_ids) if one.by_program]
 
 
 def still_running(
     stragglers: Iterable[Straggler], now_at: Mapping[int, str], now_s: float
 ) -> StillRunning:
-    """Return the error for a use of replicas that have not left a call that was given up.
+    """Return the error for an operation that needs replicas that still run an abandoned call.
 
     Args:
-        now_at: The lines at which replicas are now, as far as known.
+        now_at: The lines that replicas run now, as far as the lines are known.
     """
     late = list(stragglers)
     first = late[0]

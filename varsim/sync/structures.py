@@ -1,4 +1,4 @@
-"""Compares the structures of the replicas' values; finds the paths at which replicas differ."""
+"""Compare the structures of the replicas' values, and find the paths at which replicas differ."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from varsim.texts.facts import Fact
 from varsim.texts.mismatches import Lacks, Sides
 
 Node = tuple[str, ...]
-"""The node at a path: its kind and, for a leaf whose array is compared, shape and dtype."""
+"""The node at a path: its kind. For a leaf whose array is compared, also its shape and dtype."""
 
 Form = tuple[tuple[str, Node], ...]
-"""A structure with the forms of its leaves: path and node of each."""
+"""The paths and nodes of a structure, with the shape and dtype of each leaf."""
 
 _FACETS: Final = ("", "shape", "dtype")
 
@@ -48,10 +48,10 @@ def differences(forms: Mapping[int, Form]) -> list[Fact]:
     """Return a fact for each path at which replicas differ.
 
     Args:
-        forms: By replica.
+        forms: The form of each replica's value, by replica_id.
     """
     nodes = {i: dict(form) for i, form in forms.items()}
-    told: list[str] = []  # paths whose nested differences are omitted
+    told: list[str] = []  # paths with a difference; differences below these paths are omitted
     found: list[Fact] = []
     for path in dict.fromkeys(path for own in nodes.values() for path in own):
         at_path = {i: own.get(path) for i, own in nodes.items()}
@@ -81,6 +81,6 @@ def _at(path: str, at_path: Mapping[int, Node | None]) -> Iterator[Fact]:
 
 
 def fewest_first(who: Mapping[K, Sequence[int]]) -> tuple[tuple[K, tuple[int, ...]], ...]:
-    """Return each item with the replicas that have it; the item of the fewest comes first."""
+    """Return each item with its replicas. The item with the fewest replicas is first."""
     order = sorted(who.items(), key=lambda one: (len(one[1]), one[1]))
     return tuple((what, tuple(ids)) for what, ids in order)

@@ -10,25 +10,25 @@ from varsim.protocol.buckets import PACK_LIMIT_BYTES
 from varsim.spec import Array
 
 Allocate = Callable[[tuple[int, ...], np.dtype[np.generic]], Array]
-"""Makes an uninitialised array for a value to be sent."""
+"""A function that makes an uninitialised array, to fill and send."""
 
 
 class UpdateBuffers:
-    """The arrays that the program got and has not written to a variable: these need no copy."""
+    """The arrays that the program got and has not written yet; their first write needs no copy."""
 
     def __init__(self, allocate: Allocate) -> None:
         self._allocate = allocate
         self._given: dict[int, Array] = {}  # by id
 
     def supply(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
-        """Return an array for the program to build an update in."""
+        """Return an array in which the program can build an update."""
         array = self._allocate(shape, dtype)
         if array.nbytes > PACK_LIMIT_BYTES:
             self._given[id(array)] = array
         return array
 
     def to_send(self, value: Array) -> Array:
-        """Return an array with the value that can be sent, and that the program cannot change."""
+        """Return an array with this value to send; the program cannot change the array."""
         own = self._taken_back(value)
         if own is None:
             own = self._allocate(value.shape, value.dtype)
@@ -37,7 +37,7 @@ class UpdateBuffers:
         return own
 
     def to_keep(self, value: Array) -> Array:
-        """Return an array with the value that stays here, and that the program cannot change."""
+        """Return an array with this value to keep; the program cannot change the array."""
         own = self._taken_back(value)
         if own is None:
             own = np.array(value, order="C")
@@ -45,9 +45,9 @@ class UpdateBuffers:
         return own
 
     def _taken_back(self, value: Array) -> Array | None:
-        """Return the array itself, if it was supplied and is written for the first time."""
+        """Return the array itself if it was supplied and this is its first write; else None."""
         return self._given.pop(id(value)) if self._given.get(id(value)) is value else None
 
     def clear(self) -> None:
-        """Forget the arrays: the program that was given them has ended."""
+        """Forget the supplied arrays, because the program's function has ended."""
         self._given.clear()

@@ -1,4 +1,4 @@
-"""All variables of a cluster: applies the program's operations and the replicas' reports."""
+"""Apply the program's operations and the replicas' reports to the variables of a cluster."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class _Fetching:
 class VariableRegistry:
     """All variables of one cluster, as the coordinator knows them.
 
-    `CoordinatorState` sets `call_running`: local writes of a running call are reported only at its
-    end.
+    `CoordinatorState` sets `call_running`. While a call runs, its local writes are not known:
+    replicas report them at the end of the call.
     """
 
     def __init__(self, num_replicas: int, tokens: Iterator[int]) -> None:
@@ -60,7 +60,7 @@ class VariableRegistry:
         return [Send(i, message) for i in range(self.num_replicas)]
 
     def create(self, spec: VariableSpec, value: Array) -> list[CoordinatorAction]:
-        """Create a variable; every component starts at `value`, which stays unchanged."""
+        """Create a variable. The initial value of every component is the unchanged `value`."""
         self.specs[spec.variable_id] = spec
         self._variables.add(spec, value)
         if policies.defers(spec):
@@ -74,12 +74,12 @@ class VariableRegistry:
             return []
         self._gone.append(variable.account)
         self.exchanges.forget(variable_id)
-        if not self.call_running:  # an error of a running call may have to name it
+        if not self.call_running:  # an error of a running call may need the variable's name
             del self.specs[variable_id]
         return self._all(Forget(variable_ids=(variable_id,)))
 
     def mirror(self, variable_id: int) -> Array | None:
-        """Return the value that every component of a variable holds; None if they may differ."""
+        """Return the value of all components of a variable; None if the components may differ."""
         variable = self._variables.by_id[variable_id]
         return None if self._is_uncertain(variable) else variable.mirror
 
@@ -88,7 +88,7 @@ class VariableRegistry:
         return self.call_running and not variable.merges
 
     def version(self, variable_id: int, replica_id: int | None) -> int:
-        """Return the number of commits of a component; without a replica_id the largest one."""
+        """Return a component's number of commits; without a replica_id, the largest number."""
         variable = self._variables.by_id[variable_id]
         if replica_id is not None:
             return variable.version(replica_id)
@@ -104,10 +104,10 @@ class VariableRegistry:
         """Write all components of a variable for the program.
 
         Args:
-            values: One per replica, of the variable's dtype.
-            same: All of them are the same array.
+            values: One array per replica, of the variable's dtype.
+            same: Whether all values are the same array.
         Raises:
-            ShapeError: A value does not fit; nothing has changed.
+            ShapeError: A value does not fit. Nothing has changed.
         """
         variable = self._variables.by_id[variable_id]
         mirror = self.mirror(variable_id)
@@ -128,8 +128,8 @@ class VariableRegistry:
         Writes that are not exchanged are dropped, because the assign overwrites them.
 
         Raises:
-            ShapeError: The value does not fit; nothing has changed.
-            MismatchError: The replicas have not made the same writes to it.
+            ShapeError: The value does not fit. Nothing has changed.
+            MismatchError: The replicas have not made the same writes to the variable.
         """
         variable = self._variables.by_id[variable_id]
         check_shape(variable.spec, Operation.ASSIGN, value, value)
@@ -153,10 +153,10 @@ class VariableRegistry:
     def write_component(
         self, variable_id: int, replica_id: int, operation: Operation, value: Array
     ) -> list[CoordinatorAction]:
-        """Write one component for the program; the others stay unchanged.
+        """Write one component for the program. The other components do not change.
 
         Args:
-            value: Of the variable's dtype, and of a shape that fits the component.
+            value: An array of the variable's dtype, with a shape that fits the component.
         """
         variable = self._variables.by_id[variable_id]
         variable.account.writes += 1
@@ -178,7 +178,7 @@ class VariableRegistry:
         """Change rows of all components for the program.
 
         Args:
-            rows: One for all replicas, or one per replica; they fit the components.
+            rows: One item for all replicas, or one item per replica. The rows fit the components.
         """
         variable = self._variables.by_id[variable_id]
         block = self._variables.separate(variable)
@@ -195,7 +195,7 @@ class VariableRegistry:
     def scatter_component(
         self, variable_id: int, replica_id: int, operation: Operation, rows: Rows
     ) -> CoordinatorAction:
-        """Change rows of one component for the program; they fit it."""
+        """Change rows of one component for the program. The rows fit the component."""
         variable = self._variables.by_id[variable_id]
         block = self._variables.separate(variable)
         if self._is_uncertain(variable):
@@ -212,7 +212,7 @@ class VariableRegistry:
     # ------------------------------------------------------------ fetches
 
     def known(self, variable_id: int, replica_ids: Sequence[int]) -> tuple[Array | None, ...]:
-        """Return the components of some replicas, as far as they are known without a message."""
+        """Return the components of some replicas; None for a component that must be fetched."""
         variable = self._variables.by_id[variable_id]
         if self._is_uncertain(variable):
             return (None,) * len(replica_ids)
@@ -224,7 +224,7 @@ class VariableRegistry:
     def fetch(
         self, variable_id: int, replica_ids: Sequence[int]
     ) -> tuple[Request, list[CoordinatorAction]]:
-        """Ask replicas for their components; the answer has the same order."""
+        """Ask replicas for their components. The components in the answer have the same order."""
         request_id = self._next_request_id
         self._next_request_id += 1
         variable = self._variables.by_id[variable_id]
@@ -237,7 +237,7 @@ class VariableRegistry:
         return request, [Send(replica_id, fetch) for replica_id in replica_ids]
 
     def component(self, replica_id: int, message: Component) -> None:
-        """Take a component that answers a fetch."""
+        """Store a component that answers a fetch."""
         fetching = self._fetches.get(message.request_id)
         if fetching is None or replica_id not in fetching.missing:
             return
@@ -274,7 +274,7 @@ class VariableRegistry:
                 self._variables.separate(variable).distrust_one(replica_id)
 
     def distrust_local(self) -> None:
-        """Forget components that replicas write locally: a call has ended without a report."""
+        """Forget components that replicas can write locally: a call has ended without a report."""
         for variable in self._variables.by_id.values():
             if not variable.merges:
                 self._variables.separate(variable).distrust()

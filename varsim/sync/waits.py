@@ -1,4 +1,4 @@
-"""The conditions for which an operation of the program waits."""
+"""Define the conditions that an operation of the program can wait for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from varsim.sync.stragglers import Straggler, Stragglers
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """A wait for the answer to a request; it is over after an answer or an error."""
+    """A wait for the answer to a request. The wait is over after an answer or an error."""
 
     answer: Any = None
     error: VarsimError | None = None
@@ -20,11 +20,11 @@ class Request:
 
     @property
     def until_s(self) -> None:
-        """Return None: it has no deadline."""
+        """Return None: this wait has no deadline."""
         return
 
     def end(self, answer: Any = None, error: VarsimError | None = None) -> None:
-        """Record the answer, or the error that replaces it."""
+        """Record the answer, or the error that replaces the answer."""
         self.answer, self.error, self.done = answer, error, True
 
     def is_over(self, now_s: float) -> bool:  # noqa: ARG002  # only departures depend on it
@@ -34,7 +34,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Departure:
-    """A wait for replicas to leave abandoned calls; over when all have left, or at its deadline."""
+    """A wait for replicas to leave abandoned calls.
+
+    The wait is over when all replicas have left, or at its deadline.
+    """
 
     stragglers: Stragglers
     replica_ids: Collection[int]

@@ -1,8 +1,8 @@
 """The policy table: the effect of an operation on a variable, by synchronization and context.
 
-Each policy has one file with its rows; the table is assembled from them. `docs/semantics.md` shows
-the table on one page and explains it; the golden cases in `tests/golden` compare each cell with
-TensorFlow. No other code branches on a synchronization.
+Each policy has one file with its rows, and the table consists of these rows. `docs/semantics.md`
+shows the table on one page and explains it. The golden cases in `tests/golden` compare each cell
+with TensorFlow. Code outside this folder does not branch on a synchronization.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def merges(spec: VariableSpec) -> bool:
 
 
 def defers(spec: VariableSpec) -> bool:
-    """Return whether replicas keep their writes to a variable until it is read."""
+    """Return whether replicas keep their writes to a variable until the variable is read."""
     return cell(spec, Context.REPLICA, Operation.ASSIGN).is_deferred
 
 
@@ -78,9 +78,10 @@ def resolve(spec: VariableSpec, *, strict: bool, adaptive: bool = False) -> Vari
     The result is the same in replica context, where replica 0 creates the variable for all.
 
     Raises:
-        SynchronizationError: NONE with `strict`, as TensorFlow always refuses it (D1).
-        AggregationError: The aggregation does not fit the policy, or is MEAN and the dtype has no
-            fractions.
+        SynchronizationError: NONE with `strict`. TensorFlow always refuses NONE (difference D1 in
+            docs/semantics.md).
+        AggregationError: The aggregation does not fit the policy, or it is MEAN and the dtype has
+            no fractions.
     """
     becomes = policy_of(spec.requested).becomes
     aggregation = spec.aggregation
@@ -101,7 +102,7 @@ def resolve(spec: VariableSpec, *, strict: bool, adaptive: bool = False) -> Vari
         )
     in_force = becomes.in_force(spec.shape, adaptive=adaptive)
     if in_force == spec.requested:
-        in_force = spec.requested  # it also tells other processes where to find its policy
+        in_force = spec.requested  # other processes need it to find the policy's class
     return replace(spec, synchronization=in_force, aggregation=aggregation)
 
 

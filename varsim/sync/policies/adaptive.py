@@ -1,7 +1,7 @@
-"""AUTO: ON_WRITE when a variable is created, as in TensorFlow's synchronous strategies.
+"""AUTO: becomes ON_WRITE when a variable is created, as in TensorFlow's synchronous strategies.
 
-With auto="adaptive" a variable stays AUTO: its values are those of ON_WRITE, but replicas exchange
-their writes only when the variable is read.
+With auto="adaptive" the synchronization stays AUTO. The variable has the same values as under
+ON_WRITE, but replicas exchange their writes only when the variable is read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from varsim.sync.policies.policy import (
 
 @dataclass(frozen=True, slots=True)
 class Defer(Cell):
-    """Like `Merge`, but each replica keeps its writes until the variable is read anywhere."""
+    """Like `Merge`, but each replica keeps its writes until a replica or the program reads."""
 
     combines: ClassVar[bool] = True
     is_deferred: ClassVar[bool] = True

@@ -1,7 +1,7 @@
 """The cells of the policy table: the effect of one operation on a variable's components.
 
-A cell computes the new components, the components that a read needs, their combination, and the
-number of messages. A cell of a single policy is in the file of that policy.
+A cell computes the new components after a write, the components that a read needs, the value of the
+read, and the number of messages. A cell of a single policy is in the file of that policy.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ class Known:
     """The coordinator's knowledge of one variable, on which the cost of an operation depends.
 
     Attributes:
-        num_replicas: How many components the variable has.
-        unknown: The replicas that must be asked for their components.
-        pending: Whether replicas hold writes that the next read will exchange.
+        num_replicas: The number of components of the variable.
+        unknown: The replicas whose components must be fetched.
+        pending: Whether replicas have writes that the next read will exchange.
     """
 
     def __init__(self, num_replicas: int) -> None:
@@ -30,9 +30,9 @@ class Known:
         self.pending = False
 
     def fetch(self, replica_ids: Iterable[int]) -> int:
-        """Count the messages of a fetch: a question and an answer for each unknown component.
+        """Count the messages of a fetch: a request and an answer for each unknown component.
 
-        Pending writes are exchanged first: a question, an answer and a commit for each replica.
+        Pending writes are exchanged first: a request, an answer and a commit for each replica.
         """
         exchange = 3 * self.num_replicas if self.pending else 0
         self.pending = False
@@ -45,9 +45,9 @@ class LocalComponent(Protocol):
     """One replica's component of a variable: the part of `ReplicaVariable` that cells use.
 
     Attributes:
-        local_writes: Number of writes since the last exchange, if its cell counts them.
-        writes: Number of writes since the last report, without the merged writes.
-        diverged: Whether it was written locally since the last report to the coordinator.
+        local_writes: The number of writes since the last exchange, if the cell counts writes.
+        writes: The number of writes since the last report, without the merged writes.
+        diverged: Whether the variable was written locally since the last report to the coordinator.
     """
 
     local_writes: int
@@ -64,16 +64,16 @@ class ReplicaWrites(Protocol[VariableT_contra]):
     """The operations for a write on a replica: the part of `ReplicaState` that cells use."""
 
     def write_locally(self, variable: VariableT_contra, operation: Operation, value: Array) -> None:
-        """Write this replica's component alone, and count the write."""
+        """Write only this replica's component, and count the write."""
 
     def contribute(self, variable: VariableT_contra, value: Array, location: str) -> None:
-        """Contribute the assign of a value to a merge of all replicas."""
+        """Contribute an assign of this value to a merge of all replicas."""
 
     def owes_merge(self, variable: VariableT_contra) -> bool:
-        """Return whether the commit of this replica's last contribution has not come yet."""
+        """Return whether the commit of this replica's last contribution has not arrived yet."""
 
     def wait_and_repeat(self, variable: VariableT_contra) -> Sequence[ReplicaAction]:
-        """Let the program wait for that commit, and then repeat the write."""
+        """Let the program wait for the last contribution's commit, and then repeat the write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Reason:
     """The reason why a cell refuses an operation.
 
     Attributes:
-        key: Selects the sentence of the error.
+        key: Selects the text of the error.
         of_read: Whether reading the value is refused. A write is then refused only because it
             returns the value.
         shows_components: Whether the error may fetch the components to show the result of a fix.
@@ -124,7 +124,7 @@ class Cell:
 
     @property
     def is_private(self) -> bool:
-        """Return whether the replicas' components differ on purpose after a write."""
+        """Return whether the policy intends that the components differ after a write."""
         return False
 
     @property
@@ -149,7 +149,7 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """Return the key of the cell's sentences."""
+        """Return the key of the cell's texts."""
         return type(self).__name__.lower()
 
     def write(
@@ -161,7 +161,7 @@ class Cell:
         location: str,
     ) -> Sequence[ReplicaAction]:
         """Write a variable in replica context on one replica, if `writes_itself`."""
-        raise AssertionError(f"{self} is not a cell with a write of its own")
+        raise AssertionError(f"{self} is not a cell that performs writes itself")
 
     def written(
         self,
@@ -174,7 +174,7 @@ class Cell:
         raise AssertionError(f"{self} is not a cell of a write")
 
     def needed(self, spec: VariableSpec, num_replicas: int) -> range:
-        """Return the ids of the replicas whose components a cross-replica read takes."""
+        """Return the ids of the replicas whose components a cross-replica read uses."""
         raise AssertionError(f"{self} is not a cell of a cross-replica read")
 
     def combined(self, spec: VariableSpec, components: Sequence[Array]) -> Array:
@@ -193,7 +193,7 @@ class Cell:
 def applied_to_each(
     operation: Operation, components: Sequence[Array], values: Sequence[Array]
 ) -> list[Array]:
-    """Return every component after the operation with its own value."""
+    """Return the components after the operation, each with its own value."""
     both = zip(components, values, strict=True)
     return [reduce.apply(operation, component, value) for component, value in both]
 
@@ -204,33 +204,33 @@ def aggregated(
     components: Sequence[Array],
     values: Sequence[Array],
 ) -> list[Array]:
-    """Return every component after the operation with the aggregate of the values."""
+    """Return the components after the operation, each with the aggregate of the values."""
     total = reduce.aggregate(values, spec.aggregation)
     return [reduce.apply(operation, component, total) for component in components]
 
 
 @dataclass(frozen=True, slots=True)
 class Local(Cell):
-    """An operation on this replica's component only, in replica context; no message.
+    """An operation in replica context on only this replica's component, without a message.
 
-    With `diverges`, the other components of a mirrored variable stay unchanged.
+    If `diverges` is true, the variable is mirrored, and its other components do not change.
     """
 
     diverges: bool = False
 
     @property
     def key(self) -> str:
-        """Return the key of the cell's sentences."""
+        """Return the key of the cell's texts."""
         return "local.diverges" if self.diverges else "local"
 
     @property
     def is_private(self) -> bool:
-        """Return whether the components differ on purpose."""
+        """Return whether the policy intends that the components differ."""
         return not self.diverges
 
     @property
     def uses_location(self) -> bool:
-        """Return whether the write diverges: then a warning names its location."""
+        """Return whether the write diverges, because a warning then shows its location."""
         return self.diverges
 
     def written(
@@ -240,16 +240,16 @@ class Local(Cell):
         components: Sequence[Array],
         values: Sequence[Array],
     ) -> list[Array]:
-        """Return the components after every replica wrote its own value."""
+        """Return the components after every replica has written its own value."""
         return applied_to_each(operation, components, values)
 
     def cost_of_write(self, known: Known) -> int:
-        """Count no message: the coordinator does not know the components any more."""
+        """Count no message, and record that the coordinator does not know the components now."""
         known.unknown.update(range(known.num_replicas))
         return 0
 
     def cost_of_read(self, spec: VariableSpec, known: Known) -> int:
-        """Count the exchange of pending writes: one message from each replica, and one to it."""
+        """Count the exchange of pending writes: one message from each replica, and one to each."""
         if not known.pending:
             return 0
         known.pending = False
@@ -267,11 +267,11 @@ class AtHand(Cell):
         components: Sequence[Array],
         values: Sequence[Array],
     ) -> list[Array]:
-        """Return the components after the function wrote each of them."""
+        """Return the components after the function has written each of them."""
         return applied_to_each(operation, components, values)
 
     def needed(self, spec: VariableSpec, num_replicas: int) -> range:
-        """Return all replicas: the function reads the component of each."""
+        """Return all replicas: the function reads the component of each replica."""
         return range(num_replicas)
 
     def cost_of_write(self, known: Known) -> int:
@@ -281,11 +281,11 @@ class AtHand(Cell):
 
 @dataclass(frozen=True, slots=True)
 class Broadcast(Cell):
-    """The same operation on every component, by the program.
+    """The program performs the same operation on every component.
 
-    With `shares`, each component gets its share: the value divided by the number of replicas.
-    With `per_component`, a PerReplica value gives each component its own value.
-    With `reads_back`, the operation is refused if the variable cannot be read.
+    If `shares` is true, each component gets its share: the value divided by the number of replicas.
+    If `per_component` is true, a PerReplica value gives each component its own value. If
+    `reads_back` is true, the operation is refused if the variable cannot be read.
     """
 
     shares: bool = False
@@ -294,7 +294,7 @@ class Broadcast(Cell):
 
     @property
     def key(self) -> str:
-        """Return the key of the cell's sentences."""
+        """Return the key of the cell's texts."""
         if self.shares:
             return "broadcast.shares"
         return "broadcast.per_component" if self.per_component else "broadcast"
@@ -306,7 +306,7 @@ class Broadcast(Cell):
         components: Sequence[Array],
         values: Sequence[Array],
     ) -> list[Array]:
-        """Return the components after each got its value, or its share of the value."""
+        """Return the components after each has got its value, or its share of the value."""
         if self.shares:
             count = len(components)
             values = [reduce.share_of(value, spec.dtype, count, spec.name) for value in values]
@@ -319,7 +319,7 @@ class Broadcast(Cell):
 
 @dataclass(frozen=True, slots=True)
 class Mirror(Cell):
-    """The one value that all components hold; component 0 if they have diverged."""
+    """The one value that all components hold; component 0 if the components have diverged."""
 
     def needed(self, spec: VariableSpec, num_replicas: int) -> range:
         """Return replica 0."""
