@@ -12,7 +12,7 @@ from varsim.spec import Array
 
 
 class AbsentMemory:
-    """Memory in place of frames that were not recorded. It is never read and uses no space."""
+    """Memory in place of frames that were not recorded. It is never read and takes no space."""
 
     def __init__(self) -> None:
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE
@@ -22,7 +22,7 @@ class AbsentMemory:
         self._first = int(everything.__array_interface__["data"][0])
 
     def frame(self, kept: bytes | int) -> Buffer:
-        """Return a recorded frame; for an unrecorded one, memory of its length."""
+        """Return a recorded frame; for a frame that was not recorded, memory of the same length."""
         if isinstance(kept, bytes):
             return kept
         return memoryview(self._memory)[:kept]
@@ -47,7 +47,7 @@ class AbsentMemory:
         return self._bytes[:size_bytes]
 
     def take_note(self, note: memoryview) -> None:
-        """Ignore the note of released arrays."""
+        """Ignore that arrays were released."""
 
 
 _NORESERVE: Final = getattr(mmap, "MAP_NORESERVE", 0)

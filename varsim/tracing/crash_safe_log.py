@@ -1,8 +1,9 @@
-"""A crash-safe log: its records survive the writing process, without a system call for each.
+"""A crash-safe log: records survive the writing process, without a system call for each record.
 
 A record is copied into the *tail*, a small file that is mapped into memory. The operating system
-keeps its content even if the process is killed. A full tail is moved into the main file. The tail
-begins with two numbers: the offset of its content in the main file, and its size in bytes.
+keeps the content of the tail even if the process is killed. When the tail is full, its content is
+appended to the main file. The tail begins with two numbers: the offset of its content in the main
+file, and the size of its content in bytes.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class CrashSafeLog:
         """Create the file.
 
         Raises:
-            OSError: It exists already, or cannot be created.
+            OSError: The file exists already, or cannot be created.
         """
         self._path = path
         self._file = _create(path)
@@ -74,7 +75,7 @@ class CrashSafeLog:
         return True
 
     def close(self, last: bytes) -> None:
-        """Append the last record, and close the log. A second call does nothing."""
+        """Append the last record, and close the log. Further calls do nothing."""
         if self._file < 0 or os.getpid() != self._owner:
             return
         self._limit += _CLOSING_BYTES
@@ -90,7 +91,7 @@ def chunks(path: Path) -> Iterator[bytes]:
     """Yield the content of a log, including the tail if its process was killed.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The log cannot be read.
     """
     try:
         tail = _tail_of(path).read_bytes()

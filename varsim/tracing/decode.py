@@ -90,14 +90,14 @@ class RecordedVariables:
 
 
 class OpenCollectives:
-    """The positions of uncommitted merges, by call and variable."""
+    """The positions of the merges that are not committed yet, by call and variable."""
 
     def __init__(self) -> None:
         self._open: dict[int, defaultdict[int, deque[int]]] = {}  # call → variable → indices
         self._seen: dict[int, int] = {}  # call → number of known positions
 
     def write(self, call: int, first: int, variable_ids: Iterable[int]) -> None:
-        """Add the writes of a replica, from a position on; ignore positions known already."""
+        """Add the writes of a replica, from a position on; ignore positions that are known."""
         seen = self._seen.get(call, 0)
         index = first
         for index, variable_id in enumerate(variable_ids, start=first):
@@ -117,7 +117,7 @@ class OpenCollectives:
 
 
 class _ToAll:
-    """Keeps the event of each message to all replicas until all replicas have received it."""
+    """Keeps the events of a message to all replicas until all replicas have received it."""
 
     def __init__(self, num_replicas: int) -> None:
         self._num_replicas = num_replicas
@@ -129,7 +129,7 @@ class _ToAll:
     def first(
         self, replica_id: int, what: tuple[object, ...], make: Callable[[], Events]
     ) -> Events:
-        """Return the events of a message; create them at its first delivery."""
+        """Return the events of a message; create these events at the first delivery."""
         found = self._told.get(what)
         if found is None:
             found = self._told[what] = make(), set()
@@ -160,7 +160,7 @@ class FromProgram:
         self._to_one: defaultdict[tuple[int, int], int] = defaultdict(int)
 
     def writes_to_one(self, variable_id: int, replica_id: int) -> None:
-        """Note that the program writes one component: the next commit is for that component."""
+        """Record that the program writes one component: the next commit is for that component."""
         self._to_one[variable_id, replica_id] += 1
 
     def decided(self, message: Message) -> None:
@@ -168,7 +168,7 @@ class FromProgram:
         self.tell(_NO_REPLICA, message)
 
     def tell(self, replica_id: int, message: Message) -> Events:
-        """Return the events of a message, new or from an earlier delivery to another replica."""
+        """Return the events of a message; another replica may have received the message before."""
         match message:
             case Commit():
                 return self._commit(replica_id, message)
@@ -282,7 +282,7 @@ class FromReplica:
         self._withheld: defaultdict[int, deque[Kept]] = defaultdict(deque)  # by variable
 
     def withheld(self, variable_id: int, value: Kept) -> None:
-        """Store the value of the variable's next write, which is sent without a value."""
+        """Store the value of the variable's next write. The message of this write has no value."""
         self._withheld[variable_id].append(value)
 
     def tell(self, message: Message) -> Events:
@@ -336,14 +336,14 @@ class FromReplica:
     def _writes(self, message: Contribution) -> Events:
         outbox = self._outboxes.get(message.layout_id)
         if outbox is None:
-            return ()  # the trace lacks its beginning
+            return ()  # the beginning of the trace is missing
         self._collectives.write(message.call_id, message.position, outbox.variable_ids)
         columns = outbox.columns(message.position, message.buckets, self._absent, self._withheld)
         return self._rows.tell_all("write", _CONTRIBUTIONS, columns, call=message.call_id)
 
 
 class _RecordedOutbox:
-    """The layout of an outbox, which its contributions share."""
+    """The layout of an outbox. Many contributions may have the same layout."""
 
     def __init__(self, writes: Sequence[Write], arrays: Sequence[Packed]) -> None:
         self.variable_ids = [write.variable_id for write in writes]
@@ -357,7 +357,7 @@ class _RecordedOutbox:
         absent: AbsentMemory,
         withheld: Mapping[int, deque[Kept]],
     ) -> Iterator[Columns]:
-        """Return the columns of every write; its value is in an array or was withheld."""
+        """Return the columns of every write; the values are in arrays or were withheld."""
         values: list[Kept] = [NO_VALUE] * len(self._named)
         if len(arrays) != len(self._packed):
             raise LayoutError(f"{len(arrays)} arrays, where its layout has {len(self._packed)}")
@@ -381,7 +381,7 @@ class _RecordedOutbox:
 def side_by_side(
     array: Array, shapes: Sequence[Sequence[int | None]], absent: AbsentMemory
 ) -> list[Kept]:
-    """Return the columns of values that are packed in one array; no shape has an open dimension."""
+    """Return the columns of values that are packed in one array; all shapes are known."""
     content = None if absent.is_absent(array) else bytearray(array.tobytes())
     dtype, size = array.dtype, array.itemsize
     found: list[Kept] = []
@@ -396,7 +396,7 @@ def side_by_side(
 
 
 def _count(shape: Sequence[int | None]) -> int:
-    """Return the number of elements of a value; its shape has no open dimension."""
+    """Return the number of elements of a value of a known shape."""
     return math.prod(size for size in shape if size is not None)
 
 

@@ -16,10 +16,10 @@ from typing import Any, Final, NamedTuple
 from varsim.errors import ConfigError
 from varsim.tracing import old_schemas
 from varsim.tracing.signals import heeding_signals
-from varsim.tracing.trace import PROGRAM as PROGRAM  # noqa: PLC0414  # the tables use it, too
+from varsim.tracing.trace import PROGRAM as PROGRAM  # noqa: PLC0414  # for readers of the tables
 
 SCHEMA_VERSION: Final = 2
-"""The version of the tables; it increases when a column changes its meaning (`old_schemas`)."""
+"""The version of the tables. It increases when the meaning of a column changes (`old_schemas`)."""
 
 HISTORY: Final = "history.db"
 
@@ -27,10 +27,10 @@ ORACLE: Final = "oracle"
 """The folder in a run's directory for the history of the same program on one replica."""
 
 LEFT_OUT: Final = "left_out"
-"""A key of `run`: what an export omitted from the record, as a list; may contain "values"."""
+"""A key of `run`: the list of what an export left out of the record, such as "values"."""
 
 SCHEMA: Final = """
-CREATE TABLE run (            -- what was run, and whether the record of it is whole
+CREATE TABLE run (            -- what was run, and whether the record is whole
     key   TEXT PRIMARY KEY,   -- schema, num_replicas, level, complete, events, left_out, …
     value TEXT NOT NULL       -- JSON
 );
@@ -40,29 +40,29 @@ CREATE TABLE variables (
     shape           TEXT NOT NULL,        -- JSON list; null is an open dimension
     dtype           TEXT NOT NULL,        -- as NumPy names it
     requested       TEXT NOT NULL,        -- the synchronization that the program asked for
-    synchronization TEXT NOT NULL,        -- the one in force; AUTO only if adaptive
+    synchronization TEXT NOT NULL,        -- the synchronization in force; AUTO only if adaptive
     aggregation     TEXT NOT NULL,        -- NONE, SUM, MEAN or ONLY_FIRST_REPLICA
     trainable       INTEGER NOT NULL,     -- 0 or 1
     created_at      TEXT NOT NULL         -- file:line
 );
 CREATE TABLE events (
-    event     INTEGER PRIMARY KEY,  -- causal order: what caused it has a smaller number
+    event     INTEGER PRIMARY KEY,  -- in causal order: the cause of an event has a smaller number
     process   INTEGER NOT NULL,     -- replica_id; -1 is the program
-    number    INTEGER NOT NULL,     -- of the event, among those of its process
+    number    INTEGER NOT NULL,     -- of the event, among the events of its process
     time_s    REAL NOT NULL,        -- since the run began
     kind      TEXT NOT NULL,        -- see KINDS
-    call      INTEGER,              -- number of the strategy.run; NULL outside
-    variable  INTEGER,              -- which of `variables`
+    call      INTEGER,              -- number of the strategy.run; NULL outside of calls
+    variable  INTEGER,              -- its number in `variables`
     operation TEXT,                 -- assign, assign_add, all_reduce, reduced, …: see KINDS
     version   INTEGER,              -- of the variable, before a read or after a commit
-    position  INTEGER,              -- of a collective, among those of the call
+    position  INTEGER,              -- of a collective, among the collectives of the call
     replica   INTEGER,              -- owner of the component; NULL for all components
     location  TEXT,                 -- file:line in the program
     dtype     TEXT,                 -- of the value, as NumPy names it
     shape     TEXT,                 -- of the value; JSON list
     digest    INTEGER,              -- CRC-32 of the value's bytes
-    value     BLOB,                 -- these bytes; NULL if they were not recorded
-    cause     INTEGER,              -- the event of another process that this one follows
+    value     BLOB,                 -- the value's bytes; NULL if they were not recorded
+    cause     INTEGER,              -- number of the event of another process that caused this event
     times     INTEGER,              -- of a read: number of equal reads in a row; NULL is one
     error     TEXT,                 -- the class of an exception
     note      TEXT                  -- what an exception said, the name of a collective, …
@@ -78,7 +78,7 @@ KINDS: Final[Mapping[str, str]] = {
     "begin": "a replica begins a call; caused by `call`. If its arguments have rows on some "
     "replicas only, `note` says how many this replica has: `0 of 9 rows`",
     "write": "a write (assign, assign_add, assign_sub), before it takes effect. `position` is set "
-    "for a contribution to a merge; any other write is local to `replica`, or is the program's (to "
+    "for a contribution to a merge. Any other write is local to `replica`, or is the program's (to "
     "all components if `replica` is NULL)",
     "commit": "the program's process commits a write: the variable (or only the component of "
     "`replica`, if that is set) gets this `version`. `value` is the operand of `operation`. For a "
@@ -135,7 +135,7 @@ class Event(NamedTuple):
 
 
 _as_event: Final = partial(tuple.__new__, Event)
-"""Makes an event from a row with all columns, twice as fast as `Event._make`, without checks."""
+"""Makes an event from a row with all columns. It checks nothing, and so is faster than `_make`."""
 
 
 class VariableRow(NamedTuple):
@@ -174,7 +174,7 @@ class History:
 
     @property
     def last_event(self) -> int:
-        """Return the number of the last event; 0 without one."""
+        """Return the number of the last event; 0 if there is no event."""
         ((last,),) = self.connection.execute("SELECT max(event) FROM events")
         return int(last or 0)
 
@@ -194,7 +194,7 @@ def open_history(path: Path) -> Iterator[History]:
     Args:
         path: A run's directory, or a `history.db`.
     Raises:
-        ConfigError: There is no such file, or it is not a history of a known schema.
+        ConfigError: There is no such file, or the file is not a history of a known schema.
     """
     file = path / HISTORY if path.is_dir() else path
     if not file.is_file():
@@ -223,7 +223,7 @@ def open_oracle(path: Path) -> Iterator[History | None]:
     Args:
         path: The run's directory, or its `history.db`.
     Raises:
-        ConfigError: It is not a history of a known schema.
+        ConfigError: The file is not a history of a known schema.
     """
     folder = (path if path.is_dir() else path.parent) / ORACLE
     if not (folder / HISTORY).is_file():
@@ -253,12 +253,12 @@ def write_batches(
     variables: Iterable[VariableRow],
     told: Iterable[EventBatch],
 ) -> None:
-    """Write a whole history, or nothing if that fails.
+    """Write a whole history. If this fails, write nothing.
 
     Args:
-        run: The entries of the table `run`, read last. `schema` and `events`, the number of events,
-            are added.
-        variables: Read after the events, because only then all of them are known.
+        run: The entries of the table `run`. They are read last. `schema` and `events`, the number
+            of events, are added.
+        variables: The variables. They are read after the events, because only then all are known.
         told: The events, in order.
     """
     temporary = path.with_name(f".{path.name}")
@@ -286,7 +286,7 @@ def upgrade(connection: sqlite3.Connection) -> None:
     """Rewrite the tables of a history of an older schema; leave current ones unchanged.
 
     Raises:
-        sqlite3.Error: It is not the history of a run.
+        sqlite3.Error: The file is not the history of a run.
     """
     found = connection.execute("SELECT value FROM run WHERE key = 'schema'").fetchone()
     schema = json.loads(found[0]) if found else None

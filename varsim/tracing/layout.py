@@ -1,8 +1,8 @@
 """Finds the values of a contribution in its arrays, as docs/protocol.md defines their layout.
 
-The engine has its own code for the same layout (`protocol.buckets`), and this module shares none of
-it. If the engine's code is wrong, contributions and commits in the history disagree, and the judge
-reports it.
+`protocol.buckets` has the code that packs the values, and this module shares no code with it. If
+`protocol.buckets` is wrong, contributions and commits in the history disagree, and the judge
+reports this.
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ def packed(writes: Sequence[Write], specs: Mapping[int, VariableSpec]) -> list[P
 
 
 def _runs(writes: Sequence[Write], specs: Mapping[int, VariableSpec]) -> Iterator[list[int]]:
-    """Split writes into runs: a variable occurs once per run, an open variable is alone in one."""
+    """Split writes into runs.
+
+    A variable occurs only once in a run. A variable with an open shape has a run of its own.
+    """
     run: list[int] = []
     variables: set[int] = set()
     for index, write in enumerate(writes):
@@ -63,7 +66,7 @@ def _runs(writes: Sequence[Write], specs: Mapping[int, VariableSpec]) -> Iterato
 def _groups(
     run: Sequence[int], writes: Sequence[Write], specs: Mapping[int, VariableSpec]
 ) -> list[list[int]]:
-    """Return the writes of a run, grouped by array, in order of each group's first write."""
+    """Return the writes of a run, grouped by array; groups are in order of their first write."""
     groups: dict[tuple[object, ...], list[int]] = {}
     for index in run:
         spec, write = specs[writes[index].variable_id], writes[index]

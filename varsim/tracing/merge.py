@@ -46,7 +46,7 @@ _WRITES: Final = Form("variable", "operation", "replica", "location", "value")
 
 
 def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
-    """Merge the traces in a directory into a history; write the whole of it, or nothing.
+    """Merge the traces in a directory into a history; write the whole history, or nothing.
 
     Args:
         directory: The directory of the traces.
@@ -76,7 +76,8 @@ def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
 class _Merger:
     """Puts the records of all processes into one order, and decodes them.
 
-    The order is by time, except that an envelope is always received after it was sent.
+    The order is by time. But an envelope is always received after it was sent, even if the recorded
+    times differ from this.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class _Merger:
         self._last_messages: dict[int, list[Message]] = {}  # by sender, the messages last sent
         self._window = window
         self._open = window is None
-        """Whether events are in the window; earlier ones are dropped for all processes."""
+        """Whether events are in the window; events before the window are dropped."""
         self._shares: dict[int, list[int]] = {}  # by call: each replica's rows, if some have none
         self._reads: dict[int, Columns] = {}  # each process's last read, without `times`
         self._traces: list[Reading] = []
@@ -116,7 +117,7 @@ class _Merger:
     def events(self, tell: Tell | None = None) -> Iterator[EventBatch]:
         """Yield all events, in causal order."""
         rows, tells = self._rows, self._by_kind()
-        # With a window, take the events of each record: it may open or close the window.
+        # With a window, take the events after each record, which may open or close the window.
         most, taken = _TOGETHER if self._window is None else 1, 0
         for count, (process, record) in enumerate(self._ordered()):
             if tell is not None and not count % EVERY:
@@ -151,7 +152,7 @@ class _Merger:
         heads = {process: self._first(process, source) for process, source in sources.items()}
         ready = [(record[1], process) for process, record in heads.items() if record is not None]
         heapify(ready)
-        late: set[int] = set()  # processes that wait for an envelope that has not been sent yet
+        late: set[int] = set()  # processes that wait for an envelope that is not sent yet
         while ready or late:
             if not ready:  # a sender's trace ends too early
                 self.whole = False
@@ -188,7 +189,7 @@ class _Merger:
         return iter(trace)
 
     def _first(self, process: int, source: Iterator[TraceRecord]) -> TraceRecord | None:
-        """Return the first record of a trace; None if it has none, or is not a trace."""
+        """Return the first record of a trace; None if the file has no record or is no trace."""
         try:
             first = next(source, None)
         except ProtocolError:
@@ -198,7 +199,7 @@ class _Merger:
         return first
 
     def _check_end(self, process: int, last: TraceRecord | None) -> None:
-        """Note how a trace ended."""
+        """Record how a trace ended."""
         if last is None or last[0] != RecordKind.ENDED:
             self.whole = False
             cut = last is not None and last[0] == RecordKind.CUT

@@ -33,11 +33,11 @@ SELECT event, process, number, time_s,
     END AS note
 FROM main.events
 """
-"""Schema 1 had these facts in `note`: "5 reads like the one before", "all_reduce total"."""
+"""In schema 1 the operation, the name and the number of reads were texts in `note`."""
 
 
 def show_as_current(connection: sqlite3.Connection, schema: int) -> None:
-    """Let queries of `events` see the current columns. The file does not change."""
+    """Let queries of `events` use the current columns. The file is not changed."""
     assert schema in READABLE
     connection.execute(f"CREATE TEMP VIEW events AS {_EVENTS_OF_1}")
 

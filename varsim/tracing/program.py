@@ -31,7 +31,7 @@ class ProgramNotes:
         value: Array | Rows,
         location: str,
     ) -> None:
-        """Note that the program writes one or all components; no commit has been sent yet."""
+        """Record that the program writes one or all components. No commit has been sent yet."""
         if self._trace is None:
             return
         if isinstance(value, Rows):
@@ -40,7 +40,7 @@ class ProgramNotes:
             self._trace.wrote(variable_id, replica_id, operation, location, value)
 
     def decided(self, outgoing: Iterable[Sequence[Message]]) -> None:
-        """Record commits that have not been sent yet: the program may see their effect."""
+        """Record commits that have not been sent yet, because the program may see their effect."""
         if self._trace is not None:
             unsent = [message for messages in outgoing for message in messages]
             commits = {id(one): one for one in unsent if isinstance(one, Commit | ScatterCommit)}

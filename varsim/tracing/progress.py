@@ -7,10 +7,10 @@ from itertools import chain, islice
 from typing import Final, TypeVar
 
 Tell = Callable[[float], None]
-"""Takes the finished fraction, from 0 to 1. An exception that it raises ends the pass."""
+"""A function that gets the finished fraction, from 0 to 1. If it raises, the pass ends."""
 
 EVERY: Final = 10_000
-"""Records or events between two calls of `Tell`: a tenth of a second, or less."""
+"""Number of records or events between two calls of `Tell`; they take 0.1 s or less."""
 
 Item = TypeVar("Item")
 
@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 def reported(items: Iterable[Item], count: int, tell: Tell | None) -> Iterator[Iterator[Item]]:
     """Yield the items in batches, and report the finished fraction of about `count` items.
 
-    A batch must be consumed before the next one.
+    The caller must consume each batch before it asks for the next one.
     """
     source, passed = iter(items), 0
     for first in source:

@@ -1,4 +1,4 @@
-"""Reads the trace of a process back, as far as it was written."""
+"""Reads the trace of a process, as far as the trace was written."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ENVELOPES: Final = (int(RecordKind.SENT), int(RecordKind.RECEIVED))
 
 
 class Reading:
-    """The records of a trace; if its process was killed, only the complete ones."""
+    """The records of a trace; if its process was killed, only the complete records."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -29,7 +29,7 @@ class Reading:
             max_buffer_size=_MAX_RECORD_BYTES, unicode_errors="surrogatepass"
         )
         self.size_bytes = path.stat().st_size
-        """Approximate: if the process was killed, a small part is in another file."""
+        """The approximate size: if the process was killed, a small part is in another file."""
 
     @property
     def done_bytes(self) -> int:
@@ -59,7 +59,7 @@ class Reading:
 
 
 def _is_damaged(record: object) -> bool:
-    """Return whether a record lacks a valid time, or an envelope lacks a valid peer."""
+    """Return whether a record has no valid time, or an envelope has no valid peer."""
     if type(record) is not list or len(record) < 2 or type(record[1]) is not int:
         return True
     return record[0] in _ENVELOPES and (len(record) < 3 or type(record[2]) is not int)

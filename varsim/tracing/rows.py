@@ -19,7 +19,7 @@ Kept = tuple[str | None, str | None, int | None, bytearray | None]
 """The columns of a value: dtype, shape, digest and content; sqlite3 prefers a bytearray."""
 
 Columns = tuple[Any, ...]
-"""The columns of an event after the common ones, as its form lists them."""
+"""The columns of an event after the common columns, in the order of the event's form."""
 
 NO_VALUE: Final[Kept] = (None, None, None, None)
 _OWN_CALL: Final = -1  # in place of a call: the current call of the process
@@ -32,7 +32,7 @@ class Form:
     """The columns that some events have; the others are NULL."""
 
     def __init__(self, *columns: str) -> None:
-        """Make a form of extra columns; `value` stands for all columns of a value."""
+        """Make a form of extra columns; the name `value` means all columns of a value."""
         own = [part for one in columns for part in (_VALUE if one == "value" else (one,))]
         self.columns = (*_COMMON, *own)
         self.cause = self.columns.index("cause") if "cause" in own else None
@@ -47,10 +47,10 @@ class Form:
 
 
 class HistoryRows:
-    """The events that were added but not taken; `turn_to` sets the process of the next events."""
+    """The events that were added and not taken yet. `turn_to` sets the process of new events."""
 
     def __init__(self, num_replicas: int, began_ns: int) -> None:
-        self._told: list[EventBatch] = []  # adjacent batches have different columns
+        self._told: list[EventBatch] = []  # two batches in a row have different columns
         self._columns: tuple[str, ...] = ()  # the columns of the last batch
         self._last: list[Columns] = []  # the events of the last batch
         self._began_ns = began_ns
@@ -132,7 +132,7 @@ class HistoryRows:
         return range(first, self._count + 1)
 
     def _caused(self, form: Form, row: Columns) -> tuple[Form, Columns]:
-        """Return an event with the pending cause, unless it has its own cause."""
+        """Return an event with the pending cause, unless the event has its own cause."""
         cause, self._causes[self._process] = self._causes[self._process], None
         if form.cause is None:
             return form.caused, (*row, cause)
@@ -166,7 +166,7 @@ _form = lru_cache(Form)
 
 
 def kept(value: Array, absent: AbsentMemory) -> Kept:
-    """Return the columns of a value whose bytes may be absent."""
+    """Return the columns of a value whose bytes may not have been recorded."""
     content = None if absent.is_absent(value) else value.tobytes()
     return recorded(value.dtype, value.shape, None, content)
 
@@ -174,7 +174,7 @@ def kept(value: Array, absent: AbsentMemory) -> Kept:
 def recorded(
     dtype: np.dtype[Any] | str, shape: Sequence[int], digest: int | None, content: bytes | None
 ) -> Kept:
-    """Return the columns of a value with known bytes, only a known digest, or neither."""
+    """Return the columns of a value; its bytes, or bytes and digest, may be unknown."""
     if content is not None:
         digest = zlib.crc32(content)
     name, sizes = form(dtype, tuple(shape))
@@ -183,5 +183,5 @@ def recorded(
 
 @lru_cache(4096)
 def form(dtype: np.dtype[Any] | str, shape: tuple[int, ...]) -> tuple[str, str]:
-    """Return dtype and shape as written in the columns."""
+    """Return dtype and shape as the texts of the columns."""
     return np.dtype(dtype).name, json.dumps(shape)

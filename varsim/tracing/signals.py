@@ -15,8 +15,8 @@ _STEPS: Final = 100_000
 def heeding_signals(connection: sqlite3.Connection) -> Iterator[None]:
     """Let an exception of a signal handler end a running statement, such as CREATE INDEX.
 
-    Otherwise Python runs no handler before the statement ends. SQLite itself only reports an
-    interruption, so the exception is raised again here.
+    Without this, Python runs no handler before the statement ends. SQLite reports only that the
+    statement was interrupted, so this function raises the handler's exception again.
     """
     raised: list[BaseException] = []
     looks = _looks(raised)
@@ -32,7 +32,7 @@ def heeding_signals(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _looks(raised: list[BaseException]) -> Iterator[bool]:
-    """Yield whether to stop. Python runs handlers when a generator resumes, inside the `try`."""
+    """Yield whether to stop. When the generator resumes, Python runs handlers inside the `try`."""
     try:
         while True:
             yield False

@@ -1,10 +1,11 @@
 """Records one process while it runs: its messages, reads and writes.
 
-A trace is a file: `MAGIC`, then msgpack arrays `[kind, time_ns, …]`, the first of which is `BEGUN`.
-The time is the system's steady clock, which all processes of a host share. A sent envelope is kept
-as its encoded bytes (see `protocol.codec`), which costs little; the receiver records only the time.
-Records of reads and writes are written with the next envelope, or when many are pending. Written
-records survive even if the process is killed (see `crash_safe_log.py`).
+A trace is a file: `MAGIC`, then msgpack arrays `[kind, time_ns, …]`. The first array has the kind
+`BEGUN`. The time is that of the system's steady clock, which all processes of a host share. The
+sender of an envelope records the encoded bytes (see `protocol.codec`), which costs little; the
+receiver records only the time. Records of reads and writes wait in memory until the next envelope
+is recorded, or until many are pending. Written records survive even if the process is killed (see
+`crash_safe_log.py`).
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ from varsim.spec import Array, Operation
 from varsim.tracing.crash_safe_log import CrashSafeLog
 
 MAGIC: Final = b"varsim-trace-1\n"
-"""This version increases when a record changes its meaning."""
+"""This version increases when the meaning of a record changes."""
 
 OPS, MESSAGES, OFF = "ops", "messages", "off"
 LEVELS: Final = (OPS, MESSAGES, OFF)
-"""Levels of recording: operations with small values; all bytes; nothing."""
+"""Levels of recording: operations with small values; operations with all bytes; nothing."""
 
 LIMIT_BYTES: Final = 2**28
-"""The default limit of one process's trace; a trace that reaches it ends with a CUT record."""
+"""The default limit of one process's trace. At the limit, a trace ends with a CUT record."""
 
 FRAME_LIMIT_BYTES: Final = 2**16
 """The largest frame, or value written by the program, whose bytes are kept at `ops`."""
@@ -52,18 +53,18 @@ FRAME_LIMIT_BYTES: Final = 2**16
 READ_LIMIT_BYTES: Final = 2**10
 """The largest read or withheld value of a replica whose bytes are kept at `ops`."""
 
-_MAX_PENDING: Final = 256  # limit of unwritten records; there are many reads and writes
+_MAX_PENDING: Final = 256  # largest number of records in memory; most are reads and writes
 
 PROGRAM: Final = -1
 """In place of a replica_id: the coordinator's process, which runs the program."""
 
 
 class RecordKind(IntEnum):
-    """The kind of a record: its first member. Comments list the members after the time."""
+    """The kind of a record: its first member. The comments list the members after the time."""
 
     BEGUN = 1  # process, num_replicas, level, protocol version, seconds since the epoch, window
     SENT = 2  # peer, frames (a number: size of an omitted frame), or None: same as before
-    RECEIVED = 3  # peer: its next envelope has arrived
+    RECEIVED = 3  # peer, whose next envelope has arrived
     READ = (
         4  # variable_id, replica or None, version, location, value: (dtype, shape, digest, bytes)
     )
@@ -73,8 +74,8 @@ class RecordKind(IntEnum):
     ENDED = 8  # the trace was closed: nothing is missing
     CUT = 9  # the trace has reached its limit
     AGAIN = 10  # repeat count of the preceding READ at the same location
-    DECIDED = 11  # frames: commits that no replica waits for; they are sent with the next envelope
-    WITHHELD = 12  # variable_id, value of a contribution; it is not used, so it is not sent
+    DECIDED = 11  # frames of commits that no replica waits for; the next envelope contains them
+    WITHHELD = 12  # variable_id, value of a contribution that is not used and so not sent
     SHARES = 13  # call_id, number of rows of each replica's arguments, if some have none
 
 
@@ -86,7 +87,7 @@ _NOT_KEPT: Final = None
 """In place of the columns of a value: rows, which are not kept."""
 
 _SKELETON: Final = (Create, Forget, Layout, Start, Returned, Raised, Abort)
-"""Messages that are recorded outside a window, too: the window cannot be decoded without them."""
+"""Messages that are also recorded outside a window, because decoding the window needs them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class TraceOptions:
         ConfigError: A value is invalid; the text says what is expected.
     """
 
-    directory: Path  # or its name; created if missing
+    directory: Path  # of the traces, a Path or a text; created if missing
     level: str = OPS  # or MESSAGES
     limit_bytes: int = LIMIT_BYTES  # of each process
     window: tuple[int, int] | None = None  # recorded calls: the first, and the one after the last
@@ -149,7 +150,7 @@ class Trace:
         self._again = 0  # repeat count of the last read
         self._window = options.window
         self._open = options.window is None
-        """Whether everything is recorded, not only the messages that decode a window."""
+        """Whether everything is recorded; else only messages that are needed to decode a window."""
         peers = range(num_replicas) if process == PROGRAM else ()
         self._open_to = dict.fromkeys(peers, self._open)  # `_open`, as each peer knows it
         about = (process, num_replicas, options.level, PROTOCOL_VERSION, time.time())
@@ -201,14 +202,15 @@ class Trace:
                 return
         if self._everything:
             frames = encode(messages)
-        # Frames of array memory are not kept: that memory will be reused.
+        # Frames of array memory are not kept, because that memory will be reused.
         self._sent = frames if all(type(frame) is bytes for frame in frames) else ()
         self._note(RecordKind.SENT, peer, self._kept(frames))
 
     def _in_window(self, peer: int, messages: Sequence[Message]) -> list[Message]:
-        """Return the messages to record: all in the window, else those that are needed to decode.
+        """Return the messages to record: in the window all, outside only those needed for decoding.
 
-        Messages before the `Start` of the window's first call are outside, even in its envelope.
+        Messages before the `Start` of the window's first call are outside the window, even if they
+        are in the same envelope.
         """
         found = []
         to_peer = self._open_to.get(peer, self._open)
@@ -221,7 +223,7 @@ class Trace:
         return found
 
     def _kept(self, frames: Sequence[Frame]) -> list[bytes | memoryview | int]:
-        """Return the frames, with sizes for large arrays; the first frame holds the messages."""
+        """Return the frames, with only the size for a large array; the first holds the messages."""
         if self._everything:
             return list(frames)
         header, *arrays = frames
@@ -258,7 +260,7 @@ class Trace:
         location: str,
         value: Array,
     ) -> None:
-        """Record a local write; contributions are in the envelopes.
+        """Record a local write. Contributions need no such record, because envelopes contain them.
 
         Args:
             replica: Owner of the component; None for all components.
@@ -279,7 +281,7 @@ class Trace:
             self._defer((_WROTE, time.monotonic_ns(), *what))
 
     def withheld(self, variable_id: int, value: Array) -> None:
-        """Record a contributed value that is not used, and so is not sent."""
+        """Record a contributed value that is not sent, because it is not used."""
         if self._open:
             shown = self._columns(value)  # the caller may change it
             self._defer((_WITHHELD, time.monotonic_ns(), variable_id, shown))
@@ -314,7 +316,7 @@ class Trace:
         self._note(RecordKind.LOST, replica, reason)
 
     def close(self) -> None:
-        """Close the trace. A second call does nothing."""
+        """Close the trace. Further calls do nothing."""
         if self._pending:
             self._settle()
         self._file.close(msgpack.packb((RecordKind.ENDED, time.monotonic_ns())))

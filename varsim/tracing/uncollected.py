@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Disable garbage collection, which would visit all rows repeatedly."""
+    """Disable garbage collection, which would otherwise visit all rows repeatedly."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,7 +1,8 @@
-"""Advises settings: those that save the most messages and change no value in a replay.
+"""Advises settings that save the most messages and change no value in a replay.
 
-Variables are independent, because the replay writes the recorded values. So one replay under
-ON_READ shows the effect on all variables, and one replay of all chosen settings checks them.
+The settings of one variable do not affect other variables, because the replay writes the recorded
+values. So one replay under ON_READ shows the effect on all variables, and one replay of all chosen
+settings checks the choices.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ ON_READ, ON_WRITE, ADAPTIVE = (
 SUM, MEAN = VariableAggregation.SUM, VariableAggregation.MEAN
 
 _LEAST_SAVED: Final = 0.1
-"""Share of the messages that a change must save."""
+"""Share of a variable's messages that new settings must save."""
 
 _MENDING: Final = tuple(
     Settings(synchronization, aggregation)
@@ -38,11 +39,11 @@ _MENDING: Final = tuple(
 class Advice:
     """The advice for one variable."""
 
-    effect: Effect  # of the choice; before and after are equal if the settings stay
-    proof: str  # the reads and their needs, in sentences
+    effect: Effect  # of the chosen settings; before and after are equal if the settings stay
+    proof: str  # why these settings, in sentences
     saves: str
     risks: str
-    mends: tuple[str, ...]  # findings that the choice removes; it then changes values on purpose
+    mends: tuple[str, ...]  # findings that new settings remove; values then change on purpose
 
     @property
     def keeps(self) -> bool:
@@ -68,9 +69,9 @@ def advise(
 
     Args:
         only: Variables whose settings may change; None for all.
-        careful: Whether later steps may differ from the replayed ones. Then no value may change,
-            and a variable that replicas read must not become ON_READ: replicas may have written
-            equal values by chance so far.
+        careful: Whether later steps may differ from the replayed steps. If so, no value may change,
+            and a variable that replicas read must not become ON_READ, because replicas may have
+            written equal values only by chance.
     """
     before = replays.program.settings()
     free = {number for number in before if only is None or number in set(only)}
@@ -103,7 +104,7 @@ def advise(
 def _together(
     replays: Replays, chosen: dict[int, Settings], mended: Mapping[int, tuple[str, ...]]
 ) -> WhatIf:
-    """Replay all choices at once; revert those that then change values."""
+    """Replay all choices together; revert the choices that change values in this replay."""
     while True:
         for number in at_odds(replays.program, chosen):
             del chosen[number]
@@ -133,7 +134,7 @@ def _is_read_inside(replays: Replays, variable: int) -> bool:
 
 
 def _effects(replays: Replays, changes: Mapping[int, Settings]) -> list[Effect]:
-    """Return the effects of changes; none if the program would stop."""
+    """Return the effects of new settings; an empty result if the program would stop."""
     if not changes:
         return []
     result = replays.under(changes)
@@ -143,7 +144,7 @@ def _effects(replays: Replays, changes: Mapping[int, Settings]) -> list[Effect]:
 def _cheapest(tried: Mapping[Settings, Effect]) -> Settings | None:
     """Return the settings that save the most messages, if they change no value and save enough.
 
-    Without any recorded read of a variable, the needs of its readers are unknown.
+    If no read of a variable was recorded, it is unknown which values its readers need.
     """
     harmless = [one for one in tried.values() if one.reads and one.harmless and _is_worth_it(one)]
     return max(harmless, key=_saved).after if harmless else None
@@ -166,7 +167,7 @@ def _saved(effect: Effect) -> tuple[int, int]:
 def _mended(
     replays: Replays, before: Mapping[int, Settings], free: set[int]
 ) -> tuple[dict[int, Settings], dict[int, tuple[str, ...]]]:
-    """Return settings that remove findings, by variable; and the names of these findings."""
+    """Return, by variable, settings that remove findings, and the names of these findings."""
     troubled = _troubles(replays)
     chosen: dict[int, Settings] = {}
     order = {number: _nearest_first(before[number]) for number in troubled.keys() & free}

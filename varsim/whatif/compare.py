@@ -32,7 +32,7 @@ class ChangedRead:
     """A read whose value would change."""
 
     location: str
-    step: int  # number of begun calls of strategy.run
+    step: int  # number of calls of strategy.run that had begun
     process: int
     before: Array
     after: Array | None  # None: the read would be refused or never happen
@@ -54,12 +54,12 @@ class Effect:
     refusal: Refusal | None  # the first operation that would newly be refused
     cost_before: VariableStatistics
     cost_after: VariableStatistics
-    stale_before: int  # replicas' reads that lacked earlier writes of others
+    stale_before: int  # replicas' reads that lacked earlier writes of other replicas
     stale_after: int
 
     @property
     def harmless(self) -> bool:
-        """Return whether certainly nothing changes."""
+        """Return whether it is certain that no read changes."""
         return not (self.changed or self.unknown or self.refusal)
 
 
@@ -69,7 +69,7 @@ class WhatIf:
 
     effects: tuple[Effect, ...]  # by variable, in order of creation
     findings: tuple[Finding, ...]  # in the replayed program
-    failure: str  # why the program would stop; "" if it would not
+    failure: str  # why the program would stop; "" if the program would not stop
     warned: tuple[str, ...]  # new warnings
 
 
@@ -91,7 +91,7 @@ class _PlayedRun:
 
 _PLAYED: Final = 0.5
 _MERGED: Final = 0.7
-"""Finished fractions of a replay after playing, and after merging; the search follows."""
+"""Finished fractions of a replay: after playing, and after merging. The search comes last."""
 
 
 class Replays:
@@ -124,7 +124,7 @@ class Replays:
         """The findings under the recorded settings."""
         self._astray = self._reads_astray()
         self.doubts = tuple(self._doubts())
-        """What the replay does not show, or shows differently from the record; sentences."""
+        """Sentences about what the replay does not show, or shows differently from the record."""
 
     def under(self, changes: Mapping[int, Settings]) -> WhatIf:
         """Replay the program with other settings for some variables."""
@@ -201,7 +201,7 @@ class Replays:
         return _PlayedRun(played, unknown, findings, failure)
 
     def _part(self, begin: float, end: float) -> Tell | None:
-        """Return the reporter of a part of a replay."""
+        """Return the function that reports the progress of one part of a replay."""
         tell = self._tell
         return None if tell is None else lambda done: tell(begin + (end - begin) * done)
 
@@ -220,7 +220,7 @@ class Replays:
             return error.played, f"step {error.step}: {error.text}"
 
     def _reads_astray(self) -> frozenset[int]:
-        """Return the reads whose replayed value differs from the record for no known reason."""
+        """Return the reads whose value in the replay differs from the record without a reason."""
         values, unknown = self._as_it_was.played.values, self._as_it_was.unknown
         return frozenset(
             one.event

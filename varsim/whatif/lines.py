@@ -15,9 +15,9 @@ _AUTO: Final = VariableSynchronization.AUTO
 
 
 def at_odds(program: RecordedProgram, chosen: Mapping[int, Settings]) -> set[int]:
-    """Return chosen variables whose name is shared by a variable with other settings.
+    """Return chosen variables that share their name with a variable of other settings.
 
-    An experiment names variables, so it cannot distinguish them.
+    An experiment cannot distinguish such variables, because it refers to variables by name.
     """
     settings = program.settings() | dict(chosen)
     by_name: dict[str, set[Settings]] = {}
@@ -27,7 +27,7 @@ def at_odds(program: RecordedProgram, chosen: Mapping[int, Settings]) -> set[int
 
 
 def experiment_keys(program: RecordedProgram, chosen: Mapping[int, Settings]) -> dict[str, Any]:
-    """Return the experiment keys that select these settings and keep all others."""
+    """Return the keys of an experiment that select these settings and keep all other settings."""
     keys: dict[str, Any] = {}
     if not chosen:
         return keys
@@ -69,7 +69,10 @@ def is_adaptive(program: RecordedProgram, chosen: Mapping[int, Settings]) -> boo
 
 
 def _written(program: RecordedProgram, chosen: Mapping[int, Settings]) -> dict[int, Settings]:
-    """Return the choices; if AUTO becomes adaptive, add AUTO variables that stay ON_WRITE."""
+    """Return the choices.
+
+    If AUTO becomes adaptive, add the AUTO variables that must stay ON_WRITE.
+    """
     turns = is_adaptive(program, chosen) and not is_adaptive(program, {})
     stays = {
         number: settings

@@ -1,7 +1,7 @@
 """Plays a recorded program in the simulated cluster, under any settings, without processes.
 
-The operations use the public API at the program's recorded locations, so that the engine's errors
-and the record of the play refer to them.
+The operations use the public interface, and they seem to be called from the program's recorded
+locations. So errors of varsim and the record of the replay have these locations.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from varsim.whatif.values import Filling, at, whole_of
 
 @dataclass(slots=True)
 class Refusal:
-    """An operation that the engine refused: its error, and how often."""
+    """An operation that varsim refused: its error, and how often."""
 
     location: str
     step: int
@@ -53,19 +53,19 @@ class Played:
     """The result of playing a program."""
 
     values: dict[int, Array] = field(default_factory=dict)  # by the event of the read
-    refused: dict[int, Refusal] = field(default_factory=dict)  # the first by variable
+    refused: dict[int, Refusal] = field(default_factory=dict)  # by variable: the first refusal
     costs: dict[int, VariableStatistics] = field(default_factory=dict)  # by variable
-    numbers: dict[int, int] = field(default_factory=dict)  # by the variable's number in the play
+    numbers: dict[int, int] = field(default_factory=dict)  # by variable: its number in the play
     warned: list[str] = field(default_factory=list)  # each once
 
 
 class CallFailed(Exception):
-    """Raised when a call fails that did not fail in the record; nothing after it is played.
+    """Raised when a call fails that did not fail in the record. The rest is not played.
 
     Attributes:
-        call: Its number.
-        text: The error of the engine.
-        played: The result until then.
+        call: The number of the call.
+        text: The error of the call.
+        played: The result of all operations before this call.
     """
 
     def __init__(self, call: int, step: int, text: str, played: Played) -> None:
@@ -76,7 +76,7 @@ class CallFailed(Exception):
         self.played = played
 
 
-_EVERY: Final = 100  # actions between two progress reports: some 10 ms
+_EVERY: Final = 100  # number of actions between two progress reports; they take about 10 ms
 
 
 def play(
@@ -91,8 +91,8 @@ def play(
 
     Args:
         tell: Gets the fraction that was played, from 0 to 1.
-        other: Whether unrecorded values get different replacements, to find reads that depend on
-            them.
+        other: Whether unrecorded values get other replacements than usual. Reads that differ
+            between the two ways depend on unrecorded values.
         trace: Where to record the play, as for a run.
     Raises:
         CallFailed: A call fails that did not fail in the record.
@@ -271,7 +271,7 @@ class _Player:
             self._refuse(write.variable, write.location, write.step, write.process, error)
 
     def _write_all(self, variable: Any, write: RecordedWrite, value: Array) -> None:
-        """Write the variable; read the value back only if the recorded settings allow it."""
+        """Write the variable; read the value back only if the recorded settings allow this read."""
         if write.shares:
             cell = policies.cell(variable.spec, Context.CROSS_REPLICA, Operation.ASSIGN)
             splits = cell.shares
@@ -282,7 +282,7 @@ class _Player:
         at(write.location)(getattr(variable, write.operation.value), value, read_value=read_value)
 
     def _write_each(self, variable: Any, write: RecordedWrite, values: list[Array]) -> None:
-        """Write one value to each component; use `update` where `assign` refuses it."""
+        """Write one value to each component; use `update` if `assign` refuses such a write."""
         each = tf.distribute.PerReplica(values)
         cell = policies.cell(variable.spec, Context.CROSS_REPLICA, write.operation)
         if cell.per_component:

@@ -1,6 +1,6 @@
 """Reads the recorded program from a history.
 
-A variable that was created during a call is created before that call in the recorded program.
+If a variable was created during a call, the recorded program creates it before that call.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class _OpenCall:
 
 
 def spec_of_known_policy(row: VariableRow) -> VariableSpec:
-    """Return the spec of a variable after a check that its policy is known.
+    """Return the spec of a variable, after checking that the variable's policy is installed.
 
     Raises:
         ConfigError: The policy is not installed here.
@@ -89,7 +89,7 @@ class _Builder:
             number: policies.cell(spec, Context.CROSS_REPLICA, Operation.ASSIGN).shares
             for number, spec in specs.items()
         }
-        self._exchanged = {  # variables whose policy contributes components itself
+        self._exchanged = {  # variables whose policy makes replicas contribute their components
             number
             for number, spec in specs.items()
             if policies.cell(spec, Context.REPLICA, Operation.ASSIGN).writes_itself
@@ -161,7 +161,7 @@ class _Builder:
         self._actions.append(RecordedCreate(event.variable, value))
 
     def _need(self, variable: int | None) -> None:
-        """Create a variable at the start of the program if the record lacks its creation."""
+        """Create a variable at the start of the program, if its creation was not recorded."""
         if variable is None or variable in self._created:
             return
         self._created.add(variable)
@@ -197,7 +197,7 @@ class _Builder:
         self._now().extend(frame.pending)  # by a function that raised in merge_call
 
     def _belongs(self, event: Event) -> bool:
-        """Return whether an event writes the next component in one write to all components."""
+        """Return whether an event continues a write to all components with the next component."""
         last = self._group[-1]
         return (event.process, event.kind, event.variable, event.location, event.operation) == (
             PROGRAM, "write", last.variable, last.location, last.operation,

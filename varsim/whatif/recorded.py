@@ -1,7 +1,6 @@
-"""A recorded program: its own operations and those of each replica, in order.
+"""A recorded program: the operations of the program and of each replica, in order.
 
-Synchronisation is omitted (commits, installs, fetches), so that the program can be played under
-other settings.
+Commits, installs and fetches are left out, so that the program can be played under other settings.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ HOST_CALL: Final = "host_call"
 
 
 class Settings(NamedTuple):
-    """The synchronisation of a variable. Here AUTO is always adaptive; other AUTO is resolved."""
+    """The synchronization of a variable. AUTO here means adaptive; any other AUTO is resolved."""
 
     synchronization: Synchronization
     aggregation: VariableAggregation
@@ -38,7 +37,7 @@ class RecordedCreate:
     """The program creates a variable."""
 
     variable: int
-    value: Array | None  # of all components; None if it was not recorded
+    value: Array | None  # the value of all components; None if it was not recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class RecordedRead:
     event: int
     variable: int
     process: int
-    step: int  # number of begun calls
+    step: int  # number of calls that had begun
     location: str
     replica: int | None  # owner of the component; None for a read of the variable
     recorded: Event
@@ -88,7 +87,9 @@ class RecordedArrival:
     location: str
     kind: str  # all_reduce, all_gather, merge_call, or HOST_CALL
     name: str | None  # of the collective, as given by the program
-    body: list[RecordedAction]  # the program's actions meanwhile; all participants share one list
+    body: list[
+        RecordedAction
+    ]  # what the program does before it answers; all participants share one list
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ def print_what_if(
     """Print a table of the costs of the changed variables, then the effect on their reads.
 
     Args:
-        everything: Print similar variables one by one.
+        everything: Whether to print similar variables one by one.
     """
     effects = [one for one in result.effects if one.variable in changed]
     groups = _groups(effects, _likeness, everything=everything)
@@ -60,11 +60,11 @@ def print_what_if(
 def print_advice(
     console: Console, advised: Advised, yaml: str, *, everything: bool = False
 ) -> None:
-    """Print the choice for each variable, why, and the lines to paste.
+    """Print the choice for each variable, the reason, and the lines to paste.
 
     Args:
         yaml: The lines of an experiment.
-        everything: Print similar variables one by one.
+        everything: Whether to print similar variables one by one.
     """
     groups = _groups(advised.advice, _likeness_of_advice, everything=everything)
     for one, *others in groups:
@@ -111,7 +111,7 @@ def _likeness(effect: Effect) -> Hashable:
 
 
 def _likeness_of_advice(one: Advice) -> Hashable:
-    """Return the key of similar advice; the costs may differ, because the table shows them."""
+    """Return the key of similar advice. Costs are no part of it, because the table shows them."""
     name = one.effect.name
     texts = (one.proof, one.saves, one.risks, " ".join(_effect(one.effect)))
     settings = (one.keeps, one.effect.before, one.effect.after)
@@ -119,7 +119,7 @@ def _likeness_of_advice(one: Advice) -> Hashable:
 
 
 def _name(group: Sequence[Effect], sentence: str) -> str:
-    """Return the subject of a sentence: a group, or one member if numbers may differ."""
+    """Return the subject of a sentence: a group, or one member if the members' numbers differ."""
     name = name_of([effect.name for effect in group])
     differ = any(sentence not in tuple(_effect(effect)) for effect in group)
     return f"{name}, such as {group[0].name}" if differ else name
@@ -141,7 +141,7 @@ def _print_costs(console: Console, title: str, groups: Sequence[Sequence[Effect]
         rows += [[""] * len(_HEADINGS), _cells(effect.cost_before, effect.stale_before)]
         rows.append(_cells(effect.cost_after, effect.stale_after))
     columns = [Column(*one) for one in zip(_HEADINGS, zip(*rows, strict=True), strict=True)]
-    # Shorten names before the table is abandoned, but not below the width of the settings.
+    # Shorten the names so that the table fits, but not below the width of the settings.
     room = console.width - sum(GAP + column.width for column in columns)
     room = min(_NAME_WIDTH, max(room, *(len(one) for pair in settings for one in pair)))
     names = short_names([name_of([one.name for one in group]) for group in groups], room)

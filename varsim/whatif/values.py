@@ -40,7 +40,8 @@ def whole_of(share: Array, num_replicas: int, *, splits: bool) -> Array:
     """Return the assigned value from the share that each replica received.
 
     Args:
-        splits: Whether it is split again; the shares must then be bit-for-bit equal.
+        splits: Whether the value is split again. If so, the new shares must be equal to the
+            recorded share bit for bit.
     """
     if share.dtype.kind in "iu":
         whole = np.asarray(share.astype(np.int64) * num_replicas)
@@ -59,7 +60,7 @@ def whole_of(share: Array, num_replicas: int, *, splits: bool) -> Array:
 
 @lru_cache(maxsize=_MAX_LOCATIONS)
 def at(location: str) -> Callable[..., Any]:
-    """Return a function that calls another function as if from file:line in the program."""
+    """Return a function that calls another function; the call seems to be at file:line."""
     file, _, line = location.rpartition(":")
     lines = int(line) if line.isdigit() else 1
     source = (

@@ -96,7 +96,7 @@ class Conflicts(Finder):
             accesses.counts = [0] * self.num_replicas
             accesses.rounds.clear()
 
-    # Program and replicas are always ordered: one waits for the other.
+    # Accesses by the program and by a replica are always ordered: one of the two waits.
 
     def on_read_by_replica(self, event: Event) -> None:
         """Compare a read with other replicas' writes that are unknown to the reader."""
