@@ -36,8 +36,9 @@ _UFUNCS: Final[Mapping[Operation, np.ufunc]] = {
     Operation.SCATTER_MAX: np.maximum,
 }
 
-_FEW_ROUNDS: Final = 3
-"""Up to so many occurrences of an index, the occurrences are found one after the other."""
+PIECE_BYTES: Final = 32 * 1024
+"""Rows are changed in pieces of this size, which stay in a core's own cache. An index rarely occurs
+twice within a piece, even where many rows are written."""
 
 _ORDERS: Final = (Operation.SCATTER_MIN, Operation.SCATTER_MAX)
 
@@ -98,37 +99,32 @@ def apply_rows(operation: Operation, component: Array, rows: Rows) -> None:
     if operation is Operation.SCATTER_UPDATE:
         component[indices] = values  # the last of equal indices determines the row
         return
-    ufunc: Callable[[Any, Any], Any] = _UFUNCS[operation]
+    ufunc: Callable[..., Any] = _UFUNCS[operation]
     if operation is Operation.SCATTER_DIV and component.dtype.kind in "iu":
         ufunc = _truncating
-    for own, value in _rounds(indices, values):
-        component[own] = ufunc(component[own], value)
+    step = max(1, PIECE_BYTES // max(1, values[:1].nbytes))
+    for start in range(0, len(indices), step):
+        stop = start + step
+        for own, operand in _without_repeats(indices[start:stop], values[start:stop]):
+            changed = component[own]
+            component[own] = ufunc(changed, operand, out=changed)
 
 
-def _rounds(indices: Array, values: Array) -> Iterator[tuple[Array, Array]]:
+def _without_repeats(indices: Array, values: Array) -> Iterator[tuple[Array, Array]]:
     """Split rows into parts in which each index occurs only one time.
 
     Rows with the same index keep their order.
     """
-    for _ in range(_FEW_ROUNDS):
-        order = np.argsort(indices, kind="stable")
-        grouped = indices[order]
-        repeats = grouped[1:] == grouped[:-1]
-        if not repeats.any():
-            yield indices, values
-            return
-        later = np.zeros(len(indices), bool)
-        later[order[1:]] = repeats
-        first = ~later
-        yield indices[first], values[first]
-        indices, values = indices[later], values[later]
+    grouped = np.sort(indices)
+    if not (grouped[1:] == grouped[:-1]).any():
+        yield indices, values
+        return
     order = np.argsort(indices, kind="stable")
-    grouped = indices[order]
     starts = np.flatnonzero(np.r_[True, grouped[1:] != grouped[:-1]])
     counts = np.diff(np.r_[starts, len(grouped)])
-    rank = np.arange(len(grouped)) - np.repeat(starts, counts)
-    by_rank = order[np.argsort(rank, kind="stable")]
-    for part in np.split(by_rank, np.cumsum(np.bincount(rank))[:-1]):
+    occurrence = np.arange(len(grouped)) - np.repeat(starts, counts)
+    by_occurrence = order[np.argsort(occurrence, kind="stable")]
+    for part in np.split(by_occurrence, np.cumsum(np.bincount(occurrence))[:-1]):
         yield indices[part], values[part]
 
 
