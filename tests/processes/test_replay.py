@@ -43,6 +43,9 @@ def program(strategy: MirroredStrategy) -> float:
         shared = tf.Variable(
             np.zeros(LARGE, np.float32), synchronization=kinds.ON_WRITE, aggregation=SUM
         )
+        table = tf.Variable(
+            np.zeros((5_000, 4), np.float32), synchronization=kinds.ON_WRITE, aggregation=SUM
+        )
 
     def step(number: int) -> float:
         mine = float(shared_replicas.mine() + number)
@@ -54,6 +57,9 @@ def program(strategy: MirroredStrategy) -> float:
         buffer[...] = mine
         large.assign_add(buffer)
         shared.assign_add(np.full(LARGE, mine, np.float32))
+        rows = [number, shared_replicas.mine(), 7][: 2 + shared_replicas.mine()]
+        table.scatter_add(tf.IndexedSlices(np.full((len(rows), 4), mine, np.float32), rows))
+        assert table[[7]][0, 0] > 0
         return float(mean) + float(late) if number else float(shared[0])
 
     def fails() -> None:
@@ -70,9 +76,11 @@ def program(strategy: MirroredStrategy) -> float:
     with suppress(ValueError):
         total.assign_add(1.0)
     local.values[1].assign(5)
+    table.scatter_sub(tf.IndexedSlices(np.ones((2, 4), np.float32), [7, 7]))
+    table.values[1].scatter_mul(tf.IndexedSlices(np.full((1, 4), 2, np.float32), [0]))
     strategy.run(step, args=(3,))
     seen = float(mean) + float(total) + float(late) + sum(map(int, local.values))
-    return seen + float(large[1]) + float(shared[0])
+    return seen + float(large[1]) + float(shared[0]) + float(np.sum(table.values[1]))
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +123,7 @@ def test_the_log_has_events_of_every_kind(logs: list[RecordedEvents]) -> None:
     actions = {type(action).__name__ for entry in log.entries for action in entry.actions}
     assert {"MessageArrives", "ReductionDone", "ProgramCall", "ProgramRead"} <= events
     assert {"ProgramCreate", "ProgramFetch", "ProgramWrite", "ProgramWriteComponent"} <= events
+    assert {"ProgramScatter", "ProgramScatterComponent"} <= events
     assert {"Send", "Reduce", "Exchanged", "ProgramRefused", "Finish"} <= actions
 
 

@@ -12,18 +12,23 @@ import numpy as np
 from tests.properties.operation_model import (
     Array,
     BareCall,
+    BareComponentScatter,
     BareComponentWrite,
     BareFetch,
     BareMergeCall,
     BareOperation,
     BareProgram,
+    BareProgramScatter,
     BareProgramWrite,
     BareRead,
+    BareRows,
+    BareScatter,
     BareStatistics,
     BareWrite,
     Step,
 )
 from varsim.protocol.messages import Message, Payload
+from varsim.spec import Rows
 from varsim.sync.actions import (
     Await,
     CallBegins,
@@ -52,11 +57,17 @@ from varsim.sync.replica_events import (
     ProgramBlocks,
     ReplicaEvent,
     ReplicaRead,
+    ReplicaScatter,
     ReplicaWrite,
 )
 from varsim.sync.replica_state import ReplicaState
 
 NOTHING = Payload(None)
+
+
+def rows_of(rows: BareRows) -> Rows:
+    """Return rows as the states take them."""
+    return Rows(np.array(rows[0], np.int64), rows[1].copy())
 
 
 class BareCluster:
@@ -214,6 +225,12 @@ class BareCluster:
                     )
                     assert not state.handle(write)
                     value.fill(1)  # the program may change it
+                case BareScatter():
+                    rows = rows_of(step.rows[replica_id])
+                    scatter = ReplicaScatter(
+                        self._id(step.variable), step.operation, rows, f"a.py:{number}"
+                    )
+                    assert not state.handle(scatter)
                 case BareRead():
                     if step.who[replica_id]:
                         yield from self._operate(replica_id, ReplicaRead(self._id(step.variable)))
@@ -281,6 +298,14 @@ class BareCluster:
             case BareComponentWrite(replica_id=i, operation=operation, value=value):
                 variable_id = self._id(bare_operation.variable)
                 self._perform(registry.write_component(variable_id, i, operation, value.copy()))
+            case BareProgramScatter(operation=operation, rows=rows):
+                number = self._id(bare_operation.variable)
+                each = [rows_of(own) for own in rows]
+                self._perform(registry.scatter(number, operation, each))
+            case BareComponentScatter(replica_id=i, operation=operation, rows=own):
+                number = self._id(bare_operation.variable)
+                action = registry.scatter_component(number, i, operation, rows_of(own))
+                self._perform([action])
             case BareFetch():
                 self._look(path, self._id(bare_operation.variable), bare_operation.replica_ids)
             case BareStatistics():

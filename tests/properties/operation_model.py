@@ -32,6 +32,19 @@ class BareWrite:
     values: tuple[Array, ...]
 
 
+BareRows = tuple[tuple[int, ...], Array]
+"""The indices and the values of a sparse write."""
+
+
+@dataclass(frozen=True, slots=True)
+class BareScatter:
+    """All replicas write some rows, each its own."""
+
+    variable: int
+    operation: Operation
+    rows: tuple[BareRows, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class BareRead:
     """Some replicas read."""
@@ -61,6 +74,25 @@ class BareComponentWrite:
 
 
 @dataclass(frozen=True, slots=True)
+class BareProgramScatter:
+    """The program writes some rows of all components: the same rows, or other ones for each."""
+
+    variable: int
+    operation: Operation
+    rows: tuple[BareRows, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BareComponentScatter:
+    """The program writes some rows of one component."""
+
+    variable: int
+    replica_id: int
+    operation: Operation
+    rows: BareRows
+
+
+@dataclass(frozen=True, slots=True)
 class BareFetch:
     """The program fetches the components of some replicas."""
 
@@ -73,7 +105,14 @@ class BareStatistics:
     """The program asks for the statistics of all variables."""
 
 
-BareOperation = BareProgramWrite | BareComponentWrite | BareFetch | BareStatistics
+BareOperation = (
+    BareProgramWrite
+    | BareComponentWrite
+    | BareProgramScatter
+    | BareComponentScatter
+    | BareFetch
+    | BareStatistics
+)
 """An operation of the program, between calls or in a merge_call."""
 
 
@@ -84,7 +123,7 @@ class BareMergeCall:
     bare_operations: tuple[BareOperation, ...]
 
 
-Step = BareWrite | BareRead | BareMergeCall
+Step = BareWrite | BareScatter | BareRead | BareMergeCall
 """An operation of all replicas in a call."""
 
 
@@ -130,6 +169,46 @@ def changed(component: Array, operation: Operation, value: Array) -> Array:
         return value
     add = operation is Operation.ASSIGN_ADD
     return np.asarray(component + value if add else component - value)
+
+
+def size_of(rows: BareRows) -> int:
+    """Return the bytes of rows: 8 for each index, and the values."""
+    return 8 * len(rows[0]) + rows[1].nbytes
+
+
+def joined(rows: Sequence[BareRows], aggregation: VariableAggregation) -> BareRows:
+    """Return the rows of all replicas, in replica order."""
+    if aggregation is FIRST or len(rows) == 1:
+        return rows[0]
+    values = np.concatenate([own for _, own in rows])
+    if aggregation is MEAN:
+        values = values / values.dtype.type(len(rows))
+    return tuple(index for indices, _ in rows for index in indices), values
+
+
+def scattered(component: Array, operation: Operation, rows: BareRows) -> Array:
+    """Return a component after a sparse write: one row after the other."""
+    after = component.copy()
+    for index, value in zip(*rows, strict=True):
+        after[index] = _ROW[operation](after[index], value)
+    return after
+
+
+def _quotient(before: Any, value: Any) -> Any:
+    if before.dtype.kind in "iu":  # divisors are above 0
+        return np.where(before < 0, -(-before // value), before // value)
+    return before / value
+
+
+_ROW = {
+    Operation.SCATTER_ADD: lambda before, value: before + value,
+    Operation.SCATTER_SUB: lambda before, value: before - value,
+    Operation.SCATTER_MUL: lambda before, value: before * value,
+    Operation.SCATTER_DIV: _quotient,
+    Operation.SCATTER_MIN: np.minimum,
+    Operation.SCATTER_MAX: np.maximum,
+    Operation.SCATTER_UPDATE: lambda _, value: value,
+}
 
 
 @dataclass(slots=True)
@@ -185,6 +264,8 @@ class BareModel:
             match step:
                 case BareWrite():
                     self._write(self.variables[step.variable], step)
+                case BareScatter():
+                    self._scatter(self.variables[step.variable], step)
                 case BareRead():
                     variable = self.variables[step.variable]
                     for i in (i for i, reads in enumerate(step.who) if reads):
@@ -217,6 +298,23 @@ class BareModel:
         for replica_id, value in enumerate(values):
             variable.change(replica_id, step.operation, value)
 
+    def _scatter(self, variable: ModelledVariable, step: BareScatter) -> None:
+        count, rows = self.count, step.rows
+        variable.writes += count
+        if merges(variable.spec):
+            first_only = variable.spec.aggregation is FIRST
+            sent = sum(map(size_of, rows[:1] if first_only else rows))
+            together = joined(rows, variable.spec.aggregation)
+            rows = (together,) * count
+            variable.merges += 1
+            variable.messages += 2 * count
+            variable.size_bytes += sent + count * size_of(together)
+        else:
+            variable.written.update(range(count))
+        for replica_id, own in enumerate(rows):
+            before = variable.components[replica_id]
+            variable.components[replica_id] = scattered(before, step.operation, own)
+
     # ------------------------------------------------------------ the program
 
     def _do(self, path: tuple[int, ...], bare_operation: BareOperation) -> None:
@@ -232,6 +330,15 @@ class BareModel:
                     bare_operation.operation,
                     bare_operation.value,
                 )
+            case BareProgramScatter(rows=rows):
+                variable = self.variables[bare_operation.variable]
+                variable.writes += 1
+                for i, own in enumerate(rows * (self.count // len(rows))):
+                    self._scatter_one(variable, i, bare_operation.operation, own)
+            case BareComponentScatter(replica_id=i, rows=own):
+                variable = self.variables[bare_operation.variable]
+                variable.writes += 1
+                self._scatter_one(variable, i, bare_operation.operation, own)
             case BareFetch():
                 self._look(
                     path, self.variables[bare_operation.variable], bare_operation.replica_ids
@@ -261,6 +368,16 @@ class BareModel:
         if operation is Operation.ASSIGN:
             variable.known[replica_id] = True
         elif self._is_uncertain(variable):
+            variable.known[replica_id] = False
+
+    def _scatter_one(
+        self, variable: ModelledVariable, replica_id: int, operation: Operation, rows: BareRows
+    ) -> None:
+        variable.messages += 1
+        variable.size_bytes += size_of(rows)
+        before = variable.components[replica_id]
+        variable.components[replica_id] = scattered(before, operation, rows)
+        if self._is_uncertain(variable):
             variable.known[replica_id] = False
 
     def _look(

@@ -12,20 +12,31 @@ from tests.effort import many
 from tests.properties.bare_cluster import BareCluster
 from tests.properties.operation_model import (
     BareCall,
+    BareComponentScatter,
     BareComponentWrite,
     BareFetch,
     BareMergeCall,
     BareModel,
     BareOperation,
     BareProgram,
+    BareProgramScatter,
     BareProgramWrite,
     BareRead,
+    BareRows,
+    BareScatter,
     BareStatistics,
     BareWrite,
     Step,
     merges,
 )
-from varsim.spec import Operation, Shape, VariableAggregation, VariableSpec, VariableSynchronization
+from varsim.spec import (
+    SCATTERS,
+    Operation,
+    Shape,
+    VariableAggregation,
+    VariableSpec,
+    VariableSynchronization,
+)
 
 Draw = st.DrawFn
 
@@ -109,9 +120,34 @@ class Maker:
     def variable(self) -> int:
         return self.draw(st.integers(0, len(self.specs) - 1))
 
+    def scatter(self, variable: int, *, of_replicas: bool) -> Operation | None:
+        """Draw a sparse write; None if the variable has no rows, or takes none there."""
+        spec = self.specs[variable]
+        if not spec.shape or None in spec.shape:
+            return None
+        if of_replicas and spec.synchronization is ON_READ:
+            return None
+        possible = [one for one in SCATTERS if spec.dtype.kind != "b"] or [SCATTERS[-1]]
+        if spec.dtype.kind == "c" or (spec.aggregation in (SUM, MEAN) and of_replicas):
+            possible = possible[:4]
+        return self.draw(st.sampled_from(possible))
+
+    def rows(self, variable: int, operation: Operation) -> BareRows:
+        """Draw some rows, which may repeat; divisors are small and above 0."""
+        shape = self.shapes[variable]
+        count = self.draw(st.integers(0, 5)) if shape[0] else 0
+        indices = tuple(self._numbers.integers(0, max(1, shape[0]), count).tolist())
+        values = self.value(variable, (count, *shape[1:]))
+        if operation is Operation.SCATTER_DIV:
+            values = self._numbers.integers(1, 4, values.shape).astype(values.dtype)
+        return indices, np.asarray(values)
+
     def bare_operation(self) -> BareOperation:
         variable, draw = self.variable(), self.draw
-        match draw(st.sampled_from("write write component look account".split())):
+        kind = draw(st.sampled_from("write write component rows look account".split()))
+        if kind == "rows":
+            return self.bare_scatter(variable)
+        match kind:
             case "write":
                 operation = self.operation(variable)
                 values = self.values(variable, operation)
@@ -126,6 +162,17 @@ class Maker:
             case _:
                 return BareStatistics()
 
+    def bare_scatter(self, variable: int) -> BareOperation:
+        operation, draw = self.scatter(variable, of_replicas=False), self.draw
+        if operation is None:
+            return BareStatistics()
+        if draw(st.booleans()):
+            i = draw(st.integers(0, self.count - 1))
+            return BareComponentScatter(variable, i, operation, self.rows(variable, operation))
+        each = range(draw(st.sampled_from([1, self.count])))
+        rows = tuple(self.rows(variable, operation) for _ in each)
+        return BareProgramScatter(variable, operation, rows)
+
     def write(self, variable: int, operation: Operation) -> BareWrite:
         if self.specs[variable].dtype.kind == "b":
             operation = ASSIGN
@@ -134,13 +181,22 @@ class Maker:
     def steps(self) -> list[Step]:
         """Draw one step, or many writes in a row as in a training step."""
         variable, draw = self.variable(), self.draw
-        match draw(st.sampled_from("many many many write write read read merge_call".split())):
+        operation: Operation | None
+        match draw(
+            st.sampled_from("many many many write write rows rows read read merge_call".split())
+        ):
             case "many":
                 some = draw(st.permutations(range(len(self.specs))))
                 operation = self.operation(variable)
                 return [self.write(i, operation) for i in some[: draw(st.integers(1, 6))]]
             case "write":
                 return [self.write(variable, self.operation(variable))]
+            case "rows":
+                operation = self.scatter(variable, of_replicas=True)
+                if operation is None:
+                    return [self.write(variable, self.operation(variable))]
+                each = tuple(self.rows(variable, operation) for _ in range(self.count))
+                return [BareScatter(variable, operation, each)]
             case "read":
                 return [BareRead(variable, tuple(draw(st.booleans()) for _ in range(self.count)))]
             case _:

@@ -1,0 +1,52 @@
+"""Sparse writes on real worker processes: a recorded run is judged without a false verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import varsim as tf
+from tests.processes import shared_replicas
+from tests.processes.conftest import cluster
+from varsim.analysis.outcome import Outcome
+from varsim.analysis.verdict import judge
+from varsim.tracing.history import open_history
+from varsim.tracing.merge import merge
+from varsim.tracing.trace import TraceOptions
+
+pytestmark = [pytest.mark.processes, pytest.mark.filterwarnings("ignore::varsim.VarsimWarning")]
+
+
+@pytest.mark.parametrize("aggregation", tf.VariableAggregation)
+def test_the_judge_says_that_it_does_not_know_sparse_writes(
+    aggregation: tf.VariableAggregation, tmp_path: Path
+) -> None:
+    """What the record does not have is UNKNOWN, never INVALID; other variables are judged."""
+    with cluster(2, trace=TraceOptions(tmp_path)) as strategy:
+        with strategy.scope():
+            table = tf.Variable(np.zeros((3, 2), np.float32), name="table", aggregation=aggregation)
+            dense = tf.Variable(0.0, name="dense", aggregation=tf.VariableAggregation.SUM)
+
+        def step() -> float:
+            me = shared_replicas.mine()
+            dense.assign_add(1.0)
+            table.scatter_add(tf.IndexedSlices(np.ones((1 + me, 2), np.float32), [me, 0][: 1 + me]))
+            dense.assign_add(2.0)
+            return float(table[[0]][0, 0]) + float(dense)
+
+        strategy.run(step)
+        table.scatter_add(tf.IndexedSlices(np.ones((1, 2), np.float32), [2]))
+        table.values[1].scatter_sub(tf.IndexedSlices(np.ones((1, 2), np.float32), [2]))
+        assert 6.0 == dense.numpy()
+        table.numpy()
+    merge(tmp_path, tmp_path)
+
+    with open_history(tmp_path) as history:
+        verdicts = judge(history)
+
+    assert {Outcome.VALID, Outcome.UNKNOWN} == {one.outcome for one in verdicts}
+    unknown = [one for one in verdicts if one.outcome is Outcome.UNKNOWN]
+    assert all(one.reason.startswith("table: ") for one in unknown), unknown
+    assert "a history does not have the rows of sparse writes" in str(unknown[0].reason)
