@@ -137,7 +137,7 @@ def test_a_refused_ragged_value_is_shown_as_it_is_on_each_replica(strategy, oper
 
     assert isinstance(caught.value, ValueError)
     assert BOTH in str(caught.value)
-    assert "ad it" in str(caught.value) or "Pad or reshape" in str(caught.value)
+    assert "pad the value" in str(caught.value) or "Pad or reshape" in str(caught.value)
     assert 3.0 == strategy.reduce("SUM", each(strategy, 1.0, 2.0), axis=None)
 
 

@@ -100,7 +100,7 @@ def test_an_exception_that_cannot_be_pickled_is_reported(strategy: Strategy) -> 
 
     assert 0 == caught.value.replica_id
     assert "RuntimeError: ('broken pipe'" in str(caught.value)
-    assert "the exception itself cannot travel" in str(caught.value)
+    assert "the exception itself cannot be sent" in str(caught.value)
 
 
 def test_an_exception_that_cannot_be_unpickled_is_reported(strategy: Strategy) -> None:

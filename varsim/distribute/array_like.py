@@ -41,12 +41,12 @@ class ArrayLike:
 
     @property
     def name(self) -> str:
-        """Return its name."""
+        """Return the object's name."""
         raise NotImplementedError
 
     @property
     def is_distributed(self) -> bool:
-        """Return whether it has a value on every replica, or is a component of such an object."""
+        """Return whether the object has a value on every replica, or is a component of one."""
         raise NotImplementedError
 
     @property
@@ -144,7 +144,8 @@ class Slice(np.ndarray[Any, Any]):
         That is a plain variable, or a replica's own component of an ON_READ or NONE variable.
 
         Raises:
-            OperationError: The variable is another distributed one (D12).
+            OperationError: The variable is any other distributed variable (difference D12 in
+                docs/semantics.md).
         """
         variable = self._variable
         if variable is None:

@@ -1,7 +1,7 @@
 """The current context of the program: replica context, cross-replica context, or neither.
 
-The current frame is a context variable, so a new thread starts outside every scope, as in
-TensorFlow, and every replica of a simulated cluster has its own.
+The current frame is a context variable. So a new thread starts outside every scope, as in
+TensorFlow, and every replica of a simulated cluster has its own current frame.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Frame:
     strategy: StrategyPort
     replica: ReplicaPort | None = None
     update: UpdatePort | None = None
-    home: Home | None = None  # of the replica, if only its own thread may use it
+    home: Home | None = None  # set if only the replica's own thread may use this frame
 
 
 _frame: ContextVar[Frame | None] = ContextVar("varsim_frame", default=None)
@@ -41,7 +41,7 @@ _default: list[StrategyPort] = []
 def current_frame() -> Frame | None:
     """Return the innermost frame; None outside every scope.
 
-    All code that needs a context, or a variable's component, calls this.
+    All code that needs a context, or a variable's component, calls this function.
 
     Raises:
         ContextError: This thread belongs to a replica but does not run the replica's function.
@@ -57,7 +57,7 @@ def current_frame() -> Frame | None:
 
 @contextmanager
 def entered(frame: Frame | None) -> Iterator[None]:
-    """Make this the innermost frame within the block."""
+    """Make `frame` the innermost frame within the block."""
     token = _frame.set(frame)
     try:
         yield
@@ -116,7 +116,7 @@ def require_cross_replica(strategy: StrategyPort, what: str) -> None:
         raise mixed(frame.strategy, strategy)
     if frame.replica is not None and is_on_replica(strategy):
         raise ContextError(
-            f"{what} needs cross-replica context, and this is replica "
+            f"{what} needs cross-replica context, but this is the function of replica "
             f"{frame.replica.replica_id_in_sync_group}: use the replica context's own method "
             "(all_reduce, all_gather), or merge_call"
         )
@@ -125,5 +125,5 @@ def require_cross_replica(strategy: StrategyPort, what: str) -> None:
 def mixed(here: StrategyPort, there: StrategyPort) -> ContextError:
     """Return the error for using an object of one strategy under another."""
     return ContextError(
-        f"this belongs to {there!r}, and is used under {here!r}: two strategies cannot be mixed"
+        f"an object of {there!r} is used under {here!r}: two strategies cannot be mixed"
     )

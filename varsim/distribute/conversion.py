@@ -37,7 +37,7 @@ def to_array(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
     """Return a value as an array of a variable's dtype; no other code writes to the array.
 
     Raises:
-        DtypeError: An array (or a variable) of another dtype.
+        DtypeError: The value is an array (or a variable) of another dtype.
         ValueTypeError: The value is not a number, or the dtype cannot hold it.
         DistributedValueError: A value per replica, where one value is needed.
     """
@@ -48,7 +48,7 @@ def to_array(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
 
 
 def as_operand(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
-    """Return a value as an array of a variable's dtype; this may be the caller's own array.
+    """Return a value as an array of a variable's dtype; the result may be the caller's own array.
 
     Raises:
         As `to_array`.
@@ -83,7 +83,7 @@ def as_operand(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
 def as_numpy(value: Any, variable: str) -> Any:
     """Return the array of a variable, or of another library's tensor; other values unchanged.
 
-    A tensor has `__array__` or `__dlpack__`. Its memory may be shared.
+    A tensor has `__array__` or `__dlpack__`. The array may share the tensor's memory.
 
     Raises:
         ValueTypeError: The tensor cannot be read here.
@@ -121,7 +121,7 @@ def as_number(value: Any, variable: str) -> Array:
     """Return a value as an array of its own dtype; Python numbers get their widest dtype.
 
     Raises:
-        ValueTypeError: It is neither a number nor an array of numbers.
+        ValueTypeError: The value is neither a number nor an array of numbers.
         DistributedValueError: A value per replica, where one value is needed.
     """
     return _numbers(as_numpy(value, variable), variable)
@@ -185,8 +185,8 @@ def _shown(value: Any) -> str:
 def initial_array(value: Any, dtype: Any, shape: Shape | None, variable: str) -> Array:
     """Return a variable's initial value as an array.
 
-    If `dtype` is None, a Python int becomes int32 and a Python float float32, as in TensorFlow; a
-    value with a dtype keeps it.
+    If `dtype` is None, a Python int becomes int32 and a Python float becomes float32, as in
+    TensorFlow; a value that has a dtype keeps this dtype.
 
     Raises:
         ValueError: The value is missing, or does not fit `shape`.
@@ -226,7 +226,7 @@ def as_dtype(dtype: Any) -> np.dtype[np.generic]:
     """Return a dtype by any of its names.
 
     Raises:
-        ValueTypeError: A variable cannot hold it.
+        ValueTypeError: A variable cannot hold this dtype.
     """
     found: np.dtype[np.generic] = np.dtype(dtype)
     if found not in DTYPES:
@@ -248,7 +248,7 @@ def _narrow(found: Array, variable: str) -> Array:
 
 
 def as_shape(shape: Any) -> Shape | None:
-    """Return a declared shape: None for any shape, or a tuple with None for open dimensions."""
+    """Return a declared shape: None for any shape, or a tuple with None for unknown dimensions."""
     if shape is None:
         return None
     if isinstance(shape, int):

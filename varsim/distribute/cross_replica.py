@@ -57,7 +57,7 @@ class CrossReplica:
         """Return the cross-replica value of a variable, as the policy says; read-only.
 
         Raises:
-            VariableError: The policy refuses it.
+            VariableError: The policy refuses the read.
         """
         try:
             done = self._coordinator.look(ProgramRead(variable.spec.variable_id))
@@ -117,7 +117,7 @@ class CrossReplica:
         self._coordinator.write(event)
 
     def write_components(self, variable: DistributedVariable, values: dict[int, Array]) -> None:
-        """Assign several components; if all get the same value, they are a mirror again."""
+        """Assign several components; if all get the same value, the copies are equal again."""
         number, location = variable.spec.variable_id, self._location()
         self._coordinator.write(ProgramAssignComponents(number, values, location))
 
@@ -127,7 +127,8 @@ class CrossReplica:
         """Write a variable in cross-replica context, as the policy says.
 
         Raises:
-            VariableError: The policy, the dtype or the shape refuses it; nothing has changed.
+            VariableError: The policy, the dtype or the shape does not allow the write; nothing has
+                changed.
         """
         spec, count = variable.spec, self._num_replicas
         cell = policies.cell(spec, Context.CROSS_REPLICA, operation)
@@ -182,6 +183,6 @@ class CrossReplica:
 
 _WHAT_SHARES_LOSE = (
     "variable {name!r}: assigning to an ON_READ variable with aggregation=SUM gives each of the "
-    "{count} replicas an equal share, and an integer that {count} does not divide loses its "
-    "remainder, as in TensorFlow. Use a float dtype, or a multiple."
+    "{count} replicas an equal share. An integer that {count} does not divide loses its "
+    "remainder, as in TensorFlow. Use a float dtype, or a multiple of {count}."
 )

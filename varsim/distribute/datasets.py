@@ -20,7 +20,7 @@ from varsim.errors import DistributedValueError
 
 @dataclass(frozen=True, slots=True)
 class InputContext:
-    """For whom a function makes a dataset: one input pipeline serves all replicas."""
+    """The argument of a function that makes a dataset: one input pipeline serves all replicas."""
 
     num_input_pipelines: int = 1
     input_pipeline_id: int = 0
@@ -61,11 +61,11 @@ class DistributedIterator:
 
 @explains_missing("tf.distribute.DistributedDataset")
 class DistributedDataset:
-    """A dataset whose batches have a part for each replica. Each `iter` of it is a new pass.
+    """A dataset whose batches have a part for each replica. Each call of `iter` starts a new pass.
 
     Args:
         dataset: Any iterable of batches.
-        distribute: Makes batches with parts from the batches of one pass.
+        distribute: Converts the batches of one pass to batches with a part for each replica.
         warn_once: Shows a text at a location once; the third argument identifies the warning. The
             first batch that leaves a replica without rows causes one.
     """
@@ -85,7 +85,7 @@ class DistributedDataset:
         """Begin a pass.
 
         Raises:
-            DistributedValueError: The dataset is an iterator, and it has ended.
+            DistributedValueError: The dataset is an iterator that has ended.
         """
         batches = iter(self._dataset)
         if batches is self._dataset and self._is_used_up:
@@ -110,16 +110,18 @@ def split_each(count: int, batches: Iterator[Any]) -> Iterator[Any]:
     """Split every batch over the replicas, along axis 0.
 
     Raises:
-        DistributedValueError: A batch has no first dimension, or its arrays differ in it.
+        DistributedValueError: A batch has no first dimension, or the first dimensions of its arrays
+            differ.
     """
     return (_split(batch, count) for batch in batches)
 
 
 def one_for_each(count: int, batches: Iterator[Any]) -> Iterator[Any]:
-    """Give each replica a batch of its own; those for whom none is left get no rows.
+    """Give each replica a batch of its own; if no batch is left for a replica, it gets no rows.
 
     Raises:
-        DistributedValueError: A batch without a first dimension is left, and cannot be empty.
+        DistributedValueError: There are too few batches, and they have no first dimension. So
+            there is no batch without rows.
     """
     while parts := list(islice(batches, count)):
         missing = count - len(parts)

@@ -57,7 +57,7 @@ class DistributedVariable(Variable, DistributedValues):
         self.strategy = strategy
         self.spec = spec
         self._variable_id = spec.variable_id
-        self._lease = lease  # shared by all copies; the components end with the last copy
+        self._lease = lease  # all copies share it; after the last copy, components are released
         self._name = spec.name
         self._dtype = spec.dtype
         self._shape = spec.shape
@@ -72,7 +72,7 @@ class DistributedVariable(Variable, DistributedValues):
 
     @property
     def distribute_strategy(self) -> ClusterPort:
-        """Return the strategy that made it."""
+        """Return the strategy that made the variable."""
         return self.strategy
 
     @property
@@ -99,14 +99,14 @@ class DistributedVariable(Variable, DistributedValues):
 
     @property
     def values(self) -> tuple[ComponentVariable, ...]:
-        """Return the components, in replica order; each is a variable of its own."""
+        """Return the components, in replica order; each component is a variable of its own."""
         if not self._components:
             count = self.strategy.num_replicas_in_sync
             self._components = tuple(component(self, i) for i in range(count))
         return self._components
 
     def select(self, replica_id: int, num_replicas: int) -> DistributedVariable:
-        """Return the variable itself: a replica that gets it uses its own component."""
+        """Return the variable itself; each replica uses its own component of the variable."""
         return self
 
     # ------------------------------------------------------------ reading
@@ -115,8 +115,8 @@ class DistributedVariable(Variable, DistributedValues):
         """Return the value in the current context; read-only.
 
         Raises:
-            VariableError: The policy refuses it here.
-            ContextError: Under another strategy.
+            VariableError: The policy refuses a read in this context.
+            ContextError: The program is under another strategy.
         """
         frame = current_frame()
         if frame is not None and frame.replica is not None and frame.strategy is self.strategy:
@@ -145,7 +145,7 @@ class DistributedVariable(Variable, DistributedValues):
         replica_id = frame.replica.replica_id_in_sync_group
         if replica_id >= len(self.values):
             raise ReplicaIndexError(
-                f"variable {self._name!r} has {len(self.values)} components, and replica "
+                f"variable {self._name!r} has {len(self.values)} components, but replica "
                 f"{replica_id} of another strategy reads it"
             )
         return self.values[replica_id].read_value()
@@ -169,8 +169,9 @@ class DistributedVariable(Variable, DistributedValues):
         """Apply an assign, assign_add or assign_sub, as the policy says for the current context.
 
         Raises:
-            VariableError: The policy, the dtype or the shape refuses it; nothing has changed.
-            ContextError: Under another strategy.
+            VariableError: The policy, the dtype or the shape does not allow the write; nothing has
+                changed.
+            ContextError: The program is under another strategy.
         """
         frame = current_frame()
         if frame is not None and frame.replica is not None and frame.strategy is self.strategy:
@@ -259,7 +260,7 @@ class DistributedVariable(Variable, DistributedValues):
         return super().update_buffer()
 
     def _operand(self, value: Any) -> Array:
-        """Return the value to write to this replica's component; may be the caller's array."""
+        """Return the value for this replica's component; the result may be the caller's array."""
         if isinstance(value, DistributedValues) and not isinstance(value, Variable):
             if not self.merges:
                 raise self._of_all_replicas(value)
@@ -275,7 +276,7 @@ class DistributedVariable(Variable, DistributedValues):
     # ------------------------------------------------------------ refused, as in TensorFlow
 
     def count_up_to(self, limit: int) -> Any:
-        """Raise an error: distributed variables do not support it."""
+        """Raise an error: distributed variables do not support this method."""
         raise UnsupportedError(f"variable {self._name!r}: count_up_to of a distributed variable")
 
     def sparse_read(self, indices: Any, name: str | None = None) -> Any:
@@ -317,11 +318,11 @@ class DistributedVariable(Variable, DistributedValues):
 
 
 class MirroredVariable(DistributedVariable):
-    """ON_WRITE: one value, agreed on at every write."""
+    """ON_WRITE: all components hold one value; every write synchronises it."""
 
 
 class AdaptiveVariable(MirroredVariable):
-    """AUTO under auto="adaptive": the values of ON_WRITE, exchanged before a read."""
+    """AUTO under auto="adaptive": the values are those of ON_WRITE, but exchanged before a read."""
 
 
 class SyncOnReadVariable(DistributedVariable):
@@ -357,7 +358,7 @@ class ComponentOf:
         return np.asarray(session.call_host(ReadVariable(variable.values[replica_id])))
 
     def write(self, operation: Operation, value: Array) -> None:
-        """Apply an operation to this component only; the others stay unchanged."""
+        """Apply an operation to this component only; other components stay unchanged."""
         variable, replica_id = self._variable, self._replica_id
         frame = current_frame()
         if frame is not None and frame.update is not None:
@@ -415,11 +416,11 @@ class ComponentVariable(ResourceVariable):
 
     @property
     def device(self) -> str:
-        """Return the simulated device of its replica."""
+        """Return the simulated device of the component's replica."""
         return f"/device:{self.container.strategy.devices[self.replica_id].upper()}"
 
 
-# Programs can read the name of a component's class: it must equal TensorFlow's.
+# Programs can read the name of a component's class, so it must equal TensorFlow's name.
 ComponentVariable.__name__ = ResourceVariable.__name__
 
 
@@ -440,11 +441,11 @@ class Lease:
         self._holders: list[weakref.ref[DistributedVariable]] = []
 
     def hold(self, variable: DistributedVariable) -> None:
-        """Add a variable object that represents these components."""
+        """Add a variable object that represents the leased components."""
         self._holders.append(weakref.ref(variable))
 
     def holder(self) -> DistributedVariable | None:
-        """Return one of the variable objects that still represent these components."""
+        """Return one of the variable objects that still represent the leased components."""
         return next((held for ref in self._holders if (held := ref()) is not None), None)
 
 
@@ -460,7 +461,7 @@ def class_of(synchronization: Synchronization) -> type[DistributedVariable]:
     """Return the class of the variables with a synchronization.
 
     Raises:
-        ConfigError: Its policy is not installed in this process.
+        ConfigError: The synchronization's policy is not installed in this process.
     """
     if isinstance(synchronization, CustomSynchronization):
         know(synchronization)

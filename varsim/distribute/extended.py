@@ -44,7 +44,7 @@ class Extended:
 
     @property
     def worker_devices_by_replica(self) -> list[list[str]]:
-        """Return the devices of each replica: one each."""
+        """Return the devices of each replica; every replica has one device."""
         return [[device] for device in self.worker_devices]
 
     @property
@@ -53,7 +53,7 @@ class Extended:
         return self.worker_devices
 
     def non_slot_devices(self, var_list: Any) -> tuple[str, ...]:
-        """Return the devices for variables that do not belong to another one: all of them."""
+        """Return the devices for variables that do not belong to another variable: all devices."""
         return self.worker_devices
 
     # ------------------------------------------------------------ operations
@@ -61,7 +61,7 @@ class Extended:
     def call_for_each_replica(
         self, fn: Callable[..., Any], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Call `fn` on every replica, also inside a merge_call; see `Strategy.run`."""
+        """Call `fn` on every replica; see `Strategy.run`. Also allowed inside a merge_call."""
         return self._strategy.run(fn, tuple(args), kwargs)
 
     def update(
@@ -78,14 +78,15 @@ class Extended:
 
         Args:
             var: A distributed variable.
-            fn: Called as `fn(component, *args, **kwargs)` for every replica, in the program, with
-                that replica's slice of the arguments.
-            name: On a replica, the name of the merge_call that performs it.
+            fn: Called in the program's process, once per replica, as
+                `fn(component, *args, **kwargs)` with that replica's slice of the arguments.
+            name: On a replica, the name of the merge_call that performs the update.
         Returns:
             The results of the calls as one structure; with `group=False` a tuple of the results.
         Raises:
             TypeError: `var` is not distributed.
-            Exception: The exception of `fn`; no component has changed then (D4).
+            Exception: `fn` raised this exception; no component has changed. Source: difference D4
+                in docs/semantics.md.
         """
         frame = current_frame()
         if frame is not None and frame.replica is not None and frame.strategy is self._strategy:
@@ -94,7 +95,7 @@ class Extended:
         if not isinstance(var, DistributedVariable):
             raise ValueTypeError(
                 str(getattr(var, "name", var)),
-                "extended.update needs a distributed variable, and this one has one value only",
+                "extended.update needs a distributed variable, but this variable has one value",
                 "Change it directly: assign, assign_add, assign_sub.",
             )
         count = var.strategy.num_replicas_in_sync
@@ -110,7 +111,7 @@ class Extended:
         return regroup(results, Mirrored) if group else tuple(results)
 
     def reduce_to(self, reduce_op: Any, value: Any, destinations: Any) -> Any:
-        """Reduce a value onto the components of a variable, or onto a device."""
+        """Reduce a value; return the result for a variable's components, or for a device."""
         reduced = self._strategy.reduce(parse_op(reduce_op), value, axis=None)
         if not isinstance(destinations, DistributedVariable):
             return reduced
@@ -138,7 +139,7 @@ class Extended:
         return v.read_value()
 
     def value_container(self, value: Any) -> Any:
-        """Return the distributed variable of a component; any other value unchanged."""
+        """Return the distributed variable of a component; return any other value unchanged."""
         container = getattr(value, "container", None)
         return value if container is None else container
 
@@ -148,10 +149,10 @@ class Extended:
 
     @contextmanager
     def colocate_vars_with(self, colocate_with_variable: Variable) -> Iterator[None]:
-        """Create variables within the block under this strategy, which must own the variable.
+        """Make variables that are created in the block belong to this strategy.
 
         Raises:
-            ContextError: The variable belongs to another strategy.
+            ContextError: `colocate_with_variable` belongs to another strategy.
         """
         if not self.variable_created_in_scope(colocate_with_variable):
             raise _not_in_scope(colocate_with_variable)
@@ -181,8 +182,8 @@ def _update_merged(
 class Update:
     """The components that an update has written so far.
 
-    Writes are sent only after every function has returned, so an update that raises changes nothing
-    (D4). The functions see their own writes.
+    Writes are sent only after every function has returned. So an update whose function raises an
+    error changes nothing (difference D4). The functions see their own writes.
     """
 
     def __init__(self) -> None:
@@ -191,7 +192,7 @@ class Update:
         self._written: dict[int, tuple[VariablePort, dict[int, Array]]] = {}
 
     def read(self, variable: VariablePort, replica_id: int) -> Array:
-        """Return a component as the functions see it; read-only."""
+        """Return a component with the writes of this update so far; read-only."""
         written = self._written.get(variable.spec.variable_id)
         if written is not None and replica_id in written[1]:
             value = written[1][replica_id]
@@ -210,7 +211,7 @@ class Update:
     def write(
         self, variable: VariablePort, replica_id: int, operation: Operation, value: Array
     ) -> None:
-        """Apply an operation to one component; it is sent by `commit`.
+        """Apply an operation to one component; `commit` sends the result.
 
         Raises:
             ShapeError: The value does not fit.

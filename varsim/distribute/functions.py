@@ -1,4 +1,4 @@
-"""`varsim.function`: a function that is shipped to the workers once."""
+"""`varsim.function`: a function that is sent to the workers once."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from varsim.sync.call_site import CallSite
 class Function:
     """A function whose code and closure are fixed when it first runs on the replicas.
 
-    Source: it replaces `tf.function`, which fixes them when it traces. Captured values (numbers,
-    arrays) are sent once; captured variables are always the live ones.
+    `tf.function`, which this class replaces, fixes them when it traces. Captured numbers and arrays
+    are sent once, so later changes have no effect. Captured variables keep their current values.
     """
 
     python_function: Callable[..., Any]
@@ -26,7 +26,7 @@ class Function:
         functools.update_wrapper(self, python_function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the function here."""
+        """Call the function in this process."""
         return self.python_function(*args, **kwargs)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
@@ -37,7 +37,7 @@ class Function:
 
 
 def function(func: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """Mark a function to be shipped to the workers once; a decorator, with or without arguments.
+    """Mark a function to be sent to the workers once; a decorator, with or without arguments.
 
     TensorFlow's options (`jit_compile`, `reduce_retracing`, …) are accepted and ignored.
     """
@@ -47,7 +47,7 @@ def function(func: Callable[..., Any] | None = None, **options: Any) -> Any:
 
 
 def bare(function: Any) -> Any:
-    """Return the Python function inside a shipped one, a partial, a method or a callable object.
+    """Return the Python function in a `Function`, a partial, a method or a callable object.
 
     Any other object, such as a builtin, is returned unchanged.
     """

@@ -34,7 +34,7 @@ def copies(function: Any, site: CallSite, generator: object, *, captured: bool) 
     """Return the warning that every replica gets a copy of a generator.
 
     Args:
-        captured: Whether the function captures it; otherwise it is in the arguments.
+        captured: Whether the function captures the generator; otherwise an argument contains it.
     """
     name = _name_in(function, generator) if captured else None
     called = f" {name!r}" if name else ""
@@ -45,13 +45,15 @@ def copies(function: Any, site: CallSite, generator: object, *, captured: bool) 
 
 _TEXT: Final = (
     "random generator{called} ({kind}): every replica gets a copy of it with {through}{function}, "
-    "so that all of them draw the same numbers from it\n"
+    "so all replicas draw the same numbers\n"
     "  - np.random.default_rng([seed, replica_id]) in the function, with replica_id = "
-    "tf.distribute.get_replica_context().replica_id_in_sync_group: each draws its own\n"
+    "tf.distribute.get_replica_context().replica_id_in_sync_group: each replica draws its own "
+    "numbers\n"
     "  - a PerReplica of generators as an argument, from "
     "strategy.experimental_distribute_values_from_function(lambda context: "
-    "np.random.default_rng([seed, context.replica_id_in_sync_group])): each draws its own\n"
-    "  - np.random.default_rng(seed) in the function, if all of them should draw the same numbers"
+    "np.random.default_rng([seed, context.replica_id_in_sync_group])): each replica draws its own "
+    "numbers\n"
+    "  - np.random.default_rng(seed) in the function, if all replicas should draw the same numbers"
 )
 
 
@@ -65,7 +67,7 @@ def _name_in(function: Any, wanted: object) -> str | None:
     for name, cell in zip(code.co_freevars, inner.__closure__ or (), strict=True):
         try:
             named[name] = cell.cell_contents
-        except ValueError:  # it is not bound yet
+        except ValueError:  # the captured variable is not bound yet
             continue
     defaults = inner.__defaults__ or ()
     positional = code.co_varnames[: code.co_argcount]

@@ -28,9 +28,9 @@ class Home:
         self.forked = False
         """Whether this object is the replica's copy in a forked process."""
         self.guests: frozenset[int] | None = frozenset()
-        """Threads that do not belong to this replica; None: no thread here belongs to it."""
+        """Threads that do not belong to the replica; None if no thread here belongs to it."""
         self._refused: list[ContextError] = []
-        self._told: set[str] = set()  # the reported locations
+        self._told: set[str] = set()  # the locations that errors or warnings have named
 
     def refuse(self) -> ContextError:
         """Return the error for a thread or process that does not belong to the replica."""
@@ -50,7 +50,8 @@ class Home:
     def to_itself(self) -> Iterator[None]:
         """At the end of the block, end every process that was forked within it.
 
-        Only the replica may run the code after the block: both processes would read one socket.
+        Only the replica may run the code after the block. Otherwise two processes would read the
+        same socket.
         """
         try:
             yield
@@ -79,7 +80,7 @@ class Home:
 
 
 _SILENT = (
-    "a thread that a replica's function started uses varsim{at} and was refused; the "
+    "a thread that a replica's function started used varsim{at}, which raised an error there; the "
     "function has returned without that error"
 )
 
@@ -133,10 +134,10 @@ def settle(home: Home) -> None:
 
 @contextmanager
 def inhabited(home: Home, guests: frozenset[int]) -> Iterator[None]:
-    """Let a replica run in this process within the block; new threads count as the replica's.
+    """Let a replica run in this process within the block; new threads belong to the replica.
 
     Args:
-        guests: The threads that do not belong to the replica.
+        guests: The existing threads, which do not belong to the replica.
     """
     home.thread, home.guests = this_thread(), guests
     _homes.append(home)

@@ -32,11 +32,11 @@ class RunHost:
         self, strategy: StrategyPort, codec: Codec, warn_once: Callable[[str, str], None]
     ) -> None:
         self._strategy = strategy
-        self._warn_once = warn_once  # text and location
+        self._warn_once = warn_once  # its arguments: text and location
         self._codec = codec
         self._around = current_frame()  # the frame of the call of `run`
         self._created: list[tuple[str | None, Any]] = []  # by replica 0, in order
-        self._merged: list[Any] = []  # keeps variables in results alive
+        self._merged: list[Any] = []  # results of merge functions: keeps their variables alive
         self._next_creation = [0] * strategy.num_replicas_in_sync
 
     def merge(self, merge_calls: Sequence[MergeCall]) -> list[Payload]:
@@ -53,7 +53,7 @@ class RunHost:
         return [self._codec.pack(select_replica(result, i, count)) for i in range(count)]
 
     def perform(self, replica_id: int, host_call: HostCall) -> tuple[Payload, bool]:
-        """Perform a replica's request; return its result or exception, and whether it failed."""
+        """Perform a replica's request; return the result or exception, and whether it failed."""
         request = self._codec.unpack(host_call.request)
         try:
             with entered(self._around):
@@ -90,7 +90,7 @@ class RunHost:
                 assert_never(request)
 
     def _create(self, replica_id: int, kwargs: dict[str, Any]) -> Any:
-        """Return the variable for the k-th creation on a replica: the k-th one of replica 0."""
+        """Return the variable for a replica's k-th creation: replica 0's k-th variable."""
         index = self._next_creation[replica_id]
         self._next_creation[replica_id] += 1
         name = kwargs["name"]
@@ -102,6 +102,6 @@ class RunHost:
             raise CreationError(
                 f"replica {replica_id} creates variable {name!r} as variable {index + 1} of this "
                 f"call, but replica 0 created {theirs}: all replicas must create the same "
-                "variables in the same order. Better create them under strategy.scope()."
+                "variables in the same order. It is better to create them under strategy.scope()."
             )
         return self._created[index][1]

@@ -10,7 +10,7 @@ from varsim.spec import Array, Operation, Rows
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadVariable:
-    """Read a plain variable, or another replica's component. Its result is an array."""
+    """Read a plain variable, or another replica's component. The result is an array."""
 
     variable: Any
 
@@ -42,7 +42,7 @@ class DescribeVariable:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CreateVariable:
-    """Create a distributed variable. All replicas of a call must create the same ones."""
+    """Create a distributed variable. All replicas of a call must create the same variables."""
 
     arguments: dict[str, Any]  # all arguments of `tf.Variable`, by name
 

@@ -21,19 +21,19 @@ _NOT_THE_USERS: tuple[str, ...] = (
     "contextlib",
     "threading",
 )
-"""Modules whose lines are never shown: varsim's, and modules that only call other functions."""
+"""Modules whose lines are never shown: those of varsim, and those that only call functions."""
 
 
 _locations: dict[tuple[int, int], tuple[CodeType, str | None]] = {}
 """A cache: the id of a code object and an offset in it → the code object, and file:line.
 
-None marks code of varsim. The code object is kept so that its id stays unique. Programs repeat
-writes in the same lines, so the cache saves most of the time.
+None marks code of varsim. The cache keeps the code object so that its id stays unique. Programs
+repeat writes in the same lines, so the cache saves most of the time for finding locations.
 """
 
 
 def user_location(depth: int = 2) -> str:
-    """Return the file:line of the innermost frame that is not varsim's own.
+    """Return the file:line of the innermost frame that does not belong to varsim.
 
     Args:
         depth: Number of frames that certainly belong to varsim, including this function's.

@@ -62,25 +62,26 @@ class MirroredStrategy(Strategy):
     """Synchronous training on several replicas, each a worker process of its own.
 
     Args:
-        devices: One per replica, like `["cpu:0", "gpu:0"]`; they name simulated hardware. None
-            means as many CPUs as the environment variable VARSIM_WORKERS says, else 2.
+        devices: One name of simulated hardware per replica, like `["cpu:0", "gpu:0"]`. None means
+            as many CPUs as the environment variable VARSIM_WORKERS says; 2 if it is not set.
         launcher: The name of the launcher, which starts the workers.
         transport: The name of the transport, which carries messages.
         exchange: The name of the exchange, which carries and reduces large values. docs/cli.md
             lists launchers, transports and exchanges; other packages can add more launchers and
             exchanges.
-        strict: Raise an error instead of a warning for variables with synchronization NONE, which
-            TensorFlow refuses too, and for collectives without a name that replicas call in
+        strict: Raise an error instead of a warning in two cases: a variable has synchronization
+            NONE, which TensorFlow refuses too; or replicas call a collective without a name in
             different lines.
-        auto: The meaning of AUTO. "on_write", as in TensorFlow; or "adaptive": the same values up
-            to rounding, but writes are summed locally and exchanged when a program reads.
+        auto: The meaning of AUTO. "on_write" is TensorFlow's meaning. With "adaptive" the values
+            are the same up to rounding, but writes are summed locally and exchanged when a program
+            reads.
         log_dir: The directory of the workers' logs; a private directory by default.
-        trace: The records that every process writes, and their location; none by default.
+        trace: What every process records, and in which directory; nothing by default.
         seed: Seeds `random` and `numpy.random` of each worker, by its replica id, so that two runs
             draw the same numbers. By default the numbers differ at every start. The generators in
             the program's own process are not seeded.
     Raises:
-        ValueError: No device, or a duplicate; an invalid `auto`; a seed below 0.
+        ValueError: No device, or the same device twice; an invalid `auto`; a seed below 0.
         ConfigError: Unknown launcher, transport or exchange.
         StartError: The workers did not start.
 
@@ -142,7 +143,7 @@ class MirroredStrategy(Strategy):
             self._supervisor.made(self, location)
 
     _supervisor: Supervisor | None = None
-    _coordinator: Coordinator | None = None  # a handle in a worker has none
+    _coordinator: Coordinator | None = None  # None in a worker, where the object is a handle
 
     def _set_up(self, strategy_id: int, devices: tuple[str, ...]) -> None:
         self.strategy_id = strategy_id
@@ -170,7 +171,7 @@ class MirroredStrategy(Strategy):
     def coordinator(self) -> Coordinator:
         """Return the cluster of workers; start it if needed."""
         if self._coordinator is None:
-            timeout_s = call_timeout_s()  # it may raise: call it before any worker starts
+            timeout_s = call_timeout_s()  # may raise an error, so no worker has started yet
             options = self._options
             if self._supervisor is not None:
                 options = self._supervisor.launching(self, options)
@@ -183,7 +184,7 @@ class MirroredStrategy(Strategy):
 
     @property
     def has_workers(self) -> bool:
-        """Return whether its workers have been started; they may have ended since."""
+        """Return whether the strategy's workers were started; they may have ended since then."""
         return self._coordinator is not None
 
     @property
@@ -196,7 +197,7 @@ class MirroredStrategy(Strategy):
         assert self.coordinator is not None
 
     def close(self) -> None:
-        """End the workers and their variables. A second call does nothing."""
+        """End the workers and their variables. Another call of `close` does nothing."""
         if self._coordinator is not None:
             if self._supervisor is not None:
                 self._supervisor.closing(self)
@@ -210,7 +211,7 @@ class MirroredStrategy(Strategy):
     # ------------------------------------------------------------ variables
 
     def create_variable(self, **kwargs: Any) -> Any:
-        """Make a variable with a component on every replica; a replica requests it by host call."""
+        """Make a variable with a component on every replica; a replica does this by a host call."""
         frame = current_frame()
         if frame is not None and frame.replica is not None:
             kwargs["initial_value"] = _sent_value(kwargs["initial_value"], frame.replica)
@@ -291,7 +292,7 @@ class MirroredStrategy(Strategy):
     def _packed_call(
         self, fn: Callable[..., Any], arguments: Any, site: CallSite
     ) -> tuple[str, Payload, list[Payload]]:
-        """Pack a call; warn of random generators that would be copied to several replicas."""
+        """Pack a call; warn if random generators would be copied to several replicas."""
         kinds = generators.kinds() if self.num_replicas_in_sync > 1 else ()
         copied = PROGRAM.note(kinds)
         try:
@@ -315,7 +316,7 @@ class MirroredStrategy(Strategy):
         return rows
 
     def warn_once(self, text: str, location: str, what: str = "") -> None:
-        """Show each warning once; see `Strategy.warn_once`."""
+        """Show a warning, unless it was shown before; see `Strategy.warn_once`."""
         if self.is_new(what or text.partition("\n")[0]):
             warn(text, location)
 
@@ -336,14 +337,14 @@ class MirroredStrategy(Strategy):
 
     def _packed(self, fn: Callable[..., Any]) -> tuple[str, Payload]:
         payload = self.coordinator.link.codec.pack(fn)
-        if callable(payload.tree):  # shared memory: the function itself, which may change
+        if callable(payload.tree):  # memory is shared: this is the function itself; it may change
             return f"live-{new_id()}", payload
         return function_id(payload), payload
 
     def _pack_per_replica(
         self, structure: Any, copied: list[object]
     ) -> tuple[list[Payload], list[object]]:
-        """Pack each replica's slice; also return the noted objects that several replicas get."""
+        """Pack each replica's slice; also return the recorded objects that several replicas get."""
         pack, count = self.coordinator.link.codec.pack, self.num_replicas_in_sync
         before = len(copied)
         if not is_distributed(structure):
@@ -369,7 +370,7 @@ class MirroredStrategy(Strategy):
         """Combine the replicas' values into one; see `Strategy.reduce`.
 
         Raises:
-            ContextError: On a replica.
+            ContextError: The program is on a replica.
             ValueError: The SUM of a value that is not per replica; values of different shapes.
         """
         require_cross_replica(self, "strategy.reduce")
@@ -382,9 +383,9 @@ class MirroredStrategy(Strategy):
         """Concatenate the replicas' values along an axis.
 
         Raises:
-            ContextError: On a replica.
-            ValueError: No such axis, or other dimensions differ.
-            TypeError: bools.
+            ContextError: The program is on a replica.
+            ValueError: The values have no such axis, or other dimensions differ.
+            TypeError: The values are bools.
         """
         require_cross_replica(self, "strategy.gather")
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Make the missing names of a class or module raise an error that says what to use instead."""
+"""Missing names of a class or module raise an error that says what to use instead."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ C = TypeVar("C", bound=type[Any])
 
 
 class _Missing:
-    """An attribute that a class of TensorFlow has, and varsim's does not."""
+    """An attribute that a class of TensorFlow has, but varsim's class does not have."""
 
     def __init__(self, owner: str, name: str) -> None:
         self._owner = owner
@@ -23,9 +23,9 @@ class _Missing:
 
 
 def explains_missing(owner: str) -> Callable[[C], C]:
-    """Decorate the class that stands for `owner`: its missing names raise `MissingName`.
+    """Decorate the class that stands for `owner`: the names that it lacks raise `MissingName`.
 
-    `hasattr` is False for them.
+    `hasattr` is False for these names.
     """
 
     def decorate(cls: C) -> C:

@@ -1,8 +1,9 @@
 """Detects changes that a replica's function makes to its own copies of the program's objects.
 
-It checks the globals, closures and arguments that the function uses by name, also in other user
-functions that it calls. These can be lists, dicts, sets, small arrays, and attributes of the user's
-own objects, one level deep. Objects created while the function runs are not checked.
+A `Watch` checks the globals, closures and arguments that the function uses by name. It also checks
+those of user functions that the function calls. Checked objects are lists, dicts, sets, small
+arrays, and attributes of the user's own objects, one level deep. Objects that are created while the
+function runs are not checked.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from varsim.distribute.location import location_in_code
 from varsim.distribute.variable import Variable
 
 MAX_OBJECTS: Final = 1_000
-"""Largest number of checked objects: the first call of a function must not take long."""
+"""Largest number of checked objects, so that the first call of a function does not take long."""
 
 MAX_ITEMS: Final = 1_000  # only the length of a longer container is compared
 MAX_BYTES: Final = 2**16  # only the shape of a larger array is compared
@@ -54,8 +55,8 @@ Fingerprint = tuple[Any, ...]
 class _Object:
     """An object of the program that a function may change."""
 
-    kind: str  # "list", "attribute", … for the text
-    code: CodeType  # the code that names it
+    kind: str  # "list", "attribute", …: the word for the warning
+    code: CodeType  # the code that names the object
     changed: Callable[[], Iterable[str]]  # the names of changed objects, such as `a.losses`
 
 
@@ -72,7 +73,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._objects: list[_Object] = []
-        self._seen: dict[int, object] = {}  # kept, so that no other object gets the id
+        self._seen: dict[int, object] = {}  # by id; objects are kept so that ids stay unique
         self._codes: set[CodeType] = set()
 
     def look_at(self, function: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> None:
@@ -97,7 +98,7 @@ class Watch:
                 yield _TEXT.format(kind=one.kind, name=name, location=location), location
 
     def told(self) -> list[tuple[str, str]]:
-        """Return the warnings of `changes` up to the first object that cannot be examined."""
+        """Return the warnings of `changes`; stop at the first object that cannot be examined."""
         found: list[tuple[str, str]] = []
         with suppress(Exception):  # code of the user's objects may run here, and raise anything
             found.extend(self.changes())
@@ -184,7 +185,7 @@ _TEXT: Final = (
 
 
 def _items(value: Any) -> Fingerprint:
-    """Return the items of a container; the length if it is large; a checksum of bytes."""
+    """Return a container's items, or its length if it is large; return a checksum of bytes."""
     if isinstance(value, np.ndarray):
         if value.nbytes > MAX_BYTES or value.dtype.hasobject:
             return tuple(value.shape)
@@ -260,7 +261,7 @@ _MUTATORS: Final = frozenset(
 
 
 def _inside(code: CodeType) -> Iterator[CodeType]:
-    """Return the code of a function, and of the functions that it makes."""
+    """Return the code of a function, and of the functions that are defined in it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
@@ -286,7 +287,8 @@ def rebound_names(code: CodeType) -> frozenset[str]:
 def location_of_change(code: CodeType, name: str) -> str:
     """Return the file:line at which a function names an object and changes something.
 
-    If there is none (a called function makes the change), return the first line that names it.
+    If there is no such line (a called function makes the change), return the first line that names
+    the object.
 
     Args:
         name: As written in the program, such as `history['loss']` or `trainer.steps`.

@@ -1,4 +1,4 @@
-"""Names for variables and strategies, which are sent between processes by name, not by value."""
+"""Names for variables and strategies: messages contain these names instead of the objects."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NO_ARRAYS: Final = ArrayWriter(), ArrayReader(b"", [])  # a spec contains no ar
 
 
 def _spec_name(spec: VariableSpec) -> Name:
-    """Return all fields; the first is `variable_id`."""
+    """Return all fields of the spec; the first field is `variable_id`."""
     fields = _SPEC.encode(spec, _NO_ARRAYS[0])
     return tuple([list(field) if type(field) is tuple else field for field in fields])
 
@@ -68,12 +68,12 @@ class ProgramReferences:
         self._copied: list[object] = []
 
     def know(self, kind: str, number: int, value: object) -> None:
-        """Remember an object for as long as the program keeps it."""
+        """Make an object known by its kind and number, until the program drops the object."""
         self._known[kind, number] = value
 
     @contextmanager
     def recording(self) -> Iterator[list[object]]:
-        """Collect the objects that are named within the block; the list keeps them alive."""
+        """Collect the objects that are sent by name within the block; the list keeps them alive."""
         self._named = []
         try:
             yield self._named
@@ -98,7 +98,7 @@ class ProgramReferences:
         """Return the program's object of that name.
 
         Raises:
-            ProtocolError: The program has dropped it.
+            ProtocolError: The program has dropped this object.
         """
         match name[0]:
             case "component":
@@ -131,7 +131,7 @@ class ReplicaReferences:
     def __init__(self, strategy: ClusterPort, make_handle: MakeHandle) -> None:
         self._strategies: dict[int, ClusterPort] = {}
         self._own = strategy
-        self._make_handle = make_handle  # of another strategy of the program
+        self._make_handle = make_handle  # makes the handle of another strategy of the program
         self._handles: dict[tuple[str, int], Any] = {}
 
     def name_of(self, value: object) -> Name | None:

@@ -123,7 +123,7 @@ class OneDeviceStrategy(Strategy):
 
 
 class PlainExtended(Extended):
-    """`extended` without distribution: a variable has one component, which is itself."""
+    """`extended` without distribution: the only component of a variable is the variable itself."""
 
     def variable_created_in_scope(self, v: Any) -> bool:
         """Return whether a variable was created under this strategy."""
@@ -172,7 +172,7 @@ class _DefaultDistributionStrategy(OneDeviceStrategy):
 
     @contextmanager
     def scope(self) -> Iterator[Strategy]:
-        """Create plain variables within the block; no other scope can be entered there."""
+        """Make plain variables in the block; refuse the scope of another strategy there."""
         frame = current_frame()
         if frame is not None and frame.strategy is not self:
             raise ContextError("must not nest scopes of different strategies")

@@ -1,4 +1,4 @@
-"""Finds alternatives to a refused value for a variable, by trials and not from a list."""
+"""Finds alternatives to a refused value for a variable: each is tried before it is suggested."""
 
 from __future__ import annotations
 
@@ -79,7 +79,10 @@ def _number(value: Any) -> Array | None:
 
 
 def _recast(value: Any, array: Array, spec: VariableSpec) -> Iterator[tuple[Fact, Array]]:
-    """Return the value in the variable's dtype or shape; the conversion may lose fractions."""
+    """Yield the value in the variable's dtype or shape, with the text of the conversion.
+
+    A conversion to an integer dtype may cut fractions off.
+    """
     dtype, kinds = spec.dtype, array.dtype.kind + spec.dtype.kind
     if array.dtype != dtype and "b" not in kinds and kinds != "cf" and kinds[1:] != "u":
         with np.errstate(all="ignore"):
@@ -109,10 +112,10 @@ def _done(
     operation: Operation,
     num_replicas: int,
 ) -> Fix:
-    """Return a fix: the same write of another value, or to another variable.
+    """Return a fix: a write of another value, or the same write to another kind of variable.
 
     Raises:
-        VariableError: The other write is refused, too.
+        VariableError: The write with the fix is refused, too.
     """
     value = to_array(value, spec.dtype, spec.name)
     cell = policies.cell(spec, context, operation)

@@ -1,4 +1,4 @@
-"""TensorFlow's options for performance: programs pass them, and they have no effect here."""
+"""TensorFlow's options for performance: programs may pass these, but they have no effect."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class CollectiveHints:
 
 @dataclass(frozen=True, slots=True)
 class CrossDeviceOps:
-    """How devices reduce values: in varsim, the strategy's exchange decides it."""
+    """How devices reduce values; has no effect, because varsim's exchange determines that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class InputReplicationMode(Enum):
 
 @dataclass(frozen=True, slots=True)
 class InputOptions:
-    """Options of a distributed dataset, which always is in the program's own process."""
+    """Options of a distributed dataset; varsim's datasets are in the program's own process."""
 
     experimental_fetch_to_device: bool | None = None
     experimental_replication_mode: InputReplicationMode = InputReplicationMode.PER_WORKER

@@ -28,7 +28,7 @@ def policy_named(name: str) -> CustomPolicy:
     """Return the policy with a name such as local_sgd:8.
 
     Raises:
-        ConfigError: There is no such policy, or it does not accept these parameters.
+        ConfigError: There is no such policy, or the policy does not accept these parameters.
     """
     keyword, *parameters = name.split(":")
     if VariableSynchronization.__members__.get(keyword.upper()):
@@ -57,7 +57,7 @@ def parse_synchronization(word: str) -> Synchronization:
 
 
 def synchronization_of(policy: CustomPolicy) -> CustomSynchronization:
-    """Return a policy as a variable's spec holds it, so that other processes can find it."""
+    """Return a policy in the form for a variable's spec: other processes find the policy by it."""
     custom.register(policy)
     found = POLICIES.load(policy.keyword) if policy.keyword in POLICIES.names() else None
     if found is type(policy):
@@ -69,7 +69,7 @@ def synchronization_of(policy: CustomPolicy) -> CustomSynchronization:
 def know(synchronization: Synchronization) -> None:
     """Make the policy of a synchronization known in this process, if necessary.
 
-    A policy that the program defines arrives pickled from its coordinator, as functions do.
+    A policy that the program itself defines arrives pickled from the coordinator, like a function.
 
     Raises:
         ConfigError: No installed package provides the policy.

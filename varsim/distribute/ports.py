@@ -14,15 +14,15 @@ from varsim.spec import Array, Operation, Rows, VariableSpec
 
 
 class StrategyPort(Protocol):
-    """A strategy, as contexts, values and variables see it."""
+    """What contexts, values and variables use of a strategy."""
 
     @property
     def strategy_id(self) -> int:
-        """Return its number among the program's strategies with workers; 0 without workers."""
+        """Return the number of this strategy among those with workers; 0 without workers."""
 
     @property
     def is_outside(self) -> bool:
-        """Return whether its scope counts as outside every strategy."""
+        """Return whether code in the strategy's scope counts as outside every strategy."""
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -33,7 +33,7 @@ class StrategyPort(Protocol):
         """Return how many replicas there are."""
 
     def replica_context(self) -> ReplicaPort | None:
-        """Return the replica on which the program runs in its scope; usually None."""
+        """Return the replica on which code in the strategy's scope runs; usually None."""
 
     def create_variable(self, **kwargs: Any) -> Any:
         """Make a variable under this strategy."""
@@ -46,7 +46,7 @@ class StrategyPort(Protocol):
 
 
 class ClusterPort(StrategyPort, Protocol):
-    """A strategy with workers, as its variables see it."""
+    """What variables use of a strategy with workers."""
 
     @property
     def cross(self) -> CrossReplicaPort:
@@ -57,7 +57,7 @@ class ClusterPort(StrategyPort, Protocol):
 
 
 class CrossReplicaPort(Protocol):
-    """Access to distributed variables in cross-replica context; each is a DistributedVariable."""
+    """Access to variables in cross-replica context; a `variable` here is a DistributedVariable."""
 
     def read(self, variable: Any) -> Array:
         """Return the cross-replica value, as the policy says; read-only."""
@@ -66,7 +66,7 @@ class CrossReplicaPort(Protocol):
         """Write a variable, as the policy says."""
 
     def component(self, variable: Any, replica_id: int) -> Array:
-        """Return the component on one replica, as a read by the program; read-only."""
+        """Return the component on one replica, and record a read by the program; read-only."""
 
     def components(self, variable: Any, replica_ids: Sequence[int]) -> tuple[Array, ...]:
         """Return the components on some replicas; read-only."""
@@ -89,7 +89,7 @@ class CrossReplicaPort(Protocol):
 
 
 class ReplicaPort(Protocol):
-    """The replica on which the program runs, as values and variables see it."""
+    """What values and variables use of the replica on which the program runs."""
 
     @property
     def session(self) -> Replica:
@@ -110,26 +110,26 @@ class ReplicaPort(Protocol):
 
 
 class VariablePort(Protocol):
-    """A distributed variable, as an update sees it."""
+    """What an update uses of a distributed variable."""
 
     @property
     def spec(self) -> VariableSpec:
-        """Return its spec, which is equal in all processes."""
+        """Return the variable's spec, which is equal in all processes."""
 
     @property
     def strategy(self) -> ClusterPort:
-        """Return the strategy that made it."""
+        """Return the strategy that made the variable."""
 
 
 class UpdatePort(Protocol):
-    """A running `extended.update`, as components see it."""
+    """What components use of a running `extended.update`."""
 
     @property
     def replica_id(self) -> int:
         """Return the replica id of the current component."""
 
     def read(self, variable: VariablePort, replica_id: int) -> Array:
-        """Return a component as the function sees it; read-only."""
+        """Return a component with the writes of this update so far; read-only."""
 
     def write(
         self, variable: VariablePort, replica_id: int, operation: Operation, value: Array

@@ -25,7 +25,7 @@ from varsim.sync.replica_events import FunctionRaises, FunctionReturns, Function
 
 
 def serve(link: WorkerLink) -> None:
-    """Serve the coordinator until it says to stop."""
+    """Serve the coordinator until its Stop message."""
     strategy = MirroredStrategy.handle(link.cluster_id, link.devices)
     references = ReplicaReferences(strategy, MirroredStrategy.handle)
     home = Home(link.replica_id)
@@ -43,8 +43,8 @@ def replica_of(
     """Return the replica at the end of a link, with the runner of the program's functions.
 
     Args:
-        references: The handles of the program's objects; None if the replica shares the program's
-            memory.
+        references: Finds handles of the program's objects. None if the replica runs in the
+            program's process, where no handles are needed.
     """
     runner = ProgramFunctions(link, codec, strategy, home, references)
     replica = Replica(link, codec, runner)
@@ -56,7 +56,7 @@ class ProgramFunctions:
     """The functions that a program runs on one replica."""
 
     context: ReplicaContext
-    """The replica, as the functions see it."""
+    """The replica's context, which the functions get."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class ProgramFunctions:
         know(create.spec.synchronization)
 
     def forget(self, forget: Forget) -> None:
-        """Drop functions, and the handles of variables, that the program has dropped."""
+        """Drop functions that the program has dropped, and the handles of such variables."""
         for function_id in forget.function_ids:
             self._functions.pop(function_id, None)
         if self._references is not None:
@@ -117,9 +117,10 @@ class ProgramFunctions:
 
     @contextmanager
     def _watched(self, function: Any, *arguments: Any) -> Iterator[None]:
-        """Record a function's changes to copies of the program's objects, at its first run.
+        """At a function's first run, record its changes to copies of the program's objects.
 
-        Only replica 0 reports them. If replicas share the program's memory, there are no copies.
+        Only replica 0 reports such changes. If replicas share the program's memory, there are no
+        copies.
         """
         code = getattr(bare(function), "__code__", None)
         if self._replica_id != 0 or self._references is None or code is None:
@@ -151,5 +152,5 @@ class ProgramFunctions:
             payload = self._codec.pack(error)
         except Exception as unpackable:  # an exception may hold anything, even a socket
             payload = self._codec.pack(None)
-            text += f"\n(the exception itself cannot travel: {unpackable})"
+            text += f"\n(the exception itself cannot be sent: {unpackable})"
         return FunctionRaises(payload, text, *self._seen())

@@ -136,7 +136,8 @@ def reduce_along(
 ) -> Any:
     """Reduce over an axis of every replica's value, then over the replicas.
 
-    A MEAN divides the total by the total count, so replicas with more rows have more weight. If
+    A MEAN divides the sum of all rows by the number of all rows, so replicas with more rows have
+    more weight. If
     there are no rows at all, it is NaN, as in TensorFlow, with a warning.
 
     Raises:

@@ -23,7 +23,7 @@ from varsim.spec import Array, ReduceOp
 
 
 class ReplicaContext:
-    """One replica, as the function that runs on it sees it: `tf.distribute.ReplicaContext`."""
+    """The context of a function that runs on a replica: `tf.distribute.ReplicaContext`."""
 
     def __init__(self, strategy: Strategy, replica_id: int, session: Any) -> None:
         self._strategy = strategy
@@ -57,8 +57,8 @@ class ReplicaContext:
 
         Args:
             reduce_op: `ReduceOp.SUM` or `ReduceOp.MEAN`, or its name.
-            value: A number, array or variable, or a structure of them; of the same structure,
-                shapes and dtypes on all replicas. Dicts are matched by key, in any order.
+            value: A number, array or variable, or a structure of these. All replicas must pass the
+                same structure, shapes and dtypes. Dicts are matched by key, in any order.
                 IndexedSlices are joined in replica order, for MEAN divided by the number of
                 replicas; replicas may have different numbers of rows.
             name: The name of the reduced value. Different names on replicas are an error; without
@@ -103,8 +103,8 @@ class ReplicaContext:
         """Return all replicas' values, concatenated along `axis`, on every replica.
 
         Args:
-            value: An array of one dimension or more, or a structure of them; sizes along `axis`
-                may differ between replicas.
+            value: An array of one dimension or more, or a structure of such arrays. Sizes along
+                `axis` may differ between replicas.
             axis: Not negative.
             name: The name of the gathered value; see `all_reduce`.
         Raises:
@@ -132,8 +132,8 @@ class ReplicaContext:
         """Call a function once for all replicas, in cross-replica context, in the program.
 
         Args:
-            merge_fn: Called as `merge_fn(strategy, *args, **kwargs)`; an argument for which the
-                replicas passed arrays is a PerReplica of them.
+            merge_fn: Called as `merge_fn(strategy, *args, **kwargs)`. If the replicas passed
+                arrays as an argument, `merge_fn` gets a PerReplica of these arrays.
             name: The name of the call; see `all_reduce`.
         Returns:
             This replica's slice of the function's result.
@@ -209,11 +209,11 @@ class OnlyReplicaContext(ReplicaContext):
 
 
 def checked_name(name: Any) -> str | None:
-    """Return the name of a collective, as it is sent.
+    """Return the name of a collective as a plain str; None without a name.
 
     Raises:
-        TypeError: It is neither text nor None.
-        ValueError: It is empty, or contains unprintable characters.
+        TypeError: The name is neither text nor None.
+        ValueError: The name is empty, or contains unprintable characters.
     """
     if name is None:
         return None

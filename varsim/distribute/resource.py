@@ -42,7 +42,7 @@ class Store(Protocol):
 
 
 class ResourceVariable(Variable):
-    """A variable with one value. Synchronization and aggregation are stored without effect."""
+    """A variable with one value. Its synchronization and aggregation have no effect."""
 
     created_under: StrategyPort | None = None
     """The strategy in whose scope a plain variable was created."""
@@ -74,7 +74,7 @@ class ResourceVariable(Variable):
         """Apply an assign, assign_add or assign_sub.
 
         Raises:
-            VariableError: The value does not fit; nothing has changed.
+            VariableError: The value does not fit the variable; nothing has changed.
         """
         try:
             if self._dtype.kind == "b":
@@ -122,7 +122,7 @@ class ResourceVariable(Variable):
         return frame.replica.session
 
     def count_up_to(self, limit: int) -> Any:
-        """Raise an error: TensorFlow has deprecated it."""
+        """Raise an error: TensorFlow has deprecated this method."""
         raise OperationError(self._name, "count_up_to is not supported", "Use assign_add(1).")
 
     def sparse_read(self, indices: Any, name: str | None = None) -> Array:
@@ -200,7 +200,7 @@ class HeldHere:
         """Apply an operation to the value.
 
         Raises:
-            ShapeError: Its shape does not fit; nothing has changed.
+            ShapeError: The shape of `value` does not fit; nothing has changed.
         """
         check_shape(self._spec, operation, self._value, value)
         self._value = reduce.apply(operation, self._value, value)

@@ -16,9 +16,9 @@ def as_rows(value: Any, dtype: np.dtype[np.generic], variable: str) -> Rows:
     """Return IndexedSlices as rows of a variable's dtype; no other code writes to the arrays.
 
     Raises:
-        ValueTypeError: Another type of value.
-        DtypeError: Values of another dtype.
-        ShapeError: Values and indices do not fit.
+        ValueTypeError: `value` is not IndexedSlices.
+        DtypeError: The values have another dtype.
+        ShapeError: The shapes of values and indices do not fit together.
     """
     if not isinstance(value, IndexedSlices):
         raise _not_slices("a sparse write", value, variable)
@@ -52,7 +52,7 @@ class SparseWrites:
     """The methods of `tf.Variable` that change or read some rows only.
 
     The sparse writes take `tf.IndexedSlices`. A row that occurs several times is changed several
-    times, in order. They return the variable itself (D6).
+    times, in order. The methods return the variable (difference D6 in docs/semantics.md).
     """
 
     def scatter(self, operation: Operation, sparse_delta: Any) -> None:
@@ -63,7 +63,8 @@ class SparseWrites:
         """Apply `batch_scatter_update` or one of `scatter_nd_add`, `_sub` and `_update`.
 
         Args:
-            indices: The indices; IndexedSlices for `batch_scatter_update`, without updates.
+            indices: The indices. For `batch_scatter_update`: IndexedSlices with the updates.
+            updates: The updates; None for `batch_scatter_update`.
         """
         raise NotImplementedError
 

@@ -45,7 +45,7 @@ class Strategy(ABC):
     """The distribution of a program over replicas: `tf.distribute.Strategy`."""
 
     strategy_id = 0  # numbers the strategies that have workers
-    is_outside = False  # whether its scope counts as outside every strategy
+    is_outside = False  # whether code in its scope counts as outside every strategy
     devices: tuple[str, ...] = ("cpu:0",)
 
     @property
@@ -66,12 +66,12 @@ class Strategy(ABC):
     # ------------------------------------------------------------ contexts
 
     def colocate_vars_with(self, colocate_with_variable: Variable) -> AbstractContextManager[None]:
-        """Do what `extended.colocate_vars_with` does: the earlier place."""
+        """Do what `extended.colocate_vars_with` does; this is its earlier name."""
         return self.extended.colocate_vars_with(colocate_with_variable)
 
     @contextmanager
     def scope(self) -> Iterator[Strategy]:
-        """Create variables under this strategy within the block.
+        """Make variables that are created in the block belong to this strategy.
 
         Raises:
             ContextError: The program is in another strategy's scope, or on a replica.
@@ -86,7 +86,7 @@ class Strategy(ABC):
             yield self
 
     def replica_context(self) -> ReplicaPort | None:
-        """Return the replica on which the program runs in its scope; usually None."""
+        """Return the replica on which code in the strategy's scope runs; usually None."""
         return None
 
     @abstractmethod
@@ -107,14 +107,14 @@ class Strategy(ABC):
 
         Args:
             fn: Any callable. In it, each replica uses its own components of variables.
-            args, kwargs: Its arguments: structures in which each PerReplica is replaced by the
-                replica's component.
+            args, kwargs: The arguments of `fn`. In these structures, each PerReplica is replaced
+                by the replica's component.
         Returns:
             A structure of PerReplica with the replicas' results. A plain Python value that is equal
             on all replicas is returned as it is.
         Raises:
-            Exception: The exception of the lowest replica that raised; its cause is a
-                `ReplicaError` that shows the location.
+            Exception: `fn` raised this exception on a replica; of several, on the replica with the
+                lowest id. The exception's cause is a `ReplicaError` that shows the location.
             MismatchError: The replicas did different things where all must do the same.
             WorkerLost: A worker process has ended.
         """
@@ -125,7 +125,7 @@ class Strategy(ABC):
 
         Args:
             reduce_op: `ReduceOp.SUM` or `ReduceOp.MEAN`, or its name.
-            value: A PerReplica, or a structure of them.
+            value: A PerReplica, or a structure of PerReplica.
             axis: None, or one or more axes over which each value is reduced, too.
         """
 
@@ -145,7 +145,7 @@ class Strategy(ABC):
         return (value,)
 
     def unwrap(self, value: Any) -> tuple[Any, ...]:
-        """Do what `experimental_local_results` does: the earlier name."""
+        """Do what `experimental_local_results` does; `unwrap` is its earlier name."""
         return self.experimental_local_results(value)
 
     # ------------------------------------------------------------ input
@@ -153,7 +153,7 @@ class Strategy(ABC):
     def experimental_distribute_values_from_function(
         self, value_fn: Callable[[ValueContext], Any]
     ) -> Any:
-        """Call `value_fn` for each replica; return a (structure of) PerReplica."""
+        """Call `value_fn` for each replica; return a PerReplica, or a structure of PerReplica."""
         count = self.num_replicas_in_sync
         return per_replica([value_fn(ValueContext(i, count)) for i in range(count)])
 
@@ -162,16 +162,17 @@ class Strategy(ABC):
     ) -> DistributedDataset:
         """Split every batch over the replicas, along axis 0.
 
-        Each replica gets the same number of rows, rounded up, until the batch is used up: a batch
-        of 5 over 2 replicas gives 3 and 2, and a batch of 1 gives 1 and 0, as in TensorFlow. The
+        Each replica gets the same number of rows, rounded up, until no rows are left. For example,
+        2 replicas get 3 and 2 rows of a batch of 5, and 1 and 0 rows of a batch of 1, as in
+        TensorFlow. The
         first batch that leaves a replica without rows causes a warning.
 
         Args:
             dataset: An iterable of batches: arrays, or structures of arrays with equal first
-                dimensions. To read it more than once, it must not be an iterator.
+                dimensions. A dataset that is an iterator can be read only once.
         Returns:
-            An iterable of structures of PerReplica. Reading it raises a `DistributedValueError` if
-            a batch has no first dimension, or its arrays differ in it.
+            An iterable of structures of PerReplica. The iterable raises a `DistributedValueError`
+            if a batch has no first dimension, or if the first dimensions of its arrays differ.
         """
         split = partial(split_each, self.num_replicas_in_sync)
         return DistributedDataset(dataset, split, self.warn_once)
@@ -181,8 +182,8 @@ class Strategy(ABC):
     ) -> DistributedDataset:
         """Call `dataset_fn` once, and give each batch of its dataset to one replica, in turn.
 
-        If the dataset ends before every replica has a batch, the others get no rows, which causes
-        a warning.
+        If the dataset ends before every replica has a batch, the replicas without a batch get no
+        rows, and a warning is shown.
 
         Args:
             dataset_fn: Returns an iterable of batches, each of the size for one replica.
@@ -196,7 +197,7 @@ class Strategy(ABC):
     def experimental_distribute_datasets_from_function(
         self, dataset_fn: Callable[[InputContext], Iterable[Any]], options: Any = None
     ) -> DistributedDataset:
-        """Do what `distribute_datasets_from_function` does: the earlier name."""
+        """Do what `distribute_datasets_from_function` does; this is its earlier name."""
         return self.distribute_datasets_from_function(dataset_fn, options)
 
     def warn_once(self, text: str, location: str, what: str = "") -> None:
@@ -210,7 +211,7 @@ class Strategy(ABC):
     # ------------------------------------------------------------ the end
 
     def close(self) -> None:  # noqa: B027  # a strategy without workers has nothing to end
-        """End the workers, if there are any. A second call does nothing."""
+        """End the workers, if there are any. Another call of `close` does nothing."""
 
     def __enter__(self) -> Self:
         return self
@@ -230,7 +231,7 @@ def check_call(strategy: Strategy, fn: Any, args: Any) -> None:
     """Refuse a call of `run` in a wrong context, or with arguments of wrong types.
 
     Raises:
-        ContextError: On a replica, or in another strategy's scope.
+        ContextError: The program is on a replica, or in another strategy's scope.
         ValueError: `args` is neither a list nor a tuple.
         TypeError: `fn` cannot be called.
     """

@@ -1,7 +1,7 @@
 """Supervisors, which are called when a program makes, starts and closes a strategy.
 
-`varsim exec` uses one: it gives workers to strategies without named devices, records their runs,
-and reads their variables before their workers end.
+`varsim exec` uses a supervisor. This supervisor gives workers to strategies without named devices,
+records their runs, and reads their variables before their workers end.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Choices:
 
 
 class Supervisor(Protocol):
-    """Takes part in the life of a program's strategies; each is a `MirroredStrategy`."""
+    """Is called for each of a program's strategies; `strategy` is a `MirroredStrategy`."""
 
     def choose(self, said: Choices) -> Choices:
         """Return the settings of a strategy, given the arguments of the program.
@@ -39,22 +39,22 @@ class Supervisor(Protocol):
         """
 
     def made(self, strategy: Any, location: str) -> None:
-        """Take a strategy that the program has made; no worker has started yet."""
+        """Handle a strategy that the program has made; no worker has started yet."""
 
     def launching(self, strategy: Any, options: LaunchOptions) -> LaunchOptions:
-        """Return the options with which its workers start next."""
+        """Return the options with which the strategy's workers are started."""
 
     def launched(self, strategy: Any) -> None:
-        """Take a strategy whose workers are ready."""
+        """Handle a strategy whose workers are ready."""
 
     def closing(self, strategy: Any) -> None:
-        """Take a strategy whose workers end next; they still answer, unless busy or dead."""
+        """Handle a strategy before its workers end; workers that are not busy still answer."""
 
 
 _current: ContextVar[tuple[int, Supervisor | None]] = ContextVar(
     "varsim_supervisor", default=(0, None)
 )
-"""The supervisor and its process: it does not apply to a fork of the program."""
+"""The supervisor, and the id of its process: a fork of the program has no supervisor."""
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def supervised(supervisor: Supervisor | None) -> Iterator[None]:
     """Call the supervisor for strategies that this thread makes within the block.
 
     Args:
-        supervisor: None: no supervisor is called.
+        supervisor: The supervisor; None if no supervisor is to be called.
     """
     token = _current.set((os.getpid(), supervisor))
     try:

@@ -1,7 +1,7 @@
-"""What programs use of TensorFlow's tensors: a few functions, and the dtypes, on NumPy arrays.
+"""TensorFlow's dtypes and its most used functions for tensors; they return NumPy arrays.
 
-Numbers get TensorFlow's dtypes: a Python int is int32, a Python float float32. The results are
-plain NumPy arrays, which the program owns (docs/adr/0032).
+Numbers get TensorFlow's dtypes: a Python int becomes int32, and a Python float becomes float32. The
+program owns the returned arrays (docs/adr/0032).
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def constant(value: Any, dtype: Any = None, shape: Any = None, name: str | None 
 
     Args:
         value: A number, nested list, array, variable, or tensor of another library.
-        dtype: From the value if None.
-        shape: Of the result; a value with one element fills it.
+        dtype: The dtype of the result; if None, the value determines it.
+        shape: The shape of the result; a value with one element is repeated to fill it.
     Raises:
         TypeError: The dtype cannot hold the value.
         ShapeError: The value does not fill the shape.

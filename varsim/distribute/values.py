@@ -34,7 +34,8 @@ class DistributedValues:
         """Return one replica's component.
 
         Raises:
-            DistributedValueError: There is not one component for each replica (D9).
+            DistributedValueError: The number of components is not the number of replicas. Source:
+                difference D9 in docs/semantics.md.
         """
         if len(self._values) != num_replicas:
             raise DistributedValueError(
@@ -66,7 +67,7 @@ class PerReplica(DistributedValues):
 
 
 class Mirrored(DistributedValues):
-    """A value that every replica computed and that should be equal on all."""
+    """A value that every replica computed and that should be equal on all replicas."""
 
 
 def map_structure(fn: Callable[[Any], Any], structure: Any) -> Any:
@@ -93,7 +94,7 @@ def leaves_of(structure: Any) -> list[Any]:
 
 
 def taken_apart(structure: Any) -> tuple[Structure, list[Any]]:
-    """Return the nesting of a structure, and its leaves in that order.
+    """Return the nesting of a structure, and its leaves in the order of the nesting.
 
     Matching structures have equal nesting, even if the order of their keys differs.
 
@@ -114,7 +115,7 @@ def taken_apart(structure: Any) -> tuple[Structure, list[Any]]:
 
 
 def rebuilt(structure: Any, leaves: Iterable[Any]) -> Any:
-    """Return the structure with other leaves, in the order of `taken_apart`; keys are kept."""
+    """Return the structure with `leaves`, which have the order of `taken_apart`; keys are kept."""
     return _filled(structure, iter(leaves))
 
 
@@ -165,12 +166,12 @@ def _by_text(structure: dict[Any, Any]) -> list[tuple[str, Any]]:
 
 
 def is_distributed(structure: Any) -> bool:
-    """Return whether anything in a structure has a component per replica."""
+    """Return whether a structure contains a distributed value."""
     return any(isinstance(leaf, DistributedValues) for leaf in leaves_of(structure))
 
 
 def select_replica(structure: Any, replica_id: int, num_replicas: int) -> Any:
-    """Return one replica's slice of a structure; it includes all undistributed values."""
+    """Return one replica's slice of a structure; values that are not distributed stay."""
     return map_structure(
         lambda leaf: (
             leaf.select(replica_id, num_replicas) if isinstance(leaf, DistributedValues) else leaf
@@ -183,13 +184,14 @@ def regroup(values: Sequence[Any], kind: type[DistributedValues] = PerReplica) -
     """Put the replicas' values together into one structure of distributed values.
 
     Plain Python values (None, bool, int, float, str, an enum's member, a function) that are equal
-    on all replicas stay plain. If all values are one variable, or its components, the result is
-    the variable. With one replica, all values stay unchanged. Every other leaf becomes a `kind`. A
-    structure that contains itself becomes a `kind` as a whole.
+    on all replicas stay plain. If all replicas' values are the same variable, or its components,
+    the result is the variable. With one replica, all values stay unchanged. Every other leaf
+    becomes an instance of `kind`. A structure that contains itself becomes one instance of `kind`.
 
     Raises:
         ValueMismatchError: The replicas' structures differ.
-    Source: TensorFlow 2.21's regrouping, but by equality instead of identity (D2).
+    Source: TensorFlow 2.21's regrouping, but by equality instead of identity (difference D2 in
+    docs/semantics.md).
     """
     try:
         return join_structures(values, lambda leaves: _join(leaves, kind))
@@ -198,7 +200,7 @@ def regroup(values: Sequence[Any], kind: type[DistributedValues] = PerReplica) -
 
 
 def join_structures(values: Sequence[Any], join: Callable[[list[Any]], Any]) -> Any:
-    """Join one structure per replica into one; `join` combines the replicas' leaves into one.
+    """Join the replicas' structures into one; `join` makes one leaf of the replicas' leaves.
 
     Raises:
         ValueMismatchError: The structures differ.
@@ -212,7 +214,7 @@ def join_structures(values: Sequence[Any], join: Callable[[list[Any]], Any]) -> 
 
 
 class _UnlikeError(Exception):
-    """Some replicas' structures differ somewhere."""
+    """The structures of some replicas differ."""
 
 
 def _joined(values: Sequence[Any], join: Callable[[list[Any]], Any]) -> Any:
@@ -227,7 +229,7 @@ def _joined(values: Sequence[Any], join: Callable[[list[Any]], Any]) -> Any:
 
 
 def _are_alike(value: Any, first: Any) -> bool:
-    """Return whether two structures have the same kind and size at this level."""
+    """Return whether two structures have the same kind and size; their members may differ."""
     if isinstance(first, dict):
         return isinstance(value, dict) and value.keys() == first.keys()
     if isinstance(first, tuple | list):
@@ -243,7 +245,7 @@ def _join(values: list[Any], kind: type[DistributedValues]) -> Any:
 
 
 def _common_variable(values: Sequence[Any]) -> Any:
-    """Return a variable if every value is this variable, or if the values are its components."""
+    """Return the variable if all values are one variable, or the components of one; else None."""
     first = values[0]
     if getattr(first, "is_variable", False):
         container = getattr(first, "container", None)

@@ -1,4 +1,4 @@
-"""`tf.Variable`, which a program writes under any strategy."""
+"""`tf.Variable`, the base class of the variables of all strategies."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def variable_creator_scope(creator: Callable[..., Any]) -> Iterator[None]:
 
 
 def create(**kwargs: Any) -> Variable:
-    """Make a variable in the current context, through all creator scopes, innermost first."""
+    """Make a variable in the current context; call the creator of the innermost scope first."""
     next_creator: Creator = lambda **kw: strategy_in_force().create_variable(**kw)  # noqa: E731
     for creator in _creators.get():
         next_creator = _bind(creator, next_creator)
@@ -93,7 +93,7 @@ _KEPT = (
     "synchronization",
     "aggregation",
 )
-"""The arguments of `tf.Variable` that have an effect; the others are accepted and ignored."""
+"""The arguments of `tf.Variable` that have an effect; other arguments are accepted and ignored."""
 
 
 def _synchronization(value: Any, variable: str) -> Synchronization:
@@ -146,12 +146,13 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
     """A value that a program changes: `tf.Variable`.
 
     Args:
-        initial_value: A number, nested list, array or variable, or a callable that gives one; it
-            is called once, by the program.
+        initial_value: A number, nested list, array or variable; or a callable that returns such a
+            value. The program's process calls it once.
         trainable: True by default, but False if `synchronization` is ON_READ.
         name: The name in texts for users.
-        dtype: Any of `varsim.spec.DTYPES`; from the initial value if None.
-        shape: A more general shape than the initial value's, with None for an open dimension.
+        dtype: Any of `varsim.spec.DTYPES`; if None, the initial value determines it.
+        shape: A more general shape than that of the initial value, with None for a dimension that
+            an assign may change.
         synchronization, aggregation: See `VariableSynchronization` and `VariableAggregation`.
     Raises:
         ValueError: The initial value does not fit, or the settings do not fit the strategy.
@@ -192,7 +193,7 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
 
         @property
         def values(self) -> tuple[Variable, ...]:
-            """Return the components; only a distributed variable has them."""
+            """Return the components; only a distributed variable has components."""
 
     # ------------------------------------------------------------ attributes
 
@@ -203,35 +204,35 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
 
     @property
     def is_distributed(self) -> bool:
-        """Return whether it has a component on every replica, or is a component."""
+        """Return whether the variable has a component on every replica, or is a component."""
         return self.container is not None
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
-        """Return the NumPy dtype of its value."""
+        """Return the NumPy dtype of the value."""
         return self._dtype
 
     @property
     def shape(self) -> Shape:
-        """Return the shape of its value; None for a dimension that an assign may change."""
+        """Return the shape of the value, with None for a dimension that an assign may change."""
         return self._shape
 
     def get_shape(self) -> Shape:
-        """Return `shape`: the earlier name."""
+        """Return `shape`; `get_shape` is its earlier name."""
         return self._shape
 
     def ref(self) -> Reference:
-        """Return a key for dicts and sets; == of variables compares their values."""
+        """Return a key for dicts and sets; variables are no keys, because == compares values."""
         return Reference(self)
 
     @property
     def trainable(self) -> bool:
-        """Return whether training should change it. It has no effect on values."""
+        """Return whether training should change the variable. This setting changes no value."""
         return self._trainable
 
     @property
     def synchronization(self) -> Synchronization:
-        """Return the synchronization in force; AUTO without replicas, or if AUTO is adaptive."""
+        """Return the synchronization in force; AUTO if AUTO is adaptive, or without replicas."""
         return self._synchronization
 
     @property
@@ -246,7 +247,7 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
 
     @property
     def initial_value(self) -> Any:
-        """Raise an error: it is not kept, as in eager TensorFlow."""
+        """Raise an error: a variable does not keep its initial value, as in eager TensorFlow."""
         raise RuntimeError("a variable does not keep its initial value")
 
     def is_initialized(self) -> Array:
@@ -260,7 +261,10 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
         raise NotImplementedError
 
     def convert(self) -> Array:
-        """Return the value as an operand; read-only. Other strategies may refuse `read_value`."""
+        """Return the value as an operand; read-only.
+
+        Under another strategy, `convert` may be allowed where `read_value` raises an error.
+        """
         raise NotImplementedError
 
     def write(self, operation: Operation, value: Any, *, read_value: bool = True) -> None:
@@ -278,9 +282,9 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
     def update_buffer(self) -> Array:
         """Return an uninitialised array of the variable's shape and dtype, for the next update.
 
-        If the array is large and is passed to `assign`, `assign_add` or `assign_sub` of this
-        variable in the same call, it is not copied, and it is read-only from then on. Get a new
-        array for each update: its memory is reused as soon as nothing refers to it.
+        Fill the array, then pass it to `assign`, `assign_add` or `assign_sub` of this variable in
+        the same call. A large array is then not copied, but becomes read-only. Get a new array for
+        each update: the memory of an array is reused when nothing refers to it any more.
         """
         return np.empty(self.convert().shape, self._dtype)
 
@@ -291,7 +295,10 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
         name: str | None = None,
         read_value: bool = True,
     ) -> Variable | Any:
-        """Set the value; return the variable itself (D6), or None without `read_value`."""
+        """Set the value; return the variable, or None without `read_value`.
+
+        Source: the returned value is difference D6 in docs/semantics.md.
+        """
         self.write(_ASSIGN, value, read_value=read_value)
         return self if read_value else None
 
@@ -302,7 +309,7 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
         name: str | None = None,
         read_value: bool = True,
     ) -> Variable | Any:
-        """Add to the value; return the variable itself (D6), or None without `read_value`."""
+        """Add to the value; return as `assign` does."""
         self.write(_ASSIGN_ADD, delta, read_value=read_value)
         return self if read_value else None
 
@@ -313,7 +320,7 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
         name: str | None = None,
         read_value: bool = True,
     ) -> Variable | Any:
-        """Subtract from the value; return the variable (D6), or None without `read_value`."""
+        """Subtract from the value; return as `assign` does."""
         self.write(_ASSIGN_SUB, delta, read_value=read_value)
         return self if read_value else None
 
