@@ -138,7 +138,7 @@ class ProcessChannel:
         return received
 
     def _collect(self, ready: dict[Any, int]) -> None:
-        if any(socket in ready for socket in self._listener.sockets):
+        if not ready.keys().isdisjoint(self._listener.sockets):
             self._hear()
         if self._fork_server.reports in ready:
             self._collect_losses()

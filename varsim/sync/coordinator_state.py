@@ -97,7 +97,7 @@ class CoordinatorState:
         runner = self._runner
         if isinstance(event, SETTLING):
             actions = self._settle(event)
-        elif runner.is_reducing:
+        elif runner.suspended is not None:
             runner.backlog.append(event)
             return []
         else:
@@ -138,18 +138,18 @@ class CoordinatorState:
     @property
     def is_reducing(self) -> bool:
         """Return whether the state waits for the value of a reduction."""
-        return self._runner.is_reducing
+        return self._runner.suspended is not None
 
     @property
     def deadline_s(self) -> float | None:
         """Return the time at which `TimePasses` may have an effect without a message."""
-        if self._runner.is_reducing:
+        if self.is_reducing:
             return None
-        times = [self._runner.deadline_s, *(call.deadline_s for call in self._calls)]
-        return min((time_s for time_s in times if time_s is not None), default=None)
+        times = [self._runner.deadline_s, *[call.deadline_s for call in self._calls]]
+        return min([time_s for time_s in times if time_s is not None], default=None)
 
     def _tick(self, _: TimePasses) -> list[CoordinatorAction]:
-        return self._runner.run(self._calls.conclude_all(self.now_s))
+        return self._runner.run(self._calls.conclude_all(self._runner.now_s))
 
     def _operate(self, event: ProgramOperation) -> list[CoordinatorAction]:
         if event.variable_id not in self.registry.specs:
@@ -244,7 +244,7 @@ class CoordinatorState:
 
     def go_on(self) -> Steps:
         """Perform all steps that are possible now, after a request for an exchange."""
-        return self._calls.go_on(self._calls.innermost, self.now_s)
+        return self._calls.go_on(self._calls.innermost, self._runner.now_s)
 
     # ------------------------------------------------------------ messages
 
@@ -271,7 +271,7 @@ class CoordinatorState:
 
     def _delta(self, replica_id: int, message: DeltaReply) -> list[CoordinatorAction]:
         self.registry.exchanges.take(replica_id, message)
-        return self._runner.run(self._calls.go_on(self._calls.innermost, self.now_s))
+        return self._runner.run(self._calls.go_on(self._calls.innermost, self._runner.now_s))
 
     def _left(self, replica_id: int, message: Left) -> list[CoordinatorAction]:
         self.stragglers.left(replica_id, message.call_id)
@@ -283,7 +283,7 @@ class CoordinatorState:
         call = self._calls.find(message.call_id)
         if call is None:
             return []
-        call.end(replica_id, message, self.now_s)
+        call.end(replica_id, message, self._runner.now_s)
         return self._after(call)
 
     # ------------------------------------------------------------ messages of a running call
@@ -292,26 +292,30 @@ class CoordinatorState:
         self, call: CallState, replica_id: int, message: Contribution
     ) -> list[CoordinatorAction]:
         plan = self._plans.plan(replica_id, message.layout_id)
-        return self._contributed(call, call.arrive(replica_id, message, self.now_s, plan))
+        return self._contributed(call, call.arrive(replica_id, message, self._runner.now_s, plan))
 
     def _scatter(
         self, call: CallState, replica_id: int, message: Scatter
     ) -> list[CoordinatorAction]:
         if message.write.variable_id not in self.registry.specs:
             raise ProtocolError("a sparse write names a variable that does not exist")
-        return self._contributed(call, call.arrive(replica_id, message, self.now_s))
+        return self._contributed(call, call.arrive(replica_id, message, self._runner.now_s))
 
     def _contributed(self, call: CallState, complete: list[Collectives]) -> list[CoordinatorAction]:
         if complete:
-            return self._runner.run(self._calls.happen(call, complete, self.now_s, goes_on=False))
+            return self._runner.run(
+                self._calls.happen(call, complete, self._runner.now_s, goes_on=False)
+            )
         return self._after(call) if call.doomed else []
 
     def _collective(
         self, call: CallState, replica_id: int, message: AllReduce | AllGather | MergeCall
     ) -> list[CoordinatorAction]:
-        complete = call.arrive(replica_id, message, self.now_s)
+        complete = call.arrive(replica_id, message, self._runner.now_s)
         if complete:
-            return self._runner.run(self._calls.happen(call, complete, self.now_s, goes_on=True))
+            return self._runner.run(
+                self._calls.happen(call, complete, self._runner.now_s, goes_on=True)
+            )
         return self._after(call)
 
     def _waiting(
@@ -329,7 +333,7 @@ class CoordinatorState:
     def _sync_request(
         self, call: CallState, replica_id: int, message: SyncRequest
     ) -> list[CoordinatorAction]:
-        if self.registry.exchanges.request_sync(replica_id, message, self.now_s):
+        if self.registry.exchanges.request_sync(replica_id, message, self._runner.now_s):
             call.request_sync(replica_id, message)
         return self._after(call)
 
@@ -342,8 +346,8 @@ class CoordinatorState:
     def _after(self, call: CallState) -> list[CoordinatorAction]:
         """Perform the possible steps after a message that does not complete a collective."""
         if self.registry.exchanges.is_open:
-            return self._runner.run(self._calls.go_on(call, self.now_s))
-        return self._calls.proceed(call, self.now_s)
+            return self._runner.run(self._calls.go_on(call, self._runner.now_s))
+        return self._calls.proceed(call, self._runner.now_s)
 
     def validate(self) -> None:
         """Assert the conditions that hold after every event."""

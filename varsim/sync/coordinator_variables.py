@@ -223,7 +223,7 @@ class CoordinatorBlock(Block):
         """Return the waiting time, as in `merged`, for a merge of a block of one variable."""
         until_s = float(self.waited_until_s[0])
         self.waited_until_s[0] = now_s
-        return sum(now_s - max(at_s, until_s) for at_s in since_s)
+        return sum([now_s - max(at_s, until_s) for at_s in since_s])
 
 
 @dataclass(slots=True)

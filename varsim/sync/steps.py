@@ -36,13 +36,8 @@ class Runner:
         self.backlog: deque[FreshEvent] = deque()
         self._operations: dict[int, _Operation] = {}  # by token
         self._token = 0  # of the reduction that the suspended steps wait for
-        self._suspended: Steps | None = None  # the rest of the current event
+        self.suspended: Steps | None = None  # the rest of the current event
         self._suspended_operation: _Operation | None = None  # the operation of the suspended steps
-
-    @property
-    def is_reducing(self) -> bool:
-        """Return whether steps wait for the value of a reduction."""
-        return self._suspended is not None
 
     @property
     def is_behind(self) -> bool:
@@ -73,14 +68,14 @@ class Runner:
         self, steps: Steps, operation: _Operation | None, value: Any = None
     ) -> list[CoordinatorAction]:
         actions: list[CoordinatorAction] = []
-        self._suspended = None
+        self.suspended = None
         try:
             step = steps.send(value)
             while True:
                 if isinstance(step, list):
                     actions += step
                 elif isinstance(step, Reduce):
-                    self._token, self._suspended = step.token, steps
+                    self._token, self.suspended = step.token, steps
                     self._suspended_operation = operation
                     actions.append(step)
                     return actions
@@ -99,23 +94,23 @@ class Runner:
 
     def resume(self, done: ReductionDone) -> list[CoordinatorAction]:
         """Continue with the value of a reduction, unless the reduction was dropped."""
-        if self._suspended is None or self._token != done.token:
+        if self.suspended is None or self._token != done.token:
             return []
-        return self._advance(self._suspended, self._suspended_operation, done.value)
+        return self._advance(self.suspended, self._suspended_operation, done.value)
 
     def drop_reduction(self, token: int | None = None) -> None:
         """Drop the steps that wait for the reduction with this token, or for any if it is None."""
-        if self._suspended is not None and token in {None, self._token}:
-            self._suspended.close()
-            self._suspended = None
+        if self.suspended is not None and token in {None, self._token}:
+            self.suspended.close()
+            self.suspended = None
 
     def drop_operation(self, token: int) -> None:
         """Drop an operation, if it has not ended."""
         operation = self._operations.pop(token, None)
         if operation is not None:
             operation.steps.close()
-            if self._suspended is operation.steps:
-                self._suspended = None
+            if self.suspended is operation.steps:
+                self.suspended = None
 
     def take_locations(self, event: Located) -> None:
         """Give an operation the answer to its `Locate`."""
@@ -128,7 +123,7 @@ class Runner:
     ) -> list[CoordinatorAction]:
         """Continue operations whose waits are over; then begin the events of the backlog."""
         actions: list[CoordinatorAction] = []
-        while self._suspended is None:
+        while self.suspended is None:
             operation = self._next_operation()
             if operation is not None:
                 actions += self._advance(operation.steps, operation)
