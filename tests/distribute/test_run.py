@@ -126,7 +126,7 @@ def test_a_handler_for_every_exception_does_not_hide_a_mismatch(strategy):
         except Exception:  # as careless programs do
             pass
 
-    with pytest.raises(MismatchError, match="replica 1: never came"):
+    with pytest.raises(MismatchError, match="replica 1: never arrived"):
         strategy.run(step)
 
 

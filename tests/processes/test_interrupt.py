@@ -256,7 +256,7 @@ def test_after_ctrl_c_the_next_use_says_which_replica_is_still_busy() -> None:
         out, said = process.communicate(timeout=10_000 * MS)
     first, second, *_, took_s = out.splitlines()
     assert (0, "") == (process.returncode, said)
-    assert first.startswith("StillRunning replica 0 is still in a call that was given up ")
+    assert first.startswith("StillRunning replica 0 still runs the function of a call that ended ")
     assert first.endswith(" s ago (KeyboardInterrupt):")
     assert second.startswith("  replica 0: has been running one_busy (<string>:")
     assert re.search(r"; now at tests/processes/replicas\.py:\d+$", second)

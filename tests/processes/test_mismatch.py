@@ -90,7 +90,7 @@ def stage(made: MismatchCluster) -> Iterator[MismatchCluster]:
     [
         (Aggregation.SUM, "the sum of all replicas' values"),
         (Aggregation.MEAN, "the mean of all replicas' values"),
-        (Aggregation.ONLY_FIRST_REPLICA, "replica 0's value, on all replicas at once"),
+        (Aggregation.ONLY_FIRST_REPLICA, "replica 0's value on all replicas"),
     ],
 )
 def test_a_replica_that_skips_a_write_is_named(
@@ -107,12 +107,12 @@ def test_a_replica_that_skips_a_write_is_named(
 
     writes = f"weights.assign_sub (float32 scalar) at {location_of(step, 'assign_sub')}"
     assert f"  replicas 0, 2: {writes}\n" in text
-    assert "  replica 1: never came; its function returned after 0 collectives\n" in text
+    assert "  replica 1: never arrived; its function returned after 0 collectives\n" in text
     assert "'weights' (synchronization=ON_WRITE" in text
     assert (
         f"created at {location_of(test_a_replica_that_skips_a_write_is_named, 'made here')}" in text
     )
-    assert f"makes them wait: a write to it in replica context is {why}." in text
+    assert f"makes the replicas wait: in replica context, a write to it uses {why}." in text
     assert [0.0] * 3 == [float(part) for part in w.values]
 
 
@@ -125,7 +125,7 @@ def test_a_skipped_write_is_found_if_others_wait_for_the_value(stage: MismatchCl
     text = stage.fails(MismatchError, step)
 
     assert f"v.assign (float32 scalar) at {location_of(step, 'assign')}" in text
-    assert "  replica 0: never came; its function returned after 0 collectives\n" in text
+    assert "  replica 0: never arrived; its function returned after 0 collectives\n" in text
 
 
 def test_uneven_numbers_of_steps(stage: MismatchCluster) -> None:
@@ -148,7 +148,7 @@ def test_uneven_numbers_of_steps(stage: MismatchCluster) -> None:
     text = str(caught.value)
     assert "at collective 3 of this call" in text
     assert f"  replica 2: v.assign_add (float32 scalar) at {location_of(epoch, 'v.assign')}" in text
-    ended = "never came; their functions returned after 2 collectives"
+    ended = "never arrived; their functions returned after 2 collectives"
     assert f"  replicas 0, 1: {ended}\n" in text
     assert [2.0] * 3 == [float(part) for part in u.values]
     assert [before] * 3 == [float(part) for part in v.values]
@@ -170,7 +170,7 @@ def test_a_replica_that_returns_early_is_named(stage: MismatchCluster, what: str
     text = stage.fails(MismatchError, step)
 
     assert ": " + ("v.assign " if what == "read" else what) in text
-    assert "  replica 2: never came; its function returned after 0 collectives\n" in text
+    assert "  replica 2: never arrived; its function returned after 0 collectives\n" in text
 
 
 def test_an_exception_frees_the_replicas_that_wait(stage: MismatchCluster) -> None:
@@ -203,7 +203,7 @@ def test_opposite_order_of_two_variables(stage: MismatchCluster) -> None:
     assert "at collective 1 of this call" in text
     assert f"v.assign (float32 scalar) at {location_of(step, 'as the others do')}" in text
     assert f"  replica 2: u.assign (float32 scalar) at {location_of(step, 'u.assign')}" in text
-    assert "makes them wait" in text
+    assert "makes the replicas wait" in text
 
 
 def test_different_operations(stage: MismatchCluster) -> None:
@@ -268,7 +268,7 @@ def test_all_reduce_of_unsuitable_values(
 
     assert f"  replica 0: all_reduce({odd[0]}, " in text
     assert f"all_reduce({others[0]}, " in text
-    assert "Every replica must take part in it" in text
+    assert "Every replica must take part in this collective" in text
 
 
 def test_all_gather_of_unsuitable_values(stage: MismatchCluster) -> None:

@@ -54,7 +54,7 @@ def test_1_control_flow_that_depends_on_the_replica_does_not_hang(strategy: Stra
             loss.assign_add(1.0)
             float(loss)
 
-    with soon(), pytest.raises(MismatchError, match="replicas 1, 2: never came"):
+    with soon(), pytest.raises(MismatchError, match="replicas 1, 2: never arrived"):
         strategy.run(chief_logs)
 
 

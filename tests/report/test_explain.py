@@ -330,7 +330,10 @@ def test_deferred_writes_are_exchanged_before_an_add_and_dropped_by_an_assign(op
         in_replicas(strategy, v, Operation.ASSIGN_ADD)
         getattr(v, operation)(WRITTEN)
         assert expected == messages(strategy)
-    assert "exchanged before it; an assign of one value drops them instead." in one_line(of)
+    assert (
+        "exchanged before the write. An assign of one value drops the deferred writes instead."
+        in one_line(of)
+    )
 
 
 def test_a_per_replica_value_is_refused_as_the_page_says():
@@ -362,7 +365,7 @@ def test_the_text_of_a_page():
 def test_the_effect_that_operations_share_is_printed_once():
     said = one_line(named("ON_WRITE", "MEAN"))
 
-    assert 1 == said.count("assign, assign_add and assign_sub: A collective")
+    assert 1 == said.count("assign, assign_add and assign_sub: The write is a collective")
 
 
 def test_the_page_of_auto_says_when_auto_becomes_on_write():

@@ -265,8 +265,8 @@ def test_replicas_that_did_not_arrive_in_time_are_a_group():
     assert [
         "  replica 1: all_reduce(SUM, float32[]) at train.py:30",
         "  replica 3: all_gather(float32[any], axis=0)",
-        "  replica 4: never came; its function returned after 0 collectives",
-        "  replicas 0, 2: did not come (run)",
+        "  replica 4: never arrived; its function returned after 0 collectives",
+        "  replicas 0, 2: did not arrive (run)",
     ] == str(call.failure(1.0 + GRACE_S)).splitlines()[1:5]
 
 
@@ -290,8 +290,8 @@ def test_a_return_fails_replicas_at_a_later_collective():
 
     text = str(call.failure(GRACE_S))
     assert "replica 2: w.assign (float32 scalar) at train.py:10" in text
-    assert "replica 0: never came; its function returned after 0 collectives" in text
-    assert "replica 1: did not come (runs)" in text
+    assert "replica 0: never arrived; its function returned after 0 collectives" in text
+    assert "replica 1: did not arrive (runs)" in text
     assert "'w' (synchronization=ON_WRITE, aggregation=SUM, created at model.py:1)" in text
 
 
@@ -302,7 +302,7 @@ def test_a_collective_after_a_return_fails_at_once():
     assert [] == call.arrive(0, contribution(1.0))
 
     assert call.state.doomed
-    assert "replica 1: never came" in str(call.failure())
+    assert "replica 1: never arrived" in str(call.failure())
 
 
 def test_a_return_after_the_same_number_of_collectives_succeeds():
@@ -456,7 +456,7 @@ def test_a_mismatch_has_a_grace_period():
 
     assert 1.25 + GRACE_S == call.state.deadline_s
     assert None is call.failure(1.25)
-    assert "replica 2: did not come (runs)" in str(call.failure(1.25 + GRACE_S))
+    assert "replica 2: did not arrive (runs)" in str(call.failure(1.25 + GRACE_S))
 
 
 @pytest.mark.parametrize(("took_s", "grace_s"), [(2.0, 2.0), (3600.0, LONGEST_GRACE_S)])
@@ -558,7 +558,7 @@ def test_the_first_collective_that_fails_is_reported(order):
     for replica_id in order:
         go(replica_id)
 
-    assert "replica 1: never came" in str(call.failure())
+    assert "replica 1: never arrived" in str(call.failure())
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2), (1, 2, 0)])

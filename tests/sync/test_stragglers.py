@@ -94,7 +94,7 @@ def test_replicas_of_a_call_that_failed_by_itself_are_waited_for_as_in_any_call(
     assert [
         "  replicas 0, 1: run",
         "  replica 1: has been running step (train.py:12), called by strategy.run at train.py:30, "
-        "for 95.0 s; no message since it began",
+        "for 95.0 s; no message since the function began",
     ] == state.stuck(second, {}, 105.0).splitlines()[1:]
 
 
@@ -110,7 +110,7 @@ def test_the_error_has_function_duration_and_location_of_each_straggler():
     assert error.definite
     where = "has been running step (train.py:12), called by strategy.run at train.py:30, for 5.0 s"
     assert [
-        "replicas 1, 2 are still in a call that was given up 3.0 s ago (KeyboardInterrupt):",
+        "replicas 1, 2 still run the function of a call that ended 3.0 s ago (KeyboardInterrupt):",
         f"  replica 1: {where}; last message at train.py:14",
         f"  replica 2: {where}; now at train.py:17",
     ] == str(error).splitlines()[:3]

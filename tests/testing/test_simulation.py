@@ -190,7 +190,7 @@ def test_replicas_learn_of_a_failed_call_before_the_program(sent):
     with simulated_cluster():
         strategy = three_replicas()
         w = create_without_warnings(strategy, 0.0, "ON_WRITE", "SUM")
-        with pytest.raises(RuntimeError, match="will not come"):
+        with pytest.raises(RuntimeError, match="will not arrive"):
             strategy.run(lambda: replica_id() == 0 and w.assign_add(1.0).read_value())
 
     assert 3 == len([entry for entry in sent if "Abort" in entry])

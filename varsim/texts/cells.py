@@ -1,4 +1,4 @@
-"""Sentences about the cells of the policy table, by the key of the cell."""
+"""Texts about the cells of the policy table, by the key of the cell."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ class CellText:
         brief: The effect of the cell, for the table of all cells.
         narrow: The effect of a write in replica context, for a narrow column.
         write, read: The effect of an operation, and its messages.
-        deferred_write, deferred_read: The same for a variable whose writes are deferred, if
-            different.
-        waits: The reason why replicas wait for each other at a write; the computation follows.
+        deferred_write, deferred_read: The same texts for a variable whose writes are deferred;
+            empty if `write` and `read` also describe it.
+        waits: The reason why replicas wait for each other at a write, without its last words. The
+            last words name the aggregate.
         differences: The numbers of the differences from TensorFlow that concern a write.
-        read_differences: The numbers of those that concern a read.
+        read_differences: The numbers of the differences from TensorFlow that concern a read.
     """
 
     brief: str
@@ -33,54 +34,63 @@ class CellText:
 
 
 _BEFORE: Final = (
-    " Deferred writes are exchanged before it; an assign of one value drops them instead."
+    " Deferred writes are exchanged before the write. An assign of one value drops the deferred "
+    "writes instead."
 )
 _BROADCAST: Final = (
-    "The same operation with the same value on every component, without aggregation; of a "
-    "per-replica value, each component gets its replica's part. A message to each replica."
+    "The same operation changes every component with the same value, without aggregation. Of a "
+    "per-replica value, each component gets its replica's value. One message goes to each replica."
 )
-_READ_LOCALLY: Final = "This replica's own component."
+_READ_LOCALLY: Final = "The read returns this replica's own component."
 
 CELLS: Final[dict[str, CellText]] = {
     "local": CellText(
         brief="own component",
         narrow="stays local",
-        write="This replica's component only, on purpose. No message.",
-        read=f"{_READ_LOCALLY} No message.",
+        write=(
+            "The write changes only this replica's component, as this synchronization intends. No "
+            "message is sent."
+        ),
+        read=f"{_READ_LOCALLY} No message is sent.",
         deferred_read=(
-            f"{_READ_LOCALLY} The writes of all replicas since the last exchange are exchanged "
-            "first: a message from each replica, and one back to it."
+            f"{_READ_LOCALLY} Before it, the writes of all replicas since the last exchange are "
+            "exchanged. One message comes from each replica, and one goes to each replica."
         ),
     ),
     "local.diverges": CellText(
         brief="own component only: the copies diverge (warned)",
         narrow="copies diverge",
         write=(
-            "This replica's component only: the others do not follow, and the copies diverge. No "
-            "message."
+            "The write changes only this replica's component. The other components do not change, "
+            "so the copies diverge. No message is sent."
         ),
     ),
     "athand": CellText(
         brief="the component that is updated",
         write=(
-            "The component that is updated, whatever the settings: nothing is aggregated. The "
-            "writes are sent after the last call of the function, in a message to each replica."
+            "The write changes only the component that is updated, under all settings: nothing is "
+            "aggregated. The writes are sent after the last call of the function, in one message "
+            "to each replica."
         ),
         read=(
-            "The component that is updated. A request and an answer for each component that was "
-            "written since the last read."
+            "The read returns the component that is updated. A request and an answer are sent for "
+            "each component that was written since the last read."
         ),
-        deferred_read="The component that is updated. Deferred writes are exchanged first.",
+        deferred_read=(
+            "The read returns the component that is updated. Deferred writes are exchanged before "
+            "the read."
+        ),
         differences=("D4",),
     ),
     "merge": CellText(
         brief="a collective; every component gets the aggregate",
         narrow="collective",
         write=(
-            "A collective: the values of all replicas are combined, and every component gets the "
-            "result. A message from each replica, and one back to it."
+            "The write is a collective: the values of all replicas are combined, and every "
+            "component gets the result. One message comes from each replica, and one goes to each "
+            "replica."
         ),
-        waits="a write to it in replica context is",
+        waits="in replica context, a write to it uses",
         differences=("D2", "D3", "D12"),
     ),
     "defer": CellText(
@@ -88,23 +98,24 @@ CELLS: Final[dict[str, CellText]] = {
         narrow="kept till a read",
         write=(
             "Every replica keeps its writes until the next read. Then all writes since the last "
-            "exchange are combined, and every component gets the result. No message: only the read "
-            "sends messages."
+            "exchange are combined, and every component gets the result. The write sends no "
+            "message; the read sends messages."
         ),
         differences=("D2", "D3", "D12"),
     ),
     "broadcast": CellText(
         brief="every component",
         write=(
-            "The same operation with the same value on every component. A message to each replica. "
-            "A per-replica value is refused: every replica can write its own in strategy.run."
+            "The same operation changes every component with the same value. One message goes to "
+            "each replica. A per-replica value is refused: instead, every replica can write its "
+            "own value in strategy.run."
         ),
     ),
     "broadcast.shares": CellText(
         brief="every component, its share",
         write=(
-            "Every component gets its share, the value divided by the number of replicas, so that "
-            "the sum is the value again. A message to each replica."
+            "Every component gets its share: the value divided by the number of replicas. So the "
+            "sum of the components is the value. One message goes to each replica."
         ),
         differences=("D7",),
     ),
@@ -117,21 +128,22 @@ CELLS: Final[dict[str, CellText]] = {
     "gather": CellText(
         brief="the aggregate of the components",
         read=(
-            "The components are fetched and combined; none of them changes. A request and an "
-            "answer for each component that is used and was written since the last read."
+            "The components are fetched and combined. No component changes. A request and an "
+            "answer are sent for each component that is used and was written since the last read."
         ),
     ),
     "mirror": CellText(
         brief="the mirror; component 0 if it has diverged",
         read=(
-            "The one value that all components hold, which needs no message. If they have "
-            "diverged, component 0: a request and an answer if it was written since the last "
-            "read."
+            "The read returns the one value that all components hold. No message is sent. If the "
+            "components have diverged, the read returns component 0. A request and an answer are "
+            "sent if component 0 was written since the last read."
         ),
         deferred_read=(
-            "The one value that all components hold, which needs no message. Deferred writes are "
-            "exchanged first. If the components have diverged, component 0: a request and an "
-            "answer if it was written since the last read."
+            "The read returns the one value that all components hold. Deferred writes are "
+            "exchanged before the read. If the components have diverged, the read returns "
+            "component 0. A request and an answer are sent if component 0 was written since the "
+            "last read."
         ),
         read_differences=("D10",),
     ),
@@ -139,17 +151,18 @@ CELLS: Final[dict[str, CellText]] = {
         brief="own component; after every k-th write, the mean of the components",
         narrow="averaged every k",
         write=(
-            "This replica's component only. After every k-th write of a replica all components "
-            "become their mean: a collective, a message from each replica, and one back to it. The "
-            "other writes need no message."
+            "The write changes only this replica's component. Every k-th write of a replica is "
+            "also a collective: all components become the mean of the components. One message "
+            "comes from each replica, and one goes to each replica. The other writes need no "
+            "message."
         ),
         waits="after the same number of writes on every replica, all components become",
         differences=("D3",),
     ),
     "refuse": CellText(
         brief="refused",
-        write="Refused; nothing changes. The error, shown below, says what to do.",
-        read="Refused; nothing changes. The error, shown below, says what to do.",
+        write="The write is refused and nothing changes. The error below says what to do.",
+        read="The read is refused and nothing changes. The error below says what to do.",
     ),
 }
-"""The texts of the cells. A policy of another package adds its own."""
+"""The texts of the cells, by the key of the cell. A policy of another package adds its texts."""

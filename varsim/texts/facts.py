@@ -1,7 +1,7 @@
-"""Facts: structured values that errors carry, and that render themselves.
+"""Define facts: structured values in errors, whose text `str` returns.
 
-The engine decides and makes facts; only this package contains sentences. A fact is a frozen
-dataclass of plain values, so it can be compared, and sent to another process in an error.
+The states make facts, and only this package contains the texts. A fact is a frozen dataclass of
+plain values, so a fact can be compared, and can be sent to another process in an error.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ if TYPE_CHECKING:  # varsim.errors imports this module, and --help must not impo
     from varsim.spec import Array
 
 _SHOWN_ELEMENTS = 6
-"""Number of elements shown: enough to distinguish two values, and few enough for one line."""
+"""Number of elements shown: enough to tell two values apart, and few enough for one line."""
 
 
 class Fact(ABC):
-    """A fact as fields; `str` returns its sentence, or a part of a sentence."""
+    """A fact as fields. `str` returns the fact's text: a sentence or a part of a sentence."""
 
     __slots__ = ()
 
@@ -27,26 +27,26 @@ class Fact(ABC):
 
 
 def shown(value: Array) -> str:
-    """Return a value as part of a line: all of a small one, or its dtype and shape."""
+    """Return a value as part of a line: all elements of a small value, else dtype and shape."""
     if value.size > _SHOWN_ELEMENTS:
         return f"{value.dtype}{shape_text(value.shape)}"
     return _elements(value)
 
 
 def _elements(value: Array) -> str:
-    """Return all elements, each with the digits that its dtype has."""
+    """Return all elements, each with the digits of its dtype."""
     if value.ndim == 0:
         return str(value[()])
     return f"[{', '.join(map(_elements, value))}]"
 
 
 def shape_text(shape: Iterable[int | None]) -> str:
-    """Return a shape as people write it: [3, ?]."""
+    """Return the text of a shape, such as [3, ?]."""
     return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"
 
 
 def name_replicas(replica_ids: Sequence[int]) -> str:
-    """Return "replica 0", or "replicas 1–4, 6": three or more in a row are a range."""
+    """Return "replica 0" or "replicas 1–4, 6". Three or more ids in a row become a range."""
     runs: list[list[int]] = []
     for replica_id in sorted(replica_ids):
         if runs and runs[-1][-1] == replica_id - 1:

@@ -65,7 +65,7 @@ class ChangeDtype(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WriteUnread(Fact):
-    """Write from outside, and do not read the result."""
+    """Write in cross-replica context, and do not read the result."""
 
     operation: Operation
     value: Array | None
@@ -108,7 +108,7 @@ class RunWrite(Fact):
 
 @dataclass(frozen=True, slots=True)
 class WriteAlike(Fact):
-    """Do the same write on every replica."""
+    """Write by the same operation on every replica."""
 
     operation: Operation
 
@@ -118,7 +118,7 @@ class WriteAlike(Fact):
 
 @dataclass(frozen=True, slots=True)
 class ReduceAlike(Fact):
-    """Do the same reduction on every replica, with one dtype if dtypes differ."""
+    """Reduce by the same op on every replica, with one dtype if dtypes differ."""
 
     op: ReduceOp
     dtypes: tuple[str, ...]
@@ -154,7 +154,7 @@ class Reads(Fact):
     """The value of a cross-replica read."""
 
     aggregation: VariableAggregation
-    value: Array | None  # None if it is not known
+    value: Array | None  # None if the value is not known
     after_write: bool = False
 
     def __str__(self) -> str:
@@ -228,7 +228,7 @@ class Gives(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Does(Fact):
-    """The effect of a write of a value without aggregation."""
+    """The effect of a write whose value is not aggregated."""
 
     operation: Operation
     value: Array
@@ -239,7 +239,7 @@ class Does(Fact):
 
 @dataclass(frozen=True, slots=True)
 class Says(Fact):
-    """A fixed sentence."""
+    """A fixed text."""
 
     text: str
 
@@ -252,6 +252,6 @@ WRITES_ALL: Final = Says("writes every component")
 IS_LEGAL: Final = Says("is legal, and so is the read")
 EACH_CHANGES: Final = Says("every replica changes its component by its own value")
 EACH_KEEPS: Final = Says("every replica keeps its component of the value")
-EACH_WRITES: Final = Says("each replica writes independently; a read outside combines")
+EACH_WRITES: Final = Says("each replica writes independently; a cross-replica read combines")
 GIVES_OWN: Final = Says("gives every replica's own value")
 GIVES_SUM: Final = Says("gives their sum")

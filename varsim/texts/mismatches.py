@@ -1,4 +1,4 @@
-"""Mismatches: replicas of one call did different things where all must do the same."""
+"""Facts about mismatches: replicas of one call did different things where all must do the same."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ MOST_DIFFERENCES: Final = 6
 _UNKNOWN: Final = "an unknown location"
 
 _SAME_LINES: Final = (
-    "If they are the same operation, give it the same name= on every replica; if not, make every "
-    "replica run the same lines in the same order."
+    "If these collectives are the same operation, give them the same name= on every replica. If "
+    "not, make every replica run the same lines in the same order."
 )
 
 
 class Mismatch(IntEnum):
-    """The difference of two replicas' arrivals at a collective; the lowest number is reported."""
+    """The difference of two replicas' arrivals at a collective. The lowest is shown."""
 
     OPERATION = 1  # another variable, operation, or kind of collective
     NAME = 2  # the same operation under another name
-    LOCATION = 3  # the same operation without a name, in another line, where that is refused
+    LOCATION = 3  # the same operation without a name, in another line, under strict=True
     VALUE = 4  # the same operation with another shape, dtype or structure
     NOTHING = 5
 
@@ -41,15 +41,16 @@ _HAPPENED: Final = {
 }
 _REMEDIES: Final = {
     Mismatch.OPERATION: (
-        "TensorFlow pairs them by call order alone and mixes their values; varsim refuses (D3). "
-        "Make every replica do the same operations in the same order."
+        "TensorFlow pairs these operations only by call order and mixes their values; varsim "
+        "refuses this (D3). Make every replica do the same operations in the same order."
     ),
     Mismatch.NAME: (
         "Only collectives with the same name are combined. Make every replica use the same names "
         "in the same order."
     ),
     Mismatch.LOCATION: (
-        f"Only the call order would pair them, which strict=True refuses. {_SAME_LINES}"
+        "These collectives would be paired only by call order, and strict=True refuses this. "
+        f"{_SAME_LINES}"
     ),
     Mismatch.VALUE: "Give a value of the same structure, shape and dtype on every replica.",
 }
@@ -72,7 +73,7 @@ def _headline(kind: Mismatch, index: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class NeedsAll(Fact):
-    """The reason why replicas wait at a write or, without a spec, at another collective."""
+    """The reason why replicas wait: at a write if there is a spec, else at another collective."""
 
     spec: VariableSpec | None = None
     cell: str = ""  # the key of the variable's cell
@@ -80,9 +81,12 @@ class NeedsAll(Fact):
     def __str__(self) -> str:
         spec = self.spec
         if spec is None:
-            return "Every replica must take part in it: its result depends on all of them."
+            return (
+                "Every replica must take part in this collective, because its result depends on "
+                "all replicas."
+            )
         return (
-            f"{_variable(spec)} makes them wait: {CELLS[self.cell].waits} "
+            f"{_variable(spec)} makes the replicas wait: {CELLS[self.cell].waits} "
             f"{_AGGREGATES.get(spec.aggregation, 'a value')}."
         )
 
@@ -90,7 +94,7 @@ class NeedsAll(Fact):
 _AGGREGATES: Final = {
     VariableAggregation.SUM: "the sum of all replicas' values",
     VariableAggregation.MEAN: "the mean of all replicas' values",
-    VariableAggregation.ONLY_FIRST_REPLICA: "replica 0's value, on all replicas at once",
+    VariableAggregation.ONLY_FIRST_REPLICA: "replica 0's value on all replicas",
 }
 
 
@@ -106,7 +110,7 @@ def _variable(spec: VariableSpec) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Unlike(Fact):
-    """All replicas came to a collective, with arrivals that cannot be combined."""
+    """All replicas have arrived at a collective, but the arrivals cannot be combined."""
 
     kind: Mismatch
     index: int  # of the collective in its call, from 0
@@ -128,37 +132,38 @@ class Unlike(Fact):
 
 @dataclass(frozen=True, slots=True)
 class UnlikeStructures(Fact):
-    """Replicas returned structures that cannot be joined; without details, the keys differ."""
+    """Replicas returned structures that cannot be joined. Without details, keys differ."""
 
     details: tuple[Fact, ...]
 
     def __str__(self) -> str:
         lines = [*difference_lines(self.details)] or [
-            "a key of a dict is not equal to that of another replica, although they have the same "
-            "repr(): use keys like strings or whole numbers, and not NaN"
+            "a key of a dict is not equal to the key on another replica, although the two keys "
+            "have the same repr(). Use keys like strings or whole numbers, and not NaN"
         ]
         return "\n  ".join(["replicas gave structures that do not match:", *lines])
 
 
 @dataclass(frozen=True, slots=True)
 class Absent(Fact):
-    """Some replicas wait at a collective for others whose functions have ended."""
+    """Some replicas wait at a collective for other replicas whose functions have ended."""
 
     index: int
-    ended: int  # the number of these others
+    ended: int  # the number of replicas whose functions have ended
     groups: tuple[Group, ...]
     reason: NeedsAll
     is_write: bool
 
     def __str__(self) -> str:
-        later = ", or use synchronization=ON_READ if the value may be combined later"
+        later = ", or use synchronization=ON_READ if the value can be combined later"
         return "\n".join(
             [
-                f"replicas wait for {'one' if self.ended == 1 else 'some'} that will not come, at "
-                f"collective {self.index + 1} of this call:",
+                f"replicas wait at collective {self.index + 1} of this call for "
+                f"{'a replica' if self.ended == 1 else 'replicas'} that will not arrive:",
                 *group_lines(self.groups),
                 f"  {self.reason}",
-                "  Let every replica reach it: move it out of code that only some replicas run"
+                "  Let every replica reach this operation: move it out of code that only some "
+                "replicas run"
                 f"{later if self.is_write else ''}.",
             ]
         )
@@ -182,8 +187,9 @@ class Uneven(Fact):
     def remedy(self) -> str:
         """Return the remedy."""
         return (
-            "Make every replica write it equally often, by the same operations in the same order, "
-            "or use synchronization=ON_READ if each may write it independently."
+            "Make every replica write this variable the same number of times, by the same "
+            "operations in the same order. Or use synchronization=ON_READ if each replica can "
+            "write it independently."
         )
 
     def __str__(self) -> str:
@@ -194,8 +200,8 @@ class Uneven(Fact):
                 *group_lines(self.groups),
                 f"  {spec.name!r} (synchronization=AUTO and adaptive, "
                 f"aggregation={spec.aggregation.name}, created at "
-                f"{spec.created_at or _UNKNOWN}) needs the writes of every replica: they "
-                "are combined when the variable is read.",
+                f"{spec.created_at or _UNKNOWN}) needs the same writes of every replica: "
+                "these writes are combined when the variable is read.",
                 f"  {self.remedy}",
             ]
         )
@@ -203,11 +209,11 @@ class Uneven(Fact):
 
 @dataclass(frozen=True, slots=True)
 class Crossing(Fact):
-    """Unnamed collectives in different lines were combined, by call order alone."""
+    """Unnamed collectives in different lines were combined only because of the call order."""
 
     sides: tuple[
         tuple[CollectiveAt, tuple[int, ...]], ...
-    ]  # with the callers of each, fewest first
+    ]  # each collective with its replicas; the collective with the fewest replicas is first
 
     def __str__(self) -> str:
         operation = self.sides[0][0].operation
@@ -216,13 +222,13 @@ class Crossing(Fact):
             for one, who in self.sides
         ]
         what = (
-            "replica 0's function runs for all"
+            "replica 0's function runs for all replicas"
             if operation == "merge_call"
             else "their values are mixed"
         )
         return (
-            f"{' is combined with '.join(sides)}: without a name they are paired by call order "
-            f"alone, and {what}\n  {_SAME_LINES} strict=True refuses it."
+            f"{' is combined with '.join(sides)}: without a name, collectives are paired only by "
+            f"call order, and {what}\n  {_SAME_LINES} strict=True refuses such pairs."
         )
 
 
@@ -233,7 +239,7 @@ class Crossing(Fact):
 class Sides(Fact):
     """Groups of replicas differ in one respect."""
 
-    sides: tuple[tuple[str, tuple[int, ...]], ...]  # with the replicas of each, fewest first
+    sides: tuple[tuple[str, tuple[int, ...]], ...]  # text and replicas, fewest replicas first
     subject: str = ""  # what differs, such as a variable or an argument
     facet: str = ""  # of the subject: "shape" or "dtype"
 
@@ -257,12 +263,12 @@ class Lacks(Fact):
 
 
 def key_text(path: str) -> str:
-    """Return a path as shown to users: a single key of a dict without its brackets."""
+    """Return a path as it is shown to users. A single key of a dict is shown without brackets."""
     return path[1:-1] if path[:2] in {"['", '["'} and path.count("[") == 1 else path
 
 
 def difference_lines(details: Sequence[Fact]) -> Iterator[str]:
-    """Return a line for each difference, for a limited number of them."""
+    """Yield a line for each difference, up to `MOST_DIFFERENCES`."""
     yield from map(str, details[:MOST_DIFFERENCES])
     more = len(details) - MOST_DIFFERENCES
     if more > 0:

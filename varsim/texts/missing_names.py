@@ -1,7 +1,7 @@
-"""The names of TensorFlow that varsim does not have, and what to use instead.
+"""Say what to use instead of the names of TensorFlow that varsim does not have.
 
-The tables have no entry for a name that works. `tests/distribute/test_public_names.py` walks
-through all public names of TensorFlow 2.21 around variables.
+The tables have no entry for a name that works. `tests/distribute/test_public_names.py` checks all
+public names of TensorFlow 2.21 that concern variables.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ _NUMPY: Final = {
     "unstack": "list(x)",
     "where": "np.where(condition, a, b)",
 }
-"""Functions of tensors, and the same in NumPy."""
+"""Functions of tensors, and the NumPy expressions that replace them."""
 
 _NO_GRADIENTS: Final = (
     "varsim computes no gradients; compute them in NumPy, PyTorch or JAX on each replica, and give "
@@ -241,7 +241,7 @@ _NO_GRAPH: Final = "there is no graph; the value is v.numpy()"
 _NO_GRAPH_OF_SLICES: Final = "there is no graph; the rows are in slices.values"
 _NO_FILE: Final = "a variable has no protocol buffer; save v.numpy()"
 _NO_RESOURCE: Final = (
-    "a variable is no resource of TensorFlow's runtime; pass the variable itself, or its value "
+    "a variable is not a resource of TensorFlow's runtime; pass the variable itself, or its value "
     "v.read_value()"
 )
 
@@ -287,11 +287,11 @@ _OTHER_TENSORFLOW: Final = (
 
 
 def names_missing_from(owner: str) -> frozenset[str]:
-    """Return the names of a module or class of TensorFlow that have a sentence."""
+    """Return the names of a module or class of TensorFlow that the tables have a text for."""
     return frozenset(_MISSING[owner])
 
 
 def instead_of(owner: str, name: str) -> str:
-    """Return a sentence about a missing name: the owner may be "tf.Variable", the name "handle"."""
+    """Return the text about a missing name, for example of owner "tf.Variable", name "handle"."""
     other = _OTHER_TENSORFLOW if owner == "tf" else f"dir({owner}) lists the names that it has"
     return _MISSING[owner].get(name, other)

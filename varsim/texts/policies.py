@@ -1,4 +1,4 @@
-"""The texts of each policy in documents and in `varsim explain`, and the warnings at creation."""
+"""Texts of each policy for documents and `varsim explain`, and warnings when it is first used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reasons for refused operations on variables, and remedies; the warning of divergence."""
+"""Reasons and remedies for refused operations on variables, and the warning of divergence."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ REASONS: Final[dict[str, str]] = {
     ),
     "adds_to_sum": (
         "cannot be changed by assign_add or assign_sub in cross-replica context: "
-        "synchronization=ON_READ with aggregation=SUM reads the sum of its components, and it is "
-        "not clear which of them should change"
+        "with synchronization=ON_READ and aggregation=SUM its value is the sum of its components, "
+        "and it is not clear which component should change"
     ),
     "local_only": (
         "cannot be read in cross-replica context: with synchronization=NONE each replica keeps "
         "its own value, so there is no single value to read"
     ),
     "no_rows": (
-        "cannot be changed by a sparse write with its synchronization; write all of it, or write "
-        "the rows of a component in strategy.extended.update, or use synchronization=ON_WRITE"
+        "cannot be changed by a sparse write with its synchronization; write the whole variable, "
+        "or write rows of a component in strategy.extended.update, or use synchronization=ON_WRITE"
     ),
     "no_order": (
         "cannot be changed by scatter_update, scatter_min or scatter_max with this aggregation: "
-        "the rows of the replicas are joined, and these operations do not combine them; use "
+        "the rows of all replicas are joined, and these operations do not combine rows; use "
         "scatter_add or scatter_sub, or aggregation=ONLY_FIRST_REPLICA"
     ),
 }
-"""By the key of a cell's reason. A policy of another package adds its own."""
+"""The texts of reasons, by the key of the reason. A policy of another package adds its texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +48,14 @@ class Refused(Fact):
         if self.result_of is None:
             return REASONS[self.key]
         return (
-            f"{self.result_of.value} in cross-replica context returns the variable to be read, and "
-            f"it {REASONS[self.key]}"
+            f"{self.result_of.value} in cross-replica context returns the value of the variable, "
+            f"but the variable {REASONS[self.key]}"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class MeanOfIntegers(Fact):
-    """aggregation=MEAN, of a dtype without fractions."""
+    """A variable has aggregation=MEAN and a dtype without fractions."""
 
     dtype: np.dtype[np.generic]
 
@@ -65,7 +65,7 @@ class MeanOfIntegers(Fact):
 
 @dataclass(frozen=True, slots=True)
 class NoArithmetic(Fact):
-    """An assign_add or assign_sub of a bool."""
+    """A program applies assign_add or assign_sub to a bool."""
 
     operation: Operation
 
@@ -75,7 +75,7 @@ class NoArithmetic(Fact):
 
 @dataclass(frozen=True, slots=True)
 class SumOfBools(Fact):
-    """aggregation=SUM of bools over several replicas."""
+    """A variable of bools has aggregation=SUM and several replicas."""
 
     def __str__(self) -> str:
         return "aggregation=SUM of dtype bool over several replicas: bools have no sum"
@@ -126,7 +126,7 @@ class ShapesDiffer(Fact):
 
 @dataclass(frozen=True, slots=True)
 class PerReplicaFromOutside(Fact):
-    """A value per replica that is assigned from outside to a variable which takes one value."""
+    """A program assigns a per-replica value in cross-replica context, where one value is needed."""
 
     spec: VariableSpec
     kind: str  # the class of the value

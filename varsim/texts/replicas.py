@@ -1,4 +1,4 @@
-"""Activities of replicas, with locations in the program, and groups of replicas by activity."""
+"""Facts about what replicas do, with locations in the program, and groups of such replicas."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # varsim.errors imports this module, and --help must not impo
     from varsim.spec import Operation
 
 MOST_GROUPS: Final = 12
-"""Largest number of groups of replicas in an error: more would not be readable."""
+"""Largest number of groups of replicas in an error: more groups would not be readable."""
 
 
 def _at(location: str) -> str:
@@ -79,13 +79,13 @@ class HostCallAt(Fact):
 
 
 class Doing(Fact):
-    """The activity of one replica, or of several with the same activity."""
+    """What one replica does, or several replicas that do the same."""
 
     __slots__ = ()
 
     @abstractmethod
     def of(self, count: int) -> str:
-        """Return the predicate for that number of replicas."""
+        """Return the text, with its verb in singular or plural for this number of replicas."""
 
     def __str__(self) -> str:
         return self.of(1)
@@ -93,7 +93,7 @@ class Doing(Fact):
 
 @dataclass(frozen=True, slots=True)
 class Did(Doing):
-    """An operation."""
+    """The replica has performed an operation."""
 
     operation: Fact
 
@@ -113,7 +113,7 @@ class NeverCame(Doing):
         """Return how the function ended."""
         before = f"{self.collectives} collective{'' if self.collectives == 1 else 's'}"
         its = "its function" if count == 1 else "their functions"
-        return f"never came; {its} {self.ended} after {before}"
+        return f"never arrived; {its} {self.ended} after {before}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class WaitsIn(Doing):
     now_at: str = ""
 
     def of(self, count: int) -> str:
-        """Return where it waits."""
+        """Return the operation in which the replica waits."""
         verb = "waits" if count == 1 else "wait"
         return f"{verb} in {self.operation}{_now(self.now_at)}"
 
@@ -136,7 +136,7 @@ class Runs(Doing):
     now_at: str = ""
 
     def of(self, count: int) -> str:
-        """Return where it is, if that is known."""
+        """Return that the replica runs, with its line if the line is known."""
         return f"{'runs' if count == 1 else 'run'}{_now(self.now_at)}"
 
 
@@ -147,7 +147,7 @@ class HasEnded(Doing):
     now_at: str = ""
 
     def of(self, count: int) -> str:
-        """Return that it has ended."""
+        """Return that the function has ended."""
         return f"{'has' if count == 1 else 'have'} ended{_now(self.now_at)}"
 
 
@@ -157,21 +157,21 @@ def _now(location: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class DidNotCome(Doing):
-    """The replica has not arrived at the collective, and has another activity."""
+    """The replica has not arrived at the collective; it does something else."""
 
     instead: Doing
 
     def of(self, count: int) -> str:
-        """Return that activity."""
-        return f"did not come ({self.instead.of(count)})"
+        """Return that the replica did not arrive, and what it does instead."""
+        return f"did not arrive ({self.instead.of(count)})"
 
 
 @dataclass(frozen=True, slots=True)
 class Wrote(Doing):
-    """The number of the replica's writes to a variable, and its present activity if relevant."""
+    """The number of the replica's writes to a variable, and what it does now if relevant."""
 
     count: int
-    ended: str = ""  # "raised" or "returned", if its function has
+    ended: str = ""  # "raised" or "returned"; "" while the function runs
     now: Doing | None = None
 
     def of(self, count: int) -> str:
@@ -190,14 +190,14 @@ class Wrote(Doing):
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Replicas with the same activity."""
+    """Replicas that do the same."""
 
     replica_ids: tuple[int, ...]  # in replica order
     doing: Doing
 
     @property
     def what(self) -> str:
-        """Return their activity."""
+        """Return what the replicas do."""
         return self.doing.of(len(self.replica_ids))
 
     def __str__(self) -> str:
@@ -205,11 +205,12 @@ class Group:
 
 
 def grouped(doings: Iterable[Doing], more: Iterable[Hashable] | None = None) -> tuple[Group, ...]:
-    """Group replicas by their activity, the smallest group first.
+    """Group replicas that do the same. The smallest group is first.
 
     Args:
-        doings: Of each replica, in replica order.
-        more: Further differences of each replica, which the texts do not show.
+        doings: What each replica does, in replica order.
+        more: Further properties of each replica that must be equal within a group. The texts do
+            not show these properties.
     """
     doings = list(doings)
     who: dict[tuple[Doing, Hashable], list[int]] = {}
@@ -221,7 +222,7 @@ def grouped(doings: Iterable[Doing], more: Iterable[Hashable] | None = None) -> 
 
 
 def group_lines(groups: Sequence[Group]) -> list[str]:
-    """Return a line for each group; if there are too many, for the first ones and the largest."""
+    """Return a line for each group; of too many groups, for the first groups and the largest."""
     more = len(groups) - MOST_GROUPS
     if more <= 0:
         return [f"  {group}" for group in groups]

@@ -1,4 +1,4 @@
-"""Replicas that still run the function of an ended call."""
+"""Facts about replicas that still run the function of an ended call."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from varsim.texts.facts import Fact
 
 @dataclass(frozen=True, slots=True)
 class RunningSince(Fact):
-    """The function that one of them runs, with its start time and location."""
+    """The function that such a replica runs, with its start time and location."""
 
     replica_id: int
     function: str
     since_s: float
-    now_at: str  # "" if it is not known
-    seen_at: str  # location of its last message; "" if there was none
+    now_at: str  # the line that the replica runs now; "" if it is not known
+    seen_at: str  # location of the replica's last message; "" if it has sent no message
 
     def __str__(self) -> str:
         if self.now_at:
@@ -23,7 +23,7 @@ class RunningSince(Fact):
         elif self.seen_at:
             at = f"last message at {self.seen_at}"
         else:
-            at = "no message since it began"
+            at = "no message since the function began"
         return (
             f"  replica {self.replica_id}: has been running {self.function} for "
             f"{self.since_s:.1f} s; {at}"
@@ -32,21 +32,21 @@ class RunningSince(Fact):
 
 @dataclass(frozen=True, slots=True)
 class StillInCall(Fact):
-    """An operation needs replicas that have not left a call that the program gave up."""
+    """An operation needs replicas that still run a call which the program has abandoned."""
 
     running: tuple[RunningSince, ...]
-    given_up_s: float  # the time since then
+    given_up_s: float  # the time since the program abandoned the call
     because: str
 
     def __str__(self) -> str:
         several = len(self.running) > 1
         who = ", ".join(str(one.replica_id) for one in self.running)
         lines = [
-            f"{'replicas' if several else 'replica'} {who} {'are' if several else 'is'} still in a "
-            f"call that was given up {self.given_up_s:.1f} s ago ({self.because}):",
+            f"{'replicas' if several else 'replica'} {who} still {'run' if several else 'runs'} "
+            f"the function of a call that ended {self.given_up_s:.1f} s ago ({self.because}):",
             *map(str, self.running),
             "  varsim cannot interrupt a replica's own code. The new operation was not started: "
-            "try again when the replica's function has ended; or call strategy.close(), which ends "
-            "the workers and their variables, and make a new strategy.",
+            "try again when the replica's function has ended. Or call strategy.close(), which ends "
+            "the workers and deletes their variables, and make a new strategy.",
         ]
         return "\n".join(lines)
