@@ -32,6 +32,9 @@ _FITS = {
 }
 """Kind of a variable's dtype → kinds of numbers that it accepts."""
 
+_REGISTERED = 2
+"""`isbuiltin` of a dtype such as bfloat16, which a package registers with NumPy."""
+
 
 def to_array(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
     """Return a value as an array of a variable's dtype; no other code writes to the array.
@@ -101,7 +104,7 @@ def as_numpy(value: Any, variable: str) -> Any:
         raise ValueTypeError(
             variable,
             f"a {kind.__module__}.{kind.__qualname__} cannot be read as a NumPy array: {error}",
-            "Detach it from gradients, and copy it to the CPU.",
+            "Detach it from gradients, copy it to the CPU, and convert it to a dtype of NumPy.",
         ) from error
 
 
@@ -163,10 +166,18 @@ def _numbers(value: Any, variable: str) -> Array:
     if found.dtype.kind == "O" and _holds_none(value):
         raise _no_value(variable)
     if found.dtype not in DTYPES:
-        raise ValueTypeError(
-            variable, f"{_shown(value)} is neither a number nor an array of numbers"
-        )
+        raise _no_number(value, found.dtype, variable)
     return found
+
+
+def _no_number(value: Any, dtype: np.dtype[np.generic], variable: str) -> ValueTypeError:
+    if dtype.isbuiltin == _REGISTERED:
+        return ValueTypeError(
+            variable,
+            f"no variable or reduction holds dtype {dtype}, which another package adds to NumPy",
+            "Use value.astype('float32').",
+        )
+    return ValueTypeError(variable, f"{_shown(value)} is neither a number nor an array of numbers")
 
 
 def _holds_none(value: Any) -> bool:
@@ -215,7 +226,7 @@ def as_tensor(value: Any) -> Array:
     value = as_numpy(value, "(value)")
     if isinstance(value, np.ndarray | np.generic):
         if value.dtype not in DTYPES:
-            raise ValueTypeError("(value)", f"dtype {value.dtype} holds no numbers")
+            raise _no_number(value, value.dtype, "(value)")
         return np.asarray(value, order="C")
     if isinstance(value, DistributedValues):
         return np.asarray(value)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from varsim.distribute.conversion import as_dtype, as_shape, as_tensor, converted
+from varsim.distribute.conversion import as_dtype, as_numpy, as_shape, as_tensor, converted
 from varsim.errors import ShapeError
 from varsim.spec import Array
 
@@ -111,9 +111,13 @@ def identity(input: Any, name: str | None = None) -> Array:  # noqa: A002
 def cast(x: Any, dtype: Any, name: str | None = None) -> Array:
     """Return a value in another dtype; fractions and imaginary parts are cut off.
 
+    Args:
+        x: As in `constant`; also an array of a dtype that another package adds to NumPy.
     Source: `tf.cast`.
     """
-    array, wanted = as_tensor(x), as_dtype(dtype)
+    wanted, array = as_dtype(dtype), as_numpy(x, "(value)")
+    if not isinstance(array, np.ndarray):
+        array = as_tensor(array)
     if array.dtype.kind == "c" and wanted.kind != "c":
         array = array.real
     with np.errstate(all="ignore"):
