@@ -321,6 +321,14 @@ def test_the_saving_of_adaptive_variables_is_printed_below_the_table():
     assert "adaptive" not in report(summary(variable_summary("other")))
 
 
+def test_the_bytes_of_sparse_writes_are_compared_with_those_of_dense_ones():
+    table = variable_summary("table", size_bytes=2_048, sparse_bytes=1_536, dense_bytes=3 * 2**20)
+
+    text = " ".join(report(summary(table, variable_summary()), 100).split())
+
+    assert "sparse writes: 1.50 KiB of rows; as dense writes 3.00 MiB (" in text
+
+
 def test_adaptive_without_a_saving_says_so():
     """Each write was read before the next one, so each was exchanged."""
     cost = {"merges": 100, "messages": 400, "size_bytes": 1600}

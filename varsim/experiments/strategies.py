@@ -152,6 +152,8 @@ def _summary(account: VariableStatistics, free_ids: set[int], lens: Lens | None)
         messages=account.messages,
         size_bytes=account.size_bytes,
         waited_s=account.waited_s,
+        sparse_bytes=account.sparse_bytes,
+        dense_bytes=account.dense_bytes,
         on_write=None if account.on_write is None else _cost(account.on_write),
         lens=lens,
     )

@@ -106,6 +106,8 @@ class VariableSummary:
     waited_s: float  # summed over replicas: from the arrival of a contribution to the commit
     lens: Lens | None  # null if the values could not be fetched any more
     on_write: SyncCost | None = None  # what ON_WRITE would have cost; null unless AUTO was adaptive
+    sparse_bytes: int = 0  # the part of size_bytes in sparse writes
+    dense_bytes: int = 0  # what dense writes in their place would have moved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,6 +51,7 @@ def print_variables(
         has_sums = any(column.cells[-1] for column in columns)
         show_table(console, title, labels if has_sums else names, columns)
     _print_saving(console, [one for one in variables if one.on_write is not None])
+    _print_rows(console, [one for one in variables if one.sparse_bytes])
     console.print(Text(IF_ALONE, style="dim"))
     console.print()
     said = []
@@ -78,7 +79,7 @@ def likeness(variables: Sequence[VariableSummary]) -> Callable[[VariableSummary]
             None if many else _DIGITS.sub("#", variable.name),
             (variable.requested, variable.synchronization, variable.aggregation),
             (tuple(variable.shape), variable.dtype, variable.writes, variable.reads),
-            (variable.merges, variable.messages, variable.size_bytes),
+            (variable.merges, variable.messages, variable.size_bytes, variable.sparse_bytes),
             None if cost is None else (cost.merges, cost.messages, cost.size_bytes),
         )
 
@@ -89,6 +90,18 @@ def _print_saving(console: Console, adaptive: Sequence[VariableSummary]) -> None
     """Print what deferring the writes of adaptive variables has saved."""
     if adaptive:
         console.print(Text("adaptive: " + saving(adaptive)))
+        console.print()
+
+
+def _print_rows(console: Console, sparse: Sequence[VariableSummary]) -> None:
+    """Print what sparse writes moved, and what dense writes would have moved."""
+    if sparse:
+        moved, dense = (
+            sum(one.sparse_bytes for one in sparse),
+            sum(one.dense_bytes for one in sparse),
+        )
+        rows = f"sparse writes: {size(moved)} of rows; as dense writes {size(dense)} ({_ALONE})"
+        console.print(Text(rows))
         console.print()
 
 
