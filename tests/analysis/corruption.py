@@ -1,4 +1,4 @@
-"""Ways to damage a history, and the damages after which it is still that of a correct run."""
+"""Ways to damage a history, and the kinds of damage that a correct run could also have caused."""
 
 from __future__ import annotations
 

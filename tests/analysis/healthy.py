@@ -1,8 +1,8 @@
 """A history of a run without faults, with variables of every kind and all events recorded.
 
-It uses no code of the engine or of the judge: a few lines of arithmetic make the events that a run
-would have recorded. Every value is a small whole number, so that no sum rounds. Every write changes
-its component, and is read before the next one.
+The module uses no code of varsim's states or of the judge. A few lines of arithmetic compute the
+events that a run would have recorded. Every value is a small whole number, so that no sum rounds.
+Every write changes its component, and is read before the next write.
 """
 
 from __future__ import annotations

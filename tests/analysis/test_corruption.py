@@ -1,4 +1,4 @@
-"""A damaged history is never VALID, unless the damage has no meaning; the judge never crashes."""
+"""A damaged history is VALID only if the damage has no meaning; the judge never crashes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_right_run_is_valid(tmp_path: Path, seed: int):
 
 @pytest.mark.parametrize("number", range(STORIES))
 def test_a_damaged_history_is_not_valid(tmp_path: Path, number: int):
-    """It is valid only if the damaged events could be those of a right run."""
+    """The history is valid only if a right run could have recorded the damaged events."""
     story = Healthy(number)
     harmless = 0
     for seed in range(number, many(SEEDS), STORIES):
@@ -49,7 +49,7 @@ def test_a_damaged_history_is_not_valid(tmp_path: Path, number: int):
 
 
 GARBAGE: list[Any] = [None, -1, 0, 1, 2**40, -(2**60), 0.5, "x", "", "[", b"", b"\xff\x00\xff"]
-REQUIRED = {"process", "number", "kind"}  # no file has a row without them
+REQUIRED = {"process", "number", "kind"}  # every row of a file has them
 TOLD = [column for column in Event._fields if column not in {"event", "time_s"}]
 
 

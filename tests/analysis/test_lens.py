@@ -108,7 +108,9 @@ def test_missing_values_are_shown_as_missing(tmp_path: Path) -> None:
     assert (1, [None, [2, 0]], None, False) == plain(story.seen(tmp_path)[-1])
 
 
-def test_the_oracles_value_is_beside_it_and_the_first_difference_is_marked(tmp_path: Path) -> None:
+def test_the_oracles_value_is_beside_the_components_and_the_first_difference_is_marked(
+    tmp_path: Path,
+) -> None:
     story, oracle = LensHistory("ON_READ", "SUM"), LensHistory("ON_READ", "SUM")
     for call in range(1, 4):
         story.step(call, (1, 0), (1 + 1e-7, 0))

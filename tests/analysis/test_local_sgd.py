@@ -33,7 +33,7 @@ program receive replica=0 after end0
 program receive replica=1 after end1
 program finish call=1
 """
-"""Each replica writes twice on its own; at the second write all components become their mean."""
+"""Each replica writes twice on its own. At the second write all components become their mean."""
 RIGHT = "v=1 = 5.0"
 
 
@@ -42,7 +42,7 @@ def of(text: str, checker: str, folder: Path) -> tuple[Outcome, str]:
     return verdict.outcome, verdict.reason
 
 
-def test_every_checker_is_content_with_a_right_average(tmp_path):
+def test_a_right_average_is_valid_for_every_checker(tmp_path):
     assert {Outcome.VALID} == {one.outcome for one in verdicts(HISTORY, tmp_path).values()}
 
 
@@ -68,14 +68,14 @@ def test_a_wrong_average_is_found(tmp_path):
         ),
     ],
 )
-def test_an_exchange_out_of_turn_or_of_another_value_is_found(right, forged, reason, tmp_path):
+def test_an_exchange_at_a_wrong_write_or_of_a_wrong_value_is_found(right, forged, reason, tmp_path):
     outcome, said = of(HISTORY.replace(right, forged), "averaging", tmp_path)
 
     assert Outcome.INVALID is outcome
     assert reason in said
 
 
-def test_only_histories_with_such_variables_are_judged_by_its_checker(tmp_path):
+def test_only_histories_with_local_sgd_variables_are_judged_by_its_checker(tmp_path):
     plain = (FOLDER / "reduction-valid.txt").read_text("utf-8")
 
     assert "averaging" not in verdicts(plain, tmp_path)

@@ -34,7 +34,7 @@ def account(strategy: tf.distribute.MirroredStrategy) -> Any:
     return strategy.statistics()[0]
 
 
-def test_it_is_off_by_default():
+def test_adaptive_is_off_by_default():
     with simulated_cluster():
         strategy = tf.distribute.MirroredStrategy(["a"])
         with strategy.scope():
@@ -118,7 +118,7 @@ def test_a_replica_with_too_many_deferred_writes_waits_for_an_exchange(
     assert 40.0 == float(v)
 
 
-def test_a_component_is_written_after_what_its_replicas_wrote(strategy, v):
+def test_a_component_is_written_after_the_deferred_writes_of_the_replicas(strategy, v):
     strategy.run(lambda: v.assign_add(1.0, read_value=False))
     v.values[0].assign(10.0)
 
@@ -149,7 +149,7 @@ def test_a_replica_writes_a_component_itself(strategy, v):
     assert [4.0, 12.0] == [float(part.numpy()) for part in v.values]
 
 
-def test_a_call_in_a_merge_call_writes_too(strategy, v):
+def test_a_call_in_a_merge_call_can_write(strategy, v):
     def inner() -> None:
         v.assign_add(10.0)
 

@@ -1,4 +1,4 @@
-"""Which collectives of replicas belong together: by name, by key, or else by order and line."""
+"""Collectives of replicas are matched by name, by key, or otherwise by order and line."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_metrics_in_another_order_are_refused_by_their_names(strategy):
     assert () == caught.value.fixes
 
 
-def test_names_in_the_same_order_meet(strategy):
+def test_names_in_the_same_order_are_matched(strategy):
     def step():
         names = ["loss", "accuracy"]
         return [float(context().all_reduce("SUM", F(i), name=n)) for i, n in enumerate(names)]

@@ -77,7 +77,7 @@ def raised(act: Callable[[], Any], kind: type[VarsimError] = VariableError) -> A
 
 
 def is_given(fix: Fix, got: Any) -> None:
-    """Check that a value equals the value of a fix, which the text of the fix contains."""
+    """Check that a value equals the value that the text of a fix names."""
     np.testing.assert_array_equal(fix.value, np.asarray(got))
     assert fix.value.dtype == np.asarray(got).dtype
 

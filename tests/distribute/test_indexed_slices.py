@@ -10,7 +10,7 @@ from varsim.errors import ShapeError, ValueTypeError
 
 
 def test_rows_with_the_same_index_are_added() -> None:
-    """As `tf.convert_to_tensor` does."""
+    """`tf.convert_to_tensor` of TensorFlow adds them too."""
     slices = tf.IndexedSlices(np.array([[1.0], [2.0], [4.0]]), [2, 0, 2], dense_shape=(3, 1))
 
     assert [[2.0], [0.0], [5.0]] == np.asarray(slices).tolist()
@@ -36,8 +36,10 @@ def test_a_dense_write_takes_slices_with_a_dense_shape() -> None:
         (tf.IndexedSlices([1.0, 2.0], [0], dense_shape=(3,)), "not rows of"),
     ],
 )
-def test_slices_that_cannot_become_an_array_say_why(slices: tf.IndexedSlices, said: str) -> None:
-    """The remedy is in the sentence."""
+def test_the_error_for_slices_that_cannot_become_an_array_says_why(
+    slices: tf.IndexedSlices, said: str
+) -> None:
+    """The error contains the remedy."""
     with pytest.raises(ShapeError, match=said):
         np.asarray(slices)
 

@@ -88,7 +88,7 @@ def test_attributes_of_the_programs_objects_are_checked() -> None:
     assert ["attribute 'self.steps'", *expected[2:]] == changed(functools.partial(model.step))
 
 
-def test_containers_of_all_kinds_are_checked_also_nested() -> None:
+def test_containers_of_all_kinds_are_checked_even_if_nested() -> None:
     history: dict[str, list[int]] = {"loss": []}
     seen, last, by_kind = {1}, deque([1]), Counter("a")
     grouped: defaultdict[str, list[int]] = defaultdict(list)
@@ -218,7 +218,7 @@ def test_an_object_that_cannot_be_checked_is_skipped() -> None:
     assert [] == watch_of(step, (), {}).told()
 
 
-def test_an_array_without_dimensions_is_an_array_too() -> None:
+def test_a_change_of_an_array_without_dimensions_is_reported() -> None:
     scalar = np.array(1.0)
 
     def step() -> None:

@@ -1,4 +1,4 @@
-"""Policies that TensorFlow does not have: they are found by name, or defined by the program."""
+"""Policies that TensorFlow does not have are found by name, or defined by the program."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_name_is_a_member_or_the_name_of_a_policy():
 
 
 @pytest.mark.parametrize("name", ["", "on read", "8", "a:", "a:1,2", "A"])
-def test_other_texts_are_no_names(name):
+def test_other_texts_are_not_names(name):
     with pytest.raises(ValueError, match="invalid name"):
         synchronization_named(name)
 
@@ -85,7 +85,7 @@ def test_an_unsuitable_aggregation_is_refused_with_the_suitable_ones():
     assert "synchronization=ON_READ" in changes
 
 
-def test_a_policy_of_the_program_travels_with_the_spec_and_is_known_after_it(monkeypatch):
+def test_a_policy_of_the_program_is_sent_with_the_spec_and_is_then_known(monkeypatch):
     synchronization = tf.Variable(0.0, synchronization=OnReadMean(5)).synchronization
     monkeypatch.setattr(custom, "_KNOWN", {})  # as in another process
 
@@ -125,7 +125,7 @@ def test_workers_learn_a_programs_own_policy():
 
 @pytest.mark.slow
 def test_a_replica_creates_variables_with_policies_that_its_program_has_not_used():
-    """The replica makes them known to the program, and the program to all replicas."""
+    """The replica sends the policies to the program, and the program sends them to all replicas."""
 
     def step():
         policies = tf.LocalSGD(2), OnReadMean(9)

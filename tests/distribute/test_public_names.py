@@ -25,7 +25,7 @@ REFUSES = ("count_up_to",)
 
 @pytest.fixture
 def roots(strategy) -> dict[str, Any]:
-    """Return an object for each beginning of the names, the longest first."""
+    """Return an object for each prefix of the names, the longest prefix first."""
     with strategy.scope():
         mirrored = tf.Variable(1.0)
         on_read = tf.Variable(
@@ -46,7 +46,7 @@ def roots(strategy) -> dict[str, Any]:
 
 
 def outcome(name: str, roots: dict[str, Any]) -> str:
-    """Use a name; return how that ends."""
+    """Use a name, and return the outcome."""
     start = next(root for root in roots if name.startswith(root))
     try:
         found = reduce(getattr, name.removeprefix(start).split("."), roots[start])
@@ -99,8 +99,8 @@ def test_common_names_of_tensorflow_say_what_to_use(name, instead):
         getattr(tf, name)
 
 
-def test_a_name_that_works_has_no_sentence(roots):
-    """The tables list only what is missing."""
+def test_a_name_that_works_has_no_explanation(roots):
+    """The tables list only names that varsim does not have."""
     owners = {
         "tf": tf,
         "tf.distribute": tf.distribute,

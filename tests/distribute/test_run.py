@@ -27,7 +27,7 @@ def test_structures_of_per_replica_values_are_split_and_regrouped(strategy):
     assert (0, 1) == result["list"][1][1].values
 
 
-def test_a_named_tuple_stays_one(strategy):
+def test_a_named_tuple_stays_a_named_tuple(strategy):
     result = strategy.run(lambda: Pair(replica_id(), None))
 
     assert isinstance(result, Pair)

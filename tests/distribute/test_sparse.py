@@ -59,7 +59,7 @@ def test_batches_are_written_along_the_last_axis() -> None:
 
 
 def test_an_array_that_was_read_never_changes(strategy: Any) -> None:
-    """Neither the program's, nor a replica's; a read of rows is a copy."""
+    """Neither an array of the program nor one of a replica. A read of rows returns a copy."""
     v = variable(strategy)
     kept = []
 
@@ -91,10 +91,10 @@ def test_a_slice_of_rows_can_be_assigned_on_one_device() -> None:
 
 
 @pytest.mark.parametrize("method", ["batch_scatter_update", "scatter_nd_add"])
-def test_a_distributed_variable_refuses_what_its_components_take(
+def test_a_distributed_variable_refuses_sparse_writes_that_its_components_accept(
     strategy: Any, method: str
 ) -> None:
-    """As in TensorFlow."""
+    """TensorFlow refuses the same writes."""
     v = variable(strategy)
     arguments: Any = (rows([1]),)
     if method == "scatter_nd_add":
@@ -121,7 +121,7 @@ def test_a_replica_writes_rows_of_its_own_component(strategy: Any) -> None:
 
 
 def test_a_plain_variable_is_written_by_every_replica_in_order(strategy: Any) -> None:
-    """It is the program's own."""
+    """A plain variable exists once, in the program."""
     v = tf.Variable(np.zeros(4, np.float32))
 
     strategy.run(lambda: done(v.scatter_add(rows([0]))))
@@ -141,7 +141,7 @@ def test_a_plain_variable_is_written_by_every_replica_in_order(strategy: Any) ->
 def test_what_does_not_fit_is_refused_on_all_replicas(
     strategy: Any, given: Any, error: Any
 ) -> None:
-    """One replica's rows fit, the other's do not: no component changes (D4)."""
+    """Only one replica's rows fit: no component changes (difference D4 in docs/semantics.md)."""
     v = variable(strategy)
 
     with pytest.raises(error):
@@ -152,8 +152,8 @@ def test_what_does_not_fit_is_refused_on_all_replicas(
     assert [[0.0] * 4] * 2 == components(v)
 
 
-def test_rows_of_all_replicas_are_not_one_replicas(strategy: Any) -> None:
-    """A PerReplica of a closure has no meaning in one replica."""
+def test_a_replica_cannot_write_the_rows_of_all_replicas(strategy: Any) -> None:
+    """A PerReplica that a function captures is not split; only arguments of `run` are."""
     v = variable(strategy)
     each = strategy.experimental_distribute_values_from_function(lambda _: rows([0]))
 

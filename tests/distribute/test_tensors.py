@@ -1,4 +1,4 @@
-"""The functions and dtypes that programs use of TensorFlow's tensors, on NumPy arrays."""
+"""TensorFlow's functions and dtypes for tensors that programs use, on NumPy arrays."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_a_tensor_keeps_its_dtype(strategy, kind):
     assert tf.float64 == tf.Variable(kind(1.0, dtype="float64")).dtype
 
 
-def test_a_tensor_elsewhere_says_what_to_do(strategy):
+def test_the_error_for_a_tensor_on_a_gpu_says_what_to_do(strategy):
     v = create_variable(strategy, 1.0)
 
     with pytest.raises(TypeError, match=r"Elsewhere cannot be read .*: it is on cuda"):

@@ -1,4 +1,4 @@
-"""Shares of different sizes: empty ones are warned of, and nothing is changed by a refused one."""
+"""Shares of different sizes: an empty share causes a warning, and a refused one changes nothing."""
 
 from __future__ import annotations
 

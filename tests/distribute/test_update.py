@@ -1,4 +1,7 @@
-"""The method extended.update: it changes components one by one, and all of them or none (D4)."""
+"""The method extended.update changes each component on its own, but all of them or none.
+
+This is difference D4 in docs/semantics.md.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +91,7 @@ def test_results_are_grouped_or_returned_one_by_one(strategy, variable):
     assert (2.0, 2.0) == single
 
 
-def test_on_replicas_all_meet_for_it(strategy, variable):
+def test_an_update_in_replica_context_is_a_collective(strategy, variable):
     def step():
         tf.distribute.get_strategy().extended.update(
             variable, lambda v, x: v.assign(x), args=(np.float32(replica_id() + 5),)

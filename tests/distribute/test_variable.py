@@ -95,7 +95,7 @@ def test_a_refused_value_changes_nothing(strategy, value, error):
     assert [[1.0, 2.0], [1.0, 2.0]] == components(v)
 
 
-def test_a_per_replica_value_goes_component_by_component(strategy):
+def test_each_component_gets_its_part_of_a_per_replica_value(strategy):
     v = create_variable(strategy, 0.0, "ON_WRITE", "SUM")
     values = tf.distribute.PerReplica([np.float32(1), np.float32(2)])
 
@@ -200,7 +200,7 @@ def array_like(request, strategy):
     return create_variable(strategy, [1.0, 2.0, 4.0], request.param, "MEAN")
 
 
-def test_arithmetic_is_numpys(array_like):
+def test_arithmetic_equals_that_of_numpy(array_like):
     v, x = array_like, np.array([1.0, 2.0, 4.0], np.float32)
     y = np.array([2.0, 4.0, 8.0], np.float32)
 
@@ -235,14 +235,14 @@ def test_indexing_iterating_and_length(array_like):
     assert 4.0 == array_like[-1]
 
 
-def test_a_variable_is_not_hashable_and_not_one_truth(array_like):
+def test_a_variable_has_no_hash_and_an_array_no_truth_value(array_like):
     with pytest.raises(TypeError):
         hash(array_like)
     with pytest.raises(ValueError):
         bool(array_like)
 
 
-def test_scalars_convert_as_numpys(strategy):
+def test_scalars_are_converted_as_in_numpy(strategy):
     v = create_variable(strategy, 3, "ON_WRITE", "SUM")
 
     assert (3, 3.0, True) == (int(v), float(v), bool(v))

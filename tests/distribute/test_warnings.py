@@ -105,7 +105,7 @@ def test_an_exact_integer_share_causes_no_warning(strategy):
 
 
 def test_ordinary_use_causes_no_warnings(strategy):
-    """Warnings are errors in these tests, so any warning would fail this one."""
+    """Warnings are errors in these tests, so any warning fails this test."""
     for synchronization, aggregation in (
         ("ON_WRITE", "SUM"),
         ("ON_READ", "MEAN"),

@@ -67,7 +67,7 @@ def test_an_array_for_several_workers_is_copied_once(
     assert 1 == len(cluster["c"].arena._own)
 
 
-def test_the_next_envelope_to_a_worker_keeps_no_copies_of_those_before(
+def test_the_next_envelope_to_a_worker_keeps_no_copies_of_earlier_envelopes(
     cluster: SharedCluster, codec: BroadcastCodec
 ) -> None:
     """So a program that writes in a loop needs no memory for values that were replaced."""
@@ -104,7 +104,7 @@ def test_a_block_that_was_encoded_once_is_lent_to_each(
     assert [SHARED_FROM_BYTES, 0] == used
 
 
-def test_what_a_worker_has_let_go_of_rides_on_any_envelope(
+def test_a_note_of_released_blocks_is_sent_with_any_envelope(
     cluster: SharedCluster, codec: BroadcastCodec
 ) -> None:
     """The note is added even to an envelope that was encoded for another worker."""
@@ -122,7 +122,7 @@ def test_what_a_worker_has_let_go_of_rides_on_any_envelope(
     assert 0 == cluster["a"].used_bytes()
 
 
-def test_what_a_dead_worker_had_is_free(cluster: SharedCluster, codec: BroadcastCodec) -> None:
+def test_blocks_of_a_dead_worker_are_free(cluster: SharedCluster, codec: BroadcastCodec) -> None:
     codec.encode(0, [message(np.zeros(LARGE))])
     codec.end_round()
     assert SHARED_FROM_BYTES == cluster["c"].used_bytes()

@@ -34,7 +34,7 @@ LARGE = 4 * SLICE_BYTES // 8
 
 @dataclass
 class Workers:
-    """Compute the requested slices, or do not."""
+    """Workers that compute the requested slices, or that do nothing."""
 
     works: bool = True
     requested: dict[int, ReduceSlice] = field(default_factory=dict)
@@ -90,7 +90,7 @@ def values_of(size: int, count: int = 3) -> list[Array]:
 @pytest.mark.parametrize("aggregation", [SUM, MEAN, FIRST])
 @pytest.mark.parametrize("operation", [ASSIGN, ADD, SUB])
 @pytest.mark.parametrize("size", [10, SHARED_FROM_BYTES // 8, LARGE + 3])
-def test_any_merge_is_what_a_plain_merge_is(
+def test_a_divided_merge_has_the_value_of_a_plain_merge(
     reducer: SharedMemoryReducer,
     works: bool,
     aggregation: VariableAggregation,
@@ -105,13 +105,15 @@ def test_any_merge_is_what_a_plain_merge_is(
         assert (expected.dtype, expected.shape) == (got.dtype, got.shape)
 
 
-def test_large_results_lie_in_shared_memory(arena: Arena, reducer: SharedMemoryReducer) -> None:
+def test_large_results_are_in_shared_memory(arena: Arena, reducer: SharedMemoryReducer) -> None:
     for size in (SHARED_FROM_BYTES // 8 - 1, SHARED_FROM_BYTES // 8):
         got = merged(reducer, values_of(size), SUM, ASSIGN, None, (), Workers())
         assert (arena.reference_of(got) is not None) == (got.nbytes >= SHARED_FROM_BYTES)
 
 
-def test_helpers_get_equal_parts_that_make_up_the_whole(reducer: SharedMemoryReducer) -> None:
+def test_workers_get_equal_slices_which_together_are_the_whole_array(
+    reducer: SharedMemoryReducer,
+) -> None:
     workers = Workers()
     got = merged(reducer, values_of(LARGE), SUM, ASSIGN, None, [5, 2, 7, 1], workers)
 
@@ -138,7 +140,7 @@ def test_every_part_is_large_enough_to_be_shared(reducer: SharedMemoryReducer, c
         )
 
 
-def test_what_a_lost_helper_may_still_write_to_is_not_the_result(
+def test_memory_that_a_lost_worker_may_still_write_to_is_not_the_result(
     reducer: SharedMemoryReducer,
 ) -> None:
     workers = Workers(works=False)
@@ -163,7 +165,7 @@ def test_nothing_is_computed_for_bools_of_the_first_replica(reducer: SharedMemor
 
 
 def test_a_reduction_with_workers_ends_with_the_last_slice(reducer: SharedMemoryReducer) -> None:
-    """Slices of an earlier reduction, which has been given up, do not count."""
+    """Slices of an earlier reduction, which was abandoned, are ignored."""
     workers = Workers()
     request = Reduce(7, values_of(LARGE), SUM, ASSIGN, None, [1, 2])
     assert None is reducer.reduce(request, workers.request, now_s=1.0)
@@ -193,7 +195,7 @@ def test_the_slice_of_a_worker_that_died_is_computed_without_it(
     assert None is reducer.lose(1)
 
 
-def test_where_there_is_no_room_it_is_a_plain_merge() -> None:
+def test_without_room_in_shared_memory_a_merge_is_not_divided() -> None:
     warnings: list[str] = []
     arena = Arena(create_file(), 0, 1, 2**16, warnings.append)
     values = values_of(LARGE)
@@ -208,7 +210,7 @@ def test_where_there_is_no_room_it_is_a_plain_merge() -> None:
 
 
 @pytest.mark.parametrize("interrupted", [True, False], ids=["interrupted", "replaced"])
-def test_a_reduction_that_was_given_up_leaves_nothing(
+def test_an_abandoned_reduction_keeps_no_shared_memory(
     arena: Arena, reducer: SharedMemoryReducer, interrupted: bool
 ) -> None:
     def send(_: Any) -> None:
@@ -226,7 +228,7 @@ def test_a_reduction_that_was_given_up_leaves_nothing(
 @pytest.mark.parametrize(
     ("worker", "is_shared"), [(lambda arena: StarWorker(), False), (SharedWorker, True)]
 )
-def test_an_array_to_be_sent_lies_where_the_other_end_sees_it(
+def test_an_array_to_be_sent_is_created_in_shared_memory(
     arena: Arena, worker: Callable[[Arena], StarWorker | SharedWorker], is_shared: bool
 ) -> None:
     for size in (1, SHARED_FROM_BYTES):

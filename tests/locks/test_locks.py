@@ -34,7 +34,7 @@ def on(python: str) -> dict[str, str]:
 @pytest.mark.parametrize("python", relock.PYTHONS)
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
 def test_a_lock_has_all_requirements(lock: Path, python: str):
-    """If it fails after a change of a requirement, run `make upgrade`."""
+    """If this test fails after a change of a requirement, run `make upgrade`."""
     pins = installed.pins(lock, on(python))
 
     wrong = [
@@ -72,7 +72,7 @@ def test_the_oldest_releases_are_the_lower_bounds():
 
 
 def test_other_versions_are_named_and_documents_not_compared(monkeypatch: pytest.MonkeyPatch):
-    """So a new release of click or pydantic does not fail the check, which says what it omits."""
+    """A new release of click or pydantic does not fail the check, which names what it omits."""
     here = installed.pins(installed.NEWEST) | {"click": "99.0"}
     monkeypatch.setattr(metadata, "version", here.__getitem__)
 

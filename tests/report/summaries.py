@@ -34,7 +34,7 @@ def lens(*components: Any, value: Any = None, refused: str = "") -> Lens:
 
 
 def variable_summary(name: str = "w", seen: Lens | None = None, **others: Any) -> VariableSummary:
-    """Return a variable that two replicas wrote ten times each."""
+    """Return the summary of a variable that two replicas wrote ten times each."""
     fields: dict[str, Any] = {
         "free": False,
         "requested": "ON_READ",
@@ -53,7 +53,7 @@ def variable_summary(name: str = "w", seen: Lens | None = None, **others: Any) -
 
 
 def summary(*variables: VariableSummary, workers: int = 2, **others: Any) -> Summary:
-    """Return a run of ten steps that is done."""
+    """Return the summary of a finished run of ten steps."""
     fields: dict[str, Any] = {
         "status": RunStatus.DONE,
         "failure": None,

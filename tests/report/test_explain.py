@@ -157,7 +157,7 @@ def outcome(strategy: Any, of: Page, example: Worked) -> tuple[Any, ...]:
     components = tuple(one.numpy() for one in v.values)
     if refused is not None:
         assert Path(__file__).name in refused.location
-        refused.location = ""  # an example has none
+        refused.location = ""  # an example has no location
     return str(refused), components, outside, after - before, end - after
 
 
@@ -174,7 +174,7 @@ def told(example: Worked) -> tuple[Any, ...]:
 @pytest.mark.parametrize("replicas", REPLICAS)
 @pytest.mark.parametrize(("synchronization", "aggregation"), PAGES)
 def test_every_worked_number_is_what_a_cluster_gives(synchronization, aggregation, replicas):
-    """Values are equal bit for bit, messages as statistics count them, refusals word for word."""
+    """Values and texts of refusals are equal; messages are those of the statistics."""
     of = about(synchronization, aggregation, replicas)
     examples = [example for section in of.sections for example in section.examples]
 
@@ -200,7 +200,7 @@ def warned_by(of: Page) -> list[str]:
 
 @pytest.mark.parametrize("replicas", [1, 2])
 @pytest.mark.parametrize(("synchronization", "aggregation"), PAGES)
-def test_every_warning_is_the_engines_own(synchronization, aggregation, replicas):
+def test_every_warning_equals_that_of_a_cluster(synchronization, aggregation, replicas):
     of = about(synchronization, aggregation, replicas)
     about_integers = "of an integer that the number of replicas does not divide"
     expected = [one.text for one in of.warnings if one.when != about_integers]
@@ -302,7 +302,7 @@ def test_strict_refuses_none_with_the_text_of_its_page():
 
 @pytest.mark.parametrize(("synchronization", "aggregation"), PAGES)
 def test_the_first_read_equals_that_of_a_cluster(synchronization, aggregation):
-    """With ON_READ and SUM it is N times the initial value for N replicas."""
+    """With ON_READ and SUM the first read is N times the initial value for N replicas."""
     of = about(synchronization, aggregation, replicas=3)
 
     with cluster(3) as strategy:
@@ -346,7 +346,7 @@ def test_a_per_replica_value_is_refused_as_the_page_says():
     assert "A per-replica value is refused" in one_line(of)
 
 
-# ---------------------------------------------------------------- the words
+# ---------------------------------------------------------------- the texts of pages
 
 
 def test_the_text_of_a_page():
@@ -394,7 +394,7 @@ def test_the_overview_is_one_screen(replicas):
     print_blocks(of_overview(overview(replicas)), file)
     lines = file.getvalue().splitlines()
 
-    assert 22 >= len(lines)  # and a hint, in 24
+    assert 22 >= len(lines)  # a terminal of 24 lines also shows a hint
     assert 80 >= max(map(len, lines))
     assert [] == [line for line in lines if "ONLY_FIRST_R…" in line]
 

@@ -106,7 +106,7 @@ saved in /somewhere/runs/x/
 """
 
 
-def test_a_report_at_80_columns():
+def test_a_report_fits_in_80_columns():
     """A file has no colours, no lines wider than the console, and no blanks at their ends."""
     assert EXPECTED == report(RUN)
 
@@ -144,7 +144,7 @@ def test_no_line_is_wider_than_the_console(width: int, workers: int):
 
 
 def test_of_many_replicas_the_first_and_the_last_are_shown():
-    """The distance is still that of all replicas."""
+    """The distance is computed from all replicas."""
     text = report(summary(variable_summary("n", lens(*range(20), value=190)), workers=20), 80)
     heading, _, row = text[text.index("value lens") :].splitlines()[1:4]
 
@@ -153,7 +153,7 @@ def test_of_many_replicas_the_first_and_the_last_are_shown():
 
 
 def test_a_mean_is_shown_where_it_is_useful():
-    """Not for values around zero, nor for equal values. Rows are not repeated."""
+    """The mean is not shown for values around zero or for equal values. Rows are not repeated."""
     around_zero = np.array([-2.0, -1.0, 0.0, 1.0, 2.0, 1e-9])
     text = report(summary(variable_summary("w", lens(around_zero, around_zero), shape=[6])))
     rows = [line.split() for line in text[text.index("value lens") :].splitlines()[3:]]
@@ -330,7 +330,7 @@ def test_the_bytes_of_sparse_writes_are_compared_with_those_of_dense_ones():
 
 
 def test_adaptive_without_a_saving_says_so():
-    """Each write was read before the next one, so each was exchanged."""
+    """Each write was read before the next write, so each write was exchanged."""
     cost = {"merges": 100, "messages": 400, "size_bytes": 1600}
     settings = {"requested": "AUTO", "synchronization": "AUTO", "on_write": SyncCost(**cost)}
     text = report(summary(variable_summary("w", **settings, **cost)), 100)

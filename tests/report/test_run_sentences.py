@@ -94,7 +94,7 @@ def test_a_story_is_about_the_free_variables_if_there_are_any():
     assert told[0].startswith("weights and bias were synchronised at every write")
 
 
-def test_without_free_variables_it_is_about_all():
+def test_without_free_variables_a_story_is_about_all_variables():
     told = story(summary(variable_summary("a", SAME, **ON_WRITE), variable_summary("b", APART)))
 
     assert 2 == len(told)

@@ -180,7 +180,7 @@ def commit(
     call: int = 1,
     settled: int = 1,
 ) -> Commit:
-    """Return a commit of one variable; a commit by the program settles no contribution."""
+    """Return a commit of one variable; a commit by the program ends no wait for a contribution."""
     return Commit(
         call_id=call,
         settled=0 if call == BY_PROGRAM else settled,

@@ -17,9 +17,9 @@ from varsim.sync.coordinator_state import CoordinatorState
 
 
 class StateCluster:
-    """A coordinator and replicas whose variables are zero; it runs one call after the other.
+    """A coordinator and replicas whose variables are zero; calls run one after the other.
 
-    Messages of the coordinator arrive at once. Both states are validated after every event.
+    Messages of the coordinator arrive immediately. Both states are validated after every event.
     """
 
     def __init__(self, *specs: VariableSpec, num_replicas: int = 2) -> None:
@@ -27,7 +27,9 @@ class StateCluster:
         self.registry = self.coordinator.registry
         self.replicas = [ReplicaProgram(i, num_replicas) for i in range(num_replicas)]
         self.specs = {spec.variable_id: spec for spec in specs}
-        self.sent: list[tuple[int, Message]] = []  # by the coordinator, since the last `told`
+        self.sent: list[
+            tuple[int, Message]
+        ] = []  # by the coordinator, since the last use of `told`
         self.left: list[Message] = []  # from replicas
         self.finish: Finish | None = None
         self.fetched: tuple[Any, ...] = ()
@@ -118,18 +120,18 @@ class StateCluster:
             self._arrive(replica_id, message, 0.0)
 
     def told(self, kind: type[Message], to: int = 0) -> list[Any]:
-        """Return the messages of a kind sent to a replica since the last such call."""
+        """Return the messages of a kind sent to a replica since this was last asked."""
         found = [message for receiver, message in self.sent if receiver == to]
         self.sent.clear()
         return [message for message in found if isinstance(message, kind)]
 
     def contributions(self) -> list[Contribution]:
-        """Return the messages that replicas have sent since the last such call."""
+        """Return the messages that replicas have sent since this was last asked."""
         found = [message for message in self.left if isinstance(message, Contribution)]
         self.left.clear()
         return found
 
 
 def commits(cluster: StateCluster, to: int = 0) -> list[list[int]]:
-    """Return the variables of every commit to a replica since the last such call."""
+    """Return the variables of every commit to a replica since this was last asked."""
     return [commit.variable_ids.tolist() for commit in cluster.told(Commit, to)]

@@ -96,7 +96,7 @@ class ReplicaProgram:
         return self.state.handle(FunctionUnwinds())
 
     def report(self, output: str = "") -> Report:
-        """Let the function return, and return its report; the next call begins at once."""
+        """Let the function return, and return its report. The next call begins immediately."""
         actions = self.state.handle(FunctionReturns(NOTHING, output))
         (returned,) = [one for one in sent(actions) if isinstance(one, Returned)]
         self.begin(self._calls.pop() + 100)
@@ -108,7 +108,7 @@ class ReplicaProgram:
         return [action for action in actions if isinstance(action, Send)]
 
     def flush(self) -> list[ReplicaAction]:
-        """Return the messages before a host call, which is answered at once."""
+        """Return the messages before a host call, which is answered immediately."""
         *left, _ = self.enter(CallHost(NOTHING, ""))
         self.state.handle(HostResult(call_id=self._calls[-1], result=NOTHING))
         return left

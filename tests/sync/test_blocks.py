@@ -75,7 +75,7 @@ def test_an_add_by_the_program_to_a_member_starts_from_its_value_in_the_block(cl
     assert [[2.0] * 2, [104.0] * 2, [6.0] * 2] == values(cluster)
 
 
-def test_a_member_written_by_component_diverges_and_the_others_do_not(cluster):
+def test_a_member_with_one_written_component_diverges_and_the_others_do_not(cluster):
     cluster.perform(cluster.registry.write_component(V, 1, ADD, array(100.0)))
     commits(cluster)
 
@@ -125,7 +125,7 @@ def test_a_member_may_be_in_another_block_next(cluster):
     assert [[4.0] * 2, [8.0] * 2, [10.0] * 2] == values(cluster)
 
 
-def test_members_of_a_block_of_which_one_has_gone_are_merged_with_others(cluster):
+def test_the_remaining_members_of_a_block_are_merged_as_a_new_block(cluster):
     """W leaves the block of three; then writes to V and U are merged as a new block."""
     cluster.perform(cluster.registry.write(W, ASSIGN, [array(100.0)] * 2, same=True))
     assert [[W]] == commits(cluster)

@@ -44,8 +44,8 @@ def numbers(dtype: np.dtype[Any], size: int, seed: int) -> Array:
 def bits_of(array: Array) -> bytes:
     """Return the bits of an array, with the same bits for every NaN.
 
-    The sum of two NaNs can be either of them, with either sign. It depends on the instructions
-    that NumPy uses at this position of the array.
+    The sum of two NaNs can be each of the two, with each sign. It depends on the instructions that
+    NumPy uses at this position of the array.
     """
     if array.dtype.kind not in "fc":
         return array.tobytes()
@@ -89,7 +89,7 @@ def sizes(draw: st.DrawFn, itemsize: int) -> int:
     st.booleans(),
     st.integers(0, 2**32),
 )
-def test_it_equals_a_merge_of_whole_arrays(
+def test_a_merge_in_pieces_equals_a_merge_of_whole_arrays(
     dtype: np.dtype[Any],
     data: st.DataObject,
     count: int,
@@ -98,7 +98,7 @@ def test_it_equals_a_merge_of_whole_arrays(
     has_mirror: bool,
     seed: int,
 ) -> None:
-    """Warnings are errors in tests, so a merge causes none."""
+    """Warnings are errors in tests, so a merge that causes one would fail."""
     if aggregation is MEAN and dtype.kind in "iu":
         aggregation = SUM  # no variable has MEAN of integers
     size = data.draw(sizes(dtype.itemsize))
@@ -136,7 +136,7 @@ def test_bools_of_the_first_replica_are_copied() -> None:
     assert [True, False] == list(out)
 
 
-def test_it_writes_to_the_given_memory() -> None:
+def test_a_merge_writes_to_the_given_memory() -> None:
     whole = np.zeros(10)
     blockwise.merge_into(whole[2:5], [np.ones(3), np.ones(3)], SUM, ASSIGN, None)
     assert [0, 0, 2, 2, 2, 0, 0, 0, 0, 0] == list(whole)

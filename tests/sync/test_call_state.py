@@ -176,7 +176,7 @@ def test_values_that_do_not_match_are_not_reported_as_another_order():
     assert "order" not in text
 
 
-def test_unnamed_arrivals_from_different_lines_are_paired_and_noted_once():
+def test_unnamed_arrivals_from_different_lines_are_paired_and_reported_once():
     call = CallDriver(3)
     for index in (0, 1):
         for replica_id in (0, 1):
@@ -187,7 +187,7 @@ def test_unnamed_arrivals_from_different_lines_are_paired_and_noted_once():
     assert ["a.py:1", "a.py:1", "a.py:2"] == [one.location for one in collectives]
 
 
-def test_unnamed_arrivals_from_one_line_are_not_noted():
+def test_unnamed_arrivals_from_one_line_are_not_reported():
     call = CallDriver()
     call.arrive(0, all_reduce(1.0))
     call.arrive(1, all_reduce(1.0))
@@ -232,7 +232,7 @@ def test_different_names_are_both_reported_and_no_fix_mixes_their_values():
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (2, 0, 4, 1, 3)])
 def test_the_different_replica_is_listed_first_and_the_others_share_a_line(order):
-    """This holds for every order: the error waits until all have arrived."""
+    """This holds for every order, because the error is raised when all replicas have arrived."""
     call = CallDriver(5)
     for replica_id in order:
         assert None is call.failure()
@@ -400,7 +400,7 @@ def test_a_host_call_waits_for_every_lower_running_replica():
 
 
 def test_a_host_call_waits_for_the_answer_of_the_one_before_it():
-    """The lower replica then continues, and may make its next host call first."""
+    """After its answer the lower replica continues. Its next host call may come first."""
     call = CallDriver()
     call.state.request_host_call(0, host_call("first"))
     call.state.request_host_call(1, host_call("other"))
@@ -429,7 +429,7 @@ def test_a_host_call_waits_for_earlier_collectives():
 # ---------------------------------------------------------------- a doomed call
 
 
-def test_the_lowest_replicas_exception_is_the_calls():
+def test_the_exception_of_a_call_is_that_of_the_lowest_replica():
     call = CallDriver(3)
     call.end(2, raised("third"), 1.0)
     assert None is call.failure(1.0)
@@ -505,7 +505,7 @@ def test_a_replica_that_cannot_arrive_any_more_ends_the_grace_period(how):
 
 
 def test_collectives_before_the_failed_one_are_still_complete():
-    """Replica 0 is ahead of the others. Collectives before the one where it raised still happen."""
+    """Replica 0 is ahead. Collectives before the one where a replica raised still happen."""
     call = CallDriver(3)
     for index in (0, 1):
         call.arrive(0, contribution(1.0, index=index))

@@ -166,8 +166,8 @@ def test_forgetting_a_member_keeps_the_others_values(state):
 
 
 @pytest.mark.parametrize("operation", [ASSIGN, ADD])
-def test_a_local_write_to_a_member_changes_only_it(state, operation):
-    """This holds for a local write before the block was formed, too."""
+def test_a_local_write_to_a_member_changes_only_this_member(state, operation):
+    """This holds even if the local write came before the block was formed."""
     state.write_component(W, ASSIGN, array(9.0))
     state.handle(commit_of_all({W: 1, V: 1, U: 1}, [1, 2, 3, 4]))
     state.write_component(W, operation, array(10.0))

@@ -117,7 +117,7 @@ def test_only_first_replica_commits_what_replica_0_sent():
 
 
 def test_a_value_that_does_not_fit_the_mirror_fails_the_call_and_changes_nothing():
-    """With an open dimension a replica cannot check the shape; either all write, or none."""
+    """A replica cannot check an open dimension. Either all replicas write, or none."""
     state = coordinator(spec(shape=(None,)))
     handle(state, 0, contribution([1.0, 2.0], ADD))
 
@@ -166,7 +166,7 @@ def test_a_merge_call_is_run_once_and_each_replica_gets_its_slice():
     state.validate()
 
 
-def test_an_ask_is_answered_and_the_next_one_follows():
+def test_a_host_call_is_answered_before_the_next_one():
     state = coordinator()
     assert [] == handle(state, 1, host_call("second"))
     assert ["answer 0: first"] == handle(state, 0, host_call("first"))
@@ -199,7 +199,7 @@ def test_a_mismatch_ends_the_call_on_all_replicas():
     state.validate()
 
 
-def test_of_messages_of_a_failed_call_only_reports_are_used():
+def test_only_reports_are_used_of_the_messages_of_a_failed_call():
     state = coordinator(spec(), spec(NONE, variable_id=V))
     handle(state, 0, contribution(1.0))
     handle(state, 1, returned())
@@ -292,7 +292,7 @@ def test_a_write_that_does_not_fit_changes_nothing():
 
 
 def test_an_add_that_does_not_fit_unknown_components_is_refused():
-    """Otherwise the replicas would detect it after the program has continued."""
+    """Otherwise the replicas would detect the wrong shape only after the program has continued."""
     registry = coordinator(spec(NONE)).registry
     assert None is registry.mirror(W)
 
@@ -411,9 +411,9 @@ def test_statistics_are_kept_after_their_variables_in_order_of_creation():
 
 
 def test_every_event_and_message_has_a_method():
-    """A union's member that a table lacks would only fail when it comes."""
+    """A member of the union that a table lacks would fail only when it is received."""
     state = CoordinatorState
-    elsewhere = {Ready, SliceReduced}  # the channel and the exchange take them
+    elsewhere = {Ready, SliceReduced}  # the channel and the exchange handle them
 
     assert set(get_args(FreshEvent)) == state._BEGINNINGS.keys()
     assert set(get_args(SettlingEvent)) == set(SETTLING)

@@ -137,7 +137,7 @@ def test_the_same_number_of_other_operations_is_another_watermark():
     assert one.write_count == same.write_count
 
 
-def test_folding_and_settling_do_not_change_the_operations():
+def test_folding_and_exchanging_do_not_change_the_operations():
     own, other = (log((ASSIGN, 1.0), (ADD, 1.0), (SUB, 1.0)) for _ in range(2))
     own.fold(after=0)
     other.settle(2)
@@ -170,12 +170,14 @@ def test_writes_of_a_call_are_kept_separately_until_the_next_call():
 
     assert (0, 2, ADD, [3.0]) == shown(own.delta(W, 2))
     assert (0, 3, ADD, [7.0]) == shown(own.delta(W))
-    with pytest.raises(AssertionError):  # no program reads between these writes any more
+    with pytest.raises(
+        AssertionError
+    ):  # these two writes are folded, so no delta ends between them
         own.delta(W, 1)
 
 
 def test_a_failed_call_drops_its_writes():
-    """This holds if it has succeeded on this replica, too."""
+    """This holds even if the call has succeeded on this replica."""
     own = writes(1)
     own.write(W, ADD, kept(1.0))
     own.end()
@@ -226,7 +228,7 @@ def test_a_failed_call_drops_writes_of_nested_calls():
 
 
 def test_folding_keeps_writes_of_an_outer_call_separate():
-    """Both calls may still fail together, or the inner one alone."""
+    """Both calls may still fail together, or only the inner call may fail."""
     own = writes(1)
     own.write(W, ADD, kept(1.0))
     own.end()
@@ -264,7 +266,7 @@ def test_write_counts_have_the_changes_since_the_last_ones():
 
 
 def test_writes_of_a_failed_call_are_not_counted():
-    """The coordinator drops them, too."""
+    """The coordinator drops these writes, too."""
     own = writes(1)
     own.write(W, ADD, kept(1.0))
     own.fail(1)

@@ -103,7 +103,7 @@ def test_replicas_that_all_read_get_no_requests():
 
 
 def test_a_running_replica_is_asked_when_it_waits():
-    """It may soon read and send the delta itself, and it answers no message before it waits."""
+    """A running replica handles no message, and it may soon read and send the delta itself."""
     own = state()
     handle(own, 1, write_counts(1))
     handle(own, 0, write_counts(1))
@@ -122,7 +122,7 @@ def test_a_replica_with_fewer_writes_gets_no_request():
 
 
 def test_the_lowest_number_of_writes_comes_first():
-    """A delta for a higher number is requested again, because it cannot be divided."""
+    """A delta for a higher number is requested again, because a delta cannot be divided."""
     own = state()
     handle(own, 0, write_counts(2))
     handle(own, 0, sync_request(2, 11.0))
@@ -139,7 +139,7 @@ def test_the_lowest_number_of_writes_comes_first():
 
 
 def test_a_delta_reply_for_a_higher_number_of_writes_is_dropped():
-    """It was on its way when a replica needed a lower number."""
+    """The reply was already on its way when another replica needed a lower number."""
     own = state(num_replicas=3)
     for replica_id, count in ((2, 3), (1, 2)):
         handle(own, replica_id, write_counts(count))
@@ -309,7 +309,7 @@ def test_a_call_that_can_only_fail_waits_for_replies_on_their_way():
 
 
 def test_a_call_that_can_only_fail_waits_for_running_replicas():
-    """Replica 2 may still write what replica 0 reads, which then reaches the failed position."""
+    """Replica 2 may still write the value for replica 0, which then reaches the failed position."""
     own = state(num_replicas=3)
     handle(own, 1, write_counts(1))
     handle(own, 1, raised("trouble"))
@@ -328,7 +328,7 @@ def contribution_to_v() -> Writes:
 
 
 def test_a_call_around_a_waiting_call_does_not_fail():
-    """Its replicas all wait in a merge_call while the program runs the inner call."""
+    """All replicas of the outer call wait in a merge_call while the program runs the inner call."""
     own = state(calls=2)
     for replica_id in (0, 1):
         handle(own, replica_id, merge_call())

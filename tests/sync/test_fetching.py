@@ -1,4 +1,4 @@
-"""The program fetches only components that may have changed since it last knew them."""
+"""The program fetches only components that may have changed since their last known value."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def three(one=None):
 
 
 def fetched_from(cluster):
-    """Return the replicas that got a fetch since the last such call."""
+    """Return the replicas that got a fetch since this was last asked."""
     found = [to for to, message in cluster.sent if isinstance(message, Fetch)]
     cluster.sent.clear()
     return found
@@ -237,7 +237,7 @@ def test_after_an_add_in_a_merge_call_all_components_are_fetched():
 
 
 def test_a_fetched_component_older_than_a_write_is_not_kept():
-    """A fetch was abandoned, the program has written since, and then the component arrives."""
+    """The program abandons a fetch and then writes. The component arrives after the write."""
     cluster = three(spec(NONE, LOCAL))
     in_call(cluster, by_1=5.0)
     state = cluster.replicas[1]

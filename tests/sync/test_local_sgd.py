@@ -40,7 +40,7 @@ def test_the_first_write_stays_local(own):
     assert [] == contributions(own.enter())
 
 
-def test_the_second_write_contributes_what_the_component_holds_then(own):
+def test_the_second_write_contributes_the_component_after_it(own):
     own.write(W, ADD, array(3.0))
     assert not own.write(W, ADD, array(4.0))
 
@@ -95,7 +95,7 @@ def test_after_a_failed_call_a_replica_counts_from_zero(own):
 # ---------------------------------------------------------------- settings
 
 
-def test_the_average_is_a_mean_and_no_aggregation_means_that():
+def test_the_aggregation_must_be_mean_which_is_the_default():
     with simulated_cluster():
         strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
         with strategy.scope():
@@ -126,7 +126,7 @@ def test_a_name_with_other_parameters_is_an_error(name):
 
 
 def modelled(start: float, calls: list[list[list[tuple[str, float]]]], every: int) -> Any:
-    """Return the components after each call, and the mean: in plain Python, write by write."""
+    """Compute the components after each call, and their mean, write by write in plain Python."""
     components = [np.float32(start)] * len(calls[0])
     count = 0
     for call in calls:

@@ -90,7 +90,7 @@ def test_only_the_first_replica_sends_values_of_a_bucket_for_only_first_replica(
 
 
 def test_values_of_a_first_replica_may_differ_in_shape_from_the_others():
-    """Their values are not used."""
+    """The values of the other replicas are not used."""
     cluster = StateCluster(spec(), spec(FIRST, shape=(None,), variable_id=V), spec(variable_id=U))
     cluster.start()
     cluster.write(W, 1.0, 1.0)
@@ -102,8 +102,8 @@ def test_values_of_a_first_replica_may_differ_in_shape_from_the_others():
     assert [3.0, 3.0] == cluster.read(U)
 
 
-def test_a_contribution_settles_when_its_last_bucket_has_come():
-    """A read in between may wait slightly too long, but never returns an incomplete value."""
+def test_the_commit_of_the_last_bucket_ends_the_waits_for_a_contribution():
+    """A read may wait slightly too long for this commit, but never returns an incomplete value."""
     cluster = StateCluster(spec(), spec(MEAN, variable_id=V))
     cluster.start()
     cluster.write(W, 1.0, 1.0)
@@ -212,8 +212,8 @@ def test_after_an_assign_the_next_bucket_is_merged_as_one():
     assert [[3.0, 3.0]] * 3 == [cluster.read(i) for i in (W, V, U)]
 
 
-def test_components_that_have_had_other_numbers_of_commits_are_merged_one_by_one():
-    """An assign has made them equal, and their versions still differ."""
+def test_components_with_different_numbers_of_commits_are_merged_one_by_one():
+    """An assign has made the components equal, but their versions still differ."""
     cluster = StateCluster(*THREE)
     cluster.perform(cluster.registry.write_component(V, 1, ASSIGN, array(100.0)))
     cluster.perform(cluster.registry.write(V, ASSIGN, [array(100.0)] * 2, same=True))
@@ -339,7 +339,7 @@ def test_messages_wait_until_the_value_of_a_reduction_has_come():
     ] == describe(actions)
 
 
-def test_a_call_is_given_up_without_the_value_of_a_reduction():
+def test_a_call_is_abandoned_without_the_value_of_a_reduction():
     """The merge does not happen, even if the value arrives later."""
     state, reduction = suspended()
     assert [] == arrive(state, 0, returned(), 1.0)

@@ -85,7 +85,7 @@ def test_a_layout_is_sent_once():
     ],
     ids=["variable", "operation", "shape", "location"],
 )
-def test_other_writes_are_another_layout(variable_id, operation, shape, location):
+def test_other_writes_have_another_layout(variable_id, operation, shape, location):
     state = replica(spec(shape=(None,)), spec(variable_id=V, shape=(None,)))
     state.write(W, ASSIGN, array([0.0]), "train.py:1")
     first, _ = leave(state)
@@ -103,7 +103,7 @@ def step_of(cluster, number, replica_id):
 
 
 def test_ids_of_layouts_are_reused_and_both_sides_agree():
-    """Replica 1 does each step once more, so its ids differ."""
+    """Replica 1 does each step once more, so the ids of its layouts differ."""
     cluster = StateCluster(spec())
     cluster.start()
     numbers = [*range(1, MAX_LAYOUTS + 3), 1, 2, MAX_LAYOUTS + 2, 1]
@@ -165,7 +165,7 @@ def test_a_large_value_that_was_built_in_a_buffer_is_not_copied():
 
 
 def test_a_buffer_that_is_written_twice_is_copied_once():
-    """The first write owns it; the second is another value of the same array."""
+    """The first write takes the buffer over. The second write has a copy."""
     size = PACK_LIMIT_BYTES
     state = replica(spec(shape=(size,)), spec(variable_id=V, shape=(size,)))
     buffer = state.buffer(W)
@@ -189,7 +189,7 @@ def test_a_value_without_elements_keeps_its_shape(shape):
     assert [shape, shape] == [state.read(W).shape for state in cluster.replicas]
 
 
-def test_forgetting_a_variable_leaves_the_writes_that_wait():
+def test_forgetting_a_variable_keeps_unsent_writes_of_others():
     state = replica(spec(), spec(variable_id=V))
     state.write(V, ASSIGN, array(1.0))
     state.handle(Forget(variable_ids=(W,)))
@@ -221,7 +221,7 @@ def test_each_replica_has_its_own_layouts():
 
 
 def test_a_replica_of_a_failed_call_may_still_write_what_the_program_has_dropped():
-    """It does not know of the failure yet; its message is ignored and must not cause an error."""
+    """The replica does not know of the failure yet. Its message is ignored and causes no error."""
     state = coordinator(spec(), spec(variable_id=V))
     layout, message = contribution(1.0).packed(state.registry.specs)
     give_up(state, 1, "KeyboardInterrupt", 0.0)

@@ -41,7 +41,7 @@ def test_the_table_has_a_cell_for_everything_but_create():
     assert wanted == set(policies.TABLE)
 
 
-def test_a_cell_that_asks_for_the_aggregation_knows_all_of_them():
+def test_a_cell_that_depends_on_the_aggregation_has_an_entry_for_each():
     cells = [cell for cell in policies.TABLE.values() if isinstance(cell, dict)]
 
     assert cells
@@ -101,7 +101,7 @@ def test_adaptive_auto_stays_auto():
 
 
 def test_adaptive_auto_with_an_open_shape_becomes_on_write():
-    """Values of different shapes do not add up."""
+    """Values of different shapes have no sum."""
     assert ON_WRITE is in_force(AUTO, SUM, "int32", strict=True, shape=(3, None), adaptive=True)
 
 

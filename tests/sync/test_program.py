@@ -1,4 +1,4 @@
-"""The operations of the program in cross-replica context, each to its end."""
+"""The operations of the program in cross-replica context, each until it ends."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def refusal(actions):
     return refused.error
 
 
-def test_a_read_fetches_what_is_not_known_and_combines_it():
+def test_a_read_fetches_unknown_components_and_combines_all():
     state = on_read()
     assert ["0 <- Fetch w", "1 <- Fetch w"] == describe(state.handle(ProgramRead(W, TOKEN)))
     assert [] == handle(state, 1, component(2.0))
@@ -75,13 +75,13 @@ def test_a_read_fetches_what_is_not_known_and_combines_it():
     assert not done.values[0].flags.writeable
 
 
-def test_a_read_of_what_is_known_ends_at_once():
+def test_a_read_of_known_components_ends_immediately():
     state = coordinator(spec(), calls=0)
     assert ["done 0.0"] == describe(state.handle(ProgramRead(W, TOKEN)))
     assert 1 == state.statistics()[0].reads
 
 
-def test_a_read_that_was_given_up_does_not_end():
+def test_an_abandoned_read_does_not_end():
     state = on_read()
     state.handle(ProgramRead(W, TOKEN))
     assert [] == state.handle(ProgramGivesUp(TOKEN, "KeyboardInterrupt"))
@@ -122,7 +122,7 @@ def test_a_value_for_each_replica_is_refused_where_one_is_divided():
     assert "at train.py:3: a PerReplica cannot be assigned" in str(error)
 
 
-def test_the_policy_refuses_before_the_value_does():
+def test_a_refusal_of_the_policy_comes_before_one_of_the_value():
     problem = ShapeError("w", "another problem")
     state = coordinator(spec(SUM, ON_READ), calls=0)
     error = refusal(state.handle(write(operation=ADD, problem=problem)))

@@ -67,7 +67,7 @@ def test_a_mean_is_the_sum_divided_in_the_dtype():
     assert (np.float32(1) / np.float32(3)).tobytes() == third.tobytes()
 
 
-def test_only_the_first_needs_the_first_alone():
+def test_only_first_replica_uses_the_first_value_only():
     first = array(1.0)
 
     assert first is reduce.aggregate([first], FIRST)
@@ -182,7 +182,7 @@ def test_an_integer_share_is_truncated_towards_zero(value, count, expected):
     ],
 )
 def test_extreme_integers_are_shared_exactly(dtype, value, count, expected):
-    """TensorFlow divides in float64, and loses the last digits of large ones (D7)."""
+    """TensorFlow divides in float64 and loses the last digits of large integers: difference D7."""
     assert expected == reduce.share_of(array(value, dtype), np.dtype(dtype), count, "w")
 
 
@@ -201,7 +201,7 @@ def test_a_bool_has_no_share():
 
 
 @pytest.mark.parametrize("dtype", NUMBERS, ids=str)
-def test_applying_makes_an_array_of_the_same_dtype(dtype):
+def test_applying_an_operation_gives_an_array_of_the_same_dtype(dtype):
     """A 0-d array does not decay to a NumPy scalar."""
     before, value = np.asarray(5, dtype), np.asarray(3, dtype)
 

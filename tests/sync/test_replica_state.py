@@ -79,7 +79,7 @@ def test_a_gap_between_commits_is_a_protocol_error():
 
 
 def test_a_commit_applies_its_operation_to_the_replicas_own_component():
-    """So diverged components change by the same amount."""
+    """So components that have diverged change by the same amount."""
     state = replica(spec(NONE))
     state.write(W, ASSIGN, array(1.0))
     state.handle(commit(1, 10.0, ADD, call=BY_PROGRAM))
@@ -142,7 +142,7 @@ def test_a_read_waits_for_the_replicas_own_write_only():
     assert not state.waits_for(W)
 
 
-def test_a_read_waits_for_every_write_of_its_own():
+def test_a_read_waits_for_all_earlier_writes_of_its_replica():
     state = replica(spec())
     state.write(W, ASSIGN, array(1.0))
     state.write(W, ADD, array(1.0))
@@ -152,7 +152,7 @@ def test_a_read_waits_for_every_write_of_its_own():
 
 
 def test_a_commit_of_another_call_does_not_end_a_wait():
-    """The program, or another replica through it, has written this component."""
+    """The commit is a write to this component by the program, perhaps for another replica."""
     state = replica(spec(), call=1)
     state.write(W, ADD, array(1.0))
     state.enter()
@@ -170,7 +170,7 @@ def test_a_commit_of_another_call_does_not_end_a_wait():
 # ---------------------------------------------------------------- the outbox
 
 
-def test_the_outbox_is_sent_once_with_one_waiting():
+def test_the_outbox_is_sent_before_a_wait_and_not_again():
     state = replica(spec(), spec(variable_id=V))
     state.write(W, ASSIGN, array(1.0))
     state.write(V, ADD, array(2.0))
@@ -246,7 +246,7 @@ def test_an_open_dimension_takes_any_size_but_an_add_must_fit_the_component():
     assert [2.0, 3.0, 4.0] == state.read(W).tolist()
 
 
-def test_an_add_must_fit_what_was_assigned_before_it_and_is_not_committed_yet():
+def test_an_add_must_fit_an_earlier_assign_that_is_not_committed_yet():
     state = replica(spec(SUM, shape=(None,)))
     state.write(W, ASSIGN, array([1.0, 2.0, 3.0]))
     state.write(W, ADD, array([1.0, 1.0, 1.0]))
@@ -258,7 +258,7 @@ def test_an_add_must_fit_what_was_assigned_before_it_and_is_not_committed_yet():
     assert [4.0, 6.0, 8.0] == state.read(W).tolist()
 
 
-def test_adds_need_not_fit_what_a_call_before_assigned():
+def test_an_add_need_not_fit_an_assign_of_an_earlier_call():
     """The commit arrives after the end of that call, and the program has assigned since."""
     state = replica(spec(SUM, shape=(None,)))
     state.write(W, ASSIGN, array([1.0, 2.0, 3.0]))
@@ -374,7 +374,7 @@ def test_an_abort_of_an_outer_call_aborts_what_runs_inside_it():
     assert "another replica raised" == state.aborted
 
 
-def test_an_aborted_call_owes_nothing_and_sends_only_that_it_has_ended():
+def test_an_aborted_call_waits_for_no_commit_and_sends_only_that_it_has_ended():
     state = replica(spec())
     state.write(W, ASSIGN, array(1.0))
     state.handle(Abort(call_id=1, reason="over"))
@@ -431,8 +431,8 @@ def test_forgetting_a_variable_twice_changes_nothing():
         state.read(W)
 
 
-def test_a_forgotten_variable_may_still_be_owed():
-    """The call that wrote it has failed, and then the program has dropped the variable."""
+def test_a_variable_may_be_forgotten_before_a_commit_of_it_arrives():
+    """The call that wrote the variable has failed. Then the program has dropped the variable."""
     state = replica(spec())
     state.write(W, ASSIGN, array(1.0))
     state.handle(Abort(call_id=1, reason="over"))
@@ -442,7 +442,7 @@ def test_a_forgotten_variable_may_still_be_owed():
     state.validate()
 
 
-def test_start_runs_shutdown_stops_and_nothing_else_is_taken():
+def test_start_runs_a_call_shutdown_stops_and_other_messages_are_refused():
     state = replica(call=None)
 
     assert ["run 4"] == describe(state.handle(start(4)))
@@ -464,8 +464,8 @@ def test_components_keep_their_dtype(dtype):
 
 
 def test_every_event_has_a_method():
-    """A union's member that the table lacks would only fail when it comes."""
-    elsewhere = {Define, ReduceSlice}  # the shell and the exchange take them
+    """A member of the union that the table lacks would fail only when it is received."""
+    elsewhere = {Define, ReduceSlice}  # the shell and the exchange handle them
 
     assert {*get_args(ProgramEvent), *get_args(ToWorker)} - elsewhere == set(
         ReplicaState._DECISIONS

@@ -33,7 +33,7 @@ def truncated(before, value):
 @pytest.mark.parametrize("dtype", ["float16", "float32", "int32"])
 @pytest.mark.parametrize("count", [0, 1, 7, 60])
 def test_the_result_is_that_of_a_loop(operation, dtype, count):
-    """With duplicates, in any order, and rounded at every step."""
+    """This holds for duplicate indices in any order; every step rounds."""
     chance = np.random.default_rng(count)
     before = chance.integers(-50, 50, (9, 2)).astype(dtype)
     values = chance.integers(1, 4, (count, 2)).astype(dtype)
@@ -65,13 +65,13 @@ def test_the_result_is_that_of_a_loop(operation, dtype, count):
     ],
 )
 def test_rows_that_do_not_fit_are_refused(operation, component, given, error):
-    """Before anything changes."""
+    """They are refused before a row changes."""
     with pytest.raises(error):
         scatter.check_rows(spec(SUM, ON_WRITE), operation, component, given)
 
 
 def test_rows_of_all_replicas_are_joined_in_replica_order():
-    """For MEAN the values are divided by the number of replicas, not by that of the rows."""
+    """For MEAN the values are divided by the number of replicas, not by the number of rows."""
     parts = [rows([2, 0], [4.0, 2.0]), rows([], np.empty(0)), rows([0], [8.0])]
 
     total, mean = scatter.joined(parts, SUM), scatter.joined(parts, MEAN)

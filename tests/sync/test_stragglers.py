@@ -1,4 +1,4 @@
-"""Stragglers, which have not left a call that is over, are known and named in errors."""
+"""Replicas that have not left a call that is over (stragglers) are named in errors."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_replica_that_runs_when_the_call_is_abandoned_is_a_straggler():
 
 
 def test_a_replica_that_has_left_is_not_a_straggler_any_more():
-    """It sends `Left`; or it had already ended, and its last message arrives late."""
+    """The replica sends `Left`; or its function had ended before, and its last message is late."""
     state = running()
     give_up(state, 1, "CallTimeout", 12.0)
     raised = Raised(call_id=1, exception=NOTHING, traceback="", report=Report())
@@ -132,7 +132,7 @@ def call_again(state: CoordinatorState, now_s: float) -> list[CoordinatorAction]
     return state.handle(ProgramCall("f", NOTHING, [NOTHING] * 3, SITE, 7, now_s))
 
 
-def test_the_next_call_begins_when_the_replicas_have_left_the_one_that_was_given_up():
+def test_the_next_call_begins_when_the_replicas_have_left_the_abandoned_call():
     state = running()
     give_up(state, 1, "KeyboardInterrupt", 12.0)
     arrive(state, 0, Left(call_id=1), 13.0)
@@ -164,7 +164,7 @@ def test_the_next_call_is_refused_when_a_replica_does_not_leave():
     assert None is state.deadline_s
 
 
-def test_a_call_that_waits_to_begin_can_be_given_up():
+def test_a_call_that_waits_to_begin_can_be_abandoned():
     state = running()
     give_up(state, 1, "KeyboardInterrupt", 12.0)
     call_again(state, 14.0)

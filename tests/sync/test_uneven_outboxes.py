@@ -41,14 +41,14 @@ def test_a_replica_that_reads_in_between_does_not_change_what_is_merged():
 
 
 OUTBOXES = {0: (3, 2), 1: (5,), 2: (2, 3)}
-"""By replica, the sizes of the outboxes in which it sends five writes."""
+"""For each replica, the sizes of the outboxes in which it sends five writes."""
 
 ORDERS = sorted(set(itertools.permutations([0, 0, 1, 2, 2])))
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=lambda order: "".join(map(str, order)))
 def test_outboxes_of_different_lengths_are_paired_in_every_order(order):
-    """W, V, U, W, V: a position is complete as soon as all have arrived there or later."""
+    """A position is complete as soon as all replicas have arrived at it or at a later one."""
     state = coordinator(*THREE, num_replicas=3)
     ranges = {i: iter(_ranges(lengths)) for i, lengths in OUTBOXES.items()}
     come = dict.fromkeys(OUTBOXES, 0)
@@ -75,7 +75,7 @@ def _ranges(lengths):
     return list(zip([0, *stops], stops, strict=False))
 
 
-def test_outboxes_of_the_same_writes_may_lie_a_write_apart():
+def test_outboxes_of_the_same_writes_may_begin_at_different_writes():
     """A loop writes W; the replicas read it after different numbers of writes."""
     state = coordinator(*THREE)
     for index in (0, 2):
@@ -155,7 +155,7 @@ ODD = sorted(set(itertools.permutations([0, 1, 1, 2])))
 
 
 @pytest.mark.parametrize("order", ODD, ids=lambda order: "".join(map(str, order)))
-def test_a_difference_beside_outboxes_that_lie_differently_is_found_where_it_is(order):
+def test_a_different_write_is_found_although_outboxes_begin_at_different_writes(order):
     """Replica 1 sends its four writes in two outboxes; the third write of replica 2 differs."""
     state = coordinator(*THREE, num_replicas=3)
     plain = [written(1.0, variable_id=i) for i in (W, V, U, W)]

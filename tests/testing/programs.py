@@ -79,7 +79,7 @@ def all_reduces() -> str:
 
 
 def merge_calls() -> str:
-    """Do cross-replica writes during a call, and a nested call in one of them."""
+    """Do cross-replica writes in a merge_call, with a nested call between them."""
     strategy = three_replicas()
     w = create_without_warnings(strategy, 1.0, "ON_WRITE", "MEAN")
     hits = create_without_warnings(strategy, 0.0, "ON_READ", "SUM")

@@ -197,7 +197,7 @@ def test_replicas_learn_of_a_failed_call_before_the_program(sent):
 
 
 def test_a_failed_call_leaves_the_same_values_for_every_seed():
-    """All replicas do the first write; the order decides if it is kept when the second fails."""
+    """All replicas do the first write. The second write fails, because replica 1 skips it."""
 
     def program():
         strategy = three_replicas()
@@ -237,7 +237,7 @@ def test_a_component_written_by_another_replica_does_not_end_a_wait_for_a_merge(
 
 
 def test_a_plain_variable_is_used_in_replica_order_between_collectives():
-    """Replica 0 uses it after the collective write, as with real processes."""
+    """Replica 0 uses the variable after the collective write, as with real processes."""
     with simulated_cluster():
         strategy = three_replicas()
         plain = tf.Variable(1.0)

@@ -30,7 +30,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def files_are_short(source: Source) -> Iterator[Violation]:
-    """Find files that are too long; tests may be."""
+    """Find files that are too long; test files are not checked."""
     lines = source.text.count("\n")
     if lines > MAX_FILE_LINES and not source.path.startswith("tests/"):
         yield Violation(
@@ -89,10 +89,10 @@ def nothing_sleeps(source: Source) -> Iterator[Violation]:
 
 
 def nothing_runs_beside(source: Source) -> Iterator[Violation]:
-    """Find threads and event loops: a process does one thing at a time.
+    """Find threads and event loops, because a process does one thing at a time.
 
-    A test may use them; it fails if it leaves a thread running. The coordinator asks for the number
-    of its thread, to refuse a second one.
+    Tests are allowed to use threads; a test that leaves a thread running fails. The coordinator is
+    allowed to ask for the number of its thread, because it refuses calls from another thread.
     """
     if source.path.startswith("tests/") or source.path == "varsim/transport/one_thread.py":
         return
@@ -107,7 +107,9 @@ def names_say_something(source: Source) -> Iterator[Violation]:
     """Find files with a vague name."""
     stem = source.path.rpartition("/")[2].removesuffix(".py")
     vague = VAGUE.intersection(stem.split("_"))
-    if vague and not stem.startswith("test_"):  # a test has the name of its module
+    if vague and not stem.startswith(
+        "test_"
+    ):  # a test file is named after the module that it tests
         yield Violation(
             source.path, 1, f"{min(vague)!r} is vague; name the file after what it does"
         )
@@ -153,7 +155,7 @@ def _is_broad(caught: ast.expr | None) -> bool:
 def modes_are_asked_for_once(source: Source) -> Iterator[Violation]:
     """Find comparisons of modes outside the policies.
 
-    A workload is a program like a user's: it may compare what its variables have become.
+    A workload is a program like a user's: it is allowed to compare the modes of its variables.
     """
     if not source.installed or source.path.startswith(MAY_ASK_FOR_MODES):
         return

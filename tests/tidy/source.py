@@ -59,7 +59,7 @@ class Source:
 
     @property
     def module(self) -> str:
-        """Return the dotted name under which it is imported."""
+        """Return the dotted name under which the file is imported."""
         parts = Path(self.path).with_suffix("").parts
         if parts[0] == "workers":
             parts = parts[1:]
@@ -67,13 +67,13 @@ class Source:
 
     @property
     def installed(self) -> bool:
-        """Return whether it is part of the distribution, and not a test or a tool."""
+        """Return whether the file is part of the distribution, and not a test or a tool."""
         return self.path.split("/")[0] in ("varsim", "workers")
 
     def imports(self) -> Iterator[tuple[int, str]]:
-        """Yield every import, also inside functions: its line, and the imported dotted name.
+        """Yield the line and the dotted name of every import, including imports inside functions.
 
-        A name that is imported from a package is included: it may be a module.
+        A name that is imported from a package is also yielded, because it may be a module.
         """
         package = self.module.split(".")
         if not self.path.endswith("__init__.py"):

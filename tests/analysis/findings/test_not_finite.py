@@ -75,7 +75,7 @@ def test_finite_values_are_not_found():
     assert [] == found(merged(1.0, 2.0, 3.0))
 
 
-def test_the_first_replicas_value_is_the_only_one_that_counts():
+def test_only_the_first_replicas_value_is_examined_if_only_it_is_used():
     told = ProgramHistory(2, step="ON_WRITE ONLY_FIRST_REPLICA")
     told.call()
     told.merge("step", [1.0, NAN])
@@ -106,7 +106,7 @@ def test_a_write_of_the_program_is_found():
     assert "how the program computes" in finding.remedy
 
 
-def test_the_variable_that_was_first_is_named():
+def test_the_variable_with_the_first_such_value_is_named():
     told = ProgramHistory(2, first="ON_WRITE MEAN", loss="ON_READ SUM")
     told.call()
     told.write(1, "loss", NAN)
@@ -163,7 +163,7 @@ program commit table assign v=1 = {}
 
 
 @pytest.mark.parametrize(("value", "wrong"), [("[1,NaN,NaN]", False), ("[NaN,NaN,1]", True)])
-def test_elements_that_are_not_finite_when_created_are_meant(tmp_path, value, wrong):
+def test_elements_that_are_not_finite_when_created_are_intended(tmp_path, value, wrong):
     with described(PADDED.format(value, value)).history(tmp_path) as history:
         findings = [one for one in find(history) if one.kind is NOT_FINITE]
 

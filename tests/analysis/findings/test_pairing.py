@@ -1,4 +1,4 @@
-"""Unnamed collectives of different lines are found; several of one line are not examined."""
+"""Unnamed collectives of different lines are found; several in one line are a note."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def test_a_test_between_training_and_averaging_is_stale() -> None:
 
 
 def test_stale_reads_that_the_policy_intends_are_a_note() -> None:
-    """The policy decides that: the same reads of an ON_READ variable are a finding."""
+    """The policy decides this. The same reads of an ON_READ variable are a finding."""
 
     def story(settings: str) -> ProgramHistory:
         told = ProgramHistory(w=settings, **dict.fromkeys(("v", "u", "t"), settings))
