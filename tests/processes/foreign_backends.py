@@ -1,4 +1,4 @@
-"""An exchange and a launcher as another package would have them, each in one place."""
+"""An exchange and a launcher as another package would define them."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def unzipped(frames: Sequence[Buffer]) -> list[Buffer]:
 
 
 class Noted:
-    """A launcher that keeps a note of the clusters that it starts."""
+    """A launcher that stores the clusters that it starts."""
 
     launched: ClassVar[list[LaunchOptions]] = []
 

@@ -1,4 +1,4 @@
-"""Steps that use varsim in another thread than the replica's own, in several ways."""
+"""Steps that use varsim in a thread that is not the replica's own, in several ways."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Operation = Callable[[], Any]
 
 
 def thread(operation: Operation) -> Any:
-    """Run it in a plain thread, and return its result or error."""
+    """Run an operation in a plain thread, and return its result or raise its error."""
     box: list[Any] = []
 
     def run() -> None:
@@ -45,7 +45,7 @@ def pool(operation: Operation) -> Any:
 
 
 def loop(operation: Operation) -> Any:
-    """Run it in asyncio.to_thread, which copies the context."""
+    """Run an operation in asyncio.to_thread, which copies the context."""
     return asyncio.run(asyncio.to_thread(operation))
 
 
@@ -92,7 +92,7 @@ def outcomes(v: Any, way: Callable[[Operation], Any]) -> dict[str, str]:
 
 
 def reported(operation: Operation) -> Any:
-    """Start a thread that ends with its error, and go on."""
+    """Start a thread that ends with an error, and continue."""
     box: list[Any] = []
     background = threading.Thread(target=lambda: box.append(operation()), name="mine")
     background.start()
@@ -110,7 +110,7 @@ def asks_and_raises() -> None:
 
 
 def computes() -> float:
-    """Do what the error says: reduce the thread's result in the function."""
+    """Reduce the thread's result in the function, as the error suggests."""
     mine = thread(lambda: 1.0 + 1.0)
     return float(tf.distribute.get_replica_context().all_reduce("SUM", mine))
 

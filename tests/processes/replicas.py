@@ -1,4 +1,4 @@
-"""Functions that replicas run in these tests. Workers import this module, so it needs no pytest."""
+"""Functions that replicas run in these tests. Workers import this module, but not pytest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import varsim as tf
 
 LONG_S = 60.0
-"""Longer than any test waits."""
+"""Longer than the time limit of every test."""
 
 
 def all_reduce(op: str, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Functions with large values that replicas run. Workers import this module: it needs no pytest."""
+"""Functions with large values that replicas run. Workers import this module, but not pytest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-import varsim as tf
+from tests.replica_context import replica_id
 
 Array = np.ndarray[Any, Any]
 
@@ -19,14 +19,9 @@ KEPT: list[tuple[Array, bytes]] = []
 """Values that this replica has read, with copies made at that time."""
 
 
-def mine() -> int:
-    """Return the number of the current replica."""
-    return int(tf.distribute.get_replica_context().replica_id_in_sync_group)
-
-
 def value(seed: int, size: int = SIZE, dtype: str = "f8") -> Array:
     """Return numbers that round, different ones on each replica."""
-    numbers: Array = np.random.default_rng([seed, mine()]).normal(0, 99, size)
+    numbers: Array = np.random.default_rng([seed, replica_id()]).normal(0, 99, size)
     return numbers.astype(dtype)
 
 
@@ -58,9 +53,9 @@ def write(variable: Any, operation: str, seed: int, *, in_place: bool, keeps: bo
 
 
 def address_and_writeable(variable: Any) -> tuple[bool, bool, bool]:
-    """Return whether a buffer is writeable, before and after its assign, and whether a copy is."""
+    """Return whether a buffer is writeable before its assign, after it, and whether it is read."""
     buffer = variable.update_buffer()
-    buffer.fill(mine() + 1.0)
+    buffer.fill(replica_id() + 1.0)
     before = buffer.flags.writeable
     variable.assign(buffer)
     return before, buffer.flags.writeable, bool((variable.read_value() == buffer).all())
@@ -68,19 +63,19 @@ def address_and_writeable(variable: Any) -> tuple[bool, bool, bool]:
 
 def several(variables: list[Any], seed: int) -> list[Array]:
     """Return reads after many kinds of writes."""
-    for location_of, variable in enumerate(variables):
+    for index, variable in enumerate(variables):
         dtype = variable.dtype.as_numpy_dtype if hasattr(variable.dtype, "as_numpy_dtype") else None
         dtype = dtype or variable.dtype
-        given = value(seed + location_of, int(np.prod(variable.shape)), "f8")
+        given = value(seed + index, int(np.prod(variable.shape)), "f8")
         given = given.astype(dtype).reshape(variable.shape)
         for operation in ("assign", "assign_add", "assign_sub"):
             getattr(variable, operation)(given)
     return [variable.numpy() for variable in variables]
 
 
-def end_at(replica_id: int) -> None:
+def end_at(replica: int) -> None:
     """End the process of one replica."""
-    if mine() == replica_id:
+    if replica_id() == replica:
         os.kill(os.getpid(), signal.SIGKILL)
 
 

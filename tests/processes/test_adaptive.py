@@ -1,4 +1,4 @@
-"""Deferred writes on real workers: they have the values of ON_WRITE, and few exchanges."""
+"""Deferred writes on real workers give the values of ON_WRITE with few exchanges."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def train(auto: str) -> tuple[list[Any], tuple[Any, ...]]:
 
 
 def test_a_program_reads_the_values_of_on_write() -> None:
-    """The numbers are small integers, so nothing rounds; one array is too large to be packed."""
+    """The numbers are small integers, so nothing rounds. One array is too large to be packed."""
     expected, _ = train("on_write")
     got, (total, large) = train("adaptive")
 
@@ -55,7 +55,7 @@ def test_a_program_reads_the_values_of_on_write() -> None:
         assert account.size_bytes < account.on_write.size_bytes
 
 
-def test_a_read_that_waits_for_a_missing_write_fails_at_once() -> None:
+def test_a_read_that_waits_for_a_missing_write_fails_immediately() -> None:
     with cluster(2, auto="adaptive") as strategy:
         with strategy.scope():
             v = tf.Variable(0.0, name="v", aggregation=SUM)

@@ -1,4 +1,4 @@
-"""For every end of a replica, the program gets the reason, the location and the replica."""
+"""However a replica ends, the program gets the reason, the location and the replica."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.processes
 
 
 class OddError(Exception):
-    """Can be pickled but not unpickled: its `__init__` needs more arguments than `args` has."""
+    """Can be pickled but not unpickled, because `__init__` needs more arguments than `args` has."""
 
     def __init__(self, row: int, column: int) -> None:
         super().__init__(f"row {row}, column {column}")
@@ -53,7 +53,7 @@ def test_an_exception_has_its_type_its_traceback_and_its_replica(strategy: Strat
     assert [inspect.getfile(step)] == files  # only the user's frames
 
 
-def test_the_remote_traceback_shows_the_exceptions_behind_it(strategy: Strategy) -> None:
+def test_the_remote_traceback_shows_the_causes_of_the_exception(strategy: Strategy) -> None:
     def step() -> None:
         try:
             int("seven")
@@ -185,7 +185,7 @@ def test_a_merge_call_may_run_on_the_replicas(strategy: Strategy) -> None:
     assert (6.0, 9.0) == strategy.run(step)
 
 
-def test_a_merge_call_may_make_a_variable(strategy: Strategy) -> None:
+def test_a_merge_call_may_create_a_variable(strategy: Strategy) -> None:
     def merge(strategy: Any) -> Any:
         with strategy.scope():
             return tf.Variable(1.0, aggregation=tf.VariableAggregation.SUM)
@@ -197,7 +197,7 @@ def test_a_merge_call_may_make_a_variable(strategy: Strategy) -> None:
     assert 4.0 == strategy.run(step)
 
 
-def test_a_merge_call_may_go_on_after_a_run_that_failed(strategy: Strategy) -> None:
+def test_a_merge_call_may_continue_after_a_run_that_failed(strategy: Strategy) -> None:
     """The inner call has ended for all replicas, but not the outer one."""
     with strategy.scope():
         v = tf.Variable(1.0, name="v", aggregation=tf.VariableAggregation.SUM)
@@ -231,7 +231,7 @@ def test_runs_and_merge_calls_nest(strategy: Strategy, depth: int) -> None:
 
 
 def test_a_merge_call_inside_a_merge_call_is_refused(strategy: Strategy) -> None:
-    """There is no replica in cross-replica context, as in TensorFlow."""
+    """Cross-replica context has no current replica, as in TensorFlow."""
 
     def step() -> None:
         merge_call(lambda strategy: merge_call(lambda strategy: None))
@@ -296,7 +296,7 @@ def test_output_before_a_mismatch_is_shown(
 def test_a_collective_write_before_an_exception_takes_effect_in_any_order(
     strategy: Strategy, slow: int
 ) -> None:
-    """In TensorFlow a write waits for all replicas, so it is done when a later line raises."""
+    """In TensorFlow a write waits for all replicas, so it has happened when a later line raises."""
     with strategy.scope():
         v = tf.Variable(0.0, name="v", aggregation=tf.VariableAggregation.SUM)
 

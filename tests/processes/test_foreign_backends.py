@@ -18,7 +18,7 @@ pytestmark = pytest.mark.processes
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Install a package with two entry points. Its module is beside this one."""
+    """Install a package with two entry points. Its module is in the folder of this file."""
     folder = tmp_path / "foreign-1.0.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: foreign\nVersion: 1.0\n")
@@ -60,7 +60,7 @@ def test_a_cluster_runs_with_the_exchange_and_the_launcher_of_another_package(
     assert [("zipped", "tcp")] == [(o.backends.exchange, o.backends.transport) for o in launched]
 
 
-def test_experiments_know_them_too(installed: None) -> None:
+def test_experiments_accept_the_exchange_and_launcher_too(installed: None) -> None:
     experiment = Experiment(launcher="noted", exchange="zipped")
 
     assert {"launcher": "noted", "exchange": "zipped"} == experiment.named_backends

@@ -114,14 +114,14 @@ print(strategy.run(step, args=(1.0,)))
 
 
 @pytest.mark.parametrize("how", ["-c", "script"])
-def test_functions_of_main_have_its_present_globals(how: str, tmp_path: Path) -> None:
+def test_functions_of_main_have_the_present_globals_of_main(how: str, tmp_path: Path) -> None:
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)
     printed = run_python("-c", PROGRAM) if how == "-c" else run_python(str(script))
     assert "5.0\n11.0\n" == printed
 
 
-def test_importable_functions_travel_by_reference(
+def test_importable_functions_are_sent_by_reference(
     strategy: Strategy, defined: list[Define]
 ) -> None:
     assert 7 == strategy.run(replicas.importable, args=(7,))
@@ -173,7 +173,7 @@ def test_a_varsim_function_is_sent_once_and_keeps_its_closure(
     v.assign(10.0)
     assert 11.0 == strategy.run(step)  # a captured variable can change, a number cannot
     assert 1 == len(defined)
-    assert 12.0 == step()  # outside `run` it is the function itself
+    assert 12.0 == step()  # outside `run` the decorated function is the function itself
 
 
 def test_many_functions_are_not_kept_for_ever(strategy: Strategy, defined: list[Define]) -> None:
@@ -188,7 +188,9 @@ def _constant(number: int) -> Callable[[], int]:
     return lambda: number
 
 
-def test_a_varsim_function_outlives_the_name_of_its_variable(strategy: Strategy) -> None:
+def test_a_varsim_function_keeps_its_variable_when_the_name_is_bound_again(
+    strategy: Strategy,
+) -> None:
     """This happens when a notebook cell that creates the variable runs again."""
     names = {"v": total(strategy)}
     step = tf.function(_reader(names["v"]))
@@ -233,7 +235,7 @@ def test_a_varsim_function_of_a_freed_variable_raises_or_works() -> None:
 # ---------------------------------------------------------------- arguments and results
 
 
-def test_structures_travel_both_ways(strategy: Strategy) -> None:
+def test_structures_are_sent_and_returned(strategy: Strategy) -> None:
     structure = {
         "tuple": (1, 2.5, None, True, "ü", b"b", 1 + 2j, 2**100),
         "list": [np.arange(3), [np.float16(1.5)]],
@@ -269,13 +271,13 @@ def test_structures_travel_both_ways(strategy: Strategy) -> None:
     ],
     ids=lambda value: type(value).__name__ + str(getattr(value, "dtype", "")),
 )
-def test_values_of_all_kinds_travel_both_ways(strategy: Strategy, value: Any) -> None:
+def test_values_of_all_kinds_are_sent_and_returned(strategy: Strategy, value: Any) -> None:
     back = on_each(strategy, strategy.run(lambda given: given, args=(value,)))[-1]
     assert type(value) is type(back)
     assert repr(value) == repr(back)
 
 
-def test_deep_and_circular_structures_travel(strategy: Strategy) -> None:
+def test_deep_and_circular_structures_are_sent_and_returned(strategy: Strategy) -> None:
     deep: list[Any] = []
     for _ in range(100):
         deep = [deep]
@@ -321,7 +323,7 @@ def test_variables_are_passed_as_themselves(strategy: Strategy) -> None:
     assert 3.0 == float(v)
 
 
-def test_the_strategy_is_itself_on_a_replica(strategy: Strategy) -> None:
+def test_a_captured_strategy_is_the_current_strategy_on_a_replica(strategy: Strategy) -> None:
     assert strategy is strategy.run(tf.distribute.get_strategy)
     assert 3 == strategy.run(lambda: strategy.num_replicas_in_sync)
 
@@ -410,7 +412,7 @@ def test_replicas_use_a_component_of_another_replica_in_turn(strategy: Strategy)
 
 
 def test_a_component_that_a_replica_wrote_is_read_in_the_same_call(strategy: Strategy) -> None:
-    """The copies have diverged: an add keeps their difference, an assign makes them equal."""
+    """The copies have diverged. An add keeps their difference; an assign makes them equal."""
     v = total(strategy)
 
     def step() -> tuple[float, float, float]:
@@ -442,7 +444,7 @@ def test_local_writes_of_a_failed_call_are_read(strategy: Strategy) -> None:
 
 
 def test_equal_numbers_of_all_replicas_are_returned_as_one(strategy: Strategy) -> None:
-    """They are compared bit for bit: −0.0 differs from 0.0, and NaN equals NaN."""
+    """Numbers are compared bit for bit: −0.0 differs from 0.0, and NaN equals NaN."""
     zeros = strategy.run(lambda: -0.0 if replica_id() else 0.0)
     assert ["0.0", "-0.0", "-0.0"] == [str(zero) for zero in on_each(strategy, zeros)]
     assert "nan" == str(strategy.run(lambda: float("nan")))

@@ -1,4 +1,4 @@
-"""Random generators of the program that are copied to replicas: they cause one warning."""
+"""Random generators of the program that are copied to replicas cause one warning."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def warned(run: Callable[[], Any]) -> list[warnings.WarningMessage]:
 
 
 def said(run: Callable[[], Any]) -> list[str]:
-    """Return the first lines of its warnings, up to the colon."""
+    """Return the first lines of the warnings of a block, up to the colon."""
     return [str(one.message).partition(": every replica")[0] for one in warned(run)]
 
 

@@ -1,4 +1,4 @@
-"""For every end of the program, its workers end and its private files are removed."""
+"""However the program ends, its workers end and its private files are removed."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_ctrl_c_ends_everything(step: str) -> None:
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_program_that_is_killed_takes_its_workers_with_it(signal_number: int) -> None:
+def test_the_workers_of_a_killed_program_end(signal_number: int) -> None:
     with running("strategy.run(one_busy)") as (process, workers):
         ends_with(process, workers, signal_number)
     assert [] == private_directories()
@@ -217,7 +217,7 @@ print(strategy.run(lambda: int(all_reduce("SUM", 1))))
 """
 
 
-def test_threads_that_use_one_strategy_at_once_are_safe() -> None:
+def test_threads_may_use_one_strategy_at_the_same_time() -> None:
     """Each call takes place, or is refused with an error about threads."""
     with running(THREADS) as (process, _):
         out, said = process.communicate(timeout=20_000 * MS)

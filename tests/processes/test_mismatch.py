@@ -1,4 +1,4 @@
-"""Replicas that do different operations get a clear error at once, and can then be used again."""
+"""Replicas that do different operations get a clear error immediately, and can be used again."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class MismatchCluster:
     def fails(
         self, kind: type[Exception], function: Callable[[], Any], *, definite: bool = True
     ) -> str:
-        """Return the text of the error that a run raises at once; check that nothing changed."""
+        """Return the text of the error that a run soon raises; check that nothing changed."""
         before = self.values()
         with soon(), pytest.raises(kind) as caught:
             self.strategy.run(function)
@@ -129,7 +129,7 @@ def test_a_skipped_write_is_found_if_others_wait_for_the_value(stage: MismatchCl
 
 
 def test_uneven_numbers_of_steps(stage: MismatchCluster) -> None:
-    """Merges before the mismatch keep their effect; the other writes have none."""
+    """Merges before the mismatch keep their effect; the other writes have no effect."""
     v, u = stage.v, stage.u
     u.assign(0.0)
 
@@ -311,7 +311,7 @@ def test_a_variable_that_only_some_replicas_create(stage: MismatchCluster) -> No
 
 
 def test_a_replica_that_catches_the_error_cannot_go_on(stage: MismatchCluster) -> None:
-    """The call has ended for every replica, also for one that catches all exceptions."""
+    """The call has ended for every replica, even for one that catches all exceptions."""
     v = stage.v
 
     def step() -> None:
@@ -320,7 +320,7 @@ def test_a_replica_that_catches_the_error_cannot_go_on(stage: MismatchCluster) -
         for _ in range(3):
             try:
                 float(v.assign_add(1.0))
-            except Exception:  # as careless code does
+            except Exception:  # careless code does this
                 continue
 
     stage.fails(MismatchError, step)

@@ -1,4 +1,4 @@
-"""Recorded runs of real processes: fresh states answer their events in the same way."""
+"""Fresh states answer the events of recorded runs with the same actions."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import varsim as tf
-from tests.processes import shared_replicas
 from tests.processes.conftest import cluster
+from tests.replica_context import replica_id
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.sync.coordinator_events import ReductionDone
 from varsim.testing import RecordedEvents, ReplayDiffers, read_logs, recorded_events, replay
@@ -24,7 +24,7 @@ LARGE = 2**20
 """Number of float32 elements of a variable whose merges are divided among the workers."""
 
 BUILT_IN_PLACE = 2**17
-"""Number of float32 elements of a smaller variable, which is in shared memory, too."""
+"""Number of float32 elements of a smaller variable, which is also in shared memory."""
 
 
 def program(strategy: MirroredStrategy) -> float:
@@ -48,7 +48,7 @@ def program(strategy: MirroredStrategy) -> float:
         )
 
     def step(number: int) -> float:
-        mine = float(shared_replicas.mine() + number)
+        mine = float(replica_id() + number)
         mean.assign_add(mine)
         total.assign_add(mine)
         local.assign_add(1)
@@ -57,14 +57,14 @@ def program(strategy: MirroredStrategy) -> float:
         buffer[...] = mine
         large.assign_add(buffer)
         shared.assign_add(np.full(LARGE, mine, np.float32))
-        rows = [number, shared_replicas.mine(), 7][: 2 + shared_replicas.mine()]
+        rows = [number, replica_id(), 7][: 2 + replica_id()]
         table.scatter_add(tf.IndexedSlices(np.full((len(rows), 4), mine, np.float32), rows))
         assert table[[7]][0, 0] > 0
         return float(mean) + float(late) if number else float(shared[0])
 
     def fails() -> None:
         mean.assign_add(1.0)
-        if shared_replicas.mine():
+        if replica_id():
             raise ValueError("on purpose")
 
     for number in range(3):
@@ -139,7 +139,7 @@ def test_the_first_event_that_is_answered_differently_is_named(logs: list[Record
         replay(replace(log, entries=tuple(entries)))
 
 
-def test_a_process_that_was_killed_has_recorded_what_it_did_before(
+def test_a_killed_process_has_recorded_its_earlier_events(
     logs: list[RecordedEvents], folder: Path, tmp_path: Path
 ) -> None:
     first = next(iter(sorted(folder.iterdir())))

@@ -1,4 +1,4 @@
-"""The number of envelopes of a step, and that values are sent unchanged."""
+"""Steps need few envelopes, and values are sent unchanged."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def envelopes(strategy: Strategy, action: Callable[[], Any]) -> Counter[str]:
 
 
 def assert_one_round_trip(count: Counter[str]) -> None:
-    """Each replica gets a message and answers; the commits are sent now, or with the next ones."""
+    """Each replica gets a message and answers. Commits are sent now, or with the next message."""
     assert 3 == count["received"]
     assert count["sent"] in (3, 6)
 
@@ -196,7 +196,7 @@ def test_values_of_every_kind_are_sent_unchanged(strategy: Strategy, value: Any)
 
 
 def test_an_overflow_causes_no_warning_as_in_tensorflow(strategy: Strategy) -> None:
-    """The engine computes the values, so NumPy's warnings are switched off."""
+    """The states compute the values, with NumPy's warnings switched off."""
     with strategy.scope():
         v = tf.Variable(np.float16(6e4), aggregation=SUM)
         mean = tf.Variable(np.float32(0), aggregation=tf.VariableAggregation.MEAN)

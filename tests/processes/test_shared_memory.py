@@ -1,4 +1,4 @@
-"""Large values in shared memory: equal bit for bit, never changed, never lost."""
+"""Large values in shared memory are equal bit for bit, and are never changed or lost."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def arena_of(strategy: Strategy) -> Arena:
 
 
 def used_bytes(strategy: Strategy) -> int:
-    """Return the program's own blocks that a process still reads."""
+    """Return the size of the program's own blocks that a process still reads."""
     arena = arena_of(strategy)
     arena.reclaim(arena._held_bytes)
     arena.settle()
@@ -134,7 +134,7 @@ def test_large_values_are_not_sent_through_sockets(
 def test_a_value_once_read_never_changes(
     strategies: dict[str, Strategy], exchange: str, seed: int
 ) -> None:
-    """The program and the replicas keep reads during many commits."""
+    """The program and the replicas keep read values during many commits."""
     strategy, chance = strategies[exchange], random.Random(seed)
     variables = [
         variable(strategy, np.zeros(chance.choice([SIZE, SIZE + 1, 4 * SIZE])), aggregation)
@@ -169,7 +169,7 @@ def test_a_value_once_read_never_changes(
     assert {0} == set(strategy.experimental_local_results(result))
 
 
-def test_a_read_outlives_its_cluster() -> None:
+def test_a_read_value_can_be_used_after_its_cluster_has_ended() -> None:
     with cluster(2) as strategy:
         v = variable(strategy, np.zeros(SIZE))
         strategy.run(partial(replicas.write, in_place=True, keeps=True), args=(v, "assign", 1))
@@ -179,7 +179,7 @@ def test_a_read_outlives_its_cluster() -> None:
     del v, read, strategy
 
 
-def test_a_buffer_is_read_only_once_it_is_given(shared: Strategy) -> None:
+def test_a_buffer_is_read_only_after_its_assign(shared: Strategy) -> None:
     v = variable(shared, np.zeros(SIZE), FIRST)
     result = shared.run(replicas.address_and_writeable, args=(v,))
     first, *_ = shared.experimental_local_results(result)
@@ -191,10 +191,10 @@ def test_a_buffer_is_read_only_once_it_is_given(shared: Strategy) -> None:
 
 @pytest.mark.parametrize("what", ["replicas write", "replicas return", "program writes", "reads"])
 def test_memory_is_reused(shared: Strategy, what: str) -> None:
-    """After a few steps no step needs more memory, for values of any process.
+    """After a few steps, no further step needs more memory. This holds for values of every process.
 
     Every ten steps the test waits for the replicas. A program that only writes can be ahead of
-    them; how far depends on the exchange, on memory and on time.
+    the replicas; how far ahead depends on the exchange, on memory and on time.
     """
     v = variable(shared, np.zeros(SIZE), FIRST if what == "replicas return" else MEAN)
     write = partial(replicas.write, in_place=True, keeps=False)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import varsim as tf
-from tests.processes import shared_replicas
 from tests.processes.conftest import cluster
+from tests.replica_context import replica_id
 from varsim.analysis.outcome import Outcome
 from varsim.analysis.verdict import judge
 from varsim.tracing.history import open_history
@@ -30,7 +30,7 @@ def test_the_judge_says_that_it_does_not_know_sparse_writes(
             dense = tf.Variable(0.0, name="dense", aggregation=tf.VariableAggregation.SUM)
 
         def step() -> float:
-            me = shared_replicas.mine()
+            me = replica_id()
             dense.assign_add(1.0)
             table.scatter_add(tf.IndexedSlices(np.ones((1 + me, 2), np.float32), [me, 0][: 1 + me]))
             dense.assign_add(2.0)

@@ -43,7 +43,7 @@ def test_another_thread_of_a_replica_gets_the_same_error_for_every_operation(
         v = tf.Variable(0.0, name="v", aggregation=tf.VariableAggregation.SUM)
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", tf.VarsimWarning)  # about hidden errors
+        warnings.simplefilter("ignore", tf.VarsimWarning)  # warnings about hidden errors
         every = strategy.experimental_local_results(strategy.run(foreign.outcomes, (v, way)))
 
     for replica_id, one in enumerate(every):
@@ -76,7 +76,7 @@ def test_a_process_that_a_replica_forks_gets_one_error_and_may_compute() -> None
         assert 2.0 == strategy.run(foreign.in_forked_pool, (abs,))
 
 
-def test_a_forked_process_does_not_go_on_as_the_replica() -> None:
+def test_a_forked_process_does_not_continue_as_the_replica() -> None:
     with cluster(2) as strategy:
         assert "parent" == strategy.run(foreign.returns_twice)
         assert 2.0 == strategy.run(foreign.reduce_one, (1.0,))
@@ -118,7 +118,7 @@ def test_an_error_that_ended_its_thread_causes_one_warning(strategy: Strategy) -
     assert at == f"{warning.filename}:{warning.lineno}"
 
 
-def test_a_later_exception_has_a_note_about_it(strategy: Strategy) -> None:
+def test_a_later_exception_has_a_note_about_the_error_of_the_thread(strategy: Strategy) -> None:
     with quiet_threads(), pytest.raises(IndexError) as caught:
         strategy.run(foreign.asks_and_raises)
 

@@ -1,4 +1,4 @@
-"""Replicas without rows, on real workers: warned of, recorded, and named by the finding."""
+"""Replicas without rows, on real workers, cause a warning and are named by a finding."""
 
 from __future__ import annotations
 

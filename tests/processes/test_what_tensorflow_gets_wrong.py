@@ -77,7 +77,7 @@ def test_2_a_timeout_says_which_replica_waits_where_and_for_which(
 
     def step() -> None:
         if replica_id() == 1:
-            with gate.open():  # waits until the test opens it, too
+            with gate.open():  # opening a FIFO waits until the test opens it, too
                 return
         loss.assign_add(1.0)
         float(loss)  # here
@@ -90,7 +90,7 @@ def test_2_a_timeout_says_which_replica_waits_where_and_for_which(
     waits = "wait in a read of loss, after its own write to it"
     assert f"  replicas 0, 2: {waits} at {location_of(step, 'here')}" in text
     here = location_of(step, "gate.open")
-    assert f"  replica 1: runs, now at {here}\n" in text  # its stack, at this moment
+    assert f"  replica 1: runs, now at {here}\n" in text  # the stack of the replica, at this moment
 
     monkeypatch.setattr(program, "PATIENCE_S", 50 * MS)
     monkeypatch.setattr(program, "REMINDER_S", 10 * MS)
@@ -148,7 +148,7 @@ def test_3_sum_is_not_paired_with_mean(strategy: Strategy) -> None:
         ("kill", "was killed by SIGKILL"),
     ],
 )
-def test_4_the_end_of_a_peer_is_reported_at_once_and_correctly(
+def test_4_the_end_of_a_peer_is_reported_immediately_and_correctly(
     mortal: Strategy, end: str, told: str
 ) -> None:
     def step() -> None:
@@ -227,7 +227,7 @@ def test_8_a_write_that_makes_copies_diverge_warns_with_the_location(strategy: S
     assert [0.0, 1.0, 2.0] == components(v)
 
 
-def test_8_only_first_replica_crosses_processes(strategy: Strategy) -> None:
+def test_8_only_first_replica_works_across_processes(strategy: Strategy) -> None:
     v = make(strategy, aggregation=Aggregation.ONLY_FIRST_REPLICA)
     assert 10.0 == strategy.run(lambda: float(v.assign(10.0 + replica_id())))
     assert [10.0] * 3 == components(v)
@@ -258,7 +258,7 @@ def test_9_errors_have_clear_texts(strategy: Strategy) -> None:
         strategy.run(lambda: v.assign(None) is None)
 
 
-def test_10_a_write_may_stand_in_any_control_flow(strategy: Strategy) -> None:
+def test_10_a_write_is_allowed_in_any_control_flow(strategy: Strategy) -> None:
     v = make(strategy)
 
     @tf.function
@@ -351,7 +351,7 @@ def test_12_an_update_that_fails_half_way_changes_nothing(strategy: Strategy) ->
 
 
 def test_12_a_value_that_fits_only_some_components_changes_none(mortal: Strategy) -> None:
-    """This holds if only the workers know the components, too."""
+    """This holds even if only the workers know the components."""
     v = make(mortal, np.zeros(2, "f"), aggregation=Aggregation.NONE)
     with pytest.warns(tf.VarsimWarning, match="copies diverge"):
         mortal.run(lambda: v.assign(np.full(2, replica_id(), "f")) is None)

@@ -85,21 +85,23 @@ class BareCluster:
         self.replicas = [ReplicaState(i, program.num_replicas) for i in range(program.num_replicas)]
         self.seen: dict[tuple[int, ...], Array] = {}
         self.layouts = 0  # number of layouts sent
-        self._before: list[tuple[Array, bytes]] = []  # all values read, with their bytes then
+        self._before: list[
+            tuple[Array, bytes]
+        ] = []  # all values that were read, with their bytes at that time
         self._random = random.Random(seed)
         self._validates = validates
         self._to_replica: list[deque[Message]] = [deque() for _ in self.replicas]
         self._to_coordinator: list[deque[Message]] = [deque() for _ in self.replicas]
         self._functions: list[Iterator[bool] | None] = [None for _ in self.replicas]
         self._can_run = [False for _ in self.replicas]
-        self._outcomes: dict[int, Deliver | ShowValue] = {}  # by replica that waited
+        self._outcomes: dict[int, Deliver | ShowValue] = {}  # for each replica that waited
         self._work: deque[RunMerge] = deque()
         self._fetched: dict[int, tuple[Array, ...]] = {}
         self._finished: set[int] = set()
         self._next_token = 1
-        self._reduction: Reduce | None = None  # done at a random time
+        self._reduction: Reduce | None = None  # operations that are done at a random time
         self._now_s = 0.0
-        self._at: tuple[int, ...] = ()  # the call that runs
+        self._at: tuple[int, ...] = ()  # the running call
         self._steps: tuple[Step, ...] = ()
 
     def run(self) -> None:
@@ -224,7 +226,7 @@ class BareCluster:
                         self._id(step.variable), step.operation, value, f"a.py:{number}"
                     )
                     assert not state.handle(write)
-                    value.fill(1)  # the program may change it
+                    value.fill(1)  # the program is allowed to change the array
                 case BareScatter():
                     rows = rows_of(step.rows[replica_id])
                     scatter = ReplicaScatter(

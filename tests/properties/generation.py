@@ -37,7 +37,7 @@ DTYPES: Final = tuple(
 )
 SHAPES: Final = ((), (3,), (0,), (2, 2))
 LARGE: Final = (2, 20_000)
-"""With 4 bytes or more per element it is in shared memory if possible, else in its own frame."""
+"""With at least 4 bytes per element the array is in shared memory, or else in its own frame."""
 WRITES: Final = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
 
 synchronizations = st.sampled_from(VariableSynchronization)

@@ -1,7 +1,7 @@
-"""A model of the rules in one process: the values that every replica must read.
+"""A model of the rules in one process. It computes the values that every replica must read.
 
 It follows docs/semantics.md as directly as possible, and shares only the names of the settings with
-the engine. A refused operation changes nothing.
+varsim. A refused operation changes nothing.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class ModelVariable:
         return self.synchronization is ON_WRITE and self.aggregation is not NONE
 
     def _as_mine(self, value: Any) -> Array:
-        """Convert numbers to the variable's dtype; arrays must have it. Shapes must be equal."""
+        """Convert numbers to the variable's dtype. Arrays must have its dtype and shape."""
         mine = self.components[0]
         if isinstance(value, np.ndarray) and value.dtype != mine.dtype:
             raise RefusedError
@@ -118,7 +118,7 @@ class ModelVariable:
     # ------------------------------------------------------------ on the replicas
 
     def write_on_replicas(self, operation: Operation, values: Sequence[Any]) -> None:
-        """Write by all replicas: as a collective, or each replica its own component."""
+        """Let all replicas write, in a collective or each to its own component."""
         mine = [self._as_mine(value) for value in values]
         if self.merges:
             if operation is not Operation.ASSIGN and mine[0].dtype == bool:
@@ -127,7 +127,7 @@ class ModelVariable:
         self._change(operation, mine)
 
     def write_on(self, replica_id: int, operation: Operation, value: Any) -> None:
-        """Write one replica's own component; not for variables that merge."""
+        """Write one replica's own component. Variables that merge do not have this operation."""
         assert not self.merges
         component = self.components[replica_id]
         self.components[replica_id] = changed(component, operation, self._as_mine(value))

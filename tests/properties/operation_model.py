@@ -55,7 +55,7 @@ class BareRead:
 
 @dataclass(frozen=True, slots=True)
 class BareProgramWrite:
-    """The program writes all components: with one value, or with one for each."""
+    """The program writes one value to all components, or one value to each."""
 
     variable: int
     operation: Operation
@@ -217,7 +217,9 @@ class ModelledVariable:
 
     spec: VariableSpec
     components: list[Array]
-    known: list[bool] = field(default_factory=list)  # whether the program has it without a fetch
+    known: list[bool] = field(
+        default_factory=list
+    )  # whether the program knows the component without a fetch
     written: set[int] = field(default_factory=set)  # components that this call wrote locally
     writes: int = 0
     reads: int = 0

@@ -112,7 +112,7 @@ class WriteAction:
 
 @dataclass(frozen=True, slots=True)
 class WriteAlone:
-    """Some replicas write, each with its own operation: only if writes do not merge."""
+    """Some replicas write, each with its own operation. Only for variables that do not merge."""
 
     variable: int
     operations: tuple[Operation | None, ...]
@@ -402,7 +402,7 @@ def _model_together(
             number = not isinstance(first, np.ndarray)
             # 0.0 and -0.0 are equal, but two different values
             alike = number and all(repr(v) == repr(first) for v in action.values)
-            if alike or len(action.values) == 1:  # one value for all, not a PerReplica
+            if alike or len(action.values) == 1:  # one value for all replicas, not a PerReplica
                 variables[action.variable].write(action.operation, first)
             else:
                 variables[action.variable].write_each(action.operation, action.values)

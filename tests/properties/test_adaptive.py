@@ -63,7 +63,7 @@ def no_advice() -> Iterator[None]:
 
 @st.composite
 def creations(draw: st.DrawFn) -> Creation:
-    """Draw a variable whose writes are deferred; sometimes one whose writes are not."""
+    """Draw a variable whose writes are deferred, or sometimes one whose writes are not deferred."""
     synchronization = draw(st.sampled_from([AUTO, AUTO, AUTO, ON_WRITE]))
     aggregation = draw(st.sampled_from(AGGREGATIONS))
     mean = aggregation is VariableAggregation.MEAN

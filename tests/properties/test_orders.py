@@ -66,7 +66,7 @@ def test_no_write_to_another_replicas_component_is_lost() -> None:
     check(2.0, program)
 
 
-def test_a_write_of_all_replicas_before_one_raises_takes_effect() -> None:
+def test_a_write_by_all_replicas_takes_effect_even_if_one_raises_later() -> None:
     def program(strategy: Strategy) -> float:
         v = total(strategy)
 
@@ -94,7 +94,7 @@ def test_components_share_no_memory() -> None:
 
 
 def test_the_text_of_a_mismatch_does_not_depend_on_the_order() -> None:
-    """The replica that differs is listed first, in whatever order replicas arrive."""
+    """The replica that differs is listed first, for every order in which replicas arrive."""
 
     def program(strategy: Strategy) -> list[str]:
         v = total(strategy, name="v")

@@ -1,4 +1,4 @@
-"""Every replica of every program reads the values of the model, bit for bit."""
+"""All replicas read the values of the model, bit for bit, in every random program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shared memory of a cluster whose processes are simulated in this one."""
+"""The shared memory of a cluster whose processes are simulated in one process."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Envelope:
-    """Sent arrays: for each its reference or the array itself, its size and its number."""
+    """Sent arrays. For each array: its reference or the array itself, its size and its number."""
 
     arrays: list[tuple[SharedReference | Array, int, int]]
     note: bytes | None
@@ -50,7 +50,7 @@ class Process:
     held: list[Kept] = field(default_factory=list)
 
     def used_bytes(self) -> int:
-        """Return its own blocks that a process still reads."""
+        """Return the size of its own blocks that a process still reads."""
         self.arena.settle()
         free = sum(size * len(blocks) for size, blocks in self.arena._free.items())
         return self.arena._held_bytes - free

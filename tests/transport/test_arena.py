@@ -50,7 +50,7 @@ def make(warnings: list[str]) -> Iterator[Make]:
 
 
 def allocated_bytes(arena: Arena) -> int:
-    """Return how much memory of the system the file has."""
+    """Return how much memory the system has allocated for the file."""
     return 512 * os.fstat(arena.descriptor).st_blocks
 
 
@@ -72,7 +72,7 @@ def take(arena: Arena, size_bytes: int) -> Any:
 
 
 @given(st.integers(0, 2**44))
-def test_a_block_is_little_larger_than_what_is_in_it(size_bytes: int) -> None:
+def test_a_block_is_little_larger_than_its_array(size_bytes: int) -> None:
     size = size_class(size_bytes)
     assert size_bytes <= size
     assert 0 == size % 2**16
@@ -82,7 +82,7 @@ def test_a_block_is_little_larger_than_what_is_in_it(size_bytes: int) -> None:
 
 
 @given(st.integers(0, 2**44), st.integers(0, 2**44))
-def test_more_needs_no_smaller_a_block(one: int, other: int) -> None:
+def test_a_larger_array_needs_no_smaller_block(one: int, other: int) -> None:
     assert (one <= other) <= (size_class(one) <= size_class(other))
 
 
@@ -141,14 +141,14 @@ def test_any_view_keeps_the_block(make: Make, keep: Callable[[Any], Any]) -> Non
     assert arena._held_bytes == sum(size * len(free) for size, free in arena._free.items())
 
 
-def test_a_step_that_drops_what_it_makes_needs_one_block(make: Make) -> None:
+def test_a_step_that_drops_its_arrays_needs_one_block(make: Make) -> None:
     arena = make()
     for _ in range(200):
         take(arena, MIB)
     assert MIB == arena._held_bytes == allocated_bytes(arena)
 
 
-def test_what_a_fork_may_look_at_is_not_used_again(make: Make) -> None:
+def test_a_block_that_a_fork_may_still_read_is_not_used_again(make: Make) -> None:
     arena = make()
     array = take(arena, MIB)
     array.fill(1)
@@ -168,7 +168,7 @@ def test_what_a_fork_may_look_at_is_not_used_again(make: Make) -> None:
 # ---------------------------------------------------------------- limits
 
 
-def test_when_it_is_full_there_is_none_and_one_warning(make: Make, warnings: list[str]) -> None:
+def test_a_full_arena_gives_no_block_and_one_warning(make: Make, warnings: list[str]) -> None:
     arena = make(2 * MIB)
     kept = [take(arena, MIB), take(arena, MIB)]
     assert [None, None] == [arena.empty((n,), BYTE) for n in (1, MIB)]
@@ -182,7 +182,7 @@ def test_when_it_is_full_there_is_none_and_one_warning(make: Make, warnings: lis
 
 def test_free_blocks_of_other_sizes_make_room(make: Make, warnings: list[str]) -> None:
     arena = make(4 * MIB)
-    for _ in range(3):  # in turns, so that addresses without memory are used again
+    for _ in range(3):  # alternate, so that addresses without memory are used again
         several = [take(arena, MIB) for _ in range(4)]
         for number, array in enumerate(several):
             array.fill(number + 1)
@@ -195,7 +195,7 @@ def test_free_blocks_of_other_sizes_make_room(make: Make, warnings: list[str]) -
     assert [] == warnings
 
 
-def test_only_as_much_is_given_back_as_is_needed(make: Make) -> None:
+def test_only_as_much_memory_is_returned_to_the_system_as_is_needed(make: Make) -> None:
     arena = make(4 * MIB)
     several = [take(arena, MIB) for _ in range(4)]
     kept = several.pop()
@@ -208,7 +208,7 @@ def test_only_as_much_is_given_back_as_is_needed(make: Make) -> None:
     assert 4 * MIB == arena._held_bytes
 
 
-def test_where_the_system_gives_no_memory_there_is_none(
+def test_an_arena_gives_no_block_if_the_system_gives_no_memory(
     make: Make, warnings: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arena = make()
@@ -225,7 +225,7 @@ def test_where_the_system_gives_no_memory_there_is_none(
     take(arena, MIB).fill(1)
 
 
-def test_a_file_that_may_not_be_so_large_is_none(make: Make) -> None:
+def test_an_arena_is_refused_if_its_file_would_be_too_large(make: Make) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, hard))
     try:
@@ -254,7 +254,7 @@ def test_a_limit_that_is_not_a_number_is_refused(
         limit_bytes()
 
 
-def test_the_limit_is_half_of_the_memory_or_what_the_environment_says(
+def test_the_limit_is_half_of_the_memory_or_that_of_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv(SHARED_MEMORY, raising=False)
@@ -275,7 +275,7 @@ def test_blocks_need_no_descriptors(make: Make) -> None:
     del kept
 
 
-def test_nothing_is_left_of_an_arena(make: Make) -> None:
+def test_a_closed_arena_leaves_nothing(make: Make) -> None:
     files, opened = segments(), descriptors()
     arena = make()
     take(arena, MIB)
@@ -289,7 +289,7 @@ def test_nothing_is_left_of_an_arena(make: Make) -> None:
     assert arena.empty((MIB,), BYTE) is None
 
 
-def test_what_is_kept_outlives_its_arena_and_the_rest_does_not(make: Make) -> None:
+def test_memory_of_a_kept_array_stays_after_its_arena_and_other_memory_is_freed(make: Make) -> None:
     arena = make()
     descriptor = os.dup(arena.descriptor)
     kept, dropped = take(arena, MIB), take(arena, 8 * MIB)

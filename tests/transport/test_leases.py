@@ -26,7 +26,7 @@ def cluster() -> Iterator[SharedCluster]:
 
 @pytest.mark.parametrize("seed", range(many(20)))
 def test_an_array_that_a_process_holds_never_changes(seed: int) -> None:
-    """Random makes, sends, deliveries and drops; in the end all memory is free again."""
+    """Arrays are made, sent and dropped at random. In the end all memory is free again."""
     chance = random.Random(seed)
     cluster = SharedCluster(limit_bytes=chance.choice([2**20, 2**30]))
     for _ in range(150):
@@ -70,7 +70,7 @@ def test_a_forwarded_block_is_kept_until_the_last_receiver_releases_it(
 
 
 def test_a_block_returned_through_other_processes_is_released(cluster: SharedCluster) -> None:
-    """It goes from a to c, to b, back to c, and back to a; no process keeps it for another."""
+    """The block goes from a to c, to b, back to c and back to a. Then no process holds a lease."""
     (at_c,) = cluster.pass_on("a", "c", cluster.make("a"))
     (at_b,) = cluster.pass_on("c", "b", at_c)
     (back,) = cluster.pass_on("b", "c", at_b)
@@ -85,7 +85,7 @@ def test_a_block_returned_through_other_processes_is_released(cluster: SharedClu
     cluster.assert_free()
 
 
-def test_a_block_at_home_is_the_same_memory(cluster: SharedCluster) -> None:
+def test_a_block_that_returns_to_its_owner_is_the_same_memory(cluster: SharedCluster) -> None:
     kept = cluster.make("c")
     (at_a,) = cluster.pass_on("c", "a", kept)
     (home,) = cluster.pass_on("a", "c", at_a)
@@ -98,7 +98,9 @@ def test_a_block_at_home_is_the_same_memory(cluster: SharedCluster) -> None:
     assert home.is_unchanged()
 
 
-def test_a_block_sent_several_times_is_released_as_often(cluster: SharedCluster) -> None:
+def test_a_block_that_was_sent_several_times_must_be_released_as_often(
+    cluster: SharedCluster,
+) -> None:
     kept = cluster.make("c")
     cluster.send("c", "a", kept, kept)
     cluster.send("c", "a", kept)
@@ -113,7 +115,7 @@ def test_a_block_sent_several_times_is_released_as_often(cluster: SharedCluster)
     assert late.is_unchanged()
 
 
-def test_an_array_of_the_arena_is_not_copied_and_another_is(cluster: SharedCluster) -> None:
+def test_only_an_array_outside_the_arena_is_copied(cluster: SharedCluster) -> None:
     inside, outside = cluster.make("c"), cluster.make("c", shared=False)
     at_a, copied = cluster.pass_on("c", "a", inside, outside)
 
@@ -236,10 +238,10 @@ WRONG_PLACES = [
 
 
 @pytest.mark.parametrize("reference", WRONG_PLACES, ids=str)
-def test_a_wrong_place_is_refused_and_changes_nothing(
+def test_a_wrong_reference_is_refused_and_changes_nothing(
     cluster: SharedCluster, reference: SharedReference
 ) -> None:
-    """The coordinator's block 0 has been lent to a; a's own region, behind it, is empty."""
+    """The coordinator's block 0 has been lent to a. The region of a, which follows, is empty."""
     cluster.pass_on("c", "a", cluster.make("c"))
     process = cluster["a"]
 

@@ -93,7 +93,7 @@ def server(request: pytest.FixtureRequest) -> Server:
     return made
 
 
-def test_an_envelope_goes_there_and_back(server: Server) -> None:
+def test_an_envelope_is_sent_and_answered(server: Server) -> None:
     dealer = server.connect(b"a")
     wait_for(lambda: server.is_connected(dealer))
 
