@@ -1,6 +1,6 @@
 """A wind tunnel for distributed variables: `import varsim as tf`.
 
-Names are loaded when they are first used, so that importing varsim costs next to nothing.
+Names are loaded when they are first used, so that importing varsim takes little time.
 """
 
 from __future__ import annotations

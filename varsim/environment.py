@@ -1,6 +1,7 @@
-"""Read the environment variables `VARSIM_*`: no other module reads them.
+"""Read the environment variables `VARSIM_*`; no other module reads them.
 
-A variable is read when its value is needed, so that an error is raised where it can be understood.
+A variable is read when its value is needed, so that its error belongs to the operation that needs
+the value.
 """
 
 from __future__ import annotations

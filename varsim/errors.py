@@ -40,20 +40,20 @@ from varsim.texts.replicas import Group
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fix:
-    """A fix of an error: a legal change, and what the program gets then."""
+    """A fix of an error: a legal change of the program, and the resulting value."""
 
     what: Fact  # to change
-    outcome: Fact  # with the value where it is known, or why there is none
-    value: Any = None  # the value itself, an array; None if it is not known
+    outcome: Fact  # says the resulting value if it is known, or why there is no value
+    value: Any = None  # the resulting value, an array; None if it is not known
 
     @property
     def change(self) -> str:
-        """Return what to change, as it is written in the program."""
+        """Return the change in the words of a program."""
         return str(self.what)
 
     @property
     def gives(self) -> str:
-        """Return what the program gets then."""
+        """Return the result of the change."""
         return str(self.outcome)
 
     def __str__(self) -> str:
@@ -67,14 +67,14 @@ class VarsimError(Exception):
     """Whether the failed operation certainly changed no component of any variable."""
 
     fixes: tuple[Fix, ...] = ()
-    """What to do about it: legal changes, the smallest first."""
+    """Legal changes of the program that fix the error, the smallest change first."""
 
     location: str = ""
-    """Where in the user's program it happened, as file:line; empty if that is not known."""
+    """The location of the failed operation, as file:line; empty if it is not known."""
 
     @property
     def fact(self) -> Fact | None:
-        """Return what is wrong as a structured value, if it is known as one."""
+        """Return the problem as a structured value; None if the problem exists only as text."""
         return next((one for one in self.args if isinstance(one, Fact)), None)
 
     def fixed_by(self, fixes: Iterable[Fix]) -> Self:
@@ -90,7 +90,7 @@ class VarsimError(Exception):
 
 
 MAX_FIXES = 4
-"""More fixes would be hard to read; `varsim explain` shows all."""
+"""Largest number of fixes in a text; `varsim explain` shows all fixes."""
 
 
 class VarsimWarning(UserWarning):
@@ -102,8 +102,9 @@ class VariableError(VarsimError):
 
     Attributes:
         variable: The variable's name.
-        problem: What is wrong, as a sentence. `fact` has it as a structured value, if one exists.
-        remedy: What to do about it, as a sentence, if there are no fixes for it.
+        problem: What is wrong, as a sentence. `fact` is the problem as a structured value, if one
+            exists.
+        remedy: How to solve the problem, as a sentence, if there are no fixes.
     """
 
     def __init__(self, variable: str, problem: Fact | str, remedy: str = "") -> None:
@@ -123,7 +124,7 @@ class SynchronizationError(VariableError, ValueError):
 
 
 class AggregationError(VariableError, ValueError):
-    """A variable's aggregation does not fit its dtype, or the read that is asked for."""
+    """A variable's aggregation does not fit its dtype, or does not allow the requested read."""
 
 
 class OperationError(VariableError, ValueError):
@@ -147,7 +148,7 @@ class NoValueError(ValueTypeError, ValueError):
 
 
 class DistributedValueError(VarsimError, ValueError):
-    """A per-replica value is used where it cannot be, or has the wrong number of components."""
+    """A per-replica value is not allowed here, or has the wrong number of components."""
 
 
 class PerReplicaError(DistributedValueError, TypeError):
@@ -155,7 +156,7 @@ class PerReplicaError(DistributedValueError, TypeError):
 
 
 class UnsupportedError(VarsimError, NotImplementedError):
-    """TensorFlow refuses this for every distributed variable, and so does varsim."""
+    """TensorFlow refuses this operation for every distributed variable, and varsim does, too."""
 
 
 class MissingName(VarsimError, AttributeError):
@@ -191,8 +192,8 @@ class CreationError(ContextError):
 class MismatchError(VarsimError, RuntimeError):
     """The replicas of one call did different things where all must do the same.
 
-    The text says which replicas wait where, which never came, and why the variable makes them wait.
-    Operations that all replicas had completed before keep their effect.
+    The text says which replicas wait and where, which replicas did not arrive, and why the variable
+    makes replicas wait. Operations that all replicas had completed before keep their effect.
 
     Attributes:
         groups: All replicas of the call, grouped by what they did; the smallest group first.
@@ -217,10 +218,11 @@ class CallTimeout(VarsimError, TimeoutError):
 
 
 class StillRunning(VarsimError, RuntimeError):
-    """A replica that is needed has not left a call that the program gave up.
+    """A replica that is needed still runs the function of a call that has failed.
 
     Attributes:
-        replica_ids: These replicas; the text says what each runs, since when, and where.
+        replica_ids: The replicas that still run such a function. The text says which function
+            each of them runs, since when, and where.
     """
 
     def __init__(self, problem: Fact | str, replica_ids: tuple[int, ...]) -> None:
@@ -237,9 +239,9 @@ class WorkerLost(VarsimError, RuntimeError):
 
     Attributes:
         replica_id: The replica of the worker.
-        reason: Its exit code, or the signal by name.
-        stderr_tail: The last lines of its stderr.
-        log_path: The file with all its output.
+        reason: The worker's exit code, or the name of the signal that ended the worker.
+        stderr_tail: The last lines of the worker's stderr.
+        log_path: The file with all output of the worker.
     """
 
     definite = False
@@ -261,8 +263,8 @@ class WorkerLost(VarsimError, RuntimeError):
 class ReplicaError(VarsimError, RuntimeError):
     """A replica's function raised an exception; the text has the replica's traceback.
 
-    It is the cause of the exception that the program sees. If an exception cannot be sent to the
-    program's process, the program sees this error instead.
+    A ReplicaError is the cause of the exception that the program sees. If an exception cannot be
+    sent to the program's process, the program sees the ReplicaError instead.
     """
 
     definite = False
@@ -279,7 +281,7 @@ class ReplicaError(VarsimError, RuntimeError):
 class CallAborted(BaseException):
     """Unwinds the function of a replica whose call has failed elsewhere. Never reaches a program.
 
-    Not an Exception, so that a program's own handlers do not swallow it.
+    The class is not an Exception, so `except Exception` in a program does not catch it.
     """
 
 
@@ -288,7 +290,7 @@ class StartError(VarsimError, RuntimeError):
 
 
 class ProtocolError(VarsimError, RuntimeError):
-    """A peer sent what the protocol does not allow. The fault is the peer's, not the caller's."""
+    """A peer sent a message that the protocol does not allow. The caller has made no mistake."""
 
 
 class ConfigError(VarsimError, ValueError):

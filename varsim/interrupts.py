@@ -1,8 +1,8 @@
 """Control when Ctrl-C raises KeyboardInterrupt, so that no work is left half done.
 
-Python handles SIGINT between any two instructions of the main thread. `held` delays it until a
-block ends. `Interrupts` raises it once, and then delays the next one until the interrupted work is
-saved and its resources are freed.
+Python handles SIGINT between any two instructions of the main thread. `held` delays SIGINT until a
+block ends. `Interrupts` raises KeyboardInterrupt for the first SIGINT, and then delays the next
+SIGINT until the interrupted work is saved and its resources are freed.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
 AGAIN_S: Final = 1.0
-"""Shortest time between two SIGINTs that raise. After it the interrupted code has ended, or it has
-caught KeyboardInterrupt and continues: then it can be interrupted again."""
+"""Shortest time between two SIGINTs that raise KeyboardInterrupt. After this time the interrupted
+code has ended; or it has caught KeyboardInterrupt and continues, so it can be interrupted again."""
 
 _SHORTEST_S: Final = 1e-3  # 0 would disarm the timer
 
@@ -28,11 +28,11 @@ class OutOfTime(Exception):
 
 
 class _Uninterrupted:
-    """Delay SIGINT between `begin` and `end`, until `end` or a `Interruptible` block.
+    """Delay a SIGINT that arrives after `begin`, until `end` or an `Interruptible` block.
 
-    A step of the engine changes a state, sends messages and records them. If a SIGINT interrupted
-    it, the record would contain events that did not happen. This class is cheaper than `held`, and
-    can be nested. It needs an `Interrupts` block around it.
+    A shell changes a state, sends messages and records them. If a SIGINT interrupted this sequence,
+    the record would contain events that did not happen. This class is cheaper than `held`, and can
+    be nested. It works only in an `Interrupts` block.
     """
 
     def __init__(self) -> None:
@@ -40,17 +40,17 @@ class _Uninterrupted:
         self.came = False
 
     def begin(self) -> None:
-        """Delay SIGINT from here on."""
+        """Delay SIGINT from now on."""
         self.depth += 1
 
     def end(self) -> None:
-        """Raise a delayed SIGINT, if this ends the outermost `begin`."""
+        """Raise KeyboardInterrupt for a delayed SIGINT, if this ends the outermost `begin`."""
         self.depth = max(self.depth - 1, 0)
         if self.came and not self.depth:
             self.deliver()
 
     def deliver(self) -> None:
-        """Raise the delayed SIGINT."""
+        """Raise KeyboardInterrupt for the delayed SIGINT."""
         self.came = False
         signal.raise_signal(signal.SIGINT)
 
@@ -59,7 +59,7 @@ UNINTERRUPTED: Final = _Uninterrupted()
 
 
 class Interruptible:
-    """Let SIGINT raise within the block, which only waits or runs a user's code."""
+    """Let SIGINT raise KeyboardInterrupt in the block, which only waits or runs a user's code."""
 
     def __init__(self) -> None:
         self._depth = UNINTERRUPTED.depth
@@ -81,9 +81,10 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.enabled = True
-        """An attribute, not a method: no SIGINT arrives between `except …:` and an assignment."""
+        """Whether SIGINT raises now. This is an attribute, because no SIGINT can arrive between
+        `except …:` and an assignment; one could arrive before a method call."""
         self.pending = False
-        """Whether a SIGINT has arrived that has not raised."""
+        """Whether a SIGINT has arrived for which no KeyboardInterrupt was raised yet."""
         self._raised_s = -math.inf
         self._has_raised = False
         self._before: Any = None
@@ -116,10 +117,10 @@ class Interrupts:
             raise KeyboardInterrupt from None  # also for an ImportError that SIGINT caused
 
     def enable(self) -> None:
-        """Let SIGINT raise from now on, even if one has just raised.
+        """Let SIGINT raise KeyboardInterrupt from now on, even if a SIGINT has just done so.
 
         Raises:
-            KeyboardInterrupt: A SIGINT has arrived since the last one that raised.
+            KeyboardInterrupt: A SIGINT has arrived after the last one that raised.
         """
         self._raised_s = -math.inf
         self.enabled = True
@@ -128,7 +129,7 @@ class Interrupts:
             self._raise()
 
     def take_over(self, raised_s: float) -> None:
-        """Note that an inner block raised at `raised_s`, and that this block has not ended yet."""
+        """Record that an inner block raised at `raised_s`; this block has not ended yet."""
         self._raised_s = max(self._raised_s, raised_s)
 
     def _handle(self, _signal: int, _frame: FrameType | None) -> None:
@@ -144,7 +145,7 @@ class Interrupts:
         raise KeyboardInterrupt
 
     def _unraisable(self, unraisable: Any) -> None:
-        """Keep a SIGINT that arrived during a finalizer: Python would only print it."""
+        """Keep a SIGINT that arrived during a finalizer; Python would only print it."""
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
             self.pending = True
         else:
@@ -168,8 +169,8 @@ def came_of_interrupt(error: BaseException) -> bool:
 class held:  # noqa: N801  # used like a function, as `contextlib.suppress` is
     """Delay SIGINT until the end of the block, which must be short.
 
-    When the block ends, each resource that it acquired must have an owner: KeyboardInterrupt may
-    be raised there.
+    At the end of the block, KeyboardInterrupt may be raised. So each resource that the block
+    acquired must have an owner by then.
     """
 
     def __init__(self) -> None:
@@ -177,7 +178,7 @@ class held:  # noqa: N801  # used like a function, as `contextlib.suppress` is
         self._before: Any = None
 
     def __enter__(self) -> None:
-        if signal.getsignal(signal.SIGINT) is not None:  # None: a handler that is not Python's
+        if signal.getsignal(signal.SIGINT) is not None:  # None: the handler is not a Python one
             try:
                 self._before = signal.signal(signal.SIGINT, self._note)
             except ValueError:  # not the main thread, the only one that handles signals
@@ -199,9 +200,10 @@ class held:  # noqa: N801  # used like a function, as `contextlib.suppress` is
 
 @contextmanager
 def blocked() -> Iterator[None]:
-    """Block SIGINT for processes started within the block, until they unblock it themselves.
+    """Block SIGINT for processes that are started within the block, until they unblock it.
 
-    Otherwise a SIGINT that is sent to all processes would end them while they import modules.
+    Otherwise a SIGINT that is sent to all processes would end new processes while these import
+    modules.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -212,10 +214,10 @@ def blocked() -> Iterator[None]:
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Raise OutOfTime in the block when so many seconds have passed.
+    """Raise OutOfTime in the block after `seconds`.
 
-    Use it around code that may wait for workers that run a user's code. Outside the main thread it
-    sets no limit.
+    Use this for code that may wait for workers that run a user's code. Outside the main thread
+    there is no time limit.
     """
 
     def ring(_signal: int, _frame: FrameType | None) -> None:

@@ -28,9 +28,10 @@ class Registry(Generic[T]):
 
     Args:
         setting: The argument, YAML key and command-line option that names an implementation.
-        built_in: Those of varsim, the usual one first.
-        group: The entry-point group in which other packages register theirs; "" if they cannot.
-        also: Further names, each of which stands for one implementation, with their summaries.
+        built_in: The implementations of varsim, the usual one first.
+        group: The entry-point group in which other packages register implementations; "" if this
+            is not possible.
+        also: Further names with their summaries; each name stands for one implementation.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Registry(Generic[T]):
         return tuple(dict.fromkeys([*self._also, *self.built_in, *self._foreign()]))
 
     def summary(self) -> str:
-        """Return the names with what each means, as a sentence for help and documents."""
+        """Return the names with their meanings, as a text for help and documents."""
         summaries = self._also | {name: one.summary for name, one in self.built_in.items()}
         return " ".join(f"{name}: {summary}." for name, summary in summaries.items())
 
@@ -58,7 +59,7 @@ class Registry(Generic[T]):
         """Check that the setting can have this value.
 
         Raises:
-            ConfigError: It cannot have it; the text names the possible values.
+            ConfigError: The setting cannot have this value; the text names the possible values.
         """
         if not isinstance(name, str) or not (
             name in self._also or name in self.built_in or name in self._foreign()

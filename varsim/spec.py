@@ -34,14 +34,14 @@ class VariableSynchronization(Enum):
 class CustomSynchronization:
     """A synchronization that TensorFlow does not have: a policy by its name.
 
-    The name has the policy's parameters, and means the same in a program, on the command line, in
+    The name contains the policy's parameters. It is the same in a program, on the command line, in
     YAML, in messages and in histories.
     """
 
     name: str  # as in "local_sgd:8"
-    package: str = field(default="", compare=False)  # the installed one that provides the policy
+    package: str = field(default="", compare=False)  # the package that provides the policy, if any
     definition: bytes = field(default=b"", compare=False, repr=False)
-    """The pickled policy, if only the program itself has it: workers cannot import it."""
+    """The pickled policy, if the program itself defines it, so that workers cannot import it."""
 
 
 Synchronization = VariableSynchronization | CustomSynchronization
@@ -50,10 +50,10 @@ _CUSTOM_NAME = re.compile(r"[a-z][a-z0-9_]*(:[A-Za-z0-9_.+-]+)*")
 
 
 def synchronization_named(name: str) -> Synchronization:
-    """Return the synchronization with that name: a member's, or the name of a policy.
+    """Return the synchronization with that name: the name of a member, or of a policy.
 
     Raises:
-        ValueError: It cannot be a name.
+        ValueError: `name` cannot be the name of a synchronization.
     """
     if name in VariableSynchronization.__members__:
         return VariableSynchronization[name]
@@ -158,8 +158,8 @@ class VariableSpec:
     name: str  # as the program gave it, for texts
     shape: Shape
     dtype: np.dtype[np.generic]
-    requested: Synchronization  # the one that the program asked for
-    synchronization: Synchronization  # the one in force: AUTO only if adaptive
+    requested: Synchronization  # the synchronization that the program asked for
+    synchronization: Synchronization  # the synchronization in force: AUTO only if adaptive
     aggregation: VariableAggregation
     trainable: bool
     created_at: str = ""  # file:line of the creation

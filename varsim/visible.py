@@ -1,4 +1,4 @@
-"""Escape the control characters in a program's texts, so that terminals do not obey them."""
+"""Escape the control characters in a program's texts, so that terminals do not execute them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Final
 OBEYED: Final = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
 )
-"""Characters that a terminal obeys: control characters, and changes of the text direction."""
+"""Characters that a terminal executes: control characters, and changes of the text direction."""
 
 
 def visible(text: str) -> str:
-    """Return the text with the characters that a terminal obeys written as escapes.
+    """Return the text with escapes instead of the characters that a terminal executes.
 
-    These are all control characters except line feed and tab, and the characters that change the
+    Escaped are all control characters except line feed and tab, and the characters that change the
     direction of the text. So names, values and errors of a program cannot colour, move or hide
     other text.
     """

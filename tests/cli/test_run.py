@@ -195,7 +195,7 @@ def test_an_interrupted_run_exits_with_130_and_is_saved():
         ),
         (["script.py"], "; or run it as a script: varsim exec script.py\n"),
         (["."], "Error: '.' is a folder"),
-        (["a.yaml", "b.yaml"], "Error: expected one experiment, and got a.yaml and b.yaml"),
+        (["a.yaml", "b.yaml"], "Error: expected one experiment, but got a.yaml and b.yaml"),
         (["--wrokers", "3"], "--workers"),
         (["--transport", "udp"], "'udp' is not one of 'ipc', 'tcp'"),
     ],

@@ -1,4 +1,4 @@
-"""Offer words to a shell that completes the arguments of a command."""
+"""Words with which a shell completes the arguments of a command."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 def what_to_run(
     _ctx: click.Context, _param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Offer YAML files and runs, beside workloads."""
+    """Offer YAML files, runs and workloads."""
     from varsim.experiments.run_lookup import run_names
 
     named = _workloads(incomplete) + _named(run_names(), incomplete)
@@ -49,7 +49,7 @@ def _workloads(incomplete: str) -> list[CompletionItem]:
 
 
 def modes(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    """Offer modes, also after `name=`."""
+    """Offer modes, at the beginning or after `name=`."""
     from varsim.distribute.policies import BUILT_IN
     from varsim.experiments.mode_text import ADAPTIVE, MODES
 
@@ -68,7 +68,7 @@ def setting_names(_ctx: click.Context, param: click.Parameter, incomplete: str) 
 
 
 def runs(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer `latest`, the names of runs, the newest first, and folders."""
+    """Offer `latest`, the names of runs (the newest first), and folders."""
     from varsim.experiments.run_lookup import run_names
 
     return _named(run_names(), incomplete) + _files(incomplete, (".db",))

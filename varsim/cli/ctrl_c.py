@@ -1,4 +1,4 @@
-"""End the program at Ctrl-C with an exit code and a line, if no clean-up is needed.
+"""End the program at Ctrl-C with an exit code and a line on stderr, if no clean-up is needed.
 
 Import only a little of the standard library here: the program imports this module first.
 """
@@ -18,12 +18,12 @@ _last_words = "interrupted"
 
 
 def begin() -> None:
-    """Make Ctrl-C end the program at once from now on, with 130 and one line on stderr."""
+    """From now on, make Ctrl-C end the program immediately, with 130 and one line on stderr."""
     if signal.getsignal(signal.SIGINT) is _end_at_once:
         return
     signal.signal(signal.SIGINT, _end_at_once)
-    # Registered first, so it runs last. Otherwise the interpreter restores the system's handler
-    # while it shuts down.
+    # The function is registered first, so it runs last. Without it, the interpreter would restore
+    # the system's handler while it shuts down.
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
 
 
@@ -34,7 +34,7 @@ def ends_with(exit_code: int, last_words: str) -> None:
 
 
 def saved_so_far(directory: str) -> str:
-    """Return the line for an interrupt after saving, and make Ctrl-C print it from now on."""
+    """Return the line for an interrupt after the results are saved; make Ctrl-C print this line."""
     said = f"interrupted: the results so far are saved in {directory}"
     ends_with(INTERRUPTED, said)
     return said
@@ -43,7 +43,7 @@ def saved_so_far(directory: str) -> str:
 def _end_at_once(_signal: int, _frame: FrameType | None) -> NoReturn:
     """End the program without unwinding. Code that needs a clean-up installs another handler.
 
-    If a workload left a cluster open, its fork server notices that the program has ended.
+    If a workload left a cluster open, the cluster's fork server ends because the program has ended.
     """
     if _last_words:
         os.write(2, f"{_last_words}\n".encode())

@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 from varsim.cli import ctrl_c
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
-"""Errors of writing to stdout; an error about a file of a run is handled where it occurs."""
+"""Errors of writing to stdout. An error about a file of a run is handled where it occurs."""
 
 
 def main() -> NoReturn:
@@ -40,7 +40,7 @@ def main() -> NoReturn:
 
 
 def _open_what_is_closed() -> None:
-    """Reopen closed standard streams: otherwise another file gets their descriptors."""
+    """Reopen closed standard streams; otherwise other files would get their descriptors."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             nowhere = os.open(os.devnull, os.O_RDWR)
@@ -49,7 +49,7 @@ def _open_what_is_closed() -> None:
 
 
 def _cannot_write(error: OSError) -> int:
-    """Report that stdout cannot be written. Redirect it: the interpreter flushes it at exit."""
+    """Report that stdout cannot be written. Redirect it, because the interpreter flushes stdout."""
     with suppress(OSError):
         sys.stderr.write(f"Error: the output cannot be written: {error.strerror}\n")
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -20,7 +20,7 @@ _MEANINGS: Final = {
     FAILED: "the run failed",
     WRONG_USE: "wrong use, or a wrong experiment",
     INVALID: "varsim broke a promise (INVALID)",
-    UNKNOWN: "it is not known whether it did (UNKNOWN)",
+    UNKNOWN: "varsim cannot tell whether it broke a promise (UNKNOWN)",
     FOUND: "--fail-on found something",
     INTERRUPTED: "interrupted",
 }

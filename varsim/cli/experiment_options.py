@@ -18,7 +18,7 @@ DEVICES: Final = click.option(
 
 
 class _RegisteredChoice(click.Choice[str]):
-    """The names of a registry, which is imported when they are needed."""
+    """The names in a registry; the registry is imported when the names are needed."""
 
     def __init__(self, setting: str) -> None:
         super().__init__([])

@@ -31,22 +31,22 @@ class Commands(click.Group):
         parent: click.Context | None = None,
         **extra: Any,
     ) -> click.Context:
-        """Return a context whose help fits the terminal, however narrow that is."""
+        """Return a context whose help text fits the width of the terminal."""
         extra.setdefault("terminal_width", width_of(sys.stdout) - 1)
         return super().make_context(info_name, args, parent, **extra)
 
     def main(self, args: Sequence[str] | None = None, *others: Any, **more: Any) -> Any:
-        """Parse and run `args`; without them, those of this process, which is then the program."""
+        """Parse and run `args`; by default the arguments of this process, which is the program."""
         if args is None:
             ctrl_c.begin()  # needed if the process did not begin with `varsim.cli.entry`
         return super().main(args, *others, **more)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's
-        """Return their names, in alphabetical order."""
+        """Return the names of the commands, in alphabetical order."""
         return sorted(module.name for module in pkgutil.iter_modules([_FOLDER]))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command of that name, and return it; None if there is none."""
+        """Import and return the command of that name; None if there is no such command."""
         if cmd_name not in self.list_commands(ctx):
             return None
         members = vars(importlib.import_module(f"{_COMMANDS}.{cmd_name}")).values()
@@ -59,7 +59,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that the arguments name; the error for another name has the nearest.
+        """Return the command that the arguments name; an error contains the nearest name.
 
         Raises:
             UsageError: There is no such command.

@@ -22,8 +22,8 @@ def complain(label: str, text: str, stream: TextIO | None = None, *, more: str =
 
     Args:
         label: "Error" or "warning".
-        text: A paragraph, or several: on a terminal its lines break between words.
-        more: Lines that stay as they are, such as a traceback.
+        text: One or more paragraphs; on a terminal, lines break between words.
+        more: Lines that are printed unchanged, such as a traceback.
     """
     stream = sys.stderr if stream is None else stream
     said = visible(f"{label}: {text}")
@@ -35,7 +35,7 @@ def complain(label: str, text: str, stream: TextIO | None = None, *, more: str =
 
 
 class _Visible:
-    """A stream that escapes control characters, so that a terminal does not obey them.
+    """A stream that escapes control characters, so that a terminal does not execute them.
 
     A carriage return begins a new line, so that a program's progress bar stays readable.
     """
@@ -75,7 +75,7 @@ def stdout_as_stderr() -> Iterator[None]:
 
 @contextmanager
 def _descriptors_too() -> Iterator[None]:
-    """Redirect the descriptor of stdout, for child processes; do nothing if it has none."""
+    """Redirect the descriptor of stdout, for child processes; do nothing without a descriptor."""
     try:
         out, err = sys.__stdout__.fileno(), sys.__stderr__.fileno()  # type: ignore[union-attr]
     except (AttributeError, io.UnsupportedOperation, ValueError):

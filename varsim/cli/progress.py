@@ -1,4 +1,4 @@
-"""Show the progress of a run on stderr: a bar on a terminal, a line every few seconds elsewhere."""
+"""Show the progress of a run on stderr: a bar on a terminal, else a line every few seconds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 BAR_EVERY_S: Final = 0.1  # users cannot see faster changes
-_MOST_REPEATED: Final = 2  # warnings shown for further variables with the same warning
+_MOST_REPEATED: Final = 2  # a warning is shown again for at most two further variables
 LINE_EVERY_S: Final = 2.0  # so the log of an hour stays readable
 _TOO_EARLY_S: Final = 1.0  # before this time an estimate is unreliable
 
@@ -53,7 +53,7 @@ class Quiet:
         """Ignore the step."""
 
     def turned_to(self, phase: Phase) -> None:
-        """Begin with the title of the phase."""
+        """Begin the phase, with its title."""
         self.begins(PHASE_TITLES[phase])
 
     def begins(self, title: str) -> None:
@@ -63,7 +63,7 @@ class Quiet:
         """Ignore the fraction."""
 
     def warned(self, text: str) -> None:
-        """Print a warning; of those that repeat another one, only the first."""
+        """Print a warning; of warnings that repeat another one, print only the first ones."""
         repeats = SAME_WARNING in text
         self._repeated += repeats
         if not repeats or self._repeated <= _MOST_REPEATED:
@@ -95,7 +95,7 @@ class Lines(Quiet):
             self._say(f"step {step}/{total}", _in_words(metrics), left)
 
     def begins(self, title: str) -> None:
-        """Keep the title, and restart the clock."""
+        """Keep the title for the next line, and restart the clock."""
         self._title = title
         self._clock = _Clock()
 
@@ -116,7 +116,7 @@ class Lines(Quiet):
 
 
 class Bar(Quiet):
-    """A watcher that draws a bar. It has no thread, and redraws at each report."""
+    """A watcher that draws a bar. It has no thread, so it redraws only at each report."""
 
     def __init__(self, progress: Progress, title: str = STARTING) -> None:
         super().__init__()
@@ -222,7 +222,7 @@ def _bar() -> Progress:
         TextColumn("{task.fields[count]}", markup=False),
         TextColumn("{task.fields[words]}", markup=False),
         console=page_on(sys.stderr),
-        auto_refresh=False,  # it would need a thread
+        auto_refresh=False,  # a refresh would need a thread
         transient=True,
         expand=True,
         redirect_stdout=is_terminal(sys.stdout),  # prints appear above the bar

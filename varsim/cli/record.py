@@ -1,4 +1,4 @@
-"""Open the record of a run for a command; merge the traces first if the run has not done it."""
+"""Open the record of a run for a command; merge the traces first if the run did not merge them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_record(run: str) -> Iterator[tuple[Path, History, History | None]]:
-    """Open the history of the run that a command-line word names, and that of its oracle.
+    """Open the history of the run that a command-line word names, and the history of its oracle.
 
-    Yield the path too: the run's directory, or the file if the word is the path of a file.
+    Yield a path, too: the run's directory; or the file, if the word is the path of a file.
 
     Raises:
         ConfigError: The run does not exist, or has no record; the text says why.

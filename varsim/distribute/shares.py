@@ -12,7 +12,7 @@ Rows = tuple[int, ...]
 
 
 def rows_of_batch(parts: Any) -> Rows:
-    """Return each replica's rows of a batch; note in its values that they are such parts."""
+    """Return the number of rows of each replica; mark the values of `parts` as parts of a batch."""
     leaves = [leaf for leaf in leaves_of(parts) if isinstance(leaf, PerReplica)]
     for leaf in leaves:
         leaf.is_of_batch = True
@@ -20,7 +20,7 @@ def rows_of_batch(parts: Any) -> Rows:
 
 
 def _rows_of(value: PerReplica) -> Rows | None:
-    """Return the first dimension of each component; None if a component has none."""
+    """Return the first dimension of each component; None if a component is a scalar."""
     shapes = [getattr(one, "shape", None) for one in value.values]
     return tuple(shape[0] for shape in shapes if shape) if all(shapes) else None
 
@@ -29,7 +29,8 @@ def uneven_rows(structure: Any) -> tuple[Rows, bool] | None:
     """Find a value that has rows on some replicas, and none on others.
 
     Returns:
-        The rows of the first such value, and whether its program was warned of it; None without.
+        The rows of the first such value, and whether the program was warned of it; None if there is
+        no such value.
     """
     for leaf in leaves_of(structure):
         if isinstance(leaf, PerReplica):
@@ -45,10 +46,10 @@ def empty_in(rows: Rows) -> list[int]:
 
 
 def warning_of(what: str, rows: Rows) -> str:
-    """Return the text of the warning that some replicas, or all, get no rows.
+    """Return the text of the warning that some or all replicas get no rows.
 
     Args:
-        what: What has these rows: "batch 3".
+        what: The name of the batch with these rows: "batch 3".
     """
     total, count = sum(rows), len(rows)
     first = f"{total} row{_s(total)} for {count} replica{_s(count)}"

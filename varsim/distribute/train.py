@@ -22,9 +22,9 @@ class ExponentialMovingAverage:
 
     Args:
         decay: The weight of the earlier average: `average -= (1 - decay) * (average - value)`.
-        num_updates: The number of updates so far, which makes the first averages follow faster:
-            the decay is then at most `(1 + num_updates) / (10 + num_updates)`.
-        zero_debias: Without effect: TensorFlow applies it to tensors only, in graphs.
+        num_updates: The number of updates so far. If it is given, the decay is at most
+            `(1 + num_updates) / (10 + num_updates)`, so that the first averages follow faster.
+        zero_debias: Has no effect, because TensorFlow applies it only to tensors in graphs.
         name: Part of the averages' names.
 
     Source: `tf.train.ExponentialMovingAverage` of TensorFlow 2.21.
@@ -44,14 +44,14 @@ class ExponentialMovingAverage:
 
     @property
     def name(self) -> str:
-        """Return the name in the averages' names."""
+        """Return the part that the names of all averages contain."""
         return self._name
 
     def apply(self, var_list: Iterable[Variable] | None = None) -> None:
-        """Update the average of each variable; create it at the first time.
+        """Update the average of each variable; the first call creates the average.
 
-        In replica context all replicas must call it. The value is then the mean of the replicas'
-        values.
+        In replica context all replicas must call `apply`, and the new value is the mean of the
+        replicas' values.
 
         Raises:
             TypeError: No variables are given, or they are not variables of a float dtype.

@@ -1,4 +1,4 @@
-"""Hold the state of a run that has not ended, and report its progress to a watcher."""
+"""Keep the state of a run that has not ended, and report the run's progress to a watcher."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class ActiveRun:
     checked: bool = False
     strategies: list[ObservedStrategy] = field(
         default_factory=list
-    )  # the report is about the first one
+    )  # the report of the run is about the first strategy
     step: int = 0
     total: int | None = None
     metrics: dict[str, Plain] = field(default_factory=dict)
@@ -82,7 +82,7 @@ class ActiveRun:
         self.settings = AppliedSettings(experiment)
 
     def observe(self, strategy: MirroredStrategy) -> ObservedStrategy:
-        """Observe a strategy; the first uses the run's own files, each other one its own folder."""
+        """Observe a strategy; the first uses the run's own files, and others have own folders."""
         number = len(self.strategies) + 1
         files = self.directory if number == 1 else self.directory.strategy(number)
         observed = ObservedStrategy(strategy, self.settings, files)
@@ -91,7 +91,7 @@ class ActiveRun:
 
     @contextmanager
     def doing(self, part: Phase) -> Iterator[Tell | None]:
-        """Run a phase in the block. Yields a function that takes the finished fraction."""
+        """Run a phase in the block. Yields a function that is called with the finished fraction."""
         self.part = part
         if self.watcher is not None and part is not Phase.TRAINING:
             self.watcher.turned_to(part)
@@ -102,13 +102,13 @@ class ActiveRun:
             self.seconds[part.value] = time.perf_counter() - began_s
 
     def cut_short(self) -> None:
-        """Note that Ctrl-C has ended the current phase."""
+        """Record that Ctrl-C has ended the current phase."""
         self.interrupted.append(self.part)
         if self.status is RunStatus.DONE:
             self.status = RunStatus.INTERRUPTED
 
     def launched(self, began_s: float) -> None:
-        """Note that the first workers are ready."""
+        """Record that the first workers are ready."""
         self.interrupts.enable()
         self.seconds[Phase.START_UP.value] = time.perf_counter() - began_s
         self.part = Phase.TRAINING
@@ -116,7 +116,7 @@ class ActiveRun:
             self.watcher.started(self.summary())
 
     def progress(self, step: int, total: int, **metrics: float) -> None:
-        """Take the progress that the workload reports after each step."""
+        """Handle the progress that the workload reports after each step."""
         self.interrupts.enable()  # a workload that caught a SIGINT can be interrupted again
         self.check_settings()
         self.step, self.total = _whole("step", step), _whole("total", total)
@@ -125,10 +125,10 @@ class ActiveRun:
             self.watcher.progressed(self.step, self.total, self.metrics)
 
     def check_settings(self) -> None:
-        """Check once that the experiment names only variables that the program has.
+        """Check that the experiment names only variables that the program has; do this once only.
 
         Raises:
-            WrongKey: There is no variable for a name or a pattern of the experiment.
+            WrongKey: No variable matches a name or a pattern of the experiment.
         """
         if not self.checked:
             self.checked = True
@@ -140,10 +140,10 @@ class ActiveRun:
             observed.take_a_last_look()
 
     def warn(self, text: str, location: str = "") -> None:
-        """Keep a warning, unless it is known already.
+        """Keep a warning, unless the same warning was kept before.
 
         Args:
-            location: In the program, as file:line; empty if the warning is not about a line.
+            location: The file:line in the program; empty if the warning is not about a line.
         """
         prefix = f"{location}: " if location else ""
         if prefix + text in self.warnings:
@@ -156,13 +156,13 @@ class ActiveRun:
             self.watcher.warned(prefix + (short if what and first != who else text))
 
     def save(self) -> None:
-        """Save the summary of each strategy, in the folder that has its record."""
+        """Save a summary for each strategy, in the folder of the strategy's record."""
         for observed in self.strategies[1:]:
             observed.files.save(self.summary_of(observed))
         self.directory.save(self.summary())
 
     def summary(self) -> Summary:
-        """Return the summary; with several strategies, that of the first."""
+        """Return the summary; if there are several strategies, that of the first one."""
         return self.summary_of(self.strategies[0] if self.strategies else None)
 
     def summary_of(self, observed: ObservedStrategy | None) -> Summary:
@@ -199,7 +199,7 @@ def _whole(name: str, number: Any) -> int:
     """Return a workload's number of steps as an int.
 
     Raises:
-        TypeError: It is not a whole number.
+        TypeError: `number` is not a whole number.
     """
     if isinstance(number, float) and number.is_integer():
         return int(number)

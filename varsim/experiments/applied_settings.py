@@ -28,8 +28,8 @@ _UNNAMED: Final = "Variable"  # the default name of a variable
 class AppliedSettings:
     """A variable creator that applies an experiment's settings, and keeps the variables.
 
-    Use it with `variable_creator_scope`. The variables are kept so that their values can be shown
-    after the workload has dropped them.
+    Pass this object to `variable_creator_scope`. The variables are kept so that their values can be
+    shown after the workload has dropped the variables.
 
     Args:
         strategies: The strategies whose variables get the settings; `watch` adds one.
@@ -80,7 +80,7 @@ class AppliedSettings:
         """Check that the experiment names only variables that were created.
 
         Raises:
-            WrongKey: No variable matches a name or a pattern, or the mode applies to none.
+            WrongKey: No variable matches a name or a pattern, or the mode applies to no variable.
         """
         names = list(dict.fromkeys(variable.spec.name for variable in self.created))
         variables = f"\n  variables: {listed(names)}"

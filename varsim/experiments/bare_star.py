@@ -1,8 +1,9 @@
 """Send rounds of messages with ZeroMQ alone: the cost of a step without varsim.
 
-The hub sends a payload to each of N worker processes, and each answers with a payload of that size.
-A step in which every replica writes a value and gets the merged one sends as many bytes. The star
-encodes nothing and computes nothing. With one worker it is a round trip.
+The hub sends a payload to each of N worker processes, and each process answers with a payload of
+the same size. A varsim step, in which every replica writes a value and gets the merged value, sends
+as many bytes. The star encodes nothing and computes nothing. With one worker, a round is a round
+trip.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class BareStar:
         """Start the workers.
 
         Raises:
-            StartError: They did not start.
+            StartError: The workers did not start.
         """
         self._payload = b""
         with ExitStack() as stack:
@@ -66,7 +67,7 @@ class BareStar:
         stack.callback(_end, process)
 
     def round(self, count: int, size_bytes: int) -> None:
-        """Send a payload to the first `count` workers, and return when each has answered."""
+        """Send a payload to the first `count` workers; return when all of them have answered."""
         if len(self._payload) != size_bytes:
             self._payload = bytes(size_bytes)
         request = [size_bytes.to_bytes(NUMBER_BYTES, "little"), self._payload]

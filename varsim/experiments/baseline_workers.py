@@ -1,7 +1,8 @@
 """Run the worker processes of a bare star: `python -m varsim.experiments.baseline_workers`.
 
-One interpreter forks them all, before it has a ZeroMQ context. It runs until its stdin is closed,
-then kills them and removes their folder. So no process is left, however the hub ends.
+One interpreter forks all workers, before it has a ZeroMQ context. The interpreter runs until its
+stdin is closed. Then it kills the workers and removes their folder. So no process is left, even if
+the hub crashes.
 """
 
 from __future__ import annotations

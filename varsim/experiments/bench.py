@@ -39,7 +39,8 @@ from varsim.report.formatting import whole_size
 from varsim.report.summary import RunStatus
 
 MAX_CELL_BYTES: Final = 128 * 2**20
-"""Limit of the total size of all replicas' values: more needs gigabytes, and seconds per step."""
+"""Limit of the total size of all replicas' values; larger values need gigabytes of memory, and
+seconds per step."""
 
 _SMALLEST_COPY: Final = 4096  # below this size the call takes longer than the copy
 
@@ -47,18 +48,18 @@ Cell = tuple[int, int]
 """A number of workers, and a size in bytes."""
 
 Turns = dict[tuple[Quantity, ...], Sample]
-"""Contenders; each key names the quantities that the parts measure."""
+"""Contenders by the quantities that their parts measure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchPlan:
-    """What to measure, and how long that may take."""
+    """What to measure, and how long the measurement may take."""
 
     workers: tuple[int, ...] = (1, 2, 4, 8)
     sizes: tuple[int, ...] = (8, 64 * 2**10, 2**20, 16 * 2**20)
     quick: bool = False
-    turns_s: float = 0.2  # for each cell, twice; large values take longer
-    limit_s: float = 17.0  # no measurement begins later, so that all end within 20 s
+    turns_s: float = 0.2  # per cell: for steps, and again for reads; large values take longer
+    limit_s: float = 17.0  # no measurement begins after this time, so that all end within 20 s
 
     @property
     def cells(self) -> list[Cell]:
@@ -110,7 +111,7 @@ class HostMeasurement:
     out_of_time: list[str] = field(default_factory=list)  # what was not measured
 
     def measure(self) -> None:
-        """Measure all figures that there is time for."""
+        """Measure figures until the deadline."""
         for size_bytes in self.plan.copied:
             if self._may_begin(f"copies of {whole_size(size_bytes)}"):
                 self._take(1, size_bytes, {(Quantity.COPY,): copies(size_bytes)})
@@ -156,7 +157,7 @@ class HostMeasurement:
             read.check()
 
     def _may_begin(self, what: str) -> bool:
-        """Return whether there is time for `what`; tell the watcher, or note `what` as left out."""
+        """Return whether there is time for `what`; tell the watcher, or record what is left out."""
         if now_s() >= self.deadline_s:
             self.out_of_time.append(what)
             return False
@@ -179,7 +180,7 @@ class HostMeasurement:
 
     @contextmanager
     def _nothing_after(self) -> Iterator[None]:
-        """Delay Ctrl-C after the block has failed: it must not interrupt the clean-up."""
+        """Delay Ctrl-C after the block has failed, because it must not interrupt the clean-up."""
         try:
             yield
         except BaseException:
@@ -198,7 +199,7 @@ _PACKAGES: Final = ("numpy", "pyzmq", "msgpack")
 
 
 def this_machine() -> Machine:
-    """Describe this machine. Call it first: later the load includes this program."""
+    """Describe this machine. Call this before measuring; later, the load includes this program."""
     return Machine(
         host=platform.node(),
         processor=_processor(),
@@ -210,7 +211,7 @@ def this_machine() -> Machine:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of varsim, of Python, and of the packages that move and add bytes."""
+    """Return the versions of varsim, of Python, and of the packages that affect the times."""
     return {
         "varsim": varsim.__version__,
         "python": platform.python_version(),
@@ -222,7 +223,7 @@ def versions() -> dict[str, str]:
 def _version(package: str) -> str:
     try:
         return version(package)
-    except PackageNotFoundError:  # it is on the path without metadata
+    except PackageNotFoundError:  # the package is on the path without metadata
         return "unknown"
 
 
@@ -261,16 +262,16 @@ def _load() -> float | None:
 TITLE: Final = "bench"
 
 VERSION: Final = 1
-"""Version of `bench.json`; it grows when a field is removed or changes its meaning."""
+"""Version of `bench.json`; it is increased when a field is removed or changes its meaning."""
 
 
 def run_bench(plan: BenchPlan, out: Path, watcher: BenchWatcher) -> Bench:
-    """Measure this host and save the figures, even if SIGINT or a failure ends it early.
+    """Measure this host and save the figures, even if SIGINT or a failure ends the measurement.
 
     Raises:
         ConfigError: `out` cannot be written.
-        KeyboardInterrupt: SIGINT arrived before the first figure. No file is left then.
-        VarsimError: A failure occurred before the first figure. No file is left then.
+        KeyboardInterrupt: SIGINT arrived before the first figure; no file is left.
+        VarsimError: A failure occurred before the first figure; no file is left.
     """
     machine = this_machine()  # first, so that the load is that of other programs
     started, began_s = datetime.now().astimezone(), now_s()
@@ -338,7 +339,7 @@ def load_bench(path: Path) -> Bench:
     Args:
         path: A directory that `run_bench` made, or a `bench.json`.
     Raises:
-        ConfigError: It does not exist, is not a measurement, or has another version.
+        ConfigError: The file does not exist, is not a measurement, or has another version.
     """
     file = path / BENCH if path.is_dir() else path
     try:
@@ -354,7 +355,7 @@ def from_plain(values: Any, name: str) -> Bench:
     """Return the measurement that a JSON object holds.
 
     Raises:
-        ConfigError: It is not a measurement, or it has another version.
+        ConfigError: The object is not a measurement, or has another version.
     """
     from pydantic import TypeAdapter, ValidationError
 

@@ -1,7 +1,7 @@
 """Define the contenders that `varsim bench` times on a host, and time them in turns.
 
-Because they take turns, a load on the host affects all of them. In the end each contender checks
-its result, because the time of a wrong result has no meaning.
+Because the contenders take turns, a load on the host affects all of them. At the end, each
+contender checks its result, because the time of a wrong result has no meaning.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ import varsim as tf
 
 _TURN_S: Final = 0.01  # long enough to make the wake-up negligible, short enough to alternate
 _MAX_TURN: Final = 20  # samples
-_FEWEST_ROUNDS: Final = 3  # fewer do not show the spread
+_FEWEST_ROUNDS: Final = 3  # fewer rounds do not show the spread
 
 Name = TypeVar("Name")
 Sample = Callable[[], Sequence[float]]
-"""Does its work once, and returns the seconds of each part."""
+"""A function that does a contender's work a single time, and returns the seconds of each part."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
     """The time that contenders have for their turns."""
 
-    seconds: float  # for all of them together; more if `_FEWEST_ROUNDS` take longer
-    deadline_s: float  # on the clock of `now_s`: no round begins after it
+    seconds: float  # for all contenders together; more if `_FEWEST_ROUNDS` take longer
+    deadline_s: float  # on the clock of `now_s`: no round begins after this time
 
     @property
     def over(self) -> bool:
@@ -130,7 +130,7 @@ class StepContender:
 
 
 class ReadContender:
-    """Two reads of an ON_READ SUM variable from outside, after all replicas have written it."""
+    """Two cross-replica reads of an ON_READ SUM variable, after all replicas have written it."""
 
     def __init__(self, strategy: tf.distribute.MirroredStrategy, size_bytes: int) -> None:
         shape = (size_bytes // _FLOAT_BYTES,)
@@ -185,7 +185,7 @@ def local(strategy: tf.distribute.MirroredStrategy, size_bytes: int) -> Sample:
 
 
 def _writing(variable: tf.Variable, shape: tuple[int, ...]) -> Callable[[], None]:
-    """Return a function that adds 1 on the first replica, 2 on the second; it is sent once."""
+    """Return a function that adds i + 1 on replica i. It is sent to the workers only once."""
     updates: dict[float, np.ndarray] = {}  # each replica makes its own, and keeps it
 
     def write() -> None:

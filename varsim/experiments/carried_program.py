@@ -1,7 +1,7 @@
 """Copy a program into its run, so that the run can be repeated anywhere.
 
 See ADR 21. `program/` in a run's directory holds the sources. `origin.json` proves that this user's
-varsim wrote them; it stays on this machine.
+varsim wrote these sources; this file is not exported.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _signed_files(path: Path) -> dict[str, bytes]:
 
 
 def origin_of(path: Path) -> dict[str, Any]:
-    """Return the content of `origin.json`; empty for a run from elsewhere."""
+    """Return the content of `origin.json`; empty for a run of another machine or user."""
     try:
         origin = json.loads((path / ORIGIN).read_text("utf-8"))
     except (OSError, ValueError):
@@ -110,7 +110,7 @@ def origin_of(path: Path) -> dict[str, Any]:
 
 
 def is_own(path: Path) -> bool:
-    """Return whether this user's varsim wrote a run's program, and no file has changed since."""
+    """Return whether this user's varsim wrote a run's program, and no file was changed later."""
     try:
         return is_signed(_signed_files(path), origin_of(path).get("mark"))
     except OSError:
@@ -118,7 +118,7 @@ def is_own(path: Path) -> bool:
 
 
 def forget_caches(path: Path) -> None:
-    """Remove compiled code beside a run's program: Python would use it instead of the source.
+    """Remove compiled code beside a run's program, which Python would use instead of the source.
 
     Raises:
         ConfigError: A folder cannot be removed.
@@ -138,8 +138,8 @@ _KEY_BYTES: Final = 32
 def signature_of(files: Mapping[str, bytes]) -> str | None:
     """Return a keyed checksum of named files; None if this user has no key and cannot store one.
 
-    The key is a random number in the user's state directory, made for the first run. It does not
-    identify the machine, and is not written anywhere else.
+    The key is a random number, which is made for the user's first run and stored in the user's
+    state directory. The key does not identify the machine, and is not written anywhere else.
     """
     key = _key()
     if key is None:
@@ -154,7 +154,7 @@ def signature_of(files: Mapping[str, bytes]) -> str | None:
 
 
 def is_signed(files: Mapping[str, bytes], signature: object) -> bool:
-    """Return whether this user made the signature, for exactly these files."""
+    """Return whether this user made the signature for these files with this content."""
     made = signature_of(files)
     return made is not None and isinstance(signature, str) and hmac.compare_digest(made, signature)
 
@@ -213,7 +213,7 @@ class Revision(NamedTuple):
 
 
 def revision_of(folder: Path) -> Revision | None:
-    """Return the commit that is checked out; None without a repository, a commit, or git."""
+    """Return the commit that is checked out; None if there is no repository, commit or git."""
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # git writes nothing
     try:
         said = subprocess.run(

@@ -26,14 +26,14 @@ _NOT_RUN_BY_CALL: Final = (
     inspect.isgeneratorfunction,
     inspect.isasyncgenfunction,
 )
-"""Tests for functions that a call does not run, such as generators."""
+"""Tests for functions whose code does not run when they are called, such as generators."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
     """A training program that an experiment can run."""
 
-    name: str  # its name in an experiment; for a file, the absolute path
+    name: str  # the name in an experiment; for a file, the absolute path
     run: Callable[..., Mapping[str, object]]
     module: ModuleType
 
@@ -101,7 +101,7 @@ def load_workload(name: str) -> Workload:
     `python FILE` and `python -m MODULE` do.
 
     Raises:
-        WrongKey: It does not exist, cannot be loaded, or has no function `run(job)`.
+        WrongKey: The workload does not exist, cannot be loaded, or has no function `run(job)`.
     """
     if name in built_in():
         module = importlib.import_module(f"{_PACKAGE}.{name}")
@@ -116,8 +116,8 @@ def load_workload(name: str) -> Workload:
     if any(test(run) for test in _NOT_RUN_BY_CALL):
         raise WrongKey(
             _KEYS,
-            f"run of {name!r} is a coroutine or a generator, and a call does not run it; make it a "
-            "plain function, which may use asyncio.run(...)",
+            f"run of {name!r} is a coroutine or a generator, so a call does not run its code; make "
+            "it a plain function, which may use asyncio.run(...)",
         )
     return Workload(name, run, module)
 
@@ -131,7 +131,7 @@ def _without_run(name: str) -> str:
 
 
 def _may_define_run(path: Path) -> bool:
-    """Return whether the source of a module may bind the name `run` at import."""
+    """Return whether importing a module may define the name `run`, judging by its source."""
     try:
         body = ast.parse(path.read_bytes()).body
     except (OSError, ValueError, SyntaxError):
@@ -165,7 +165,7 @@ def _load_file(path: Path, name: str) -> ModuleType:
     if not path.is_file():
         near = did_you_mean(name, _neighbours(path, name))
         raise WrongKey(_KEYS, f"there is no file {name!r}{near}")
-    if not _may_define_run(path):  # check without executing: the file may be a script
+    if not _may_define_run(path):  # checked without executing the file, which may be a script
         raise WrongKey(_KEYS, _without_run(name))
     _import_from(path.parent)
     module_name = f"workload_{path.stem}"  # another module may have the name of the file

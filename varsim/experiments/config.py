@@ -1,4 +1,4 @@
-"""Define the keys of an experiment's YAML file, and the values that each allows.
+"""Define the keys of an experiment's YAML file, and the values that each key allows.
 
 Errors, the JSON Schema for editors, and the docs use the same descriptions.
 """
@@ -50,7 +50,7 @@ from varsim.spec import Synchronization, VariableAggregation
 from varsim.tracing.trace import LEVELS, LIMIT_BYTES, OFF, OPS, TraceOptions
 
 _MAX_NAME_LENGTH: Final = (
-    80  # a file system allows 255 bytes, and the directory's name has a time too
+    80  # a file system allows 255 bytes, and the directory's name also contains a time
 )
 
 
@@ -91,7 +91,7 @@ _Workload = Annotated[
 
 
 class _RegisteredName:
-    """Annotates the name of an implementation; its registry lists the valid names."""
+    """Annotates a field that names an implementation; a registry lists the valid names."""
 
     def __init__(self, setting: str) -> None:
         self._registry = REGISTRIES[setting]
@@ -125,7 +125,7 @@ def long_form(value: Any) -> Any:
     """Return a variable's settings as a mapping; `on_read/sum` is short for both keys.
 
     Raises:
-        ValueError: It is neither a text nor a mapping.
+        ValueError: `value` is neither a text nor a mapping.
     """
     if isinstance(value, str):
         mode, slash, aggregation = (part.strip() for part in value.partition("/"))
@@ -145,14 +145,14 @@ _OF_WORKLOADS: Final = {
     "steps": "a script counts its own steps; pass the number in args, if the script takes one",
     "oracle": "the oracle runs the program a second time, on one replica; put the training into a "
     "function run(job), and run it with `varsim run`",
-    "auto": "advised needs a pilot run of fewer steps, and a script counts its own steps; use "
+    "auto": "advised needs a pilot run with fewer steps, but a script counts its own steps; use "
     "on_write or adaptive",
 }
 """The keys that an experiment with a script cannot have, and why."""
 
 
 class VariableSettings(_Keys):
-    """Settings of some variables; they override the workload."""
+    """Settings of some variables; these override the workload's settings."""
 
     @model_validator(mode="before")
     @classmethod
@@ -163,7 +163,7 @@ class VariableSettings(_Keys):
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """Return the schema of a word for both keys, or of a mapping with them."""
+        """Return the schema of a word for both keys, or of a mapping with these keys."""
         ways = "|".join(one.name.lower() for one in VariableAggregation)
         mapping = handler.resolve_ref_schema(handler(core_schema))
         modes = "|".join([*MODES, WITH_PARAMETERS])
@@ -223,7 +223,7 @@ def _size_bytes(value: Any) -> int:
 
 
 class TraceSettings(_Keys):
-    """What the processes of a run record; a level alone is short for a mapping with it."""
+    """What the processes of a run record; a level alone is short for a mapping with a level."""
 
     level: Annotated[
         str, BeforeValidator(_level), WithJsonSchema({"type": "string", "enum": list(LEVELS)})
@@ -481,10 +481,10 @@ def schema() -> dict[str, Any]:
 
 
 def keys_of(path: tuple[str, ...]) -> tuple[dict[str, str], str]:
-    """Return the keys that are allowed beside the last of `path`, and the subject of an error.
+    """Return the allowed keys at the level of the last key of `path`, and the subject of an error.
 
     Raises:
-        ConfigError: The keys there are not fixed.
+        ConfigError: At this level, any key is allowed.
     """
     if len(path) == 1:
         return _described(Experiment), "an experiment has"

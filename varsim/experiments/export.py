@@ -55,18 +55,18 @@ class Exported:
     left_out: list[str] = field(default_factory=list)  # sentences
     look_at: list[str] = field(
         default_factory=list
-    )  # lines that may still identify this machine: file:line
+    )  # the file:line of lines that may still identify this machine
 
 
 def export_run(run: Path, file: Path, *, source: bool = True, values: bool = True) -> Exported:
-    """Write a run into an archive; leave no file if that fails.
+    """Write a run into an archive; leave no file after a failure.
 
     Args:
-        file: Its name determines the format: .tar.gz, .tgz or .zip.
+        file: The archive. Its name determines the format: .tar.gz, .tgz or .zip.
         source: Whether to include the program.
         values: Whether to include the values of variables, results, logs and texts of errors.
     Raises:
-        ConfigError: It is not a run, or the format is unknown.
+        ConfigError: `run` is not a run, or the format is unknown.
         OSError: The archive cannot be written.
     """
     if not (run / SUMMARY).is_file():
@@ -164,7 +164,7 @@ class _Copy:
     # ------------------------------------------------------------ the summary
 
     def _summary(self, file: Path, copy: Path) -> None:
-        load_summary(file)  # raises if it is not a summary
+        load_summary(file)  # raises an error if the file is not a summary
         summary = json.loads(file.read_text("utf-8"))
         summary["experiment"].pop("out", None)
         inner = self._copy.name if copy.parent == self._copy else copy.parent.name
@@ -240,7 +240,7 @@ class _Copy:
                 self._exported.look_at += list(self._still_named(file, name))
 
     def _still_named(self, file: Path, name: Path) -> Iterator[str]:
-        """Yield the lines of a source that may identify this machine: sources stay unchanged."""
+        """Yield the lines of a source that may identify this machine; sources are not changed."""
         lines = file.read_text("utf-8", "replace").splitlines()
         for number, line in enumerate(lines, start=1):
             if self._redaction.of_all(line) != line:
@@ -254,7 +254,7 @@ def _kind_of(error: str) -> str:
 
 
 def _forget_values(summary: dict[str, Any]) -> None:
-    """Keep only the keys that are listed as free of values; a new key is removed, too."""
+    """Keep only the keys that are listed as free of values; so new keys are removed, too."""
     for key in summary.keys() - _WITHOUT_VALUES:
         del summary[key]
     summary |= {"result": {}, "metrics": {}}
@@ -284,7 +284,7 @@ _ANONYMOUS: Final = frozenset({"root", "user", "localhost"})  # names that do no
 
 
 class Redaction:
-    """A replacement of texts that identify a machine: paths, names of host and user."""
+    """Replaces texts that identify a machine: paths, and the names of the host and the user."""
 
     def __init__(self, own_folders: Iterable[str]) -> None:
         """Collect the folders and names of this machine.

@@ -57,7 +57,7 @@ class FinishedRun:
     """A run that has ended, successfully or not: its summary and its record.
 
     The record is opened at its first use. It is closed by `close()`, at the end of a `with` block,
-    or when the object is deleted. Use it in the thread that opened it.
+    or when the object is deleted. Use the record only in the thread that opened it.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -66,7 +66,7 @@ class FinishedRun:
         Args:
             path: The run's directory.
         Raises:
-            ConfigError: It is not a run's directory, or the run has not ended.
+            ConfigError: `path` is not a run's directory, or the run has not ended.
         """
         self.path: Path = Path(path)
         self.summary: Summary = load_summary(self.path)
@@ -98,7 +98,7 @@ class FinishedRun:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """The findings of `varsim check`: about the program, and its failure, if it failed.
+        """The findings of `varsim check` about the program; a failure is a finding, too.
 
         Raises:
             ConfigError: There is no record.
@@ -151,22 +151,24 @@ def run_experiment(
 ) -> FinishedRun:
     """Run an experiment and save the result, as `varsim run` does.
 
-    The function prints nothing, and does not change what the program prints. SIGINT ends the run,
-    which is saved, and raises KeyboardInterrupt. Any thread can call it, one at a time.
+    The function prints nothing, and does not change what the program prints. At SIGINT, the run
+    ends and is saved, and KeyboardInterrupt is raised. Any thread can call the function, but two
+    calls must not overlap.
 
     Args:
-        experiment: What `varsim run` takes: the path of a YAML file or of a program, the name of a
-            built-in workload, or a run to run it again; or a mapping with the keys of a YAML file.
-            None is the built-in job.
+        experiment: The path of a YAML file or of a program, the name of a built-in workload, or a
+            run to be repeated, as for `varsim run`; or a mapping with the keys of a YAML file.
+            None means the built-in job.
         trust: Whether to run the program of a run that comes from another machine or user.
-        settings: Keys of the experiment, which override those of the file. `params` and
-            `variables` change only the inner keys that they have. None means: not given.
+        settings: Keys of the experiment, which override the keys of the file. `params` and
+            `variables` override only the inner keys that they contain. A key whose value is None
+            is ignored.
     Returns:
-        The run, also one that failed: see `status` and `failure`.
+        The run, even if it failed: see `status` and `failure`.
     Raises:
-        ConfigError: The experiment cannot be run. No file is left then.
+        ConfigError: The experiment cannot be run; no file is left.
         OSError: The run cannot be saved.
-        KeyboardInterrupt: SIGINT has ended it.
+        KeyboardInterrupt: SIGINT has ended the run.
     """
     said = _overrides(settings)
     if isinstance(experiment, Mapping):

@@ -32,18 +32,18 @@ KINDS: Final = {
     "saved_model": "SavedModel",
     "checkpoint": "TensorFlow checkpoint",
 }
-"""The formats: the reader's words for them, and users' words."""
+"""The formats of files: the reader's word → the word for users."""
 
 _EXPECTED: Final = (
     "expected a Keras model (.keras, .h5), the folder of a SavedModel, or a TensorFlow checkpoint "
     "(its folder, or its path without .index)"
 )
-_TIMEOUT_S: Final = 600.0  # a model of many GiB on a slow disk; most of the time is an import
+_TIMEOUT_S: Final = 600.0  # enough for a model of many GiB on a slow disk
 _COMMENT_WIDTH: Final = 98
 _TAIL_LINES: Final = 5  # of stderr, if the reader dies
 
 _SAME_SIZE: Final = {"bfloat16": "float16"}
-"""Dtypes that variables of varsim cannot have, and those that stand for them: of the same size."""
+"""Dtypes that variables of varsim cannot have → dtypes of the same size that replace these."""
 
 _OPTIMIZERS: Final = (
     "an optimizer writes them on each replica, after the gradients are combined, so they cost no "
@@ -60,7 +60,7 @@ _ROLES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """The variables of a model that a step writes, and what the user should know about the list."""
+    """The variables of a model that a step writes, and notes for the user about this list."""
 
     source: Path
     kind: str
@@ -112,7 +112,7 @@ def recognized(path: Path) -> tuple[str, Path]:
     """Return the kind of a file or folder, and the path for its reader.
 
     Raises:
-        ConfigError: It does not exist, or is of another kind.
+        ConfigError: The path does not exist, or is of another kind.
     """
     prefix = path.parent / path.name.removesuffix(".index").partition(".data-")[0]
     if Path(f"{prefix}.index").is_file():

@@ -1,4 +1,4 @@
-"""Keep the location of each value of an experiment, so that an error can name it."""
+"""Keep the location of each value of an experiment, so that errors can name these locations."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class KeyLocations:
     by_keys: dict[KeyPath, str] = field(default_factory=dict)
 
     def of(self, keys: KeyPath) -> str:
-        """Return the location of a value, or of the mapping around it; "" if it has none."""
+        """Return the location of a value, or of the mapping that contains it; "" if not known."""
         for length in range(len(keys), 0, -1):
             if keys[:length] in self.by_keys:
                 return self.by_keys[keys[:length]]
         return ""
 
     def located(self, keys: KeyPath, problem: str) -> str:
-        """Return the text of an error: location, key unless the location names it, problem."""
+        """Return the text of an error: location, key (unless the location names it), problem."""
         location, key = self.of(keys), ".".join(keys)
         flags = f"--{key}", f"--no-{key}"
         named = not key or location in flags or location.startswith((f"--{key} ", f"{key}="))
@@ -57,7 +57,7 @@ def expectation(message: str) -> str:
     """Return pydantic's message about an invalid value as a clause: "expected a valid integer".
 
     Args:
-        message: Its message, such as "Input should be a valid integer".
+        message: The message of pydantic, such as "Input should be a valid integer".
     """
     for comparison in ("greater", "less"):
         message = message.replace(f"Input should be {comparison}", f"expected a value {comparison}")

@@ -1,4 +1,4 @@
-"""Load an experiment from a YAML file and the command line; every error names its location."""
+"""Load an experiment from a YAML file and the command line; each error says where the value is."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ONE_OF_TWO: Final = {"workers": "devices", "devices": "workers"}
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """A value from the command line, which overrides that of the file."""
+    """A value from the command line, which overrides the value in the file."""
 
     keys: KeyPath
     value: Any
@@ -48,7 +48,7 @@ class Override:
 
 @dataclass(slots=True)
 class _Layers:
-    """The values so far, and the location of each."""
+    """The values so far, and the location of each value."""
 
     values: dict[str, Any]
     locations: KeyLocations
@@ -78,7 +78,7 @@ class _Layers:
 
 
 def load_experiment(path: Path | None = None, overrides: Iterable[Override] = ()) -> Experiment:
-    """Load the experiment of a YAML file, or the defaults, with `overrides` in their order.
+    """Load the experiment of a YAML file, or the defaults; apply `overrides` in their order.
 
     Raises:
         ConfigError: The file cannot be read, or a key or a value is wrong.
@@ -168,7 +168,7 @@ def _story(error: ValidationError, layers: _Layers) -> str:
 
 
 def _params(values: Mapping[str, Any]) -> Collection[str]:
-    """Return the parameters of the workload, if it ships with varsim."""
+    """Return the parameters of the workload; none if it does not ship with varsim."""
     name = values.get("workload", Experiment.model_fields["workload"].default)
     ours = isinstance(name, str) and name in catalog.built_in()
     return catalog.listing(name).params if ours else ()

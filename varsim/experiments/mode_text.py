@@ -40,8 +40,8 @@ E = TypeVar("E", bound=Enum)
 class Mode:
     """The synchronizations that an experiment gives to variables."""
 
-    free: Synchronization | None  # of all variables that the workload left free
-    named: dict[str, Synchronization]  # by name or fnmatch pattern, free or not
+    free: Synchronization | None  # for all free variables
+    named: dict[str, Synchronization]  # by name or fnmatch pattern, also for other variables
     adaptive: bool = False  # whether AUTO is adaptive
 
 
@@ -49,7 +49,8 @@ def parse_mode(text: str) -> Mode:
     """Parse `on_read`, or `weights=on_read,bias=on_write`, or a mode for all with exceptions.
 
     Raises:
-        ConfigError: There is no such mode, and the text names the nearest; or a name is adaptive.
+        ConfigError: There is no such mode (the text names the nearest one), or adaptive is given
+            to a single name.
     """
     free: Synchronization | None = None
     adaptive = False
@@ -80,7 +81,7 @@ def without_auto(text: str) -> str | None:
 
 
 def as_member(word: str) -> str:
-    """Return the name of an enum's member for a word, which may have small letters and hyphens."""
+    """Return the name of an enum's member for a word, which may have lower case and hyphens."""
     return word.strip().upper().replace("-", "_")
 
 

@@ -11,7 +11,7 @@ _MAX_NEAR: Final = 3
 
 
 def nearest(word: str, known: Iterable[str], most: int = _MAX_NEAR) -> list[str]:
-    """Return similar words, the nearest first; a single one if only that one begins with `word`."""
+    """Return similar words, the nearest first. If one word begins with `word`, return only that."""
     words = list(dict.fromkeys(known))
     begun = [one for one in words if len(word) > 1 and one.lower().startswith(word.lower())]
     if len(begun) == 1:
@@ -30,7 +30,7 @@ def did_you_mean(word: str, known: Iterable[str], most: int = 1) -> str:
 
 
 def listed(known: Iterable[str], *, none: str = "none") -> str:
-    """Return the words separated by commas; of many, the first."""
+    """Return the words separated by commas; if there are many, the first ones."""
     words = list(known)
     more = len(words) - _MAX_LISTED
     shown = words[:_MAX_LISTED] if more > 0 else words
@@ -38,7 +38,7 @@ def listed(known: Iterable[str], *, none: str = "none") -> str:
 
 
 def no_variable(name: str, names: Iterable[str]) -> str:
-    """Return an error about an unknown variable, with the nearest three, or all if they are few."""
+    """Return an error about an unknown variable, with the three nearest names, or all if few."""
     known = list(dict.fromkeys(names))
     near = did_you_mean(name, known, most=_MAX_NEAR)
     said = f"there is no variable {name!r}{near}"

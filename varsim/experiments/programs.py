@@ -47,7 +47,7 @@ from varsim.workloads.job import Job
 class RunProgram(Protocol):
     """The program of a run."""
 
-    params: dict[str, Any]  # its arguments, with the defaults of those that were not given
+    params: dict[str, Any]  # the program's arguments, including defaults
     no_oracle: str  # why an oracle is impossible; "" if it is possible
 
     location: ProgramLocation | None  # None if a run does not keep its sources
@@ -59,7 +59,7 @@ class RunProgram(Protocol):
     def play(self, run: ActiveRun, began_s: float) -> object:
         """Run the program, and return its result.
 
-        The strategies that `run` observes are still open afterwards.
+        After this call, the strategies that `run` observes are still open.
 
         Raises:
             BaseException: Any error of the program.
@@ -109,7 +109,7 @@ def load_program(experiment: Experiment) -> RunProgram:
     """Load the program that an experiment runs.
 
     Raises:
-        WrongKey: It does not exist, cannot be loaded, or does not take these arguments.
+        WrongKey: The program does not exist, cannot be loaded, or does not take these arguments.
     """
     if experiment.script is not None:
         return ScriptProgram(experiment.script, experiment.args)
@@ -127,7 +127,8 @@ def check_params(workload: Workload, params: Mapping[str, object]) -> dict[str, 
     """Return all arguments for the workload's `run`: `params`, and defaults for the others.
 
     Raises:
-        WrongKey: One is unknown, of the wrong type, or missing; the text names the nearest.
+        WrongKey: An argument is unknown (the text names the nearest), has the wrong type, or is
+            missing.
     """
     known = _parameters(workload.run)
     for name in params:
@@ -164,7 +165,7 @@ def _takes_any(run: Callable[..., Any]) -> bool:
 def _types(run: Callable[..., Any]) -> dict[str, Any]:
     try:
         return typing.get_type_hints(run, include_extras=True)
-    except (NameError, TypeError, AttributeError):  # they cannot be evaluated at run time
+    except (NameError, TypeError, AttributeError):  # annotations that only type checkers evaluate
         return {}
 
 
@@ -202,7 +203,7 @@ class NothingToRecord(ConfigError):
 
 
 class ScriptProgram:
-    """A Python file that is run as `python FILE` would."""
+    """A Python file that is run as `python FILE` would run it."""
 
     no_oracle = "a script runs once; `varsim run --oracle` compares a function run(job)"
     not_kept = ""
@@ -233,12 +234,12 @@ class ScriptProgram:
     def play(self, run: ActiveRun, began_s: float) -> None:
         """Run the script as `__main__`.
 
-        An error of the script is printed as Python prints it, and becomes the run's failure. A
-        SystemExit without an error ends the script normally.
+        An error of the script is printed as Python would print it, and becomes the run's failure. A
+        SystemExit with code 0 or None ends the script normally.
 
         Raises:
             NothingToRecord: The script has ended, and no strategy had workers.
-            WrongKey: Both the script and the experiment name devices.
+            WrongKey: The script names devices, and so does the experiment.
         """
         supervision = _Supervision(run, began_s)
         started_s = time.perf_counter()
@@ -324,15 +325,15 @@ class _Supervision:
         self._observed: dict[int, ObservedStrategy] = {}  # by strategy
         self._locations: dict[int, str] = {}
         self._launching_s = 0.0
-        self._here = Path.cwd()  # the script may change it
+        self._here = Path.cwd()  # read now, because the script may change the working directory
         self.launching_s = 0.0  # the time of all launches
-        self.refusal: WrongKey | None = None  # the error if both name devices
+        self.refusal: WrongKey | None = None  # set if script and experiment name devices
 
     def choose(self, said: Choices) -> Choices:
-        """Return the experiment's values where it has them, and the script's otherwise.
+        """Return the experiment's value of each setting, or else the script's value.
 
         Raises:
-            WrongKey: Both name devices.
+            WrongKey: The script names devices, and so does the experiment.
         """
         experiment = self._run.experiment
         asked = experiment.model_fields_set
@@ -385,7 +386,7 @@ class _Supervision:
             self._run.launched(self._began_s)
 
     def closing(self, strategy: MirroredStrategy) -> None:
-        """Measure its variables, which is not possible later."""
+        """Measure the strategy's variables, because this is not possible later."""
         observed = self._observed[strategy.strategy_id]
         if sys.exception() is None:
             observed.look()
@@ -396,7 +397,8 @@ class _Supervision:
 def _check_settings(run: ActiveRun) -> None:
     """Warn about settings of variables that the script does not have.
 
-    This is done at the end: a script may create variables at any time, and its results are kept.
+    The check happens at the end, because a script may create variables at any time. It only warns,
+    because the script's results are to be kept.
     """
     try:
         if run.strategies:

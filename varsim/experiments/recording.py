@@ -21,10 +21,10 @@ from varsim.tracing.trace import PROGRAM, file_name
 
 
 def judged(directory: RunFiles, summary: Summary, *, tell: Tell | None = None) -> Judgement | None:
-    """Judge the history of a run; return None if it has none.
+    """Judge the history of a run; return None if the run has no history.
 
     Args:
-        summary: The summary so far. A failure is not a finding here: the summary has it.
+        summary: The summary so far. Its failure does not become a finding of the judgement.
         tell: Receives the fraction of the history that has been read.
     """
     if not (directory.path / HISTORY).exists():
@@ -42,7 +42,7 @@ def judged(directory: RunFiles, summary: Summary, *, tell: Tell | None = None) -
 
 
 def merge_what_is_left(files: RunFiles, *, tell: Tell | None = None) -> None:
-    """Merge the traces of a run that was interrupted or killed before it could merge them.
+    """Merge the traces of a run that was interrupted or killed before its traces were merged.
 
     Raises:
         ConfigError: The run has not ended, or its traces cannot be merged.
@@ -63,12 +63,12 @@ def merge_what_is_left(files: RunFiles, *, tell: Tell | None = None) -> None:
 def write_history(directory: RunFiles, *, tell: Tell | None = None) -> str | None:
     """Merge the traces of a run, whose processes have ended, into its history.
 
-    If `tell` or a signal handler raises, the traces stay and there is no history.
+    If `tell` or a signal handler raises an error, the traces are kept and no history is written.
 
     Args:
         tell: Receives the merged fraction of the traces.
     Returns:
-        The reason for a failed merge; None after a success. A failure keeps the traces.
+        The reason if the merge failed, and then the traces are kept; None after a success.
     """
     if (directory.traces / file_name(PROGRAM)).exists():
         try:

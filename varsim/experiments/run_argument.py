@@ -24,15 +24,15 @@ _PROGRAM: Final = ".py"
 def experiment_of(
     word: str | None, overrides: Sequence[Override], *, trust: bool = False
 ) -> Experiment:
-    """Return the experiment that a word names, with `overrides` in their order.
+    """Return the experiment that a word names, with `overrides` applied in their order.
 
-    A path has priority over a name, and a workload's name over a run's. Without a word it is the
-    built-in job.
+    A path has priority over a name, and a workload's name has priority over a run's name. Without a
+    word, the experiment is the built-in job.
 
     Args:
         trust: Whether to run the program of a run that comes from another machine or user.
     Raises:
-        ConfigError: The word names nothing, or not an experiment; the text has the nearest name.
+        ConfigError: The word does not name an experiment; the text contains the nearest name.
     """
     if word is None:
         return load_experiment(None, overrides)
@@ -105,7 +105,7 @@ _OF_THE_PROGRAM: Final = ("workload", "script")
 
 
 def run_folder(path: Path) -> Path | None:
-    """Return the run that a path names, by folder or `experiment.yaml`; None if it is not a run."""
+    """Return the run of a folder or of its `experiment.yaml`; None if the path is not a run's."""
     folder = path.parent if path.name == EXPERIMENT and path.is_file() else path
     if not (folder / EXPERIMENT).is_file():
         return None
@@ -115,7 +115,7 @@ def run_folder(path: Path) -> Path | None:
 def experiment_again(folder: Path, overrides: Sequence[Override], *, trust: bool) -> Experiment:
     """Return the experiment of a run, with the program in the run's directory.
 
-    Its `out` is not used: it is a folder of the user who ran it.
+    The experiment's `out` is not used, because it is a folder of the user who made the run.
 
     Args:
         trust: Whether to run a program that this user's varsim did not copy there.

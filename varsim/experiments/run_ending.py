@@ -35,7 +35,11 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def _location(error: BaseException) -> str:
-    """Return an error's location: its own field, else that in the replica, else the program."""
+    """Return an error's location.
+
+    This is its field `location`; else the line in the replica's function; else the line in the
+    program.
+    """
     if isinstance(error, VarsimError) and error.location:
         return error.location
     cause = error.__cause__
@@ -68,7 +72,7 @@ def _text(error: BaseException) -> str:
 
 
 def _story(error: BaseException) -> str:
-    """Return the program's traceback, preceded by that of the replica's function if any."""
+    """Return the program's traceback; before it, the traceback of the replica if there is one."""
     parts = []
     if isinstance(error.__cause__, ReplicaError):
         parts.append(str(error.__cause__))
@@ -92,7 +96,7 @@ def _program_frames(error: BaseException) -> list[traceback.FrameSummary]:
 _AFTER_IT: Final = {
     part.value for part in (Phase.MERGING, Phase.ORACLE, Phase.JUDGING, Phase.WRITING)
 }
-"""The phases after the end of the program: an interrupt in them does not shorten the program."""
+"""The phases after the end of the program; an interrupt in these does not shorten the program."""
 
 
 def ending_of(summary: Summary) -> Ending:
@@ -119,8 +123,8 @@ def examined(
     """Examine a run's history, with the facts from its summary.
 
     Args:
-        oracle: The history of the run's oracle, if it has one.
-        summary: None if it is unknown.
+        oracle: The history of the run's oracle; None if there is no oracle.
+        summary: The run's summary; None if it is unknown.
         tell: Receives the examined fraction of the history, from 0 to 1.
     """
     ending = None if summary is None else ending_of(summary)
@@ -143,7 +147,7 @@ def _returned(summary: Summary) -> tuple[ReturnedValue, ...]:
 
 
 def summary_beside(record: Path) -> Summary | None:
-    """Return the summary of the run with this directory or history; None if it has none."""
+    """Return the summary of the run with this directory or history; None if there is no summary."""
     folder = record if record.is_dir() else record.parent
     if not (folder / SUMMARY).is_file():
         return None

@@ -21,12 +21,12 @@ _MAX_LISTED: Final = 5  # names in an error
 
 
 class _Sort(NamedTuple):
-    """What to find: a run, or the measurement of a host."""
+    """The sort of directory to find: a run, or the measurement of a host."""
 
     what: str
     files: tuple[str, ...]  # a directory that has one of them is of this sort
-    latest: str  # the link to the last
-    maker: str  # the command that creates one
+    latest: str  # the name of the link to the last directory
+    maker: str  # the command that creates such a directory
 
 
 _RUN: Final = _Sort("run", (EXPERIMENT, HISTORY, SUMMARY), LATEST, "varsim run")
@@ -38,11 +38,11 @@ def find_run(text: str, out: Path = OUT) -> Path:
 
     Args:
         text: A path, which has priority; `latest`; or a unique beginning of a run's name in `out`.
-            With a folder (`elsewhere/latest`) the name is looked up there.
+            In `FOLDER/latest`, the name is looked up in FOLDER.
     Returns:
         The run's directory; or the file, if `text` is the path of a file.
     Raises:
-        ConfigError: No run matches, or several do; the text names the nearest.
+        ConfigError: No run matches, or several match; the text names the nearest runs.
     """
     return _found(text, out, _RUN)
 
@@ -51,7 +51,8 @@ def find_record(text: str, out: Path = OUT) -> Path:
     """Return the run that a word names, as `find_run` does, and require a record.
 
     Raises:
-        ConfigError: Also if the run has no record; the text says why, and names the option.
+        ConfigError: As for `find_run`; or the run has no record: the text says why, and names the
+            option for a record.
     """
     path = find_run(text, out)
     if path.is_dir() and not (path / HISTORY).is_file():
@@ -94,7 +95,7 @@ def _found(text: str, out: Path, sort: _Sort) -> Path:
 
 
 def _names(out: Path, sort: _Sort) -> list[str]:
-    """Return the names, the newest first: they begin with the time of the start."""
+    """Return the names, the newest first; each name begins with the time of the start."""
     try:
         folders = [one.name for one in os.scandir(out) if one.is_dir() and not one.is_symlink()]
     except OSError:
@@ -104,7 +105,7 @@ def _names(out: Path, sort: _Sort) -> list[str]:
 
 
 def _last(out: Path, sort: _Sort, names: Sequence[str]) -> str:
-    """Return the target of the link; without a link the newest name; "" if there is no run."""
+    """Return the target of the link; without a link, the newest name; "" if there are no names."""
     link = out / sort.latest
     if not link.is_dir():
         return next(iter(names), "")
@@ -156,7 +157,7 @@ def _without_record(path: Path) -> str:
 
 
 def _traced_at(path: Path) -> object:
-    """Return the level of the experiment's `trace`: the value, or one of its keys."""
+    """Return the level of the experiment's `trace`: the value itself, or its key `level`."""
     from varsim.experiments import yaml_lines  # only for an error: completion must be quick
 
     try:

@@ -1,4 +1,4 @@
-"""Run an experiment: from its settings to a saved summary, however the run ends."""
+"""Run an experiment: from its settings to a saved summary, even if the run fails."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def run_experiment(experiment: Experiment, watcher: RunWatcher | None = None) ->
     """Run an experiment and save the results.
 
     Returns:
-        The summary, also of a run that failed or that SIGINT interrupted.
+        The summary, even if the run failed or SIGINT interrupted it.
     Raises:
-        ConfigError: The experiment cannot be run. No file is left then.
-        KeyboardInterrupt: SIGINT arrived before the first result. No file is left then.
+        ConfigError: The experiment cannot be run; no file is left.
+        KeyboardInterrupt: SIGINT arrived before the first result; no file is left.
     """
-    # `supervised(None)`: if a script runs an experiment, that is a separate run.
+    # `supervised(None)`: if a script calls this function, its supervisor must not see this run.
     with Interrupts() as interrupts, experiment.locations.located_errors(), supervised(None):
         check_oracle(experiment)
         program = load_program(experiment)
@@ -71,7 +71,7 @@ def run_experiment(experiment: Experiment, watcher: RunWatcher | None = None) ->
 
 
 def _go_through(run: ActiveRun, program: RunProgram, began_s: float) -> None:
-    """Run all phases but the last. After the return, SIGINT is delayed."""
+    """Run all phases except the last one. After the return, SIGINT is delayed."""
     interrupts = run.interrupts
     if run.experiment.auto == ADVISED:
         with run.doing(Phase.PILOT):
@@ -94,7 +94,7 @@ def _go_through(run: ActiveRun, program: RunProgram, began_s: float) -> None:
 
 def _save(run: ActiveRun) -> None:
     run.save()
-    if run.interrupts.pending and not run.interrupted:  # it arrived during the save
+    if run.interrupts.pending and not run.interrupted:  # SIGINT arrived during the save
         run.interrupts.pending = False
         run.part = Phase.WRITING
         run.cut_short()
@@ -147,7 +147,8 @@ def _play_and_measure(run: ActiveRun, program: RunProgram, began_s: float) -> No
     interrupts = run.interrupts
     try:
         try:
-            with chdir("."), seeded(run.experiment.seed).here():  # the program may change both
+            # The program may change the working directory and the random state: both are restored.
+            with chdir("."), seeded(run.experiment.seed).here():
                 result = program.play(run, began_s)
             for observed in run.strategies:
                 observed.measure()

@@ -1,4 +1,4 @@
-"""Run a program again, silently, beside its run: the single-device oracle and the pilot."""
+"""Run a program one more time without output: as the single-device oracle, or as the pilot run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def run_shadow(
     """Run an experiment's workload on these devices, and keep its traces.
 
     Args:
-        interrupts: SIGINT raises while the workload runs, and is delayed afterwards.
+        interrupts: Raises KeyboardInterrupt at SIGINT while the workload runs; delays SIGINT after
+            that.
     Returns:
         The workload's result.
     Raises:
@@ -79,7 +80,7 @@ def _without_warnings() -> Iterator[None]:
 
 
 def _say_nothing(step: int, total: int, **metrics: float) -> None:
-    """Discard the progress."""
+    """Ignore the progress."""
 
 
 # ---------------------------------------------------------------- the oracle
@@ -108,11 +109,11 @@ def run_oracle(
     """Run an experiment's workload on one replica, and keep its history.
 
     Args:
-        interrupts: SIGINT raises, except while the cluster ends.
+        interrupts: Raises KeyboardInterrupt at SIGINT, except while the cluster ends.
     Returns:
-        The workload's result; or the reason for a missing history, and then no file is kept.
+        The workload's result; or the reason why there is no history, and then no file is kept.
     Raises:
-        KeyboardInterrupt: SIGINT arrived. No file is kept.
+        KeyboardInterrupt: SIGINT arrived; no file is kept.
     """
     problem: str | None
     try:

@@ -1,8 +1,8 @@
 """Find the sources of a program: its file, and the modules that it imports from its own folder.
 
-They are found by reading import statements, so modules that only a worker or a skipped branch
-imports are found too. Files that a program loads in another way (`importlib`, data files) are not
-found.
+The modules are found by reading import statements. So a module is found even if only a worker or a
+branch that was not executed imports it. Files that a program loads in another way (`importlib`,
+data files) are not found.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import varsim
 
 _MAX_FILES: Final = 200
 _MAX_FILE_BYTES: Final = 2**20
-_MAX_BYTES: Final = 2**23  # of all files: more is not written by hand
+_MAX_BYTES: Final = 2**23  # of all files; sources that are written by hand are smaller
 _OURS: Final = Path(varsim.__file__).parent
 _INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
 
@@ -28,7 +28,7 @@ class ProgramLocation:
     """The location of a program."""
 
     file: Path  # the file that is run
-    root: Path  # the folder that it imports from; the file is in it, or below
+    root: Path  # the folder from which the program imports; it contains `file`, perhaps deeper
 
 
 @dataclass(slots=True)
@@ -36,20 +36,18 @@ class Sources:
     """The sources, by their path below the root; the program's file is the first."""
 
     files: dict[str, bytes] = field(default_factory=dict)
-    left_out: list[str] = field(
-        default_factory=list
-    )  # imported files that are missing here, and why
+    left_out: list[str] = field(default_factory=list)  # imported files that were not read, and why
 
 
 def location_of_file(path: Path) -> ProgramLocation:
-    """Return the location of a file that is run by its path: it imports from its folder."""
+    """Return the location of a file that is run by its path; it imports from its own folder."""
     return ProgramLocation(path, path.parent)
 
 
 def location_of_module(name: str, file: str | None) -> ProgramLocation | None:
     """Return the location of a dotted module, with the folder of its top-level package as root.
 
-    It is None for an installed module.
+    Return None for an installed module.
     """
     if file is None:
         return None
@@ -105,8 +103,9 @@ def _installed_in(root: Path) -> set[str]:
 def forget_imported(location: ProgramLocation) -> None:
     """Make Python import the modules of a program's own folder again.
 
-    So the current content of its files is run, and not an earlier import of a module with the same
-    name. Installed modules stay, even if a file of the program has the same name: varsim uses them.
+    So the current content of the program's files is run, and not an earlier import of a module with
+    the same name. Installed modules stay imported, even if a file of the program has the same name,
+    because varsim may use them.
     """
     for name in list(sources_of(location).files)[1:]:
         module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
@@ -137,7 +136,7 @@ def _imported(content: bytes, path: Path, root: Path) -> Iterator[Path]:
 
 
 def _files(root: Path, parts: tuple[str, ...]) -> Iterator[Path]:
-    """Yield the files that importing a module executes: those of its packages, and its own."""
+    """Yield the files that importing a module executes: its packages' files, and its own file."""
     for depth in range(1, len(parts) + 1):
         stem = root.joinpath(*parts[:depth])
         for path in (stem / "__init__.py", stem.with_name(f"{stem.name}.py")):

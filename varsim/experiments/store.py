@@ -20,7 +20,7 @@ from varsim.tracing.history import ORACLE
 from varsim.visible import OBEYED
 
 VERSION: Final = 2
-"""Version of `summary.json`; it grows when a field is removed or changes its meaning."""
+"""Version of `summary.json`; it is increased when a field is removed or changes its meaning."""
 
 SUMMARY: Final = "summary.json"
 EXPERIMENT: Final = "experiment.yaml"
@@ -31,7 +31,7 @@ STRATEGY: Final = "strategy-"
 LATEST: Final = "latest"
 BENCH: Final = "bench.json"
 LATEST_BENCH: Final = "latest-bench"
-_MAX_SAME_SECOND: Final = 1000  # runs of one name; more is a sign of another fault
+_MAX_SAME_SECOND: Final = 1000  # runs of one name; a higher number means another problem
 
 
 class RunFiles:
@@ -86,7 +86,7 @@ class RunDirectory(RunFiles):
 
     def __init__(self, path: Path, made: list[Path], latest: Path) -> None:
         super().__init__(path)
-        self._made = made  # the directories above it that were created for it, innermost first
+        self._made = made  # the parent directories that were created for the run, innermost first
         self._latest = latest
         self._latest_before = _link_target(latest)
         _link(latest, path.name)
@@ -96,7 +96,7 @@ class RunDirectory(RunFiles):
         """Create `<out>/<time>-<title>`, and let `<out>/<latest>` point at it.
 
         Raises:
-            WrongKey: The directory cannot be created there.
+            WrongKey: The directory cannot be created in `out`.
         """
         made: list[Path] = []
         try:
@@ -122,7 +122,7 @@ class RunDirectory(RunFiles):
         return RunFiles(self.path / PILOT)
 
     def strategy(self, number: int) -> RunFiles:
-        """Return the files of a strategy after the first, whose files are the run's own."""
+        """Return the files of a further strategy; the first strategy uses the run's own files."""
         return RunFiles(self.path / f"{STRATEGY}{number}")
 
     def write_experiment(self, text: str) -> None:
@@ -163,7 +163,7 @@ def _link_target(link: Path) -> str | None:
 
 
 def _link(link: Path, target: str) -> None:
-    """Create or move a link, if the file system has links and the name is free."""
+    """Create or move a link, if the file system has links and no other file has the name."""
     temporary = link.with_name(f".{link.name}-{os.getpid()}")
     with suppress(OSError):
         temporary.symlink_to(target)
@@ -214,7 +214,7 @@ def load_summary(path: Path) -> Summary:
     Args:
         path: A run's directory, or a `summary.json`.
     Raises:
-        ConfigError: It does not exist, is not a summary, or has another version.
+        ConfigError: The file does not exist, is not a summary, or has another version.
     """
     file = path / SUMMARY if path.is_dir() else path
     try:
@@ -227,7 +227,7 @@ def load_summary(path: Path) -> Summary:
 
 
 def further_folders(path: Path) -> list[Path]:
-    """Return the folders of a run's strategies after the first, in their order."""
+    """Return the folders of all strategies of a run except the first, in their order."""
     folders = [one for one in path.glob(f"{STRATEGY}[0-9]*") if (one / SUMMARY).is_file()]
     return sorted(folders, key=lambda one: int(one.name.removeprefix(STRATEGY)))
 
@@ -236,7 +236,7 @@ def from_plain(values: Any, name: str) -> Summary:
     """Return the summary that a JSON object holds.
 
     Raises:
-        ConfigError: It is not a summary, or it has another version.
+        ConfigError: The object is not a summary, or has another version.
     """
     from pydantic import TypeAdapter, ValidationError
 
@@ -254,7 +254,7 @@ def from_plain(values: Any, name: str) -> Summary:
 
 
 def _of_version_1(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the values of version 1 under their current names: a failure had a `place`."""
+    """Return the values of version 1 with the current names: `location` was called `place`."""
     failure = values.get("failure")
     if not isinstance(failure, dict):
         return values

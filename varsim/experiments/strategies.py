@@ -80,7 +80,7 @@ class ObservedStrategy:
         return self.strategy.coordinator.calls if self.strategy.has_workers else 0
 
     def measure(self) -> None:
-        """Measure the variables; the workers must answer. A second call does nothing.
+        """Measure the variables; the workers must answer. Another call of `measure` does nothing.
 
         Raises:
             VarsimError: A worker has ended.
@@ -90,7 +90,7 @@ class ObservedStrategy:
             self._measured = True
 
     def look(self) -> None:
-        """Measure the variables; without values if workers do not answer any more."""
+        """Measure the variables; leave out their values if workers do not answer any more."""
         if not self.strategy.has_workers:  # the start failed, and the script caught the error
             return
         try:
@@ -99,7 +99,7 @@ class ObservedStrategy:
             self._measure_without_values()
 
     def take_a_last_look(self) -> None:
-        """Measure the variables in bounded time, with values if that is still possible."""
+        """Measure the variables in limited time; leave out values if workers do not answer."""
         if self._measured or not self.strategy.has_workers:
             return
         try:
@@ -126,7 +126,7 @@ def measure_variables(
     Args:
         with_values: Whether to fetch the components; the workers must be able to answer.
     """
-    accounts = strategy.statistics()  # before the values are read, which takes messages
+    accounts = strategy.statistics()  # taken first, because reading the values sends messages
     strategy.coordinator.observed = False
     variables = {variable.spec.variable_id: variable for variable in settings.created}
     summaries = []
@@ -189,7 +189,7 @@ def look_at(strategy: MirroredStrategy, variable: Any) -> Lens:
 def _samples(
     components: list[np.ndarray], value: np.ndarray | None, indices: Sequence[tuple[int, ...]]
 ) -> list[Sample]:
-    """Return some elements of all components; none for small arrays, which are shown whole."""
+    """Return some elements of all components; none for small arrays: these are shown completely."""
     if components[0].size <= SMALL_SIZE:
         return []
     return [

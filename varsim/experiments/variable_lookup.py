@@ -30,10 +30,10 @@ class Chosen(NamedTuple):
 
 
 def find_variable(history: History, name: str) -> VariableRow:
-    """Return the variable with this name, or this number where several have one name.
+    """Return the variable with this name; if several have the same name, `name` can be a number.
 
     Raises:
-        ConfigError: No variable matches, or several do; the text names the nearest.
+        ConfigError: No variable matches, or several match; the text names the nearest variables.
     """
     rows = list(history.variables.values())
     found = [row for row in rows if name in {row.name, str(row.variable)}]
@@ -46,7 +46,7 @@ def find_variable(history: History, name: str) -> VariableRow:
 
 
 def most_telling(history: History, run: Path) -> Chosen:
-    """Return the most informative variable: one with a finding, or with replicas furthest apart.
+    """Return the most informative variable: one with a finding, or the one that differs most.
 
     Args:
         run: The run's directory, or its history. For a long run, only its summary is read.
@@ -63,7 +63,7 @@ def most_telling(history: History, run: Path) -> Chosen:
 
 
 def _of_all(history: History) -> Iterator[Chosen]:
-    """Choose by reading the whole history."""
+    """Choose a variable by reading the whole history."""
     for finding in find(history):
         if finding.variable_id is not None and finding.kind.about_values:
             row = history.variables[finding.variable_id]
@@ -83,7 +83,7 @@ def _of_all(history: History) -> Iterator[Chosen]:
 
 
 def _of_summary(history: History, run: Path) -> Iterator[Chosen]:
-    """Choose by the run's summary: how far replicas are apart at the end."""
+    """Choose a variable by the run's summary, which has the differences at the end."""
     try:
         summary = load_summary(run if run.is_dir() else run.parent)
     except ConfigError:

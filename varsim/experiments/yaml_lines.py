@@ -1,7 +1,7 @@
-"""Read YAML with the line of every value, so that an error can name it.
+"""Read YAML with the line of every value, so that errors can name the line.
 
-Plain words have the meaning of YAML 1.2 (its core schema), and not of YAML 1.1 as in PyYAML: `1e-3`
-is a number, and `on` and `yes` are words. ADR 29 says why this is own code.
+Plain words have the meaning of YAML 1.2 (core schema): `1e-3` is a number, and `on` and `yes` are
+words. PyYAML follows YAML 1.1, where this is different. ADR 29 says why varsim has its own code.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def load(text: str, name: str) -> Document:
     Args:
         name: The name of the file, for errors.
     Raises:
-        ConfigError: It is not valid YAML, not a mapping, or has a duplicate key.
+        ConfigError: The text is not valid YAML, not a mapping, or has a duplicate key.
     """
     try:
         loader = _Loader(text)
@@ -113,7 +113,7 @@ def value_of(text: str) -> Any:
     """Return the value of a YAML text, as in `key=value` on the command line.
 
     Raises:
-        ConfigError: It is not valid YAML.
+        ConfigError: The text is not valid YAML.
     """
     try:
         return _Loader(text).get_single_data()

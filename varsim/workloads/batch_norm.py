@@ -1,7 +1,8 @@
-"""Batch normalisation: how good the moving statistics of several replicas are when aggregated.
+"""Batch normalisation: the error of moving statistics that are aggregated over replicas.
 
 Each replica normalises with the mean and the variance of its own part of the batch, and keeps
-moving averages of both for later use (ON_READ, MEAN: nothing is sent before a cross-replica read).
+moving averages of the mean and the variance for later use (ON_READ, MEAN: nothing is sent before a
+cross-replica read).
 The aggregated mean is right. The aggregated variance is too small: a mean of the parts' variances
 lacks the distances between the parts' means. The error is larger if the parts are less similar
 (`by_label`). `synchronized` averages the statistics in every step, which costs one message per
@@ -102,7 +103,7 @@ def run(
 def of_one_device(
     batches: list[tuple[np.ndarray, np.ndarray]], total: int, momentum: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the moving statistics of one device that gets whole batches: the right ones."""
+    """Return the moving statistics of one device that gets whole batches: the right values."""
     mean, variance = np.zeros(64, np.float32), np.ones(64, np.float32)
     for step in range(total):
         images, _ = batches[step % len(batches)]

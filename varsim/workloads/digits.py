@@ -3,14 +3,14 @@
 Every step takes the next 64 images and gives each replica its part of them. `weights` and `bias`
 are *free* variables, created without a synchronization, so `--mode` sets their synchronization:
 
-    on_write  every write is averaged over the replicas at once: synchronous training
+    on_write  every write is immediately averaged over the replicas: synchronous training
     on_read   every replica trains its own copy; at the end of each epoch the program reads the mean
               and assigns it to all copies: local SGD
     none      every replica trains alone, and the copies drift apart
     auto      the strategy chooses: on_write
 
-A counter has one right setting, so the counters are not free. The workload uses no random numbers:
-every run has the same result.
+A counter has one right setting, so the counters are not free. The workload uses no random numbers,
+so every run has the same result.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def run(
 ) -> dict[str, object]:
     """Train for `epochs` (or for `job.steps` steps), and test.
 
-    If a batch cannot be split evenly, some replicas get one image more, and the mean of their
-    gradients differs slightly from that of the batch. `steps_per_execution` (Keras' name) is the
-    number of steps in one `strategy.run`; with 1, the program waits for the replicas at every step.
+    If a batch cannot be split evenly, some replicas get one image more. Then the mean of the
+    replicas' gradients differs slightly from the batch's gradient. `steps_per_execution` is the
+    number of steps in one `strategy.run`; with 1, the program waits for replicas at every step.
     """
     if steps_per_execution < 1:
         raise ValueError("steps_per_execution must be at least 1")
@@ -57,7 +57,7 @@ def run(
     @tf.function
     def train(batches: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
         losses = []
-        for images, labels in batches:  # of each batch, this replica's part
+        for images, labels in batches:  # this replica's part of each batch
             loss, hits, by_weights, by_bias = learn(weights, bias, images, labels)
             weights.assign_sub(learning_rate * by_weights)
             bias.assign_sub(learning_rate * by_bias)
@@ -86,7 +86,7 @@ def run(
             job.progress(epoch_start + len(losses), total, loss=losses[-1])
         for variable in (weights, bias):
             if variable.synchronization is tf.VariableSynchronization.ON_READ:
-                # ON_READ leaves it to the program to make the copies equal.
+                # Under ON_READ, the program itself must make the copies equal.
                 variable.assign(variable.read_value())
 
     result: dict[str, object] = {
@@ -104,9 +104,9 @@ def run(
 
 
 def counter_of_steps() -> tf.Variable:
-    """Create a counter of steps that all replicas do: SUM would count each once per replica.
+    """Create a counter of steps that all replicas do; SUM would count each step N times.
 
-    All components have the same value, so nothing needs to be exchanged before a read.
+    All components have the same value, so no exchange is needed before a read.
     """
     return tf.Variable(
         0,

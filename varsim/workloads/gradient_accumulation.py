@@ -1,9 +1,10 @@
 """Gradient accumulation: each replica sums its gradients, and they are exchanged every k steps.
 
 Every replica adds its gradients to its own accumulators (ON_READ: nothing is sent). At every k-th
-step it applies their mean to the weights (ON_WRITE, MEAN), which is the only exchange. So only
-every k-th step costs messages, and the weights after k batches of 64 equal those after one batch of
-64 k. The workload compares them with a training on one device that uses such batches.
+step the replicas apply the mean of the accumulators to the weights (ON_WRITE, MEAN). This is the
+only exchange, so only every k-th step costs messages. The weights after k batches of 64 equal the
+weights after one batch of 64 k. The workload compares the weights with those of a training on one
+device that uses batches of 64 k.
 """
 
 from __future__ import annotations

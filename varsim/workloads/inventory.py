@@ -2,17 +2,17 @@
 
 `varsim inventory` lists the variables of a Keras model, a checkpoint or a SavedModel as an
 experiment with this workload. Nothing is computed: in every step each replica reads all variables,
-as a forward pass does, and then adds an array to each variable once, in place of a gradient. At the
-end the program reads every variable that has one value. The replicas' arrays differ, but their mean
-is the same for any number of replicas.
+as a forward pass does, and then adds an array to each variable, in place of a gradient. At the end
+the program reads every variable whose synchronization is not NONE. The replicas' arrays
+differ, but their mean is the same for any number of replicas.
 
 A replica cannot write a synchronised variable whose aggregation is NONE: TensorFlow's optimizers
 combine the gradients before they write. Here the write itself combines the values, with MEAN for
 floats, and with ONLY_FIRST_REPLICA for other dtypes, which have no mean.
 
 Variables with MEAN that are listed without a synchronization, or with AUTO, are *free*: `--mode`
-sets their synchronization. With another aggregation, which is that of a counter or a state, AUTO is
-ON_WRITE, as in TensorFlow.
+sets their synchronization. Variables with another aggregation are counters or state; for these,
+AUTO becomes ON_WRITE, as in TensorFlow.
 
 Without a list, the variables are those of a small network.
 """
@@ -51,10 +51,10 @@ def run(
 
     Args:
         job: The strategy, and a function to report progress.
-        variables: A mapping for each: name, shape and dtype; perhaps synchronization, aggregation
-            and trainable.
-        limit_gib: Refuse variables that need more memory than this, in all processes together; by
-            default half of the machine's memory.
+        variables: A mapping for each variable, with name, shape and dtype, and optionally
+            synchronization, aggregation and trainable.
+        limit_gib: Refuse variables that need more memory than this limit, in all processes
+            together; by default half of the machine's memory.
     """
     strategy = job.strategy
     listed = checked(SMALL_NETWORK if variables is None else variables)
@@ -105,7 +105,7 @@ class Listed:
 
     @property
     def elements(self) -> int:
-        """Return the number of its elements."""
+        """Return the number of elements of the variable."""
         return int(np.prod(self.shape, dtype=object))  # no overflow: shapes may be absurd
 
     @property
@@ -137,7 +137,7 @@ def checked(variables: list[dict[str, Any]]) -> list[Listed]:
     """Return the variables of the list.
 
     Raises:
-        ConfigError: It is empty, or an entry is wrong.
+        ConfigError: The list is empty, or an entry is wrong.
     """
     if not variables:
         raise tf.ConfigError("params.variables: the list is empty, so there is nothing to write")
@@ -243,6 +243,7 @@ def refuse_beyond(limit_gib: float | None, size_bytes: int, replicas: int) -> No
 COPIES_PER_REPLICA, COPIES_IN_PROGRAM = 4, 3
 """An upper bound of the memory of a run, in sizes of all variables together.
 
-Measured with 64 MiB of variables, 2 and 4 replicas, and all modes, exchanges and transports: the
-most, with ON_READ, was 11 and 17 sizes. A component, the array that is added, and what is sent.
+Measured with 64 MiB of variables, 2 and 4 replicas, and all modes, exchanges and transports. The
+largest results, with ON_READ, were 11 sizes for 2 replicas and 17 sizes for 4. The memory holds
+components, the added arrays, and messages.
 """

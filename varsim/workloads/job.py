@@ -26,8 +26,8 @@ class Progress(Protocol):
 class Job:
     """The first argument of a workload's `run(job, *, ...)`.
 
-    A workload must create its variables before it first reports progress: then varsim checks that
-    every variable that the experiment names exists.
+    A workload must create its variables before it first reports progress. At this first report,
+    varsim checks that every variable that the experiment names exists.
     """
 
     strategy: tf.distribute.MirroredStrategy  # with running workers
@@ -36,7 +36,7 @@ class Job:
     progress: Progress
 
     def __reduce__(self) -> Any:
-        """Pickle without `progress`: only the program can report it, not a replica."""
+        """Pickle without `progress`, because a replica cannot report progress."""
         return Job, (self.strategy, self.seed, self.steps, _on_a_replica)
 
 

@@ -1,8 +1,8 @@
 """Local state of each replica (NONE): random numbers and counts that are never exchanged.
 
-The replicas estimate pi by throwing darts. Each has its own random generators and counts its own
-hits; both are variables with synchronization NONE. TensorFlow's strategies refuse such variables.
-varsim supports them, but leaves three things to the program:
+The replicas estimate pi by throwing darts. Each replica has its own random generators and counts
+its own hits. Generators and counts are variables with synchronization NONE. TensorFlow's strategies
+refuse such variables. varsim supports them, but leaves three things to the program:
 
     - All components start from the same value. The program must make them different: with
       `forget_to_seed` all replicas throw the same darts, so N replicas estimate no better than one.
@@ -62,7 +62,7 @@ def run(job: tf.Job, *, forget_to_seed: bool = False) -> dict[str, object]:
     own_hits = [int(np.asarray(own)) for own in strategy.experimental_local_results(hits)]
     # 2: combined. The program names the operation, because the variable has no aggregation.
     all_hits = int(strategy.reduce(tf.distribute.ReduceOp.SUM, hits, axis=None))
-    # 3: exchanged by the replicas themselves, so that all have the result.
+    # 3: exchanged by the replicas themselves, so that every replica has the result.
     agreed = strategy.experimental_local_results(strategy.run(agree))
     return {
         "pi": 4 * all_hits / (total * DARTS * strategy.num_replicas_in_sync),

@@ -1,10 +1,10 @@
-"""Loss and accuracy over unequal parts: the right number, and three wrong ones beside it.
+"""Loss and accuracy over unequal parts: the right number, and three wrong numbers.
 
 Replica r gets r + 1 shares of every batch, so the replicas' averages have different weights. The
-right way: every replica keeps its own sums and counts (ON_READ, SUM), and the program divides after
-the read that adds them up. A common mistake is to divide in every replica and to aggregate the
-quotients: MEAN returns a mean of means, SUM returns N times the right number for N replicas, and
-ONLY_FIRST_REPLICA returns the quotient of one replica.
+right way: every replica keeps its own sums and counts (ON_READ, SUM). A cross-replica read returns
+their sum, and then the program divides. A common mistake is to divide in every replica and to
+aggregate the quotients: MEAN returns a mean of means, SUM returns N times the right number for N
+replicas, and ONLY_FIRST_REPLICA returns the quotient of one replica.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def run(job: tf.Job) -> dict[str, object]:
 
 
 def counter(name: str, aggregation: tf.VariableAggregation) -> tf.Variable:
-    """Create a counter with a component per replica; only a cross-replica read sends anything."""
+    """Create a counter with a component per replica; only a cross-replica read sends messages."""
     return tf.Variable(
         0.0,
         name=name,

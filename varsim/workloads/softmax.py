@@ -1,7 +1,7 @@
 """The model that the workloads train: softmax regression on 8 x 8 images, in NumPy.
 
-This module is not a workload. It has the code that the workloads share; they differ in the settings
-and the uses of their variables.
+This module is not a workload. It contains the code that the workloads share. The workloads differ
+in the settings and the uses of their variables.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def split_evenly(
 
 
 def steps_of(job: tf.Job, epochs: int, batches: Sequence[object]) -> int:
-    """Return the number of steps: that of the job, else enough for `epochs` epochs."""
+    """Return the job's number of steps; if the job has none, the steps of `epochs` epochs."""
     steps = epochs * len(batches) if job.steps is None else job.steps
     if steps < 1:
         raise ValueError("there is nothing to train: epochs must be at least 1")

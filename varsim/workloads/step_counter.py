@@ -1,8 +1,9 @@
 """Counting steps and examples: which settings count right, and which count once per replica.
 
 Every replica adds 1 to each counter in every step. All replicas do each step together, so a counter
-of steps uses the value of one of them (ONLY_FIRST_REPLICA); SUM counts every step N times with N
-replicas. With ON_READ the counter has the same value, and sends nothing until it is read.
+of steps uses the value of one replica (ONLY_FIRST_REPLICA). With N replicas, SUM counts every step
+N times. With ON_READ the counter has the same value, and nothing is sent until the program reads
+it.
 
 The other variables show two surprises of ON_READ with SUM. Every component starts at the initial
 value, so a read returns N times the initial value. A cross-replica assign splits the value among

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 def advise(*, run: str, everything: bool, as_json: bool) -> None:
     """Recommend a synchronization and an aggregation for the variables of RUN.
 
-    Every recommendation is checked by a replay of the recorded reads and writes. It either saves
-    messages and changes no value; or it fixes a finding of `varsim check`, and lists the values
-    that change.
+    Every recommendation is checked by a replay of the recorded reads and writes. A recommendation
+    either saves messages and changes no value; or it fixes a finding of `varsim check`, and the
+    output lists the values that change.
 
     \b
     varsim advise

@@ -54,7 +54,7 @@ class Numbers(_Parameter):
 
 
 class _ProgressLine:
-    """A terminal line that shows the current measurement; other streams get nothing.
+    """A terminal line that shows the current measurement; a file or pipe gets nothing.
 
     On a terminal without escape sequences, a new line is written every few seconds.
     """
@@ -113,8 +113,8 @@ def bench(
 ) -> None:
     """Measure this host in less than 20 s.
 
-    It times bare ZeroMQ messages, an ON_WRITE write, an ON_READ read and a copy of memory, by size
-    and by number of workers, and explains the figures.
+    The command times bare ZeroMQ messages, an ON_WRITE write, an ON_READ read and a copy of memory,
+    for several sizes and numbers of workers, and explains the figures.
 
     \b
     varsim bench

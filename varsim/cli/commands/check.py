@@ -73,12 +73,13 @@ def check(
 ) -> None:
     """Judge whether varsim kept its promises in a run.
 
-    RUN is a run's directory or its history.db, `latest`, or the beginning of its name; by default
-    the last run. The output shows, in this order: the failure, if the run failed; each promise,
-    and for one that is not VALID the fewest events that prove it (time runs downwards, every
-    process has a column); with --oracle, the differences from a single device; findings, which
-    report what looks wrong or wasteful in the program, if the record is complete; the verdict;
-    what was not looked at. Findings do not change the exit code unless --fail-on asks for it.
+    RUN is a run's directory or its history.db, `latest`, or the beginning of a run's name; by
+    default the last run. The output shows, in this order: the failure, if the run failed; each
+    promise; for a promise that is not VALID, the fewest events that prove this (time runs
+    downwards, every process has a column); for a run with --oracle, the differences from a single
+    device; findings, which are uses of variables that look wrong or wasteful (only if the record is
+    complete); the verdict; what was not looked at. Findings change the exit code only with
+    --fail-on.
 
     \b
     varsim check
@@ -95,8 +96,8 @@ def check(
     merges-of-the-same-values, manual-synchronisation-after-every-write,
     waiting-for-one-replica, collectives-of-different-lines
 
-    `any` means all of these. It does not include unexplained-difference, which is a difference from
-    a single device that no rule explains.
+    `any` means all of these kinds. It does not include unexplained-difference, which is a
+    difference from a single device that no rule explains.
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.errors import ConfigError
     from varsim.report.check_page import print_check
@@ -133,7 +134,7 @@ def _examined(history: History, oracle: History | None, path: Path) -> Examinati
 
 
 def _failed_without_record(run: str) -> Finding | None:
-    """Return the failure of a run without a record; None if it did not fail, or has a record."""
+    """Return the failure of a run without a record; None if it has a record or did not fail."""
     from varsim.analysis.failures import failed_run
     from varsim.errors import ConfigError
     from varsim.experiments.run_ending import ending_of, summary_beside
@@ -162,7 +163,7 @@ def _show_failure(failed: Finding, without_record: str, *, as_json: bool) -> Non
 
 
 def _exit_code(found: Examination, asked: frozenset[str]) -> int:
-    """Return the exit code: of a fault of varsim, a failed run, --fail-on or the verdict."""
+    """Return the exit code for a fault of varsim, a failed run, --fail-on or the verdict."""
     verdict = _EXIT_CODE[found.outcome.value]
     if verdict == INVALID or found.run_failed:
         return verdict if verdict == INVALID else FAILED

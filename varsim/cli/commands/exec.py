@@ -1,4 +1,4 @@
-"""`varsim exec`: run an unchanged script, and show and save what its strategies did."""
+"""`varsim exec`: run an unchanged script, and save and show a record of its strategies."""
 
 from __future__ import annotations
 
@@ -77,8 +77,9 @@ def exec_(
 ) -> None:
     """Run SCRIPT.py as `python SCRIPT.py ARGS` does, and keep a record of it.
 
-    --workers sets the number of workers of its MirroredStrategy(). Its output is not changed; the
-    report follows it. Options of varsim come before SCRIPT.py, options of the script after it.
+    --workers sets the number of workers of the script's MirroredStrategy(). The script's output is
+    not changed; the report follows it. Options of varsim come before SCRIPT.py, options of the
+    script after it.
 
     \b
     varsim exec -n 4 my_program.py

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from varsim.spec import Synchronization
 
 MAX_REPLICAS: Final = 64
-"""Largest number of replicas: with more, the examples show nothing new."""
+"""Largest number of replicas; with more replicas, the examples would show nothing new."""
 
 
 @click.command(short_help="Explain the modes, with worked numbers.")
@@ -35,8 +35,8 @@ MAX_REPLICAS: Final = 64
 def explain(synchronization: str | None, aggregation: str | None, *, replicas: int) -> None:
     """Explain what a variable does in each context, with worked numbers.
 
-    The page says what every operation changes, what a read returns, what both cost in messages,
-    which errors there are and how to fix them, and where TensorFlow differs.
+    The page says what every operation changes, what a read returns, how many messages each
+    operation costs, which errors can occur and how to fix them, and where TensorFlow differs.
 
     \b
     varsim explain

@@ -22,7 +22,7 @@ _MAX_LINES = 5  # lines of the program that the warning lists
     help="Leave out values of variables, results, findings, logs and error texts.",
 )
 def export(run: str, file: Path | None, *, no_source: bool, no_values: bool) -> None:
-    """Write RUN into FILE: a .tar.gz (by default, named as the run), or a .zip.
+    """Write RUN into FILE, a .tar.gz or a .zip. By default, FILE is a .tar.gz with the run's name.
 
     FILE does not identify this machine: paths are relative, and the names of the host and of the
     user are replaced, except in the program itself. After unpacking, the receiver can inspect the

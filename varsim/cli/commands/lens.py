@@ -38,10 +38,10 @@ def lens(
 ) -> None:
     """Show what VARIABLE held on every replica at the end of each step of RUN.
 
-    RUN is a run's directory or its history.db, `latest`, or the beginning of its name; by
-    default the last run. VARIABLE is a name, or a number where several variables have one name; by
-    default the most informative one: one that `varsim check` has a finding about, or the one whose
-    replicas are furthest apart. A step is a call of strategy.run; step 0 is the variable's
+    RUN is a run's directory or its history.db, `latest`, or the beginning of a run's name; by
+    default the last run. VARIABLE is a name; if several variables have the same name, it is a
+    number. By default it is the most informative variable: one with a finding of `varsim check`, or
+    the one whose replicas differ most. A step is a call of strategy.run; step 0 is the variable's
     creation. Each row has the components, the value of a cross-replica read and, for a run with
     --oracle, the value on a single device.
 

@@ -96,9 +96,9 @@ def run(
 ) -> None:
     """Run WHAT: an experiment in YAML, a program with a function `run(job)`, a workload, or a RUN.
 
-    Without WHAT, it runs the built-in job `digits`. A RUN is repeated with the program that it
-    contains. KEY=VALUE overrides any key of the experiment, as in `params.learning_rate=0.1` or
-    `variables.bias=on_read`; options override both.
+    Without WHAT, the command runs the built-in job `digits`. A RUN is repeated with the program
+    that it contains. KEY=VALUE overrides a key of the experiment, as in `params.learning_rate=0.1`
+    or `variables.bias=on_read`. Options override both WHAT and KEY=VALUE.
 
     \b
     varsim run --workers 4 --mode on_read
@@ -126,7 +126,7 @@ def run(
 
 
 def _exit_code(summary: Summary) -> int:
-    """Return the exit code: of an interrupt, a fault of varsim, or the run's status."""
+    """Return the exit code for an interrupt, a fault of varsim, or the run's status."""
     code = _EXIT_CODE[summary.status.value]
     invalid = summary.verdict is not None and summary.verdict.outcome == "INVALID"
     return INVALID if invalid and code != INTERRUPTED else code
@@ -138,7 +138,7 @@ def _experiment(words: tuple[str, ...], options: dict[str, Any], *, trust: bool)
 
     named = [word for word in words if "=" not in word or Path(word).is_file()]
     if len(named) > 1:
-        raise WrongUse(f"expected one experiment, and got {' and '.join(named)}")
+        raise WrongUse(f"expected one experiment, but got {' and '.join(named)}")
     overrides = [Override.parse(word) for word in words if word not in named]
     overrides += experiment_options.overrides_of(options)
     return experiment_of(named[0] if named else None, overrides, trust=trust)
@@ -152,7 +152,7 @@ def _as_yaml(experiment: Experiment) -> str:
 
 
 def _run(experiment: Experiment, *, alone: bool) -> Summary:
-    """Run an experiment; `alone` keeps all other output away from stdout."""
+    """Run an experiment; with `alone`, redirect the program's output from stdout to stderr."""
     from contextlib import nullcontext
 
     from varsim.cli.output import printed_visibly, stdout_as_stderr

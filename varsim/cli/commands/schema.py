@@ -12,7 +12,7 @@ import click
 def schema(what: str) -> None:
     """Print the JSON Schema of an experiment's YAML file, or of a run's summary.json.
 
-    An editor with the YAML language server uses it if the file starts with
+    An editor with the YAML language server uses the schema if a YAML file starts with
     `# yaml-language-server: $schema=experiment.schema.json`.
     """
     click.echo(text_of(what))

@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 def whatif(*, run: str, changes: Sequence[str], everything: bool, as_json: bool) -> None:
     """Replay what RUN's replicas read and wrote, under other settings.
 
-    The output shows which reads would return another value, which would be stale, what would be
-    refused, and what the synchronisation would cost. The replay does not train again: it writes
-    the values that the run wrote. MODE is on_write, on_read, none, auto (on_write, as in
-    TensorFlow) or adaptive.
+    The output shows which reads would return another value, which reads would be stale, which
+    operations would be refused, and what the synchronisation would cost. The replay does not train
+    again: it writes the values that the run wrote. MODE is on_write, on_read, none, auto
+    (on_write, as in TensorFlow) or adaptive.
 
     \b
     varsim whatif latest --set loss=on_read
