@@ -352,7 +352,7 @@ def test_a_per_replica_value_is_refused_as_the_page_says():
 def test_the_text_of_a_page():
     said = one_line(named("ON_READ", "SUM"))
 
-    assert said.startswith("ON_READ + SUM ON_READ: each replica has its own value; a read")
+    assert said.startswith("ON_READ + SUM ON_READ: each replica has its own value; a cross")
     assert "assign_add 11 12 23 0 4" in said
     assert "assign_add refused" in said
     assert "v.assign(v.read_value() + 6.0): reads 26.0 then;" in said

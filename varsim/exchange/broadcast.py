@@ -1,4 +1,4 @@
-"""Encode an envelope once for all workers that get the same messages."""
+"""Encode an envelope only one time for all workers that get the same messages."""
 
 from __future__ import annotations
 

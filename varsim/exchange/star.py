@@ -47,7 +47,7 @@ class StarCoordinator:
         self.close = self._codec.close
 
     def attach(self, channel: ExchangeChannel) -> None:
-        """Do nothing: this exchange has no messages of its own."""
+        """Do nothing: this exchange sends no messages itself."""
 
     def lose(self, replica_id: int) -> None:
         """Do nothing: this exchange keeps no state of a worker."""

@@ -46,7 +46,7 @@ class WriteCounts(Message):
     """
 
     call_id: int
-    variable_ids: Array  # int64, (n,), each once
+    variable_ids: Array  # int64, (n,), no id twice
     counts: Array  # int64, (n,)
     operations: Array  # int64, (n,); see `Delta`
 

@@ -76,7 +76,7 @@ class Commit(Message):
 
     call_id: int  # the call that this merge belongs to; else BY_PROGRAM or OF_DEFERRED
     settled: int  # number of collectives of that call, or of deferred writes, that are done so far
-    variable_ids: Array  # int64, (n,), each once
+    variable_ids: Array  # int64, (n,), no id twice
     versions: Array  # int64, (n,); counts each variable's commits from 1
     operation: Operation  # ASSIGN, ASSIGN_ADD or ASSIGN_SUB
     value: Array  # shape and dtype of the variable; one-dimensional for several variables

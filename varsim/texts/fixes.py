@@ -249,7 +249,7 @@ class Says(Fact):
 
 KEEPS_OWN: Final = Says("every replica keeps its own value")
 WRITES_ALL: Final = Says("writes every component")
-IS_LEGAL: Final = Says("is legal, and so is the read")
+IS_LEGAL: Final = Says("is legal, and the read is legal too")
 EACH_CHANGES: Final = Says("every replica changes its component by its own value")
 EACH_KEEPS: Final = Says("every replica keeps its component of the value")
 EACH_WRITES: Final = Says("each replica writes independently; a cross-replica read combines")

@@ -123,7 +123,7 @@ _TENSORFLOW: Final = {
     "estimator": _MODEL,
     "executing_eagerly": "everything runs eagerly; leave it out",
     "gradients": _NO_GRADIENTS,
-    "group": "operations run at once; leave it out",
+    "group": "operations run immediately; leave it out",
     "image": "use a library for images",
     "init_scope": "functions run as plain Python; leave it out",
     "initializers": "give tf.Variable a NumPy array, or a function that returns one",
@@ -141,7 +141,7 @@ _TENSORFLOW: Final = {
     "nest": "use loops over lists, tuples and dicts",
     "newaxis": "use np.newaxis",
     "nn": "compute it in NumPy, PyTorch or JAX",
-    "no_op": "operations run at once; leave it out",
+    "no_op": "operations run immediately; leave it out",
     "numpy_function": "call the function itself",
     "ones_initializer": "give tf.Variable the value: np.ones(shape, np.float32)",
     "optimizers": "write the update: v.assign_sub(rate * gradient)",
@@ -205,7 +205,7 @@ _TRAIN: Final = {
     "latest_checkpoint": _CHECKPOINT,
 }
 
-_FIRST_VERSION: Final = "it belongs to TensorFlow 1"
+_FIRST_VERSION: Final = "this name belongs to TensorFlow 1"
 
 _STRATEGY: Final = {
     "configure": f"{_FIRST_VERSION}; pass the settings to MirroredStrategy",

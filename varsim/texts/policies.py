@@ -22,16 +22,18 @@ class PolicyText:
 
 
 _TEXTS: Final = {
-    VariableSynchronization.ON_WRITE: PolicyText("ON_WRITE: one value, agreed on at every write."),
+    VariableSynchronization.ON_WRITE: PolicyText(
+        "ON_WRITE: all replicas have one value, on which they agree at every write."
+    ),
     VariableSynchronization.AUTO: PolicyText(
-        'AUTO under auto="adaptive": the values of ON_WRITE, exchanged when a program is about to '
-        "read."
+        'AUTO under auto="adaptive": the values are those of ON_WRITE, but writes are exchanged '
+        "only before a read."
     ),
     VariableSynchronization.ON_READ: PolicyText(
-        "ON_READ: each replica has its own value; a read from outside combines them."
+        "ON_READ: each replica has its own value; a cross-replica read combines these values."
     ),
     VariableSynchronization.NONE: PolicyText(
-        "NONE: each replica has its own value, and varsim never synchronises them.",
+        "NONE: each replica has its own value, and varsim never synchronises these values.",
         "synchronization=NONE gives every replica its own value, and varsim never synchronises "
         "these values. TensorFlow refuses it under a strategy (as strict=True does). Your program "
         "must handle the components itself: read them with "

@@ -116,7 +116,7 @@ class Arena:
             owner: The region of this process: 0 for the coordinator, i + 1 for replica i.
             num_owners: The number of regions.
             limit_bytes: How much memory each process may hold in its region.
-            warn: Called once, when there is no room for an array.
+            warn: Called only the first time that there is no room for an array.
         Raises:
             OSError: The system does not allow a file or an address range of this size.
         """

@@ -47,7 +47,7 @@ class Leases:
     def __init__(self, arena: Arena, copies: Copies | None = None) -> None:
         self.arena = arena
         self._copies = copies
-        self._lent: dict[int, list[Array]] = {}  # block → its base, once for each time it was sent
+        self._lent: dict[int, list[Array]] = {}  # block → its base, one entry per sending
         self._released: Counter[int] = Counter()  # block → number of releases to report
         self._released_bytes = 0
 
@@ -88,7 +88,7 @@ class Leases:
             del self._lent[reference[0]]
 
     def lend(self, block: int, base: Array) -> None:
-        """Record that a block is sent once more."""
+        """Record that a block is sent one more time."""
         self._lent.setdefault(block, []).append(base)
 
     def base(self, block: int) -> Array:

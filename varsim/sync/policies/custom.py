@@ -1,8 +1,8 @@
-"""Policies that TensorFlow does not have: their base class, and the known ones.
+"""Define the base class of policies that TensorFlow does not have, and register such policies.
 
 A policy is a frozen dataclass whose fields are its parameters. Its class is found by its keyword,
-in varsim or in the entry-point group `varsim.policies` of installed packages. A class of the
-program itself works too: it is sent to the workers.
+in varsim or in the entry-point group `varsim.policies` of installed packages. The class can also be
+part of the program itself, because the class is sent to the workers.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from varsim.sync.policies.policy import Become, Rows
 class CustomPolicy(ABC):
     """A synchronization policy in addition to TensorFlow's four.
 
-    Subclass it as a frozen dataclass, give it a keyword, and use an object of it as the
-    `synchronization` of a variable.
+    Make a subclass that is a frozen dataclass, and give it a keyword. Use an object of the subclass
+    as the `synchronization` of a variable.
     """
 
     keyword: ClassVar[str]
-    """The first word of its name: lower-case letters, digits and underscores."""
+    """The first word of the policy's name: lower-case letters, digits and underscores."""
 
     is_mirrored: ClassVar[bool] = False
     is_trainable: ClassVar[bool] = True
 
     summary: ClassVar[str] = ""
-    """Its effect in one sentence, for `varsim explain`."""
+    """The effect of the policy in one sentence, for `varsim explain`."""
 
     example: ClassVar[str] = ""
     """A name with parameters, for documents and errors."""
@@ -38,12 +38,12 @@ class CustomPolicy(ABC):
     aggregations: ClassVar[Mapping[VariableAggregation, VariableAggregation]] = {
         aggregation: aggregation for aggregation in VariableAggregation
     }
-    """The aggregation in force by requested aggregation; others are refused."""
+    """The aggregation in force by requested aggregation. Missing aggregations are refused."""
 
     @property
     @abstractmethod
     def rows(self) -> Rows:
-        """Return its rows of the policy table; `varsim.sync.policies.policy.rows` makes them."""
+        """Return the policy's rows of the table; `varsim.sync.policies.policy.rows` makes rows."""
 
     @property
     def name(self) -> str:
@@ -53,12 +53,12 @@ class CustomPolicy(ABC):
 
     @property
     def becomes(self) -> Become:
-        """Return itself: the policy does not change when a variable is created."""
+        """Return that the policy does not change when a variable is created."""
         return Become(CustomSynchronization(self.name), aggregations=self.aggregations)
 
     @classmethod
     def parse(cls, parameters: list[str]) -> Self:
-        """Return the policy with these parameters; by default all must be integers.
+        """Return the policy with these parameters. By default, all parameters must be integers.
 
         Raises:
             ValueError: A parameter is not an integer.
@@ -70,10 +70,10 @@ _KNOWN: Final[dict[str, CustomPolicy]] = {}
 
 
 def register(policy: CustomPolicy) -> None:
-    """Make the policy available to variables of this process."""
+    """Register the policy for variables of this process."""
     _KNOWN[policy.name] = policy
 
 
 def known(synchronization: CustomSynchronization) -> CustomPolicy | None:
-    """Return the policy of a synchronization; None if it was not registered in this process."""
+    """Return the policy of a synchronization; None if it is not registered in this process."""
     return _KNOWN.get(synchronization.name)

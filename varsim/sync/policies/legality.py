@@ -1,4 +1,4 @@
-"""Checks that dtypes support an aggregation, an operation or a read, under every policy."""
+"""Check, under every policy, that a dtype supports an aggregation, an operation or a read."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _ADDS: Final = (Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
 
 
 def check_mean(name: str, aggregation: VariableAggregation, dtype: np.dtype[np.generic]) -> None:
-    """Refuse the mean of a dtype that has no fractions.
+    """Refuse aggregation=MEAN of a dtype that has no fractions.
 
     Raises:
-        AggregationError: MEAN of integers or bools.
+        AggregationError: The aggregation is MEAN, and the dtype is an integer dtype or bool.
     """
     if aggregation is VariableAggregation.MEAN and dtype.kind in "iub":
         raise AggregationError(
@@ -31,8 +31,8 @@ def check_arithmetic(spec: VariableSpec, operation: Operation, num_replicas: int
     """Refuse operations that bool variables do not support.
 
     Raises:
-        AggregationError: A SUM over several replicas is needed.
-        OperationError: assign_add or assign_sub.
+        AggregationError: The operation needs a SUM of bools over several replicas.
+        OperationError: The operation is assign_add or assign_sub.
     """
     if spec.dtype.kind != "b":
         return
@@ -49,7 +49,7 @@ def check_gather(spec: VariableSpec, num_replicas: int) -> None:
     """Refuse to sum bools over several replicas.
 
     Raises:
-        AggregationError: The read must sum bools.
+        AggregationError: The cross-replica read needs a sum of bools.
     """
     is_sum = spec.aggregation is VariableAggregation.SUM
     if is_sum and spec.dtype.kind == "b" and num_replicas > 1:

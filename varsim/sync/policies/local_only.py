@@ -1,6 +1,6 @@
-"""NONE: each replica has its own value, and varsim never synchronizes them.
+"""NONE: each replica has its own value, and varsim never synchronizes these values.
 
-TensorFlow refuses such a variable (D1).
+TensorFlow refuses such a variable (difference D1 in docs/semantics.md).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from varsim.sync.policies.cells import Broadcast, Local, Reason, Refuse
 from varsim.sync.policies.policy import Become, TablePolicy, on_every_write, rows
 
 LOCAL_ONLY: Final = Reason("local_only", shows_components=False)
-"""There is no single value to read. The components are not fetched for an error."""
+"""Why a read is refused: there is no single value. The error does not fetch the components."""
 
 POLICY: Final = TablePolicy(
     rows=rows(

@@ -1,7 +1,7 @@
-"""LocalSGD: writes stay local, and every k-th write of a replica is exchanged and averaged.
+"""LocalSGD: writes stay local; at every k-th write of a replica, the components are averaged.
 
-This is model averaging as in local SGD: replicas train independently for k - 1 writes, and at the
-k-th write every component becomes the mean of the components. That write is a collective, like
+This is model averaging as in local SGD. The replicas train independently for k - 1 writes. At the
+k-th write every component becomes the mean of the components. The k-th write is a collective, like
 every write of ON_WRITE. The program can read the mean of the components at any time.
 """
 
@@ -43,12 +43,12 @@ class Average(Cell):
 
     @property
     def is_private(self) -> bool:
-        """Return True: between two exchanges the components differ on purpose."""
+        """Return True: the policy intends that components differ between two exchanges."""
         return True
 
     @property
     def uses_location(self) -> bool:
-        """Return True: a mismatch names the locations of the writes that are exchanged."""
+        """Return True: the error about a mismatch shows the locations of the exchanged writes."""
         return True
 
     def write(
@@ -61,7 +61,7 @@ class Average(Cell):
     ) -> Sequence[ReplicaAction]:
         """Write locally; contribute the component to the average at every `every`-th write.
 
-        The next write waits for the average, because it must change the average.
+        The next write waits for the average, because the write must change the average.
         """
         if replica.owes_merge(variable):
             return replica.wait_and_repeat(variable)
@@ -88,7 +88,7 @@ class Average(Cell):
         return [np.asarray(reduce.aggregate(after, spec.aggregation))] * len(after)
 
     def cost_of_write(self, known: Known) -> int:
-        """Count no message, or those of a merge if every write is exchanged."""
+        """Count no message; if every write is exchanged, count the messages of a merge."""
         if self.every == 1:
             return 2 * known.num_replicas
         known.unknown.update(range(known.num_replicas))
@@ -132,7 +132,7 @@ class LocalSGD(CustomPolicy):
 
     @property
     def rows(self) -> Rows:
-        """Return its rows: writes are counted, and a cross-replica read gathers."""
+        """Return the policy's rows: a write is counted, and a cross-replica read gathers."""
         return rows(
             replica={Operation.READ: Local(), **on_every_write(Average(self.every))},
             cross_replica=_CROSS_REPLICA,

@@ -1,4 +1,4 @@
-"""ON_READ: each replica has its own value; a cross-replica read combines them."""
+"""ON_READ: each replica has its own value; a cross-replica read combines these values."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from varsim.sync.policies.policy import (
 )
 
 NO_AGGREGATION: Final = Reason("no_aggregation")
-"""The components may differ, and aggregation=NONE does not say how to combine them."""
+"""Why a read is refused: components may differ, and NONE does not say how to combine them."""
 
 ADDS_TO_SUM: Final = Reason("adds_to_sum", of_read=False)
-"""The value is the sum of the components; it is undefined which component an add changes."""
+"""Why an add is refused: a read sums the components, and no rule says which one an add changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Gather(Cell):
     gathers: ClassVar[bool] = True
 
     def needed(self, spec: VariableSpec, num_replicas: int) -> range:
-        """Return all replicas, or replica 0 if only its component counts."""
+        """Return all replicas; only replica 0 for ONLY_FIRST_REPLICA."""
         first_only = spec.aggregation is VariableAggregation.ONLY_FIRST_REPLICA
         return range(1 if first_only else num_replicas)
 
@@ -49,8 +49,8 @@ class Gather(Cell):
         """Return the aggregate of the components.
 
         Raises:
-            AggregationError: A sum of bools.
-            ValueMismatchError: Components of a variable with an open shape that differ in shape.
+            AggregationError: The aggregate would be a sum of bools.
+            ValueMismatchError: The variable has an open shape, and the components' shapes differ.
         """
         check_gather(spec, len(components))
         try:
@@ -71,7 +71,7 @@ POLICY: Final = TablePolicy(
         replica={Operation.READ: Local(), **on_every_write(Local())},
         cross_replica={
             Operation.READ: with_aggregation(none=Refuse(NO_AGGREGATION), other=Gather()),
-            # `reduce.share_of` divides the value, so that the components add up to it.
+            # `reduce.share_of` divides the value, so that the sum of the components is the value.
             Operation.ASSIGN: with_aggregation(
                 none=_TO_ALL, total=Broadcast(shares=True, reads_back=True), other=_TO_ALL
             ),

@@ -1,4 +1,4 @@
-"""ON_WRITE: one value for all components, agreed on at every write."""
+"""ON_WRITE: all components have one value, which all replicas agree on at every write."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Merge(Cell):
 
     @property
     def uses_location(self) -> bool:
-        """Return True: a mismatch names the locations of the writes."""
+        """Return True: the error about a mismatch shows the locations of the writes."""
         return True
 
     def written(
@@ -57,12 +57,12 @@ class Merge(Cell):
         return aggregated(spec, operation, components, values)
 
     def cost_of_write(self, known: Known) -> int:
-        """Count a contribution of each replica, and a commit to it."""
+        """Count a contribution from each replica, and a commit to each replica."""
         return 2 * known.num_replicas
 
 
 NO_ORDER: Final = Reason("no_order", of_read=False, shows_components=False)
-"""The rows of several replicas are joined; an update, a minimum or a maximum is not a sum."""
+"""Why update, minimum and maximum of rows are refused: they do not combine replicas' rows."""
 
 _COMBINED: Final = (
     Operation.SCATTER_ADD,
@@ -70,15 +70,15 @@ _COMBINED: Final = (
     Operation.SCATTER_MUL,
     Operation.SCATTER_DIV,
 )
-"""The sparse writes whose rows can be those of several replicas."""
+"""The sparse writes that can combine rows of several replicas."""
 
 
 def _scatters(none: Cell, other: Cell) -> dict[Operation, Row]:
     """Return the rows of the sparse writes.
 
     Args:
-        none: The cell with aggregation NONE.
-        other: The cell with another aggregation, where the replicas' rows can be combined.
+        none: The cell for aggregation NONE.
+        other: The cell for every other aggregation, if the replicas' rows can be combined.
     """
     single = {
         **dict.fromkeys(VariableAggregation, Refuse(NO_ORDER)),
@@ -92,7 +92,7 @@ def _scatters(none: Cell, other: Cell) -> dict[Operation, Row]:
 _TO_ALL: Final = Broadcast(per_component=True)
 
 CROSS_REPLICA: Final[dict[Operation, Row]] = {
-    # The function of a merge_call runs in cross-replica context, too.
+    # The function of a merge_call also runs in cross-replica context.
     Operation.READ: Mirror(),
     **on_every_write(_TO_ALL),
 }

@@ -1,4 +1,4 @@
-"""The interface of a synchronization policy."""
+"""Define the interface of a synchronization policy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WRITES: Final = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
 OPERATIONS: Final = (Operation.READ, *WRITES)
 
 NO_ROWS: Final = Reason("no_rows", of_read=False, shows_components=False)
-"""The policy does not say what a sparse write does."""
+"""Why a sparse write is refused: the policy has no row for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,12 @@ class Become:
 
     Attributes:
         synchronization: The synchronization in force.
-        unless_strict: Whether a strict strategy refuses it, as TensorFlow does (D1).
+        unless_strict: Whether a strict strategy refuses the synchronization, as TensorFlow does
+            (difference D1 in docs/semantics.md).
         if_adaptive: The synchronization in force under auto="adaptive", if every dimension of the
             variable's shape is fixed: values of different shapes cannot be added.
-        aggregations: The aggregation in force by requested aggregation; absent ones are refused.
-            None: every aggregation stays as requested.
+        aggregations: The aggregation in force by requested aggregation. Missing aggregations are
+            refused. None means that every aggregation stays as requested.
     """
 
     synchronization: Synchronization
@@ -58,7 +59,7 @@ class Policy(Protocol):
     """One synchronization: its rows of the table, and its other properties.
 
     Attributes:
-        rows: One row for every context and operation; the function `rows` makes them.
+        rows: One row for every context and operation, made by the function `rows`.
         becomes: The settings in force after a variable is created.
         is_mirrored: Whether all components should hold the same value.
         is_trainable: Whether a variable is trainable by default.
@@ -76,7 +77,7 @@ class Policy(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TablePolicy:
-    """A policy without parameters: four attributes."""
+    """A policy without parameters, which consists of four attributes."""
 
     rows: Rows
     becomes: Become
@@ -89,8 +90,8 @@ def rows(
 ) -> dict[tuple[Context, Operation], Row]:
     """Return the rows of a policy.
 
-    Inside `strategy.extended.update` every policy uses the current component. A sparse write
-    without a row is refused.
+    For `strategy.extended.update`, the rows of every policy use the current component. A sparse
+    write without a row is refused.
     """
     refused = dict.fromkeys(SCATTERS, Refuse(NO_ROWS))
     return {
