@@ -15,7 +15,7 @@ from varsim.protocol.structure import StructureCodec
 
 
 class NoObjects:
-    """References without objects."""
+    """References to no objects: no value has a name."""
 
     def name_of(self, value: object) -> None:
         return None
@@ -50,13 +50,13 @@ def serve(link: WorkerLink) -> None:
 
 
 def deaf(link: WorkerLink) -> None:
-    """Work for ever without receiving, so that a `Shutdown` has no effect."""
+    """Work without end and without receiving, so that a `Shutdown` has no effect."""
     while True:
         os.getpid()
 
 
 def hearing(link: WorkerLink) -> None:
-    """Take messages, and keep none."""
+    """Receive messages, and drop each one."""
     while not any(isinstance(message, Shutdown) for message in link.channel.receive(None)):
         pass
 

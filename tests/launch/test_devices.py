@@ -1,4 +1,4 @@
-"""The devices of a cluster: each name is checked; the environment gives only their number."""
+"""The name of each device is checked. The environment gives only the number of devices."""
 
 from __future__ import annotations
 

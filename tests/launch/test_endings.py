@@ -1,4 +1,4 @@
-"""For every end of a process, the others are informed or end, too, and nothing is left."""
+"""However a process ends, the others are informed or end too, and nothing is left."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_requested_log_stays_in_its_place(launch: Launch, tmp_path: Path) -> N
     assert ("bye", str(tmp_path / "worker-0.log")) == (lost.stderr_tail, lost.log_path)
 
 
-def test_a_loss_is_reported_once_and_the_others_go_on(launch: Launch) -> None:
+def test_a_loss_is_reported_once_and_the_others_continue(launch: Launch) -> None:
     cluster = launch(2)
     lose(cluster, "os._exit(1)")
     assert [] == cluster.channel.receive(10 * MS)
@@ -81,7 +81,7 @@ def test_a_loss_is_reported_once_and_the_others_go_on(launch: Launch) -> None:
     assert 0 == cluster.evaluate(0, "link.replica_id")
 
 
-def test_without_workers_there_is_no_wait(launch: Launch) -> None:
+def test_a_program_does_not_wait_if_all_workers_are_lost(launch: Launch) -> None:
     cluster = launch(1)
     cluster.tell(0, "os._exit(1)")
     cluster.lost()
@@ -116,7 +116,7 @@ worker, fork_server = cluster.evaluate(1, "os.getpid(), os.getppid()")
 child = cluster.evaluate(0, "__import__('subprocess').Popen(['sleep', '60']).pid")
 print(worker, fork_server, child, flush=True)
 """
-"""A program without `if __name__ == "__main__"`, as beginners write it."""
+"""A program without `if __name__ == "__main__"`, such as beginners write."""
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_a_fork_of_the_program_does_not_end_its_workers(launch: Launch) -> None:
 
 
 def test_escapes_at_the_end_of_a_log_are_made_visible(tmp_path: Path) -> None:
-    """A worker's output may contain escapes, and is part of an error that a terminal shows."""
+    """A worker's output may contain escapes. It is part of an error that a terminal shows."""
     log = tmp_path / "worker-0.log"
     log.write_bytes(b"fine\r\n\x1b[2Jhidden\x9b\n")
 

@@ -20,7 +20,7 @@ NEVER = sys.maxsize
 
 
 def launch(interrupted_at: int) -> int:
-    """Start a cluster, with a SIGINT at that call of a function; return the number of calls."""
+    """Start a cluster, and send SIGINT at the given function call; return the number of calls."""
     calls = 0
 
     def count(_frame: FrameType, event: str, _what: Any) -> None:
@@ -42,9 +42,9 @@ def launch(interrupted_at: int) -> int:
 
 
 @pytest.mark.parametrize("moments", [3, pytest.param(60, marks=pytest.mark.slow)])
-def test_ctrl_c_while_workers_start_frees_everything_and_stays_what_it_is(moments: int) -> None:
+def test_ctrl_c_while_workers_start_frees_everything_and_stays_an_interrupt(moments: int) -> None:
     """The interrupt never becomes a StartError. The leak check finds resources that are left."""
-    launch(NEVER)  # the first one imports
+    launch(NEVER)  # the first launch imports modules
     calls, chained = launch(NEVER), 0
     for moment in range(1, moments + 1):
         at = calls * moment // (moments + 1)

@@ -1,4 +1,4 @@
-"""Too few open files are an error of varsim; without it libzmq would abort the program."""
+"""Too few open files are an error of varsim. Without this error libzmq would abort the program."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INFINITY = resource.RLIM_INFINITY
 
 @pytest.fixture
 def limits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """Record the soft and hard limits that are set; the last is in force."""
+    """Record the soft and hard limits that are set; the last entry is in force."""
     found = [(64, 4096)]
     monkeypatch.setattr(resource, "getrlimit", lambda _: found[-1])
     monkeypatch.setattr(resource, "setrlimit", lambda _, both: found.append(both))
@@ -36,7 +36,7 @@ def test_a_soft_limit_that_is_enough_stays(limits: list[tuple[int, int]]) -> Non
     assert [(64, 4096), (4000, 4096)] == limits
 
 
-def test_no_limit_is_enough(limits: list[tuple[int, int]]) -> None:
+def test_an_unlimited_number_is_enough(limits: list[tuple[int, int]]) -> None:
     limits.append((INFINITY, INFINITY))
     ensure_open_files(100_000)
 

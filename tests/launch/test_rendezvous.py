@@ -1,4 +1,4 @@
-"""The settings for the processes of a cluster arrive completely."""
+"""The processes of a cluster receive all settings."""
 
 from __future__ import annotations
 

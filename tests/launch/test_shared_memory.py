@@ -1,4 +1,4 @@
-"""Large values between real processes travel as references, and memory is reused."""
+"""Real processes send large values as references, and memory is reused."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_large_value_arrives(launch: Launch, exchange: str, transport: str, sh
 
 
 def test_a_value_that_was_read_never_changes(launch: Launch) -> None:
-    """Its memory belongs to the worker, which writes other values later."""
+    """The memory of the value belongs to the worker, which writes other values later."""
     cluster = launch(2)
     kept = [large(cluster, replica_id, replica_id + 10) for replica_id in (0, 1)]
     for value in range(5):
@@ -105,8 +105,8 @@ def test_a_value_that_was_read_never_changes(launch: Launch) -> None:
     assert [10, 10, 11, 11] == [number for array in kept for number in (array.min(), array.max())]
 
 
-def test_memory_is_used_again_when_workers_have_let_go(launch: Launch) -> None:
-    """If they release much memory they report it at once: here they have nothing else to send."""
+def test_memory_is_used_again_when_workers_have_released_it(launch: Launch) -> None:
+    """A worker that releases much memory reports this immediately: here it sends nothing else."""
     cluster = launch(2, "hearing")
     value = np.zeros(MIB)
     for _ in range(4 + 4 * TOLD_FROM_BYTES // value.nbytes):
@@ -118,7 +118,7 @@ def test_memory_is_used_again_when_workers_have_let_go(launch: Launch) -> None:
     assert arena._held_bytes <= TOLD_FROM_BYTES + value.nbytes
 
 
-def test_what_a_dead_worker_held_is_free(launch: Launch) -> None:
+def test_memory_that_a_dead_worker_held_is_free(launch: Launch) -> None:
     cluster = launch(1, "keeping")
     send(cluster, np.zeros(MIB))
     assert 8 * MIB == used_bytes(cluster)
@@ -133,7 +133,7 @@ def test_what_a_dead_worker_held_is_free(launch: Launch) -> None:
 # ---------------------------------------------------------------- no room
 
 
-def test_without_room_values_travel_through_sockets(
+def test_without_room_values_are_sent_through_sockets(
     launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(SHARED_MEMORY, str(MIB // 2))
@@ -169,7 +169,7 @@ def small_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_system_that_gives_no_memory_is_warned_of(launch: Launch, small_files: None) -> None:
+def test_a_system_that_gives_no_memory_causes_a_warning(launch: Launch, small_files: None) -> None:
     with pytest.warns(
         VarsimWarning, match="does not use 'shared': shared memory is not available.*too large"
     ):
@@ -178,7 +178,7 @@ def test_a_system_that_gives_no_memory_is_warned_of(launch: Launch, small_files:
     assert "StarWorker" == cluster.evaluate(0, "type(link.exchange).__name__")
 
 
-def test_memory_that_was_asked_for_and_is_not_there_is_an_error(
+def test_requested_memory_that_is_not_available_is_an_error(
     launch: Launch, small_files: None
 ) -> None:
     with pytest.raises(StartError, match=r"shared memory is not available.*Use exchange='auto'"):
@@ -200,7 +200,7 @@ def test_a_limit_that_is_not_a_number_is_refused(
         ({"exchange": "shared", "transport": "tcp"}, "use exchange='auto'"),
     ],
 )
-def test_an_exchange_that_there_is_not_is_refused(
+def test_an_unknown_exchange_is_refused(
     launch: Launch, options: dict[str, Any], problem: str
 ) -> None:
     with pytest.raises(ConfigError, match=problem):
@@ -257,12 +257,14 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("size", [1000, MIB // 2 + 1, MIB + 7])
-def test_a_merge_is_the_same_with_help(launch: Launch, two_cores: None, size: int) -> None:
-    """There is a small merge, one that a single process computes, and one in two slices."""
+def test_a_merge_has_the_same_value_with_the_help_of_workers(
+    launch: Launch, two_cores: None, size: int
+) -> None:
+    """The sizes are a small merge, one for a single process, and one in two slices."""
     cluster = launch(2)
     for operation in (Operation.ASSIGN, Operation.ASSIGN_SUB):
         shared = check_merge(cluster, contributions(cluster, size), operation, [0, 1])
-        assert shared is (size > 1000), "else a helper was given up"
+        assert shared is (size > 1000), "otherwise the merge went on without a worker"
     assert [] == cluster.channel.receive(0), "the channel does not return the slices"
 
 
@@ -287,7 +289,7 @@ def test_a_merge_is_complete_without_a_helper_that_dies(
     monkeypatch.setattr("varsim.exchange.shared.SLICE_TIMEOUT_S", 1e6)
     cluster = launch(3)
     values = contributions(cluster, MIB)
-    cluster.tell(2, "os._exit(3)")  # before it can do its slice
+    cluster.tell(2, "os._exit(3)")  # before the worker can compute its slice
 
     check_merge(cluster, values, Operation.ASSIGN_ADD, [2])
 

@@ -134,7 +134,7 @@ def test_a_block_has_each_variables_value_and_version():
     assert [4, 5, 6] == b.versions.tolist()
 
 
-def test_a_value_taken_out_of_a_block_never_changes():
+def test_a_value_taken_from_a_block_never_changes():
     b = block()
     before = b.value(1)
     b.install(array([7, 8, 9]), np.array([5, 6, 7]))
@@ -144,7 +144,7 @@ def test_a_value_taken_out_of_a_block_never_changes():
     assert [[8.0, 9.0]] == b.value(1).tolist()
 
 
-def test_a_block_is_split_as_its_variables_are():
+def test_a_block_is_split_into_its_variables():
     parts = block().split(array([7, 8, 9]))
 
     assert [7.0, [[8.0, 9.0]], []] == [part.tolist() for part in parts]

@@ -31,7 +31,7 @@ def test_an_envelope_is_decoded_as_it_was_encoded(envelope: list[Message]) -> No
 
 
 def test_every_message_has_a_tag() -> None:
-    # By name: a dataclass with slots is a second class.
+    # Classes are compared by name, because `slots=True` creates another class.
     assert {cls.__name__ for cls in Message.__subclasses__()} == {cls.name for cls in MESSAGES}
 
 
@@ -52,14 +52,14 @@ def test_small_arrays_share_a_frame_and_each_large_one_has_its_own() -> None:
 @pytest.mark.parametrize(
     ("size_bytes", "frames"), [(0, 1), (8, 1), (MAX_INLINE_BYTES, 1), (MAX_INLINE_BYTES + 1, 2)]
 )
-def test_few_array_bytes_lie_in_the_header(size_bytes: int, frames: int) -> None:
+def test_few_array_bytes_are_in_the_header(size_bytes: int, frames: int) -> None:
     value = np.arange(size_bytes, dtype=np.uint8)
 
     assert frames == len(encode([component(value)]))
     assert value.tobytes() == sent(value)[0].tobytes()
 
 
-def test_no_messages_are_a_header_too() -> None:
+def test_an_envelope_without_messages_has_a_header() -> None:
     assert 1 == len(encode([]))
 
 
@@ -131,7 +131,7 @@ def test_an_envelope_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatc
 
 
 def test_text_that_is_not_unicode_is_sent() -> None:
-    text = "\udcff"  # as os.fsdecode makes of a byte that is not UTF-8
+    text = "\udcff"  # os.fsdecode returns such text for a byte that is not valid UTF-8
     report = Report(output=text)
     raised = Raised(call_id=1, exception=Payload(None), traceback=text, report=report)
 

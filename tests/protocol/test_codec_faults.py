@@ -1,4 +1,4 @@
-"""A malformed envelope is the peer's fault: it raises ProtocolError, and nothing else."""
+"""A malformed envelope raises ProtocolError and no other error."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from varsim.protocol.structure import unpack
 
 
 def header(*bodies: Any, packed: Any = b"", version: Any = PROTOCOL_VERSION) -> bytes:
-    """Return frame 0; `packed` is the small arrays, or the number of their bytes in frame 1."""
+    """Return frame 0; `packed` has the small arrays, or the number of their bytes in frame 1."""
     made: bytes = msgpack.packb([version, packed, bodies])
     return made
 
@@ -92,7 +92,7 @@ F8 = 3  # float64's code
         ([header(component(F8, PACK_LIMIT_BYTES)), b"x"], "in a frame of 1"),
     ],
 )
-def test_it_is_refused(frames: list[bytes], problem: str) -> None:
+def test_a_malformed_envelope_is_refused(frames: list[bytes], problem: str) -> None:
     with pytest.raises(ProtocolError, match=problem):
         decode(frames)
 
@@ -136,7 +136,7 @@ def test_random_frames_raise_nothing_else(frames: list[bytes]) -> None:
 
 
 class NoReferences:
-    """References without objects."""
+    """References to no objects: no value has a name."""
 
     def name_of(self, value: object) -> None:
         return None
@@ -147,7 +147,7 @@ class NoReferences:
 
 trees = st.recursive(
     st.none() | st.integers(-1, 10) | st.text(max_size=3) | st.binary(max_size=3) | st.floats(),
-    # All tags except PICKLE: only trusted peers may send pickles.
+    # All tags except PICKLE, because only trusted peers are allowed to send pickles.
     lambda parts: st.tuples(st.integers(-1, 10), st.lists(parts, max_size=4)).map(
         lambda both: [both[0], *both[1]]
     ),

@@ -71,7 +71,9 @@ def test_arrays_of_every_dtype_and_shape_are_sent(
         assert expected.tobytes() == leaf.tobytes()
 
 
-def test_a_note_is_one_more_frame(cluster: SharedCluster, here: Leases, there: Leases) -> None:
+def test_a_note_of_released_blocks_is_one_more_frame(
+    cluster: SharedCluster, here: Leases, there: Leases
+) -> None:
     decode(encode([message(np.zeros(LARGE))], here), there)
     note = there.note()
     assert note is not None
@@ -84,7 +86,7 @@ def test_a_note_is_one_more_frame(cluster: SharedCluster, here: Leases, there: L
     assert not here._lent
 
 
-def test_a_block_returned_with_the_note_that_frees_it_is_kept(
+def test_a_block_that_returns_with_the_note_that_frees_it_is_kept(
     cluster: SharedCluster, here: Leases, there: Leases
 ) -> None:
     """Arrays are received before the note of the same envelope is handled."""
@@ -104,7 +106,7 @@ def test_a_block_returned_with_the_note_that_frees_it_is_kept(
 @pytest.mark.parametrize(
     "last", [object(), [1.0], np.float64(1)], ids=["object", "list", "NumPy scalar"]
 )
-def test_what_cannot_travel_leaves_nothing_lent(
+def test_a_message_that_cannot_be_encoded_leaves_nothing_lent(
     cluster: SharedCluster, here: Leases, last: Any
 ) -> None:
     with pytest.raises(TypeError):

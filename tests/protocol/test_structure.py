@@ -1,4 +1,4 @@
-"""Structures of Python values: the received value equals the sent one, and is independent of it."""
+"""A received structure of Python values equals the sent structure, and is independent of it."""
 
 from __future__ import annotations
 

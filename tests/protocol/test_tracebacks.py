@@ -51,7 +51,7 @@ def test_the_location_is_the_innermost_one_of_the_user(
 def test_a_file_is_named_relative_to_its_import_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """The innermost import folder is used; a file in none of them has its full path."""
+    """The innermost import folder is used. A file outside all import folders has its full path."""
     monkeypatch.setattr(sys, "path", ["", str(tmp_path), str(tmp_path / "deep")])
     told = story((tmp_path / "deep/a.py", 1), (tmp_path / "b.py", 2), (Path("/nowhere/c.py"), 3))
 

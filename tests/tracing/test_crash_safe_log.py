@@ -1,4 +1,4 @@
-"""Crash-safe logs can be read up to the moment at which their process ended."""
+"""A crash-safe log can be read up to the moment at which its process ended."""
 
 from __future__ import annotations
 

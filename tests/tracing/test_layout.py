@@ -1,4 +1,4 @@
-"""The judge reads contributions with its own code, so it finds faults in the engine's code."""
+"""The judge reads contributions with its own code, so it finds faults in the code of the states."""
 
 from __future__ import annotations
 
@@ -61,15 +61,15 @@ def test_arrays_are_in_the_order_of_their_first_write():
     assert [(0, 3), (1,), (2,)] == indices(1, 3, 4, 2)
 
 
-def test_a_second_write_of_a_variable_begins_a_new_run():
+def test_a_second_write_of_a_variable_begins_a_new_array():
     assert [(0, 1), (2, 3)] == indices(1, 2, 1, 7)
 
 
-def test_a_variable_with_an_open_dimension_has_a_run_of_its_own():
+def test_a_variable_with_an_open_dimension_has_its_own_array():
     assert [(0,), (1,), (2,)] == indices(1, 5, 2)
 
 
-def test_a_large_value_has_an_array_of_its_own():
+def test_a_large_value_has_its_own_array():
     assert [(0, 2), (1,)] == indices(1, 6, 2)
 
 
@@ -77,7 +77,7 @@ WRITES = st.lists(st.tuples(st.sampled_from(sorted(SPECS)), st.sampled_from([ADD
 
 
 @given(WRITES)
-def test_engine_and_judge_read_the_same_layout(chosen):
+def test_states_and_judge_read_the_same_layout(chosen):
     writes = [wrote(*one) for one in chosen]
 
     assert [(one.positions, one.shape) for one in arrange(writes, SPECS)] == [
@@ -89,7 +89,7 @@ def test_engine_and_judge_read_the_same_layout(chosen):
 
 
 def record(folder: Path, monkeypatch: pytest.MonkeyPatch, broken: Arrange) -> None:
-    """Record a program on an engine in which all code uses this function to arrange values."""
+    """Record a program while all code of varsim uses this function to arrange values."""
     launch = SimulatedCluster.launch
 
     def traced(self, given, references):
@@ -120,13 +120,13 @@ def outcome(folder: Path) -> Outcome:
         return overall(judge(history))
 
 
-def test_an_engine_without_a_fault_is_valid(tmp_path, monkeypatch):
+def test_a_record_of_states_without_a_fault_is_valid(tmp_path, monkeypatch):
     record(tmp_path, monkeypatch, arrange)
 
     assert Outcome.VALID is outcome(tmp_path)
 
 
-def test_values_that_the_engine_gives_to_other_variables_are_noticed(tmp_path, monkeypatch):
+def test_values_that_are_given_to_other_variables_are_detected(tmp_path, monkeypatch):
     def swaps(writes, specs):
         return tuple(
             replace(one, variable_ids=one.variable_ids[::-1].copy())
@@ -138,7 +138,7 @@ def test_values_that_the_engine_gives_to_other_variables_are_noticed(tmp_path, m
     assert Outcome.INVALID is outcome(tmp_path)
 
 
-def test_an_engine_that_packs_in_another_order_than_documented_is_noticed(tmp_path, monkeypatch):
+def test_values_packed_in_an_undocumented_order_are_detected(tmp_path, monkeypatch):
     def reverses(writes, specs):
         return tuple(
             replace(one, positions=one.positions[::-1], variable_ids=one.variable_ids[::-1].copy())
@@ -150,7 +150,7 @@ def test_an_engine_that_packs_in_another_order_than_documented_is_noticed(tmp_pa
     assert Outcome.INVALID is outcome(tmp_path)
 
 
-def test_an_engine_that_packs_into_other_arrays_is_not_judged(tmp_path, monkeypatch):
+def test_values_packed_into_other_arrays_are_not_judged(tmp_path, monkeypatch):
     def parts(writes, specs):
         return tuple(
             replace(one, positions=(position,), variable_ids=array([number], np.int64), shape=())

@@ -91,7 +91,7 @@ class TracedCluster:
         self.all(Create(spec=spec, value=np.zeros(shape, "f4")))
 
     def contribution(self, call: int, *written: tuple[int, float | None]) -> list[Message]:
-        """Return the messages of a replica that adds to variables; None for values not used."""
+        """Return the messages of a replica that adds values; None is a value that is not sent."""
         writes = tuple(Write(number, ADD, (), f"p:{10 + number}") for number, _ in written)
         buckets = []
         for bucket in arrange(writes, self.specs):
@@ -162,7 +162,7 @@ def traced(tmp_path: Path) -> Iterator[TracedCluster]:
         trace.close()
 
 
-def test_a_merge_is_its_writes_then_its_commit_then_its_installs(traced: TracedCluster) -> None:
+def test_a_merge_consists_of_writes_then_a_commit_then_installs(traced: TracedCluster) -> None:
     traced.variable(1)
     traced.step(1, ((1, 2.0),), ((1, 4.0),))
     traced.all(commit(1, 1, 3.0, 1))
@@ -189,7 +189,7 @@ def test_a_merge_is_its_writes_then_its_commit_then_its_installs(traced: TracedC
 
 
 def test_each_write_of_a_call_has_its_own_position(traced: TracedCluster) -> None:
-    """This holds for two writes of one variable, and for variables in the same commit."""
+    """This is true for two writes of one variable, and for variables in the same commit."""
     traced.variable(1)
     traced.variable(2)
     traced.step(1, ((1, 1.0), (2, 2.0), (1, 3.0)), ((1, 1.0), (2, 2.0), (1, 3.0)))
@@ -205,7 +205,7 @@ def test_each_write_of_a_call_has_its_own_position(traced: TracedCluster) -> Non
     assert [1.0, 2.0, 4.0] == values
 
 
-def test_contributions_that_do_not_count_have_no_value(traced: TracedCluster) -> None:
+def test_contributions_that_are_not_used_have_no_value(traced: TracedCluster) -> None:
     traced.variable(1, VariableAggregation.ONLY_FIRST_REPLICA)
     traced.step(1, ((1, 5.0),), ((1, None),))
     written = [event for event in traced.history() if event.kind == "write"]
@@ -421,7 +421,7 @@ def test_the_events_of_a_killed_worker_are_recorded(tmp_path: Path) -> None:
     assert Outcome.INVALID is not overall(verdicts)
 
 
-def test_a_begin_has_the_rows_of_its_replica_if_some_have_none(tmp_path):
+def test_a_begin_has_the_number_of_rows_if_some_replicas_have_none(tmp_path):
     traced = TracedCluster(tmp_path)
     traced.program.shares(1, (3, 0))
     traced.step(1, (), ())

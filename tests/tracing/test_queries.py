@@ -1,4 +1,4 @@
-"""The questions of docs/history.md have answers."""
+"""The queries in docs/history.md answer their questions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Histories of earlier versions are judged as before, and changes to them are noticed."""
+"""Histories of earlier versions are judged as before. A change of the schema is detected."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def now(old: Path) -> Iterator[Path]:
-    """Return the same history in the present schema."""
+    """Upgrade the history to the present schema."""
     with closing(sqlite3.connect(old)) as connection:
         upgrade(connection)
         connection.commit()
@@ -52,7 +52,7 @@ def test_every_earlier_schema_has_a_recorded_history():
     assert [f"schema-{number}" for number in range(1, SCHEMA_VERSION)] == [one.stem for one in OLD]
 
 
-def test_an_old_history_is_judged_as_it_was(old: Path):
+def test_an_old_history_is_judged_as_before(old: Path):
     found = examined(old)
 
     assert {Outcome.VALID} == {verdict.outcome for verdict in found.verdicts}
@@ -65,7 +65,7 @@ def test_an_old_history_is_judged_as_it_was(old: Path):
     assert (("program.py:42", 1), ("program.py:40", 1)) == found.findings[1].locations
 
 
-def test_sentences_of_an_old_history_become_fields(old: Path):
+def test_texts_of_an_old_history_become_fields(old: Path):
     with open_history(old) as history:
         events = list(history.events())
 
@@ -87,7 +87,7 @@ def test_an_upgraded_history_has_the_same_verdict_and_events(old: Path, tmp_path
         judged = examine(history)
     with closing(sqlite3.connect(old)) as connection:
         upgrade(connection)
-        upgrade(connection)  # again: nothing changes
+        upgrade(connection)  # a second upgrade changes nothing
         connection.commit()
     with open_history(old) as history:
         after = list(history.events()), history.variables, {**history.run, "schema": 0}

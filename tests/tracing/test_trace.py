@@ -1,4 +1,4 @@
-"""The trace of one process: written events can be read, however the process has ended."""
+"""The events in the trace of a process can be read, however the process has ended."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_events_are_read_in_their_order(tmp_path: Path) -> None:
 
 
 def test_a_written_value_is_recorded_unchanged(tmp_path: Path) -> None:
-    """The program may change its array afterwards."""
+    """The program is allowed to change its array afterwards."""
     trace, value = make(tmp_path), VALUE.copy()
     trace.wrote(1, 0, Operation.ASSIGN, "", value)
     value.fill(9)
@@ -138,7 +138,7 @@ def test_repeated_reads_at_the_end_are_counted(tmp_path: Path) -> None:
     assert [2] == values(tmp_path, RecordKind.AGAIN)
 
 
-def test_closing_twice_is_closing_once(tmp_path: Path) -> None:
+def test_closing_a_trace_twice_has_no_further_effect(tmp_path: Path) -> None:
     trace = make(tmp_path)
     trace.close()
     trace.close()

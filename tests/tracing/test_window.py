@@ -1,4 +1,4 @@
-"""A window of steps: events in it are recorded, and nothing is assumed about earlier ones."""
+"""Only the events of some calls are recorded, and nothing is assumed about earlier events."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_only_the_calls_of_the_window_are_recorded(tmp_path: Path):
 
 @pytest.mark.processes
 def test_worker_processes_record_only_the_window(tmp_path: Path):
-    """Of 50 calls the 10th and the 11th are recorded; the directory is given as a str."""
+    """The 10th and the 11th of 50 calls are recorded. The directory is given as a str."""
     options = TraceOptions(str(tmp_path / "trace"), window=(10, 12))  # type: ignore[arg-type]
     with tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"], trace=options) as strategy:
         with strategy.scope():

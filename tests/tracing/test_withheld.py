@@ -22,7 +22,7 @@ STEPS = 4
 
 
 def history_of(folder: Path, *, differ: bool, size: int = 2) -> AbstractContextManager[History]:
-    """Run replicas that contribute to variables of which the first replica's value is used."""
+    """Run replicas that contribute to variables with the aggregation ONLY_FIRST_REPLICA."""
     strategy = tf.distribute.MirroredStrategy(
         ["cpu:0", "cpu:1", "cpu:2"], trace=TraceOptions(folder)
     )

@@ -1,4 +1,4 @@
-"""Advice saves messages without changing reads, or corrects mistakes, as a replay has shown."""
+"""Advice saves messages without changing reads, or corrects mistakes. A replay has proved this."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def run(tmp_path: Path, text: str = JOB, **keys: Any) -> Summary:
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Summary:
-    """Provide a run of the job as it is. Tests only read its folder."""
+    """Provide a run of the built-in job. Tests only read its folder."""
     return run(tmp_path_factory.mktemp("plain"))
 
 
@@ -73,7 +73,7 @@ def advice(folder: str) -> dict[str, Advice]:
     return {one.effect.name: one for one in advised.advice}
 
 
-def test_each_variable_gets_what_its_reads_need(plain: Summary):
+def test_each_variable_gets_cheaper_settings_only_if_reads_stay_equal(plain: Summary):
     found = advice(plain.directory)
 
     assert found["weight"].keeps
@@ -141,7 +141,7 @@ def test_lines_to_paste_support_any_name(tmp_path: Path, name: str):
     assert {"weight": "ON_WRITE", name: "ON_READ", "rarely": "AUTO"} == modes
 
 
-def test_variables_of_one_name_get_the_same_advice_or_none(tmp_path: Path):
+def test_variables_with_the_same_name_get_the_same_advice_or_none(tmp_path: Path):
     same = JOB.replace(
         'name="seen", aggregation=tf.VariableAggregation.SUM',
         'name="weight", aggregation=tf.VariableAggregation.SUM',
@@ -153,8 +153,8 @@ def test_variables_of_one_name_get_the_same_advice_or_none(tmp_path: Path):
     assert "rarely" in advised.experiment["variables"]
 
 
-def test_lines_to_paste_turn_adaptive_off_where_nothing_is(tmp_path: Path):
-    """Otherwise the experiment would be refused: it has no variable for `auto: adaptive`."""
+def test_lines_to_paste_turn_adaptive_off_if_no_variable_is_adaptive(tmp_path: Path):
+    """Otherwise the experiment would be refused, because no variable uses `auto: adaptive`."""
     with open_history(Path(run(tmp_path, auto="adaptive").directory)) as history:
         program = Replays(history).program
     on_read = {
@@ -200,7 +200,7 @@ def test_the_advice_is_for_auto_variables(tmp_path: Path, keys: dict[str, Any]):
 
 
 def test_a_pilot_run_does_not_advise_on_read_for_variables_that_replicas_read(tmp_path: Path):
-    """Replicas have written equal values so far, so ON_READ would not change a read yet."""
+    """Replicas have written equal values up to now, so ON_READ would not yet change a read."""
     alike = JOB.replace("0.5 * me", "0.5")
     modes = {
         one.name: one.synchronization for one in run(tmp_path, alike, auto="advised").variables

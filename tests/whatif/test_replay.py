@@ -84,7 +84,7 @@ def with_local_sgd() -> None:
 
 
 def test_a_policy_that_tensorflow_does_not_have_is_replayed_too(monkeypatch):
-    """The record has the local writes and what was exchanged; the policy exchanges again."""
+    """The record has the local writes and the exchanges. The policy exchanges again."""
     with recorded(with_local_sgd, monkeypatch) as replays:
         same = effect_on(replays.under({}), "v")
         assert same.harmless
@@ -178,7 +178,7 @@ def test_a_refused_operation_is_reported_with_its_location(monkeypatch):
 
 
 def first_counts() -> None:
-    """Only the first replica's values are used; those of others are recorded, too."""
+    """Only the first replica's values are used. The values of other replicas are recorded, too."""
     strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
     with strategy.scope():
         one = tf.Variable(0.0, name="one", aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
@@ -191,7 +191,7 @@ def first_counts() -> None:
     strategy.close()
 
 
-def test_recorded_values_that_were_not_used_count_under_other_settings(monkeypatch):
+def test_recorded_values_that_were_not_used_are_used_under_other_settings(monkeypatch):
     with recorded(first_counts, monkeypatch) as replays:
         result = replays.under(settings_for(replays, "one", Settings(ON_READ, SUM)))
     first = effect_on(result, "one").first
@@ -262,5 +262,5 @@ def test_collectives_keep_their_names_and_lines(monkeypatch):
             [(one.kind, one.name) for one in own] for own in call.replicas
         ]
         result = replays.under(settings_for(replays, "v", Settings(ON_READ, MEAN)))
-        assert ("", ()) == (result.failure, result.warned)  # the run was warned of it, too
+        assert ("", ()) == (result.failure, result.warned)  # the run had this warning, too
         assert ["collectives of different lines"] == [one.kind.name for one in result.findings]
