@@ -21,7 +21,7 @@ from varsim.transport.sockets import timeout_ms
 
 _SIGNAL: Final = signal.SIGURG
 _ANSWER_S: Final = 0.2
-"""Time limit for a worker to write its stack, which takes microseconds unless it is stopped."""
+"""Time limit for a worker to write its stack. A worker that is not stopped needs microseconds."""
 
 _MORE_S: Final = 0.01  # the longest time between two lines of a stack
 _READ_BYTES: Final = 2**16

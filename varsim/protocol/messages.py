@@ -86,10 +86,10 @@ class Commit(Message):
 class ScatterCommit(Message):
     """Coordinator → replica: apply a sparse write to your component of a variable.
 
-    A replica that already has the version, or a later one, does not change the variable.
+    A replica that already has this version or a later version does not change the variable.
     """
 
-    call_id: int  # the call whose merge this is, or BY_PROGRAM
+    call_id: int  # the call that this merge belongs to; else BY_PROGRAM
     settled: int  # as in `Commit`
     variable_id: int
     version: int  # counts the variable's commits from 1

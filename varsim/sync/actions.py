@@ -43,7 +43,7 @@ COORDINATOR = -1
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Call a function in replica context; give the state events when it begins and ends."""
+    """Call a function in replica context. Give the state events at its start and end."""
 
     start: Start
 
@@ -202,7 +202,7 @@ class ProgramDone:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProgramRefused:
-    """An operation of the program, or the start of a call, is refused: raise the error in it."""
+    """An operation of the program, or the start of a call, is refused: raise the error there."""
 
     token: int
     error: VarsimError
@@ -248,7 +248,8 @@ CoordinatorAction = (
 )
 
 Steps = Generator[CoordinatorAction | list[CoordinatorAction] | Wait, Any, None]
-"""A generator of the actions of one event, in order. It can yield an action or a list of actions.
+"""A generator of the actions of one event, in order. It yields actions, or lists of actions.
 
-`yield Reduce(…)` returns the reduced value. An operation of the program also yields its waits.
+`yield Reduce(…)` returns the reduced value. The generator of a program's operation can also yield a
+wait (see `waits`).
 """

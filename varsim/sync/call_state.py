@@ -239,10 +239,10 @@ class CallState:
         self._host_calls[replica_id] = host_call
 
     def next_host_call(self) -> tuple[int, HostCall] | None:
-        """Return the host call to perform now; None if there is none.
+        """Return the host call to perform now; None if no host call can be performed.
 
-        It is the call of the replica with the lowest id whose writes are committed. While a replica
-        with a lower id runs, there is none. So side effects outside the cluster happen in replica
+        A host call can be performed if its replica's writes are committed and no replica with a
+        lower id runs. The lowest id is first. So side effects outside the cluster happen in replica
         order between two collectives, as in TensorFlow.
         """
         if self._in_service is not None or not self._host_calls:

@@ -84,9 +84,9 @@ class ProgramWrite:
     """The program writes a variable in cross-replica context, as the policy says.
 
     Attributes:
-        values: The value, or one value for each replica. The dtype is that of the variable. If the
-            policy divides the value into shares, it can be another dtype of numbers.
-        per_replica: The name of the type of a value with a component for each replica; else empty.
+        values: The value, or one value for each replica, with the variable's dtype. If the policy
+            divides the value into shares, the value can have another dtype.
+        per_replica: The name of the value's class if it has a component for each replica; else "".
         is_indivisible: Whether the value is True or False: its share is the value itself.
         returns_value: Whether the program uses the value of the variable after the write.
         problem: The reason why the value cannot be converted; `values` is then empty.
@@ -142,7 +142,7 @@ class ProgramScatter:
     Attributes:
         rows: The same rows for all replicas, or separate rows for each replica. The values have the
             variable's dtype.
-        per_replica: The name of the type of a value with rows for each replica; else empty.
+        per_replica: The name of the value's class if it has rows for each replica; else "".
     """
 
     variable_id: int

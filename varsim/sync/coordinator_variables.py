@@ -19,7 +19,7 @@ class CoordinatorBlock(Block):
     """Variables that are merged together as one array, and the cost of these merges.
 
     `values` are the mirrors: the values that all components certainly hold. While a mirror is
-    known, a cross-replica read needs no message, and a merge is sent as its resulting value.
+    known, a cross-replica read needs no message, and the commit of a merge contains the new value.
 
     A block of one variable can be without a mirror. Then its components may differ, and every
     replica applies an operation to its own component. `components` holds the known components, and
@@ -46,7 +46,7 @@ class CoordinatorBlock(Block):
         super().__init__(variable_ids, mirrors, versions)
         self.num_replicas = num_replicas
         self.components: list[Array | None] = []  # by replica; empty while the mirror is known
-        self.own_commits: list[int] = []  # by replica, in addition to `versions`; empty: all equal
+        self.own_commits: list[int] = []  # additional commits by replica; empty if equal
         self.waited_until_s: Array = np.array(waited_until_s)
         self.merges = 0  # number of merges that are not in the accounts yet
         self.waited_s: Array = np.zeros(len(mirrors))  # waiting time for these merges, per variable
@@ -259,9 +259,9 @@ class CoordinatorVariables:
     """All variables of one cluster, each in one block.
 
     Variables that replicas write together share a block. A merge needs one array operation and one
-    commit for the whole block. If one variable of the block is changed alone, it gets its own
-    block. The other variables stay in the old block, which is not merged any more. The next merge
-    of all these variables makes a new block.
+    commit for the whole block. If a write changes only one variable of the block, this variable
+    gets its own block. The other variables stay in the old block, which is not merged any more. The
+    next merge of all these variables makes a new block.
     """
 
     def __init__(self, num_replicas: int) -> None:

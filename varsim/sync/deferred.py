@@ -38,7 +38,7 @@ NO_WRITES: Final = WriteCount(0, 0)
 
 @dataclass(slots=True, eq=False)  # not frozen: creating a frozen object takes twice as long
 class LogEntry:
-    """One write, or several writes in a row if no program will read between them."""
+    """One write, or several writes in a row that no program will read separately."""
 
     count: int  # number of all writes up to this entry
     operations: int  # hash of the operations of these writes

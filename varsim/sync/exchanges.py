@@ -1,4 +1,4 @@
-"""Exchange deferred writes when a value is needed, up to the write count of the reader."""
+"""Exchange deferred writes when a reader needs the value: as many writes as the reader has made."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class _Deferral:
 class Exchanges:
     """Exchanges deferred writes for replicas and for the program.
 
-    A replica sends its `WriteCounts` before it waits or ends. So the coordinator asks a replica for
-    a delta only when the replica has made these writes.
+    A replica sends its `WriteCounts` before it waits or ends. So the coordinator knows which writes
+    the replica has made. It requests a delta only of these writes.
     """
 
     def __init__(
@@ -247,9 +247,10 @@ class Exchanges:
     def _pull_deltas(
         self, variable_id: int, deferral: _Deferral, call: CallState | None
     ) -> Iterator[CoordinatorAction]:
-        """Request deltas up to the lowest watermark from replicas that have them and do not run.
+        """Request deltas up to the lowest watermark.
 
-        A running replica does not answer before it waits. When it waits, it can send the delta
+        A request goes to a replica that does not run and has made all writes of the delta. A
+        running replica does not answer before it waits. When it waits, it can send the delta
         without a request.
         """
         watermark = min(deferral.watermarks)

@@ -30,7 +30,7 @@ class _Known:
 
 
 class Outbox:
-    """Collects the writes of one replica, and packs them when they are sent.
+    """Collects the writes of one replica, and packs the writes into messages.
 
     A program writes the same variables in the same lines at every step. So each write is identified
     by its object. A sequence of writes that was already sent is identified by the id of its layout.

@@ -130,9 +130,9 @@ class Collectives:
 
     @property
     def arrangement(self) -> Arrangement | None:
-        """Return the arrangement of the writes; None unless all arrivals are equal contributions.
+        """Return the arrangement of the writes, if it is the same in all arrivals; else None.
 
-        Each contribution must also have exactly these collectives.
+        Each arrival must be a contribution with exactly these collectives.
         """
         first = self.arrivals[0].plan
         if first is None:

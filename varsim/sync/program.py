@@ -271,7 +271,7 @@ class _OnVariable:
         yield [ProgramWrote(number, event.operation, written, event.location), action]
 
     def _shapes(self) -> StepsTo[Sequence[Array]]:
-        """Return arrays with the shapes of the components; fetch them only if they may differ."""
+        """Return arrays with the components' shapes; fetch components only if shapes may differ."""
         spec = self._spec
         if None in spec.shape:
             return (yield from self.components(self._everyone))
