@@ -8,18 +8,18 @@ VarsimError
 │   ├── ShapeError                (ValueError)    a value has another shape than its variable
 │   ├── DtypeError                (ValueError)    an array has another dtype than its variable
 │   └── ValueTypeError            (TypeError)     a variable cannot hold the value
-│       └── NoValueError          (ValueError)    … because it is None
-├── DistributedValueError         (ValueError)    a per-replica value is used where it cannot be
-│   └── PerReplicaError           (TypeError)     … where one value for all is needed
-├── UnsupportedError              (NotImplementedError)  TensorFlow refuses it too
-├── MissingName                   (AttributeError)       TensorFlow has this name, varsim not
+│       └── NoValueError          (ValueError)    … because the value is None
+├── DistributedValueError         (ValueError)    a per-replica value is not allowed here
+│   └── PerReplicaError           (TypeError)     … because one value for all replicas is needed
+├── UnsupportedError              (NotImplementedError)  TensorFlow refuses this operation too
+├── MissingName                   (AttributeError)       a name of TensorFlow that varsim lacks
 ├── ContextError                  (RuntimeError)  wrong context, or two strategies mixed
 │   ├── ReplicaIndexError         (IndexError)    … and there is no such replica
 │   └── CreationError                             replicas of one call create different variables
 ├── MismatchError                 (RuntimeError)  replicas did different operations
-│   └── ValueMismatchError        (ValueError)    … and it is a shape, dtype or structure
+│   └── ValueMismatchError        (ValueError)    … or values of different shape or dtype
 ├── CallTimeout                   (TimeoutError)  no replica sent a message for too long
-├── StillRunning                  (RuntimeError)  a replica is still in a call that was given up
+├── StillRunning                  (RuntimeError)  a replica still runs a call that has failed
 ├── WorkerLost                    (RuntimeError)  a worker process ended
 ├── ReplicaError                  (RuntimeError)  a replica's exception cannot be sent
 ├── StartError                    (RuntimeError)  the workers did not start

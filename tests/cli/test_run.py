@@ -191,7 +191,7 @@ def test_an_interrupted_run_exits_with_130_and_is_saved():
         (["progam.py"], "Error: progam.py: workload: there is no file 'progam.py'; did you"),
         (
             ["script.py"],
-            "no function run(job, *, ...): give it one that trains under job.strategy ",
+            "no function run(job, *, ...): write a function that trains under job.strategy ",
         ),
         (["script.py"], "; or run it as a script: varsim exec script.py\n"),
         (["."], "Error: '.' is a folder"),

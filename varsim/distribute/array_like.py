@@ -46,12 +46,12 @@ class ArrayLike:
 
     @property
     def is_distributed(self) -> bool:
-        """Return whether the object has a value on every replica, or is a component of one."""
+        """Return whether the object is a distributed variable, or a component of one."""
         raise NotImplementedError
 
     @property
     def takes_slices(self) -> bool:
-        """Return whether a part of its value can be assigned in the current context."""
+        """Return whether a part of the value can be assigned in the current context."""
         return not self.is_distributed
 
     def convert(self) -> Array:
@@ -133,7 +133,7 @@ class Slice(np.ndarray[Any, Any]):
 
     @staticmethod
     def of(variable: ArrayLike, value: Array, key: Any) -> Slice:
-        """Return a part of a variable's value, which `key` selects."""
+        """Return the part of a variable's value that `key` selects."""
         part = value.view(Slice)
         part.__dict__.update(_variable=variable, _key=key)
         return part

@@ -92,7 +92,7 @@ class DistributedVariable(Variable, DistributedValues):
 
     @property
     def takes_slices(self) -> bool:
-        """Return whether a write here changes a replica's own component only, on purpose."""
+        """Return whether the current replica has a value of its own, as for ON_READ and NONE."""
         frame = current_frame()
         here = frame is not None and frame.replica is not None and frame.strategy is self.strategy
         return here and policies.cell(self.spec, Context.REPLICA, Operation.ASSIGN).is_private
@@ -199,8 +199,8 @@ class DistributedVariable(Variable, DistributedValues):
 
         Raises:
             VariableError: The rows do not fit; nothing has changed.
-            UnsupportedError: The policy refuses it, as in TensorFlow.
-            ContextError: Under another strategy.
+            UnsupportedError: The policy refuses the write, as in TensorFlow.
+            ContextError: The program is under another strategy.
         """
         frame = current_frame()
         try:
@@ -221,13 +221,13 @@ class DistributedVariable(Variable, DistributedValues):
             raise
 
     def _check_scatter(self, context: Context, operation: Operation) -> None:
-        """Refuse what the state will refuse, before the value is converted."""
+        """Refuse a sparse write that the state would refuse, before the value is converted."""
         refused = policies.cell(self.spec, context, operation).refused
         if refused is not None:
             raise refusal(self.spec, refused)
 
     def scatter_elements(self, method: str, indices: Any, updates: Any = None) -> None:
-        """Raise an error: a distributed variable does not support it, but its components do."""
+        """Raise an error: only plain variables and components support these methods."""
         frame = current_frame()
         if frame is None or frame.update is None:
             raise UnsupportedError(
@@ -373,7 +373,7 @@ class ComponentOf:
             session.call_host(WriteVariable(variable.values[replica_id], operation, value))
 
     def scatter(self, operation: Operation, rows: Rows) -> None:
-        """Apply a sparse write to this component only; the others stay unchanged."""
+        """Apply a sparse write to this component only; other components stay unchanged."""
         variable, replica_id = self._variable, self._replica_id
         frame = current_frame()
         if frame is not None and frame.update is not None:
@@ -410,7 +410,7 @@ class ComponentVariable(ResourceVariable):
 
     @property
     def takes_slices(self) -> bool:
-        """Return whether the components of its variable differ on purpose."""
+        """Return whether each replica has a value of its own, as for ON_READ and NONE."""
         spec = self.container.spec
         return policies.cell(spec, Context.REPLICA, Operation.ASSIGN).is_private
 

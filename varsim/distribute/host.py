@@ -68,7 +68,7 @@ class RunHost:
         for line in report.output.splitlines():
             sys.stdout.write(f"[replica {replica_id}] {line}\n")
         for text, location in report.warnings:
-            self._warn_once(text, location)  # the text can contain a value of this replica
+            self._warn_once(text, location)
 
     def warn(self, text: str, location: str) -> None:
         """Show a warning of the coordinator."""

@@ -21,7 +21,7 @@ _NOT_THE_USERS: tuple[str, ...] = (
     "contextlib",
     "threading",
 )
-"""Modules whose lines are never shown: those of varsim, and those that only call functions."""
+"""Modules whose lines are never shown: varsim, and modules that call a user's functions."""
 
 
 _locations: dict[tuple[int, int], tuple[CodeType, str | None]] = {}
@@ -73,8 +73,8 @@ def location_in_code(code: CodeType, line: int) -> str:
     return f"{shown_path(code.co_filename)}:{line}"
 
 
-_FIRST_LINE = -1  # in place of an offset
-_MAX_LOCATIONS = 100_000  # a function that is sent with each call has new code each time
+_FIRST_LINE = -1  # used as the offset of a function's first line
+_MAX_LOCATIONS = 100_000  # limits the cache: a function may get a new code object at each call
 
 
 def warn(text: str, location: str) -> None:

@@ -1,4 +1,4 @@
-"""`MirroredStrategy`: one worker process per replica, and the variables that live in them."""
+"""`MirroredStrategy`: one worker process per replica; workers hold the variables' components."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ class MirroredStrategy(Strategy):
         shape = as_shape(kwargs["shape"])
         array = initial_array(value, kwargs["dtype"], shape, name)
         requested, aggregation = kwargs["synchronization"], kwargs["aggregation"]
-        know(requested)  # the request may come from a replica
+        know(requested)  # needed if a replica requests the variable
         asked = VariableSpec(
             variable_id=new_id(),
             name=name,
@@ -308,7 +308,7 @@ class MirroredStrategy(Strategy):
         return number, function, packed
 
     def _rows_of(self, arguments: Any, site: CallSite) -> Rows:
-        """Return each replica's rows, and warn, if an argument has rows on some replicas only."""
+        """Return each replica's rows if an argument has rows on some replicas only; then warn."""
         rows, is_warned = uneven_rows(arguments) or ((), True)
         if not is_warned:
             text = warning_of("an argument of strategy.run", rows)
@@ -321,7 +321,7 @@ class MirroredStrategy(Strategy):
             warn(text, location)
 
     def is_new(self, what: str) -> bool:
-        """Return whether this is the first call with this text."""
+        """Return whether `is_new` was not called with this text before."""
         known = what in self._warned
         self._warned.add(what)
         return not known
@@ -400,7 +400,7 @@ class MirroredStrategy(Strategy):
 
 
 def _sent_value(value: Any, replica: ReplicaPort) -> Any:
-    """Return the initial value that a replica sends; only that of replica 0 is used."""
+    """Return the initial value that a replica sends; only the value of replica 0 is used."""
     if callable(value):
         return value() if replica.replica_id_in_sync_group == 0 else 0
     if isinstance(value, DistributedValues) and not isinstance(value, DistributedVariable):

@@ -55,8 +55,8 @@ def name_of(value: object) -> Name | None:
 class ProgramReferences:
     """Finds the program's own objects by the names that replicas send.
 
-    There is one object for the whole program: a replica of one strategy may hold a plain variable,
-    or a variable of another strategy.
+    The whole program has only one such object, because a replica may send the name of a plain
+    variable, or of another strategy's variable.
     """
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ class ProgramReferences:
             case _:
                 found = self._known.get(("strategy", name[1]))
         if found is None:
-            raise ProtocolError(f"a replica named a {name[0]} variable that the program dropped")
+            raise ProtocolError(f"a replica sent the name of a dropped {name[0]} variable")
         return found
 
 

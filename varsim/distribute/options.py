@@ -18,7 +18,7 @@ class CommunicationImplementation(Enum):
 
 @dataclass(frozen=True, slots=True)
 class CommunicationOptions:
-    """Options of one collective. VARSIM_CALL_TIMEOUT_S limits the time of every call."""
+    """Options of one collective. Use VARSIM_CALL_TIMEOUT_S to limit the time of calls."""
 
     bytes_per_pack: int = 0
     timeout_seconds: float | None = None
@@ -55,13 +55,13 @@ class NcclAllReduce(CrossDeviceOps):
 
 @dataclass(frozen=True, slots=True)
 class HierarchicalCopyAllReduce(CrossDeviceOps):
-    """Reduce first within groups of devices, then between them."""
+    """Reduce first within groups of devices, then between these groups."""
 
     num_packs: int = 1
 
 
 class InputReplicationMode(Enum):
-    """For which parts of a cluster a dataset is made."""
+    """The parts of a cluster that get a dataset of their own."""
 
     PER_WORKER = "PER_WORKER"
     PER_REPLICA = "PER_REPLICA"

@@ -85,7 +85,7 @@ class ProgramFunctions:
         know(create.spec.synchronization)
 
     def forget(self, forget: Forget) -> None:
-        """Drop functions that the program has dropped, and the handles of such variables."""
+        """Drop the functions, and the handles of the variables, that the program has dropped."""
         for function_id in forget.function_ids:
             self._functions.pop(function_id, None)
         if self._references is not None:

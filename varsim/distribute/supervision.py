@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Choices:
     """The arguments of a strategy that a program makes."""
 
-    devices: tuple[str, ...] | None  # None: the supervisor chooses them
+    devices: tuple[str, ...] | None  # None: the supervisor chooses the devices
     backends: Backends
     strict: bool
     auto: str

@@ -32,7 +32,7 @@ class AppliedSettings:
     shown after the workload has dropped the variables.
 
     Args:
-        strategies: The strategies whose variables get the settings; `watch` adds one.
+        strategies: The strategies whose variables get the settings; `watch` adds a strategy.
     """
 
     def __init__(self, experiment: Experiment, *strategies: Strategy) -> None:
@@ -49,7 +49,7 @@ class AppliedSettings:
         self._strategies.append(strategy)
 
     def __call__(self, next_creator: Callable[..., Any], **kwargs: Any) -> Any:
-        """Create a variable; apply the settings if it belongs to one of the strategies."""
+        """Create a variable; apply the settings if one of the strategies owns the variable."""
         if get_strategy() not in self._strategies:
             return next_creator(**kwargs)
         name = kwargs.get("name") or _UNNAMED

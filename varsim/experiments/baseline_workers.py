@@ -22,7 +22,7 @@ READY: Final = b"ready"
 
 
 def main() -> None:
-    """Fork as many workers as the command line says, and wait."""
+    """Fork the number of workers that the command line gives, and wait."""
     folder, count = sys.argv[1], int(sys.argv[2])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the hub
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the hub has blocked it until now

@@ -125,8 +125,8 @@ def load_workload(name: str) -> Workload:
 def _without_run(name: str) -> str:
     as_it_is = f"; or run it as a script: varsim exec {name}" if is_path(name) else ""
     return (
-        f"{name!r} has no function run(job, *, ...): give it one that trains under job.strategy "
-        f"and returns its results{as_it_is}"
+        f"{name!r} has no function run(job, *, ...): write a function that trains under "
+        f"job.strategy and returns its results{as_it_is}"
     )
 
 
@@ -135,7 +135,7 @@ def _may_define_run(path: Path) -> bool:
     try:
         body = ast.parse(path.read_bytes()).body
     except (OSError, ValueError, SyntaxError):
-        return True  # the import raises a better error
+        return True  # the file cannot be read; importing it raises a better error
     return any({"run", "*"} & set(_bound(node)) for node in body)
 
 
@@ -168,12 +168,12 @@ def _load_file(path: Path, name: str) -> ModuleType:
     if not _may_define_run(path):  # checked without executing the file, which may be a script
         raise WrongKey(_KEYS, _without_run(name))
     _import_from(path.parent)
-    module_name = f"workload_{path.stem}"  # another module may have the name of the file
+    module_name = f"workload_{path.stem}"  # the prefix avoids the name of another module
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise WrongKey(_KEYS, f"{name!r} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # dataclasses and pickles look for it there
+    sys.modules[module_name] = module  # dataclasses and pickle look for the module there
     _travel_by_value(module)
     try:
         spec.loader.exec_module(module)

@@ -26,7 +26,7 @@ class WrongKey(ConfigError):
 
 @dataclass(slots=True)
 class KeyLocations:
-    """The location of each key: "file:line", or the word of the command line."""
+    """The location of each key: "file:line", or the argument on the command line."""
 
     by_keys: dict[KeyPath, str] = field(default_factory=dict)
 

@@ -78,7 +78,7 @@ class Page:
     sections: tuple[Section, ...]
     warnings: tuple[Trouble, ...]
     errors: tuple[Trouble, ...]
-    strict_refuses: bool  # as TensorFlow always does (D1)
+    strict_refuses: bool  # with strict=True, as in TensorFlow (difference D1 in docs/semantics.md)
 
     @property
     def is_custom(self) -> bool:

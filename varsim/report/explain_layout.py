@@ -15,8 +15,8 @@ from varsim.report.formatting import NOTHING, count, names, number
 from varsim.spec import Array, Context, Synchronization
 
 _MOST_SHOWN: Final = 4  # components side by side; if there are more: the first two and the last
-_ANY: Final = "any"  # for a row that is equal for all aggregations
-_PAIR: Final = 2  # if more components than these are equal, one is shown
+_ANY: Final = "any"  # the aggregation in a row that is the same for all aggregations
+_PAIR: Final = 2  # more than two equal components are shown as one
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,8 @@ def _caption(section: Section) -> str:
 
 
 _WAYS: Final = {
-    Way.EACH: "In rows with `each`, it writes a per-replica value: i + 1 for component i.",
+    Way.EACH: "In rows with `each`, the written value is a per-replica value: i + 1 for component "
+    "i.",
     Way.UNREAD: "In rows with `unread`, the write has read_value=False.",
 }
 
