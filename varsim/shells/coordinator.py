@@ -367,6 +367,7 @@ class Coordinator:
         outgoing, self._outgoing = self._outgoing, {}
         for replica_id, messages in outgoing.items():
             self._channel.send(replica_id, messages)
+        self.state.catch_up()
 
     def _check(self) -> None:
         if self._closed:

@@ -27,6 +27,7 @@ class CoordinatorBlock(Block):
     """
 
     __slots__ = (
+        "_later",
         "components",
         "merges",
         "num_replicas",
@@ -43,6 +44,7 @@ class CoordinatorBlock(Block):
         waited_until_s: Sequence[float],
         num_replicas: int,
     ) -> None:
+        self._later: list[tuple[Operation, Rows]] = []  # committed sparse writes, in order
         super().__init__(variable_ids, mirrors, versions)
         self.num_replicas = num_replicas
         self.components: list[Array | None] = []  # by replica; empty while the mirror is known
@@ -56,6 +58,23 @@ class CoordinatorBlock(Block):
     def mirror(self, slot: int = 0) -> Array | None:
         """Return the value of all components of a variable; None if the components may differ."""
         return None if self.components else self.value(slot)
+
+    def value(self, slot: int) -> Array:
+        """Return the mirror of one variable, after all its sparse writes."""
+        if self._later:
+            self.catch_up()
+        return super().value(slot)
+
+    def catch_up(self) -> None:
+        """Apply the sparse writes that were committed but not applied to the mirror."""
+        later, self._later = self._later, []
+        for operation, rows in later:
+            super().scatter(operation, rows)
+
+    def install(self, values: Array, versions: Array) -> None:
+        """Take new values of all variables; they replace the results of earlier sparse writes."""
+        self._later = []
+        super().install(values, versions)
 
     def diverge(self) -> None:
         """Record that the components may differ from now on."""
@@ -101,9 +120,12 @@ class CoordinatorBlock(Block):
             self.components[replica_id] = after
 
     def scatter(self, operation: Operation, rows: Rows) -> None:
-        """Apply the same sparse write to all components of a block of one variable."""
+        """Apply the same sparse write to all components of a block of one variable.
+
+        It is applied to a mirror later, when the commits are on their way: see `catch_up`.
+        """
         if not self.components:
-            super().scatter(operation, rows)
+            self._later.append((operation, rows))
             return
         for replica_id in range(self.num_replicas):
             self.scatter_to(replica_id, operation, rows)
@@ -267,6 +289,7 @@ class CoordinatorVariables:
     def __init__(self, num_replicas: int) -> None:
         self.num_replicas = num_replicas
         self.by_id: dict[int, CoordinatorVariable] = {}
+        self.behind: list[CoordinatorBlock] = []  # their mirrors lack sparse writes
         self._merged: dict[bytes, CoordinatorBlock] = {}  # blocks of several variables, by key
 
     def add(self, spec: VariableSpec, value: Array) -> None:

@@ -140,6 +140,7 @@ class Merging:
         sent = sum(part.nbytes for part in parts)
         variable.account.merged_rows(len(parts), sent, rows.nbytes, block.bytes_of_one(), waited_s)
         block.scatter(operation, rows)
+        self._variables.behind.append(block)
         return block.commit_rows(operation, rows, call_id, collectives.stop)
 
 

@@ -189,8 +189,15 @@ class VariableRegistry:
         variable.account.wrote_rows(self.num_replicas, size_bytes, block.bytes_of_one())
         if len(rows) == 1:
             block.scatter(operation, rows[0])
+            self._variables.behind.append(block)
             return block.commit_rows(operation, rows[0])
         return [self._scatter_to(block, i, operation, one) for i, one in enumerate(each)]
+
+    def catch_up(self) -> None:
+        """Apply committed sparse writes to the mirrors that lack them."""
+        behind, self._variables.behind = self._variables.behind, []
+        for block in behind:
+            block.catch_up()
 
     def scatter_component(
         self, variable_id: int, replica_id: int, operation: Operation, rows: Rows
