@@ -203,8 +203,8 @@ class Ready(Message):
 class Layout(Message):
     """Replica → coordinator: the writes of an outbox, in order.
 
-    A layout is sent only one time. Later `Contribution` messages refer to it by its id. A later
-    layout with the same id replaces it.
+    A layout is sent only one time. Later `Contribution` messages refer to the layout by its id. A
+    later layout with the same id replaces the earlier layout.
     """
 
     layout_id: int
@@ -234,7 +234,7 @@ class Scatter(Message):
 
     call_id: int
     position: int
-    write: Write  # its shape is that of the component
+    write: Write  # its `shape` is the shape of the component
     rows: Rows  # none if this replica's rows do not count
 
 
@@ -366,7 +366,7 @@ ToWorker = (
     | ReduceSlice
 )
 CollectiveMessage = Contribution | Scatter | AllReduce | AllGather | MergeCall
-"""Messages for collectives. A `Contribution` is for one or more collectives, others for one."""
+"""Messages for collectives: a `Contribution` for several, every other message for one."""
 
 ExplicitCollective = AllReduce | AllGather | MergeCall
 """Collectives without a variable: identified by the label, or by the location without a label."""

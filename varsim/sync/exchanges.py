@@ -1,4 +1,7 @@
-"""Exchange deferred writes when a reader needs the value: as many writes as the reader has made."""
+"""Exchange deferred writes when a replica or the program needs the value of a variable.
+
+A replica that reads after k of its own writes gets the result of k writes of every replica.
+"""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ def _most_common(groups: Sequence[Group], present: Mapping[int, Collective]) -> 
 
 
 def _details(kind: Mismatch, present: Mapping[int, Collective]) -> Iterator[Fact]:
-    """Yield the differences of names or values. The lines about replicas do not show these."""
+    """Yield the differences of names or values, for the lines after those of the replicas."""
     if kind is Mismatch.NAME:
         names: dict[str, list[int]] = {}
         for i, collective in present.items():

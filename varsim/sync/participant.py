@@ -126,7 +126,7 @@ class Collectives:
 
     start: int
     stop: int
-    arrivals: Sequence[Arrival]  # in replica order; an arrival can have further collectives
+    arrivals: Sequence[Arrival]  # in replica order; an arrival can also have later collectives
 
     @property
     def arrangement(self) -> Arrangement | None:

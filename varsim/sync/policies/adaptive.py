@@ -24,7 +24,7 @@ from varsim.sync.policies.policy import (
 
 @dataclass(frozen=True, slots=True)
 class Defer(Cell):
-    """Like `Merge`, but each replica keeps its writes until a replica or the program reads."""
+    """Like `Merge`, but each replica keeps its writes until the variable is read."""
 
     combines: ClassVar[bool] = True
     is_deferred: ClassVar[bool] = True
