@@ -14,8 +14,9 @@ from varsim.sync.call_site import CallSite
 class Function:
     """A function whose code and closure are fixed when it first runs on the replicas.
 
-    `tf.function`, which this class replaces, fixes them when it traces. Captured numbers and arrays
-    are sent once, so later changes have no effect. Captured variables keep their current values.
+    This class replaces `tf.function`, which fixes code and closure when it traces. Captured numbers
+    and arrays are sent once, so later changes of these have no effect. A captured variable is sent
+    by name, so the function always uses its current value.
     """
 
     python_function: Callable[..., Any]

@@ -53,7 +53,7 @@ class IndexedSlices:
         return IndexedSlices(-np.asarray(self.values), self.indices, self.dense_shape)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        """Return the larger array; rows with the same index are added, all others are zero.
+        """Return the larger array; rows with the same index are added, and missing rows are zero.
 
         Raises:
             ShapeError: `dense_shape` is not given, or does not fit the rows.

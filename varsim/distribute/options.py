@@ -40,7 +40,7 @@ class CrossDeviceOps:
 
 @dataclass(frozen=True, slots=True)
 class ReductionToOneDevice(CrossDeviceOps):
-    """Reduce on one device, and copy the result to the others."""
+    """Reduce on one device, and copy the result to all other devices."""
 
     reduce_to_device: str | None = None
     accumulation_fn: Callable[..., Any] | None = None

@@ -59,8 +59,8 @@ class ReplicaContext:
             reduce_op: `ReduceOp.SUM` or `ReduceOp.MEAN`, or its name.
             value: A number, array or variable, or a structure of these. All replicas must pass the
                 same structure, shapes and dtypes. Dicts are matched by key, in any order.
-                IndexedSlices are joined in replica order, for MEAN divided by the number of
-                replicas; replicas may have different numbers of rows.
+                IndexedSlices are joined in replica order, and for MEAN their values are divided by
+                the number of replicas. Replicas may have different numbers of rows.
             name: The name of the reduced value. Different names on replicas are an error; without
                 names, calls are paired by their order alone.
         Returns:

@@ -82,7 +82,7 @@ class ActiveRun:
         self.settings = AppliedSettings(experiment)
 
     def observe(self, strategy: MirroredStrategy) -> ObservedStrategy:
-        """Observe a strategy; the first uses the run's own files, and others have own folders."""
+        """Observe a strategy; the first uses the run's own files, each further one a new folder."""
         number = len(self.strategies) + 1
         files = self.directory if number == 1 else self.directory.strategy(number)
         observed = ObservedStrategy(strategy, self.settings, files)

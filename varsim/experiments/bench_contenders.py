@@ -69,8 +69,8 @@ def per_call(action: Callable[[], object], limit_s: float) -> float:
 def take_turns(contenders: Mapping[Name, Sample], effort: Effort) -> dict[Name, list[list[float]]]:
     """Return the seconds of each part of each contender.
 
-    The first sample of a turn wakes processes that slept during the others' turns. It is not
-    counted if the turn has more samples.
+    The first sample of a turn wakes processes that slept during other contenders' turns. If the
+    turn has more samples, the first sample is not counted.
     """
     counts = {name: _per_turn(sample) for name, sample in contenders.items()}
     taken: dict[Name, list[Sequence[float]]] = {name: [] for name in contenders}
@@ -140,7 +140,7 @@ class ReadContender:
         self._done = 0
 
     def sample(self) -> tuple[float, float]:
-        """Return the seconds of both reads; the write before them is not timed."""
+        """Return the seconds of the two reads; the write before the reads is not timed."""
         self._strategy.run(self._write)
         self._done += 1
         return timed(self._variable.read_value), timed(self._variable.read_value)

@@ -40,7 +40,7 @@ _EXPECTED: Final = (
 )
 _TIMEOUT_S: Final = 600.0  # enough for a model of many GiB on a slow disk
 _COMMENT_WIDTH: Final = 98
-_TAIL_LINES: Final = 5  # of stderr, if the reader dies
+_TAIL_LINES: Final = 5  # lines of stderr that the error shows if the reader fails
 
 _SAME_SIZE: Final = {"bfloat16": "float16"}
 """Dtypes that variables of varsim cannot have → dtypes of the same size that replace these."""
@@ -52,7 +52,7 @@ _OPTIMIZERS: Final = (
 _ROLES: Final = {
     model_reader.OPTIMIZER: _OPTIMIZERS,
     model_reader.SAVING: "written when a checkpoint is saved, and not in a step",
-    model_reader.COPY: "second copies of variables in the same file",
+    model_reader.COPY: "further copies of variables in the same file",
     model_reader.OTHER_STATE: "not variables, but the state of other objects",
 }
 """Why variables with a role are left out."""
@@ -207,7 +207,7 @@ def _unreadable(kind: str, path: Path, error: str) -> str:
 
 
 def writable(found: Iterable[dict[str, Any]], kind: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the entries of the variables that a step writes, and notes about the others."""
+    """Return the entries of the variables that a step writes, and notes about other variables."""
     left_out: dict[str, list[str]] = {}
     replaced: dict[str, list[str]] = {}
     renamed: list[str] = []
@@ -239,7 +239,7 @@ _NAMES_OF_DTYPES: Final = frozenset(dtype.name for dtype in DTYPES) | _SAME_SIZE
 
 
 def _why_not(one: dict[str, Any]) -> str:
-    """Return why a variable is left out; "" if it is listed."""
+    """Return why a variable is left out; "" if the variable is listed."""
     if "role" in one:
         return _ROLES[one["role"]]
     if one["dtype"] not in _NAMES_OF_DTYPES:
@@ -260,7 +260,8 @@ def _about_settings(variables: list[dict[str, Any]], kind: str) -> list[str]:
     if variables and "synchronization" not in variables[0]:
         notes.append(
             f"A {KINDS[kind]} has no settings. Without them, synchronization and aggregation are "
-            "AUTO and NONE, TensorFlow's defaults, and it is not known which are trainable."
+            "AUTO and NONE, TensorFlow's defaults, and it is not known which variables are "
+            "trainable."
         )
     without = Counter(one.get("aggregation", "none") for one in variables)["none"]
     if without:

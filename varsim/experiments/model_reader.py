@@ -1,10 +1,10 @@
 """Read the variables of a Keras model, a SavedModel or a checkpoint: `PYTHON model_reader.py`.
 
-A program of its own, for an interpreter that has TensorFlow, and perhaps not varsim. Its arguments
-are a kind (a key of `_READERS`) and a path, and it prints a JSON object: `variables`, or `missing`
-(a module that is not installed), or `error`. A variable has a name, a shape (null if it is not
-known), a dtype, and the settings that the format has; `role` says why no step writes it. What
-libraries print goes to stderr.
+This file is a program of its own, for an interpreter that has TensorFlow but may not have varsim.
+Its arguments are a kind (a key of `_READERS`) and a path. It prints a JSON object with `variables`,
+`missing` (a module that is not installed) or `error`. A variable has a name, a shape (null if the
+shape is not known), a dtype, and the settings that the format contains. Its `role` says why no step
+writes the variable. Output of libraries goes to stderr.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _answer(kind: str, path: str) -> dict[str, Any]:
 def _of_keras(path: str) -> Iterable[Entry]:
     import keras
 
-    # Not compiled: the loss may be a function of the program, and the optimizer is not needed.
+    # The model is not compiled, because its loss may be a function of the program that saved it.
     for variable in keras.models.load_model(path, compile=False).variables:
         settings = {
             key: _word(getattr(variable, key))
@@ -66,7 +66,7 @@ def _of_keras(path: str) -> Iterable[Entry]:
 
 
 def _word(value: Any) -> Any:
-    """Return the lower-case name of an enum's member or a dtype; a bool as it is."""
+    """Return the lower-case name of an enum's member or a dtype; return a bool unchanged."""
     return value if isinstance(value, bool) else str(getattr(value, "name", value)).lower()
 
 

@@ -124,7 +124,7 @@ def load_program(experiment: Experiment) -> RunProgram:
 
 
 def check_params(workload: Workload, params: Mapping[str, object]) -> dict[str, Any]:
-    """Return all arguments for the workload's `run`: `params`, and defaults for the others.
+    """Return all arguments for the workload's `run`: `params`, and defaults for other arguments.
 
     Raises:
         WrongKey: An argument is unknown (the text names the nearest), has the wrong type, or is

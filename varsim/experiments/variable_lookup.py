@@ -67,7 +67,7 @@ def _of_all(history: History) -> Iterator[Chosen]:
     for finding in find(history):
         if finding.variable_id is not None and finding.kind.about_values:
             row = history.variables[finding.variable_id]
-            yield Chosen(row, f"`varsim check` finds about it: {finding.kind.name}")
+            yield Chosen(row, f"`varsim check` has a finding about it: {finding.kind.name}")
     best, chosen = 0.0, None
     for row in history.variables.values():
         for moment in moments(history, row):

@@ -167,7 +167,7 @@ def _compare(console: Console, bench: Bench, other: Bench) -> None:
 
 
 def _home(bench: Bench, quantity: Quantity) -> int:
-    """Return the number of workers saved with a quantity that does not depend on it."""
+    """Return the number of workers that is saved with a figure of one process alone."""
     return next((f.workers for f in bench.figures if f.quantity is quantity), 0)
 
 

@@ -205,7 +205,7 @@ class Overview:
     num_replicas: int
     lines: tuple[Line, ...]
     becoming: tuple[tuple[Synchronization, Synchronization], ...]
-    """Synchronizations that become others when a variable is created."""
+    """Pairs: a requested synchronization, and the one that a created variable has instead."""
 
 
 def overview(num_replicas: int) -> Overview:

@@ -45,7 +45,12 @@ def new_table() -> Table:
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
-        padding=(0, 1, 0, 0),  # with the blank of the box, GAP columns between cells
+        padding=(
+            0,
+            1,
+            0,
+            0,
+        ),  # this padding and the blank of the box make GAP columns between cells
         header_style="dim",
     )
 

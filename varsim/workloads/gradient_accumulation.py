@@ -1,4 +1,4 @@
-"""Gradient accumulation: each replica sums its gradients, and they are exchanged every k steps.
+"""Gradient accumulation: replicas sum their gradients, and exchange the sums every k steps.
 
 Every replica adds its gradients to its own accumulators (ON_READ: nothing is sent). At every k-th
 step the replicas apply the mean of the accumulators to the weights (ON_WRITE, MEAN). This is the
