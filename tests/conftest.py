@@ -35,7 +35,7 @@ def pytest_configure() -> None:
 def pytest_collection_finish() -> None:
     """Exclude modules and collected tests, which live as long as the run, from garbage collection.
 
-    Otherwise each full collection looks at all of them again.
+    Otherwise each full collection would visit all these objects again.
     """
     gc.collect()
     gc.freeze()
@@ -71,5 +71,5 @@ def no_leaks(request: pytest.FixtureRequest, private_temporary: Path) -> Iterato
         return
     check.end_processes()
     if has_failed(request.node):
-        return  # its traceback keeps objects alive that it would have closed
+        return  # the traceback of a failed test keeps objects alive that the test would have closed
     pytest.fail("the test left behind:\n  " + "\n  ".join(leaks), pytrace=False)

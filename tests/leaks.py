@@ -1,7 +1,7 @@
 """Finds what a test leaves behind: processes, threads, descriptors, temporary files, segments.
 
-A snapshot costs about a tenth of a millisecond, so that every test can have two. Searching all
-processes costs more, and is done only after a test that has started one.
+A snapshot costs about a tenth of a millisecond, so every test can take two. Searching all
+processes costs more, and is done only after a test that has started a process.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MARK = "VARSIM_TEST_RUN"
 """An environment variable that identifies all descendants of a test run, including orphans."""
 
 GRACE_S = 500 * MS
-"""Processes and threads that are ending may take this long."""
+"""Processes and threads that are ending are allowed to take this long."""
 
 SEGMENTS = Path("/dev/shm")
 
@@ -100,7 +100,7 @@ class LeakCheck:
         """Return one line for each leak; processes and threads get time to end."""
         if not self._left():
             return []
-        gc.collect()  # resources of garbage are not leaked, although closing them is better
+        gc.collect()  # resources of garbage are not leaks, although they should be closed
         with suppress(AssertionError):
             wait_for(lambda: not self._left(), GRACE_S)
         return self._left()
@@ -114,7 +114,7 @@ class LeakCheck:
     def _started(self) -> set[int]:
         """Return the running processes that started after the snapshot.
 
-        A child is one of them without the mark too: its environment is empty while it starts.
+        A child belongs to them even without the mark: its environment is empty while it starts.
         """
         children = {pid for pid in _children() if is_running(pid)} - self._before.children
         return children | (_descendants(self._mark) - self._processes)

@@ -1,6 +1,6 @@
-"""Creates shared fixtures of a module again after a test that failed or left them stuck.
+"""Creates shared fixtures of a module again after a test that failed or left a call running.
 
-A cluster that all tests of a module share saves the start for each test. But a test that fails in
+Tests of a module share a cluster, because starting one for each test is slow. A test that fails in
 the middle may leave replicas that wait for it, and every later test would wait for these replicas.
 So the module fixtures that such a test has used are finished, with all fixtures that depend on
 them. The next test gets new ones.
@@ -47,7 +47,7 @@ def has_failed(item: pytest.Item) -> bool:
 
 
 def _shared(item: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield the fixtures of its module that a test has used, with their values."""
+    """Yield the module fixtures that a test has used, with their values."""
     for fixture in list(item._request._fixture_defs.values()):
         if fixture.scope == "module" and fixture.cached_result is not None:
             yield fixture, fixture.cached_result[0]

@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 
 OPEN_FILES = 256
-"""Needed by one process of a test run: a cluster of three with its pipes, and pytest's files."""
+"""Open files that one process of a test run needs, for a cluster of three and for pytest."""
 
 MAX_FOLDER = 60
-"""Characters of the path of the folder for temporary files: the path of an ipc socket has at most
-107, and it also contains the folders of the test and of the program under test."""
+"""Longest path of the folder for temporary files, in characters. The path of an ipc socket has at
+most 107 characters, and also contains the folders of the test and of the program under test."""
 
 
 def ensure_open_files(needed: int = OPEN_FILES) -> None:
-    """Raise the limit as far as needed, as varsim does itself.
+    """Raise the limit as far as needed, as varsim does.
 
     Raises:
-        pytest.UsageError: The system does not allow it: one sentence instead of many errors.
+        pytest.UsageError: The system does not allow it. One sentence replaces many errors.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft >= needed or soft == resource.RLIM_INFINITY:

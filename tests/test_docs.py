@@ -52,14 +52,14 @@ WITH_EXAMPLES = [section for path in documents() for section in sections(path)]
 
 
 def test_the_documents_have_examples() -> None:
-    """Without this test, a change of their form could make the next test empty."""
+    """Without this test, a change of the form of examples could make the next test empty."""
     assert {"README.md", "semantics.md"} <= {section.path.name for section in WITH_EXAMPLES}
     assert 20 < len(WITH_EXAMPLES)
 
 
 @pytest.mark.parametrize("section", WITH_EXAMPLES, ids=str)
 def test_an_example_has_the_documented_results(section: ExampleSection) -> None:
-    """It runs on the simulated cluster, and warnings of varsim are allowed."""
+    """An example runs on the simulated cluster, and is allowed to cause warnings of varsim."""
     globals_ = {"__name__": "__main__"}
     test = doctest.DocTestParser().get_doctest(
         section.examples, globals_, section.title, str(section.path), 0

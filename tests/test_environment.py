@@ -1,4 +1,4 @@
-"""Environment variables: each has one form, and a wrong value is one clear error."""
+"""Each environment variable has one form, and a wrong value is one clear error."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
 
 
 def test_after_an_interrupt_the_next_ones_wait(clock: SetClock):
-    """So they do not interrupt the saving of the run that the first one ended."""
+    """So later interrupts do not stop the saving of the run that the first interrupt has ended."""
     with Interrupts() as interrupts:
         with pytest.raises(KeyboardInterrupt):
             interrupt()
@@ -85,7 +85,7 @@ def test_an_error_caused_by_an_interrupt_counts_as_one():
 
 
 def test_an_interrupt_in_a_finalizer_is_not_lost():
-    """Python prints exceptions of finalizers, and goes on."""
+    """Python prints exceptions of finalizers, and continues."""
 
     class Garbage:
         def __del__(self) -> None:
@@ -101,7 +101,7 @@ def test_an_interrupt_in_a_finalizer_is_not_lost():
 def test_an_interrupt_is_deferred_until_all_resources_are_owned(
     around: type[AbstractContextManager[None]],
 ):
-    """This holds for any handler; an error that the interrupt caused is left out."""
+    """This holds for any handler. An error that the interrupt caused is dropped."""
     made = []
 
     def make() -> None:

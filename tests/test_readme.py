@@ -1,4 +1,4 @@
-"""The README's lines for a shell work in their order."""
+"""The shell lines of the README work in their order."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_make_has_the_targets():
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_the_command_accepts_the_line(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """It is parsed by click, with types and checks; the run need not exist."""
+    """Click parses the line, with types and checks. The run need not exist."""
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     latest = tmp_path / "runs" / "latest"
     latest.mkdir(parents=True)
@@ -60,7 +60,7 @@ def test_the_command_accepts_the_line(line: str, tmp_path: Path, monkeypatch: py
 @pytest.mark.processes
 @pytest.mark.timeout(600)  # half a minute of work; more on a busy machine
 def test_the_lines_work_in_order(tmp_path: Path):
-    """They run with real processes, except those that measure the host."""
+    """The lines run with real processes, except those that measure the host."""
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     for line in COMMANDS:

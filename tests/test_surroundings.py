@@ -15,7 +15,7 @@ from varsim.transport.sockets import MAX_IPC_PATH
 
 @pytest.fixture
 def limits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """Provide the limits that were set, of which the last ones are in force."""
+    """Provide the limits that were set. The last pair is in force."""
     found = [(64, 64)]
     monkeypatch.setattr(resource, "getrlimit", lambda _: found[-1])
     monkeypatch.setattr(resource, "setrlimit", lambda _, both: found.append(both))
@@ -51,7 +51,7 @@ def test_a_long_tmpdir_is_not_used_for_sockets_of_tests(long_temporary: Path):
 
 
 def test_a_long_tmpdir_is_not_used_for_sockets(long_temporary: Path):
-    """Neither a cluster nor `varsim bench` uses it."""
+    """Neither a cluster nor `varsim bench` uses such a folder."""
     folder = private_folder("c")
     folder.rmdir()
 

@@ -1,4 +1,4 @@
-"""The house rules that a program can check; CONTRIBUTING.md has the reasons.
+"""The rules of the project that a program can check; CONTRIBUTING.md has the reasons.
 
 What Ruff checks (docstrings of public names, annotations, prints, layout) is not checked again.
 """
@@ -43,7 +43,7 @@ def test_functions_are_short() -> None:
 
 
 def test_decisions_are_pure() -> None:
-    """This looks at imports. tests/processes/test_replay.py proves more: it replays real runs."""
+    """This test looks at imports. tests/processes/test_replay.py also replays real runs."""
     check(rules.decisions_are_pure, sources())
 
 
@@ -190,7 +190,7 @@ CONTRACTS = (
     "from importlinter.cli import lint_imports; raise SystemExit(lint_imports(no_cache=True))"
 )
 
-FORBIDDEN = {  # file: the import in it, and what import-linter says of it
+FORBIDDEN = {  # file: the import in it, and what import-linter says about it
     "varsim/sync/x.py": (
         "import varsim.shells.coordinator",
         "varsim.sync.x -> varsim.shells.coordinator (l.1)",
@@ -200,8 +200,8 @@ FORBIDDEN = {  # file: the import in it, and what import-linter says of it
         "from ..report import *",
         "varsim.distribute.x -> varsim.report (l.1)",
     ),
-    "varsim/stray.py": ("", "- varsim.stray"),  # has no layer
-    "varsim/distribute/stray.py": ("", "- varsim.distribute.stray"),  # has none there
+    "varsim/stray.py": ("", "- varsim.stray"),  # the module has no layer
+    "varsim/distribute/stray.py": ("", "- varsim.distribute.stray"),  # has no layer in its package
     "varsim/protocol/x.py": ("import varsim.protocol.y", "- .y -> .x (1 import)"),
     "varsim/protocol/y.py": (
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n  from varsim.protocol import x",

@@ -1,4 +1,4 @@
-"""Waiting in tests: for a state, with a deadline in `MS`, and never for a fixed time."""
+"""Functions that wait in tests: for a state, with a deadline in `MS`, never for a fixed time."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def is_running(pid: int) -> bool:
 
 
 def wait_for_exit(pid: int, deadline_s: float = 2_000 * MS) -> None:
-    """Wait until a process has ended, also if it is not a child of this one."""
+    """Wait until a process has ended, even if it is not a child of this process."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:

@@ -27,7 +27,7 @@ def on_terminal(*arguments: str, columns: int = 80, **environment: str) -> Shown
     """Run a command on a terminal with this number of columns.
 
     Args:
-        environment: In place of what NO_COLOR, TERM, COLUMNS, … are here.
+        environment: Variables such as NO_COLOR, TERM and COLUMNS, instead of the test's own.
     """
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (_LINES, columns))
@@ -57,7 +57,7 @@ def _exit_code(arguments: tuple[str, ...]) -> int:
 
 
 def _read_all(descriptor: int, read: list[bytes]) -> None:
-    """Read until the other end is closed, which Linux reports by an error."""
+    """Read until the other end is closed. Linux reports this as an error."""
     with suppress(OSError):
         while part := os.read(descriptor, 65536):
             read.append(part)

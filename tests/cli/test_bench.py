@@ -29,7 +29,7 @@ TIMEOUT_S = 30_000 * MS
 
 
 class Asked:
-    """Replaces the measurement: stores the plan, and returns the given figures."""
+    """A replacement for the measurement that stores the plan, and returns the given figures."""
 
     def __init__(self) -> None:
         self.plan: BenchPlan | None = None

@@ -57,7 +57,7 @@ def latest() -> Summary:
 
 
 def test_a_script_is_run_as_python_would_and_leaves_a_record():
-    """It has its own name and arguments, and the state of this process is restored afterwards."""
+    """The script has its own name and arguments. The state of this process is restored later."""
     write()
     before = sys.modules["__main__"], sys.argv, sys.path[:]
     result = execute("-n", "3", "script.py", "--epochs", "2", "-n", "9")
@@ -116,7 +116,7 @@ def test_a_script_imports_from_its_own_folder():
     assert 0 == execute("deep/script.py").exit_code
 
 
-def test_an_exception_of_a_script_is_printed_as_by_python_and_saved():
+def test_an_exception_of_a_script_is_saved_and_printed_as_python_prints_it():
     write("strategy.close()\nraise KeyError('mine')\n")
     result = execute("script.py")
 
@@ -150,7 +150,7 @@ def test_a_script_may_close_its_output(monkeypatch: pytest.MonkeyPatch):
     assert RunStatus.DONE is latest().status
 
 
-def test_a_syntax_error_is_printed_as_by_python():
+def test_a_syntax_error_is_printed_as_python_prints_it():
     write("def\n", start="")
     result = execute("script.py")
 
@@ -214,7 +214,7 @@ def test_devices_cannot_be_set_for_a_script_that_names_its_own(option: str, valu
 
 
 def test_every_strategy_with_workers_is_recorded():
-    """The run's directory is that of the first; each other one has its own folder in it."""
+    """The first strategy uses the run's directory; others have their own folders in it."""
     write(
         """
 unused = tf.distribute.MirroredStrategy(["nobody"])
@@ -245,7 +245,7 @@ def test_an_experiment_within_a_script_is_a_separate_run():
 
 
 def test_a_script_may_change_directory_and_stdout(tmp_path: Path):
-    """If it does so before its workers start, record and report are still in the right place."""
+    """Record and report are in the right place even if this happens before the workers start."""
     leave = "import io, os, sys\nos.chdir('/')\nsys.stdout = io.StringIO()\n"
     write(start=leave + SCRIPT)
     result = execute("script.py")
@@ -256,7 +256,7 @@ def test_a_script_may_change_directory_and_stdout(tmp_path: Path):
 
 
 def test_a_fork_of_a_script_is_not_recorded():
-    """This holds for the strategies that the child makes."""
+    """Strategies that the child creates are not recorded."""
     write("""
 import os
 from varsim.distribute.supervision import current_supervisor
@@ -271,7 +271,7 @@ os.getpid = getpid
 
 
 def test_an_unknown_variable_name_is_a_warning():
-    """It is printed at the end, because a script may make variables at any time."""
+    """The warning is printed at the end, because a script may create variables at any time."""
     write()
     result = execute("--mode", "v=none", "script.py")
 

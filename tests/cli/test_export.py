@@ -95,7 +95,7 @@ def test_an_exported_run_is_not_trusted():
 
 
 def test_an_exported_run_does_not_name_the_machine(tmp_path: Path):
-    """This includes the error, the logs, freed pages of the history, and the archive's headers."""
+    """This includes the error, the logs, free pages of the history, and the archive's headers."""
     run = ran("params.trouble=true", f"params.data={Path.home()}/data.csv", f"out={tmp_path}/runs")
     (run / "logs").mkdir()
     log = f"{tmp_path}/mine/program.py said myself@my-host.example in {sys.prefix}/x.py\n"
@@ -201,7 +201,7 @@ def test_a_failed_export_leaves_no_file():
 
 
 def test_summaries_of_earlier_runs_can_be_exported():
-    """They have no list of carried files."""
+    """Summaries of earlier versions have no list of carried files."""
     run = ran()
     values = json.loads((run / "summary.json").read_text())
     del values["carried"]

@@ -25,7 +25,7 @@ from varsim.testing import simulated_cluster
 pytestmark = pytest.mark.processes
 
 HEEDED_S = 1_000 * MS
-"""Longest time from Ctrl-C to the end: half for the interrupted phase, half for the report."""
+"""Longest time from Ctrl-C to the end: one half for the interrupted phase, one for the report."""
 
 TIMEOUT_S = 30_000 * MS
 MOMENTS = 30
@@ -43,7 +43,7 @@ def told(*arguments, install=signal.signal):
 signal.signal = told
 main()
 """
-"""Runs varsim, and prints a word when its handler is installed; earlier, Python handles Ctrl-C."""
+"""Runs varsim, and prints a word when its handler is installed. Before, Python handles Ctrl-C."""
 
 
 class InterruptedRun(NamedTuple):
@@ -51,8 +51,8 @@ class InterruptedRun(NamedTuple):
 
     exit_code: int
     out: str
-    complained: list[str]  # the lines on stderr, but for those about the progress
-    ended_after_s: float  # from the signal
+    complained: list[str]  # the lines on stderr, except those about the progress
+    ended_after_s: float  # time since the signal
 
 
 @pytest.fixture(autouse=True)
@@ -184,10 +184,10 @@ def test_ctrl_c_at_30_moments_of_a_run(private_temporary: Path, tmp_path: Path) 
         with running() as process:
             after(life_s * done / MOMENTS)
             if process.poll() is not None:
-                life_s *= 0.95  # this run was faster, and ended before the signal
+                life_s *= 0.95  # this run was faster than expected, and ended before the signal
                 continue
             run = interrupted(process, (os.kill, os.killpg)[done % 2], 1 + done % 3 % 2)
-        if run.exit_code == 0:  # it was interrupted after its last write
+        if run.exit_code == 0:  # the run was interrupted after its last write
             assert "\nsaved in runs/" in run.out
             life_s *= 0.95
             continue
@@ -199,6 +199,6 @@ def test_ctrl_c_at_30_moments_of_a_run(private_temporary: Path, tmp_path: Path) 
             assert not Path("runs").exists(), story
         else:
             summary = load_summary(Path("runs/latest"))
-            assert summary.interrupted or summary.verdict, story  # or while all of it is printed
+            assert summary.interrupted or summary.verdict, story  # or while the text is printed
             assert summary.verdict is None or summary.verdict.outcome != "INVALID", story
         done += 1

@@ -95,7 +95,7 @@ def test_the_built_in_job_on_two_workers():
 
 
 def test_a_run_leaves_its_history():
-    """A run whose worker died has one up to that moment, and a run without a record has none."""
+    """The history of a run ends when a worker dies. A run without a record has no history."""
     kept = {}
     for name, words in {
         "done": ("--steps", "2"),
@@ -138,8 +138,8 @@ def test_only_the_summary_is_on_stdout_with_json():
 
 
 @pytest.mark.parametrize("trouble", ["none", "spin"])
-def test_ctrl_c_ends_a_run_and_saves_what_was_measured(trouble: str):
-    """This holds if a replica never stops by itself, and if Ctrl-C is pressed again."""
+def test_ctrl_c_ends_a_run_and_saves_the_measurements(trouble: str):
+    """This holds even if a replica never stops by itself, and if Ctrl-C is pressed again."""
     process = subprocess.Popen(
         [*VARSIM, "run", "--workload", "deep/program.py", f"params.trouble={trouble}"],
         stdout=subprocess.PIPE,

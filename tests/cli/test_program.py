@@ -25,7 +25,7 @@ def invoke(*arguments: str) -> Result:
 
 
 def test_help_imports_nothing_heavy():
-    """So help is fast. The test needs another process: this one has imported everything."""
+    """So help is fast. The test uses another process: this process has imported everything."""
     code = (
         "import sys\n"
         "from varsim.cli.main import main\n"
@@ -39,7 +39,7 @@ def test_help_imports_nothing_heavy():
     assert set() == HEAVY & set(done.stderr.split())
 
 
-def test_the_module_is_the_same_program():
+def test_python_m_varsim_is_the_same_program():
     done = subprocess.run(
         [sys.executable, "-m", "varsim", "--version"], capture_output=True, text=True, timeout=60
     )

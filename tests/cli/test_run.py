@@ -121,7 +121,7 @@ def test_options_override_words_and_words_override_the_file():
 
 
 def test_json_is_the_only_output():
-    """It is the summary; what the program printed is on stderr."""
+    """The output is the summary. The output of the program is on stderr."""
     result = run("--json", "--mode", "none")
 
     assert 0 == result.exit_code

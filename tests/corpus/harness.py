@@ -53,7 +53,7 @@ class Found:
         return STRAGGLER.name in said
 
     def story(self) -> str:
-        """Return lines on what is wrong; empty if nothing is."""
+        """Return lines that say what is wrong, or nothing."""
         lines = [f"the program failed: {self.failure}"] if self.failure else []
         lines += [f"not found: {mark}" for mark in sorted(self.missed)]
         lines += [f"found, but not planted: {mark}" for mark in sorted(self.unexpected)]
@@ -70,7 +70,7 @@ def programs(*folders: str) -> list[Path]:
 def marks(path: Path) -> tuple[set[ExpectedFinding], set[ExpectedFinding]]:
     """Return the faults that are marked in a program, and their possible consequences.
 
-    A mark is a line of its own, above the statement that it is about.
+    A mark is a separate line above the statement that it is about.
     """
     said: list[re.Match[str]] = []
     found: dict[str, set[ExpectedFinding]] = {"FAULT": set(), "ALSO": set()}
@@ -88,9 +88,9 @@ def marks(path: Path) -> tuple[set[ExpectedFinding], set[ExpectedFinding]]:
 def run(path: Path, out: Path) -> Found:
     """Run a program in a simulated cluster, and search for its faults.
 
-    With `PROCESSES = True` it runs on worker processes, because times matter. Another program that
-    uses the processor can then make replicas slow by chance. So a run with unexpected findings
-    about waits is repeated.
+    With `PROCESSES = True` the program runs on worker processes, because times matter.
+    Another program that uses the processor can then make replicas slow by chance. So a run with
+    unexpected findings about waits is repeated.
     """
     found = _run(path, out)
     for attempt in range(_ATTEMPTS - 1):

@@ -19,12 +19,12 @@ KNOWN_MISSES = {
     "mean_of_accuracies": "a few scalar means of unequal shards, and no count of examples",
     "uneven_gradients": "later weights depend on earlier ones, so only one comparison is left",
 }
-"""Programs of the blind sets whose fault is not found, with the reason."""
+"""Programs of the blind sets whose faults are not found, with the reason."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def one_revision() -> Iterator[None]:
-    """Ask git once for each folder: the programs do not change between their runs."""
+    """Ask git only once for each folder, because the programs do not change between their runs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(carried_program, "revision_of", cache(carried_program.revision_of))
         yield

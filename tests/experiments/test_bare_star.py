@@ -1,4 +1,4 @@
-"""A bare star: real processes, a few bytes."""
+"""A bare star with real processes, and messages of a few bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.processes
 
 
 def test_every_worker_answers_with_as_many_bytes():
-    """This holds for a round of all workers, of some, and with another size."""
+    """This holds for a round of all workers, of some workers, and for another size."""
     with BareStar(3) as star:
         star.round(3, 8)
         star.round(1, 8)

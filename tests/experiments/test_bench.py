@@ -1,4 +1,4 @@
-"""The measurement of a host on the simulated cluster: figures, files, and endings."""
+"""The measurement of a host on the simulated cluster: its figures, files and ends."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SMALL = BenchPlan(workers=(1, 2), sizes=(8, 4096), turns_s=0.0)
 
 
 class NoStar:
-    """Replaces the processes of a bare star."""
+    """A replacement for the processes of a bare star."""
 
     def __init__(self, count: int) -> None:
         self._count = count

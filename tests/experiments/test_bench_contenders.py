@@ -39,7 +39,7 @@ def test_contenders_take_turns_until_the_time_is_over(clock: WorkClock):
     turns = {name: once(partial(work, name, 1.0)) for name in "ab"}
     taken = take_turns(turns, Effort(seconds=8.0, deadline_s=1000.0))
 
-    assert "aabb" + "ab" * 4 == "".join(order)  # each is tried twice before
+    assert "aabb" + "ab" * 4 == "".join(order)  # each contender is tried twice before
     assert {"a": [[1.0] * 4], "b": [[1.0] * 4]} == taken
 
 
@@ -53,17 +53,17 @@ def test_the_first_of_many_samples_of_a_turn_is_not_counted(clock: WorkClock):
 
     taken = take_turns({"a": once(work)}, Effort(seconds=0.0, deadline_s=1000.0))
 
-    assert 5 * 3 == len(taken["a"][0])  # a turn is 0.01 s, and there are three at least
+    assert 5 * 3 == len(taken["a"][0])  # a turn takes 0.01 s, and there are at least three turns
     assert 2 + 6 * 3 == done
 
 
-def test_after_the_deadline_only_the_round_is_ended(clock: WorkClock):
+def test_after_the_deadline_only_the_current_round_is_completed(clock: WorkClock):
     taken = take_turns({"a": once(lambda: clock.work(1.0))}, Effort(10.0, clock.now_s + 2.5))
 
     assert [1.0] == taken["a"][0]
 
 
-def test_parts_of_a_sample_are_kept_apart(clock: WorkClock):
+def test_parts_of_a_sample_are_stored_separately(clock: WorkClock):
     def sample() -> tuple[float, float]:
         clock.work(1.0)
         return 0.25, 0.75

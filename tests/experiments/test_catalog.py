@@ -24,7 +24,7 @@ def error_of(call: Callable[[], object]) -> str:
     return str(raised.value)
 
 
-def test_the_built_in_ones_are_listed_without_importing_them():
+def test_the_built_in_workloads_are_listed_without_being_imported():
     listings = {listing.name: listing for listing in list_workloads()}
 
     assert {
@@ -41,20 +41,20 @@ def test_the_built_in_ones_are_listed_without_importing_them():
 
 
 @pytest.mark.parametrize("listing", list_workloads(), ids=lambda listing: listing.name)
-def test_every_built_in_one_can_be_loaded(listing: Any):
+def test_every_built_in_workload_can_be_loaded(listing: Any):
     workload = load_workload(listing.name)
 
     assert listing.params.keys() == check_params(workload, {}).keys()
 
 
-def test_a_file_is_loaded_with_its_neighbours_and_travels_by_value(write: Write):
+def test_a_file_is_loaded_with_modules_beside_it_and_is_pickled_by_value(write: Write):
     write("deep/friend.py", "X = 41\n")
     path = write("deep/statistics.py", "import friend\ndef run(job): return {'x': friend.X + 1}\n")
     workload = load_workload(str(path))
 
     assert {"x": 42} == workload.run(None)
     assert str(path) == workload.name
-    assert b"friend" in cloudpickle.dumps(workload.run)  # its code, and not a name to look up
+    assert b"friend" in cloudpickle.dumps(workload.run)  # the pickle has the code
 
 
 def test_a_module_is_found_from_the_current_folder(write: Write):

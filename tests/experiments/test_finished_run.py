@@ -99,7 +99,7 @@ def test_settings_of_variables_have_both_forms():
 
 
 def test_the_record_is_opened_at_its_first_use():
-    """It has events, findings and a verdict, and can be opened again after it was closed."""
+    """The record has events, findings and a verdict. It can be opened again after it was closed."""
     with varsim.run_experiment("program.py") as run:
         assert "history" not in vars(run)
         writes = list(run.history.events("kind = 'write' AND process >= 0"))
@@ -129,8 +129,8 @@ def test_a_failed_run_is_returned_with_its_status():
     assert "no luck" in run.findings[0].what
 
 
-def test_an_interrupt_ends_the_run_and_the_program_that_runs_it():
-    """A loop over experiments must not go on with the next one."""
+def test_an_interrupt_ends_the_run_and_the_calling_program():
+    """A loop over experiments must not continue with the next experiment."""
     with pytest.raises(KeyboardInterrupt, match="it is saved in runs/"):
         varsim.run_experiment("program.py", params={"trouble": "interrupt"})
 
@@ -175,10 +175,10 @@ def test_a_run_leaves_the_process_as_it_was():
     assert before == state()
 
 
-def test_it_can_be_called_in_another_thread():
-    """Python delivers no signals there."""
+def test_an_experiment_can_be_run_in_another_thread():
+    """Python delivers no signals to other threads."""
     results: list[object] = []
-    context = copy_context()  # the simulated cluster is this thread's
+    context = copy_context()  # the context has the simulated cluster of this thread
     thread = threading.Thread(
         target=lambda: results.append(context.run(varsim.run_experiment, "program.py").result)
     )
@@ -189,7 +189,7 @@ def test_it_can_be_called_in_another_thread():
 
 
 def test_a_program_and_its_imports_are_loaded_again(write: Write):
-    """So the run carries the files that ran, in a notebook, too."""
+    """So the run carries the files that ran, even in a notebook."""
     varsim.run_experiment("program.py")
     write("beside.py", "ONE = 10.0\n")
     write("other/program.py", PROGRAM)
@@ -204,6 +204,6 @@ def test_every_key_of_an_experiment_is_a_typed_argument():
 
 
 def test_the_example_in_the_documents_runs():
-    """docs/python.md shows how."""
+    """The example is in docs/python.md."""
     text = (Path(__file__).parents[2] / "docs" / "python.md").read_text("utf-8")
     exec(text.partition("```python\n")[2].partition("```")[0], {})

@@ -26,7 +26,7 @@ def error_of(path: Path | None = None, *overrides: str) -> str:
     return str(raised.value)
 
 
-def test_without_a_file_it_is_the_built_in_job_on_two_workers():
+def test_without_a_file_the_experiment_is_the_built_in_job_on_two_workers():
     experiment = load()
 
     assert "digits" == experiment.workload == experiment.title
@@ -106,7 +106,7 @@ def settings_of(path: Path | None, *overrides: str) -> object:
 
 
 def test_a_variables_settings_have_a_short_form(write: Write):
-    """A mode, an aggregation, or both; in a file, on the command line, and from Python."""
+    """The short form is a mode, an aggregation, or both. Files, commands and Python accept it."""
     short = {"w": "on_read", "b": "on_write/sum", "c": "/mean", "d*": "ON-READ"}
     long = {
         "w": {"synchronization": "on_read"},
@@ -121,8 +121,8 @@ def test_a_variables_settings_have_a_short_form(write: Write):
     assert long == Experiment.model_validate({"variables": short}).as_keys()["variables"]
 
 
-def test_a_short_form_changes_only_what_it_names(write: Write):
-    """This holds for both orders of the two forms."""
+def test_a_short_form_changes_only_the_settings_that_it_names(write: Write):
+    """This holds for both orders of the long form and the short form."""
     file = write("x.yaml", "variables: {v: on_read, w: {aggregation: sum}}")
 
     assert {

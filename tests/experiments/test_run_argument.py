@@ -1,4 +1,4 @@
-"""A run carries its program, and is run again from it."""
+"""A run carries its program, and can be run again from it."""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ def test_a_built_in_workload_needs_no_source():
     assert 1 == run("latest").step
 
 
-def test_a_run_is_run_again_from_its_own_files():
-    """It is given by path, file, name, prefix or `latest`, and overrides apply."""
+def test_a_run_is_repeated_from_its_own_files():
+    """The run is given by path, file, name, prefix or `latest`. Overrides apply."""
     first = run("far/program.py", "params.times=2", "workers=3", "name=mine")
     shutil.move("far", "gone")
     name = Path(first.directory).name
@@ -155,7 +155,7 @@ def test_a_changed_program_needs_trust(change: str):
 
 
 def test_compiled_code_beside_the_sources_is_not_executed():
-    """A user cannot read it, and Python would use it if its date fits that of the source."""
+    """A user cannot read compiled code. Python would execute it if its date fits the source."""
     folder = Path(run("far/program.py").directory)
     cache = folder / "program/__pycache__"
     cache.mkdir()
@@ -185,7 +185,7 @@ def test_a_run_without_its_source_is_refused():
     )
 
 
-def test_a_module_is_run_again_too(write: Write, monkeypatch: pytest.MonkeyPatch):
+def test_a_run_of_a_module_is_repeated_too(write: Write, monkeypatch: pytest.MonkeyPatch):
     write("pack_for_rerun/__init__.py", "")
     write("pack_for_rerun/age.py", "from . import one\n" + PROGRAM.replace("beside", "one", 2))
     write("pack_for_rerun/one.py", "ONE = 3.0\n")
@@ -201,7 +201,7 @@ def test_a_module_is_run_again_too(write: Write, monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_installed_module_is_not_carried_and_run_again_where_it_is():
-    """This holds for one's own runs; a run of another user could name any module."""
+    """This holds for one's own runs, because a run of another user could name any module."""
     first = run("step_counter", "workload=varsim.workloads.step_counter", "steps=2")
 
     assert first.carried is not None

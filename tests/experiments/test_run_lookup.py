@@ -21,7 +21,7 @@ FIRST, SECOND, THIRD = "20260101-080000-digits", "20260101-090000-digits", "2026
 
 @pytest.fixture(autouse=True)
 def _runs() -> None:
-    """Provide three runs, of which the second was started last, and a measured host."""
+    """Provide three runs and a measured host. The second run was started last."""
     for name in (FIRST, SECOND, THIRD):
         made(name, "experiment.yaml", "summary.json", "history.db")
     made("20260103-080000-bench", "bench.json")
@@ -93,7 +93,7 @@ def test_without_runs_the_error_says_how_to_make_one() -> None:
 
 
 def test_runs_and_measured_hosts_are_looked_up_separately() -> None:
-    """For each of them `latest` is the last one of its kind."""
+    """`latest` is the last run, or the last measured host."""
     assert ["20260103-080000-bench"] == bench_names()
     assert [THIRD, SECOND, FIRST] == run_names()
     assert OUT / "20260103-080000-bench" == find_bench("latest") == find_bench("20260103")
@@ -101,7 +101,7 @@ def test_runs_and_measured_hosts_are_looked_up_separately() -> None:
 
 
 def test_the_error_for_a_run_without_a_record_has_the_reason() -> None:
-    """It was switched off, the run has not ended, or it could not be written."""
+    """The record was switched off, or the run has not ended, or the record could not be written."""
     off = made("20260104-off", "experiment.yaml", "summary.json")
     (off / "experiment.yaml").write_text("trace: off\n")
     assert "it ran with `trace: off`; run it again with --trace ops" in refused(

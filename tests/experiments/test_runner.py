@@ -1,4 +1,4 @@
-"""Runs on the simulated cluster: what is applied, measured and saved, for every ending."""
+"""Runs on the simulated cluster: what is applied, measured and saved, however a run ends."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _in_one_process(write: Write) -> Iterator[None]:
 
 
 class Seen:
-    """A watcher that stores what it is shown."""
+    """A watcher that stores everything that it gets."""
 
     def __init__(self) -> None:
         self.events: list[Any] = []
@@ -132,7 +132,7 @@ def test_the_measurements_of_a_run_are_saved():
 
 
 def test_every_variable_of_the_strategy_is_measured():
-    """It has its costs, and its lens: components, cross-replica value, distance, samples."""
+    """A variable has its costs and its lens: components, cross-replica value, distance, samples."""
     free, array, fixed = run("mode=on_read", "workers=2").variables
 
     assert ("free", "array", "fixed") == (free.name, array.name, fixed.name)
@@ -179,7 +179,7 @@ def test_each_run_has_its_own_directory():
 
 
 def test_a_watcher_sees_the_start_every_step_and_each_warning():
-    """A warning begins with its line; one that repeats that of another variable is shortened."""
+    """A warning begins with its line. A warning that another variable also caused is shortened."""
     watcher = Seen()
     summary = run("name=x", "mode=none", watcher=watcher)
     free, array = summary.warnings
@@ -263,7 +263,7 @@ def test_a_name_overrides_a_pattern_and_both_override_the_program():
     ],
 )
 def test_an_impossible_run_leaves_no_files(override: str, problem: str):
-    """Neither its directory nor the directory `out`, if that was created for it, is left."""
+    """The run's directory is removed, and so is `out` if it was created for the run."""
     with pytest.raises(ConfigError) as raised:
         run(override)
 
@@ -272,7 +272,7 @@ def test_an_impossible_run_leaves_no_files(override: str, problem: str):
 
 
 def test_a_wrong_name_is_found_after_the_first_step():
-    """The variables exist by then, so the error does not wait for the end of a long run."""
+    """All variables exist after the first step, so the error comes then, not after the run."""
     watcher = Seen()
     with pytest.raises(ConfigError):
         run("mode=fre=none", watcher=watcher)
@@ -375,7 +375,7 @@ class Interrupting(Seen):
 def test_ctrl_c_keeps_the_results_of_completed_phases(
     part: Phase, left: set[str], undone: list[str]
 ):
-    """The summary names the interrupted phase, whose incomplete files are removed or reusable."""
+    """The summary names the interrupted phase. Its incomplete files are removed or reusable."""
     summary = run("oracle=true", watcher=Interrupting(part))
 
     assert summary == load_summary(Path("runs/latest"))
@@ -410,7 +410,7 @@ def test_ctrl_c_before_the_training_leaves_no_directory(monkeypatch: pytest.Monk
 
 
 def test_workers_that_do_not_start_fail_the_run(monkeypatch: pytest.MonkeyPatch):
-    """They are not started again to read their variables."""
+    """The workers are not started again to read their variables."""
     starts = []
 
     def fail(self: MirroredStrategy) -> None:
@@ -540,7 +540,7 @@ def test_the_summary_is_json_without_extensions():
 
 
 def test_the_workload_in_the_documents_runs(write: Write):
-    """docs/cli.md shows how to write one."""
+    """The example is in docs/cli.md."""
     text = (Path(__file__).parents[2] / "docs" / "cli.md").read_text("utf-8")
     write("documented.py", text.partition("```python\n")[2].partition("```")[0])
     summary = run("workload=documented.py", "mode=on_read", "workers=3", "params.learning_rate=0.1")
@@ -553,7 +553,7 @@ def test_the_workload_in_the_documents_runs(write: Write):
 
 
 def test_adaptive_auto_has_the_cost_of_on_write():
-    """Three steps without a read are one exchange, when the components are fetched."""
+    """Three steps without a read cause one exchange, when the components are fetched."""
     free, array, fixed = run("auto=adaptive", "workers=2").variables
 
     assert [("AUTO", "AUTO")] * 2 == [(v.requested, v.synchronization) for v in (free, array)]
@@ -566,7 +566,7 @@ def test_adaptive_auto_has_the_cost_of_on_write():
 
 
 def test_adaptive_is_a_mode_too():
-    """It is `auto: adaptive`, which a mode of a later run replaces."""
+    """The mode sets `auto: adaptive`, and a mode of a later run replaces this setting."""
     assert run("auto=adaptive").variables == run("mode=adaptive").variables
     assert ["ON_READ"] * 3 == [one.synchronization for one in run("mode=on_read").variables[:3]]
     with pytest.raises(ConfigError, match="advised chooses for each variable"):

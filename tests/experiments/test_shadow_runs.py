@@ -1,4 +1,4 @@
-"""Runs with an oracle: the program runs again, on one replica with the whole batch."""
+"""In a run with an oracle, the program runs again on one replica with the whole batch."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def values_found(summary: Summary) -> list[str]:
 
 
 def test_a_difference_that_a_rule_explains_is_found(capsys: pytest.CaptureFixture[str]):
-    """The second run has the same start, prints nothing, and is kept beside the first."""
+    """The second run starts equally, prints nothing, and is saved beside the first run."""
     summary = run("workers=3")
 
     assert ["wrong by the number of replicas: v"] == values_found(summary)
@@ -119,7 +119,7 @@ def test_an_unfinished_run_has_no_oracle():
         ("workers=1", "a run on one worker is its own oracle"),
     ],
 )
-def test_an_oracle_without_use_is_refused(override: str, problem: str):
+def test_an_oracle_that_cannot_be_used_is_refused(override: str, problem: str):
     with pytest.raises(ConfigError, match=f"oracle=true: .*{problem}"):
         run(override)
     assert not Path("runs").exists()

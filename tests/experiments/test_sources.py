@@ -53,14 +53,14 @@ def test_imports_from_the_folder_of_a_file_are_followed(write: Write):
 
 
 def test_varsim_itself_is_not_part_of_a_program(write: Write, monkeypatch: pytest.MonkeyPatch):
-    """This holds for a program beside varsim, too, as in a checkout."""
+    """This holds even for a program beside varsim, as in a checkout."""
     monkeypatch.setattr(sources, "_OURS", write("varsim/__init__.py", "").parent)
 
     assert ["program.py"] == names(location_of_file(write("program.py", "import varsim as tf")))
 
 
 def test_packages_installed_beside_a_program_are_not_part_of_it(write: Write):
-    """`pip install --target .` installs them there, and varsim may use them, too."""
+    """`pip install --target .` installs packages beside a program, and varsim may use them, too."""
     write("numpy/__init__.py", "")
     write("six.py", "")
     write("numpy-2.0.dist-info/RECORD", "numpy/__init__.py,sha256=x,0\nnumpy/core.py,,\n")
@@ -95,7 +95,7 @@ def test_a_module_is_stored_below_its_topmost_package(write: Write):
     assert ["pack/age.py", "pack/__init__.py"] == names(location_of_module("pack.age", str(module)))
 
 
-def test_an_installed_module_has_no_home():
+def test_an_installed_module_has_no_source_folder():
     assert location_of_module("json", json.__file__) is None
     assert location_of_module("x.y", "/v/lib/python3.11/site-packages/x/y.py") is None
     assert location_of_module("built_in", None) is None

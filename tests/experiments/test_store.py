@@ -105,7 +105,7 @@ def test_a_folder_called_latest_is_left_alone(tmp_path: Path):
 
 
 def test_a_summary_of_version_1_is_read():
-    """There the location of a failure was named `place`."""
+    """In version 1 the location of a failure was named `place`."""
     values = json.loads(as_json(SUMMARY)) | {"version": 1}
     del values["failure"]["location"]
     values["failure"]["place"] = "train.py:7"

@@ -9,7 +9,7 @@ from tests.golden.recorded import load
 
 
 def main(parts: list[str]) -> int:
-    """Run the cases whose ids contain one of the parts, or all cases without parts."""
+    """Run the cases whose ids contain one of the arguments, or all cases without arguments."""
     cases = [case for case in load() if not parts or any(part in case.id for part in parts)]
     counts = run_all(cases)
     print(counts)

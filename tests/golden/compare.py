@@ -12,14 +12,14 @@ from tests.golden.recorded import CaseOutcome, Json, RecordedError
 DELIBERATE = frozenset(
     "ValueError TypeError RuntimeError NotImplementedError IndexError KeyError".split()
 )
-"""Errors that TensorFlow, or the program, raises on purpose: varsim's must be of the same kind."""
+"""Errors that TensorFlow or the program raises on purpose. varsim's must be of the same kind."""
 
 ACCIDENTAL = frozenset("AttributeError AssertionError InvalidArgumentError".split())
-"""Errors that TensorFlow raises by accident: varsim's must be a clear ValueError or TypeError."""
+"""Errors that TensorFlow raises by accident. varsim's must be a clear ValueError or TypeError."""
 
 TENSOR = re.compile(r"<tf\.Tensor: shape=\(\), dtype=(\w+), numpy=([-\d.]+)>")
 ARRAY = re.compile(r"array\(([-\d.]+), dtype=(\w+)\)")
-"""The text of a scalar tensor in TensorFlow, and in varsim."""
+"""The text of a scalar tensor in TensorFlow and in varsim."""
 
 SAID = frozenset({"ValueError", "TypeError"})
 
@@ -30,7 +30,7 @@ class OutcomeDifference:
 
     aspect: str
     """error, at, after, returned, or a name of the state: per_replica, cross_read, …"""
-    path: tuple[str | int, ...]  # within the returned value
+    path: tuple[str | int, ...]  # the path within the returned value
     theirs: Json
     ours: Json
 

@@ -20,13 +20,13 @@ def number(value: Json) -> Any:
 
 
 def decoded(value: Json, dtype: str) -> np.ndarray[Any, Any]:
-    """Return a recorded value as a tensor: in varsim an array, also for scalars."""
+    """Return a recorded value as a tensor. In varsim a tensor is an array, even for scalars."""
     with np.errstate(all="ignore"):
         return np.array(number(value), dtype=dtype)
 
 
 def numpy_number(value: Json, dtype: str) -> Any:
-    """Return a recorded NumPy value: an array, or a NumPy scalar, which is a number in varsim."""
+    """Return a recorded NumPy value: an array, or a NumPy scalar (in varsim: a number)."""
     return decoded(value, dtype)[()]
 
 

@@ -1,8 +1,8 @@
 """Computes the expected outcome of a program on one variable: TensorFlow's, with rules D1-D13.
 
-This is a second, small implementation that uses only NumPy. It shares no code with varsim, so one
-mistake cannot make both wrong in the same way. It follows the recording: where no rule applies it
-gives TensorFlow's outcome, and a test checks this.
+This is another, small implementation that uses only NumPy. It shares no code with varsim, so one
+mistake cannot make both implementations wrong in the same way. It follows the recording:
+where no rule applies, it gives TensorFlow's outcome, and a test checks this.
 """
 
 from __future__ import annotations
@@ -284,7 +284,7 @@ class _Model:
     def _check_scatter(self, method: str, *, of_each: bool) -> None:
         """Raise the error of a sparse write to a distributed variable itself."""
         if method.startswith("scatter_nd_") and of_each:
-            raise ExpectedError("TypeError")  # one argument is missing: a PerReplica has no parts
+            raise ExpectedError("TypeError")  # a PerReplica has no parts
         if self._on_read or method.startswith(("scatter_nd_", "batch_")):
             raise ExpectedError("NotImplementedError")
         combines = method in ("scatter_add", "scatter_sub", "scatter_mul", "scatter_div")

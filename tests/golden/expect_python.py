@@ -1,7 +1,7 @@
 """Computes the expected outcome of Python programs that a rule changes, one function per rule.
 
 A function recognises its programs by their text, and returns nothing for others. Like `expect` it
-uses only NumPy. Of `returned`, it gives only the part that the rule changes.
+uses only NumPy. It gives only the part of `returned` that the rule changes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.golden.expect import Array, left_fold, mean_of
 from tests.golden.recorded import Case, CaseOutcome, Json, RecordedError
 
 REFUSAL = "InvalidArgumentError"
-"""Any error that says clearly what is wrong."""
+"""The class of any error that says clearly what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ def each_contributes(case: Case) -> CaseOutcome | None:
 
 
 def each_is_gathered(case: Case) -> CaseOutcome | None:
-    """Apply D2: all_gather of one object gathers it from each replica; a scalar has no axis."""
+    """Apply D2: all_gather of one object gathers it from each replica. A scalar has no axis."""
     if not case.is_mirrored or case.world == 1:
         return None
     if "ctx().all_gather([3.0], axis=0)" in case.text:

@@ -1,7 +1,7 @@
-"""Makes `cases.json.gz` from a recording of TensorFlow: `python tests/golden/extract.py SOURCE`.
+"""Writes `cases.json.gz` from a recording of TensorFlow: `python tests/golden/extract.py SOURCE`.
 
 SOURCE is the full recording, `{"meta": …, "cases": […]}`, gzipped. The cases in scope are copied
-without the parts that a comparison does not use: null fields, and error messages beyond one line.
+without the parts that a comparison does not use, such as null fields and long error messages.
 """
 
 from __future__ import annotations

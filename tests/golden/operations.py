@@ -124,7 +124,7 @@ class Operations:
         return state
 
     def _asks_for_attributes(self) -> bool:
-        """Return whether the recording has them, or would have them without TensorFlow's error."""
+        """Return whether the recording has attributes, or only lacks them by TensorFlow's error."""
         recorded = self._case.recorded
         return "attrs" in recorded.state or (
             recorded.error is not None and self._case.family == "create"
@@ -304,7 +304,7 @@ def _each(values: Iterable[Json]) -> list[Json]:
 
 
 def _common(values: Iterable[str]) -> str:
-    """Return the value that all have in common."""
+    """Return the value that is the same for all."""
     return " or ".join(_each(values))
 
 

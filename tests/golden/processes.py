@@ -1,7 +1,7 @@
 """Selects the cases for real worker processes: a sample, because processes are slow.
 
-Worker processes share no memory with the program. Programs that use such shared memory have another
-outcome there; they are recognised by their text and left out.
+Worker processes share no memory with the program. Programs that use such shared memory have
+another outcome on processes. They are recognised by their text and left out.
 """
 
 from __future__ import annotations

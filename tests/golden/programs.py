@@ -49,9 +49,9 @@ class PythonProgram:
         return CaseOutcome(state=state, returned=self._describe(self._names.get("out")))
 
     def _translated(self, line: str) -> str:
-        """Return the line as varsim's users write it: tensors are arrays and have no numpy()."""
+        """Return the line as varsim's users write it. varsim's tensors have no numpy()."""
         if not self._case.is_mirrored:
-            line = line.replace("x.numpy()", "x")  # PR returns the one tensor itself
+            line = line.replace("x.numpy()", "x")  # PR of one tensor returns this tensor
         return line.replace("y.numpy()", "y")  # an element of a dataset
 
     def _variable(self) -> Any:
@@ -66,6 +66,6 @@ class PythonProgram:
         return Descriptions(self._variable()).describe(value)
 
     def _per_replica(self, values: list[Any], dtype: Any = None) -> Any:
-        """Return `PR(values, dtype)`: tensors of that dtype, or the values without one."""
+        """Return `PR(values, dtype)`: tensors of the dtype, or plain values without a dtype."""
         each = values if dtype is None else [constant(value, dtype) for value in values]
         return per_replica_value(self._names["s"], lambda replica_id: each[replica_id])

@@ -13,8 +13,8 @@ from typing import Any
 CASES = Path(__file__).parent / "cases.json.gz"
 
 Json = Any
-"""A value in the format of the recording: see README.md. Numbers are exact; NaN and infinities are
-the strings "nan", "inf" and "-inf"."""
+"""A value in the format of the recording, which README.md describes. Numbers are exact; NaN and
+infinities are the strings "nan", "inf" and "-inf"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +24,9 @@ class RecordedError:
     kind: str  # the exception's class
     kinds: frozenset[str] = frozenset()  # its class and all base classes
     at: int  # index of the program's entry that raised
-    after: Json  # the components after it; None if there is no variable
+    after: Json  # the components after the error; None if there is no variable
     message: str
-    by_program: bool = False  # whether the program's own line raised it, not a library
+    by_program: bool = False  # whether the program's own line raised the error, not a library
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

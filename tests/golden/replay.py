@@ -13,8 +13,8 @@ from tests.golden.programs import PythonProgram
 from tests.golden.recorded import Case, CaseOutcome
 
 SHARED_BY = 25
-"""How many cases share a simulated cluster. It checks all variables at every event, also those of
-earlier cases, so a new cluster is faster."""
+"""How many cases share a simulated cluster. The cluster checks all variables at every event, even
+those of earlier cases, so a new cluster is faster."""
 
 
 DEVICES = 4
@@ -22,9 +22,9 @@ DEVICES = 4
 
 
 class SharedStrategies:
-    """The strategies that cases share: with real workers, a start takes longer than a case.
+    """The strategies that cases share, because a start of real workers takes longer than a case.
 
-    Of earlier cases they have only variables, to which no program refers any more.
+    Earlier cases leave only variables in a strategy, to which no program refers any more.
     """
 
     def __init__(self, shared_by: int | None = SHARED_BY) -> None:

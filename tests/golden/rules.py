@@ -1,8 +1,8 @@
-"""Classifies cases: same, different on purpose by a rule, or not yet supported.
+"""Classifies cases as same, different on purpose by a rule, or not yet supported.
 
-The rules have the numbers of docs/semantics.md. A rule is a function of the case: it decides by the
-program alone whether it applies. The expected outcome then comes from `expect`, `expect_python` or
-`expect_numerics`, and varsim's outcome must equal it.
+The rules have the numbers of docs/semantics.md. A rule is a function of the case. It decides
+only by the program whether it applies. The expected outcome then comes from `expect`,
+`expect_python` or `expect_numerics`, and varsim's outcome must equal the expected outcome.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Classification:
 
     kind: CaseClass
     rules: frozenset[str] = frozenset()
-    why: tuple[str, ...] = ()  # what is not supported, or differences that no rule explains
+    why: tuple[str, ...] = ()  # unsupported features, or differences that no rule explains
 
 
 def classify(case: Case, ours: CaseOutcome) -> Classification:
@@ -79,7 +79,7 @@ def not_offered(case: Case) -> str:
 def _by_operations(
     case: Case, ours: CaseOutcome, found: list[OutcomeDifference]
 ) -> tuple[set[str], list[str]]:
-    """Return the rules that explain differences, and the differences that none explains."""
+    """Return the rules that explain differences, and the differences that no rule explains."""
     wanted = expected(case)
     beside = CaseOutcome(
         error=ours.error,
@@ -103,7 +103,7 @@ def _by_operations(
             rules.add("D2")
             continue
         reasons = {rule for rule, holds in OPERATIONS.items() if holds(case)}
-        if difference.aspect == "after" and len(found) == 1:  # both raise, only one has written
+        if difference.aspect == "after" and len(found) == 1:  # both raise, but only one has written
             reasons = reasons & {"D5"} or {"D4"}
         if not reasons:
             unexplained.append(f"no rule for {difference}")
@@ -139,7 +139,7 @@ def _entries(case: Case) -> list[tuple[str, str, str]]:
 
 
 OWN = ("per_replica_tensor", "fresh_tensor", "per_replica_slices")
-"""The kinds of values that are a tensor of its own on each replica."""
+"""The kinds of values that are a separate tensor on each replica."""
 
 
 def _creates_local_state(case: Case) -> bool:
@@ -147,7 +147,7 @@ def _creates_local_state(case: Case) -> bool:
 
 
 def _merges_what_is_no_tensor_of_its_own(case: Case) -> bool:
-    """Return whether values are aggregated and shared or plain, or regrouped and shared."""
+    """Return whether replicas merge values that are not separate tensors of each replica."""
     mirrored = case.synchronization in ("AUTO", "ON_WRITE") and case.aggregation != "NONE"
     return case.is_mirrored and any(
         (where == "replica" and mirrored and kind not in OWN)
@@ -182,7 +182,7 @@ OPERATIONS: dict[str, Callable[[Case], bool]] = {
     "D7": lambda case: _writes_across(case, "SUM"),
     "D10": _reads_under_a_device,
 }
-"""Rule → whether it can apply to a program of operations. D4 and D6 can apply to all."""
+"""Rule → whether the rule can apply to a program of operations. D4 and D6 can apply to all."""
 
 
 # ---------------------------------------------------------------- programs of Python
@@ -213,7 +213,7 @@ def _by_text(
 
 
 def _is_variable(difference: OutcomeDifference, ours: CaseOutcome) -> bool:
-    """Return whether D6 explains it: varsim returns the variable, TensorFlow a tensor."""
+    """Return whether D6 explains a difference: varsim returns the variable, TensorFlow a tensor."""
     if difference.aspect != "returned":
         return False
     each = ours.state.get("per_replica")
@@ -239,7 +239,7 @@ def _is_new_value(theirs: Json, value: Json) -> bool:
 
 
 def _is_regrouped_by_value(difference: OutcomeDifference, case: Case) -> bool:
-    """Return whether D2 explains it: results are regrouped by value, not by object identity.
+    """Return whether D2 explains a difference: results are regrouped by value, not by identity.
 
     Arrays always become a PerReplica, even if they are the same object. Equal plain Python values
     become one value, even if they are different objects.
@@ -261,7 +261,7 @@ def _is_regrouped_by_value(difference: OutcomeDifference, case: Case) -> bool:
 
 
 def _is_kept_as_a_tensor_is(difference: OutcomeDifference, case: Case) -> bool:
-    """Return whether D2 explains it: TensorFlow drops NumPy values in results of an update."""
+    """Return whether D2 explains a difference: TensorFlow drops NumPy values of updates."""
     return (
         difference.path == ("numpy",)
         and case.program[-1][:2] == ["read", "update"]

@@ -63,7 +63,7 @@ def test_a_sample_on_processes_is_the_same_or_different_on_purpose(cases: list[C
             verdict = classify(case, stage.replay(case))
             counts.add(case, verdict)
             if verdict.kind is CaseClass.UNEXPLAINED:
-                stage.close()  # its replicas may still wait
+                stage.close()  # replicas of the failed case may still wait
     finally:
         stage.close()
     if counts.failures:
@@ -85,7 +85,7 @@ def test_the_expected_outcome_is_tensorflows_where_no_rule_applies(cases: list[C
 
 
 def _as_ours(case: Case) -> CaseOutcome:
-    """Return TensorFlow's outcome in varsim's form: no results of writes, and a clear error."""
+    """Return TensorFlow's outcome in varsim's form: no results of writes, and clear errors."""
     recorded = case.recorded
     if recorded.error is not None:
         kinds = frozenset({recorded.error.kind})
@@ -155,5 +155,5 @@ def _other(value: Json) -> Json:
 
 
 def test_every_rule_has_a_statement() -> None:
-    """So the counts can be read."""
+    """The printed counts explain each rule by its statement."""
     assert set(OPERATIONS) <= set(STATEMENTS)

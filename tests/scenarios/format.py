@@ -39,7 +39,7 @@ from varsim.spec import VariableSpec
 
 
 class MessageFormat:
-    """Formats each message as a line. It must get all messages: later ones refer to them."""
+    """Formats each message as a line. It needs all messages: later ones refer to earlier ones."""
 
     def __init__(self) -> None:
         self.specs: dict[int, VariableSpec] = {}  # of all variables, also of dropped ones

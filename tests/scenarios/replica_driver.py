@@ -84,7 +84,7 @@ class ReplicaDriver:
     def __init__(self, scene: DriverHost, replica_id: int, num_replicas: int) -> None:
         self.state = ReplicaState(replica_id, num_replicas)
         self._scene = scene
-        self._running: list[_Running] = []  # innermost last
+        self._running: list[_Running] = []  # the innermost function is the last
         self._outcome: ReplicaAction | None = None  # of the operation that was given last
         self._seen: dict[int, Array] = {}
 

@@ -1,4 +1,4 @@
-"""Run a golden scenario: execute its commands, and report all that follows."""
+"""Run a golden scenario: execute its commands, and report every message and value that follows."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ locations._NOT_THE_USERS += ("tests.scenarios",)  # the runner is between the pr
 
 
 class _Failed(Exception):
-    """Raised by a merge_call's function at the command `fail`."""
+    """The command `fail` raises this error in a merge_call's function."""
 
 
 @dataclass(slots=True)
 class _ScenarioCall:
     implicit: bool
-    ended: bool = False  # for an implicit call: whether its replicas were told to end
+    ended: bool = False  # for an implicit call: whether its replicas have the command to end
 
 
 class ScenarioRunner:
@@ -93,7 +93,7 @@ class ScenarioRunner:
         self._link: ScriptedLink
         self._strategy: MirroredStrategy
         self._variables: dict[str, DistributedVariable] = {}
-        self._call: _ScenarioCall | None = None  # None: the program itself is at work
+        self._call: _ScenarioCall | None = None  # None while the program itself runs
         self._shows_all = False
 
     @property
@@ -150,7 +150,7 @@ class ScenarioRunner:
             raise ScenarioError(f"{step.location}: there is no command {step.verb}")
 
     def _refusable(self, step: Command, act: Callable[[], None]) -> None:
-        """Do something at the location of the step, and report its error."""
+        """Perform an operation at the location of the step, and report its error."""
         file, _, line = step.location.rpartition(":")
         code = compile("\n" * (int(line) - 1) + "act()", file, "eval")
         try:
@@ -272,14 +272,14 @@ class ScenarioRunner:
         return [Payload(result)] * len(merge_calls)
 
     def perform(self, replica_id: int, host_call: HostCall) -> tuple[Payload, bool]:
-        """Answer a replica's request without doing anything, and report it."""
+        """Report a replica's request, and answer it without doing anything."""
         self.say(f"the program answers replica {replica_id}: {host_call.request.tree}")
         return Payload(f"{host_call.request.tree}, done"), False
 
     def report(self, replica_id: int, report: Report) -> None:
         """Report the warnings of a replica, once for all replicas."""
         for text, location in report.warnings:
-            what = text.partition("\n")[0]  # the fixes below it name each replica's own value
+            what = text.partition("\n")[0]  # the next lines name a replica's own value
             if self._strategy.is_new(what):
                 self.say(f"warning at {location}: {text}")
 

@@ -86,5 +86,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    # Under its own name: the location of an operation is found by the names of modules.
+    # Under its own name, because the location of an operation is found by the names of modules.
     sys.exit(importlib.import_module("tests.scenarios.scenario").main())

@@ -58,7 +58,7 @@ class Command:
 class ScenarioBlock:
     """Commands with their output."""
 
-    source: list[str]  # the lines as they are written, comments too
+    source: list[str]  # the lines as they are written, with comments
     commands: list[Command] = field(default_factory=list)
     output: list[str] = field(default_factory=list)
 
@@ -104,7 +104,7 @@ def literal(word: str) -> Any:
     """Return the Python value of a word.
 
     Raises:
-        ScenarioError: It is not a value.
+        ScenarioError: The word is not a value.
     """
     try:
         return ast.literal_eval(word)

@@ -1,4 +1,4 @@
-"""Carry the messages of a scenario: each is reported, and each direction can be held."""
+"""Carry the messages of a scenario, report each message, and hold directions on request."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class ScriptedLink:
         return self._now_s
 
     def reduce(self, request: Reduce, now_s: float) -> Array:
-        """Compute a reduction at once."""
+        """Compute a reduction immediately."""
         return request.computed()
 
     def where(self, replica_id: int) -> str | None:  # the name in `Channel`

@@ -1,4 +1,4 @@
-"""Every golden scenario has the output in its file, and together they show the whole table."""
+"""Every golden scenario has the expected output. Together the scenarios show the whole table."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def test_every_cell_of_the_table_is_in_a_scenario():
 
 
 def test_every_kind_of_sparse_write_is_in_a_scenario():
-    """In each context, of the sparse writes that a policy treats alike, at least one."""
+    """For each context and each group of sparse writes with equal cells, at least one is tested."""
     shown = set().union(*(play(path).cells for path in SCENARIOS))
     row_of = policies.TABLE
 
     def kinds(cells):
-        """Return the cells of sparse writes as what they do, and where."""
+        """Yield the synchronization, context, aggregation and cell of each sparse write."""
         for synchronization, context, operation, aggregation in cells:
             if operation in SCATTERS:
                 row = row_of[synchronization, context, operation]
@@ -72,8 +72,8 @@ def test_every_kind_of_sparse_write_is_in_a_scenario():
     assert set() == wanted - set(kinds(shown))
 
 
-def test_every_policy_is_consulted_by_the_engine(monkeypatch):
-    """The engine looks up all cells of writes and of cross-replica reads."""
+def test_the_states_look_up_every_policy(monkeypatch):
+    """The states look up all cells of writes and of cross-replica reads."""
     looked_up = set()
     look_up = policies.cell
 

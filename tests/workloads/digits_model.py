@@ -1,7 +1,7 @@
 """The digits workload in plain NumPy and one process: the expected results of every mode.
 
-Shares no code with varsim: the replicas are a list, a merge is a loop. Every sum is taken in
-replica order and in float32, so the workload must agree with it bit for bit.
+The model shares no code with varsim: the replicas are a list, and a merge is a loop. Every sum is
+taken in replica order and in float32, so the workload must agree with the model bit for bit.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.s
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory):
-    """Run a lesson on the simulated cluster, for two epochs of 22 steps; once for all tests."""
+    """Run a lesson on the simulated cluster for two epochs of 22 steps, once for all tests."""
 
     @cache
     def run_lesson(name: str) -> Summary:
@@ -46,7 +46,7 @@ def apart(summary: Summary, name: str) -> float:
 
 @each_lesson
 def test_a_lesson_says_what_to_look_at(lesson: Path) -> None:
-    """It names its schema, it says what to look at, and its name is that of the file."""
+    """A lesson names its schema, says what to look at, and has the name of its file."""
     first, *comment = lesson.read_text(encoding="utf-8").splitlines()
 
     assert "# yaml-language-server: $schema=experiment.schema.json" == first
@@ -56,7 +56,7 @@ def test_a_lesson_says_what_to_look_at(lesson: Path) -> None:
 
 @each_lesson
 def test_a_lesson_runs(lesson: Path, run) -> None:
-    """It runs to its end on four replicas, and warns only if its comment says so."""
+    """A lesson runs to its end on four replicas, and warns only if its comment says so."""
     summary = run(lesson.stem)
 
     assert (RunStatus.DONE, 44, 4) == (summary.status, summary.step, len(summary.devices))
@@ -65,7 +65,7 @@ def test_a_lesson_runs(lesson: Path, run) -> None:
 
 
 def test_the_course_has_every_lesson_once() -> None:
-    """README.md has them in an order, and its links exist."""
+    """README.md lists the lessons in an order, and its links exist."""
     readme = (CONFIGS / "README.md").read_text(encoding="utf-8")
 
     assert 12 == len(LESSONS)
@@ -84,7 +84,7 @@ def test_on_write_keeps_copies_equal_and_merges_at_every_step(run) -> None:
 
 
 def test_on_read_exchanges_once_per_epoch(run) -> None:
-    """digits_on_read: it sends a small part of the bytes of on_write, with nearly its accuracy."""
+    """digits_on_read: it sends few bytes compared with on_write, with nearly the same accuracy."""
     often, rarely = run("digits_on_write"), run("digits_on_read")
 
     assert 0 == apart(rarely, "weights")
@@ -120,7 +120,7 @@ def test_an_on_read_counter_sends_nothing_until_it_is_read(run) -> None:
 
 
 def test_accumulators_are_never_sent(run) -> None:
-    """gradient_accumulation: they are written in every step, and the weights in every fourth."""
+    """gradient_accumulation: accumulators are written in all steps, weights in every fourth."""
     summary = run("gradient_accumulation")
 
     assert (11, 11) == (variable(summary, "weights").merges, summary.result["exchanges"])

@@ -51,7 +51,7 @@ def test_real_processes_agree_with_the_model(mode: str) -> None:
 
 @pytest.mark.parametrize("replicas", [3, 12, 64])
 def test_parts_of_a_batch_differ_by_one_image_at_most(replicas: int) -> None:
-    """This holds if the batch cannot be split evenly, so every replica has an image."""
+    """This holds even if the batch cannot be split evenly. So every replica has an image."""
     expected = train("on_write", replicas, 22)
     run = run_workload(digits, mode="on_write", replicas=replicas, steps=22)
 
@@ -85,7 +85,7 @@ def test_steps_per_execution_change_nothing_else(per_execution: int, reports: li
 
 
 def test_impossible_params_are_refused() -> None:
-    """They are refused before any training."""
+    """Such parameters are refused before any training."""
     with pytest.raises(ValueError, match="epochs must be at least 1"):
         run_workload(digits, replicas=2, epochs=0)
     with pytest.raises(ValueError, match="steps_per_execution must be at least 1"):

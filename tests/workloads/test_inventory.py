@@ -1,4 +1,4 @@
-"""The workload `inventory`: what it writes and reads, which settings apply, what it refuses."""
+"""The workload `inventory`: its writes and reads, its settings, and the lists that it refuses."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_every_dtype_and_shape_of_a_variable_can_be_written():
 
 
 def test_a_run_and_a_single_device_have_the_same_values(tmp_path: Path):
-    """So --oracle finds nothing; it is true that the exchanges of the counter are redundant."""
+    """So --oracle finds no difference. Redundant exchanges of the counter are the only finding."""
     with simulated_cluster():
         ran = run_experiment(
             Experiment(workload="inventory", workers=3, oracle=True, out=str(tmp_path))

@@ -29,7 +29,7 @@ def test_alone_each_copy_is_worse_than_the_common_one() -> None:
 
 
 def test_the_built_in_job_learns() -> None:
-    """It runs with its defaults, and counts every image of the last epoch once."""
+    """The job runs with its defaults, and counts every image of the last epoch once."""
     run = run_workload(digits, mode="on_read", replicas=4)
 
     assert 440 == run.result["steps"]
@@ -84,8 +84,8 @@ def test_synchronized_statistics_are_those_of_the_whole_batch() -> None:
 
 
 @pytest.mark.parametrize(("every", "exchanges"), [(1, 44), (4, 11), (5, 9)])
-def test_accumulated_batches_teach_what_a_large_one_teaches(every: int, exchanges: int) -> None:
-    """gradient_accumulation: this holds within rounding, also if the last group is not full."""
+def test_accumulated_batches_train_like_one_large_batch(every: int, exchanges: int) -> None:
+    """gradient_accumulation: this holds within rounding, even if the last group is not full."""
     result = run_workload(gradient_accumulation, replicas=4, steps=44, every=every).result
 
     assert (44, exchanges, 44 - exchanges) == (
