@@ -1,4 +1,4 @@
-"""A user's tests, on the simulated cluster."""
+"""Types in a user's tests on the simulated cluster."""
 
 from __future__ import annotations
 

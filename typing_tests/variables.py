@@ -1,4 +1,4 @@
-"""Variables, as a user's code knows them."""
+"""Types of variables in a user's program."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ assert_type(seen.aggregation, tf.VariableAggregation)
 assert_type(seen.values, tuple[tf.Variable, ...])
 assert_type(float(seen), float)
 
-tf.Variable(0.0, synchronization="on_read")  # type: ignore[arg-type]  # an enum, no string
+tf.Variable(0.0, synchronization="on_read")  # type: ignore[arg-type]  # needs an enum
 tf.Variable(0.0, aggregation=tf.VariableSynchronization.ON_READ)  # type: ignore[arg-type]
 tf.Variable(0.0, agregation=tf.VariableAggregation.SUM)  # type: ignore[call-arg]
 seen.assgin(1.0)  # type: ignore[attr-defined]

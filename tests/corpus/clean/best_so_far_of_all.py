@@ -1,4 +1,4 @@
-"""All replicas write the best loss, and it becomes the mean of their values."""
+"""All replicas write the best loss, which becomes the mean of their values."""
 
 import varsim as tf
 

@@ -1,4 +1,4 @@
-"""The same counter with ON_READ: nothing is sent before it is read."""
+"""A counter of examples with ON_READ: nothing is sent before the counter is read."""
 
 import varsim as tf
 

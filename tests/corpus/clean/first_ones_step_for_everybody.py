@@ -1,4 +1,4 @@
-"""All workers write a step, and all use the first worker's."""
+"""All workers write a step, and all workers use the step of the first worker."""
 
 import varsim as tf
 

@@ -1,4 +1,4 @@
-"""The chief logs from another line than the others, but the collective has the same name."""
+"""The chief logs in another line than the other workers, but the collectives have the same name."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Every worker has sequences of all lengths and takes the same time: no all_reduce has to wait."""
+"""Every worker has sequences of all lengths and takes the same time. So no all_reduce waits."""
 
 import numpy as np
 

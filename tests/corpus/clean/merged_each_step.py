@@ -1,4 +1,4 @@
-"""The same mean, but the variable aggregates the assigned values."""
+"""A mean of assigned values, which the variable computes by its aggregation."""
 
 import varsim as tf
 

@@ -1,4 +1,4 @@
-"""The program calls result() once per epoch, and passes the value to all who need it."""
+"""The program calls result() once per epoch, and passes the value to all its readers."""
 
 import varsim as tf
 

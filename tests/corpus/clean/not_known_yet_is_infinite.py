@@ -1,4 +1,4 @@
-"""A minimum that is infinite, and padding that is NaN, from the creation on: both are meant."""
+"""A minimum is infinite and padding is NaN from the creation on. Both values are intended."""
 
 import numpy as np
 

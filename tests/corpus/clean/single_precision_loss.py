@@ -1,4 +1,4 @@
-"""The same sum in float32."""
+"""A sum of large losses in float32, which does not overflow."""
 
 import numpy as np
 

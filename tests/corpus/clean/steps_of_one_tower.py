@@ -1,4 +1,4 @@
-"""All replicas count the same steps, and the first replica's count is used."""
+"""All replicas count the same steps. The first replica's count is used."""
 
 import varsim as tf
 

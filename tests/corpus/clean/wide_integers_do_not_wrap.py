@@ -1,4 +1,4 @@
-"""The same counts in int32."""
+"""Counts of a histogram in int32, which do not overflow."""
 
 import numpy as np
 

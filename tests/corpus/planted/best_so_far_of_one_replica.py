@@ -1,4 +1,4 @@
-"""Early stopping never happens: only the replica that found the best loss knows it.
+"""Early stopping never happens: only the replica that found the best loss stores it.
 
 Similar report: tensorflow#60128 (an assign is not seen by the other worker).
 """

@@ -1,4 +1,4 @@
-"""The program sets a budget of 50 tokens, and two of them are lost at once with 4 replicas."""
+"""The program sets a budget of 50 tokens. With 4 replicas, two tokens are lost immediately."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""One replica has one batch less: its collective after the epoch is paired with the last step."""
+"""One replica has one batch less. Its collective after the epoch is paired with the last step."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The same learning rate diverges on several GPUs: gradients that are means already are summed.
+"""The same learning rate diverges on several GPUs: gradients that are already means are summed.
 
 Similar report: keras#20601.
 """

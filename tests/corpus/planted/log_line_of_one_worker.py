@@ -1,4 +1,4 @@
-"""Each worker prints the number of samples so far, but it is only a quarter of it.
+"""Each worker prints the number of samples so far, but the number is only a quarter of the total.
 
 A worker reads its own part of the sum.
 

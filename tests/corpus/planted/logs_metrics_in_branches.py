@@ -1,4 +1,4 @@
-"""The chief logs its accuracy, the others their loss: both get the mean of the two.
+"""The chief logs its accuracy, the other workers log their loss. All get the mean of these numbers.
 
 Similar report: Lightning#20946.
 """

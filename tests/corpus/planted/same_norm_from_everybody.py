@@ -1,4 +1,4 @@
-"""The spectral norm is equal on all GPUs, because the weights are; it is sent at each step.
+"""The spectral norm is equal on all GPUs, because the weights are equal. It is sent at each step.
 
 Similar report: tensorflow#35347 (the vector u of spectral normalisation).
 """

@@ -1,4 +1,4 @@
-"""Batch norm on several GPUs: the saved moving mean is one replica's, not that of the batch.
+"""Batch norm on several GPUs: the saved moving mean is that of one replica, not that of the batch.
 
 Similar report: models#100 ("which tower's moving_mean is saved?").
 """

@@ -1,4 +1,4 @@
-"""Two of four workers update the bias, and it is not clear whose update is kept."""
+"""Two of four workers update the bias. It is not defined which update is kept."""
 
 import varsim as tf
 
