@@ -106,7 +106,7 @@ def apply_rows(operation: Operation, component: Array, rows: Rows) -> None:
     for start in range(0, len(indices), step):
         stop = start + step
         for own, operand in _without_repeats(indices[start:stop], values[start:stop]):
-            changed = component[own]
+            changed = component.take(own, axis=0)  # faster than component[own]
             component[own] = ufunc(changed, operand, out=changed)
 
 
