@@ -1,10 +1,10 @@
 """Is one commit of varsim slower than another?
 
-Three clusters take turns: one of the old commit, one of the new, and a second of the old. Each
-pair of turns gives a ratio new / old; the ratio old / old beside it shows what the machine alone
-does. Processes of one commit differ by several per cent from start to start, so all are started
-again a few times. The interval contains the median of the ratios with 95 % confidence, for any
-distribution.
+Three clusters take turns: one of the old commit, one of the new commit, and another one of the old
+commit. Each round gives a ratio new / old, and a ratio old / old, which shows the differences that
+come from the machine alone. Two starts of the same commit differ by several per cent, so all
+clusters are started several times. The interval contains the median of the ratios with 95 %
+confidence, for any distribution.
 
     python -m benchmarks.commits OLD [NEW]      # any names that git knows; NEW is HEAD if absent
 """

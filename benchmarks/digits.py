@@ -1,13 +1,13 @@
 """How long does the digits job take: to its first result, and to train?
 
-Both are whole programs, started in turns. *First result* is one epoch, from the command to its end,
-with all imports. *Training* is 20 epochs in a program that has started: all of them, with the time
-in which the first compiles or ships functions; and the 20 epochs after the first.
+Whole programs are measured, in turns. *First result* is the time of one epoch, from the command to
+its end, with all imports. *20 epochs* is the time of 20 epochs in a program that has started; in
+the first epoch functions are compiled or sent. *20 after the first* leaves out the first epoch.
 
 Beside varsim (ON_WRITE, the same training): the same model, images, batches and steps under
 TensorFlow's MirroredStrategy on as many logical CPU devices, inside a `tf.function` that takes all
-steps of an epoch. It reads its batches as TensorFlow's guides do, from a distributed dataset; or
-from tensors that were split in advance, as only the built-in job does.
+steps of an epoch. The TensorFlow program reads its batches in one of two ways: from a distributed
+dataset, as in TensorFlow's guides; or from tensors that were split in advance, as in varsim's job.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ EPOCHS = 20
 ROUNDS = 4
 TIMEOUT_S = 120.0
 SAME = 1e-3
-"""How far apart results may be: float32, added up in another order."""
+"""Largest allowed difference of results, which are sums of float32 in different orders."""
 
 VARSIM, COMMAND = "varsim", "varsim run"
 DATASET, TENSORS = "TF Mirrored, dataset", "TF Mirrored, tensors"

@@ -4,8 +4,8 @@ A cluster records steps in which every replica writes and reads ON_WRITE MEAN sc
 ON_READ counters and writes an ONLY_FIRST_REPLICA one, until its history has so many events. Then
 new processes merge the traces, and examine the history: they judge it and look for findings in one
 pass, as the end of a run and `varsim check` do. *judge* and *find* are each of the two alone.
-*processor* is processor time, which is more reliable than *took* on a busy machine; *peak* is the
-largest memory of such a process, with its interpreter and all imports.
+*processor* is the processor time, which is more reliable than *took* on a busy machine. *peak* is
+the largest memory of a process that does the task, with its interpreter and all imports.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Run peers: other systems, each a group of processes that takes turns with varsim.
 
-They live in an environment of their own, `.venv-peers`, or the one that VARSIM_BENCH_PEERS names.
+Peers have a separate environment, `.venv-peers`, or the environment that VARSIM_BENCH_PEERS names.
 `peers/member.py` is the other end of this protocol.
 """
 

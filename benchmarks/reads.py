@@ -1,12 +1,12 @@
 """What do ON_READ variables cost: to write and read on a replica, and to read from outside?
 
-On a replica nothing is sent, so the time is that of Python code: one call does many operations, and
-the result is their mean processor time. Compared with: a counter that is a plain attribute, which
-is the lower limit of any library, and a 0-dimensional array of NumPy.
+On a replica nothing is sent, so only Python code is timed. One call does many operations, and the
+result is the mean processor time of an operation. It is compared with a counter that is a plain
+attribute, which is the lower limit for any library, and with a 0-dimensional array of NumPy.
 
-A read from outside fetches the components. Before each timed read, all replicas write, or the first
-one does, or none; this is not timed. Beside it, in turns: the round trip of a bare star of ROUTER
-and DEALER in which every worker answers with as many bytes.
+A read from outside fetches the components. Before each timed read, all replicas write, or only the
+first replica writes, or none; these writes are not timed. The read takes turns with the round trip
+of a bare star of ROUTER and DEALER, in which every worker answers with as many bytes.
 """
 
 from __future__ import annotations

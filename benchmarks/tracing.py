@@ -1,9 +1,9 @@
 """What does it cost to record a run?
 
-The same work without a record, at level `ops` and at level `messages`, each on its own workers, in
-turns: training the built-in job `digits` for two epochs, a step that writes 1,000 ON_WRITE MEAN
-scalars, and one that writes a single one. *off, again* is the work without a record once more: its
-distance from 1 shows the uncertainty of all figures here.
+The same work is done without a record, at level `ops` and at level `messages`, in turns, each on
+its own workers. The work is: two epochs of the built-in job `digits`; a step that writes 1,000
+ON_WRITE MEAN scalars; and a step that writes one scalar. Row *off, again* repeats the work without
+a record. The difference of its ratio from 1 shows the uncertainty of all figures here.
 """
 
 from __future__ import annotations

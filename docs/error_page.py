@@ -1,4 +1,4 @@
-"""The examples of docs/errors.md: programs that the engine refuses, and their errors."""
+"""The examples of docs/errors.md: programs that varsim refuses or warns of, and the messages."""
 
 from __future__ import annotations
 

@@ -2,10 +2,10 @@
 
 A document marks such a part with `<!-- generated: NAME -->` and `<!-- end -->`; NAME is a key of
 `PARTS`. `--check` writes nothing, and its exit code says whether all parts are current. Parts with
-the output of a run differ from run to run, and are not checked. If the installed releases are not
-those of locks/newest.txt, `--check` checks nothing, because the documents depend on them.
+the output of a run are not checked, because each run has another output. If the installed releases
+differ from locks/newest.txt, `--check` checks nothing, because the documents depend on releases.
 
-The pages in docs/modes are written and checked, too: see `docs.mode_pages`.
+The pages in docs/modes are written and checked in the same way: see `docs.mode_pages`.
 """
 
 from __future__ import annotations

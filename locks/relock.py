@@ -1,7 +1,7 @@
 """Write the locks again from pyproject.toml, and show what changed: `make upgrade` and `make lock`.
 
-uv writes them, since pip cannot lock for other Pythons than its own. The locks hold versions and
-hashes, and no address: each machine's own configuration of pip says where packages come from.
+uv writes the locks, because pip cannot lock for other Pythons than its own. The locks contain
+versions and hashes, but no addresses: pip's configuration on each machine says where packages are.
 """
 
 from __future__ import annotations
