@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 BAR_EVERY_S: Final = 0.1  # users cannot see faster changes
 _MOST_REPEATED: Final = 2  # a warning is shown again for at most two further variables
-LINE_EVERY_S: Final = 2.0  # so the log of an hour stays readable
+LINE_EVERY_S: Final = 2.0  # more lines would make the log of a long run hard to read
 _TOO_EARLY_S: Final = 1.0  # before this time an estimate is unreliable
 
 

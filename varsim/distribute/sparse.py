@@ -38,7 +38,7 @@ def as_rows(value: Any, dtype: np.dtype[np.generic], variable: str) -> Rows:
 def _not_slices(method: str, value: Any, variable: str) -> ValueTypeError:
     return ValueTypeError(
         variable,
-        f"{method} needs tf.IndexedSlices, and got {type(value).__name__}",
+        f"{method} needs tf.IndexedSlices, but got {type(value).__name__}",
         "Write tf.IndexedSlices(values, indices).",
     )
 
@@ -116,7 +116,7 @@ class SparseWrites:
     def batch_scatter_update(
         self, sparse_delta: Any, use_locking: bool = False, name: Any = None
     ) -> Self:
-        """Set elements along the last axis of the indices, for every index of the axes before."""
+        """Set rows of each batch; the last axis of the indices has the row numbers of one batch."""
         self.scatter_elements("batch_scatter_update", sparse_delta)
         return self
 
@@ -140,7 +140,7 @@ def with_elements(method: str, before: Array, indices: Any, updates: Any, variab
     """Return a value after `batch_scatter_update` or one of the `scatter_nd` methods.
 
     Raises:
-        ShapeError: The indices are not those of elements, or the updates do not fit them.
+        ShapeError: The indices do not fit the variable, or the updates do not fit the indices.
     """
     if method == "batch_scatter_update" and not isinstance(indices, IndexedSlices):
         raise _not_slices(method, indices, variable)
@@ -180,7 +180,7 @@ def with_elements(method: str, before: Array, indices: Any, updates: Any, variab
 
 
 def _batch_indices(index: Array) -> Array:
-    """Return index tuples: each index, after the position of its batch."""
+    """Return an index tuple for each index: the position of the index's batch, and the index."""
     if not index.ndim:
         return index
     batch = np.indices(index.shape)[:-1]

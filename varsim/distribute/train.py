@@ -84,7 +84,11 @@ class ExponentialMovingAverage:
     def variables_to_restore(
         self, moving_avg_variables: Iterable[Variable] | None = None
     ) -> dict[str, Variable]:
-        """Return the variables by the names of their averages; all that have one if None."""
+        """Return the variables by the names of their averages.
+
+        Args:
+            moving_avg_variables: The variables; None means all variables that have an average.
+        """
         wanted = moving_avg_variables
         if wanted is None:
             wanted = [reference.deref() for reference in self._averages]
@@ -97,9 +101,9 @@ class ExponentialMovingAverage:
         frame = current_frame()
         if frame is not None and frame.replica is not None and frame.replica.session is not None:
             raise ContextError(
-                f"variable {variable.name!r} has no average yet, and replicas would create it in "
-                "their copies of this object: call apply once under strategy.scope(), where the "
-                "first call changes no average"
+                f"variable {variable.name!r} has no average yet, and a replica cannot create an "
+                "average: call apply under strategy.scope() first, where it creates the average "
+                "with the value of the variable"
             )
         average: Variable = Variable(
             variable.read_value(), trainable=False, name=self._name_for(variable)
@@ -116,7 +120,7 @@ class ExponentialMovingAverage:
 
 
 def _scope_of(variable: Variable) -> AbstractContextManager[Any]:
-    """Outside every scope, return the scope of the variable's own strategy."""
+    """Return the scope of the variable's strategy; a null context inside any scope."""
     if current_frame() is None and isinstance(variable, DistributedVariable):
         return cast("Strategy", variable.strategy).scope()
     return nullcontext()

@@ -68,7 +68,7 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, INTERRUPTED)
 @click.option(
     "--oracle/--no-oracle",
     default=None,
-    help="Also run it on one replica, and compare: is a value wrong by a factor?",
+    help="Repeat the run on one replica, and compare: is a value wrong by a factor?",
 )
 @experiment_options.STRICT
 @experiment_options.OUT
@@ -161,7 +161,7 @@ def _run(experiment: Experiment, *, alone: bool) -> Summary:
     from varsim.interrupts import Interrupts
 
     redirected = stdout_as_stderr() if alone else nullcontext()
-    # `Interrupts` is outermost: the progress bar must restore the terminal.
+    # `Interrupts` is outermost, so that the progress bar can restore the terminal.
     with Interrupts(), redirected, watching(quiet=alone) as watcher, printed_visibly():
         return run_experiment(experiment, watcher)
 
