@@ -121,7 +121,7 @@ def test_a_note_names_the_option():
 
 
 def test_kinds_that_could_not_be_searched_for_are_not_counted(tmp_path: Path):
-    """These are kinds that need an oracle or a rule; truncation needs neither."""
+    """Such kinds need an oracle or a rule. Truncation needs no oracle and no rule."""
     with told(CALL).history(tmp_path) as history:
         found = examine(history)
     nothing = Compared(values=1, locations=1, differences=(), uncompared=(), own=())

@@ -76,7 +76,7 @@ def _measured(_plan: Any, _out: Path, watcher: Any) -> Any:
 def test_no_command_writes_escapes_with_no_color_or_a_dumb_terminal(
     words: list[str], environment: dict[str, str]
 ) -> None:
-    """It writes neither colours nor movements of the cursor."""
+    """No command writes colours or movements of the cursor."""
     shown = on_terminal(*words, **environment)
 
     assert len(shown.text) > 20
@@ -117,7 +117,7 @@ def test_every_page_has_the_width_of_the_terminal_up_to_100_columns(words: list[
 
 @pytest.mark.parametrize("environment", [*DULL.values(), {}], ids=[*DULL, "colours"])
 def test_escapes_of_a_program_are_made_visible(environment: dict[str, str]) -> None:
-    """This holds for its output, names, results, warnings and errors."""
+    """This holds for the program's output, names, results, warnings and errors."""
     shown = on_terminal("run", columns=120, **environment)
 
     assert f"printed {SHOWN}\n" in shown.text

@@ -32,7 +32,7 @@ def components(v: Any) -> list[list[float]]:
 
 
 def test_a_plain_variable_takes_every_method() -> None:
-    """Its value is changed in place only if no program has read the array."""
+    """The value of the variable is changed in place only if the array was not read."""
     v = tf.Variable(np.arange(4, dtype=np.float32))
     before = v.read_value()
 
@@ -59,7 +59,7 @@ def test_batches_are_written_along_the_last_axis() -> None:
 
 
 def test_an_array_that_was_read_never_changes(strategy: Any) -> None:
-    """Neither an array of the program nor one of a replica. A read of rows returns a copy."""
+    """Arrays that the program and replicas read stay as they are. A read of rows returns a copy."""
     v = variable(strategy)
     kept = []
 
@@ -82,7 +82,7 @@ def test_an_array_that_was_read_never_changes(strategy: Any) -> None:
 
 
 def test_a_slice_of_rows_can_be_assigned_on_one_device() -> None:
-    """`v[indices]` is a copy, but knows its variable."""
+    """`v[indices]` is a copy of the rows, but its assign writes to the variable."""
     v = tf.Variable(np.zeros(3, np.float32))
 
     v[[0, 2]].assign(5.0)
@@ -108,7 +108,7 @@ def test_a_distributed_variable_refuses_sparse_writes_that_its_components_accept
 
 
 def test_a_replica_writes_rows_of_its_own_component(strategy: Any) -> None:
-    """ON_READ refuses them on the variable."""
+    """An ON_READ variable refuses sparse writes, but its components accept them."""
     v = variable(strategy, synchronization=tf.VariableSynchronization.ON_READ)
 
     def step() -> None:
@@ -162,7 +162,7 @@ def test_a_replica_cannot_write_the_rows_of_all_replicas(strategy: Any) -> None:
 
 
 def test_the_account_compares_rows_with_whole_values(strategy: Any) -> None:
-    """A row is 8 bytes of index and 4 of value; both replicas send one, and get both."""
+    """A row has 8 bytes of index and 4 of value. Each replica sends one row and gets two rows."""
     v = variable(strategy)
 
     strategy.run(lambda: done(v.scatter_add(rows([0]))))
@@ -174,7 +174,7 @@ def test_the_account_compares_rows_with_whole_values(strategy: Any) -> None:
 
 
 def test_gradients_of_an_embedding_are_joined(strategy: Any) -> None:
-    """By all_reduce, and by reduce of what `run` returns; a dense leaf is reduced beside them."""
+    """The rows are joined by all_reduce and reduce. A dense leaf is reduced as usual."""
 
     def step() -> Any:
         context = tf.distribute.get_replica_context()
@@ -194,7 +194,7 @@ def test_gradients_of_an_embedding_are_joined(strategy: Any) -> None:
 
 
 def test_slices_cannot_be_gathered(strategy: Any) -> None:
-    """As in TensorFlow; the error says what to gather instead."""
+    """TensorFlow refuses this, too. The error says what to gather instead."""
     with pytest.raises(NotImplementedError, match=r"slices\.values and slices\.indices"):
         strategy.gather(strategy.run(lambda: rows([0])), axis=0)
     with pytest.raises(NotImplementedError, match="all_gather of IndexedSlices"):

@@ -265,7 +265,7 @@ def test_a_slice_of_a_distributed_variable_cannot_be_assigned(strategy):
 @pytest.mark.filterwarnings("ignore::varsim.VarsimWarning")
 @pytest.mark.parametrize("synchronization", ["ON_READ", "NONE"])
 def test_a_slice_of_a_replicas_own_component_can_be_assigned(strategy, synchronization):
-    """Its write has no aggregation that a slice could bypass."""
+    """A write to one component has no aggregation that a slice could bypass."""
     v = create_variable(strategy, [1.0, 2.0], synchronization, "SUM")
 
     def step():

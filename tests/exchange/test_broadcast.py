@@ -1,4 +1,4 @@
-"""The coordinator's codec: messages to several workers are encoded and copied once."""
+"""The coordinator's codec encodes and copies messages to several workers once."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def give_back(cluster: SharedCluster, codec: BroadcastCodec, replica_id: int) ->
 def test_an_array_for_several_workers_is_copied_once(
     cluster: SharedCluster, codec: BroadcastCodec
 ) -> None:
-    """This holds if each of them also gets other messages, such as its first call."""
+    """This holds even if each worker also gets other messages, such as its first call."""
     value = np.arange(float(LARGE))
     got = [
         received(cluster, codec, i, [Fetch(request_id=i, variable_id=1), message(value)])
@@ -88,7 +88,7 @@ def test_the_same_messages_are_encoded_once(cluster: SharedCluster, codec: Broad
     assert other[0] is not first[0]
 
 
-def test_a_block_that_was_encoded_once_is_lent_to_each(
+def test_a_block_that_was_encoded_once_is_lent_to_each_worker(
     cluster: SharedCluster, codec: BroadcastCodec
 ) -> None:
     messages: list[Message] = [message(np.zeros(LARGE))]

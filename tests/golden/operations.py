@@ -27,7 +27,7 @@ READS: dict[str, Callable[[Any], Any]] = {
 
 
 class Value:
-    """The value of a write: in a replica, and for all replicas at once."""
+    """The value of a write, in one replica or in all replicas together."""
 
     def __init__(self, recorded: Json, dtype: str, strategy: Any) -> None:
         dtype = recorded.get("dtype", dtype)

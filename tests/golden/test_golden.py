@@ -71,7 +71,7 @@ def test_a_sample_on_processes_is_the_same_or_different_on_purpose(cases: list[C
 
 
 def test_the_expected_outcome_is_tensorflows_where_no_rule_applies(cases: list[Case]) -> None:
-    """This checks the small model in `expect`."""
+    """This test checks the small model in `expect`."""
     wrong = [
         f"{case.id}: {one}"
         for case in cases

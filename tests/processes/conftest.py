@@ -19,7 +19,7 @@ import varsim as tf
 from tests.waiting import MS
 
 SOON_S = 1_000 * MS
-"""Time limit for an error to reach the program, if the error can be detected at once."""
+"""Time limit for an error to reach the program, if the error can be detected immediately."""
 
 Strategy = tf.distribute.MirroredStrategy
 

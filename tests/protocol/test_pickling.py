@@ -51,7 +51,7 @@ def sample(scale: int) -> Callable[..., Any]:
 
 
 def test_pickled_code_is_equal():
-    """Its file, lines, constants and nested functions are equal."""
+    """The file, lines, constants and nested functions of the code are equal."""
     function = sample(10)
 
     arrived = travelled(function)

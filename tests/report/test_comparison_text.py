@@ -103,7 +103,7 @@ def test_every_difference_has_a_text(changes: dict[str, object], expected: str):
 
 
 def test_a_finding_about_values_may_be_the_reason():
-    """Then the text does not say that nothing is known."""
+    """With such a finding the text does not say that the reason is unknown."""
     text = " ".join(" ".join(compared_text(ONE, caused=True)).split())
 
     assert "The findings below may be the reason: correct these first, and compare again." in text

@@ -1,4 +1,4 @@
-"""One name for several variables, and names that are short."""
+"""Several variables get one name, and long names are shortened."""
 
 from __future__ import annotations
 

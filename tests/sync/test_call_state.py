@@ -400,7 +400,7 @@ def test_a_host_call_waits_for_every_lower_running_replica():
 
 
 def test_a_host_call_waits_for_the_answer_of_the_one_before_it():
-    """After its answer the lower replica continues. Its next host call may come first."""
+    """After the answer the lower replica continues, and its next host call may come first."""
     call = CallDriver()
     call.state.request_host_call(0, host_call("first"))
     call.state.request_host_call(1, host_call("other"))

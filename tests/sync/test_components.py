@@ -1,4 +1,4 @@
-"""One replica's components, and commits of several variables at once."""
+"""One replica's components, and commits of several variables together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Merges of many writes at once: each variable gets the value that it would get alone."""
+"""Merges of many writes together: each variable gets the same value as by a merge alone."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def test_the_result_is_that_of_a_loop(operation, dtype, count):
     ],
 )
 def test_rows_that_do_not_fit_are_refused(operation, component, given, error):
-    """They are refused before a row changes."""
+    """Such rows are refused before a component changes."""
     with pytest.raises(error):
         scatter.check_rows(spec(SUM, ON_WRITE), operation, component, given)
 

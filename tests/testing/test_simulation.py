@@ -31,7 +31,7 @@ SEEDS = many(100)
 """The number of event orders in which each program runs; about 2 ms each."""
 
 ONLY = os.environ.get("VARSIM_TEST_SEED")
-"""One seed to replay, as printed by a failure."""
+"""The seed to replay, which a failure has printed."""
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
@@ -186,7 +186,7 @@ def test_the_cluster_ends_with_its_block():
 
 
 def test_replicas_learn_of_a_failed_call_before_the_program(sent):
-    """Otherwise they would wait or work until the program does something else."""
+    """Otherwise the replicas would wait or work until the next operation of the program."""
     with simulated_cluster():
         strategy = three_replicas()
         w = create_without_warnings(strategy, 0.0, "ON_WRITE", "SUM")

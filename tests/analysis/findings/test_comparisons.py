@@ -144,7 +144,7 @@ def test_local_state_is_not_compared():
 
 
 def test_a_single_device_with_a_part_of_the_batch_is_detected():
-    """Then no rule is tried, and the account says so."""
+    """In this case no rule is tried, and the account says so."""
 
     def always_two_shards(strategy: Strategy) -> None:
         with strategy.scope():

@@ -46,7 +46,7 @@ def test_local_writes_conflict_if_the_program_reads_one_component_as_the_value()
 
 
 def test_writes_separated_by_a_collective_are_ordered() -> None:
-    """There is a collective between the writes: the second writer knew of the first."""
+    """A collective is between the writes, so the later writer knew the earlier write."""
     story = ProgramHistory(w="ON_WRITE NONE")
     story.call()
     story.write(0, "w", 1.0, "turn.py:2")

@@ -48,7 +48,7 @@ def test_one_of_equal_components_may_be_read(settings: str) -> None:
 
 
 def test_different_writes_with_equal_results_are_not_a_divergence() -> None:
-    """One replica adds 1 and 2, the other adds 3; in between they are never equal."""
+    """One replica adds 1 and 2, the other adds 3. Before the last add the components differ."""
     story = ProgramHistory(w="NONE NONE")
     story.call()
     for replica_id, values in ((0, (1.0, 2.0)), (1, (3.0,))):
@@ -66,7 +66,7 @@ def test_digests_suffice_to_find_a_divergence() -> None:
 
 
 def test_additions_to_unknown_values_are_not_a_divergence() -> None:
-    """Neither component was read: it is known only that different numbers were added."""
+    """No component was read. Only the added numbers are known, and they differ."""
     story = diverged("NONE NONE", add=True, values=False)
     story.show("w", "save.py:2", 0)
     assert [] == [one for one in story.findings() if one.kind is DIVERGENCE]
