@@ -92,8 +92,8 @@ def test_values_that_were_not_recorded_are_counted(tmp_path: Path):
     with story.history(tmp_path) as history:
         found = list(examine(history).not_looked_at)
     assert (
-        "2 values of v, w: alone or with other values of the same message, they are larger than "
-        "64 KiB, so they were not recorded",
+        "2 values of v, w: alone or with other values of the same message, these values are larger "
+        "than 64 KiB, so they were not recorded",
         EVERYTHING,
     ) in said(found)
 

@@ -80,8 +80,8 @@ def _of_values(history: History) -> Iterator[Note]:
     summed = [(variable, count - bare) for variable, count, bare in rows if count > bare]
     if bare:
         yield Note(
-            text=f"{_values(history, bare)}: alone or with other values of the same message, they "
-            f"are larger than {_kib(FRAME_LIMIT_BYTES)}, so they were not recorded",
+            text=f"{_values(history, bare)}: alone or with other values of the same message, these "
+            f"values are larger than {_kib(FRAME_LIMIT_BYTES)}, so they were not recorded",
             option=EVERYTHING,
         )
     if summed:

@@ -56,7 +56,7 @@ class Oracle:
         return _created(self._history, self._history.variables[variable])
 
     def next_wrote(self, variable: int, process: int, location: str) -> Flat | None:
-        """Return the next value that the program or the one replica writes at a location."""
+        """Return the next value that the oracle's program or replica writes at a location."""
         return self._next(variable, "write", process, location)
 
     def next_read(self, variable: int, location: str) -> Flat | None:

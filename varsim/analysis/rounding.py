@@ -13,7 +13,7 @@ _ROUNDING: Final = 1e-4
 """Relative to the largest element; enough for many float32 additions in another order."""
 
 _ROUNDINGS: Final = 16
-"""In units of the dtype's own precision, where that is coarser."""
+"""In units of the dtype's precision; used if this allows more than the relative limit."""
 
 _EXACT: Final = 1e-12
 """For whole numbers. They are compared as float64, which rounds very large numbers."""

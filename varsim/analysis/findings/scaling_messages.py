@@ -99,14 +99,14 @@ def _wrong_factor(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> 
     if fault.relation is Relation.OVER_N:
         return (
             f"It is 1/{count} of what a single device has: MEAN is taken where SUM is meant.",
-            f"Aggregate with SUM; or {_OWN_BATCH}, not by that of all replicas.",
+            f"Aggregate with SUM; or {_OWN_BATCH}, not by the number of examples of all replicas.",
         )
     parts = comparison.known
     about = "about " if fault.relation is Relation.ABOUT_TIMES_N else ""
     if facts.aggregation != "SUM" or parts is None:
         return (
-            f"It is {about}{count} times what a single device has: SUM is taken where MEAN is "
-            "meant, before the value is written.",
+            f"It is {about}{count} times what a single device has: the values are summed before "
+            "the write, but MEAN is meant.",
             "Reduce with MEAN; or divide what each replica contributes by the number of "
             "examples of all replicas together.",
         )
@@ -127,8 +127,8 @@ def _wrong_factor(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> 
     return (
         f"It is {about}{count} times what a single device has: SUM is taken where MEAN is meant. "
         "Each replica has already divided its values.",
-        "Keep the sum and the number of examples apart, both with SUM, and divide what is read; "
-        "or aggregate with MEAN, if all replicas have as many examples.",
+        "Use two variables with SUM, one for the sum and one for the number of examples, and "
+        "divide the values that you read; or use MEAN, if all replicas have equally many examples.",
     )
 
 
@@ -141,8 +141,9 @@ def _mean_of_means(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) ->
     return (
         "Each replica contributes a mean of its own examples, and MEAN weighs all replicas alike; "
         f"but their shards are not equal{_shards(fault.weights)}.",
-        "Keep the sum and the number of examples apart, both with SUM, and divide what is read; "
-        "or weigh each contribution by the replica's share of the examples, with SUM.",
+        "Use two variables with SUM, one for the sum and one for the number of examples, and "
+        "divide the values that you read; or weigh each contribution by the replica's share of the "
+        "examples, with SUM.",
     )
 
 
