@@ -42,7 +42,7 @@ program finish call=1
 
 
 def notes(text: str, folder: Path, no_oracle: str = "", **run: object) -> list[Note]:
-    """Return all notes except the last, on values outside variables, which every run has."""
+    """Return all notes except the last, which every run has: that on values outside variables."""
     story = told(text)
     story.run |= run
     with story.history(folder) as history:

@@ -70,7 +70,7 @@ def test_without_replicas_batches_stay_whole(simulated):
     assert 1 == iter(dataset).get_next()
 
 
-def test_an_iterator_names_what_it_lacks(strategy):
+def test_the_error_for_a_missing_attribute_of_a_dataset_says_what_to_do(strategy):
     dataset = strategy.experimental_distribute_dataset([])
 
     with pytest.raises(AttributeError, match=r"use next\(iterator, None\)"):

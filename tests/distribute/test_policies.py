@@ -25,7 +25,7 @@ MEAN, SUM = VariableAggregation.MEAN, VariableAggregation.SUM
 
 @dataclass(frozen=True)
 class OnReadMean(CustomPolicy):
-    """ON_READ for means only; the parameter has no effect."""
+    """ON_READ that accepts only MEAN. The parameter of the policy has no effect."""
 
     keyword: ClassVar[str] = "on_read_mean"
     aggregations: ClassVar[dict[VariableAggregation, VariableAggregation]] = {

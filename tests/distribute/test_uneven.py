@@ -1,4 +1,4 @@
-"""Shares of different sizes: an empty share causes a warning, and a refused one changes nothing."""
+"""Shares of different sizes: empty shares cause a warning, and refused shares change nothing."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_ragged_values_are_gathered(strategy, caught):
     gathered = strategy.run(lambda x: context().all_gather(x, axis=0), args=(value,))
     assert [(2, 3), (2, 3)] == [one.shape for one in gathered.values]
     assert [(2, 3), (0, 3)] == [one.shape for one in strategy.experimental_local_results(value)]
-    empty = strategy.gather(ragged(strategy, (0, 3), (0, 3)), axis=0)  # it crashes TensorFlow
+    empty = strategy.gather(ragged(strategy, (0, 3), (0, 3)), axis=0)  # TensorFlow crashes here
     assert (0, 3) == empty.shape
 
 
@@ -158,7 +158,7 @@ def test_values_of_different_ranks_name_their_replicas(strategy):
         strategy.reduce("SUM", ragged(strategy, (2, 3), 3), axis=1)
 
 
-def test_a_refused_ragged_all_reduce_names_replicas_and_poisons_nothing(strategy, caught):
+def test_a_refused_ragged_all_reduce_names_replicas_and_changes_nothing(strategy, caught):
     total = create_variable(strategy, 0.0, "ON_WRITE", "SUM")
 
     def step(x):

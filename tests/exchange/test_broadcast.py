@@ -1,4 +1,4 @@
-"""The coordinator's codec encodes and copies messages to several workers once."""
+"""The coordinator's codec encodes and copies a message only once for several workers."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ DEVICES = 4
 class SharedStrategies:
     """The strategies that cases share, because a start of real workers takes longer than a case.
 
-    Earlier cases leave only variables in a strategy, to which no program refers any more.
+    A strategy keeps the variables of earlier cases, but no program refers to these variables.
     """
 
     def __init__(self, shared_by: int | None = SHARED_BY) -> None:

@@ -15,7 +15,7 @@ from varsim.protocol.structure import StructureCodec
 
 
 class NoObjects:
-    """References to no objects: no value has a name."""
+    """References of a process in which no object has a name."""
 
     def name_of(self, value: object) -> None:
         return None

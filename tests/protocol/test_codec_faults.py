@@ -136,7 +136,7 @@ def test_random_frames_raise_nothing_else(frames: list[bytes]) -> None:
 
 
 class NoReferences:
-    """References to no objects: no value has a name."""
+    """References of a process in which no object has a name."""
 
     def name_of(self, value: object) -> None:
         return None

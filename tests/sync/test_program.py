@@ -113,7 +113,7 @@ def test_a_bool_is_not_divided():
     assert [True, True] == sent_values(state.handle(write(True, dtype="bool", is_indivisible=True)))
 
 
-def test_a_value_for_each_replica_is_refused_where_one_is_divided():
+def test_a_per_replica_value_is_refused_where_a_single_value_is_divided():
     state = on_read()
     event = write(1.0, 2.0, per_replica="PerReplica", location="train.py:3")
     error = refusal(state.handle(event))
