@@ -32,7 +32,10 @@ def heeding_signals(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _looks(raised: list[BaseException]) -> Iterator[bool]:
-    """Yield whether to stop. When the generator resumes, Python runs handlers inside the `try`."""
+    """Yield False until a signal handler raises an exception; then yield True, to stop.
+
+    Python runs handlers when the generator resumes, which is inside the `try`.
+    """
     try:
         while True:
             yield False

@@ -207,8 +207,9 @@ class Trace:
         self._note(RecordKind.SENT, peer, self._kept(frames))
 
     def _in_window(self, peer: int, messages: Sequence[Message]) -> list[Message]:
-        """Return the messages to record: in the window all, outside only those needed for decoding.
+        """Return the messages to record.
 
+        In the window these are all messages. Outside, they are only those that decoding needs.
         Messages before the `Start` of the window's first call are outside the window, even if they
         are in the same envelope.
         """
