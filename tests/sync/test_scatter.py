@@ -79,3 +79,18 @@ def test_rows_of_all_replicas_are_joined_in_replica_order():
     assert [2, 0, 0] == total.indices.tolist() == mean.indices.tolist()
     assert [4.0, 2.0, 8.0] == total.values.tolist()
     assert [4.0 / 3, 2.0 / 3, 8.0 / 3] == mean.values.tolist()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 17])
+def test_a_complex_product_does_not_depend_on_the_number_of_rows(count):
+    """NumPy's product of arrays rounds differently from its product of two numbers."""
+    draw = np.random.default_rng(count)
+    component, factors = (
+        (draw.standard_normal(count) + 1j * draw.standard_normal(count)).astype(np.complex64)
+        for _ in range(2)
+    )
+    one_by_one = np.array([a * b for a, b in zip(component, factors, strict=True)])
+
+    after = scatter.applied(Operation.SCATTER_MUL, component, rows(range(count), factors))
+
+    assert one_by_one.tobytes() == after.tobytes()

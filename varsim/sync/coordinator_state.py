@@ -147,10 +147,15 @@ class CoordinatorState:
     @property
     def deadline_s(self) -> float | None:
         """Return the time at which `TimePasses` may have an effect without a message."""
-        if self.is_reducing:
+        runner = self._runner
+        if runner.suspended is not None:
             return None
-        times = [self._runner.deadline_s, *[call.deadline_s for call in self._calls]]
-        return min([time_s for time_s in times if time_s is not None], default=None)
+        first_s = runner.deadline_s if runner.is_behind else None
+        for call in self._calls:
+            time_s = call.deadline_s
+            if time_s is not None and (first_s is None or time_s < first_s):
+                first_s = time_s
+        return first_s
 
     def _tick(self, _: TimePasses) -> list[CoordinatorAction]:
         return self._runner.run(self._calls.conclude_all(self._runner.now_s))

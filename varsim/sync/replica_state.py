@@ -56,6 +56,7 @@ from varsim.sync.replica_events import (
     ProgramBlocks,
     ReplicaEvent,
     ReplicaRead,
+    ReplicaWrite,
     RowsRead,
 )
 from varsim.sync.replica_writes import ReplicaWrites
@@ -85,6 +86,8 @@ class ReplicaState(ReplicaWrites):
             ProtocolError: The coordinator sent a message that is not valid for this replica.
             InvalidTransition: The event is not valid now, which is a bug of the shell.
         """
+        if event.__class__ is ReplicaWrite:  # there may be thousands in a step
+            return self._write(event)
         decide = self._DECISIONS.get(event.__class__)
         if decide is None:
             raise ProtocolError(f"a replica does not take {type(event).__name__} messages")
