@@ -281,7 +281,7 @@ class MirroredStrategy(Strategy):
         site = site_of(fn)
         given = tuple(args), dict(kwargs or {})
         number, function, arguments = self._packed_call(fn, given, site)
-        rows = self._rows_of(given, site)
+        rows = self._rows_of(given, site) if args or kwargs else ()
         host = RunHost(self, coordinator.link.codec, self.warn_once)
         try:
             returned = coordinator.run(number, function, arguments, host, site, rows)
