@@ -32,13 +32,18 @@ def pytest_configure() -> None:
     settings.load_profile("varsim")
 
 
-def pytest_collection_finish() -> None:
-    """Exclude modules and collected tests, which live as long as the run, from garbage collection.
+FULL_COLLECTION_AFTER = 100
+"""The number of collections of the middle generation before a full one; Python's own is 10."""
 
-    Otherwise each full collection would visit all these objects again.
+
+def pytest_collection_finish() -> None:
+    """Make full garbage collections rare: each visits all modules and collected tests again.
+
+    `gc.freeze` would avoid these visits too. But `gc.get_referrers` does not see frozen objects,
+    and hypothesis then takes the global random generators for objects that are about to be freed.
     """
-    gc.collect()
-    gc.freeze()
+    young, middle, _ = gc.get_threshold()
+    gc.set_threshold(young, middle, FULL_COLLECTION_AFTER)
 
 
 @pytest.fixture(scope="session", autouse=True)

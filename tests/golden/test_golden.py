@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -27,11 +26,8 @@ PARTS = 8
 
 @pytest.fixture(scope="module")
 def cases() -> list[Case]:
-    """Load all cases, and exclude their objects from garbage collection."""
-    gc.collect()
-    found = load()
-    gc.freeze()
-    return found
+    """Load all cases."""
+    return load()
 
 
 def test_the_copy_is_complete(cases: list[Case]) -> None:
