@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from varsim.distribute import experimental
 from varsim.distribute.datasets import DistributedDataset, DistributedIterator, InputContext
 from varsim.distribute.extended import Extended as StrategyExtended
 from varsim.distribute.mirrored import MirroredStrategy
+from varsim.distribute.missing import module_attributes
 from varsim.distribute.one_device import OneDeviceStrategy
 from varsim.distribute.options import (
     CrossDeviceOps,
@@ -28,7 +29,6 @@ from varsim.distribute.scopes import (
 )
 from varsim.distribute.strategy import Strategy, ValueContext
 from varsim.distribute.values import DistributedValues, Mirrored, PerReplica
-from varsim.errors import MissingName
 from varsim.spec import ReduceOp
 
 __all__ = [
@@ -62,10 +62,4 @@ __all__ = [
 
 
 if not TYPE_CHECKING:  # a type checker reports missing names itself
-
-    def __getattr__(name: str) -> NoReturn:
-        raise MissingName("tf.distribute", name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+    __getattr__, __dir__ = module_attributes("tf.distribute", __all__)

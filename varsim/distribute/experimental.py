@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
+from varsim.distribute.missing import module_attributes
 from varsim.distribute.options import (
     CollectiveHints,
     CommunicationImplementation,
@@ -11,7 +12,6 @@ from varsim.distribute.options import (
 )
 from varsim.distribute.options import CommunicationImplementation as CollectiveCommunication
 from varsim.distribute.strategy import ValueContext
-from varsim.errors import MissingName
 
 __all__ = [
     "CollectiveCommunication",
@@ -23,10 +23,4 @@ __all__ = [
 
 
 if not TYPE_CHECKING:  # a type checker reports missing names itself
-
-    def __getattr__(name: str) -> NoReturn:
-        raise MissingName("tf.distribute.experimental", name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+    __getattr__, __dir__ = module_attributes("tf.distribute.experimental", __all__)

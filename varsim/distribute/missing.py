@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from varsim.errors import MissingName
 from varsim.texts.missing_names import names_missing_from
 
 C = TypeVar("C", bound=type[Any])
+
+
+def module_attributes(
+    owner: str, names: Sequence[str]
+) -> tuple[Callable[[str], NoReturn], Callable[[], list[str]]]:
+    """Return `__getattr__` and `__dir__` of the module that stands for `owner`.
+
+    Args:
+        names: The public names that the module has.
+    """
+
+    def explain(name: str) -> NoReturn:
+        raise MissingName(owner, name)
+
+    return explain, lambda: [*names]
 
 
 class _Missing:
