@@ -140,6 +140,10 @@ class Rows:
         return self.indices.nbytes + self.values.nbytes
 
 
+Operand = Array | Rows
+"""What a write writes: a value, or the rows of a sparse write."""
+
+
 DTYPES: frozenset[np.dtype[np.generic]] = frozenset(
     np.dtype(name)
     for name in (

@@ -299,15 +299,14 @@ class BareCluster:
                 self._perform(actions)
             case BareComponentWrite(replica_id=i, operation=operation, value=value):
                 variable_id = self._id(bare_operation.variable)
-                self._perform(registry.write_component(variable_id, i, operation, value.copy()))
+                self._perform([registry.write_component(variable_id, i, operation, value.copy())])
             case BareProgramScatter(operation=operation, rows=rows):
                 number = self._id(bare_operation.variable)
                 each = [rows_of(own) for own in rows]
                 self._perform(registry.scatter(number, operation, each))
             case BareComponentScatter(replica_id=i, operation=operation, rows=own):
                 number = self._id(bare_operation.variable)
-                action = registry.scatter_component(number, i, operation, rows_of(own))
-                self._perform([action])
+                self._perform([registry.write_component(number, i, operation, rows_of(own))])
             case BareFetch():
                 self._look(path, self._id(bare_operation.variable), bare_operation.replica_ids)
             case BareStatistics():

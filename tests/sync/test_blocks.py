@@ -76,7 +76,7 @@ def test_an_add_by_the_program_to_a_member_starts_from_its_value_in_the_block(cl
 
 
 def test_a_member_with_one_written_component_diverges_and_the_others_do_not(cluster):
-    cluster.perform(cluster.registry.write_component(V, 1, ADD, array(100.0)))
+    cluster.perform([cluster.registry.write_component(V, 1, ADD, array(100.0))])
     commits(cluster)
 
     assert [[W], [V], [U]] == step(cluster)

@@ -146,7 +146,7 @@ def test_a_per_replica_assign_makes_all_components_known():
 def test_a_component_that_the_program_assigned_is_known(operation, fetched):
     cluster = three()
     in_call(cluster, by_1=5.0)
-    cluster.perform(cluster.registry.write_component(W, 1, operation, array(1.0)))
+    cluster.perform([cluster.registry.write_component(W, 1, operation, array(1.0))])
 
     assert [0.0, 1.0 if operation is ASSIGN else 6.0, 0.0] == cluster.look(W)
     assert fetched == fetched_from(cluster)
@@ -155,7 +155,7 @@ def test_a_component_that_the_program_assigned_is_known(operation, fetched):
 def test_components_of_a_variable_that_merges_are_known_after_a_call_without_reports():
     """No replica can have changed its component alone."""
     cluster = three(spec(SUM))
-    cluster.perform(cluster.registry.write_component(W, 2, ASSIGN, array(9.0)))
+    cluster.perform([cluster.registry.write_component(W, 2, ASSIGN, array(9.0))])
     cluster.start()
     cluster.write(W, 1.0, by=0)
     cluster.perform(give_up(cluster.coordinator, 1))
@@ -166,7 +166,7 @@ def test_components_of_a_variable_that_merges_are_known_after_a_call_without_rep
 
 def test_a_merge_updates_known_components():
     cluster = three(spec(SUM))
-    cluster.perform(cluster.registry.write_component(W, 2, ASSIGN, array(9.0)))
+    cluster.perform([cluster.registry.write_component(W, 2, ASSIGN, array(9.0))])
     cluster.start()
     cluster.write(W, 1.0, 2.0, 3.0, operation=ADD)
     cluster.end()
@@ -243,7 +243,7 @@ def test_a_fetched_component_older_than_a_write_is_not_kept():
     state = cluster.replicas[1]
     _, (sent,) = cluster.registry.fetch(W, [1])
     (late,) = state.handle(sent.message)
-    cluster.perform(cluster.registry.write_component(W, 1, ADD, array(1.0)))
+    cluster.perform([cluster.registry.write_component(W, 1, ADD, array(1.0))])
     cluster.arrive(1, late.message)
 
     assert [6.0] == cluster.look(W, [1])

@@ -185,7 +185,7 @@ def test_two_writes_of_a_variable_equal_single_writes(first, second, expected, b
 
 def test_a_bucket_with_a_diverged_variable_is_merged_one_by_one():
     cluster = StateCluster(*THREE)
-    cluster.perform(cluster.registry.write_component(V, 1, ASSIGN, array(100.0)))
+    cluster.perform([cluster.registry.write_component(V, 1, ASSIGN, array(100.0))])
     cluster.start()
     for variable_id in (W, V, U):
         cluster.write(variable_id, 1.0, 2.0, operation=ADD)
@@ -215,7 +215,7 @@ def test_after_an_assign_the_next_bucket_is_merged_as_one():
 def test_components_with_different_numbers_of_commits_are_merged_one_by_one():
     """An assign has made the components equal, but their versions still differ."""
     cluster = StateCluster(*THREE)
-    cluster.perform(cluster.registry.write_component(V, 1, ASSIGN, array(100.0)))
+    cluster.perform([cluster.registry.write_component(V, 1, ASSIGN, array(100.0))])
     cluster.perform(cluster.registry.write(V, ASSIGN, [array(100.0)] * 2, same=True))
     cluster.start()
     for variable_id in (W, V, U):
@@ -229,7 +229,7 @@ def test_components_with_different_numbers_of_commits_are_merged_one_by_one():
 def test_components_with_equal_numbers_of_commits_again_are_merged_as_one():
     cluster = StateCluster(*THREE)
     for replica_id in (1, 0):
-        cluster.perform(cluster.registry.write_component(V, replica_id, ASSIGN, array(100.0)))
+        cluster.perform([cluster.registry.write_component(V, replica_id, ASSIGN, array(100.0))])
     cluster.perform(cluster.registry.write(V, ASSIGN, [array(100.0)] * 2, same=True))
     commits(cluster)
     cluster.start()

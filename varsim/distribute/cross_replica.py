@@ -18,7 +18,7 @@ from varsim.distribute.sparse import as_rows
 from varsim.distribute.values import DistributedValues, PerReplica
 from varsim.errors import ShapeError, VariableError, VarsimError
 from varsim.shells.coordinator import Coordinator
-from varsim.spec import Array, Context, Operation, Rows, VariableSpec
+from varsim.spec import Array, Context, Operand, Operation, VariableSpec
 from varsim.sync import policies, reduce
 from varsim.sync.actions import ProgramDone
 from varsim.sync.coordinator_events import (
@@ -26,7 +26,6 @@ from varsim.sync.coordinator_events import (
     ProgramFetch,
     ProgramRead,
     ProgramScatter,
-    ProgramScatterComponent,
     ProgramWrite,
     ProgramWriteComponent,
 )
@@ -76,15 +75,15 @@ class CrossReplica:
             trace.read(number, replica_id, version, user_location(), value)
 
     def write_component(
-        self, variable: DistributedVariable, replica_id: int, operation: Operation, value: Array
+        self, variable: DistributedVariable, replica_id: int, operation: Operation, operand: Operand
     ) -> None:
         """Write one component; the components of a mirrored variable then differ.
 
         Raises:
-            ShapeError: The value does not fit; nothing has changed.
+            VariableError: The operand does not fit; nothing has changed.
         """
         number, location = variable.spec.variable_id, self._location()
-        event = ProgramWriteComponent(number, replica_id, operation, value, location)
+        event = ProgramWriteComponent(number, replica_id, operation, operand, location)
         self._coordinator.write(event)
 
     def scatter(self, variable: DistributedVariable, operation: Operation, value: Any) -> None:
@@ -102,18 +101,6 @@ class CrossReplica:
         rows = tuple(as_rows(one, spec.dtype, spec.name) for one in each)
         kind = type(value).__name__ if distributed else ""
         event = ProgramScatter(spec.variable_id, operation, rows, kind, self._location())
-        self._coordinator.write(event)
-
-    def scatter_component(
-        self, variable: DistributedVariable, replica_id: int, operation: Operation, rows: Rows
-    ) -> None:
-        """Apply a sparse write to one component.
-
-        Raises:
-            VariableError: The rows do not fit; nothing has changed.
-        """
-        number, location = variable.spec.variable_id, self._location()
-        event = ProgramScatterComponent(number, replica_id, operation, rows, location)
         self._coordinator.write(event)
 
     def write_components(self, variable: DistributedVariable, values: dict[int, Array]) -> None:

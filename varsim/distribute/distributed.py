@@ -13,7 +13,6 @@ from varsim.distribute.conversion import as_operand
 from varsim.distribute.host_requests import (
     DescribeVariable,
     ReadVariable,
-    ScatterVariable,
     WriteVariable,
 )
 from varsim.distribute.location import user_location
@@ -36,14 +35,14 @@ from varsim.spec import (
     Array,
     Context,
     CustomSynchronization,
+    Operand,
     Operation,
-    Rows,
     Synchronization,
     VariableSpec,
     VariableSynchronization,
 )
 from varsim.sync import policies
-from varsim.sync.replica_events import ComponentScatter, ReplicaScatter, ReplicaWrite, RowsRead
+from varsim.sync.replica_events import ReplicaScatter, ReplicaWrite, RowsRead
 from varsim.sync.scatter import refusal
 
 
@@ -357,36 +356,20 @@ class ComponentOf:
             return session.read(variable.spec.variable_id)
         return np.asarray(session.call_host(ReadVariable(variable.values[replica_id])))
 
-    def write(self, operation: Operation, value: Array) -> None:
+    def write(self, operation: Operation, operand: Operand) -> None:
         """Apply an operation to this component only; other components stay unchanged."""
         variable, replica_id = self._variable, self._replica_id
         frame = current_frame()
         if frame is not None and frame.update is not None:
-            frame.update.write(variable, replica_id, operation, value)
+            frame.update.write(variable, replica_id, operation, operand)
             return
         session = None if frame is None or frame.replica is None else frame.replica.session
         if session is None:
-            variable.strategy.cross.write_component(variable, replica_id, operation, value)
+            variable.strategy.cross.write_component(variable, replica_id, operation, operand)
         elif self._is_of(session, frame) and not variable.merges:
-            session.write_component(variable.spec.variable_id, operation, value)
+            session.write_component(variable.spec.variable_id, operation, operand)
         else:
-            session.call_host(WriteVariable(variable.values[replica_id], operation, value))
-
-    def scatter(self, operation: Operation, rows: Rows) -> None:
-        """Apply a sparse write to this component only; other components stay unchanged."""
-        variable, replica_id = self._variable, self._replica_id
-        frame = current_frame()
-        if frame is not None and frame.update is not None:
-            frame.update.scatter(variable, replica_id, operation, rows)
-            return
-        session = None if frame is None or frame.replica is None else frame.replica.session
-        if session is None:
-            variable.strategy.cross.scatter_component(variable, replica_id, operation, rows)
-        elif self._is_of(session, frame) and not variable.merges:
-            event = ComponentScatter(variable.spec.variable_id, operation, rows)
-            session.scatter_component(event)
-        else:
-            session.call_host(ScatterVariable(variable.values[replica_id], operation, rows))
+            session.call_host(WriteVariable(variable.values[replica_id], operation, operand))
 
     def rows(self, key: tuple[Array, ...]) -> Array:
         """Return a copy of some rows, or elements, of the component."""

@@ -16,9 +16,8 @@ from varsim.distribute.reduction import parse_op
 from varsim.distribute.values import Mirrored, regroup, select_replica
 from varsim.distribute.variable import Variable
 from varsim.errors import ContextError, ValueTypeError
-from varsim.spec import Array, Operation, Rows
-from varsim.sync import reduce, scatter
-from varsim.sync.components import check_shape
+from varsim.spec import Array, Operand, Operation
+from varsim.sync.operand import applied, check_operand
 
 
 @explains_missing("tf.distribute.StrategyExtended")
@@ -209,30 +208,17 @@ class Update:
         return self._before[number]
 
     def write(
-        self, variable: VariablePort, replica_id: int, operation: Operation, value: Array
+        self, variable: VariablePort, replica_id: int, operation: Operation, operand: Operand
     ) -> None:
-        """Apply an operation to one component; `commit` sends the result.
+        """Apply an operation to one component; `commit` sends the result, as a whole component.
 
         Raises:
-            ShapeError: The value does not fit.
+            VariableError: The operand does not fit.
         """
         before = self.read(variable, replica_id)
-        check_shape(variable.spec, operation, before, value)
+        check_operand(variable.spec, operation, before, operand)
         _, values = self._written.setdefault(variable.spec.variable_id, (variable, {}))
-        values[replica_id] = reduce.apply(operation, before, value)
-
-    def scatter(
-        self, variable: VariablePort, replica_id: int, operation: Operation, rows: Rows
-    ) -> None:
-        """Apply a sparse write to one component; it is sent by `commit`, as the whole component.
-
-        Raises:
-            VariableError: The rows do not fit.
-        """
-        before = self.read(variable, replica_id)
-        scatter.check_rows(variable.spec, operation, before, rows)
-        _, values = self._written.setdefault(variable.spec.variable_id, (variable, {}))
-        values[replica_id] = scatter.applied(operation, before, rows)
+        values[replica_id] = applied(operation, before, operand)
 
     def commit(self) -> None:
         """Send the writes to the replicas."""

@@ -14,7 +14,6 @@ from varsim.distribute.host_requests import (
     DescribeVariable,
     HostRequest,
     ReadVariable,
-    ScatterVariable,
     WriteVariable,
 )
 from varsim.distribute.ports import StrategyPort
@@ -79,9 +78,7 @@ class RunHost:
             case ReadVariable(variable=variable):
                 return np.array(variable.read_value())
             case WriteVariable(variable=variable):
-                return variable.write(request.operation, request.value)
-            case ScatterVariable(variable=variable):
-                return variable.scatter_rows(request.operation, request.rows)
+                return variable.write_operand(request.operation, request.operand)
             case DescribeVariable(variable=variable):
                 return repr(variable)
             case CreateVariable(arguments=arguments):

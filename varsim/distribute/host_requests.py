@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from varsim.spec import Array, Operation, Rows
+from varsim.spec import Operand, Operation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,16 +21,7 @@ class WriteVariable:
 
     variable: Any
     operation: Operation
-    value: Array
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ScatterVariable:
-    """Write some rows of a plain variable, or of another replica's component."""
-
-    variable: Any
-    operation: Operation
-    rows: Rows
+    operand: Operand
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,4 +38,4 @@ class CreateVariable:
     arguments: dict[str, Any]  # all arguments of `tf.Variable`, by name
 
 
-HostRequest = ReadVariable | WriteVariable | ScatterVariable | DescribeVariable | CreateVariable
+HostRequest = ReadVariable | WriteVariable | DescribeVariable | CreateVariable

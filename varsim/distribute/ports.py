@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from varsim.shells.replica import Replica
-from varsim.spec import Array, Operation, Rows, VariableSpec
+from varsim.spec import Array, Operand, Operation, VariableSpec
 
 
 class StrategyPort(Protocol):
@@ -72,17 +72,12 @@ class CrossReplicaPort(Protocol):
         """Return the components on some replicas; read-only."""
 
     def write_component(
-        self, variable: Any, replica_id: int, operation: Operation, value: Array
+        self, variable: Any, replica_id: int, operation: Operation, operand: Operand
     ) -> None:
         """Write one component."""
 
     def scatter(self, variable: Any, operation: Operation, rows: Any) -> None:
         """Apply a sparse write, as the policy says."""
-
-    def scatter_component(
-        self, variable: Any, replica_id: int, operation: Operation, rows: Rows
-    ) -> None:
-        """Apply a sparse write to one component."""
 
     def write_components(self, variable: Any, values: dict[int, Array]) -> None:
         """Set several components."""
@@ -132,11 +127,6 @@ class UpdatePort(Protocol):
         """Return a component with the writes of this update so far; read-only."""
 
     def write(
-        self, variable: VariablePort, replica_id: int, operation: Operation, value: Array
+        self, variable: VariablePort, replica_id: int, operation: Operation, operand: Operand
     ) -> None:
         """Apply an operation to one component."""
-
-    def scatter(
-        self, variable: VariablePort, replica_id: int, operation: Operation, rows: Rows
-    ) -> None:
-        """Apply a sparse write to one component."""

@@ -8,16 +8,16 @@ import numpy as np
 
 from varsim.distribute.context import current_frame
 from varsim.distribute.conversion import to_array
-from varsim.distribute.host_requests import ReadVariable, ScatterVariable, WriteVariable
+from varsim.distribute.host_requests import ReadVariable, WriteVariable
 from varsim.distribute.location import user_location
 from varsim.distribute.operands import explain
 from varsim.distribute.ports import StrategyPort
 from varsim.distribute.sparse import as_rows, selects, with_elements
 from varsim.distribute.variable import Variable
 from varsim.errors import OperationError, VariableError
-from varsim.spec import Array, Context, Operation, Rows
+from varsim.spec import Array, Context, Operand, Operation, Rows
 from varsim.sync import reduce, scatter
-from varsim.sync.components import check_shape
+from varsim.sync.operand import check_operand
 from varsim.sync.policies.legality import check_arithmetic
 
 if TYPE_CHECKING:
@@ -31,11 +31,8 @@ class Store(Protocol):
     def read(self) -> Array:
         """Return the value; read-only."""
 
-    def write(self, operation: Operation, value: Array) -> None:
-        """Apply an operation to the value, with an array of its dtype."""
-
-    def scatter(self, operation: Operation, rows: Rows) -> None:
-        """Apply a sparse write to the value."""
+    def write(self, operation: Operation, operand: Operand) -> None:
+        """Apply an operation to the value, with an operand of its dtype."""
 
     def rows(self, key: tuple[Array, ...]) -> Array:
         """Return a copy of some rows, or elements, of the value."""
@@ -79,12 +76,7 @@ class ResourceVariable(Variable):
         try:
             if self._dtype.kind == "b":
                 check_arithmetic(self.spec, operation, num_replicas=1)
-            array = to_array(value, self._dtype, self._name)
-            session = self._from_a_replica()
-            if session is None:
-                self._store.write(operation, array)
-            else:
-                session.call_host(WriteVariable(self, operation, array))
+            self.write_operand(operation, to_array(value, self._dtype, self._name))
         except VariableError as error:  # the fixes treat it as one component, as in an update
             explain(error, self.spec, Context.UPDATE, operation, value, 1)
             raise
@@ -96,18 +88,18 @@ class ResourceVariable(Variable):
             VariableError: The rows do not fit; nothing has changed.
         """
         try:
-            self.scatter_rows(operation, as_rows(sparse_delta, self._dtype, self._name))
+            self.write_operand(operation, as_rows(sparse_delta, self._dtype, self._name))
         except VariableError as error:
             error.location = error.location or user_location()
             raise
 
-    def scatter_rows(self, operation: Operation, rows: Rows) -> None:
-        """Apply a sparse write, in the process that owns the variable."""
+    def write_operand(self, operation: Operation, operand: Operand) -> None:
+        """Apply a write, in the process that owns the variable."""
         session = self._from_a_replica()
         if session is None:
-            self._store.scatter(operation, rows)
+            self._store.write(operation, operand)
         else:
-            session.call_host(ScatterVariable(self, operation, rows))
+            session.call_host(WriteVariable(self, operation, operand))
 
     def scatter_elements(self, method: str, indices: Any, updates: Any = None) -> None:
         """Assign the value with some changed elements."""
@@ -169,11 +161,7 @@ class NotHere:
         """Raise an error: a worker runs nothing outside a replica's context."""
         raise AssertionError("a worker has no value of its own of a plain variable")
 
-    def write(self, operation: Operation, value: Array) -> None:
-        """Raise an error, as `read` does."""
-        raise AssertionError("a worker has no value of its own of a plain variable")
-
-    def scatter(self, operation: Operation, rows: Rows) -> None:
+    def write(self, operation: Operation, operand: Operand) -> None:
         """Raise an error, as `read` does."""
         raise AssertionError("a worker has no value of its own of a plain variable")
 
@@ -196,27 +184,21 @@ class HeldHere:
         self._value.setflags(write=False)
         return self._value
 
-    def write(self, operation: Operation, value: Array) -> None:
-        """Apply an operation to the value.
+    def write(self, operation: Operation, operand: Operand) -> None:
+        """Apply an operation; a sparse write copies the value only if it may be in use elsewhere.
 
         Raises:
-            ShapeError: The shape of `value` does not fit; nothing has changed.
+            VariableError: The operand does not fit; nothing has changed.
         """
-        check_shape(self._spec, operation, self._value, value)
-        self._value = reduce.apply(operation, self._value, value)
-        self._is_owned = False
-
-    def scatter(self, operation: Operation, rows: Rows) -> None:
-        """Apply a sparse write; copy the value first if something else may refer to it.
-
-        Raises:
-            VariableError: The rows do not fit; nothing has changed.
-        """
-        scatter.check_rows(self._spec, operation, self._value, rows)
+        check_operand(self._spec, operation, self._value, operand)
+        if not isinstance(operand, Rows):
+            self._value = reduce.apply(operation, self._value, operand)
+            self._is_owned = False
+            return
         if not self._is_owned:
             self._value = np.array(self._value, order="C")
             self._is_owned = True
-        scatter.apply_rows(operation, self._value, rows)
+        scatter.apply_rows(operation, self._value, operand)
 
     def rows(self, key: tuple[Array, ...]) -> Array:
         """Return a copy of some rows, or elements."""

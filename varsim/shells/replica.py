@@ -23,7 +23,7 @@ from varsim.protocol.messages import (
     Structure,
 )
 from varsim.shells.event_logs import open_event_log
-from varsim.spec import Array, Context, Operation, ReduceOp
+from varsim.spec import Array, Context, Operand, Operation, ReduceOp, Rows
 from varsim.sync import policies
 from varsim.sync.actions import (
     WAIT_AND_REPEAT,
@@ -41,7 +41,6 @@ from varsim.sync.actions import (
 from varsim.sync.replica_events import (
     BufferRequest,
     CallHost,
-    ComponentScatter,
     ComponentWrite,
     EnterGather,
     EnterMerge,
@@ -152,12 +151,16 @@ class Replica:
         if actions:
             self._await(actions)
 
-    def write_component(self, variable_id: int, operation: Operation, value: Array) -> None:
+    def write_component(self, variable_id: int, operation: Operation, operand: Operand) -> None:
         """Write this replica's component directly, without the policy."""
-        self._perform(self._handle(ComponentWrite(variable_id, operation, value)))
-        if self._trace is not None:
+        self._perform(self._handle(ComponentWrite(variable_id, operation, operand)))
+        if self._trace is None:
+            return
+        if isinstance(operand, Rows):
+            self._note_scatter(variable_id, operation)
+        else:
             location = self._runner.location()
-            self._trace.wrote(variable_id, self.replica_id, operation, location, value)
+            self._trace.wrote(variable_id, self.replica_id, operation, location, operand)
 
     def scatter(self, event: ReplicaScatter) -> None:
         """Write rows of a variable in replica context.
@@ -173,12 +176,6 @@ class Replica:
                 self._note_scatter(event.variable_id, event.operation)
         if actions:
             self._await(actions)
-
-    def scatter_component(self, event: ComponentScatter) -> None:
-        """Write rows of this replica's component directly, not by the policy."""
-        self._perform(self._handle(event))
-        if self._trace is not None:
-            self._note_scatter(event.variable_id, event.operation)
 
     def _note_scatter(self, variable_id: int, operation: Operation) -> None:
         assert self._trace is not None

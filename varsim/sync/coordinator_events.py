@@ -15,7 +15,7 @@ from typing import Final
 
 from varsim.errors import VarsimError
 from varsim.protocol.messages import Message, Payload
-from varsim.spec import Array, Operation, Rows, VariableSpec
+from varsim.spec import Array, Operand, Operation, Rows, VariableSpec
 from varsim.sync.call_site import UNKNOWN, CallSite
 
 # ---------------------------------------------------------------- messages and time
@@ -109,13 +109,13 @@ class ProgramWrite:
 class ProgramWriteComponent:
     """The program writes one component directly, without the policy.
 
-    The other components do not change. The value has the variable's dtype.
+    The other components do not change. The operand has the variable's dtype.
     """
 
     variable_id: int
     replica_id: int
     operation: Operation
-    value: Array
+    operand: Operand
     location: str = ""
     token: int = 0
     now_s: float = 0.0
@@ -155,19 +155,6 @@ class ProgramScatter:
 
 
 @dataclass(slots=True, eq=False)
-class ProgramScatterComponent:
-    """The program writes some rows of one component directly, without the policy."""
-
-    variable_id: int
-    replica_id: int
-    operation: Operation
-    rows: Rows
-    location: str = ""
-    token: int = 0
-    now_s: float = 0.0
-
-
-@dataclass(slots=True, eq=False)
 class ProgramCall:
     """The program calls a function on all replicas, with separate arguments for each replica."""
 
@@ -188,13 +175,7 @@ class ProgramGivesUp:
     now_s: float = 0.0
 
 
-ProgramWriting = (
-    ProgramWrite
-    | ProgramWriteComponent
-    | ProgramAssignComponents
-    | ProgramScatter
-    | ProgramScatterComponent
-)
+ProgramWriting = ProgramWrite | ProgramWriteComponent | ProgramAssignComponents | ProgramScatter
 ProgramOperation = ProgramRead | ProgramFetch | ProgramWriting
 """Operations on variables for which the program waits."""
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from varsim.protocol.messages import BY_PROGRAM, Commit, ScatterCommit
-from varsim.spec import Array, Operation, Rows, VariableSpec
-from varsim.sync import policies, reduce, scatter
+from varsim.spec import Array, Operand, Operation, Rows, VariableSpec
+from varsim.sync import policies
 from varsim.sync.actions import CoordinatorAction, Send
 from varsim.sync.block import Block
+from varsim.sync.operand import applied
 from varsim.sync.statistics import Account
 
 
@@ -108,14 +109,14 @@ class CoordinatorBlock(Block):
         for replica_id in range(self.num_replicas):
             self.apply_to(replica_id, operation, value)
 
-    def apply_to(self, replica_id: int, operation: Operation, value: Array) -> None:
+    def apply_to(self, replica_id: int, operation: Operation, operand: Operand) -> None:
         """Apply an operation to one component, which may then differ from the other components."""
         self.diverge()
         before = self.components[replica_id]
-        if operation is Operation.ASSIGN:
-            self.components[replica_id] = value
+        if operation is Operation.ASSIGN and not isinstance(operand, Rows):
+            self.components[replica_id] = operand
         elif before is not None:
-            after = reduce.apply(operation, before, value)
+            after = applied(operation, before, operand)
             after.setflags(write=False)
             self.components[replica_id] = after
 
@@ -128,16 +129,7 @@ class CoordinatorBlock(Block):
             self._later.append((operation, rows))
             return
         for replica_id in range(self.num_replicas):
-            self.scatter_to(replica_id, operation, rows)
-
-    def scatter_to(self, replica_id: int, operation: Operation, rows: Rows) -> None:
-        """Apply a sparse write to one component, which may then differ from the others."""
-        self.diverge()
-        before = self.components[replica_id]
-        if before is not None:
-            after = scatter.applied(operation, before, rows)
-            after.setflags(write=False)
-            self.components[replica_id] = after
+            self.apply_to(replica_id, operation, rows)
 
     def bytes_of_one(self) -> int:
         """Return the size of one component of a block of one variable; 0 if it is not known."""
@@ -163,23 +155,19 @@ class CoordinatorBlock(Block):
         commit = self._commit(0, operation, value, call_id, settled)
         return [Send(i, commit) for i in range(self.num_replicas)]
 
-    def commit_to(self, replica_id: int, operation: Operation, value: Array) -> Send:
+    def commit_to(self, replica_id: int, operation: Operation, operand: Operand) -> Send:
         """Return the commit of an operation by the program on one component."""
-        self._count_own(replica_id)
-        commit = self._commit(replica_id, operation, value, BY_PROGRAM, 0)
-        self._join_own()
-        return Send(replica_id, commit)
-
-    def _count_own(self, replica_id: int) -> None:
-        """Count a commit to one component."""
         if not self.own_commits:
             self.own_commits = [0] * self.num_replicas
         self.own_commits[replica_id] += 1
-
-    def _join_own(self) -> None:
-        """Use one version for all components again, if their versions are equal."""
-        if len(set(self.own_commits)) == 1:
+        commit: Commit | ScatterCommit
+        if isinstance(operand, Rows):
+            commit = self._scatter_commit(replica_id, operation, operand, BY_PROGRAM, 0)
+        else:
+            commit = self._commit(replica_id, operation, operand, BY_PROGRAM, 0)
+        if len(set(self.own_commits)) == 1:  # all components have one version again
             self.versions, self.own_commits = self.versions_of(0), []
+        return Send(replica_id, commit)
 
     def _commit(
         self, replica_id: int, operation: Operation, value: Array, call_id: int, settled: int
@@ -206,13 +194,6 @@ class CoordinatorBlock(Block):
             Send(i, self._scatter_commit(i, operation, rows, call_id, settled))
             for i in range(self.num_replicas)
         ]
-
-    def commit_rows_to(self, replica_id: int, operation: Operation, rows: Rows) -> Send:
-        """Return the commit of a sparse write by the program to one component."""
-        self._count_own(replica_id)
-        commit = self._scatter_commit(replica_id, operation, rows, BY_PROGRAM, 0)
-        self._join_own()
-        return Send(replica_id, commit)
 
     def _scatter_commit(
         self, replica_id: int, operation: Operation, rows: Rows, call_id: int, settled: int

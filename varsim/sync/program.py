@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar, assert_never
 import numpy as np
 
 from varsim.errors import PerReplicaError, VariableError, VarsimError
-from varsim.spec import Array, Context, Operation, VariableSpec
+from varsim.spec import Array, Context, Operand, Operation, Rows, VariableSpec
 from varsim.sync import fixes, policies, reduce, scatter
 from varsim.sync.actions import (
     CoordinatorAction,
@@ -28,10 +28,10 @@ from varsim.sync.coordinator_events import (
     ProgramOperation,
     ProgramRead,
     ProgramScatter,
-    ProgramScatterComponent,
     ProgramWrite,
     ProgramWriteComponent,
 )
+from varsim.sync.operand import check_operand
 from varsim.sync.policies.cells import Cell, Reason
 from varsim.sync.policies.legality import check_arithmetic, check_gather
 from varsim.sync.stragglers import PATIENCE_S, REMINDER_S, Stragglers, still_running
@@ -87,8 +87,6 @@ def operate(event: ProgramOperation, registry: VariableRegistry, engine: Engine)
                 yield from on.assign_components(event)
             case ProgramScatter():
                 yield from on.scatter(event)
-            case ProgramScatterComponent():
-                yield from on.scatter_component(event)
             case _:
                 assert_never(event)
     except VarsimError as error:
@@ -209,11 +207,13 @@ class _OnVariable:
 
     def write_component(self, event: ProgramWriteComponent) -> Steps:
         """Write one component directly, without the policy."""
-        before = event.value
-        if event.operation is not Operation.ASSIGN and None in self._spec.shape:
-            (before,) = yield from self.components([event.replica_id])
-        check_shape(self._spec, event.operation, before, event.value)
-        yield from self._to_one(event.replica_id, event.operation, event.value, event.location)
+        operand = event.operand
+        if event.operation is Operation.ASSIGN and not isinstance(operand, Rows):
+            component = operand  # only the variable's shape counts
+        else:
+            (component,) = yield from self._shapes([event.replica_id])
+        check_operand(self._spec, event.operation, component, operand)
+        yield from self._to_one(event.replica_id, event.operation, event.operand, event.location)
 
     def assign_components(self, event: ProgramAssignComponents) -> Steps:
         """Assign several components directly, without the policy."""
@@ -238,10 +238,12 @@ class _OnVariable:
         written = ((None, values[0]),) if same else tuple(enumerate(values))
         yield [ProgramWrote(number, operation, written, location), *actions]
 
-    def _to_one(self, replica_id: int, operation: Operation, value: Array, location: str) -> Steps:
+    def _to_one(
+        self, replica_id: int, operation: Operation, operand: Operand, location: str
+    ) -> Steps:
         yield from self._exchange()
-        actions = self._registry.write_component(self._number, replica_id, operation, value)
-        yield [ProgramWrote(self._number, operation, ((replica_id, value),), location), *actions]
+        action = self._registry.write_component(self._number, replica_id, operation, operand)
+        yield [ProgramWrote(self._number, operation, ((replica_id, operand),), location), action]
 
     # ------------------------------------------------------------ sparse writes
 
@@ -252,7 +254,7 @@ class _OnVariable:
         if cell.refused is not None:
             raise scatter.refusal(spec, cell.refused)
         yield from await_departures(self._engine, self._token, self._everyone)
-        components = yield from self._shapes()
+        components = yield from self._shapes(self._everyone)
         for i, component in enumerate(components):
             scatter.check_rows(spec, operation, component, rows[i if event.per_replica else 0])
         actions = self._registry.scatter(self._number, operation, rows)
@@ -260,23 +262,13 @@ class _OnVariable:
         written = tuple((i, one) for i, one in zip(ids, rows, strict=True))
         yield [ProgramWrote(self._number, operation, written, event.location), *actions]
 
-    def scatter_component(self, event: ProgramScatterComponent) -> Steps:
-        """Write some rows of one component directly, without the policy."""
-        number, replica_id, rows = self._number, event.replica_id, event.rows
-        yield from self._exchange()
-        components = yield from self._shapes()
-        scatter.check_rows(self._spec, event.operation, components[replica_id], rows)
-        action = self._registry.scatter_component(number, replica_id, event.operation, rows)
-        written = ((replica_id, rows),)
-        yield [ProgramWrote(number, event.operation, written, event.location), action]
-
-    def _shapes(self) -> StepsTo[Sequence[Array]]:
+    def _shapes(self, replica_ids: Sequence[int]) -> StepsTo[Sequence[Array]]:
         """Return arrays with the components' shapes; fetch components only if shapes may differ."""
         spec = self._spec
         if None in spec.shape:
-            return (yield from self.components(self._everyone))
+            return (yield from self.components(replica_ids))
         shape = tuple(size for size in spec.shape if size is not None)
-        return [np.broadcast_to(np.empty((), spec.dtype), shape)] * len(self._everyone)
+        return [np.broadcast_to(np.empty((), spec.dtype), shape)] * len(replica_ids)
 
     # ------------------------------------------------------------ deferred writes
 

@@ -16,7 +16,7 @@ from varsim.protocol.messages import (
     Returned,
     Structure,
 )
-from varsim.spec import Array, Operation, ReduceOp, Rows
+from varsim.spec import Array, Operand, Operation, ReduceOp, Rows
 
 # ---------------------------------------------------------------- variables
 
@@ -60,16 +60,7 @@ class ComponentWrite:
 
     variable_id: int
     operation: Operation
-    value: Array
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ComponentScatter:
-    """The program writes some rows of this replica's component directly."""
-
-    variable_id: int
-    operation: Operation
-    rows: Rows
+    operand: Operand
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -233,7 +224,6 @@ ProgramEvent = (
     | ReplicaRead
     | RowsRead
     | ComponentWrite
-    | ComponentScatter
     | BufferRequest
     | EnterReduce
     | EnterGather

@@ -9,19 +9,19 @@ import numpy as np
 
 from varsim.protocol.buckets import PACK_LIMIT_BYTES
 from varsim.protocol.messages import Write
-from varsim.spec import Array, Context, Operation, Rows
+from varsim.spec import Array, Context, Operand, Operation, Rows
 from varsim.sync import fixes, policies, scatter
 from varsim.sync.actions import WAIT_AND_REPEAT, Abandon, Await, ReplicaAction, Supply
 from varsim.sync.components import Components, ReplicaVariable, WriteRule, check_shape
 from varsim.sync.deferred import DeferredWrites
 from varsim.sync.event_log import InvalidTransition
+from varsim.sync.operand import check_operand
 from varsim.sync.outbox import Outbox
 from varsim.sync.pending_report import PendingReport
 from varsim.sync.policies.legality import check_arithmetic
 from varsim.sync.replica_call import ReplicaCall
 from varsim.sync.replica_events import (
     BufferRequest,
-    ComponentScatter,
     ComponentWrite,
     ReplicaScatter,
     ReplicaWrite,
@@ -62,8 +62,12 @@ class ReplicaWrites:
 
     # ------------------------------------------------------------ writes
 
-    def _write(self, write: ReplicaWrite) -> Sequence[ReplicaAction]:
-        """Write a variable in replica context: locally, or as a contribution to a merge."""
+    def _write(self, write: ReplicaWrite, *, contributes: bool = False) -> Sequence[ReplicaAction]:
+        """Write a variable in replica context: locally, or as a contribution to a merge.
+
+        Args:
+            contributes: Whether to contribute to a merge although the policy's cell writes itself.
+        """
         call = self._going_on
         if call is None:
             return self._refuse_to_go_on()
@@ -74,7 +78,7 @@ class ReplicaWrites:
         if value.shape != variable.shape or variable.is_bool:
             self._check(variable, rule, value)
             key = write.location, value.shape
-        if rule.is_sent:
+        if rule.is_sent or contributes:
             own: bytes | Array | None = None
             if variable.is_needed:
                 small = variable.is_small or value.nbytes <= PACK_LIMIT_BYTES
@@ -102,28 +106,23 @@ class ReplicaWrites:
             self._diverge(variable, write)
         return _NOTHING
 
-    def write_locally(self, variable: ReplicaVariable, operation: Operation, value: Array) -> None:
+    def write_locally(
+        self, variable: ReplicaVariable, operation: Operation, operand: Operand
+    ) -> None:
         """Write only this replica's component, and count the write."""
-        self._count_write(variable)
-        variable.write_locally(operation, value)
-
-    def _count_write(self, variable: ReplicaVariable) -> None:
-        """Count a local write, and give the variable its own block."""
         variable.writes += 1
         self._touched[variable.spec.variable_id] = variable
         self.components.separate(variable)
+        if isinstance(operand, Rows):
+            variable.diverged = True
+            variable.block.scatter(operation, operand)
+        else:
+            variable.write_locally(operation, operand)
 
     def contribute(self, variable: ReplicaVariable, value: Array, location: str) -> None:
         """Contribute an assign of this value to a merge of all replicas."""
-        rule = variable.rules[Operation.ASSIGN]
-        key: Hashable = (location, value.shape) if variable.is_open else location
         write = ReplicaWrite(variable.spec.variable_id, Operation.ASSIGN, value, location)
-        own: bytes | Array | None = None
-        if variable.is_needed:
-            small = variable.is_small or value.nbytes <= PACK_LIMIT_BYTES
-            own = value.tobytes() if small else self._buffers.to_send(value)
-        self._outbox.add(rule.known.get(key) or rule.learn(key, write), own)
-        self._innermost().owe(variable)
+        self._write(write, contributes=True)
 
     def wait_and_repeat(self, variable: ReplicaVariable) -> Sequence[ReplicaAction]:
         """Let the program wait for its last contribution's commit, and then repeat the write."""
@@ -165,8 +164,8 @@ class ReplicaWrites:
         """Write this replica's component directly, without the policy."""
         variable = self.components.find(write.variable_id)
         check_arithmetic(variable.spec, write.operation, 1)
-        check_shape(variable.spec, write.operation, variable.component(), write.value)
-        self.write_locally(variable, write.operation, write.value)
+        check_operand(variable.spec, write.operation, variable.component(), write.operand)
+        self.write_locally(variable, write.operation, write.operand)
         return _NOTHING
 
     # ------------------------------------------------------------ sparse writes
@@ -187,7 +186,7 @@ class ReplicaWrites:
         before = self._coming(variable)
         scatter.check_rows(variable.spec, operation, before, rows)
         if not cell.is_sent:
-            self._scatter_locally(variable, operation, rows)
+            self.write_locally(variable, operation, rows)
             if cell.diverges:
                 self._diverge(variable, event)
             return _NOTHING
@@ -197,18 +196,6 @@ class ReplicaWrites:
         self._outbox.add_rows(call.call_id, call.left, write, rows)
         call.owe(variable)
         return _NOTHING
-
-    def _scatter_component(self, event: ComponentScatter) -> Sequence[ReplicaAction]:
-        """Write rows of this replica's component directly, without the policy."""
-        variable = self.components.find(event.variable_id)
-        scatter.check_rows(variable.spec, event.operation, variable.component(), event.rows)
-        self._scatter_locally(variable, event.operation, event.rows)
-        return _NOTHING
-
-    def _scatter_locally(self, variable: ReplicaVariable, operation: Operation, rows: Rows) -> None:
-        self._count_write(variable)
-        variable.diverged = True
-        variable.block.scatter(operation, rows)
 
     # ------------------------------------------------------------ waits
 
@@ -240,7 +227,6 @@ class ReplicaWrites:
         ReplicaWrite: _write,
         ReplicaScatter: _scatter,
         ComponentWrite: _write_component,
-        ComponentScatter: _scatter_component,
         BufferRequest: _supply,
     }
     """The methods for the program's writes, by class of the event."""

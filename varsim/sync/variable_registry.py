@@ -14,15 +14,11 @@ from varsim.protocol.messages import (
     Message,
     Report,
 )
-from varsim.spec import Array, Operation, Rows, VariableSpec
+from varsim.spec import Array, Operand, Operation, Rows, VariableSpec
 from varsim.sync import policies, reduce
 from varsim.sync.actions import CoordinatorAction, Send
 from varsim.sync.components import check_shape
-from varsim.sync.coordinator_variables import (
-    CoordinatorBlock,
-    CoordinatorVariable,
-    CoordinatorVariables,
-)
+from varsim.sync.coordinator_variables import CoordinatorVariable, CoordinatorVariables
 from varsim.sync.exchanges import Exchanges
 from varsim.sync.merging import Merging
 from varsim.sync.statistics import Account, VariableStatistics
@@ -151,26 +147,30 @@ class VariableRegistry:
         return block.commit_all(operation, value)
 
     def write_component(
-        self, variable_id: int, replica_id: int, operation: Operation, value: Array
-    ) -> list[CoordinatorAction]:
+        self, variable_id: int, replica_id: int, operation: Operation, operand: Operand
+    ) -> CoordinatorAction:
         """Write one component for the program. The other components do not change.
 
         Args:
-            value: An array of the variable's dtype, with a shape that fits the component.
+            operand: A value of the variable's dtype, or rows, with shapes that fit the component.
         """
         variable = self._variables.by_id[variable_id]
-        variable.account.writes += 1
-        variable.account.moved(1, value.nbytes)
-        return [self._to_one(variable, replica_id, operation, value)]
+        if isinstance(operand, Rows):
+            size_bytes = self._variables.separate(variable).bytes_of_one()
+            variable.account.wrote_rows(1, operand.nbytes, size_bytes)
+        else:
+            variable.account.writes += 1
+            variable.account.moved(1, operand.nbytes)
+        return self._to_one(variable, replica_id, operation, operand)
 
     def _to_one(
-        self, variable: CoordinatorVariable, replica_id: int, operation: Operation, value: Array
+        self, variable: CoordinatorVariable, replica_id: int, operation: Operation, operand: Operand
     ) -> CoordinatorAction:
         block = self._variables.separate(variable)
         if self._is_uncertain(variable):
             block.distrust_one(replica_id)
-        block.apply_to(replica_id, operation, value)
-        return block.commit_to(replica_id, operation, value)
+        block.apply_to(replica_id, operation, operand)
+        return block.commit_to(replica_id, operation, operand)
 
     def scatter(
         self, variable_id: int, operation: Operation, rows: Sequence[Rows]
@@ -191,30 +191,15 @@ class VariableRegistry:
             block.scatter(operation, rows[0])
             self._variables.behind.append(block)
             return block.commit_rows(operation, rows[0])
-        return [self._scatter_to(block, i, operation, one) for i, one in enumerate(each)]
+        for replica_id, one in enumerate(each):
+            block.apply_to(replica_id, operation, one)
+        return [block.commit_to(replica_id, operation, one) for replica_id, one in enumerate(each)]
 
     def catch_up(self) -> None:
         """Apply committed sparse writes to the mirrors that lack them."""
         behind, self._variables.behind = self._variables.behind, []
         for block in behind:
             block.catch_up()
-
-    def scatter_component(
-        self, variable_id: int, replica_id: int, operation: Operation, rows: Rows
-    ) -> CoordinatorAction:
-        """Change rows of one component for the program. The rows fit the component."""
-        variable = self._variables.by_id[variable_id]
-        block = self._variables.separate(variable)
-        if self._is_uncertain(variable):
-            block.distrust_one(replica_id)
-        variable.account.wrote_rows(1, rows.nbytes, block.bytes_of_one())
-        return self._scatter_to(block, replica_id, operation, rows)
-
-    def _scatter_to(
-        self, block: CoordinatorBlock, replica_id: int, operation: Operation, rows: Rows
-    ) -> CoordinatorAction:
-        block.scatter_to(replica_id, operation, rows)
-        return block.commit_rows_to(replica_id, operation, rows)
 
     # ------------------------------------------------------------ fetches
 
