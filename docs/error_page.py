@@ -143,7 +143,7 @@ EXAMPLES: Final = (
         """,
     ),
     Example(
-        "A value per replica, from outside",
+        "A per-replica value in cross-replica context",
         """
         v = new(0.0, synchronization=ON_READ, aggregation=SUM)
         v.assign(tf.distribute.PerReplica([3.0, 4.0]))

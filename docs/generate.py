@@ -128,7 +128,7 @@ def _described(kind: type) -> list[str]:
     rows = list(_fields(kind))
     if not rows:
         return [docstring, "", "No fields.", ""]
-    return [docstring, "", "| field | type | |", "| --- | --- | --- |", *rows, ""]
+    return [docstring, "", "| field | type | meaning |", "| --- | --- | --- |", *rows, ""]
 
 
 def _fields(kind: type) -> Iterator[str]:
@@ -154,7 +154,7 @@ def wire() -> str:
 
 def limits() -> str:
     """Return the limits of the protocol, each with its reason."""
-    rows = ["| limit | value | |", "| --- | --- | --- |"]
+    rows = ["| limit | value | reason |", "| --- | --- | --- |"]
     for path in sorted((ROOT / "varsim" / "protocol").glob("*.py")):
         body = ast.parse(path.read_text("utf-8")).body
         for node, following in pairwise(body):
@@ -183,7 +183,7 @@ def summary_fields() -> str:
 
 def experiment_keys() -> str:
     """Return the keys of an experiment's YAML file."""
-    rows = ["| key | |", "| --- | --- |"]
+    rows = ["| key | meaning |", "| --- | --- |"]
     for name, described in config.schema()["properties"].items():
         rows.append(f"| `{name}` | {described['description']} |")
     return "\n".join(rows)

@@ -18,7 +18,7 @@ def history_schema() -> str:
 
 def _tables() -> Iterator[str]:
     for name, body in _TABLE.findall(SCHEMA):
-        yield from (f"**{name}**", "", "| column | type | |", "| --- | --- | --- |")
+        yield from (f"**{name}**", "", "| column | type | meaning |", "| --- | --- | --- |")
         for line in body.splitlines():
             if (column := _COLUMN.fullmatch(line)) is not None:
                 yield f"| `{column[1]}` | {column[2]} | {column[3]} |"
@@ -28,4 +28,4 @@ def _tables() -> Iterator[str]:
 def history_kinds() -> str:
     """Return the kinds of events with their meanings."""
     rows = [f"| `{kind}` | {meaning} |" for kind, meaning in KINDS.items()]
-    return "\n".join(["| kind | |", "| --- | --- |", *rows])
+    return "\n".join(["| kind | meaning |", "| --- | --- |", *rows])

@@ -355,8 +355,8 @@ def test_the_text_of_a_page():
     assert said.startswith("ON_READ + SUM ON_READ: each replica has its own value; a cross")
     assert "assign_add 11 12 23 0 4" in said
     assert "assign_add refused" in said
-    assert "v.assign(v.read_value() + 6.0): reads 26.0 then;" in said
-    assert "v.assign_add(6.0) inside strategy.run: reads 32.0 then;" in said
+    assert "v.assign(v.read_value() + 6.0): then reads 26.0;" in said
+    assert "v.assign_add(6.0) inside strategy.run: then reads 32.0;" in said
     assert "assign with SUM" not in said  # there is only one aggregation
     assert "TensorFlow: the same, except D7." in said
     assert "D7: TensorFlow converts a Python number to float32" in said

@@ -158,6 +158,6 @@ class Slice(np.ndarray[Any, Any]):
         raise OperationError(
             variable.name,
             "a slice of a distributed variable cannot be assigned: TensorFlow writes one "
-            "component and skips the aggregation (D12)",
+            "component and skips the aggregation (difference D12 in docs/semantics.md)",
             "Add the change of its rows: v.scatter_add(tf.IndexedSlices(change, rows)).",
         )

@@ -135,7 +135,7 @@ def _from_numbers(value: Any, dtype: np.dtype[np.generic], variable: str) -> Arr
     if found.size and found.dtype.kind not in _FITS[dtype.kind]:
         raise ValueTypeError(
             variable,
-            f"it holds {dtype}, and cannot hold {_shown(value)} without changing it",
+            f"it holds {dtype}, and {dtype} cannot hold {_shown(value)} exactly",
             "Convert the value yourself.",
         )
     try:

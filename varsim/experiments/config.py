@@ -320,18 +320,19 @@ class Experiment(_Keys):
         default_factory=dict,
         description="Settings by variable name, or by pattern such as 'moving_*': a mode, as in "
         "weights: on_read; mode/aggregation, as in on_read/sum; or a mapping with synchronization "
-        "and aggregation. They override the workload's; later ones override earlier ones.",
+        "and aggregation. These settings override the workload's; "
+        "later settings override earlier ones.",
     )
     steps: int | None = Field(
         default=None,
         ge=1,
-        description="Number of steps, from 1; by default the workload decides.",
+        description="Number of steps, at least 1; by default the workload decides.",
     )
     seed: int = Field(
         default=0,
         ge=0,
-        description="Seed of all random numbers, from 0: it is job.seed, and it seeds `random` "
-        "and `numpy.random`, in the program and, with the replica's id, in each worker.",
+        description="Seed of all random numbers, at least 0. It is job.seed. It seeds `random` and "
+        "`numpy.random` in the program, and, together with the replica's id, in each worker.",
     )
     launcher: Annotated[str, _RegisteredName("launcher")] = Field(
         default=Backends().launcher,
@@ -355,7 +356,7 @@ class Experiment(_Keys):
     trace: TraceSettings = Field(
         default=TraceSettings(),
         description="What every process records for the run's history. ops: operations on "
-        "variables, without large values. messages: all values. off: nothing. Or a mapping with "
+        "variables, without large values. messages: all values. off: nothing. A mapping has "
         "level, steps (100:200 records the calls of strategy.run from the 100th to the 199th) and "
         "limit (the largest trace of each process, such as 64 MiB).",
     )

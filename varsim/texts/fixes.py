@@ -160,7 +160,7 @@ class Reads(Fact):
     def __str__(self) -> str:
         if self.value is None:
             return f"reads {COMBINED[self.aggregation]} of the replicas' values"
-        return f"reads {shown(self.value)}{' then' if self.after_write else ''}"
+        return f"{'then ' if self.after_write else ''}reads {shown(self.value)}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -252,6 +252,8 @@ WRITES_ALL: Final = Says("writes every component")
 IS_LEGAL: Final = Says("is legal, and the read is legal too")
 EACH_CHANGES: Final = Says("every replica changes its component by its own value")
 EACH_KEEPS: Final = Says("every replica keeps its component of the value")
-EACH_WRITES: Final = Says("each replica writes independently; a cross-replica read combines")
+EACH_WRITES: Final = Says(
+    "each replica writes independently; a cross-replica read combines the values"
+)
 GIVES_OWN: Final = Says("gives every replica's own value")
-GIVES_SUM: Final = Says("gives their sum")
+GIVES_SUM: Final = Says("gives the sum of the replicas' values")

@@ -42,7 +42,8 @@ _HAPPENED: Final = {
 _REMEDIES: Final = {
     Mismatch.OPERATION: (
         "TensorFlow pairs these operations only by call order and mixes their values; varsim "
-        "refuses this (D3). Make every replica do the same operations in the same order."
+        "refuses this (difference D3 in docs/semantics.md). Make every replica do the same "
+        "operations in the same order."
     ),
     Mismatch.NAME: (
         "Only collectives with the same name are combined. Make every replica use the same names "

@@ -50,7 +50,7 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, UNKNOWN, FOUND
     metavar="KIND,…",
     multiple=True,
     shell_complete=fail_on.complete,
-    help="Exit with 5 if there is such a finding; `any` means all kinds. See below.",
+    help="Exit with 5 if there is a finding of such a kind; `any` means all kinds.",
 )
 @click.option(
     "--event",

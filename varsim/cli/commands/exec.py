@@ -44,7 +44,8 @@ _EXIT_CODES = (
     metavar="MODE",
     shell_complete=completion.modes,
     help="auto, adaptive, none, on_read, on_write or local_sgd:K for variables that "
-    "the script creates without a synchronization; or NAME=MODE,NAME=MODE for some.",
+    "the script creates without a synchronization; or NAME=MODE,NAME=MODE for named "
+    "variables.",
 )
 @click.option(
     "--auto",
@@ -61,7 +62,7 @@ _EXIT_CODES = (
 @click.option("--name", metavar="NAME", help="Names the run. [default: the script's name]")
 @experiment_options.OUT
 @experiment_options.EVERYTHING
-@click.option("--json", "json_file", metavar="FILE", help="Write the summary there, as JSON.")
+@click.option("--json", "json_file", metavar="FILE", help="Write the summary into FILE, as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only what the script prints.")
 @click.pass_context
 def exec_(

@@ -39,11 +39,11 @@ def lens(
     """Show what VARIABLE held on every replica at the end of each step of RUN.
 
     RUN is a run's directory or its history.db, `latest`, or the beginning of a run's name; by
-    default the last run. VARIABLE is a name; if several variables have the same name, it is a
-    number. By default it is the most informative variable: one with a finding of `varsim check`, or
-    the one whose replicas differ most. A step is a call of strategy.run; step 0 is the variable's
-    creation. Each row has the components, the value of a cross-replica read and, for a run with
-    --oracle, the value on a single device.
+    default the last run. VARIABLE is a name, or a number if several variables have the same
+    name. By default VARIABLE is the most informative variable: one with a finding of `varsim
+    check`, or the one whose replicas differ most. A step is a call of
+    strategy.run; step 0 is the variable's creation. Each row has the components, the value of a
+    cross-replica read and, for a run with --oracle, the value on a single device.
 
     \b
     varsim lens

@@ -46,7 +46,8 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, INTERRUPTED)
     metavar="MODE",
     shell_complete=completion.modes,
     help="auto, adaptive, none, on_read, on_write or local_sgd:K for variables that "
-    "the workload creates without a synchronization; or NAME=MODE,NAME=MODE for some.",
+    "the workload creates without a synchronization; or NAME=MODE,NAME=MODE for named "
+    "variables.",
 )
 @click.option(
     "--workload",
@@ -61,14 +62,14 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, INTERRUPTED)
     "--auto",
     metavar="MEANING",
     type=click.Choice(["on_write", "adaptive", "advised"]),
-    help="What AUTO means: on_write; adaptive (exchanged only before a read); or what a pilot run "
-    "advises.",
+    help="What AUTO means: on_write; adaptive (exchanged only before a read); or advised (as a "
+    "pilot run recommends).",
 )
 @experiment_options.TRACE
 @click.option(
     "--oracle/--no-oracle",
     default=None,
-    help="Repeat the run on one replica, and compare: is a value wrong by a factor?",
+    help="Repeat the run on one replica, to find values that are wrong by a factor.",
 )
 @experiment_options.STRICT
 @experiment_options.OUT

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     multiple=True,
     required=True,
     metavar="VARIABLE=MODE",
-    help="MODE[/AGGREGATION], or /AGGREGATION, for a variable or a pattern; several times.",
+    help="MODE[/AGGREGATION], or /AGGREGATION, for a variable or a pattern. Repeatable.",
 )
 @click.option(
     "--all", "everything", is_flag=True, help="Show every variable; do not group similar ones."
