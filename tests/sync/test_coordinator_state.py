@@ -243,7 +243,7 @@ def test_an_unexpected_message_is_a_protocol_error():
     state = coordinator()
 
     for message in (Ready(process_id=1), Abort(call_id=1, reason="")):
-        with pytest.raises(ProtocolError, match=f"does not take {message.name} messages"):
+        with pytest.raises(ProtocolError, match=f"does not accept {message.name} messages"):
             arrive(state, 0, message, 0.0)
 
 

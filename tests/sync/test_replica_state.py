@@ -447,7 +447,7 @@ def test_start_runs_a_call_shutdown_stops_and_other_messages_are_refused():
 
     assert ["run 4"] == describe(state.handle(start(4)))
     assert ["stop"] == describe(state.handle(Shutdown()))
-    with pytest.raises(ProtocolError, match="does not take Ready"):
+    with pytest.raises(ProtocolError, match="does not accept Ready"):
         state.handle(Ready(process_id=1))
 
 

@@ -59,10 +59,10 @@ from varsim.sync.replica_events import (
 from varsim.sync.replica_state import ReplicaState
 
 FunctionEnd = FunctionReturns | FunctionRaises | FunctionUnwinds
-"""How the function of a call has ended."""
+"""How the function of a call ends."""
 
 Outcome = Deliver | ShowValue | Proceed | Abandon | Supply
-"""The actions that let the program continue."""
+"""The actions that end a wait of the program."""
 
 
 class FunctionRunner(Protocol):
@@ -72,10 +72,10 @@ class FunctionRunner(Protocol):
         """Store a function, to which later calls refer by name."""
 
     def create(self, create: Create) -> None:
-        """Make the policy of a new variable known."""
+        """Prepare for a new variable, whose policy may be a custom one."""
 
     def forget(self, forget: Forget) -> None:
-        """Drop functions and handles of variables that the program has dropped."""
+        """Drop the functions and the variable handles that the program has dropped."""
 
     def run(self, start: Start) -> FunctionEnd:
         """Call a function in replica context; the function uses the methods of the `Replica`."""
@@ -87,7 +87,7 @@ class FunctionRunner(Protocol):
 class Replica:
     """One replica, for the functions that run on it.
 
-    It has one thread. The thread serves messages while no function runs and while a function waits.
+    A replica has one thread. It serves messages while no function runs, and while a function waits.
     """
 
     def __init__(self, link: WorkerLink, codec: Codec, runner: FunctionRunner) -> None:
@@ -104,7 +104,7 @@ class Replica:
         self._trace = link.recorder
         self._inbox: deque[Message] = deque()
         self._outcome: Outcome | None = None
-        self._may_block = False  # whether the state needs `ProgramBlocks` before this blocks
+        self._may_block = False  # whether the state needs `ProgramBlocks` before the replica blocks
         self._stopped = False
 
     def serve(self) -> None:
@@ -119,7 +119,7 @@ class Replica:
     # ------------------------------------------------------------ variables
 
     def read(self, variable_id: int) -> Array:
-        """Return this replica's component, read-only, after this replica's writes are committed."""
+        """Wait until this replica's writes are committed; return its component, read-only."""
         actions = self._handle(ReplicaRead(variable_id))
         first = actions[0]
         value = first.value if isinstance(first, ShowValue) else self._value_of(actions)
@@ -152,7 +152,7 @@ class Replica:
             self._await(actions)
 
     def write_component(self, variable_id: int, operation: Operation, operand: Operand) -> None:
-        """Write this replica's component directly, without the policy."""
+        """Write this replica's component directly, without applying the policy."""
         self._perform(self._handle(ComponentWrite(variable_id, operation, operand)))
         if self._trace is None:
             return
@@ -166,8 +166,9 @@ class Replica:
         """Write rows of a variable in replica context.
 
         Raises:
-            VariableError: The policy, or the rows, are refused; nothing has changed.
-            UnsupportedError: As above.
+            VariableError: The policy does not allow the write, or the rows are not valid; nothing
+                has changed.
+            UnsupportedError: varsim does not support the write; nothing has changed.
         """
         actions = self._handle(event)
         if self._trace is not None and self.state.aborted is None:
@@ -183,9 +184,9 @@ class Replica:
         self._trace.wrote_rows(variable_id, self.replica_id, operation, location)
 
     def read_rows(self, event: RowsRead) -> Array:
-        """Return some rows of this replica's component, after its own writes are committed.
+        """Wait until this replica's writes are committed; return some rows of its component.
 
-        If reads are recorded, it is a read of the whole component: a judge compares whole values.
+        If reads are recorded, the whole component is read, because checkers compare whole values.
         """
         if self._trace is not None:
             return np.array(self.read(event.variable_id)[event.key])
@@ -196,13 +197,13 @@ class Replica:
         return self._value_of(actions)
 
     def buffer(self, variable_id: int) -> Array:
-        """Return an array in which to build an update; a large array is written without a copy."""
+        """Return an array in which to build an update; a write of a large one makes no copy."""
         supplied = self._operate(BufferRequest(variable_id))
         assert isinstance(supplied, Supply)
         return supplied.array
 
     def _note_write(self, write: ReplicaWrite) -> None:
-        """Record a write whose value no message contains."""
+        """Record a write if no message will contain its value."""
         assert self._trace is not None
         number, value = write.variable_id, write.value
         variable = self.state.components.find(number)
@@ -234,14 +235,14 @@ class Replica:
         return tuple(np.array(leaf) for leaf in answer.leaves)  # copies for this replica
 
     def merge_call(self, function: Any, arguments: tuple[Any, Any], label: str | None) -> Any:
-        """Let the program run a function, one time for all replicas."""
+        """Have the program's process run a function once for all replicas."""
         packed = self._codec.pack(function), self._codec.pack(arguments)
         answer = self._answer_to(EnterMerge(*packed, label, self._runner.location()))
         assert isinstance(answer, Merged)
         return self._codec.unpack(answer.result)
 
     def call_host(self, request: Any) -> Any:
-        """Let the program's own process perform a request of this replica, in replica order.
+        """Have the program's process perform a request; requests are served in replica order.
 
         Raises:
             Exception: The exception that the request raised in the program's process.
@@ -261,7 +262,7 @@ class Replica:
     # ------------------------------------------------------------ the loop
 
     def _operate(self, event: ReplicaEvent) -> Outcome:
-        """Give the state an operation of the program; serve messages until it can continue.
+        """Give the state an operation; serve messages until the program can continue.
 
         Raises:
             CallAborted: The call has failed on another replica or in the program.

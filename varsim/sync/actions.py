@@ -24,7 +24,7 @@ from varsim.spec import Array, Operation, Rows, VariableAggregation
 from varsim.sync import reduce
 from varsim.sync.waits import Wait
 
-# ---------------------------------------------------------------- of either state
+# ---------------------------------------------------------------- actions of both states
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Send:
 COORDINATOR = -1
 
 
-# ---------------------------------------------------------------- of ReplicaState
+# ---------------------------------------------------------------- actions of ReplicaState
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Give this answer to the replica's program, which waits for the answer."""
+    """Give the replica's waiting program the answer to its operation."""
 
     answer: Reduced | Merged | HostResult
 
@@ -69,7 +69,7 @@ class Await:
 
 
 WAIT_AND_REPEAT: Final = Await(may_block=True, again=True)
-"""The program's operation must wait for a commit, and then begin again."""
+"""Let the program wait for a commit; then give the state the same event again."""
 
 
 @dataclass(slots=True, eq=False)  # not frozen: a step can have thousands of these actions
@@ -103,7 +103,7 @@ class Stop:
     """End the process."""
 
 
-# ---------------------------------------------------------------- of CoordinatorState
+# ---------------------------------------------------------------- actions of CoordinatorState
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,20 +128,20 @@ class PerformHostCall:
         return self.host_call.call_id
 
 
-@dataclass(slots=True, eq=False)  # not frozen: cheaper to make
+@dataclass(slots=True, eq=False)  # not frozen: creating it is faster
 class Reduce:
     """Compute the value of a merge, then give the state a `ReductionDone`.
 
     The value must be equal to the value of `reduce.merge`, bit for bit. The state has checked that
-    the operands can be combined. Until the value arrives, the state keeps all later events in a
-    backlog, and the shell is allowed to delay messages of earlier actions.
+    the operands can be combined. Until the value arrives, the state keeps most later events in a
+    backlog, and the shell is allowed to delay the messages of earlier actions.
     """
 
     token: int
-    operands: Sequence[Array]  # of every replica or only the first; all with one shape and dtype
+    operands: Sequence[Array]  # one per replica, or only one; all have the same shape and dtype
     aggregation: VariableAggregation
     operation: Operation
-    mirror: Array | None  # None: the value is the combined operands
+    mirror: Array | None  # None: return the combined operands themselves
     idle: Sequence[int]  # replicas whose workers have nothing else to do
 
     def computed(self) -> Array:
@@ -159,7 +159,7 @@ class Locate:
 
 @dataclass(frozen=True, slots=True)
 class CallBegins:
-    """Record the id of a call that the program started; the call's messages contain this id."""
+    """Record the id of a call that the program has started. The call's messages contain the id."""
 
     token: int
     call_id: int
@@ -172,7 +172,7 @@ class Exchanged:
     token: int
 
 
-@dataclass(slots=True, eq=False)  # not frozen: cheaper to make
+@dataclass(slots=True, eq=False)  # not frozen: creating it is faster
 class ProgramWrote:
     """Record a write of the program. The write is legal, and its commits are not sent yet.
 
@@ -185,14 +185,13 @@ class ProgramWrote:
     location: str
 
 
-@dataclass(slots=True, eq=False)  # not frozen: cheaper to make
+@dataclass(slots=True, eq=False)  # not frozen: creating it is faster
 class ProgramDone:
-    """An operation of the program is done.
+    """Let the program continue: its operation is done.
 
     Attributes:
         values: The values that were read or fetched; read-only.
-        versions: The number of commits of each fetched component; for a read, only the largest
-            number.
+        versions: The version of each fetched component. A read returns only the largest version.
     """
 
     token: int
@@ -202,7 +201,7 @@ class ProgramDone:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProgramRefused:
-    """An operation of the program, or the start of a call, is refused: raise the error there."""
+    """Raise this error in the program: its operation, or the start of its call, is refused."""
 
     token: int
     error: VarsimError
@@ -210,19 +209,19 @@ class ProgramRefused:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """A call has ended, in one of three ways."""
+    """End a call: it returned, or the coordinator found an error, or a replica raised."""
 
     token: int
     call_id: int
-    returned: tuple[Returned, ...] = ()  # by every replica, in replica order
-    reports: tuple[tuple[int, Report], ...] = ()  # of the replicas whose functions have ended
-    error: VarsimError | None = None  # found by the coordinator
-    raised: tuple[int, Raised] | None = None  # raised by a replica
-    warnings: tuple[tuple[str, str], ...] = ()  # of the coordinator: (text, location)
+    returned: tuple[Returned, ...] = ()  # the results of all replicas, in replica order
+    reports: tuple[tuple[int, Report], ...] = ()  # from the replicas whose functions have ended
+    error: VarsimError | None = None  # the error that the coordinator found
+    raised: tuple[int, Raised] | None = None  # a replica_id, and what this replica raised
+    warnings: tuple[tuple[str, str], ...] = ()  # the coordinator's warnings: (text, location)
 
     @property
     def story(self) -> str | None:
-        """Return the text of the call's error, in one or a few lines; None without an error."""
+        """Return the text of the call's error in a few lines; None if there is no error."""
         if self.error is not None:
             return f"{type(self.error).__name__}: {self.error}"
         if self.raised is not None:
@@ -233,7 +232,7 @@ class Finish:
 ReplicaAction = Send | Run | Deliver | Await | ShowValue | Proceed | Abandon | Supply | Stop
 
 ProgramAnswer = ProgramDone | ProgramRefused | Finish
-"""How an operation of the program, or a call, ends."""
+"""The actions that end an operation of the program or a call."""
 
 CoordinatorAction = (
     Send
@@ -248,8 +247,8 @@ CoordinatorAction = (
 )
 
 Steps = Generator[CoordinatorAction | list[CoordinatorAction] | Wait, Any, None]
-"""A generator of the actions of one event, in order. It yields actions, or lists of actions.
+"""A generator that yields the actions of one event in order, one by one or in lists.
 
-`yield Reduce(…)` returns the reduced value. The generator of a program's operation can also yield a
-wait (see `waits`).
+The value of `yield Reduce(…)` is the reduced value. The generator of a program's operation can also
+yield a wait (see `waits`).
 """

@@ -15,7 +15,8 @@ class Block:
     """The values of one or more variables in one array, with their versions.
 
     The array of a block of one variable has the variable's shape. The array of a larger block is
-    flat. Its values are returned as copies, so that a value does not keep the whole block alive.
+    flat. The value of one of its variables is returned as a copy, because a view would keep the
+    whole array in memory.
     """
 
     __slots__ = (
@@ -33,12 +34,12 @@ class Block:
     def __init__(
         self, variable_ids: Array, parts: Sequence[Array], versions: Sequence[int]
     ) -> None:
-        """Make a block from the variables' values, all of one dtype, and their versions."""
+        """Create a block. All parts, which are the variables' values, have the same dtype."""
         self.key = variable_ids.tobytes()
         self.variable_ids = variable_ids
         self.is_single = len(parts) == 1
         self.versions: Array = np.array(versions, np.int64)
-        self._taken: dict[int, Array] = {}  # by slot, of this version
+        self._taken: dict[int, Array] = {}  # copies of the current values, by slot
         if self.is_single:
             self.values = parts[0]
         else:
@@ -93,7 +94,7 @@ class Block:
         return np.array_equal(versions, self.versions + 1)
 
     def value(self, slot: int) -> Array:
-        """Return the value of one variable; the same array until the value changes.
+        """Return the value of one variable. The array is the same one until the value changes.
 
         The caller must not write to the array, even if the array is writable.
         """
@@ -107,7 +108,7 @@ class Block:
         return value
 
     def size_bytes(self, slot: int) -> int:
-        """Return the size of the value of one variable."""
+        """Return the size of one variable's value."""
         if self.is_single:
             return self.values.nbytes
         return (self._ends[slot + 1] - self._ends[slot]) * self.values.itemsize

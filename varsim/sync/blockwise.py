@@ -1,4 +1,4 @@
-"""Compute a merge of large arrays piece by piece, so that each contribution is read only one time.
+"""Compute a merge of large arrays piece by piece, so that each contribution is read only once.
 
 `reduce` makes one pass over the whole arrays for each replica, so large arrays are loaded into the
 cache repeatedly. This module combines all replicas' values of one piece before the next piece.
@@ -30,7 +30,8 @@ def merge_into(
 
     Args:
         out: An array of the same shape and dtype as all other arrays. All are C-contiguous.
-        values: One per replica, in replica order. For ONLY_FIRST_REPLICA the first is enough.
+        values: One per replica, in replica order. For ONLY_FIRST_REPLICA, the first value is
+            sufficient.
         mirror: The value of all components; None to write the combined value itself.
     """
     if aggregation is VariableAggregation.ONLY_FIRST_REPLICA:

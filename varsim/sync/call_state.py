@@ -28,15 +28,16 @@ from varsim.sync.stragglers import Straggler
 GRACE_S = 0.5
 """Shortest time that running replicas have to reach the position at which a call has failed.
 
-Operations before that position stay in force. If several replicas raise, the call raises the
-exception of the replica with the lowest id, and the error describes what each replica did. So the
-values and the error of a program do not depend on the timing. Replicas with the same code take
-nearly the same time since the last collective. So the coordinator waits for the other replicas as
-long again as the first replica took, but at least this time.
+Operations at earlier positions still take effect. If several replicas raise at this position, the
+call raises the exception of the replica with the lowest id. If the collectives differ, the error
+says what each replica did. Without a wait, the values and the error would depend on the timing.
+Replicas that run the same code need nearly the same time from one collective to the next. So the
+coordinator waits as long as the first replica needed since the last collective, but at least this
+time.
 """
 
 LONGEST_GRACE_S = 10.0
-"""Limit of that time: a replica in an endless loop never arrives, and the program must not hang."""
+"""Longest time of this wait: a replica in an endless loop never arrives at the position."""
 
 _WRITES: Final = (Contribution, Scatter)
 """The collectives that a replica does not wait for; `isinstance` is slower with a union."""
@@ -48,14 +49,14 @@ Failure = MismatchError | tuple[int, Raised]
 class CallState:
     """Pairs the collectives of the replicas of one call, and detects mismatches.
 
-    The collectives of all replicas at one position are one collective. The collective is complete
-    when all replicas have arrived. It can never be complete if a replica has ended before it, or if
-    two arrivals differ. Then the call is *doomed* at that position: collectives at earlier
-    positions still happen, collectives at later positions do not. Every replica arrives in the
-    order of its program, so a call cannot get stuck for another reason.
+    The arrivals of all replicas at one position form one collective. The collective is complete
+    when all replicas have arrived. It can never be complete if a replica's function has ended
+    before this position, or if two arrivals differ. Then the call is *doomed* at this position:
+    collectives at earlier positions still happen, collectives at later positions do not. Every
+    replica arrives in the order of its program, so a call cannot get stuck for another reason.
 
     Args:
-        strict: Whether to refuse pairs of collectives without a name in different lines.
+        strict: Whether to refuse a collective without a name if the replicas' lines differ.
         started_s: The time at which the call started. All times are from the same clock.
         token: Identifies the call for the program.
     """
@@ -76,23 +77,19 @@ class CallState:
         self.site = site
         self.started_s = started_s
         self.participants = [Participant() for _ in range(num_replicas)]
-        self.next_position = 0  # of the first collective that has not happened
+        self.next_position = 0  # the position of the first collective that has not happened
         self._specs = specs
         self._front = self.participants[0]  # the replica that is furthest ahead
-        self._present = 0  # the number of replicas at the next collective
+        self._present = 0  # the number of replicas that have arrived at `next_position`
         self._returned = 0
         self._least_ended: int | None = None  # the lowest position at which a replica has ended
         self._host_calls: dict[int, HostCall] = {}
-        self._in_service: int | None = None  # the replica whose host call is performed
-        self._doomed_at: int | None = (
-            None  # position of the first collective that cannot be complete
-        )
+        self._in_service: int | None = None  # the replica whose host call the program performs
+        self._doomed_at: int | None = None  # the first position that can never be complete
         self._deadline_s = 0.0
         self._strict = strict
         self._since_s = started_s  # the start of the call, or its last collective
-        self._crossed: dict[
-            frozenset[str], tuple[ExplicitCollective, ...]
-        ] = {}  # for each set of lines, the first collectives that were paired
+        self._crossed: dict[frozenset[str], tuple[ExplicitCollective, ...]] = {}  # see `crossings`
 
     # ------------------------------------------------------------ collectives
 
@@ -102,9 +99,9 @@ class CallState:
         """Record that a replica arrives at its next collective, or contributes to several.
 
         Args:
-            plan: The writes of a contribution. None for other collectives.
+            plan: The writes of a contribution; None for other collectives.
         Returns:
-            The collectives that are complete now, in order.
+            The collectives that this arrival completes, in order.
         """
         participant = self.participants[replica_id]
         assert message.position == participant.position, (
@@ -129,7 +126,7 @@ class CallState:
         return self._complete(now_s)
 
     def _first_difference(self, participant: Participant, arrival: Arrival) -> int | None:
-        """Return the first position where an arrival differs from that of the furthest replica.
+        """Return the first position at which an arrival differs from the furthest replica's.
 
         A comparison with the furthest replica is sufficient: all other replicas agree with it, or
         the call is already doomed at an earlier position.
@@ -176,7 +173,7 @@ class CallState:
             self._crossed.setdefault(frozenset(one.location for one in collectives), collectives)
 
     def crossings(self) -> tuple[tuple[ExplicitCollective, ...], ...]:
-        """Return the first paired unnamed collectives for each set of different lines."""
+        """Return, for each set of different lines, the first unnamed collectives paired there."""
         return tuple(self._crossed.values())
 
     def _doom(self, position: int, now_s: float) -> None:
@@ -242,8 +239,9 @@ class CallState:
         """Return the host call to perform now; None if no host call can be performed.
 
         A host call can be performed if its replica's writes are committed and no replica with a
-        lower id runs. The lowest id is first. So side effects outside the cluster happen in replica
-        order between two collectives, as in TensorFlow.
+        lower id runs. If several host calls can be performed, the replica with the lowest id is the
+        first. So side effects outside the cluster happen in replica order between two collectives,
+        as in TensorFlow.
         """
         if self._in_service is not None or not self._host_calls:
             return None
@@ -296,11 +294,11 @@ class CallState:
         return None if self._doomed_at is None else self._deadline_s
 
     def failure(self, now_s: float, *, exchanging: bool = False) -> Failure | None:
-        """Return why this call fails; None while a replica can still reach the doomed position.
+        """Return why this call fails; None if it is not doomed, or must still wait for replicas.
 
         Args:
-            exchanging: Whether deltas of deferred writes are on their way. Then waiting replicas
-                can still continue.
+            exchanging: Whether the coordinator waits for deltas of deferred writes. If so, the
+                replicas that wait for the exchange can still continue.
         """
         position = self._doomed_at
         if position is None:
@@ -326,7 +324,7 @@ class CallState:
         return mismatch.absent(position, self.participants, self._specs)
 
     def _fixes(self, position: int) -> Iterable[Fix]:
-        """Return fixes that make the arrivals one collective, if all replicas have arrived."""
+        """Return fixes that make the arrivals one collective; none if a replica is missing."""
         collectives = [participant.collective(position) for participant in self.participants]
         came = [collective for collective in collectives if collective is not None]
         if len(came) < len(collectives):
@@ -336,7 +334,7 @@ class CallState:
 
     @property
     def finished(self) -> bool:
-        """Return whether every replica has returned, and every collective was complete."""
+        """Return whether every replica has returned and every collective has happened."""
         return (
             self._returned == len(self.participants) and self.next_position == self._front.position
         )
@@ -356,10 +354,10 @@ class CallState:
         return [i for i, p in enumerate(self.participants) if p.status is Status.RUNNING]
 
     def stuck(self, now_at: Mapping[int, str]) -> list[str]:
-        """Return where replicas wait, and which replicas run, for the error of a time-out.
+        """Return lines for the error of a time-out: where replicas wait, and which replicas run.
 
         Args:
-            now_at: The lines that replicas run now, as far as the lines are known.
+            now_at: By replica_id, the line of the program that the replica runs now, if known.
         """
         return mismatch.standstill(self.participants, self._specs, now_at)
 

@@ -22,7 +22,7 @@ _WRITES: Final = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
 
 
 class WriteRule:
-    """The effect of one operation on a variable in replica context, and its known writes."""
+    """The effect of one operation on a variable in replica context, and the writes made so far."""
 
     __slots__ = ("combines", "diverges", "is_deferred", "is_sent", "known", "operation", "own")
 
@@ -34,7 +34,7 @@ class WriteRule:
         self.is_deferred = cell.is_deferred
         self.diverges = cell.diverges
         self.own = cell if cell.writes_itself else None
-        self.known: dict[Hashable, KnownWrite] = {}  # by location; with an open shape also by shape
+        self.known: dict[Hashable, KnownWrite] = {}  # by location; also by shape if it can change
 
     def learn(self, key: Hashable, write: ReplicaWrite) -> KnownWrite:
         """Store a write under a key, so that equal writes are one object."""
@@ -52,14 +52,14 @@ class ReplicaVariable:
     """
 
     spec: VariableSpec
-    is_needed: bool  # whether this replica's contributions count
+    is_needed: bool  # whether merges use this replica's contributions
     block: Block
-    slot: int = 0  # in the block
-    shape: Shape = field(init=False)  # as in the spec
+    slot: int = 0  # the index of the variable in its block
+    shape: Shape = field(init=False)  # the shape in the spec
     rules: dict[Operation, WriteRule] = field(init=False)
     is_bool: bool = field(init=False)
     is_open: bool = field(init=False)  # whether an assign may change its shape
-    is_small: bool = field(init=False)  # whether all its writes are packed with others
+    is_small: bool = field(init=False)  # whether all its writes are packed into buckets
     limits: reduce.Limits | None = field(init=False)
     owed_to: int = 0  # id of the call of the last contribution
     owed_index: int = -1  # index of the last contribution in that call
@@ -88,7 +88,7 @@ class ReplicaVariable:
         return self.block.value(self.slot)
 
     def write_locally(self, operation: Operation, value: Array) -> None:
-        """Change the component, in a block of one variable. The caller can reuse its array."""
+        """Change the component, which must be alone in its block. The caller can reuse `value`."""
         self.diverged = True
         block = self.block
         if block.is_owned and operation is not Operation.ASSIGN:
@@ -102,15 +102,14 @@ class ReplicaVariable:
 
 
 def _is_immutable(value: Array) -> bool:
-    """Return whether no code can write to an array's memory, so that no copy is needed."""
+    """Return True if no code can write to an array's memory; then no copy is needed."""
     return not value.flags.writeable and value.base is None
 
 
 class Components(Mapping[int, VariableSpec]):
-    """All components of one replica; as a mapping, their specs by variable_id.
+    """All components of one replica. As a mapping: the variables' specs by variable_id.
 
-    Each component is in one block: alone, or together with the variables of the last commit for
-    several variables.
+    A block contains one component, or all components that one commit has changed together.
     """
 
     def __init__(self, replica_id: int) -> None:
@@ -131,7 +130,7 @@ class Components(Mapping[int, VariableSpec]):
         return len(self.variables)
 
     def create(self, spec: VariableSpec, value: Array) -> None:
-        """Add a new variable. A variable that already exists does not change."""
+        """Add a new variable. Do nothing if the variable exists."""
         if spec.variable_id not in self.variables:
             first_only = spec.aggregation is VariableAggregation.ONLY_FIRST_REPLICA
             is_needed = self.replica_id == 0 or not first_only
@@ -194,7 +193,11 @@ class Components(Mapping[int, VariableSpec]):
             self._commit_alone(self.variables[variable_id], version, commit.operation, value)
 
     def _is_next(self, variable: ReplicaVariable, version: int) -> bool:
-        """Return whether a version is the next version of a variable, and not an earlier one."""
+        """Return whether a commit is the next one; False if it has already been applied.
+
+        Raises:
+            ProtocolError: An earlier commit is missing.
+        """
         have = variable.version
         if version > have + 1:
             raise ProtocolError(
@@ -250,11 +253,11 @@ class Components(Mapping[int, VariableSpec]):
 
 
 def check_shape(spec: VariableSpec, operation: Operation, component: Array, value: Array) -> None:
-    """Check that the shape of a value fits; an assign never broadcasts.
+    """Check the shape of the value of a write; values are never broadcast.
 
     Raises:
-        ShapeError: The shape differs from the variable's shape; for an add, from the shape of the
-            component.
+        ShapeError: The shape differs from the variable's declared shape. If that has unknown
+            dimensions, an add needs the shape of the component.
     """
     declared = operation is Operation.ASSIGN or None not in spec.shape
     wanted = spec.shape if declared else component.shape

@@ -1,8 +1,8 @@
 """Events of `CoordinatorState`: messages, operations of the program, and answers to actions.
 
-Every event has its arrival time, in seconds of any steady clock, except the answers to `Reduce` and
-`Locate`. An operation of the program has a token. The operation ends with a `ProgramDone`, a
-`ProgramRefused` or a `Finish` with the same token. The shell sets times and tokens.
+Every event except the answers to `Reduce` and `Locate` contains its arrival time, in seconds of a
+steady clock. An operation of the program has a token. The operation ends with a `ProgramDone`, a
+`ProgramRefused` or a `Finish` that has the same token. The shell sets times and tokens.
 
 Frequent events are not frozen, because creating a frozen event takes twice as long.
 """
@@ -44,7 +44,7 @@ class TimePasses:
 class ProgramCreate:
     """The program creates a variable. The initial value of every component is `value`.
 
-    The array does not change. The event has no token, because it cannot be refused.
+    The array must not change afterwards. The event has no token, because it cannot be refused.
     """
 
     spec: VariableSpec
@@ -87,10 +87,11 @@ class ProgramWrite:
         values: The value, or one value for each replica, with the variable's dtype. If the policy
             divides the value into shares, the value can have another dtype.
         per_replica: The name of the value's class if it has a component for each replica; else "".
-        is_indivisible: Whether the value is True or False: its share is the value itself.
+        is_indivisible: Whether the value is True or False. If the policy divides values into
+            shares, each share of such a value is the value itself.
         returns_value: Whether the program uses the value of the variable after the write.
         problem: The reason why the value cannot be converted; `values` is then empty.
-        location: file:line in the program, if it is recorded or an error may show it.
+        location: file:line in the program; empty if neither a trace nor an error needs it.
     """
 
     variable_id: int
@@ -107,7 +108,7 @@ class ProgramWrite:
 
 @dataclass(slots=True, eq=False)
 class ProgramWriteComponent:
-    """The program writes one component directly, without the policy.
+    """The program writes one component directly, without applying the policy.
 
     The other components do not change. The operand has the variable's dtype.
     """
@@ -123,9 +124,10 @@ class ProgramWriteComponent:
 
 @dataclass(slots=True, eq=False)
 class ProgramAssignComponents:
-    """The program assigns several components directly, without the policy, by replica_id.
+    """The program assigns several components directly, without applying the policy.
 
-    If all components get the same value, they are a mirror again.
+    `values` contains the new components by replica_id. If all components get the same value, they
+    are a mirror again.
     """
 
     variable_id: int
@@ -156,7 +158,7 @@ class ProgramScatter:
 
 @dataclass(slots=True, eq=False)
 class ProgramCall:
-    """The program calls a function on all replicas, with separate arguments for each replica."""
+    """The program calls a function on all replicas; each replica has its own arguments."""
 
     function_id: str
     function: Payload
@@ -200,7 +202,7 @@ class ReductionFailed:
 
 @dataclass(slots=True, eq=False)
 class MergeFunctionReturns:
-    """The function of a merge_call has returned, with a slice for each replica."""
+    """The function of a merge_call has returned. `results` has one value for each replica."""
 
     call_id: int
     position: int
@@ -221,7 +223,7 @@ class HostCallDone:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """The answer to `Locate`: the lines that replicas run now, as far as the lines are known."""
+    """The answer to `Locate`: by replica_id, the line that the replica runs now, if known."""
 
     token: int
     locations: Mapping[int, str]
@@ -240,7 +242,7 @@ FreshEvent = (
 """Events that wait in the backlog while a reduction is computed."""
 
 SettlingEvent = ReductionDone | ReductionFailed | Located | ProgramGivesUp
-"""Events that end a wait of the state. They are also handled while a reduction is computed."""
+"""Events that end a wait of the state. They are handled even while a reduction is computed."""
 
 SETTLING: Final = (ReductionDone, ReductionFailed, Located, ProgramGivesUp)
 """The classes of `SettlingEvent`: `isinstance` with a tuple is faster than with a union."""

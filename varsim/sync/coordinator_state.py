@@ -73,8 +73,8 @@ class CoordinatorState:
     arrives. Only answers to actions and a `ProgramGivesUp` do not wait. So a merge is atomic.
 
     Args:
-        strict: Whether to refuse pairs of collectives without a name in different lines, which are
-            probably a mistake. Otherwise there is one warning for each pair of lines.
+        strict: Whether to refuse a collective without a name if the replicas' lines differ, because
+            this is probably a mistake. If false, there is one warning for each set of lines.
     """
 
     def __init__(self, num_replicas: int, *, strict: bool = False) -> None:
@@ -131,12 +131,12 @@ class CoordinatorState:
         return self._runner.now_s
 
     def catch_up(self) -> None:
-        """Do the work that no message waits for; a later event would do it otherwise."""
+        """Do the postponed work; call it after messages are sent, because no message needs it."""
         self.registry.catch_up()
 
     @property
     def calls_begun(self) -> int:
-        """Return how many calls have begun."""
+        """Return the number of calls that have begun."""
         return self._calls.begun
 
     @property
@@ -146,7 +146,7 @@ class CoordinatorState:
 
     @property
     def deadline_s(self) -> float | None:
-        """Return the time at which `TimePasses` may have an effect without a message."""
+        """Return when the shell must give the state a `TimePasses` if no message arrives."""
         runner = self._runner
         if runner.suspended is not None:
             return None
@@ -188,7 +188,7 @@ class CoordinatorState:
         yield self._calls.start(event)
 
     def _give_up(self, event: ProgramGivesUp) -> list[CoordinatorAction]:
-        """Drop an operation, or drop a call and its merge that waits for a reduction."""
+        """Drop an operation; or abandon a call, and drop its reduction."""
         self._runner.now_s = event.now_s
         self._runner.drop_operation(event.token)
         call = self._calls.of(event.token)
@@ -222,15 +222,15 @@ class CoordinatorState:
         return [Send(event.replica_id, answer), *self._calls.next_host_call(call)]
 
     def statistics(self) -> tuple[VariableStatistics, ...]:
-        """Return the accounts of all variables, in order of creation."""
+        """Return the statistics of all variables, in order of creation."""
         return self.registry.statistics()
 
     def stuck(self, token: int, now_at: Mapping[int, str], now_s: float) -> str:
-        """Return the activity of each replica in one line, for the error of a time-out.
+        """Return what the replicas do, in one line each, for the error of a time-out.
 
         Args:
             token: The token of the operation or call for which the program waits.
-            now_at: The lines that replicas run now, as far as the lines are known.
+            now_at: By replica_id, the line of the program that the replica runs now, if known.
         """
         call = self._calls.of(token)
         lines = [] if call is None else call.stuck(now_at)
@@ -243,16 +243,16 @@ class CoordinatorState:
         call = self._calls.of(token)
         return sorted(late.union([] if call is None else call.running()))
 
-    # ------------------------------------------------------------ for `operate`
+    # ------------------------------------------------------------ used by `operate`
 
     @property
     def in_service(self) -> int | None:
-        """Return the replica for which the program acts now; None if it acts for all replicas."""
+        """Return the replica whose host call the program performs now; None outside a host call."""
         call = self._calls.innermost
         return None if call is None else call.in_service
 
     def go_on(self) -> Steps:
-        """Perform all steps that are possible now, after a request for an exchange."""
+        """Perform all steps that are possible now; call it after a request for an exchange."""
         return self._calls.go_on(self._calls.innermost, self._runner.now_s)
 
     # ------------------------------------------------------------ messages
@@ -267,7 +267,7 @@ class CoordinatorState:
             return take_in_call(self, call, event.replica_id, message)
         take = self._MESSAGES.get(message.__class__)
         if take is None:
-            raise ProtocolError(f"the coordinator does not take {message.name} messages")
+            raise ProtocolError(f"the coordinator does not accept {message.name} messages")
         return take(self, event.replica_id, message)
 
     def _component(self, replica_id: int, message: Component) -> list[CoordinatorAction]:

@@ -19,12 +19,14 @@ from varsim.sync.statistics import Account
 class CoordinatorBlock(Block):
     """Variables that are merged together as one array, and the cost of these merges.
 
-    `values` are the mirrors: the values that all components certainly hold. While a mirror is
-    known, a cross-replica read needs no message, and the commit of a merge contains the new value.
+    `values` contains the mirrors: the values that all components are known to hold. While a
+    variable has a mirror, a cross-replica read needs no message, and a commit contains the new
+    value.
 
-    A block of one variable can be without a mirror. Then its components may differ, and every
-    replica applies an operation to its own component. `components` holds the known components, and
-    `values` does not exist, so that reading it is an error.
+    A block of one variable can be without a mirror. Then the components may differ, and a commit
+    contains the operand, which every replica applies to its own component. `components` contains
+    the components that the coordinator knows. `values` does not exist, so that reading it is an
+    error.
     """
 
     __slots__ = (
@@ -45,14 +47,14 @@ class CoordinatorBlock(Block):
         waited_until_s: Sequence[float],
         num_replicas: int,
     ) -> None:
-        self._later: list[tuple[Operation, Rows]] = []  # committed sparse writes, in order
+        self._later: list[tuple[Operation, Rows]] = []  # committed sparse writes: see `catch_up`
         super().__init__(variable_ids, mirrors, versions)
         self.num_replicas = num_replicas
         self.components: list[Array | None] = []  # by replica; empty while the mirror is known
-        self.own_commits: list[int] = []  # additional commits by replica; empty if equal
-        self.waited_until_s: Array = np.array(waited_until_s)
-        self.merges = 0  # number of merges that are not in the accounts yet
-        self.waited_s: Array = np.zeros(len(mirrors))  # waiting time for these merges, per variable
+        self.own_commits: list[int] = []  # commits to one component only, by replica; or empty
+        self.waited_until_s: Array = np.array(waited_until_s)  # time of the last merge, by slot
+        self.merges = 0  # number of merges that the accounts do not contain yet
+        self.waited_s: Array = np.zeros(len(mirrors))  # waiting time for these merges, by slot
 
     # ------------------------------------------------------------ values
 
@@ -73,7 +75,7 @@ class CoordinatorBlock(Block):
             super().scatter(operation, rows)
 
     def install(self, values: Array, versions: Array) -> None:
-        """Take new values of all variables; they replace the results of earlier sparse writes."""
+        """Set new values of all variables. Drop sparse writes that are not applied yet."""
         self._later = []
         super().install(values, versions)
 
@@ -84,7 +86,7 @@ class CoordinatorBlock(Block):
             del self.values
 
     def distrust(self) -> None:
-        """Record that any component may have changed."""
+        """Record that every component may have changed."""
         self.diverge()
         self.components = [None] * self.num_replicas
 
@@ -94,7 +96,7 @@ class CoordinatorBlock(Block):
         self.components[replica_id] = None
 
     def learn(self, replica_id: int, value: Array) -> None:
-        """Store a component that a replica has sent, if the mirror is not known."""
+        """Store a component that a replica has sent, unless there is a mirror."""
         if self.components:
             value.setflags(write=False)
             self.components[replica_id] = value
@@ -123,7 +125,7 @@ class CoordinatorBlock(Block):
     def scatter(self, operation: Operation, rows: Rows) -> None:
         """Apply the same sparse write to all components of a block of one variable.
 
-        It is applied to a mirror later, when the commits are on their way: see `catch_up`.
+        A mirror is changed only in `catch_up`, so that the commits can be sent first.
         """
         if not self.components:
             self._later.append((operation, rows))
@@ -132,14 +134,14 @@ class CoordinatorBlock(Block):
             self.apply_to(replica_id, operation, rows)
 
     def bytes_of_one(self) -> int:
-        """Return the size of one component of a block of one variable; 0 if it is not known."""
+        """Return the size of a component in a block of one variable; 0 if no component is known."""
         known = [self.values] if not self.components else self.components
         return next((one.nbytes for one in known if one is not None), 0)
 
     # ------------------------------------------------------------ commits
 
     def versions_of(self, replica_id: int) -> Array:
-        """Return the number of commits of one replica's components."""
+        """Return the versions of one replica's components."""
         return self.versions + self.own_commits[replica_id] if self.own_commits else self.versions
 
     def commit_all(
@@ -212,10 +214,12 @@ class CoordinatorBlock(Block):
     # ------------------------------------------------------------ costs
 
     def merged(self, since_s: Sequence[float], now_s: float) -> None:
-        """Count a merge of several variables, and the replicas' waiting time for the merge.
+        """Count a merge of the whole block, and the time that the replicas have waited for it.
 
-        Time in which the replicas waited for an earlier merge of the same variable is not counted
-        again.
+        Time that has already been counted for an earlier merge of a variable is not counted again.
+
+        Args:
+            since_s: The time at which each replica arrived.
         """
         self.merges += 1
         waited_s = now_s - np.maximum(np.array(since_s)[:, np.newaxis], self.waited_until_s)
@@ -223,7 +227,7 @@ class CoordinatorBlock(Block):
         self.waited_until_s[:] = now_s
 
     def wait(self, since_s: Sequence[float], now_s: float) -> float:
-        """Return the waiting time, as in `merged`, for a merge of a block of one variable."""
+        """Return the time that the replicas have waited for a merge of a block of one variable."""
         until_s = float(self.waited_until_s[0])
         self.waited_until_s[0] = now_s
         return sum([now_s - max(at_s, until_s) for at_s in since_s])
@@ -236,7 +240,7 @@ class CoordinatorVariable:
     account: Account
     merges: bool  # whether a write in replica context combines the values of all replicas
     block: CoordinatorBlock
-    slot: int = 0  # in the block
+    slot: int = 0  # the index of the variable in its block
 
     @property
     def spec(self) -> VariableSpec:
@@ -254,7 +258,7 @@ class CoordinatorVariable:
         return components[replica_id] if components else self.block.show(self.slot)
 
     def version(self, replica_id: int) -> int:
-        """Return the number of commits of a component."""
+        """Return the version of a component."""
         return int(self.block.versions_of(replica_id)[self.slot])
 
 
@@ -263,18 +267,18 @@ class CoordinatorVariables:
 
     Variables that replicas write together share a block. A merge needs one array operation and one
     commit for the whole block. If a write changes only one variable of the block, this variable
-    gets its own block. The other variables stay in the old block, which is not merged any more. The
-    next merge of all these variables makes a new block.
+    gets its own block. The other variables stay in the old block, but it is no longer merged as one
+    array. The next merge of all these variables makes a new block.
     """
 
     def __init__(self, num_replicas: int) -> None:
         self.num_replicas = num_replicas
         self.by_id: dict[int, CoordinatorVariable] = {}
-        self.behind: list[CoordinatorBlock] = []  # their mirrors lack sparse writes
+        self.behind: list[CoordinatorBlock] = []  # blocks that must `catch_up`
         self._merged: dict[bytes, CoordinatorBlock] = {}  # blocks of several variables, by key
 
     def add(self, spec: VariableSpec, value: Array) -> None:
-        """Add a variable, whose components all hold `value`."""
+        """Add a variable. All its components hold `value`."""
         value.setflags(write=False)
         number = np.array([spec.variable_id], np.int64)
         block = CoordinatorBlock(number, [value], [0], [0.0], self.num_replicas)
@@ -298,7 +302,7 @@ class CoordinatorVariables:
         return variable.block
 
     def unite(self, variable_ids: Array) -> CoordinatorBlock | None:
-        """Return the block of these variables; None if components of a variable may differ."""
+        """Return one block of these variables; None if components of a variable may differ."""
         block = self._merged.get(variable_ids.tobytes())
         if block is not None:
             return block
@@ -325,13 +329,13 @@ class CoordinatorVariables:
         )
 
     def _retire(self, block: CoordinatorBlock) -> None:
-        """Stop merging a block as one array. Its variables can stay in it."""
+        """Stop merging a block as one array. The variables stay in the block."""
         if block.key in self._merged:
             self._settle(block)
             del self._merged[block.key]
 
     def settle(self) -> None:
-        """Bring all accounts up to date."""
+        """Add the merges of all blocks to the accounts of the variables."""
         for block in self._merged.values():
             self._settle(block)
 

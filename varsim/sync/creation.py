@@ -1,4 +1,4 @@
-"""Return the settings in force of a new variable, or an error with fixes."""
+"""Determine the settings of a new variable, or raise an error with fixes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from varsim.texts.fixes import KEEPS_OWN, ChangeDtype
 def in_force(
     asked: VariableSpec, initial: Array, num_replicas: int, *, strict: bool, adaptive: bool = False
 ) -> VariableSpec:
-    """Return the spec of a variable with the settings that are in force.
+    """Return the spec of a variable with the settings that apply, for example without AUTO.
 
     Raises:
-        VariableError: For the reasons in `policies.resolve`. Its fixes are settings with which the
+        VariableError: See `policies.resolve`. The fixes of the error are settings with which the
             variable can be created.
     """
     try:

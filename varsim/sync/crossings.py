@@ -10,7 +10,7 @@ from varsim.sync.call_state import CallState
 
 
 class Crossings:
-    """Warns of each pair of lines only one time in the life of a cluster."""
+    """Warns of each pair of lines only once in the life of a cluster."""
 
     def __init__(self) -> None:
         self._warned: set[frozenset[str]] = set()  # pairs of lines

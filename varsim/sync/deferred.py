@@ -21,7 +21,7 @@ MAX_LOG_BYTES: Final = 64 * 2**20
 """Limit of the total size of the values that are kept for one variable, to bound the memory."""
 
 _NUMBERS: Final = {Operation.ASSIGN: 1, Operation.ASSIGN_ADD: 2, Operation.ASSIGN_SUB: 3}
-_PRIME: Final = 2**61 - 1  # so that the hash of all operations fits into an int64
+_PRIME: Final = 2**61 - 1  # hashes of operations are smaller, so that they fit into an int64
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -38,12 +38,12 @@ NO_WRITES: Final = WriteCount(0, 0)
 
 @dataclass(slots=True, eq=False)  # not frozen: creating a frozen object takes twice as long
 class LogEntry:
-    """One write, or several writes in a row that no program will read separately."""
+    """One write, or consecutive writes; no program reads the variable between them."""
 
     count: int  # number of all writes up to this entry
     operations: int  # hash of the operations of these writes
     operation: Operation
-    value: Array | None  # None if this replica's values do not count
+    value: Array | None  # None if the aggregation does not use this replica's values
 
     @property
     def size_bytes(self) -> int:
@@ -54,8 +54,8 @@ class LogEntry:
 class Log:
     """The writes of one replica to one variable, in order.
 
-    The entries of a call are not combined, because another replica may read the variable after
-    fewer writes.
+    The writes of a running call stay separate entries, because another replica may read the
+    variable after fewer writes.
     """
 
     __slots__ = ("count", "entries", "operations", "settled", "size_bytes")
@@ -74,7 +74,7 @@ class Log:
 
     @property
     def is_full(self) -> bool:
-        """Return whether the writes must be exchanged although no program reads the variable."""
+        """Return whether the log is so large that its writes must be exchanged now."""
         return len(self.entries) >= MAX_ENTRIES or self.size_bytes >= MAX_LOG_BYTES
 
     def write(self, operation: Operation, value: Array | None) -> None:
@@ -86,7 +86,7 @@ class Log:
             self.size_bytes += value.nbytes
 
     def fold(self, after: int) -> None:
-        """Combine the entries after write number `after`: no program will read between them."""
+        """Combine all entries after write number `after`. No program reads between these writes."""
         start = sum(entry.count <= after for entry in self.entries)
         if len(self.entries) - start > 1:
             operation, value = combined(self.entries[start:], np.empty)
@@ -97,7 +97,7 @@ class Log:
         """Return the combined value of the first `count` writes."""
         taken = [entry for entry in self.entries if entry.count <= count]
         assert taken, "there is nothing to exchange"
-        assert taken[-1].count == count, "entries end where a program may read"
+        assert taken[-1].count == count, "an entry ends at every possible read"
         operation, value = combined(taken, allocate)
         return Delta(
             variable_id=variable_id,
@@ -109,7 +109,7 @@ class Log:
         )
 
     def settle(self, count: int) -> None:
-        """Drop the first `count` writes, which are exchanged or overwritten by the program."""
+        """Drop the first `count` writes, which are exchanged, or overwritten by the program."""
         settled = [entry for entry in self.entries if entry.count <= count]
         if settled:
             self.settled = WriteCount(settled[-1].count, settled[-1].operations)
@@ -127,10 +127,10 @@ class Log:
 
 
 def combined(entries: Sequence[LogEntry], allocate: Allocate) -> tuple[Operation, Array | None]:
-    """Combine several writes in a row into an ASSIGN or ASSIGN_ADD of one value.
+    """Combine consecutive writes into one ASSIGN or ASSIGN_ADD.
 
-    An assign replaces all earlier writes. A subtracted value is negated and added, which gives the
-    same result without a rounding error. The result can be the array of an entry.
+    An assign replaces all earlier writes. The first value is negated if it is subtracted; adding a
+    negated value gives exactly the same result. The result can be the array of an entry.
     """
     assigns = [i for i, entry in enumerate(entries) if entry.operation is Operation.ASSIGN]
     first, *others = entries[assigns[-1] :] if assigns else entries
@@ -147,14 +147,14 @@ def combined(entries: Sequence[LogEntry], allocate: Allocate) -> tuple[Operation
         np.copyto(total, value)
     limits = reduce.limits_of(total.dtype)
     for entry in others:
-        assert entry.value is not None, "either all values of a replica count, or none"
+        assert entry.value is not None, "a replica's values are either all used, or none is"
         reduce.apply_in_place(entry.operation, total, entry.value, limits)
     total.setflags(write=False)
     return operation, total
 
 
 class DeferredWrites:
-    """The logs of one replica, and their positions at the start of each running call."""
+    """The logs of one replica, and the number of writes in them when each running call started."""
 
     def __init__(self, allocate: Allocate) -> None:
         self._allocate = allocate
@@ -164,7 +164,7 @@ class DeferredWrites:
         self._starts: dict[int, dict[int, int]] = {}  # call → variable → writes before the call
 
     def begin(self, call_id: int) -> None:
-        """Record that a call starts. From now on, no call that has ended can fail."""
+        """Record that a call starts. Calls that have ended can no longer fail."""
         self._starts = {i: self._starts[i] for i in self._running}
         self._starts[call_id] = {}
         self._running.append(call_id)
@@ -177,7 +177,8 @@ class DeferredWrites:
         """Add a write in the innermost call.
 
         Args:
-            value: An array that the caller must not change afterwards; None if it is not needed.
+            value: An array that the caller must not change afterwards; None if the aggregation does
+                not use this replica's values.
         Returns:
             Whether the program must wait for an exchange of the writes.
         """
@@ -191,7 +192,7 @@ class DeferredWrites:
         return log.is_full
 
     def _enter(self, variable_id: int, log: Log) -> None:
-        """Record that the innermost call writes a variable for the first time."""
+        """Record the write count of a variable before the innermost call first writes it."""
         after = 0
         for call_id in self._running:
             starts = self._starts[call_id]
@@ -202,12 +203,12 @@ class DeferredWrites:
         log.fold(after)
 
     def owes(self, variable_id: int) -> bool:
-        """Return whether a read must wait, because this replica's writes are not exchanged."""
+        """Return whether this replica has unexchanged writes, for which a read must wait."""
         log = self._logs.get(variable_id)
         return log is not None and bool(log.entries)
 
     def delta(self, variable_id: int, count: int | None = None) -> Delta:
-        """Return the combined value of the first `count` writes; None means all writes."""
+        """Return the combined value of the first `count` writes, or of all writes (None)."""
         log = self._logs[variable_id]
         count = log.count if count is None else count
         return log.delta(variable_id, count, self._allocate)
@@ -233,7 +234,7 @@ class DeferredWrites:
             log.settle(count)
 
     def fail(self, call_id: int) -> None:
-        """Drop the writes of a failed call that are not exchanged, as every replica does."""
+        """Drop the unexchanged writes of a failed call. Every replica drops the same writes."""
         for variable_id, count in self._starts.pop(call_id, {}).items():
             if variable_id in self._logs:
                 self._logs[variable_id].truncate(count)

@@ -41,13 +41,13 @@ from varsim.texts.replicas import (
 )
 
 MOST_LEAVES: Final = 4
-"""Number of leaves in the description of a collective, enough for the user to recognise it."""
+"""Number of leaves in the description of a collective: enough to recognise the collective."""
 
 
 def at_collective(
     participants: Sequence[Participant], index: int, specs: Mapping[int, VariableSpec]
 ) -> tuple[Group, ...]:
-    """Group replicas by their operation at a collective that has not happened."""
+    """Group replicas by what they did at a collective that has not happened."""
     collectives = [participant.collective(index) for participant in participants]
     return grouped(
         (
@@ -59,7 +59,7 @@ def at_collective(
 
 
 def _came(participant: Participant, specs: Mapping[int, VariableSpec]) -> Doing:
-    """Return what a replica that did not arrive has done instead."""
+    """Return what a replica has done instead of arriving."""
     if participant.ended is not None:
         return NeverCame(_how_it_ended(participant), participant.position)
     return DidNotCome(doing(participant, specs))
@@ -79,7 +79,7 @@ def doing(participant: Participant, specs: Mapping[int, VariableSpec], now_at: s
 def after_writing(
     participant: Participant | None, count: int, specs: Mapping[int, VariableSpec]
 ) -> Wrote:
-    """Return how often a replica wrote a variable, and what the replica does now if relevant."""
+    """Return how often a replica wrote a variable, and whether it has ended or waits."""
     if participant is not None and participant.ended is not None:
         return Wrote(count, _how_it_ended(participant))
     if participant is not None and participant.waits_for is not None:

@@ -33,7 +33,7 @@ class InvalidTransition(AssertionError):
         super().__init__(reason)
         self.reason = reason
         self.story: tuple[LoggedEvent, ...] = ()
-        """The event, after the last entries of the log if events are recorded."""
+        """The last entries of the log, and the invalid event; empty if events are not recorded."""
 
     def __str__(self) -> str:
         lines = [f"  {entry.event!r} -> {list(entry.actions)!r}" for entry in self.story]
@@ -43,8 +43,8 @@ class InvalidTransition(AssertionError):
 class EventLog:
     """Records the events of one state, in order.
 
-    Arrays are copied when an event arrives and when its actions are returned. Objects in payloads
-    are not copied.
+    The arrays of an event are copied before the state handles it; the arrays of actions are copied
+    when the state returns them. Payloads are not copied.
     """
 
     def __init__(self) -> None:

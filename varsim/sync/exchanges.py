@@ -1,6 +1,7 @@
 """Exchange deferred writes when a replica or the program needs the value of a variable.
 
-A replica that reads after k of its own writes gets the result of k writes of every replica.
+A replica that reads after k of its own writes gets the result of the first k writes of every
+replica.
 """
 
 from __future__ import annotations
@@ -29,18 +30,18 @@ from varsim.sync.waits import Request
 
 @dataclass(slots=True)
 class _Deferral:
-    """The known writes of one deferred variable.
+    """The writes of one deferred variable that the coordinator knows.
 
-    Its writes are exchanged up to *watermarks*, the lowest first. A watermark is a write count: a
-    reader waits for the value after that many writes. `deltas` and `requested` belong to the lowest
-    watermark.
+    Writes are exchanged up to a *watermark*, which is a number of writes: a reader waits for the
+    value after this number of writes. The lowest watermark is the first. `deltas` and `requested`
+    belong to the lowest watermark.
     """
 
     told: list[WriteCount]  # the last write count that each replica has sent
     exchanged: WriteCount = NO_WRITES
-    watermarks: dict[int, list[float]] = field(
-        default_factory=dict
-    )  # for each watermark, the times since which readers wait
+    watermarks: dict[int, list[float]] = field(default_factory=dict)
+    """For each watermark, the times at which its readers began to wait."""
+
     deltas: dict[int, Delta] = field(default_factory=dict)  # by replica
     requested: dict[int, int] = field(default_factory=dict)  # replica → request_id
 
@@ -61,8 +62,8 @@ class _Deferral:
 class Exchanges:
     """Exchanges deferred writes for replicas and for the program.
 
-    A replica sends its `WriteCounts` before it waits or ends. So the coordinator knows which writes
-    the replica has made. It requests a delta only of these writes.
+    A replica sends its `WriteCounts` before it waits or ends its call. So the coordinator knows
+    which writes the replica has made, and requests deltas only of these writes.
     """
 
     def __init__(
@@ -76,10 +77,10 @@ class Exchanges:
         self._tokens = tokens  # for `Reduce`
         self._deferrals: dict[int, _Deferral] = {}
         self._open: dict[int, _Deferral] = {}  # only deferrals with watermarks
-        self._starts: dict[
-            int, dict[int, list[WriteCount]]
-        ] = {}  # call → variable → write counts before the call
-        self._requests: dict[Request, tuple[int, int]] = {}  # by the program → variable, count
+        self._starts: dict[int, dict[int, list[WriteCount]]] = {}
+        """Call → variable → the write counts of all replicas before the call."""
+        self._requests: dict[Request, tuple[int, int]] = {}
+        """The program's request → the variable, and the number of writes to exchange."""
         self._next_request_id = 1
 
     def add(self, variable_id: int) -> None:
@@ -117,7 +118,7 @@ class Exchanges:
             deferral.told[replica_id] = WriteCount(count, operations)
 
     def end(self, call: CallState) -> MismatchError | None:
-        """Record that all replicas have returned; return the error if their writes differ."""
+        """Record that all replicas have returned; return an error if their writes differ."""
         starts = self._starts[call.call_id]
         for variable_id, before in starts.items():
             deferral = self._deferrals.get(variable_id)
@@ -129,7 +130,7 @@ class Exchanges:
         return None
 
     def fail(self, call_id: int, error: VarsimError) -> None:
-        """Drop the writes of a failed call that are not exchanged."""
+        """Drop the unexchanged writes of a failed call, and end all requests with its error."""
         for variable_id, before in self._starts.pop(call_id, {}).items():
             deferral = self._deferrals.get(variable_id)
             if deferral is not None:
@@ -143,7 +144,7 @@ class Exchanges:
             request.end(error=error)
 
     def _count(self, variable_id: int) -> None:
-        """Count the merges that ON_WRITE would have made until now."""
+        """Update the number of merges that ON_WRITE would have made until now."""
         deferral = self._deferrals.get(variable_id)
         if deferral is not None:
             account = self._variables.by_id[variable_id].account
@@ -190,10 +191,10 @@ class Exchanges:
         return request
 
     def written(self, variable_id: int, reader: int | None) -> int:
-        """Return how often a variable has been written until now.
+        """Return how often the reader has written a variable; without a reader, every replica.
 
         Raises:
-            MismatchError: The replicas have not made the same writes to the variable.
+            MismatchError: There is no reader, and the replicas have not made the same writes.
         """
         deferral = self._deferrals.get(variable_id)
         if deferral is None:
@@ -208,7 +209,7 @@ class Exchanges:
         """Drop the writes to a variable that the program assigns: the assign overwrites them.
 
         Returns:
-            How often the variable has been written until now.
+            How often every replica has written the variable.
         Raises:
             MismatchError: The replicas have not made the same writes to the variable.
         """
@@ -223,7 +224,7 @@ class Exchanges:
         delta = reply.delta
         deferral = self._open.get(delta.variable_id)
         if deferral is None or deferral.requested.get(replica_id) != reply.request_id:
-            return  # the call has failed, or a lower watermark was added after the request
+            return  # the call has failed, or a reader with a lower watermark came later
         assert delta.since == deferral.exchanged.count, (
             "a replica gets a commit before a request for later writes"
         )
@@ -233,7 +234,7 @@ class Exchanges:
     # ------------------------------------------------------------ exchanges
 
     def advance(self, call: CallState | None, now_s: float, idle: Sequence[int]) -> Steps:
-        """Request deltas, and exchange all writes that can be exchanged now.
+        """Request missing deltas, and exchange all writes that can be exchanged now.
 
         Raises:
             MismatchError: The replicas have not made the same writes.
@@ -250,11 +251,10 @@ class Exchanges:
     def _pull_deltas(
         self, variable_id: int, deferral: _Deferral, call: CallState | None
     ) -> Iterator[CoordinatorAction]:
-        """Request deltas up to the lowest watermark.
+        """Request deltas up to the lowest watermark from replicas that have made all these writes.
 
-        A request goes to a replica that does not run and has made all writes of the delta. A
-        running replica does not answer before it waits. When it waits, it can send the delta
-        without a request.
+        A running replica is not asked: it would not answer before it waits, and then it often sends
+        the delta anyway.
         """
         watermark = min(deferral.watermarks)
         for replica_id, write_count in enumerate(deferral.told):
@@ -280,7 +280,7 @@ class Exchanges:
         now_s: float,
         idle: Sequence[int],
     ) -> Steps:
-        """Commit the result of all deltas of a watermark."""
+        """Reduce the deltas of the lowest watermark, and commit the result."""
         count = self._variables.num_replicas
         deltas = [deferral.deltas[i] for i in range(count)]
         write_counts = [WriteCount(delta.count, delta.operations) for delta in deltas]

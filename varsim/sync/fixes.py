@@ -1,8 +1,8 @@
 """Find fixes of refused operations: legal changes from the policy table, with their results.
 
-The code has no list of legal changes; it looks up other settings in the table. The values in the
-results are computed like the values of the operation itself. This code runs only after an operation
-was refused.
+The module has no list of legal changes: it tries other settings in the table. The values in the
+results are computed by the same functions as those of real operations. The functions of this module
+are called only for an error or a warning.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ from varsim.texts.fixes import (
 from varsim.texts.refusals import Diverged, Refused
 
 FEW_BYTES: Final = 1024
-"""Size limit of the values with which fixes are computed. Larger values are not fetched."""
+"""Fixes are computed only with values up to this size. Larger values are not fetched."""
 
 
 def alternatives(
@@ -88,7 +88,7 @@ def _is_refused_if_strict(kind: VariableSynchronization) -> bool:
 
 
 def created(spec: VariableSpec, *, strict: bool) -> VariableSpec | None:
-    """Return the spec with the settings in force; None if a strategy refuses them."""
+    """Return the spec with the settings that apply; None if a strategy refuses the settings."""
     try:
         return policies.resolve(spec, strict=strict)
     except VariableError:
@@ -127,13 +127,13 @@ def _written(
     components: Sequence[Array],
     value: Array,
 ) -> list[Array]:
-    """Return the components after the program or every replica has written one value."""
+    """Return the components after a write of one value by the program, or by every replica."""
     cell = policies.cell(spec, context, operation)
     return cell.written(spec, operation, components, [value] * len(components))
 
 
 def if_legal(make: Callable[[], Fix]) -> Iterator[Fix]:
-    """Yield the fix, unless computing its value is an error."""
+    """Yield the fix, unless the computation of its value raises an error."""
     try:
         yield make()
     except VarsimError:
@@ -150,7 +150,7 @@ def refusal(
     components: Sequence[Array] | None = None,
     value: Array | None = None,
 ) -> VariableError:
-    """Return the error of a cell that refuses an operation.
+    """Return the error of an operation that its policy cell refuses.
 
     Args:
         components: The components of all replicas; None if they are not known.
@@ -178,7 +178,7 @@ def _fits(
 
 
 def _of_read(spec: VariableSpec, components: Sequence[Array] | None) -> Iterator[Fix]:
-    """Yield fixes: settings that make the read legal, and operations that show the components."""
+    """Yield fixes: settings that make the read legal, and other ways to read the components."""
     for change, other in alternatives(spec):
         if _written_alike(spec, other) and is_readable(other):
             yield from if_legal(partial(reads, change, other, components))
@@ -197,7 +197,7 @@ def _sums(change: Fact, components: Sequence[Array]) -> Fix:
 
 
 def reads(change: Fact, spec: VariableSpec, components: Sequence[Array] | None) -> Fix:
-    """Return a change of settings as a fix; its result is the value of a cross-replica read."""
+    """Return a fix: a change of settings, with the value that a cross-replica read then returns."""
     value = None if components is None else _read_outside(spec, components)
     return Fix(change, Reads(spec.aggregation, value), value)
 
@@ -238,12 +238,12 @@ def _after(
     total: bool = False,
     look: bool = False,
 ) -> Fix:
-    """Return a fix that writes, with its result.
+    """Return a fix that writes the variable, with the result of the write.
 
     Args:
-        total: Whether the fix assigns the new value of the variable. Otherwise it applies the
-            operation itself.
-        look: Whether the result is the components. Otherwise it is the value of the variable.
+        total: True if the fix assigns the new value of the variable; False if the fix applies the
+            operation.
+        look: True to show the components as the result; False to show the variable's value.
     """
     if components is None or value is None:
         return Fix(change, WRITES_ALL if look else IS_LEGAL)
@@ -277,7 +277,7 @@ def of_parts(
 def warning_of_divergence(
     spec: VariableSpec, operation: Operation, value: Array | None, num_replicas: int
 ) -> str:
-    """Return the warning of a write that makes the components of a mirrored variable differ.
+    """Return the warning about a write that makes the components of a mirrored variable differ.
 
     Args:
         value: The written value; None for a sparse write.
@@ -304,7 +304,7 @@ def _of_divergence(
 def merged(
     change: Fact, spec: VariableSpec, operation: Operation, value: Array | None, num_replicas: int
 ) -> Fix:
-    """Return a fix with the result of a write if every replica writes this value."""
+    """Return a fix with the agreed value of a write, computed as if all replicas write `value`."""
     agreed = None
     if value is not None:
         agreed = np.array(reduce.aggregate([value] * num_replicas, spec.aggregation))
@@ -312,5 +312,5 @@ def merged(
 
 
 def are_few(values: Iterable[Array]) -> bool:
-    """Return whether values are small enough to compute fixes."""
+    """Return whether values are small enough to compute fixes with them."""
     return all(value.nbytes <= FEW_BYTES for value in values)

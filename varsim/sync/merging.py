@@ -28,7 +28,7 @@ class Merging:
         """Merge and commit writes to which all replicas have contributed.
 
         Raises:
-            VariableError: A value does not fit. The writes before this value are committed.
+            VariableError: The values of a write cannot be merged. Earlier writes are committed.
         """
         arrangement = collectives.arrangement
         if arrangement is not None and self._fits(arrangement):
@@ -39,7 +39,7 @@ class Merging:
     def _merge_each(
         self, call_id: int, collectives: Collectives, now_s: float, idle: Sequence[int]
     ) -> Steps:
-        """Merge the writes one by one. This is possible for every contribution."""
+        """Merge the writes one by one. This works for all contributions."""
         values_of = [_values_of(arrival) for arrival in collectives.arrivals]
         for position in range(collectives.start, collectives.stop):
             write = _write(collectives.arrivals[0], position)
@@ -117,10 +117,10 @@ class Merging:
     def scatter(
         self, call_id: int, collectives: Collectives, first: Scatter, now_s: float
     ) -> list[CoordinatorAction]:
-        """Merge and commit one sparse write: the rows of all replicas, one after the other.
+        """Merge and commit a sparse write. The merged rows are the rows of all replicas in order.
 
         Raises:
-            VariableError: The rows do not fit. Nothing has changed.
+            VariableError: The rows do not match the variable. Nothing has changed.
         """
         variable = self._variables.by_id[first.write.variable_id]
         block = self._variables.separate(variable)

@@ -1,4 +1,4 @@
-"""Compare arrivals at a collective, and make the errors and warnings about mismatches."""
+"""Compare arrivals at a collective, and create the errors and warnings about mismatches."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ def difference(
     *,
     strict: bool = False,
 ) -> Mismatch:
-    """Return how two replicas' arrivals differ; None if they can be combined.
+    """Return how two replicas' arrivals differ; `NOTHING` if they can be combined.
 
     Args:
-        strict: Whether to refuse pairs of collectives without a name in different lines.
+        strict: Whether collectives without a name must be in the same line.
     """
     if type(first) is not type(second):
         return Mismatch.OPERATION
     if isinstance(first, Write) or isinstance(second, Write):
-        assert isinstance(first, Write), "they are of one type"
-        assert isinstance(second, Write), "they are of one type"
+        assert isinstance(first, Write), "both have the same type"
+        assert isinstance(second, Write), "both have the same type"
         return _difference_of_writes(first, second, specs)
     if _settings(first) != _settings(second):
         return Mismatch.OPERATION
@@ -71,7 +71,7 @@ def _difference_of_writes(
 ) -> Mismatch:
     if (first.variable_id, first.operation) != (second.variable_id, second.operation):
         return Mismatch.OPERATION
-    first_only = VariableAggregation.ONLY_FIRST_REPLICA  # other replicas' values do not count
+    first_only = VariableAggregation.ONLY_FIRST_REPLICA  # the values of others are not used
     same = first.shape == second.shape
     if same or specs[first.variable_id].aggregation is first_only:
         return Mismatch.NOTHING
@@ -107,7 +107,7 @@ def _other_axes(shape: tuple[int, ...], axis: int | None) -> tuple[int, ...]:
 
 
 def are_crossed(first: ExplicitCollective, second: ExplicitCollective) -> bool:
-    """Return whether two collectives in different lines are paired only by their order."""
+    """Return whether two collectives have no names and different lines: only their order agrees."""
     return first.label is None and second.label is None and first.location != second.location
 
 
@@ -121,7 +121,7 @@ def unlike(
     *,
     strict: bool = False,
 ) -> MismatchError | None:
-    """Return the error for a collective with unlike arrivals; None if the arrivals are alike.
+    """Return the error for arrivals that cannot be combined; None if they can be combined.
 
     The error names all replicas, including those that did not arrive.
     """
@@ -151,7 +151,7 @@ def _most_common(groups: Sequence[Group], present: Mapping[int, Collective]) -> 
 
 
 def _details(kind: Mismatch, present: Mapping[int, Collective]) -> Iterator[Fact]:
-    """Yield the differences of names or values, for the lines after those of the replicas."""
+    """Yield the differences of names or values; the error shows them after the replicas."""
     if kind is Mismatch.NAME:
         names: dict[str, list[int]] = {}
         for i, collective in present.items():
@@ -203,7 +203,7 @@ def standstill(
     """Return what the replicas of a call do now, one line per group of replicas.
 
     Args:
-        now_at: The lines that replicas run now, as far as the lines are known.
+        now_at: By replica_id, the line of the program that the replica runs now, if known.
     """
     doings = (doing(one, specs, now_at.get(i, "")) for i, one in enumerate(participants))
     return group_lines(grouped(doings))
@@ -216,12 +216,12 @@ def uneven(
     participants: Sequence[Participant],
     specs: Mapping[int, VariableSpec],
 ) -> MismatchError:
-    """Return the error for a deferred variable to which replicas made different writes.
+    """Return the error if replicas have made different writes to a deferred variable.
 
     Args:
-        counts: The number of known writes in this call, by replica.
+        counts: The number of writes by replica: in this call, or outside a call since the start.
         operations: A hash of the sequence of operations, by replica.
-        participants: The participants of the call; empty if their activity is not relevant.
+        participants: The participants of the call; empty if no call runs.
     """
     present: Sequence[Participant | None] = participants or [None] * len(counts)
     wrote = (after_writing(*one, specs) for one in zip(present, counts, strict=True))

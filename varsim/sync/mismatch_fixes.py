@@ -27,7 +27,7 @@ def of_mismatch(
 
     Args:
         collectives: One per replica, in replica order. They differ.
-        values: The contribution of each replica; empty for a replica whose values do not count.
+        values: The values of each replica; empty for a replica whose values are not used.
     """
     few = are_few(chain.from_iterable(values))
     writes = [collective for collective in collectives if isinstance(collective, Write)]
@@ -67,7 +67,7 @@ def _is_local(spec: VariableSpec) -> bool:
 def _agreed(
     change: Fact, spec: VariableSpec, operation: Operation, values: Sequence[Array] | None
 ) -> Fix:
-    """Return the merge of these values, if they are known."""
+    """Return a fix with the merge of the values; without a result if they are not known."""
     value = None
     if values is not None:
         value = np.array(reduce.aggregate(values, spec.aggregation))
@@ -79,8 +79,8 @@ def _of_reductions(
 ) -> Iterator[Fix]:
     """Yield fixes: one op for all replicas and, if dtypes differ, one dtype for all values.
 
-    Yield nothing if the names differ, or the lines of reductions without names. Then these are
-    different reductions, and their values must not be mixed.
+    Yield nothing if the names differ, or if there are no names and the lines differ: different
+    reductions of a program must not be combined.
     """
     first = reductions[0]
     if any(

@@ -32,17 +32,18 @@ class _Known:
 class Outbox:
     """Collects the writes of one replica, and packs the writes into messages.
 
-    A program writes the same variables in the same lines at every step. So each write is identified
-    by its object. A sequence of writes that was already sent is identified by the id of its layout.
+    A program writes the same variables in the same lines at every step. So equal writes are one
+    object, and a sequence of writes is described only once: later contributions refer to its layout
+    by number.
     """
 
     def __init__(self, specs: Mapping[int, VariableSpec]) -> None:
         self._specs = specs
         self._waiting: list[KnownWrite] = []  # in program order
-        self._values: list[bytes | Array | None] = []  # of each waiting write
+        self._values: list[bytes | Array | None] = []  # the value of each waiting write
         self._known: dict[tuple[KnownWrite, ...], _Known] = {}  # oldest first
         self._sent = 0  # number of layouts that were sent
-        self._messages: list[Message] = []  # of the writes up to the last sparse write
+        self._messages: list[Message] = []  # the writes up to the last sparse write, as messages
         self._written = 0  # number of writes in these messages
 
     def __len__(self) -> int:
@@ -62,7 +63,7 @@ class Outbox:
         """Add a sparse write, which has its own message.
 
         Args:
-            index: As in `leave`.
+            index: See `leave`.
             rows: Rows whose arrays never change again.
         """
         self._pack(call_id, index)
@@ -74,7 +75,7 @@ class Outbox:
         """Return all writes as messages, and empty the outbox.
 
         Args:
-            index: The position of the first write among the collectives of the call.
+            index: The position of the first write in the outbox.
         """
         self._pack(call_id, index)
         messages = self._messages
@@ -82,7 +83,7 @@ class Outbox:
         return messages
 
     def _pack(self, call_id: int, index: int) -> None:
-        """Make messages of the writes since the last sparse write."""
+        """Convert the writes since the last sparse write to messages."""
         if not self._waiting:
             return
         order = tuple(self._waiting)

@@ -30,7 +30,7 @@ from varsim.spec import Array, VariableSpec
 
 
 class Status(Enum):
-    """The state of a replica of a call, according to its messages."""
+    """What a replica does in a call, according to the replica's messages."""
 
     RUNNING = "runs"
     WAITING = "waits"
@@ -38,7 +38,7 @@ class Status(Enum):
 
 
 class Arrangement:
-    """The arrangement of writes in buckets. Layouts that differ only in locations share it."""
+    """The arrangement of writes in buckets, shared by layouts that differ only in locations."""
 
     __slots__ = ("__weakref__", "buckets")
 
@@ -65,11 +65,11 @@ class Plans:
         )
 
     def learn(self, replica_id: int, layout: Layout) -> None:
-        """Store a layout of a replica. If its call has failed, the layout may never be used."""
+        """Store a layout of a replica. It is decoded when a contribution uses it."""
         self._of_replica[replica_id][layout.layout_id] = layout
 
     def plan(self, replica_id: int, layout_id: int) -> Plan:
-        """Return the writes of a contribution of a replica.
+        """Return the plan of a contribution.
 
         Raises:
             ProtocolError: The replica has not sent this layout, or the layout names an unknown
@@ -94,12 +94,12 @@ class Plans:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arrival:
-    """The arrival of one replica at one collective, or at several collectives in a row."""
+    """The arrival of one replica at one collective, or at several consecutive collectives."""
 
     start: int  # position of the first collective
     stop: int  # position after the last collective
     message: CollectiveMessage
-    plan: Plan | None  # of a contribution
+    plan: Plan | None  # None if the message is not a contribution
     at_s: float  # time at which the message arrived
 
     def at(self, position: int) -> Collective:
@@ -110,7 +110,7 @@ class Arrival:
         return self.message.write if isinstance(self.message, Scatter) else self.message
 
     def values_at(self, position: int) -> Sequence[Array]:
-        """Return the replica's values at one of these positions; empty if they do not count."""
+        """Return the replica's values at a position; empty if the aggregation does not use them."""
         if isinstance(self.message, AllReduce):
             return self.message.leaves
         if self.plan is None or not isinstance(self.message, Contribution):
@@ -126,13 +126,13 @@ class Collectives:
 
     start: int
     stop: int
-    arrivals: Sequence[Arrival]  # in replica order; an arrival can also have later collectives
+    arrivals: Sequence[Arrival]  # in replica order; an arrival may extend past `stop`
 
     @property
     def arrangement(self) -> Arrangement | None:
-        """Return the arrangement of the writes, if it is the same in all arrivals; else None.
+        """Return the arrangement of the writes that all arrivals share; None if they differ.
 
-        Each arrival must be a contribution with exactly these collectives.
+        It is also None if an arrival is not a contribution to exactly these collectives.
         """
         first = self.arrivals[0].plan
         if first is None:
@@ -150,14 +150,14 @@ class Participant:
     """One replica in one call."""
 
     status: Status = Status.RUNNING
-    position: int = 0  # of the replica's next collective
-    arrivals: deque[Arrival] = field(default_factory=deque)  # at collectives still to happen
+    position: int = 0  # the position of the replica's next collective
+    arrivals: deque[Arrival] = field(default_factory=deque)  # at collectives that are not complete
     waits_for: AllReduce | AllGather | MergeCall | Waiting | SyncRequest | HostCall | None = None
     ended: Returned | Raised | None = None
-    seen_at: str = ""  # file:line of the replica's last message
+    seen_at: str = ""  # file:line of the program in the replica's last message
 
     def collective(self, position: int) -> Collective | None:
-        """Return the replica's operation at a pending collective; None if it has not arrived."""
+        """Return the replica's operation at a pending collective; None if it did not arrive."""
         return next(
             (
                 arrival.at(position)

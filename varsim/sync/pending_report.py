@@ -1,4 +1,4 @@
-"""The report of a replica to the coordinator at the end of the next call."""
+"""The report that a replica sends to the coordinator when its next call ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class PendingReport:
 
     def __init__(self) -> None:
         self.touched: dict[int, ReplicaVariable] = {}
-        """The variables that were read or written locally, by variable_id."""
+        """The variables that this replica has read or has written locally, by variable_id."""
         self._warnings: list[tuple[str, str]] = []
         self._output = ""
 
@@ -29,7 +29,7 @@ class PendingReport:
         self.touched.pop(variable_id, None)
 
     def take(self) -> Report:
-        """Return the report, and begin a new report."""
+        """Return the report, and start a new one."""
         report = Report(
             accesses=tuple([(i, one.writes, one.reads) for i, one in self.touched.items()]),
             diverged=tuple([i for i, one in self.touched.items() if one.diverged]),

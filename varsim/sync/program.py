@@ -41,7 +41,7 @@ from varsim.texts.refusals import PerReplicaFromOutside
 
 ResultT = TypeVar("ResultT")
 StepsTo = Generator[CoordinatorAction | list[CoordinatorAction] | Wait, Any, ResultT]
-"""A generator for a part of an operation: it yields actions and returns the part's result."""
+"""A generator that performs a part of an operation: it yields actions and returns a result."""
 
 
 class Engine(Protocol):
@@ -53,20 +53,20 @@ class Engine(Protocol):
 
     @property
     def in_service(self) -> int | None:
-        """Return the replica whose host call the program performs; None without a host call."""
+        """Return the replica whose host call the program performs now; None outside a host call."""
 
     def go_on(self) -> Steps:
-        """Perform all steps that are possible now, after a request for an exchange."""
+        """Perform all steps that are possible now; called after a request for an exchange."""
 
     @property
     def stragglers(self) -> Stragglers:
-        """Return the replicas that still run calls that are over."""
+        """Return the replicas that still run functions of ended calls."""
 
 
 def operate(event: ProgramOperation, registry: VariableRegistry, engine: Engine) -> Steps:
-    """Perform the operation of an event, and end it by a `ProgramDone` or a `ProgramRefused`.
+    """Perform the operation of an event; the last action is `ProgramDone` or `ProgramRefused`.
 
-    The generator yields actions. It yields a wait if it needs messages of replicas.
+    The generator yields actions, or a wait if it needs messages from replicas.
     """
     on = _OnVariable(registry, engine, event.token, event.variable_id)
     values: tuple[Array, ...] = ()
@@ -130,17 +130,17 @@ class _OnVariable:
     def _refusal(
         self, reason: Reason, operation: Operation, value: Array | None = None
     ) -> StepsTo[VariableError]:
-        """Return the error of a cell that refuses the operation, with the result of each fix."""
+        """Return the error for a refused operation, with the result of each fix."""
         components: tuple[Array, ...] | None = None
         if reason.shows_components and _is_small(self._spec):
             try:
                 components = yield from self.components(self._everyone)
-            except VarsimError:  # the error about the refusal is more useful than this error
+            except VarsimError:  # the program needs the error about the refusal, not this one
                 components = None
         return fixes.refusal(self._spec, reason, operation, components, value)
 
     def components(self, replica_ids: Sequence[int]) -> StepsTo[tuple[Array, ...]]:
-        """Return the components of some replicas; fetch unknown components."""
+        """Return the components of some replicas; fetch those that are not known."""
         if self._exchanges.defers(self._number):
             yield from self._exchange()
         known = self._registry.known(self._number, replica_ids)
@@ -194,10 +194,10 @@ class _OnVariable:
         return [value] * count
 
     def _sums(self, operation: Operation, values: Sequence[Array]) -> StepsTo[list[Array]]:
-        """Return the components after an add to components whose shapes may differ.
+        """Return the components after an add, for components whose shapes may differ.
 
         Raises:
-            ShapeError: The value does not fit one of the components; no component changes.
+            ShapeError: A component and its value have different shapes; no component changes.
         """
         before = yield from self.components(self._everyone)
         both = list(zip(before, values, strict=True))
@@ -206,7 +206,7 @@ class _OnVariable:
         return [reduce.apply(operation, component, value) for component, value in both]
 
     def write_component(self, event: ProgramWriteComponent) -> Steps:
-        """Write one component directly, without the policy."""
+        """Write one component directly, without applying the policy."""
         operand = event.operand
         if event.operation is Operation.ASSIGN and not isinstance(operand, Rows):
             component = operand  # only the variable's shape counts
@@ -216,7 +216,7 @@ class _OnVariable:
         yield from self._to_one(event.replica_id, event.operation, event.operand, event.location)
 
     def assign_components(self, event: ProgramAssignComponents) -> Steps:
-        """Assign several components directly, without the policy."""
+        """Assign several components directly, without applying the policy."""
         if len(event.values) < len(self._everyone):
             for replica_id, value in event.values.items():
                 yield from self._to_one(replica_id, Operation.ASSIGN, value, event.location)
@@ -263,7 +263,10 @@ class _OnVariable:
         yield [ProgramWrote(self._number, operation, written, event.location), *actions]
 
     def _shapes(self, replica_ids: Sequence[int]) -> StepsTo[Sequence[Array]]:
-        """Return arrays with the components' shapes; fetch components only if shapes may differ."""
+        """Return arrays with the shapes of components; their values do not matter.
+
+        The components are fetched only if their shapes may differ.
+        """
         spec = self._spec
         if None in spec.shape:
             return (yield from self.components(replica_ids))
@@ -273,7 +276,7 @@ class _OnVariable:
     # ------------------------------------------------------------ deferred writes
 
     def _exchange(self) -> Steps:
-        """Wait until deferred writes are exchanged, so that the variable has its current value."""
+        """Wait until all deferred writes to the variable are exchanged."""
         engine = self._engine
         yield from await_departures(engine, self._token, self._everyone)
         request = self._exchanges.request(self._number, engine.in_service, engine.now_s)
@@ -312,7 +315,7 @@ def await_departures(engine: Engine, token: int, replica_ids: Collection[int]) -
 
 
 def _operand(event: ProgramWrite, cell: Cell) -> Array | None:
-    """Return the written value, to show the result of a fix; None if it is too large or unknown."""
+    """Return the value from which fixes are computed; None if it is too large or not known."""
     if event.per_replica or event.problem is not None or cell.shares:
         return None
     return event.values[0] if fixes.are_few(event.values) else None

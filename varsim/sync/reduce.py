@@ -1,9 +1,9 @@
 """Combine replicas' values (SUM, MEAN, ONLY_FIRST_REPLICA), and divide one value into shares.
 
-Every sum is a left fold in replica order. It rounds to the dtype at each step, so a result is bit
-for bit the same on every run, every cluster and every exchange. If TensorFlow also uses a left
-fold, its result is bit for bit the same as varsim's result. If TensorFlow uses a ring or a
-reciprocal (difference D8 in docs/semantics.md), the two results are equal except for rounding.
+Every sum is a left fold in replica order, rounded to the dtype at each step. So a result is the
+same, bit for bit, in every run, cluster and exchange. If TensorFlow also uses a left fold, its
+result is the same bit for bit. If TensorFlow adds in a ring or multiplies by a reciprocal
+(difference D8 in docs/semantics.md), the two results differ only by rounding.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from varsim.errors import AggregationError, ShapeError, ValueMismatchError, Valu
 from varsim.spec import Array, Operation, ReduceOp, VariableAggregation
 
 _SILENT = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-"""Disables warnings of NumPy: as in TensorFlow, overflow gives inf, and inf - inf gives NaN."""
+"""Disables NumPy's warnings: as in TensorFlow, overflow gives inf, and inf - inf gives NaN."""
 
 
 @_SILENT
 def fold(values: Sequence[Array]) -> Array:
     """Return the sum of arrays of one shape and dtype, as a new array of this shape and dtype.
 
-    Integers wrap. Source: TensorFlow 2.21, behaviour recorded in tests/golden.
+    Integers wrap around. Source: TensorFlow 2.21, behaviour recorded in tests/golden.
     """
     return _fold(values)
 
@@ -45,10 +45,11 @@ def aggregate(components: Sequence[Array], aggregation: VariableAggregation) -> 
         aggregation: Any aggregation except NONE.
     Returns:
         An array of this shape and dtype. The order is fixed, so the result is the same bit for bit
-        at every run.
+        in every run.
     Raises:
-        AggregationError: SUM of bools over several replicas.
-        ValueMismatchError: The variable has an open shape, and the components' shapes differ.
+        AggregationError: The result would be a sum or a mean of bools over several replicas.
+        ValueMismatchError: The shapes differ, which is possible if the shape of the variable has an
+            unknown dimension (None).
     Source: TensorFlow 2.21, behaviour recorded in tests/golden.
     """
     return _aggregate(components, aggregation)
@@ -67,7 +68,7 @@ def _aggregate(components: Sequence[Array], aggregation: VariableAggregation) ->
 
 
 def require_one_shape(components: Sequence[Array]) -> None:
-    """Check that components have the same shape: a variable can have an open shape.
+    """Check that components have the same shape; a variable's shape can have unknown dimensions.
 
     Raises:
         ValueMismatchError: The shapes differ.
@@ -83,17 +84,17 @@ def require_combinable(values: Sequence[Array], aggregation: VariableAggregation
 
     Raises:
         ValueMismatchError: The shapes differ.
-        AggregationError: A sum or a mean of bools.
+        AggregationError: The result would be a sum or a mean of bools.
     """
     if aggregation is not VariableAggregation.ONLY_FIRST_REPLICA and len(values) > 1:
         require_addable(values)
 
 
 def require_numbers(values: Sequence[Array], aggregation: VariableAggregation) -> None:
-    """Check that `aggregate` can combine values of these dtypes; do not check shapes.
+    """Check that `aggregate` can combine values of this dtype; check shapes only of bools.
 
     Raises:
-        AggregationError: A sum or a mean of bools.
+        AggregationError: The result would be a sum or a mean of bools.
     """
     if values[0].dtype.kind == "b":
         require_combinable(values, aggregation)
@@ -118,7 +119,7 @@ def merge(
     operation: Operation,
     mirror: Array | None,
 ) -> Array:
-    """Return the result of a merge: `mirror` after `operation` with the combined values.
+    """Return the result of a merge: the mirror after the operation with the combined value.
 
     Args:
         values: One array per replica, in replica order, of one shape and dtype. For
@@ -139,8 +140,8 @@ def reduce(values: Sequence[Array], op: ReduceOp) -> Array:
         Their sum or mean. A mean of integers over several replicas is float64.
     Raises:
         ValueMismatchError: Shapes or dtypes differ.
-        AggregationError: The values of several replicas are bools, or have another dtype without a
-            sum.
+        AggregationError: There are several replicas, and the dtype is not numeric, for example
+            bool.
     Source: TensorFlow 2.21, recorded in tests/golden (difference D8: the order of a sum).
     """
     first = values[0]
@@ -178,9 +179,9 @@ def concatenate(values: Sequence[Array], axis: int) -> Array:
 
     Args:
         values: One array per replica, in replica order; sizes along `axis` may differ.
-        axis: An axis that is not negative, as in TensorFlow.
+        axis: The axis, counted from 0. As in TensorFlow, it cannot be negative.
     Raises:
-        ValueMismatchError: The dtypes differ, or the sizes along another axis.
+        ValueMismatchError: The dtypes differ, or the sizes along another axis differ.
         ValueTypeError: The values are bools. TensorFlow refuses them too.
         ShapeError: The values do not have this axis.
     Source: TensorFlow 2.21, recorded in tests/golden (difference D4: empty values).
@@ -209,17 +210,18 @@ def concatenate(values: Sequence[Array], axis: int) -> Array:
 def share_of(value: Array, dtype: np.dtype[np.generic], num_replicas: int, variable: str) -> Array:
     """Return one replica's share of a value that is assigned to an ON_READ SUM variable.
 
-    Integers are divided without floating-point rounding and truncated towards zero. For example, 7
-    over 2 replicas gives 3, so a read of the variable gives 6. A fraction that is assigned to an
-    integer variable is also truncated.
+    The quotient of integers is exact, and is truncated towards zero. For example, 7 divided over 2
+    replicas gives the share 3, so a read of the variable gives 6. For an integer variable, the
+    share of a fraction is truncated too.
 
     Args:
-        value: Numbers of any dtype except bool. The quotient of an array is rounded to its dtype.
+        value: Numbers of any dtype except bool. A quotient is rounded to the dtype of the value
+            before it is converted to the dtype of the variable.
         dtype: The dtype of the variable.
     Raises:
         ValueTypeError: The value or the variable is bool, or the value is complex and the variable
             is real.
-    Source: TensorFlow 2.21 (difference D7: its intermediate rounding).
+    Source: TensorFlow 2.21 (difference D7: TensorFlow rounds intermediate results).
     """
     if value.dtype.kind == "b" or dtype.kind == "b":
         raise ValueTypeError(variable, "a bool has no share: it cannot be divided", "Use a number.")
@@ -241,7 +243,7 @@ def loses_remainder(
     """Return whether the sum of a value's integer shares differs from the value.
 
     Raises:
-        As `share_of`.
+        ValueTypeError: See `share_of`.
     """
     share = share_of(value, dtype, num_replicas, variable)
     return share.dtype.kind in "iu" and not np.array_equal(share * num_replicas, value)
@@ -251,7 +253,8 @@ def loses_remainder(
 def apply(operation: Operation, component: Array, value: Array) -> Array:
     """Return a component after `operation` with `value` of the same shape and dtype.
 
-    The result is a new array or `value` itself, so values that were read earlier do not change.
+    The result is a new array or `value` itself: `component` does not change, because a program may
+    have read it.
     """
     return _apply(operation, component, value)
 
@@ -282,7 +285,7 @@ _CERTAIN: dict[np.dtype[np.generic], Limits] = {
 
 
 def limits_of(dtype: np.dtype[np.generic]) -> Limits | None:
-    """Return the range of sums that certainly do not overflow; None for other dtypes."""
+    """Return the range of sums that certainly do not overflow; None for dtypes without limits."""
     return _CERTAIN.get(dtype)
 
 
@@ -295,16 +298,16 @@ def apply_in_place(
         limits: The limits of the component's dtype; see `limits_of`.
     """
     if limits is not None and component.ndim == 0:
-        # A counter in a training loop takes this branch. Python's floats are doubles: a float32 sum
-        # that is computed in double precision rounds to the same float32. This takes a quarter of
-        # the time of a sum under np.errstate.
+        # A counter in a training loop takes this branch, which needs a quarter of the time of a sum
+        # under np.errstate. Python's floats have double precision: a float32 sum that is computed
+        # in double precision rounds to the same float32.
         other = value.item()
         total = component.item() + (other if operation is Operation.ASSIGN_ADD else -other)
         if limits[0] < total < limits[1]:
             component[()] = total
             return
     ufunc = np.add if operation is Operation.ASSIGN_ADD else np.subtract
-    if component.dtype.kind in "iu":  # integers wrap without a warning
+    if component.dtype.kind in "iu":  # integers wrap around without a warning
         ufunc(component, value, out=component)
         return
     with np.errstate(over="ignore", invalid="ignore"):

@@ -9,7 +9,7 @@ from varsim.sync.components import ReplicaVariable
 
 @dataclass(slots=True)
 class ReplicaCall:
-    """The progress of one call on this replica, and the message that its program waits for."""
+    """The progress of one call on this replica, and what the program waits for."""
 
     call_id: int
     next_index: int = 0
@@ -21,7 +21,7 @@ class ReplicaCall:
     awaits_answer: bool = False  # the program waits for a message
 
     def owe(self, variable: ReplicaVariable) -> None:
-        """Record a contribution to a variable, give it its number, and expect its commit."""
+        """Give the next contribution to a variable its index, and expect its commit."""
         variable.owed_to = self.call_id
         variable.owed_index = self.next_index
         self.next_index += 1

@@ -25,7 +25,7 @@ from varsim.spec import Array, Operand, Operation, ReduceOp, Rows
 class ReplicaWrite:
     """The program writes a variable in replica context, as the policy says.
 
-    The value has the variable's dtype. The program is allowed to change the array afterwards.
+    The value has the variable's dtype. The program may change the array afterwards.
     """
 
     variable_id: int
@@ -168,7 +168,7 @@ class CallHost:
 
 @dataclass(frozen=True, slots=True)
 class ProgramBlocks:
-    """The program waits for a variable, and the inbox has no message that could end the wait."""
+    """The program waits for a variable, and the shell has no more messages to handle."""
 
     location: str
 
@@ -215,7 +215,7 @@ class FunctionRaises:
 
 @dataclass(frozen=True, slots=True)
 class FunctionUnwinds:
-    """The function of the innermost call has unwound after `Abandon`."""
+    """The function of the innermost call has ended after `Abandon`."""
 
 
 ProgramEvent = (

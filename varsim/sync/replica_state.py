@@ -68,11 +68,11 @@ _NOTHING: Final[tuple[ReplicaAction, ...]] = ()
 
 
 class ReplicaState(ReplicaWrites):
-    """Decides, for one replica, the effect of every message and of every program operation.
+    """Decides, for one replica, the effect of every message and every program operation.
 
-    The shell calls `handle` with each event and performs the returned actions, in order. `handle`
-    never waits. If the program must wait, `handle` returns an `Await`. For a later event, it
-    returns the action that lets the program continue.
+    The shell calls `handle` with each event, and performs the returned actions in order. `handle`
+    never waits. If the program must wait, `handle` returns an `Await`. The action that lets the
+    program continue is returned for a later event.
 
     The base class handles the writes.
     """
@@ -90,7 +90,7 @@ class ReplicaState(ReplicaWrites):
             return self._write(event)
         decide = self._DECISIONS.get(event.__class__)
         if decide is None:
-            raise ProtocolError(f"a replica does not take {type(event).__name__} messages")
+            raise ProtocolError(f"a replica does not accept {type(event).__name__} messages")
         return decide(self, event)
 
     # ------------------------------------------------------------ messages
@@ -175,7 +175,7 @@ class ReplicaState(ReplicaWrites):
     # ------------------------------------------------------------ reads and waits
 
     def _read(self, read: ReplicaRead) -> Sequence[ReplicaAction]:
-        """Return the action that shows this replica's component after its writes are committed."""
+        """Show the component, or let the program wait until this replica's writes are committed."""
         if self.aborted is not None:
             return [Abandon(self.aborted)]
         variable = self._variables.get(read.variable_id) or self.components.find(read.variable_id)
@@ -184,7 +184,10 @@ class ReplicaState(ReplicaWrites):
         return [self._shown(variable)]
 
     def _read_rows(self, read: RowsRead) -> Sequence[ReplicaAction]:
-        """Return the action that shows some rows, as a copy that does not keep the component."""
+        """Show a copy of some rows, or let the program wait as in `_read`.
+
+        A view would keep the whole component in memory.
+        """
         if self.aborted is not None:
             return [Abandon(self.aborted)]
         variable = self.components.find(read.variable_id)
@@ -222,7 +225,7 @@ class ReplicaState(ReplicaWrites):
         )
 
     def _resume(self) -> Sequence[ReplicaAction]:
-        """Let the program continue if the condition of its wait is true."""
+        """Let the program continue if its wait is over."""
         if not self._calls:
             return _NOTHING
         call = self._calls[-1]
@@ -278,7 +281,7 @@ class ReplicaState(ReplicaWrites):
         """Tell the coordinator how the function of the innermost call has ended.
 
         The coordinator also waits for the end of an aborted call. Commits of the call can still
-        arrive. They arrive before any other message.
+        arrive, but only before the messages of later calls.
         """
         call = self._innermost()
         if isinstance(event, FunctionUnwinds) and self.aborted is None:
@@ -306,9 +309,9 @@ class ReplicaState(ReplicaWrites):
         else:
             assert not self._outbox
         for call in self._calls[:-1]:
-            assert call.awaits_answer, "a call is inside another call only during a merge_call"
+            assert call.awaits_answer, "a call that contains another call waits for an answer"
         for call in self._calls:
-            assert call.awaits is None or self._owes(call.awaits), "the wait is already over"
+            assert call.awaits is None or self._owes(call.awaits), "the program need not wait"
 
     # ------------------------------------------------------------ the table
 

@@ -161,7 +161,7 @@ class ReplicaWrites:
         return [Supply(self._buffers.supply(variable.component().shape, variable.spec.dtype))]
 
     def _write_component(self, write: ComponentWrite) -> Sequence[ReplicaAction]:
-        """Write this replica's component directly, without the policy."""
+        """Write this replica's component directly, without applying the policy."""
         variable = self.components.find(write.variable_id)
         check_arithmetic(variable.spec, write.operation, 1)
         check_operand(variable.spec, write.operation, variable.component(), write.operand)

@@ -73,15 +73,13 @@ def is_readable(spec: VariableSpec) -> bool:
 
 
 def resolve(spec: VariableSpec, *, strict: bool, adaptive: bool = False) -> VariableSpec:
-    """Return the spec with the settings in force, given the settings that a program requests.
-
-    The result is the same in replica context, where replica 0 creates the variable for all.
+    """Return the spec with the settings that apply, given the settings that a program requests.
 
     Raises:
-        SynchronizationError: NONE with `strict`. TensorFlow always refuses NONE (difference D1 in
-            docs/semantics.md).
-        AggregationError: The aggregation does not fit the policy, or it is MEAN and the dtype has
-            no fractions.
+        SynchronizationError: The synchronization is NONE, and `strict` is true. TensorFlow always
+            refuses NONE (difference D1 in docs/semantics.md).
+        AggregationError: The policy does not support the aggregation; or the aggregation is MEAN,
+            and the dtype is an integer dtype or bool.
     """
     becomes = policy_of(spec.requested).becomes
     aggregation = spec.aggregation
@@ -102,7 +100,7 @@ def resolve(spec: VariableSpec, *, strict: bool, adaptive: bool = False) -> Vari
         )
     in_force = becomes.in_force(spec.shape, adaptive=adaptive)
     if in_force == spec.requested:
-        in_force = spec.requested  # other processes need it to find the policy's class
+        in_force = spec.requested  # contains what other processes need to find the policy's class
     return replace(spec, synchronization=in_force, aggregation=aggregation)
 
 

@@ -36,11 +36,11 @@ class Defer(Cell):
         components: Sequence[Array],
         values: Sequence[Array],
     ) -> list[Array]:
-        """Return the components after the exchange that the next read causes."""
+        """Return the components after the exchange that the next read needs."""
         return aggregated(spec, operation, components, values)
 
     def cost_of_write(self, known: Known) -> int:
-        """Count no message: the exchange is counted at the next read."""
+        """Count no message: the exchange counts as part of the next read."""
         known.pending = True
         return 0
 
@@ -49,7 +49,7 @@ POLICY: Final = TablePolicy(
     rows=rows(
         replica={
             Operation.READ: Local(),
-            **on_every_write(with_aggregation(none=Local(diverges=True), other=Defer())),
+            **on_every_write(with_aggregation(if_none=Local(diverges=True), otherwise=Defer())),
         },
         cross_replica=CROSS_REPLICA,
     ),

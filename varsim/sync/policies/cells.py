@@ -1,7 +1,8 @@
 """The cells of the policy table: the effect of one operation on a variable's components.
 
-A cell computes the new components after a write, the components that a read needs, the value of the
-read, and the number of messages. A cell of a single policy is in the file of that policy.
+For a write, a cell computes the new components. For a read, it selects the components that are
+needed, and computes the value. It also counts the messages. A cell that only one policy uses is in
+the file of that policy.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from varsim.sync.actions import ReplicaAction
 
 
 class Known:
-    """The coordinator's knowledge of one variable, on which the cost of an operation depends.
+    """What the coordinator knows of one variable. The cost of an operation depends on it.
 
     Attributes:
         num_replicas: The number of components of the variable.
@@ -46,8 +47,9 @@ class LocalComponent(Protocol):
 
     Attributes:
         local_writes: The number of writes since the last exchange, if the cell counts writes.
-        writes: The number of writes since the last report, without the merged writes.
-        diverged: Whether the variable was written locally since the last report to the coordinator.
+        writes: The number of local writes since the last report to the coordinator.
+        diverged: Whether the component differs from the last exchanged value by local writes that
+            are not reported yet.
     """
 
     local_writes: int
@@ -61,7 +63,7 @@ VariableT_contra = TypeVar("VariableT_contra", bound=LocalComponent, contravaria
 
 
 class ReplicaWrites(Protocol[VariableT_contra]):
-    """The operations for a write on a replica: the part of `ReplicaState` that cells use."""
+    """The methods of `ReplicaState` that a cell calls to perform a write on a replica."""
 
     def write_locally(self, variable: VariableT_contra, operation: Operation, value: Array) -> None:
         """Write only this replica's component, and count the write."""
@@ -73,7 +75,7 @@ class ReplicaWrites(Protocol[VariableT_contra]):
         """Return whether the commit of this replica's last contribution has not arrived yet."""
 
     def wait_and_repeat(self, variable: VariableT_contra) -> Sequence[ReplicaAction]:
-        """Let the program wait for the last contribution's commit, and then repeat the write."""
+        """Let the program wait for the commit of the last contribution; then repeat the write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +84,10 @@ class Reason:
 
     Attributes:
         key: Selects the text of the error.
-        of_read: Whether reading the value is refused. A write is then refused only because it
-            returns the value.
-        shows_components: Whether the error may fetch the components to show the result of a fix.
+        of_read: True if reading the value is refused. A write with this reason is refused only
+            because it returns the value.
+        shows_components: Whether the components may be fetched, so that the error can show the
+            results of fixes.
     """
 
     key: str
@@ -114,7 +117,7 @@ class Cell:
 
     @property
     def refused(self) -> Reason | None:
-        """Return why the operation is an error; None if it is legal."""
+        """Return the reason why the operation is refused; None if it is legal."""
         return None
 
     @property
@@ -129,17 +132,17 @@ class Cell:
 
     @property
     def uses_location(self) -> bool:
-        """Return whether an error or a warning may name the location of a write."""
+        """Return whether an error or a warning can contain the location of a write."""
         return False
 
     @property
     def shares(self) -> bool:
-        """Return whether each component gets the value divided by the number of replicas."""
+        """Return whether the value is divided by the number of replicas for each component."""
         return False
 
     @property
     def per_component(self) -> bool:
-        """Return whether a PerReplica value gives each component its own value."""
+        """Return whether each component gets its own value from a PerReplica value."""
         return False
 
     @property
@@ -160,7 +163,7 @@ class Cell:
         value: Array,
         location: str,
     ) -> Sequence[ReplicaAction]:
-        """Write a variable in replica context on one replica, if `writes_itself`."""
+        """Perform a write in replica context on one replica; called only if `writes_itself`."""
         raise AssertionError(f"{self} is not a cell that performs writes itself")
 
     def written(
@@ -178,7 +181,11 @@ class Cell:
         raise AssertionError(f"{self} is not a cell of a cross-replica read")
 
     def combined(self, spec: VariableSpec, components: Sequence[Array]) -> Array:
-        """Return the value of a cross-replica read, from the components of `needed`."""
+        """Return the value of a cross-replica read.
+
+        Args:
+            components: The components of the replicas that `needed` returns.
+        """
         raise AssertionError(f"{self} is not a cell of a cross-replica read")
 
     def cost_of_write(self, known: Known) -> int:
@@ -193,7 +200,7 @@ class Cell:
 def applied_to_each(
     operation: Operation, components: Sequence[Array], values: Sequence[Array]
 ) -> list[Array]:
-    """Return the components after the operation, each with its own value."""
+    """Return the components after an operation, with a separate value for each component."""
     both = zip(components, values, strict=True)
     return [reduce.apply(operation, component, value) for component, value in both]
 
@@ -204,14 +211,14 @@ def aggregated(
     components: Sequence[Array],
     values: Sequence[Array],
 ) -> list[Array]:
-    """Return the components after the operation, each with the aggregate of the values."""
+    """Return the components after an operation, with the aggregate of the values for all."""
     total = reduce.aggregate(values, spec.aggregation)
     return [reduce.apply(operation, component, total) for component in components]
 
 
 @dataclass(frozen=True, slots=True)
 class Local(Cell):
-    """An operation in replica context on only this replica's component, without a message.
+    """An operation in replica context that uses only this replica's component, and no message.
 
     If `diverges` is true, the variable is mirrored, and its other components do not change.
     """
@@ -225,12 +232,12 @@ class Local(Cell):
 
     @property
     def is_private(self) -> bool:
-        """Return whether the policy intends that the components differ."""
+        """Return whether the policy intends that the components differ after a write."""
         return not self.diverges
 
     @property
     def uses_location(self) -> bool:
-        """Return whether the write diverges, because a warning then shows its location."""
+        """Return True if the write diverges: a warning then contains the location."""
         return self.diverges
 
     def written(
@@ -244,12 +251,12 @@ class Local(Cell):
         return applied_to_each(operation, components, values)
 
     def cost_of_write(self, known: Known) -> int:
-        """Count no message, and record that the coordinator does not know the components now."""
+        """Count no message; record that the coordinator no longer knows the components."""
         known.unknown.update(range(known.num_replicas))
         return 0
 
     def cost_of_read(self, spec: VariableSpec, known: Known) -> int:
-        """Count the exchange of pending writes: one message from each replica, and one to each."""
+        """Count the exchange of pending writes: a delta from, and a commit to, each replica."""
         if not known.pending:
             return 0
         known.pending = False
@@ -258,7 +265,7 @@ class Local(Cell):
 
 @dataclass(frozen=True, slots=True)
 class AtHand(Cell):
-    """The current component inside `strategy.extended.update`, under all settings."""
+    """An operation on the current component inside `strategy.extended.update`."""
 
     def written(
         self,
@@ -267,11 +274,11 @@ class AtHand(Cell):
         components: Sequence[Array],
         values: Sequence[Array],
     ) -> list[Array]:
-        """Return the components after the function has written each of them."""
+        """Return the components after the function has written every component."""
         return applied_to_each(operation, components, values)
 
     def needed(self, spec: VariableSpec, num_replicas: int) -> range:
-        """Return all replicas: the function reads the component of each replica."""
+        """Return all replicas: the function runs for the component of each replica."""
         return range(num_replicas)
 
     def cost_of_write(self, known: Known) -> int:
@@ -283,9 +290,10 @@ class AtHand(Cell):
 class Broadcast(Cell):
     """The program performs the same operation on every component.
 
-    If `shares` is true, each component gets its share: the value divided by the number of replicas.
-    If `per_component` is true, a PerReplica value gives each component its own value. If
-    `reads_back` is true, the operation is refused if the variable cannot be read.
+    If `shares` is true, each component gets a share: the value divided by the number of replicas.
+    If `per_component` is true, each component gets its own value from a PerReplica value. If
+    `reads_back` is true, the operation returns the new value, so it is refused for a variable that
+    cannot be read.
     """
 
     shares: bool = False
@@ -306,7 +314,7 @@ class Broadcast(Cell):
         components: Sequence[Array],
         values: Sequence[Array],
     ) -> list[Array]:
-        """Return the components after each has got its value, or its share of the value."""
+        """Return the components after the operation with the values, or with their shares."""
         if self.shares:
             count = len(components)
             values = [reduce.share_of(value, spec.dtype, count, spec.name) for value in values]
@@ -319,7 +327,7 @@ class Broadcast(Cell):
 
 @dataclass(frozen=True, slots=True)
 class Mirror(Cell):
-    """The one value that all components hold; component 0 if the components have diverged."""
+    """A read of the value that all components hold; of component 0 if they have diverged."""
 
     def needed(self, spec: VariableSpec, num_replicas: int) -> range:
         """Return replica 0."""
@@ -332,7 +340,7 @@ class Mirror(Cell):
 
 @dataclass(frozen=True, slots=True)
 class Refuse(Cell):
-    """An error; nothing changes."""
+    """An operation that is an error and changes nothing."""
 
     reason: Reason
 

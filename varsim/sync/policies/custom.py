@@ -1,8 +1,8 @@
 """Define the base class of policies that TensorFlow does not have, and register such policies.
 
-A policy is a frozen dataclass whose fields are its parameters. Its class is found by its keyword,
-in varsim or in the entry-point group `varsim.policies` of installed packages. The class can also be
-part of the program itself, because the class is sent to the workers.
+A policy is a frozen dataclass; the fields are its parameters. The class is found by its keyword in
+varsim, or in the entry-point group `varsim.policies` of installed packages. A program can also
+define the class itself: the class is then sent to the workers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class CustomPolicy(ABC):
     """
 
     keyword: ClassVar[str]
-    """The first word of the policy's name: lower-case letters, digits and underscores."""
+    """The first part of the policy's name: lower-case letters, digits and underscores."""
 
     is_mirrored: ClassVar[bool] = False
     is_trainable: ClassVar[bool] = True
@@ -33,27 +33,27 @@ class CustomPolicy(ABC):
     """The effect of the policy in one sentence, for `varsim explain`."""
 
     example: ClassVar[str] = ""
-    """A name with parameters, for documents and errors."""
+    """The name of the policy with example parameters, for documents and errors."""
 
     aggregations: ClassVar[Mapping[VariableAggregation, VariableAggregation]] = {
         aggregation: aggregation for aggregation in VariableAggregation
     }
-    """The aggregation in force by requested aggregation. Missing aggregations are refused."""
+    """The aggregation that applies, by requested aggregation. Missing aggregations are refused."""
 
     @property
     @abstractmethod
     def rows(self) -> Rows:
-        """Return the policy's rows of the table; `varsim.sync.policies.policy.rows` makes rows."""
+        """Return the policy's rows of the table, made with `varsim.sync.policies.policy.rows`."""
 
     @property
     def name(self) -> str:
-        """Return the keyword and the parameters, as in local_sgd:8."""
+        """Return the keyword and the parameters, for example local_sgd:8."""
         assert is_dataclass(self), "a policy is a dataclass"
         return ":".join([self.keyword, *(str(getattr(self, one.name)) for one in fields(self))])
 
     @property
     def becomes(self) -> Become:
-        """Return that the policy does not change when a variable is created."""
+        """Return settings that keep this synchronization when a variable is created."""
         return Become(CustomSynchronization(self.name), aggregations=self.aggregations)
 
     @classmethod

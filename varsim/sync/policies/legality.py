@@ -14,7 +14,7 @@ _ADDS: Final = (Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
 
 
 def check_mean(name: str, aggregation: VariableAggregation, dtype: np.dtype[np.generic]) -> None:
-    """Refuse aggregation=MEAN of a dtype that has no fractions.
+    """Refuse aggregation=MEAN of integers and bools, because a mean has fractions.
 
     Raises:
         AggregationError: The aggregation is MEAN, and the dtype is an integer dtype or bool.

@@ -1,4 +1,4 @@
-"""NONE: each replica has its own value, and varsim never synchronizes these values.
+"""NONE: each replica has its own value, and these values are never synchronized.
 
 TensorFlow refuses such a variable (difference D1 in docs/semantics.md).
 """
@@ -12,7 +12,7 @@ from varsim.sync.policies.cells import Broadcast, Local, Reason, Refuse
 from varsim.sync.policies.policy import Become, TablePolicy, on_every_write, rows
 
 LOCAL_ONLY: Final = Reason("local_only", shows_components=False)
-"""Why a read is refused: there is no single value. The error does not fetch the components."""
+"""Why a read is refused: there is no single value. The components are not fetched."""
 
 POLICY: Final = TablePolicy(
     rows=rows(

@@ -1,8 +1,9 @@
 """LocalSGD: writes stay local; at every k-th write of a replica, the components are averaged.
 
-This is model averaging as in local SGD. The replicas train independently for k - 1 writes. At the
-k-th write every component becomes the mean of the components. The k-th write is a collective, like
-every write of ON_WRITE. The program can read the mean of the components at any time.
+This is model averaging as in local SGD. A replica changes only its own component in k - 1 writes.
+After the k-th write, every component becomes the mean of the components. The k-th write is a
+collective, like every write under ON_WRITE. In cross-replica context, a read at any time returns
+the mean of the components.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ from varsim.sync.policies.policy import Rows, on_every_write, rows
 
 @dataclass(frozen=True, slots=True)
 class Average(Cell):
-    """A local write; the `every`-th write since the last exchange is also a collective.
+    """A local write; the k-th write since the last exchange is also a collective (k is `every`).
 
-    After that write, all components become the mean of the components.
+    After the k-th write, all components become the mean of the components.
     """
 
     every: int
@@ -43,7 +44,7 @@ class Average(Cell):
 
     @property
     def is_private(self) -> bool:
-        """Return True: the policy intends that components differ between two exchanges."""
+        """Return True: the policy intends that the components differ between two exchanges."""
         return True
 
     @property
@@ -59,9 +60,9 @@ class Average(Cell):
         value: Array,
         location: str,
     ) -> Sequence[ReplicaAction]:
-        """Write locally; contribute the component to the average at every `every`-th write.
+        """Write locally; at each k-th write, contribute the component to the average.
 
-        The next write waits for the average, because the write must change the average.
+        The next write waits for the average, because the write is applied to the averaged value.
         """
         if replica.owes_merge(variable):
             return replica.wait_and_repeat(variable)
@@ -88,7 +89,7 @@ class Average(Cell):
         return [np.asarray(reduce.aggregate(after, spec.aggregation))] * len(after)
 
     def cost_of_write(self, known: Known) -> int:
-        """Count no message; if every write is exchanged, count the messages of a merge."""
+        """Count the messages of a merge if every write is exchanged, and none otherwise."""
         if self.every == 1:
             return 2 * known.num_replicas
         known.unknown.update(range(known.num_replicas))
@@ -106,7 +107,7 @@ class LocalSGD(CustomPolicy):
     """Average the replicas' components after every k-th write.
 
     Args:
-        every: Number of writes of a replica per exchange; at least 1.
+        every: The number k of writes of a replica per exchange; at least 1.
     Raises:
         ConfigError: `every` is not a positive integer.
     """
@@ -132,7 +133,7 @@ class LocalSGD(CustomPolicy):
 
     @property
     def rows(self) -> Rows:
-        """Return the policy's rows: a write is counted, and a cross-replica read gathers."""
+        """Return the policy's rows of the table: writes count, and a read combines components."""
         return rows(
             replica={Operation.READ: Local(), **on_every_write(Average(self.every))},
             cross_replica=_CROSS_REPLICA,

@@ -31,17 +31,17 @@ NO_AGGREGATION: Final = Reason("no_aggregation")
 """Why a read is refused: components may differ, and NONE does not say how to combine them."""
 
 ADDS_TO_SUM: Final = Reason("adds_to_sum", of_read=False)
-"""Why an add is refused: a read sums the components, and no rule says which one an add changes."""
+"""Why an add is refused: a read sums the components, but which component should an add change?"""
 
 
 @dataclass(frozen=True, slots=True)
 class Gather(Cell):
-    """The components are fetched and aggregated."""
+    """A read that fetches and aggregates the components."""
 
     gathers: ClassVar[bool] = True
 
     def needed(self, spec: VariableSpec, num_replicas: int) -> range:
-        """Return all replicas; only replica 0 for ONLY_FIRST_REPLICA."""
+        """Return all replicas, but only replica 0 for ONLY_FIRST_REPLICA."""
         first_only = spec.aggregation is VariableAggregation.ONLY_FIRST_REPLICA
         return range(1 if first_only else num_replicas)
 
@@ -50,7 +50,8 @@ class Gather(Cell):
 
         Raises:
             AggregationError: The aggregate would be a sum of bools.
-            ValueMismatchError: The variable has an open shape, and the components' shapes differ.
+            ValueMismatchError: The shapes of the components differ, which is possible if the shape
+                has an unknown dimension (None).
         """
         check_gather(spec, len(components))
         try:
@@ -64,16 +65,16 @@ class Gather(Cell):
 
 
 _TO_ALL: Final = Broadcast(reads_back=True)
-_ADD: Final = with_aggregation(none=_TO_ALL, total=Refuse(ADDS_TO_SUM), other=_TO_ALL)
+_ADD: Final = with_aggregation(if_sum=Refuse(ADDS_TO_SUM), otherwise=_TO_ALL)
 
 POLICY: Final = TablePolicy(
     rows=rows(
         replica={Operation.READ: Local(), **on_every_write(Local())},
         cross_replica={
-            Operation.READ: with_aggregation(none=Refuse(NO_AGGREGATION), other=Gather()),
+            Operation.READ: with_aggregation(if_none=Refuse(NO_AGGREGATION), otherwise=Gather()),
             # `reduce.share_of` divides the value, so that the sum of the components is the value.
             Operation.ASSIGN: with_aggregation(
-                none=_TO_ALL, total=Broadcast(shares=True, reads_back=True), other=_TO_ALL
+                if_sum=Broadcast(shares=True, reads_back=True), otherwise=_TO_ALL
             ),
             Operation.ASSIGN_ADD: _ADD,
             Operation.ASSIGN_SUB: _ADD,

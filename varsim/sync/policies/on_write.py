@@ -36,7 +36,7 @@ from varsim.sync.policies.policy import (
 
 @dataclass(frozen=True, slots=True)
 class Merge(Cell):
-    """A collective: the replicas' values are aggregated, and every component gets the result."""
+    """A collective: the replicas' values are aggregated, and all components get the result."""
 
     combines: ClassVar[bool] = True
     is_sent: ClassVar[bool] = True
@@ -53,7 +53,7 @@ class Merge(Cell):
         components: Sequence[Array],
         values: Sequence[Array],
     ) -> list[Array]:
-        """Return the components after the operation with the aggregate of the values."""
+        """Return the components after an operation, with the aggregate of the values for all."""
         return aggregated(spec, operation, components, values)
 
     def cost_of_write(self, known: Known) -> int:
@@ -62,7 +62,7 @@ class Merge(Cell):
 
 
 NO_ORDER: Final = Reason("no_order", of_read=False, shows_components=False)
-"""Why update, minimum and maximum of rows are refused: they do not combine replicas' rows."""
+"""Why scatter_update, scatter_min and scatter_max are refused: the order of rows would matter."""
 
 _COMBINED: Final = (
     Operation.SCATTER_ADD,
@@ -73,19 +73,20 @@ _COMBINED: Final = (
 """The sparse writes that can combine rows of several replicas."""
 
 
-def _scatters(none: Cell, other: Cell) -> dict[Operation, Row]:
-    """Return the rows of the sparse writes.
+def _scatters(if_none: Cell, otherwise: Cell) -> dict[Operation, Row]:
+    """Return the table's rows for the sparse writes.
 
     Args:
-        none: The cell for aggregation NONE.
-        other: The cell for every other aggregation, if the replicas' rows can be combined.
+        if_none: The cell for aggregation NONE.
+        otherwise: The cell for the other aggregations. Operations that cannot combine the rows of
+            several replicas have this cell only for ONLY_FIRST_REPLICA.
     """
     single = {
         **dict.fromkeys(VariableAggregation, Refuse(NO_ORDER)),
-        VariableAggregation.NONE: none,
-        VariableAggregation.ONLY_FIRST_REPLICA: other,
+        VariableAggregation.NONE: if_none,
+        VariableAggregation.ONLY_FIRST_REPLICA: otherwise,
     }
-    several = with_aggregation(none=none, other=other)
+    several = with_aggregation(if_none=if_none, otherwise=otherwise)
     return {one: several if one in _COMBINED else single for one in SCATTERS}
 
 
@@ -101,8 +102,8 @@ POLICY: Final = TablePolicy(
     rows=rows(
         replica={
             Operation.READ: Local(),
-            **on_every_write(with_aggregation(none=Local(diverges=True), other=Merge())),
-            **_scatters(none=Local(diverges=True), other=Merge()),
+            **on_every_write(with_aggregation(if_none=Local(diverges=True), otherwise=Merge())),
+            **_scatters(if_none=Local(diverges=True), otherwise=Merge()),
         },
         cross_replica={**CROSS_REPLICA, **_scatters(_TO_ALL, _TO_ALL)},
     ),

@@ -31,16 +31,16 @@ NO_ROWS: Final = Reason("no_rows", of_read=False, shows_components=False)
 
 @dataclass(frozen=True, slots=True)
 class Become:
-    """The settings in force after a variable is created with a policy.
+    """The settings that a variable gets when a program creates it with a policy.
 
     Attributes:
-        synchronization: The synchronization in force.
+        synchronization: The synchronization that the variable gets.
         unless_strict: Whether a strict strategy refuses the synchronization, as TensorFlow does
             (difference D1 in docs/semantics.md).
-        if_adaptive: The synchronization in force under auto="adaptive", if every dimension of the
-            variable's shape is fixed: values of different shapes cannot be added.
-        aggregations: The aggregation in force by requested aggregation. Missing aggregations are
-            refused. None means that every aggregation stays as requested.
+        if_adaptive: The synchronization that the variable gets under auto="adaptive"; only if its
+            shape has no unknown dimension, because values of different shapes cannot be added.
+        aggregations: The aggregation that the variable gets, by requested aggregation. Missing
+            aggregations are refused. None means that every aggregation stays as requested.
     """
 
     synchronization: Synchronization
@@ -49,7 +49,7 @@ class Become:
     aggregations: Mapping[VariableAggregation, VariableAggregation] | None = None
 
     def in_force(self, shape: Shape, *, adaptive: bool) -> Synchronization:
-        """Return the synchronization that a new variable of that shape gets."""
+        """Return the synchronization that a new variable of this shape gets."""
         if adaptive and self.if_adaptive is not None and None not in shape:
             return self.if_adaptive
         return self.synchronization
@@ -60,7 +60,7 @@ class Policy(Protocol):
 
     Attributes:
         rows: One row for every context and operation, made by the function `rows`.
-        becomes: The settings in force after a variable is created.
+        becomes: The settings that a new variable gets.
         is_mirrored: Whether all components should hold the same value.
         is_trainable: Whether a variable is trainable by default.
     """
@@ -77,7 +77,7 @@ class Policy(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TablePolicy:
-    """A policy without parameters, which consists of four attributes."""
+    """A policy without parameters: the four attributes are its whole definition."""
 
     rows: Rows
     becomes: Become
@@ -90,8 +90,12 @@ def rows(
 ) -> dict[tuple[Context, Operation], Row]:
     """Return the rows of a policy.
 
-    For `strategy.extended.update`, the rows of every policy use the current component. A sparse
-    write without a row is refused.
+    The rows for `strategy.extended.update` are the same for every policy. A sparse write without a
+    row is refused.
+
+    Args:
+        replica: The rows for replica context.
+        cross_replica: The rows for cross-replica context.
     """
     refused = dict.fromkeys(SCATTERS, Refuse(NO_ROWS))
     return {
@@ -110,12 +114,14 @@ def on_every_write(row: Row) -> dict[Operation, Row]:
 
 def with_aggregation(
     *,
-    none: Cell,
-    total: Cell | None = None,
-    other: Cell,
+    if_none: Cell | None = None,
+    if_sum: Cell | None = None,
+    otherwise: Cell,
 ) -> dict[VariableAggregation, Cell]:
-    """Return one cell for each aggregation; SUM has the same cell as the others by default."""
-    row = dict.fromkeys(VariableAggregation, other)
-    row[VariableAggregation.NONE] = none
-    row[VariableAggregation.SUM] = other if total is None else total
+    """Return one cell for each aggregation; `otherwise` is for those without their own cell."""
+    row = dict.fromkeys(VariableAggregation, otherwise)
+    if if_none is not None:
+        row[VariableAggregation.NONE] = if_none
+    if if_sum is not None:
+        row[VariableAggregation.SUM] = if_sum
     return row
