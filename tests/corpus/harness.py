@@ -38,7 +38,7 @@ class ExpectedFinding(NamedTuple):
 
 @dataclass(frozen=True)
 class Found:
-    """The findings in one run of a program."""
+    """The differences between the findings of a run and the marks of its program."""
 
     missed: set[ExpectedFinding]  # faults that were not found
     unexpected: set[str]  # findings that are neither a fault nor one of its consequences
@@ -53,7 +53,7 @@ class Found:
         return STRAGGLER.name in said
 
     def story(self) -> str:
-        """Return lines that say what is wrong, or nothing."""
+        """Return one line for each difference, or an empty text."""
         lines = [f"the program failed: {self.failure}"] if self.failure else []
         lines += [f"not found: {mark}" for mark in sorted(self.missed)]
         lines += [f"found, but not planted: {mark}" for mark in sorted(self.unexpected)]
@@ -70,7 +70,7 @@ def programs(*folders: str) -> list[Path]:
 def marks(path: Path) -> tuple[set[ExpectedFinding], set[ExpectedFinding]]:
     """Return the faults that are marked in a program, and their possible consequences.
 
-    A mark is a separate line above the statement that it is about.
+    A mark is a separate line above the statement that it describes.
     """
     said: list[re.Match[str]] = []
     found: dict[str, set[ExpectedFinding]] = {"FAULT": set(), "ALSO": set()}
@@ -89,8 +89,8 @@ def run(path: Path, out: Path) -> Found:
     """Run a program in a simulated cluster, and search for its faults.
 
     With `PROCESSES = True` the program runs on worker processes, because times matter.
-    Another program that uses the processor can then make replicas slow by chance. So a run with
-    unexpected findings about waits is repeated.
+    Other programs on the machine can then make a replica slow. So the run is repeated if its
+    findings about waits differ from the marks.
     """
     found = _run(path, out)
     for attempt in range(_ATTEMPTS - 1):
@@ -103,7 +103,7 @@ def run(path: Path, out: Path) -> Found:
 def _run(path: Path, out: Path) -> Found:
     text = path.read_text("utf-8")
     replicas = _REPLICAS.search(text)
-    assert replicas, f"{path} does not say REPLICAS = …"
+    assert replicas, f"{path} has no line REPLICAS = …"
     experiment = Experiment(
         workload=str(path),
         workers=int(replicas[1]),

@@ -14,10 +14,10 @@ from varsim.analysis.search import SEARCHED_KINDS
 from varsim.experiments import carried_program
 
 KNOWN_MISSES = {
-    "average_length_rounds_down": "the result of an all_reduce, and its int(), are not recorded",
-    "budget_leaks": "only each component's share of an assign is recorded (varsim warns of it)",
-    "mean_of_accuracies": "a few scalar means of unequal shards, and no count of examples",
-    "uneven_gradients": "later weights depend on earlier ones, so only one comparison is left",
+    "average_length_rounds_down": "results of all_reduce and conversions to int are not recorded",
+    "budget_leaks": "only the components' shares of an assign are recorded (varsim warns)",
+    "mean_of_accuracies": "it has only a few scalar means of unequal shards, and no counts",
+    "uneven_gradients": "later weights depend on earlier ones, so only one comparison is possible",
 }
 """Programs of the blind sets whose faults are not found, with the reason."""
 
@@ -45,7 +45,7 @@ def test_findings_equal_the_planted_faults(path: Path, tmp_path: Path):
 def test_faults_of_the_blind_sets_are_found(path: Path, tmp_path: Path):
     found = run(path, tmp_path)
     if path.stem in KNOWN_MISSES:
-        assert found.missed == marks(path)[0], "it is found now: remove it from KNOWN_MISSES"
+        assert found.missed == marks(path)[0], "the fault is found now: remove it from KNOWN_MISSES"
         found.missed.clear()
     assert "" == found.story()
 
@@ -61,12 +61,12 @@ def test_there_are_enough_programs_of_each_kind():
     assert not [path for path in clean if any(marks(path))]
 
 
-def test_nine_of_ten_faults_of_the_blind_sets_are_found():
+def test_at_least_90_percent_of_the_blind_faults_are_found():
     blind = programs("blind/planted", "blind2/planted")
     assert 0.9 <= 1 - len(KNOWN_MISSES) / len(blind)
 
 
-def test_a_mark_is_about_the_statement_below_it(tmp_path: Path):
+def test_a_mark_describes_the_statement_below_it(tmp_path: Path):
     program = tmp_path / "program.py"
     program.write_text("a = 1\n# FAULT: stale read: v\n# ALSO: divergence: w\nb = 2\n", "utf-8")
     assert (

@@ -39,10 +39,10 @@ from varsim.spec import VariableSpec
 
 
 class MessageFormat:
-    """Formats each message as a line. It needs all messages: later ones refer to earlier ones."""
+    """Formats each message as a line. It must get all messages: some refer to earlier ones."""
 
     def __init__(self) -> None:
-        self.specs: dict[int, VariableSpec] = {}  # of all variables, also of dropped ones
+        self.specs: dict[int, VariableSpec] = {}  # of all variables, including dropped ones
         self._layouts: dict[tuple[int, int], tuple[Write, ...]] = {}
 
     def hear(self, sender: int, message: Message) -> None:

@@ -1,4 +1,4 @@
-"""Drive one replica of a scenario: a bare `ReplicaState`, and a function made of commands."""
+"""Drive one replica of a scenario: a `ReplicaState`, and a function that executes commands."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class ReplicaDriver:
         self.state = ReplicaState(replica_id, num_replicas)
         self._scene = scene
         self._running: list[_Running] = []  # the innermost function is the last
-        self._outcome: ReplicaAction | None = None  # of the operation that was given last
+        self._outcome: ReplicaAction | None = None  # the outcome of the last operation
         self._seen: dict[int, Array] = {}
 
     def handle(self, message: Message) -> None:
@@ -99,7 +99,7 @@ class ReplicaDriver:
         self._resume()
 
     def tell(self, command: Command) -> None:
-        """Give the running function a command, which it executes as soon as it can.
+        """Give the running function a command. The function executes it as soon as possible.
 
         Raises:
             ScenarioError: No function runs.
@@ -148,7 +148,7 @@ class ReplicaDriver:
     # ------------------------------------------------------------ the function
 
     def _function(self, call_id: int, commands: deque[Command]) -> Iterator[None]:
-        """Execute the commands; yield to wait."""
+        """Execute the commands. Each yield waits for a message or a command."""
         self._perform(self.state.handle(FunctionBegins(call_id)))
         while self.state.aborted is None:
             if not commands:
@@ -165,7 +165,7 @@ class ReplicaDriver:
         self._perform(self.state.handle(FunctionUnwinds()))
 
     def _operate(self, event: ReplicaEvent, location: str) -> Iterator[None]:
-        """Give an operation to the state, and yield until it may continue; see `_outcome`."""
+        """Give an operation to the state, and yield until `_outcome` has its outcome."""
         self._outcome = None
         actions = self.state.handle(event)
         self._perform(actions)
@@ -191,7 +191,7 @@ class ReplicaDriver:
         else:
             yield from self._operate(self._other_event(command), command.location)
             if isinstance(self._outcome, Deliver):
-                self._say(f"{command.verb} gives {_result(self._outcome.answer)}")
+                self._say(f"{command.verb} returns {_result(self._outcome.answer)}")
 
     def _read(self, command: Command) -> Iterator[None]:
         spec = self._scene.variable(command.words[0]).spec
@@ -244,7 +244,7 @@ def _last(command: Command) -> FunctionReturns | FunctionRaises:
 
 
 def _structure(word: str) -> tuple[Structure, list[Any]]:
-    """Return the value of a word and its structure; a list is an array, unless in a dict."""
+    """Return the structure and the leaves of a word's value. A list outside a dict is one array."""
     value = literal(word)
     return taken_apart(value if isinstance(value, dict) else as_tensor(value))
 

@@ -1,4 +1,4 @@
-"""Run a golden scenario: execute its commands, and report every message and value that follows."""
+"""Run a golden scenario: execute its commands, and report the messages and values that follow."""
 
 from __future__ import annotations
 
@@ -59,14 +59,16 @@ from varsim.testing.simulation import Validation
 Cell = tuple[Synchronization, Context, Operation, VariableAggregation]
 """Options of a variable that choose its policy."""
 
-ON_REPLICA = frozenset("all_reduce all_gather merge_call host_call end raise".split())
-"""Commands of replicas only, like the assigns and a read with replica=."""
+REPLICA_COMMANDS = frozenset("all_reduce all_gather merge_call host_call end raise".split())
+"""Commands that only replicas execute. With replica=, an assign or a read is one, too."""
 
-ON_THE_WAY = frozenset("hold deliver release wait".split())
-"""Commands about messages and time, which are possible at any point."""
+LINK_COMMANDS = frozenset("hold deliver release wait".split())
+"""Commands about messages and time. They may stand anywhere in a scenario."""
 
 
-locations._NOT_THE_USERS += ("tests.scenarios",)  # the runner is between the program and varsim
+locations._NOT_THE_USERS += (
+    "tests.scenarios",
+)  # the location of an operation is outside the runner
 
 
 class _Failed(Exception):
@@ -75,20 +77,20 @@ class _Failed(Exception):
 
 @dataclass(slots=True)
 class _ScenarioCall:
-    implicit: bool
-    ended: bool = False  # for an implicit call: whether its replicas have the command to end
+    implicit: bool  # the scenario has no command `call`: the replicas' commands begin the call
+    ended: bool = False  # the replicas of an implicit call have got the command `end`
 
 
 class ScenarioRunner:
     """Runs a scenario: `play` executes its commands; `text` is the scenario with its output."""
 
     def __init__(self, text: str) -> None:
-        self.cells: set[Cell] = set()  # of the policy table that were used
+        self.cells: set[Cell] = set()  # the used cells of the policy table
         self._blocks = list(parse(text))
         self._steps: deque[Command | ScenarioBlock] = deque()
         for block in self._blocks:
             self._steps += [*block.commands, block]
-        self.lines: list[str] = []  # of the current block
+        self.lines: list[str] = []  # the output of the current block
         self._drivers: list[ReplicaDriver] = []
         self._link: ScriptedLink
         self._strategy: MirroredStrategy
@@ -105,7 +107,7 @@ class ScenarioRunner:
         """Execute all commands.
 
         Raises:
-            ScenarioError: A program cannot perform such commands.
+            ScenarioError: A command is not possible.
         """
         with use_launcher(self), warnings.catch_warnings():
             warnings.simplefilter("always")
@@ -126,13 +128,13 @@ class ScenarioRunner:
     def _do(self, step: Command | ScenarioBlock) -> None:
         if isinstance(step, ScenarioBlock):
             self._close(step)
-        elif step.verb in ON_REPLICA or "replica" in step.options:
+        elif step.verb in REPLICA_COMMANDS or "replica" in step.options:
             if self._call is None:
                 self._steps.appendleft(step)
                 self._run(_ScenarioCall(implicit=True))
             else:
                 self._drivers[step.replica_id].tell(step)
-        elif step.verb in ON_THE_WAY:
+        elif step.verb in LINK_COMMANDS:
             self._link.command(step)
         elif step.verb == "show":
             self._shows_all, self._link.untold = True, ()
@@ -144,8 +146,8 @@ class ScenarioRunner:
             self._run(_ScenarioCall(implicit=False))
         elif step.verb == "fail":
             raise _Failed(" ".join(step.words))
-        elif step.verb in self._OF_THE_PROGRAM:
-            self._refusable(step, partial(self._OF_THE_PROGRAM[step.verb], self, step))
+        elif step.verb in self._PROGRAM_COMMANDS:
+            self._refusable(step, partial(self._PROGRAM_COMMANDS[step.verb], self, step))
         else:
             raise ScenarioError(f"{step.location}: there is no command {step.verb}")
 
@@ -248,7 +250,7 @@ class ScenarioRunner:
             )
         except RaisedBy as raised:
             text = raised.raised.exception.tree
-            self.say(f"the call raised what replica {raised.replica_id} raised: {text}")
+            self.say(f"the call raised the exception of replica {raised.replica_id}: {text}")
         except (VarsimError, _Failed) as error:
             self.say(f"the call failed: {type(error).__name__.lstrip('_')}: {error}")
         else:
@@ -272,14 +274,14 @@ class ScenarioRunner:
         return [Payload(result)] * len(merge_calls)
 
     def perform(self, replica_id: int, host_call: HostCall) -> tuple[Payload, bool]:
-        """Report a replica's request, and answer it without doing anything."""
+        """Report a replica's request, and answer it; nothing else is done."""
         self.say(f"the program answers replica {replica_id}: {host_call.request.tree}")
         return Payload(f"{host_call.request.tree}, done"), False
 
     def report(self, replica_id: int, report: Report) -> None:
-        """Report the warnings of a replica, once for all replicas."""
+        """Report the warnings of a replica, unless another replica has given the same warning."""
         for text, location in report.warnings:
-            what = text.partition("\n")[0]  # the next lines name a replica's own value
+            what = text.partition("\n")[0]  # later lines depend on the replica
             if self._strategy.is_new(what):
                 self.say(f"warning at {location}: {text}")
 
@@ -311,10 +313,10 @@ class ScenarioRunner:
     def _go_on(self) -> None:
         step, call = self._next(), self._call
         verb = step.verb if isinstance(step, Command) else "----"
-        if call is None and verb not in {*ON_THE_WAY, "----"}:
+        if call is None and verb not in {*LINK_COMMANDS, "----"}:
             raise ScenarioError(f"{verb}: the program waits for a message that is held")
         of_a_replica = isinstance(step, Command) and "replica" in step.options
-        if call is None or not call.implicit or call.ended or of_a_replica or verb in ON_THE_WAY:
+        if call is None or not call.implicit or call.ended or of_a_replica or verb in LINK_COMMANDS:
             self._do(step)
             return
         self._steps.appendleft(step)
@@ -322,7 +324,7 @@ class ScenarioRunner:
         for replica_id, driver in enumerate(self._drivers):
             driver.tell(Command("end", (), {"replica": str(replica_id)}, ""))
 
-    _OF_THE_PROGRAM: ClassVar[dict[str, Callable[[ScenarioRunner, Command], None]]] = {
+    _PROGRAM_COMMANDS: ClassVar[dict[str, Callable[[ScenarioRunner, Command], None]]] = {
         "variable": _create,
         "read": _read,
         "write": _write,

@@ -1,4 +1,4 @@
-"""Play golden scenarios: operations, and under `----` every message and value that follows.
+"""Play golden scenarios: operations, and below `----` the messages and values that follow.
 
     # ON_WRITE + MEAN: a write is a merge of all replicas, and every component gets the mean.
     cluster replicas=2
@@ -13,11 +13,11 @@
     replica 0: w = 2.0
     replica 1: w = 2.0
 
-A block is commands, `----` and their output, up to a blank line. The output is the messages in the
-order of sending, the values that the program and the replicas get, and at the end the components
-that have changed. Values are Python values without spaces; `0:1.0 1:3.0` is a value per replica.
+A block has commands, `----` and their output; it ends with a blank line. The output has the
+messages in the order of sending, the values that the program and the replicas read, and at the end
+the changed components. Values are Python values without spaces; `0:1.0 1:3.0` is one value per replica.
 The location of an operation is `program.py:N` for the N-th command of the file, unless its line
-ends in `at FILE:LINE`.
+ends with `at FILE:LINE`.
 
     cluster replicas=2 strict=False auto=on_write
     variable w synchronization=AUTO aggregation=NONE dtype=float32 shape=() value=0
@@ -25,17 +25,17 @@ ends in `at FILE:LINE`.
     read replica=0 w · raise replica=0 TEXT · host_call replica=0 TEXT
     all_reduce replica=0 SUM 1.0 · all_gather replica=0 AXIS [1.0]
     merge_call replica=0 TEXT, then commands of the program, until `merged VALUE` or `fail TEXT`
-    …; each of these three takes name=NAME, and the value of the first two may be a dict
-    call … end replica=0 …          one strategy.run; without it, every block's replicas make one
+    (all three accept name=NAME; the value of all_reduce and all_gather may be a dict)
+    call … end replica=0 …          one strategy.run; without `call`, each block is one strategy.run
     write w assign 1.0 · read w · values w · update w assign 1.0 · update w read · drop w
     hold 0 -> coordinator · deliver 0 -> coordinator 1 · release 0 -> coordinator
-    wait 0.5                        seconds pass without a message
-    show all                        Create, Define, Start and Returned too
+    wait 0.5                        0.5 seconds pass without a message
+    show all                        also show Create, Define, Start and Returned
 
-The program's side is a real strategy and its `Coordinator`, whose link is the scenario; a replica
-is a bare `ReplicaState`.
+The program uses a real strategy with its `Coordinator`; the scenario delivers its messages. Each
+replica is a `ReplicaState` without a process.
 
-    python -m tests.scenarios.scenario [--rewrite] PATH…     compares, or rewrites under `----`
+    python -m tests.scenarios.scenario [--rewrite] PATH…     compare, or rewrite the output
 """
 
 from __future__ import annotations
@@ -51,25 +51,25 @@ from tests.scenarios.runner import ScenarioRunner
 
 
 def play(path: Path) -> ScenarioRunner:
-    """Play the scenario of a file, and return its runner; a failure names the file."""
+    """Play the scenario of a file, and return its runner. A note on an exception names the file."""
     runner = ScenarioRunner(path.read_text("utf-8"))
     try:
         runner.play()
     except BaseException as error:
-        error.add_note(f"in {path}, after it said:\n" + "\n".join(runner.lines))
+        error.add_note(f"in {path}, after this output:\n" + "\n".join(runner.lines))
         raise
     return runner
 
 
 def difference(path: Path, runner: ScenarioRunner) -> str:
-    """Return how a scenario's output differs from its file; "" if it does not."""
+    """Return the difference between a scenario's output and its file, or an empty text."""
     before = path.read_text("utf-8").splitlines(keepends=True)
     now = runner.text.splitlines(keepends=True)
-    return "".join(difflib.unified_diff(before, now, str(path), "what happens now"))
+    return "".join(difflib.unified_diff(before, now, str(path), "current output"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Compare or rewrite scenarios; return 1 if the output of one differs."""
+    """Compare or rewrite scenarios. Return 1 if the output of a scenario differs."""
     parser = argparse.ArgumentParser(prog="python -m tests.scenarios.scenario")
     parser.add_argument("--rewrite", action="store_true", help="rewrite the expected parts")
     parser.add_argument("paths", nargs="+", type=Path, help="files, or folders of .txt files")
@@ -86,5 +86,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    # Under its own name, because the location of an operation is found by the names of modules.
+    # Import the module by name: locations are found by module names, and this one is __main__.
     sys.exit(importlib.import_module("tests.scenarios.scenario").main())

@@ -18,11 +18,11 @@ EXPECTED = "----"
 """The line between commands and their output."""
 
 Ends = tuple[int, int]
-"""Sender and receiver of a message: a replica, or `COORDINATOR`."""
+"""Sender and receiver of a message; each is a replica or `COORDINATOR`."""
 
 
 class ScenarioError(Exception):
-    """A scenario has a syntax error, or a command that a program cannot do."""
+    """A scenario has a syntax error or an impossible command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,9 @@ class Command:
             ScenarioError: The command names no replica.
         """
         if "replica" not in self.options:
-            raise ScenarioError(f"{self.location}: {self.verb} needs replica=0, or another number")
+            raise ScenarioError(
+                f"{self.location}: {self.verb} needs a replica, for example replica=0"
+            )
         return int(self.options["replica"])
 
     @property
@@ -58,7 +60,7 @@ class Command:
 class ScenarioBlock:
     """Commands with their output."""
 
-    source: list[str]  # the lines as they are written, with comments
+    source: list[str]  # the lines of the file, with comments
     commands: list[Command] = field(default_factory=list)
     output: list[str] = field(default_factory=list)
 
@@ -113,7 +115,7 @@ def literal(word: str) -> Any:
 
 
 def value_of(words: Sequence[str]) -> Any:
-    """Return the value of words: a single one, or a PerReplica for words such as `0:1.0 1:3.0`."""
+    """Return the value of words; words such as `0:1.0 1:3.0` are a PerReplica."""
     if len(words) == 1 and ":" not in words[0]:
         return _value(words[0])
     return PerReplica(_value(word.partition(":")[2]) for word in words)

@@ -14,7 +14,7 @@ from varsim.sync.actions import COORDINATOR, Reduce
 
 
 class ScriptedLink:
-    """The channel of a scenario's coordinator. Messages arrive in order of sending, unless held.
+    """The channel of a scenario's coordinator. Messages arrive in the order sent, unless held.
 
     Args:
         say: Adds a line to the scenario's output.
@@ -98,16 +98,16 @@ class ScriptedLink:
             self.post(COORDINATOR, replica_id, message)
 
     def receive(self, timeout_s: float) -> list[tuple[int, Received]]:
-        """Return the next message; nothing if the scenario lets time pass before it."""
+        """Return the next message, or nothing if the scenario's time passes before it arrives."""
         while True:
             if self._layouts:
                 (sender, _), layout = self._layouts.pop(0)
                 return [(sender, layout)]
             taken = self._take()
             if taken is None:
-                then_s = self._now_s
+                before_s = self._now_s
                 self._go_on()
-                if self._now_s > then_s:
+                if self._now_s > before_s:
                     return []
             elif taken[0][1] == COORDINATOR:
                 return [(taken[0][0], taken[1])]

@@ -1,4 +1,4 @@
-"""Every golden scenario has the expected output. Together the scenarios show the whole table."""
+"""Test that golden scenarios have their expected output, and show the whole policy table."""
 
 from __future__ import annotations
 
@@ -30,11 +30,13 @@ def test_a_scenario_has_the_expected_output(path):
     shown = difference(path.relative_to(Path.cwd()), play(path))
 
     if shown:
-        pytest.fail(f"{shown}\nIf this is right: make scenarios, and review the diff", False)
+        pytest.fail(
+            f"{shown}\nIf the new output is right: run make scenarios, and review the diff", False
+        )
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
-def test_a_scenario_opens_with_its_rule(path):
+def test_a_scenario_starts_with_a_comment(path):
     assert path.read_text("utf-8").startswith("# ")
 
 
@@ -54,7 +56,7 @@ def test_every_cell_of_the_table_is_in_a_scenario():
 
 
 def test_every_kind_of_sparse_write_is_in_a_scenario():
-    """For each context and each group of sparse writes with equal cells, at least one is tested."""
+    """In each context, each group of sparse writes with equal cells has at least one scenario."""
     shown = set().union(*(play(path).cells for path in SCENARIOS))
     row_of = policies.TABLE
 

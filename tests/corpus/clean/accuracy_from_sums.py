@@ -1,4 +1,4 @@
-"""The accuracy on 4 GPUs, from a sum of hits and a sum of examples, read outside."""
+"""The program reads the sums of hits and of examples from 4 GPUs, and divides them."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Gradients are reduced one by one in a loop, in the same order everywhere."""
+"""Gradients are reduced one by one in a loop, in the same order on all replicas."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Gradients are summed; each replica divides by the size of the global batch, as one GPU does."""
+"""Gradients are summed. Each replica divides its gradient by the size of the global batch."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Shards of 5, 5 and 2: hits and examples are summed, and divided once."""
+"""The shards have 5, 5 and 2 examples. Hits and examples are summed, and divided once."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The program prints the number of samples so far, after each step."""
+"""After each step the program prints the number of samples so far."""
 
 import varsim as tf
 

@@ -1,4 +1,4 @@
-"""The loss is averaged at each step, and each step shows it."""
+"""The loss is averaged in each step, and shown after each step."""
 
 import varsim as tf
 

@@ -1,4 +1,4 @@
-"""The loss of 2 GPUs with equal shards: each divides by its shard size, and MEAN combines them."""
+"""Each of 2 GPUs divides its loss by the size of its shard. MEAN is right for equal shards."""
 
 import numpy as np
 

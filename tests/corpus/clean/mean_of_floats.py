@@ -1,4 +1,4 @@
-"""The mean length over 4 GPUs, in a float."""
+"""The mean length over 4 GPUs is stored as a float."""
 
 import numpy as np
 

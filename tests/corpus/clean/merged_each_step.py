@@ -1,4 +1,4 @@
-"""A mean of assigned values, which the variable computes by its aggregation."""
+"""The variable's aggregation computes the mean of the assigned values."""
 
 import varsim as tf
 

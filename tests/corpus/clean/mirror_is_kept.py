@@ -1,4 +1,4 @@
-"""A mirrored variable without an aggregation, which only the program writes."""
+"""Only the program writes the variable, which is mirrored and has no aggregation."""
 
 import varsim as tf
 

@@ -1,4 +1,4 @@
-"""A minimum is infinite and padding is NaN from the creation on. Both values are intended."""
+"""A minimum starts as infinity, and padding is NaN. Both values are intended."""
 
 import numpy as np
 

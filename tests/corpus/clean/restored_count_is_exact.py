@@ -1,4 +1,4 @@
-"""A counter that is restored with 999 on 3 replicas."""
+"""A counter is restored to 999 on 3 replicas, and each replica gets 333."""
 
 import varsim as tf
 

@@ -1,4 +1,4 @@
-"""A sum of large losses in float32, which does not overflow."""
+"""The sum of large losses does not overflow in float32."""
 
 import numpy as np
 

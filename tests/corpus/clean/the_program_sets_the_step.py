@@ -1,4 +1,4 @@
-"""The program counts the steps, outside the replicas' function."""
+"""The program counts the steps between its calls, not in the function of the replicas."""
 
 import varsim as tf
 

@@ -1,4 +1,4 @@
-"""Counts of a histogram in int32, which do not overflow."""
+"""The counts of a histogram in int32 do not overflow."""
 
 import numpy as np
 

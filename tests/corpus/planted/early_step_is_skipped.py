@@ -1,4 +1,4 @@
-"""One replica has one batch less. Its collective after the epoch is paired with the last step."""
+"""One replica has one batch less. Its later gather is paired with the other replica's last step."""
 
 import numpy as np
 

@@ -1,6 +1,6 @@
-"""The loss is inf on 8 GPUs with float16, although it is 40,000 on each of them.
+"""The loss is inf on 4 GPUs with float16, although it is at most 36,003 on each of them.
 
-Similar report: keras#21467 (a summed total overflows, and is NaN in the end).
+Similar report: keras#21467 (a total overflows, and later becomes NaN).
 """
 
 import numpy as np

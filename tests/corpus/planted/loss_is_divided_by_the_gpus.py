@@ -1,6 +1,6 @@
 """With 2 GPUs the logged loss is half of the loss on one GPU.
 
-Each replica divides by the size of the global batch.
+Each replica divides its loss by the size of the global batch.
 
 Similar report: keras#16285 (the loss is 1/x of what it was).
 """

@@ -1,4 +1,4 @@
-"""Two GPUs are slower than one: the loss is merged at each step, but logged at every tenth.
+"""Two GPUs are slower than one: the loss is merged in each step, but logged in every tenth.
 
 Similar report: tensorflow#33809 ("bought a second GPU").
 """

@@ -1,4 +1,4 @@
-"""Two GPUs train as fast as the slower GPU, so the faster GPU is idle two thirds of the time."""
+"""Two GPUs train as fast as the slower GPU, so the faster GPU is idle most of the time."""
 
 import numpy as np
 

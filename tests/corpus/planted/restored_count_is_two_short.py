@@ -1,4 +1,4 @@
-"""A counter is restored with 1000 on 3 replicas, and shows 999.
+"""A counter is restored to 1000 on 3 replicas, and shows 999.
 
 Each replica gets a third, rounded down.
 

@@ -1,4 +1,4 @@
-"""The step is broadcast at each step, although all workers have the same count.
+"""The step counter is broadcast in each step, although all workers have the same count.
 
 Similar report: tensorflow#34203.
 """

@@ -1,4 +1,4 @@
-"""The variable samples_seen is 128 after 512 samples on 4 GPUs.
+"""The counter shows 128 after 512 samples on 4 GPUs.
 
 Similar report: keras#15509 ("first" or "sum"?).
 """

@@ -1,4 +1,4 @@
-"""Random state belongs to one replica; the hits are local too, and added up once."""
+"""Each replica has its own random state and its own count of hits. The counts are added once."""
 
 import numpy as np
 

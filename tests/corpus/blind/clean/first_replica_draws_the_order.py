@@ -1,4 +1,4 @@
-"""Each replica draws a seed; the first one's is meant for all, so all shuffle alike."""
+"""Each replica draws a seed, but all replicas use the first one's seed. So all shuffle equally."""
 
 import numpy as np
 

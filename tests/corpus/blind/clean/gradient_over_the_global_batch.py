@@ -1,4 +1,4 @@
-"""Gradients are summed: each replica divides by the size of the whole batch."""
+"""Gradients are summed. Each replica divides its gradient by the size of the whole batch."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Local SGD: three steps alone, then the program averages the copies, and so on."""
+"""Local SGD: after every three local steps, the program averages the copies."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Each replica keeps the moving mean of its equal share; their mean is read at the end."""
+"""Each replica keeps a moving mean of its shard. At the end the mean of these values is read."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""An int counter is restored with a number that can be divided, and read each epoch."""
+"""A counter is restored to a multiple of the number of replicas. It is read in each epoch."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The second replica compiles for 20 ms in the first step, and never again."""
+"""The second replica compiles for 20 ms in the first step, but in no later step."""
 
 import numpy as np
 

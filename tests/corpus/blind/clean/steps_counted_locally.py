@@ -1,4 +1,4 @@
-"""All replicas count the same steps; the first one's count is read at the end."""
+"""All replicas count the same steps. The program reads the first replica's count at the end."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Accuracy over unequal shards, as sums and counts that are added up and divided once."""
+"""Accuracy over unequal shards: hits and examples are summed, and divided once at the end."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Every time the program tops up the budget a few tokens are missing."""
+"""Each time the program adds tokens to the budget, a few of them are missing."""
 
 import numpy as np
 

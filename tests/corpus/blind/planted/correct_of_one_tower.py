@@ -1,4 +1,4 @@
-"""The count of right answers is much lower than on one GPU; it is not even a third of it."""
+"""My count of correct answers is less than a third of the count on one GPU."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Counting the hits sends a message for every step and replica; is that needed?"""
+"""Counting the hits sends a message for every step and replica. Is this necessary?"""
 
 import numpy as np
 

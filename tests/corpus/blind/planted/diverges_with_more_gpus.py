@@ -1,4 +1,4 @@
-"""The learning rate that is fine on one GPU makes the loss explode on four."""
+"""A learning rate that works on one GPU makes the loss diverge on four GPUs."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""I collect every replica's envelope and write it back each step. Is there no better way?"""
+"""In each step I write the mean of the replicas' envelopes back. Is there a better way?"""
 
 import numpy as np
 

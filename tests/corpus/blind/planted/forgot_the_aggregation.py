@@ -1,4 +1,4 @@
-"""Training with two replicas gives another result whenever I swap the halves of the batch."""
+"""Training with two replicas gives a different result if I swap the halves of the batch."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The histogram of a batch has small numbers in its fullest bins."""
+"""The histogram of a batch shows small numbers for its fullest bins."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Inference with the moving statistics talks to all replicas, long after training."""
+"""After training, each inference with the moving mean sends messages to all replicas."""
 
 import numpy as np
 

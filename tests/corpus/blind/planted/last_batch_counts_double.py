@@ -1,4 +1,4 @@
-"""Accuracy differs a little, only when the batch is not divisible by 4."""
+"""The accuracy is slightly wrong, but only if the batch is not divisible by 4."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Every worker notes the largest sample, and which worker's note I get is a lottery."""
+"""Every worker stores its largest sample. I get the value of one worker, but which one varies."""
 
 import numpy as np
 

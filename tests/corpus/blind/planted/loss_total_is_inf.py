@@ -1,4 +1,4 @@
-"""Each replica's total of the loss is fine in mixed precision, and the metric is inf."""
+"""In mixed precision, the total loss of each replica is finite, but the metric is inf."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Which tower's moving mean is used? It looks as if only the first one counts."""
+"""Which tower's moving mean is used? Only that of the first tower seems to count."""
 
 import numpy as np
 

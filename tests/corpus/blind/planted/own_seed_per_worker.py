@@ -1,4 +1,4 @@
-"""Workers have their own seed; the weights that I log do not explain the losses I get."""
+"""Each worker has its own seed. The weights that I log do not explain the losses that I get."""
 
 import numpy as np
 

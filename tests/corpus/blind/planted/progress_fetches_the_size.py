@@ -1,4 +1,4 @@
-"""Showing the percentage makes each step slower the more workers I have."""
+"""Each step shows the percentage, and with more workers this becomes slower."""
 
 import numpy as np
 

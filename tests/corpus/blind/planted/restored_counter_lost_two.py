@@ -1,4 +1,4 @@
-"""I restore the counter with 10 on 4 replicas and it says 8."""
+"""I restore the counter to 10 on 4 replicas, and it shows 8."""
 
 import numpy as np
 

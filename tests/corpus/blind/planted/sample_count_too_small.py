@@ -1,4 +1,4 @@
-"""I feed 96 samples and the counter says 48."""
+"""I feed 96 samples, but the counter shows 48."""
 
 import numpy as np
 

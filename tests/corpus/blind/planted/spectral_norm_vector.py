@@ -1,4 +1,4 @@
-"""Spectral normalisation is slow: u is sent around although everybody computes the same."""
+"""Spectral normalisation is slow: u is sent to all replicas, although all compute the same u."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Profiling shows a broadcast of global_step in each step, and all count the same."""
+"""Profiling shows a broadcast of global_step in each step, although all replicas count alike."""
 
 import numpy as np
 

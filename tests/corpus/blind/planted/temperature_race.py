@@ -1,4 +1,4 @@
-"""Replica 0 cools the temperature in the step, and the others sample hot or cold as it happens."""
+"""Replica 0 lowers the temperature in the step. The others sample with the old or the new value."""
 
 import numpy as np
 

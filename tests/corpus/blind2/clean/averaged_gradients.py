@@ -1,4 +1,4 @@
-"""Does training on four workers give what one gives?"""
+"""Does training on four workers give the same result as training on one?"""
 
 import numpy as np
 

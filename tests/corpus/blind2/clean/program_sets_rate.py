@@ -1,4 +1,4 @@
-"""The program lowers the rate between steps and the workers read it. Do they see the new one?"""
+"""The program lowers the rate between steps, and the workers read it. Do they see the new rate?"""
 
 import varsim as tf
 

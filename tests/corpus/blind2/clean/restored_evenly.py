@@ -1,4 +1,4 @@
-"""I restore a counter from a checkpoint; does it come back whole?"""
+"""I restore a counter from a checkpoint. Does it have the same value afterwards?"""
 
 import numpy as np
 

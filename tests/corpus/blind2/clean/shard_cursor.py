@@ -1,4 +1,4 @@
-"""Each worker remembers where it is in its own shard. Is that safe?"""
+"""Each worker stores its position in its own shard. Is that safe?"""
 
 import numpy as np
 

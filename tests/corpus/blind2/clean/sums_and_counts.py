@@ -1,4 +1,4 @@
-"""Are my loss and accuracy right when the workers' parts differ in size?"""
+"""Are my loss and accuracy right if the workers' shards differ in size?"""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The log says that an epoch has half the images that I know it has. Where is the rest?"""
+"""The log shows only half of the images of an epoch. Where is the other half?"""
 
 import numpy as np
 
@@ -32,12 +32,12 @@ def run(job: tf.Job):
 
     random = np.random.default_rng(19)
     for _ in range(9):
-        # the images come in pairs, one of each for each worker
+        # the images come in pairs, and each worker gets one image of each pair
         strategy.run(step, args=(np.repeat(random.integers(0, 4, size=10), 2), random.random(20)))
     # FAULT: wrong by the number of replicas: per_class
     images = np.asarray(per_class.read_value())
     return {
         "images": float(images.sum()),
-        "of each class": images.tolist(),
+        "images per class": images.tolist(),
         "loss": float(loss.read_value()),
     }

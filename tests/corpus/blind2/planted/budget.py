@@ -1,4 +1,4 @@
-"""I allow 40 paid labels in all; why were far more than 40 bought?"""
+"""I allow 40 paid labels in total. Why were far more than 40 bought?"""
 
 import varsim as tf
 

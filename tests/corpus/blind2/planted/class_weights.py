@@ -1,4 +1,4 @@
-"""My class weights jump about although the label counts look right at the end.
+"""My class weights jump between steps, although the label counts are right at the end.
 
 What do the workers see?
 """

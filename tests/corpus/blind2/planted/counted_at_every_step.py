@@ -1,4 +1,4 @@
-"""My step takes much longer since I count tokens. I print the count only at the end."""
+"""My step takes much longer now that I count tokens. I print the count only at the end."""
 
 import numpy as np
 

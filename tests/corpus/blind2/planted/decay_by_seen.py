@@ -1,4 +1,4 @@
-"""Why does my learning rate fall so much more slowly with four workers than I computed?"""
+"""With four workers my learning rate falls much more slowly than I computed. Why?"""
 
 import numpy as np
 

@@ -1,6 +1,6 @@
 """With float16 on two workers my squared norm becomes infinite.
 
-Each worker alone prints a sane number.
+The number that each worker prints is finite.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
-"""After a restart I read again from the last file noted.
+"""After a restart I continue after the last file that was stored.
 
-Why is it never one of the second worker's?
+Why is this never a file of the second worker?
 """
 
 import varsim as tf

@@ -1,4 +1,4 @@
-"""Accuracy differs a little between one worker and three, on exactly the same images. Rounding?"""
+"""The accuracy on one worker and on three differs a little, for the same images. Is it rounding?"""
 
 import numpy as np
 

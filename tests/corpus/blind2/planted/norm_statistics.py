@@ -1,6 +1,6 @@
-"""Evaluation uses the moving mean and it is off by a lot, though training goes well.
+"""Training goes well, but my evaluation with the moving mean has large errors.
 
-Which mean do I evaluate with?
+Which mean does the evaluation use?
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Every worker computes the same schedule; do I pay for keeping the rate in a variable?"""
+"""Every worker computes the same schedule. What does it cost to keep the rate in a variable?"""
 
 import varsim as tf
 

@@ -1,4 +1,4 @@
-"""Worker 0 sets the clipping threshold and all should use it; why do the others never clip?"""
+"""Worker 0 sets the clipping threshold for all workers. Why do the other workers never clip?"""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The same learning rate that is fine on one GPU overshoots on four. Why?"""
+"""A learning rate that works on one GPU overshoots on four GPUs. Why?"""
 
 import numpy as np
 

@@ -1,6 +1,6 @@
-"""Batches of 10 on four workers converge to something else than batches of 10 on one.
+"""With batches of 10, training on four workers gives other weights than training on one.
 
-Should they not agree?
+I expected equal weights.
 """
 
 import numpy as np
