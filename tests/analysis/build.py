@@ -9,7 +9,7 @@
     0 write w assign_add call=1 position=0 = 2.0
 
 `= 2.0` is the value; `~ 2.0` is a value of which only the digest was recorded. `as` gives an event
-a name, by which `after` names the cause of another.
+a name, and `after` is followed by the name of the event that caused this one.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class HistoryBuilder:
     def add(
         self, process: int, kind: str, name: str | None = None, value: Any = None, **columns: Any
     ) -> int:
-        """Append an event. `value` is recorded in full; of `digest_of` only the digest."""
+        """Append an event. It records all of `value`, or only the digest of `digest_of`."""
         seen = columns.pop("digest_of", None)
         row = None if name is None else self.variables[name]
         if row is not None:
@@ -138,7 +138,7 @@ def _tell(story: HistoryBuilder, words: list[str], names: dict[str, int]) -> Non
             columns[known] = (
                 value if known in {"note", "location", "operation", "error"} else int(value)
             )
-    assert words[1] in KINDS, f"{words[1]} is no kind of event"
+    assert words[1] in KINDS, f"{words[1]} is not a kind of event"
     process = PROGRAM if words[0] == "program" else int(words[0])
     number = story.add(process, words[1], name, **columns)
     if label is not None:

@@ -1,4 +1,4 @@
-"""Ways to damage a history, and the kinds of damage that a correct run could also have caused."""
+"""Damage histories, and tell which damage a correct run could also have recorded."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from varsim.tracing.history import PROGRAM, Event
 
 @dataclass
 class Corrupted:
-    """The result of a damage."""
+    """A damaged history."""
 
     how: str
     events: list[Event]
-    harmless: str = ""  # why the history is still that of a correct run
+    harmless: str = ""  # the reason if a correct run could have this history
     complete: bool = True
 
 
@@ -30,7 +30,7 @@ def _choose(
 
 
 def another_value(story: Healthy, chance: random.Random) -> Corrupted:
-    """Add one to an element of a value; in half of the cases with a matching digest."""
+    """Add one to an element of a value. In half of the cases, change the digest to match."""
     index, event = _choose(story, chance, lambda one: one.value is not None)
     array = np.frombuffer(event.value, event.dtype).copy()
     array[chance.randrange(len(array))] += 1
@@ -61,7 +61,7 @@ def another_version(story: Healthy, chance: random.Random) -> Corrupted:
 
 
 def lost_event(story: Healthy, chance: random.Random) -> Corrupted:
-    """Remove an event. If it is the last of its process, the missing end of the record shows it."""
+    """Remove an event. If it is the last of its process, the end of that record is missing."""
     index, event = _choose(story, chance, lambda _: True)
     events = [one for one in story.events if one is not event]
     last = all(one.process != event.process for one in events[index:])
@@ -69,7 +69,7 @@ def lost_event(story: Healthy, chance: random.Random) -> Corrupted:
 
 
 def swapped(story: Healthy, chance: random.Random) -> Corrupted:
-    """Swap two consecutive events of a process; events caused by them keep their causes."""
+    """Swap two consecutive events of a process. Other events keep their causes."""
     at = {(one.process, one.number): one for one in story.events}
     index, first = _choose(story, chance, lambda one: (one.process, one.number + 1) in at)
     second = at[first.process, first.number + 1]

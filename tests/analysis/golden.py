@@ -1,6 +1,6 @@
 """The recorded histories beside this file, and the expected verdicts.
 
-A file is a history, `----`, and the verdict of the checker that it is named after.
+A file has a history, `----`, and a verdict. The name of the file is the name of the checker.
 `python -m tests.analysis.golden` rewrites the text under `----`.
 """
 
@@ -25,7 +25,7 @@ def verdicts(text: str, folder: Path) -> dict[str, Verdict]:
 
 
 def shown(text: str, checker: str, folder: Path) -> str:
-    """Return one checker's verdict as in the files."""
+    """Return one checker's verdict in the format of the files."""
     verdict = verdicts(text, folder)[checker]
     names = {row.variable: row.name for row in told(text.partition(MARK)[0]).variables.values()}
     lines = [f"{verdict.outcome.value}: {verdict.reason}", *space_time(verdict.events, names)]
@@ -33,7 +33,7 @@ def shown(text: str, checker: str, folder: Path) -> str:
 
 
 def rewrite() -> None:
-    """Write the present verdicts as the expected ones."""
+    """Store the current verdicts as the expected ones."""
     for path in sorted(FOLDER.glob("*.txt")):
         text = path.read_text("utf-8").partition(MARK)[0].rstrip() + "\n"
         with tempfile.TemporaryDirectory() as folder:

@@ -16,7 +16,7 @@ from varsim.tracing.history import PROGRAM
 REPLICAS = 3
 MERGED = {"w": "MEAN", "s": "SUM", "f": "ONLY_FIRST_REPLICA"}
 LOCAL = {"p": "NONE", "t": "SUM", "m": "MEAN", "o": "ONLY_FIRST_REPLICA", "n": "NONE"}
-SHAPED = "w"  # its value is a list: a number, and twice that
+SHAPED = "w"  # its value is a list of a number and the double of this number
 DEFERRED = "a"
 
 

@@ -21,7 +21,7 @@ program receive replica=1                                   after raised-1
 program finish call=1 error=ValueError note=ValueError:_empty
 program abort call=1 note=another_replica_raised
 """
-WELL = """
+SUCCEEDED = """
 program call call=2                                         as start-2
 0 begin call=2                                              after start-2
 1 begin call=2                                              after start-2
@@ -54,7 +54,7 @@ def only(found: Examination) -> Finding:
 
 
 def test_a_failed_call_that_the_program_caught_is_a_finding(tmp_path: Path):
-    found = examined(RAISED + WELL, tmp_path)
+    found = examined(RAISED + SUCCEEDED, tmp_path)
     finding = only(found)
 
     assert FAILED_CALL is finding.kind
@@ -64,7 +64,7 @@ def test_a_failed_call_that_the_program_caught_is_a_finding(tmp_path: Path):
 
 
 def test_similar_failed_calls_are_one_finding(tmp_path: Path):
-    finding = only(examined(RAISED + WELL + AGAIN + WELL.replace("2", "4"), tmp_path))
+    finding = only(examined(RAISED + SUCCEEDED + AGAIN + SUCCEEDED.replace("2", "4"), tmp_path))
 
     assert 2 == finding.count
     assert finding.what.endswith("\n1 later call failed in the same way; the last one is call 3.")
@@ -81,7 +81,7 @@ def test_a_failed_run_and_its_failed_call_are_one_finding(tmp_path: Path):
     assert found.run_failed
 
 
-@pytest.mark.parametrize("text", [RAISED + WELL, WELL.replace("\n", "\nreplicas 2\n", 1)])
+@pytest.mark.parametrize("text", [RAISED + SUCCEEDED, SUCCEEDED.replace("\n", "\nreplicas 2\n", 1)])
 def test_a_run_may_fail_outside_all_calls(text: str, tmp_path: Path):
     found = examined(text, tmp_path, FAILED_SO)
     first = found.findings[0]
@@ -90,17 +90,17 @@ def test_a_run_may_fail_outside_all_calls(text: str, tmp_path: Path):
     assert (("p.py:20", 1),) == first.locations
 
 
-def test_without_a_summary_the_last_call_is_used(tmp_path: Path):
+def test_without_a_summary_the_failure_is_that_of_the_last_call(tmp_path: Path):
     found = examined(RAISED, tmp_path, None)
 
     assert only(found).what.endswith("\nNo later call is in the record.")
     assert found.run_failed
     assert any(note.text.startswith("how the program ended") for note in found.not_looked_at)
-    assert not examined(RAISED + WELL, tmp_path, None).run_failed
+    assert not examined(RAISED + SUCCEEDED, tmp_path, None).run_failed
 
 
 def test_a_failure_is_found_in_an_incomplete_record(tmp_path: Path):
-    """A killed worker does not close its record; then no other findings are searched for."""
+    """A killed worker does not complete its record, so no other findings are searched for."""
     found = examined(
         """
         replicas 2

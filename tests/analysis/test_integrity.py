@@ -1,4 +1,4 @@
-"""Valid rows of a history, and invalid ones."""
+"""The integrity of a history: valid rows are accepted, and invalid ones are not."""
 
 from __future__ import annotations
 

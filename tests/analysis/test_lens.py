@@ -68,7 +68,7 @@ def plain(moment: Moment) -> tuple[int, list[Any], Any, bool]:
     return moment.step, parts, value, moment.diverged
 
 
-def test_components_are_beside_the_cross_replica_value(tmp_path: Path) -> None:
+def test_a_moment_has_the_components_and_the_cross_replica_value(tmp_path: Path) -> None:
     story = LensHistory("ON_READ", "SUM")
     story.step(1, (1, 0), (2, 0))
     story.step(2, (1, 5), (0, 5))
@@ -108,7 +108,7 @@ def test_missing_values_are_shown_as_missing(tmp_path: Path) -> None:
     assert (1, [None, [2, 0]], None, False) == plain(story.seen(tmp_path)[-1])
 
 
-def test_the_oracles_value_is_beside_the_components_and_the_first_difference_is_marked(
+def test_a_moment_has_the_oracles_value_and_the_first_difference_is_marked(
     tmp_path: Path,
 ) -> None:
     story, oracle = LensHistory("ON_READ", "SUM"), LensHistory("ON_READ", "SUM")
@@ -134,7 +134,7 @@ def shown(seen: list[Moment], element: int | None = None, width: int = 80) -> li
     return file.getvalue().splitlines()
 
 
-def test_a_long_run_shows_its_ends_and_the_first_difference(tmp_path: Path) -> None:
+def test_a_long_run_shows_its_first_and_last_steps_and_the_first_difference(tmp_path: Path) -> None:
     story = LensHistory("ON_READ", "SUM")
     for call in range(1, 51):
         story.step(call, (1, 0), (1, call // 25))
@@ -150,7 +150,7 @@ def test_a_long_run_shows_its_ends_and_the_first_difference(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("count", [2, 4, 8, 64])
-def test_eighty_columns_are_enough(count: int) -> None:
+def test_a_table_fits_into_eighty_columns(count: int) -> None:
     part = np.array([-1.2345e-10], np.float32)
     parts = (*[part] * (count - 1), 2 * part)
     for oracle in (None, 3 * part):

@@ -33,16 +33,16 @@ program receive replica=0 after end0
 program receive replica=1 after end1
 program finish call=1
 """
-"""Each replica writes twice on its own. At the second write all components become their mean."""
+"""Each replica writes twice. At the second write all components become their mean."""
 RIGHT = "v=1 = 5.0"
 
 
-def of(text: str, checker: str, folder: Path) -> tuple[Outcome, str]:
+def verdict_of(text: str, checker: str, folder: Path) -> tuple[Outcome, str]:
     verdict = verdicts(text, folder)[checker]
     return verdict.outcome, verdict.reason
 
 
-def test_a_right_average_is_valid_for_every_checker(tmp_path):
+def test_a_correct_average_is_valid_for_every_checker(tmp_path):
     assert {Outcome.VALID} == {one.outcome for one in verdicts(HISTORY, tmp_path).values()}
 
 
@@ -50,7 +50,7 @@ def test_a_wrong_average_is_found(tmp_path):
     forged = HISTORY.replace(RIGHT, "v=1 = 10.0")
     assert HISTORY != forged
 
-    outcome, reason = of(forged, "reduction", tmp_path)
+    outcome, reason = verdict_of(forged, "reduction", tmp_path)
 
     assert Outcome.INVALID is outcome
     assert "w: the commit differs from the reduction of the writes" == reason
@@ -68,29 +68,29 @@ def test_a_wrong_average_is_found(tmp_path):
         ),
     ],
 )
-def test_an_exchange_at_a_wrong_write_or_of_a_wrong_value_is_found(right, forged, reason, tmp_path):
-    outcome, said = of(HISTORY.replace(right, forged), "averaging", tmp_path)
+def test_an_exchange_with_a_wrong_count_or_value_is_found(right, forged, reason, tmp_path):
+    outcome, said = verdict_of(HISTORY.replace(right, forged), "averaging", tmp_path)
 
     assert Outcome.INVALID is outcome
     assert reason in said
 
 
-def test_only_histories_with_local_sgd_variables_are_judged_by_its_checker(tmp_path):
+def test_the_checker_judges_only_histories_with_local_sgd_variables(tmp_path):
     plain = (FOLDER / "reduction-valid.txt").read_text("utf-8")
 
     assert "averaging" not in verdicts(plain, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["local_sgd:0", "local_sgd", "local_sgd:x"])
-def test_parameters_that_the_policy_cannot_have_are_unknown(name, tmp_path):
-    outcome, reason = of(HISTORY.replace("local_sgd:2", name), "reduction", tmp_path)
+def test_impossible_parameters_of_a_policy_make_the_verdict_unknown(name, tmp_path):
+    outcome, reason = verdict_of(HISTORY.replace("local_sgd:2", name), "reduction", tmp_path)
 
     assert Outcome.UNKNOWN is outcome
     assert f"unknown settings: {name}, MEAN" in reason
 
 
-def test_a_policy_that_is_not_installed_is_unknown(tmp_path):
-    outcome, reason = of(HISTORY.replace("local_sgd:2", "acme:2"), "reduction", tmp_path)
+def test_a_policy_that_is_not_installed_makes_the_verdict_unknown(tmp_path):
+    outcome, reason = verdict_of(HISTORY.replace("local_sgd:2", "acme:2"), "reduction", tmp_path)
 
     assert Outcome.UNKNOWN is outcome
     assert "has synchronization acme:2, and no installed package says what that promises" in reason

@@ -42,7 +42,7 @@ program finish call=1
 
 
 def notes(text: str, folder: Path, no_oracle: str = "", **run: object) -> list[Note]:
-    """Return all notes except the last, which every run has: that on values outside variables."""
+    """Return all notes except the last one, on values outside variables, which every run has."""
     story = told(text)
     story.run |= run
     with story.history(folder) as history:
@@ -64,7 +64,7 @@ def test_without_an_oracle_nothing_was_compared(tmp_path: Path):
     assert [WITHOUT] == said(notes(CALL, tmp_path))
 
 
-def test_an_oracle_that_failed_says_why(tmp_path: Path):
+def test_the_note_on_a_failed_oracle_has_the_reason(tmp_path: Path):
     assert [(f"{WITHOUT[0]}: it was interrupted", "")] == said(
         notes(CALL, tmp_path, "it was interrupted")
     )
@@ -74,7 +74,7 @@ def test_one_replica_needs_no_oracle(tmp_path: Path):
     assert [] == notes("replicas 1\nprogram call call=1\n", tmp_path)
 
 
-def test_values_of_which_only_a_checksum_is_known_are_counted(tmp_path: Path):
+def test_values_with_only_a_checksum_are_counted(tmp_path: Path):
     text = CALL.replace("read v v=0 = 0", "read v v=0 ~ 0")
     assert (
         "2 values of v, except whether they are equal: they are larger than 1 KiB, so only their "
@@ -121,7 +121,7 @@ def test_a_note_names_the_option():
 
 
 def test_kinds_that_could_not_be_searched_for_are_not_counted(tmp_path: Path):
-    """Such kinds need an oracle or a rule. Truncation needs no oracle and no rule."""
+    """These kinds need an oracle or a rule. Integer truncation needs neither."""
     with told(CALL).history(tmp_path) as history:
         found = examine(history)
     nothing = Compared(values=1, locations=1, differences=(), uncompared=(), own=())

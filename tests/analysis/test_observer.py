@@ -43,10 +43,10 @@ class Notes(EventObserver):
         self.said.append(f"{event.event} by the program")
 
     def on_read(self, event: Event) -> None:
-        self.said.append(f"{event.event} by anybody")
+        self.said.append(f"{event.event} by any process")
 
 
-def test_an_observer_gets_events_for_which_it_has_a_method():
+def test_an_observer_gets_the_events_for_which_it_has_methods():
     notes = Notes()
     assert Audience((notes,)).show(EVENTS)
 
@@ -54,8 +54,8 @@ def test_an_observer_gets_events_for_which_it_has_a_method():
         "1 by the program",
         "2 by a replica",
         "3 by a replica",
-        "4 by anybody",
-        "5 by anybody",
+        "4 by any process",
+        "5 by any process",
     ] == notes.said
 
 
@@ -63,7 +63,7 @@ def test_an_observer_gets_only_events_of_its_variables():
     notes = Notes(only=2)
     Audience((notes,)).show(EVENTS)
 
-    assert ["3 by a replica", "5 by anybody"] == notes.said
+    assert ["3 by a replica", "5 by any process"] == notes.said
 
 
 def test_the_first_observer_gets_an_event_first():
@@ -74,7 +74,7 @@ def test_the_first_observer_gets_an_event_first():
     assert ["1 by the program"] * 2 + ["2 by a replica"] * 2 == first.said
 
 
-def test_no_event_is_given_after_one_that_is_not_accepted():
+def test_the_pass_ends_at_an_event_that_is_not_accepted():
     notes = Notes()
     assert not Audience((notes,)).show(EVENTS, lambda one: one.event < 2)
 

@@ -25,7 +25,7 @@ def only(got: object, wanted: object) -> ReturnedValue:
         (None, None),
     ],
 )
-def test_values_that_are_equal_within_rounding_do_not_differ(got: object, wanted: object):
+def test_rounding_is_not_a_difference_of_results(got: object, wanted: object):
     assert (False, "") == (only(got, wanted).differs, only(got, wanted).why)
 
 

@@ -1,4 +1,4 @@
-"""Every checker with a recorded history that keeps its promise, and one that breaks it."""
+"""For every checker: a recorded history that keeps its promise, and one that breaks it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def said(text: str, checker: str, folder: Path) -> tuple[str, str]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_kept_promise_is_valid(tmp_path: Path, name: str):
-    """All other promises are kept in that history, too."""
+    """In this history all other promises are also kept."""
     text = (FOLDER / f"{name}-valid.txt").read_text("utf-8")
 
     assert dict.fromkeys(NAMES, Outcome.VALID) == {
@@ -48,12 +48,12 @@ def test_every_recorded_history_is_for_a_checker():
 
 
 def test_the_worst_outcome_counts():
-    def of(*outcomes: Outcome) -> Outcome:
+    def worst_of(*outcomes: Outcome) -> Outcome:
         return overall(Verdict("x", outcome, "y") for outcome in outcomes)
 
-    assert Outcome.VALID is of(Outcome.VALID)
-    assert Outcome.UNKNOWN is of(Outcome.VALID, Outcome.UNKNOWN)
-    assert Outcome.INVALID is of(Outcome.UNKNOWN, Outcome.INVALID, Outcome.VALID)
+    assert Outcome.VALID is worst_of(Outcome.VALID)
+    assert Outcome.UNKNOWN is worst_of(Outcome.VALID, Outcome.UNKNOWN)
+    assert Outcome.INVALID is worst_of(Outcome.UNKNOWN, Outcome.INVALID, Outcome.VALID)
 
 
 GATHERED = """
@@ -97,7 +97,7 @@ def test_events_after_a_lost_event_prove_nothing(tmp_path: Path):
 @pytest.mark.parametrize(
     ("where", "count"),
     [("1", 0), ("process = 1", 10), ("event = (SELECT max(event) FROM events)", 11)],
-    ids=["all", "of a replica", "the last one"],
+    ids=["all", "those of replica 1", "the last one"],
 )
 def test_events_removed_from_a_history_are_noticed(tmp_path: Path, where: str, count: int):
     text = (FOLDER / "versions-valid.txt").read_text("utf-8").partition(MARK)[0]

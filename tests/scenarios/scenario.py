@@ -15,7 +15,9 @@
 
 A block has commands, `----` and their output; it ends with a blank line. The output has the
 messages in the order of sending, the values that the program and the replicas read, and at the end
-the changed components. Values are Python values without spaces; `0:1.0 1:3.0` is one value per replica.
+the changed components. Values are Python values without spaces; `0:1.0 1:3.0` is one value per
+replica.
+
 The location of an operation is `program.py:N` for the N-th command of the file, unless its line
 ends with `at FILE:LINE`.
 

@@ -1,4 +1,4 @@
-"""Short functions for tests: they create states, messages and descriptions of actions."""
+"""Functions for tests that create states and messages, and describe actions."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def array(value: Any, dtype: str = "float32") -> np.ndarray[Any, Any]:
 def replica(
     *specs: VariableSpec, replica_id: int = 0, num_replicas: int = 2, call: int | None = 1
 ) -> ReplicaProgram:
-    """Return a replica whose components are zero, in a call."""
+    """Return a replica that runs a call, and whose components are zero."""
     state = ReplicaProgram(replica_id, num_replicas)
     for one in specs:
         shape = tuple(1 if size is None else size for size in one.shape)
@@ -123,7 +123,7 @@ def replica(
 
 
 def coordinator(*specs: VariableSpec, num_replicas: int = 2, calls: int = 1) -> CoordinatorState:
-    """Return a coordinator whose variables are zero, with running calls."""
+    """Return a coordinator with running calls, and with variables whose value is zero."""
     state = CoordinatorState(num_replicas)
     for one in specs:
         shape = tuple(1 if size is None else size for size in one.shape)
@@ -164,7 +164,7 @@ FETCH = 100
 def fetch(
     state: CoordinatorState, replica_ids: Sequence[int] = (0,), variable_id: int = W
 ) -> list[CoordinatorAction]:
-    """Return what the coordinator does when the program reads components."""
+    """Return the coordinator's actions when the program fetches components."""
     return state.handle(ProgramFetch(variable_id, tuple(replica_ids), FETCH))
 
 
@@ -180,7 +180,7 @@ def commit(
     call: int = 1,
     settled: int = 1,
 ) -> Commit:
-    """Return a commit of one variable; a commit by the program ends no wait for a contribution."""
+    """Return a commit of one variable. If the program wrote, the commit settles no contribution."""
     return Commit(
         call_id=call,
         settled=0 if call == BY_PROGRAM else settled,
@@ -339,7 +339,7 @@ def raised(text: str, *, call: int = 1) -> Raised:
 def handle(
     state: CoordinatorState, replica_id: int, message: Message | Writes, now_s: float = 0.0
 ) -> list[CoordinatorAction]:
-    """Give the coordinator a message or an outbox; return its actions."""
+    """Give the coordinator a message or an outbox, and return the coordinator's actions."""
     messages = message.packed(state.registry.specs) if isinstance(message, Writes) else (message,)
     actions: list[CoordinatorAction] = []
     for one in messages:
@@ -351,14 +351,14 @@ def handle(
 def arrive(
     state: CoordinatorState, replica_id: int, message: Message, now_s: float = 0.0
 ) -> list[CoordinatorAction]:
-    """Give the coordinator a message; return its actions up to a reduction."""
+    """Give the coordinator a message, and return its actions; a requested reduction is not done."""
     return state.handle(MessageArrives(replica_id, message, now_s))
 
 
 def reduced(
     state: CoordinatorState, actions: Sequence[CoordinatorAction]
 ) -> list[CoordinatorAction]:
-    """Return the coordinator's actions, after giving it the values of requested reductions."""
+    """Return the coordinator's actions, including those after its requested reductions."""
     done = list(actions)
     while done and isinstance(done[-1], Reduce):
         reduction = done.pop()

@@ -17,7 +17,7 @@ from varsim.sync.coordinator_state import CoordinatorState
 
 
 class StateCluster:
-    """A coordinator and replicas whose variables are zero; calls run one after the other.
+    """A coordinator and replicas, with variables whose value is zero; calls run one by one.
 
     Messages of the coordinator arrive immediately. Both states are validated after every event.
     """
@@ -27,10 +27,8 @@ class StateCluster:
         self.registry = self.coordinator.registry
         self.replicas = [ReplicaProgram(i, num_replicas) for i in range(num_replicas)]
         self.specs = {spec.variable_id: spec for spec in specs}
-        self.sent: list[
-            tuple[int, Message]
-        ] = []  # by the coordinator, since the last use of `told`
-        self.left: list[Message] = []  # from replicas
+        self.sent: list[tuple[int, Message]] = []  # what `told` has not returned yet
+        self.left: list[Message] = []  # what `contributions` has not returned yet
         self.finish: Finish | None = None
         self.fetched: tuple[Any, ...] = ()
         self._call_id = 0
@@ -120,18 +118,18 @@ class StateCluster:
             self._arrive(replica_id, message, 0.0)
 
     def told(self, kind: type[Message], to: int = 0) -> list[Any]:
-        """Return the messages of a kind sent to a replica since this was last asked."""
+        """Return the messages of a kind sent to a replica since the last call of this method."""
         found = [message for receiver, message in self.sent if receiver == to]
         self.sent.clear()
         return [message for message in found if isinstance(message, kind)]
 
     def contributions(self) -> list[Contribution]:
-        """Return the messages that replicas have sent since this was last asked."""
+        """Return the messages that replicas have sent since the last call of this method."""
         found = [message for message in self.left if isinstance(message, Contribution)]
         self.left.clear()
         return found
 
 
 def commits(cluster: StateCluster, to: int = 0) -> list[list[int]]:
-    """Return the variables of every commit to a replica since this was last asked."""
+    """Return the variables of every commit to a replica that `told` has not returned yet."""
     return [commit.variable_ids.tolist() for commit in cluster.told(Commit, to)]

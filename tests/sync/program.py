@@ -53,7 +53,7 @@ class ReplicaProgram:
     def write(
         self, variable_id: int, operation: Operation, value: Array, location: str = ""
     ) -> bool:
-        """Return whether the program must wait."""
+        """Write a value, and return True if the program must wait."""
         return bool(self.state.handle(ReplicaWrite(variable_id, operation, value, location)))
 
     def write_component(self, variable_id: int, operation: Operation, value: Array) -> None:

@@ -55,12 +55,12 @@ def values(cluster):
     return found
 
 
-def test_a_block_exists_as_long_as_all_are_written_together(cluster):
+def test_a_block_exists_while_its_members_are_written_together(cluster):
     assert [[W, V, U]] == step(cluster) == step(cluster)
     assert [[6.0] * 2, [8.0] * 2, [10.0] * 2] == values(cluster)
 
 
-def test_a_member_assigned_by_the_program_keeps_its_value_and_the_others_theirs(cluster):
+def test_an_assign_by_the_program_changes_only_one_member(cluster):
     cluster.perform(cluster.registry.write(V, ASSIGN, [array(100.0)] * 2, same=True))
     assert [2.0, 100.0, 6.0] == [float(cluster.registry.mirror(i)) for i in (W, V, U)]
     assert [[V]] == commits(cluster)
@@ -69,13 +69,13 @@ def test_a_member_assigned_by_the_program_keeps_its_value_and_the_others_theirs(
     assert [[4.0] * 2, [102.0] * 2, [8.0] * 2] == values(cluster)
 
 
-def test_an_add_by_the_program_to_a_member_starts_from_its_value_in_the_block(cluster):
+def test_an_add_by_the_program_starts_from_the_members_value_in_the_block(cluster):
     cluster.perform(cluster.registry.write(V, ADD, [array(100.0)] * 2, same=True))
 
     assert [[2.0] * 2, [104.0] * 2, [6.0] * 2] == values(cluster)
 
 
-def test_a_member_with_one_written_component_diverges_and_the_others_do_not(cluster):
+def test_a_write_to_one_component_makes_only_its_variable_diverge(cluster):
     cluster.perform([cluster.registry.write_component(V, 1, ADD, array(100.0))])
     commits(cluster)
 
@@ -83,7 +83,7 @@ def test_a_member_with_one_written_component_diverges_and_the_others_do_not(clus
     assert [[4.0] * 2, [6.0, 106.0], [8.0] * 2] == values(cluster)
 
 
-def test_forgetting_a_member_keeps_the_others(cluster):
+def test_forgetting_a_member_keeps_the_other_members(cluster):
     cluster.perform(cluster.registry.forget(V))
     cluster.start()
     for variable_id in (W, U):
@@ -113,7 +113,7 @@ def test_a_member_with_a_local_write_is_merged_alone(cluster):
     assert [[4.0] * 2, [6.0, 102.0], [8.0] * 2] == values(cluster)
 
 
-def test_a_member_may_be_in_another_block_next(cluster):
+def test_a_member_can_join_another_block_later(cluster):
     cluster.start()
     for variable_id in (V, U):
         cluster.write(variable_id, 1.0, 1.0, operation=ADD)
@@ -141,7 +141,7 @@ def test_the_remaining_members_of_a_block_are_merged_as_a_new_block(cluster):
     assert [2, 2, 3] == [account.merges for account in cluster.registry.statistics()]
 
 
-def test_a_read_value_of_a_member_never_changes(cluster):
+def test_a_value_read_from_a_member_never_changes(cluster):
     before = [cluster.registry.mirror(i) for i in (W, V, U)]
     step(cluster)
 
@@ -161,8 +161,8 @@ def test_local_variables_are_in_no_block():
     assert [] == local.contributions()
 
 
-def test_local_writes_of_a_call_that_fails_are_read_although_they_are_not_reported():
-    """Both variables were averaged as one block before."""
+def test_unreported_local_writes_of_a_failed_call_are_read():
+    """Before the call, both variables were averaged as one block."""
     local_sgd = parse_synchronization("local_sgd:2")
     cluster = StateCluster(*(spec(MEAN, local_sgd, variable_id=i) for i in (W, V)))
     cluster.start()

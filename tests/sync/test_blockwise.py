@@ -25,7 +25,7 @@ SPECIAL = (np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0)
 
 
 def numbers(dtype: np.dtype[Any], size: int, seed: int) -> Array:
-    """Return numbers with bits of every kind; sums of them overflow, wrap, or are NaN."""
+    """Return numbers of every kind. Their sums overflow, wrap around, or are NaN."""
     chance = np.random.default_rng(seed)
     if dtype.kind == "c":
         part = np.dtype(f"f{dtype.itemsize // 2}")
@@ -44,8 +44,8 @@ def numbers(dtype: np.dtype[Any], size: int, seed: int) -> Array:
 def bits_of(array: Array) -> bytes:
     """Return the bits of an array, with the same bits for every NaN.
 
-    The sum of two NaNs can be each of the two, with each sign. It depends on the instructions that
-    NumPy uses at this position of the array.
+    The sum of two NaNs has the bits of one of them, with either sign. Which bits it has depends on
+    the instructions that NumPy uses at this position of the array.
     """
     if array.dtype.kind not in "fc":
         return array.tobytes()
@@ -98,7 +98,7 @@ def test_a_merge_in_pieces_equals_a_merge_of_whole_arrays(
     has_mirror: bool,
     seed: int,
 ) -> None:
-    """Warnings are errors in tests, so a merge that causes one would fail."""
+    """Warnings are errors in tests, so a merge that causes a warning would fail."""
     if aggregation is MEAN and dtype.kind in "iu":
         aggregation = SUM  # no variable has MEAN of integers
     size = data.draw(sizes(dtype.itemsize))
@@ -110,10 +110,14 @@ def test_a_merge_in_pieces_equals_a_merge_of_whole_arrays(
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("pieces", ["one", "one and a bit", "almost two"])
+@pytest.mark.parametrize("pieces", ["one", "one and an element", "two less an element"])
 def test_pieces_of_the_real_size(dtype: np.dtype[Any], pieces: str) -> None:
     piece = blockwise.PIECE_BYTES // dtype.itemsize
-    size = {"one": piece, "one and a bit": piece + 1, "almost two": 2 * piece - 1}[pieces]
+    size = {
+        "one": piece,
+        "one and an element": piece + 1,
+        "two less an element": 2 * piece - 1,
+    }[pieces]
     values = [numbers(dtype, size, seed) for seed in range(3)]
     aggregation = SUM if dtype.kind in "iu" else MEAN
     check(values, aggregation, SUB, numbers(dtype, size, 3))

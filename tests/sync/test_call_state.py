@@ -1,4 +1,4 @@
-"""The collectives of one call: which are complete, which replicas wait, and when it fails."""
+"""The collectives of one call: which are complete, which replicas wait, and when the call fails."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_collective_is_complete_when_all_have_arrived():
     assert [6.0, 7.0, 5.0] == [arrival.at_s for arrival in collectives.arrivals]
 
 
-def test_the_k_th_collectives_belong_together_if_a_replica_is_ahead():
+def test_the_k_th_collectives_belong_together_even_if_a_replica_is_ahead():
     call = CallDriver()
     call.arrive(0, contribution(1.0, index=0))
     call.arrive(0, contribution(2.0, index=1))
@@ -102,7 +102,7 @@ def test_a_contribution_does_not_make_its_replica_wait():
     assert [Status.RUNNING, Status.RUNNING] == call.statuses()
 
 
-def test_other_collectives_make_a_replica_wait_until_they_are_answered():
+def test_a_replica_waits_for_the_answer_to_an_all_reduce():
     call = CallDriver()
     call.arrive(0, all_reduce(1.0))
     assert [Status.WAITING, Status.RUNNING] == call.statuses()
@@ -166,7 +166,7 @@ def test_equal_arrivals_belong_together(first, second):
     assert [] != call.arrive(1, second)
 
 
-def test_values_that_do_not_match_are_not_reported_as_another_order():
+def test_mismatched_values_are_not_reported_as_a_different_order():
     call = CallDriver()
     call.arrive(0, contribution([1.0]))
     call.arrive(1, contribution([1.0, 2.0]))
@@ -246,7 +246,7 @@ def test_the_different_replica_is_listed_first_and_the_others_share_a_line(order
     assert [(0,), (1, 2, 3, 4)] == [group.replica_ids for group in failure.groups]
 
 
-def test_groups_are_listed_from_the_smallest_on():
+def test_the_smallest_group_is_listed_first():
     call = CallDriver(6)
     for replica_id, operation in enumerate([ADD, SUB, ADD, ADD, SUB]):
         call.arrive(replica_id, contribution(1.0, operation))
@@ -270,7 +270,7 @@ def test_replicas_that_did_not_arrive_in_time_are_a_group():
     ] == str(call.failure(1.0 + GRACE_S)).splitlines()[1:5]
 
 
-def test_of_many_groups_the_first_are_listed():
+def test_only_the_first_of_many_groups_are_listed():
     call = CallDriver(40)
     for replica_id in range(40):
         call.arrive(replica_id, all_reduce([0.0] * replica_id))
@@ -283,7 +283,7 @@ def test_of_many_groups_the_first_are_listed():
 # ---------------------------------------------------------------- replicas that never arrive
 
 
-def test_a_return_fails_replicas_at_a_later_collective():
+def test_a_call_fails_if_replicas_wait_for_one_that_has_returned():
     call = CallDriver(3)
     call.arrive(2, contribution(1.0))
     call.end(0, returned())
@@ -315,7 +315,7 @@ def test_a_return_after_the_same_number_of_collectives_succeeds():
     assert call.state.finished
 
 
-def test_the_error_for_an_additional_step_names_it():
+def test_the_error_names_an_additional_step():
     call = CallDriver()
     call.arrive(0, contribution(1.0))
     call.arrive(1, contribution(1.0))
@@ -399,7 +399,7 @@ def test_a_host_call_waits_for_every_lower_running_replica():
     assert None is call.state.next_host_call()
 
 
-def test_a_host_call_waits_for_the_answer_of_the_one_before_it():
+def test_a_host_call_waits_for_the_answer_to_the_previous_host_call():
     """After the answer the lower replica continues, and its next host call may come first."""
     call = CallDriver()
     call.state.request_host_call(0, host_call("first"))
@@ -426,7 +426,7 @@ def test_a_host_call_waits_for_earlier_collectives():
     assert 0 == call.state.next_host_call()[0]
 
 
-# ---------------------------------------------------------------- a doomed call
+# ---------------------------------------------------------------- a call that can only fail
 
 
 def test_the_exception_of_a_call_is_that_of_the_lowest_replica():
@@ -490,7 +490,7 @@ def test_a_call_that_can_succeed_has_no_deadline():
     assert None is call.failure(1000.0)
 
 
-@pytest.mark.parametrize("how", ["waits", "returned", "has gone past"])
+@pytest.mark.parametrize("how", ["waits", "returned", "is beyond it"])
 def test_a_replica_that_cannot_arrive_any_more_ends_the_grace_period(how):
     call = CallDriver()
     if how == "waits":
@@ -505,7 +505,7 @@ def test_a_replica_that_cannot_arrive_any_more_ends_the_grace_period(how):
 
 
 def test_collectives_before_the_failed_one_are_still_complete():
-    """Replica 0 is ahead. Collectives before the one where a replica raised still happen."""
+    """Replica 0 raises after two writes, at which the other replicas arrive later."""
     call = CallDriver(3)
     for index in (0, 1):
         call.arrive(0, contribution(1.0, index=index))
@@ -515,7 +515,7 @@ def test_collectives_before_the_failed_one_are_still_complete():
         assert [] == call.arrive(1, contribution(1.0, index=index))
         assert None is call.failure()
         assert [(index, index + 1)] == positions(call.arrive(2, contribution(1.0, index=index)))
-    assert None is call.failure()  # both may raise here too
+    assert None is call.failure()  # replicas 1 and 2 may raise at this position, too
     call.end(1, returned())
     call.end(2, returned())
     assert (0, "first") == call.raised()

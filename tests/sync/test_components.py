@@ -73,7 +73,7 @@ def test_after_a_second_delivery_the_next_commit_is_applied(state):
     assert [3.0, [3.0, 3.0], 3.0] == values(state)
 
 
-def test_a_version_that_a_variable_has_is_ignored(state):
+def test_a_version_that_a_variable_already_has_is_ignored(state):
     state.handle(commit(1, 100.0, call=BY_PROGRAM))
     state.handle(commit_of_all({W: 1, V: 1, U: 1}, [1, 2, 3, 4]))
     state.validate()
@@ -81,7 +81,7 @@ def test_a_version_that_a_variable_has_is_ignored(state):
     assert [100.0, [2.0, 3.0], 4.0] == values(state)
 
 
-def test_a_gap_in_a_commit_of_several_is_a_protocol_error(state):
+def test_a_skipped_version_of_all_variables_is_a_protocol_error(state):
     state.handle(commit_of_all({W: 1, V: 1, U: 1}, [1, 2, 3, 4]))
 
     with pytest.raises(ProtocolError, match="'w': commit 3 came after 1"):
@@ -89,7 +89,7 @@ def test_a_gap_in_a_commit_of_several_is_a_protocol_error(state):
     assert [1.0, [2.0, 3.0], 4.0] == values(state)
 
 
-def test_a_gap_of_one_of_several_variables_is_a_protocol_error(state):
+def test_a_skipped_version_of_one_variable_is_a_protocol_error(state):
     with pytest.raises(ProtocolError, match="'u': commit 2 came after 0"):
         state.handle(commit_of_all({W: 1, V: 1, U: 2}, [1, 2, 3, 4]))
 

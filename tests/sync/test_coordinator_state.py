@@ -67,7 +67,7 @@ def handle(state, replica_id, message, now_s=0.0):
 
 
 def test_commit_waits_for_the_last_replica():
-    """Nothing leaves until every replica has contributed; then each gets the mean."""
+    """Nothing is sent until every replica has contributed. Then each replica gets the mean."""
     state = coordinator(spec(MEAN, shape=(1,)))
 
     assert [] == handle(state, 0, contribution([1.0]))
@@ -76,7 +76,7 @@ def test_commit_waits_for_the_last_replica():
     )
 
 
-def test_replica_order_not_arrival_order_is_the_order_of_a_sum():
+def test_a_sum_is_in_replica_order_not_in_order_of_arrival():
     values = {0: 1e8, 1: 1.0, 2: -1e8}
     expected = np.float32(np.float32(1e8) + np.float32(1.0)) + np.float32(-1e8)
     for order in ((0, 1, 2), (2, 0, 1), (1, 2, 0)):
@@ -86,7 +86,7 @@ def test_replica_order_not_arrival_order_is_the_order_of_a_sum():
         assert expected == state.registry.mirror(W)
 
 
-def test_a_known_mirror_is_committed_as_its_new_value():
+def test_an_add_to_a_known_mirror_commits_the_new_value():
     state = coordinator(spec())
     handle(state, 0, contribution(1.0, ADD))
 
@@ -117,7 +117,7 @@ def test_only_first_replica_commits_what_replica_0_sent():
 
 
 def test_a_value_that_does_not_fit_the_mirror_fails_the_call_and_changes_nothing():
-    """A replica cannot check an open dimension. Either all replicas write, or none."""
+    """A replica cannot check an unknown dimension. Either all replicas write, or none."""
     state = coordinator(spec(shape=(None,)))
     handle(state, 0, contribution([1.0, 2.0], ADD))
 
@@ -199,7 +199,7 @@ def test_a_mismatch_ends_the_call_on_all_replicas():
     state.validate()
 
 
-def test_only_reports_are_used_of_the_messages_of_a_failed_call():
+def test_later_messages_of_a_failed_call_are_used_only_for_their_reports():
     state = coordinator(spec(), spec(NONE, variable_id=V))
     handle(state, 0, contribution(1.0))
     handle(state, 1, returned())
@@ -272,7 +272,7 @@ def test_the_least_recently_used_function_is_forgotten():
 # ---------------------------------------------------------------- the registry
 
 
-def test_creating_and_forgetting_tell_all_replicas():
+def test_create_and_forget_are_sent_to_all_replicas():
     registry = CoordinatorState(2).registry
 
     assert ["0 <- Create w 7.0", "1 <- Create w 7.0"] == describe(
@@ -300,7 +300,7 @@ def test_an_add_that_does_not_fit_unknown_components_is_refused():
         registry.write(W, ADD, [array([1.0])] * 2, same=True)
 
 
-def test_while_a_call_runs_only_mirrors_are_known():
+def test_only_mirrors_are_known_while_a_call_runs():
     """Replicas may write other components at this moment."""
     state = coordinator(spec(), spec(SUM, ON_READ, variable_id=V))
 
@@ -365,7 +365,7 @@ def test_a_merge_counts_two_messages_for_each_replica_and_their_bytes():
     assert 2.0 + 1.0 + 0.0 == account.waited_s
 
 
-def test_only_first_replica_counts_one_value_in():
+def test_only_first_replica_counts_the_value_of_one_contribution():
     state = coordinator(spec(FIRST))
     handle(state, 0, contribution(1.0))
     handle(state, 1, contribution(None))
@@ -396,7 +396,7 @@ def _cost(state):
     return account.messages, account.size_bytes
 
 
-def test_statistics_are_kept_after_their_variables_in_order_of_creation():
+def test_statistics_outlive_their_variables_and_are_in_order_of_creation():
     state = coordinator(spec(), spec(SUM, ON_READ, variable_id=V), calls=0)
     state.registry.count_read(W)
     state.registry.forget(W)
@@ -411,7 +411,7 @@ def test_statistics_are_kept_after_their_variables_in_order_of_creation():
 
 
 def test_every_event_and_message_has_a_method():
-    """A member of the union that a table lacks would fail only when it is received."""
+    """Without this test, a missing member would cause an error only when it is received."""
     state = CoordinatorState
     elsewhere = {Ready, SliceReduced}  # the channel and the exchange handle them
 

@@ -37,8 +37,8 @@ def shown(delta: Delta) -> tuple[int, int, Operation, list[float]]:
     return delta.since, delta.count, delta.operation, [float(value) for value in delta.values]
 
 
-def shown_delta(of: Log, count: int) -> tuple[int, int, Operation, list[float]]:
-    return shown(of.delta(W, count, np.empty))
+def shown_delta(writes: Log, count: int) -> tuple[int, int, Operation, list[float]]:
+    return shown(writes.delta(W, count, np.empty))
 
 
 # ---------------------------------------------------------------- one variable
@@ -84,7 +84,7 @@ def test_an_overflowing_sum_causes_no_warning():
     assert np.isinf(sent)
 
 
-def test_a_replica_whose_values_are_not_used_sends_none():
+def test_a_replica_whose_values_are_not_used_sends_no_values():
     assert (0, 2, ADD, []) == shown_delta(log((ADD, None), (SUB, None)), 2)
     assert (0, 1, ASSIGN, []) == shown_delta(log((ASSIGN, None)), 1)
 
@@ -129,7 +129,7 @@ def test_folding_keeps_the_count_and_the_sum():
     assert (0, 3, ADD, [7.0]) == shown_delta(own, 3)
 
 
-def test_the_same_number_of_other_operations_is_another_watermark():
+def test_equally_many_writes_with_other_operations_have_another_watermark():
     one, other, same = (log((a, 1.0), (b, 1.0)) for a, b in [(ADD, SUB), (SUB, ADD), (ADD, SUB)])
 
     assert one.write_count.count == other.write_count.count
@@ -145,7 +145,7 @@ def test_folding_and_exchanging_do_not_change_the_operations():
     assert own.write_count == other.write_count
 
 
-def test_a_log_is_full_by_entries_or_by_bytes(monkeypatch):
+def test_a_log_is_full_at_a_number_of_entries_or_of_bytes(monkeypatch):
     monkeypatch.setattr(deferred, "MAX_ENTRIES", 2)
     monkeypatch.setattr(deferred, "MAX_LOG_BYTES", 100)
     large = Log()
@@ -253,7 +253,7 @@ def told(own: DeferredWrites) -> dict[int, int]:
     return dict(zip(one.variable_ids.tolist(), one.counts.tolist(), strict=True))
 
 
-def test_write_counts_have_the_changes_since_the_last_ones():
+def test_write_counts_contain_only_changes_since_the_last_message():
     own = writes(1)
     own.write(W, ADD, kept(1.0))
     own.write(V, ADD, kept(1.0))

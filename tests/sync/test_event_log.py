@@ -89,7 +89,7 @@ def test_operations_of_a_replica_need_a_call(event, reason):
     assert before == len(log.entries)
 
 
-def test_an_impossible_event_raises_with_the_story():
+def test_the_error_for_an_impossible_event_shows_earlier_events():
     handle, _ = logged_replica()
     for _ in range(2 * SHOWN_EVENTS):
         handle(ReplicaRead(W))

@@ -121,7 +121,7 @@ def test_a_replica_with_fewer_writes_gets_no_request():
     assert [] == pulls(handle(own, 1, host_call()))
 
 
-def test_the_lowest_number_of_writes_comes_first():
+def test_the_lowest_number_of_writes_is_exchanged_first():
     """A delta for a higher number is requested again, because a delta cannot be divided."""
     own = state()
     handle(own, 0, write_counts(2))
@@ -309,7 +309,7 @@ def test_a_call_that_can_only_fail_waits_for_replies_on_their_way():
 
 
 def test_a_call_that_can_only_fail_waits_for_running_replicas():
-    """Replica 2 may still write the value for replica 0, which then reaches the failed position."""
+    """Replica 0 waits for a write of replica 2. After this write, replica 0 can continue."""
     own = state(num_replicas=3)
     handle(own, 1, write_counts(1))
     handle(own, 1, raised("trouble"))

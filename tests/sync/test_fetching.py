@@ -30,7 +30,7 @@ def three(one=None):
 
 
 def fetched_from(cluster):
-    """Return the replicas that got a fetch since this was last asked."""
+    """Return the replicas that have got a fetch since the last call of this function."""
     found = [to for to, message in cluster.sent if isinstance(message, Fetch)]
     cluster.sent.clear()
     return found

@@ -40,7 +40,7 @@ def test_the_first_write_stays_local(own):
     assert [] == contributions(own.enter())
 
 
-def test_the_second_write_contributes_the_component_after_it(own):
+def test_the_second_write_contributes_the_new_component(own):
     own.write(W, ADD, array(3.0))
     assert not own.write(W, ADD, array(4.0))
 
@@ -60,7 +60,7 @@ def test_a_read_waits_for_the_average_and_then_shows_it(own):
     assert 5.0 == own.read(W)
 
 
-def test_a_write_waits_for_the_average_and_changes_nothing_before(own):
+def test_a_third_write_waits_for_the_average_before_it_changes_the_component(own):
     own.write(W, ADD, array(3.0))
     own.write(W, ADD, array(4.0))
     third = ReplicaWrite(W, ADD, array(1.0), "")

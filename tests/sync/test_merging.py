@@ -1,4 +1,4 @@
-"""Merges of many writes together: each variable gets the same value as by a merge alone."""
+"""Merges of many writes together: each variable gets the same value as by a separate merge."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_sum_in_a_bucket_is_in_replica_order():
         assert [expected] * 3 == cluster.read(W) == cluster.read(V)
 
 
-def test_each_aggregation_in_its_bucket():
+def test_each_aggregation_has_its_own_bucket():
     specs = [
         spec(aggregation, variable_id=i)
         for i, aggregation in enumerate([SUM, MEAN, FIRST, SUM, MEAN, FIRST], 1)
@@ -89,7 +89,7 @@ def test_only_the_first_replica_sends_values_of_a_bucket_for_only_first_replica(
     assert [[5.0, 5.0]] * 2 == [cluster.read(W), cluster.read(V)]
 
 
-def test_values_of_a_first_replica_may_differ_in_shape_from_the_others():
+def test_for_only_first_replica_values_may_differ_in_shape():
     """The values of the other replicas are not used."""
     cluster = StateCluster(spec(), spec(FIRST, shape=(None,), variable_id=V), spec(variable_id=U))
     cluster.start()
@@ -116,7 +116,7 @@ def test_the_commit_of_the_last_bucket_ends_the_waits_for_a_contribution():
 # ---------------------------------------------------------------- writes merged in order
 
 
-def test_an_open_shape_among_others_is_merged_in_order():
+def test_a_variable_with_an_unknown_dimension_is_merged_in_order():
     cluster = StateCluster(*THREE[:2], spec(shape=(None,), variable_id=U))
     cluster.start()
     cluster.write(W, 1.0, 1.0)
@@ -248,7 +248,7 @@ def test_components_with_equal_numbers_of_commits_again_are_merged_as_one():
 PATTERNS = {
     "each once": [(W, ASSIGN), (V, ASSIGN), (U, ASSIGN)],
     "each twice": [(W, ASSIGN), (V, ASSIGN), (W, ASSIGN), (V, ASSIGN)],
-    "twice in other company": [(W, ADD), (V, ADD), (W, ADD), (U, ADD)],
+    "twice among different variables": [(W, ADD), (V, ADD), (W, ADD), (U, ADD)],
     "once alone": [(W, ADD), (V, ADD), (W, ASSIGN), (U, ADD)],
 }
 
@@ -271,7 +271,7 @@ def statistics(pattern, *, packed):
 
 
 @pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS)
-def test_packed_writes_cost_what_each_would_cost_alone(pattern):
+def test_packed_writes_are_counted_like_separate_writes(pattern):
     assert statistics(pattern, packed=False) == statistics(pattern, packed=True)
 
 

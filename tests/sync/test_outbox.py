@@ -96,7 +96,7 @@ def test_other_writes_have_another_layout(variable_id, operation, shape, locatio
 
 
 def step_of(cluster, number, replica_id):
-    """Write W `number` times: each number is another sequence of writes."""
+    """Write W `number` times. Each number of writes has its own layout."""
     for location in range(number):
         cluster.replicas[replica_id].write(W, ADD, array(1.0), f"train.py:{location}")
     cluster.leave(replica_id)
@@ -131,7 +131,7 @@ def test_the_oldest_layout_is_forgotten_first():
     assert ["Contribution"] == step(MAX_LAYOUTS)
     assert ["Contribution"] == step(1)
     assert ["Layout", "Contribution"] == step(0)
-    assert ["Layout", "Contribution"] == step(1)  # whose layout was replaced
+    assert ["Layout", "Contribution"] == step(1)  # the layout of location 1 was replaced
 
 
 def test_the_program_may_change_what_it_has_written():
@@ -165,7 +165,7 @@ def test_a_large_value_that_was_built_in_a_buffer_is_not_copied():
 
 
 def test_a_buffer_that_is_written_twice_is_copied_once():
-    """The first write takes the buffer over. The second write has a copy."""
+    """The first write keeps the buffer, and the second write copies it."""
     size = PACK_LIMIT_BYTES
     state = replica(spec(shape=(size,)), spec(variable_id=V, shape=(size,)))
     buffer = state.buffer(W)

@@ -32,7 +32,7 @@ READ, ASSIGN, ADD, SUB = (
 REPLICA, CROSS, UPDATE = Context
 
 
-def test_the_table_has_a_cell_for_everything_but_create():
+def test_the_table_has_a_cell_for_every_operation_except_create():
     """A variable that is not created yet has no policy."""
     wanted = set(
         itertools.product(VariableSynchronization, Context, set(Operation) - {Operation.CREATE})
@@ -41,7 +41,7 @@ def test_the_table_has_a_cell_for_everything_but_create():
     assert wanted == set(policies.TABLE)
 
 
-def test_a_cell_that_depends_on_the_aggregation_has_an_entry_for_each():
+def test_a_cell_by_aggregation_has_an_entry_for_each_aggregation():
     cells = [cell for cell in policies.TABLE.values() if isinstance(cell, dict)]
 
     assert cells
@@ -73,7 +73,7 @@ def test_a_cell_is_looked_up(synchronization, aggregation, context, operation, e
     assert expected == policies.cell(spec(aggregation, synchronization), context, operation)
 
 
-def test_in_replica_context_a_read_is_always_local_and_nothing_gathers():
+def test_in_replica_context_every_read_is_local():
     for synchronization, operation in itertools.product(VariableSynchronization, Operation):
         for aggregation in VariableAggregation:
             if operation is not Operation.CREATE:
@@ -100,7 +100,7 @@ def test_adaptive_auto_stays_auto():
     assert AUTO is in_force(AUTO, strict=True, shape=(3,), adaptive=True)
 
 
-def test_adaptive_auto_with_an_open_shape_becomes_on_write():
+def test_adaptive_auto_with_an_unknown_dimension_becomes_on_write():
     """Values of different shapes have no sum."""
     assert ON_WRITE is in_force(AUTO, SUM, "int32", strict=True, shape=(3, None), adaptive=True)
 
@@ -111,7 +111,7 @@ def test_explicit_settings_are_kept(synchronization, adaptive):
     assert synchronization is in_force(synchronization, SUM, "int32", adaptive=adaptive)
 
 
-def test_only_auto_with_an_aggregation_defers():
+def test_only_auto_with_an_aggregation_defers_writes():
     deferred = {
         (synchronization, aggregation)
         for synchronization, aggregation in itertools.product(
@@ -137,7 +137,7 @@ def test_a_mean_of_integers_is_refused(dtype, synchronization):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float64", "complex64"])
-def test_a_mean_of_fractions_is_taken(dtype):
+def test_a_mean_of_floats_is_accepted(dtype):
     assert ON_READ is in_force(ON_READ, dtype=dtype)
 
 

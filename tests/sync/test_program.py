@@ -1,4 +1,4 @@
-"""The operations of the program in cross-replica context, each until it ends."""
+"""Operations of the program in cross-replica context, from the first event to the last action."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_a_bool_is_not_divided():
     assert [True, True] == sent_values(state.handle(write(True, dtype="bool", is_indivisible=True)))
 
 
-def test_a_per_replica_value_is_refused_where_a_single_value_is_divided():
+def test_a_per_replica_value_cannot_be_divided_into_shares():
     state = on_read()
     event = write(1.0, 2.0, per_replica="PerReplica", location="train.py:3")
     error = refusal(state.handle(event))
@@ -122,7 +122,7 @@ def test_a_per_replica_value_is_refused_where_a_single_value_is_divided():
     assert "at train.py:3: a PerReplica cannot be assigned" in str(error)
 
 
-def test_a_refusal_of_the_policy_comes_before_one_of_the_value():
+def test_the_policy_is_checked_before_the_value():
     problem = ShapeError("w", "another problem")
     state = coordinator(spec(SUM, ON_READ), calls=0)
     error = refusal(state.handle(write(operation=ADD, problem=problem)))
@@ -167,7 +167,7 @@ def test_a_component_that_does_not_fit_is_refused():
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_an_event_that_makes_no_sense_is_a_bug_of_the_shell(event, reason):
+def test_an_impossible_event_of_the_program_is_an_invalid_transition(event, reason):
     state = coordinator(spec(SUM, ON_READ))
     log = EventLog()
     handle = log.recording(state.handle)

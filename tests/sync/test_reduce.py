@@ -16,7 +16,7 @@ NUMBERS = sorted((dtype for dtype in DTYPES if dtype.kind != "b"), key=str)
 
 
 def test_a_float16_sum_rounds_at_every_step_from_the_left():
-    """2048 + 1 is 2048 in float16, so the order decides."""
+    """2048 + 1 is 2048 in float16, so the result depends on the order."""
     values = [array(x, "float16") for x in (2048.0, 1.0, 1.0)]
 
     assert 2048.0 == reduce.fold(values)
@@ -58,7 +58,7 @@ def test_the_values_that_are_summed_do_not_change():
 
 
 def test_a_mean_is_the_sum_divided_in_the_dtype():
-    """So a sum that overflows before the division stays infinite, as in TensorFlow."""
+    """A sum that overflows before the division stays infinite, as in TensorFlow."""
     values = [array(4e4, "float16")] * 2
 
     with np.errstate(over="ignore"):

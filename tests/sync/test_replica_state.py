@@ -79,7 +79,7 @@ def test_a_gap_between_commits_is_a_protocol_error():
 
 
 def test_a_commit_applies_its_operation_to_the_replicas_own_component():
-    """So components that have diverged change by the same amount."""
+    """Diverged components change by the same amount."""
     state = replica(spec(NONE))
     state.write(W, ASSIGN, array(1.0))
     state.handle(commit(1, 10.0, ADD, call=BY_PROGRAM))
@@ -99,7 +99,7 @@ def test_a_second_creation_changes_nothing():
 # ---------------------------------------------------------------- reads
 
 
-def test_a_read_is_read_only_and_never_changes_later():
+def test_a_read_value_is_read_only_and_never_changes():
     state = replica(spec(NONE))
     state.write(W, ASSIGN, array(1.0))
     before = state.read(W)
@@ -121,7 +121,7 @@ def test_a_component_that_was_fetched_never_changes_later():
     assert 2.0 == state.read(W)
 
 
-def test_an_unread_component_is_added_to_in_place():
+def test_an_add_to_an_unread_component_is_done_in_place():
     """A counter costs no allocation for each step."""
     state = replica(spec(SUM, ON_READ, shape=(2,)))
     state.write(W, ASSIGN, array([1.0, 2.0]))
@@ -132,7 +132,7 @@ def test_an_unread_component_is_added_to_in_place():
     assert [2.0, 3.0] == before.tolist()
 
 
-def test_a_read_waits_for_the_replicas_own_write_only():
+def test_a_read_waits_only_for_writes_of_its_replica():
     state = replica(spec(), spec(variable_id=V))
     state.write(W, ASSIGN, array(1.0))
 
@@ -234,7 +234,7 @@ def test_a_write_of_another_shape_is_refused_and_not_counted():
     assert () == state.report().accesses
 
 
-def test_an_open_dimension_takes_any_size_but_an_add_must_fit_the_component():
+def test_an_unknown_dimension_accepts_any_size_in_an_assign_only():
     state = replica(spec(NONE, shape=(None,)))
     state.write(W, ASSIGN, array([1.0, 2.0, 3.0]))
     state.write(W, ADD, array([1.0, 1.0, 1.0]))
@@ -313,7 +313,7 @@ def test_the_copy_of_a_single_replica_cannot_diverge():
     assert () == state.report().warnings
 
 
-def test_a_report_has_the_operations_since_the_last_one():
+def test_a_report_has_the_operations_since_the_last_report():
     """Writes that merge are counted where they are merged."""
     state = replica(spec(), spec(SUM, ON_READ, variable_id=V))
     state.write(W, ASSIGN, array(1.0))
@@ -365,7 +365,7 @@ def test_an_abort_of_a_call_that_does_not_run_is_answered_at_once():
     assert state.aborted is None
 
 
-def test_an_abort_of_an_outer_call_aborts_what_runs_inside_it():
+def test_an_abort_of_an_outer_call_aborts_its_inner_calls():
     state = replica(spec(), call=1)
     state.enter()
     state.begin(2)
@@ -374,7 +374,7 @@ def test_an_abort_of_an_outer_call_aborts_what_runs_inside_it():
     assert "another replica raised" == state.aborted
 
 
-def test_an_aborted_call_waits_for_no_commit_and_sends_only_that_it_has_ended():
+def test_an_aborted_call_waits_for_no_commit_and_only_reports_its_end():
     state = replica(spec())
     state.write(W, ASSIGN, array(1.0))
     state.handle(Abort(call_id=1, reason="over"))
@@ -416,7 +416,7 @@ def test_a_nested_call_numbers_its_own_collectives():
     assert [0, 1] == indices(outer)
 
 
-# ---------------------------------------------------------------- the rest
+# ---------------------------------------------------------------- forgotten variables, messages
 
 
 def test_forgetting_a_variable_twice_changes_nothing():
@@ -464,7 +464,7 @@ def test_components_keep_their_dtype(dtype):
 
 
 def test_every_event_has_a_method():
-    """A member of the union that the table lacks would fail only when it is received."""
+    """Without this test, a missing member would cause an error only when it is received."""
     elsewhere = {Define, ReduceSlice}  # the shell and the exchange handle them
 
     assert {*get_args(ProgramEvent), *get_args(ToWorker)} - elsewhere == set(

@@ -1,4 +1,4 @@
-"""Sparse writes change rows one after the other, bit for bit as a loop over the rows."""
+"""A sparse write equals a loop over its rows, bit for bit."""
 
 from __future__ import annotations
 

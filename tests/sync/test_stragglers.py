@@ -53,7 +53,7 @@ def test_a_replica_that_runs_when_the_call_is_abandoned_is_a_straggler():
 
 
 def test_a_replica_that_has_left_is_not_a_straggler_any_more():
-    """The replica sends `Left`; or its function had ended before, and its last message is late."""
+    """Either the replica sends `Left`, or its last message, sent before the abort, arrives late."""
     state = running()
     give_up(state, 1, "CallTimeout", 12.0)
     raised = Raised(call_id=1, exception=NOTHING, traceback="", report=Report())
@@ -80,7 +80,7 @@ def test_a_straggler_must_leave_all_nested_calls():
     assert [1, 2] == late(state)
 
 
-def test_replicas_of_a_call_that_failed_by_itself_are_waited_for_as_in_any_call():
+def test_replicas_of_a_call_that_was_not_abandoned_are_never_late():
     state = running(2)
     exception = Raised(call_id=1, exception=NOTHING, traceback="", report=Report())
     arrive(state, 0, exception, 11.0)

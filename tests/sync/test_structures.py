@@ -63,7 +63,7 @@ def test_sizes_along_the_axis_of_a_gather_may_differ() -> None:
     )
 
 
-def test_of_many_differences_the_first_are_reported() -> None:
+def test_only_the_first_of_many_differences_are_reported() -> None:
     many = {f"layer {i}": F for i in range(100)}
 
     lines = told(many, {})

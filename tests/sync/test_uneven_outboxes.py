@@ -28,7 +28,7 @@ from varsim.errors import MismatchError
 THREE = [spec(variable_id=i) for i in (W, V, U)]
 
 
-def test_a_replica_that_reads_in_between_does_not_change_what_is_merged():
+def test_a_read_between_writes_does_not_change_the_merges():
     cluster = StateCluster(*THREE, num_replicas=3)
     cluster.start()
     for variable_id in (W, V):
@@ -124,7 +124,7 @@ def test_locations_in_the_program_may_differ():
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_writes_before_a_difference_of_outboxes_happen_and_later_ones_do_not(order):
+def test_only_writes_before_the_first_different_write_are_merged(order):
     state = coordinator(*THREE)
     operations = {0: SUB, 1: ADD}
     for replica_id in order:

@@ -1,4 +1,4 @@
-"""Builds histories in a few words, and examines them.
+"""Build short histories, and examine them.
 
 A `ProgramHistory` keeps the values of all components (float32 scalars), so that reads and commits
 have the values that they would have in a run. Every event takes 10 µs, unless `takes_ms` is longer.
@@ -85,13 +85,13 @@ class ProgramHistory:
             self.event(replica_id, "begin", cause=cause)
 
     def end(self, order: Iterable[int] | None = None) -> None:
-        """Let all replicas return, in some order, and the program receive it."""
+        """Let all replicas return in an order, and let the program receive their results."""
         for replica_id in self.replicas if order is None else order:
             self.done(replica_id)
         self.finish()
 
     def done(self, replica_id: int, takes_ms: float = SHORT_MS) -> None:
-        """Let one replica return, and the program receive it."""
+        """Let one replica return, and let the program receive its result."""
         cause = self.event(replica_id, "return", takes_ms=takes_ms)
         self.event(PROGRAM, "receive", cause=cause, replica=replica_id)
 
@@ -158,8 +158,8 @@ class ProgramHistory:
         """Let all replicas work for a while, write, wait, and get the mean.
 
         Args:
-            works_ms: How long each works before its write; they work at the same time, so in the
-                history the shortest comes first.
+            works_ms: How long each replica works before its write. All work at the same time, so
+                the history begins with the replica that works for the shortest time.
         """
         start_s, works = self.now_s, works_ms or [1] * self.num_replicas
         order = sorted(self.replicas, key=lambda replica_id: works[replica_id])
@@ -176,7 +176,7 @@ class ProgramHistory:
         self._position += 1
 
     def merge_at_end(self, name: str, values: Sequence[float], at: str | None = None) -> None:
-        """Let all replicas write as their calls end; the commit is sent with the next messages."""
+        """Let all replicas write and return. The commit is sent with the next messages."""
         for replica_id in self.replicas:
             of = {"operation": "assign", "position": self._position, "location": at}
             self.event(replica_id, "write", name, value=values[replica_id], **of)
@@ -205,7 +205,7 @@ class ProgramHistory:
         """Let all replicas work for a while and do a collective without a variable.
 
         Args:
-            locations: The line of each; by default the same.
+            locations: The line of each replica, by default the same line for all.
         """
         start_s, works = self.now_s, works_ms or [1] * self.num_replicas
         for replica_id in sorted(self.replicas, key=lambda one: works[one]):

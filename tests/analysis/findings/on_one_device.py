@@ -1,4 +1,4 @@
-"""Runs small programs on several replicas and on one, in this process, and compares them."""
+"""Run small programs on several replicas and on one, in this process, and compare the results."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def variable(initial: Any, settings: str, name: str = "v", **more: Any) -> Any:
 
 
 def part(batch: np.ndarray, *, uneven: bool = False) -> np.ndarray:
-    """Return a replica's part of a batch: an even one, or a triple one for the first replica."""
+    """Return a replica's part of a batch. If uneven, the first part is three times as large."""
     count = tf.distribute.get_strategy().num_replicas_in_sync
     cuts = np.arange(count + 1) + (2 * np.minimum(np.arange(count + 1), 1) if uneven else 0)
     cuts = len(batch) * cuts // cuts[-1]

@@ -17,7 +17,7 @@ def clocks(num_replicas: int, *events: tuple[int, str, dict[str, int]]) -> Clock
     return taken
 
 
-def test_a_process_knows_only_its_own_events_at_first() -> None:
+def test_at_the_beginning_a_process_knows_only_its_own_events() -> None:
     taken = clocks(2, (0, "write", {}), (1, "read", {}), (0, "write", {}))
     assert (3, 0) == (taken.known(0, 0), taken.known(0, 1))
     assert (0, 2) == (taken.known(1, 0), taken.known(1, 1))
@@ -70,7 +70,7 @@ def test_numbers_may_have_gaps() -> None:
     events = (
         Event(7, 0, 0, 0.0, "write"),
         Event(100, PROGRAM, 0, 0.0, "receive", cause=7),
-        Event(101, PROGRAM, 1, 0.0, "receive", cause=50),  # of which there is no record
+        Event(101, PROGRAM, 1, 0.0, "receive", cause=50),  # event 50 is not recorded
     )
     Audience((taken,)).show(events)
     assert 7 == taken.known(PROGRAM, 0)

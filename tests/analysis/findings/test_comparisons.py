@@ -1,4 +1,4 @@
-"""The account of a comparison with a single device: no difference is left out."""
+"""A comparison with a single device reports every difference and every value it cannot compare."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def only(compared: Compared) -> ValueDifference:
 
 
 def mean_of_maxima(strategy: Strategy) -> None:
-    """Assign maxima: that of the batch is not a mean of the parts' maxima, and no rule applies."""
+    """Assign maxima. No rule applies: a batch's maximum is not the mean of its parts' maxima."""
     with strategy.scope():
         v = variable(0.0, "ON_WRITE MEAN")
     on_each_batch(strategy, lambda batch: v.assign(part(batch).max()))
@@ -144,7 +144,7 @@ def test_local_state_is_not_compared():
 
 
 def test_a_single_device_with_a_part_of_the_batch_is_detected():
-    """In this case no rule is tried, and the account says so."""
+    """In this case no rule is tried, and the comparison says so."""
 
     def always_two_shards(strategy: Strategy) -> None:
         with strategy.scope():

@@ -80,7 +80,7 @@ def test_a_read_of_all_components_is_not_a_divergence() -> None:
     assert [] == story.found()
 
 
-def test_a_read_without_a_location_is_not_the_programs() -> None:
+def test_a_read_without_a_location_is_not_by_the_program() -> None:
     story = diverged("NONE NONE")
     story.show("w", None, 0)
     assert [] == story.found()

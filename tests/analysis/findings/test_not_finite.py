@@ -42,7 +42,7 @@ def test_the_replica_that_contributes_nan_is_named_with_call_and_line():
     assert "how replica 2 computes" in finding.remedy
 
 
-def test_replicas_that_only_pass_it_on_in_the_same_call_are_not_named():
+def test_replicas_that_only_pass_on_a_nan_are_not_named():
     told = ProgramHistory(3, w="ON_WRITE MEAN", loss="ON_READ SUM")
     told.call()
     for _ in range(3):  # replica 0 is ahead
@@ -75,7 +75,7 @@ def test_finite_values_are_not_found():
     assert [] == found(merged(1.0, 2.0, 3.0))
 
 
-def test_only_the_first_replicas_value_is_examined_if_only_it_is_used():
+def test_values_that_are_not_used_are_not_examined():
     told = ProgramHistory(2, step="ON_WRITE ONLY_FIRST_REPLICA")
     told.call()
     told.merge("step", [1.0, NAN])
@@ -106,7 +106,7 @@ def test_a_write_of_the_program_is_found():
     assert "how the program computes" in finding.remedy
 
 
-def test_the_variable_with_the_first_such_value_is_named():
+def test_the_variable_with_the_first_nan_is_named():
     told = ProgramHistory(2, first="ON_WRITE MEAN", loss="ON_READ SUM")
     told.call()
     told.write(1, "loss", NAN)
@@ -133,7 +133,7 @@ program call call=1                                 as start
 """
 
 
-def test_the_share_without_rows_is_named(tmp_path):
+def test_a_replica_without_rows_is_named(tmp_path):
     story = described(EMPTY)
     begins = [number for number, event in enumerate(story.events) if event.kind == "begin"]
     for number, note in zip(begins, ["1 of 1 rows", "0 of 1 rows"], strict=True):
@@ -145,7 +145,7 @@ def test_the_share_without_rows_is_named(tmp_path):
     assert "weight by rows" in finding.remedy
 
 
-def test_without_a_record_of_rows_nothing_is_said_of_them(tmp_path):
+def test_unrecorded_rows_are_not_mentioned(tmp_path):
     with described(EMPTY).history(tmp_path) as history:
         (finding,) = [one for one in find(history) if one.kind is NOT_FINITE]
 
@@ -187,7 +187,7 @@ program read table v=1 location=a.py:9 = [0,{}]
 """
 
 
-def test_rows_of_sparse_writes_are_not_recorded_so_a_read_shows_it(tmp_path):
+def test_a_nan_of_a_sparse_write_is_found_when_it_is_read(tmp_path):
     with described(SPARSE.format("NaN")).history(tmp_path) as history:
         (finding,) = [one for one in find(history) if one.kind is NOT_FINITE]
 

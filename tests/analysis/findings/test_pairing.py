@@ -1,4 +1,4 @@
-"""Unnamed collectives of different lines are found; several in one line are a note."""
+"""Unnamed collectives in different lines are findings. Several in one line are a note."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_single_or_named_collectives_are_not_noted(collectives):
     assert [] == story(*collectives, calls=5).notes()
 
 
-def test_of_many_lines_the_first_are_noted():
+def test_only_the_first_of_many_lines_are_noted():
     lines = [("all_reduce", *[f"a.py:{i}"] * 3) for i in range(9)] * 2
 
     notes = story(*lines).notes()

@@ -32,7 +32,7 @@ def test_unread_merges_are_redundant() -> None:
     assert "11 of 12 merges" in finding.what
 
 
-def test_most_merges_may_be_unread_although_some_are_read() -> None:
+def test_merges_can_be_redundant_although_some_are_read() -> None:
     story = merges("ON_WRITE MEAN", read_every=4)
     assert ["merges that are never read: w ×9 at step.py:3"] == story.found()
 
@@ -44,14 +44,14 @@ def test_most_merges_may_be_unread_although_some_are_read() -> None:
         merges("ON_WRITE MEAN", read_every=99, count=3),
         merges("AUTO MEAN", read_every=99),
     ],
-    ids=["every merge is read", "too few", "exchanged late anyway"],
+    ids=["every merge is read", "too few", "deferred"],
 )
 def test_merges_that_are_read_are_not_redundant(story: ProgramHistory) -> None:
     assert [] == story.found()
 
 
 def test_a_slower_replica_reads_an_older_version() -> None:
-    """All versions are read, though late: versions decide, not the order of events."""
+    """All versions are read, but late. The finding compares versions, not the order of events."""
     story = ProgramHistory(w="ON_WRITE MEAN")
     story.call()
     for version in range(1, 12):
@@ -129,14 +129,14 @@ def test_repeated_reads_of_an_unchanged_variable_are_redundant() -> None:
     assert "copies 2 components" in finding.what
 
 
-def test_a_read_of_the_first_replicas_component_copies_one() -> None:
+def test_a_read_of_the_first_replicas_component_copies_one_component() -> None:
     (finding,) = metric(reads_a_step=9, steps=1, settings="ON_READ ONLY_FIRST_REPLICA").findings()
     assert "8 of 9 reads" in finding.what
     assert "copies 1 component " in finding.what
 
 
-def test_reads_that_the_trace_has_counted_are_counted() -> None:
-    """Consecutive equal reads are one event with their number."""
+def test_reads_that_are_recorded_as_one_event_are_counted() -> None:
+    """Consecutive equal reads are one event, which has their number."""
     story = metric(reads_a_step=2, steps=4)
     again = [e.event for e in story.events if e.kind == "read"][1::2]
     story.events = [e._replace(times=6) if e.event in again else e for e in story.events]
@@ -173,18 +173,18 @@ def averaged_by_hand(writes: int, *, by_replicas: bool, reset: bool = False) -> 
 
 
 @pytest.mark.parametrize(("by_replicas", "location"), [(True, "hand.py:5"), (False, "hand.py:8")])
-def test_synchronising_by_hand_after_every_write_is_on_write(
+def test_a_program_that_synchronises_after_every_write_is_found(
     by_replicas: bool, location: str
 ) -> None:
     (finding,) = averaged_by_hand(1, by_replicas=by_replicas).findings()
 
     assert (EAGER_SYNCHRONISATION, "w") == (finding.kind, finding.variable)
     assert location == finding.locations[0][0]
-    assert 5 == finding.count  # the first has nothing to differ from: it could be a reset
+    assert 5 == finding.count  # the first one could also be a reset
 
 
 @pytest.mark.parametrize("by_replicas", [True, False])
-def test_synchronising_after_several_writes_is_local_training(by_replicas: bool) -> None:
+def test_a_program_that_synchronises_after_several_writes_is_not_found(by_replicas: bool) -> None:
     assert [] == averaged_by_hand(4, by_replicas=by_replicas).found()
 
 

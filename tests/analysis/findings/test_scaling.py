@@ -1,4 +1,4 @@
-"""Values that are wrong by a rule: each kind is found in the programs with this mistake only."""
+"""Values whose error follows a rule: each kind of error is found only in programs that have it."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ CLEAN: list[Program] = []
 
 
 def planted(expected: str):
-    """Mark a program in which exactly this is found."""
+    """Mark a program that has exactly this finding."""
     return lambda program: PLANTED.append((expected, program)) or program
 
 
 def clean(program: Program) -> Program:
-    """Mark a program in which nothing is found."""
+    """Mark a program without findings."""
     CLEAN.append(program)
     return program
 
 
-# ---------------------------------------------------------------- by the number of replicas
+# ---------------------------------------------------------------- wrong by a factor N
 
 
 @planted("wrong by the number of replicas: v")
@@ -64,7 +64,7 @@ def an_accuracy_over_unequal_parts(strategy: Strategy) -> None:
 
 @planted("wrong by the number of replicas: w")
 def gradients_that_are_summed(strategy: Strategy) -> None:
-    """Sum gradients: only the first step has comparable weights."""
+    """Sum gradients. Only in the first step the weights equal those of a single device."""
     with strategy.scope():
         w = variable(0.0, "ON_WRITE SUM", "w")
 
@@ -121,8 +121,8 @@ def gradients_that_a_merge_call_sums(strategy: Strategy) -> None:
 
 
 @planted("wrong by the number of replicas: w")
-def weights_that_begin_somewhere(strategy: Strategy) -> None:
-    """Start from a nonzero value: the first change is too small."""
+def weights_that_do_not_begin_at_zero(strategy: Strategy) -> None:
+    """Start from a nonzero value. The first change is too small."""
     with strategy.scope():
         w = variable(np.linspace(-1, 1, 5, dtype=np.float32), "ON_WRITE MEAN", "w")
 
@@ -144,7 +144,7 @@ def steps_that_every_replica_counts(strategy: Strategy) -> None:
 
 @planted("wrong by the number of replicas: steps")
 def steps_that_every_replica_adds_to_what_it_reads(strategy: Strategy) -> None:
-    """Add to a read value on every replica: the factor grows from step to step."""
+    """Assign a read value plus 1 on every replica. The error factor grows with each step."""
     with strategy.scope():
         steps = variable(0, "ON_WRITE SUM", "steps")
     for _ in range(4):
@@ -182,7 +182,7 @@ def a_sum_that_is_summed_again(strategy: Strategy) -> None:
     on_each_batch(strategy, step)
 
 
-# ---------------------------------------------------------------- by how replicas are weighed
+# ---------------------------------------------------------------- wrong weights of replicas
 
 
 @planted("mean of means: v")
@@ -194,7 +194,7 @@ def a_loss_of_unequal_shards(strategy: Strategy) -> None:
 
 @planted("mean of means: v")
 def a_last_batch_that_is_smaller(strategy: Strategy) -> None:
-    """Count examples: the shards of the last batch are unequal."""
+    """Compute losses. Only the shards of the last batch are unequal."""
     with strategy.scope():
         seen = variable(0, "ON_WRITE SUM", "seen")
         v = variable(0.0, "ON_WRITE MEAN")
@@ -210,7 +210,7 @@ def a_last_batch_that_is_smaller(strategy: Strategy) -> None:
 
 @planted("mean of means: v")
 def a_few_losses_with_a_smaller_last_shard(strategy: Strategy) -> None:
-    """Compute few losses: too few for one weight per replica, but all others are equal."""
+    """Compute too few losses to find a weight per replica. But all other weights are equal."""
     with strategy.scope():
         v = variable(0.0, "ON_READ MEAN")
     for batch in DATA[:4]:
@@ -227,7 +227,7 @@ def a_loss_of_the_first_replica(strategy: Strategy) -> None:
 
 @planted("first replica only: hits")
 def hits_of_the_first_replica(strategy: Strategy) -> None:
-    """Count hits with ONLY_FIRST_REPLICA: other replicas' values are not sent or recorded."""
+    """Count hits with ONLY_FIRST_REPLICA. Other replicas' values are neither sent nor recorded."""
     with strategy.scope():
         hits = variable(0, "ON_WRITE ONLY_FIRST_REPLICA", "hits")
     on_each_batch(strategy, lambda own: hits.assign_add(int((part(own) > 3).sum())))  # here
@@ -235,7 +235,7 @@ def hits_of_the_first_replica(strategy: Strategy) -> None:
 
 @planted("first replica only: moving")
 def a_moving_variance_of_the_first_replica(strategy: Strategy) -> None:
-    """Keep a variance: that of the whole batch is not a mean of the parts' variances."""
+    """Keep a variance. The variance of a batch is not the mean of its parts' variances."""
     with strategy.scope():
         moving = variable(1.0, "ON_READ ONLY_FIRST_REPLICA", "moving")
 
@@ -262,7 +262,7 @@ def examples_that_the_first_replica_counts(strategy: Strategy) -> None:
         seen.read_value()  # here
 
 
-# ---------------------------------------------------------------- by what a dtype can hold
+# ---------------------------------------------------------------- limits of dtypes
 
 
 @planted("integer truncation: v")
@@ -297,7 +297,7 @@ def a_sum_of_halves(strategy: Strategy) -> None:
     v.read_value()  # here
 
 
-# ---------------------------------------------------------------- as it should be
+# ---------------------------------------------------------------- correct programs
 
 
 @clean
@@ -341,7 +341,7 @@ def shards_that_differ_by_one_example(strategy: Strategy) -> None:
 
 @clean
 def local_training(strategy: Strategy) -> None:
-    """Train copies separately: they differ from a single device's weights on purpose."""
+    """Train copies separately. They differ from a single device's weights on purpose."""
     with strategy.scope():
         w = variable(0.0, "ON_READ MEAN")
 
@@ -355,7 +355,7 @@ def local_training(strategy: Strategy) -> None:
 
 
 @clean
-def a_learning_rate_for_so_many_replicas(strategy: Strategy) -> None:
+def a_learning_rate_that_depends_on_the_number_of_replicas(strategy: Strategy) -> None:
     count = strategy.num_replicas_in_sync
     with strategy.scope():
         rate = variable(0.1 * count, "ON_WRITE NONE", "rate")
@@ -384,7 +384,7 @@ def the_number_of_replicas(strategy: Strategy) -> None:
 
 
 @clean
-def statistics_that_are_no_means(strategy: Strategy) -> None:
+def statistics_that_are_not_means(strategy: Strategy) -> None:
     with strategy.scope():
         variance = variable(0.0, "ON_READ MEAN", "variance")
         largest = variable(0.0, "ON_WRITE MEAN", "largest")
@@ -416,7 +416,7 @@ def numbers_that_each_replica_draws(strategy: Strategy) -> None:
 
 @clean
 def a_batch_for_each_replica(strategy: Strategy) -> None:
-    """Use one batch per replica: a single device does not have the whole batch."""
+    """Use one batch per replica. A single device gets only one of these batches."""
     with strategy.scope():
         total = variable(0.0, "ON_WRITE SUM", "total")
         seen = variable(0, "ON_WRITE SUM", "seen")
@@ -453,7 +453,7 @@ def examples_that_each_replica_draws_for_itself(strategy: Strategy) -> None:
 
 @clean
 def a_share_of_the_examples_for_each_replica(strategy: Strategy) -> None:
-    """Do fewer steps than a single device: the k-th values do not correspond."""
+    """Do fewer steps than a single device, so the k-th values do not correspond."""
     with strategy.scope():
         seen = variable(0, "ON_WRITE SUM", "seen")
     for _ in range(12 // strategy.num_replicas_in_sync):

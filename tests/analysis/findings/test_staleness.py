@@ -69,7 +69,7 @@ def test_a_sum_read_in_a_replica_is_stale() -> None:
     assert "up to 6 writes of other replicas" in finding.what
 
 
-def test_a_test_with_weights_that_were_never_averaged_is_stale() -> None:
+def test_an_evaluation_with_weights_that_were_never_averaged_is_stale() -> None:
     story = ProgramHistory(w="ON_READ MEAN")
     for step in range(4):
         story.call()
@@ -85,7 +85,7 @@ def test_a_test_with_weights_that_were_never_averaged_is_stale() -> None:
 
 
 def test_a_concurrent_write_does_not_make_a_read_stale() -> None:
-    """The other replica wrote earlier by the clock, but no message reached the reader."""
+    """The other replica wrote at an earlier time, but no message had reached the reader."""
     story = ProgramHistory(w="ON_READ MEAN")
     story.call()
     for value in range(5):
@@ -95,7 +95,7 @@ def test_a_concurrent_write_does_not_make_a_read_stale() -> None:
     assert [] == story.found()
 
 
-def test_after_a_synchronisation_by_hand_a_component_lacks_nothing() -> None:
+def test_a_read_after_a_manual_synchronisation_is_not_stale() -> None:
     story = ProgramHistory(w="ON_READ MEAN")
     for step in range(4):
         story.call()
@@ -139,7 +139,7 @@ def test_weights_that_are_never_exchanged_are_stale_in_every_step() -> None:
     assert ((0, 2), (1, 2), (2, 2)) == finding.histogram[:3]
 
 
-def test_a_test_between_training_and_averaging_is_stale() -> None:
+def test_an_evaluation_between_training_and_averaging_is_stale() -> None:
     story = local_training(averaged=True)
     story.call()
     for replica_id in story.replicas:
@@ -154,7 +154,7 @@ def test_a_test_between_training_and_averaging_is_stale() -> None:
 
 
 def test_stale_reads_that_the_policy_intends_are_a_note() -> None:
-    """The policy decides this. The same reads of an ON_READ variable are a finding."""
+    """The same reads of an ON_READ variable are a finding."""
 
     def story(settings: str) -> ProgramHistory:
         told = ProgramHistory(w=settings, **dict.fromkeys(("v", "u", "t"), settings))

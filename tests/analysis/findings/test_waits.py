@@ -60,14 +60,14 @@ def test_waits_for_the_end_of_a_call_are_found() -> None:
         [[10.0, 400.0], *([[10.0, 11.0]] * 20)],
         [[10.0, 40.0]] * 3,
     ],
-    ids=["a little slower", "in turns", "too short to tell", "once", "hardly ever"],
+    ids=["a little slower", "in turns", "too short to tell", "once", "rarely"],
 )
 def test_small_or_rare_waits_are_not_found(works_ms: list[list[float]]) -> None:
     assert [] == training(works_ms).found()
 
 
 def test_a_late_start_is_not_found() -> None:
-    """Replica 1 always begins last, but works as long as the other."""
+    """Replica 1 always begins last, but works as long as the other replica."""
     story = ProgramHistory(w="ON_READ SUM")
     for _ in range(8):
         cause = story.event(-1, "call", call=1)
