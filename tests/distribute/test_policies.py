@@ -8,16 +8,21 @@ from typing import ClassVar
 import pytest
 
 import varsim as tf
+from tests.replica_context import replica_id
 from varsim.distribute.policies import know, parse_synchronization, policy_named
-from varsim.errors import AggregationError, ConfigError
+from varsim.errors import AggregationError, ConfigError, PerReplicaError, UnsupportedError
 from varsim.spec import (
     CustomSynchronization,
+    Operation,
+    Rows,
     VariableAggregation,
     VariableSynchronization,
     synchronization_named,
 )
 from varsim.sync.policies import custom, on_read
+from varsim.sync.policies.cells import NO_ROWS, Broadcast, Cell, Local, Refuse
 from varsim.sync.policies.custom import CustomPolicy
+from varsim.sync.policies.policy import on_every_write, rows
 from varsim.testing import simulated_cluster
 
 MEAN, SUM = VariableAggregation.MEAN, VariableAggregation.SUM
@@ -72,6 +77,105 @@ def test_a_programs_own_policy_decides_what_its_variables_do():
         assert "on_read_mean:3" == v.synchronization.name
         assert MEAN is v.aggregation
         assert 1.5 == float(v.read_value())
+
+
+# ---------------------------------------------------------------- sparse writes
+
+
+@dataclass(frozen=True, slots=True)
+class Doubled(Cell):
+    """A local write of twice the value, which can also be the value of rows."""
+
+    writes_itself: ClassVar[bool] = True
+
+    def write(self, replica, variable, operation, operand, location):
+        if isinstance(operand, Rows):
+            doubled = Rows(operand.indices, operand.values * 2)
+        else:
+            doubled = operand * 2
+        replica.write_locally(variable, operation, doubled)
+        return ()
+
+    def for_rows(self, operation, aggregation):
+        return self if operation is Operation.SCATTER_ADD else Refuse(NO_ROWS)
+
+
+@dataclass(frozen=True)
+class InTable(CustomPolicy):
+    """A policy whose cells are given as an argument of the class."""
+
+    keyword: ClassVar[str] = "in_table"
+    cell: ClassVar[Cell] = Local()
+
+    @property
+    def rows(self):
+        return rows(
+            replica={Operation.READ: Local(), **on_every_write(self.cell)},
+            cross_replica={Operation.READ: on_read.Gather(), **on_every_write(Broadcast())},
+        )
+
+
+@dataclass(frozen=True)
+class InDoubledTable(InTable):
+    """The policy with a cell of its own."""
+
+    keyword: ClassVar[str] = "in_doubled_table"
+    cell: ClassVar[Cell] = Doubled()
+
+
+@pytest.fixture
+def table_of():
+    """Provide a function that makes a variable of three rows under two replicas."""
+    with simulated_cluster():
+        strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
+
+        def make(policy):
+            with strategy.scope():
+                return tf.Variable([0.0, 0.0, 0.0], synchronization=policy, aggregation=MEAN)
+
+        yield make
+
+
+def components(variable):
+    return [one.numpy().tolist() for one in variable.values]
+
+
+def test_sparse_writes_do_what_the_cell_of_assign_add_does(table_of):
+    v = table_of(InTable())
+
+    def step():
+        v.scatter_update(tf.IndexedSlices([1.0 + replica_id()], [replica_id()]))
+
+    v.strategy.run(step)
+    v.scatter_add(tf.IndexedSlices([5.0, 5.0], [2, 2]))
+
+    assert [[1.0, 0.0, 10.0], [0.0, 2.0, 10.0]] == components(v)
+
+
+def test_a_cell_of_a_program_says_which_sparse_writes_it_takes(table_of):
+    v = table_of(InDoubledTable())
+
+    def step(method):
+        getattr(v, method)(tf.IndexedSlices([1.0 + replica_id()], [replica_id()]))
+
+    v.strategy.run(step, args=("scatter_add",))
+
+    assert [[2.0, 0.0, 0.0], [0.0, 4.0, 0.0]] == components(v)
+    with pytest.raises(UnsupportedError, match="cannot be changed by a sparse write"):
+        v.strategy.run(step, args=("scatter_sub",))
+
+
+def test_rows_of_each_replica_are_refused_where_one_value_is_needed(table_of):
+    v = table_of(InTable())
+    each = tf.distribute.PerReplica([tf.IndexedSlices([1.0], [i]) for i in range(2)])
+
+    with pytest.raises(PerReplicaError, match="assign in"):
+        v.scatter_add(each)
+
+    assert [[0.0] * 3] * 2 == components(v)
+
+
+# ---------------------------------------------------------------- settings
 
 
 def test_an_unsuitable_aggregation_is_refused_with_the_suitable_ones():

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from varsim.protocol.messages import HostResult, Message, Payload, Report, Returned
-from varsim.spec import Array, Operation
+from varsim.spec import Array, Operation, Rows
 from varsim.sync.actions import Await, ReplicaAction, Send, ShowValue, Supply
 from varsim.sync.components import Components
 from varsim.sync.replica_events import (
@@ -20,6 +22,7 @@ from varsim.sync.replica_events import (
     ProgramBlocks,
     ReplicaEvent,
     ReplicaRead,
+    ReplicaScatter,
     ReplicaWrite,
 )
 from varsim.sync.replica_state import ReplicaState
@@ -55,6 +58,13 @@ class ReplicaProgram:
     ) -> bool:
         """Write a value, and return True if the program must wait."""
         return bool(self.state.handle(ReplicaWrite(variable_id, operation, value, location)))
+
+    def scatter(
+        self, variable_id: int, operation: Operation, indices: list[int], values: list[float]
+    ) -> None:
+        """Write rows of a variable of float32, which must not wait."""
+        rows = Rows(np.array(indices, np.int64), np.array(values, np.float32))
+        assert not self.state.handle(ReplicaScatter(variable_id, operation, rows, "train.py:9"))
 
     def write_component(self, variable_id: int, operation: Operation, value: Array) -> None:
         assert not self.state.handle(ComponentWrite(variable_id, operation, value))

@@ -14,8 +14,9 @@ from tests.sync.build import ADD, ASSIGN, MEAN, W, array, commit, replica, spec
 from varsim.distribute.policies import parse_synchronization
 from varsim.errors import AggregationError, ConfigError, MismatchError
 from varsim.protocol.messages import Abort, Contribution
+from varsim.spec import Operation, Rows
 from varsim.sync.actions import WAIT_AND_REPEAT, Proceed, Send
-from varsim.sync.replica_events import ReplicaWrite
+from varsim.sync.replica_events import ReplicaScatter, ReplicaWrite
 from varsim.testing import simulated_cluster
 
 
@@ -80,6 +81,32 @@ def test_writes_are_counted_once_whether_they_are_exchanged_or_not(own):
     assert ((W, 1, 0),) == own.report().accesses
 
 
+def test_a_sparse_write_counts_as_a_dense_one():
+    table = replica(spec(MEAN, parse_synchronization("local_sgd:2"), shape=(3,)))
+
+    table.scatter(W, Operation.SCATTER_ADD, [0, 0], [1.0, 2.0])
+    assert [] == contributions(table.enter())
+    table.write(W, ADD, array([10.0, 10.0, 10.0]))
+
+    (contribution,) = contributions(table.enter())
+    assert [[13.0, 10.0, 10.0]] == [bucket.tolist() for bucket in contribution.buckets]
+
+
+def test_a_sparse_write_waits_for_the_average():
+    table = replica(spec(MEAN, parse_synchronization("local_sgd:1"), shape=(2,)))
+    table.scatter(W, Operation.SCATTER_ADD, [1], [1.0])
+    one = Rows(np.array([1]), np.array([1.0], np.float32))
+    second = ReplicaScatter(W, Operation.SCATTER_ADD, one, "")
+
+    assert [WAIT_AND_REPEAT] == table.state.handle(second)
+    table.block()
+    assert Proceed() in table.handle(commit(1, [5.0, 7.0]))
+    assert not table.state.handle(second)
+
+    (contribution,) = contributions(table.enter())
+    assert [[5.0, 8.0]] == [bucket.tolist() for bucket in contribution.buckets]
+
+
 def test_after_a_failed_call_a_replica_counts_from_zero(own):
     own.write(W, ADD, array(1.0))
     own.handle(Abort(call_id=1, reason="another replica raised"))
@@ -125,34 +152,57 @@ def test_a_name_with_other_parameters_is_an_error(name):
 # ---------------------------------------------------------------- a plain model
 
 
-def modelled(start: float, calls: list[list[list[tuple[str, float]]]], every: int) -> Any:
-    """Compute the components after each call, and their mean, write by write in plain Python."""
-    components = [np.float32(start)] * len(calls[0])
+Change = tuple[str, float] | tuple[str, list[tuple[int, float]]]
+"""A write of one value to all rows, or a sparse write of a value to each of some rows."""
+
+ROWS = 2
+"""The number of rows of the variable; a row is one number."""
+
+
+def changed(before: Any, change: Change) -> Any:
+    """Return a component after one write, computed row by row."""
+    operation, operand = change
+    everywhere = [(row, operand) for row in range(ROWS)]
+    after = before.copy()
+    for row, number in operand if isinstance(operand, list) else everywhere:
+        value = np.float32(number)
+        after[row] = {
+            "assign": value,
+            "assign_add": after[row] + value,
+            "assign_sub": after[row] - value,
+            "scatter_add": after[row] + value,
+            "scatter_mul": after[row] * value,
+            "scatter_max": max(after[row], value),
+            "scatter_update": value,
+        }[operation]
+    return after
+
+
+def modelled(start: float, calls: list[list[list[Change]]], every: int) -> Any:
+    """Compute the components after each call, write by write in plain Python."""
+    components = [np.full(ROWS, start, np.float32)] * len(calls[0])
     count = 0
     for call in calls:
         for writes in zip(*call, strict=True):
-            for i, (operation, value) in enumerate(writes):
-                before, operand = components[i], np.float32(value)
-                components[i] = {
-                    "assign": operand,
-                    "assign_add": before + operand,
-                    "assign_sub": before - operand,
-                }[operation]
+            components = [
+                changed(before, change) for before, change in zip(components, writes, strict=True)
+            ]
             count += 1
             if count % every == 0:
-                components = [np.float32(sum(components) / np.float32(len(components)))] * len(
-                    components
-                )
-        yield [float(one) for one in components]
+                mean: Any = sum(components) / np.float32(len(components))
+                components = [mean] * len(components)
+        yield [one.tolist() for one in components]
 
 
 @st.composite
 def programs(draw):
     """Draw calls in which all replicas write equally often; integers make sums exact."""
     replicas = draw(st.sampled_from([2, 4]))
-    write = st.tuples(
-        st.sampled_from(["assign", "assign_add", "assign_sub"]), st.integers(-8, 8).map(float)
-    )
+    number = st.integers(-8, 8).map(float)
+    dense = st.tuples(st.sampled_from(["assign", "assign_add", "assign_sub"]), number)
+    some = st.lists(st.tuples(st.integers(0, ROWS - 1), number), max_size=3)
+    kinds = ["scatter_add", "scatter_mul", "scatter_max", "scatter_update"]
+    write = dense | st.tuples(st.sampled_from(kinds), some)
     lengths = draw(st.lists(st.integers(0, 5), min_size=1, max_size=4))
     return [
         [draw(st.lists(write, min_size=n, max_size=n)) for _ in range(replicas)] for n in lengths
@@ -166,18 +216,24 @@ def test_components_are_those_of_a_plain_model_in_any_order_of_messages(calls, e
     with simulated_cluster(seed):
         strategy = tf.distribute.MirroredStrategy([f"cpu:{i}" for i in range(count)])
         with strategy.scope():
-            v = tf.Variable(1.0, synchronization=tf.LocalSGD(every))
+            v = tf.Variable(np.ones(ROWS, np.float32), synchronization=tf.LocalSGD(every))
 
         def step(writes):
-            for operation, value in writes:
-                getattr(v, operation)(value, read_value=False)
+            for operation, operand in writes:
+                if isinstance(operand, list):
+                    indices = np.array([row for row, _ in operand], np.int64)
+                    values = np.array([number for _, number in operand], np.float32)
+                    getattr(v, operation)(tf.IndexedSlices(values, indices))
+                else:
+                    value = np.full(ROWS, operand, np.float32)
+                    getattr(v, operation)(value, read_value=False)
                 if reads:
                     v.read_value()
 
         for call, expected in zip(calls, modelled(1.0, calls, every), strict=True):
             strategy.run(step, args=(tf.distribute.PerReplica(call),))
-            assert expected == [float(one.read_value()) for one in v.values]
-            assert np.mean(expected) == pytest.approx(float(v.read_value()))
+            assert expected == [one.read_value().tolist() for one in v.values]
+            assert np.mean(expected, axis=0) == pytest.approx(v.read_value())
 
 
 def test_variables_of_several_policies_are_written_side_by_side():

@@ -23,8 +23,7 @@ from varsim.protocol.messages import (
     Structure,
 )
 from varsim.shells.event_logs import open_event_log
-from varsim.spec import Array, Context, Operand, Operation, ReduceOp, Rows
-from varsim.sync import policies
+from varsim.spec import Array, Operand, Operation, ReduceOp, Rows
 from varsim.sync.actions import (
     WAIT_AND_REPEAT,
     Abandon,
@@ -143,9 +142,8 @@ class Replica:
                 changed.
         """
         actions = self._handle(write)
-        if actions and actions[0] == WAIT_AND_REPEAT:
-            self._await(actions)
-            actions = self._handle(write)
+        if actions:
+            actions = self._repeated(write, actions)
         if self._trace is not None and self.state.aborted is None:
             self._note_write(write)
         if actions:
@@ -170,10 +168,10 @@ class Replica:
                 has changed.
             UnsupportedError: varsim does not support the write; nothing has changed.
         """
-        actions = self._handle(event)
+        actions = self._repeated(event, self._handle(event))
         if self._trace is not None and self.state.aborted is None:
             variable = self.state.components.find(event.variable_id)
-            if not policies.cell(variable.spec, Context.REPLICA, event.operation).is_sent:
+            if not variable.rules[event.operation].is_sent:
                 self._note_scatter(event.variable_id, event.operation)
         if actions:
             self._await(actions)
@@ -190,11 +188,16 @@ class Replica:
         """
         if self._trace is not None:
             return np.array(self.read(event.variable_id)[event.key])
-        actions = self._handle(event)
-        if actions and actions[0] == WAIT_AND_REPEAT:
-            self._await(actions)
-            actions = self._handle(event)
-        return self._value_of(actions)
+        return self._value_of(self._repeated(event, self._handle(event)))
+
+    def _repeated(
+        self, event: ReplicaEvent, actions: Sequence[ReplicaAction]
+    ) -> Sequence[ReplicaAction]:
+        """Return an event's actions; if the event must wait first, its actions after the wait."""
+        if not actions or actions[0] != WAIT_AND_REPEAT:
+            return actions
+        self._await(actions)
+        return self._handle(event)
 
     def buffer(self, variable_id: int) -> Array:
         """Return an array in which to build an update; a write of a large one makes no copy."""

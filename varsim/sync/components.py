@@ -24,7 +24,16 @@ _WRITES: Final = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
 class WriteRule:
     """The effect of one operation on a variable in replica context, and the writes made so far."""
 
-    __slots__ = ("combines", "diverges", "is_deferred", "is_sent", "known", "operation", "own")
+    __slots__ = (
+        "combines",
+        "diverges",
+        "is_deferred",
+        "is_sent",
+        "known",
+        "operation",
+        "own",
+        "refused",
+    )
 
     def __init__(self, spec: VariableSpec, operation: Operation) -> None:
         cell = policies.cell(spec, Context.REPLICA, operation)
@@ -33,6 +42,7 @@ class WriteRule:
         self.is_sent = cell.is_sent
         self.is_deferred = cell.is_deferred
         self.diverges = cell.diverges
+        self.refused = cell.refused
         self.own = cell if cell.writes_itself else None
         self.known: dict[Hashable, KnownWrite] = {}  # by location; also by shape if it can change
 
@@ -41,6 +51,20 @@ class WriteRule:
         entry = Write(write.variable_id, write.operation, write.value.shape, write.location)
         known = self.known[key] = KnownWrite(entry)
         return known
+
+
+class WriteRules(dict[Operation, WriteRule]):
+    """The rules of one variable; those of sparse writes are made at their first use."""
+
+    __slots__ = ("_spec",)
+
+    def __init__(self, spec: VariableSpec) -> None:
+        super().__init__({operation: WriteRule(spec, operation) for operation in _WRITES})
+        self._spec = spec
+
+    def __missing__(self, operation: Operation) -> WriteRule:
+        rule = self[operation] = WriteRule(self._spec, operation)
+        return rule
 
 
 @dataclass(slots=True)
@@ -56,7 +80,7 @@ class ReplicaVariable:
     block: Block
     slot: int = 0  # the index of the variable in its block
     shape: Shape = field(init=False)  # the shape in the spec
-    rules: dict[Operation, WriteRule] = field(init=False)
+    rules: WriteRules = field(init=False)
     is_bool: bool = field(init=False)
     is_open: bool = field(init=False)  # whether an assign may change its shape
     is_small: bool = field(init=False)  # whether all its writes are packed into buckets
@@ -70,7 +94,7 @@ class ReplicaVariable:
     local_writes: int = 0  # since the last exchange, if the policy counts them
 
     def __post_init__(self) -> None:
-        self.rules = {operation: WriteRule(self.spec, operation) for operation in _WRITES}
+        self.rules = WriteRules(self.spec)
         shape, dtype = self.spec.shape, self.spec.dtype
         self.shape = shape
         self.is_bool = dtype.kind == "b"

@@ -253,7 +253,9 @@ class _OnVariable:
         cell = self._cell(operation)
         if cell.refused is not None:
             raise scatter.refusal(spec, cell.refused)
-        yield from await_departures(self._engine, self._token, self._everyone)
+        if event.per_replica and not cell.per_component:
+            raise PerReplicaError(PerReplicaFromOutside(spec, event.per_replica, event.location))
+        yield from self._exchange()
         components = yield from self._shapes(self._everyone)
         for i, component in enumerate(components):
             scatter.check_rows(spec, operation, component, rows[i if event.per_replica else 0])

@@ -9,8 +9,8 @@ import numpy as np
 
 from varsim.protocol.buckets import PACK_LIMIT_BYTES
 from varsim.protocol.messages import Write
-from varsim.spec import Array, Context, Operand, Operation, Rows
-from varsim.sync import fixes, policies, scatter
+from varsim.spec import Array, Operand, Operation, Rows
+from varsim.sync import fixes, scatter
 from varsim.sync.actions import WAIT_AND_REPEAT, Abandon, Await, ReplicaAction, Supply
 from varsim.sync.components import Components, ReplicaVariable, WriteRule, check_shape
 from varsim.sync.deferred import DeferredWrites
@@ -175,19 +175,18 @@ class ReplicaWrites:
         call = self._going_on
         if call is None:
             return self._refuse_to_go_on()
-        variable, operation, rows = (
-            self.components.find(event.variable_id),
-            event.operation,
-            event.rows,
-        )
-        cell = policies.cell(variable.spec, Context.REPLICA, operation)
-        if cell.refused is not None:
-            raise scatter.refusal(variable.spec, cell.refused)
+        variable = self.components.find(event.variable_id)
+        operation, rows = event.operation, event.rows
+        rule = variable.rules[operation]
+        if rule.refused is not None:
+            raise scatter.refusal(variable.spec, rule.refused)
         before = self._coming(variable)
         scatter.check_rows(variable.spec, operation, before, rows)
-        if not cell.is_sent:
+        if rule.own is not None:
+            return rule.own.write(self, variable, operation, rows, event.location)
+        if not rule.is_sent:
             self.write_locally(variable, operation, rows)
-            if cell.diverges:
+            if rule.diverges:
                 self._diverge(variable, event)
             return _NOTHING
         if not variable.is_needed:

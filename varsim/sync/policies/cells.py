@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, TypeVar
+from typing import ClassVar, Final, Protocol, TypeVar
 
-from varsim.spec import Array, Operation, VariableSpec
+from varsim.spec import Array, Operand, Operation, VariableAggregation, VariableSpec
 from varsim.sync import reduce
 from varsim.sync.actions import ReplicaAction
 
@@ -65,7 +65,9 @@ VariableT_contra = TypeVar("VariableT_contra", bound=LocalComponent, contravaria
 class ReplicaWrites(Protocol[VariableT_contra]):
     """The methods of `ReplicaState` that a cell calls to perform a write on a replica."""
 
-    def write_locally(self, variable: VariableT_contra, operation: Operation, value: Array) -> None:
+    def write_locally(
+        self, variable: VariableT_contra, operation: Operation, operand: Operand
+    ) -> None:
         """Write only this replica's component, and count the write."""
 
     def contribute(self, variable: VariableT_contra, value: Array, location: str) -> None:
@@ -93,6 +95,13 @@ class Reason:
     key: str
     of_read: bool = True
     shows_components: bool = True
+
+
+NO_ROWS: Final = Reason("no_rows", of_read=False, shows_components=False)
+"""Why a sparse write is refused: the policy has no cell for it."""
+
+NO_ORDER: Final = Reason("no_order", of_read=False, shows_components=False)
+"""Why scatter_update, scatter_min and scatter_max are refused: the order of rows would matter."""
 
 
 class Cell:
@@ -160,11 +169,23 @@ class Cell:
         replica: ReplicaWrites[VariableT_contra],
         variable: VariableT_contra,
         operation: Operation,
-        value: Array,
+        operand: Operand,
         location: str,
     ) -> Sequence[ReplicaAction]:
-        """Perform a write in replica context on one replica; called only if `writes_itself`."""
+        """Perform a write in replica context on one replica; called only if `writes_itself`.
+
+        Args:
+            operand: A value; for a sparse write, which `for_rows` allows, rows.
+        """
         raise AssertionError(f"{self} is not a cell that performs writes itself")
+
+    def for_rows(self, operation: Operation, aggregation: VariableAggregation) -> Cell:
+        """Return the cell of a sparse write if this is the cell of assign_add.
+
+        A policy uses it for the sparse writes that its rows do not mention. By default a sparse
+        write is refused. A cell that can write rows returns itself.
+        """
+        return Refuse(NO_ROWS)
 
     def written(
         self,
@@ -240,6 +261,10 @@ class Local(Cell):
         """Return True if the write diverges: a warning then contains the location."""
         return self.diverges
 
+    def for_rows(self, operation: Operation, aggregation: VariableAggregation) -> Cell:
+        """Return this cell: a sparse write is local as well."""
+        return self
+
     def written(
         self,
         spec: VariableSpec,
@@ -266,6 +291,10 @@ class Local(Cell):
 @dataclass(frozen=True, slots=True)
 class AtHand(Cell):
     """An operation on the current component inside `strategy.extended.update`."""
+
+    def for_rows(self, operation: Operation, aggregation: VariableAggregation) -> Cell:
+        """Return this cell: a sparse write also changes the current component."""
+        return self
 
     def written(
         self,
@@ -306,6 +335,13 @@ class Broadcast(Cell):
         if self.shares:
             return "broadcast.shares"
         return "broadcast.per_component" if self.per_component else "broadcast"
+
+    def for_rows(self, operation: Operation, aggregation: VariableAggregation) -> Cell:
+        """Return this cell, because a sparse write changes every component as well.
+
+        Shares of rows are refused.
+        """
+        return Refuse(NO_ROWS) if self.shares else self
 
     def written(
         self,
@@ -348,3 +384,22 @@ class Refuse(Cell):
     def refused(self) -> Reason | None:
         """Return why the operation is an error."""
         return self.reason
+
+    def for_rows(self, operation: Operation, aggregation: VariableAggregation) -> Cell:
+        """Return this cell: a sparse write is refused for the same reason."""
+        return self
+
+
+_COMBINED: Final = (
+    Operation.SCATTER_ADD,
+    Operation.SCATTER_SUB,
+    Operation.SCATTER_MUL,
+    Operation.SCATTER_DIV,
+)
+"""The sparse writes that can combine rows of several replicas."""
+
+
+def combining_rows(cell: Cell, operation: Operation, aggregation: VariableAggregation) -> Cell:
+    """Return `cell`; refuse sparse writes that cannot combine the rows of several replicas."""
+    several = aggregation in (VariableAggregation.SUM, VariableAggregation.MEAN)
+    return Refuse(NO_ORDER) if several and operation not in _COMBINED else cell

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from varsim.spec import SCATTERS, Operation, VariableSynchronization
+from varsim.spec import Operation, VariableSynchronization
 from varsim.sync.policies.cells import Broadcast, Local, Reason, Refuse
 from varsim.sync.policies.policy import Become, TablePolicy, on_every_write, rows
 
@@ -19,12 +19,10 @@ POLICY: Final = TablePolicy(
         replica={
             Operation.READ: Local(),
             **on_every_write(Local()),
-            **dict.fromkeys(SCATTERS, Local()),
         },
         cross_replica={
             Operation.READ: Refuse(LOCAL_ONLY),
             **on_every_write(Broadcast(per_component=True)),
-            **dict.fromkeys(SCATTERS, Broadcast(per_component=True)),
         },
     ),
     becomes=Become(VariableSynchronization.NONE, unless_strict=True),

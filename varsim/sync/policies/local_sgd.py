@@ -15,7 +15,7 @@ from typing import ClassVar, Final
 import numpy as np
 
 from varsim.errors import ConfigError
-from varsim.spec import Array, Operation, VariableAggregation, VariableSpec
+from varsim.spec import Array, Operand, Operation, VariableAggregation, VariableSpec
 from varsim.sync import reduce
 from varsim.sync.actions import ReplicaAction
 from varsim.sync.policies.cells import (
@@ -57,16 +57,17 @@ class Average(Cell):
         replica: ReplicaWrites[VariableT_contra],
         variable: VariableT_contra,
         operation: Operation,
-        value: Array,
+        operand: Operand,
         location: str,
     ) -> Sequence[ReplicaAction]:
         """Write locally; at each k-th write, contribute the component to the average.
 
-        The next write waits for the average, because the write is applied to the averaged value.
+        A sparse write is counted as well. The next write waits for the average, because it is
+        applied to the averaged value.
         """
         if replica.owes_merge(variable):
             return replica.wait_and_repeat(variable)
-        replica.write_locally(variable, operation, value)
+        replica.write_locally(variable, operation, operand)
         variable.local_writes += 1
         if variable.local_writes == self.every:
             variable.local_writes = 0
@@ -74,6 +75,10 @@ class Average(Cell):
             variable.diverged = False  # the average replaces the local writes
             replica.contribute(variable, variable.component(), location)
         return ()
+
+    def for_rows(self, operation: Operation, aggregation: VariableAggregation) -> Cell:
+        """Return this cell: a sparse write is local, and it counts."""
+        return self
 
     def written(
         self,

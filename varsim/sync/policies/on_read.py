@@ -10,6 +10,7 @@ import numpy as np
 
 from varsim.errors import ValueMismatchError
 from varsim.spec import (
+    SCATTERS,
     Array,
     Operation,
     VariableAggregation,
@@ -17,7 +18,7 @@ from varsim.spec import (
     VariableSynchronization,
 )
 from varsim.sync import reduce
-from varsim.sync.policies.cells import Broadcast, Cell, Local, Reason, Refuse
+from varsim.sync.policies.cells import NO_ROWS, Broadcast, Cell, Local, Reason, Refuse
 from varsim.sync.policies.legality import check_gather
 from varsim.sync.policies.policy import (
     Become,
@@ -66,10 +67,11 @@ class Gather(Cell):
 
 _TO_ALL: Final = Broadcast(reads_back=True)
 _ADD: Final = with_aggregation(if_sum=Refuse(ADDS_TO_SUM), otherwise=_TO_ALL)
+_NO_ROWS: Final = dict.fromkeys(SCATTERS, Refuse(NO_ROWS))  # as in TensorFlow
 
 POLICY: Final = TablePolicy(
     rows=rows(
-        replica={Operation.READ: Local(), **on_every_write(Local())},
+        replica={Operation.READ: Local(), **on_every_write(Local()), **_NO_ROWS},
         cross_replica={
             Operation.READ: with_aggregation(if_none=Refuse(NO_AGGREGATION), otherwise=Gather()),
             # `reduce.share_of` divides the value, so that the sum of the components is the value.
@@ -78,6 +80,7 @@ POLICY: Final = TablePolicy(
             ),
             Operation.ASSIGN_ADD: _ADD,
             Operation.ASSIGN_SUB: _ADD,
+            **_NO_ROWS,
         },
     ),
     becomes=Become(VariableSynchronization.ON_READ),

@@ -20,9 +20,8 @@ from varsim.sync.policies.cells import (
     Known,
     Local,
     Mirror,
-    Reason,
-    Refuse,
     aggregated,
+    combining_rows,
 )
 from varsim.sync.policies.policy import (
     Become,
@@ -60,34 +59,9 @@ class Merge(Cell):
         """Count a contribution from each replica, and a commit to each replica."""
         return 2 * known.num_replicas
 
-
-NO_ORDER: Final = Reason("no_order", of_read=False, shows_components=False)
-"""Why scatter_update, scatter_min and scatter_max are refused: the order of rows would matter."""
-
-_COMBINED: Final = (
-    Operation.SCATTER_ADD,
-    Operation.SCATTER_SUB,
-    Operation.SCATTER_MUL,
-    Operation.SCATTER_DIV,
-)
-"""The sparse writes that can combine rows of several replicas."""
-
-
-def _scatters(if_none: Cell, otherwise: Cell) -> dict[Operation, Row]:
-    """Return the table's rows for the sparse writes.
-
-    Args:
-        if_none: The cell for aggregation NONE.
-        otherwise: The cell for the other aggregations. Operations that cannot combine the rows of
-            several replicas have this cell only for ONLY_FIRST_REPLICA.
-    """
-    single = {
-        **dict.fromkeys(VariableAggregation, Refuse(NO_ORDER)),
-        VariableAggregation.NONE: if_none,
-        VariableAggregation.ONLY_FIRST_REPLICA: otherwise,
-    }
-    several = with_aggregation(if_none=if_none, otherwise=otherwise)
-    return {one: several if one in _COMBINED else single for one in SCATTERS}
+    def for_rows(self, operation: Operation, aggregation: VariableAggregation) -> Cell:
+        """Return this cell if the replicas' rows can be combined."""
+        return combining_rows(self, operation, aggregation)
 
 
 _TO_ALL: Final = Broadcast(per_component=True)
@@ -96,6 +70,11 @@ CROSS_REPLICA: Final[dict[Operation, Row]] = {
     # The function of a merge_call also runs in cross-replica context.
     Operation.READ: Mirror(),
     **on_every_write(_TO_ALL),
+    # TensorFlow refuses the same sparse writes as in replica context.
+    **{
+        one: {each: combining_rows(_TO_ALL, one, each) for each in VariableAggregation}
+        for one in SCATTERS
+    },
 }
 
 POLICY: Final = TablePolicy(
@@ -103,9 +82,8 @@ POLICY: Final = TablePolicy(
         replica={
             Operation.READ: Local(),
             **on_every_write(with_aggregation(if_none=Local(diverges=True), otherwise=Merge())),
-            **_scatters(if_none=Local(diverges=True), otherwise=Merge()),
         },
-        cross_replica={**CROSS_REPLICA, **_scatters(_TO_ALL, _TO_ALL)},
+        cross_replica=CROSS_REPLICA,
     ),
     becomes=Become(VariableSynchronization.ON_WRITE),
     is_mirrored=True,

@@ -15,7 +15,7 @@ from varsim.spec import (
     VariableAggregation,
     VariableSynchronization,
 )
-from varsim.sync.policies.cells import AtHand, Cell, Reason, Refuse
+from varsim.sync.policies.cells import AtHand, Cell
 
 Row = Cell | Mapping[VariableAggregation, Cell]
 """The effect of an operation in one context: one cell, or one cell per aggregation."""
@@ -24,9 +24,6 @@ Rows = Mapping[tuple[Context, Operation], Row]
 
 WRITES: Final = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
 OPERATIONS: Final = (Operation.READ, *WRITES)
-
-NO_ROWS: Final = Reason("no_rows", of_read=False, shows_components=False)
-"""Why a sparse write is refused: the policy has no row for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +88,27 @@ def rows(
     """Return the rows of a policy.
 
     The rows for `strategy.extended.update` are the same for every policy. A sparse write without a
-    row is refused.
+    row gets the row that `Cell.for_rows` makes of the row of assign_add.
 
     Args:
         replica: The rows for replica context.
         cross_replica: The rows for cross-replica context.
     """
-    refused = dict.fromkeys(SCATTERS, Refuse(NO_ROWS))
+    update = dict.fromkeys(OPERATIONS, AtHand())
+    contexts = zip(Context, (replica, cross_replica, update), strict=True)
     return {
-        **{(Context.REPLICA, operation): row for operation, row in refused.items()},
-        **{(Context.CROSS_REPLICA, operation): row for operation, row in refused.items()},
-        **{(Context.REPLICA, operation): row for operation, row in replica.items()},
-        **{(Context.CROSS_REPLICA, operation): row for operation, row in cross_replica.items()},
-        **{(Context.UPDATE, operation): AtHand() for operation in (*OPERATIONS, *SCATTERS)},
+        (context, operation): row
+        for context, own in contexts
+        for operation, row in (*_sparse_writes(own[Operation.ASSIGN_ADD]).items(), *own.items())
+    }
+
+
+def _sparse_writes(row: Row) -> dict[Operation, Row]:
+    """Return the rows of the sparse writes, made of the row of assign_add."""
+    cells = dict.fromkeys(VariableAggregation, row) if isinstance(row, Cell) else row
+    return {
+        operation: {each: cell.for_rows(operation, each) for each, cell in cells.items()}
+        for operation in SCATTERS
     }
 
 
