@@ -126,7 +126,7 @@ golden: $(INSTALLED) ## compare with recorded TensorFlow results; prints the cou
 
 soak: $(INSTALLED) ## random programs, message orders and faults, EFFORT times as many as in a test run
 	VARSIM_TEST_EFFORT=$(EFFORT) $(TESTS) -q --timeout 0 tests/properties tests/testing \
-		tests/analysis
+		tests/analysis tests/processes/test_torn_operations.py
 
 docs: $(INSTALLED) ## rewrite the generated parts of the documents
 	$(BIN)/python -m docs.generate

@@ -7,13 +7,23 @@ import select
 import signal
 import subprocess
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import pytest
 
 from tests.waiting import MS, SetClock
 from varsim import interrupts
-from varsim.interrupts import AGAIN_S, Interrupts, OutOfTime, blocked, held, within
+from varsim.interrupts import (
+    AGAIN_S,
+    UNINTERRUPTED,
+    Interruptible,
+    Interrupts,
+    OutOfTime,
+    blocked,
+    held,
+    within,
+)
 
 
 def interrupt() -> None:
@@ -114,6 +124,72 @@ def test_an_interrupt_is_deferred_until_all_resources_are_owned(
         make()
     assert ["made"] == made
     assert raised.value.__suppress_context__
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    UNINTERRUPTED.begin()
+    try:
+        yield
+    finally:
+        UNINTERRUPTED.end()
+
+
+def test_an_interrupt_of_an_operation_waits_until_it_ends():
+    """A program without `Interrupts` is an interactive interpreter, for example."""
+    done = []
+
+    def operate() -> None:
+        with uninterrupted():
+            with uninterrupted():
+                interrupt()
+                done.append("inner")
+            done.append("outer")
+
+    with pytest.raises(KeyboardInterrupt):
+        operate()
+    assert ["inner", "outer"] == done
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+
+
+def test_an_interrupt_of_an_operation_raises_where_the_operation_waits():
+    def operate() -> None:
+        with uninterrupted():
+            interrupt()
+            with Interruptible():
+                raise AssertionError("not reached")
+
+    with pytest.raises(KeyboardInterrupt):
+        operate()
+
+
+def test_only_an_impatient_user_stops_an_operation_that_does_not_wait(clock: SetClock):
+    with uninterrupted():
+        interrupt()
+        clock.now_s += 0.1
+        interrupt()  # a copy of the first one
+        clock.now_s += 0.2
+        with pytest.raises(KeyboardInterrupt) as raised:
+            interrupt()
+        assert raised.value is not UNINTERRUPTED.raised
+
+
+def test_an_operation_keeps_the_handler_of_the_program():
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        with uninterrupted():
+            interrupt()
+            assert [] == came
+        assert [signal.SIGINT] == came
+        with uninterrupted():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the program's code in a merge_call
+        assert signal.SIG_IGN == signal.getsignal(signal.SIGINT)
+        with uninterrupted():
+            interrupt()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_program_that_ignores_interrupts_goes_on_ignoring_them():

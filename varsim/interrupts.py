@@ -16,9 +16,15 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
+from varsim.threads import in_main_thread
+
 AGAIN_S: Final = 1.0
 """Shortest time between two SIGINTs that raise KeyboardInterrupt. After this time the interrupted
 code has ended; or it has caught KeyboardInterrupt and continues, so it can be interrupted again."""
+
+_IMPATIENT_S: Final = 0.2
+"""A SIGINT is no longer delayed if the delayed one is older. The second of two SIGINTs that come
+together may be a copy of the first one: a shell and a parent process may both send it."""
 
 _SHORTEST_S: Final = 1e-3  # 0 would disarm the timer
 
@@ -31,28 +37,82 @@ class _Uninterrupted:
     """Delay a SIGINT that arrives after `begin`, until `end` or an `Interruptible` block.
 
     A shell changes a state, sends messages and records them. If a SIGINT interrupted this sequence,
-    the record would contain events that did not happen. This class is cheaper than `held`, and can
-    be nested. It works only in an `Interrupts` block.
+    the replicas and the record would no longer agree with the state. This class is cheaper than
+    `held`, and can be nested. It does nothing in other threads than the main thread, because only
+    the main thread handles signals.
     """
 
     def __init__(self) -> None:
-        self.depth = 0
-        self.came = False
+        self._outer: list[bool] = []  # `_heeded` before each `begin`
+        self._before: Any = None  # the handler that `begin` replaced
+        self._heeded = True  # a SIGINT raises immediately
+        self._came_s: float | None = None  # when the delayed SIGINT arrived
+        self.raised: BaseException | None = None
+        """The last exception that a SIGINT raised where it was not delayed, or that ended an
+        `Interruptible` block."""
 
     def begin(self) -> None:
         """Delay SIGINT from now on."""
-        self.depth += 1
+        if not in_main_thread():
+            return
+        if not self._outer:
+            self._replace_handler()
+        outer = self._heeded
+        self._heeded = False  # before this line a SIGINT may raise: the stack is still unchanged
+        self._outer.append(outer)
 
     def end(self) -> None:
         """Raise KeyboardInterrupt for a delayed SIGINT, if this ends the outermost `begin`."""
-        self.depth = max(self.depth - 1, 0)
-        if self.came and not self.depth:
-            self.deliver()
+        if not in_main_thread():
+            return
+        self._heeded = self._outer.pop()
+        if not self._outer:
+            self.raised = None
+            if signal.getsignal(signal.SIGINT) == self._handle:
+                signal.signal(signal.SIGINT, self._before)
+            self._deliver()
 
-    def deliver(self) -> None:
-        """Raise KeyboardInterrupt for the delayed SIGINT."""
-        self.came = False
-        signal.raise_signal(signal.SIGINT)
+    def pause(self) -> None:
+        """Let SIGINT raise, and raise KeyboardInterrupt for a delayed SIGINT."""
+        if in_main_thread():
+            self._heeded = True
+            self._deliver()
+
+    def resume(self, error: BaseException | None) -> None:
+        """Delay SIGINT again, if `pause` was called after `begin`.
+
+        Args:
+            error: The exception that ended the pause, if any.
+        """
+        if in_main_thread():
+            if error is not None:
+                self.raised = error
+            self._heeded = not self._outer
+
+    def _deliver(self) -> None:
+        if self._came_s is not None:
+            self._came_s = None
+            signal.raise_signal(signal.SIGINT)
+
+    def _replace_handler(self) -> None:
+        before = signal.getsignal(signal.SIGINT)
+        # Not callable: SIGINT is ignored, or ends the process, or its handler is not a Python one.
+        if callable(before) and before != self._handle:
+            self._before = before
+            signal.signal(signal.SIGINT, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        heeded, now_s = self._heeded, time.monotonic()
+        if not heeded and (self._came_s is None or now_s - self._came_s < _IMPATIENT_S):
+            self._came_s = self._came_s or now_s
+            return
+        self._came_s = None
+        try:
+            self._before(number, frame)
+        except BaseException as error:
+            if heeded:
+                self.raised = error
+            raise
 
 
 UNINTERRUPTED: Final = _Uninterrupted()
@@ -61,16 +121,20 @@ UNINTERRUPTED: Final = _Uninterrupted()
 class Interruptible:
     """Let SIGINT raise KeyboardInterrupt in the block, which only waits or runs a user's code."""
 
-    def __init__(self) -> None:
-        self._depth = UNINTERRUPTED.depth
-
     def __enter__(self) -> None:
-        UNINTERRUPTED.depth = 0
-        if UNINTERRUPTED.came:
-            UNINTERRUPTED.deliver()
+        try:
+            UNINTERRUPTED.pause()
+        except BaseException as error:
+            UNINTERRUPTED.resume(error)
+            raise
 
-    def __exit__(self, *exc_info: object) -> None:
-        UNINTERRUPTED.depth = self._depth
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        UNINTERRUPTED.resume(error)
 
 
 class Interrupts:
@@ -133,9 +197,6 @@ class Interrupts:
         self._raised_s = max(self._raised_s, raised_s)
 
     def _handle(self, _signal: int, _frame: FrameType | None) -> None:
-        if UNINTERRUPTED.depth:
-            UNINTERRUPTED.came = True
-            return
         if self.enabled and time.monotonic() - self._raised_s >= AGAIN_S:
             self._raise()
         self.pending = True

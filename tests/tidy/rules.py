@@ -94,7 +94,7 @@ def nothing_runs_beside(source: Source) -> Iterator[Violation]:
     Tests are allowed to use threads; a test that leaves a thread running fails. The coordinator is
     allowed to ask for the number of its thread, because it refuses calls from another thread.
     """
-    if source.path.startswith("tests/") or source.path == "varsim/transport/one_thread.py":
+    if source.path.startswith("tests/") or source.path == "varsim/threads.py":
         return
     for line, name in source.imports():
         if name.split(".")[0] in CONCURRENT:

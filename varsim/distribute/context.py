@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from varsim.distribute.home import Home, check_thread
 from varsim.distribute.ports import ReplicaPort, StrategyPort, UpdatePort
 from varsim.errors import ContextError
-from varsim.transport.one_thread import this_thread
+from varsim.threads import this_thread
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 from varsim.distribute.location import user_location
 from varsim.errors import ContextError
-from varsim.transport.one_thread import this_thread, thread_name
+from varsim.threads import this_thread, thread_name
 
 
 class Home:

@@ -372,6 +372,11 @@ class Coordinator:
     def _check(self) -> None:
         if self._closed:
             raise ContextError("this strategy has been closed, and its workers have ended")
+        if self.in_use.torn:
+            raise ContextError(
+                "this strategy is broken: an interrupt stopped it in the middle of an operation, "
+                "so its replicas may not agree. Close it, and make a new strategy"
+            )
         if self._process_id != os.getpid():
             raise ContextError(
                 "this strategy belongs to the process that made it, but this process is a fork: "

@@ -33,8 +33,8 @@ from varsim.sync.actions import COORDINATOR, Reduce
 from varsim.sync.coordinator_events import ReductionDone
 from varsim.sync.coordinator_state import CoordinatorState
 from varsim.testing.recording import note_received, note_sent
+from varsim.threads import threads
 from varsim.tracing.trace import PROGRAM, open_trace
-from varsim.transport.one_thread import threads
 
 STEP_S = 1e-6
 """The simulated time of one step of the simulation."""

@@ -1,49 +1,45 @@
-"""Guard a cluster against simultaneous use by two threads.
-
-This is the only module that uses `threading`. It only identifies threads; it starts no thread.
-"""
+"""Guard a cluster against simultaneous use by two threads, and against torn operations."""
 
 from __future__ import annotations
 
-import sys
-import threading
 import time
-from typing import Final
+from types import TracebackType
 
 from varsim.errors import ContextError
 from varsim.interrupts import UNINTERRUPTED
-
-this_thread: Final = threading.get_ident
-"""Returns the number of the calling thread. The system reuses the number after the thread ends."""
-
-
-def thread_name() -> str:
-    """Return the name of the calling thread."""
-    return threading.current_thread().name
-
-
-def threads() -> frozenset[int]:
-    """Return the numbers of all threads of this process."""
-    return frozenset(sys._current_frames())  # noqa: SLF001  # `threading` lists only its own threads
+from varsim.threads import name_of, this_thread, thread_name
 
 
 class OneThread:
-    """Refuses other threads while one thread uses the cluster: libzmq would abort the process."""
+    """Refuses other threads while one thread uses the cluster: libzmq would abort the process.
+
+    Also delays Ctrl-C until an operation waits for messages or ends.
+    """
 
     def __init__(self) -> None:
         self._user: dict[str, int] = {}
         self._depth = 0
         self._runs: list[tuple[object, float]] = []  # operations and start times, innermost last
+        self.torn = False
+        """Whether an interrupt ended an operation at a place where the operation did not wait.
+        Then the state, the messages and the record may not agree."""
 
     def __enter__(self) -> None:
-        UNINTERRUPTED.begin()  # Ctrl-C must not stop varsim in the middle of an operation
+        UNINTERRUPTED.begin()
         me = this_thread()
         if self._user.setdefault("thread", me) != me:
             UNINTERRUPTED.end()
             raise ContextError(self._refusal())
         self._depth += 1
 
-    def __exit__(self, *exc_info: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, KeyboardInterrupt) and error is not UNINTERRUPTED.raised:
+            self.torn = True
         self._depth -= 1
         if not self._depth:
             del self._user["thread"]
@@ -58,9 +54,7 @@ class OneThread:
         self._runs.pop()
 
     def _refusal(self) -> str:
-        user = self._user.get("thread")
-        names = [thread.name for thread in threading.enumerate() if thread.ident == user]
-        who = names[0] if names else str(user)
+        who = name_of(self._user.get("thread"))
         try:
             what, since_s = self._runs[-1]
         except IndexError:  # the other thread reads or writes a variable, or has just finished
