@@ -1,4 +1,4 @@
-"""Encode an envelope only one time for all workers that get the same messages."""
+"""Encode an envelope only once for all workers that get the same messages."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from varsim.transport.leases import Copies, Leases
 class BroadcastCodec:
     """Encodes and decodes the coordinator's envelopes.
 
+    A round is a series of envelopes, at most one to each worker.
+
     Args:
-        arena: The memory that is shared with the workers; None if there is none.
+        arena: The memory that is shared with the workers; None without shared memory.
     """
 
     def __init__(self, num_replicas: int, arena: Arena | None) -> None:
         self.arena = arena
         self._copies: Copies = {}
         self._leases = [Leases(arena, self._copies) if arena else None for _ in range(num_replicas)]
-        self._served: set[int] = set()  # workers to which this round has sent an envelope
+        self._served: set[int] = set()  # replica ids of the envelopes of this round
         self._last: Sequence[Message] = ()
         self._frames: list[Frame] = []
         self._lent: list[tuple[int, Array]] = []  # shared blocks in `_frames`, and their bases
@@ -56,7 +58,7 @@ class BroadcastCodec:
         self._copies.clear()
 
     def end_round(self) -> None:
-        """Release the frames of the last envelope."""
+        """End the round, and drop the frames that are kept for further workers."""
         self._last, self._frames, self._lent = (), [], []
         self._next_round()
 
@@ -84,7 +86,7 @@ class BroadcastCodec:
 
 
 class _Recording:
-    """Record the blocks that are lent while an envelope is encoded."""
+    """Records which blocks are lent while an envelope is encoded."""
 
     def __init__(self, leases: Leases) -> None:
         self._leases = leases

@@ -1,9 +1,9 @@
 """Define the interface of exchanges, which move arrays and reduce the values of a merge.
 
-An exchange makes the coordinator's end and each worker's end. The ends encode and decode envelopes.
-So the exchange decides how an array is represented in a message: by value, or by a reference to
-shared memory. The operands and the result of a reduction are opaque to the states. Only the
-exchange uses their content.
+An exchange creates the coordinator's end and each worker's end. The ends encode and decode
+envelopes. So the exchange decides how an array is represented in a message: by value, or by a
+reference to shared memory. The states pass the operands of a reduction to the exchange without
+looking at them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from varsim.transport.transport import Transport
 class Handover:
     """The values that workers need to take part in an exchange."""
 
-    descriptors: tuple[int, ...] = ()  # of open files, which worker processes inherit
+    descriptors: tuple[int, ...] = ()  # descriptors of open files, which worker processes inherit
     settings: str = ""  # only the exchange reads these settings
 
 
@@ -48,27 +48,27 @@ class CoordinatorExchange(Protocol):
 
     @property
     def handover(self) -> Handover:
-        """The values that workers need to take part. Descriptors in them are open until `close`."""
+        """The values that workers need to take part. The files in it are open until `close`."""
 
     @property
     def deadline_s(self) -> float | None:
-        """The time at which the caller calls `give_up` if the reduction has not finished."""
+        """The time at which `give_up` must be called unless the reduction has finished."""
 
     def attach(self, channel: ExchangeChannel) -> None:
-        """Use these connections from now on."""
+        """Set the connections that the exchange uses."""
 
     def encode(self, replica_id: int, messages: Sequence[Message]) -> list[Frame]:
         """Return the frames of an envelope to a worker."""
 
     def decode(self, replica_id: int, frames: Sequence[Buffer]) -> list[Message]:
-        """Return the messages of a worker's envelope, without those of the exchange itself.
+        """Return the messages of a worker's envelope, except the exchange's own messages.
 
         Raises:
             ProtocolError: The frames are malformed.
         """
 
     def end_round(self) -> None:
-        """Release the frames of the last envelope. The channel calls it before each wait."""
+        """Drop frames that are kept for further workers. The channel calls it before each wait."""
 
     def lose(self, replica_id: int) -> None:
         """Record that a worker has died."""
@@ -94,33 +94,33 @@ class WorkerExchange(Protocol):
     """A worker's end of an exchange."""
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
-        """Return an uninitialised array to fill and send, in the best memory for sending."""
+        """Return an uninitialised array to fill and send; sending it is as cheap as possible."""
 
     def encode(self, messages: Sequence[Message]) -> list[Frame]:
         """Return the frames of an envelope to the coordinator."""
 
     def decode(self, frames: Sequence[Buffer]) -> tuple[list[Message], list[Message]]:
-        """Return the messages of an envelope, and answers of the exchange to send immediately.
+        """Return the messages of an envelope, and the exchange's answers to send at once.
 
         Raises:
             ProtocolError: The frames are malformed.
         """
 
     def before_waiting(self) -> list[Frame]:
-        """Return an envelope that must be sent before the worker waits; [] if there is none."""
+        """Return the frames of an envelope to send before the worker waits; [] for none."""
 
 
 class Exchange(Protocol):
-    """Makes the coordinator's end and the workers' ends."""
+    """Creates the coordinator's end and the workers' ends."""
 
     def problem(self, transport: Transport) -> str:
-        """Return the requirement that this system or transport does not meet; "" if none."""
+        """Return what this exchange needs but the system or transport lacks; "" for nothing."""
 
     def open(self, num_replicas: int) -> CoordinatorExchange:
         """Return the coordinator's end.
 
         Raises:
-            StartError: The system refuses something that the exchange needs.
+            StartError: The system does not provide what the exchange needs.
         """
 
     def join(self, handover: Handover, replica_id: int, num_replicas: int) -> WorkerExchange:
@@ -129,27 +129,27 @@ class Exchange(Protocol):
 
 AUTO: Final = "auto"
 _PREFERRED: Final = ("shared", "star")
-"""The exchanges that `AUTO` tries, the best first. The last of them works on every system."""
+"""The exchanges that `AUTO` tries, in this order. The last one works on every system."""
 
 EXCHANGES: Final = Registry[Exchange](
     "exchange",
     {
         "shared": BuiltIn(
-            "varsim.exchange.shared:Shared", "large values lie in memory that all processes share"
+            "varsim.exchange.shared:Shared", "large values are in memory that all processes share"
         ),
         "star": BuiltIn("varsim.exchange.star:Star", "all values travel through sockets"),
     },
     group="varsim.exchanges",
-    also={AUTO: "shared where the transport and the system allow it, else star"},
+    also={AUTO: "shared if the transport and the system allow it, else star"},
 )
 """Every exchange. A new exchange is one file, with an entry here or in a package's metadata."""
 
 
 def check_exchange(name: str, transport: Transport) -> None:
-    """Check that this exchange exists, and that the transport and the system allow it.
+    """Check that an exchange exists, and that the transport and the system allow it.
 
     Raises:
-        ConfigError: The check fails; the text says what to use instead.
+        ConfigError: The exchange cannot be used; the text says what to use instead.
     """
     EXCHANGES.check(name)
     if name != AUTO:
@@ -161,10 +161,10 @@ def check_exchange(name: str, transport: Transport) -> None:
 def open_exchange(
     name: str, transport: Transport, num_replicas: int
 ) -> tuple[str, CoordinatorExchange]:
-    """Return the coordinator's end of an exchange, and the name of the exchange.
+    """Return the name of the exchange that is used, and its coordinator's end.
 
     Raises:
-        StartError: The system refuses something that the exchange needs.
+        StartError: The system does not provide what the exchange needs.
     """
     if name != AUTO:
         try:

@@ -1,8 +1,8 @@
-"""Exchange "shared": large arrays lie in memory that all processes of the cluster share.
+"""Exchange "shared": large arrays are in memory that all processes of the cluster share.
 
-Every contribution already lies in its worker's region of the memory. The result is computed into a
-block of the coordinator's region; this block is the mirror of all replicas. If the values are
-large, each waiting worker computes one slice.
+A worker puts each large contribution into its own region of the memory. The result is computed into
+a block of the coordinator's region. This block is then the mirror for all replicas, without a copy.
+If the values are large, each waiting worker computes one slice.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ from varsim.transport.leases import SHARED_FROM_BYTES, TOLD_FROM_BYTES, Leases
 from varsim.transport.transport import Transport
 
 SLICE_BYTES: Final = 2 * 2**20
-"""Smallest slice for a worker: for a smaller slice, the request takes longer than the work.
+"""Smallest slice for a worker. For a smaller slice, the request takes longer than the computation.
 
 Measured with four replicas on two cores: for 4 MiB, one process takes as long as two processes. For
 8 MiB, one process takes 20 % longer than two.
 """
 
 SLICE_TIMEOUT_S: Final = 5.0
-"""Time limit for a worker to compute a slice, which normally takes milliseconds. After this time
-the worker is probably stopped or swapped out, and the coordinator computes the slice itself."""
+"""Time limit for the workers to compute their slices, which normally takes milliseconds. After this
+time a worker is probably stopped or swapped out, and the coordinator computes the whole value."""
 
 _GROWTH_BYTES: Final = 2 * TOLD_FROM_BYTES
-"""If a round takes this much new shared memory, the coordinator waits for releases."""
+"""If one round needs this much new shared memory, the coordinator waits for workers' releases."""
 
 _PATIENCE_S: Final = 0.01
-"""Duration of that wait: about as long as it takes to allocate `_GROWTH_BYTES`."""
+"""Duration of this wait: it takes about as long to allocate `_GROWTH_BYTES`."""
 
 
 class Shared:
-    """Needs a transport between processes that can inherit a descriptor, and anonymous files."""
+    """The exchange. It needs workers of this machine that inherit a descriptor, and memfd files."""
 
     def problem(self, transport: Transport) -> str:
         """Return the missing requirement; "" if there is none."""
@@ -63,7 +63,7 @@ class Shared:
         return "transport='ipc' and a system with anonymous files (memfd)"
 
     def open(self, num_replicas: int) -> SharedCoordinator:
-        """Make the memory.
+        """Create the shared memory.
 
         Raises:
             StartError: The system does not provide shared memory.
@@ -109,17 +109,17 @@ class SharedCoordinator:
         self._reducer = SharedMemoryReducer(memory)
         self._channel: ExchangeChannel | None = None
         self._finished: list[ReductionDone] = []
-        self._held_bytes = -1  # before this round's first growth; -1: no growth in it yet
+        self._held_bytes = -1  # memory in use when this round first needed more; -1 before
         self._growth_bytes = _GROWTH_BYTES
         self.encode = self._codec.encode
 
     @property
     def handover(self) -> Handover:
-        """The descriptor of the memory, and how much of it each process may hold."""
+        """The descriptor of the memory, and the limit of memory for each process."""
         return Handover((self.arena.descriptor,), json.dumps(self.arena.limit_bytes))
 
     def attach(self, channel: ExchangeChannel) -> None:
-        """Use these connections to send slices and to receive releases of memory."""
+        """Set the connections, on which slices are sent and releases of memory arrive."""
         self._channel = channel
 
     def decode(self, replica_id: int, frames: Sequence[Buffer]) -> list[Message]:
@@ -133,12 +133,12 @@ class SharedCoordinator:
         return messages
 
     def end_round(self) -> None:
-        """Release the frames of the last envelope."""
+        """Drop the frames that are kept for further workers."""
         self._codec.end_round()
         self._held_bytes = -1
 
     def lose(self, replica_id: int) -> None:
-        """End the leases of a dead worker, and compute its slice."""
+        """End the leases of a dead worker; finish its reduction without it."""
         self._codec.lose(replica_id)
         self._finish(self._reducer.lose(replica_id))
 
@@ -150,7 +150,7 @@ class SharedCoordinator:
         return self._reducer.deadline_s
 
     def reduce(self, request: Reduce, now_s: float) -> Array | None:
-        """Return the value, in shared memory; None if workers compute it in slices."""
+        """Return the value, in shared memory if it is large; None if workers compute slices."""
         return self._reducer.reduce(request, self._send, now_s)
 
     def _send(self, slices: dict[int, ReduceSlice]) -> None:
@@ -179,10 +179,10 @@ class SharedCoordinator:
     def _reclaim(self, held_bytes: int) -> bool:
         """Decode workers' releases of memory; return False if none arrives.
 
-        A program that writes in a loop takes memory faster than the workers release it. Then the
-        coordinator waits for a release, because released memory is faster than new memory. If no
-        release arrives, the workers still use the memory. Then the coordinator waits again only
-        after twice as much growth.
+        A program that writes in a loop can need memory faster than the workers release it. The
+        coordinator then waits for a release, because reusing memory is faster than allocating it.
+        If no release arrives, the workers still use the memory. The coordinator then waits again
+        only after twice as much growth.
         """
         if self._channel is None:
             return False
@@ -206,7 +206,7 @@ class _Shared:
 
     request: Reduce
     out: Array
-    requested: dict[int, int]  # request_id → replica_id, of slices that are not computed yet
+    requested: dict[int, int]  # request_id → replica_id, for slices that are not computed yet
     deadline_s: float
 
 
@@ -236,7 +236,7 @@ class SharedMemoryReducer:
         if request.aggregation is VariableAggregation.ONLY_FIRST_REPLICA:
             values = values[:1]
         if request.operation is Operation.ASSIGN:
-            mirror = None  # the old value does not matter
+            mirror = None  # the old value is not needed
         small = values[0].nbytes < SHARED_FROM_BYTES
         if small or (len(values) == 1 and mirror is None):
             return request.computed()
@@ -273,7 +273,7 @@ class SharedMemoryReducer:
         return ReductionDone(shared.request.token, shared.out)
 
     def lose(self, replica_id: int) -> ReductionDone | None:
-        """If a dead worker's slice is missing, compute and return the whole reduction."""
+        """Compute and return the whole reduction if the slice of a dead worker is missing."""
         if self._shared is None or replica_id not in self._shared.requested.values():
             return None
         return self.give_up()
@@ -323,7 +323,7 @@ class SharedWorker:
         self._leases = Leases(memory)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
-        """Return an uninitialised array; a large array is in shared memory if there is room."""
+        """Return an uninitialised array; a large array is in shared memory if that is not full."""
         if math.prod(shape) * dtype.itemsize >= SHARED_FROM_BYTES:
             shared = self._leases.arena.empty(shape, dtype)
             if shared is not None:
@@ -337,7 +337,7 @@ class SharedWorker:
         return [*frames, note] if note else frames
 
     def decode(self, frames: Sequence[Buffer]) -> tuple[list[Message], list[Message]]:
-        """Compute the slices that an envelope requests; return its other messages, and answers."""
+        """Compute the requested slices; return the envelope's other messages, and the answers."""
         messages: list[Message] = []
         answers: list[Message] = []
         for message in decode(frames, self._leases):
@@ -348,13 +348,13 @@ class SharedWorker:
         return messages, answers
 
     def before_waiting(self) -> list[Frame]:
-        """Return a note of released blocks, unless they are too small for a separate message."""
+        """Return a note of released blocks; [] if they are too small for a separate envelope."""
         note = self._leases.note(TOLD_FROM_BYTES)
         return [*encode([]), note] if note else []
 
 
 def reduce_slice(request: ReduceSlice) -> SliceReduced:
-    """Compute a slice, and return the answer."""
+    """Compute a slice in place, and return the answer."""
     out = request.out
     out.setflags(write=True)  # arrays of messages are read-only; this one is the output
     mirror = request.mirror[0] if request.mirror else None

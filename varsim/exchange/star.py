@@ -1,4 +1,4 @@
-"""Exchange "star": every array travels by value, and the coordinator reduces alone."""
+"""Exchange "star": every array is sent by value, and the coordinator computes all reductions."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from varsim.transport.transport import Transport
 
 
 class Star:
-    """Works with every transport and on every system."""
+    """The exchange, which works with every transport and on every system."""
 
-    def problem(self, transport: Transport) -> str:  # noqa: ARG002 - other exchanges check it
-        """Return "": nothing is missing."""
+    def problem(self, transport: Transport) -> str:  # noqa: ARG002 - other exchanges use it
+        """Return "": this exchange has no requirements."""
         return ""
 
     def open(self, num_replicas: int) -> StarCoordinator:
@@ -50,17 +50,17 @@ class StarCoordinator:
         """Do nothing: this exchange sends no messages itself."""
 
     def lose(self, replica_id: int) -> None:
-        """Do nothing: this exchange keeps no state of a worker."""
+        """Do nothing: this exchange has no state for each worker."""
 
     def reduce(self, request: Reduce, now_s: float) -> Array:  # noqa: ARG002 - other exchanges wait
         """Return the value."""
         return request.computed()
 
     def give_up(self) -> None:
-        """Do nothing: no reduction is ever under way."""
+        """Do nothing: workers compute no reductions."""
 
     def finished(self) -> list[ReductionDone]:
-        """Return []: `reduce` returns every value."""
+        """Return []: `reduce` has returned every value."""
         return []
 
 
@@ -80,5 +80,5 @@ class StarWorker:
         return decode(frames), []
 
     def before_waiting(self) -> list[Frame]:
-        """Return []."""
+        """Return []: this exchange needs no envelope of its own."""
         return []

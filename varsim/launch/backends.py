@@ -27,7 +27,7 @@ REGISTRIES: Final[dict[str, Registry[Any]]] = {
 
 
 def check_backends(backends: Backends) -> None:
-    """Check that all these implementations exist.
+    """Check that all named implementations exist.
 
     Raises:
         ConfigError: An implementation does not exist; the text lists the existing ones.
@@ -41,7 +41,7 @@ _in_use: ContextVar[Launcher | None] = ContextVar("varsim_launcher", default=Non
 
 @contextmanager
 def use_launcher(launcher: Launcher) -> Iterator[None]:
-    """Use this launcher for all strategies in the block, even if they name another launcher."""
+    """Use this launcher for all strategies that are created in the `with` block."""
     token = _in_use.set(launcher)
     try:
         yield
@@ -50,5 +50,5 @@ def use_launcher(launcher: Launcher) -> Iterator[None]:
 
 
 def launcher_of(backends: Backends) -> Launcher:
-    """Return the launcher of a new strategy: from `use_launcher`, or else from the registry."""
+    """Return the launcher for a new strategy: that of `use_launcher`, or else the named one."""
     return _in_use.get() or LAUNCHERS.make(backends.launcher)

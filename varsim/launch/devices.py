@@ -10,16 +10,16 @@ from varsim import environment
 DEFAULT_WORKERS: Final = 2
 
 MAX_WORKERS: Final = 1024
-"""Limit of workers: one machine cannot run more workers well, so a larger number is a mistake."""
+"""Largest number of workers. A larger number is a mistake: one machine could not run them well."""
 
 
 def cpus(count: int) -> tuple[str, ...]:
-    """Return the names of `count` devices, for a cluster whose devices have no names."""
+    """Return `count` device names, for a cluster without given names."""
     return tuple(f"cpu:{i}" for i in range(count))
 
 
 def default_devices() -> tuple[str, ...]:
-    """Return the devices of a strategy that names no devices: VARSIM_WORKERS sets their number.
+    """Return the devices of a strategy without given devices; VARSIM_WORKERS sets their number.
 
     Raises:
         ConfigError: VARSIM_WORKERS is not a number of workers.
@@ -38,12 +38,12 @@ def workers_of_environment() -> int | None:
 
 
 def split_names(text: str) -> list[str]:
-    """Return the names that a text lists, separated by commas; `problem_with` checks them."""
+    """Return the names in a list that is separated by commas; they are not checked."""
     return [name.strip() for name in text.split(",")]
 
 
 def problem_with(names: Sequence[object]) -> str:
-    """Return the reason why a cluster cannot have devices with these names; "" if it can."""
+    """Return why a cluster cannot have devices with these names; "" if it can."""
     if not names:
         return "a cluster needs at least one device"
     if len(names) > MAX_WORKERS:

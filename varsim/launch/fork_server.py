@@ -2,8 +2,8 @@
 
 The fork server is a new interpreter, so a program needs no `if __name__ == "__main__"`. The fork
 server imports the modules that all workers need, and forks one worker for each replica. A fork
-takes a few milliseconds; a new interpreter takes 0.1 s. When its stdin is closed, the fork server
-kills the workers and ends. On its stdout it reports each worker that has ended.
+takes a few milliseconds; a new interpreter takes 0.1 s. The fork server kills the workers and ends
+when its stdin is closed. It reports each ended worker on its stdout.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from varsim.transport.sockets import timeout_ms
 # -P: a module in the working directory must not hide a module of varsim.
 _COMMAND: Final = ("-P", "-m", "varsim_worker")
 
-_END_TIMEOUT_S: Final = 5.0  # to kill and reap the workers; then the fork server is killed
+_END_TIMEOUT_S: Final = 5.0  # time limit of the fork server for killing and reaping the workers
 _READ_BYTES: Final = 64 * 1024
 
 _ONE_THREAD: Final = (
@@ -40,11 +40,12 @@ _ONE_THREAD: Final = (
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
-"""Set to 1: replicas already share the machine's cores, and threads do not survive a fork."""
+"""Environment variables that are set to 1 for workers: replicas already use all cores, and threads
+do not survive a fork."""
 
 
 def reason_of(wait_status: int) -> str:
-    """Return how a process ended: "exited with code 3", "was killed by SIGKILL"."""
+    """Return how a process ended, for example "exited with code 3", "was killed by SIGKILL"."""
     code = os.waitstatus_to_exitcode(wait_status)
     if code >= 0:
         return f"exited with code {code}"
@@ -91,7 +92,7 @@ class ForkServer:
             ) from None
 
     def exits(self) -> list[tuple[int, str]]:
-        """Return the replica ids of workers that have ended since the last call, with reasons.
+        """Return the workers that have ended since the last call: (replica_id, reason).
 
         Call this method when `reports` is readable. The method sets `ended` if the fork server
         itself has ended.
@@ -102,14 +103,14 @@ class ForkServer:
         return [(replica_id, reason_of(status)) for replica_id, status in map(json.loads, lines)]
 
     def ending(self) -> str:
-        """Return how the fork server ended. Call this method only if `ended` is set."""
+        """Return how the fork server has ended; call this only if `ended` is set."""
         ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
         assert ended is not None, "waitid returns None only with WNOHANG"
         exited = ended.si_code == os.CLD_EXITED
         return reason_of(ended.si_status << 8 if exited else ended.si_status)
 
     def said(self) -> str:
-        """Return the last output of the fork server, and of workers that had no log yet."""
+        """Return the last output of the fork server, and of workers before they opened a log."""
         return tail(self._log)
 
     def end(self) -> None:
@@ -132,7 +133,7 @@ class ForkServer:
 
 
 def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
-    assert stream is not None, "Popen made all pipes"
+    assert stream is not None, "Popen has created all pipes"
     return stream
 
 

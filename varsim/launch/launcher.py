@@ -25,12 +25,12 @@ class LaunchOptions:
     """The options with which a program starts its workers."""
 
     cluster_id: int  # identifies the cluster within its program
-    devices: tuple[str, ...]  # one per replica, as the program named them
+    devices: tuple[str, ...]  # one per replica, with the program's names
     backends: Backends = Backends()
-    log_dir: Path | None = None  # for each worker's log; a private directory if None
+    log_dir: Path | None = None  # the directory of the workers' logs; None: a private directory
     start_timeout_s: float = 60.0
-    trace: TraceOptions | None = None  # what every process records; None: nothing
-    seed: int | None = None  # of each worker's global generators; None: a new seed at every start
+    trace: TraceOptions | None = None  # what every process records; None to record nothing
+    seed: int | None = None  # the seed of workers' global generators; None: a random seed
 
 
 class Launcher(Protocol):

@@ -1,7 +1,7 @@
 """Define both ends of the link between a coordinator and its workers; each end has four parts.
 
-A *channel* carries messages. An *exchange* holds and reduces arrays. A *codec* converts Python
-values to payloads and back. A *recorder* writes the trace of its process.
+A *channel* carries messages. An *exchange* stores and reduces arrays. A *codec* converts Python
+values to payloads and back. A *recorder* writes the trace of the process.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ class Codec(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """`Channel.receive` returns this instead of a message if a worker process has ended."""
+    """A worker process has ended: `Channel.receive` returns this instead of a message."""
 
-    reason: str  # "exited with code 3", "was killed by SIGKILL"
+    reason: str  # for example "exited with code 3", "was killed by SIGKILL"
     stderr_tail: str
     log_path: str
 
 
 Received = Message | Lost | ReductionDone
-"""An item that `Channel.receive` returns; no replica sends a `ReductionDone`."""
+"""An item that `Channel.receive` returns. A `ReductionDone` comes from the exchange."""
 
 
 class Channel(Protocol):
@@ -54,16 +54,16 @@ class Channel(Protocol):
         """The number of workers; their replica ids are 0…num_replicas−1."""
 
     def send(self, replica_id: int, messages: Sequence[Message]) -> None:
-        """Send an envelope without waiting. `receive` reports a dead worker."""
+        """Send an envelope without waiting. If the worker has died, `receive` reports it."""
 
     def receive(self, timeout_s: float) -> list[tuple[int, Received]]:
         """Wait for messages, and return all received messages, in order of arrival.
 
-        Returns an empty list after `timeout_s`. A lost worker is reported only one time.
+        Returns an empty list after `timeout_s`. A lost worker is reported only once.
         """
 
     def now_s(self) -> float:
-        """Return the time on a steady clock, in seconds; timeouts are measured on it."""
+        """Return the time on the steady clock that measures timeouts, in seconds."""
 
     def where(self, replica_id: int) -> str | None:
         """Return the line that a replica's function runs now, as file:line; None if unknown."""
@@ -72,7 +72,7 @@ class Channel(Protocol):
         """End all workers and free everything. Further calls do nothing.
 
         Args:
-            busy: Replicas that do not receive messages; `close` does not wait for these replicas.
+            busy: Replicas that run user code now, so that `close` must not wait for them.
         """
 
 
@@ -95,7 +95,7 @@ class Observer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The coordinator's end, which a launcher makes."""
+    """The coordinator's end, which a launcher returns."""
 
     channel: Channel
     exchange: Reducer
@@ -129,16 +129,16 @@ class Allocator(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerLink:
-    """A worker's end. The entry point adds the codec, which needs the objects that have names."""
+    """A worker's end, without the codec: only the worker's entry point can create the codec."""
 
     cluster_id: int
     replica_id: int
-    devices: tuple[str, ...]  # of all replicas, as the program named them
+    devices: tuple[str, ...]  # the devices of all replicas, with the program's names
     channel: WorkerChannel
     exchange: Allocator
     recorder: Trace | None  # writes the trace of this process
     take_output: Callable[[], str]
-    """Returns the text that user code printed since the last call; only the end of a long text."""
+    """Returns the output of user code since the last call; of a long output, only the end."""
 
     @property
     def num_replicas(self) -> int:

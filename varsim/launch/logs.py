@@ -1,4 +1,4 @@
-"""Find the log file of each worker, and read its end for an error message."""
+"""Find the log file of each worker, and read the end of a log for an error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TAIL_BYTES: Final = 16 * 1024
 
 
 def tail(path: Path, start: int = 0) -> str:
-    """Return the last lines of a file after its first `start` bytes, without control characters."""
+    """Return the last lines of a file, without control characters; skip the first `start` bytes."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -29,10 +29,9 @@ def tail(path: Path, start: int = 0) -> str:
 class WorkerLogs:
     """The log files of one cluster's workers.
 
-    If the program names a directory, the logs stay there, and new output is appended. Without such
-    a directory, logs are private and are removed with the cluster. There is one exception. If the
-    error about a lost worker shows only the end of its log, varsim moves the log to a temporary
-    file and does not remove this file.
+    If the program names a directory, the logs stay there, and new output is appended. Otherwise the
+    logs are private, and are removed with the cluster. There is one exception: if the error about a
+    lost worker shows only the end of a log, the log is moved to a temporary file, which remains.
     """
 
     def __init__(self, directory: Path, *, private: bool, num_replicas: int) -> None:
@@ -43,13 +42,12 @@ class WorkerLogs:
     def of_lost(self, replica_id: int) -> tuple[str, str]:
         """Return the end of a lost worker's log, and the path of the log.
 
-        The path is "" if the returned text is the whole log and the log is private, and if the
-        worker has printed nothing.
+        The path is "" if the worker has printed nothing, or if the log is private and the returned
+        text is the whole log.
         """
         path = self.directory / log_name(replica_id)
         said = self.tail(replica_id)
         size = _size(path) - self._starts[replica_id]
-        # Whether `said` is the whole log.
         is_all = size <= _TAIL_BYTES and said.count("\n") + 1 < TAIL_LINES
         if size <= 0 or (self._private and is_all):
             return said, ""

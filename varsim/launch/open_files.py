@@ -1,4 +1,4 @@
-"""Raise the limit of open files: libzmq aborts a program that reaches the limit."""
+"""Raise the limit of open files, because libzmq aborts a program that reaches the limit."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 from varsim.errors import StartError
 
 _SPARE: Final = 64
-"""Number of files for sockets, pipes, logs and the program, in addition to files already open."""
+"""Number of files for sockets, pipes, logs and the program, in addition to the open files."""
 
 
 def ensure_open_files(num_workers: int) -> None:
-    """Raise the limit of open files to the number that a coordinator of these workers needs.
+    """Raise the limit of open files as far as the coordinator of these workers needs.
 
     Raises:
         StartError: The system does not allow so many files; the text says what to do.

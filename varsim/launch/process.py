@@ -34,7 +34,7 @@ class ProcessLauncher:
     """Starts each worker as a process of this machine.
 
     Workers have the program's `sys.path`, environment and working directory. Numerical libraries
-    use one thread in each worker. All workers end when the program ends, even if it is killed.
+    use one thread in each worker. All workers end with the program, even if the program is killed.
     """
 
     entry_point: str = ENTRY_POINT
@@ -44,8 +44,7 @@ class ProcessLauncher:
 
         Raises:
             StartError: A worker did not start; the text names it and quotes its output.
-            ConfigError: The transport or the exchange does not exist, or the exchange does not
-                work with this transport.
+            ConfigError: The transport or the exchange does not exist, or they do not work together.
         """
         backends = options.backends
         check_exchange(backends.exchange, TRANSPORTS.make(backends.transport))
@@ -69,7 +68,7 @@ class ProcessLauncher:
     def _start(
         self, options: LaunchOptions, stack: ExitStack
     ) -> tuple[ProcessChannel, CoordinatorExchange, Trace | None]:
-        """Start the processes, and push their clean-up on the stack."""
+        """Start the processes; add the functions that end and free them to `stack`."""
         count = len(options.devices)
         directory = private_folder()
         stack.callback(shutil.rmtree, directory, ignore_errors=True)

@@ -29,15 +29,15 @@ from varsim.transport.sockets import timeout_ms
 from varsim.transport.transport import Listener
 
 SHUTDOWN_TIMEOUT_S: Final = 1.0
-"""A worker that has not ended after this time is killed: it runs user code and saves nothing."""
+"""A worker that has not ended after this time still runs user code, and is killed."""
 
-_MAX_STORIES: Final = 3  # of workers that did not start
+_MAX_STORIES: Final = 3  # number of workers whose output is in the error about a failed start
 
 
 class ProcessChannel:
     """Carries messages between the coordinator and worker processes.
 
-    The channel frees everything when it is closed or garbage-collected, and when the program ends.
+    Everything is freed when the channel is closed or garbage-collected, and when the program ends.
     """
 
     def __init__(
@@ -69,12 +69,12 @@ class ProcessChannel:
         self._problems: list[str] = []  # malformed envelopes, one text for each
 
     def own(self, stack: ExitStack) -> None:
-        """Take over the clean-up stack."""
+        """Take over a stack of functions that end and free everything."""
         self._owner = os.getpid()
         self._finalizer = weakref.finalize(self, _free, stack, self._owner)
 
     def wait_until_ready(self, deadline: float) -> None:
-        """Return when every worker has reported that it is ready.
+        """Wait until every worker has reported that it is ready.
 
         Raises:
             StartError: A worker has ended, or some workers are not ready at the deadline.
@@ -101,7 +101,7 @@ class ProcessChannel:
         )
 
     def send(self, replica_id: int, messages: Sequence[Message]) -> None:
-        """Send an envelope. Do nothing for a worker that has ended, and after `close`."""
+        """Send an envelope; do nothing if the worker has ended or the channel is closed."""
         if replica_id in self._running:
             frames = self._exchange.encode(replica_id, messages)
             if self._listener.send(replica_id, frames) and self._trace is not None:
@@ -110,8 +110,8 @@ class ProcessChannel:
     def receive(self, timeout_s: float) -> list[tuple[int, Received]]:
         """Wait for messages, and return all received messages, in order of arrival.
 
-        Returns an empty list after `timeout_s`, and if all workers have ended. A lost worker is
-        reported only one time. Its later messages are dropped.
+        Returns an empty list after `timeout_s`, or if all workers have ended. A lost worker is
+        reported only once. Messages of this worker that arrive later are dropped.
 
         Raises:
             ProtocolError: A worker sent a malformed envelope. The next call returns the messages
@@ -154,7 +154,7 @@ class ProcessChannel:
     def _hear(self) -> None:
         for replica_id, frames in self._listener.drain():
             if replica_id not in self._running:
-                continue  # the end of this worker is already reported
+                continue  # this worker has already been reported as lost
             if self._trace is not None:
                 self._trace.received(replica_id)
             try:
@@ -200,10 +200,10 @@ class ProcessChannel:
         """End all workers and free everything. Further calls do nothing.
 
         The workers get a `Shutdown`. Workers that still run after `SHUTDOWN_TIMEOUT_S` are killed.
-        A Ctrl-C during `close` takes effect at its end.
+        A Ctrl-C during `close` takes effect when `close` returns.
 
         Args:
-            busy: Replicas that do not receive messages; their workers are killed immediately.
+            busy: Replicas that run user code now; their workers are killed without a wait.
         """
         with held():
             if self._finalizer is None or not self._finalizer.alive:
@@ -215,7 +215,7 @@ class ProcessChannel:
                 self._free()
 
     def kill(self) -> None:
-        """Kill the workers, which have not begun any work, and free everything without waiting."""
+        """Kill workers that have not run a function yet, and free everything without waiting."""
         with held():
             self._fork_server.kill()
             self._free()
@@ -241,7 +241,10 @@ class ProcessChannel:
 
 
 class _ExchangeChannel:
-    """The connections for the exchange. It has only a weak reference to the channel."""
+    """The connections for the exchange.
+
+    The reference to the channel is weak, so that the channel can be garbage-collected.
+    """
 
     def __init__(self, channel: ProcessChannel) -> None:
         self._channel = weakref.ref(channel)
@@ -249,7 +252,7 @@ class _ExchangeChannel:
     def send(self, replica_id: int, messages: Sequence[Message]) -> None:
         """Send an envelope."""
         channel = self._channel()
-        assert channel is not None, "the channel's owner requested the reduction"
+        assert channel is not None, "only a user of the channel requests a reduction"
         channel.send(replica_id, messages)
 
     def hear(self, timeout_s: float) -> bool:

@@ -1,7 +1,7 @@
-"""Encode a coordinator's settings for the processes that it starts, as one line of JSON.
+"""Encode the settings for the processes of a cluster as one line of JSON.
 
-The line is sent through a pipe, because it can contain secret keys. Other users can read the
-arguments and the environment of a process.
+The line is sent through a pipe, because it can contain secret keys: other users of the machine can
+read the arguments of a process.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ ENTRY_POINT: Final = "varsim.distribute.program_functions:serve"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendezvous:
-    """The coordinator's address for each worker, and settings that workers need to connect."""
+    """The settings that the fork server and the workers need."""
 
     options: LaunchOptions  # the program's options, unchanged
-    addresses: tuple[str, ...]  # where each worker connects; see `transport.Listener`
+    addresses: tuple[str, ...]  # one per worker; see `transport.Listener`
     entry_point: str
     search_path: tuple[str, ...]  # the program's sys.path, so that workers find its modules
     log_dir: str
-    private_dir: str  # the fork server removes it if the coordinator cannot
+    private_dir: str  # removed by the fork server if the coordinator cannot remove it
     coordinator_pid: int
-    exchange: str  # its name; never "auto"
+    exchange: str  # the name of the exchange; never "auto"
     handover: Handover  # values that workers need to take part in the exchange
 
     def to_line(self) -> bytes:

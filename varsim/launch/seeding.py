@@ -1,6 +1,6 @@
 """Seed the global generators of `random` and `numpy.random`, with a stream for each process.
 
-From one seed, NumPy's `SeedSequence` spawns a stream for the program and one for each replica. The
+NumPy's `SeedSequence` derives one stream for the program and one for each replica from a seed. The
 streams differ from each other. Two runs with the same seed have the same streams.
 """
 
@@ -27,7 +27,7 @@ class GeneratorState:
 
     @contextmanager
     def here(self) -> Iterator[None]:
-        """Use and update this state within the block; restore the old state afterwards."""
+        """Use and update this state in the `with` block; restore the old state afterwards."""
         outside = GeneratorState()
         self.restore()
         try:
@@ -50,7 +50,7 @@ def seed_generators(seed: int, *stream: int) -> None:
     """Seed both generators of this process.
 
     Args:
-        stream: A replica's id for the stream of that replica. Empty for the program's stream.
+        stream: The id of a replica, for its stream; empty for the program's stream.
     """
     words = np.random.SeedSequence(seed, spawn_key=stream).generate_state(4)
     np.random.seed(words)  # noqa: NPY002

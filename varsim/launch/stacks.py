@@ -1,7 +1,7 @@
 """Ask a worker for its stack by a signal: the worker writes the stack into a pipe.
 
-A process ignores this signal by default. So nothing happens if user code has removed the handler.
-`faulthandler` writes the stack even while C code runs.
+By default, a process ignores this signal, so a signal is harmless if user code has removed the
+handler. The handler is `faulthandler`, which writes the stack even while C code runs.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ from varsim.transport.sockets import timeout_ms
 
 _SIGNAL: Final = signal.SIGURG
 _ANSWER_S: Final = 0.2
-"""Time limit for a worker to write its stack. A worker that is not stopped needs microseconds."""
+"""Time limit for a worker to write its stack. A worker needs microseconds unless it is stopped."""
 
-_MORE_S: Final = 0.01  # the longest time between two lines of a stack
+_MORE_S: Final = 0.01  # the longest time between two parts of a stack
 _READ_BYTES: Final = 2**16
 _FRAME: Final = re.compile(r'^  File "(.*)", line (\d+) in ', re.MULTILINE)
 _ESCAPED: Final = re.compile(r"\\x([0-9a-f]{2})|\\u([0-9a-f]{4})|\\U([0-9a-f]{8})")
-"""`faulthandler` escapes non-ASCII characters in the same way as the error handler
-"backslashreplace"."""
+"""The escapes that `faulthandler` writes for non-ASCII characters."""
 
 _OURS: Final = Path(__file__).parents[1]  # the package
 _WORKERS: Final = "varsim_worker"
@@ -46,13 +45,13 @@ def show_stack_on_signal(directory: str, replica_id: int) -> None:
 
 
 class Stacks:
-    """Asks workers of this machine for the location of their program."""
+    """Asks workers of this machine which line of the program they run."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     def location(self, replica_id: int, process_id: int) -> str | None:
-        """Return the line of the user's program as file:line; None without an answer."""
+        """Return the line of the user's program as file:line; None if no stack arrives."""
         try:
             pipe = os.open(_path(self._directory, replica_id), os.O_RDONLY | os.O_NONBLOCK)
         except OSError:  # the pipe does not exist yet, or this process has no descriptor left
@@ -71,7 +70,7 @@ def _path(directory: Path, replica_id: int) -> Path:
 
 
 def _read(pipe: int, timeout_s: float) -> str:
-    """Return the text from a pipe. Stop if no further text arrives within the timeout."""
+    """Return the text from a pipe; stop when no more text arrives within the timeout."""
     poll = select.poll()
     poll.register(pipe, select.POLLIN)
     parts: list[bytes] = []

@@ -1,9 +1,9 @@
 """Arrange the writes of an outbox in buckets, each of which is merged as one array.
 
-A *bucket* is one flat array. It holds the values of all writes that have the same dtype,
-aggregation and operation, in the order of the writes. The coordinator reduces a bucket as one
-array. Every element gets the same value as in a separate merge of its write. The replica and the
-coordinator arrange the same writes in the same way, so the list of a bucket's writes is not sent.
+A *bucket* is one flat array. It contains the values of writes that have the same dtype, aggregation
+and operation, in the order of the writes. The coordinator reduces a bucket as one array. Every
+element gets the same value as in a separate merge of its write. The replica and the coordinator
+both compute the arrangement from the list of writes, so the arrangement is not sent.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from varsim.protocol.messages import Write
 from varsim.spec import Array, Operation, VariableAggregation, VariableSpec
 
 PACK_LIMIT_BYTES: Final = 64 * 1024
-"""A larger value has its own bucket: copying the value would cost more than a separate merge."""
+"""A larger value has its own bucket, because a copy would take longer than a separate merge."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bucket:
     """Writes that are merged together, at most one of each variable."""
 
-    positions: tuple[int, ...]  # of the writes, in their outbox
+    positions: tuple[int, ...]  # the positions of the writes in their outbox
     variable_ids: Array  # int64, (n,)
-    shape: tuple[int, ...]  # of the only value, or the length of all values together
+    shape: tuple[int, ...]  # the shape of the only value, or the total length of several values
     dtype: np.dtype[np.generic]
     aggregation: VariableAggregation
     operation: Operation
 
     @property
     def first_only(self) -> bool:
-        """Whether only the values of the first replica are needed."""
+        """Whether the aggregation uses only the values of the first replica."""
         return self.aggregation is VariableAggregation.ONLY_FIRST_REPLICA
 
 
 def arrange(writes: Sequence[Write], specs: Mapping[int, VariableSpec]) -> tuple[Bucket, ...]:
     """Return the buckets of an outbox, in the order of their merges.
 
-    Two writes of the same variable are in two buckets, in the order of the writes. If a variable's
-    shape is open, the merge of a write to it can still fail. Such a write has its own bucket.
-    Earlier writes are in earlier buckets, and later writes are in later buckets.
+    Two writes of the same variable are in two buckets, in the order of the writes. If the shape of
+    a variable has an unknown dimension, the merge of a write can fail. So such a write has its own
+    bucket; earlier writes are in earlier buckets, and later writes are in later buckets.
     """
     buckets: list[Bucket] = []
     together: dict[tuple[object, ...], list[int]] = {}
@@ -92,7 +92,7 @@ def unpack(
 ) -> list[Array]:
     """Return the value of every write of an outbox from the arrays of its buckets.
 
-    If a value was not sent, an empty array is in its place.
+    If a value was not sent, the result contains an empty array for it.
     """
     values: list[Array] = [_NOT_SENT] * len(writes)
     for bucket, array in zip(buckets, arrays, strict=True):
@@ -112,5 +112,5 @@ _NOT_SENT: Final[Array] = np.empty(0)
 
 
 def size_of(shape: Sequence[int | None]) -> int:
-    """Return the number of elements of a shape without an open dimension."""
+    """Return the number of elements of a shape without unknown dimensions."""
     return math.prod(shape)  # type: ignore[arg-type]  # the caller checks it

@@ -2,11 +2,11 @@
 
 A descriptor is `[dtype code, dimension, …]`. A code is an index of `DTYPE_CODES`. Arrays of up to
 `PACK_LIMIT_BYTES` are packed into one frame, each at a multiple of `ALIGNMENT`. Every larger array
-is a separate frame. So offsets and sizes are not sent. The receiver checks the descriptors against
-the received frames before it allocates memory.
+is a separate frame. So the receiver can compute all offsets and sizes, and they are not sent. The
+receiver compares the descriptors with the received frames before it allocates memory.
 
-An array in memory that sender and receiver share is not in any frame. Its descriptor is
-`[SHARED + dtype code, block, size of the block, start, dimension, …]`.
+If an array is in memory that sender and receiver share, no frame contains it. The descriptor is
+then `[SHARED + dtype code, block, size of the block, start, dimension, …]`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from varsim.errors import ProtocolError
 from varsim.spec import Array
 
 PACK_LIMIT_BYTES: Final = 64 * 1024
-"""An array of up to this size is packed with others, which costs less than a separate frame."""
+"""Arrays of up to this size are packed together, which costs less than separate frames."""
 
 ALIGNMENT: Final = 16
-"""Alignment of every packed array: sufficient for each dtype and for vector instructions."""
+"""Alignment of packed arrays in bytes: sufficient for every dtype and for vector instructions."""
 
 MAX_FRAME_BYTES: Final = 2**34
 """Size limit of one array: 16 GiB, more than any variable of one machine."""
@@ -33,7 +33,7 @@ MAX_DIMENSIONS: Final = 64
 """Largest number of dimensions of an array; NumPy has the same limit."""
 
 SHARED: Final = 64
-"""Added to a dtype's code when the array is in shared memory."""
+"""This number is added to the dtype's code if the array is in shared memory."""
 
 _DTYPE_NAMES: Final = "? f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 c8 c16"
 
@@ -44,7 +44,7 @@ Buffer = bytes | bytearray | memoryview
 """The types of a received frame."""
 
 Frame = bytes | memoryview
-"""The types of a frame to send: a memoryview is a view of an array in a message."""
+"""The types of a frame to send. A memoryview is a view of an array in a message."""
 
 _CODES: Final = {dtype: code for code, dtype in enumerate(DTYPE_CODES)}
 _PADDING: Final = tuple(bytes(-size % ALIGNMENT) for size in range(ALIGNMENT))
@@ -53,9 +53,9 @@ _PADDING: Final = tuple(bytes(-size % ALIGNMENT) for size in range(ALIGNMENT))
 class SharedReference(NamedTuple):
     """The location of an array in shared memory."""
 
-    block: int  # offset in the memory
-    size_bytes: int  # of the block
-    start: int  # of the array, in the block
+    block: int  # the offset of the block in the memory
+    size_bytes: int  # the size of the block
+    start: int  # the offset of the array in the block
 
 
 class Memory(Protocol):
@@ -64,14 +64,14 @@ class Memory(Protocol):
     def put(self, array: Array) -> SharedReference | None:
         """Return a reference to an array; None if the array must be sent by value.
 
-        An array outside the shared memory is copied into it.
+        An array that is not in the shared memory is copied into it.
         """
 
     def take_back(self, reference: SharedReference) -> None:
-        """Undo the last `put` that returned this reference: the reference is not sent."""
+        """Undo the last `put` that returned this reference, because it is not sent."""
 
     def get(self, reference: SharedReference, size_bytes: int) -> Array:
-        """Return the bytes of an array that has come as a reference.
+        """Return the bytes of an array to which the peer has sent a reference.
 
         Raises:
             ProtocolError: There is no such block.
@@ -126,11 +126,11 @@ class ArrayWriter:
         return (code, *array.shape)
 
     def frames(self) -> tuple[bytes, list[Frame]]:
-        """Return the packed small arrays, and the large ones that are not in shared memory."""
+        """Return the packed small arrays, and the frames of large arrays not in shared memory."""
         return b"".join(self._packed), self._large
 
     def take_back(self) -> None:
-        """Undo all references: the envelope is not sent."""
+        """Undo all references, because the envelope is not sent."""
         for reference in self._references:
             assert self._memory is not None, "the memory returned the reference"
             self._memory.take_back(reference)
@@ -153,10 +153,12 @@ class ArrayReader:
     def __init__(
         self, packed: int | bytes, frames: Sequence[Buffer], memory: Memory | None = None
     ) -> None:
-        """Read the frames after the header; `packed` is the packed arrays, or their length.
+        """Prepare to read the frames after the header.
 
+        Args:
+            packed: The packed arrays; or their length, if they are the first frame.
         Raises:
-            ProtocolError: A frame is too large, or the frame of packed arrays has another length.
+            ProtocolError: A frame is too large, or the first frame has another length.
         """
         views = [memoryview(frame).toreadonly() for frame in frames]
         for view in views:
@@ -180,7 +182,7 @@ class ArrayReader:
         """Return the next array, which has this descriptor.
 
         Raises:
-            ProtocolError: The descriptor is malformed, or does not fit the received frames.
+            ProtocolError: The descriptor is malformed, or does not match the received frames.
         """
         if not 0 < len(descriptor) <= MAX_DIMENSIONS + 1:
             raise ProtocolError(f"an array descriptor of length {len(descriptor)}")
@@ -232,12 +234,12 @@ class ArrayReader:
         return view
 
     def finish(self) -> memoryview | None:
-        """Check that all arrays were taken.
+        """Check that `take` has returned all arrays.
 
         Returns:
-            The frame after the arrays, which is a note about shared memory; None without a note.
+            The frame after the arrays, which is a note about shared memory; None if there is none.
         Raises:
-            ProtocolError: The frames hold more arrays than the descriptors describe.
+            ProtocolError: The frames contain more arrays than the descriptors describe.
         """
         left = self._large[self._next_large :]
         if self._offset != self._packed_bytes or len(left) > (self._memory is not None):

@@ -2,10 +2,10 @@
 
 Frame 0 is the header, in msgpack: `[PROTOCOL_VERSION, packed, [[tag, field, …], …]]`. The tag of a
 message is the index of its class in `MESSAGES`. `records` describes how fields are encoded.
-`packed` is the packed small arrays. If the packed arrays have more than `MAX_INLINE_BYTES`,
-`packed` is their length, and the arrays are frame 1. Each further frame is one large array (see
-`buffers`). If sender and receiver share memory, the last frame can be a note that lists the blocks
-that the sender has released.
+`packed` contains the packed small arrays. If these are larger than `MAX_INLINE_BYTES`, they are
+frame 1, and `packed` is their length. Each further frame is one large array (see `buffers`). If
+sender and receiver share memory, the last frame can be a note that lists the blocks that the sender
+has released.
 
 This module does not unpickle anything.
 """
@@ -23,13 +23,14 @@ from varsim.protocol.messages import Message, ToCoordinator, ToWorker
 from varsim.protocol.records import Record
 
 PROTOCOL_VERSION: Final = 5
-"""Sender and receiver must have the same version. It changes with the fields of any message."""
+"""The version changes with the fields of any message. Sender and receiver must have the same."""
 
 MAX_HEADER_BYTES: Final = 64 * 2**20
-"""Size limit of a header. It has no large arrays, so only millions of Python values reach it."""
+"""Size limit of a header. A header contains no large arrays, so only a message with millions of
+Python values reaches this limit."""
 
 MAX_INLINE_BYTES: Final = 4096
-"""Size limit of the arrays in the header: copying so few bytes costs less than a frame."""
+"""Size limit of the arrays in the header: copying them costs less than an additional frame."""
 
 MAX_ELEMENTS: Final = 2**24
 """Length limit of a list in a header, for example the list of messages."""
@@ -46,12 +47,11 @@ def encode(messages: Sequence[Message], memory: Memory | None = None) -> list[Fr
 
     Args:
         memory: The memory that sender and receiver share; large arrays are sent as references.
-
-    Frames of large arrays are views of the arrays, so the owner of an array must not write to it
-    before the frame is sent.
-
+    Returns:
+        The frames. Those of large arrays are views, so the arrays must not change before they are
+        sent.
     Raises:
-        TypeError: A field's value does not fit its annotation, for example a NumPy scalar.
+        TypeError: A value has another type than its field, for example a NumPy scalar.
         ValueError: The envelope is larger than the limits.
     """
     writer = ArrayWriter(memory)
@@ -83,7 +83,7 @@ def decode(frames: Sequence[Buffer], memory: Memory | None = None) -> list[Messa
     """Return the messages of a received envelope.
 
     The arrays in the messages are read-only views of the frames or of shared memory. A view keeps
-    its frame or its shared block alive.
+    the frame or the shared block alive.
 
     Args:
         memory: The memory that sender and receiver share.
@@ -114,7 +114,7 @@ def _header(frame: Buffer) -> Any:
     if size_bytes > MAX_HEADER_BYTES:
         raise ProtocolError(f"a header has {size_bytes} bytes; the limit is {MAX_HEADER_BYTES}")
     try:
-        # The frame's length limits strings and bytes. A header has no maps and no extension types.
+        # Strings and bytes cannot be longer than the frame. Maps and extension types do not occur.
         return msgpack.unpackb(
             frame,
             unicode_errors="surrogatepass",

@@ -1,4 +1,4 @@
-"""The messages about deferred writes: their counts on each replica, and their deltas."""
+"""The messages about deferred writes: how often replicas have written, and deltas."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from varsim.spec import Array, Operation
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Delta:
-    """The effect of one replica's writes to a deferred variable, from the last exchange on.
+    """The effect of one replica's writes to a deferred variable since the last exchange.
 
-    Writes are counted from the variable's creation. The delta covers the writes up to number
-    `count`. `operations` is a digest of the operations in order: equal operations have equal
+    Writes are counted from the variable's creation. The delta covers the writes `since` + 1 to
+    `count`. `operations` is a digest of the sequence of operations: equal sequences have equal
     digests.
     """
 
     variable_id: int
     since: int  # number of writes that were exchanged before
     count: int  # number of the last write that the delta covers
-    operations: int  # digest of all `count` writes
+    operations: int  # digest of the first `count` operations
     operation: Operation  # ASSIGN, or ASSIGN_ADD of a sum
-    values: tuple[Array, ...]  # one value; empty if this replica's values do not count
+    values: tuple[Array, ...]  # one value; empty if the aggregation does not use this replica's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PullDeltas(Message):
-    """Coordinator → replica: send your delta of a deferred variable. Answered by `DeltaReply`.
+    """Coordinator → replica: send your delta of a deferred variable. The answer is a `DeltaReply`.
 
     Sent only to a replica that has reported at least `count` writes in a `WriteCounts`.
     """
@@ -41,12 +41,12 @@ class PullDeltas(Message):
 class WriteCounts(Message):
     """Replica → coordinator: how often this replica has written deferred variables.
 
-    Writes are counted from the variable's creation. The message covers the variables that were
-    written since the last report. It is sent when the outbox is sent, in the same envelope.
+    Writes are counted from the variable's creation. The message contains the variables that were
+    written since the last such message. It is sent in the same envelope as the outbox.
     """
 
     call_id: int
-    variable_ids: Array  # int64, (n,), no id twice
+    variable_ids: Array  # int64, (n,), without duplicates
     counts: Array  # int64, (n,)
     operations: Array  # int64, (n,); see `Delta`
 
@@ -55,7 +55,7 @@ class WriteCounts(Message):
 class SyncRequest(Message):
     """Replica → coordinator: the replica's program waits until this delta is exchanged.
 
-    Answered by a `Commit`, whose value includes the writes of the delta.
+    The answer is a `Commit`, whose value includes the writes of the delta.
     """
 
     call_id: int
@@ -65,7 +65,7 @@ class SyncRequest(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DeltaReply(Message):
-    """Replica → coordinator: the replica's delta of a deferred variable; answers `PullDeltas`."""
+    """Replica → coordinator: the replica's delta of a deferred variable, as `PullDeltas` asks."""
 
     request_id: int
     delta: Delta

@@ -61,27 +61,27 @@ from varsim.tracing.program import ProgramNotes
 from varsim.transport.one_thread import OneThread
 
 OfTheProgram = RunMerge | PerformHostCall | CallBegins | Exchanged | ProgramWrote | ProgramAnswer
-"""Actions other than messages, reductions and requests for locations."""
+"""The actions that answer the program or concern its own process."""
 
 CALL_TIMEOUT_S = 600.0
-"""Time limit of a running call without a message from any replica.
+"""A call fails after this time without a message from any replica.
 
-The limit is long, because one step of a user's program can take minutes. VARSIM_CALL_TIMEOUT_S
-changes the limit. Mismatches between replicas are found when they happen, not after this time.
+The time is long, because one step of a user's program can take minutes. VARSIM_CALL_TIMEOUT_S
+changes it. Mismatches between replicas are found when they happen, not after this time.
 """
 
 POLL_S = 1.0
-"""The longest single wait for messages, so a deadline is missed by at most this time."""
+"""The longest single wait for messages."""
 
 
 class Host(Protocol):
-    """The operations in the program's process that a running call uses."""
+    """The operations that a running call needs in the program's process."""
 
     def merge(self, merge_calls: Sequence[MergeCall]) -> Sequence[Payload]:
-        """Run a merge_call's function in cross-replica context; return its result by replica."""
+        """Run a merge_call's function in cross-replica context; return a result per replica."""
 
     def perform(self, replica_id: int, host_call: HostCall) -> tuple[Payload, bool]:
-        """Perform a replica's request; return the result, and whether it is an exception."""
+        """Perform a replica's request; return the result, and True if it is an exception."""
 
     def report(self, replica_id: int, report: Report) -> None:
         """Process a replica's report at the end of the call, even if the call has failed."""
@@ -122,7 +122,7 @@ class Coordinator:
         self._process_id = os.getpid()
         self._notes = ProgramNotes(link.recorder)
         self.observed = True
-        """Whether reads are recorded: True for reads by the program, False for varsim's reads."""
+        """Whether reads are recorded. varsim sets it to False for its own reads."""
 
     # ------------------------------------------------------------ variables
 
@@ -134,7 +134,7 @@ class Coordinator:
             self._flush()
 
     def forget(self, variable_id: int) -> None:
-        """Record that the program dropped a variable. A finalizer is allowed to call this."""
+        """Record that the program dropped a variable. Finalizers may call this at any time."""
         self._forgotten.append(variable_id)
 
     def look(self, event: ProgramRead | ProgramFetch) -> ProgramDone:
@@ -153,12 +153,12 @@ class Coordinator:
             self._flush()
 
     def statistics(self) -> tuple[VariableStatistics, ...]:
-        """Return the accounts of all variables."""
+        """Return the statistics of all variables."""
         return self.state.statistics()
 
     @property
     def calls(self) -> int:
-        """Return how many calls have begun."""
+        """Return the number of calls that have begun."""
         return self.state.calls_begun
 
     def _operate(self, event: ProgramOperation) -> ProgramDone:
@@ -167,7 +167,7 @@ class Coordinator:
         return answer
 
     def _until_answered(self, event: ProgramOperation | ProgramCall) -> ProgramAnswer:
-        """Handle an event of the program, and then other events until its token is answered."""
+        """Handle an event of the program, then other events until the state answers its token."""
         event.token = token = self._next_token
         event.now_s = self._channel.now_s()
         self._next_token += 1
@@ -208,11 +208,13 @@ class Coordinator:
 
         Args:
             site: The name of the function and the location of the call, for errors.
-            rows: The rows of each replica's arguments, to record, if some replicas have none.
+            rows: The number of rows in each replica's arguments, for the trace; empty unless a
+                replica has no rows and another one has.
         Returns:
             The result of every replica, in replica order.
         Raises:
-            RaisedBy: A replica raised an exception. If several did, it is that of the lowest id.
+            RaisedBy: A replica raised an exception. If several replicas did, the exception is that
+                of the replica with the lowest id.
             MismatchError: The replicas did different things where they must agree.
             WorkerLost: A worker died.
             CallTimeout: No replica sent a message for `call_timeout_s`.
@@ -233,7 +235,7 @@ class Coordinator:
                 host.report(replica_id, report)
             for text, location in finish.warnings:
                 host.warn(text, location)
-        finally:  # a warning that is raised as an error must not hide the call's failure
+        finally:  # if warnings are raised as errors, they must not hide the call's failure
             _raise_failure(finish)
         return finish.returned
 
@@ -251,16 +253,16 @@ class Coordinator:
         return finish
 
     def _where(self, replica_ids: Iterable[int]) -> dict[int, str]:
-        """Return the lines that replicas run now, as far as the lines are known."""
+        """Return, by replica_id, the line that each replica runs now, if it is known."""
         found = {replica_id: self._channel.where(replica_id) for replica_id in replica_ids}
         return {replica_id: location for replica_id, location in found.items() if location}
 
     # ------------------------------------------------------------ the loop
 
     def _turn(self, token: int) -> None:
-        """Do one step: perform work in the program's process, or else take the next messages.
+        """Do one step: perform work in the program's process, or else wait for messages.
 
-        While workers compute slices of a reduction, no message that lets them continue is sent.
+        While workers compute slices of a reduction, nothing is sent, so that they do not continue.
         """
         if not self.state.is_reducing:
             self._flush()
@@ -305,7 +307,7 @@ class Coordinator:
                 )
 
     def _hear(self, timeout_s: float) -> bool:
-        """Process the messages that arrive within `timeout_s`; return whether any arrived."""
+        """Wait at most `timeout_s` for messages, and handle them; return whether any arrived."""
         arrivals = self._channel.receive(max(0.0, min(POLL_S, timeout_s)))
         now_s = self._channel.now_s()
         for replica_id, message in arrivals:
@@ -319,7 +321,7 @@ class Coordinator:
         return bool(arrivals)
 
     def _handle(self, event: CoordinatorEvent) -> None:
-        """Give the state an event, and perform the actions; give the state their answers too."""
+        """Give the state an event, perform the actions, and give the state their answers."""
         events = [event]
         for one in events:  # the loop adds events that answer actions
             for action in self._decide(one):
@@ -390,8 +392,8 @@ class Coordinator:
         """End all workers. Further calls do nothing."""
         if not self._closed:
             self._closed = True
-            # If a call failed without the program, its replicas leave it soon, and then close
-            # their traces.
+            # Do not wait for replicas of a call that the program has abandoned. After any other
+            # failure, replicas leave the call soon, and then close their traces.
             late = self.state.stragglers.given_up(range(self.num_replicas))
             self._channel.close({one.replica_id for one in late})
             if self._log is not None:
@@ -399,7 +401,7 @@ class Coordinator:
 
 
 def call_timeout_s() -> float:
-    """Return how long a running call waits for a message before it fails.
+    """Return the time in seconds after which a call without messages fails.
 
     Raises:
         ConfigError: VARSIM_CALL_TIMEOUT_S is not a time.
@@ -408,7 +410,7 @@ def call_timeout_s() -> float:
 
 
 class RaisedBy(Exception):
-    """Carries a replica's exception to the strategy, which raises the replica's exception."""
+    """Carries a replica's pickled exception to the strategy, which unpickles and raises it."""
 
     def __init__(self, replica_id: int, raised: Raised) -> None:
         super().__init__(replica_id)

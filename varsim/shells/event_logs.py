@@ -1,4 +1,4 @@
-"""Writes the events of a state to a file, for `varsim.testing.replay`."""
+"""Write the events of a state to a file, for `varsim.testing.replay`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ SUFFIX = ".events"
 
 
 class EventFile(EventLog):
-    """Writes each entry of a state's event log immediately: the process can be killed at any time.
+    """Writes each entry of an event log to a file at once, because the process may be killed.
 
     Args:
         state: The name of the state's class.
-        parameters: The arguments of its constructor on which its answers depend.
+        parameters: The constructor's arguments that a replay needs.
     """
 
     def __init__(self, folder: Path, state: str, **parameters: Any) -> None:
@@ -29,7 +29,7 @@ class EventFile(EventLog):
         self._file.write(pickle.dumps((state, parameters)))
 
     def note(self, entry: LoggedEvent) -> None:
-        """Write an entry, and keep it for the text of an error."""
+        """Write an entry. Keep the last entries for the text of an error."""
         super().note(entry)
         del self.entries[:-SHOWN_EVENTS]
         if not self._file.closed:
@@ -41,6 +41,6 @@ class EventFile(EventLog):
 
 
 def open_event_log(state: str, **parameters: Any) -> EventFile | None:
-    """Return a log for the state of this process; None unless VARSIM_EVENT_LOGS names a folder."""
+    """Return an event log if VARSIM_EVENT_LOGS names a folder; else None."""
     folder = environment.text(environment.EVENT_LOGS)
     return EventFile(Path(folder), state, **parameters) if folder else None

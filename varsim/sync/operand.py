@@ -10,10 +10,10 @@ from varsim.sync.components import check_shape
 def check_operand(
     spec: VariableSpec, operation: Operation, component: Array, operand: Operand
 ) -> None:
-    """Check that an operand fits a component.
+    """Check that an operation can write an operand to a component.
 
     Raises:
-        VariableError: It does not fit.
+        VariableError: See `check_rows` and `check_shape`.
     """
     if isinstance(operand, Rows):
         scatter.check_rows(spec, operation, component, operand)
@@ -22,7 +22,7 @@ def check_operand(
 
 
 def applied(operation: Operation, component: Array, operand: Operand) -> Array:
-    """Return a component after a write whose operand fits; the component does not change."""
+    """Return a component after a write of a checked operand; `component` does not change."""
     if isinstance(operand, Rows):
         return scatter.applied(operation, component, operand)
     return reduce.apply(operation, component, operand)

@@ -1,4 +1,4 @@
-"""Handle the writes of one replica's program: a write is local or a contribution."""
+"""Handle the writes of a replica's program: a write is local, or a contribution to a merge."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ReplicaWrites:
     """Decides, for one replica, the effect of every write of its program.
 
     Args:
-        allocate: Makes the array to which a large contribution is copied.
+        allocate: Returns a new array, to which a large contribution is copied.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class ReplicaWrites:
         """Write a variable in replica context: locally, or as a contribution to a merge.
 
         Args:
-            contributes: Whether to contribute to a merge although the policy's cell writes itself.
+            contributes: True to contribute to a merge, even if the cell `writes_itself`.
         """
         call = self._going_on
         if call is None:
@@ -125,7 +125,7 @@ class ReplicaWrites:
         self._write(write, contributes=True)
 
     def wait_and_repeat(self, variable: ReplicaVariable) -> Sequence[ReplicaAction]:
-        """Let the program wait for its last contribution's commit, and then repeat the write."""
+        """Let the program wait for the commit of the last contribution; then repeat the write."""
         call = self._innermost()
         call.awaits, call.reads = variable, False
         return [WAIT_AND_REPEAT]
@@ -136,18 +136,18 @@ class ReplicaWrites:
         return [Abandon(self.aborted)]
 
     def _check(self, variable: ReplicaVariable, rule: WriteRule, value: Array) -> None:
-        """Raise an error if the dtype or the shape of a value does not fit (slow path)."""
+        """Raise an error if the variable cannot take the dtype or shape of a value."""
         check_arithmetic(variable.spec, rule.operation, self.num_replicas if rule.combines else 1)
         check_shape(variable.spec, rule.operation, self._coming(variable), value)
 
     def _coming(self, variable: ReplicaVariable) -> Array:
-        """Return an array of the shape that the component has after all expected commits."""
+        """Return an array that has the shape of the component after all expected commits."""
         if not self.owes_merge(variable):
             variable.coming = None
         return variable.component() if variable.coming is None else variable.coming
 
     def _diverge(self, variable: ReplicaVariable, write: ReplicaWrite | ReplicaScatter) -> None:
-        """Warn that the components of a mirrored variable now differ, one time per variable."""
+        """Warn once per variable that the components of a mirrored variable now differ."""
         spec = variable.spec
         if spec.variable_id in self._warned or self.num_replicas == 1:
             return
@@ -204,7 +204,7 @@ class ReplicaWrites:
         return [Await(may_block=True)]
 
     def owes(self, variable_id: int) -> bool:
-        """Return whether a read must wait: this replica's writes are not all committed yet."""
+        """Return whether this replica has uncommitted writes, for which a read must wait."""
         return self._owes(self.components.find(variable_id))
 
     def _owes(self, variable: ReplicaVariable) -> bool:

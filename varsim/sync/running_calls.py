@@ -39,7 +39,7 @@ from varsim.sync.variable_registry import VariableRegistry
 
 
 class RunningCalls:
-    """The calls that run: more than one if the function of a `merge_call` starts a call.
+    """The running calls. There are several if the function of a `merge_call` starts a call.
 
     Args:
         strict: See `CallState`.
@@ -111,8 +111,7 @@ class RunningCalls:
         """Perform the collectives at which all replicas have arrived.
 
         Args:
-            goes_on: Whether to perform all further possible steps afterwards. After a failure they
-                are always performed.
+            goes_on: Whether to call `go_on` afterwards. A doomed call always goes on.
         """
         try:
             for collectives in complete:
@@ -148,11 +147,11 @@ class RunningCalls:
             yield self.proceed(call, now_s)
 
     def proceed(self, call: CallState, now_s: float) -> list[CoordinatorAction]:
-        """Perform the next host call if that is possible now; end the call if it can end now."""
+        """Perform the next host call if possible; end the call if possible."""
         return [*self.next_host_call(call), *self._conclude(call, now_s)]
 
     def next_host_call(self, call: CallState) -> list[CoordinatorAction]:
-        """Return the action for the host call that can be performed now."""
+        """Return the action for the host call that can be performed now, if there is one."""
         host_call = call.next_host_call()
         return [] if host_call is None else [PerformHostCall(*host_call)]
 
@@ -211,12 +210,13 @@ class RunningCalls:
         by_program: bool = False,
         error: VarsimError | None = None,
     ) -> list[CoordinatorAction]:
-        """End a call before its replicas end: each replica stops at its next wait.
+        """End a call before its functions end; each replica leaves the call at its next wait.
 
         Args:
-            reason: The reason that the replicas get.
-            because: The reason in one or two words, for errors about replicas that do not stop.
-            error: The error for the program, if the program waits on behalf of a replica.
+            reason: The reason that is sent to the replicas.
+            because: The reason in a few words, for errors about stragglers.
+            by_program: Whether the program ends the call, by an interrupt or a time-out.
+            error: The error for operations of the program that wait for an exchange.
         """
         if self._calls.pop(call.call_id, None) is None:
             return []

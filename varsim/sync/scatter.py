@@ -1,7 +1,7 @@
-"""Perform sparse writes, which change some rows of a component, one after the other.
+"""Perform sparse writes, which change some rows of a component.
 
-A row that occurs several times is changed several times, in the order of the rows. The result is
-rounded to the dtype at each step.
+If an index occurs several times, its row is changed several times, in the order of the values. The
+result is rounded to the dtype at each step.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def _truncating(before: Any, value: Any, out: Any = None) -> Any:
 
 
 def _complex_product(before: Any, value: Any, out: Any) -> Any:
-    """Multiply complex numbers, with equal bits for every number of rows.
+    """Multiply complex numbers so that the result does not depend on the number of rows.
 
-    NumPy's own product depends on the length of the array: its vector code rounds less often.
+    NumPy's product depends on the length of the array: the code for long arrays rounds less often.
     """
     real = before.real * value.real - before.imag * value.imag
     out.imag = before.real * value.imag + before.imag * value.real
@@ -48,26 +48,26 @@ _UFUNCS: Final[Mapping[Operation, np.ufunc]] = {
 }
 
 PIECE_BYTES: Final = 32 * 1024
-"""Rows are changed in pieces of this size, which stay in a core's own cache. An index rarely occurs
-twice within a piece, even where many rows are written."""
+"""Rows are changed in pieces of this size. A piece fits into the cache of one core, and an index
+rarely occurs twice in a piece."""
 
 _ORDERS: Final = (Operation.SCATTER_MIN, Operation.SCATTER_MAX)
 
 
 def refusal(spec: VariableSpec, reason: Reason) -> UnsupportedError:
-    """Return the error of a cell that refuses a sparse write."""
+    """Return the error of a sparse write that its policy cell refuses."""
     return UnsupportedError(f"variable {spec.name!r} {REASONS[reason.key]}")
 
 
 def check_rows(spec: VariableSpec, operation: Operation, component: Array, rows: Rows) -> None:
-    """Check that rows fit a component.
+    """Check that an operation can write these rows to a component.
 
     Args:
         component: The component before the write. Only its shape is used.
     Raises:
-        ShapeError: A row has another shape, or an index is out of range.
+        ShapeError: The values have a wrong shape, or an index is out of range.
         ValueTypeError: The dtype does not support the operation.
-        OperationError: A division of integers by zero.
+        OperationError: The operation divides an integer by zero.
     """
     indices, values = rows.indices, rows.values
     if component.ndim == 0:
@@ -105,10 +105,10 @@ def check_rows(spec: VariableSpec, operation: Operation, component: Array, rows:
 
 @_SILENT
 def apply_rows(operation: Operation, component: Array, rows: Rows) -> None:
-    """Change rows of a component. The rows fit, and no other reference to the component exists."""
+    """Change rows of a component in place. The rows have been checked with `check_rows`."""
     indices, values = rows.indices, rows.values
     if operation is Operation.SCATTER_UPDATE:
-        component[indices] = values  # the last of equal indices determines the row
+        component[indices] = values  # if an index occurs several times, its last value remains
         return
     ufunc: Callable[..., Any] = _UFUNCS[operation]
     if operation is Operation.SCATTER_DIV and component.dtype.kind in "iu":
@@ -124,7 +124,7 @@ def apply_rows(operation: Operation, component: Array, rows: Rows) -> None:
 
 
 def _without_repeats(indices: Array, values: Array) -> Iterator[tuple[Array, Array]]:
-    """Split rows into parts in which each index occurs only one time.
+    """Split rows into parts in which each index occurs only once.
 
     Rows with the same index keep their order.
     """
@@ -142,7 +142,7 @@ def _without_repeats(indices: Array, values: Array) -> Iterator[tuple[Array, Arr
 
 
 def applied(operation: Operation, component: Array, rows: Rows) -> Array:
-    """Return a component after a sparse write whose rows fit, as a new array."""
+    """Return a component after a sparse write as a new array; see `apply_rows`."""
     after = np.array(component, order="C")
     apply_rows(operation, after, rows)
     return after
@@ -150,10 +150,12 @@ def applied(operation: Operation, component: Array, rows: Rows) -> Array:
 
 @_SILENT
 def joined(parts: Sequence[Rows], aggregation: VariableAggregation) -> Rows:
-    """Return the rows of all replicas, in replica order; for MEAN divided by their number.
+    """Return the rows of all replicas in one `Rows`, in replica order.
+
+    For MEAN, the values are divided by the number of replicas.
 
     Args:
-        aggregation: Any except NONE. For ONLY_FIRST_REPLICA only the rows of replica 0 are used.
+        aggregation: Any except NONE. For ONLY_FIRST_REPLICA, only the rows of replica 0 are used.
     Source: TensorFlow 2.21, behaviour recorded in tests/golden.
     """
     assert aggregation is not VariableAggregation.NONE

@@ -1,4 +1,4 @@
-"""Count the cost of each variable's synchronisation by its rules, not by sent packets."""
+"""Count the cost of each variable's synchronisation as if the variable were alone."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from varsim.sync import policies
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariableStatistics:
-    """One variable's account.
+    """The statistics of one variable.
 
     `messages` and `size_bytes` count one message for each value that one process sends to another,
-    as if each variable were synchronised alone. In reality one message carries many values.
+    as if each variable were synchronised alone. In fact, one message contains many values.
     """
 
     variable_id: int
@@ -26,16 +26,18 @@ class VariableStatistics:
     aggregation: VariableAggregation
     shape: Shape
     dtype: np.dtype[np.generic]
-    writes: int  # by the program and by every replica
+    writes: int  # the writes of the program and of every replica
     reads: int
     merges: int  # writes that were collectives of all replicas
     messages: int
     size_bytes: int
-    waited_s: float  # total time that contributions waited for those of other replicas
+    waited_s: float  # total time that replicas' contributions waited for those of other replicas
     sparse_bytes: int  # the part of `size_bytes` for sparse writes
-    dense_bytes: int  # `sparse_bytes` if these writes had sent the whole value
+    dense_bytes: int  # the bytes of the same writes if each message contained the whole value
     spared: int  # components that reads did not fetch again, because they were unchanged
-    on_write: Cost | None  # the cost under ON_WRITE, for comparison; None: no write was deferred
+    on_write: (
+        Cost | None
+    )  # the cost under ON_WRITE, for comparison; None if writes are not deferred
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +69,11 @@ class Account:
 
     @property
     def first_only(self) -> bool:
-        """Return whether only the first replica's values are needed."""
+        """Return whether the aggregation uses only the first replica's values."""
         return self.spec.aggregation is VariableAggregation.ONLY_FIRST_REPLICA
 
     def merged(self, count: int, num_replicas: int, size_bytes: int, waited_s: float) -> None:
-        """Count merges of a value of this size: the writes, the contributions and the commits."""
+        """Count merges of a value of this size, with their writes, contributions and commits."""
         self.writes += num_replicas * count
         values = self._values_of(num_replicas)
         self.merges += count
@@ -112,23 +114,23 @@ class Account:
         self.dense_bytes += dense_bytes
 
     def _values_of(self, num_replicas: int) -> int:
-        """Return how many values one merge sends: the needed contributions, and the commits."""
+        """Return how many values one merge sends, in contributions and commits."""
         return num_replicas + (1 if self.first_only else num_replicas)
 
     def exchange_moved(self, messages: int, size_bytes: int) -> None:
-        """Count messages of an exchange of deferred writes, also in `messages`."""
+        """Count messages of an exchange of deferred writes; `messages` also counts them."""
         self.moved(messages, size_bytes)
         self.exchange_messages += messages
         self.exchange_bytes += size_bytes
 
     def exchanged(self, num_replicas: int, size_bytes: int, waited_s: float) -> None:
-        """Count an exchange of deferred writes; its commits have a value of this size."""
+        """Count an exchange of deferred writes, with commits of a value of this size."""
         self.merges += 1
         self.waited_s += waited_s
         self.exchange_moved(num_replicas, num_replicas * size_bytes)
 
     def _on_write(self, num_replicas: int, size_bytes: int) -> Cost:
-        """Return the cost under ON_WRITE: a merge for each write replaces the exchanges."""
+        """Return the cost under ON_WRITE, which merges each write and needs no exchanges."""
         messages = 2 * num_replicas * self.deferred
         moved = self._values_of(num_replicas) * size_bytes * self.deferred
         return Cost(
@@ -146,7 +148,7 @@ class Account:
         """Return the current values of the counters."""
         spec = self.spec
         on_write = None
-        if policies.defers(spec):  # the shape of a deferred variable has no open dimension
+        if policies.defers(spec):  # only variables with a fully known shape are deferred
             on_write = self._on_write(num_replicas, size_of(spec.shape) * spec.dtype.itemsize)
         return VariableStatistics(
             variable_id=spec.variable_id,

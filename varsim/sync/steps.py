@@ -1,4 +1,4 @@
-"""Run the steps of an event until a reduction, a wait or the last step."""
+"""Run the steps of an event until it needs a reduction or must wait."""
 
 from __future__ import annotations
 
@@ -25,28 +25,29 @@ class _Operation:
 
 
 class Runner:
-    """Runs the steps of one event at a time, and the steps of the program's operations.
+    """Runs the steps of events, one event at a time, and the steps of the program's operations.
 
-    An operation of the program can wait between its steps. While a reduction is computed, the
-    current event is not finished, and all later events wait.
+    An operation of the program can wait for messages between its steps; other events are then
+    handled. While a reduction is computed, the current event is not finished, and later events wait
+    in the backlog.
     """
 
     def __init__(self) -> None:
-        self.now_s = 0.0  # of the current event
+        self.now_s = 0.0  # the time of the current event
         self.backlog: deque[FreshEvent] = deque()
         self._operations: dict[int, _Operation] = {}  # by token
-        self._token = 0  # of the reduction that the suspended steps wait for
+        self._token = 0  # the token of the reduction that the suspended steps wait for
         self.suspended: Steps | None = None  # the rest of the current event
         self._suspended_operation: _Operation | None = None  # the operation of the suspended steps
 
     @property
     def is_behind(self) -> bool:
-        """Return whether operations or events wait, in addition to the current event."""
+        """Return whether operations wait, or events are in the backlog."""
         return bool(self._operations or self.backlog)
 
     @property
     def deadline_s(self) -> float | None:
-        """Return the first deadline of an operation's wait."""
+        """Return the earliest deadline of the operations' waits; None if there is no deadline."""
         if not self._operations:
             return None
         waits = (operation.waits_for for operation in self._operations.values())
@@ -54,11 +55,11 @@ class Runner:
         return min((time_s for time_s in times if time_s is not None), default=None)
 
     def run(self, steps: Steps) -> list[CoordinatorAction]:
-        """Return the first actions of an event."""
+        """Start an event; return its actions until it needs a reduction or ends."""
         return self._advance(steps, None)
 
     def operate(self, token: int, steps: Steps) -> list[CoordinatorAction]:
-        """Return the first actions of an operation, which can wait between its steps."""
+        """Start an operation; return its actions until it needs a reduction, waits or ends."""
         if token in self._operations:
             raise InvalidTransition(f"the token {token} is in use")
         operation = self._operations[token] = _Operation(token, steps)
@@ -93,13 +94,13 @@ class Runner:
             return actions
 
     def resume(self, done: ReductionDone) -> list[CoordinatorAction]:
-        """Continue with the value of a reduction, unless the reduction was dropped."""
+        """Continue the suspended steps with a reduction's value, unless it was dropped."""
         if self.suspended is None or self._token != done.token:
             return []
         return self._advance(self.suspended, self._suspended_operation, done.value)
 
     def drop_reduction(self, token: int | None = None) -> None:
-        """Drop the steps that wait for the reduction with this token; None means any reduction."""
+        """Drop the steps that wait for the reduction with this token, or for any (None)."""
         if self.suspended is not None and token in {None, self._token}:
             self.suspended.close()
             self.suspended = None
@@ -113,7 +114,7 @@ class Runner:
                 self.suspended = None
 
     def take_locations(self, event: Located) -> None:
-        """Give an operation the answer to its `Locate`."""
+        """Give the operation that yielded a `Locate` the answer."""
         operation = self._operations.get(event.token)
         if operation is not None and isinstance(operation.waits_for, Request):
             operation.waits_for.end(event.locations)

@@ -1,7 +1,7 @@
-"""Replicas that still run the function of an ended call.
+"""Keep track of replicas that still run the function of an ended call.
 
 varsim cannot interrupt the code of a replica. The replica receives the abort at its next wait, or
-when its function ends. Only then it answers with `Left`.
+when its function ends. Then it answers with `Left`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from varsim.texts.stragglers import RunningSince, StillInCall
 PATIENCE_S: Final = 1.0
 """Longest time that the program waits for replicas to leave a call that the program has abandoned.
 
-The time is short, because a user who pressed Ctrl-C waits for it, and a replica that waits for a
-message leaves within milliseconds. After any other failure of a call, the program waits as long as
-in a running call.
+The time is short: a replica that waits for a message leaves within milliseconds, and a user who has
+pressed Ctrl-C does not want to wait. After any other failure of a call, the program waits as long
+as during a call.
 """
 
 REMINDER_S: Final = 0.2
-"""Time after which the abort is sent again: an interrupt may have prevented the first sending."""
+"""Time after which the abort is sent again, because an interrupt may have prevented sending it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Straggler:
     over_s: float  # time at which the call ended
     because: str  # the reason for the end of the call
     by_program: bool  # whether the program abandoned the call, by an interrupt or a time-out
-    seen_at: str  # file:line of the replica's last message; empty: no message
+    seen_at: str  # file:line in the replica's last message; empty if there was no message
 
 
 class Stragglers:
@@ -55,11 +55,11 @@ class Stragglers:
         self._inside[straggler.replica_id, call_id] = straggler
 
     def left(self, replica_id: int, call_id: int) -> None:
-        """Remove a replica whose function of that call has ended."""
+        """Record that a replica has left a call."""
         self._inside.pop((replica_id, call_id), None)
 
     def among(self, replica_ids: Collection[int]) -> list[Straggler]:
-        """Return the stragglers among these replicas, in order, each with its outermost call."""
+        """Return the stragglers among these replicas, in order; for each, its outermost call."""
         outermost: dict[int, Straggler] = {}
         for (replica_id, _), straggler in sorted(self._inside.items()):
             if replica_id in replica_ids:
@@ -67,7 +67,7 @@ class Stragglers:
         return list(outermost.values())
 
     def reminders(self, replica_ids: Collection[int]) -> list[tuple[int, Abort]]:
-        """Return the aborts to send again to the stragglers among these replicas."""
+        """Return the aborts to send again: pairs of a replica_id and a message."""
         return [
             (replica_id, Abort(call_id=call_id, reason=one.because))
             for (replica_id, call_id), one in self._inside.items()
@@ -75,17 +75,17 @@ class Stragglers:
         ]
 
     def given_up(self, replica_ids: Collection[int]) -> list[Straggler]:
-        """Return the stragglers among these replicas whose call the program has abandoned."""
+        """Return the stragglers among these replicas that run a call the program abandoned."""
         return [one for one in self.among(replica_ids) if one.by_program]
 
 
 def still_running(
     stragglers: Iterable[Straggler], now_at: Mapping[int, str], now_s: float
 ) -> StillRunning:
-    """Return the error for an operation that needs replicas that still run an abandoned call.
+    """Return the error for an operation that cannot start, because stragglers do not answer.
 
     Args:
-        now_at: The lines that replicas run now, as far as the lines are known.
+        now_at: By replica_id, the line of the program that the replica runs now, if known.
     """
     late = list(stragglers)
     first = late[0]

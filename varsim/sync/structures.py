@@ -11,7 +11,7 @@ from varsim.texts.facts import Fact
 from varsim.texts.mismatches import Lacks, Sides
 
 Node = tuple[str, ...]
-"""The node at a path: its kind. For a leaf whose array is compared, also its shape and dtype."""
+"""The properties of a node: its kind; for a leaf, also the shape and dtype if they are compared."""
 
 Form = tuple[tuple[str, Node], ...]
 """The paths and nodes of a structure, with the shape and dtype of each leaf."""
@@ -51,7 +51,7 @@ def differences(forms: Mapping[int, Form]) -> list[Fact]:
         forms: The form of each replica's value, by replica_id.
     """
     nodes = {i: dict(form) for i, form in forms.items()}
-    told: list[str] = []  # paths with a difference; differences below these paths are omitted
+    told: list[str] = []  # paths with a difference; paths below these are skipped
     found: list[Fact] = []
     for path in dict.fromkeys(path for own in nodes.values() for path in own):
         at_path = {i: own.get(path) for i, own in nodes.items()}
@@ -81,6 +81,6 @@ def _at(path: str, at_path: Mapping[int, Node | None]) -> Iterator[Fact]:
 
 
 def fewest_first(who: Mapping[K, Sequence[int]]) -> tuple[tuple[K, tuple[int, ...]], ...]:
-    """Return each item with its replicas. The item with the fewest replicas is first."""
+    """Return each item with its replicas; the item with the fewest replicas is the first."""
     order = sorted(who.items(), key=lambda one: (len(one[1]), one[1]))
     return tuple((what, tuple(ids)) for what, ids in order)

@@ -1,4 +1,4 @@
-"""Supply arrays that a program can fill and write without a copy; copy all other arrays."""
+"""Supply arrays that a program can fill and then write without a copy; copy other arrays."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from varsim.protocol.buckets import PACK_LIMIT_BYTES
 from varsim.spec import Array
 
 Allocate = Callable[[tuple[int, ...], np.dtype[np.generic]], Array]
-"""A function that makes an uninitialised array, to fill and send."""
+"""A function that returns a new uninitialised array."""
 
 
 class UpdateBuffers:
-    """The arrays that the program got and has not written yet; their first write needs no copy."""
+    """Supplies arrays to the program. The first write of a supplied array needs no copy."""
 
     def __init__(self, allocate: Allocate) -> None:
         self._allocate = allocate
@@ -28,7 +28,7 @@ class UpdateBuffers:
         return array
 
     def to_send(self, value: Array) -> Array:
-        """Return an array with this value to send; the program cannot change the array."""
+        """Return an array with this value for a message; the program must not write to it later."""
         own = self._taken_back(value)
         if own is None:
             own = self._allocate(value.shape, value.dtype)
@@ -37,7 +37,7 @@ class UpdateBuffers:
         return own
 
     def to_keep(self, value: Array) -> Array:
-        """Return an array with this value to keep; the program cannot change the array."""
+        """Return an array with this value for storage; the program must not write to it later."""
         own = self._taken_back(value)
         if own is None:
             own = np.array(value, order="C")
@@ -45,7 +45,7 @@ class UpdateBuffers:
         return own
 
     def _taken_back(self, value: Array) -> Array | None:
-        """Return the array itself if it was supplied and this is its first write; else None."""
+        """Return the array if it was supplied and is written for the first time; else None."""
         return self._given.pop(id(value)) if self._given.get(id(value)) is value else None
 
     def clear(self) -> None:

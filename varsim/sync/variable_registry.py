@@ -37,8 +37,8 @@ class _Fetching:
 class VariableRegistry:
     """All variables of one cluster, as the coordinator knows them.
 
-    `CoordinatorState` sets `call_running`. While a call runs, its local writes are not known:
-    replicas report them at the end of the call.
+    `CoordinatorState` sets `call_running`. While a call runs, the coordinator does not know the
+    local writes of its replicas; they are reported at the end of the call.
     """
 
     def __init__(self, num_replicas: int, tokens: Iterator[int]) -> None:
@@ -48,7 +48,7 @@ class VariableRegistry:
         self._variables = CoordinatorVariables(num_replicas)
         self.merging = Merging(self._variables, tokens)
         self.exchanges = Exchanges(self._variables, self.specs, tokens)
-        self._gone: list[Account] = []  # of variables that the program dropped
+        self._gone: list[Account] = []  # the accounts of variables that the program dropped
         self._next_request_id = 1
         self._fetches: dict[int, _Fetching] = {}
 
@@ -56,7 +56,7 @@ class VariableRegistry:
         return [Send(i, message) for i in range(self.num_replicas)]
 
     def create(self, spec: VariableSpec, value: Array) -> list[CoordinatorAction]:
-        """Create a variable. The initial value of every component is the unchanged `value`."""
+        """Create a variable. Every component gets `value`, which must not change afterwards."""
         self.specs[spec.variable_id] = spec
         self._variables.add(spec, value)
         if policies.defers(spec):
@@ -64,7 +64,7 @@ class VariableRegistry:
         return self._all(Create(spec=spec, value=value))
 
     def forget(self, variable_id: int) -> list[CoordinatorAction]:
-        """Remove a variable that the program has dropped; keep its account."""
+        """Remove a variable that the program has dropped; keep its account for the statistics."""
         variable = self._variables.remove(variable_id)
         if variable is None:
             return []
@@ -84,7 +84,7 @@ class VariableRegistry:
         return self.call_running and not variable.merges
 
     def version(self, variable_id: int, replica_id: int | None) -> int:
-        """Return a component's number of commits; without a replica_id, the largest number."""
+        """Return the version of a component; without a replica_id, the largest version."""
         variable = self._variables.by_id[variable_id]
         if replica_id is not None:
             return variable.version(replica_id)
@@ -103,7 +103,7 @@ class VariableRegistry:
             values: One array per replica, of the variable's dtype.
             same: Whether all values are the same array.
         Raises:
-            ShapeError: A value does not fit. Nothing has changed.
+            ShapeError: The shape of a value does not match. Nothing has changed.
         """
         variable = self._variables.by_id[variable_id]
         mirror = self.mirror(variable_id)
@@ -119,12 +119,12 @@ class VariableRegistry:
         return [self._to_one(variable, i, operation, value) for i, value in enumerate(values)]
 
     def overwrite(self, variable_id: int, value: Array) -> list[CoordinatorAction]:
-        """Assign a deferred variable for the program, while all replicas wait or run nothing.
+        """Assign all components of a deferred variable for the program, while no replica runs.
 
-        Writes that are not exchanged are dropped, because the assign overwrites them.
+        Unexchanged writes are dropped, because the assign overwrites them.
 
         Raises:
-            ShapeError: The value does not fit. Nothing has changed.
+            ShapeError: The shape of the value does not match. Nothing has changed.
             MismatchError: The replicas have not made the same writes to the variable.
         """
         variable = self._variables.by_id[variable_id]
@@ -152,7 +152,7 @@ class VariableRegistry:
         """Write one component for the program. The other components do not change.
 
         Args:
-            operand: A value of the variable's dtype, or rows, with shapes that fit the component.
+            operand: A value of the variable's dtype, or rows; checked with `check_operand`.
         """
         variable = self._variables.by_id[variable_id]
         if isinstance(operand, Rows):
@@ -178,7 +178,7 @@ class VariableRegistry:
         """Change rows of all components for the program.
 
         Args:
-            rows: One item for all replicas, or one item per replica. The rows fit the components.
+            rows: One item for all replicas, or one item per replica; checked with `check_rows`.
         """
         variable = self._variables.by_id[variable_id]
         block = self._variables.separate(variable)
@@ -196,7 +196,7 @@ class VariableRegistry:
         return [block.commit_to(replica_id, operation, one) for replica_id, one in enumerate(each)]
 
     def catch_up(self) -> None:
-        """Apply committed sparse writes to the mirrors that lack them."""
+        """Apply committed sparse writes to the mirrors."""
         behind, self._variables.behind = self._variables.behind, []
         for block in behind:
             block.catch_up()
@@ -216,7 +216,7 @@ class VariableRegistry:
     def fetch(
         self, variable_id: int, replica_ids: Sequence[int]
     ) -> tuple[Request, list[CoordinatorAction]]:
-        """Ask replicas for their components. The components in the answer have the same order."""
+        """Request components. The answer has them in the order of `replica_ids`."""
         request_id = self._next_request_id
         self._next_request_id += 1
         variable = self._variables.by_id[variable_id]
@@ -246,14 +246,14 @@ class VariableRegistry:
     # ------------------------------------------------------------ reports
 
     def statistics(self) -> tuple[VariableStatistics, ...]:
-        """Return the accounts of all variables, in order of creation."""
+        """Return the statistics of all variables, in order of creation."""
         self._variables.settle()
         accounts = [*self._gone, *(variable.account for variable in self._variables.by_id.values())]
         accounts.sort(key=lambda account: account.spec.variable_id)
         return tuple(account.statistics(self.num_replicas) for account in accounts)
 
     def take_report(self, replica_id: int, report: Report) -> None:
-        """Add the counts that a replica reports for a call."""
+        """Add the counts of a report to the accounts; note locally changed components."""
         by_id = self._variables.by_id
         for variable_id, writes, reads in report.accesses:
             variable = by_id.get(variable_id)
@@ -266,7 +266,7 @@ class VariableRegistry:
                 self._variables.separate(variable).distrust_one(replica_id)
 
     def distrust_local(self) -> None:
-        """Forget components that replicas can write locally: a call has ended without a report."""
+        """Forget all components that replicas can write locally, after a call without reports."""
         for variable in self._variables.by_id.values():
             if not variable.merges:
                 self._variables.separate(variable).distrust()

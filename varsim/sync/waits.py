@@ -12,7 +12,7 @@ from varsim.sync.stragglers import Straggler, Stragglers
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """A wait for the answer to a request. The wait is over after an answer or an error."""
+    """A wait for the answer to a request. An error also ends the wait."""
 
     answer: Any = None
     error: VarsimError | None = None
@@ -24,10 +24,10 @@ class Request:
         return
 
     def end(self, answer: Any = None, error: VarsimError | None = None) -> None:
-        """Record the answer, or the error that replaces the answer."""
+        """Record an answer or an error."""
         self.answer, self.error, self.done = answer, error, True
 
-    def is_over(self, now_s: float) -> bool:  # noqa: ARG002  # only departures depend on it
+    def is_over(self, now_s: float) -> bool:  # noqa: ARG002  # only `Departure` uses the time
         """Return whether the operation can continue."""
         return self.done
 
