@@ -93,4 +93,4 @@ def test_a_policy_that_is_not_installed_makes_the_verdict_unknown(tmp_path):
     outcome, reason = verdict_of(HISTORY.replace("local_sgd:2", "acme:2"), "reduction", tmp_path)
 
     assert Outcome.UNKNOWN is outcome
-    assert "has synchronization acme:2, and no installed package says what that promises" in reason
+    assert "has synchronization acme:2, and no installed package has the promise of" in reason

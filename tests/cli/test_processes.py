@@ -120,7 +120,7 @@ def test_a_run_with_an_oracle_is_compared_with_one_worker():
     ).stdout
 
     assert (0, 6) == (done.returncode, done.stdout.count("a replica speaks"))
-    assert "found: wrong by the number of replicas: v" in done.stdout
+    assert "found: scaled by the number of replicas: v" in done.stdout
     assert "Each of the 3 replicas contributes what a single device has" in checked
     with open_history(Path("runs/latest/oracle")) as oracle:
         assert (1, True) == (oracle.num_replicas, oracle.run["complete"])

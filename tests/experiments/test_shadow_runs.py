@@ -72,9 +72,9 @@ def test_a_difference_that_a_rule_explains_is_found(capsys: pytest.CaptureFixtur
     """The second run starts equally, prints nothing, and is saved beside the first run."""
     summary = run("workers=3")
 
-    assert ["wrong by the number of replicas: v"] == values_found(summary)
+    assert ["scaled by the number of replicas: v"] == values_found(summary)
     assert summary.verdict is not None
-    assert any(one.startswith("wrong by the number") for one in summary.verdict.findings)
+    assert any(one.startswith("scaled by the number") for one in summary.verdict.findings)
     assert "call 1 on 3\n" == capsys.readouterr().out
     assert "call 1 on 1\n" == Path(summary.directory, "oracle/logs/program.log").read_text()
 
@@ -127,13 +127,13 @@ def test_an_oracle_that_cannot_be_used_is_refused(override: str, problem: str):
 
 WRONG = {
     "metrics": [
-        *[f"wrong by the number of replicas: {metric}/sum" for metric in ("loss", "accuracy")],
+        *[f"scaled by the number of replicas: {metric}/sum" for metric in ("loss", "accuracy")],
         *[f"mean of means: {metric}/mean" for metric in ("loss", "accuracy")],
         *[f"first replica only: {metric}/first" for metric in ("loss", "accuracy")],
     ],
     "step_counter": [
-        "wrong by the number of replicas: steps_summed",
-        "wrong by the number of replicas: starts_at",
+        "scaled by the number of replicas: steps_summed",
+        "scaled by the number of replicas: starts_at",
         "integer truncation: assigned",
     ],
 }

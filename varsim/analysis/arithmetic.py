@@ -1,6 +1,6 @@
 """Sums, means and updates as docs/semantics.md defines them, in plain NumPy.
 
-All arrays here are flat: the bytes of a value, read as its dtype.
+All arrays here are one-dimensional: they have the elements of a value, without its shape.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def value_of(event: Event, dtype: np.dtype[Any]) -> Flat | None:
 
 
 def flat(content: bytes, dtype: np.dtype[Any]) -> Flat:
-    """Return the value of these bytes."""
+    """Return bytes as a flat value."""
     return np.frombuffer(content, dtype) if content else np.empty(0, dtype)
 
 
@@ -54,7 +54,7 @@ def combined(values: Sequence[Flat], aggregation: str) -> Flat | None:
     """Return the aggregate of the replicas' values; None if they cannot be combined.
 
     Args:
-        values: In replica order. ONLY_FIRST_REPLICA takes the first one.
+        values: In replica order. The result for ONLY_FIRST_REPLICA is the first value.
         aggregation: The name of the aggregation. For NONE the result is None.
     """
     first = values[0]
@@ -75,7 +75,7 @@ def combined(values: Sequence[Flat], aggregation: str) -> Flat | None:
 
 
 def is_infinite(value: Flat) -> bool:
-    """Return whether any element of a real value is an infinity."""
+    """Return whether any element of a value is infinite. The value must not be complex."""
     if len(value) <= _FEW:  # for few elements, plain Python is faster than NumPy
         return any(map(math.isinf, value.tolist()))
     return bool(np.isinf(value).any())
@@ -94,7 +94,7 @@ def _count(number: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
 
 
 def updated(before: Flat, operation: str | None, operand: Flat) -> Flat | None:
-    """Return a component after a write; None if the operation cannot be applied to the value."""
+    """Return a component's value after a write; None if the operation cannot be applied to it."""
     if operation == "assign":
         return operand
     if before.dtype.kind == "b" or len(before) != len(operand):
@@ -107,7 +107,7 @@ def updated(before: Flat, operation: str | None, operand: Flat) -> Flat | None:
 
 
 def same(one: Flat, other: Flat) -> bool:
-    """Return whether two values are equal bit for bit; all NaNs are equal."""
+    """Return whether two values are equal bit for bit; all NaNs count as equal."""
     if one.tobytes() == other.tobytes():
         return True
     if len(one) != len(other) or one.dtype.kind not in "fc":
@@ -128,7 +128,7 @@ def digest_of(event: Event) -> int | None:
 
 
 def matches(expected: Flat, event: Event) -> bool | None:
-    """Return whether an event has the expected value; None if the record does not show it."""
+    """Return whether an event has the expected value; None if the record does not show this."""
     if event.value is not None:
         return event.value == expected.tobytes() or same(
             flat(event.value, expected.dtype), expected

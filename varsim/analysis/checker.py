@@ -15,15 +15,15 @@ from varsim.analysis.replay import ComponentState, Replay, ReplayedVariable
 from varsim.tracing.history import Event
 
 _ENOUGH: Final = 100
-"""Number of violations from which the shortest proof is chosen; a run may have millions."""
+"""Number of violations among which the shortest proof is chosen. A run may have millions."""
 
 _LONGEST_PROOF: Final = 1000
-"""Number of events in a proof; the earliest events of a longer proof are dropped."""
+"""Largest number of events in a proof; the earliest events of a longer proof are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """A verdict that gives its events by number."""
+    """A verdict that has the numbers of its events instead of the events."""
 
     outcome: Outcome
     reason: str
@@ -34,8 +34,8 @@ class Conclusion:
 class Checker(EventObserver):
     """Checks one promise on a history.
 
-    A checker gets each event after the replay. Its methods raise no exception, even if the event is
-    damaged.
+    A checker gets each event after the replay has handled it. The methods of a checker raise no
+    exception, even if the event is damaged.
     """
 
     name: ClassVar[str]

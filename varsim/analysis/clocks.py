@@ -1,8 +1,8 @@
 """Vector clocks over the events of a history: which events of other processes each process knew.
 
-There is one clock per process, not per event. It holds the number of the last known event of each
-process. `a` happened before `b` if the process of `b` knew `a`, or a later event of the process of
-`a`, when `b` happened.
+Each process has one clock; events have none. For each process, the clock holds the number of the
+last known event of that process. An event x happened before an event y if, when y happened, the
+process of y knew x or a later event of the process of x.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from varsim.tracing.history import PROGRAM, Event
 _KEPT: Final = 256
 """Number of old clocks kept for each process, because other processes may learn of an event late.
 
-An event that is older than the kept clocks uses the oldest kept clock, which knows slightly more.
-So two unordered events may look ordered. Two ordered events never look unordered.
+If an event is older than all kept clocks, the oldest kept clock is used for it. This clock may know
+later events, too. So two unordered events may look ordered. Two ordered events never look
+unordered.
 """
 
-_NO_PROCESS: Final = -2  # in place of a process, for unused event numbers
+_NO_PROCESS: Final = -2  # stands for the process of an unused event number
 
 _ARRIVALS: Final = frozenset({"write", "arrive"})
 _RELEASES: Final = frozenset({"commit", "answer"})
@@ -29,10 +30,10 @@ _ENDS: Final = frozenset({"finish", "abort"})
 
 
 class Clocks(EventObserver):
-    """The clocks of all processes after the events that were given so far.
+    """The clocks of all processes after the events so far.
 
-    The order has three sources: the order within one process; an event's `cause`; and, for a
-    collective, the arrivals before its commit or answer.
+    Three rules order events: the events of one process are in order; the cause of an event happened
+    before the event; the arrivals at a collective happened before its commit or answer.
     """
 
     def __init__(self, num_replicas: int) -> None:
@@ -43,9 +44,8 @@ class Clocks(EventObserver):
         ]
         self._joined: list[list[object]] = [[None] * size for _ in range(size)]
         """[process][other]: the clock of `other` that `process` merged last."""
-        self._processes = array(
-            "h"
-        )  # by event number; two bytes per event, as there may be millions
+        # The process of each event number: two bytes per event, because there may be millions.
+        self._processes = array("h")
         self._arrived: dict[tuple[int | None, int], list[tuple[int, int]]] = {}
 
     def taker(self, kind: str, *, by_program: bool) -> Take:
@@ -90,12 +90,12 @@ class Clocks(EventObserver):
             processes.extend([_NO_PROCESS] * (number - len(processes)))
             processes.append(process)
 
-    def known(self, by: int, of: int) -> int:
-        """Return the number of the last event of process `of` that `by` knows of; 0 for none."""
-        return self._now[by][of]
+    def known(self, knower: int, other: int) -> int:
+        """Return the last event of the process `other` that `knower` knows; 0 if it knows none."""
+        return self._now[knower][other]
 
     def clock(self, process: int) -> list[int]:
-        """Return the last event of each process that `process` knows. Do not change the list."""
+        """For each process, return its last event that `process` knows. Do not change the list."""
         return self._now[process]
 
     def _follow(self, event: Event) -> None:

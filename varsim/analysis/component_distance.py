@@ -29,15 +29,17 @@ class TellingElements:
 
     reason: ElementReason
     indices: tuple[int, ...]  # the most informative first
-    by: tuple[float, ...]  # the distance, change or magnitude of each
+    amounts: tuple[float, ...]  # the distance, change or magnitude of each element
 
 
 def ranges(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """Return for each element the largest minus the smallest component, in float64.
+    """For each element, return its largest minus its smallest value in the arrays, in float64.
+
+    The distance of two NaNs is 0; the distance of NaN and any other value is infinite. For complex
+    numbers, the result is an upper bound of the distance.
 
     Args:
-        arrays: Arrays of one shape and dtype. The distance of two NaNs is 0; the distance of NaN
-            and any other value is infinite. For complex numbers the result is an upper bound.
+        arrays: Arrays of one shape and dtype.
     """
     if arrays[0].dtype.kind == "c":
         parts = [_ranges([getattr(array, part) for array in arrays]) for part in ("real", "imag")]
@@ -77,7 +79,7 @@ def largest(measured: np.ndarray, most: int) -> list[int]:
 
 
 def telling(components: Sequence[np.ndarray], most: int) -> TellingElements:
-    """Return the elements in which components differ most; if none differ, the largest ones."""
+    """Return the elements in which components differ most; if all are equal, the largest ones."""
     differs = ranges(components)
     if differs.any():
         return _telling(ElementReason.DIFFERS, differs, most)
@@ -85,7 +87,7 @@ def telling(components: Sequence[np.ndarray], most: int) -> TellingElements:
 
 
 def telling_of(moments: Sequence[Moment], most: int) -> TellingElements | None:
-    """Return elements to show of a variable; None if its shape changes or it has no elements.
+    """Return the elements of a variable to show; None if its shape changes or it has no elements.
 
     Choose the elements with the largest distance between replicas at the end of any step. If
     replicas never differ, choose the elements with the largest change. If nothing changes, choose

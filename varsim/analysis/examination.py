@@ -87,7 +87,7 @@ def examine(
         compared = replace(compared, returned=ending.returned)
     failed = failures(history, ending)
     notes: list[Note] = []
-    if search is not None and whole:  # first, because they name lines of the program
+    if search is not None and whole:  # these notes come first: they name lines of the program
         notes += search.notes()
     notes += not_looked_at(history, verdicts, no_oracle, compared=compared is not None)
     if ending is None:

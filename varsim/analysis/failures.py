@@ -42,8 +42,8 @@ class Ending:
     reached: str = ""  # "after 3 of 5 steps"
     kind: str = ""  # the class of the error, if the run failed
     text: str = ""  # the text of that error
-    location: str = ""  # where in the program, as file:line
-    returned: tuple[ReturnedValue, ...] = ()  # compared with the single device's
+    location: str = ""  # where in the program the error was raised, as file:line
+    returned: tuple[ReturnedValue, ...] = ()  # compared with those of a single device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class Failures:
     """What failed in a run."""
 
     findings: tuple[Finding, ...]  # the failure of the run first
-    run_failed: bool  # as the ending says; if the ending is not known, as the record shows
+    run_failed: bool  # from the ending; if the ending is not known, from the record
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ class _FailedCall:
     said: str
     raised: list[Event]  # exceptions of replicas, or losses of their workers
     count: int = 1
-    last: int = 0  # call
+    last: int = 0  # the number of the last such call
 
 
 def failures(history: History, ending: Ending | None) -> Failures:
@@ -108,7 +108,7 @@ def _failed_calls(history: History) -> Iterator[_FailedCall]:
 
 
 def _last_call_failed(history: History, calls: Sequence[_FailedCall]) -> bool:
-    """Return whether no call succeeded after the last failed one."""
+    """Return whether no call ended after the last failed one."""
     if not calls:
         return False
     after = history.events("event > ? AND kind = 'finish'", (calls[-1].finish.event,))
@@ -145,7 +145,7 @@ def _finding(history: History, call: _FailedCall) -> Finding:
         count=call.count,
         what=f"call {call.finish.call} failed{_by(call)}: {call.said}{more}",
         remedy="Operations that were not completed in this call had no effect. If the program "
-        "continues after it on purpose, there is nothing to do.",
+        "continues after this failure on purpose, there is nothing to do.",
         events=_events(call),
     )
 

@@ -22,16 +22,16 @@ _OPERATIONS: Final[Mapping[str, frozenset[str | None]]] = {
     "arrive": frozenset({"all_reduce", "all_gather", "merge_call", "host_call"}),
     "answer": frozenset({"reduced", "merged", "host_result"}),
 }
-"""Operations of kinds that are not writes."""
+"""The valid operations of each kind of event that is not a write."""
 
 _OFTEN: Final = 4096
-"""Number of forms of values in the cache; a run has one form for each shape of a variable."""
+"""Largest number of value forms in the cache. A form is a variable, a dtype and a shape."""
 
 _MOST_LAST_EVENTS: Final = 64
 """Largest number of replicas whose last events are looked up one by one."""
 
 _MANY: Final = 2**15
-"""Number of forms of rows in the cache; each process has several for each form of value."""
+"""Largest number of row forms in the cache: the columns that many valid rows have in common."""
 
 _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "create": ("variable", "version"),
@@ -65,9 +65,9 @@ class RowIntegrity:
     def __init__(self, num_replicas: int, promises: Mapping[int, Promise]) -> None:
         self._num_replicas = num_replicas
         self._promises = promises
-        self._sizes: dict[tuple[int, Any, Any], int] = {}  # of values: variable, dtype, shape
+        self._sizes: dict[tuple[int, Any, Any], int] = {}  # value form → size in bytes
         self._sound: dict[tuple[Any, ...], int] = {}
-        """The size of the value in valid rows, by the other columns; -1 if it is unknown."""
+        """The size of the value in valid rows, by the form of the row; -1 if it is unknown."""
         needed = {kind: ("process", "kind", *_NEEDS.get(kind, ())) for kind in KINDS}
         self._needs = {
             kind: (names, itemgetter(*map(Event._fields.index, names)))
@@ -229,7 +229,7 @@ def _is_gapless(history: History) -> bool:
 
 
 def _unfinished(history: History) -> str:
-    """Return which processes did not close their traces, in a sentence; "" if all did."""
+    """Return a sentence about the processes that did not close their traces; "" if all did."""
     if history.run.get("complete") is True:
         return ""
     known = history.run.get("missing") or []
@@ -238,10 +238,10 @@ def _unfinished(history: History) -> str:
 
 
 def _removed(history: History, count: int) -> str:
-    """Return how many events were removed or added later, in a sentence; "" if none.
+    """Return a sentence about events that were removed or added later; "" if there are none.
 
-    If the last events of a process are missing, the event numbers have no gap. So the number of
-    events is compared with the recorded number.
+    If only the last events of a process are missing, the event numbers have no gap. So the number
+    of events is compared with the number that was recorded when the history was written.
     """
     recorded = history.run.get("events", count)  # older histories lack this entry
     if recorded == count:

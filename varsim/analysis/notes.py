@@ -21,7 +21,7 @@ LIMIT: Final = "a larger `trace: {limit: …}`"
 WHOLE: Final = "--trace ops"
 
 IN_NO_VARIABLE: Final = (
-    "values outside variables, such as results of all_reduce and what functions return"
+    "values outside variables, such as the results of all_reduce and of functions"
 )
 
 _MOST_NAMES: Final = 3
@@ -40,7 +40,7 @@ def not_looked_at(
 
     Args:
         no_oracle: Why a requested oracle is missing; "" if none was requested.
-        compared: Whether there is an oracle.
+        compared: Whether the run was compared with an oracle.
     """
     whole = is_whole(verdicts)
     if not whole:
@@ -94,7 +94,7 @@ def _of_values(history: History) -> Iterator[Note]:
 
 
 def _values(history: History, counted: Iterable[tuple[int | None, int]]) -> str:
-    """Return as text how many values of which variables are meant."""
+    """Return, as text, the number of values and the names of their variables."""
     total, names = 0, dict[str, None]()
     for variable, count in counted:
         total += count

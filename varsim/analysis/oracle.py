@@ -17,7 +17,7 @@ from varsim.analysis.arithmetic import Flat, value_of
 from varsim.tracing.history import PROGRAM, Event, History, VariableRow
 
 FIRST_REPLICA = 0
-"""The oracle's only replica. In the run, the accesses of the same replica are counted."""
+"""The oracle's only replica. In the run, only the accesses of replica 0 are counted, too."""
 
 
 AccessKey = tuple[int, str, int, str]
@@ -25,7 +25,7 @@ AccessKey = tuple[int, str, int, str]
 
 
 class Oracle:
-    """The record of the run on one replica. It is read in step with the record of the run."""
+    """The record of the run on one replica, read together with the record of the run itself."""
 
     def __init__(self, history: History, oracle: History) -> None:
         self._history = history
@@ -116,7 +116,7 @@ def _created(history: History, row: VariableRow) -> Flat | None:
 def _accesses(
     history: History, variable: int, kind: str, process: int, location: str
 ) -> Iterator[Event]:
-    """Return the accesses of a replica, or the program's accesses to all components."""
+    """Return the accesses of a replica, or the program's accesses to all components together."""
     whole = "AND replica IS NULL" if process == PROGRAM else ""
     where = f"variable = ? AND kind = ? AND process = ? AND location = ? {whole}"
     return history.events(where, (variable, kind, process, location))

@@ -28,7 +28,10 @@ POLICIES: Final[Registry[Any]] = Registry(
         "ON_WRITE": BuiltIn(
             "varsim.analysis.policies.on_write:PROMISE", "one value at every write"
         ),
-        "AUTO": BuiltIn("varsim.analysis.policies.adaptive:PROMISE", "ON_WRITE's values, late"),
+        "AUTO": BuiltIn(
+            "varsim.analysis.policies.adaptive:PROMISE",
+            "the values of ON_WRITE, but exchanged only when they are read",
+        ),
         "ON_READ": BuiltIn("varsim.analysis.policies.on_read:PROMISE", "combined by a read"),
         "NONE": BuiltIn("varsim.analysis.policies.local_only:PROMISE", "never combined"),
         "local_sgd": BuiltIn(
@@ -53,12 +56,12 @@ class Promise:
     merges: bool  # all replicas must write it together; every write is a merge
     deferred: bool  # all replicas must write it together; writes are exchanged later
     apart: bool  # each replica writes its own component, without a collective
-    local_reads: bool  # replicas are meant to read components that lack others' writes
+    local_reads: bool  # a replica may read a component that lacks other replicas' writes
     every: int  # number of local writes after which a replica takes part in a collective
 
     @property
     def stays_local(self) -> bool:
-        """Return whether components may leave their replicas only if the program requests it."""
+        """Return True if components stay on their replicas unless the program asks for them."""
         return not (self.mirrored or self.gathered)
 
 
@@ -80,10 +83,10 @@ def synchronization_promise_of(
         return _promised_by(name)
     except LookupError:
         package = (packages or {}).get(keyword)
-        missing = f"install {package}" if package else "the policy was the program's own"
+        missing = f"install {package}" if package else "the program itself defined its policy"
         raise ValueError(
-            f"variable {row.variable} has synchronization {name}, and no installed package says "
-            f"what that promises: {missing}"
+            f"variable {row.variable} has synchronization {name}, and no installed package has "
+            f"the promise of this synchronization: {missing}"
         ) from None
     except (TypeError, ValueError):
         raise ValueError(_no_settings(row)) from None

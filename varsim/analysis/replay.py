@@ -1,4 +1,4 @@
-"""Replays a history: computes every component from the recorded writes and commits alone.
+"""Replay a history: compute every component from the recorded writes and commits alone.
 
 Each component has two states. The replica's state changes when a commit is installed; the program's
 state changes when the commit is made. Operations are dropped when they end, so a long history needs
@@ -18,7 +18,7 @@ from varsim.analysis.promises import Promise
 from varsim.tracing.history import Event
 
 Why = tuple[int, "Why | None"]
-"""An event, and the earlier events that led to a value."""
+"""The last event that led to a value, and the earlier ones; None if there are no earlier ones."""
 
 
 class ComponentState:
@@ -31,7 +31,7 @@ class ComponentState:
     ) -> None:
         self.version = version  # None if unknown
         self.value = value  # None if unknown
-        self.lineage = lineage  # equal for components with the same writes
+        self.lineage = lineage  # a number that components with the same writes have in common
         self.made = made  # the event that made its version
         self.why = why  # the events that produced its value
 
@@ -61,7 +61,7 @@ class ReplayedVariable:
 
     @property
     def version(self) -> int | None:
-        """Return the version of a read of all components: the latest one."""
+        """Return the version that a read of all components has: the latest of their versions."""
         known = [one.version for one in self.at_program if one.version is not None]
         return max(known) if len(known) == len(self.at_program) else None
 
@@ -121,7 +121,7 @@ class Change:
         self.merge = merge  # the merge that the commit ends
         self.write = write  # the program's write, if the commit belongs to one
         self.components: dict[int, tuple[ComponentState, ComponentState]] = {}  # before and after
-        self.installed: int | None = None  # the first event in which a replica installed it
+        self.installed: int | None = None  # the first event in which a replica installed the commit
 
 
 class OpenMerges:
@@ -175,7 +175,7 @@ class OpenMerges:
             self._calls[event.call][event.position] = event.event
 
     def end(self, call: int | None) -> Iterator[ReplayedMerge]:
-        """End a call, and yield its merges without a commit."""
+        """End a call, and yield those of its merges that have no commit."""
         if call is not None:
             for merge in self._calls.pop(call, {}).values():
                 if isinstance(merge, ReplayedMerge) and not merge.served:
@@ -247,7 +247,7 @@ class CommitsInFlight:
         return self._by_variable[number, replica]
 
     def take(self, event: Event) -> Change | None:
-        """Return the commit that a replica installs; drop it and all earlier ones."""
+        """Return the commit that a replica installs; drop this commit and all earlier ones."""
         assert event.variable is not None
         assert event.cause is not None
         mine = self._by_replica[event.process]
@@ -291,7 +291,7 @@ class Replay(EventObserver):
         self.num_replicas: Final = num_replicas
         self.replicas: Final = range(num_replicas)
         self.from_start: Final = from_start
-        """Whether the record begins with the run; if not, a value is unknown until it is shown."""
+        """Whether the record begins with the run. If not, a value is unknown until it is shown."""
         self.promises: Final = promises
         self.variables: Final = ReplayedVariables(num_replicas, promises)
         self.merges = OpenMerges()
@@ -300,11 +300,11 @@ class Replay(EventObserver):
         self.change: Change | None = None
         """The effect of the last commit."""
         self.installed: tuple[ComponentState, Change | None] | None = None
-        """The last install: the replica's component before, and the commit."""
+        """The last install: the replica's component before it, and the commit."""
         self.left: list[ReplayedMerge] = []
         """The uncommitted merges of the last ended call."""
         self._answered: set[int] = set()  # variables with fetched components
-        self._heard = [0] * num_replicas  # by replica, its last event that the program knows
+        self._heard = [0] * num_replicas  # for each replica, its last event that the program knows
 
     # ------------------------------------------------------------ changes of components
 
@@ -409,7 +409,7 @@ class Replay(EventObserver):
     # ------------------------------------------------------------ fetches by the program
 
     def on_receive(self, event: Event) -> None:
-        """Record that the program knows a replica's events up to the cause."""
+        """Record that the program knows a replica's events up to the cause of this event."""
         if event.replica is not None and event.cause is not None:
             self._heard[event.replica] = max(self._heard[event.replica], event.cause)
 

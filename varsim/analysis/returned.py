@@ -1,4 +1,4 @@
-"""Compares the return value of a program with the return value on a single device."""
+"""Compare the return value of a program with the return value on a single device."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class ReturnedValue:
 
     name: str  # "accuracy", "layers.bias"
     got: Plain
-    wanted: Plain  # the value on a single device; None if it has no value of that name
+    wanted: Plain  # the value on a single device; None if it returned no value of that name
     element: int | None = None  # index of the largest difference in a list
-    replica: int | None = None  # in a list of one value per replica, the most different one
+    replica: int | None = None  # in a list with one value per replica: the most different replica
     differs: bool = False  # whether the values differ beyond rounding
     why: str = ""  # why the value was not compared; "" if it was compared
 

@@ -10,15 +10,19 @@ import numpy as np
 from varsim.analysis.arithmetic import Flat
 
 _ROUNDING: Final = 1e-4
-"""Relative to the largest element; enough for many float32 additions in another order."""
+"""Largest distance that rounding explains, relative to the largest element.
+
+It allows many float32 additions in another order.
+"""
 
 _ROUNDINGS: Final = 16
-"""In units of the dtype's precision; used if this allows more than the relative limit."""
+"""The same limit in units of the dtype's precision; the larger one of the two limits is used."""
 
 _EXACT: Final = 1e-12
-"""For whole numbers. They are compared as float64, which rounds very large numbers."""
+"""The limit for whole numbers. They are compared as float64, which rounds very large numbers."""
 
 _MATERIAL: Final = 1e-3
+"""Smallest relative distance that rounding certainly does not explain."""
 
 
 def close(one: Flat, other: Flat) -> bool:
@@ -34,7 +38,10 @@ def material(one: Flat, other: Flat) -> bool:
 
 
 def apart(one: Flat, other: Flat) -> float:
-    """Return the distance of two values relative to their largest element; NaNs are equal."""
+    """Return the distance of two values relative to their largest element.
+
+    NaNs count as equal.
+    """
     left, right = wide(one), wide(other)
     if len(left) != len(right):
         return np.inf

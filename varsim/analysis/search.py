@@ -1,4 +1,4 @@
-"""Searches a history for findings: problems of the program under study, in one pass.
+"""Search a history for findings, which are problems of the program under study, in one pass.
 
 A finding is never a fault of varsim. A correct program has none.
 """
@@ -76,7 +76,7 @@ class Search:
     """The search for findings in one history."""
 
     def __init__(self, history: History, oracle: History | None = None) -> None:
-        """Prepare the finders. With one replica there are none: nothing is synchronised.
+        """Prepare the finders. With one replica nothing is synchronised, so there are no finders.
 
         Args:
             oracle: The history of the same program on one replica, to compare with.

@@ -13,6 +13,6 @@ class SynchronizationPromise:
     mirrored: bool = False  # all components hold one value, unless only one is written
     late: bool = False  # writes by all replicas are exchanged later
     gathered: bool = False  # a read by the program combines the components
-    local_reads: bool = False  # replicas are meant to read components that lack others' writes
+    local_reads: bool = False  # a replica may read a component that lacks other replicas' writes
     every: int = 0  # number of local writes after which a replica takes part in a collective
     checkers: tuple[type[Any], ...] = ()  # checkers only for this synchronization

@@ -1,4 +1,4 @@
-"""Judges a history in one pass over its events. Every checker gets every event.
+"""Judge a history in one pass over its events. Every checker gets every event.
 
 The judge shares no code with `varsim.sync`. The judge replays the recorded events, and compares the
 result with the documented promises. A history may be damaged in any way. If a promise cannot be
@@ -66,7 +66,7 @@ def judge(history: History, *, tell: Tell | None = None) -> tuple[Verdict, ...]:
 
 
 def is_whole(verdicts: Sequence[Verdict]) -> bool:
-    """Return whether the record is whole and valid; only such a record is searched."""
+    """Return whether the record is whole and valid; findings are searched only in such a record."""
     return all(
         one.outcome is Outcome.VALID for one in verdicts if one.checker == WellFormedRecord.name
     )
@@ -91,7 +91,7 @@ class Judges:
         self.observers: Sequence[EventObserver] = ()
         """The observers that need the events, in the required order."""
         self._record: WellFormedRecord | None = None
-        self._last: int | None = None  # the last event before the first that may be missing
+        self._last: int | None = None  # the last event before the first possible gap
         self._reason = ""  # why the history cannot be judged to its end
         try:
             self._prepare(history.run["num_replicas"])
@@ -155,7 +155,7 @@ class Judges:
 
 
 _AT_ONCE: Final = 500
-"""Events to look up in one statement; SQLite always allows 999 parameters."""
+"""Number of events to look up in one statement; SQLite always allows 999 parameters."""
 
 
 def _with_events(history: History, checker: Checker, conclusion: Conclusion) -> Verdict:

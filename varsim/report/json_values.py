@@ -229,4 +229,4 @@ def furthest_apart(
     differ = found.reason is ElementReason.DIFFERS
     flat = found.indices if differ else found.indices[:1]
     indices = [tuple(map(int, np.unravel_index(index, shape))) for index in flat]
-    return plain(found.by[0] if differ else 0.0), indices
+    return plain(found.amounts[0] if differ else 0.0), indices

@@ -301,7 +301,7 @@ def title_of(name: str, settings: str, shape: Sequence[int | None], element: int
 
 def why_element(told: TellingElements, shape: Sequence[int | None]) -> str:
     """Return why this element is shown, and which other elements are informative."""
-    first, *others = zip(told.indices, told.by, strict=True)
+    first, *others = zip(told.indices, told.amounts, strict=True)
     index = index_text(first[0], shape)
     said = f"Element [{index}] is shown: {told.reason.value} {number(first[1])}."
     if others:

@@ -29,7 +29,7 @@ def test_a_read_of_diverged_copies_is_found() -> None:
     assert (("main.py:8", 1),) == divergence.locations
     assert "1 read by the program took replica 0's component" in divergence.what
     assert "1 other component held other values" in divergence.what
-    assert "when replica 0 wrote its own copy, at step.py:3" in divergence.what
+    assert "when replica 0 wrote its own component at step.py:3" in divergence.what
     assert {4, 5} & set(divergence.events)
 
 
@@ -94,7 +94,7 @@ def test_copies_that_the_program_makes_diverge_are_found() -> None:
     (finding,) = story.findings()
 
     assert (DIVERGENCE, (("main.py:8", 1),)) == (finding.kind, finding.locations)
-    assert "when the program wrote one, at restore.py:3" in finding.what
+    assert "when the program wrote one component at restore.py:3" in finding.what
 
 
 def test_an_assign_to_all_components_makes_them_equal() -> None:

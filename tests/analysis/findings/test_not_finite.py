@@ -36,8 +36,8 @@ def test_the_replica_that_contributes_nan_is_named_with_call_and_line():
 
     assert ("w", 1, (("step.py:5", 1),)) == (finding.variable, finding.count, finding.locations)
     assert finding.what == (
-        "Replica 2 wrote the first NaN in call 2 of strategy.run at step.py:5. There, replicas "
-        "0, 1 wrote finite values. The MEAN passes it on to every copy."
+        "Replica 2 wrote the first NaN in call 2 of strategy.run at step.py:5. In the same write, "
+        "replicas 0, 1 wrote finite values. The MEAN passes it on to every copy."
     )
     assert "how replica 2 computes" in finding.remedy
 
@@ -57,10 +57,10 @@ def test_replicas_that_only_pass_on_a_nan_are_not_named():
 
     merge, loss = found(told)
     assert merge.what.startswith("Replica 1 wrote the first NaN")
-    assert "There, replicas 0, 2 wrote finite values." in merge.what
+    assert "In the same write, replicas 0, 2 wrote finite values." in merge.what
     assert "4 writes contained" in merge.what
     assert loss.what.startswith("Replica 2 wrote the first NaN")
-    assert "There, replica 0 wrote a finite value." in loss.what
+    assert "In the same write, replica 0 wrote a finite value." in loss.what
 
 
 def test_infinity_is_called_infinity():
@@ -68,7 +68,7 @@ def test_infinity_is_called_infinity():
 
     assert finding.what.startswith("Replicas 0–2 wrote the first infinity in call 2")
     assert "3 writes contained" in finding.what
-    assert "such as the result of an all_reduce, which is not recorded" in finding.what
+    assert "for example the result of an all_reduce, which is not recorded" in finding.what
 
 
 def test_finite_values_are_not_found():
@@ -114,7 +114,7 @@ def test_the_variable_with_the_first_nan_is_named():
     told.end()
 
     merge, loss = found(told)
-    assert "Variable 'loss' became NaN or infinite before it." in merge.what
+    assert "Variable 'loss' became NaN or infinite earlier." in merge.what
     assert "before it" not in loss.what
 
 

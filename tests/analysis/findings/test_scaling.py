@@ -37,14 +37,14 @@ def clean(program: Program) -> Program:
 # ---------------------------------------------------------------- wrong by a factor N
 
 
-@planted("wrong by the number of replicas: v")
+@planted("scaled by the number of replicas: v")
 def a_loss_that_is_summed(strategy: Strategy) -> None:
     with strategy.scope():
         v = variable(0.0, "ON_WRITE SUM")
     on_each_batch(strategy, lambda batch: v.assign(part(batch).mean()))  # here
 
 
-@planted("wrong by the number of replicas: v")
+@planted("scaled by the number of replicas: v")
 def an_accuracy_of_more_than_one(strategy: Strategy) -> None:
     """Read the sum once, at the end."""
     with strategy.scope():
@@ -53,7 +53,7 @@ def an_accuracy_of_more_than_one(strategy: Strategy) -> None:
     assert np.isfinite(v.numpy())  # here
 
 
-@planted("wrong by the number of replicas: v")
+@planted("scaled by the number of replicas: v")
 def an_accuracy_over_unequal_parts(strategy: Strategy) -> None:
     """Sum accuracies: the result is about N times too large for N replicas."""
     with strategy.scope():
@@ -62,7 +62,7 @@ def an_accuracy_over_unequal_parts(strategy: Strategy) -> None:
     v.read_value()  # here
 
 
-@planted("wrong by the number of replicas: w")
+@planted("scaled by the number of replicas: w")
 def gradients_that_are_summed(strategy: Strategy) -> None:
     """Sum gradients. Only in the first step the weights equal those of a single device."""
     with strategy.scope():
@@ -75,7 +75,7 @@ def gradients_that_are_summed(strategy: Strategy) -> None:
     on_each_batch(strategy, step)
 
 
-@planted("wrong by the number of replicas: w")
+@planted("scaled by the number of replicas: w")
 def gradients_that_are_divided_twice(strategy: Strategy) -> None:
     """Divide by the size of the whole batch, and then by the number of replicas."""
     with strategy.scope():
@@ -89,7 +89,7 @@ def gradients_that_are_divided_twice(strategy: Strategy) -> None:
     on_each_batch(strategy, step)
 
 
-@planted("wrong by the number of replicas: w")
+@planted("scaled by the number of replicas: w")
 def gradients_that_are_summed_by_hand(strategy: Strategy) -> None:
     with strategy.scope():
         w = variable(0.0, "NONE NONE", "w")
@@ -103,7 +103,7 @@ def gradients_that_are_summed_by_hand(strategy: Strategy) -> None:
     on_each_batch(strategy, step)
 
 
-@planted("wrong by the number of replicas: w")
+@planted("scaled by the number of replicas: w")
 def gradients_that_a_merge_call_sums(strategy: Strategy) -> None:
     with strategy.scope():
         w = variable(0.5, "ON_WRITE MEAN", "w")
@@ -120,7 +120,7 @@ def gradients_that_a_merge_call_sums(strategy: Strategy) -> None:
     on_each_batch(strategy, step)
 
 
-@planted("wrong by the number of replicas: w")
+@planted("scaled by the number of replicas: w")
 def weights_that_do_not_begin_at_zero(strategy: Strategy) -> None:
     """Start from a nonzero value. The first change is too small."""
     with strategy.scope():
@@ -134,7 +134,7 @@ def weights_that_do_not_begin_at_zero(strategy: Strategy) -> None:
     on_each_batch(strategy, step)
 
 
-@planted("wrong by the number of replicas: steps")
+@planted("scaled by the number of replicas: steps")
 def steps_that_every_replica_counts(strategy: Strategy) -> None:
     with strategy.scope():
         steps = variable(0, "ON_WRITE SUM", "steps")
@@ -142,7 +142,7 @@ def steps_that_every_replica_counts(strategy: Strategy) -> None:
         strategy.run(lambda: steps.assign_add(1))  # here
 
 
-@planted("wrong by the number of replicas: steps")
+@planted("scaled by the number of replicas: steps")
 def steps_that_every_replica_adds_to_what_it_reads(strategy: Strategy) -> None:
     """Assign a read value plus 1 on every replica. The error factor grows with each step."""
     with strategy.scope():
@@ -151,14 +151,14 @@ def steps_that_every_replica_adds_to_what_it_reads(strategy: Strategy) -> None:
         strategy.run(lambda: steps.assign(steps.read_value() + 1))  # here
 
 
-@planted("wrong by the number of replicas: v")
+@planted("scaled by the number of replicas: v")
 def an_initial_value_that_is_summed(strategy: Strategy) -> None:
     with strategy.scope():
         v = variable(5, "ON_READ SUM")
     v.read_value()  # here
 
 
-@planted("wrong by the number of replicas: v")
+@planted("scaled by the number of replicas: v")
 def a_loss_that_the_program_sums(strategy: Strategy) -> None:
     with strategy.scope():
         v = variable(0.0, "ON_WRITE NONE")
@@ -167,7 +167,7 @@ def a_loss_that_the_program_sums(strategy: Strategy) -> None:
         v.assign(strategy.reduce(ReduceOp.SUM, loss, axis=None))  # here
 
 
-@planted("wrong by the number of replicas: v")
+@planted("scaled by the number of replicas: v")
 def a_sum_that_is_summed_again(strategy: Strategy) -> None:
     with strategy.scope():
         v = variable(0.0, "ON_WRITE SUM")

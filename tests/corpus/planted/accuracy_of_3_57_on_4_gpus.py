@@ -24,7 +24,7 @@ def run(job: tf.Job):
     def evaluate(step):
         me = tf.distribute.get_replica_context().replica_id_in_sync_group
         part = np.array_split(np.arange(32) + 32 * step, strategy.num_replicas_in_sync)[me]
-        # FAULT: wrong by the number of replicas: accuracy
+        # FAULT: scaled by the number of replicas: accuracy
         accuracy.assign((part % 9 != 0).mean())
 
     seen = []

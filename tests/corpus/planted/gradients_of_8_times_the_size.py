@@ -27,7 +27,7 @@ def run(job: tf.Job):
         batch = data[12 * number : 12 * number + 12]
         part = np.array_split(batch, strategy.num_replicas_in_sync)[me]
         gradient = (weight.read_value() - part).mean()
-        # FAULT: wrong by the number of replicas: weight
+        # FAULT: scaled by the number of replicas: weight
         weight.assign_sub(0.1 * gradient)
 
     for number in range(5):

@@ -28,7 +28,7 @@ def run(job: tf.Job):
         me = tf.distribute.get_replica_context().replica_id_in_sync_group
         batch = data[16 * number : 16 * number + 16]
         part = np.array_split(batch, strategy.num_replicas_in_sync)[me]
-        # FAULT: wrong by the number of replicas: loss
+        # FAULT: scaled by the number of replicas: loss
         loss.assign((part**2).sum() / len(batch))
 
     logged = []

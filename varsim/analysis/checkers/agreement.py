@@ -10,7 +10,7 @@ from varsim.analysis.replay import Replay, ReplayedVariable
 from varsim.tracing.history import Event
 
 _MANY: Final = 64
-"""Number of lineages kept per variable; if there are more, unused lineages are dropped."""
+"""Number of lineages kept per variable; if there are more, unused ones are dropped."""
 
 
 class Agreement(Checker):
@@ -49,7 +49,7 @@ class Agreement(Checker):
             self._compare(self.variable_of(event), event.event, event)
 
     def on_install(self, event: Event) -> None:
-        """Compare a replica's component after a commit, if it was recorded."""
+        """Compare a replica's component after a commit, if the component was recorded."""
         if event.digest is not None or event.value is not None:
             self.on_component(event)
 

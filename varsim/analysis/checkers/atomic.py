@@ -8,9 +8,9 @@ from varsim.tracing.history import Event
 
 
 class Atomic(Checker):
-    """Checks that a merge has one contribution from each replica, and reaches each replica once.
+    """Checks that a merge has one contribution from each replica, and one commit for each replica.
 
-    After a call was aborted, none of its writes is committed.
+    After a call is aborted, none of its writes may be committed.
     """
 
     name = "atomic"
@@ -99,7 +99,7 @@ class Atomic(Checker):
             self._check_merge(variable, event, change, change.merge)
         elif event.call is None or variable.promise.deferred:
             return
-        elif self.replay.from_start:  # otherwise its merge may have begun before the window
+        elif self.replay.from_start:  # otherwise the merge may have begun before the record
             self.wrong(variable, "a commit of a call belongs to no merge", (event.event,))
 
     def _check_merge(

@@ -33,11 +33,11 @@ class MonotonicReads(Checker):
                 self._last.pop((event.variable, process, replica), None)
 
     def on_read_by_program(self, event: Event) -> None:
-        """Compare a read with the one before."""
+        """Compare a read with the previous read."""
         self._compare(event, event.replica, None)
 
     def on_read_by_replica(self, event: Event) -> None:
-        """Compare a read with the one before."""
+        """Compare a read with the previous read."""
         self._compare(event, event.process, self.own(event).lineage)
 
     def _compare(self, event: Event, replica: int | None, lineage: int | None) -> None:

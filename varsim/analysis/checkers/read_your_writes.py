@@ -1,4 +1,4 @@
-"""Read-your-writes."""
+"""Read-your-writes: a read by a process shows the earlier writes of this process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from varsim.tracing.history import Event
 
 
 class ReadYourWrites(Checker):
-    """Checks that a read shows earlier writes of its process and the commits that it received.
+    """Checks that a read shows the writes that its process made, and the commits that it received.
 
     After a replica has contributed to a variable, its next read of the variable must include the
     contribution. Adaptive variables are not checked, because their writes are exchanged in several
@@ -61,7 +61,7 @@ class ReadYourWrites(Checker):
             self._compare(variable, variable.at_replica[event.process], event)
 
     def on_read_by_program(self, event: Event) -> None:
-        """Check that the program reads the value that a replica sent, or that it wrote itself."""
+        """Check that the program reads a value that a replica sent or that the program wrote."""
         variable = self.variable_of(event)
         if variable.promise.deferred or (event.replica is None and not variable.promise.mirrored):
             return

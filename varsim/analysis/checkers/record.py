@@ -26,13 +26,13 @@ class WellFormedRecord(Checker):
         self._rows = rows
         processes = range(replay.num_replicas + 1)  # the program is process -1: the last one
         first = 0 if replay.from_start else None  # None: unknown until the first event
-        self._next: list[int | None] = [first for _ in processes]  # the number of its next event
-        self._at = [0 for _ in processes]  # its last event
-        self._calls: list[list[int]] = [[] for _ in processes]  # calls that run, innermost last
+        self._next: list[int | None] = [first for _ in processes]  # per process, its next number
+        self._at = [0 for _ in processes]  # per process, its last event
+        self._calls: list[list[int]] = [[] for _ in processes]  # running calls, innermost last
         self._knows_calls = replay.from_start
 
     def accepts(self, event: Event) -> bool:
-        """Return whether the event is valid. The pass goes on only if it is."""
+        """Return whether the event is valid. The pass continues only after a valid event."""
         flaw = self._rows.flaw(event)
         if flaw is not None:
             at = event.event if type(event.event) is int else 0

@@ -61,7 +61,7 @@ class Reduction(Checker):
         self, variable: ReplayedVariable, event: Event, change: Change, merge: ReplayedMerge
     ) -> None:
         if len(merge.writes) < self.replay.num_replicas:
-            return  # not from all replicas: another checker reports it
+            return  # a contribution is missing, which another checker reports
         writes = [merge.writes[replica] for replica in self.replay.replicas]
         if variable.promise.aggregation == "ONLY_FIRST_REPLICA":
             del writes[1:]
@@ -103,7 +103,7 @@ class Reduction(Checker):
         operand: Flat | None,
         shown: tuple[Event, ...],
     ) -> None:
-        """Check the commit of an add that has the resulting value instead of the operand."""
+        """Check a commit that has the resulting value, although the writes have operands."""
         for before, _ in dict.fromkeys(change.components.values()):
             after = None
             if operand is not None and before.value is not None:

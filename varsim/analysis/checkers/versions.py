@@ -7,7 +7,7 @@ from varsim.tracing.history import Event
 
 
 class Versions(Checker):
-    """Checks that each commit makes the next version, and that replicas install them in order.
+    """Checks that each commit makes the next version, and that replicas install versions in order.
 
     A read must show the version that the component has at the time of the read.
     """
@@ -58,7 +58,7 @@ class Versions(Checker):
     on_read_by_replica = on_component
 
     def on_read_by_program(self, event: Event) -> None:
-        """Check that the version equals the component's, or the latest of all components."""
+        """Check that the version is the component's, or the latest version of all components."""
         variable = self.variable_of(event)
         if event.replica is not None:
             held = variable.at_program[event.replica]

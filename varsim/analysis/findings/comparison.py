@@ -21,11 +21,16 @@ _ABOUT: Final = 1.5
 """A sum of unequal values may differ from N times the right value by at most this factor."""
 
 _TELLING_ELEMENTS: Final = 4
-"""Number of different whole numbers that exclude a match by chance; one fraction is enough."""
+"""Number of different whole numbers that exclude a match by chance.
+
+One number with a fraction is enough.
+"""
 
 _NEARLY: Final = 0.05
+"""Largest relative distance at which a number is about N times another one."""
 
 _LARGE: Final = 100
+"""Least size of a whole number that hardly matches by chance."""
 
 _MOST_ELEMENTS: Final = 256
 """Number of elements of each value that are kept with a comparison."""
@@ -34,16 +39,17 @@ _SIMPLE: Final = 100
 """The largest denominator of a simple fraction."""
 
 _SIMPLE_WITHIN: Final = 1e-6
+"""Largest relative rounding error of a simple fraction."""
 
 
 class Relation(Enum):
-    """How the value of a run is related to the one on a single device."""
+    """How the value of a run is related to the value on a single device."""
 
     RIGHT = auto()
     TIMES_N = auto()  # too large by a factor of the number of replicas
     OVER_N = auto()  # too small by a factor of the number of replicas
     TIMES_N_TWICE = auto()  # too large by the square of the number of replicas
-    ABOUT_TIMES_N = auto()  # about a sum, where the single device has a mean
+    ABOUT_TIMES_N = auto()  # too large by about this factor: a sum instead of a mean
     FIRST_OF_SUM = auto()  # the first replica's value; the single device has the sum
     FIRST_OF_MEAN = auto()  # the first replica's value; the single device has the mean
     ONLY_MINE = auto()  # the single device did only the first replica's part
@@ -56,8 +62,8 @@ class Relation(Enum):
 class Comparison:
     """One value computed from the replicas' values, and the single device's value."""
 
-    event: Event  # the last event that shows it
-    others: tuple[int, ...]  # the other events, by number
+    event: Event  # the last event that shows the value
+    others: tuple[int, ...]  # the numbers of the other events that show it
     by_replica: tuple[Flat | None, ...]  # the replicas' values; None where the program wrote
     got: Flat
     wanted: Flat  # the single device's value
@@ -105,7 +111,7 @@ class Comparison:
 
     @property
     def telling(self) -> bool:
-        """Return whether the numbers are so specific that they exclude a relation by chance."""
+        """Return whether the numbers are so specific that a relation cannot hold by chance."""
         numbers = self.wanted[self.wanted != 0]
         whole = numbers.dtype.kind not in "fc" or bool((numbers == np.round(numbers)).all())
         return not whole or len(np.unique(numbers)) >= _TELLING_ELEMENTS
@@ -147,7 +153,7 @@ def relation_of(comparison: Comparison, aggregation: str) -> Relation:
     """Return how the value of the run is related to the value of the single device.
 
     Args:
-        aggregation: The variable's aggregation; "" if the value is not the result of one.
+        aggregation: The variable's aggregation; "" if the value is not aggregated.
     """
     count = len(comparison.by_replica)
     if close(comparison.got, comparison.wanted):

@@ -1,4 +1,4 @@
-"""Compares the values of all variables with those of a single device.
+"""Compare the values of all variables with those of a single device.
 
 There are three kinds of comparison: one write by all replicas, if the variable is aggregated at the
 write; one read by the program, if the variable is aggregated at the read; and one write by the
@@ -77,7 +77,7 @@ class ValueDifference:
     element: int | None  # index of the largest difference in an array; None for a scalar
     got: Any  # the run's value; None if the sizes differ
     wanted: Any  # the single device's value
-    explained: bool = False  # whether a finding explains it by a rule
+    explained: bool = False  # whether a finding explains the difference by a rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +138,7 @@ class _WritesAtSite:
     """The writes by all replicas at one location."""
 
     counts: list[int]
-    open: dict[int, dict[int, Event]] = field(default_factory=dict)  # the k-th write, by replica
+    open: dict[int, dict[int, Event]] = field(default_factory=dict)  # k → replica → k-th write
     lost: bool = False  # whether some replica is too far ahead to match the writes
 
 
@@ -159,12 +159,11 @@ class Comparisons(EventObserver):
         self._listener: Callable[[Comparison], None] = lambda _: None
         self._known: dict[int, bool] = {}
         self._writes: dict[tuple[int, str], _WritesAtSite] = {}
-        self._sent: defaultdict[int, dict[int, Event]] = defaultdict(dict)  # components
-        self._wrote: defaultdict[int, dict[int, Event]] = defaultdict(
-            dict
-        )  # last writes, by replica
+        # By variable, then by replica: the component that the replica sent, and its last write.
+        self._sent: defaultdict[int, dict[int, Event]] = defaultdict(dict)
+        self._wrote: defaultdict[int, dict[int, Event]] = defaultdict(dict)
         self._reduced_in: dict[int, int | None] = {}  # by replica, the call of its last all_reduce
-        self._first: dict[int, tuple[str, int]] = {}  # location of a variable's first write
+        self._first: dict[int, tuple[str, int]] = {}  # a variable's first write: location, process
         self._in_call = False
         self._step = 0
         self._counts: dict[Site, _Count] = {}
@@ -175,7 +174,7 @@ class Comparisons(EventObserver):
         self.read_in_replicas: set[int] = set()
         self.merged: set[int] = set()  # written by the program in a merge_call
         self.reduced_before: set[int] = set()  # written after an all_reduce in the same call
-        self.added_to: set[int] = set()  # by replicas
+        self.added_to: set[int] = set()  # changed by an add in a replica
         self.explained: set[tuple[int | None, str]] = set()
         """Variables and locations whose differences a rule explains; the finder adds them."""
         self.rules_tried = True
@@ -185,7 +184,7 @@ class Comparisons(EventObserver):
         """Call the listener with each comparison from now on."""
         self._listener = listener
 
-    def taker(self, kind: str, *, by_program: bool) -> Take | None:  # noqa: ARG002  # both
+    def taker(self, kind: str, *, by_program: bool) -> Take | None:  # noqa: ARG002  # one for both
         """Return the method for the events that make comparisons."""
         return self._take if kind in _KINDS else None
 

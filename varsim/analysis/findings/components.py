@@ -1,4 +1,4 @@
-"""Tracks which components of each variable are equal, which differ, and since when they differ.
+"""Track which components of each variable are equal, which differ, and since when they differ.
 
 Each component has a *chain*: a number for the component's last assign and all later adds. Two
 components with the same chain hold the same value. Two components with different chains may still
@@ -51,11 +51,10 @@ class Copies:
         self.program_write: Event | None = None  # the program's last write, with its location
         self.differ = False  # whether the components certainly differ
         self.united_at = -1  # the last event that made the components equal again
-        self.written = [0] * num_replicas  # each replica's own writes since then
-        self.written_before = 0  # the largest of these counts before then
-        self.gathered_by_program: set[int] = (
-            set()
-        )  # components read by the program since the last write
+        self.written = [0] * num_replicas  # each replica's own writes after `united_at`
+        self.written_before = 0  # the largest of these counts just before `united_at`
+        # The components that the program has read since the last write.
+        self.gathered_by_program: set[int] = set()
         self.synchronised_at = -1  # the last event that synchronised the components
         self.synchronised_to: int | None = None  # the digest of the components' common value
 
@@ -107,7 +106,7 @@ class Copies:
             self.compare(event)
 
     def compare(self, event: Event) -> bool:
-        """Return whether the components have just become equal; else record that they differ."""
+        """Return whether this event made the components equal; if they differ, record this."""
         first = self.chains[0]
         if self.chains.count(first) < len(self.chains):
             known = set(self.digests)
@@ -124,14 +123,13 @@ class Copies:
 
 
 class ComponentTracker(EventObserver):
-    """The components of all variables after the events taken so far."""
+    """The components of all variables after the events so far."""
 
     def __init__(self, num_replicas: int, variables: Mapping[int, VariableFacts]) -> None:
         self._variables = variables
         self._replicas: Final = range(num_replicas)
-        self._last_collective = [
-            -1
-        ] * num_replicas  # each replica's last collective other than a write
+        # Each replica's last collective that is not a write.
+        self._last_collective = [-1] * num_replicas
         self._wrote: dict[tuple[int, int], int] = {}  # (variable, replica): its last local write
         self._copies: dict[int, Copies] = {}
 

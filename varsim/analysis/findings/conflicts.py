@@ -1,9 +1,9 @@
-"""Conflicts: unordered accesses by different replicas, whose values no aggregation combines.
+"""Conflicts: unordered accesses by different replicas to values that no aggregation combines.
 
-A replica writes its own component. Two accesses conflict only if all components stand for one
+Each replica writes its own component. So two accesses conflict only if all components stand for one
 value. There are two kinds of such variables: a mirrored variable without aggregation, and a
 variable of which the program read a single component as the value. Equal writes by all replicas do
-not conflict; for this, the k-th writes of the replicas are compared.
+not conflict; to find such writes, the k-th writes of all replicas are compared.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WRITE_WRITE: Final = FindingKind(
 READ_WRITE: Final = FindingKind(name="read-write conflict", about_values=True)
 
 _MOST_ROUNDS: Final = 10_000
-"""Writes by which a replica may be ahead of another; writes further ahead are not compared."""
+"""Largest number of writes by which a replica may be ahead; later writes are not compared."""
 
 
 @dataclass(slots=True)
@@ -53,9 +53,9 @@ class _Suspect:
 class _Accesses:
     """The accesses of one variable."""
 
-    counts: list[int]  # of each replica's writes, since all were last assigned together
+    counts: list[int]  # each replica's writes since all components were last assigned together
     rounds: dict[int, _Round] = field(default_factory=dict)
-    last_read: dict[int, Event] = field(default_factory=dict)  # of the running call
+    last_read: dict[int, Event] = field(default_factory=dict)  # by replica, in the running call
     last_write: dict[int, Event] = field(default_factory=dict)
     suspects: dict[tuple[int, int], Evidence] = field(default_factory=dict)  # (reader, writer)
     writes: _Suspect = field(default_factory=_Suspect)
@@ -79,7 +79,7 @@ class Conflicts(Finder):
         }
         self._clocks, self._components = context.clocks, context.components
         self._accesses: dict[int, _Accesses] = {}
-        self._touched: set[int] = set()  # in the running call
+        self._touched: set[int] = set()  # variables that were accessed in the running call
 
     def concerns(self, variable: int | None) -> bool:
         """Return whether replicas write their own components of the variable."""
@@ -221,6 +221,6 @@ def _read_write(facts: VariableFacts, found: _Suspect) -> Finding:
         f"{_replicas(found.readers)} read while {_replicas(found.writers)} wrote: the read and the "
         f"write have no order, and there is no aggregation. {times(found.evidence.count, 'time')} "
         "the write did not change the reader's component.",
-        "Let all replicas write it, with ON_WRITE and ONLY_FIRST_REPLICA if one value is enough; "
-        "or write it outside strategy.run.",
+        "Let all replicas write the variable, with ON_WRITE and ONLY_FIRST_REPLICA if one value is "
+        "enough; or write it outside strategy.run.",
     )

@@ -137,12 +137,14 @@ def _what(trouble: _DivergedReads) -> str:
     first = trouble.first
     if first is None:
         return f"{said}."
-    by = "the program wrote one"
+    by = "the program wrote one component"
     if first.process != PROGRAM:
-        by = f"replica {first.process} wrote its own copy"
-    at = "".join(f", at {location}" for location, _ in most(trouble.diverged)[:1])
-    since = f"they diverged {first.time_s:.3f} s into the run, when {by}{at}"
-    return f"{said}: {since}; up to {milliseconds(trouble.longest_s)} before such a read."
+        by = f"replica {first.process} wrote its own component"
+    at = "".join(f" at {location}" for location, _ in most(trouble.diverged)[:1])
+    return (
+        f"{said}. The components diverged {first.time_s:.3f} s after the start of the run, when "
+        f"{by}{at}. Such a read came up to {milliseconds(trouble.longest_s)} later."
+    )
 
 
 def _remedy(facts: VariableFacts) -> str:
@@ -153,8 +155,8 @@ def _remedy(facts: VariableFacts) -> str:
         )
     if facts.mirrored:
         return (
-            "Give it an aggregation (MEAN, SUM or ONLY_FIRST_REPLICA), so that writes in replicas "
-            "are combined; or let all replicas write the same value."
+            "Give the variable an aggregation (MEAN, SUM or ONLY_FIRST_REPLICA), so that writes in "
+            "replicas are combined; or let all replicas write the same value."
         )
     return (
         "Combine the components before you use them (strategy.reduce), or choose ON_WRITE or "

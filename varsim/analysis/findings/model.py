@@ -34,7 +34,7 @@ class FindingKind:
     needs_oracle: bool = False  # it compares with the run on a single device
     needs_whole_batch: bool = False  # the single device must also have the whole batch
     explains_differences: bool = False  # it can be the cause of differences from a single device
-    mended_by_settings: bool = False  # other settings, which change values, can remove it
+    mended_by_settings: bool = False  # other settings can remove it, and also change values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +44,12 @@ class Finding:
     kind: FindingKind
     variable_id: int | None  # None if the finding is not about one variable
     variable: str  # the variable's name; "" if the finding is not about one variable
-    locations: tuple[tuple[str, int], ...]  # file:line in the program, and count; highest first
-    count: int  # occurrences
+    locations: tuple[tuple[str, int], ...]  # file:line and its count, the highest count first
+    count: int  # number of occurrences
     what: str  # what happened, a sentence with numbers
     remedy: str  # what to do, a sentence
-    events: tuple[int, ...]  # the numbers of the first events that show it
-    histogram: tuple[tuple[int, int], ...] = ()  # staleness in versions, and how many reads
+    events: tuple[int, ...]  # the numbers of the first events that show the problem
+    histogram: tuple[tuple[int, int], ...] = ()  # staleness, and the number of reads that have it
 
 
 class Finder(EventObserver):
@@ -139,7 +139,7 @@ def most(locations: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
 
 
 def times(count: int, thing: str) -> str:
-    """Return a count in words: "1 read", "1,200 reads"."""
+    """Return a count with its noun: "1 read", "1,200 reads"."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 

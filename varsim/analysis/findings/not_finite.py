@@ -1,9 +1,10 @@
-"""NaN and infinity: the first write that brings one into a variable, and the replicas that did it.
+"""NaN and infinity: the first write of such a value to a variable, and the replicas that wrote it.
 
-It needs no oracle. Elements that are NaN or infinite from the creation of a variable are meant to
-be, such as padding, or a minimum that is not known yet. A sum of finite values that is infinite is
-an overflow (`overflow.py`). Where neither of them looks, the first read shows it: if a write is not
-recorded, as the rows of sparse writes, or if a component that is not summed exceeds its range.
+The finder needs no oracle. If elements are NaN or infinite in the initial value of a variable, this
+is intended, for example as padding, so these elements are not reported. An infinite sum of finite
+values is an overflow (`overflow.py`). In two cases the operands of writes do not show the value,
+and the first read that shows it is reported: a write was not recorded, such as the rows of a sparse
+write; or a component that is not summed exceeded the range of its dtype.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ NOT_FINITE: Final = FindingKind(
 )
 
 _NO_ROWS: Final = "0 of "
-"""How the note of a replica's `begin` starts if its arguments have no rows."""
+"""The start of the note of a replica's `begin` event if the replica's arguments have no rows."""
 
 _MOST_NAMES: Final = 3
 
@@ -46,14 +47,14 @@ Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
 class _Seen:
     """The writes of NaN or infinity to one variable."""
 
-    first: Event  # the earliest of them; or a read
-    elements: tuple[int, int]  # in it: how many elements are NaN or infinite, of how many
-    is_nan: bool  # whether NaN is among them
-    round: int  # how many writes its replica had made in the call, including it; 0 for a read
-    wrote: set[int] = field(default_factory=set)  # whose write of this round was not finite
-    finite: set[int] = field(default_factory=set)  # whose write of this round was finite
+    first: Event  # the earliest of these writes, or the first read that shows NaN or infinity
+    elements: tuple[int, int]  # of `first`: the number of NaN or infinite elements, and of all
+    is_nan: bool  # whether one of these elements is NaN
+    round: int  # k if `first` is its replica's k-th write in the call; 0 for a read
+    wrote: set[int] = field(default_factory=set)  # replicas whose write of the round is not finite
+    finite: set[int] = field(default_factory=set)  # replicas whose write of the round is finite
     evidence: Evidence = field(default_factory=Evidence)
-    before: Event | None = None  # of a read: the last write before it
+    before: Event | None = None  # if `first` is a read: the last write before it
 
 
 @dataclass(slots=True)
@@ -76,13 +77,13 @@ class NotFinite(Finder):
             number: one for number, one in context.variables.items() if one.numpy_dtype.kind in "fc"
         }
         self._contributions = context.contributions
-        self._meant: dict[int, Mask] = {}  # elements that are not finite from the creation on
-        self._rounds: dict[int, _Rounds] = {}  # by variable, of the last call
+        self._meant: dict[int, Mask] = {}  # elements that are not finite in the initial value
+        self._rounds: dict[int, _Rounds] = {}  # by variable, for its last call
         self._empty: dict[int | None, set[int]] = {}  # by call: replicas without rows
         self._seen: dict[int, _Seen] = {}
-        self._unrecorded: set[int] = set()  # variables with writes without a recorded value
+        self._unrecorded: set[int] = set()  # variables with a write whose value was not recorded
         self._sparse: Counter[int] = Counter()  # sparse writes of each variable
-        self._last: dict[int, Event] = {}  # of variables that are examined when read: last write
+        self._last: dict[int, Event] = {}  # last writes of the variables whose reads are examined
         self._not_summed = {
             number
             for number, one in self._variables.items()
@@ -92,22 +93,22 @@ class NotFinite(Finder):
         }
 
     def concerns(self, variable: int | None) -> bool:
-        """Return whether the variable can be NaN."""
+        """Return whether the variable can hold NaN."""
         return variable is None or variable in self._variables
 
     def on_begin(self, event: Event) -> None:
-        """Note that the replica's arguments have no rows."""
+        """Record that the replica's arguments have no rows."""
         if event.note is not None and event.note.startswith(_NO_ROWS):
             self._empty.setdefault(event.call, set()).add(event.process)
 
     def on_create(self, event: Event) -> None:
-        """Note the elements of the initial value that are not finite."""
+        """Record the elements of the initial value that are not finite."""
         number, value = event.variable, self._value_of(event)
         if number is not None and value is not None and not is_finite(value):
             self._meant[number] = ~np.isfinite(value)
 
     def on_write_by_replica(self, event: Event) -> None:
-        """Examine a local write; a commit shows the others."""
+        """Examine a local write. Other writes are examined when they are committed."""
         if event.position is None:
             self._examine(event)
 
@@ -116,7 +117,7 @@ class NotFinite(Finder):
         self._examine(event)
 
     def on_commit(self, event: Event) -> None:
-        """Examine the contributions to a merge that count."""
+        """Examine the contributions that a merge uses."""
         if event.variable is None:
             return
         contributions = self._contributions.committed
@@ -126,7 +127,7 @@ class NotFinite(Finder):
                 self._examine(one)
 
     def on_read(self, event: Event) -> None:
-        """Examine what is read, if an operand alone does not show it."""
+        """Examine a read value, if the operands of the writes are not enough."""
         number = event.variable
         if number not in self._last or number in self._seen:
             return
@@ -194,7 +195,7 @@ class NotFinite(Finder):
             seen.evidence.add(event)
 
     def _unexpected(self, number: int, value: Flat) -> Mask | None:
-        """Return the elements that are not finite, although they were when created."""
+        """Return the elements that are not finite, but were finite in the initial value."""
         bad: Mask = ~np.isfinite(value)
         meant = self._meant.get(number)
         if meant is not None and len(meant) == len(bad):
@@ -202,7 +203,11 @@ class NotFinite(Finder):
         return bad if bad.any() else None
 
     def _finding(self, facts: VariableFacts, seen: _Seen, origin: str) -> Finding:
-        """Return the finding; `origin` is the variable that was the first, if it is another."""
+        """Return the finding about one variable.
+
+        Args:
+            origin: The variable that became NaN or infinite first; "" if it is this variable.
+        """
         first, evidence = seen.first, seen.evidence
         if seen.before is not None:
             return self._finding_of_read(facts, seen, seen.before)
@@ -213,7 +218,7 @@ class NotFinite(Finder):
         if first.process != PROGRAM and finite:
             several = len(finite) > 1 or seen.elements[1] > 1
             values = "finite values" if several else "a finite value"
-            said.append(f"There, {name_replicas(finite)} wrote {values}.")
+            said.append(f"In the same write, {name_replicas(finite)} wrote {values}.")
             if facts.aggregation in {"SUM", "MEAN"}:
                 to = "every copy" if facts.mirrored else "the value of a cross-replica read"
                 said.append(f"The {facts.aggregation} passes it on to {to}.")
@@ -222,11 +227,11 @@ class NotFinite(Finder):
         if evidence.count > 1:
             said.append(f"{times(evidence.count, 'write')} contained NaN or infinity.")
         if origin:
-            said.append(f"Variable {origin!r} became NaN or infinite before it.")
+            said.append(f"Variable {origin!r} became NaN or infinite earlier.")
         elif len(wrote) == self.num_replicas and not empty:
             said.append(
-                "All replicas wrote it, so it may come from a value that they share, such as the "
-                "result of an all_reduce, which is not recorded."
+                "All replicas wrote such a value, so it may come from a value that they share, for "
+                "example the result of an all_reduce, which is not recorded."
             )
         return finding_of(NOT_FINITE, facts, evidence, " ".join(said), _remedy(who, empty))
 
@@ -266,6 +271,6 @@ def _remedy(who: str, empty: Collection[int]) -> str:
         )
     return (
         f"Look at how {who} computes this value: a mean of no rows, a division by zero, a "
-        "logarithm of 0 or an overflow, for example. If the value is meant, give it to the "
-        "variable when it is created: such elements are not reported."
+        "logarithm of 0 or an overflow, for example. If the value is intended, make it a part of "
+        "the variable's initial value: such elements are not reported."
     )

@@ -59,7 +59,7 @@ class Overflow(Finder):
         }
         self._contributions = context.contributions
         self._exact: dict[int, list[Exact | None]] = {}  # of gathered variables, by replica
-        self._wrote: dict[int, dict[int, int]] = {}  # of gathered variables, by replica: last event
+        self._wrote: dict[int, dict[int, int]] = {}  # of gathered variables, by replica: last write
         self._mirrors: dict[int, Flat | None] = {}
         self._seen: dict[int, _Seen] = {}
 
@@ -191,5 +191,5 @@ def _finding(facts: VariableFacts, seen: _Seen) -> Finding:
         evidence,
         f"The values of the replicas add up to {seen.exact:,.6g}, which {facts.dtype} cannot "
         f"hold: the result is {seen.got:,.6g}; {times(evidence.count, 'sum')} did not fit.",
-        f"Give the variable a wider dtype, such as {wider}, or reset it before it is full.",
+        f"Give the variable a wider dtype, such as {wider}, or reset it before it overflows.",
     )

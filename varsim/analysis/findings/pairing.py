@@ -61,7 +61,7 @@ class Pairing(Finder):
     def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
         self._came: dict[int, dict[int, dict[int, Event]]] = {}  # call → position → replica
-        self._in_call: dict[int, Counter[tuple[int, str]]] = {}  # call → (replica, location)
+        self._in_call: dict[int, Counter[tuple[int, str]]] = {}  # by call: (replica, line) → count
         self._lines: dict[str, _PairedByOrder] = {}
         self._crossed: dict[frozenset[str], _Crossed] = {}
 
@@ -134,14 +134,14 @@ class Pairing(Finder):
             locations=most(crossed.locations),
             count=crossed.count,
             what=(
-                f"{times(crossed.count, 'time')} replicas were paired in different lines, first "
+                f"{times(crossed.count, 'time')} collectives in different lines were paired, first "
                 f"{' with '.join(sides)}. Without a name they are paired by call order alone, and "
                 f"{_EFFECT[operation == 'merge_call']}."
             ),
             remedy=(
-                "If they are the same operation, give it the same name= on every replica; if "
-                "not, make every replica run the same lines in the same order. strict=True "
-                "refuses it."
+                "If these lines are one operation, give it the same name= on every replica. If "
+                "not, make every replica run the same lines in the same order. With strict=True, "
+                "such a pair is an error."
             ),
             events=tuple(crossed.events),
         )

@@ -30,13 +30,13 @@ SAME_CONTRIBUTIONS: Final = FindingKind(name="merges of the same values")
 EAGER_SYNCHRONISATION: Final = FindingKind(name="manual synchronisation after every write")
 
 AGAIN_AND_AGAIN: Final = 3
-"""Number of occurrences from which a redundancy is a finding."""
+"""Least number of occurrences that make a redundancy a finding."""
 
 _UNREAD_SHARE: Final = 0.25
-"""Share of a variable's merges that must be unread; otherwise most exchanges are needed."""
+"""Least share of unread merges of a variable; with a smaller share, most exchanges are needed."""
 
 _EAGER_SHARE: Final = 0.9
-"""Share of a variable's manual synchronisations that must follow a single write."""
+"""Least share of a variable's manual synchronisations that follow a single write."""
 
 _OPEN_VERSIONS: Final = 64
 """Number of latest merges that slower replicas may still read; older ones count as unread."""
@@ -50,7 +50,7 @@ class _MergeCounts:
     equal: int = 0  # merges of equal contributions
     unread: Evidence = field(default_factory=Evidence)
     shown_equal: Evidence = field(default_factory=Evidence)
-    newest: int = 0  # version
+    newest: int = 0  # the newest version
     read: int = 0  # the newest version that was read
     open: dict[int, tuple[Event, str | None]] = field(default_factory=dict)
     """By version: the commit of an unread merge, and the location of the write."""
@@ -91,7 +91,7 @@ class Redundancy(Finder):
         self._synchronisations: dict[int, _Synchronisations] = {}
 
     def concerns(self, variable: int | None) -> bool:
-        """Return whether the variable is not adaptive."""
+        """Return True unless the variable is adaptive."""
         return variable is None or variable in self._variables
 
     def on_write(self, event: Event) -> None:
@@ -146,7 +146,7 @@ class Redundancy(Finder):
     ) -> None:
         merges.count += 1
         first = next(iter(contributions.values()))
-        location = first.location  # a commit has none
+        location = first.location  # a commit has no location
         if len(contributions) == self.num_replicas and _are_equal(contributions):
             merges.equal += 1
             merges.shown_equal.add(event, first.event, location=location)
@@ -181,9 +181,8 @@ class Redundancy(Finder):
         if facts.first and merges.equal == merges.count >= AGAIN_AND_AGAIN:
             return _equal(facts, merges)
         unread = merges.unread
-        merges.open.pop(
-            merges.newest, None
-        )  # the last merge: the run ended before it could be read
+        # The last merge does not count: the run ended before its value could be read.
+        merges.open.pop(merges.newest, None)
         for event, location in merges.open.values():
             unread.add(event, location=location)
         if unread.count >= max(AGAIN_AND_AGAIN, _UNREAD_SHARE * merges.count):
@@ -202,9 +201,9 @@ def _equal(facts: VariableFacts, merges: _MergeCounts) -> Finding:
         facts,
         merges.shown_equal,
         f"In all {times(merges.count, 'merge')} every replica contributed the same value, and the "
-        "first replica's was used; each replica could have written it without an exchange.",
-        "Choose ON_READ with ONLY_FIRST_REPLICA: the same values, and nothing is sent before a "
-        "read.",
+        "first replica's value was used. Each replica could have written it without an exchange.",
+        "Choose ON_READ with ONLY_FIRST_REPLICA: the values are the same, and nothing is sent "
+        "before a read.",
     )
 
 
@@ -215,8 +214,8 @@ def _unread(facts: VariableFacts, merges: _MergeCounts) -> Finding:
         merges.unread,
         f"The values of {merges.unread.count:,} of {times(merges.count, 'merge')} were not read "
         "before the next merge.",
-        "Choose ON_READ if only the sum or mean in the end counts, or auto=adaptive, which merges "
-        "at the next read; or collect the writes on each replica, and merge once.",
+        "Choose ON_READ if you need only the final sum or mean, or auto=adaptive, which merges at "
+        "the next read; or collect the writes on each replica, and merge once.",
     )
 
 
@@ -240,6 +239,6 @@ def _eager(facts: VariableFacts, one: _Synchronisations) -> Finding:
         one.eager,
         f"{one.eager.count:,} of {times(one.count, 'manual synchronisation')} came after a single "
         "write in each replica.",
-        "Choose ON_WRITE with the aggregation that you compute by hand: it needs one exchange for "
-        "each write; or synchronise after several writes.",
+        "Choose ON_WRITE with the aggregation that you compute by hand, which needs one exchange "
+        "for each write; or synchronise after several writes.",
     )

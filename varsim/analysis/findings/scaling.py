@@ -1,4 +1,6 @@
-"""Values that are wrong by a rule, found by comparison with a single device.
+"""Values whose error follows a known rule, found by comparison with a single device.
+
+For example, a value is N times too large, where N is the number of replicas.
 
 A relation is reported if it holds in the first comparison and in nearly all others. Some values,
 such as weights, depend on the value of the previous step. After a mistake in the first step, later
@@ -54,6 +56,7 @@ FACTORS: Final = (Relation.TIMES_N, Relation.OVER_N, Relation.TIMES_N_TWICE)
 """Exact relations that are wrong by a factor of the number of replicas."""
 
 INEXACT: Final = (Relation.OTHER, Relation.ABOUT_TIMES_N)
+"""Relations after which the changes of the variable are compared instead of its values."""
 
 
 @dataclass(slots=True)
@@ -63,12 +66,12 @@ class ComparisonStatistics:
     by_program: bool  # whether the program wrote the compared values
     count: int = 0
     first: Relation | None = None
-    telling: bool = False  # whether the first comparison excludes chance
-    first_alike: bool = False
-    alike: int = 0  # wrong values in comparisons in which all replicas had the same value
+    telling: bool = False  # whether the first comparison excludes a relation by chance
+    first_alike: bool = False  # whether the first comparison is counted in `alike`
+    alike: int = 0  # comparisons with a wrong value, although all replicas had the same value
     related: Counter[Relation] = field(default_factory=Counter)
     evidence: dict[Relation, Evidence] = field(default_factory=dict)
-    shown: dict[Relation, Comparison] = field(default_factory=dict)  # the first per relation
+    shown: dict[Relation, Comparison] = field(default_factory=dict)  # the first of each relation
     kept: list[Comparison] = field(default_factory=list)
     values: set[bytes] = field(default_factory=set)  # a few different values of the oracle
 
@@ -354,8 +357,8 @@ def _wrong(some: list[tuple[Comparison, Weights]]) -> list[tuple[Comparison, Wei
 def _another_throughout(statistics: ComparisonStatistics, *, added: bool) -> ScalingFault | None:
     """Judge whether the first replica's value is wrong in nearly all comparisons.
 
-    The other replicas must have had other values. If these values are unknown, the value must
-    depend on more than the number of replicas.
+    The other replicas must have had different values. If their values are unknown, the difference
+    from the single device must not be a constant factor.
     """
     wrong = [one for one in statistics.kept if material(one.got, one.wanted)]
     if statistics.first is Relation.RIGHT or len(wrong) < NEARLY_ALL * len(statistics.kept):

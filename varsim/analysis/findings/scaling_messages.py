@@ -1,4 +1,4 @@
-"""The kinds and texts of findings about values that are wrong by a rule."""
+"""The kinds and texts of findings about values whose error follows a known rule."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from varsim.analysis.oracle import Oracle
 from varsim.analysis.rounding import close
 
 WRONG_FACTOR: Final = FindingKind(
-    name="wrong by the number of replicas",
+    name="scaled by the number of replicas",
     about_values=True,
     needs_oracle=True,
     needs_whole_batch=True,
@@ -34,19 +34,19 @@ FIRST_REPLICA_ONLY: Final = FindingKind(
 )
 TRUNCATION: Final = FindingKind(name="integer truncation", about_values=True, needs_oracle=True)
 
-_OWN_BATCH: Final = "divide what each replica contributes by its own number of examples"
+_OWN_BATCH: Final = "divide each replica's contribution by the number of this replica's examples"
 
 
 @dataclass(frozen=True, slots=True)
 class ScalingFault:
-    """A variable whose values are wrong by a rule."""
+    """A variable whose values have an error that follows a known rule."""
 
     kind: FindingKind
     relation: Relation
     evidence: Evidence
     shown: Comparison  # the first comparison that shows the fault
     count: int  # number of all comparisons
-    weights: Weights | None = None  # shares of unequal shards, if they are constant
+    weights: Weights | None = None  # the shares of unequal shards, if they are constant
 
 
 def together(found: list[ScalingFault]) -> ScalingFault:
@@ -68,7 +68,7 @@ def message(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> Findin
     what, remedy = _TEXTS[fault.kind](facts, fault, oracle)
     if fault.kind is not TRUNCATION:
         compared = f"{evidence.count:,} of {times(fault.count, 'comparison')}"
-        what = f"{what} {_numbers(fault.shown)}; {compared} with a single device show this."
+        what = f"{what} {compared} with a single device show this. {_numbers(fault.shown)}."
     return finding_of(fault.kind, facts, evidence, what, remedy)
 
 
@@ -77,9 +77,9 @@ def _numbers(comparison: Comparison) -> str:
     index = int(np.abs(comparison.wanted).argmax())
     got, wanted = comparison.got[index].item(), comparison.wanted[index].item()
     what = f"element {index * comparison.step}" if len(comparison.wanted) > 1 else "it"
-    ratio = f", {_number(got / wanted)} times as much" if wanted else ""
+    ratio = f" ({_number(got / wanted)} times as much)" if wanted else ""
     verb = "changes by" if comparison.is_change else "is"
-    return f"At first {what} {verb} {_number(got)} instead of {_number(wanted)}{ratio}"
+    return f"In the first one {what} {verb} {_number(got)} instead of {_number(wanted)}{ratio}"
 
 
 def _number(value: complex) -> str:
@@ -98,7 +98,7 @@ def _wrong_factor(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> 
         )
     if fault.relation is Relation.OVER_N:
         return (
-            f"It is 1/{count} of what a single device has: MEAN is taken where SUM is meant.",
+            f"It is 1/{count} of what a single device has: MEAN is used where SUM is needed.",
             f"Aggregate with SUM; or {_OWN_BATCH}, not by the number of examples of all replicas.",
         )
     parts = comparison.known
@@ -106,27 +106,27 @@ def _wrong_factor(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> 
     if facts.aggregation != "SUM" or parts is None:
         return (
             f"It is {about}{count} times what a single device has: the values are summed before "
-            "the write, but MEAN is meant.",
-            "Reduce with MEAN; or divide what each replica contributes by the number of "
-            "examples of all replicas together.",
+            "the write, but MEAN is needed.",
+            "Reduce with MEAN; or divide each replica's contribution by the number of examples of "
+            "all replicas together.",
         )
     created = oracle.created(facts.variable_id)
     if comparison.alike and _is_initial(parts[0], created):
         return (
             f"Each of the {count} components starts at the initial value, and SUM adds them up.",
-            "Create it with 0, and assign the initial value outside strategy.run; or choose "
-            "another aggregation.",
+            "Create the variable with 0, and assign the initial value outside strategy.run; or "
+            "choose another aggregation.",
         )
     if comparison.alike:
         return (
             f"Each of the {count} replicas contributes what a single device has, and SUM adds "
             "them up.",
-            "Choose ONLY_FIRST_REPLICA, as all replicas write the same; SUM is for parts of a "
-            "whole.",
+            "Choose ONLY_FIRST_REPLICA, because all replicas write the same value; SUM is for "
+            "values that are parts of a total.",
         )
     return (
-        f"It is {about}{count} times what a single device has: SUM is taken where MEAN is meant. "
-        "Each replica has already divided its values.",
+        f"It is {about}{count} times what a single device has: SUM is used where MEAN is needed. "
+        "Each replica already contributes a mean.",
         "Use two variables with SUM, one for the sum and one for the number of examples, and "
         "divide the values that you read; or use MEAN, if all replicas have equally many examples.",
     )
@@ -139,8 +139,8 @@ def _is_initial(part: Flat, created: Flat | None) -> bool:
 def _mean_of_means(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> tuple[str, str]:
     del facts, oracle
     return (
-        "Each replica contributes a mean of its own examples, and MEAN weighs all replicas alike; "
-        f"but their shards are not equal{_shards(fault.weights)}.",
+        "Each replica contributes a mean of its own examples, and MEAN gives all replicas the same "
+        f"weight, but their shards are not equal{_shards(fault.weights)}.",
         "Use two variables with SUM, one for the sum and one for the number of examples, and "
         "divide the values that you read; or weigh each contribution by the replica's share of the "
         "examples, with SUM.",
@@ -158,13 +158,14 @@ def _first_replica(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) ->
     summed = fault.relation in {Relation.FIRST_OF_SUM, Relation.OVER_N}
     meant = "the sum of all replicas' values" if summed else "a mean over all replicas"
     if fault.relation is Relation.OTHER and fault.weights is None:
-        meant = "another value, of the whole batch"
+        meant = "a different value, computed from the whole batch"
     instead = "SUM" if summed else "MEAN"
     if facts.dtype.startswith(("int", "uint")):
         instead = "SUM"
     return (
         f"It is the first replica's value alone, while a single device has {meant}.",
-        f"Aggregate with {instead}; ONLY_FIRST_REPLICA is for what all replicas write alike.",
+        f"Aggregate with {instead}; ONLY_FIRST_REPLICA is for values that are the same on all "
+        "replicas.",
     )
 
 
@@ -178,8 +179,8 @@ def _truncation(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> tu
     return (
         f"{whole:,} was assigned, and split into whole numbers: each of the {count} replicas got "
         f"{part:,}, and {lost:,} is lost.",
-        "Give it a float dtype, assign multiples of the number of replicas, or let one replica "
-        "write it.",
+        "Give the variable a float dtype, assign multiples of the number of replicas, or let one "
+        "replica write it.",
     )
 
 

@@ -20,17 +20,20 @@ _LEAST_UNEQUAL: Final = 1.25
 """Least ratio of the largest weight to the smallest; evenly split batches have a lower ratio."""
 
 _SMALL: Final = 4
-"""Largest shard to try, in examples. In larger shards, one more example is no unequal split."""
+"""Largest shard to try, in examples. Larger shards that differ by one example count as equal."""
 
 _CLEARER: Final = 20
-"""Factor by which the plain mean must fit worse than the weighted one."""
+"""Least factor by which the error of the plain mean must exceed that of the weighted mean."""
 
 Weights = np.ndarray[tuple[int], np.dtype[np.float64]]
 """A positive weight for each replica; they add up to 1."""
 
 
 def fitted(comparisons: Sequence[Comparison]) -> Weights | None:
-    """Return the weights that explain all comparisons; None if there are none or too few data."""
+    """Return the weights that explain all comparisons.
+
+    Return None if no weights explain them, or if there are too few data.
+    """
     rows, wanted = _equations(comparisons)
     if not len(wanted):
         return None
@@ -74,7 +77,7 @@ def _groupings(count: int) -> Iterator[np.ndarray]:
 def _solved(rows: np.ndarray, wanted: np.ndarray, columns: np.ndarray) -> Weights | None:
     """Return the best weights of a grouping; None if too few rows are different."""
     grouped = rows @ columns
-    if _different(grouped) <= grouped.shape[1]:  # needs two rows more than unknowns
+    if _different(grouped) <= grouped.shape[1]:  # the fit needs two rows more than unknowns
         return None
     base = grouped[:, 0]
     solved, _, rank, _ = np.linalg.lstsq(grouped[:, 1:] - base[:, None], wanted - base, rcond=1e-9)
@@ -124,7 +127,7 @@ def _different(rows: np.ndarray) -> int:
 
 
 def _equations(comparisons: Sequence[Comparison]) -> tuple[np.ndarray, np.ndarray]:
-    """Return a row for each element: the replicas' values, and the single device's."""
+    """Return an equation for each element: the replicas' values, and the single device's value."""
     rows, wanted = [], []
     for comparison in comparisons:
         parts = comparison.known

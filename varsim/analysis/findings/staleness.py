@@ -1,16 +1,16 @@
 """Stale reads: a replica reads a component that lacks earlier writes or commits.
 
-`VersionStaleness` checks variables that count versions.
+`VersionStaleness` checks mirrored variables. It compares the versions of reads.
 
 `LocalStaleness` checks variables that each replica writes for itself. A read is stale if it lacks
 writes of other replicas that happened before the read, and the components were not synchronised
 after these writes. The clocks show which writes happened before; concurrent writes do not count.
 
 There are three exceptions:
-- If the reading replica then writes the component, it accumulates, and the read is not stale. The
-  write must follow in the same call. If the program synchronises the components, and they are not
-  parts of a sum, the write may also follow later, before the next synchronisation. An add to a part
-  of a sum does not count as such a write, because it needs no read.
+- If the replica writes the component after the read, it accumulates a value, and the read is not
+  stale. The write must follow in the same call. If the program synchronises the components, and
+  they are not parts of a sum, the write may also follow later, before the next synchronisation. An
+  add to a part of a sum does not count as such a write, because it needs no read.
 - If the variable has no aggregation, no read is stale before the first synchronisation.
 - If the policy of the variable intends such reads, they are a note instead of a finding.
 """
@@ -47,7 +47,7 @@ _KEPT_COMMITS: Final = 128
 """Number of commits of a variable whose times are kept; older ones get the oldest kept time."""
 
 _KEPT_WRITES: Final = 256
-"""Number of writes of a replica whose times are kept; readers that know none are not judged."""
+"""Number of kept writes of a replica; a read is judged only if its replica knows one of them."""
 
 
 @dataclass(slots=True)
@@ -79,9 +79,8 @@ class _VersionUses:
     staleness: Staleness = field(default_factory=Staleness)
     versions: list[int] = field(default_factory=list)  # the last commits
     times_s: list[float] = field(default_factory=list)
-    of: list[int | None] = field(
-        default_factory=list
-    )  # owner of each version's component; None: all
+    # The replica of each version's component; None for all components.
+    owners: list[int | None] = field(default_factory=list)
     used: dict[int, tuple[int, float]] = field(default_factory=dict)  # by process: version, time
     newest_used: int = 0
     fresh: int = 0  # reads of a version that is at least as new as all versions used before
@@ -119,10 +118,10 @@ class VersionStaleness(Finder):
         mirror = self._mirrors[event.variable]
         mirror.versions.append(version)
         mirror.times_s.append(event.time_s)
-        mirror.of.append(event.replica)
+        mirror.owners.append(event.replica)
         if len(mirror.versions) >= 2 * _KEPT_COMMITS:
             kept = slice(None, _KEPT_COMMITS)
-            del mirror.versions[kept], mirror.times_s[kept], mirror.of[kept]
+            del mirror.versions[kept], mirror.times_s[kept], mirror.owners[kept]
 
     def on_read_by_program(self, event: Event) -> None:
         """Record that the version was used."""
@@ -160,7 +159,7 @@ class VersionStaleness(Finder):
             for process, (used, when_s) in mirror.used.items()
             if process != event.process
         ):
-            counted = all(one is None for one in mirror.of)  # if so, versions have no gaps
+            counted = all(one is None for one in mirror.owners)  # if so, versions have no gaps
             staleness = missed[-1][0] - version if counted else len(missed)
             mirror.staleness.add(event, staleness, event.time_s - missed[0][1])
         else:
@@ -172,7 +171,7 @@ class VersionStaleness(Finder):
         return [
             (mirror.versions[i], mirror.times_s[i])
             for i in range(start, len(mirror.versions))
-            if mirror.of[i] in {None, event.process} and mirror.times_s[i] < event.time_s
+            if mirror.owners[i] in {None, event.process} and mirror.times_s[i] < event.time_s
         ]
 
 
@@ -310,7 +309,7 @@ class LocalStaleness(Finder):
         self.on_return(event)
 
     def on_commit(self, event: Event) -> None:
-        """Treat a value that the program assigns as synchronised: in all components, or in one."""
+        """Treat the components that the program assigns as synchronised."""
         if event.variable is None or event.operation != "assign":
             return
         state = self._state(event.variable)
@@ -374,9 +373,8 @@ class LocalStaleness(Finder):
         united = self._components[variable].united_at == event.event
         if united and not facts.summed:  # each component of a sum is only a part
             state.sync()
-        elif (
-            event.operation == "assign" and heard_since
-        ):  # the value may be the collective's result
+        elif event.operation == "assign" and heard_since:
+            # The value may be the result of the collective.
             state.synced = list(state.synced)
             state.synced[replica_id] = self._known(replica_id, state)
 
@@ -428,12 +426,13 @@ _WAIT: Final = (
 def _remedy(facts: VariableFacts) -> str:
     if facts.gathered:
         return (
-            "Read it outside strategy.run, where the components are aggregated, or assign that "
-            "aggregate to it more often; ON_WRITE if every read must see every write."
+            "Read the variable outside strategy.run, where the components are aggregated, or "
+            "assign this aggregate to it more often. Choose ON_WRITE if every read must see every "
+            "write."
         )
     return (
-        "Synchronise it before these reads, more often, or choose ON_WRITE with an aggregation "
-        "if every read must see every write."
+        "Synchronise the components before these reads, or more often. Choose ON_WRITE with an "
+        "aggregation if every read must see every write."
     )
 
 
@@ -453,14 +452,14 @@ def _finding(facts: VariableFacts, staleness: Staleness, unit: str, remedy: str)
     reads = sum(staleness.reads.values())
     stale = staleness.evidence.count
     lacked = "lacked" if unit == "write" else "were behind by"
-    of = " of other replicas" if unit == "write" else ""
+    whose = " of other replicas" if unit == "write" else ""
     return finding_of(
         STALE_READ,
         facts,
         staleness.evidence,
         f"{stale:,} of {times(reads, 'read')} in replicas {lacked} up to "
-        f"{times(max(staleness.reads), unit)}{of} that happened before the read, for up to "
-        f"{milliseconds(staleness.oldest_s)}.",
+        f"{times(max(staleness.reads), unit)}{whose} that happened up to "
+        f"{milliseconds(staleness.oldest_s)} before the read.",
         remedy,
         histogram=tuple(sorted(staleness.reads.items())),
     )

@@ -22,14 +22,14 @@ class VariableFacts:
     numpy_dtype: np.dtype[Any]
     synchronization: str
     aggregation: str  # "" if replicas' writes are not aggregated
-    mirrored: bool  # all components are meant to hold one value
+    mirrored: bool  # all components should hold one value
     merged: bool  # the variable is mirrored, and every write in a replica is a collective
     deferred: bool  # the variable is mirrored; a write stays on its replica until a read needs it
     gathered: bool  # a read by the program aggregates the components
-    local_reads: bool  # replicas are meant to read components that lack others' writes
+    local_reads: bool  # a replica may read a component that lacks other replicas' writes
     own: bool  # each component belongs to its replica and is never aggregated
     summed: bool  # a read adds up the components; each component is a part of the value
-    first: bool  # of the replicas' values, only the first replica's is used
+    first: bool  # only the first replica's value is used
 
 
 def variable_facts(rows: Mapping[int, VariableRow]) -> dict[int, VariableFacts]:

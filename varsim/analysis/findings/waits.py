@@ -26,10 +26,10 @@ from varsim.tracing.history import Event
 STRAGGLER: Final = FindingKind(name="waiting for one replica")
 
 _SHARE: Final = 0.2
-"""Share of the measured time that the others must have waited for one replica."""
+"""Least share of the measured time that the others must have waited for one replica."""
 
 _MOST_OF_IT: Final = 0.6
-"""Share of all waiting that one replica must cause; otherwise replicas may be slow in turns."""
+"""Least share of all waiting that one replica must cause; else replicas may be slow in turns."""
 
 _REPEATEDLY: Final = 5
 """Least number of waits for a straggler."""
@@ -147,7 +147,7 @@ class Waits(Finder):
         ]
 
     def _resume(self, replica_id: int, time_s: float) -> None:
-        """Resume a replica's work. After a collective, its measured work begins again at zero."""
+        """Resume a replica's work. After a collective, the measured work begins again at zero."""
         since_s, position = self._paused.pop(replica_id)
         if position is None and replica_id in self._resumed:
             self._resumed[replica_id] += time_s - since_s
@@ -161,7 +161,8 @@ class Waits(Finder):
         self._end = _Arrivals(_END, None)
         self._outbox: list[list[int]] = [[] for _ in range(self.num_replicas)]
         self._resumed: dict[int, float] = {}
-        self._paused: dict[int, tuple[float, int | None]] = {}  # since when, at which position
+        # By replica: the time since which it waits, and the position at which it waits.
+        self._paused: dict[int, tuple[float, int | None]] = {}
 
     def _arrive(self, event: Event, replica_id: int) -> None:
         numbers = self._outbox[replica_id]
@@ -228,9 +229,9 @@ class Waits(Finder):
             facts,
             late.evidence,
             f"{times(late.evidence.count, 'time')} the others waited for replica {replica_id}, "
-            f"{milliseconds(late.lost_s)} each in total: {share:.0%} of the time of all calls; "
-            f"{mostly:.0%} of it at {where}. Replica {replica_id} did {path:.0%} of the work on "
-            "the critical path.",
+            f"{milliseconds(late.lost_s)} each in total. This is {share:.0%} of the time of all "
+            f"calls; {mostly:.0%} of this waiting was at {where}. Replica {replica_id} did "
+            f"{path:.0%} of the work on the critical path.",
             f"Give replica {replica_id} less to do, or find out what makes its device slow; or "
             "synchronize less often (ON_READ), so that the others need not wait for it.",
         )

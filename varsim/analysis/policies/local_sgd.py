@@ -16,7 +16,7 @@ class Averaging(Checker):
     """
 
     name = "averaging"
-    promise = "every k-th write of a LocalSGD variable is averaged, and no other"
+    promise = "every k-th write of a LocalSGD variable is averaged, and no other write"
 
     def __init__(self, replay: Replay) -> None:
         super().__init__(replay)

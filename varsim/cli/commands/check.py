@@ -90,7 +90,7 @@ def check(
 
     \b
     failed-run, failed-call, stale-read, divergence, write-write-conflict,
-    read-write-conflict, wrong-by-the-number-of-replicas, mean-of-means,
+    read-write-conflict, scaled-by-the-number-of-replicas, mean-of-means,
     first-replica-only, integer-truncation, nan-or-infinity,
     overflow-of-a-sum, merges-that-are-never-read, reads-with-nothing-changed,
     merges-of-the-same-values, manual-synchronisation-after-every-write,

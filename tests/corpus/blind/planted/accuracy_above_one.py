@@ -28,7 +28,7 @@ def run(job: tf.Job):
 
     def evaluate(start):
         rows = shard(np.arange(start, start + BATCH), n)
-        # FAULT: wrong by the number of replicas: accuracy
+        # FAULT: scaled by the number of replicas: accuracy
         accuracy.assign(float((GUESS[rows] == TRUTH[rows]).mean()))
 
     history = []

@@ -30,7 +30,7 @@ def run(job: tf.Job):
         rows = shard(batch, n)
         error = slope.read_value() * X[rows] - Y[rows]
         gradient = (error * X[rows]).mean(keepdims=True)
-        # FAULT: wrong by the number of replicas: slope
+        # FAULT: scaled by the number of replicas: slope
         slope.assign_sub(np.float32(0.6) * gradient)
 
     order = (np.arange(STEPS * BATCH) * 7) % (STEPS * BATCH)

@@ -26,7 +26,7 @@ def run(job: tf.Job):
 
     def count(batch):
         rows = shard(batch, n)
-        # FAULT: wrong by the number of replicas: samples
+        # FAULT: scaled by the number of replicas: samples
         samples.assign_add(float(len(rows)))
 
     for step in range(STEPS):

@@ -34,7 +34,7 @@ def run(job: tf.Job):
     for _ in range(9):
         # the images come in pairs, and each worker gets one image of each pair
         strategy.run(step, args=(np.repeat(random.integers(0, 4, size=10), 2), random.random(20)))
-    # FAULT: wrong by the number of replicas: per_class
+    # FAULT: scaled by the number of replicas: per_class
     images = np.asarray(per_class.read_value())
     return {
         "images": float(images.sum()),

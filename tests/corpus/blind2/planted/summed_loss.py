@@ -32,6 +32,6 @@ def run(job: tf.Job):
     for number in range(steps):
         strategy.run(step, args=(12 * number, model))
         model = model + np.array([0.1, -0.1, 0.05], np.float32)
-    # FAULT: wrong by the number of replicas: mean_loss
+    # FAULT: scaled by the number of replicas: mean_loss
     total = float(mean_loss.read_value())
     return {"loss": total / steps}

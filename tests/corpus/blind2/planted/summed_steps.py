@@ -26,7 +26,7 @@ def run(job: tf.Job):
         rows = np.arange(start, start + 16)[me::count] % len(ROWS)
         x, y = ROWS[rows], TARGETS[rows]
         gradient = 2.0 * x.T @ (x @ np.asarray(kernel.read_value()) - y) / len(x)
-        # FAULT: wrong by the number of replicas: kernel
+        # FAULT: scaled by the number of replicas: kernel
         kernel.assign_sub((0.02 * gradient).astype(np.float32))
 
     losses = []
