@@ -2,11 +2,11 @@
 
 Coordinator and workers send *envelopes*: one or more of these messages in order, encoded together
 (see `codec`). A message is a value: after its creation, the message and its arrays do not change.
-Messages of one channel arrive in the order in which they were sent.
+Messages on one channel arrive in the order in which they were sent.
 
-Within one call every replica numbers its collectives (writes that are merged, reductions, gathers,
-merge_calls) from 0. The coordinator pairs the collectives of all replicas by this `position`. If
-paired collectives do not match, the call fails.
+In each call, every replica numbers its collectives from 0; a collective is a write that is merged,
+a reduction, a gather or a merge_call. The coordinator pairs the collectives of all replicas by this
+`position`. If paired collectives do not match, the call fails.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from varsim.protocol.parts import (
 )
 from varsim.spec import Array, Operation, ReduceOp, Rows, VariableAggregation, VariableSpec
 
-__all__ = [  # names defined in other modules; all classes below are public too
+__all__ = [  # only the names from other modules; all classes below are public too
     "BY_PROGRAM",
     "OF_DEFERRED",
     "Delta",
@@ -45,9 +45,9 @@ __all__ = [  # names defined in other modules; all classes below are public too
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Create(Message):
-    """Coordinator → every replica: a new variable, with its component's initial value.
+    """Coordinator → every replica: create a variable; your component gets this value.
 
-    A second delivery of the same `spec.variable_id` changes nothing.
+    A second message with the same `spec.variable_id` changes nothing.
     """
 
     spec: VariableSpec
@@ -56,7 +56,7 @@ class Create(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Forget(Message):
-    """Coordinator → every replica: free these variables and functions, which are not used any more.
+    """Coordinator → every replica: free these variables and functions; they are no longer used.
 
     A second delivery changes nothing.
     """
@@ -67,16 +67,15 @@ class Forget(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Commit(Message):
-    """Coordinator → replica: apply `operation` with `value` to your components of variables.
+    """Coordinator → replica: apply `operation` with `value` to your components of these variables.
 
-    For several variables, `operation` is always ASSIGN, and `value` holds their new values, flat
-    and in order. If a replica already has this version of a variable or a later version, it does
-    not change that variable.
+    For several variables, `operation` is always ASSIGN, and `value` contains their new values, flat
+    and in order. A variable does not change if the replica already has this version or a later one.
     """
 
-    call_id: int  # the call that this merge belongs to; else BY_PROGRAM or OF_DEFERRED
-    settled: int  # number of collectives of that call, or of deferred writes, that are done so far
-    variable_ids: Array  # int64, (n,), no id twice
+    call_id: int  # the call to which the merge belongs; else BY_PROGRAM or OF_DEFERRED
+    settled: int  # number of collectives of the call, or of deferred writes, that are now committed
+    variable_ids: Array  # int64, (n,), without duplicates
     versions: Array  # int64, (n,); counts each variable's commits from 1
     operation: Operation  # ASSIGN, ASSIGN_ADD or ASSIGN_SUB
     value: Array  # shape and dtype of the variable; one-dimensional for several variables
@@ -86,11 +85,11 @@ class Commit(Message):
 class ScatterCommit(Message):
     """Coordinator → replica: apply a sparse write to your component of a variable.
 
-    A replica that already has this version or a later version does not change the variable.
+    The variable does not change if the replica already has this version or a later one.
     """
 
-    call_id: int  # the call that this merge belongs to; else BY_PROGRAM
-    settled: int  # as in `Commit`
+    call_id: int  # the call to which the merge belongs; else BY_PROGRAM
+    settled: int  # see `Commit`
     variable_id: int
     version: int  # counts the variable's commits from 1
     operation: Operation  # one of `SCATTERS`
@@ -99,7 +98,7 @@ class ScatterCommit(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fetch(Message):
-    """Coordinator → replica: send your component of a variable. Answered by `Component`."""
+    """Coordinator → replica: send your component of a variable. The answer is a `Component`."""
 
     request_id: int
     variable_id: int
@@ -107,9 +106,9 @@ class Fetch(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Define(Message):
-    """Coordinator → replica: a function; later `Start` messages refer to it by its id.
+    """Coordinator → replica: store a function; later `Start` messages refer to it by its id.
 
-    Sent only one time per function and worker. A second delivery changes nothing.
+    Sent only once per function and worker. A second delivery changes nothing.
     """
 
     function_id: str
@@ -120,7 +119,7 @@ class Define(Message):
 class Start(Message):
     """Coordinator → replica: call a function in replica context.
 
-    Answered by exactly one `Returned` or `Raised`, unless an `Abort` arrives first.
+    The answer is exactly one `Returned` or `Raised`, unless an `Abort` arrives first.
     """
 
     call_id: int
@@ -139,7 +138,7 @@ class Reduced(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Merged(Message):
-    """Coordinator → replica: this replica's slice of the value that a merge_call returned."""
+    """Coordinator → replica: your slice of the value that a merge_call's function returned."""
 
     call_id: int
     position: int
@@ -148,20 +147,19 @@ class Merged(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HostResult(Message):
-    """Coordinator → replica: the answer to a `HostCall`; `failed` if `result` is an exception."""
+    """Coordinator → replica: the answer to a `HostCall`."""
 
     call_id: int
     result: Payload
-    failed: bool = False
+    failed: bool = False  # whether the result is an exception
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Abort(Message):
     """Coordinator → every replica of a call: the call has failed.
 
-    If the function of the call waits on the replica, the replica raises an exception in the
-    function. The replica answers with `Left` when the function has ended. A replica that does not
-    run the function answers immediately.
+    If the replica's function waits, an exception is raised in it. The replica answers with `Left`
+    when the function has ended. A replica that does not run the function answers immediately.
     """
 
     call_id: int
@@ -177,8 +175,7 @@ class Shutdown(Message):
 class ReduceSlice(Message):
     """Coordinator → waiting worker: compute a slice of a reduction, in shared memory.
 
-    Answered by `SliceReduced`. Only the exchange handles these two messages; they are never passed
-    to a state.
+    The answer is a `SliceReduced`. The exchange handles both messages; a state never gets them.
     """
 
     request_id: int
@@ -194,7 +191,7 @@ class ReduceSlice(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ready(Message):
-    """Worker → coordinator: the worker is connected and ready for messages. Sent only one time."""
+    """Worker → coordinator: the worker is connected and ready for messages. Sent only once."""
 
     process_id: int
 
@@ -203,8 +200,8 @@ class Ready(Message):
 class Layout(Message):
     """Replica → coordinator: the writes of an outbox, in order.
 
-    A layout is sent only one time. Later `Contribution` messages refer to the layout by its id. A
-    later layout with the same id replaces the earlier layout.
+    A layout is sent only once. Later `Contribution` messages refer to the layout by its id. A
+    later layout with the same id replaces the earlier one.
     """
 
     layout_id: int
@@ -215,12 +212,12 @@ class Layout(Message):
 class Contribution(Message):
     """Replica → coordinator: this replica's values for the merges of all writes of an outbox.
 
-    Each write is a separate collective, so the writes have consecutive positions. The first write
-    has `position`. The replica does not wait for the commits that answer this message.
+    Each write is a separate collective, so the writes have consecutive positions. The replica
+    continues without waiting for the commits that answer this message.
     """
 
     call_id: int
-    position: int  # of the first write
+    position: int  # the position of the first write
     layout_id: int
     buckets: tuple[Array, ...]  # the values, as `protocol.buckets` arranges the writes
 
@@ -229,23 +226,24 @@ class Contribution(Message):
 class Scatter(Message):
     """Replica → coordinator: this replica's rows for the merge of one sparse write.
 
-    Replicas may have different numbers of rows. The replica does not wait for the commit.
+    Replicas can have different numbers of rows. The replica continues without waiting for the
+    commit.
     """
 
     call_id: int
     position: int
-    write: Write  # its `shape` is the shape of the component
-    rows: Rows  # none if this replica's rows do not count
+    write: Write  # `write.shape` is the shape of the component
+    rows: Rows  # empty if the aggregation does not use this replica's rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AllReduce(Message):
-    """Replica → coordinator: reduce these leaves over all replicas. Answered by `Reduced`."""
+    """Replica → coordinator: reduce these leaves over all replicas. The answer is a `Reduced`."""
 
     call_id: int
     position: int
     op: ReduceOp
-    structure: Structure  # of the value with these leaves; must be the same on all replicas
+    structure: Structure  # the nesting of the leaves; must be the same on all replicas
     leaves: tuple[Array, ...]  # in the order of the structure
     label: str | None  # the program's name for the reduction; must be the same on all replicas
     location: str
@@ -253,7 +251,7 @@ class AllReduce(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AllGather(Message):
-    """Replica → coordinator: concatenate these leaves over all replicas. Answered by `Reduced`."""
+    """Replica → coordinator: concatenate all replicas' leaves. The answer is a `Reduced`."""
 
     call_id: int
     position: int
@@ -266,9 +264,9 @@ class AllGather(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MergeCall(Message):
-    """Replica → coordinator: run a function in cross-replica context, one time for all replicas.
+    """Replica → coordinator: run a function in cross-replica context, once for all replicas.
 
-    The coordinator runs the function of the first replica. Answered by `Merged`.
+    The coordinator runs the function of the first replica. The answer is a `Merged`.
     """
 
     call_id: int
@@ -281,21 +279,21 @@ class MergeCall(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Waiting(Message):
-    """Replica → coordinator: the replica's program reads a variable and waits for its commit."""
+    """Replica → coordinator: the replica's program waits for the commit of a variable."""
 
     call_id: int
     variable_id: int
-    position: int  # of the last write of that variable
+    position: int  # the position of the replica's last write of this variable
     location: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HostCall(Message):
-    """Replica → coordinator: perform a request in the program's process; answered by `HostResult`.
+    """Replica → coordinator: perform a request in the program's process.
 
-    A request is for objects that only the program has: variables outside the cluster, and other
-    replicas' values. Requests are performed in replica order: a request is performed when every
-    replica with a lower id waits or has ended its call.
+    A request uses objects that only the program has: variables outside the cluster, and values of
+    other replicas. A request is performed when every replica with a lower id waits or has ended its
+    call. The answer is a `HostResult`.
     """
 
     call_id: int
@@ -324,9 +322,9 @@ class Raised(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Left(Message):
-    """Replica → coordinator: the replica does not run the function of a call; answers `Abort`.
+    """Replica → coordinator: the function of an aborted call does not run here; answers `Abort`.
 
-    The function has ended, or was not called. A second delivery changes nothing.
+    The function has ended, or was never called. A second delivery changes nothing.
     """
 
     call_id: int
@@ -366,10 +364,10 @@ ToWorker = (
     | ReduceSlice
 )
 CollectiveMessage = Contribution | Scatter | AllReduce | AllGather | MergeCall
-"""Messages for collectives: a `Contribution` for several, every other message for one."""
+"""Messages for collectives. A `Contribution` is for several; every other message is for one."""
 
 ExplicitCollective = AllReduce | AllGather | MergeCall
-"""Collectives without a variable: identified by the label, or by the location without a label."""
+"""Collectives without a variable. The label identifies one; without a label, the location does."""
 
 Collective = Write | ExplicitCollective
 """One replica's operation at one position."""

@@ -8,18 +8,18 @@ from typing import Any, ClassVar, Final
 from varsim.spec import Array, Operation
 
 BY_PROGRAM = 0
-"""The `call_id` of a commit of a write by the program itself, outside all calls."""
+"""The `call_id` of the commit of a write by the program, which belongs to no call."""
 
 OF_DEFERRED = -1
-"""The `call_id` of a commit of deferred writes, which can be from several calls."""
+"""The `call_id` of the commit of deferred writes, which can belong to several calls."""
 
 
 Structure = tuple[tuple[str, str], ...]
-"""How a value is nested: the path and the kind of each node.
+"""The structure of a nested value: the path and the kind of each node.
 
-A node comes before its children. The keys of a dict are sorted by their text, so dicts that differ
-only in the order of insertion have the same `Structure`. The path of the value itself is "". Each
-level adds a key or an index, such as `['loss']` or `[0]`, or `.x` for a field of a named tuple.
+A node precedes its children. The keys of a dict are sorted by their text, so dicts that differ only
+in the order of insertion have the same `Structure`. The path of the value itself is "". Each level
+adds a key or an index, such as `['loss']` or `[0]`, or `.x` for a field of a named tuple.
 """
 
 LEAF: Final = "an array"
@@ -28,7 +28,7 @@ LEAF: Final = "an array"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Payload:
-    """A structure of Python values on its way to another process.
+    """A structure of Python values that is sent to another process.
 
     A payload is opaque to the states; `protocol.structure` packs and unpacks it. In a cluster whose
     replicas share the program's memory, `tree` is the object itself, and `arrays` is empty.
@@ -43,18 +43,18 @@ class Report:
     """A replica's report of one call, sent together with the result."""
 
     accesses: tuple[tuple[int, int, int], ...] = ()  # (variable_id, local writes, reads)
-    diverged: tuple[int, ...] = ()  # variables whose component on this replica was written locally
+    diverged: tuple[int, ...] = ()  # ids of variables with a component that was written locally
     warnings: tuple[tuple[str, str], ...] = ()  # (text, location)
-    output: str = ""  # what the function printed
+    output: str = ""  # the text that the function printed
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One write of a variable in replica context; its fields must be the same on all replicas."""
+    """One write of a variable in replica context, without its value."""
 
     variable_id: int
     operation: Operation
-    shape: tuple[int, ...]  # of the value
+    shape: tuple[int, ...]  # the shape of the value
     location: str  # file:line in the user's program
 
 

@@ -1,4 +1,4 @@
-"""Pickle objects that have no other encoding; objects that travel by name are pickled as names."""
+"""Pickle objects that have no other encoding; objects that are sent as names stay names."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _ANY_CODE: Final = (lambda: None).__code__
 
 
 def dumps(value: object, references: References) -> tuple[bytes, list[memoryview]]:
-    """Return a pickle of any object, and the buffers outside it, such as those of arrays.
+    """Return a pickle of an object, and its buffers, such as arrays, which are not in the pickle.
 
     Raises:
-        TypeError: Something in the object cannot be pickled.
+        TypeError: The object contains something that cannot be pickled.
     """
     stream = io.BytesIO()
     buffers: list[pickle.PickleBuffer] = []
@@ -46,7 +46,7 @@ def dumps(value: object, references: References) -> tuple[bytes, list[memoryview
 
 
 def loads(pickled: bytes, buffers: Sequence[Array], references: References) -> Any:
-    """Return the object; its arrays use the memory of `buffers`."""
+    """Return the pickled object. Its arrays use the memory of `buffers`."""
     return _Unpickler(io.BytesIO(pickled), references, buffers).load()
 
 
@@ -61,10 +61,10 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no annotati
         return None if type(value) in _NEVER_NAMED else self._references.name_of(value)
 
     def reducer_override(self, value: object) -> Any:
-        """Return how a value is pickled: a code object by its fields, including `co_filename`.
+        """Return the reduced form of a value; for a code object, all its fields.
 
-        varsim uses `co_filename` to show file:line of a function. cloudpickle does not promise to
-        keep this field.
+        varsim needs the field `co_filename` to show file:line of a function, and cloudpickle does
+        not promise to keep it.
         """
         if isinstance(value, CodeType):
             return _code, tuple(getattr(value, name) for name in _CODE_FIELDS)

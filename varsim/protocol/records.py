@@ -1,7 +1,8 @@
-"""Encode each class of message as a list of plain values, by code generated from its annotations.
+"""Encode messages as lists of plain values, with code that is generated from their annotations.
 
-Fields are encoded like this: an array as its descriptor; an enum member as its index in the enum; a
-dtype as its code; a dataclass as the list of its fields; a `Payload` as `[tree, [descriptor, …]]`.
+The fields of a message are encoded as follows: an array as its descriptor; an enum member as its
+index in the enum; a dtype as its code; a dataclass as the list of its fields; a `Payload` as
+`[tree, [descriptor, …]]`.
 """
 
 from __future__ import annotations
@@ -32,16 +33,16 @@ class FieldEncoding:
         self, *accepted: type, encode: Encode | None = None, decode: Decode | None = None
     ) -> None:
         self.accepted = accepted  # the exact types that a received field can have
-        self.encode = encode  # None: values are not changed
+        self.encode = encode  # None if values are sent unchanged
         self.decode = decode
 
 
 class Record:
-    """Encodes a dataclass as the list of its fields, in order; a message's tag comes first.
+    """Encodes a dataclass as the list of its fields, in order. The first item is the tag, if any.
 
     The source code of `encode` and `decode` is generated for each class, like the methods of a
     dataclass. These functions run for every message, and a loop over fields would take twice as
-    long. Names in the generated code begin with an underscore, unlike the names of fields.
+    long. Names in the generated code begin with an underscore, so that they differ from fields.
     """
 
     def __init__(self, cls: type, tag: int | None = None) -> None:
@@ -78,11 +79,11 @@ class Record:
             ),
             "    return _made",
         ]
-        exec("\n".join(lines), scope)  # noqa: S102  # only names of our own fields are in it
+        exec("\n".join(lines), scope)  # noqa: S102  # contains only names of varsim's fields
         self.encode: Encode = scope["encode"]
         """Returns the fields as values that msgpack can encode."""
         self.decode: Decode = scope["decode"]
-        """Returns the dataclass; raises ProtocolError if the list does not fit its fields."""
+        """Returns the dataclass; raises ProtocolError if the values have wrong types."""
 
     def _refuse(self, body: list[Any]) -> None:
         kinds = ", ".join(type(value).__name__ for value in body)
@@ -90,7 +91,7 @@ class Record:
 
 
 def _encoding(hint: Any) -> FieldEncoding:
-    """Return the encoding of an annotation. An unknown annotation is a bug in `messages`."""
+    """Return the encoding for an annotation. An unknown annotation is a bug in `messages`."""
     if hint in _PLAIN:
         return FieldEncoding(hint)
     if hint is Payload:
@@ -181,7 +182,7 @@ def _either(members: type[Enum], other: type) -> FieldEncoding:
 
 
 def _tuple(arguments: tuple[Any, ...]) -> FieldEncoding:
-    """Return the encoding of a tuple as a list; the length is free for `tuple[X, ...]`."""
+    """Return the encoding of a tuple as a list; the list of a `tuple[X, ...]` has any length."""
     encodings = [_encoding(argument) for argument in arguments if argument is not Ellipsis]
     if Ellipsis not in arguments:
         assert not any(encoding.encode for encoding in encodings), "no message needs that"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 Name = tuple[Any, ...]
-"""The name of an object: plain msgpack values. The first value is the kind of object."""
+"""The name of an object, in values that msgpack can encode. The first is the kind of object."""
 
 
 class References(Protocol):
-    """Maps objects that are sent as names to these names, and names to objects of this process."""
+    """Maps objects of this process to the names as which they are sent, and back."""
 
     def name_of(self, value: object) -> Name | None:
         """Return the name of an object; None if the object is sent by value."""
 
     def find(self, name: Name) -> object:
-        """Return the object with that name in this process."""
+        """Return the object of this process that has this name."""

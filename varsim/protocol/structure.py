@@ -1,7 +1,7 @@
 """Pack structures of Python values to send them between processes.
 
-`pack` makes a tree that msgpack can hold. None, bool, float, str, bytes and integers of 64 bits are
-unchanged; every other value is a list that starts with a tag:
+`pack` returns a tree that msgpack can encode. None, bool, float, str, bytes and integers of 64 bits
+are unchanged. Every other value becomes a list: a tag, followed by
 
 - `TUPLE`, `LIST`: the items; `DICT`: keys and values in turn;
 - `COMPLEX`: real and imaginary part; `LONG_INT`: its digits in base 16;
@@ -44,8 +44,8 @@ def pack(value: Any, references: References) -> Payload:
     """Return a structure of Python values as a payload.
 
     The payload contains views of the arrays, not copies. If the same array occurs several times,
-    the payload contains it only one time, and `unpack` makes one array. Other objects keep their
-    identity only inside a pickle.
+    the payload contains it only once, and `unpack` returns one array. Any other object that occurs
+    several times is unpacked as several objects, except within one pickle.
 
     Raises:
         TypeError: A value cannot be pickled.
@@ -64,13 +64,13 @@ def unpack(payload: Payload, references: References) -> Any:
 
     Raises:
         ProtocolError: The payload is malformed.
-        Exception: A pickled object can raise anything when it is loaded, such as an ImportError.
+        Exception: Loading a pickled object can raise any exception, such as an ImportError.
     """
     return _Unpacker(payload.arrays, references).value(payload.tree, 0)
 
 
 def function_id(payload: Payload) -> str:
-    """Return a digest of a payload: digests are equal if and only if the payloads are equal."""
+    """Return a digest of a payload. Equal payloads have equal digests; others differ."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(msgpack.packb(payload.tree, unicode_errors="surrogatepass"))
     for array in payload.arrays:
@@ -95,7 +95,7 @@ class StructureCodec:
 
 
 class LiveCodec:
-    """Passes values unchanged between replicas that share the program's memory."""
+    """Passes values unchanged, for replicas in the program's own process."""
 
     def pack(self, value: Any) -> Payload:
         """Return the value itself in a payload."""
@@ -167,8 +167,8 @@ class _Packer:
         return self.pickle(value)
 
     def pickle(self, value: Any) -> Any:
-        """Return the tree of a value that only a pickle can hold."""
-        # Imported only when needed: this import takes as long as the rest of varsim.
+        """Return the tree of a value that must be pickled."""
+        # The import is here because it takes as long as importing the rest of varsim.
         from varsim.protocol.pickling import dumps
 
         pickled, buffers = dumps(value, self._references)
@@ -300,8 +300,8 @@ class _Unpacker:
         raise ProtocolError(f"the payload has no array {parts}")
 
     def _copy(self, parts: list[Any]) -> Array:
-        # Received arrays are read-only views of frames. User code can write to its arrays, so it
-        # gets copies.
+        # Received arrays are read-only views of frames. User code must get arrays that it can
+        # write, so they are copied.
         array = self._array(parts)
         index = parts[0]
         if index not in self._copies:

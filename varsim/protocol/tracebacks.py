@@ -1,4 +1,4 @@
-"""Extract error and location from the traceback that a replica sends if its function raises."""
+"""Extract the error and its location from the traceback that a replica sends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from varsim.protocol.paths import shown_path
 
 _FRAME: Final = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+).*\n', re.MULTILINE)
-_CODE: Final = "    "  # before the lines of code below a frame
+_CODE: Final = "    "  # the indentation of the lines of code below a frame
 _OURS: Final = Path(__file__).parents[1]
 _WORKLOADS: Final = _OURS / "workloads"
 _LIBRARIES: Final = {"site-packages", "dist-packages"}
@@ -27,9 +27,9 @@ def exception_in(story: str) -> str:
 
 
 def location_in(story: str) -> str | None:
-    """Return file:line of the innermost frame of user code in a traceback; None without one.
+    """Return file:line of the innermost frame of user code in a traceback; None if there is none.
 
-    File names are as `shown_path` returns them.
+    The file name is shortened by `shown_path`.
     """
     last = None
     for frame in _FRAME.finditer(story):
@@ -39,9 +39,9 @@ def location_in(story: str) -> str | None:
 
 
 def with_shown_paths(story: str) -> str:
-    """Return the traceback with file names as `shown_path` returns them.
+    """Return the traceback with file names that are shortened by `shown_path`.
 
-    These names do not identify the machine.
+    So the names do not depend on the machine.
     """
 
     def shown(frame: re.Match[str]) -> str:

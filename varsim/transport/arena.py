@@ -1,13 +1,13 @@
-"""Shared memory of one cluster: an array in it is sent as a reference, not by value.
+"""Manage the shared memory of one cluster; an array in it is sent as a reference, not by value.
 
 A cluster has one anonymous file (memfd). The file has no name, so the system frees it when the last
 process ends, even after SIGKILL. Every process maps the whole file once, and writes only in its own
 region. Only the blocks of a region occupy memory.
 
-A block is reused only when no process has an array in it. All views of a block in one process have
-the same base object. When that object is freed, this process has released the block. `Leases`
-record the releases of other processes. A base object can be freed at any moment, in any thread. So
-its callback only records the release, and `settle` processes the recorded releases later.
+A block is reused only when no process uses an array in it. All views of a block in one process have
+the same base object. When this object is freed, the process has released the block. `Leases` record
+the releases of other processes. A base object can be freed at any moment, in any thread. So its
+callback only records the release, and `settle` processes the recorded releases later.
 """
 
 from __future__ import annotations
@@ -31,17 +31,18 @@ from varsim.spec import Array
 from varsim.transport import forks
 
 _SMALLEST_BYTES: Final = 2**16
-_CLASSES_PER_DOUBLING: Final = 4  # so at most a fifth of a large block is unused
+_CLASSES_PER_DOUBLING: Final = 4  # with four, at most a fifth of a large block is unused
 
 _ROOM: Final = 16
-"""Size of a region's address range as a multiple of its memory limit. Freed addresses are reused
-only for blocks of the same size, so a region needs more addresses than memory."""
+"""A region's address range is this multiple of its memory limit. Freed addresses are reused only
+for blocks of the same size, so a region needs more addresses than memory."""
 
 _MAX_FILE_BYTES: Final = 2**45
-"""A quarter of the address space of a process."""
+"""Largest size of the file: a quarter of the address space of a process."""
 
 _MADV_POPULATE_WRITE: Final = 23
-"""Linux 5.14: allocate all pages in one call, in half the time of one page fault for each page."""
+"""A flag since Linux 5.14: allocate all pages in one call, which takes half the time of a page
+fault for each page."""
 
 
 _WHAT_TO_DO: Final = (
@@ -56,15 +57,21 @@ Release = Callable[[int, int, int], None]
 
 @dataclass(slots=True, eq=False)
 class _Block:
-    """A block of this process, or a block of another process in which this process has an array."""
+    """A block in this process's region; or a foreign block: it is in another region, but used here.
+
+    Attributes:
+        base: The base of this process's arrays in the block; None if there are none.
+        release: For a foreign block, reports the release to the peer that sent it first.
+        count: The number of references to a foreign block that this peer has sent.
+    """
 
     offset: int
     size_bytes: int
-    base: weakref.ref[Array] | None = None  # None: this process has no array in it
+    base: weakref.ref[Array] | None = None
     base_id: int = 0
     address: int = 0
-    release: Release | None = None  # of a foreign block: reports to the peer that sent it first
-    count: int = 0  # references to the block that this peer has sent
+    release: Release | None = None
+    count: int = 0
 
     def alive(self) -> Array | None:
         return None if self.base is None else self.base()
@@ -76,7 +83,7 @@ def shared_memory_exists() -> bool:
 
 
 def limit_bytes() -> int:
-    """Return how much memory a cluster may share: by default half of the machine's memory.
+    """Return the limit of a cluster's shared memory: by default half of the machine's memory.
 
     Raises:
         ConfigError: VARSIM_SHARED_MEMORY_BYTES is not a number.
@@ -88,10 +95,10 @@ def limit_bytes() -> int:
 
 
 def create_file() -> int:
-    """Make an empty anonymous file that only this user can open, and return its descriptor.
+    """Create an empty anonymous file that only this user can open; return its descriptor.
 
     Raises:
-        OSError: The system refuses it.
+        OSError: The system does not create the file.
     """
     descriptor = os.memfd_create("varsim", os.MFD_CLOEXEC)
     os.fchmod(descriptor, 0o600)
@@ -99,7 +106,7 @@ def create_file() -> int:
 
 
 class Arena:
-    """The shared memory of one cluster, as one of its processes uses it."""
+    """The shared memory of one cluster, in one of its processes."""
 
     def __init__(
         self,
@@ -112,11 +119,11 @@ class Arena:
         """Map the file, which has a region for each process.
 
         Args:
-            descriptor: Of the file; `close` closes it.
-            owner: The region of this process: 0 for the coordinator, i + 1 for replica i.
+            descriptor: The descriptor of the file; `close` closes it.
+            owner: The index of this process's region: 0 for the coordinator, i + 1 for replica i.
             num_owners: The number of regions.
-            limit_bytes: How much memory each process may hold in its region.
-            warn: Called only the first time that there is no room for an array.
+            limit_bytes: The limit of the memory in each region.
+            warn: Called once, when there is no room for an array for the first time.
         Raises:
             OSError: The system does not allow a file or an address range of this size.
         """
@@ -124,8 +131,8 @@ class Arena:
         self.descriptor = descriptor
         self.limit_bytes = limit_bytes
         self.reclaim: Callable[[int], bool] = _nothing_to_hear
-        """Called before new memory is taken, with the number of bytes that this process holds. The
-        function decodes releases of other processes. It is called again while it returns True."""
+        """Decodes releases of other processes. Called with the size of this region's memory before
+        new memory is allocated; it is called again while it returns True."""
         self._region_bytes = region_bytes(limit_bytes, num_owners)
         self._file = range(num_owners * self._region_bytes)
         self._region = self._file[owner * self._region_bytes :][: self._region_bytes]
@@ -134,11 +141,11 @@ class Arena:
         self._memory.madvise(mmap.MADV_DONTDUMP)  # a core dump would read the whole mapping
         self._held_bytes = 0
         self._next_offset = self._region.start
-        self._own: dict[int, _Block] = {}  # blocks with memory, by offset
-        self._free: dict[int, list[_Block]] = defaultdict(list)  # own blocks not in use, by size
-        self._holes: dict[int, list[int]] = defaultdict(list)  # offsets without memory, by size
-        self._foreign: dict[int, _Block] = {}  # blocks with an array here, by offset
-        self._in_use: dict[int, _Block] = {}  # by the id of its base
+        self._own: dict[int, _Block] = {}  # blocks of this region, by offset
+        self._free: dict[int, list[_Block]] = defaultdict(list)  # own unused blocks, by size
+        self._holes: dict[int, list[int]] = defaultdict(list)  # offsets of freed blocks, by size
+        self._foreign: dict[int, _Block] = {}  # foreign blocks in use, by offset
+        self._in_use: dict[int, _Block] = {}  # all blocks in use, by the id of their base
         self._ended: deque[_Block] = deque()  # blocks whose base was freed, for `settle`
         forks.watch(self)
 
@@ -183,11 +190,11 @@ class Arena:
         ):
             return None
         try:
-            # Without this allocation, a write can raise SIGBUS.
+            # Without this allocation, a later write can cause SIGBUS.
             os.posix_fallocate(self.descriptor, offset, size_bytes)
         except OSError:
             return None
-        with suppress(OSError):  # an older Linux: a page is allocated when it is touched
+        with suppress(OSError):  # an older Linux allocates a page at the first write
             self._memory.madvise(_MADV_POPULATE_WRITE, offset, size_bytes)
         if holes:
             holes.pop()
@@ -198,7 +205,7 @@ class Arena:
         return block
 
     def _trim(self, size_bytes: int) -> bool:
-        """Give free blocks back to the system, the largest first, until there is room."""
+        """Return free blocks to the system, the largest first, until there is room."""
         before = self._held_bytes
         for free_bytes in sorted(self._free, reverse=True):
             free = self._free[free_bytes]
@@ -214,7 +221,7 @@ class Arena:
 
     def _base(self, block: _Block) -> Array:
         """Return a new array: the base of all views of a block until the last view is freed."""
-        ended = self._ended  # the callback can outlive this arena, so it must not refer to it
+        ended = self._ended  # the callback can outlive the arena, so it must not refer to `self`
         base = np.frombuffer(self._memory, np.uint8, block.size_bytes, block.offset)
         block.base = weakref.ref(base, lambda _: ended.append(block))
         block.base_id = id(base)
@@ -223,31 +230,30 @@ class Arena:
         return base
 
     def settle(self) -> None:
-        """Free or release the blocks in which this process has no array any more."""
+        """Free or release the blocks in which this process no longer has an array."""
         while self._ended:
             block = self._ended.popleft()
             block.base = None
-            # If the block is not found under this id, another object has the id now.
+            # The id can belong to the base of another block now.
             if self._in_use.get(block.base_id) is block:
                 del self._in_use[block.base_id]
             if self._own.get(block.offset) is block:
                 self._free[block.size_bytes].append(block)
                 continue
-            # If another `_Block` is found here, this process has a new array in the block.
+            # If the offset belongs to another `_Block` now, this process uses the block again.
             if self._foreign.get(block.offset) is block:
                 del self._foreign[block.offset]
             if block.release is not None:
                 block.release(block.offset, block.size_bytes, block.count)
 
     def in_use(self) -> list[Array]:
-        """Return the bases of all blocks in which this process has an array."""
+        """Return the bases of all blocks that this process uses."""
         return [base for block in self._in_use.values() if (base := block.alive()) is not None]
 
     def close(self) -> None:
-        """Free all memory except that of arrays in use in this process, and close the file.
+        """Free all memory except blocks in use in this process, and close the file.
 
-        Only the last process that uses the file is allowed to call this method. Arrays in use stay
-        valid.
+        Call this only in the last process that uses the file. Arrays in use stay valid.
         """
         if self.descriptor < 0:
             return
@@ -281,22 +287,22 @@ class Arena:
         return SharedReference(block.offset, block.size_bytes, start)
 
     def base_of(self, array: Array) -> Array:
-        """Return the object that keeps an array's block from being reused."""
+        """Return an array's base object, which prevents reuse of its block."""
         base = array.base
         assert isinstance(base, np.ndarray), "an array with a reference has a base"
         return base
 
     def owns(self, reference: SharedReference) -> bool:
-        """Return whether a reference is to this process's own region."""
+        """Return whether a reference refers to this process's own region."""
         return reference.block in self._region
 
     def view(self, reference: SharedReference, size_bytes: int, release: Release) -> Array:
-        """Return the bytes of a reference, as a writeable array.
+        """Return the bytes to which a reference refers, as a writeable array.
 
-        A foreign block is kept alive by the references of the first peer that sends one. These
-        references are released when this process has no array in the block. References from other
+        Several peers can send references to one foreign block. Those of the first peer keep the
+        block alive; they are released when this process no longer uses the block. Those of other
         peers are released immediately. Otherwise two peers that send each other the same block
-        would keep it forever.
+        would keep it alive forever.
 
         Args:
             release: Reports releases to the peer that sent this reference.
@@ -333,7 +339,7 @@ class Arena:
 
 
 def size_class(size_bytes: int) -> int:
-    """Return the size of a block for this many bytes: one of a few sizes per power of two."""
+    """Return the size of a block for `size_bytes`: one of a few sizes per power of two."""
     size_bytes = max(size_bytes, _SMALLEST_BYTES)
     half = 1 << (size_bytes - 1).bit_length() - 1
     step = max(half // _CLASSES_PER_DOUBLING, _SMALLEST_BYTES)
@@ -346,5 +352,5 @@ def region_bytes(limit_bytes: int, num_owners: int) -> int:
     return max(wanted - wanted % _SMALLEST_BYTES, _SMALLEST_BYTES)
 
 
-def _nothing_to_hear(held_bytes: int) -> bool:  # noqa: ARG001 - others use it
+def _nothing_to_hear(held_bytes: int) -> bool:  # noqa: ARG001 - other functions for `reclaim` use it
     return False

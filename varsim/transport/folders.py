@@ -1,4 +1,4 @@
-"""Make private folders for ipc sockets, with paths that are short enough."""
+"""Create private folders for ipc sockets, whose paths must be short."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ SOCKET_NAME: Final = "c"  # short: the path of an ipc endpoint is limited
 
 
 def private_folder(socket_name: str = SOCKET_NAME) -> Path:
-    """Make a folder that only this user can enter, in which a socket of this name can be bound.
+    """Create a folder that only this user can enter, and whose path is short enough for a socket.
 
-    The caller removes it.
+    The caller must remove the folder.
 
     Raises:
         StartError: The path would be too long, even in /tmp.
     """
-    for parent in (None, "/tmp"):  # noqa: S108  # mkdtemp makes it private
+    for parent in (None, "/tmp"):  # noqa: S108  # mkdtemp creates a private folder
         folder = Path(tempfile.mkdtemp(prefix="varsim-", dir=parent))  # its mode is 0700
         if len(os.fsencode(folder / socket_name)) <= MAX_IPC_PATH:
             return folder

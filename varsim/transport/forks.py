@@ -1,6 +1,6 @@
-"""Pin shared blocks at a fork: a pinned block is never reused.
+"""Pin shared blocks at a fork, because the child process cannot report when it releases them.
 
-The child process cannot report when it releases a block.
+A pinned block is never reused.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ class PinnableMemory(Protocol):
     """Shared memory in blocks."""
 
     def in_use(self) -> list[Array]:
-        """Return the base objects of the blocks in use; they keep the blocks from being reused."""
+        """Return the base objects of the blocks in use; a block is not reused while it has one."""
 
 
 _pinned: weakref.WeakKeyDictionary[PinnableMemory, list[Array]] = weakref.WeakKeyDictionary()
 
 
 def watch(memory: PinnableMemory) -> None:
-    """From now on, at each fork of this process, pin the blocks of this memory that are in use."""
+    """Pin the blocks of this memory that are in use at each fork of this process."""
     _pinned[memory] = []
 
 

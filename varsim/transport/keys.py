@@ -1,8 +1,9 @@
 """CURVE keys for one run, and the allow-list of workers.
 
 CURVE itself accepts every client key. For each new connection, libzmq asks the handler in this file
-through its authentication protocol (ZAP, https://rfc.zeromq.org/spec/27). Only keys on the list are
-accepted. All messages of a connection have the routing id of the key's owner as their user id.
+by its authentication protocol (ZAP, https://rfc.zeromq.org/spec/27). The handler accepts only keys
+on the list. libzmq then gives every message of the connection a user id: the routing id of the
+worker that has the key.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final
 import zmq
 from zmq.utils import z85
 
-_ZAP_ENDPOINT: Final = "inproc://zeromq.zap.01"  # libzmq sends its questions here
+_ZAP_ENDPOINT: Final = "inproc://zeromq.zap.01"  # the endpoint to which libzmq sends requests
 _ZAP_VERSION: Final = b"1.0"
 
 
@@ -31,10 +32,10 @@ class KeyPair:
 
 
 class AllowList:
-    """Answers libzmq's questions about new connections. Poll its socket with the other sockets."""
+    """Answers libzmq's requests about new connections. Poll its socket with the other sockets."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], owners: dict[bytes, bytes]) -> None:
-        """Listen in `context`, before any socket with keys is bound there.
+        """Listen in `context`; must be called before a socket with keys is bound there.
 
         Args:
             owners: Public key (Z85) → routing id of the peer that has the key.
@@ -45,13 +46,13 @@ class AllowList:
         self.socket.bind(_ZAP_ENDPOINT)
 
     def answer(self) -> None:
-        """Answer all questions that have come."""
+        """Answer all requests that have arrived."""
         while self.socket.poll(0):
-            question = self.socket.recv_multipart()
-            self.socket.send_multipart(self._verdict(question))
+            request = self.socket.recv_multipart()
+            self.socket.send_multipart(self._answer_to(request))
 
-    def _verdict(self, question: list[bytes]) -> list[bytes]:
-        match question:
+    def _answer_to(self, request: list[bytes]) -> list[bytes]:
+        match request:
             case [version, request_id, _domain, _address, _identity, b"CURVE", key]:
                 owner = self._owners.get(key)
                 if owner is not None:

@@ -1,4 +1,4 @@
-"""Leases of shared memory: a sender keeps a block until the receiver has released it."""
+"""Count leases of shared memory: a sender keeps a block until the receiver has released it."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ reference, 128 KiB take 80 % of the time by value, 1 MiB takes 33 %, and 100 MiB
 """
 
 TOLD_FROM_BYTES: Final = 2**24
-"""From this amount on, a worker reports released memory by a separate message. Without the report,
-the coordinator takes new memory for its next value, which costs 1 ms per megabyte. Smaller amounts
-are reported with the next message, because a separate message is too expensive for them: in a step
-of 1 MiB, it took a quarter of the step's time."""
+"""A worker that has released at least this much memory reports it in a separate message. Without
+the report, the coordinator would allocate new memory for its next value, which takes 1 ms per
+megabyte. Smaller amounts are reported with the next message: in a step of 1 MiB, a separate message
+took a quarter of the step's time."""
 
 _MAX_NOTE_BYTES: Final = 2**20
 
 Copies = MutableMapping[int, tuple[Array, Array]]
-"""Arrays that were copied into shared memory, and their copies, by the id of the array."""
+"""By the id of an array: the array, and its copy in shared memory."""
 
 
 class Leases:
-    """The blocks that this process has lent to one peer, and those that the peer has lent to it.
+    """The blocks that this process has lent to one peer, and the blocks that it has borrowed.
 
-    A sender keeps a block alive until the receiver has released the block as often as it was sent.
-    So a process is allowed to forward a borrowed block: the view of the forwarding process keeps
-    the block alive until the next receiver has released it.
+    A sender keeps a block alive until the receiver has released it as often as it was sent. A
+    process can forward a borrowed block: it keeps the block alive until the next receiver has
+    released it.
 
     Args:
-        copies: Copies of arrays that are sent to several peers; the caller empties this dict.
+        copies: Copies of arrays that are sent to several peers; the caller clears this dict.
     """
 
     def __init__(self, arena: Arena, copies: Copies | None = None) -> None:
         self.arena = arena
         self._copies = copies
-        self._lent: dict[int, list[Array]] = {}  # block → its base, one entry per sending
+        self._lent: dict[int, list[Array]] = {}  # block → its base, once for each lease
         self._released: Counter[int] = Counter()  # block → number of releases to report
         self._released_bytes = 0
 
     def put(self, array: Array) -> SharedReference | None:
-        """Return the reference by which an array is sent; None if it must be sent by value.
+        """Return a reference to an array, and lend its block; None to send the array by value.
 
-        An array outside the shared memory is copied into it.
+        An array that is not in the shared memory is copied into it.
         """
         if array.nbytes < SHARED_FROM_BYTES:
             return None
@@ -88,7 +88,7 @@ class Leases:
             del self._lent[reference[0]]
 
     def lend(self, block: int, base: Array) -> None:
-        """Record that a block is sent one more time."""
+        """Add a lease of a block."""
         self._lent.setdefault(block, []).append(base)
 
     def base(self, block: int) -> Array:
@@ -96,7 +96,7 @@ class Leases:
         return self._lent[block][-1]
 
     def get(self, reference: SharedReference, size_bytes: int) -> Array:
-        """Return the bytes of an array that has come as a reference.
+        """Return the bytes of an array to which the peer has sent a reference.
 
         Raises:
             ProtocolError: There is no such block.
@@ -111,7 +111,7 @@ class Leases:
         """Return a note for the peer: which blocks this process has released, and how often.
 
         Args:
-            from_bytes: Return None if the total size of the blocks is smaller than this size.
+            from_bytes: Return None if the total size of these blocks is smaller.
         """
         self.arena.settle()
         if not self._released or self._released_bytes < from_bytes:
@@ -138,7 +138,7 @@ class Leases:
                 del self._lent[block]
 
     def cancel(self) -> None:
-        """End all leases: the peer has died. A dead peer does not release blocks or read notes."""
+        """End all leases, because the peer has died."""
         self._lent.clear()
         self._released.clear()
 

@@ -1,4 +1,4 @@
-"""Guard a cluster against simultaneous use by two threads, and against torn operations."""
+"""Protect a cluster from simultaneous use by two threads, and operations from Ctrl-C."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from varsim.threads import name_of, this_thread, thread_name
 class OneThread:
     """Refuses other threads while one thread uses the cluster: libzmq would abort the process.
 
-    Also delays Ctrl-C until an operation waits for messages or ends.
+    It also delays a Ctrl-C until the operation waits for messages or ends.
     """
 
     def __init__(self) -> None:
@@ -21,8 +21,8 @@ class OneThread:
         self._depth = 0
         self._runs: list[tuple[object, float]] = []  # operations and start times, innermost last
         self.torn = False
-        """Whether an interrupt ended an operation at a place where the operation did not wait.
-        Then the state, the messages and the record may not agree."""
+        """Whether an interrupt has ended an operation while it was not waiting. Then the state, the
+        messages and the record can be inconsistent."""
 
     def __enter__(self) -> None:
         UNINTERRUPTED.begin()
@@ -46,7 +46,7 @@ class OneThread:
         UNINTERRUPTED.end()
 
     def begins(self, what: object) -> None:
-        """Record the operation that this thread begins, for the error in another thread."""
+        """Record which operation this thread begins, for an error in another thread."""
         self._runs.append((what, time.monotonic()))
 
     def ends(self) -> None:

@@ -1,8 +1,8 @@
-"""The two ends of a connection: the coordinator's ROUTER, and each worker's DEALER.
+"""Send envelopes over ZeroMQ: the coordinator has a ROUTER socket, and each worker a DEALER socket.
 
 An envelope is one multipart message: it arrives completely or not at all. Every wait in this file
-has a deadline. The sockets have no high-water mark. The protocol already limits the number of
-messages on their way, because a replica that waits for an answer sends no other message.
+has a deadline. The sockets have no high-water mark, because the protocol already limits the number
+of messages: a replica that waits for an answer sends no other message.
 
 `RouterListener` and `DealerConnection` are the ends of a transport. Each has a ZeroMQ context.
 """
@@ -22,31 +22,30 @@ from varsim.protocol.buffers import MAX_FRAME_BYTES, Buffer, Frame
 from varsim.transport.keys import AllowList, KeyPair
 
 COPY_LIMIT_BYTES: Final = 2**20
-"""Smaller frames are copied when sent: a copy is faster than tracking when their memory is free.
+"""Smaller frames are copied when they are sent; the array can then change at once.
 
-Frames of this size or larger are tracked: pyzmq starts one thread, which frees the sent memory.
+Frames of this size or larger are not copied. pyzmq then starts a thread, which frees the memory
+when it has been sent. For small frames, a copy is faster.
 """
 
 _VIEW_BYTES: Final = 64 * 1024
-"""Smaller frames are copied when received: a copy is aligned and cheaper to keep than a frame."""
+"""Smaller frames are copied when they are received: a copy is aligned, and takes less memory."""
 
 MAX_DRAINED: Final = 1000
-"""Limit of envelopes that one `drain` returns, so that a busy peer cannot block the other peers."""
+"""Largest number of envelopes that one `drain` returns, so that other work is done in between."""
 
 MAX_IPC_PATH: Final = zmq.IPC_PATH_MAX_LEN
-"""Length limit of the path in an ipc endpoint; the system sets it (107 on Linux)."""
+"""Largest length of the path in an ipc endpoint on this system (107 on Linux)."""
 
-# Plain numbers: combining pyzmq's enums takes as long as receiving a message.
+# These are plain numbers, because combining pyzmq's enums takes as long as receiving a message.
 _SNDMORE: Final = int(zmq.SNDMORE)
 _NOBLOCK: Final = int(zmq.NOBLOCK)
 _POLLIN: Final = int(zmq.POLLIN)
 
-_CONNECT_TIMEOUT_MS: Final = 10_000  # the coordinator is on this host, and already listens
-_HANDSHAKE_IVL_MS: Final = 30_000  # the allow-list answers only while its owner polls
+_CONNECT_TIMEOUT_MS: Final = 10_000  # much longer than needed: the coordinator already listens
+_HANDSHAKE_IVL_MS: Final = 30_000  # long, because the allow-list answers only during a poll
 _HEARTBEAT_IVL_MS: Final = 5_000
-_HEARTBEAT_TIMEOUT_MS: Final = (
-    60_000  # a disconnect loses messages, so wait until the peer is certainly dead
-)
+_HEARTBEAT_TIMEOUT_MS: Final = 60_000  # long, because a disconnect of a live peer loses messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ class ServerKeys:
 
 
 def routing_id(replica_id: int) -> bytes:
-    """Return the name of a replica's connection."""
+    """Return the routing id of a replica's connection."""
     return b"replica-%d" % replica_id
 
 
@@ -77,8 +76,8 @@ class RouterListener:
         """Bind the socket.
 
         Args:
-            endpoint: As for `Router`.
-            keys: For CURVE; only the workers with these keys are allowed to connect.
+            endpoint: See `Router`.
+            keys: The keys for CURVE: only workers with these keys can connect. None: no CURVE.
         """
         self._replica_ids = {routing_id(i): i for i in range(num_replicas)}
         self._allow_list: AllowList | None = None
@@ -106,12 +105,12 @@ class RouterListener:
 
     @property
     def sockets(self) -> tuple[zmq.Socket[bytes], ...]:
-        """The sockets to watch."""
+        """The sockets to poll."""
         router = self._router.socket
         return (router,) if self._allow_list is None else (router, self._allow_list.socket)
 
     def send(self, replica_id: int, frames: Sequence[Frame]) -> bool:
-        """Send an envelope without waiting; False if the worker is not connected."""
+        """Send an envelope without waiting; return False if the worker is not connected."""
         return self._router.send(routing_id(replica_id), frames)
 
     def drain(self) -> list[tuple[int, list[Buffer]]]:
@@ -140,7 +139,7 @@ class DealerConnection:
         self.receive = self._dealer.receive
 
     def close(self, linger_s: float) -> None:
-        """Close the socket, after at most `linger_s` for unsent messages."""
+        """Wait at most `linger_s` until all messages are sent; close the socket."""
         self._dealer.close(linger_s)
         self._context.term()
 
@@ -159,7 +158,7 @@ class Router:
         Args:
             context: A context that has an `AllowList`, if `keys` are given.
             endpoint: `ipc://…` in a private directory, or `tcp://127.0.0.1:*` with keys.
-            keys: For CURVE. With keys, only peers on the allow-list can connect.
+            keys: The keys for CURVE. With keys, only peers on the allow-list can connect.
         """
         assert keys is not None or endpoint.startswith(("ipc://", "inproc://")), "tcp needs keys"
         self.socket = context.socket(zmq.ROUTER)
@@ -192,9 +191,9 @@ class Router:
         return True
 
     def drain(self) -> list[tuple[bytes, list[Buffer]]]:
-        """Return the received envelopes, up to `MAX_DRAINED`, each with a routing id.
+        """Return at most `MAX_DRAINED` received envelopes, each with a routing id.
 
-        With keys, an envelope is dropped if its routing id is not that of the key's owner.
+        With keys, an envelope is dropped if its sender uses the routing id of another worker.
         """
         envelopes = []
         for first, *rest in _drain(self.socket):
@@ -209,7 +208,7 @@ class Router:
 
 
 class Dealer:
-    """The connected socket of a worker."""
+    """The socket of a worker, connected to the coordinator."""
 
     def __init__(
         self,
@@ -241,7 +240,7 @@ class Dealer:
         _send(self.socket, frames, 0)
 
     def receive(self, timeout_s: float | None) -> list[list[Buffer]]:
-        """Wait for an envelope, and return all that have come; none after `timeout_s`."""
+        """Wait for an envelope, and return all that have arrived; [] after `timeout_s`."""
         envelopes = _drain(self.socket)
         if not envelopes and self._poller.poll(timeout_ms(timeout_s)):
             envelopes = _drain(self.socket)
@@ -253,16 +252,16 @@ class Dealer:
 
 
 def timeout_ms(timeout_s: float | None) -> int | None:
-    """Return a timeout for `poll`, rounded up so that a short timeout does not become 0 ms."""
+    """Return a timeout for `poll`, rounded up, because 0 ms would not wait at all."""
     return None if timeout_s is None else max(0, math.ceil(timeout_s * 1000))
 
 
 def _configure(socket: zmq.Socket[bytes], endpoint: str) -> None:
-    socket.linger = 0  # by default, closing waits forever for unsent messages
+    socket.linger = 0  # by default, closing would wait forever for unsent messages
     socket.maxmsgsize = MAX_FRAME_BYTES
     socket.sndhwm = socket.rcvhwm = 0
     socket.handshake_ivl = _HANDSHAKE_IVL_MS
-    if endpoint.startswith("tcp://"):  # for ipc, the system itself reports the end of a peer
+    if endpoint.startswith("tcp://"):  # for ipc, the system reports the end of a peer
         socket.heartbeat_ivl = _HEARTBEAT_IVL_MS
         socket.heartbeat_timeout = _HEARTBEAT_TIMEOUT_MS
 

@@ -1,4 +1,4 @@
-"""Transport "tcp": the loopback interface, encrypted by CURVE with keys made for the run."""
+"""Transport "tcp": the loopback interface, encrypted by CURVE with new keys for each run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _TcpListener(RouterListener):
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The endpoint, the worker's public and secret key, and the coordinator's public key."""
+        """Per worker: the endpoint, the worker's two keys, and the coordinator's public key."""
         return tuple(
             json.dumps([self.endpoint, pair.public.decode(), pair.secret.decode(), self._server])
             for pair in self._workers

@@ -15,9 +15,9 @@ class Listener(Protocol):
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The addresses of this listener for each worker, by replica_id.
+        """The address of this listener for each worker, by replica_id.
 
-        Only the transport reads an address. An address can contain secret keys, so it is sent
+        Only the transport reads an address. An address can contain secret keys, so it must be sent
         through a pipe.
         """
 
@@ -26,7 +26,7 @@ class Listener(Protocol):
         """The sockets that `zmq.Poller` watches; `drain` is called when one of them is readable."""
 
     def send(self, replica_id: int, frames: Sequence[Frame]) -> bool:
-        """Send an envelope without waiting; False if the worker is not connected."""
+        """Send an envelope without waiting; return False if the worker is not connected."""
 
     def drain(self) -> list[tuple[int, list[Buffer]]]:
         """Return the received envelopes, each with its replica_id, in order of arrival."""
@@ -42,17 +42,17 @@ class Connection(Protocol):
         """Send an envelope; the first call waits until the connection is made."""
 
     def receive(self, timeout_s: float | None) -> list[list[Buffer]]:
-        """Wait for an envelope, and return all that have come; none after `timeout_s`."""
+        """Wait for an envelope, and return all that have arrived; [] after `timeout_s`."""
 
     def close(self, linger_s: float) -> None:
-        """Close the socket, after at most `linger_s` for unsent messages."""
+        """Wait at most `linger_s` until all messages are sent; close the socket."""
 
 
 class Transport(Protocol):
-    """Makes the coordinator's end and the workers' ends."""
+    """Creates the coordinator's end and the workers' ends."""
 
     same_memory: bool
-    """Whether all processes can inherit the descriptor of shared memory, and so map this memory."""
+    """Whether the processes can share memory: workers inherit its descriptor from the program."""
 
     def listen(self, num_replicas: int, directory: Path) -> Listener:
         """Return the coordinator's end.

@@ -1,1 +1,1 @@
-"""The worker process, which varsim starts as a separate program."""
+"""The program of the fork server and the workers, which varsim starts as separate processes."""

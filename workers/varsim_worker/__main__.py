@@ -1,4 +1,4 @@
-"""Run the fork server (`python -m varsim_worker`), which a coordinator starts for its workers."""
+"""Run the fork server (`python -m varsim_worker`), which starts the workers of a coordinator."""
 
 import json
 import signal
@@ -6,11 +6,10 @@ import sys
 
 
 def start() -> None:
-    """Read the coordinator's module search path from stdin, and continue with its modules."""
+    """Read the coordinator's module search path from stdin, set it, and run the fork server."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program
-    signal.pthread_sigmask(
-        signal.SIG_UNBLOCK, {signal.SIGINT}
-    )  # the program blocked it while it started this process
+    # The program blocked this signal while it started this process.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     line = sys.stdin.buffer.readline()
     if not line:
         sys.exit("varsim starts this program itself, with input on stdin; see workers/README.md")
