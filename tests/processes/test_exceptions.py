@@ -326,8 +326,6 @@ def ends(strategy: Strategy, step: Any) -> WorkerLost:
 @pytest.mark.parametrize(
     ("ending", "reason", "said"),
     [
-        ("sys.exit(4)", "exited with code 4", "last words"),
-        ("sys.exit('enough')", "exited with code 1", "last words\nenough"),
         ("os._exit(5)", "exited with code 5", "last words"),
         ("os.kill(os.getpid(), 9)", "was killed by SIGKILL", "last words"),
         ("os.kill(os.getpid(), 15)", "was killed by SIGTERM", "last words"),

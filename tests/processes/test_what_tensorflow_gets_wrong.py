@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import warnings
 from pathlib import Path
@@ -153,7 +154,7 @@ def test_4_the_end_of_a_peer_is_reported_immediately_and_correctly(
 ) -> None:
     def step() -> None:
         if replica_id() == 0:
-            raise SystemExit(0) if end == "exit" else OSError(os.kill(os.getpid(), 9))
+            os._exit(0) if end == "exit" else os.kill(os.getpid(), 9)
         all_reduce("SUM", 1.0)
 
     with soon(), pytest.raises(WorkerLost, match=f"replica 0: worker {told}"):
@@ -168,6 +169,32 @@ def test_4_an_exception_of_a_peer_is_not_a_crash(strategy: Strategy) -> None:
 
     with soon(), pytest.raises(ZeroDivisionError, match="division by zero"):
         strategy.run(step)
+
+
+@pytest.mark.parametrize("kind", [GeneratorExit, asyncio.CancelledError, StopIteration])
+def test_4_any_exception_of_a_peer_is_not_a_crash(
+    strategy: Strategy, kind: type[BaseException]
+) -> None:
+    def step() -> None:
+        if replica_id() == 0:
+            raise kind("no reason")
+        all_reduce("SUM", 1.0)
+
+    with soon(), pytest.raises(kind, match="no reason"):
+        strategy.run(step)
+    assert 3 == strategy.run(lambda: int(all_reduce("SUM", 1)))
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+def test_4_a_replica_cannot_end_the_program(strategy: Strategy, kind: type[BaseException]) -> None:
+    def step() -> None:
+        if replica_id() == 0:
+            raise kind
+        all_reduce("SUM", 1.0)
+
+    with soon(), pytest.raises(tf.errors.ReplicaError, match="ends the call, and not the program"):
+        strategy.run(step)
+    assert 3 == strategy.run(lambda: int(all_reduce("SUM", 1)))
 
 
 # ---------------------------------------------------------------- 5, 6, 7: values of a collective

@@ -59,7 +59,7 @@ class Home:
             if self.forked:
                 _end(sys.exception())
 
-    def silent(self, raised: Exception | None = None) -> list[ContextError]:
+    def silent(self, raised: BaseException | None = None) -> list[ContextError]:
         """Return the errors raised in refused threads since the last call of this method.
 
         Such an error ends with its thread, so the program may not see it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from varsim.distribute.context import Frame, entered
 from varsim.distribute.functions import bare
@@ -22,6 +22,9 @@ from varsim.protocol.messages import Create, Define, Forget, Payload, Start
 from varsim.protocol.structure import StructureCodec
 from varsim.shells.replica import FunctionEnd, Replica
 from varsim.sync.replica_events import FunctionRaises, FunctionReturns, FunctionUnwinds
+
+_ENDS_A_PROCESS: Final = (SystemExit, KeyboardInterrupt)
+"""In the program, such an exception of a replica would end the program without a message."""
 
 
 def serve(link: WorkerLink) -> None:
@@ -106,7 +109,7 @@ class ProgramFunctions:
             return FunctionReturns(self._codec.pack(result), *self._seen())
         except CallAborted:
             return FunctionUnwinds()  # the next report contains its output
-        except Exception as error:  # every exception of user code is sent to the program
+        except BaseException as error:  # every exception of user code is sent to the program
             return self._raised(error)
 
     def _function(self, function_id: str) -> Any:
@@ -141,13 +144,17 @@ class ProgramFunctions:
         self._noticed.clear()
         return self._take_output(), noticed
 
-    def _raised(self, error: Exception) -> FunctionRaises:
+    def _raised(self, error: BaseException) -> FunctionRaises:
         for refused in self._home.silent(error):
             error.add_note(f"before that, {refused}")
         own = error.__traceback__
         tail = own.tb_next if own is not None and own.tb_next is not None else own
         text = "".join(traceback.format_exception(type(error), error, tail))
         error.__traceback__ = None
+        if isinstance(error, _ENDS_A_PROCESS):
+            payload = self._codec.pack(None)
+            text += f"\n(a {type(error).__name__} in a replica ends the call, and not the program)"
+            return FunctionRaises(payload, text, *self._seen())
         try:
             payload = self._codec.pack(error)
         except Exception as unpackable:  # an exception may hold anything, even a socket

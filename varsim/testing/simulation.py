@@ -257,12 +257,15 @@ class _SimulatedWorker:
 
     def send(self, messages: Sequence[Message]) -> None:
         """Send messages to the coordinator."""
-        note_sent(self.trace, PROGRAM, messages)
-        self._network.from_worker(self.replica_id, messages)
+        if not self.dead:
+            note_sent(self.trace, PROGRAM, messages)
+            self._network.from_worker(self.replica_id, messages)
 
     def receive(self, timeout_s: float | None) -> list[Message]:
         """Let other workers run until this worker has messages. The timeout is not used."""
         del timeout_s
+        if self.dead:  # the function of a call has caught the exception of `kill`
+            raise greenlet.GreenletExit
         while not self.inbox:
             parent = self._greenlet.parent
             assert parent is not None
