@@ -8,8 +8,9 @@
     0 begin call=1                                   after start
     0 write w assign_add call=1 position=0 = 2.0
 
-`= 2.0` is the value; `~ 2.0` is a value of which only the digest was recorded. `as` gives an event
-a name, and `after` is followed by the name of the event that caused this one.
+`= 2.0` is the value; `~ 2.0` is a value of which only the digest was recorded. For a sparse write,
+`at [0,2]` gives the indices, before the value. `as` gives an event a name, and `after` is followed
+by the name of the event that caused this one.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from varsim.spec import SCATTERS
 from varsim.tracing.history import (
     HISTORY,
     KINDS,
@@ -36,7 +38,7 @@ from varsim.tracing.history import (
 )
 
 SHORT = {"v": "version"}
-OPERATIONS = ("assign", "assign_add", "assign_sub")
+OPERATIONS = ("assign", "assign_add", "assign_sub", *(one.value for one in SCATTERS))
 LOCAL = ("write", "read")
 
 
@@ -62,8 +64,12 @@ class HistoryBuilder:
     def add(
         self, process: int, kind: str, name: str | None = None, value: Any = None, **columns: Any
     ) -> int:
-        """Append an event. It records all of `value`, or only the digest of `digest_of`."""
-        seen = columns.pop("digest_of", None)
+        """Append an event. It records all of `value`, or only the digest of `digest_of`.
+
+        Args:
+            at: The indices of a sparse write; the value has a row for each.
+        """
+        seen, at = columns.pop("digest_of", None), columns.pop("at", None)
         row = None if name is None else self.variables[name]
         if row is not None:
             columns["variable"] = row.variable
@@ -71,8 +77,12 @@ class HistoryBuilder:
             if content is not None:
                 array = np.asarray(content, row.dtype)
                 columns |= {"dtype": row.dtype, "shape": json.dumps(array.shape)}
-                columns["digest"] = zlib.crc32(array.tobytes())
-                columns["value"] = array.tobytes() if seen is None else None
+                content, indices = array.tobytes(), b""
+                if at is not None:
+                    indices = np.array(at, np.int64).tobytes()
+                    columns["indices"] = indices if seen is None else None
+                columns["digest"] = zlib.crc32(content, zlib.crc32(indices))
+                columns["value"] = content if seen is None else None
         if process != PROGRAM and kind in LOCAL and "position" not in columns:
             columns.setdefault("replica", process)
         number = self._numbers[process]
@@ -128,6 +138,8 @@ def _tell(story: HistoryBuilder, words: list[str], names: dict[str, int]) -> Non
             columns["cause"] = names[next(rest)]
         elif word in {"=", "~"}:
             columns["value" if word == "=" else "digest_of"] = json.loads(next(rest))
+        elif word == "at":
+            columns["at"] = json.loads(next(rest))
         elif word in OPERATIONS:
             columns["operation"] = word
         elif word in story.variables:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tests.analysis.healthy import DEFERRED, Healthy
+from tests.analysis.healthy import DEFERRED, ROWS, Healthy, with_rows
 from varsim.tracing.history import PROGRAM, Event
 
 
@@ -35,13 +35,37 @@ def another_value(story: Healthy, chance: random.Random) -> Corrupted:
     array = np.frombuffer(event.value, event.dtype).copy()
     array[chance.randrange(len(array))] += 1
     content = array.tobytes()
-    digest = zlib.crc32(content) if chance.random() < 0.5 else event.digest
+    digest = event.digest
+    if chance.random() < 0.5:
+        digest = zlib.crc32(content, zlib.crc32(event.indices or b""))
     changed = event._replace(value=content, digest=digest)
     events = [*story.events]
     events[index] = changed
-    late = event.kind == "write" and event.variable == story.variables[DEFERRED].variable
-    why = "" if not late or digest == event.digest else "sums of adaptive variables are unchecked"
-    return Corrupted(f"value of {event}", events, why)
+    why = ""
+    if event.kind == "write" and event.variable == story.variables[DEFERRED].variable:
+        why = "sums of adaptive variables are unchecked"
+    elif event.indices is not None and _is_same_write(event, changed):
+        why = "the row is overwritten"
+    return Corrupted(f"value of {event}", events, why if digest != event.digest else "")
+
+
+def _is_same_write(event: Event, other: Event) -> bool:
+    """Return whether two local sparse writes always have the same result."""
+    if event.position is not None or event.process == PROGRAM:
+        return False  # its rows are compared with those of the commit
+    before = [-1 - i for i in range(ROWS)]
+    results = [
+        with_rows(
+            before,
+            one.operation or "",
+            (
+                np.frombuffer(one.indices or b"", np.int64).tolist(),
+                np.frombuffer(one.value or b"", one.dtype).tolist(),
+            ),
+        )
+        for one in (event, other)
+    ]
+    return results[0] == results[1]
 
 
 def another_digest(story: Healthy, chance: random.Random) -> Corrupted:
@@ -83,7 +107,63 @@ def swapped(story: Healthy, chance: random.Random) -> Corrupted:
     return Corrupted(f"swapped {first} and {second}", events, why)
 
 
-CORRUPTIONS = (another_value, another_digest, another_version, lost_event, swapped)
+def another_index(story: Healthy, chance: random.Random) -> Corrupted:
+    """Let a row change another row of the variable."""
+
+    def changed(indices: np.ndarray, values: np.ndarray) -> None:
+        row = chance.randrange(len(indices))
+        indices[row] = (indices[row] + chance.randrange(1, ROWS)) % ROWS
+
+    return _other_rows("index", story, chance, lambda one: one.indices, changed)
+
+
+def swapped_rows(story: Healthy, chance: random.Random) -> Corrupted:
+    """Swap two values that are written to one row."""
+
+    def repeats(event: Event) -> bool:
+        indices = np.frombuffer(event.indices or b"", np.int64)
+        return len(set(indices.tolist())) < len(indices)
+
+    def changed(indices: np.ndarray, values: np.ndarray) -> None:
+        twice = next(i for i in range(ROWS) if (indices == i).sum() > 1)
+        first, second = np.flatnonzero(indices == twice)[[0, -1]]
+        values[[first, second]] = values[[second, first]]
+
+    return _other_rows("order", story, chance, repeats, changed)
+
+
+def _other_rows(
+    what: str,
+    story: Healthy,
+    chance: random.Random,
+    wanted: Callable[[Event], object],
+    change: Callable[[np.ndarray, np.ndarray], None],
+) -> Corrupted:
+    """Change the rows of a sparse write; in half of the cases with a matching digest."""
+    index, event = _choose(story, chance, wanted)
+    indices = np.frombuffer(event.indices, np.int64).copy()
+    values = np.frombuffer(event.value, event.dtype).copy()
+    change(indices, values)
+    rows = {"indices": indices.tobytes(), "value": values.tobytes()}
+    digest = event.digest
+    if chance.random() < 0.5:
+        digest = zlib.crc32(rows["value"], zlib.crc32(rows["indices"]))
+    events = [*story.events]
+    changed = events[index] = event._replace(**rows, digest=digest)
+    harmless = digest != event.digest and _is_same_write(event, changed)
+    why = "the row is overwritten" if harmless else ""
+    return Corrupted(f"{what} of rows of {event}", events, why)
+
+
+CORRUPTIONS = (
+    another_value,
+    another_digest,
+    another_version,
+    lost_event,
+    swapped,
+    another_index,
+    swapped_rows,
+)
 
 
 def _at(at: Event, what: Event) -> Event:
@@ -92,7 +172,7 @@ def _at(at: Event, what: Event) -> Event:
 
 # ---------------------------------------------------------------- whether an order matters
 
-DEFERRED_NUMBER = 9
+DEFERRED_NUMBER = 11
 """The number of the adaptive variable, which is created last."""
 
 CHANGES = frozenset({"create", "write", "commit", "install"})

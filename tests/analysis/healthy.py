@@ -9,15 +9,23 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 from tests.analysis.build import HistoryBuilder
 from varsim.tracing.history import PROGRAM
 
 REPLICAS = 3
 MERGED = {"w": "MEAN", "s": "SUM", "f": "ONLY_FIRST_REPLICA"}
+MERGED_ROWS = "b"  # merged by sparse writes
+LOCAL_ROWS = "e"  # each replica changes rows of its own component
+ROWS = 4  # of both
+MERGED[MERGED_ROWS] = "MEAN"
 LOCAL = {"p": "NONE", "t": "SUM", "m": "MEAN", "o": "ONLY_FIRST_REPLICA", "n": "NONE"}
 SHAPED = "w"  # its value is a list of a number and the double of this number
 DEFERRED = "a"
+
+Rows = tuple[list[int], list[int]]
+"""Indices and values."""
 
 
 class Healthy(HistoryBuilder):
@@ -34,11 +42,16 @@ class Healthy(HistoryBuilder):
         self.variable("m", "ON_READ", "MEAN", "float64", "[]")
         self.variable("o", "ON_READ", "ONLY_FIRST_REPLICA", "int32", "[]")
         self.variable("n", "NONE", "NONE", "float16", "[]")
+        self.variable(MERGED_ROWS, "ON_WRITE", "MEAN", "float32", f"[{ROWS}]")
+        self.variable(LOCAL_ROWS, "NONE", "NONE", "float64", f"[{ROWS}]")
         self.variable("a", "AUTO", "SUM", "int32", "[]")
-        self.held = {name: [0] * REPLICAS for name in self.variables}
+        self.held: dict[str, list[Any]] = {name: [0] * REPLICAS for name in self.variables}
+        self.counter = 0
+        for name in (MERGED_ROWS, LOCAL_ROWS):
+            self.held[name] = [[0] * ROWS] * REPLICAS
         self.versions = dict.fromkeys(self.variables, 0)
         for name in self.variables:
-            self.add(PROGRAM, "create", name, self._value(name, 0), version=0)
+            self.add(PROGRAM, "create", name, self._mirror(name), version=0)
         for name in self.variables:
             self._replicas_read(name, None)
         for call in range(1, calls + 1):
@@ -52,7 +65,13 @@ class Healthy(HistoryBuilder):
         """Return a positive multiple of the number of replicas."""
         return REPLICAS * self.chance.randint(1, 30)
 
-    def _value(self, name: str, number: float) -> object:
+    def _rows(self, indices: Sequence[int]) -> Rows:
+        """Return rows whose values occur only once in the run: multiples of the replicas."""
+        numbers = range(self.counter + 1, self.counter + 1 + len(indices))
+        self.counter += len(indices)
+        return [*indices], [REPLICAS * number for number in numbers]
+
+    def _value(self, name: str, number: Any) -> Any:
         return [number, 2 * number] if name == SHAPED else number
 
     # ------------------------------------------------------------ a call
@@ -64,6 +83,7 @@ class Healthy(HistoryBuilder):
             self.add(replica, "begin", call=call, cause=start)
             for name in self.chance.sample([*LOCAL], 3):
                 self._local_write(replica, name, call)
+            self._local_sparse_write(replica, call)
         self._merge(call, order)
         self._deferred(call, order)
         arrivals = {
@@ -88,21 +108,41 @@ class Healthy(HistoryBuilder):
         self.add(replica, "write", name, number, operation=operation, call=call)
         self._read(replica, name, call)
 
+    def _local_sparse_write(self, replica: int, call: int) -> None:
+        """Change a row twice and another row once; the last value of a row stays."""
+        once, twice = self.chance.sample(range(ROWS), 2)
+        rows = self._rows([twice, once, twice])
+        held = self.held[LOCAL_ROWS]
+        held[replica] = with_rows(held[replica], "scatter_update", rows)
+        columns = {"operation": "scatter_update", "call": call, "at": rows[0]}
+        self.add(replica, "write", LOCAL_ROWS, rows[1], **columns)
+        self._read(replica, LOCAL_ROWS, call)
+
     def _merge(self, call: int, order: Sequence[int]) -> None:
-        sent, operations, numbers = {}, {}, {}
+        sent, operations = {}, {}
+        numbers: dict[str, list[Any]] = {}
         for name in MERGED:
             operations[name] = self.chance.choice(["assign", "assign_add", "assign_sub"])
             numbers[name] = [self._number() for _ in range(REPLICAS)]
+        operations[MERGED_ROWS] = self.chance.choice(["scatter_add", "scatter_sub"])
+        numbers[MERGED_ROWS] = [
+            self._rows(self.chance.choices(range(ROWS), k=i + 1)) for i in range(REPLICAS)
+        ]
         for replica in order:
             for position, name in enumerate(MERGED):
                 travels = MERGED[name] != "ONLY_FIRST_REPLICA" or replica == 0
                 value = self._value(name, numbers[name][replica]) if travels else None
                 columns = {"operation": operations[name], "call": call, "position": position}
+                if name == MERGED_ROWS:
+                    columns["at"], value = numbers[name][replica]
                 self.add(replica, "write", name, value, **columns)
             sent[replica] = self.add(replica, "wait", "w", call=call)
         self._hear(sent)
         commits = {}
         for position, (name, aggregation) in enumerate(MERGED.items()):
+            if name == MERGED_ROWS:
+                commits[name] = self._merged_rows(operations[name], numbers[name], call, position)
+                continue
             operand = numbers[name][0]
             if aggregation != "ONLY_FIRST_REPLICA":
                 operand = sum(numbers[name]) // (REPLICAS if aggregation == "MEAN" else 1)
@@ -122,7 +162,22 @@ class Healthy(HistoryBuilder):
         columns = {"version": self.versions[name], "call": call, "position": position}
         return self.add(PROGRAM, "commit", name, self._mirror(name), operation="assign", **columns)
 
-    def _mirror(self, name: str, replica: int = 0) -> object:
+    def _merged_rows(self, operation: str, parts: Sequence[Rows], call: int, position: int) -> int:
+        indices = [index for own, _ in parts for index in own]
+        values = [value // REPLICAS for _, own in parts for value in own]
+        columns = {"call": call, "position": position}
+        return self._commit_rows(operation, (indices, values), **columns)
+
+    def _commit_rows(self, operation: str, rows: Rows, **columns: int) -> int:
+        name = MERGED_ROWS
+        self.held[name] = [with_rows(self.held[name][0], operation, rows)] * REPLICAS
+        self.versions[name] += 1
+        columns |= {"version": self.versions[name]}
+        return self.add(
+            PROGRAM, "commit", name, rows[1], at=rows[0], operation=operation, **columns
+        )
+
+    def _mirror(self, name: str, replica: int = 0) -> Any:
         return self._value(name, self.held[name][replica])
 
     def _deferred(self, call: int, order: Sequence[int]) -> None:
@@ -156,16 +211,25 @@ class Healthy(HistoryBuilder):
             self._program_reads(name)
             self._replicas_read(name, None)
 
+        rows = self._rows([self.chance.randrange(ROWS)])
+        self.add(PROGRAM, "write", MERGED_ROWS, rows[1], at=rows[0], operation="scatter_sub")
+        commit = self._commit_rows("scatter_sub", rows)
+        for replica in range(REPLICAS):
+            self._install(replica, MERGED_ROWS, commit, None)
+        self._program_reads(MERGED_ROWS)
+        self._replicas_read(MERGED_ROWS, None)
+
     def _program_reads(self, name: str) -> None:
         held, version = self.held[name], self.versions[name]
         asked = {"t": range(REPLICAS), "m": range(REPLICAS), "o": [0], "n": [1], "p": [2]}
+        asked[LOCAL_ROWS] = [2]
         told = {}
         for replica in asked.get(name, ()):
             fetch = self.add(PROGRAM, "fetch", name, replica=replica)
             columns = {"version": version, "cause": fetch}
             told[replica] = self.add(replica, "component", name, held[replica], **columns)
         self._hear(told)
-        one = {"n": 1, "p": 2}.get(name)
+        one = {"n": 1, "p": 2, LOCAL_ROWS: 2}.get(name)
         value = self._mirror(name, one or 0)
         if name in {"t", "m"}:
             value = sum(held) if name == "t" else sum(held) / REPLICAS
@@ -189,3 +253,12 @@ class Healthy(HistoryBuilder):
     def _hear(self, last: dict[int, int]) -> None:
         for replica, event in last.items():
             self.add(PROGRAM, "receive", replica=replica, cause=event)
+
+
+def with_rows(component: Sequence[int], operation: str, rows: Rows) -> list[int]:
+    """Return a component after a sparse write: one row after the other."""
+    after = [*component]
+    for index, value in zip(*rows, strict=True):
+        change = {"scatter_add": after[index] + value, "scatter_sub": after[index] - value}
+        after[index] = change.get(operation, value)
+    return after

@@ -114,5 +114,5 @@ def test_a_history_of_a_later_version_is_refused(now: Path):
         connection.execute("UPDATE run SET value = 99 WHERE key = 'schema'")
         connection.commit()
 
-    with pytest.raises(ConfigError, match="schema 99: this version of varsim reads 1, 2"):
+    with pytest.raises(ConfigError, match="schema 99: this version of varsim reads 1, 2, 3"):
         examined(now)

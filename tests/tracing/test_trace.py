@@ -13,6 +13,7 @@ from varsim.spec import Operation
 from varsim.tracing.reading import begun, records
 from varsim.tracing.trace import (
     FRAME_LIMIT_BYTES,
+    MAGIC,
     MESSAGES,
     OPS,
     READ_LIMIT_BYTES,
@@ -152,7 +153,7 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"varsim-trace-0\n" + bytes(20))
     with pytest.raises(ProtocolError, match="does not begin as a trace"):
         list(records(path))
-    path.write_bytes(b"varsim-trace-1\n" + bytes(20))
+    path.write_bytes(MAGIC + bytes(20))
     with pytest.raises(ProtocolError, match="does not name its process"):
         begun(path)
 

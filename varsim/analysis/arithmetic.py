@@ -13,10 +13,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from varsim.analysis import sparse
+from varsim.analysis.sparse import Flat as Flat  # noqa: PLC0414  # for readers of this module
+from varsim.spec import Rows
 from varsim.tracing.history import Event
 
-Flat = np.ndarray[tuple[int], np.dtype[Any]]
-"""A value without its shape."""
+FlatOperand = Flat | Rows
+"""What a write or a commit applies: a value, or the rows of a sparse write."""
 
 _FEW: Final = 16
 
@@ -30,11 +33,16 @@ def quiet() -> np.errstate:
 
 
 def value_of(event: Event, dtype: np.dtype[Any]) -> Flat | None:
-    """Return the value that an event recorded; None if it recorded no value."""
+    """Return the value that an event recorded; None if it recorded no value, or only rows."""
     content = event.value
-    if content:
-        return np.frombuffer(content, dtype)
-    return None if content is None else np.empty(0, dtype)
+    if content is None or event.indices is not None:
+        return None
+    return np.frombuffer(content, dtype) if content else np.empty(0, dtype)
+
+
+def operand_of(event: Event, dtype: np.dtype[Any]) -> FlatOperand | None:
+    """Return the value or the rows that a write or a commit recorded; None if it recorded none."""
+    return value_of(event, dtype) if event.indices is None else sparse.rows_of(event, dtype)
 
 
 def flat(content: bytes, dtype: np.dtype[Any]) -> Flat:
@@ -48,6 +56,21 @@ def total(values: Sequence[Flat]) -> Flat:
     for value in values[1:]:
         result = np.add(result, value)  # all values of a variable have one dtype
     return result
+
+
+def committed(
+    operands: Sequence[FlatOperand], operation: str | None, aggregation: str
+) -> FlatOperand | None:
+    """Return what a merge of one write of all replicas applies; None if it cannot be combined.
+
+    Args:
+        operands: In replica order.
+    """
+    values = [one for one in operands if not isinstance(one, Rows)]
+    if operation not in sparse.OPERATIONS:
+        return combined(values, aggregation) if len(values) == len(operands) else None
+    rows = [one for one in operands if isinstance(one, Rows)]
+    return sparse.joined(rows, operation, aggregation) if not values else None
 
 
 def combined(values: Sequence[Flat], aggregation: str) -> Flat | None:
@@ -93,8 +116,10 @@ def _count(number: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     return np.asarray(number).astype(dtype)
 
 
-def updated(before: Flat, operation: str | None, operand: Flat) -> Flat | None:
+def updated(before: Flat, operation: str | None, operand: FlatOperand) -> Flat | None:
     """Return a component's value after a write; None if the operation cannot be applied to it."""
+    if isinstance(operand, Rows):
+        return sparse.changed(before, operation, operand)
     if operation == "assign":
         return operand
     if before.dtype.kind == "b" or len(before) != len(operand):
@@ -123,19 +148,32 @@ def same(one: Flat, other: Flat) -> bool:
 def digest_of(event: Event) -> int | None:
     """Return the CRC-32 of an event's value; None if neither value nor digest was recorded."""
     if event.digest is None and event.value is not None:
-        return zlib.crc32(event.value)
+        return crc_of(event.value, event.indices)
     return event.digest
 
 
-def matches(expected: Flat, event: Event) -> bool | None:
-    """Return whether an event has the expected value; None if the record does not show this."""
+def crc_of(value: bytes, indices: bytes | None) -> int:
+    """Return the CRC-32 of a value; for rows, the CRC-32 of their indices and values."""
+    return zlib.crc32(value, zlib.crc32(indices)) if indices else zlib.crc32(value)
+
+
+def matches(expected: FlatOperand, event: Event) -> bool | None:
+    """Return whether an event has the expected value or rows; None if the record does not show it.
+
+    An event with a value does not have the expected rows, and one with rows not the value.
+    """
+    indices = None
+    if isinstance(expected, Rows):
+        indices, expected = expected.indices.tobytes(), expected.values.reshape(-1)
     if event.value is not None:
+        if event.indices != indices:
+            return False
         return event.value == expected.tobytes() or same(
             flat(event.value, expected.dtype), expected
         )
     if event.digest is None:
         return None
-    if event.digest == zlib.crc32(expected.tobytes()):
+    if event.digest == crc_of(expected.tobytes(), indices):
         return True
     has_nan = expected.dtype.kind in "fc" and bool(np.isnan(expected).any())
     return None if has_nan else False

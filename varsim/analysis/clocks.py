@@ -77,7 +77,7 @@ class Clocks(EventObserver):
 
     def _take(self, event: Event) -> None:
         """Advance the clock of the event's process."""
-        number, process, cause = event[0], event[1], event[16]  # by index: twice as fast as by name
+        number, process, cause = event[0], event[1], event[17]  # by index: twice as fast as by name
         processes, now = self._processes, self._now[process]
         if cause is not None and 0 <= cause < len(processes):
             other = processes[cause]

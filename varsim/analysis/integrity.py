@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
 
+from varsim.analysis import arithmetic, sparse
 from varsim.analysis.promises import Promise
-from varsim.spec import SCATTERS
 from varsim.tracing.history import KINDS, PROGRAM, Event, History
 
-_WRITES: Final = frozenset(
-    {None, "assign", "assign_add", "assign_sub", *(one.value for one in SCATTERS)}
-)
+_WRITES: Final = frozenset({None, "assign", "assign_add", "assign_sub"}) | sparse.OPERATIONS
 _OPERATIONS: Final[Mapping[str, frozenset[str | None]]] = {
     "arrive": frozenset({"all_reduce", "all_gather", "merge_call", "host_call"}),
     "answer": frozenset({"reduced", "merged", "host_result"}),
@@ -79,12 +77,13 @@ class RowIntegrity:
         # This runs for every event. So all columns are unpacked in one statement, and the columns
         # that valid rows share are looked up in a cache.
         (number, process, in_process, _, kind, call, variable, operation, version, position,
-         replica, _, dtype, shape, digest, value, cause, times, _, _) = event  # fmt: skip
+         replica, _, dtype, shape, digest, value, indices, cause, times, _, _) = event  # fmt: skip
         form = (process, kind, variable, operation, replica, dtype, shape,
                 call is None, version is None, cause is None)  # fmt: skip
         size = self._sound.get(form)
         if (
             size is not None
+            and indices is None
             and type(number) is type(process) is type(in_process) is int
             and (replica is None or type(replica) is int)
             and (call is None or (type(call) is int and call >= 0))
@@ -104,14 +103,14 @@ class RowIntegrity:
         ):
             return None
         flaw = self._flaw(event)
-        if flaw is None and len(self._sound) < _MANY:
+        if flaw is None and indices is None and len(self._sound) < _MANY:
             self._sound[form] = -1 if value is None else len(value)
         return flaw
 
     def _flaw(self, event: Event) -> str | None:
         """Return what is wrong with a row, after checking it column by column."""
         (number, process, in_process, _, kind, call, variable, operation, version, position,
-         replica, _, dtype, shape, digest, value, cause, times, _, _) = event  # fmt: skip
+         replica, _, dtype, shape, digest, value, indices, cause, times, _, _) = event  # fmt: skip
         if type(number) is not int or type(process) is not int or type(in_process) is not int:
             return "its numbers are not integers"
         if not PROGRAM <= process < self._num_replicas:
@@ -140,6 +139,8 @@ class RowIntegrity:
             return f"unknown variable {variable!r}"
         if cause is not None and cause >= number:
             return "its cause has a larger number"
+        if indices is not None or (value is not None and operation in sparse.OPERATIONS):
+            return self._wrong_rows(event)
         return None if value is None else self._wrong_value(variable, dtype, shape, digest, value)
 
     def _wrong_value(
@@ -150,7 +151,8 @@ class RowIntegrity:
         form = variable, dtype, shape
         size = self._sizes.get(form)  # damaged columns are not in the cache
         if size is None:
-            size = _size_of(self._promises[variable], dtype, shape)
+            promise = self._promises[variable]
+            size = _size_of(promise.dtype, promise.shape, dtype, shape)
             if len(self._sizes) < _OFTEN and size >= 0:
                 self._sizes[form] = size
         if size != len(value):
@@ -159,19 +161,45 @@ class RowIntegrity:
             return "its digest is not that of its value"
         return None
 
+    def _wrong_rows(self, event: Event) -> str | None:
+        """Return what is wrong with the rows of a sparse write; None if they are valid."""
+        indices, value, number = event.indices, event.value, event.variable
+        if event.kind not in _HAVE_ROWS or event.operation not in sparse.OPERATIONS:
+            return "it has rows, and is not a sparse write"
+        if type(value) is not bytes or type(indices) is not bytes or number is None:
+            return "its rows have no values, no indices or no variable"
+        promise = self._promises[number]
+        if not promise.shape or len(indices) % sparse.INDEX.itemsize:
+            return "its rows do not fit its variable"
+        where = np.frombuffer(indices, sparse.INDEX) if indices else np.empty(0, sparse.INDEX)
+        rows = (len(where), *promise.shape[1:])
+        if _size_of(promise.dtype, rows, event.dtype, event.shape) != len(value):
+            return "its rows do not fit its variable"
+        count = promise.shape[0]
+        if len(where) and (where.min() < 0 or (count is not None and where.max() >= count)):
+            return "its variable does not have all rows that it changes"
+        if event.digest is not None and event.digest != arithmetic.crc_of(value, indices):
+            return "its digest is not that of its rows"
+        return None
 
-def _size_of(promise: Promise, dtype: Any, shape: Any) -> int:
-    """Return the size of a value of this form in bytes; -1 if the variable cannot hold it."""
+
+_HAVE_ROWS: Final = frozenset({"write", "commit"})
+
+
+def _size_of(
+    dtype: np.dtype[Any], declared: Sequence[int | None], recorded: Any, shape: Any
+) -> int:
+    """Return the size of a value in bytes; -1 if its columns do not fit the declaration."""
     try:
         sizes = json.loads(shape)
-        if np.dtype(dtype) != promise.dtype or len(sizes) != len(promise.shape):
+        if np.dtype(recorded) != dtype or len(sizes) != len(declared):
             return -1
     except (TypeError, ValueError):
         return -1
-    for size, declared in zip(sizes, promise.shape, strict=True):
-        if type(size) is not int or size < 0 or declared not in {None, size}:
+    for size, expected in zip(sizes, declared, strict=True):
+        if type(size) is not int or size < 0 or expected not in {None, size}:
             return -1
-    return int(math.prod(sizes)) * promise.dtype.itemsize
+    return int(math.prod(sizes)) * dtype.itemsize
 
 
 def missing(history: History) -> tuple[int | None, str]:

@@ -72,6 +72,15 @@ def _of_values(history: History) -> Iterator[Note]:
     if history.run.get(LEFT_OUT):
         yield Note(text="values: they were left out when the run was exported")
         return
+    sparse_writes = history.connection.execute(
+        "SELECT +variable, COUNT(*) FROM events WHERE kind IN ('write', 'commit') "
+        "AND dtype IS NULL AND operation LIKE 'scatter_%' GROUP BY +variable"
+    ).fetchall()
+    if sparse_writes:
+        yield Note(
+            text=f"the rows of {_counted(history, sparse_writes, 'sparse write')}: an earlier "
+            "version of varsim recorded this run without them; record it again"
+        )
     rows = history.connection.execute(
         "SELECT +variable, COUNT(*), SUM(digest IS NULL) FROM events "
         "WHERE value IS NULL AND dtype IS NOT NULL GROUP BY +variable"
@@ -80,21 +89,22 @@ def _of_values(history: History) -> Iterator[Note]:
     summed = [(variable, count - bare) for variable, count, bare in rows if count > bare]
     if bare:
         yield Note(
-            text=f"{_values(history, bare)}: alone or with other values of the same message, these "
-            f"values are larger than {_kib(FRAME_LIMIT_BYTES)}, so they were not recorded",
+            text=f"{_counted(history, bare, 'value')}: alone or with other values of the same "
+            f"message, these values are larger than {_kib(FRAME_LIMIT_BYTES)}, so they were not "
+            "recorded",
             option=EVERYTHING,
         )
     if summed:
         yield Note(
-            text=f"{_values(history, summed)}, except whether they are equal: they are larger "
-            f"than {_kib(READ_LIMIT_BYTES)}, so only their checksum was recorded",
+            text=f"{_counted(history, summed, 'value')}, except whether they are equal: they are "
+            f"larger than {_kib(READ_LIMIT_BYTES)}, so only their checksum was recorded",
             option=EVERYTHING,
         )
     yield Note(text=f"{IN_NO_VARIABLE}: they are not recorded")
 
 
-def _values(history: History, counted: Iterable[tuple[int | None, int]]) -> str:
-    """Return, as text, the number of values and the names of their variables."""
+def _counted(history: History, counted: Iterable[tuple[int | None, int]], noun: str) -> str:
+    """Return, as text, the number of values or sparse writes, and the names of their variables."""
     total, names = 0, dict[str, None]()
     for variable, count in counted:
         total += count
@@ -102,7 +112,7 @@ def _values(history: History, counted: Iterable[tuple[int | None, int]]) -> str:
         names[row.name if row is not None else f"variable {variable}"] = None
     shown = list(names)[:_MOST_NAMES]
     more = len(names) - len(shown)
-    return f"{times(total, 'value')} of {', '.join(shown)}" + (f" and {more} more" if more else "")
+    return f"{times(total, noun)} of {', '.join(shown)}" + (f" and {more} more" if more else "")
 
 
 def _kib(size_bytes: int) -> str:

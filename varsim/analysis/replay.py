@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from varsim.analysis import arithmetic
-from varsim.analysis.arithmetic import Flat
+from varsim.analysis.arithmetic import Flat, FlatOperand
 from varsim.analysis.observer import EventObserver, Take
 from varsim.analysis.promises import Promise
+from varsim.spec import Rows
 from varsim.tracing.history import Event
 
 Why = tuple[int, "Why | None"]
@@ -335,7 +336,7 @@ class Replay(EventObserver):
             self.merges.write(event)
             return
         variable = self.variables[event.variable]
-        operand = arithmetic.value_of(event, variable.promise.dtype)
+        operand = arithmetic.operand_of(event, variable.promise.dtype)
         replica = event.process
         before, known = variable.at_replica[replica], variable.at_program[replica]
         after = _after(before, event, operand)
@@ -352,7 +353,7 @@ class Replay(EventObserver):
             write = self.program_writes.commit(event)
         change = self.change = Change(event, merge, write)
         remaining = self._remaining(event, change)
-        operand = arithmetic.value_of(event, variable.promise.dtype)
+        operand = arithmetic.operand_of(event, variable.promise.dtype)
         held = variable.at_program
         if held.count(held[0]) == len(held) == len(remaining):  # the usual case: all equal
             before = held[0]
@@ -393,7 +394,7 @@ class Replay(EventObserver):
             return
         operand = None
         if change is not None:
-            operand = arithmetic.value_of(change.event, variable.promise.dtype)
+            operand = arithmetic.operand_of(change.event, variable.promise.dtype)
         after = _after(before, event if change is None else change.event, operand)
         after.version, after.made = event.version, event.event
         variable.at_replica[replica] = after
@@ -445,12 +446,11 @@ class MovesOn(EventObserver):
         self._replay.moves_on()
 
 
-def _after(before: ComponentState, event: Event, operand: Flat | None) -> ComponentState:
+def _after(before: ComponentState, event: Event, operand: FlatOperand | None) -> ComponentState:
     """Return a component after a write or a commit."""
     if event.operation == "assign":
-        return ComponentState(
-            before.version, operand, event.event, before.made, (event.event, None)
-        )
+        value = None if isinstance(operand, Rows) else operand  # an assign has no rows
+        return ComponentState(before.version, value, event.event, before.made, (event.event, None))
     value = None
     if operand is not None and before.value is not None:
         value = arithmetic.updated(before.value, event.operation, operand)
@@ -458,7 +458,7 @@ def _after(before: ComponentState, event: Event, operand: Flat | None) -> Compon
     return ComponentState(before.version, value, lineage, before.made, (event.event, before.why))
 
 
-def _committed(before: ComponentState, event: Event, operand: Flat | None) -> ComponentState:
+def _committed(before: ComponentState, event: Event, operand: FlatOperand | None) -> ComponentState:
     """Return a component after a commit."""
     after = _after(before, event, operand)
     after.version, after.made = event.version, event.event

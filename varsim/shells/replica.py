@@ -23,7 +23,7 @@ from varsim.protocol.messages import (
     Structure,
 )
 from varsim.shells.event_logs import open_event_log
-from varsim.spec import Array, Operand, Operation, ReduceOp, Rows
+from varsim.spec import Array, Operand, Operation, ReduceOp
 from varsim.sync.actions import (
     WAIT_AND_REPEAT,
     Abandon,
@@ -152,13 +152,8 @@ class Replica:
     def write_component(self, variable_id: int, operation: Operation, operand: Operand) -> None:
         """Write this replica's component directly, without applying the policy."""
         self._perform(self._handle(ComponentWrite(variable_id, operation, operand)))
-        if self._trace is None:
-            return
-        if isinstance(operand, Rows):
-            self._note_scatter(variable_id, operation)
-        else:
-            location = self._runner.location()
-            self._trace.wrote(variable_id, self.replica_id, operation, location, operand)
+        if self._trace is not None:
+            self._note_local(variable_id, operation, operand)
 
     def scatter(self, event: ReplicaScatter) -> None:
         """Write rows of a variable in replica context.
@@ -172,14 +167,17 @@ class Replica:
         if self._trace is not None and self.state.aborted is None:
             variable = self.state.components.find(event.variable_id)
             if not variable.rules[event.operation].is_sent:
-                self._note_scatter(event.variable_id, event.operation)
+                self._note_local(event.variable_id, event.operation, event.rows)
+            elif not variable.is_needed:
+                self._trace.withheld(event.variable_id, event.rows)
         if actions:
             self._await(actions)
 
-    def _note_scatter(self, variable_id: int, operation: Operation) -> None:
+    def _note_local(self, variable_id: int, operation: Operation, operand: Operand) -> None:
+        """Record a write that no message contains."""
         assert self._trace is not None
         location = self._runner.location()
-        self._trace.wrote_rows(variable_id, self.replica_id, operation, location)
+        self._trace.wrote(variable_id, self.replica_id, operation, location, operand)
 
     def read_rows(self, event: RowsRead) -> Array:
         """Wait until this replica's writes are committed; return some rows of its component.

@@ -38,11 +38,22 @@ from varsim.protocol.messages import (
     Write,
 )
 from varsim.protocol.tracebacks import exception_in, location_in
-from varsim.spec import Array, CustomSynchronization, VariableSpec
+from varsim.spec import Array, CustomSynchronization, VariableAggregation, VariableSpec
 from varsim.tracing.absent import AbsentMemory
 from varsim.tracing.history import VariableRow
 from varsim.tracing.layout import Packed, packed
-from varsim.tracing.rows import NO_VALUE, Columns, Form, HistoryRows, Kept, form, kept
+from varsim.tracing.rows import (
+    NO_ROWS,
+    NO_VALUE,
+    Columns,
+    Form,
+    HistoryRows,
+    Kept,
+    KeptRows,
+    form,
+    kept,
+    kept_rows,
+)
 
 Events = Sequence[int]
 """The event numbers of a sent message."""
@@ -54,6 +65,11 @@ _NO_REPLICA: Final = -1
 _CONTRIBUTIONS: Final = Form("variable", "operation", "position", "location", "value")
 _COMMITS: Final = Form("variable", "operation", "version", "position", "value")
 _COMMITS_TO_ONE: Final = Form("variable", "operation", "version", "position", "value", "replica")
+_SPARSE_CONTRIBUTIONS: Final = Form("variable", "operation", "position", "location", "rows")
+_SPARSE_COMMITS: Final = Form("variable", "operation", "version", "position", "rows")
+_SPARSE_COMMITS_TO_ONE: Final = Form(
+    "variable", "operation", "version", "position", "rows", "replica"
+)
 _INSTALLS: Final = Form("variable", "operation", "version", "cause")
 
 
@@ -222,7 +238,7 @@ class FromProgram:
         return self._to_all.first(replica_id, what, lambda: self._new_commit(commit, None))
 
     def _scatter_commit(self, replica_id: int, commit: ScatterCommit) -> Events:
-        """Return the event of a sparse commit; its rows are not part of a history."""
+        """Return the event of a sparse commit."""
         number, version = commit.variable_id, commit.version
         what = "commit", np.int64(number).tobytes(), np.int64(version).tobytes()
         whose = None if what in self._to_all else self._whose(number, replica_id)
@@ -231,8 +247,9 @@ class FromProgram:
         def make() -> Events:
             one = () if whose is None else (whose,)
             position = self._collectives.settle(call, number)
-            columns = number, commit.operation._value_, version, position, *NO_VALUE, *one
-            form = _COMMITS_TO_ONE if one else _COMMITS
+            shown = kept_rows(commit.rows, self._absent)
+            columns = number, commit.operation._value_, version, position, *shown, *one
+            form = _SPARSE_COMMITS_TO_ONE if one else _SPARSE_COMMITS
             return self._rows.tell_all("commit", form, [columns], call=call)
 
         return make() if whose is not None else self._to_all.first(replica_id, what, make)
@@ -273,17 +290,24 @@ class FromReplica:
         collectives: OpenCollectives,
         rows: HistoryRows,
         absent: AbsentMemory,
+        replica_id: int,
     ) -> None:
+        self._replica_id = replica_id
         self._variables = variables
         self._collectives = collectives
         self._rows = rows
         self._absent = absent
         self._outboxes: dict[int, _RecordedOutbox] = {}
         self._withheld: defaultdict[int, deque[Kept]] = defaultdict(deque)  # by variable
+        self._withheld_rows: defaultdict[int, deque[KeptRows]] = defaultdict(deque)
 
     def withheld(self, variable_id: int, value: Kept) -> None:
         """Store the value of the variable's next write. The message of this write has no value."""
         self._withheld[variable_id].append(value)
+
+    def withheld_rows(self, variable_id: int, rows: KeptRows) -> None:
+        """Store the rows of the variable's next sparse write, whose message has no rows."""
+        self._withheld_rows[variable_id].append(rows)
 
     def tell(self, message: Message) -> Events:
         """Return the events of a message."""
@@ -291,12 +315,10 @@ class FromReplica:
         match message:
             case Contribution():
                 return self._writes(message)
-            case Scatter(call_id=call, position=index, write=write):
-                self._collectives.write(call, index, [write.variable_id])
-                one = write.variable_id, write.operation._value_, index, write.location
-                return rows.tell_all("write", _CONTRIBUTIONS, [(*one, *NO_VALUE)], call=call)
+            case Scatter():
+                return self._sparse_write(message)
             case Returned(call_id=call):
-                self._withheld.clear()
+                self._drop_withheld()
                 return (rows.tell("return", call=call),)
             case Waiting(call_id=call, variable_id=variable, location=location):
                 return (rows.tell("wait", call=call, variable=variable, location=location),)
@@ -327,11 +349,15 @@ class FromReplica:
             case HostCall(call_id=call, location=location):
                 return (rows.tell("arrive", call=call, location=location, operation="host_call"),)
             case Raised(call_id=call, traceback=story):
-                self._withheld.clear()  # unsent writes are dropped
+                self._drop_withheld()  # unsent writes are dropped
                 where, said = location_in(story), exception_in(story)
                 error = class_of(said)
                 return (rows.tell("raise", call=call, location=where, error=error, note=said),)
         return ()
+
+    def _drop_withheld(self) -> None:
+        self._withheld.clear()
+        self._withheld_rows.clear()
 
     def _writes(self, message: Contribution) -> Events:
         outbox = self._outboxes.get(message.layout_id)
@@ -340,6 +366,24 @@ class FromReplica:
         self._collectives.write(message.call_id, message.position, outbox.variable_ids)
         columns = outbox.columns(message.position, message.buckets, self._absent, self._withheld)
         return self._rows.tell_all("write", _CONTRIBUTIONS, columns, call=message.call_id)
+
+    def _sparse_write(self, message: Scatter) -> Events:
+        write, call = message.write, message.call_id
+        number = write.variable_id
+        self._collectives.write(call, message.position, [number])
+        if self._is_withheld(number):
+            withheld = self._withheld_rows.get(number)
+            shown = withheld.popleft() if withheld else NO_ROWS
+        else:
+            shown = kept_rows(message.rows, self._absent)
+        columns = number, write.operation._value_, message.position, write.location, *shown
+        return self._rows.tell_all("write", _SPARSE_CONTRIBUTIONS, [columns], call=call)
+
+    def _is_withheld(self, variable_id: int) -> bool:
+        """Return whether this replica's contributions to a variable are not used, and not sent."""
+        spec = self._variables.specs.get(variable_id)
+        first_only = VariableAggregation.ONLY_FIRST_REPLICA
+        return self._replica_id > 0 and spec is not None and spec.aggregation is first_only
 
 
 class _RecordedOutbox:

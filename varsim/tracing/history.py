@@ -18,7 +18,7 @@ from varsim.tracing import old_schemas
 from varsim.tracing.signals import heeding_signals
 from varsim.tracing.trace import PROGRAM as PROGRAM  # noqa: PLC0414  # for readers of the tables
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """The version of the tables. It increases when the meaning of a column changes (`old_schemas`)."""
 
 HISTORY: Final = "history.db"
@@ -60,8 +60,9 @@ CREATE TABLE events (
     location  TEXT,                 -- file:line in the program
     dtype     TEXT,                 -- of the value, as NumPy names it
     shape     TEXT,                 -- of the value; JSON list
-    digest    INTEGER,              -- CRC-32 of the value's bytes
+    digest    INTEGER,              -- CRC-32 of the value's bytes, after those of the indices
     value     BLOB,                 -- the value's bytes; NULL if they were not recorded
+    indices   BLOB,                 -- of a sparse write: the index of each row of the value
     cause     INTEGER,              -- number of the event of another process that caused this event
     times     INTEGER,              -- of a read: number of equal reads in a row; NULL is one
     error     TEXT,                 -- the class of an exception
@@ -77,12 +78,13 @@ KINDS: Final[Mapping[str, str]] = {
     "call": "the program calls a function on all replicas",
     "begin": "a replica begins a call; caused by `call`. If its arguments have rows on some "
     "replicas only, `note` says how many this replica has: `0 of 9 rows`",
-    "write": "a write (assign, assign_add, assign_sub), before it takes effect. `position` is set "
-    "for a contribution to a merge. Any other write is local to `replica`, or is the program's (to "
-    "all components if `replica` is NULL)",
+    "write": "a write (assign, assign_add, assign_sub, scatter_add, …), before it takes effect. "
+    "`position` is set for a contribution to a merge. Any other write is local to `replica`, or is "
+    "the program's (to all components if `replica` is NULL)",
     "commit": "the program's process commits a write: the variable (or only the component of "
     "`replica`, if that is set) gets this `version`. `value` is the operand of `operation`. For a "
-    "merge, `operation` is assign, and `value` is the new value",
+    "merge, `operation` is assign, and `value` is the new value; for a merge of sparse writes, "
+    "`operation` is theirs, and `value` has the rows of all replicas, divided for MEAN",
     "install": "a replica applies a commit to its component; caused by `commit`",
     "read": "a read. The program reads the cross-replica value, or the component of `replica` if "
     "that is set; `times` counts equal reads in a row",
@@ -123,6 +125,7 @@ class Event(NamedTuple):
     shape: str | None = None
     digest: int | None = None
     value: bytes | None = None
+    indices: bytes | None = None
     cause: int | None = None
     times: int | None = None
     error: str | None = None
@@ -163,7 +166,7 @@ class History:
         schema = self.run.get("schema")
         if schema in old_schemas.READABLE:
             old_schemas.show_as_current(connection, schema)
-            self.run = old_schemas.entries_of(self.run)
+            self.run = old_schemas.entries_of(self.run, schema)
         rows = connection.execute("SELECT * FROM variables ORDER BY variable")
         self.variables: dict[int, VariableRow] = {row[0]: VariableRow(*row) for row in rows}
 

@@ -25,7 +25,7 @@ from varsim.tracing.decode import (
 from varsim.tracing.history import HISTORY, PROGRAM, EventBatch, write_batches
 from varsim.tracing.progress import EVERY, Tell
 from varsim.tracing.reading import Reading, TraceRecord, begun
-from varsim.tracing.rows import NO_VALUE, Columns, Form, HistoryRows, Kept, recorded
+from varsim.tracing.rows import Columns, Form, HistoryRows, recorded, recorded_rows
 from varsim.tracing.trace import RecordKind, file_name
 from varsim.tracing.uncollected import uncollected
 
@@ -35,6 +35,9 @@ Sent = list[tuple[Message, Events]]
 Recorded = tuple[str, list[int], int | None, bytes | None]
 """A value as in a trace: dtype, shape, digest and bytes."""
 
+RecordedRows = tuple[str, list[int], int | None, bytes | None, bytes | None]
+"""Rows as in a trace: as a value, and the bytes of the indices."""
+
 _SENT, _RECEIVED = int(RecordKind.SENT), int(RecordKind.RECEIVED)
 
 _TOGETHER: Final = 1000
@@ -43,6 +46,7 @@ _TOGETHER: Final = 1000
 _READS: Final = Form("variable", "version", "replica", "location", "value")
 _REPEATED_READS: Final = Form("variable", "version", "replica", "location", "value", "times")
 _WRITES: Final = Form("variable", "operation", "replica", "location", "value")
+_SPARSE_WRITES: Final = Form("variable", "operation", "replica", "location", "rows")
 
 
 def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
@@ -102,8 +106,8 @@ class _Merger:
             self.variables, self._collectives, num_replicas, self._rows, self._absent
         )
         self._replicas = [
-            FromReplica(self.variables, self._collectives, self._rows, self._absent)
-            for _ in range(num_replicas)
+            FromReplica(self.variables, self._collectives, self._rows, self._absent, replica_id)
+            for replica_id in range(num_replicas)
         ]
         self._mail: defaultdict[tuple[int, int], deque[Sent]] = defaultdict(deque)
         self._last_messages: dict[int, list[Message]] = {}  # by sender, the messages last sent
@@ -242,8 +246,13 @@ class _Merger:
         else:
             self._rows.tell_one("read", _REPEATED_READS, (*self._reads[process], count))
 
-    def _withheld(self, process: int, variable: int, value: Recorded) -> None:
-        self._replicas[process].withheld(variable, recorded(*value))
+    def _withheld(self, process: int, variable: int, value: Recorded | RecordedRows) -> None:
+        replica = self._replicas[process]
+        match value:
+            case [_, _, _, _, _]:
+                replica.withheld_rows(variable, recorded_rows(*value))
+            case _:
+                replica.withheld(variable, recorded(*value))
 
     def _decided(self, process: int, frames: Iterable[bytes | int]) -> None:  # noqa: ARG002
         for message in self._messages(frames):
@@ -281,12 +290,17 @@ class _Merger:
         replica: int | None,
         operation: str,
         location: str,
-        value: Recorded | None,
+        value: Recorded | RecordedRows,
     ) -> None:
         if process == PROGRAM and replica is not None:
             self._program.writes_to_one(variable, replica)
-        columns = variable, operation, replica, location, *_columns(value)
-        self._rows.tell_one("write", _WRITES, columns)
+        columns = variable, operation, replica, location
+        match value:
+            case [_, _, _, _, _]:
+                rows = recorded_rows(*value)
+                self._rows.tell_one("write", _SPARSE_WRITES, (*columns, *rows))
+            case _:
+                self._rows.tell_one("write", _WRITES, (*columns, *recorded(*value)))
 
     def _sent(self, process: int, peer: int, frames: Iterable[bytes | int] | None) -> None:
         if frames is not None:
@@ -320,10 +334,6 @@ class _Merger:
                     self._begin(process, call, events[0])
                 case _ if events:
                     rows.because(events[-1])
-
-
-def _columns(value: Recorded | None) -> Kept:
-    return NO_VALUE if value is None else recorded(*value)
 
 
 def _who(process: int) -> str:

@@ -7,10 +7,11 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any, Final
 
-READABLE: Final = (1,)
+READABLE: Final = (1, 2)
 """Earlier schemas that are still read."""
 
-_EVENTS_OF_1: Final = """
+_EVENTS: Final[dict[int, str]] = {
+    1: """
 SELECT event, process, number, time_s,
     CASE kind WHEN 'meet' THEN 'arrive' ELSE kind END AS kind,
     call, variable,
@@ -20,7 +21,8 @@ SELECT event, process, number, time_s,
         WHEN 'answer' THEN CASE note WHEN 'answered' THEN 'host_result' ELSE note END
         ELSE operation
     END AS operation,
-    version, meeting AS position, replica, place AS location, dtype, shape, digest, value, cause,
+    version, meeting AS position, replica, place AS location, dtype, shape, digest, value,
+    NULL AS indices, cause,
     CASE WHEN kind = 'read' AND note GLOB '[0-9]* reads like the one before'
         THEN CAST(note AS INTEGER) END AS times,
     CASE WHEN kind IN ('raise', 'finish')
@@ -32,14 +34,24 @@ SELECT event, process, number, time_s,
         ELSE note
     END AS note
 FROM main.events
+""",
+    2: """
+SELECT event, process, number, time_s, kind, call, variable, operation, version, position, replica,
+    location, dtype, shape, digest, value, NULL AS indices, cause, times, error, note
+FROM main.events
+""",
+}
+"""By schema: its events with the current columns.
+
+In schema 1 the operation, the name and the number of reads were texts in `note`. In schemas 1 and 2
+a sparse write had neither indices nor values.
 """
-"""In schema 1 the operation, the name and the number of reads were texts in `note`."""
 
 
 def show_as_current(connection: sqlite3.Connection, schema: int) -> None:
     """Let queries of `events` use the current columns. The file is not changed."""
     assert schema in READABLE
-    connection.execute(f"CREATE TEMP VIEW events AS {_EVENTS_OF_1}")
+    connection.execute(f"CREATE TEMP VIEW events AS {_EVENTS[schema]}")
 
 
 def upgrade(connection: sqlite3.Connection, schema: int, current: int, tables: str) -> None:
@@ -58,10 +70,10 @@ def upgrade(connection: sqlite3.Connection, schema: int, current: int, tables: s
     ).fetchall():
         connection.execute(f"DROP INDEX {index}")
     connection.executescript(tables)
-    rows = _EVENTS_OF_1.replace("main.events", "main.old_events")
+    rows = _EVENTS[schema].replace("main.events", "main.old_events")
     connection.execute(f"INSERT INTO events {rows}")
     run = {key: json.loads(value) for key, value in connection.execute("SELECT * FROM old_run")}
-    entries = {**entries_of(run), "schema": current}
+    entries = {**entries_of(run, schema), "schema": current}
     connection.executemany(
         "INSERT INTO run VALUES (?, ?)", [(key, json.dumps(one)) for key, one in entries.items()]
     )
@@ -70,8 +82,10 @@ def upgrade(connection: sqlite3.Connection, schema: int, current: int, tables: s
         connection.execute(f"DROP TABLE old_{table}")
 
 
-def entries_of(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entries of `run` of a schema 1 history, with the current keys."""
+def entries_of(run: Mapping[str, Any], schema: int) -> dict[str, Any]:
+    """Return the entries of `run` of a history of an older schema, with the current keys."""
+    if schema > 1:
+        return dict(run)
     missing = run.get("missing")
     limited = isinstance(missing, list) and any("limit" in str(one) for one in missing)
     return {**run, "limited": limited}

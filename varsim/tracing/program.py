@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from varsim.protocol.messages import Commit, Message, ScatterCommit
-from varsim.spec import Array, Operation, Rows
+from varsim.spec import Operand, Operation
 from varsim.tracing.trace import Trace
 
 
@@ -28,15 +28,11 @@ class ProgramNotes:
         replica_id: int | None,
         variable_id: int,
         operation: Operation,
-        value: Array | Rows,
+        value: Operand,
         location: str,
     ) -> None:
         """Record that the program writes one or all components. No commit has been sent yet."""
-        if self._trace is None:
-            return
-        if isinstance(value, Rows):
-            self._trace.wrote_rows(variable_id, replica_id, operation, location)
-        else:
+        if self._trace is not None:
             self._trace.wrote(variable_id, replica_id, operation, location, value)
 
     def decided(self, outgoing: Iterable[Sequence[Message]]) -> None:

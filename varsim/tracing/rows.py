@@ -11,29 +11,35 @@ from typing import Any, Final
 
 import numpy as np
 
-from varsim.spec import Array
+from varsim.spec import Array, Rows
 from varsim.tracing.absent import AbsentMemory
 from varsim.tracing.history import EventBatch
 
 Kept = tuple[str | None, str | None, int | None, bytearray | None]
 """The columns of a value: dtype, shape, digest and content; sqlite3 prefers a bytearray."""
 
+KeptRows = tuple[str | None, str | None, int | None, bytearray | None, bytearray | None]
+"""The columns of rows: those of their values, and the indices. The digest is that of both."""
+
 Columns = tuple[Any, ...]
 """The columns of an event after the common columns, in the order of the event's form."""
 
 NO_VALUE: Final[Kept] = (None, None, None, None)
+NO_ROWS: Final[KeptRows] = (*NO_VALUE, None)
 _OWN_CALL: Final = -1  # in place of a call: the current call of the process
 
 _COMMON: Final = ("event", "process", "number", "time_s", "kind", "call")
 _VALUE: Final = ("dtype", "shape", "digest", "value")
+_NAMES: Final = {"value": _VALUE, "rows": (*_VALUE, "indices")}
+"""Names of several columns."""
 
 
 class Form:
     """The columns that some events have; the others are NULL."""
 
     def __init__(self, *columns: str) -> None:
-        """Make a form of extra columns; the name `value` means all columns of a value."""
-        own = [part for one in columns for part in (_VALUE if one == "value" else (one,))]
+        """Make a form of extra columns; `value` and `rows` mean all columns of a value, of rows."""
+        own = [part for one in columns for part in _NAMES.get(one, (one,))]
         self.columns = (*_COMMON, *own)
         self.cause = self.columns.index("cause") if "cause" in own else None
 
@@ -179,6 +185,30 @@ def recorded(
         digest = zlib.crc32(content)
     name, sizes = form(dtype, tuple(shape))
     return name, sizes, digest, None if content is None else bytearray(content)
+
+
+def kept_rows(rows: Rows, absent: AbsentMemory) -> KeptRows:
+    """Return the columns of rows whose bytes may not have been recorded."""
+    values, indices = rows.values, rows.indices
+    if absent.is_absent(values) or absent.is_absent(indices):
+        return recorded_rows(values.dtype, values.shape, None, None, None)
+    content = values.tobytes(), indices.tobytes()
+    return recorded_rows(values.dtype, values.shape, None, *content)
+
+
+def recorded_rows(
+    dtype: np.dtype[Any] | str,
+    shape: Sequence[int],
+    digest: int | None,
+    content: bytes | None,
+    indices: bytes | None,
+) -> KeptRows:
+    """Return the columns of rows; both bytes, or bytes and digest, may be unknown."""
+    name, sizes = np.dtype(dtype).name, json.dumps(tuple(shape))
+    if content is None or indices is None:
+        return name, sizes, digest, None, None
+    digest = zlib.crc32(content, zlib.crc32(indices))
+    return name, sizes, digest, bytearray(content), bytearray(indices)
 
 
 @lru_cache(4096)

@@ -34,10 +34,10 @@ from varsim.protocol.messages import (
     Returned,
     Start,
 )
-from varsim.spec import Array, Operation
+from varsim.spec import Array, Operand, Operation, Rows
 from varsim.tracing.crash_safe_log import CrashSafeLog
 
-MAGIC: Final = b"varsim-trace-1\n"
+MAGIC: Final = b"varsim-trace-2\n"
 """This version increases when the meaning of a record changes."""
 
 OPS, MESSAGES, OFF = "ops", "messages", "off"
@@ -68,14 +68,14 @@ class RecordKind(IntEnum):
     READ = (
         4  # variable_id, replica or None, version, location, value: (dtype, shape, digest, bytes)
     )
-    WROTE = 5  # variable_id, replica or None, operation, location, value; None: of some rows
+    WROTE = 5  # variable_id, replica or None, operation, location, value or rows
     FINISHED = 6  # call_id, error text or None
     LOST = 7  # replica, how its worker ended
     ENDED = 8  # the trace was closed: nothing is missing
     CUT = 9  # the trace has reached its limit
     AGAIN = 10  # repeat count of the preceding READ at the same location
     DECIDED = 11  # frames of commits that no replica waits for; the next envelope contains them
-    WITHHELD = 12  # variable_id, value of a contribution that is not used and so not sent
+    WITHHELD = 12  # variable_id, value or rows of a contribution that is not used: it is not sent
     SHARES = 13  # call_id, number of rows of each replica's arguments, if some have none
 
 
@@ -83,8 +83,14 @@ _RECEIVED, _READ, _WROTE = int(RecordKind.RECEIVED), int(RecordKind.READ), int(R
 _AGAIN, _WITHHELD = int(RecordKind.AGAIN), int(RecordKind.WITHHELD)
 
 
-_NOT_KEPT: Final = None
-"""In place of the columns of a value: rows, which are not kept."""
+_Kept = tuple[str, tuple[int, ...], int | None, bytes | None]
+"""The columns of a value: dtype, shape, digest and bytes."""
+
+_KeptRows = tuple[str, tuple[int, ...], int | None, bytes | None, bytes | None]
+"""The columns of rows: those of their values, and the bytes of the indices.
+
+The digest is that of both.
+"""
 
 _SKELETON: Final = (Create, Forget, Layout, Start, Returned, Raised, Abort)
 """Messages that are also recorded outside a window, because decoding the window needs them."""
@@ -259,7 +265,7 @@ class Trace:
         replica: int | None,
         operation: Operation,
         location: str,
-        value: Array,
+        value: Operand,
     ) -> None:
         """Record a local write. Contributions need no such record, because envelopes contain them.
 
@@ -268,29 +274,38 @@ class Trace:
         """
         if not self._open:
             return
-        kept = value.tobytes() if self._is_kept(value) else None  # the caller may change it
-        shown = value.dtype.char, value.shape, None, kept
+        shown = self._row_columns(value) if isinstance(value, Rows) else self._whole(value)
         what = variable_id, replica, operation._value_, location, shown
         self._defer((_WROTE, time.monotonic_ns(), *what))
 
-    def wrote_rows(
-        self, variable_id: int, replica: int | None, operation: Operation, location: str
-    ) -> None:
-        """Record a sparse write that no message of a replica contains; its rows are not kept."""
+    def withheld(self, variable_id: int, value: Operand) -> None:
+        """Record a contribution that is not sent, because it is not used."""
         if self._open:
-            what = variable_id, replica, operation._value_, location, _NOT_KEPT
-            self._defer((_WROTE, time.monotonic_ns(), *what))
-
-    def withheld(self, variable_id: int, value: Array) -> None:
-        """Record a contributed value that is not sent, because it is not used."""
-        if self._open:
-            shown = self._columns(value)  # the caller may change it
+            if isinstance(value, Rows):
+                shown: _Kept | _KeptRows = self._row_columns(value, self._read_limit)
+            else:
+                shown = self._columns(value)  # the caller may change it
             self._defer((_WITHHELD, time.monotonic_ns(), variable_id, shown))
 
-    def _is_kept(self, value: Array) -> bool:
+    def _whole(self, value: Array) -> _Kept:
+        """Return the columns of a written value; the caller may change the array later."""
+        kept = value.tobytes() if self._is_kept(value) else None
+        return value.dtype.char, value.shape, None, kept
+
+    def _row_columns(self, rows: Rows, limit: int = FRAME_LIMIT_BYTES) -> _KeptRows:
+        """Return the columns of rows. Above the limit, only the digest is kept."""
+        form = rows.values.dtype.char, rows.values.shape
+        if not self._is_kept(rows):
+            return *form, None, None, None
+        indices, content = rows.indices.tobytes(), rows.values.tobytes()
+        if rows.nbytes <= limit or self._everything:
+            return *form, None, content, indices
+        return *form, zlib.crc32(content, zlib.crc32(indices)), None, None
+
+    def _is_kept(self, value: Operand) -> bool:
         return value.nbytes <= FRAME_LIMIT_BYTES or self._everything
 
-    def _columns(self, value: Array) -> tuple[str, tuple[int, ...], int | None, bytes | None]:
+    def _columns(self, value: Array) -> _Kept:
         """Return the recorded columns of a value that was read or withheld."""
         if not self._is_kept(value):
             return value.dtype.char, value.shape, None, None

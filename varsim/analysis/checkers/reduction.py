@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from varsim.analysis import arithmetic
-from varsim.analysis.arithmetic import Flat
+from varsim.analysis import arithmetic, sparse
+from varsim.analysis.arithmetic import FlatOperand
 from varsim.analysis.checker import Checker
 from varsim.analysis.replay import Change, ComponentState, ReplayedMerge, ReplayedVariable
-from varsim.spec import SCATTERS
 from varsim.tracing.history import Event
 
 _MISSING: Final = "not all values of a commit were recorded"
-_SPARSE: Final = "a history does not have the rows of sparse writes"
-_SCATTERS: Final = frozenset(one.value for one in SCATTERS)
+_OLD: Final = (
+    "an earlier version of varsim recorded this run, without the rows of sparse writes: record it "
+    "again"
+)
 _ANOTHER: Final = "the commit differs from the reduction of the writes"
 
 
@@ -50,7 +51,7 @@ class Reduction(Checker):
         self, variable: ReplayedVariable, event: Event, change: Change, write: Event
     ) -> None:
         shown = write, event
-        operand = arithmetic.value_of(write, variable.promise.dtype)
+        operand = arithmetic.operand_of(write, variable.promise.dtype)
         if operand is None and write.operation == event.operation:
             held = None if event.digest is None else event.digest == write.digest
             self._note(variable, held, shown, _ANOTHER)
@@ -66,41 +67,55 @@ class Reduction(Checker):
         if variable.promise.aggregation == "ONLY_FIRST_REPLICA":
             del writes[1:]
         shown = (*writes, event)
-        values = [arithmetic.value_of(one, variable.promise.dtype) for one in writes]
+        operation = writes[0].operation
+        values = [arithmetic.operand_of(one, variable.promise.dtype) for one in writes]
         known = [value for value in values if value is not None]
         operand = None
         if len(known) == len(values):
-            operand = arithmetic.combined(known, variable.promise.aggregation)
+            operand = arithmetic.committed(known, operation, variable.promise.aggregation)
             if operand is None:
                 reason = "the writes cannot be combined, but were committed"
                 self._note(variable, False, shown, reason)
                 return
-        self._check_commit(variable, change, writes[0].operation, operand, shown)
+        self._check_commit(variable, change, operation, operand, shown)
 
     def _check_commit(
         self,
         variable: ReplayedVariable,
         change: Change,
         operation: str | None,
-        operand: Flat | None,
+        operand: FlatOperand | None,
         shown: tuple[Event, ...],
     ) -> None:
         event = change.event
         if event.operation == operation:
             held = None if operand is None else arithmetic.matches(operand, event)
             self._note(variable, held, shown, _ANOTHER)
+            if held:
+                self._check_fit(variable, change, shown)
         elif event.operation == "assign":
             self._check_result(variable, change, operation, operand, shown)
         else:
             reason = f"{operation} was committed as {event.operation}"
             self._note(variable, False, shown, reason)
 
+    def _check_fit(
+        self, variable: ReplayedVariable, change: Change, shown: tuple[Event, ...]
+    ) -> None:
+        """Check that the operand of a commit fits the value that it changes."""
+        if arithmetic.operand_of(change.event, variable.promise.dtype) is None:
+            return
+        for before, after in dict.fromkeys(change.components.values()):
+            if before.value is not None and after.value is None:
+                reason = "a commit does not fit the value that it changes"
+                self._note(variable, False, shown, reason, before)
+
     def _check_result(
         self,
         variable: ReplayedVariable,
         change: Change,
         operation: str | None,
-        operand: Flat | None,
+        operand: FlatOperand | None,
         shown: tuple[Event, ...],
     ) -> None:
         """Check a commit that has the resulting value, although the writes have operands."""
@@ -124,7 +139,7 @@ class Reduction(Checker):
             return
         proof = (*(one.event for one in shown), *(before.because() if before is not None else ()))
         if held is None:
-            is_sparse = shown[-1].operation in _SCATTERS
-            self.undecided(variable, _SPARSE if is_sparse else _MISSING, *proof)
+            old = any(one.operation in sparse.OPERATIONS and one.dtype is None for one in shown)
+            self.undecided(variable, _OLD if old else _MISSING, *proof)
         else:
             self.wrong(variable, reason, proof)
