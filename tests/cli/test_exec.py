@@ -192,8 +192,8 @@ def test_a_script_without_a_strategy_leaves_nothing(end: str, code: int):
 
     assert (code, "alone\n") == (result.exit_code, result.stdout)
     assert (
-        "varsim exec: the script did not start a strategy with workers; nothing to record\n"
-        == result.stderr
+        "varsim exec: the script did not start a strategy with workers, so there is nothing to "
+        "record\n" == result.stderr
     )
     assert not Path("runs").exists()
 

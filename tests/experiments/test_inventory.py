@@ -123,7 +123,7 @@ def test_what_no_step_writes_is_left_out_with_the_reason():
     assert "(save_counter): written when a checkpoint is saved" in said
     assert "table-values): not variables, but the state of other objects" in said
     assert "(text): variables of varsim cannot have the dtype string" in said
-    assert "(open): the file does not say their whole shapes" in noted("settings")
+    assert "(open): the file does not contain their complete shapes" in noted("settings")
     assert "open" in listed("checkpoint")
 
 

@@ -223,8 +223,8 @@ def test_an_error_lists_the_allowed_values(write: Write):
     write("x.yaml", "workers: 0\nsteps: 0")
 
     assert (
-        "\n  workers: How many replicas, each a worker process: 1 to 1024.\n  (1 more error)"
-        in (error_of(Path("x.yaml")))
+        "\n  workers: Number of replicas, from 1 to 1024. Each is a worker process."
+        "\n  (1 more error)" in error_of(Path("x.yaml"))
     )
 
 

@@ -41,8 +41,8 @@ def test_a_mode_is_for_all_free_variables_or_for_named_ones(text: str, expected:
         ("=on_read", "'=on_read' does not name a variable"),
         (
             "w=adaptive",
-            "'w=adaptive': it applies to all AUTO variables of a strategy; use auto: adaptive, and "
-            "on_write for the variables that are exchanged at every write",
+            "'w=adaptive': adaptive applies to all AUTO variables of a strategy; use auto: "
+            "adaptive, and on_write for the variables that are exchanged at every write",
         ),
         ("on_read,on_write", "'on_read,on_write' has two modes without the name of a variable"),
     ],

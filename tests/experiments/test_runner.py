@@ -571,7 +571,7 @@ def test_adaptive_is_a_mode_too():
     assert ["ON_READ"] * 3 == [one.synchronization for one in run("mode=on_read").variables[:3]]
     with pytest.raises(ConfigError, match="advised chooses for each variable"):
         run("mode=adaptive", "auto=advised")
-    with pytest.raises(ConfigError, match="'adaptive': it applies to all AUTO"):
+    with pytest.raises(ConfigError, match="'adaptive': adaptive applies to all AUTO"):
         run("variables.free=adaptive")
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEVICES: Final = click.option(
-    "--devices", metavar="NAME,…", help="In place of --workers: a name for each replica's device."
+    "--devices", metavar="NAME,…", help="Instead of --workers: a name for each replica's device."
 )
 
 
@@ -38,8 +38,8 @@ class _RegisteredChoice(click.Choice[str]):
 
 _BACKENDS: Final = {
     "launcher": "What starts the workers.",
-    "transport": "What messages travel over.",
-    "exchange": "How large values travel.",
+    "transport": "What carries the messages.",
+    "exchange": "How large values are sent.",
 }
 
 

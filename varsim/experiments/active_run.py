@@ -36,10 +36,10 @@ class RunWatcher(Protocol):
         """Report that a phase begins, before or after the workload."""
 
     def done(self, fraction: float) -> None:
-        """Report the finished fraction of the phase, from 0 to 1; not in every phase."""
+        """Report the finished fraction of the phase, from 0 to 1. Some phases do not report it."""
 
     def warned(self, text: str) -> None:
-        """Report a warning about the workload; once for each text."""
+        """Report a warning about the workload. The same text is reported only once."""
 
 
 @dataclass
@@ -47,7 +47,7 @@ class ActiveRun:
     """A run that has not ended."""
 
     experiment: Experiment
-    keys: dict[str, Any]  # of the experiment, with the defaults
+    keys: dict[str, Any]  # the keys of the experiment, with the defaults
     directory: RunDirectory
     started: datetime
     watcher: RunWatcher | None
@@ -58,9 +58,8 @@ class ActiveRun:
     failure: Failure | None = None
     settings: AppliedSettings = field(init=False)
     checked: bool = False
-    strategies: list[ObservedStrategy] = field(
-        default_factory=list
-    )  # the report of the run is about the first strategy
+    # The report of the run is about the first strategy.
+    strategies: list[ObservedStrategy] = field(default_factory=list)
     step: int = 0
     total: int | None = None
     metrics: dict[str, Plain] = field(default_factory=dict)
@@ -71,7 +70,7 @@ class ActiveRun:
     seconds: dict[str, float] = field(default_factory=dict)
     no_oracle: str = ""
     oracle_result: dict[str, Plain] | None = None
-    _warned_first: dict[str, str] = field(default_factory=dict)  # the first variable, by warning
+    _warned_first: dict[str, str] = field(default_factory=dict)  # warning → its first variable
 
     def __post_init__(self) -> None:
         self.settings = AppliedSettings(self.experiment)
@@ -82,7 +81,7 @@ class ActiveRun:
         self.settings = AppliedSettings(experiment)
 
     def observe(self, strategy: MirroredStrategy) -> ObservedStrategy:
-        """Observe a strategy; the first uses the run's own files, each further one a new folder."""
+        """Observe a strategy. The first uses the run's own files; each other uses a new folder."""
         number = len(self.strategies) + 1
         files = self.directory if number == 1 else self.directory.strategy(number)
         observed = ObservedStrategy(strategy, self.settings, files)
@@ -91,7 +90,7 @@ class ActiveRun:
 
     @contextmanager
     def doing(self, part: Phase) -> Iterator[Tell | None]:
-        """Run a phase in the block. Yields a function that is called with the finished fraction."""
+        """Run the block as a phase. Yield the function that reports the finished fraction."""
         self.part = part
         if self.watcher is not None and part is not Phase.TRAINING:
             self.watcher.turned_to(part)
@@ -125,7 +124,7 @@ class ActiveRun:
             self.watcher.progressed(self.step, self.total, self.metrics)
 
     def check_settings(self) -> None:
-        """Check that the experiment names only variables that the program has; do this once only.
+        """Check that the experiment names only variables that the program has; check only once.
 
         Raises:
             WrongKey: No variable matches a name or a pattern of the experiment.
@@ -162,7 +161,7 @@ class ActiveRun:
         self.directory.save(self.summary())
 
     def summary(self) -> Summary:
-        """Return the summary; if there are several strategies, that of the first one."""
+        """Return the summary of the run, with the measurements of the first strategy."""
         return self.summary_of(self.strategies[0] if self.strategies else None)
 
     def summary_of(self, observed: ObservedStrategy | None) -> Summary:

@@ -57,12 +57,12 @@ class AppliedSettings:
         if free and self._mode.free is not None:
             kwargs["synchronization"] = self._mode.free
         for pattern, settings in self._patterns.items():
-            if self._is_meant(name, pattern):
+            if self._matches(name, pattern):
                 for setting in ("synchronization", "aggregation"):
                     value = getattr(settings, setting)
                     kwargs[setting] = kwargs[setting] if value is None else value
         for pattern, mode in self._mode.named.items():
-            if self._is_meant(name, pattern):
+            if self._matches(name, pattern):
                 kwargs["synchronization"] = mode
         variable = next_creator(**kwargs)
         self.created.append(variable)
@@ -70,7 +70,7 @@ class AppliedSettings:
             self.free_ids.add(variable.spec.variable_id)
         return variable
 
-    def _is_meant(self, name: str, pattern: str) -> bool:
+    def _matches(self, name: str, pattern: str) -> bool:
         if name != pattern and not fnmatchcase(name, pattern):
             return False
         self._unused.discard(pattern)

@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def _answer(endpoint: str, number: int) -> NoReturn:
-    """Answer each request (a size, perhaps a payload) with a payload of that size."""
+    """Answer each request, which has a size and may have a payload, with a payload of that size."""
     socket = zmq.Context[zmq.Socket[bytes]]().socket(zmq.DEALER)
     socket.routing_id = routing_id(number)
     socket.connect(endpoint)

@@ -48,7 +48,7 @@ Cell = tuple[int, int]
 """A number of workers, and a size in bytes."""
 
 Turns = dict[tuple[Quantity, ...], Sample]
-"""Contenders by the quantities that their parts measure."""
+"""Contenders, by the quantities that they measure: one quantity for each part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class BenchPlan:
     workers: tuple[int, ...] = (1, 2, 4, 8)
     sizes: tuple[int, ...] = (8, 64 * 2**10, 2**20, 16 * 2**20)
     quick: bool = False
-    turns_s: float = 0.2  # per cell: for steps, and again for reads; large values take longer
+    turns_s: float = 0.2  # for the steps of a cell, and for its reads; large values take longer
     limit_s: float = 17.0  # no measurement begins after this time, so that all end within 20 s
 
     @property
@@ -157,7 +157,7 @@ class HostMeasurement:
             read.check()
 
     def _may_begin(self, what: str) -> bool:
-        """Return whether there is time for `what`; tell the watcher, or record what is left out."""
+        """Return whether there is time for `what`; tell the watcher, or record it as left out."""
         if now_s() >= self.deadline_s:
             self.out_of_time.append(what)
             return False
@@ -273,7 +273,7 @@ def run_bench(plan: BenchPlan, out: Path, watcher: BenchWatcher) -> Bench:
         KeyboardInterrupt: SIGINT arrived before the first figure; no file is left.
         VarsimError: A failure occurred before the first figure; no file is left.
     """
-    machine = this_machine()  # first, so that the load is that of other programs
+    machine = this_machine()  # called first, so that the load is that of other programs
     started, began_s = datetime.now().astimezone(), now_s()
     status, failure = RunStatus.DONE, None
     with Interrupts() as interrupts:

@@ -19,7 +19,7 @@ import varsim as tf
 # ---------------------------------------------------------------- turns
 
 _TURN_S: Final = 0.01  # long enough to make the wake-up negligible, short enough to alternate
-_MAX_TURN: Final = 20  # samples
+_MAX_TURN: Final = 20  # largest number of samples in a turn
 _FEWEST_ROUNDS: Final = 3  # fewer rounds do not show the spread
 
 Name = TypeVar("Name")
@@ -186,7 +186,7 @@ def local(strategy: tf.distribute.MirroredStrategy, size_bytes: int) -> Sample:
 
 def _writing(variable: tf.Variable, shape: tuple[int, ...]) -> Callable[[], None]:
     """Return a function that adds i + 1 on replica i. It is sent to the workers only once."""
-    updates: dict[float, np.ndarray] = {}  # each replica makes its own, and keeps it
+    updates: dict[float, np.ndarray] = {}  # each replica makes and keeps its own update
 
     def write() -> None:
         number = _replica_number()

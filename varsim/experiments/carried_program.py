@@ -46,7 +46,7 @@ def carry(
 
     Args:
         location: The location of the program; None if its sources are not kept.
-        experiment_file: The experiment as the user wrote it.
+        experiment_file: The experiment as the user wrote it; None if there is no such file.
         not_kept: Why the sources of a user's program are not kept; "" otherwise.
     Raises:
         OSError: A file cannot be written.

@@ -95,7 +95,7 @@ def whole_path(name: str) -> Path:
 
 
 def load_workload(name: str) -> Workload:
-    """Load the workload of that name, dotted module or path.
+    """Load the workload with this name, dotted module or path.
 
     The folder of a file, or the current folder for a module, is added to `sys.path`, as
     `python FILE` and `python -m MODULE` do.
@@ -202,7 +202,7 @@ def _load_module(name: str) -> ModuleType:
     _import_from(Path.cwd())
     try:
         found = importlib.util.find_spec(name)
-    except (ImportError, ValueError):  # its package does not exist, or it is not a dotted name
+    except (ImportError, ValueError):  # the package does not exist, or this is not a dotted name
         found = None
     if found is None:
         raise WrongKey(

@@ -49,9 +49,8 @@ from varsim.launch.launcher import Backends
 from varsim.spec import Synchronization, VariableAggregation
 from varsim.tracing.trace import LEVELS, LIMIT_BYTES, OFF, OPS, TraceOptions
 
-_MAX_NAME_LENGTH: Final = (
-    80  # a file system allows 255 bytes, and the directory's name also contains a time
-)
+_MAX_NAME_LENGTH: Final = 80
+"""A file system allows 255 bytes, and the name of the run's directory also contains a time."""
 
 
 def _choice(kind: type[Enum]) -> Any:
@@ -289,8 +288,8 @@ class Experiment(_Keys):
     script: str | None = Field(
         default=None,
         min_length=1,
-        description="In place of workload: a Python script (its path is relative to this file), "
-        "run as it is, as `varsim exec` does.",
+        description="Instead of workload: a Python script, which is run unchanged, as "
+        "`varsim exec` does. Its path is relative to this file.",
     )
     args: list[str] = Field(
         default_factory=list, description="Arguments of the script (sys.argv[1:])."
@@ -303,13 +302,13 @@ class Experiment(_Keys):
         default=None,
         ge=1,
         le=MAX_WORKERS,
-        description=f"How many replicas, each a worker process: 1 to {MAX_WORKERS}.",
+        description=f"Number of replicas, from 1 to {MAX_WORKERS}. Each is a worker process.",
     )
     devices: list[str] | None = Field(
         default=None,
         min_length=1,
         max_length=MAX_WORKERS,
-        description="In place of workers: a name for each replica's device, such as cpu:0, gpu:0.",
+        description="Instead of workers: a name for each replica's device, such as cpu:0, gpu:0.",
     )
     mode: _Mode | None = Field(
         default=None,
@@ -340,18 +339,18 @@ class Experiment(_Keys):
     )
     transport: Annotated[str, _RegisteredName("transport")] = Field(
         default=Backends().transport,
-        description=f"What messages travel over. {REGISTRIES['transport'].summary()}",
+        description=f"What carries the messages. {REGISTRIES['transport'].summary()}",
     )
     exchange: Annotated[str, _RegisteredName("exchange")] = Field(
         default=Backends().exchange,
-        description="How large values travel, and where they are reduced. "
+        description="How large values are sent, and where they are reduced. "
         f"{REGISTRIES['exchange'].summary()}",
     )
     auto: Literal["on_write", "adaptive", "advised"] = Field(
         default="on_write",
         description="What AUTO means. on_write: as in TensorFlow. adaptive: the same values up to "
-        "rounding, exchanged only before a read. advised: for each variable what `varsim advise` "
-        "recommends after a short pilot run.",
+        "rounding, exchanged only before a read. advised: for each variable, the settings that "
+        "`varsim advise` recommends after a short pilot run.",
     )
     trace: TraceSettings = Field(
         default=TraceSettings(),
@@ -363,7 +362,7 @@ class Experiment(_Keys):
     oracle: bool = Field(
         default=False,
         description="true or false: run the program once more, on one replica with the whole "
-        "batch, to find values that are wrong by a factor.",
+        "batch, to find wrong values, such as values that are N times too large.",
     )
     strict: bool = Field(
         default=False,
@@ -396,7 +395,7 @@ class Experiment(_Keys):
     def _check_auto(self) -> Experiment:
         if self.auto == "advised" and self.parsed_mode.adaptive:
             raise WrongKey(
-                ("auto",), "advised chooses for each variable, so omit it or the mode adaptive"
+                ("auto",), "advised chooses for each variable; omit it, or omit the mode adaptive"
             )
         return self
 
@@ -429,7 +428,7 @@ class Experiment(_Keys):
 
     @property
     def locations(self) -> KeyLocations:
-        """Return the locations of its values, if it was loaded."""
+        """Return the location of each value, if the experiment was loaded."""
         return self._locations
 
     @property

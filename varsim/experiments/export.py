@@ -51,11 +51,10 @@ class Exported:
     """The content of an archive."""
 
     file: Path
-    names: list[str] = field(default_factory=list)  # of files, below the run's folder
-    left_out: list[str] = field(default_factory=list)  # sentences
-    look_at: list[str] = field(
-        default_factory=list
-    )  # the file:line of lines that may still identify this machine
+    names: list[str] = field(default_factory=list)  # the paths of the files in the run's folder
+    left_out: list[str] = field(default_factory=list)  # what was left out, as phrases
+    # The file:line of each line that may still identify this machine.
+    look_at: list[str] = field(default_factory=list)
 
 
 def export_run(run: Path, file: Path, *, source: bool = True, values: bool = True) -> Exported:
@@ -254,7 +253,7 @@ def _kind_of(error: str) -> str:
 
 
 def _forget_values(summary: dict[str, Any]) -> None:
-    """Keep only the keys that are listed as free of values; so new keys are removed, too."""
+    """Remove all keys that are not listed as free of values. So future keys are removed, too."""
     for key in summary.keys() - _WITHOUT_VALUES:
         del summary[key]
     summary |= {"result": {}, "metrics": {}}
@@ -319,7 +318,7 @@ class Redaction:
         return text
 
     def of_value(self, value: Any) -> Any:
-        """Return a value of JSON or YAML without paths of this machine; keys stay."""
+        """Return a value of JSON or YAML without paths of this machine; keys are not changed."""
         match value:
             case str():
                 return self.of_paths(value)
@@ -331,7 +330,7 @@ class Redaction:
 
 
 def _without(text: str, folder: str, other: str) -> str:
-    """Replace a folder's path by `other`; if that is empty, make its files' paths relative."""
+    """Replace a folder's path by `other`; if `other` is "", make the folder's paths relative."""
     if other:
         return re.sub(rf"{re.escape(folder)}(?=$|[^\w.-])", other, text)
     text = text.replace(f"{folder}/", "")

@@ -136,7 +136,7 @@ def recognized(path: Path) -> tuple[str, Path]:
 
 
 def _checkpoint_in(folder: Path) -> Path:
-    """Return the folder if TensorFlow knows its latest checkpoint, or its only checkpoint."""
+    """Return the folder if it names its latest checkpoint; else the folder's only checkpoint."""
     if (folder / "checkpoint").is_file():
         return folder
     found = sorted(folder.glob("*.index"))
@@ -195,7 +195,7 @@ def _missing(module: str, python: str) -> str:
 def _unreadable(kind: str, path: Path, error: str) -> str:
     said = textwrap.shorten(error, 300, placeholder=" …")
     remedy = (
-        "\n  if the model has classes of your own, list a checkpoint of it, which needs none: "
+        "\n  if the model has classes of your own, list a checkpoint, which does not need them: "
         "tf.train.Checkpoint(model=model).save('checkpoints/model')"
         if kind == "keras"
         else ""
@@ -245,12 +245,12 @@ def _why_not(one: dict[str, Any]) -> str:
     if one["dtype"] not in _NAMES_OF_DTYPES:
         return f"variables of varsim cannot have the dtype {one['dtype']}"
     if one["shape"] is None or None in one["shape"]:
-        return "the file does not say their whole shapes; a checkpoint does"
+        return "the file does not contain their complete shapes; a checkpoint does"
     return ""
 
 
 def _unused(name: str, used: dict[str, Any]) -> str:
-    """Return the name, with a number if another variable has it, as TensorFlow does."""
+    """Return the name; if another variable has it, append a number, as TensorFlow does."""
     candidates: Iterator[str] = (f"{name}_{number}" for number in count(1))
     return name if name not in used else next(one for one in candidates if one not in used)
 

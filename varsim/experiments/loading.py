@@ -28,7 +28,7 @@ class Override:
 
     keys: KeyPath
     value: Any
-    location: str  # as the user wrote it, for errors
+    location: str  # the override as the user wrote it, for errors
 
     @staticmethod
     def parse(text: str) -> Override:
@@ -168,7 +168,7 @@ def _story(error: ValidationError, layers: _Layers) -> str:
 
 
 def _params(values: Mapping[str, Any]) -> Collection[str]:
-    """Return the parameters of the workload; none if it does not ship with varsim."""
+    """Return the parameters of the workload if it ships with varsim; else an empty collection."""
     name = values.get("workload", Experiment.model_fields["workload"].default)
     ours = isinstance(name, str) and name in catalog.built_in()
     return catalog.listing(name).params if ours else ()

@@ -16,7 +16,7 @@ MODES: Final = {mode.name.lower(): mode for mode in VariableSynchronization}
 """The modes, by their names in an experiment and on the command line."""
 
 ADAPTIVE: Final = "adaptive"
-"""The mode AUTO with `auto: adaptive`."""
+"""The word for the mode AUTO together with `auto: adaptive`."""
 
 WITH_PARAMETERS: Final = "[a-z][a-z0-9_]*(:[A-Za-z0-9_.+-]+)+"
 """A pattern of a policy that TensorFlow does not have, as in local_sgd:8."""
@@ -25,12 +25,13 @@ PLAIN: Final = ", ".join([*MODES, *(f"{keyword}:…" for keyword in BUILT_IN)])
 """The modes, without those of other packages; the dots stand for parameters."""
 
 SYNTAX: Final = (
-    f"{PLAIN}; {ADAPTIVE} (auto with auto: {ADAPTIVE}); or name=mode,name=mode for some variables"
+    f"{PLAIN}; {ADAPTIVE} (mode: auto and auto: {ADAPTIVE}); or name=mode,name=mode for some "
+    "variables"
 )
 
 _NOT_BY_NAME: Final = (
-    f"it applies to all AUTO variables of a strategy; use auto: {ADAPTIVE}, and on_write for the "
-    "variables that are exchanged at every write"
+    f"{ADAPTIVE} applies to all AUTO variables of a strategy; use auto: {ADAPTIVE}, and on_write "
+    "for the variables that are exchanged at every write"
 )
 
 E = TypeVar("E", bound=Enum)
@@ -46,7 +47,7 @@ class Mode:
 
 
 def parse_mode(text: str) -> Mode:
-    """Parse `on_read`, or `weights=on_read,bias=on_write`, or a mode for all with exceptions.
+    """Parse `on_read`, or `weights=on_read,bias=on_write`, or both: `on_read,bias=on_write`.
 
     Raises:
         ConfigError: There is no such mode (the text names the nearest one), or adaptive is given

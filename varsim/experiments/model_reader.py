@@ -3,8 +3,8 @@
 This file is a program of its own, for an interpreter that has TensorFlow but may not have varsim.
 Its arguments are a kind (a key of `_READERS`) and a path. It prints a JSON object with `variables`,
 `missing` (a module that is not installed) or `error`. A variable has a name, a shape (null if the
-shape is not known), a dtype, and the settings that the format contains. Its `role` says why no step
-writes the variable. Output of libraries goes to stderr.
+shape is not known), a dtype, and the settings that the format contains. If no step writes the
+variable, it also has a `role`, which says why. Output of libraries goes to stderr.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 OPTIMIZER, SAVING, COPY, OTHER_STATE = "optimizer", "saving", "copy", "other state"
-"""The roles of variables that no step writes, or that an optimizer writes on each replica alone."""
+"""The roles of variables that no step writes, or that each replica's optimizer writes locally."""
 
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 _GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
@@ -88,7 +88,8 @@ def _of_checkpoint(path: str) -> Iterable[Entry]:
                 names[attribute.checkpoint_key] = attribute.full_name
                 roles[attribute.checkpoint_key] = by_node.get(number)
     else:
-        # Sessions of TensorFlow 1 saved variables by name, with the slots of w as w/Adam.
+        # In TensorFlow 1, a session saved each variable under its name. The name of an optimizer's
+        # slot for a variable w begins with w/, such as w/Adam.
         roles = {key: OPTIMIZER for key in shapes if key.rpartition("/")[0] in shapes}
     for key in sorted(shapes):
         if key == _GRAPH:
@@ -137,7 +138,7 @@ def _with_role(entry: Entry, role: str | None) -> Entry:
 
 
 def _roles(nodes: Sequence[Any]) -> dict[int, str]:
-    """Return the role of nodes in a graph of objects, by the names that their owners give them."""
+    """Return the roles by node number. A role follows from the name that its owner gives a node."""
     roles: dict[int, str] = {}
     children = [{child.local_name: child.node_id for child in node.children} for node in nodes]
 

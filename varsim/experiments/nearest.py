@@ -11,7 +11,7 @@ _MAX_NEAR: Final = 3
 
 
 def nearest(word: str, known: Iterable[str], most: int = _MAX_NEAR) -> list[str]:
-    """Return similar words, the nearest first. If one word begins with `word`, return only that."""
+    """Return similar words, the nearest first; only one word if no other begins with `word`."""
     words = list(dict.fromkeys(known))
     begun = [one for one in words if len(word) > 1 and one.lower().startswith(word.lower())]
     if len(begun) == 1:
@@ -29,16 +29,16 @@ def did_you_mean(word: str, known: Iterable[str], most: int = 1) -> str:
     return f"; did you mean {' or '.join(filter(None, [', '.join(near[:-1]), near[-1]]))}?"
 
 
-def listed(known: Iterable[str], *, none: str = "none") -> str:
-    """Return the words separated by commas; if there are many, the first ones."""
+def listed(known: Iterable[str]) -> str:
+    """Return the words separated by commas; only the first ones if there are many."""
     words = list(known)
     more = len(words) - _MAX_LISTED
     shown = words[:_MAX_LISTED] if more > 0 else words
-    return ", ".join(shown) + (f" and {more} more" if more > 0 else "") or none
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "") or "none"
 
 
 def no_variable(name: str, names: Iterable[str]) -> str:
-    """Return an error about an unknown variable, with the three nearest names, or all if few."""
+    """Return an error about an unknown variable, with all names, or the nearest of many names."""
     known = list(dict.fromkeys(names))
     near = did_you_mean(name, known, most=_MAX_NEAR)
     said = f"there is no variable {name!r}{near}"

@@ -178,7 +178,7 @@ def _checked(name: str, value: object, annotation: Any, default: object) -> Any:
         adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
     except PydanticSchemaGenerationError:
         return value
-    try:  # as JSON: strict, but a list may become a tuple, and a word an enum's member
+    try:  # JSON is validated strictly, but a list may become a tuple, and a text an enum's member
         return adapter.validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         problem = error.errors()[0]
@@ -198,7 +198,9 @@ class NothingToRecord(ConfigError):
     """A script has ended without a strategy that a run could record."""
 
     def __init__(self, exit_code: int) -> None:
-        super().__init__("the script did not start a strategy with workers; nothing to record")
+        super().__init__(
+            "the script did not start a strategy with workers, so there is nothing to record"
+        )
         self.exit_code = exit_code  # of the script
 
 
@@ -239,7 +241,7 @@ class ScriptProgram:
 
         Raises:
             NothingToRecord: The script has ended, and no strategy had workers.
-            WrongKey: The script names devices, and so does the experiment.
+            WrongKey: Both the script and the experiment name devices.
         """
         supervision = _Supervision(run, began_s)
         started_s = time.perf_counter()
@@ -322,18 +324,18 @@ class _Supervision:
     def __init__(self, run: ActiveRun, began_s: float) -> None:
         self._run = run
         self._began_s = began_s
-        self._observed: dict[int, ObservedStrategy] = {}  # by strategy
+        self._observed: dict[int, ObservedStrategy] = {}  # by the strategy's id
         self._locations: dict[int, str] = {}
         self._launching_s = 0.0
         self._here = Path.cwd()  # read now, because the script may change the working directory
         self.launching_s = 0.0  # the time of all launches
-        self.refusal: WrongKey | None = None  # set if script and experiment name devices
+        self.refusal: WrongKey | None = None  # set if both script and experiment name devices
 
     def choose(self, said: Choices) -> Choices:
         """Return the experiment's value of each setting, or else the script's value.
 
         Raises:
-            WrongKey: The script names devices, and so does the experiment.
+            WrongKey: Both the script and the experiment name devices.
         """
         experiment = self._run.experiment
         asked = experiment.model_fields_set
@@ -398,7 +400,7 @@ def _check_settings(run: ActiveRun) -> None:
     """Warn about settings of variables that the script does not have.
 
     The check happens at the end, because a script may create variables at any time. It only warns,
-    because the script's results are to be kept.
+    because the script's results must not be lost.
     """
     try:
         if run.strategies:

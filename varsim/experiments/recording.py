@@ -24,7 +24,7 @@ def judged(directory: RunFiles, summary: Summary, *, tell: Tell | None = None) -
     """Judge the history of a run; return None if the run has no history.
 
     Args:
-        summary: The summary so far. Its failure does not become a finding of the judgement.
+        summary: The summary so far. The failure of the run does not become a finding.
         tell: Receives the fraction of the history that has been read.
     """
     if not (directory.path / HISTORY).exists():
@@ -68,7 +68,7 @@ def write_history(directory: RunFiles, *, tell: Tell | None = None) -> str | Non
     Args:
         tell: Receives the merged fraction of the traces.
     Returns:
-        The reason if the merge failed, and then the traces are kept; None after a success.
+        None after a success. If the merge failed, the reason; the traces are then kept.
     """
     if (directory.traces / file_name(PROGRAM)).exists():
         try:

@@ -59,11 +59,11 @@ class _NoSuchRun(Exception):
 
 
 def _named(word: str) -> Path:
-    """Return the run of that name.
+    """Return the run that a word names.
 
     Raises:
-        ConfigError: The names of several runs begin with it.
-        _NoSuchRun: No run's name begins with it.
+        ConfigError: The names of several runs begin with the word.
+        _NoSuchRun: No run's name begins with the word.
     """
     out = Path(word).parent if os.sep in word else OUT
     begun = [name for name in run_names(out) if name.startswith(Path(word).name)]
@@ -118,7 +118,7 @@ def experiment_again(folder: Path, overrides: Sequence[Override], *, trust: bool
     The experiment's `out` is not used, because it is a folder of the user who made the run.
 
     Args:
-        trust: Whether to run a program that this user's varsim did not copy there.
+        trust: Whether to run a program that this user's varsim did not copy into the run.
     Raises:
         ConfigError: The program is not trusted, or the run does not carry its program.
     """

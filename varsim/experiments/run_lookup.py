@@ -87,7 +87,7 @@ def _found(text: str, out: Path, sort: _Sort) -> Path:
     if name in {LATEST, sort.latest} and (last := _last(out, sort, names)):
         return out / last
     begun = [one for one in names if name and one.startswith(name)]
-    if name in begun:  # other names may begin with it
+    if name in begun:  # other names may begin with this name
         begun = [name]
     if len(begun) != 1:
         raise ConfigError(_unclear(text, out, sort, begun, names))
@@ -158,7 +158,7 @@ def _without_record(path: Path) -> str:
 
 def _traced_at(path: Path) -> object:
     """Return the level of the experiment's `trace`: the value itself, or its key `level`."""
-    from varsim.experiments import yaml_lines  # only for an error: completion must be quick
+    from varsim.experiments import yaml_lines  # needed only for an error: completion must be fast
 
     try:
         text = (path / EXPERIMENT).read_text("utf-8")

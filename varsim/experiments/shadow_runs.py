@@ -111,7 +111,7 @@ def run_oracle(
     Args:
         interrupts: Raises KeyboardInterrupt at SIGINT, except while the cluster ends.
     Returns:
-        The workload's result; or the reason why there is no history, and then no file is kept.
+        The workload's result. If there is no history, the reason; no file is then kept.
     Raises:
         KeyboardInterrupt: SIGINT arrived; no file is kept.
     """
@@ -179,7 +179,7 @@ def take_advice(
 
 
 def _advice(files: RunFiles) -> tuple[dict[str, VariableSettings], list[str], bool]:
-    """Return the settings of all AUTO variables by name, sentences, and whether any is adaptive."""
+    """Return settings for the AUTO variables by name, the advice, and whether AUTO is adaptive."""
     from varsim.whatif.advice import advise, in_words
     from varsim.whatif.compare import Replays
     from varsim.whatif.lines import at_odds, is_adaptive

@@ -31,7 +31,7 @@ STRATEGY: Final = "strategy-"
 LATEST: Final = "latest"
 BENCH: Final = "bench.json"
 LATEST_BENCH: Final = "latest-bench"
-_MAX_SAME_SECOND: Final = 1000  # runs of one name; a higher number means another problem
+_MAX_SAME_SECOND: Final = 1000  # runs with the same name; more of them mean another problem
 
 
 class RunFiles:

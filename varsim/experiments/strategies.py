@@ -115,7 +115,7 @@ class ObservedStrategy:
 
 # ---------------------------------------------------------------- measurement
 
-_ELEMENTS: Final = 2  # shown of a large array
+_ELEMENTS: Final = 2  # number of elements shown of a large array
 
 
 def measure_variables(

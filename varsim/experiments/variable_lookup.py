@@ -83,7 +83,7 @@ def _of_all(history: History) -> Iterator[Chosen]:
 
 
 def _of_summary(history: History, run: Path) -> Iterator[Chosen]:
-    """Choose a variable by the run's summary, which has the differences at the end."""
+    """Choose a variable by the run's summary, which has the replicas' differences at the end."""
     try:
         summary = load_summary(run if run.is_dir() else run.parent)
     except ConfigError:
@@ -118,5 +118,5 @@ def _most_written(history: History) -> int:
 
 
 def shape_of(row: VariableRow) -> list[int | None]:
-    """Return a variable's shape; an open dimension is None."""
+    """Return a variable's shape; an unknown dimension is None."""
     return list(json.loads(row.shape))

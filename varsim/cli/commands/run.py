@@ -69,7 +69,7 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, INTERRUPTED)
 @click.option(
     "--oracle/--no-oracle",
     default=None,
-    help="Repeat the run on one replica, to find values that are wrong by a factor.",
+    help="Repeat the run on one replica, to find wrong values, such as N times too large ones.",
 )
 @experiment_options.STRICT
 @experiment_options.OUT
