@@ -46,3 +46,29 @@ def test_a_run_with_sparse_writes_is_valid(
         verdicts = judge(history)
 
     assert {Outcome.VALID} == {one.outcome for one in verdicts}, verdicts
+
+
+def test_the_judge_finds_no_fault_in_deferred_sparse_writes(tmp_path: Path) -> None:
+    """An exchange may commit several parts; the reads are those of the last part."""
+    with cluster(2, trace=TraceOptions(tmp_path), auto="adaptive") as strategy:
+        with strategy.scope():
+            sums = tf.VariableAggregation.SUM
+            table = tf.Variable(np.ones((3, 2), np.float32), name="table", aggregation=sums)
+
+        def step() -> list[float]:
+            me = replica_id()
+            table.scatter_add(tf.IndexedSlices(np.ones((1 + me, 2), np.float32), [me, 0][: 1 + me]))
+            table.scatter_mul(tf.IndexedSlices(np.full((1, 2), 2, np.float32), [me]))
+            table.assign_add(np.full((3, 2), me, np.float32))
+            return [float(row[0]) for row in table[[0, 1, 2]]]
+
+        seen = strategy.experimental_local_results(strategy.run(step))
+        assert [[7.0, 5.0, 2.0]] * 2 == list(seen)
+        strategy.run(step)
+        assert [[19.0, 13.0, 3.0]] * 2 == [one.numpy()[:, 0].tolist() for one in table.values]
+    merge(tmp_path, tmp_path)
+
+    with open_history(tmp_path) as history:
+        verdicts = judge(history)
+
+    assert {Outcome.VALID} == {one.outcome for one in verdicts}, verdicts

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -200,3 +201,132 @@ def test_a_full_log_is_exchanged_and_changes_nothing(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(deferred, "MAX_ENTRIES", limit)
         compare(program, seed)
+
+
+# ---------------------------------------------------------------- sparse writes
+
+TABLE_SHAPE = (3, 2)
+Rows = tuple[list[int], float]
+"""Indices, and the value of all their rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableWrite:
+    """A write of all replicas to the table; `operands` has a number, or rows, for each replica."""
+
+    operation: str
+    operands: tuple[float | Rows, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TableProgram:
+    """Calls that write a table and read it in between; the program uses it after each call.
+
+    All results are exact, so every order of additions and of multiplications gives equal bits.
+    """
+
+    aggregation: VariableAggregation
+    dtype: str
+    num_replicas: int
+    calls: tuple[tuple[TableWrite | None, ...], ...]  # None: a read
+    between: tuple[str, ...]  # one operation of the program after each call
+
+
+@st.composite
+def table_programs(draw: st.DrawFn) -> TableProgram:
+    """Draw a program. With MEAN, values are divided by the number of replicas."""
+    aggregation = draw(st.sampled_from(AGGREGATIONS))
+    count = draw(st.sampled_from([1, 2, 4]))
+    mean = aggregation is VariableAggregation.MEAN
+    operations = ["assign", "assign_add", "assign_sub", "scatter_add", "scatter_sub", "scatter_mul"]
+    if not mean:
+        operations.append("scatter_div")
+    if aggregation is VariableAggregation.ONLY_FIRST_REPLICA:
+        operations += ["scatter_min", "scatter_max", "scatter_update"]
+    indices = st.lists(st.integers(0, TABLE_SHAPE[0] - 1), max_size=3)
+
+    @st.composite
+    def write(draw: st.DrawFn) -> TableWrite:
+        operation = draw(st.sampled_from(operations))
+        number = st.integers(-4, 4).filter(bool).map(float)
+        if mean and operation == "scatter_mul":
+            number = st.sampled_from([-1.0, 1.0]).map(lambda sign: sign * count)
+        operand: st.SearchStrategy[float | Rows] = number
+        if "scatter" in operation:
+            operand = st.tuples(indices, number)
+        return TableWrite(operation, tuple(draw(operand) for _ in range(count)))
+
+    action = write() | write() | st.none()
+    calls = draw(st.lists(st.lists(action, max_size=6).map(tuple), min_size=1, max_size=4))
+    doings = st.sampled_from(["nothing", "read", "scatter_add", "assign_add", "assign"])
+    between = tuple(draw(doings) for _ in calls)
+    return TableProgram(aggregation, "float64" if mean else "int64", count, tuple(calls), between)
+
+
+def slices(operand: Rows, dtype: str) -> tf.IndexedSlices:
+    """Return rows that all have one value."""
+    indices, number = operand
+    return tf.IndexedSlices(np.full((len(indices), TABLE_SHAPE[1]), number, dtype), indices)
+
+
+def apply_to_table(table: Any, operation: str, operand: float | Rows, dtype: str) -> None:
+    """Perform one write."""
+    if isinstance(operand, tuple):
+        getattr(table, operation)(slices(operand, dtype))
+    else:
+        getattr(table, operation)(np.full(TABLE_SHAPE, operand, dtype))
+
+
+def run_table(program: TableProgram, auto: str, seed: int | None) -> tuple[list[Any], Any]:
+    """Return all values that are read, and the account of the table."""
+    with simulated_cluster(seed):
+        devices = [f"cpu:{i}" for i in range(program.num_replicas)]
+        strategy = tf.distribute.MirroredStrategy(devices, auto=auto)
+        with strategy.scope():
+            initial = np.arange(6).reshape(TABLE_SHAPE).astype(program.dtype)
+            table = tf.Variable(initial, aggregation=program.aggregation)
+
+        def step(actions: tuple[TableWrite | None, ...]) -> list[Any]:
+            mine = tf.distribute.get_replica_context().replica_id_in_sync_group
+            seen = []
+            for action in actions:
+                if action is None:
+                    seen.append(table.numpy().tolist())
+                else:
+                    operand = action.operands[mine]
+                    apply_to_table(table, action.operation, operand, program.dtype)
+            return seen
+
+        seen: list[Any] = []
+        for actions, doing in zip(program.calls, program.between, strict=True):
+            results = strategy.run(step, args=(actions,))
+            seen += strategy.experimental_local_results(results)
+            if doing == "read":
+                seen.append(table.numpy().tolist())
+            elif doing != "nothing":
+                operand = ([1], 2.0) if doing == "scatter_add" else 2.0
+                apply_to_table(table, doing, operand, program.dtype)
+        seen += [one.numpy().tolist() for one in table.values]
+        return seen, strategy.statistics()[0]
+
+
+@thorough
+@given(table_programs(), st.none() | st.integers(0, 2**32), st.sampled_from([1, 2, 1024]))
+def test_sparse_writes_have_the_values_and_the_compared_cost_of_on_write(
+    program: TableProgram, seed: int | None, limit: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deferred, "MAX_ENTRIES", limit)
+        expected, plain = run_table(program, "on_write", seed)
+        got, adaptive = run_table(program, "adaptive", seed)
+
+    assert expected == got
+    assert adaptive.on_write is not None
+    assert (plain.merges, plain.messages, plain.size_bytes) == (
+        adaptive.on_write.merges,
+        adaptive.on_write.messages,
+        adaptive.on_write.size_bytes,
+    )
+    assert (plain.writes, plain.reads) == (adaptive.writes, adaptive.reads)
+    assert adaptive.merges <= plain.merges
+    assert adaptive.messages <= MOST_MESSAGES * plain.messages

@@ -69,8 +69,17 @@ class MessageFormat:
         )
 
     def _delta(self, delta: Delta) -> list[str]:
-        values = [show(value) for value in delta.values] or ["(not sent)"]
-        return [self._name(delta.variable_id), f"#{delta.count}", delta.operation.value, *values]
+        words = [self._name(delta.variable_id), f"#{delta.count}"]
+        for part in delta.parts:
+            match part.operand:
+                case (indices, values):
+                    shown = f"{show(values)} @ {indices.tolist()}"
+                case (value,):
+                    shown = show(value)
+                case _:
+                    shown = "(not sent)"
+            words += [part.operation.value, shown]
+        return words
 
     def _parts(self, sender: int, message: Message) -> list[str]:
         match message:

@@ -69,7 +69,7 @@ def test_every_kind_of_sparse_write_is_in_a_scenario():
 
     pairs = itertools.product(policies.TABLE, VariableAggregation)
     wanted = set(kinds((*where, aggregation) for where, aggregation in pairs))
-    assert 54 == len(wanted)
+    assert 56 == len(wanted)
     assert set() == wanted - set(kinds(shown))
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.sync.build import ADD, ASSIGN, SUB, V, W, array
 from varsim.protocol.messages import Delta
-from varsim.spec import Operation
+from varsim.spec import SCATTERS, Operation, Rows
 from varsim.sync import deferred
 from varsim.sync.deferred import NO_WRITES, DeferredWrites, Log
+from varsim.sync.operand import applied
 
 
 def kept(value, dtype="float32"):
@@ -34,11 +37,18 @@ def log(*entries: tuple[Operation, float | None]) -> Log:
 
 
 def shown(delta: Delta) -> tuple[int, int, Operation, list[float]]:
-    return delta.since, delta.count, delta.operation, [float(value) for value in delta.values]
+    (part,) = delta.parts
+    return delta.since, delta.count, part.operation, [float(value) for value in part.operand]
 
 
 def shown_delta(writes: Log, count: int) -> tuple[int, int, Operation, list[float]]:
     return shown(writes.delta(W, count, np.empty))
+
+
+def sent_value(delta: Delta) -> np.ndarray:
+    (part,) = delta.parts
+    (value,) = part.operand
+    return value
 
 
 # ---------------------------------------------------------------- one variable
@@ -64,7 +74,7 @@ def test_an_assign_replaces_earlier_writes_in_later_deltas():
 
 @pytest.mark.parametrize(("value", "expected"), [(0.0, -0.0), (-0.0, 0.0), (3e38, -3e38)])
 def test_a_subtraction_is_an_exact_add_of_the_negative(value: float, expected: float):
-    (sent,) = log((SUB, value)).delta(W, 1, np.empty).values
+    sent = sent_value(log((SUB, value)).delta(W, 1, np.empty))
 
     assert array(expected).tobytes() == sent.tobytes()
 
@@ -74,12 +84,12 @@ def test_unsigned_integers_wrap():
     own.write(SUB, kept(1, "uint8"))
     own.write(ADD, kept(3, "uint8"))
 
-    (sent,) = own.delta(W, 2, np.empty).values
+    sent = sent_value(own.delta(W, 2, np.empty))
     assert (np.dtype("uint8"), 2) == (sent.dtype, int(sent))
 
 
 def test_an_overflowing_sum_causes_no_warning():
-    (sent,) = log((ADD, 3e38), (ADD, 3e38)).delta(W, 2, np.empty).values
+    sent = sent_value(log((ADD, 3e38), (ADD, 3e38)).delta(W, 2, np.empty))
 
     assert np.isinf(sent)
 
@@ -99,7 +109,7 @@ def test_a_large_sum_is_computed_in_shared_memory():
     own = Log()
     for _ in range(2):
         own.write(ADD, np.ones(20_000, "float32"))
-    (sent,) = own.delta(W, 2, allocate).values
+    sent = sent_value(own.delta(W, 2, allocate))
 
     assert sent is made[0]
     assert not sent.flags.writeable
@@ -154,6 +164,149 @@ def test_a_log_is_full_at_a_number_of_entries_or_of_bytes(monkeypatch):
     assert not log((ADD, 1.0)).is_full
     assert log((ADD, 1.0), (ADD, 1.0)).is_full
     assert large.is_full
+
+
+# ---------------------------------------------------------------- sparse writes
+
+S_ADD, S_SUB, S_MUL, S_DIV = (
+    Operation.SCATTER_ADD,
+    Operation.SCATTER_SUB,
+    Operation.SCATTER_MUL,
+    Operation.SCATTER_DIV,
+)
+
+
+def rows(indices, values, dtype="float32"):
+    return Rows(np.array(indices, np.int64), kept(values, dtype))
+
+
+def table_log(*entries) -> Log:
+    made = Log()
+    for operation, operand in entries:
+        made.write(operation, operand)
+    return made
+
+
+def shown_parts(delta: Delta):
+    return [(part.operation, *(one.tolist() for one in part.operand)) for part in delta.parts]
+
+
+def test_added_rows_with_the_same_index_are_summed():
+    own = table_log((S_ADD, rows([2, 0], [1.0, 2.0])), (S_SUB, rows([2], [5.0])))
+
+    assert [(S_ADD, [0, 2], [2.0, -4.0])] == shown_parts(own.delta(W, 2, np.empty))
+
+
+def test_repeated_rows_of_one_write_are_sent_as_they_are():
+    """Each addition rounds: if no writes are added up, the result is that of ON_WRITE."""
+    own = table_log((S_ADD, rows([1, 1], [1.0, 2.0])))
+
+    assert [(S_ADD, [1, 1], [1.0, 2.0])] == shown_parts(own.delta(W, 1, np.empty))
+
+
+def test_rows_are_added_to_a_dense_sum_before_or_after_it():
+    before = table_log((S_ADD, rows([1], [1.0])), (ADD, kept([10.0, 20.0])))
+    after = table_log((SUB, kept([10.0, 20.0])), (S_SUB, rows([1, 1], [1.0, 2.0])))
+
+    assert [(ADD, [10.0, 21.0])] == shown_parts(before.delta(W, 2, np.empty))
+    assert [(ADD, [-10.0, -23.0])] == shown_parts(after.delta(W, 2, np.empty))
+
+
+def test_an_assign_drops_earlier_rows_and_gets_later_ones():
+    own = table_log(
+        (S_MUL, rows([0], [2.0])), (ASSIGN, kept([1.0, 2.0])), (S_ADD, rows([1], [5.0]))
+    )
+
+    assert [(ASSIGN, [1.0, 7.0])] == shown_parts(own.delta(W, 3, np.empty))
+
+
+def test_rows_of_other_operations_are_joined_and_keep_their_place():
+    own = table_log(
+        (S_ADD, rows([0], [1.0])),
+        (S_MUL, rows([0], [2.0])),
+        (S_MUL, rows([0, 1], [3.0, 4.0])),
+        (S_ADD, rows([1], [1.0])),
+    )
+
+    assert [
+        (S_ADD, [0], [1.0]),
+        (S_MUL, [0, 0, 1], [2.0, 3.0, 4.0]),
+        (S_ADD, [1], [1.0]),
+    ] == shown_parts(own.delta(W, 4, np.empty))
+
+
+def test_divisions_are_not_joined():
+    own = table_log((S_DIV, rows([0], [2], "int32")), (S_DIV, rows([0], [-1], "int32")))
+
+    assert [(S_DIV, [0], [2]), (S_DIV, [0], [-1])] == shown_parts(own.delta(W, 2, np.empty))
+
+
+def test_unsigned_rows_wrap():
+    own = table_log((S_SUB, rows([0], [1], "uint8")))
+
+    assert [(S_ADD, [0], [255])] == shown_parts(own.delta(W, 1, np.empty))
+
+
+def test_a_replica_whose_rows_are_not_used_has_the_same_parts_without_rows():
+    own = table_log((S_ADD, None), (S_MUL, None), (S_SUB, None), (ADD, None))
+
+    assert [(S_ADD,), (S_MUL,), (ADD,)] == shown_parts(own.delta(W, 4, np.empty))
+
+
+some_writes = st.lists(
+    st.sampled_from([ASSIGN, ADD, SUB, *SCATTERS]).flatmap(
+        lambda operation: st.tuples(
+            st.just(operation),
+            st.lists(st.tuples(st.integers(0, 2), st.integers(1, 5)), max_size=3).map(
+                lambda some: rows([i for i, _ in some], [v for _, v in some], "int64")
+            )
+            if operation in SCATTERS
+            else st.lists(st.integers(-5, 5), min_size=3, max_size=3).map(
+                lambda value: kept(value, "int64")
+            ),
+        )
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+def after_delta(delta: Delta, before: np.ndarray) -> np.ndarray:
+    for part in delta.parts:
+        operand = part.operand[0] if len(part.operand) == 1 else Rows(*part.operand)
+        before = applied(part.operation, before, operand)
+    return before
+
+
+@given(some_writes, st.data())
+def test_a_delta_has_the_effect_of_its_writes_whether_some_were_folded_before(some, data):
+    """With integers both are equal; the operations of the parts do not depend on the folds."""
+    whole, folded = Log(), Log()
+    fold_after = data.draw(st.integers(0, len(some) - 1))
+    value = np.array([7, 8, 9])
+    for number, (operation, operand) in enumerate(some):
+        if number == fold_after:
+            folded.fold(after=0)
+        whole.write(operation, operand)
+        folded.write(operation, operand)
+        value = applied(operation, value, operand)
+
+    one, other = (own.delta(W, len(some), np.empty) for own in (whole, folded))
+
+    assert value.tolist() == after_delta(one, np.array([7, 8, 9])).tolist()
+    assert value.tolist() == after_delta(other, np.array([7, 8, 9])).tolist()
+    assert [part.operation for part in one.parts] == [part.operation for part in other.parts]
+    assert whole.write_count == folded.write_count
+
+
+def test_sparse_writes_and_the_size_of_their_rows_are_counted():
+    own = table_log((ADD, kept([1.0, 2.0])), (S_ADD, rows([0], [1.0])), (S_MUL, rows([], [])))
+
+    count = own.write_count
+    assert (3, 2, 8 + 4) == (count.count, count.sparse, count.row_bytes)
+    own.truncate(1)
+    count = own.write_count
+    assert (1, 0, 0) == (count.count, count.sparse, count.row_bytes)
 
 
 # ---------------------------------------------------------------- calls

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tests.sync.build import (
@@ -27,7 +29,14 @@ from tests.sync.build import (
     spec,
 )
 from varsim.errors import MismatchError
-from varsim.protocol.messages import Delta, DeltaReply, PullDeltas, SyncRequest, WriteCounts
+from varsim.protocol.messages import (
+    Delta,
+    DeltaPart,
+    DeltaReply,
+    PullDeltas,
+    SyncRequest,
+    WriteCounts,
+)
 from varsim.spec import Operation
 from varsim.sync.actions import Finish, ProgramRefused, Send
 from varsim.sync.coordinator_events import TimePasses
@@ -56,8 +65,9 @@ def delta(count: int, value: float, *, since: int = 0, operation: Operation = AD
         since=since,
         count=count,
         operations=operations(count),
-        operation=operation,
-        values=(array(value),),
+        sparse=0,
+        row_bytes=0,
+        parts=(DeltaPart(operation, (array(value),)),),
     )
 
 
@@ -67,6 +77,8 @@ def write_counts(count: int, *, call: int = 1, wrong: bool = False) -> WriteCoun
         variable_ids=np.array([W]),
         counts=np.array([count]),
         operations=np.array([OTHER if wrong else operations(count)]),
+        sparse=np.array([0]),
+        row_bytes=np.array([0]),
     )
 
 
@@ -239,9 +251,7 @@ def test_operations_are_compared_when_they_are_exchanged():
     handle(own, 0, write_counts(1))
     handle(own, 0, sync_request(1, 1.0))
     handle(own, 1, write_counts(1, wrong=True))
-    other = Delta(
-        variable_id=W, since=0, count=1, operations=OTHER, operation=ASSIGN, values=(array(1.0),)
-    )
+    other = replace(delta(1, 1.0), operations=OTHER, parts=(DeltaPart(ASSIGN, (array(1.0),)),))
 
     failed = handle(own, 1, SyncRequest(call_id=1, delta=other, location=""))
     assert "by different operations" in error_of(failed)

@@ -78,8 +78,9 @@ def test_in_replica_context_every_read_is_local():
         for aggregation in VariableAggregation:
             if operation is not Operation.CREATE:
                 cell = policies.cell(spec(aggregation, synchronization), REPLICA, operation)
-                writes = Local | Merge | (Refuse if operation in SCATTERS else Defer)
-                assert isinstance(cell, Local if operation is READ else writes)
+                writes = Local | Merge | Defer
+                allowed = writes | Refuse if operation in SCATTERS else writes
+                assert isinstance(cell, Local if operation is READ else allowed)
 
 
 # ---------------------------------------------------------------- creation

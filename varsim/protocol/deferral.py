@@ -9,20 +9,30 @@ from varsim.spec import Array, Operation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class DeltaPart:
+    """Consecutive writes of a delta, combined into one write."""
+
+    operation: Operation
+    operand: tuple[Array, ...]
+    """One value; indices and values of a sparse write; empty if the aggregation uses neither."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Delta:
     """The effect of one replica's writes to a deferred variable since the last exchange.
 
     Writes are counted from the variable's creation. The delta covers the writes `since` + 1 to
     `count`. `operations` is a digest of the sequence of operations: equal sequences have equal
-    digests.
+    digests, and deltas with equal digests have parts with equal operations.
     """
 
     variable_id: int
     since: int  # number of writes that were exchanged before
     count: int  # number of the last write that the delta covers
     operations: int  # digest of the first `count` operations
-    operation: Operation  # ASSIGN, or ASSIGN_ADD of a sum
-    values: tuple[Array, ...]  # one value; empty if the aggregation does not use this replica's
+    sparse: int  # number of sparse writes among the first `count` writes
+    row_bytes: int  # size of the rows of these sparse writes
+    parts: tuple[DeltaPart, ...]  # in the order of the writes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,13 +59,15 @@ class WriteCounts(Message):
     variable_ids: Array  # int64, (n,), without duplicates
     counts: Array  # int64, (n,)
     operations: Array  # int64, (n,); see `Delta`
+    sparse: Array  # int64, (n,); see `Delta`
+    row_bytes: Array  # int64, (n,); see `Delta`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SyncRequest(Message):
     """Replica → coordinator: the replica's program waits until this delta is exchanged.
 
-    The answer is a `Commit`, whose value includes the writes of the delta.
+    The answer is one commit for each part of the delta.
     """
 
     call_id: int

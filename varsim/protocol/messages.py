@@ -13,7 +13,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from varsim.protocol.deferral import Delta, DeltaReply, PullDeltas, SyncRequest, WriteCounts
+from varsim.protocol.deferral import (
+    Delta,
+    DeltaPart,
+    DeltaReply,
+    PullDeltas,
+    SyncRequest,
+    WriteCounts,
+)
 from varsim.protocol.parts import (
     BY_PROGRAM,
     OF_DEFERRED,
@@ -29,6 +36,7 @@ __all__ = [  # only the names from other modules; all classes below are public t
     "BY_PROGRAM",
     "OF_DEFERRED",
     "Delta",
+    "DeltaPart",
     "DeltaReply",
     "Message",
     "Payload",
@@ -88,7 +96,7 @@ class ScatterCommit(Message):
     The variable does not change if the replica already has this version or a later one.
     """
 
-    call_id: int  # the call to which the merge belongs; else BY_PROGRAM
+    call_id: int  # the call to which the merge belongs; else BY_PROGRAM or OF_DEFERRED
     settled: int  # see `Commit`
     variable_id: int
     version: int  # counts the variable's commits from 1

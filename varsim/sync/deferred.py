@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
 from varsim.protocol.buckets import PACK_LIMIT_BYTES
-from varsim.protocol.messages import Delta, WriteCounts
-from varsim.spec import Array, Operation
-from varsim.sync import reduce
+from varsim.protocol.messages import Delta, DeltaPart, WriteCounts
+from varsim.spec import SCATTERS, Array, Operand, Operation, Rows
+from varsim.sync import reduce, scatter
 from varsim.sync.update_buffers import Allocate
 
 MAX_ENTRIES: Final = 1024
@@ -20,7 +20,9 @@ MAX_ENTRIES: Final = 1024
 MAX_LOG_BYTES: Final = 64 * 2**20
 """Limit of the total size of the values that are kept for one variable, to bound the memory."""
 
-_NUMBERS: Final = {Operation.ASSIGN: 1, Operation.ASSIGN_ADD: 2, Operation.ASSIGN_SUB: 3}
+_WRITES: Final = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB, *SCATTERS)
+_NUMBERS: Final = {operation: number for number, operation in enumerate(_WRITES, 1)}
+_SPARSE: Final = frozenset(SCATTERS)
 _PRIME: Final = 2**61 - 1  # hashes of operations are smaller, so that they fit into an int64
 
 
@@ -30,6 +32,8 @@ class WriteCount:
 
     count: int
     operations: int  # a hash of the sequence of operations
+    sparse: int = field(default=0, compare=False)  # number of sparse writes among them
+    row_bytes: int = field(default=0, compare=False)  # size of the rows of these sparse writes
 
 
 NO_WRITES: Final = WriteCount(0, 0)
@@ -42,13 +46,15 @@ class LogEntry:
 
     count: int  # number of all writes up to this entry
     operations: int  # hash of the operations of these writes
+    sparse: int  # number of sparse writes among these writes
+    row_bytes: int  # size of the rows of these sparse writes
     operation: Operation
-    value: Array | None  # None if the aggregation does not use this replica's values
+    operand: Operand | None  # None if the aggregation does not use this replica's values
 
     @property
     def size_bytes(self) -> int:
-        """Return the size of the entry's value."""
-        return 0 if self.value is None else self.value.nbytes
+        """Return the size of the entry's operand."""
+        return 0 if self.operand is None else self.operand.nbytes
 
 
 class Log:
@@ -58,61 +64,83 @@ class Log:
     variable after fewer writes.
     """
 
-    __slots__ = ("count", "entries", "operations", "settled", "size_bytes")
+    __slots__ = (
+        "count",
+        "entries",
+        "operations",
+        "row_bytes",
+        "settled",
+        "size_bytes",
+        "sparse",
+    )
 
     def __init__(self) -> None:
         self.settled = NO_WRITES
         self.count = 0  # number of all writes of this replica
         self.operations = 0  # hash of the operations of these writes
+        self.sparse = 0  # number of sparse writes among these writes
+        self.row_bytes = 0  # size of the rows of these sparse writes
         self.entries: list[LogEntry] = []
         self.size_bytes = 0
 
     @property
     def write_count(self) -> WriteCount:
         """Return the write count after this replica's last write."""
-        return WriteCount(self.count, self.operations)
+        return WriteCount(self.count, self.operations, self.sparse, self.row_bytes)
 
     @property
     def is_full(self) -> bool:
         """Return whether the log is so large that its writes must be exchanged now."""
         return len(self.entries) >= MAX_ENTRIES or self.size_bytes >= MAX_LOG_BYTES
 
-    def write(self, operation: Operation, value: Array | None) -> None:
-        """Add a write. The caller must not change the array afterwards."""
+    def write(self, operation: Operation, operand: Operand | None) -> None:
+        """Add a write. The caller must not change its arrays afterwards."""
         self.count += 1
-        self.operations = (self.operations * 4 + _NUMBERS[operation]) % _PRIME
-        self.entries.append(LogEntry(self.count, self.operations, operation, value))
-        if value is not None:
-            self.size_bytes += value.nbytes
+        self.operations = (self.operations * 16 + _NUMBERS[operation]) % _PRIME
+        size_bytes = 0 if operand is None else operand.nbytes
+        if operation in _SPARSE:
+            self.sparse += 1
+            self.row_bytes += size_bytes
+        self.size_bytes += size_bytes
+        self.entries.append(self._entry(operation, operand))
+
+    def _entry(self, operation: Operation, operand: Operand | None) -> LogEntry:
+        """Return the entry of the last write."""
+        return LogEntry(
+            self.count, self.operations, self.sparse, self.row_bytes, operation, operand
+        )
 
     def fold(self, after: int) -> None:
         """Combine all entries after write number `after`. No program reads between these writes."""
         start = sum(entry.count <= after for entry in self.entries)
         if len(self.entries) - start > 1:
-            operation, value = combined(self.entries[start:], np.empty)
-            last = LogEntry(self.count, self.operations, operation, value)
-            self._keep([*self.entries[:start], last])
+            self._keep([*self.entries[:start], *combined(self.entries[start:], np.empty)])
 
     def delta(self, variable_id: int, count: int, allocate: Allocate) -> Delta:
-        """Return the combined value of the first `count` writes."""
+        """Return the combined effect of the first `count` writes."""
         taken = [entry for entry in self.entries if entry.count <= count]
         assert taken, "there is nothing to exchange"
         assert taken[-1].count == count, "an entry ends at every possible read"
-        operation, value = combined(taken, allocate)
+        last = taken[-1]
         return Delta(
             variable_id=variable_id,
             since=self.settled.count,
             count=count,
-            operations=taken[-1].operations,
-            operation=operation,
-            values=() if value is None else (value,),
+            operations=last.operations,
+            sparse=last.sparse,
+            row_bytes=last.row_bytes,
+            parts=tuple(
+                DeltaPart(entry.operation, _arrays(entry.operand))
+                for entry in combined(taken, allocate)
+            ),
         )
 
     def settle(self, count: int) -> None:
         """Drop the first `count` writes, which are exchanged, or overwritten by the program."""
         settled = [entry for entry in self.entries if entry.count <= count]
         if settled:
-            self.settled = WriteCount(settled[-1].count, settled[-1].operations)
+            last = settled[-1]
+            self.settled = WriteCount(last.count, last.operations, last.sparse, last.row_bytes)
             self._keep(self.entries[len(settled) :])
 
     def truncate(self, count: int) -> None:
@@ -123,34 +151,116 @@ class Log:
         self.entries = entries
         last = entries[-1] if entries else self.settled
         self.count, self.operations = last.count, last.operations
+        self.sparse, self.row_bytes = last.sparse, last.row_bytes
         self.size_bytes = sum(entry.size_bytes for entry in entries)
 
 
-def combined(entries: Sequence[LogEntry], allocate: Allocate) -> tuple[Operation, Array | None]:
-    """Combine consecutive writes into one ASSIGN or ASSIGN_ADD.
+# ---------------------------------------------------------------- combined writes
 
-    An assign replaces all earlier writes. The first value is negated if it is subtracted; adding a
-    negated value gives exactly the same result. The result can be the array of an entry.
+_ADDITIONS: Final = frozenset(
+    {
+        Operation.ASSIGN,  # only as the first write of a run: it drops all earlier writes
+        Operation.ASSIGN_ADD,
+        Operation.ASSIGN_SUB,
+        Operation.SCATTER_ADD,
+        Operation.SCATTER_SUB,
+    }
+)
+_SUBTRACTIONS: Final = (Operation.ASSIGN_SUB, Operation.SCATTER_SUB)
+
+
+def combined(entries: Sequence[LogEntry], allocate: Allocate) -> list[LogEntry]:
+    """Combine consecutive writes into as few writes as possible.
+
+    An assign replaces all earlier writes. Additions and subtractions are summed, of values and of
+    rows; other sparse writes with the same operation are joined. The operations of the result
+    depend only on those of the writes, so they are equal on all replicas, and do not depend on
+    whether some of the writes were combined before.
     """
-    assigns = [i for i, entry in enumerate(entries) if entry.operation is Operation.ASSIGN]
-    first, *others = entries[assigns[-1] :] if assigns else entries
-    operation = Operation.ASSIGN if assigns else Operation.ASSIGN_ADD
-    value = first.value
-    negated = first.operation is Operation.ASSIGN_SUB
-    if value is None or not (others or negated):
-        return operation, value
+    runs: list[list[LogEntry]] = []
+    for entry in entries:
+        if entry.operation is Operation.ASSIGN:
+            runs = [[entry]]
+        elif runs and _continues(runs[-1][-1].operation, entry.operation):
+            runs[-1].append(entry)
+        else:
+            runs.append([entry])
+    return [_combined(run, allocate) for run in runs]
+
+
+def _continues(before: Operation, operation: Operation) -> bool:
+    """Return whether two consecutive writes can be combined into one.
+
+    Divisions stay separate: a quotient of integers depends on their order if it overflows.
+    """
+    if operation in _ADDITIONS:
+        return before in _ADDITIONS
+    return before is operation and operation is not Operation.SCATTER_DIV
+
+
+def _combined(run: Sequence[LogEntry], allocate: Allocate) -> LogEntry:
+    """Return the sum of additions, or the joined rows of other sparse writes.
+
+    The operand can be that of an entry.
+    """
+    operations = [entry.operation for entry in run]
+    operation = operations[0]
+    if operation in _ADDITIONS and operation is not Operation.ASSIGN:
+        is_dense = any(one not in _SPARSE for one in operations)
+        operation = Operation.ASSIGN_ADD if is_dense else Operation.SCATTER_ADD
+    last = run[-1]
+    operand = last.operand
+    if operand is not None and (len(run) > 1 or last.operation in _SUBTRACTIONS):
+        operand = _joined(run) if operation in _SPARSE else _sum(run, allocate)
+    return LogEntry(last.count, last.operations, last.sparse, last.row_bytes, operation, operand)
+
+
+def _sum(run: Sequence[LogEntry], allocate: Allocate) -> Array:
+    """Return the sum of additions, at least one of which has a value for all rows.
+
+    The first value is negated if it is subtracted; adding a negated value gives exactly the same
+    result.
+    """
+    index = next(i for i, entry in enumerate(run) if entry.operation not in _SPARSE)
+    first, others = run[index], [*run[:index], *run[index + 1 :]]
+    value = first.operand
+    assert isinstance(value, np.ndarray), "the operand of a dense write is a value"
     large = value.nbytes > PACK_LIMIT_BYTES
     total = allocate(value.shape, value.dtype) if large else np.empty_like(value)
-    if negated:
+    if first.operation is Operation.ASSIGN_SUB:
         np.negative(value, out=total)
     else:
         np.copyto(total, value)
     limits = reduce.limits_of(total.dtype)
     for entry in others:
-        assert entry.value is not None, "a replica's values are either all used, or none is"
-        reduce.apply_in_place(entry.operation, total, entry.value, limits)
+        assert entry.operand is not None, "a replica's values are either all used, or none is"
+        if isinstance(entry.operand, Rows):
+            scatter.apply_rows(entry.operation, total, entry.operand)
+        else:
+            reduce.apply_in_place(entry.operation, total, entry.operand, limits)
     total.setflags(write=False)
-    return operation, total
+    return total
+
+
+def _joined(run: Sequence[LogEntry]) -> Rows:
+    """Return the rows of sparse writes in order; added rows with the same index are summed."""
+    indices, values = [], []
+    for entry in run:
+        rows = entry.operand
+        assert isinstance(rows, Rows), "the operand of a sparse write is rows"
+        indices.append(rows.indices)
+        negated = entry.operation is Operation.SCATTER_SUB
+        values.append(np.negative(rows.values) if negated else rows.values)
+    joined = Rows(np.concatenate(indices), np.concatenate(values))
+    summed = len(run) > 1 and run[0].operation in _ADDITIONS
+    return scatter.summed(joined) if summed else joined
+
+
+def _arrays(operand: Operand | None) -> tuple[Array, ...]:
+    """Return the arrays of an operand, for a message."""
+    if operand is None:
+        return ()
+    return (operand.indices, operand.values) if isinstance(operand, Rows) else (operand,)
 
 
 class DeferredWrites:
@@ -173,12 +283,12 @@ class DeferredWrites:
         """Record that the innermost call has ended on this replica. The call can still fail."""
         self._running.pop()
 
-    def write(self, variable_id: int, operation: Operation, value: Array | None) -> bool:
+    def write(self, variable_id: int, operation: Operation, operand: Operand | None) -> bool:
         """Add a write in the innermost call.
 
         Args:
-            value: An array that the caller must not change afterwards; None if the aggregation does
-                not use this replica's values.
+            operand: A value or rows that the caller must not change afterwards; None if the
+                aggregation does not use this replica's values.
         Returns:
             Whether the program must wait for an exchange of the writes.
         """
@@ -187,7 +297,7 @@ class DeferredWrites:
             log = self._logs[variable_id] = Log()
         if variable_id not in self._starts[self._running[-1]]:
             self._enter(variable_id, log)
-        log.write(operation, value)
+        log.write(operation, operand)
         self._untold[variable_id] = log
         return log.is_full
 
@@ -208,7 +318,7 @@ class DeferredWrites:
         return log is not None and bool(log.entries)
 
     def delta(self, variable_id: int, count: int | None = None) -> Delta:
-        """Return the combined value of the first `count` writes, or of all writes (None)."""
+        """Return the combined effect of the first `count` writes, or of all writes (None)."""
         log = self._logs[variable_id]
         count = log.count if count is None else count
         return log.delta(variable_id, count, self._allocate)
@@ -218,12 +328,15 @@ class DeferredWrites:
         if not self._untold:
             return []
         untold, self._untold = self._untold, {}
+        logs = untold.values()
         return [
             WriteCounts(
                 call_id=self._running[-1],
                 variable_ids=np.array([*untold], np.int64),
-                counts=np.array([log.count for log in untold.values()], np.int64),
-                operations=np.array([log.operations for log in untold.values()], np.int64),
+                counts=np.array([log.count for log in logs], np.int64),
+                operations=np.array([log.operations for log in logs], np.int64),
+                sparse=np.array([log.sparse for log in logs], np.int64),
+                row_bytes=np.array([log.row_bytes for log in logs], np.int64),
             )
         ]
 

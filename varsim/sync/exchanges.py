@@ -6,23 +6,25 @@ replica.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from varsim.errors import MismatchError, VarsimError
 from varsim.protocol.messages import (
     OF_DEFERRED,
     Delta,
+    DeltaPart,
     DeltaReply,
     PullDeltas,
     SyncRequest,
     WriteCounts,
 )
-from varsim.spec import Operation, VariableSpec
-from varsim.sync import mismatch, reduce
+from varsim.spec import SCATTERS, Operand, Operation, Rows, VariableSpec
+from varsim.sync import mismatch, reduce, scatter
 from varsim.sync.actions import CoordinatorAction, Reduce, Send, Steps
 from varsim.sync.call_state import CallState
-from varsim.sync.coordinator_variables import CoordinatorVariables
+from varsim.sync.coordinator_variables import CoordinatorVariable, CoordinatorVariables
 from varsim.sync.deferred import NO_WRITES, WriteCount
 from varsim.sync.participant import Participant, Status
 from varsim.sync.waits import Request
@@ -38,12 +40,17 @@ class _Deferral:
     """
 
     told: list[WriteCount]  # the last write count that each replica has sent
-    exchanged: WriteCount = NO_WRITES
+    settled: list[WriteCount]  # the write counts of the last exchange
     watermarks: dict[int, list[float]] = field(default_factory=dict)
     """For each watermark, the times at which its readers began to wait."""
 
     deltas: dict[int, Delta] = field(default_factory=dict)  # by replica
     requested: dict[int, int] = field(default_factory=dict)  # replica → request_id
+
+    @property
+    def exchanged(self) -> int:
+        """Return how many writes of every replica are exchanged."""
+        return self.settled[0].count
 
     def want(self, count: int, now_s: float) -> None:
         """Record that a reader waits for the result of the first `count` writes."""
@@ -85,7 +92,8 @@ class Exchanges:
 
     def add(self, variable_id: int) -> None:
         """Add a variable whose writes are deferred."""
-        self._deferrals[variable_id] = _Deferral([NO_WRITES] * self._variables.num_replicas)
+        none = [NO_WRITES] * self._variables.num_replicas
+        self._deferrals[variable_id] = _Deferral(none, [*none])
 
     def defers(self, variable_id: int) -> bool:
         """Return whether the writes of a variable are deferred."""
@@ -108,14 +116,16 @@ class Exchanges:
             write_counts.variable_ids.tolist(),
             write_counts.counts.tolist(),
             write_counts.operations.tolist(),
+            write_counts.sparse.tolist(),
+            write_counts.row_bytes.tolist(),
         )
-        for variable_id, count, operations in zip(*columns, strict=True):
+        for variable_id, *told in zip(*columns, strict=True):
             deferral = self._deferrals.get(variable_id)
             if deferral is None:
                 continue  # the program has dropped the variable
             for starts in self._starts.values():
                 starts.setdefault(variable_id, list(deferral.told))
-            deferral.told[replica_id] = WriteCount(count, operations)
+            deferral.told[replica_id] = WriteCount(*told)
 
     def end(self, call: CallState) -> MismatchError | None:
         """Record that all replicas have returned; return an error if their writes differ."""
@@ -134,7 +144,7 @@ class Exchanges:
         for variable_id, before in self._starts.pop(call_id, {}).items():
             deferral = self._deferrals.get(variable_id)
             if deferral is not None:
-                deferral.told = [max(write_count, deferral.exchanged) for write_count in before]
+                deferral.told = list(map(max, before, deferral.settled))
                 self._count(variable_id)
         for deferral in self._open.values():
             deferral.close()
@@ -148,7 +158,10 @@ class Exchanges:
         deferral = self._deferrals.get(variable_id)
         if deferral is not None:
             account = self._variables.by_id[variable_id].account
-            account.deferred = min(write_count.count for write_count in deferral.told)
+            told = deferral.told
+            account.deferred = min(write_count.count for write_count in told)
+            account.deferred_sparse = min(write_count.sparse for write_count in told)
+            account.deferred_row_bytes = sum(write_count.row_bytes for write_count in told)
 
     # ------------------------------------------------------------ requests
 
@@ -160,12 +173,12 @@ class Exchanges:
         """
         delta = request.delta
         deferral = self._deferrals[delta.variable_id]
-        if delta.count <= deferral.exchanged.count:
+        if delta.count <= deferral.exchanged:
             return False
         deferral.want(delta.count, now_s)
         self._open[delta.variable_id] = deferral
         self._moved(delta)
-        if delta.count == min(deferral.watermarks) and delta.since == deferral.exchanged.count:
+        if delta.count == min(deferral.watermarks) and delta.since == deferral.exchanged:
             deferral.deltas[replica_id] = delta
         return True
 
@@ -182,7 +195,7 @@ class Exchanges:
         """
         count = self.written(variable_id, reader)
         deferral = self._deferrals.get(variable_id)
-        if deferral is None or count <= deferral.exchanged.count:
+        if deferral is None or count <= deferral.exchanged:
             return None
         request = Request()
         self._requests[request] = variable_id, count
@@ -215,9 +228,9 @@ class Exchanges:
         """
         self.written(variable_id, None)
         deferral = self._deferrals[variable_id]
-        deferral.exchanged = deferral.told[0]
+        deferral.settled = [*deferral.told]
         self._count(variable_id)
-        return deferral.exchanged.count
+        return deferral.exchanged
 
     def take(self, replica_id: int, reply: DeltaReply) -> None:
         """Store a delta that was requested from a replica."""
@@ -225,7 +238,7 @@ class Exchanges:
         deferral = self._open.get(delta.variable_id)
         if deferral is None or deferral.requested.get(replica_id) != reply.request_id:
             return  # the call has failed, or a reader with a lower watermark came later
-        assert delta.since == deferral.exchanged.count, (
+        assert delta.since == deferral.exchanged, (
             "a replica gets a commit before a request for later writes"
         )
         self._moved(delta)
@@ -283,26 +296,26 @@ class Exchanges:
         """Reduce the deltas of the lowest watermark, and commit the result."""
         count = self._variables.num_replicas
         deltas = [deferral.deltas[i] for i in range(count)]
-        write_counts = [WriteCount(delta.count, delta.operations) for delta in deltas]
+        write_counts = [
+            WriteCount(delta.count, delta.operations, delta.sparse, delta.row_bytes)
+            for delta in deltas
+        ]
         watermark = write_counts[0].count
         if len(set(write_counts)) > 1:
             raise self._uneven(variable_id, write_counts)
         variable = self._variables.by_id[variable_id]
-        block = self._variables.separate(variable)
-        operation, mirror = deltas[0].operation, block.mirror()
-        values = [delta.values[0] for delta in deltas if delta.values]
-        aggregation = variable.spec.aggregation
-        reduce.require_combinable(values, aggregation)
-        new = yield Reduce(next(self._tokens), values, aggregation, operation, mirror, idle)
-        if mirror is not None:
-            operation = Operation.ASSIGN
-        block.apply(operation, new)
+        # All reductions come before the first commit, because a reduction can fail.
+        changes: list[tuple[Operation, Operand]] = []
+        for parts in zip(*(delta.parts for delta in deltas), strict=True):
+            changes.append((yield from self._change(variable, parts, idle, first=not changes)))
         since_s = deferral.watermarks.pop(watermark)
-        variable.account.exchanged(count, new.nbytes, sum(now_s - at_s for at_s in since_s))
-        deferral.exchanged = write_counts[0]
+        variable.account.exchanged(sum(now_s - at_s for at_s in since_s))
+        before, deferral.settled = deferral.exchanged, write_counts
         deferral.deltas.clear()
         deferral.requested.clear()
-        yield from block.commit_all(operation, new, OF_DEFERRED, watermark)
+        for number, (operation, operand) in enumerate(changes, 1):
+            settled = watermark if number == len(changes) else before
+            yield self._commit(variable, operation, operand, settled)
         if call is not None:
             call.settle(variable_id, watermark)
         for request, wanted in list(self._requests.items()):
@@ -310,9 +323,61 @@ class Exchanges:
                 del self._requests[request]
                 request.end()
 
+    def _change(
+        self,
+        variable: CoordinatorVariable,
+        parts: Sequence[DeltaPart],
+        idle: Sequence[int],
+        *,
+        first: bool,
+    ) -> Generator[CoordinatorAction, Any, tuple[Operation, Operand]]:
+        """Combine the same part of all replicas' deltas; return its operation and operand.
+
+        Args:
+            first: Whether the part is the first of its delta, so that the mirror is the value
+                before it. The change of a known mirror is then an ASSIGN.
+        """
+        operation, aggregation = parts[0].operation, variable.spec.aggregation
+        assert all(part.operation is operation for part in parts), "equal digests, equal parts"
+        operands = [part.operand for part in parts if part.operand]
+        if operation in SCATTERS:
+            return operation, scatter.joined([Rows(*operand) for operand in operands], aggregation)
+        mirror = self._variables.separate(variable).mirror() if first else None
+        values = [value for (value,) in operands]
+        reduce.require_combinable(values, aggregation)
+        new = yield Reduce(next(self._tokens), values, aggregation, operation, mirror, idle)
+        return operation if mirror is None else Operation.ASSIGN, new
+
+    def _commit(
+        self, variable: CoordinatorVariable, operation: Operation, operand: Operand, settled: int
+    ) -> list[CoordinatorAction]:
+        """Apply a change to all components; return its commits."""
+        block, count = self._variables.separate(variable), self._variables.num_replicas
+        if isinstance(operand, Rows):
+            dense_bytes = count * block.bytes_of_one()
+            variable.account.exchange_moved_rows(count, count * operand.nbytes, dense_bytes)
+            block.scatter(operation, operand)
+            self._variables.behind.append(block)
+            return block.commit_rows(operation, operand, OF_DEFERRED, settled)
+        mirror = block.mirror()
+        if mirror is not None and operation is not Operation.ASSIGN:
+            operation, operand = Operation.ASSIGN, reduce.apply(operation, mirror, operand)
+        variable.account.exchange_moved(count, count * operand.nbytes)
+        block.apply(operation, operand)
+        return block.commit_all(operation, operand, OF_DEFERRED, settled)
+
     def _moved(self, delta: Delta) -> None:
-        size_bytes = sum(value.nbytes for value in delta.values)
-        self._variables.by_id[delta.variable_id].account.exchange_moved(1, size_bytes)
+        """Count the message of a delta."""
+        variable = self._variables.by_id[delta.variable_id]
+        account, size_bytes = variable.account, 0
+        for part in delta.parts:
+            part_bytes = sum(array.nbytes for array in part.operand)
+            if part.operation in SCATTERS and part.operand:
+                dense_bytes = self._variables.separate(variable).bytes_of_one()
+                account.exchange_moved_rows(0, part_bytes, dense_bytes)
+            else:
+                size_bytes += part_bytes
+        account.exchange_moved(1, size_bytes)
 
     def _new_id(self) -> int:
         self._next_request_id += 1
@@ -362,8 +427,6 @@ class Exchanges:
         """Assert the conditions that hold after every event."""
         for variable_id, deferral in self._deferrals.items():
             assert bool(deferral.watermarks) == (variable_id in self._open)
-            assert all(
-                write_count.count >= deferral.exchanged.count for write_count in deferral.told
-            )
-            assert not deferral.watermarks or min(deferral.watermarks) > deferral.exchanged.count
+            assert all(write_count.count >= deferral.exchanged for write_count in deferral.told)
+            assert not deferral.watermarks or min(deferral.watermarks) > deferral.exchanged
         assert not self._requests or self._open

@@ -123,6 +123,8 @@ class ReplicaState(ReplicaWrites):
 
     def _commit_rows(self, commit: ScatterCommit) -> Sequence[ReplicaAction]:
         self.components.commit_rows(commit)
+        if commit.call_id == OF_DEFERRED:
+            self._deferred.settle(commit.variable_id, commit.settled)
         return self._settle(commit)
 
     def _settle(self, commit: Commit | ScatterCommit) -> Sequence[ReplicaAction]:

@@ -184,6 +184,12 @@ class ReplicaWrites:
         scatter.check_rows(variable.spec, operation, before, rows)
         if rule.own is not None:
             return rule.own.write(self, variable, operation, rows, event.location)
+        if rule.is_deferred:
+            variable.writes += 1
+            self._touched[event.variable_id] = variable
+            kept = rows if variable.is_needed else None
+            is_full = self._deferred.write(event.variable_id, operation, kept)
+            return self._wait_for(variable, reads=False) if is_full else _NOTHING
         if not rule.is_sent:
             self.write_locally(variable, operation, rows)
             if rule.diverges:

@@ -141,6 +141,18 @@ def _without_repeats(indices: Array, values: Array) -> Iterator[tuple[Array, Arr
         yield indices[part], values[part]
 
 
+def summed(rows: Rows) -> Rows:
+    """Return rows to add without repeats: rows with the same index are summed, in order."""
+    indices, first, inverse = np.unique(rows.indices, return_index=True, return_inverse=True)
+    if len(indices) == len(rows.indices):
+        return rows
+    values = rows.values[first]
+    others = np.ones(len(rows.indices), bool)
+    others[first] = False
+    apply_rows(Operation.SCATTER_ADD, values, Rows(inverse[others], rows.values[others]))
+    return Rows(indices, values)
+
+
 def applied(operation: Operation, component: Array, rows: Rows) -> Array:
     """Return a component after a sparse write as a new array; see `apply_rows`."""
     after = np.array(component, order="C")

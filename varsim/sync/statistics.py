@@ -64,6 +64,8 @@ class Account:
     dense_bytes: int = 0
     spared: int = 0
     deferred: int = 0  # number of merges that ON_WRITE would have made for deferred writes
+    deferred_sparse: int = 0  # number of sparse writes among these merges
+    deferred_row_bytes: int = 0  # size of the rows of these sparse writes, of all replicas
     exchange_messages: int = 0  # the part of `messages` for exchanges of deferred writes
     exchange_bytes: int = 0  # the part of `size_bytes` for exchanges of deferred writes
 
@@ -123,16 +125,27 @@ class Account:
         self.exchange_messages += messages
         self.exchange_bytes += size_bytes
 
-    def exchanged(self, num_replicas: int, size_bytes: int, waited_s: float) -> None:
-        """Count an exchange of deferred writes, with commits of a value of this size."""
+    def exchange_moved_rows(self, messages: int, row_bytes: int, dense_bytes: int) -> None:
+        """Count messages of an exchange that contain rows.
+
+        Args:
+            dense_bytes: The size that whole values in these messages would have.
+        """
+        self.exchange_moved(messages, row_bytes)
+        self.sparse_bytes += row_bytes
+        self.dense_bytes += dense_bytes
+
+    def exchanged(self, waited_s: float) -> None:
+        """Count an exchange of deferred writes; its messages are counted separately."""
         self.merges += 1
         self.waited_s += waited_s
-        self.exchange_moved(num_replicas, num_replicas * size_bytes)
 
     def _on_write(self, num_replicas: int, size_bytes: int) -> Cost:
         """Return the cost under ON_WRITE, which merges each write and needs no exchanges."""
         messages = 2 * num_replicas * self.deferred
-        moved = self._values_of(num_replicas) * size_bytes * self.deferred
+        dense = self.deferred - self.deferred_sparse
+        moved = self._values_of(num_replicas) * size_bytes * dense
+        moved += (1 + num_replicas) * self.deferred_row_bytes
         return Cost(
             merges=self.deferred,
             messages=self.messages - self.exchange_messages + messages,

@@ -10,8 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from varsim.spec import Array, Operation, VariableSpec, VariableSynchronization
-from varsim.sync.policies.cells import Cell, Known, Local, aggregated
+from varsim.spec import (
+    Array,
+    Operation,
+    VariableAggregation,
+    VariableSpec,
+    VariableSynchronization,
+)
+from varsim.sync.policies.cells import Cell, Known, Local, aggregated, combining_rows
 from varsim.sync.policies.on_write import CROSS_REPLICA
 from varsim.sync.policies.policy import (
     Become,
@@ -43,6 +49,10 @@ class Defer(Cell):
         """Count no message: the exchange counts as part of the next read."""
         known.pending = True
         return 0
+
+    def for_rows(self, operation: Operation, aggregation: VariableAggregation) -> Cell:
+        """Return this cell if the replicas' rows can be combined."""
+        return combining_rows(self, operation, aggregation)
 
 
 POLICY: Final = TablePolicy(
