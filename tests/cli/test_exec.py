@@ -56,7 +56,7 @@ def latest() -> Summary:
     return load_summary(Path("runs/latest"))
 
 
-def test_a_script_is_run_as_python_would_and_leaves_a_record():
+def test_a_script_runs_as_with_python_and_leaves_a_record():
     """The script has its own name and arguments. The state of this process is restored later."""
     write()
     before = sys.modules["__main__"], sys.argv, sys.path[:]

@@ -70,7 +70,9 @@ def test_an_impossible_number_of_replicas_is_an_error(count: str):
         ),
     ],
 )
-def test_a_wrong_word_is_one_line_with_the_nearest_one(words: list[str], expected: str):
+def test_the_error_for_a_wrong_word_is_one_line_with_the_nearest_word(
+    words: list[str], expected: str
+):
     result = explain(*words)
 
     assert 2 == result.exit_code

@@ -43,7 +43,7 @@ def told(*arguments, install=signal.signal):
 signal.signal = told
 main()
 """
-"""Runs varsim, and prints a word when its handler is installed. Before, Python handles Ctrl-C."""
+"""Runs varsim, and prints a word when varsim's handler for Ctrl-C is installed."""
 
 
 class InterruptedRun(NamedTuple):
@@ -199,6 +199,8 @@ def test_ctrl_c_at_30_moments_of_a_run(private_temporary: Path, tmp_path: Path) 
             assert not Path("runs").exists(), story
         else:
             summary = load_summary(Path("runs/latest"))
-            assert summary.interrupted or summary.verdict, story  # or while the text is printed
+            assert summary.interrupted or summary.verdict, (
+                story
+            )  # the verdict exists if the text was printed
             assert summary.verdict is None or summary.verdict.outcome != "INVALID", story
         done += 1

@@ -112,7 +112,7 @@ def test_a_run_leaves_its_history():
 
 
 def test_a_run_with_an_oracle_is_compared_with_one_worker():
-    """In the second run the program and its replica print nothing."""
+    """The output of the run on one worker is not shown."""
     words = ("--workload", "deep/program.py", "--steps", "2", "--mode", "v=on_write")
     done = varsim("-n", "3", "--oracle", *words)
     checked = subprocess.run(

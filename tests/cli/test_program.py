@@ -25,7 +25,7 @@ def invoke(*arguments: str) -> Result:
 
 
 def test_help_imports_nothing_heavy():
-    """So help is fast. The test uses another process: this process has imported everything."""
+    """This makes help fast. The test uses a new process: this one has imported everything."""
     code = (
         "import sys\n"
         "from varsim.cli.main import main\n"
@@ -89,7 +89,7 @@ def test_help_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch):
     assert 40 >= max(map(len, invoke("lens", "--help").stdout.splitlines()))
 
 
-def test_a_wrong_command_names_the_nearest():
+def test_the_error_for_a_wrong_command_names_the_nearest_one():
     result = invoke("rnu")
 
     assert 2 == result.exit_code
@@ -124,7 +124,7 @@ def test_one_workload_is_described_in_full():
     assert "params.initial: int = 10\n" in said
 
 
-def test_an_unknown_workload_names_the_nearest():
+def test_the_error_for_an_unknown_workload_names_the_nearest_one():
     result = invoke("workloads", "step_conter")
 
     assert 2 == result.exit_code

@@ -36,7 +36,7 @@ def test_progress_lines_are_printed_at_intervals_and_at_the_end(
 
 
 def test_a_bar_is_drawn_at_intervals_and_at_the_end(clock: SetClock):
-    """The steps draw it: there is no thread."""
+    """The calls at each step draw the bar. There is no thread."""
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=80, highlight=False)
     columns = "{task.description}", "{task.fields[count]}", "{task.fields[words]}"

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from tests.analysis.build import told
 from tests.cli.on_terminal import on_terminal
-from tests.cli.test_check import PARTED
+from tests.cli.test_check import DIVERGED
 from tests.report.benches import bench
 from tests.report.summaries import lens, summary, variable_summary
 from varsim.cli.main import main
@@ -47,7 +47,7 @@ def _runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     folder = Path("runs/latest")
     folder.mkdir(parents=True)
-    told(PARTED).write(folder)
+    told(DIVERGED).write(folder)
     monkeypatch.setattr(runner, "run_experiment", _ran)
     monkeypatch.setattr(measuring, "run_bench", _measured)
 

@@ -71,7 +71,7 @@ def test_many_writes_are_one_exchange(strategy, v):
     assert (50, 200) == (account(strategy).on_write.merges, account(strategy).on_write.messages)
 
 
-def test_a_value_that_is_written_may_change_afterwards(strategy):
+def test_the_program_may_change_an_array_after_a_write(strategy):
     with strategy.scope():
         rows = tf.Variable(np.zeros(2, "f"), aggregation=SUM)
 
@@ -87,7 +87,7 @@ def test_a_value_that_is_written_may_change_afterwards(strategy):
     assert "[6. 6.]" == str(rows.numpy())
 
 
-def test_a_value_once_read_never_changes(strategy, v):
+def test_a_read_value_never_changes(strategy, v):
     before = v.read_value()
 
     def step() -> str:
@@ -127,7 +127,7 @@ def test_a_component_is_written_after_the_deferred_writes_of_the_replicas(strate
     assert [12.0, 4.0] == [float(part.numpy()) for part in v.values]
 
 
-def test_a_replica_reads_another_replicas_component_after_as_many_writes(strategy, v):
+def test_a_replica_reads_another_component_after_equally_many_writes(strategy, v):
     def step() -> float:
         v.assign_add(1.0)
         seen = float(v.values[1 - replica_id()].numpy())
@@ -202,7 +202,7 @@ def test_a_call_that_fails_loses_its_unread_writes(strategy, v):
         assert expected == float(v)
 
 
-def test_a_read_that_waits_for_a_failing_call_does_not_go_on(strategy, v):
+def test_a_waiting_read_does_not_return_if_its_call_fails(strategy, v):
     went_on = []
 
     def step() -> None:
@@ -229,7 +229,7 @@ def test_uneven_writes_are_found_at_the_end_of_the_call(strategy, v):
     assert 0.0 == float(v)
 
 
-def test_bools_are_refused_as_under_on_write(strategy):
+def test_bools_are_refused_as_with_on_write(strategy):
     with strategy.scope():
         flag = tf.Variable(False, aggregation=SUM)
     with pytest.raises(tf.VarsimError, match="bools"):

@@ -75,7 +75,7 @@ def test_dicts_are_gathered_by_key(strategy):
     assert [{"a": [0.0, 1.0], "b": [10.0, 10.0, 11.0, 11.0]}] * 2 == [plain(one) for one in seen]
 
 
-def test_arguments_and_results_of_merge_call_go_by_key(strategy):
+def test_arguments_and_results_of_merge_call_are_matched_by_key(strategy):
     def merged(strategy, values):
         return {key: strategy.reduce("SUM", values[key], axis=None) for key in ("b", "a")}
 
@@ -174,7 +174,7 @@ def log_all(named: bool) -> Callable[[], tuple[float, float]]:
     return step
 
 
-def test_metrics_in_another_order_are_refused_by_their_names(strategy):
+def test_named_metrics_in_different_orders_are_refused(strategy):
     with pytest.raises(MismatchError) as caught:
         strategy.run(log_all(named=True))
 
@@ -192,7 +192,7 @@ def test_names_in_the_same_order_are_matched(strategy):
 
 
 @pytest.mark.parametrize("what", ["all_reduce", "all_gather", "merge_call"])
-def test_a_name_on_some_replicas_only_is_refused(simulated, what):
+def test_a_name_on_only_some_replicas_is_refused(simulated, what):
     strategy = cluster(3)
 
     def step():
@@ -208,7 +208,7 @@ def test_a_name_on_some_replicas_only_is_refused(simulated, what):
         strategy.run(step)
 
 
-def test_an_update_on_replicas_takes_a_name(strategy):
+def test_an_update_on_replicas_accepts_a_name(strategy):
     with strategy.scope():
         v = tf.Variable(0.0, name="v")
 
@@ -330,7 +330,7 @@ def test_the_replica_that_skips_a_write_is_named_first(simulated):
     assert others.endswith(f"test_collectives.py:{line + 2}")
 
 
-def test_a_loop_that_one_replica_leaves_early_groups_the_others(simulated):
+def test_the_error_for_a_loop_that_one_replica_leaves_groups_the_others(simulated):
     strategy = cluster(4)
 
     def step():

@@ -1,6 +1,6 @@
-"""Programs in the style of TensorFlow's documentation of tf.distribute, which run unchanged.
+"""Programs in the style of TensorFlow's documentation of tf.distribute.
 
-Datasets are lists, because varsim has no tf.data.
+They run unchanged, except that datasets are lists, because varsim has no tf.data.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def test_a_value_from_a_function(strategy):
     assert [0, 2] == [int(x) for x in strategy.run(replica_fn, args=(distributed,)).values]
 
 
-def test_values_that_differ_by_place_in_the_group(strategy):
+def test_values_that_depend_on_the_replica_id(strategy):
     context = tf.distribute.experimental.ValueContext(
         replica_id_in_sync_group=2, num_replicas_in_sync=4
     )

@@ -60,7 +60,7 @@ def test_a_replica_context_updates_components(strategy):
     assert [2.0, 3.0] == components(v)
 
 
-def test_a_reference_is_a_key(strategy):
+def test_a_reference_to_a_variable_is_a_key_of_a_dict(strategy):
     v, w = create_variable(strategy, 1.0), create_variable(strategy, 1.0)
     names = {v.ref(): "v", w.ref(): "w"}
 
@@ -78,13 +78,13 @@ def test_the_reduce_op_of_an_aggregation(name):
 
 
 @pytest.mark.parametrize("name", ["NONE", "ONLY_FIRST_REPLICA"])
-def test_other_aggregations_reduce_nothing(name):
+def test_other_aggregations_have_no_reduce_op(name):
     with pytest.raises(ValueError, match="only SUM and MEAN"):
         tf.distribute.ReduceOp.from_variable_aggregation(tf.VariableAggregation[name])
 
 
 def test_options_for_performance_are_accepted(simulated):
-    """Programs pass them; the results are the same."""
+    """Programs pass such options. They do not change the results."""
     options = tf.distribute.experimental.CommunicationOptions(bytes_per_pack=50)
     strategy = tf.distribute.MirroredStrategy(
         ["cpu:0", "cpu:1"], cross_device_ops=tf.distribute.HierarchicalCopyAllReduce(num_packs=2)

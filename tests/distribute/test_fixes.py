@@ -82,7 +82,7 @@ def is_given(fix: Fix, got: Any) -> None:
     assert fix.value.dtype == np.asarray(got).dtype
 
 
-# ---------------------------------------------------------------- refused from outside
+# ---------------------------------------------------------------- cross-replica refusals
 
 
 def trained(new: New) -> tuple[Any, Any]:
@@ -141,7 +141,7 @@ def test_fixes_of_a_cross_replica_refusal_give_their_values(
 def test_these_operations_are_refused_with_variable_and_location(
     synchronization, aggregation, operation
 ):
-    """Without this test, the one above could pass because nothing is refused."""
+    """Without this test, the previous test would also pass if no operation were refused."""
     new = New(VariableSynchronization[synchronization], VariableAggregation[aggregation])
     _, v = trained(new)
 

@@ -10,7 +10,7 @@ from varsim.errors import ShapeError, ValueTypeError
 
 
 def test_rows_with_the_same_index_are_added() -> None:
-    """`tf.convert_to_tensor` of TensorFlow adds them too."""
+    """TensorFlow's `tf.convert_to_tensor` also adds such rows."""
     slices = tf.IndexedSlices(np.array([[1.0], [2.0], [4.0]]), [2, 0, 2], dense_shape=(3, 1))
 
     assert [[2.0], [0.0], [5.0]] == np.asarray(slices).tolist()
@@ -18,8 +18,8 @@ def test_rows_with_the_same_index_are_added() -> None:
     assert ((3, 1), np.float64) == (slices.shape, slices.dtype)
 
 
-def test_a_dense_write_takes_slices_with_a_dense_shape() -> None:
-    """Optimizers may pass them to `assign_sub`."""
+def test_a_dense_write_accepts_slices_with_a_dense_shape() -> None:
+    """Optimizers may pass such slices to `assign_sub`."""
     v = tf.Variable(np.full(3, 10, np.float32))
 
     v.assign_sub(tf.IndexedSlices(np.ones(2, np.float32), [1, 1], dense_shape=(3,)))
@@ -50,6 +50,6 @@ def test_indices_are_integers() -> None:
         tf.IndexedSlices([1.0], [0.5])
 
 
-def test_no_rows_need_no_dtype_of_indices() -> None:
-    """An empty list has no dtype."""
+def test_empty_indices_may_have_any_dtype() -> None:
+    """For an empty list NumPy chooses float64."""
     assert [0.0, 0.0] == np.asarray(tf.IndexedSlices(np.empty(0), [], (2,))).tolist()

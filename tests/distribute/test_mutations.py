@@ -172,7 +172,7 @@ def test_variables_are_not_checked() -> None:
     assert [] == changed(step)
 
 
-def test_of_large_containers_only_the_length_is_checked() -> None:
+def test_only_the_length_of_a_large_container_is_checked() -> None:
     many = [0.0] * (MAX_ITEMS + 1)
 
     def sets() -> None:
@@ -204,16 +204,16 @@ def test_an_object_that_contains_itself_is_checked_once() -> None:
     assert ["list 'endless'"] == changed(step)
 
 
-class Touchy(list[int]):
+class NotIterable(list[int]):
     def __iter__(self) -> Any:
-        raise RuntimeError("do not touch")
+        raise RuntimeError("not iterable")
 
 
 def test_an_object_that_cannot_be_checked_is_skipped() -> None:
-    touchy = Touchy([1])
+    not_iterable = NotIterable([1])
 
     def step() -> None:
-        touchy.append(2)
+        not_iterable.append(2)
 
     assert [] == watch_of(step, (), {}).told()
 

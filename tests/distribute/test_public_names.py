@@ -1,4 +1,4 @@
-"""Every public name of TensorFlow 2.21 around variables works here, or says what to use instead."""
+"""Every public name of TensorFlow 2.21 about variables works, or says what to use instead."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def outcome(name: str, roots: dict[str, Any]) -> str:
     return "works"
 
 
-def test_every_name_works_or_explains(roots):
+def test_every_name_works_or_has_an_explanation(roots):
     outcomes = {name: outcome(name, roots) for name in NAMES}
     print("names of TensorFlow 2.21:", dict(Counter(outcomes.values())))
 

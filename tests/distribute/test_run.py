@@ -78,7 +78,7 @@ def test_an_exception_keeps_its_type_and_names_replica_and_location(strategy):
     assert "in step" in str(cause)
 
 
-def test_of_several_exceptions_the_lowest_replicas_is_raised(strategy):
+def test_the_exception_of_the_lowest_replica_is_raised(strategy):
     def step():
         raise ValueError(f"replica {replica_id()}")
 

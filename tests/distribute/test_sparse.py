@@ -31,7 +31,7 @@ def components(v: Any) -> list[list[float]]:
     return [part.numpy().tolist() for part in v.values]
 
 
-def test_a_plain_variable_takes_every_method() -> None:
+def test_a_plain_variable_has_every_sparse_method() -> None:
     """The value of the variable is changed in place only if the array was not read."""
     v = tf.Variable(np.arange(4, dtype=np.float32))
     before = v.read_value()
@@ -138,10 +138,10 @@ def test_a_plain_variable_is_written_by_every_replica_in_order(strategy: Any) ->
         (rows([4]), ShapeError),
     ],
 )
-def test_what_does_not_fit_is_refused_on_all_replicas(
+def test_invalid_rows_of_one_replica_are_refused_on_all_replicas(
     strategy: Any, given: Any, error: Any
 ) -> None:
-    """Only one replica's rows fit: no component changes (difference D4 in docs/semantics.md)."""
+    """Replica 0's rows are valid, but no component changes (difference D4 in docs/semantics.md)."""
     v = variable(strategy)
 
     with pytest.raises(error):
@@ -161,7 +161,7 @@ def test_a_replica_cannot_write_the_rows_of_all_replicas(strategy: Any) -> None:
         strategy.run(lambda: done(v.scatter_add(each)))
 
 
-def test_the_account_compares_rows_with_whole_values(strategy: Any) -> None:
+def test_the_statistics_compare_rows_with_whole_values(strategy: Any) -> None:
     """A row has 8 bytes of index and 4 of value. Each replica sends one row and gets two rows."""
     v = variable(strategy)
 

@@ -29,7 +29,7 @@ def test_the_contexts_of_a_program(strategy):
     assert (False, False, False) == where()
 
 
-def test_a_scope_nests_in_itself_but_in_no_other(strategy):
+def test_a_scope_can_be_nested_in_itself_but_in_no_other_scope(strategy):
     other = tf.distribute.MirroredStrategy(["cpu:0"])
     with strategy.scope(), strategy.scope():
         assert strategy is tf.distribute.get_strategy()
@@ -174,7 +174,7 @@ def test_a_batch_feeds_a_run(strategy):
 
 
 @pytest.mark.parametrize("batch", [np.float32(1.0), (np.ones(2), np.ones(3))])
-def test_a_batch_needs_one_first_dimension(strategy, batch):
+def test_the_leaves_of_a_batch_need_the_same_first_dimension(strategy, batch):
     with pytest.raises(ValueError, match="must have the same first dimension"):
         next(iter(strategy.experimental_distribute_dataset([batch])))
 
@@ -266,7 +266,7 @@ def test_nothing_starts_before_it_is_needed(simulated):
 
 
 @pytest.mark.parametrize("kind", ["default", "one_device"])
-def test_a_program_works_without_replicas_too(kind):
+def test_a_program_also_works_without_replicas(kind):
     one = (
         tf.distribute.get_strategy()
         if kind == "default"

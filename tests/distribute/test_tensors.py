@@ -70,7 +70,7 @@ def test_zeros_and_ones():
         tf.zeros((None, 2))
 
 
-def test_a_cast_cuts_off_what_the_dtype_cannot_hold():
+def test_a_cast_drops_what_the_dtype_cannot_hold():
     assert [1, -1] == tf.cast([1.9, -1.9], tf.int32).tolist()
     assert 1.0 == tf.cast(True, tf.float32)
     assert 2.0 == tf.cast(2 + 3j, tf.float64)
@@ -97,7 +97,7 @@ def test_a_constant_keeps_its_dtype_in_a_write(strategy):
     assert [1.0, 1.0] == components(v)
 
 
-def test_bfloat16_is_converted_first(strategy):
+def test_bfloat16_must_be_converted_first(strategy):
     """Arrays of other packages' dtypes can be sent, but no variable or reduction holds them."""
     ml_dtypes = pytest.importorskip("ml_dtypes")
     array = np.ones(2, ml_dtypes.bfloat16)
@@ -113,7 +113,7 @@ def test_bfloat16_is_converted_first(strategy):
     )
 
 
-def test_a_cast_is_of_numbers():
+def test_only_numbers_can_be_cast():
     with pytest.raises(TypeError, match="neither a number"):
         tf.cast("text", tf.float32)
 

@@ -1,4 +1,4 @@
-"""Moving averages of variables, by TensorFlow's rule."""
+"""Moving averages of variables, computed as in TensorFlow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def step_toward(average, value):
     return average - (average - value) * SHARE
 
 
-def test_the_average_of_a_plain_variable_follows_it():
+def test_the_average_of_a_plain_variable_follows_the_variable():
     v = tf.Variable(1.0, name="w")
     ema = tf.train.ExponentialMovingAverage(0.9)
     assert ema.average(v) is None
@@ -37,7 +37,7 @@ def test_the_average_of_a_plain_variable_follows_it():
     assert {"w/ExponentialMovingAverage": v} == ema.variables_to_restore()
 
 
-def test_the_share_is_rounded_to_float32():
+def test_one_minus_the_decay_is_rounded_to_float32():
     v = tf.Variable(np.float64(0.0))
     ema = tf.train.ExponentialMovingAverage(0.9)
     ema.apply([v])
@@ -108,7 +108,7 @@ def test_a_replica_does_not_create_an_average(strategy):
         strategy.run(lambda: ema.apply([v]))
 
 
-def test_averages_are_of_float_variables():
+def test_only_float_variables_have_averages():
     ema: Any = tf.train.ExponentialMovingAverage(0.9)
 
     with pytest.raises(TypeError, match="only variables of a float dtype"):
@@ -119,6 +119,6 @@ def test_averages_are_of_float_variables():
         ema.apply()
 
 
-def test_checkpoints_say_what_to_do_instead():
+def test_the_error_for_checkpoints_says_what_to_do_instead():
     with pytest.raises(AttributeError, match=r"tf.train.Checkpoint: .* save v.numpy\(\)"):
         getattr(tf.train, "Checkpoint")  # noqa: B009

@@ -173,7 +173,7 @@ def test_a_refused_ragged_all_reduce_names_replicas_and_changes_nothing(strategy
     assert [2.0, 2.0] == components(total)
 
 
-# ---------------------------------------------------------------- writes from outside
+# ---------------------------------------------------------------- cross-replica writes
 
 
 @pytest.mark.parametrize("synchronization", ["ON_WRITE", "NONE"])

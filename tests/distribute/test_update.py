@@ -1,4 +1,4 @@
-"""The method extended.update changes each component on its own, but all of them or none.
+"""The method extended.update changes each component separately. If a change fails, none changes.
 
 This is difference D4 in docs/semantics.md.
 """
@@ -66,7 +66,7 @@ def test_a_value_of_the_wrong_length_changes_nothing(strategy, variable):
     assert [1.0, 1.0] == components(variable)
 
 
-def test_other_variables_change_with_it_or_not_at_all(strategy, variable):
+def test_a_failed_update_changes_no_other_variables(strategy, variable):
     other = create_variable(strategy, 0.0, "ON_WRITE", "SUM")
 
     def both(v, fail):

@@ -57,7 +57,7 @@ def test_assigns_chain_on_replicas(strategy):
     assert [22.0, 22.0] == [float(value) for value in results.values]
 
 
-def test_without_read_value_an_assign_returns_none(strategy):
+def test_an_assign_with_read_value_false_returns_none(strategy):
     v = create_variable(strategy, 1.0, "ON_READ", "NONE")
 
     assert None is v.assign(2.0, read_value=False)
@@ -165,7 +165,7 @@ def test_an_array_that_was_assigned_can_be_written_to_afterwards(strategy):
     assert [[1.0, 2.0]] * 2 == components(v)
 
 
-def test_the_attributes(strategy):
+def test_the_attributes_of_a_distributed_variable(strategy):
     v = create_variable(
         strategy, [[1, 2]], "ON_READ", "SUM", name="hits", shape=[None, 2], dtype="int64"
     )

@@ -11,8 +11,8 @@ from varsim.experiments.bare_star import BareStar
 pytestmark = pytest.mark.processes
 
 
-def test_every_worker_answers_with_as_many_bytes():
-    """This holds for a round of all workers, of some workers, and for another size."""
+def test_every_worker_answers_with_the_same_number_of_bytes():
+    """This holds for a round of all workers or of some workers, and for different sizes."""
     with BareStar(3) as star:
         star.round(3, 8)
         star.round(1, 8)

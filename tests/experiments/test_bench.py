@@ -70,7 +70,7 @@ def interrupted() -> None:
 
 
 def refused() -> None:
-    raise StartError("there is no process to be had")
+    raise StartError("no process could be started")
 
 
 def test_all_requested_figures_are_measured_and_positive():
@@ -133,7 +133,7 @@ def test_ctrl_c_before_the_first_figure_leaves_nothing():
 def test_a_failure_keeps_the_figures_and_is_reported():
     found = run_bench(SMALL, Path("runs"), Told(8, refused))
 
-    assert (RunStatus.FAILED, "there is no process to be had") == (found.status, found.failure)
+    assert (RunStatus.FAILED, "no process could be started") == (found.status, found.failure)
     assert found == load_bench(Path("runs/latest-bench"))
 
 

@@ -1,4 +1,4 @@
-"""The turns of contenders. The tests use their own clock, and assert no real times."""
+"""Contenders take turns. The tests use a simulated clock, and assert no real times."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """`varsim inventory`: what is listed, what is left out and why, and every error.
 
-Most tests use what the reader said when TensorFlow was there (models/answers.json). One runs the
-reader, if TensorFlow is installed. The others replace the interpreter by a shell script.
+Most tests use recorded answers of the reader, which needs TensorFlow (models/answers.json). One
+test runs the reader, if TensorFlow is installed. The others replace the interpreter by a script.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def test_a_checkpoint_says_that_it_has_no_settings():
 
 
 def test_variables_of_an_optimizer_are_left_out():
-    """A step does not exchange them: Keras' slots, and those of a session of TensorFlow 1."""
+    """A step does not exchange such variables: slots of Keras, and of sessions of TensorFlow 1."""
     assert "perceptron/dense/kernel" in listed("checkpoint")
     assert not any(name.startswith("adam") for name in listed("checkpoint"))
     assert (
@@ -117,7 +117,7 @@ def test_variables_of_an_optimizer_are_left_out():
     assert "The variables of its optimizer are not read" in noted("dense")
 
 
-def test_what_no_step_writes_is_left_out_with_the_reason():
+def test_variables_that_no_step_writes_are_left_out_with_the_reason():
     said = noted("checkpoint")
 
     assert "(save_counter): written when a checkpoint is saved" in said
@@ -142,14 +142,14 @@ def test_different_variables_with_one_name_get_numbers():
     assert ["v_1", "v", "v_2"] == [one["name"] for one in variables]
 
 
-def test_bfloat16_is_listed_as_a_dtype_of_its_size():
+def test_bfloat16_is_listed_as_a_dtype_of_the_same_size():
     (half,) = (one for one in inventory_of("settings").variables if one["name"] == "half")
 
     assert "float16" == half["dtype"]
     assert "bfloat16 is listed as float16, which has the same size: half." in noted("settings")
 
 
-def test_names_with_any_characters_survive():
+def test_names_with_any_characters_are_kept():
     odd = [
         "a: b",
         "#",
@@ -210,7 +210,9 @@ def test_a_file_or_folder_is_recognized(path: str, kind: str, place: str):
         ("two", "there are several checkpoints; give one of .*two/a and .*two/b"),
     ],
 )
-def test_another_file_is_an_error(path: str, problem: str, write: Callable[[str, str], Path]):
+def test_a_file_of_another_format_is_an_error(
+    path: str, problem: str, write: Callable[[str, str], Path]
+):
     made = write("x.weights.h5", "").parent
     (made / "empty").mkdir()
     write("two/a.index", "")
@@ -226,7 +228,7 @@ def test_another_file_is_an_error(path: str, problem: str, write: Callable[[str,
 
 @pytest.fixture
 def interpreter(write: Callable[[str, str], Path]) -> Callable[..., str]:
-    """Provide a function that makes an interpreter that prints the answer, whatever it runs."""
+    """Provide a function that makes an interpreter, which always prints the given answer."""
 
     def interpreter(answer: object, *, exit_code: int = 0, complaint: str = "") -> str:
         said = answer if isinstance(answer, str) else json.dumps(answer)
@@ -276,7 +278,7 @@ def test_a_missing_tensorflow_is_an_error_with_the_remedy():
         ("Illegal instruction", "was not read:"),
     ],
 )
-def test_what_the_reader_cannot_do_is_an_error(
+def test_a_failure_of_the_reader_is_an_error(
     interpreter: Callable[..., str], answer: object, problem: str
 ):
     result = inventory(interpreter(answer, exit_code=132, complaint="a\nb\nit crashed"))

@@ -75,7 +75,7 @@ def test_a_file_can_set_every_key(write: Write):
     )
 
 
-def test_a_file_names_the_experiment(write: Write):
+def test_an_experiment_has_the_name_of_its_file(write: Write):
     assert "my_first_try" == load(write("my first try.yaml", "steps: 1")).title
 
 
@@ -131,7 +131,7 @@ def test_a_short_form_changes_only_the_settings_that_it_names(write: Write):
     } == settings_of(file, "variables.v.aggregation=mean", "variables.w=none")
 
 
-def test_a_number_of_workers_replaces_the_files_devices_and_the_other_way_round(write: Write):
+def test_workers_replace_the_files_devices_and_devices_replace_its_workers(write: Write):
     devices = write("d.yaml", "devices: [a, b]")
     workers = write("w.yaml", "workers: 5")
 
@@ -257,7 +257,7 @@ def test_devices_and_workers_on_one_command_line_must_agree():
 
 
 @pytest.mark.parametrize("name", ["configs/none.yaml", "digits_none.yml", "configs/digits_none"])
-def test_a_missing_file_is_an_error_with_the_nearest_one(write: Write, name: str):
+def test_a_missing_file_is_an_error_with_the_nearest_name(write: Write, name: str):
     write("configs/digits_none.yaml", "")
 
     assert f"there is no file {name!r}; did you mean 'configs/digits_none.yaml'?" == error_of(

@@ -155,7 +155,7 @@ def test_a_changed_program_needs_trust(change: str):
 
 
 def test_compiled_code_beside_the_sources_is_not_executed():
-    """A user cannot read compiled code. Python would execute it if its date fits the source."""
+    """A user cannot read compiled code. Python executes it if it contains the source's date."""
     folder = Path(run("far/program.py").directory)
     cache = folder / "program/__pycache__"
     cache.mkdir()
@@ -167,7 +167,7 @@ def test_compiled_code_beside_the_sources_is_not_executed():
     )
 
 
-def test_an_experiment_with_ones_own_program_needs_no_trust(write: Write):
+def test_an_experiment_of_the_user_needs_no_trust(write: Write):
     run("far/program.py")
     (Path("runs/latest") / "origin.json").unlink()
     own = write("own.py", PROGRAM.replace("beside.ONE", "5.0").replace("import beside", ""))
@@ -200,8 +200,8 @@ def test_a_run_of_a_module_is_repeated_too(write: Write, monkeypatch: pytest.Mon
     assert {"v": 6.0} == first.result == run("latest").result
 
 
-def test_an_installed_module_is_not_carried_and_run_again_where_it_is():
-    """This holds for one's own runs, because a run of another user could name any module."""
+def test_an_installed_module_is_not_carried_but_imported_again():
+    """This holds only for the user's own runs. A run of another user could name any module."""
     first = run("step_counter", "workload=varsim.workloads.step_counter", "steps=2")
 
     assert first.carried is not None

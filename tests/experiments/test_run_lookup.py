@@ -63,7 +63,7 @@ def test_a_complete_name_takes_precedence_over_a_prefix() -> None:
     assert longer == find_run(f"{THIRD}-")
 
 
-def test_without_a_link_the_newest_is_the_last() -> None:
+def test_without_a_link_the_newest_run_is_the_latest() -> None:
     """A file system may not support links, and the last run may have been deleted."""
     Path("runs", "latest").unlink()
     assert OUT / THIRD == find_run("latest") == find_run("runs/latest")

@@ -60,7 +60,7 @@ def run(job, *, trouble: str = ""):
         value = job.strategy.run(step)
         job.progress(number + 1, 3, loss=1.0 / (number + 1))
         if trouble == "cancelled":
-            raise CancelledError("mine")  # no Exception
+            raise CancelledError("mine")  # not an Exception
         if trouble == "exit":
             raise SystemExit(4)
         if trouble == "interrupt" and number == 1:
@@ -179,7 +179,7 @@ def test_each_run_has_its_own_directory():
 
 
 def test_a_watcher_sees_the_start_every_step_and_each_warning():
-    """A warning begins with its line. A warning that another variable also caused is shortened."""
+    """A warning begins with its location. A repeated warning of another variable is shortened."""
     watcher = Seen()
     summary = run("name=x", "mode=none", watcher=watcher)
     free, array = summary.warnings
@@ -415,7 +415,7 @@ def test_workers_that_do_not_start_fail_the_run(monkeypatch: pytest.MonkeyPatch)
 
     def fail(self: MirroredStrategy) -> None:
         starts.append(self)
-        raise StartError("no process to be had")
+        raise StartError("no process could be started")
 
     monkeypatch.setattr(MirroredStrategy, "start", fail)
     summary = run()

@@ -69,7 +69,7 @@ def values_found(summary: Summary) -> list[str]:
 
 
 def test_a_difference_that_a_rule_explains_is_found(capsys: pytest.CaptureFixture[str]):
-    """The second run starts equally, prints nothing, and is saved beside the first run."""
+    """The second run has the same seed, prints nothing, and is saved beside the first run."""
     summary = run("workers=3")
 
     assert ["scaled by the number of replicas: v"] == values_found(summary)

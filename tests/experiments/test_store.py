@@ -87,7 +87,7 @@ def test_a_directory_is_named_after_time_and_title(tmp_path: Path):
     assert ["20260102-030405-x", "20260102-030405-x-2", "20260102-030405-x-3"] == made
 
 
-def test_discarding_removes_only_its_own_files(tmp_path: Path):
+def test_discarding_a_run_removes_only_its_own_files(tmp_path: Path):
     kept = RunDirectory.make(tmp_path / "a", "x", NOW)
     RunDirectory.make(tmp_path / "a", "y", NOW).discard()
     RunDirectory.make(tmp_path / "b" / "c", "x", NOW).discard()
@@ -96,7 +96,7 @@ def test_discarding_removes_only_its_own_files(tmp_path: Path):
     assert kept.path == (tmp_path / "a" / "latest").resolve()
 
 
-def test_a_folder_called_latest_is_left_alone(tmp_path: Path):
+def test_a_folder_called_latest_is_kept(tmp_path: Path):
     (tmp_path / "latest").mkdir()
     RunDirectory.make(tmp_path, "x", NOW)
 

@@ -12,10 +12,10 @@ from tests.golden.recorded import CaseOutcome, Json, RecordedError
 DELIBERATE = frozenset(
     "ValueError TypeError RuntimeError NotImplementedError IndexError KeyError".split()
 )
-"""Errors that TensorFlow or the program raises on purpose. varsim's must be of the same kind."""
+"""Errors that TensorFlow or the program raises on purpose. varsim must raise the same kind."""
 
 ACCIDENTAL = frozenset("AttributeError AssertionError InvalidArgumentError".split())
-"""Errors that TensorFlow raises by accident. varsim's must be a clear ValueError or TypeError."""
+"""Errors that TensorFlow raises by accident. varsim must raise a clear ValueError or TypeError."""
 
 TENSOR = re.compile(r"<tf\.Tensor: shape=\(\), dtype=(\w+), numpy=([-\d.]+)>")
 ARRAY = re.compile(r"array\(([-\d.]+), dtype=(\w+)\)")
@@ -51,10 +51,10 @@ def _shown(value: Json) -> str:
 
 
 def same_kind(theirs: str, ours: RecordedError, message: str = "") -> bool:
-    """Return whether varsim's error is of an acceptable kind for TensorFlow's.
+    """Return whether varsim may raise this kind of error where TensorFlow raises `theirs`.
 
-    If no kernel supports a dtype, TensorFlow raises an InvalidArgumentError when eager and a
-    TypeError while tracing; both count as accidents.
+    If no kernel supports a dtype, TensorFlow raises an InvalidArgumentError in eager mode and
+    a TypeError while tracing. Both count as accidental.
 
     If the program's own line reads an attribute that does not exist, both must raise an
     AttributeError.

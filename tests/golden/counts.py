@@ -44,13 +44,13 @@ class CaseCounts:
         lines = [
             "  ".join(f"{cell:>{20 if i else 10}}" for i, cell in enumerate(row)) for row in rows
         ]
-        lines.append("\ndifferent on purpose, by rule (a case may need two):")
+        lines.append("\ndifferent on purpose, by rule (a case may need two rules):")
         lines += [
             f"{self._rules[rule]:>8}  {rule}: {statement}"
             for rule, statement in STATEMENTS.items()
             if self._rules[rule]
         ]
-        lines.append("\nnot yet, by what it needs:")
+        lines.append("\nnot yet supported, by missing feature:")
         lines += [f"{count:>8}  {what}" for what, count in sorted(self._missing.items())]
         return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""Computes the expected outcome of a program on one variable: TensorFlow's, with rules D1-D13.
+"""Computes the expected outcome of a program on one variable: TensorFlow's, changed by D1-D13.
 
 This is another, small implementation that uses only NumPy. It shares no code with varsim, so one
 mistake cannot make both implementations wrong in the same way. It follows the recording:
@@ -147,7 +147,7 @@ class _Model:
         return [number(member) for member in each]
 
     def _fitting(self, value: Any, replica_id: int, method: str) -> Array:
-        """Return the value with the variable's dtype and shape, or raise Refused."""
+        """Return the value with the variable's dtype and shape, or raise ExpectedError."""
         assert self._parts is not None
         part = self._parts[replica_id]
         if isinstance(value, np.ndarray):
@@ -284,7 +284,7 @@ class _Model:
     def _check_scatter(self, method: str, *, of_each: bool) -> None:
         """Raise the error of a sparse write to a distributed variable itself."""
         if method.startswith("scatter_nd_") and of_each:
-            raise ExpectedError("TypeError")  # a PerReplica has no parts
+            raise ExpectedError("TypeError")  # a PerReplica has no `values` and `indices`
         if self._on_read or method.startswith(("scatter_nd_", "batch_")):
             raise ExpectedError("NotImplementedError")
         combines = method in ("scatter_add", "scatter_sub", "scatter_mul", "scatter_div")
@@ -292,7 +292,7 @@ class _Model:
             raise ExpectedError("NotImplementedError")
 
     def _joined(self, rows: list[tuple[Array, list[int]]]) -> tuple[Array, list[int]]:
-        """Return the rows of all replicas; for MEAN divided by their number."""
+        """Return all replicas' rows. For MEAN, divide their values by the number of replicas."""
         values = np.concatenate([values for values, _ in rows])
         if self._aggregation == "MEAN":
             values = mean_of(values, self._world)

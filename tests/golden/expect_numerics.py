@@ -1,4 +1,4 @@
-"""Computes the expected outcome of programs that TensorFlow adds in another order: rule D8."""
+"""Computes the expected outcome of programs whose sums TensorFlow adds in another order (D8)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.golden.expect_python import aggregated, described, on_each
 from tests.golden.recorded import Case, CaseOutcome, Json
 
 LEFT_FOLD_BYTES = 64
-"""Up to this size TensorFlow's ring folds left, too."""
+"""Up to this size TensorFlow's ring also computes a left fold."""
 
 
 def folds_left(case: Case) -> CaseOutcome | None:

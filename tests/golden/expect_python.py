@@ -1,6 +1,6 @@
-"""Computes the expected outcome of Python programs that a rule changes, one function per rule.
+"""Computes the expected outcome of Python programs to which a rule applies: a function per rule.
 
-A function recognises its programs by their text, and returns nothing for others. Like `expect` it
+A function recognises its programs by their text, and returns None for others. Like `expect` it
 uses only NumPy. It gives only the part of `returned` that the rule changes.
 """
 

@@ -80,7 +80,7 @@ def slices(recorded: Json, dtype: str) -> tf.IndexedSlices:
 
 
 def written(target: Any, method: str, value: Any) -> Any:
-    """Call a method that writes; `scatter_nd_…` take the parts of IndexedSlices."""
+    """Call a method that writes. Methods `scatter_nd_…` get indices and values separately."""
     if method.startswith("scatter_nd_") and isinstance(value, tf.IndexedSlices):
         return getattr(target, method)(value.indices[:, None], value.values)
     return getattr(target, method)(value)
@@ -124,7 +124,7 @@ class Operations:
         return state
 
     def _asks_for_attributes(self) -> bool:
-        """Return whether the recording has attributes, or only lacks them by TensorFlow's error."""
+        """Return True if TensorFlow's attributes are recorded, or missing because of its error."""
         recorded = self._case.recorded
         return "attrs" in recorded.state or (
             recorded.error is not None and self._case.family == "create"
@@ -165,7 +165,7 @@ class Operations:
         )
 
     def _initial_value(self, recorded: Json) -> Any:
-        dtype = self._case.dtype or "float64"  # of a NumPy number that brings its own
+        dtype = self._case.dtype or "float64"  # a NumPy number has its own dtype
         match recorded:
             case {"callable": value}:
                 return self._counted(lambda call: decoded(value, dtype))
@@ -228,7 +228,7 @@ class Operations:
         for one in [how] if isinstance(how, str) else how:
             try:
                 value = self._read_once(context, one)
-            except Exception as error:  # as above
+            except Exception as error:  # any error is compared with TensorFlow's
                 described[one] = {"error": failure(error, 0, None)}
             else:
                 described[one] = Descriptions(self._variable).describe(value)
@@ -304,7 +304,7 @@ def _each(values: Iterable[Json]) -> list[Json]:
 
 
 def _common(values: Iterable[str]) -> str:
-    """Return the value that is the same for all."""
+    """Return the common value. Different values are joined by `or`."""
     return " or ".join(_each(values))
 
 
@@ -313,7 +313,7 @@ def state_of(variable: Any, dtype: str) -> dict[str, Json]:
     state: dict[str, Json] = {"per_replica": per_replica(variable)}
     try:
         value = variable.read_value()
-    except Exception as error:  # as above
+    except Exception as error:  # any error is compared with TensorFlow's
         state["cross_read"] = {"error": failure(error, 0, None)}
         return state
     state["cross_read"] = encoded(value)

@@ -52,7 +52,7 @@ class Case:
 
     @cached_property
     def family(self) -> str:
-        """Return the family of the case: the subject of its question."""
+        """Return the family of the case, which is part of its id."""
         group, family = self.id.split("/")[:2]
         return group if group == "mixing" else family
 
@@ -63,7 +63,7 @@ class Case:
 
     @property
     def strategy(self) -> str:
-        """Return mirrored, one_device, default or no_strategy; in family mixing, several."""
+        """Return mirrored, one_device, default or no_strategy; "mixing" has other names."""
         return str(self.record["strategy"])
 
     @property
@@ -73,7 +73,7 @@ class Case:
 
     @property
     def in_function(self) -> bool:
-        """Return whether TensorFlow ran it inside a tf.function."""
+        """Return whether TensorFlow ran the program inside a tf.function."""
         return self.record.get("mode") == "function"
 
     @property

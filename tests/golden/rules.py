@@ -36,7 +36,7 @@ STATEMENTS = {
     "D5": "a refused write to ON_READ + NONE changes nothing",
     "D6": "assign returns the variable",
     "D7": "values are converted to the variable's dtype directly",
-    "D8": "a sum is a left fold in replica order, a mean is that divided by N",
+    "D8": "a sum is a left fold in replica order, a mean is this sum divided by N",
     "D9": "a PerReplica of the wrong length is refused",
     "D10": "a diverged mirrored variable reads as component 0",
     "D12": "slice assignment of a distributed variable is refused",
@@ -146,7 +146,7 @@ def _creates_local_state(case: Case) -> bool:
     return case.is_mirrored and case.synchronization == "NONE"
 
 
-def _merges_what_is_no_tensor_of_its_own(case: Case) -> bool:
+def _merges_values_that_are_not_own_tensors(case: Case) -> bool:
     """Return whether replicas merge values that are not separate tensors of each replica."""
     mirrored = case.synchronization in ("AUTO", "ON_WRITE") and case.aggregation != "NONE"
     return case.is_mirrored and any(
@@ -177,7 +177,7 @@ def _reads_under_a_device(case: Case) -> bool:
 
 OPERATIONS: dict[str, Callable[[Case], bool]] = {
     "D1": _creates_local_state,
-    "D2": _merges_what_is_no_tensor_of_its_own,
+    "D2": _merges_values_that_are_not_own_tensors,
     "D5": lambda case: _writes_across(case, "NONE"),
     "D7": lambda case: _writes_across(case, "SUM"),
     "D10": _reads_under_a_device,

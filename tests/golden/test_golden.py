@@ -49,7 +49,7 @@ def test_every_case_is_the_same_or_different_on_purpose(cases: list[Case], part:
 
 
 @pytest.mark.processes
-@pytest.mark.timeout(300)  # as above
+@pytest.mark.timeout(300)  # see the previous test
 def test_a_sample_on_processes_is_the_same_or_different_on_purpose(cases: list[Case]) -> None:
     """The sample is seeded, and runs on real worker processes."""
     counts = CaseCounts()
@@ -66,7 +66,7 @@ def test_a_sample_on_processes_is_the_same_or_different_on_purpose(cases: list[C
         pytest.fail(f"seed {SEED}\n{counts.unexplained()}", pytrace=False)
 
 
-def test_the_expected_outcome_is_tensorflows_where_no_rule_applies(cases: list[Case]) -> None:
+def test_without_a_rule_the_expected_outcome_is_that_of_tensorflow(cases: list[Case]) -> None:
     """This test checks the small model in `expect`."""
     wrong = [
         f"{case.id}: {one}"
@@ -96,7 +96,7 @@ def _as_ours(case: Case) -> CaseOutcome:
 
 
 def _cleared(value: Json) -> Json:
-    """Return a recorded value in which errors are failures."""
+    """Return a recorded value with a RecordedError for each recorded error."""
     if not isinstance(value, dict):
         return value
     if "error" not in value:

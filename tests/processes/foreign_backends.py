@@ -40,7 +40,7 @@ class ZippedCoordinator:
 
     handover = Handover(settings="level 1")
     deadline_s = None
-    operands: ClassVar[list[int]] = []  # of each reduction
+    operands: ClassVar[list[int]] = []  # the number of operands of each reduction
 
     def __init__(self, num_replicas: int) -> None:
         self._star = StarCoordinator(num_replicas)
@@ -87,7 +87,7 @@ def unzipped(frames: Sequence[Buffer]) -> list[Buffer]:
 
 
 class Noted:
-    """A launcher that stores the clusters that it starts."""
+    """A launcher that records the options of each launch."""
 
     launched: ClassVar[list[LaunchOptions]] = []
 

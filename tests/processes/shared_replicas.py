@@ -13,14 +13,14 @@ from tests.replica_context import replica_id
 Array = np.ndarray[Any, Any]
 
 SIZE = 40_000
-"""Elements of float64: 320 kB, which is shared."""
+"""A number of float64 elements. Together they have 320 kB, enough for shared memory."""
 
 KEPT: list[tuple[Array, bytes]] = []
 """Values that this replica has read, with copies made at that time."""
 
 
 def value(seed: int, size: int = SIZE, dtype: str = "f8") -> Array:
-    """Return numbers that round, different ones on each replica."""
+    """Return numbers whose sums round. They differ between replicas."""
     numbers: Array = np.random.default_rng([seed, replica_id()]).normal(0, 99, size)
     return numbers.astype(dtype)
 
@@ -31,14 +31,14 @@ def keep(array: Array) -> None:
 
 
 def changed(forget: int = 0) -> int:
-    """Return how many kept values have changed or are writeable; drop some."""
+    """Return how many kept values have changed or are writeable. Drop the first `forget` values."""
     found = sum(now.tobytes() != then or now.flags.writeable for now, then in KEPT)
     del KEPT[:forget]
     return found
 
 
 def write(variable: Any, operation: str, seed: int, *, in_place: bool, keeps: bool) -> int:
-    """Write once, with or without a buffer; return how many kept values have changed."""
+    """Write once, with or without a buffer, and return how many kept values have changed."""
     if in_place:
         buffer = variable.update_buffer()
         buffer[...] = value(seed, variable.shape[0])
@@ -53,7 +53,7 @@ def write(variable: Any, operation: str, seed: int, *, in_place: bool, keeps: bo
 
 
 def address_and_writeable(variable: Any) -> tuple[bool, bool, bool]:
-    """Return whether a buffer is writeable before its assign, after it, and whether it is read."""
+    """Return whether a buffer is writeable before its assign, and after it, and is read back."""
     buffer = variable.update_buffer()
     buffer.fill(replica_id() + 1.0)
     before = buffer.flags.writeable

@@ -66,7 +66,7 @@ def test_the_remote_traceback_shows_the_causes_of_the_exception(strategy: Strate
     assert "ValueError: invalid literal for int()" in cause_of(caught.value).traceback
 
 
-def test_of_several_exceptions_the_lowest_replicas_is_raised(strategy: Strategy) -> None:
+def test_the_exception_of_the_lowest_replica_is_raised(strategy: Strategy) -> None:
     def step() -> None:
         all_reduce("SUM", 1.0)
         raise KeyError(replica_id())
@@ -198,7 +198,7 @@ def test_a_merge_call_may_create_a_variable(strategy: Strategy) -> None:
 
 
 def test_a_merge_call_may_continue_after_a_run_that_failed(strategy: Strategy) -> None:
-    """The inner call has ended for all replicas, but not the outer one."""
+    """The inner call has ended on all replicas, but the outer call continues."""
     with strategy.scope():
         v = tf.Variable(1.0, name="v", aggregation=tf.VariableAggregation.SUM)
 

@@ -114,7 +114,7 @@ print(strategy.run(step, args=(1.0,)))
 
 
 @pytest.mark.parametrize("how", ["-c", "script"])
-def test_functions_of_main_have_the_present_globals_of_main(how: str, tmp_path: Path) -> None:
+def test_functions_of_main_see_the_current_globals_of_main(how: str, tmp_path: Path) -> None:
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)
     printed = run_python("-c", PROGRAM) if how == "-c" else run_python(str(script))
@@ -159,7 +159,7 @@ def test_a_function_that_changed_is_sent_again(strategy: Strategy, defined: list
     assert 3 == len(defined)
 
 
-def test_a_varsim_function_is_sent_once_and_keeps_its_closure(
+def test_a_tf_function_is_sent_once_and_keeps_its_closure(
     strategy: Strategy, defined: list[Define]
 ) -> None:
     v, offset = total(strategy), 1.0
@@ -173,10 +173,10 @@ def test_a_varsim_function_is_sent_once_and_keeps_its_closure(
     v.assign(10.0)
     assert 11.0 == strategy.run(step)  # a captured variable can change, a number cannot
     assert 1 == len(defined)
-    assert 12.0 == step()  # outside `run` the decorated function is the function itself
+    assert 12.0 == step()  # outside `run`, the function itself is called
 
 
-def test_many_functions_are_not_kept_for_ever(strategy: Strategy, defined: list[Define]) -> None:
+def test_only_the_last_functions_are_kept(strategy: Strategy, defined: list[Define]) -> None:
     assert 0 == strategy.run(lambda: 0)
     for number in range(300):
         assert number == strategy.run(_constant(number))
@@ -188,7 +188,7 @@ def _constant(number: int) -> Callable[[], int]:
     return lambda: number
 
 
-def test_a_varsim_function_keeps_its_variable_when_the_name_is_bound_again(
+def test_a_tf_function_keeps_its_variable_when_the_name_is_bound_again(
     strategy: Strategy,
 ) -> None:
     """This happens when a notebook cell that creates the variable runs again."""
@@ -225,8 +225,8 @@ for number in range(3):
 """
 
 
-def test_a_varsim_function_of_a_freed_variable_raises_or_works() -> None:
-    """In TensorFlow the function keeps the old variable's name, and reports that it was freed."""
+def test_a_tf_function_of_a_freed_variable_raises_or_works() -> None:
+    """In TensorFlow such a function raises an error that says that the old variable was freed."""
     first, *others = run_python("-c", REBOUND).splitlines()
     assert "0.0 0.0" == first
     assert set(others) <= {"True", "0.0 0.0"}
@@ -293,7 +293,7 @@ def test_large_arrays_are_returned_unchanged(strategy: Strategy) -> None:
     rows = tf.distribute.PerReplica([np.asfortranarray(row) for row in large])
 
     def step(row: Any, whole: Any) -> tuple[Any, bool]:
-        row *= 2  # an argument is the replica's own
+        row *= 2  # each replica has its own copy of an argument
         return row, bool(np.array_equal(2 * whole[replica_id()], row))
 
     doubled, alike = strategy.run(step, args=(rows, large))
@@ -339,7 +339,7 @@ def test_output_of_replicas_is_shown_with_their_number(
     assert expected == capfd.readouterr().out.splitlines()
 
 
-def test_of_very_long_output_the_end_is_shown(
+def test_only_the_end_of_very_long_output_is_shown(
     strategy: Strategy, capfd: pytest.CaptureFixture[str]
 ) -> None:
     strategy.run(lambda: print("x" * 5_000_000 + "\nend") if replica_id() == 1 else None)
@@ -380,7 +380,7 @@ def test_plain_variables_are_shared_by_all_replicas(strategy: Strategy) -> None:
     strategy.run(lambda: plain.assign_add(1.0 + replica_id()) is None)
     assert 7.0 == float(plain)
     strategy.run(lambda: plain.assign(float(replica_id())) is None)
-    assert 2.0 == float(plain)  # the last replica's
+    assert 2.0 == float(plain)  # the value of the last replica
 
 
 def test_replicas_use_a_plain_variable_one_after_the_other(strategy: Strategy) -> None:
@@ -443,7 +443,7 @@ def test_local_writes_of_a_failed_call_are_read(strategy: Strategy) -> None:
     assert [10.0, 11.0, 12.0] == [float(part) for part in v.values]
 
 
-def test_equal_numbers_of_all_replicas_are_returned_as_one(strategy: Strategy) -> None:
+def test_if_all_replicas_return_the_same_number_run_returns_one_number(strategy: Strategy) -> None:
     """Numbers are compared bit for bit: −0.0 differs from 0.0, and NaN equals NaN."""
     zeros = strategy.run(lambda: -0.0 if replica_id() else 0.0)
     assert ["0.0", "-0.0", "-0.0"] == [str(zero) for zero in on_each(strategy, zeros)]
@@ -488,7 +488,7 @@ def test_a_change_to_an_object_of_the_program_causes_one_warning(
         warnings.simplefilter("always")
         for _ in range(3):
             strategy.run(step)
-            losses.clear()  # the function is sent again if this changes it
+            losses.clear()  # if the list differs, the function is sent again
 
     (warning,) = caught
     assert tf.VarsimWarning is warning.category

@@ -60,7 +60,7 @@ def private_directories() -> list[Path]:
 
 
 FORKS_ON_PURPOSE = "ignore:This process:DeprecationWarning"
-"""Python 3.12 and later warn of a fork in a process with threads, such as those of ZeroMQ."""
+"""Python 3.12 and later warn about a fork in a process with threads, such as those of ZeroMQ."""
 
 
 @contextmanager
@@ -184,7 +184,7 @@ def test_a_fork_of_the_program_cannot_use_its_workers() -> None:
     assert "0 2" == result
 
 
-def test_a_program_that_never_closes_leaves_nothing() -> None:
+def test_a_program_that_never_closes_its_strategy_leaves_nothing() -> None:
     with running("say()") as (process, workers):
         _, said = process.communicate(timeout=10_000 * MS)
     assert (0, "") == (process.returncode, said)

@@ -25,7 +25,7 @@ def test_real_workers_average_at_every_third_write():
         strategy.close()
 
 
-def test_a_run_in_the_mode_is_valid_and_costs_an_exchange_for_every_eighth_step(tmp_path):
+def test_a_run_with_local_sgd_8_is_valid_and_exchanges_at_every_eighth_step(tmp_path):
     finished = run_experiment(
         workload="digits", workers=2, mode="local_sgd:8", steps=16, out=tmp_path
     )

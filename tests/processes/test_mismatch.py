@@ -36,7 +36,7 @@ class MismatchCluster:
     def fails(
         self, kind: type[Exception], function: Callable[[], Any], *, definite: bool = True
     ) -> str:
-        """Return the text of the error that a run soon raises; check that nothing changed."""
+        """Return the text of a run's error. Check that it comes soon and that nothing changed."""
         before = self.values()
         with soon(), pytest.raises(kind) as caught:
             self.strategy.run(function)
@@ -310,7 +310,7 @@ def test_a_variable_that_only_some_replicas_create(stage: MismatchCluster) -> No
     assert "but replica 0 created 'made by 0'" in text
 
 
-def test_a_replica_that_catches_the_error_cannot_go_on(stage: MismatchCluster) -> None:
+def test_a_replica_that_catches_the_error_cannot_continue(stage: MismatchCluster) -> None:
     """The call has ended for every replica, even for one that catches all exceptions."""
     v = stage.v
 

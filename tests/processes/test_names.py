@@ -1,4 +1,4 @@
-"""Names of TensorFlow whose objects are sent to the replicas' processes."""
+"""TensorFlow names whose objects are sent to worker processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.processes
 
 
 def test_a_moving_average_is_updated_by_replicas(strategy: Strategy):
-    """The averages are found by references to variables, which are sent with their object."""
+    """The object finds its averages by references to variables, which are sent with the object."""
     with strategy.scope():
         v = tf.Variable(1.0, aggregation=tf.VariableAggregation.MEAN)
     ema = tf.train.ExponentialMovingAverage(0.5)

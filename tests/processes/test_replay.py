@@ -110,7 +110,7 @@ def test_every_process_saves_its_log(logs: list[RecordedEvents]) -> None:
     assert all(len(log.entries) > 20 for log in logs)
 
 
-@pytest.mark.parametrize("which", range(3), ids=["coordinator", "a replica", "the other one"])
+@pytest.mark.parametrize("which", range(3), ids=["coordinator", "a replica", "the other replica"])
 def test_a_fresh_state_answers_a_recorded_run_in_the_same_way(
     logs: list[RecordedEvents], which: int
 ) -> None:

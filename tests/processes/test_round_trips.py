@@ -43,7 +43,7 @@ def envelopes(strategy: Strategy, action: Callable[[], Any]) -> Counter[str]:
 
 
 def assert_one_round_trip(count: Counter[str]) -> None:
-    """Each replica gets a message and answers. Commits are sent now, or with the next message."""
+    """Check that each replica answers once, and gets one envelope, or two with the commits."""
     assert 3 == count["received"]
     assert count["sent"] in (3, 6)
 
@@ -92,7 +92,9 @@ def test_a_read_of_on_read_fetches_every_component_once(strategy: Strategy) -> N
     assert (60.0, 20.0) == (float(total), float(first))
 
 
-def test_a_read_after_a_write_costs_one_more(strategy: Strategy, variables: list[Any]) -> None:
+def test_a_read_after_a_write_costs_one_more_round_trip(
+    strategy: Strategy, variables: list[Any]
+) -> None:
     v, u = variables[:2]
 
     def step() -> None:
@@ -209,7 +211,7 @@ def test_an_overflow_causes_no_warning_as_in_tensorflow(strategy: Strategy) -> N
     assert (np.inf, np.inf) == (float(v), float(mean))
 
 
-def test_an_open_shape_follows_the_writes_of_the_same_call(strategy: Strategy) -> None:
+def test_an_unknown_dimension_follows_the_writes_of_the_same_call(strategy: Strategy) -> None:
     with strategy.scope():
         rows = tf.Variable(np.zeros(2), shape=[None], aggregation=SUM)
 
@@ -245,7 +247,7 @@ def test_a_refused_sum_leaves_no_replica_waiting(
         assert 3.0 == strategy.run(step)
 
 
-def test_a_value_once_read_never_changes(strategy: Strategy) -> None:
+def test_a_read_value_never_changes(strategy: Strategy) -> None:
     with strategy.scope():
         v = tf.Variable(np.zeros(3, "f"), aggregation=SUM)
         local = tf.Variable(

@@ -24,7 +24,9 @@ from varsim.transport.arena import Arena
 
 pytestmark = [
     pytest.mark.processes,
-    pytest.mark.filterwarnings("ignore:list 'KEPT' of the program"),  # meant for the replica
+    pytest.mark.filterwarnings(
+        "ignore:list 'KEPT' of the program"
+    ),  # each replica changes its own list
 ]
 
 ON_READ = tf.VariableSynchronization.ON_READ
@@ -131,7 +133,7 @@ def test_large_values_are_not_sent_through_sockets(
 
 @pytest.mark.parametrize("seed", range(many(3)))
 @pytest.mark.parametrize("exchange", ["star", "shared"])
-def test_a_value_once_read_never_changes(
+def test_a_read_value_never_changes(
     strategies: dict[str, Strategy], exchange: str, seed: int
 ) -> None:
     """The program and the replicas keep read values during many commits."""

@@ -82,7 +82,7 @@ def test_a_forked_process_does_not_continue_as_the_replica() -> None:
         assert 2.0 == strategy.run(foreign.reduce_one, (1.0,))
 
 
-def test_a_fork_of_the_program_is_refused_and_does_not_wait_afterwards() -> None:
+def test_a_fork_cannot_use_the_strategy_and_its_exit_does_not_wait() -> None:
     with cluster(2) as strategy:
         with strategy.scope():
             v = tf.Variable(3.0, name="v")

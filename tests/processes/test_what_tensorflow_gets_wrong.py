@@ -68,7 +68,7 @@ def test_1_a_variable_that_one_worker_creates_does_not_hang(strategy: Strategy) 
         strategy.run(step)
 
 
-def test_2_a_timeout_says_which_replica_waits_where_and_for_which(
+def test_2_the_error_of_a_timeout_says_where_each_replica_is(
     strategy: Strategy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     loss = make(strategy, name="loss")
