@@ -1,6 +1,6 @@
 """A wind tunnel for distributed variables: `import varsim as tf`.
 
-Names are loaded when they are first used, so that importing varsim takes little time.
+Modules are imported when their names are first used, so that importing varsim takes little time.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ __all__ = [
 ]
 
 
-if not TYPE_CHECKING:  # a type checker reports missing names itself
+if not TYPE_CHECKING:  # with a `__getattr__`, a type checker would not report missing names
 
     def __getattr__(name: str) -> Any:
         home = _HOMES.get(name)

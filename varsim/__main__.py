@@ -1,4 +1,4 @@
-"""`python -m varsim`: the same program as `varsim`."""
+"""Run the command line: `python -m varsim` is the same program as `varsim`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Read the environment variables `VARSIM_*`; no other module reads them.
 
-A variable is read when its value is needed, so that its error belongs to the operation that needs
-the value.
+A variable is read when an operation needs its value, so that this operation raises the error about
+an invalid value.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 from varsim.errors import ConfigError
 
 WORKERS: Final = "VARSIM_WORKERS"
-"""Number of replicas of a program or an experiment that does not name devices."""
+"""Number of replicas, for programs and experiments that do not name devices."""
 
 CALL_TIMEOUT: Final = "VARSIM_CALL_TIMEOUT_S"
 """Longest time without a message from any replica during a call, in seconds."""
@@ -31,10 +31,10 @@ def text(name: str) -> str | None:
 
 
 def whole_number(name: str, expected: str, least: int = 0, most: int | None = None) -> int | None:
-    """Return the value of an environment variable that holds a count; None if it is not set.
+    """Return an environment variable as an integer; None if it is not set.
 
     Args:
-        expected: The values that are allowed, for the error.
+        expected: The allowed values, for the error.
     Raises:
         ConfigError: The value is not an integer from `least` to `most`.
     """
@@ -48,7 +48,7 @@ def whole_number(name: str, expected: str, least: int = 0, most: int | None = No
 
 
 def seconds(name: str) -> float | None:
-    """Return the value of an environment variable that holds a duration; None if it is not set.
+    """Return an environment variable as a number of seconds; None if it is not set.
 
     Raises:
         ConfigError: The value is not a finite number above 0.

@@ -1,9 +1,9 @@
-"""Every exception that varsim raises on purpose.
+"""Define the exceptions that varsim raises.
 
 VarsimError
 ├── VariableError                 an operation on a variable is refused; no component has changed
 │   ├── SynchronizationError      (ValueError)    the synchronization is not supported here
-│   ├── AggregationError          (ValueError)    the aggregation does not fit the dtype or the read
+│   ├── AggregationError          (ValueError)    the aggregation forbids the dtype or the read
 │   ├── OperationError            (ValueError)    the policy table refuses this operation here
 │   ├── ShapeError                (ValueError)    a value has another shape than its variable
 │   ├── DtypeError                (ValueError)    an array has another dtype than its variable
@@ -11,20 +11,20 @@ VarsimError
 │       └── NoValueError          (ValueError)    … because the value is None
 ├── DistributedValueError         (ValueError)    a per-replica value is not allowed here
 │   └── PerReplicaError           (TypeError)     … because one value for all replicas is needed
-├── UnsupportedError              (NotImplementedError)  TensorFlow refuses this operation too
-├── MissingName                   (AttributeError)       a name of TensorFlow that varsim lacks
+├── UnsupportedError              (NotImplementedError)  TensorFlow also refuses this operation
+├── MissingName                   (AttributeError)       varsim does not have this TensorFlow name
 ├── ContextError                  (RuntimeError)  wrong context, or two strategies mixed
 │   ├── ReplicaIndexError         (IndexError)    … and there is no such replica
 │   └── CreationError                             replicas of one call create different variables
 ├── MismatchError                 (RuntimeError)  replicas did different operations
 │   └── ValueMismatchError        (ValueError)    … or values of different shape or dtype
-├── CallTimeout                   (TimeoutError)  no replica sent a message for too long
+├── CallTimeout                   (TimeoutError)  no message from any replica for too long
 ├── StillRunning                  (RuntimeError)  a replica still runs a call that has failed
 ├── WorkerLost                    (RuntimeError)  a worker process ended
 ├── ReplicaError                  (RuntimeError)  a replica's exception cannot be sent
 ├── StartError                    (RuntimeError)  the workers did not start
-├── ProtocolError                 (RuntimeError)  a peer sent what the protocol does not allow
-└── ConfigError                   (ValueError)    an experiment, or a command line, is wrong
+├── ProtocolError                 (RuntimeError)  a message that the protocol does not allow
+└── ConfigError                   (ValueError)    an experiment or a command line is wrong
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ from varsim.texts.replicas import Group
 class Fix:
     """A fix of an error: a legal change of the program, and the resulting value."""
 
-    what: Fact  # to change
-    outcome: Fact  # says the resulting value if it is known, or why there is no value
+    what: Fact  # the change
+    outcome: Fact  # the effect of the change, with the resulting value if it is known
     value: Any = None  # the resulting value, an array; None if it is not known
 
     @property
     def change(self) -> str:
-        """Return the change in the words of a program."""
+        """Return the text of the change, as it is written in a program."""
         return str(self.what)
 
     @property
     def gives(self) -> str:
-        """Return the result of the change."""
+        """Return the text of the result."""
         return str(self.outcome)
 
     def __str__(self) -> str:
@@ -61,10 +61,10 @@ class Fix:
 
 
 class VarsimError(Exception):
-    """Base of all errors that varsim raises on purpose."""
+    """Base of all errors that varsim raises."""
 
     definite: ClassVar[bool] = True
-    """Whether the failed operation certainly changed no component of any variable."""
+    """Whether it is certain that the failed operation changed no component of any variable."""
 
     fixes: tuple[Fix, ...] = ()
     """Legal changes of the program that fix the error, the smallest change first."""
@@ -74,7 +74,7 @@ class VarsimError(Exception):
 
     @property
     def fact(self) -> Fact | None:
-        """Return the problem as a structured value; None if the problem exists only as text."""
+        """Return the problem as a structured value; None if there is only a text."""
         return next((one for one in self.args if isinstance(one, Fact)), None)
 
     def fixed_by(self, fixes: Iterable[Fix]) -> Self:
@@ -90,7 +90,7 @@ class VarsimError(Exception):
 
 
 MAX_FIXES = 4
-"""Largest number of fixes in a text; `varsim explain` shows all fixes."""
+"""Largest number of fixes in the text of an error; `varsim explain` shows all fixes."""
 
 
 class VarsimWarning(UserWarning):
@@ -102,9 +102,8 @@ class VariableError(VarsimError):
 
     Attributes:
         variable: The variable's name.
-        problem: What is wrong, as a sentence. `fact` is the problem as a structured value, if one
-            exists.
-        remedy: How to solve the problem, as a sentence, if there are no fixes.
+        problem: A sentence about the problem; see also `fact`.
+        remedy: A sentence that says how to solve the problem; shown if there are no fixes.
     """
 
     def __init__(self, variable: str, problem: Fact | str, remedy: str = "") -> None:
@@ -124,7 +123,7 @@ class SynchronizationError(VariableError, ValueError):
 
 
 class AggregationError(VariableError, ValueError):
-    """A variable's aggregation does not fit its dtype, or does not allow the requested read."""
+    """A variable's aggregation is not possible for its dtype, or for the requested read."""
 
 
 class OperationError(VariableError, ValueError):
@@ -132,11 +131,11 @@ class OperationError(VariableError, ValueError):
 
 
 class ShapeError(VariableError, ValueError):
-    """A value's shape differs from its variable's; TensorFlow never broadcasts an assign."""
+    """A value and its variable have different shapes; TensorFlow does not broadcast values."""
 
 
 class DtypeError(VariableError, ValueError):
-    """An array's dtype differs from its variable's; TensorFlow never casts a tensor."""
+    """An array and its variable have different dtypes; TensorFlow does not cast tensors."""
 
 
 class ValueTypeError(VariableError, TypeError):
@@ -152,19 +151,19 @@ class DistributedValueError(VarsimError, ValueError):
 
 
 class PerReplicaError(DistributedValueError, TypeError):
-    """A value per replica is used where one value for all replicas is needed."""
+    """A per-replica value is used where one value for all replicas is needed."""
 
 
 class UnsupportedError(VarsimError, NotImplementedError):
-    """TensorFlow refuses this operation for every distributed variable, and varsim does, too."""
+    """An operation that TensorFlow refuses for every distributed variable, and varsim too."""
 
 
 class MissingName(VarsimError, AttributeError):
     """varsim does not have a name of TensorFlow; the text says what to use instead.
 
     Attributes:
-        owner: The module or class as a program writes it, such as "tf.distribute".
-        name: The name in it.
+        owner: The module or class that has the name in TensorFlow, such as "tf.distribute".
+        name: The name in this module or class.
     """
 
     def __init__(self, owner: str, name: str) -> None:
@@ -178,7 +177,7 @@ class MissingName(VarsimError, AttributeError):
 
 
 class ContextError(VarsimError, RuntimeError):
-    """Something was done in the wrong context, or two strategies were mixed."""
+    """An operation was used in the wrong context, or two strategies were mixed."""
 
 
 class ReplicaIndexError(ContextError, IndexError):
@@ -193,7 +192,7 @@ class MismatchError(VarsimError, RuntimeError):
     """The replicas of one call did different things where all must do the same.
 
     The text says which replicas wait and where, which replicas did not arrive, and why the variable
-    makes replicas wait. Operations that all replicas had completed before keep their effect.
+    makes replicas wait. Earlier operations of all replicas keep their effect.
 
     Attributes:
         groups: All replicas of the call, grouped by what they did; the smallest group first.
@@ -212,7 +211,7 @@ class ValueMismatchError(MismatchError, ValueError):
 
 
 class CallTimeout(VarsimError, TimeoutError):
-    """No replica of a running call sent a message for longer than the deadline."""
+    """During a call, no replica sent a message for longer than VARSIM_CALL_TIMEOUT_S."""
 
     definite = False
 
@@ -221,8 +220,8 @@ class StillRunning(VarsimError, RuntimeError):
     """A replica that is needed still runs the function of a call that has failed.
 
     Attributes:
-        replica_ids: The replicas that still run such a function. The text says which function
-            each of them runs, since when, and where.
+        replica_ids: The replicas that still run such a function. The text contains the function,
+            the start time and the location of each of them.
     """
 
     def __init__(self, problem: Fact | str, replica_ids: tuple[int, ...]) -> None:
@@ -235,7 +234,7 @@ class StillRunning(VarsimError, RuntimeError):
 
 
 class WorkerLost(VarsimError, RuntimeError):
-    """A worker process ended while its cluster was in use; its strategy cannot be used any more.
+    """A worker process ended while its cluster was in use. The strategy is no longer usable.
 
     Attributes:
         replica_id: The replica of the worker.
@@ -279,7 +278,7 @@ class ReplicaError(VarsimError, RuntimeError):
 
 
 class CallAborted(BaseException):
-    """Unwinds the function of a replica whose call has failed elsewhere. Never reaches a program.
+    """Ends the function of a replica whose call has failed elsewhere; varsim catches it again.
 
     The class is not an Exception, so `except Exception` in a program does not catch it.
     """
@@ -290,8 +289,8 @@ class StartError(VarsimError, RuntimeError):
 
 
 class ProtocolError(VarsimError, RuntimeError):
-    """A peer sent a message that the protocol does not allow. The caller has made no mistake."""
+    """A peer sent a message that the protocol does not allow. The program has made no mistake."""
 
 
 class ConfigError(VarsimError, ValueError):
-    """An experiment file or a command line is wrong; the text names the location and the remedy."""
+    """An experiment file or a command line is wrong; the text says where, and what to do."""

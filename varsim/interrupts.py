@@ -1,4 +1,4 @@
-"""Control when Ctrl-C raises KeyboardInterrupt, so that no work is left half done.
+"""Control when Ctrl-C raises KeyboardInterrupt, so that it does not interrupt work in the middle.
 
 Python handles SIGINT between any two instructions of the main thread. `held` delays SIGINT until a
 block ends. `Interrupts` raises KeyboardInterrupt for the first SIGINT, and then delays the next
@@ -23,8 +23,8 @@ AGAIN_S: Final = 1.0
 code has ended; or it has caught KeyboardInterrupt and continues, so it can be interrupted again."""
 
 _IMPATIENT_S: Final = 0.2
-"""A SIGINT is no longer delayed if the delayed one is older. The second of two SIGINTs that come
-together may be a copy of the first one: a shell and a parent process may both send it."""
+"""If a SIGINT is already delayed for longer than this time, a second SIGINT raises at once: the
+user presses Ctrl-C again. Sooner, it may be a copy of the first SIGINT from a parent process."""
 
 _SHORTEST_S: Final = 1e-3  # 0 would disarm the timer
 
@@ -34,22 +34,22 @@ class OutOfTime(Exception):
 
 
 class _Uninterrupted:
-    """Delay a SIGINT that arrives after `begin`, until `end` or an `Interruptible` block.
+    """Delays a SIGINT that arrives after `begin` until `end` or an `Interruptible` block.
 
     A shell changes a state, sends messages and records them. If a SIGINT interrupted this sequence,
     the replicas and the record would no longer agree with the state. This class is cheaper than
-    `held`, and can be nested. It does nothing in other threads than the main thread, because only
-    the main thread handles signals.
+    `held`, and can be nested. It has no effect in other threads, because only the main thread
+    handles signals.
     """
 
     def __init__(self) -> None:
-        self._outer: list[bool] = []  # `_heeded` before each `begin`
+        self._outer: list[bool] = []  # the value of `_heeded` before each `begin`
         self._before: Any = None  # the handler that `begin` replaced
-        self._heeded = True  # a SIGINT raises immediately
+        self._heeded = True  # whether a SIGINT raises immediately
         self._came_s: float | None = None  # when the delayed SIGINT arrived
         self.raised: BaseException | None = None
-        """The last exception that a SIGINT raised where it was not delayed, or that ended an
-        `Interruptible` block."""
+        """The last exception that a SIGINT raised without a delay, or that ended an `Interruptible`
+        block."""
 
     def begin(self) -> None:
         """Delay SIGINT from now on."""
@@ -58,11 +58,11 @@ class _Uninterrupted:
         if not self._outer:
             self._replace_handler()
         outer = self._heeded
-        self._heeded = False  # before this line a SIGINT may raise: the stack is still unchanged
+        self._heeded = False  # a SIGINT before this line may raise, because `_outer` is unchanged
         self._outer.append(outer)
 
     def end(self) -> None:
-        """Raise KeyboardInterrupt for a delayed SIGINT, if this ends the outermost `begin`."""
+        """End a `begin`; after the outermost one, raise KeyboardInterrupt for a delayed SIGINT."""
         if not in_main_thread():
             return
         self._heeded = self._outer.pop()
@@ -73,13 +73,13 @@ class _Uninterrupted:
             self._deliver()
 
     def pause(self) -> None:
-        """Let SIGINT raise, and raise KeyboardInterrupt for a delayed SIGINT."""
+        """Let SIGINT raise from now on; raise KeyboardInterrupt for a delayed SIGINT."""
         if in_main_thread():
             self._heeded = True
             self._deliver()
 
     def resume(self, error: BaseException | None) -> None:
-        """Delay SIGINT again, if `pause` was called after `begin`.
+        """End a `pause`: delay SIGINT again if it was delayed before.
 
         Args:
             error: The exception that ended the pause, if any.
@@ -96,7 +96,7 @@ class _Uninterrupted:
 
     def _replace_handler(self) -> None:
         before = signal.getsignal(signal.SIGINT)
-        # Not callable: SIGINT is ignored, or ends the process, or its handler is not a Python one.
+        # A handler that is not callable ignores SIGINT, ends the process, or is not Python code.
         if callable(before) and before != self._handle:
             self._before = before
             signal.signal(signal.SIGINT, self._handle)
@@ -119,7 +119,7 @@ UNINTERRUPTED: Final = _Uninterrupted()
 
 
 class Interruptible:
-    """Let SIGINT raise KeyboardInterrupt in the block, which only waits or runs a user's code."""
+    """Lets SIGINT raise KeyboardInterrupt in a `with` block that only waits or runs user code."""
 
     def __enter__(self) -> None:
         try:
@@ -138,15 +138,15 @@ class Interruptible:
 
 
 class Interrupts:
-    """Raise KeyboardInterrupt for a SIGINT while `enabled` is true, and delay it otherwise.
+    """Raises KeyboardInterrupt for a SIGINT in a `with` block if `enabled`, and else delays it.
 
-    Outside the main thread the block does nothing.
+    It has no effect outside the main thread.
     """
 
     def __init__(self) -> None:
         self.enabled = True
-        """Whether SIGINT raises now. This is an attribute, because no SIGINT can arrive between
-        `except …:` and an assignment; one could arrive before a method call."""
+        """Whether SIGINT raises now. It is an attribute and not a method, because a SIGINT can
+        arrive between `except …:` and a method call, but not before an assignment."""
         self.pending = False
         """Whether a SIGINT has arrived for which no KeyboardInterrupt was raised yet."""
         self._raised_s = -math.inf
@@ -178,10 +178,10 @@ class Interrupts:
             if self.pending and not self._has_raised:
                 signal.raise_signal(signal.SIGINT)  # for the previous handler
         if isinstance(error, Exception) and came_of_interrupt(error):
-            raise KeyboardInterrupt from None  # also for an ImportError that SIGINT caused
+            raise KeyboardInterrupt from None  # for example, SIGINT can cause an ImportError
 
     def enable(self) -> None:
-        """Let SIGINT raise KeyboardInterrupt from now on, even if a SIGINT has just done so.
+        """Let SIGINT raise KeyboardInterrupt from now on, even soon after an earlier SIGINT.
 
         Raises:
             KeyboardInterrupt: A SIGINT has arrived after the last one that raised.
@@ -193,7 +193,7 @@ class Interrupts:
             self._raise()
 
     def take_over(self, raised_s: float) -> None:
-        """Record that an inner block raised at `raised_s`; this block has not ended yet."""
+        """Record that an inner block has raised KeyboardInterrupt at `raised_s`."""
         self._raised_s = max(self._raised_s, raised_s)
 
     def _handle(self, _signal: int, _frame: FrameType | None) -> None:
@@ -206,7 +206,7 @@ class Interrupts:
         raise KeyboardInterrupt
 
     def _unraisable(self, unraisable: Any) -> None:
-        """Keep a SIGINT that arrived during a finalizer; Python would only print it."""
+        """Keep a SIGINT that arrived in a finalizer; Python would only print its exception."""
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
             self.pending = True
         else:
@@ -214,7 +214,7 @@ class Interrupts:
 
 
 def came_of_interrupt(error: BaseException) -> bool:
-    """Return whether the chain of causes and contexts of an error has a KeyboardInterrupt."""
+    """Return whether an error, or one of its causes or contexts, is a KeyboardInterrupt."""
     seen: set[int] = set()
     pending: list[BaseException | None] = [error]
     while pending:
@@ -228,9 +228,9 @@ def came_of_interrupt(error: BaseException) -> bool:
 
 
 class held:  # noqa: N801  # used like a function, as `contextlib.suppress` is
-    """Delay SIGINT until the end of the block, which must be short.
+    """Delays SIGINT until the end of a `with` block, which must be short.
 
-    At the end of the block, KeyboardInterrupt may be raised. So each resource that the block
+    KeyboardInterrupt can be raised at the end of the block. So each resource that the block has
     acquired must have an owner by then.
     """
 
@@ -239,7 +239,7 @@ class held:  # noqa: N801  # used like a function, as `contextlib.suppress` is
         self._before: Any = None
 
     def __enter__(self) -> None:
-        if signal.getsignal(signal.SIGINT) is not None:  # None: the handler is not a Python one
+        if signal.getsignal(signal.SIGINT) is not None:  # None: the handler is not Python code
             try:
                 self._before = signal.signal(signal.SIGINT, self._note)
             except ValueError:  # not the main thread, the only one that handles signals
@@ -253,7 +253,7 @@ class held:  # noqa: N801  # used like a function, as `contextlib.suppress` is
             try:
                 signal.raise_signal(signal.SIGINT)
             except KeyboardInterrupt as interrupt:
-                raise interrupt from None  # errors that the interrupt caused do not matter
+                raise interrupt from None  # hide errors that the interrupt has caused
 
     def _note(self, _signal: int, _frame: FrameType | None) -> None:
         self._came = True
@@ -261,10 +261,9 @@ class held:  # noqa: N801  # used like a function, as `contextlib.suppress` is
 
 @contextmanager
 def blocked() -> Iterator[None]:
-    """Block SIGINT for processes that are started within the block, until they unblock it.
+    """Block SIGINT in processes that are started in the `with` block, until they unblock it.
 
-    Otherwise a SIGINT that is sent to all processes would end new processes while these import
-    modules.
+    Otherwise a SIGINT to all processes would end a new process while it imports its modules.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -275,10 +274,10 @@ def blocked() -> Iterator[None]:
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Raise OutOfTime in the block after `seconds`.
+    """Raise OutOfTime in the `with` block after `seconds`.
 
-    Use this for code that may wait for workers that run a user's code. Outside the main thread
-    there is no time limit.
+    Use this for code that may wait for workers that run user code. There is no time limit outside
+    the main thread.
     """
 
     def ring(_signal: int, _frame: FrameType | None) -> None:

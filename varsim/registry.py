@@ -1,4 +1,4 @@
-"""Implementations of a seam by name: those of varsim, and those of other installed packages."""
+"""Find the implementations of a seam by name, in varsim and in other installed packages."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class BuiltIn:
-    """Where one of varsim's own implementations is, and what it does."""
+    """The location and the summary of one of varsim's own implementations."""
 
     path: str  # "module:class"; the class is called without arguments
-    summary: str  # in a few words, for help and documents
+    summary: str  # a few words, for help and documents
 
 
 class Registry(Generic[T]):
@@ -28,10 +28,10 @@ class Registry(Generic[T]):
 
     Args:
         setting: The argument, YAML key and command-line option that names an implementation.
-        built_in: The implementations of varsim, the usual one first.
-        group: The entry-point group in which other packages register implementations; "" if this
-            is not possible.
-        also: Further names with their summaries; each name stands for one implementation.
+        built_in: The implementations of varsim, the default one first.
+        group: The entry-point group in which other packages register implementations; "" if other
+            packages cannot do so.
+        also: Additional names with their summaries; each selects one of the implementations.
     """
 
     def __init__(
@@ -47,11 +47,11 @@ class Registry(Generic[T]):
         self._also = dict(also or {})
 
     def names(self) -> tuple[str, ...]:
-        """Return every name that the setting can have in this installation."""
+        """Return all names that are possible in this installation."""
         return tuple(dict.fromkeys([*self._also, *self.built_in, *self._foreign()]))
 
     def summary(self) -> str:
-        """Return the names with their meanings, as a text for help and documents."""
+        """Return the names with their summaries, as a text for help and documents."""
         summaries = self._also | {name: one.summary for name, one in self.built_in.items()}
         return " ".join(f"{name}: {summary}." for name, summary in summaries.items())
 
@@ -72,16 +72,16 @@ class Registry(Generic[T]):
         """Return a new object of the implementation with this name.
 
         Raises:
-            ConfigError: There is none, or its module cannot be imported.
+            ConfigError: The implementation does not exist, or its module cannot be imported.
         """
         made: T = self.load(name)()
         return made
 
     def load(self, name: str) -> Any:
-        """Return the implementation with this name: a class, of which `make` makes an object.
+        """Return the class of the implementation with this name.
 
         Raises:
-            ConfigError: There is none, or its module cannot be imported.
+            ConfigError: The implementation does not exist, or its module cannot be imported.
         """
         self.check(name)
         try:
@@ -100,6 +100,8 @@ class Registry(Generic[T]):
     def _foreign(self) -> dict[str, EntryPoint]:
         if not self.group:
             return {}
-        from importlib.metadata import entry_points  # takes longer to import than this package
+        from importlib.metadata import (
+            entry_points,
+        )  # this import takes longer than importing varsim
 
         return {one.name: one for one in entry_points(group=self.group)}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 Shape = tuple[int | None, ...]
-"""A variable's declared shape; an assign may change a dimension that is None."""
+"""A variable's declared shape. None is an unknown dimension, which an assign can change."""
 
 Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
 """A NumPy array of any shape and of one of the dtypes in `DTYPES`."""
@@ -27,21 +27,21 @@ class VariableSynchronization(Enum):
     ON_WRITE = 2
     ON_READ = 3
 
-    __hash__ = object.__hash__  # members are unique; Enum's own is Python code, in hot lookups
+    __hash__ = object.__hash__  # faster in look-ups than Enum's own, which is Python code
 
 
 @dataclass(frozen=True, slots=True)
 class CustomSynchronization:
-    """A synchronization that TensorFlow does not have: a policy by its name.
+    """The name of a synchronization that TensorFlow does not have.
 
     The name contains the policy's parameters. It is the same in a program, on the command line, in
     YAML, in messages and in histories.
     """
 
-    name: str  # as in "local_sgd:8"
+    name: str  # for example "local_sgd:8"
     package: str = field(default="", compare=False)  # the package that provides the policy, if any
     definition: bytes = field(default=b"", compare=False, repr=False)
-    """The pickled policy, if the program itself defines it, so that workers cannot import it."""
+    """The pickled policy if the program defines it, because workers cannot import it then."""
 
 
 Synchronization = VariableSynchronization | CustomSynchronization
@@ -50,7 +50,7 @@ _CUSTOM_NAME = re.compile(r"[a-z][a-z0-9_]*(:[A-Za-z0-9_.+-]+)*")
 
 
 def synchronization_named(name: str) -> Synchronization:
-    """Return the synchronization with that name: the name of a member, or of a policy.
+    """Return the synchronization with this name: one of TensorFlow's, or a custom one.
 
     Raises:
         ValueError: `name` cannot be the name of a synchronization.
@@ -84,18 +84,18 @@ class ReduceOp(Enum):
 
     @staticmethod
     def from_variable_aggregation(aggregation: VariableAggregation) -> ReduceOp:
-        """Return the operation of an aggregation.
+        """Return the ReduceOp that combines values as an aggregation does.
 
         Raises:
             ValueError: The aggregation is neither SUM nor MEAN.
         """
         if aggregation in (VariableAggregation.SUM, VariableAggregation.MEAN):
             return ReduceOp[aggregation.name]
-        raise ValueError(f"{aggregation} is no ReduceOp: only SUM and MEAN reduce values")
+        raise ValueError(f"{aggregation} is not a ReduceOp: only SUM and MEAN reduce values")
 
 
 class Context(Enum):
-    """Where in the program an operation on a variable happens."""
+    """The context in which a program operates on a variable."""
 
     REPLICA = "replica context"
     CROSS_REPLICA = "cross-replica context"
@@ -105,7 +105,7 @@ class Context(Enum):
 
 
 class Operation(Enum):
-    """What a program does with a variable."""
+    """An operation of a program on a variable."""
 
     CREATE = "create"
     ASSIGN = "assign"
@@ -124,15 +124,15 @@ class Operation(Enum):
 
 
 SCATTERS: tuple[Operation, ...] = tuple(one for one in Operation if "scatter" in one.value)
-"""The sparse writes: each changes some rows of a variable."""
+"""The sparse writes, each of which changes some rows of a variable."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """The operand of a sparse write: values for some rows; a row may occur several times."""
+    """The operand of a sparse write: values for some rows. An index can occur several times."""
 
     indices: Array  # int64, (n,)
-    values: Array  # (n, …); each is of the shape of a row
+    values: Array  # (n, …); each value has the shape of a row
 
     @property
     def nbytes(self) -> int:
@@ -141,7 +141,7 @@ class Rows:
 
 
 Operand = Array | Rows
-"""What a write writes: a value, or the rows of a sparse write."""
+"""The operand of a write: a value, or the rows of a sparse write."""
 
 
 DTYPES: frozenset[np.dtype[np.generic]] = frozenset(
@@ -156,14 +156,14 @@ DTYPES: frozenset[np.dtype[np.generic]] = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class VariableSpec:
-    """What all processes know about one variable; it never changes after the creation."""
+    """The description of a variable that all processes share. It never changes."""
 
-    variable_id: int  # unique within one strategy's cluster, in order of creation
-    name: str  # as the program gave it, for texts
+    variable_id: int  # unique within one cluster, in order of creation
+    name: str  # the program's name for the variable, for texts
     shape: Shape
     dtype: np.dtype[np.generic]
     requested: Synchronization  # the synchronization that the program asked for
-    synchronization: Synchronization  # the synchronization in force: AUTO only if adaptive
+    synchronization: Synchronization  # the synchronization that applies; AUTO only if adaptive
     aggregation: VariableAggregation
     trainable: bool
     created_at: str = ""  # file:line of the creation

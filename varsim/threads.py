@@ -1,4 +1,4 @@
-"""Identify threads, so that varsim can refuse wrong ones. varsim itself starts no thread.
+"""Identify threads, so that varsim can refuse a wrong thread. varsim itself starts no thread.
 
 This is the only module that imports `threading`.
 """
@@ -14,7 +14,7 @@ this_thread: Final = threading.get_ident
 
 
 def in_main_thread() -> bool:
-    """Return whether the calling thread is the main thread, the only one that handles signals."""
+    """Return whether the calling thread is the main thread. Only this thread handles signals."""
     return this_thread() == threading.main_thread().ident
 
 

@@ -14,7 +14,7 @@ OBEYED: Final = re.compile(
 def visible(text: str) -> str:
     """Return the text with escapes instead of the characters that a terminal executes.
 
-    Escaped are all control characters except line feed and tab, and the characters that change the
+    These are all control characters except line feed and tab, and the characters that change the
     direction of the text. So names, values and errors of a program cannot colour, move or hide
     other text.
     """

@@ -313,7 +313,7 @@ def test_a_shallow_copy_is_the_same_variable(strategy):
 
 def test_a_variable_cannot_be_pickled(strategy):
     for v in (create_variable(strategy, 1.0), tf.Variable(1.0)):
-        with pytest.raises(TypeError, match=r"lives in its strategy.*numpy\(\)"):
+        with pytest.raises(TypeError, match=r"workers of its strategy.*numpy\(\)"):
             pickle.dumps(v)
 
 

@@ -1,4 +1,4 @@
-"""`tf.distribute`: the interface for users."""
+"""Provide the names of `tf.distribute`, the interface for users."""
 
 from __future__ import annotations
 
@@ -61,5 +61,5 @@ __all__ = [
 ]
 
 
-if not TYPE_CHECKING:  # a type checker reports missing names itself
+if not TYPE_CHECKING:  # with a `__getattr__`, a type checker would not report missing names
     __getattr__, __dir__ = module_attributes("tf.distribute", __all__)

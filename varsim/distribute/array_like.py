@@ -1,4 +1,4 @@
-"""The array interface of variables: operators, indexing, conversion."""
+"""Define the array interface of variables: operators, indexing and conversion."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ArrayLike:
 
     @property
     def takes_slices(self) -> bool:
-        """Return whether a part of the value can be assigned in the current context."""
+        """Return whether a slice of the value can be assigned in the current context."""
         return not self.is_distributed
 
     def convert(self) -> Array:
@@ -72,7 +72,7 @@ class ArrayLike:
         return Slice.of(self, self.part(key), key)
 
     def part(self, key: Any) -> Array:
-        """Return the part of the value that `key` selects; for integer arrays, a copy."""
+        """Return the part of the value that `key` selects; a copy if `key` has integer arrays."""
         return np.asarray(self.convert()[key])
 
     def __iter__(self) -> Iterator[Any]:
@@ -113,7 +113,7 @@ class ArrayLike:
     __and__ = _binary(operator.and_, arithmetic=False)
     __or__ = _binary(operator.or_, arithmetic=False)
     __xor__ = _binary(operator.xor, arithmetic=False)
-    __hash__ = None  # type: ignore[assignment]  # == is elementwise, as in TensorFlow
+    __hash__ = None  # type: ignore[assignment]  # == compares elements, as in TensorFlow
 
     def __invert__(self) -> Any:
         return ~self.convert()
@@ -139,12 +139,10 @@ class Slice(np.ndarray[Any, Any]):
         return part
 
     def assign(self, value: Any) -> ArrayLike:
-        """Set this part of a variable that has one value here.
-
-        That is a plain variable, or a replica's own component of an ON_READ or NONE variable.
+        """Set this part of a plain variable, or of a replica's own component (ON_READ, NONE).
 
         Raises:
-            OperationError: The variable is any other distributed variable (difference D12 in
+            OperationError: The variable is distributed and not of this kind (difference D12 in
                 docs/semantics.md).
         """
         variable = self._variable

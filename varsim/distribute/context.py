@@ -1,6 +1,6 @@
-"""The current context of the program: replica context, cross-replica context, or neither.
+"""Keep track of the program's context: replica context, cross-replica context, or neither.
 
-The current frame is a context variable. So a new thread starts outside every scope, as in
+The current frame is stored in a `ContextVar`. So a new thread starts outside every scope, as in
 TensorFlow, and every replica of a simulated cluster has its own current frame.
 """
 
@@ -27,21 +27,21 @@ class Frame:
     strategy: StrategyPort
     replica: ReplicaPort | None = None
     update: UpdatePort | None = None
-    home: Home | None = None  # set if only the replica's own thread may use this frame
+    home: Home | None = None  # set if only the replica's thread is allowed to use this frame
 
 
 _frame: ContextVar[Frame | None] = ContextVar("varsim_frame", default=None)
 _outermost: list[StrategyPort] = []
-"""The frame of `experimental_set_strategy`; None if it was not called."""
+"""The strategy of `experimental_set_strategy`; empty if it was not called."""
 
 _default: list[StrategyPort] = []
-"""The strategy in force outside every scope."""
+"""The strategy outside every scope; the last item counts."""
 
 
 def current_frame() -> Frame | None:
     """Return the innermost frame; None outside every scope.
 
-    All code that needs a context, or a variable's component, calls this function.
+    All code that depends on the context calls this function.
 
     Raises:
         ContextError: This thread belongs to a replica but does not run the replica's function.
@@ -57,7 +57,7 @@ def current_frame() -> Frame | None:
 
 @contextmanager
 def entered(frame: Frame | None) -> Iterator[None]:
-    """Make `frame` the innermost frame within the block."""
+    """Make `frame` the innermost frame in the `with` block."""
     token = _frame.set(frame)
     try:
         yield
@@ -81,22 +81,22 @@ def replica_in_force() -> ReplicaPort | None:
 
 
 def set_outermost(strategy: StrategyPort | None) -> None:
-    """Make a strategy's scope the default for code outside every scope."""
+    """Set the strategy whose scope applies outside every other scope; None for no strategy."""
     _outermost[:] = [] if strategy is None else [strategy]
 
 
 def register_default(strategy: StrategyPort) -> None:
-    """Set the strategy that is in force outside every scope: one replica, in this process."""
+    """Set the default strategy, which has one replica in this process."""
     _default.append(strategy)
 
 
 def default_strategy() -> StrategyPort:
-    """Return the strategy that is in force outside every scope."""
+    """Return the strategy that applies outside every scope."""
     return _default[-1]
 
 
 def is_on_replica(strategy: StrategyPort) -> bool:
-    """Return whether the program is in a function that this strategy's `run` called."""
+    """Return whether the program is in a function that `run` of this strategy has called."""
     frame = current_frame()
     if frame is None or frame.replica is None or frame.strategy is not strategy:
         return False
@@ -104,8 +104,10 @@ def is_on_replica(strategy: StrategyPort) -> bool:
 
 
 def require_cross_replica(strategy: StrategyPort, what: str) -> None:
-    """Refuse an operation on a replica, or in another strategy's scope.
+    """Check that the program is in cross-replica context of this strategy.
 
+    Args:
+        what: The name of the operation, for the error.
     Raises:
         ContextError: The program is on a replica, or in the scope of another strategy.
     """
@@ -123,7 +125,7 @@ def require_cross_replica(strategy: StrategyPort, what: str) -> None:
 
 
 def mixed(here: StrategyPort, there: StrategyPort) -> ContextError:
-    """Return the error for using an object of one strategy under another."""
+    """Return the error for an object of one strategy that is used under another one."""
     return ContextError(
         f"an object of {there!r} is used under {here!r}: two strategies cannot be mixed"
     )

@@ -1,8 +1,8 @@
-"""Converts a written value to an array that a variable can hold.
+"""Convert a written value to an array that a variable can hold.
 
-*Numbers* (Python numbers, NumPy scalars, and nested lists of them) have no dtype of their own. They
-are converted to the variable's dtype; a conversion may lose only precision. *Arrays* are tensors
-with an explicit dtype: a dtype other than the variable's is an error, as in TensorFlow.
+*Numbers* are Python numbers, NumPy scalars, and nested lists of these. They are converted to the
+variable's dtype; a conversion can lose only precision. *Arrays* are tensors, which have an explicit
+dtype: if it differs from the variable's dtype, this is an error, as in TensorFlow.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ _FITS = {
     "f": "iuf",
     "c": "iufc",
 }
-"""Kind of a variable's dtype → kinds of numbers that it accepts."""
+"""Kind of a variable's dtype → kinds of numbers that are accepted."""
 
 _REGISTERED = 2
-"""`isbuiltin` of a dtype such as bfloat16, which a package registers with NumPy."""
+"""The `isbuiltin` of dtypes such as bfloat16, which a package has registered with NumPy."""
 
 
 def to_array(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
-    """Return a value as an array of a variable's dtype; no other code writes to the array.
+    """Return a value as an array of a variable's dtype, to which no other code can write.
 
     Raises:
         DtypeError: The value is an array (or a variable) of another dtype.
         ValueTypeError: The value is not a number, or the dtype cannot hold it.
-        DistributedValueError: A value per replica, where one value is needed.
+        DistributedValueError: The value is a per-replica value.
     """
     array = as_operand(value, dtype, variable)
     if array.flags.writeable or array.base is not None:
@@ -51,10 +51,10 @@ def to_array(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
 
 
 def as_operand(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
-    """Return a value as an array of a variable's dtype; the result may be the caller's own array.
+    """Return a value as an array of a variable's dtype; the result can be the caller's array.
 
     Raises:
-        As `to_array`.
+        VarsimError: See `to_array`.
     """
     kind = type(value)
     if kind is np.ndarray and value.dtype == dtype:
@@ -84,9 +84,9 @@ def as_operand(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
 
 
 def as_numpy(value: Any, variable: str) -> Any:
-    """Return the array of a variable, or of another library's tensor; other values unchanged.
+    """Return a variable, or another library's tensor, as an array; other values unchanged.
 
-    A tensor has `__array__` or `__dlpack__`. The array may share the tensor's memory.
+    A tensor has `__array__` or `__dlpack__`. The array can share the memory of the tensor.
 
     Raises:
         ValueTypeError: The tensor cannot be read here.
@@ -109,7 +109,7 @@ def as_numpy(value: Any, variable: str) -> Any:
 
 
 def converted(value: Any, dtype: np.dtype[np.generic]) -> Array:
-    """Return a value as a new array of a dtype that can hold it; arrays are converted, too.
+    """Return a value as a new array of a dtype; unlike `to_array`, convert arrays too.
 
     Raises:
         ValueTypeError: The dtype cannot hold the value.
@@ -121,11 +121,11 @@ def converted(value: Any, dtype: np.dtype[np.generic]) -> Array:
 
 
 def as_number(value: Any, variable: str) -> Array:
-    """Return a value as an array of its own dtype; Python numbers get their widest dtype.
+    """Return a value as an array of its own dtype; Python numbers get 64 bits.
 
     Raises:
         ValueTypeError: The value is neither a number nor an array of numbers.
-        DistributedValueError: A value per replica, where one value is needed.
+        DistributedValueError: The value is a per-replica value.
     """
     return _numbers(as_numpy(value, variable), variable)
 
@@ -197,10 +197,10 @@ def initial_array(value: Any, dtype: Any, shape: Shape | None, variable: str) ->
     """Return a variable's initial value as an array.
 
     If `dtype` is None, a Python int becomes int32 and a Python float becomes float32, as in
-    TensorFlow; a value that has a dtype keeps this dtype.
+    TensorFlow; a value that has a dtype keeps it.
 
     Raises:
-        ValueError: The value is missing, or does not fit `shape`.
+        ValueError: The value is None, or its shape does not match `shape`.
         TypeError: A variable cannot hold the value.
     """
     value = as_numpy(value, variable)
@@ -222,7 +222,7 @@ def initial_array(value: Any, dtype: Any, shape: Shape | None, variable: str) ->
 
 
 def as_tensor(value: Any) -> Array:
-    """Return any number, list of numbers, array or variable as an array of TensorFlow's dtype."""
+    """Return a number, list of numbers, array or variable as an array with TensorFlow's dtype."""
     value = as_numpy(value, "(value)")
     if isinstance(value, np.ndarray | np.generic):
         if value.dtype not in DTYPES:
@@ -234,7 +234,7 @@ def as_tensor(value: Any) -> Array:
 
 
 def as_dtype(dtype: Any) -> np.dtype[np.generic]:
-    """Return a dtype by any of its names.
+    """Return a dtype, given by any of its names.
 
     Raises:
         ValueTypeError: A variable cannot hold this dtype.
@@ -259,7 +259,7 @@ def _narrow(found: Array, variable: str) -> Array:
 
 
 def as_shape(shape: Any) -> Shape | None:
-    """Return a declared shape: None for any shape, or a tuple with None for unknown dimensions."""
+    """Return a declared shape as a tuple, with None for unknown dimensions; None for any shape."""
     if shape is None:
         return None
     if isinstance(shape, int):

@@ -1,6 +1,6 @@
-"""The program's operations on distributed variables from outside the replicas.
+"""Perform the program's operations on distributed variables in cross-replica context.
 
-The decisions are in `varsim.sync.program`. This module converts values to arrays and records
+`varsim.sync.program` decides their effects. This module converts values to arrays and records
 locations.
 """
 
@@ -80,7 +80,7 @@ class CrossReplica:
         """Write one component; the components of a mirrored variable then differ.
 
         Raises:
-            VariableError: The operand does not fit; nothing has changed.
+            VariableError: The component cannot take the operand; nothing has changed.
         """
         number, location = variable.spec.variable_id, self._location()
         event = ProgramWriteComponent(number, replica_id, operation, operand, location)
@@ -90,10 +90,10 @@ class CrossReplica:
         """Apply a sparse write in cross-replica context, as the policy says.
 
         Args:
-            value: IndexedSlices, or a PerReplica of them.
+            value: IndexedSlices, or a PerReplica of IndexedSlices.
         Raises:
-            VariableError: The rows do not fit; nothing has changed.
-            UnsupportedError: The policy refuses it.
+            VariableError: The variable cannot take the rows; nothing has changed.
+            UnsupportedError: The policy refuses the write.
         """
         spec, count = variable.spec, self._num_replicas
         distributed = isinstance(value, DistributedValues)
@@ -104,7 +104,7 @@ class CrossReplica:
         self._coordinator.write(event)
 
     def write_components(self, variable: DistributedVariable, values: dict[int, Array]) -> None:
-        """Assign several components; if all get the same value, the copies are equal again."""
+        """Assign several components. If all get the same value, they are a mirror again."""
         number, location = variable.spec.variable_id, self._location()
         self._coordinator.write(ProgramAssignComponents(number, values, location))
 
@@ -133,7 +133,7 @@ class CrossReplica:
                 values = tuple(to_array(part, spec.dtype, spec.name) for part in each)
             else:
                 values = (self._one_value(spec, cell, value),)
-        except VarsimError as error:  # the policy may add to the error
+        except VarsimError as error:  # the state may raise a more important error
             problem = error
         event = ProgramWrite(
             spec.variable_id,
@@ -153,7 +153,7 @@ class CrossReplica:
             raise
 
     def _location(self) -> str:
-        """Return the location in the program, if locations are recorded."""
+        """Return the location in the program; "" if locations are not recorded."""
         return "" if self._coordinator.link.recorder is None else user_location()
 
     def _one_value(self, spec: VariableSpec, cell: Cell, value: Any) -> Array:

@@ -1,4 +1,4 @@
-"""Batches for replicas, from Python iterables instead of `tf.data`."""
+"""Distribute batches to replicas. Datasets are Python iterables instead of `tf.data`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from varsim.errors import DistributedValueError
 
 @dataclass(frozen=True, slots=True)
 class InputContext:
-    """The argument of a function that makes a dataset: one input pipeline serves all replicas."""
+    """The argument of a function that returns a dataset. One dataset serves all replicas."""
 
     num_input_pipelines: int = 1
     input_pipeline_id: int = 0
@@ -61,13 +61,13 @@ class DistributedIterator:
 
 @explains_missing("tf.distribute.DistributedDataset")
 class DistributedDataset:
-    """A dataset whose batches have a part for each replica. Each call of `iter` starts a new pass.
+    """A dataset whose batches have a part for each replica. Each `iter` starts a new pass.
 
     Args:
         dataset: Any iterable of batches.
         distribute: Converts the batches of one pass to batches with a part for each replica.
-        warn_once: Shows a text at a location once; the third argument identifies the warning. The
-            first batch that leaves a replica without rows causes one.
+        warn_once: Shows a warning with this text and location, unless a warning with the same third
+            argument was shown. It is called for batches that leave a replica without rows.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class DistributedDataset:
         self._is_used_up = False
 
     def __iter__(self) -> DistributedIterator:
-        """Begin a pass.
+        """Start a pass.
 
         Raises:
             DistributedValueError: The dataset is an iterator that has ended.
@@ -117,11 +117,10 @@ def split_each(count: int, batches: Iterator[Any]) -> Iterator[Any]:
 
 
 def one_for_each(count: int, batches: Iterator[Any]) -> Iterator[Any]:
-    """Give each replica a batch of its own; if no batch is left for a replica, it gets no rows.
+    """Give each replica its own batch; a replica for which no batch is left gets no rows.
 
     Raises:
-        DistributedValueError: There are too few batches, and they have no first dimension. So
-            there is no batch without rows.
+        DistributedValueError: A replica should get no rows, but batches have no first dimension.
     """
     while parts := list(islice(batches, count)):
         missing = count - len(parts)
@@ -132,7 +131,7 @@ def one_for_each(count: int, batches: Iterator[Any]) -> Iterator[Any]:
 
 
 def per_replica(values: Sequence[Any]) -> Any:
-    """Regroup as `regroup` does, but make every leaf a PerReplica, even of equal values."""
+    """Regroup as `regroup` does, but convert every leaf to a PerReplica, even equal values."""
     return join_structures(values, PerReplica)
 
 

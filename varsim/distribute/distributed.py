@@ -1,4 +1,4 @@
-"""A variable with a component on every replica of a strategy."""
+"""Define variables that have a component on every replica of a strategy."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class DistributedVariable(Variable, DistributedValues):
         self.strategy = strategy
         self.spec = spec
         self._variable_id = spec.variable_id
-        self._lease = lease  # all copies share it; after the last copy, components are released
+        self._lease = lease  # shared by all copies; components are released after the last copy
         self._name = spec.name
         self._dtype = spec.dtype
         self._shape = spec.shape
@@ -71,7 +71,7 @@ class DistributedVariable(Variable, DistributedValues):
 
     @property
     def distribute_strategy(self) -> ClusterPort:
-        """Return the strategy that made the variable."""
+        """Return the strategy that created the variable."""
         return self.strategy
 
     @property
@@ -91,21 +91,21 @@ class DistributedVariable(Variable, DistributedValues):
 
     @property
     def takes_slices(self) -> bool:
-        """Return whether the current replica has a value of its own, as for ON_READ and NONE."""
+        """Return whether the current replica has its own value, as for ON_READ and NONE."""
         frame = current_frame()
         here = frame is not None and frame.replica is not None and frame.strategy is self.strategy
         return here and policies.cell(self.spec, Context.REPLICA, Operation.ASSIGN).is_private
 
     @property
     def values(self) -> tuple[ComponentVariable, ...]:
-        """Return the components, in replica order; each component is a variable of its own."""
+        """Return the components, in replica order, as separate variables."""
         if not self._components:
             count = self.strategy.num_replicas_in_sync
             self._components = tuple(component(self, i) for i in range(count))
         return self._components
 
     def select(self, replica_id: int, num_replicas: int) -> DistributedVariable:
-        """Return the variable itself; each replica uses its own component of the variable."""
+        """Return the variable itself, of which each replica uses its own component."""
         return self
 
     # ------------------------------------------------------------ reading
@@ -127,8 +127,8 @@ class DistributedVariable(Variable, DistributedValues):
     def convert(self) -> Array:
         """Return the value as an operand; read-only.
 
-        Under another strategy, a mirrored variable returns the component of that strategy's
-        replica, as in TensorFlow; `read_value` raises an error there.
+        Under another strategy, `read_value` raises an error, but this method does not. As in
+        TensorFlow, a mirrored variable then returns the component with the current replica's id.
         """
         frame = current_frame()
         if (
@@ -197,7 +197,7 @@ class DistributedVariable(Variable, DistributedValues):
         """Apply a sparse write, as the policy says for the current context.
 
         Raises:
-            VariableError: The rows do not fit; nothing has changed.
+            VariableError: The variable cannot take the rows; nothing has changed.
             UnsupportedError: The policy refuses the write, as in TensorFlow.
             ContextError: The program is under another strategy.
         """
@@ -220,13 +220,13 @@ class DistributedVariable(Variable, DistributedValues):
             raise
 
     def _check_scatter(self, context: Context, operation: Operation) -> None:
-        """Refuse a sparse write that the state would refuse, before the value is converted."""
+        """Raise the error of a refused sparse write before its value is converted."""
         refused = policies.cell(self.spec, context, operation).refused
         if refused is not None:
             raise refusal(self.spec, refused)
 
     def scatter_elements(self, method: str, indices: Any, updates: Any = None) -> None:
-        """Raise an error: only plain variables and components support these methods."""
+        """Raise an error, unless the function of `extended.update` uses the component here."""
         frame = current_frame()
         if frame is None or frame.update is None:
             raise UnsupportedError(
@@ -252,14 +252,14 @@ class DistributedVariable(Variable, DistributedValues):
         explain(error, self.spec, context, operation, value, count)
 
     def update_buffer(self) -> Array:
-        """Return an array to build the next update in; see `Variable.update_buffer`."""
+        """Return an array in which to build the next update; see `Variable.update_buffer`."""
         frame = current_frame()
         if frame is not None and frame.replica is not None and frame.strategy is self.strategy:
             return frame.replica.session.buffer(self._variable_id)
         return super().update_buffer()
 
     def _operand(self, value: Any) -> Array:
-        """Return the value for this replica's component; the result may be the caller's array."""
+        """Return the value to write on this replica; the result can be the caller's array."""
         if isinstance(value, DistributedValues) and not isinstance(value, Variable):
             if not self.merges:
                 raise self._of_all_replicas(value)
@@ -279,11 +279,11 @@ class DistributedVariable(Variable, DistributedValues):
         raise UnsupportedError(f"variable {self._name!r}: count_up_to of a distributed variable")
 
     def sparse_read(self, indices: Any, name: str | None = None) -> Any:
-        """Raise an error: distributed variables do not support it."""
+        """Raise an error: distributed variables do not support this method."""
         raise self._without("sparse_read")
 
     def gather_nd(self, indices: Any, name: str | None = None) -> Any:
-        """Raise an error: distributed variables do not support it."""
+        """Raise an error: distributed variables do not support this method."""
         raise self._without("gather_nd")
 
     def _without(self, method: str) -> OperationError:
@@ -293,7 +293,7 @@ class DistributedVariable(Variable, DistributedValues):
             "Index it: v[indices] returns a copy of these rows.",
         )
 
-    # ------------------------------------------------------------ as an object
+    # ------------------------------------------------------------ repr and copies
 
     def __repr__(self) -> str:
         frame = current_frame()
@@ -317,15 +317,15 @@ class DistributedVariable(Variable, DistributedValues):
 
 
 class MirroredVariable(DistributedVariable):
-    """ON_WRITE: all components hold one value; every write synchronises it."""
+    """A variable with ON_WRITE: all components hold one value; every write synchronises them."""
 
 
 class AdaptiveVariable(MirroredVariable):
-    """AUTO under auto="adaptive": the values are those of ON_WRITE, but exchanged before a read."""
+    """A variable with AUTO and auto="adaptive": like ON_WRITE, but writes are exchanged later."""
 
 
 class SyncOnReadVariable(DistributedVariable):
-    """ON_READ: every replica has its own value; a read from outside combines them."""
+    """A variable with ON_READ: a cross-replica read combines the replicas' own values."""
 
 
 class CustomVariable(DistributedVariable):
@@ -333,11 +333,11 @@ class CustomVariable(DistributedVariable):
 
 
 class LocalVariable(DistributedVariable):
-    """NONE: every replica has its own value, which is never synchronized."""
+    """A variable with NONE: every replica has its own value, which is never synchronized."""
 
 
 class ComponentOf:
-    """Access to one replica's component of a distributed variable, from every context."""
+    """Reads and writes one replica's component of a distributed variable, in every context."""
 
     def __init__(self, variable: DistributedVariable, replica_id: int) -> None:
         self._variable = variable
@@ -372,7 +372,7 @@ class ComponentOf:
             session.call_host(WriteVariable(variable.values[replica_id], operation, operand))
 
     def rows(self, key: tuple[Array, ...]) -> Array:
-        """Return a copy of some rows, or elements, of the component."""
+        """Return a copy of some rows or elements of the component."""
         frame = current_frame()
         session = None if frame is None or frame.replica is None else frame.replica.session
         if session is not None and self._is_of(session, frame):
@@ -387,13 +387,13 @@ class ComponentOf:
 
 
 class ComponentVariable(ResourceVariable):
-    """One replica's component of a distributed variable, as a variable of its own."""
+    """One replica's component of a distributed variable, as a separate variable."""
 
     container: DistributedVariable
 
     @property
     def takes_slices(self) -> bool:
-        """Return whether each replica has a value of its own, as for ON_READ and NONE."""
+        """Return whether each replica has its own value, as for ON_READ and NONE."""
         spec = self.container.spec
         return policies.cell(spec, Context.REPLICA, Operation.ASSIGN).is_private
 
@@ -403,12 +403,12 @@ class ComponentVariable(ResourceVariable):
         return f"/device:{self.container.strategy.devices[self.replica_id].upper()}"
 
 
-# Programs can read the name of a component's class, so it must equal TensorFlow's name.
+# Programs can read the name of this class, so it must be the same as in TensorFlow.
 ComponentVariable.__name__ = ResourceVariable.__name__
 
 
 def component(variable: DistributedVariable, replica_id: int) -> ComponentVariable:
-    """Return the component of a distributed variable as a variable of its own."""
+    """Return one component of a distributed variable as a separate variable."""
     name = variable.spec.name + (f"/replica_{replica_id}" if replica_id else "")
     spec = replace(variable.spec, name=name, requested=variable.spec.synchronization)
     part = ComponentVariable(ComponentOf(variable, replica_id), spec)
@@ -418,17 +418,17 @@ def component(variable: DistributedVariable, replica_id: int) -> ComponentVariab
 
 
 class Lease:
-    """A lease that all copies of a distributed variable share; it ends with the last copy."""
+    """Keeps the components of a distributed variable until its last copy is freed."""
 
     def __init__(self) -> None:
         self._holders: list[weakref.ref[DistributedVariable]] = []
 
     def hold(self, variable: DistributedVariable) -> None:
-        """Add a variable object that represents the leased components."""
+        """Add a variable object that uses the components."""
         self._holders.append(weakref.ref(variable))
 
     def holder(self) -> DistributedVariable | None:
-        """Return one of the variable objects that still represent the leased components."""
+        """Return one of the variable objects that still use the components."""
         return next((held for ref in self._holders if (held := ref()) is not None), None)
 
 

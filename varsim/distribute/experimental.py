@@ -1,4 +1,4 @@
-"""`tf.distribute.experimental`."""
+"""Provide the names of `tf.distribute.experimental`."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ __all__ = [
 ]
 
 
-if not TYPE_CHECKING:  # a type checker reports missing names itself
+if not TYPE_CHECKING:  # with a `__getattr__`, a type checker would not report missing names
     __getattr__, __dir__ = module_attributes("tf.distribute.experimental", __all__)

@@ -1,4 +1,4 @@
-"""`strategy.extended`: operations for authors of optimizers and layers."""
+"""Provide `strategy.extended`: operations for authors of optimizers and layers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from varsim.sync.operand import applied, check_operand
 
 @explains_missing("tf.distribute.StrategyExtended")
 class Extended:
-    """The operations that work on components: `tf.distribute.StrategyExtended`."""
+    """`tf.distribute.StrategyExtended`: the operations that use components."""
 
     experimental_between_graph = False
     experimental_enable_get_next_as_optional = True
@@ -48,11 +48,11 @@ class Extended:
 
     @property
     def parameter_devices(self) -> tuple[str, ...]:
-        """Return the devices that hold variables: those of the replicas."""
+        """Return the devices that hold variables: all devices of the replicas."""
         return self.worker_devices
 
     def non_slot_devices(self, var_list: Any) -> tuple[str, ...]:
-        """Return the devices for variables that do not belong to another variable: all devices."""
+        """Return all devices: variables of an optimizer that belong to no variable are on all."""
         return self.worker_devices
 
     # ------------------------------------------------------------ operations
@@ -60,7 +60,7 @@ class Extended:
     def call_for_each_replica(
         self, fn: Callable[..., Any], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Call `fn` on every replica; see `Strategy.run`. Also allowed inside a merge_call."""
+        """Call `fn` on every replica; see `Strategy.run`. This is also allowed in a merge_call."""
         return self._strategy.run(fn, tuple(args), kwargs)
 
     def update(
@@ -78,14 +78,14 @@ class Extended:
         Args:
             var: A distributed variable.
             fn: Called in the program's process, once per replica, as
-                `fn(component, *args, **kwargs)` with that replica's slice of the arguments.
-            name: On a replica, the name of the merge_call that performs the update.
+                `fn(component, *args, **kwargs)` with the replica's slice of the arguments.
+            name: In replica context, the name of the merge_call that performs the update.
         Returns:
             The results of the calls as one structure; with `group=False` a tuple of the results.
         Raises:
             TypeError: `var` is not distributed.
-            Exception: `fn` raised this exception; no component has changed. Source: difference D4
-                in docs/semantics.md.
+            Exception: `fn` has raised it; no component has changed (difference D4 in
+                docs/semantics.md).
         """
         frame = current_frame()
         if frame is not None and frame.replica is not None and frame.strategy is self._strategy:
@@ -110,7 +110,7 @@ class Extended:
         return regroup(results, Mirrored) if group else tuple(results)
 
     def reduce_to(self, reduce_op: Any, value: Any, destinations: Any) -> Any:
-        """Reduce a value; return the result for a variable's components, or for a device."""
+        """Reduce a value; return the result, on every replica if `destinations` is a variable."""
         reduced = self._strategy.reduce(parse_op(reduce_op), value, axis=None)
         if not isinstance(destinations, DistributedVariable):
             return reduced
@@ -126,7 +126,7 @@ class Extended:
         ]
 
     def broadcast_to(self, tensor: Any, destinations: Any) -> Any:
-        """Return a value on every replica of a variable; a number is returned unchanged."""
+        """Return a Mirrored with a value for every replica; return a number unchanged."""
         if destinations is None:
             raise ValueTypeError("(value)", "broadcast_to needs destinations")
         if isinstance(tensor, bool | int | float):
@@ -148,7 +148,7 @@ class Extended:
 
     @contextmanager
     def colocate_vars_with(self, colocate_with_variable: Variable) -> Iterator[None]:
-        """Make variables that are created in the block belong to this strategy.
+        """Create the variables of the `with` block under this strategy.
 
         Raises:
             ContextError: `colocate_with_variable` belongs to another strategy.
@@ -186,12 +186,12 @@ class Update:
     """
 
     def __init__(self) -> None:
-        self.replica_id = 0  # of the current component
+        self.replica_id = 0  # the replica of the current component
         self._before: dict[int, tuple[Array, ...]] = {}
         self._written: dict[int, tuple[VariablePort, dict[int, Array]]] = {}
 
     def read(self, variable: VariablePort, replica_id: int) -> Array:
-        """Return a component with the writes of this update so far; read-only."""
+        """Return a component after the writes of this update; read-only."""
         written = self._written.get(variable.spec.variable_id)
         if written is not None and replica_id in written[1]:
             value = written[1][replica_id]
@@ -213,7 +213,7 @@ class Update:
         """Apply an operation to one component; `commit` sends the result, as a whole component.
 
         Raises:
-            VariableError: The operand does not fit.
+            VariableError: The component cannot take the operand.
         """
         before = self.read(variable, replica_id)
         check_operand(variable.spec, operation, before, operand)

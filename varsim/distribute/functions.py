@@ -1,4 +1,4 @@
-"""`varsim.function`: a function that is sent to the workers once."""
+"""Provide `tf.function`: the decorated function is sent to the workers only once."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from varsim.sync.call_site import CallSite
 
 
 class Function:
-    """A function whose code and closure are fixed when it first runs on the replicas.
+    """A function whose code and captured values are fixed when it first runs on the replicas.
 
-    This class replaces `tf.function`, which fixes code and closure when it traces. Captured numbers
-    and arrays are sent once, so later changes of these have no effect. A captured variable is sent
-    by name, so the function always uses its current value.
+    This class replaces `tf.function`, which fixes both when it traces the function. Captured
+    numbers and arrays are sent once, so later changes of them have no effect. A captured variable
+    is sent as a name, so the function always uses the variable's current value.
     """
 
     python_function: Callable[..., Any]
@@ -38,9 +38,10 @@ class Function:
 
 
 def function(func: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """Mark a function to be sent to the workers once; a decorator, with or without arguments.
+    """Decorate a function so that it is sent to the workers only once.
 
-    TensorFlow's options (`jit_compile`, `reduce_retracing`, …) are accepted and ignored.
+    The decorator is used with or without arguments. TensorFlow's options (`jit_compile`,
+    `reduce_retracing`, …) are accepted and ignored.
     """
     if func is None:
         return Function
@@ -48,9 +49,9 @@ def function(func: Callable[..., Any] | None = None, **options: Any) -> Any:
 
 
 def bare(function: Any) -> Any:
-    """Return the Python function in a `Function`, a partial, a method or a callable object.
+    """Return the Python function that a `Function`, partial, method or callable object calls.
 
-    Any other object, such as a builtin, is returned unchanged.
+    Return any other object unchanged, such as a builtin.
     """
     while True:
         match function:
@@ -66,7 +67,7 @@ def bare(function: Any) -> Any:
 
 
 def site_of(function: Any) -> CallSite:
-    """Return the function passed to `strategy.run`, and the call's location, for errors."""
+    """Return the name and the locations of a call of `strategy.run`, for errors."""
     inner = bare(function)
     code = getattr(inner, "__code__", None)
     name = str(getattr(inner, "__qualname__", type(inner).__name__))

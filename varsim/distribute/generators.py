@@ -1,4 +1,4 @@
-"""Warns if several replicas get copies of one random generator of the program."""
+"""Warn if several replicas get copies of one random generator of the program."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def copies(function: Any, site: CallSite, generator: object, *, captured: bool) 
     """Return the warning that every replica gets a copy of a generator.
 
     Args:
-        captured: Whether the function captures the generator; otherwise an argument contains it.
+        captured: True if the function captures the generator; False if an argument contains it.
     """
     name = _name_in(function, generator) if captured else None
     called = f" {name!r}" if name else ""

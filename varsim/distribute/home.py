@@ -1,9 +1,9 @@
-"""Restricts varsim to the thread that runs a replica's function.
+"""Restrict varsim to the thread that runs a replica's function.
 
-A thread that a replica's function starts, directly or by a pool, has no replica context. Without
-this module the thread would silently use the default strategy, with wrong results. A process that
-the function forks has a copy of the replica and of its socket. Without this module the process
-would wait forever.
+A thread that a replica's function starts, directly or in a pool, has no replica context. Without
+this module the thread would use the default strategy, and compute wrong results without an error. A
+process that the function forks has a copy of the replica and of the replica's socket. Without this
+module the process would wait forever.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ class Home:
         self.replica_id = replica_id
         self.thread = this_thread()
         self.forked = False
-        """Whether this object is the replica's copy in a forked process."""
+        """Whether this object is a copy of the replica in a forked process."""
         self.guests: frozenset[int] | None = frozenset()
-        """Threads that do not belong to the replica; None if no thread here belongs to it."""
+        """The threads that do not belong to the replica, so that they are not refused; None to
+        refuse all threads except the replica's."""
         self._refused: list[ContextError] = []
-        self._told: set[str] = set()  # the locations that errors or warnings have named
+        self._told: set[str] = set()  # the locations of warnings that were returned
 
     def refuse(self) -> ContextError:
         """Return the error for a thread or process that does not belong to the replica."""
@@ -43,15 +44,15 @@ class Home:
         return error
 
     def leave_behind(self) -> None:
-        """Record, in a process that was just forked, that the replica does not run there."""
+        """Record that this process was forked, so that the replica does not run in it."""
         self.forked, self.thread = True, _NO_THREAD
 
     @contextmanager
     def to_itself(self) -> Iterator[None]:
-        """At the end of the block, end every process that was forked within it.
+        """End every process that was forked in the `with` block at the end of the block.
 
-        Only the replica may run the code after the block. Otherwise two processes would read the
-        same socket.
+        Only the replica is allowed to run the code after the block. Otherwise two processes would
+        read the same socket.
         """
         try:
             yield
@@ -60,18 +61,19 @@ class Home:
                 _end(sys.exception())
 
     def silent(self, raised: BaseException | None = None) -> list[ContextError]:
-        """Return the errors raised in refused threads since the last call of this method.
+        """Return the errors in refused threads since the last call of this method.
 
-        Such an error ends with its thread, so the program may not see it.
+        An error in a thread ends only the thread, so the program may not see the error.
 
         Args:
-            raised: The error of the replica's function, which the program sees; it is left out.
+            raised: The error of the replica's function, which the program sees. The result does not
+                contain it.
         """
         refused, self._refused = self._refused, []
         return [error for error in refused if error is not raised]
 
     def warnings(self) -> Iterator[tuple[str, str]]:
-        """Return the warning about refused threads of a function that has returned."""
+        """Yield warnings about refused threads of a function that has returned."""
         for error in self.silent():
             if error.location not in self._told:
                 self._told.add(error.location)
@@ -127,14 +129,14 @@ def _end(error: BaseException | None) -> None:
 
 
 def settle(home: Home) -> None:
-    """Allow only the replica's thread of this process to use varsim from now on."""
+    """Allow only the replica's thread to use varsim in this process from now on."""
     home.guests = None
     _homes[:] = [home]
 
 
 @contextmanager
 def inhabited(home: Home, guests: frozenset[int]) -> Iterator[None]:
-    """Let a replica run in this process within the block; new threads belong to the replica.
+    """Let a replica run in this process during the `with` block; new threads belong to it.
 
     Args:
         guests: The existing threads, which do not belong to the replica.
@@ -151,7 +153,7 @@ def check_thread() -> None:
     """Refuse a thread that a replica's function started in this process.
 
     Raises:
-        ContextError: Only the replica's own thread may use varsim; the text says what to do.
+        ContextError: Only the replica's own thread can use varsim; the text says what to do.
     """
     if not _homes:
         return

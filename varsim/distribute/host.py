@@ -1,4 +1,4 @@
-"""The program's side of a running call: performs the replicas' requests."""
+"""Perform the requests of replicas in the program's process during a call."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class RunHost:
         self, strategy: StrategyPort, codec: Codec, warn_once: Callable[[str, str], None]
     ) -> None:
         self._strategy = strategy
-        self._warn_once = warn_once  # its arguments: text and location
+        self._warn_once = warn_once  # called with text and location
         self._codec = codec
-        self._around = current_frame()  # the frame of the call of `run`
-        self._created: list[tuple[str | None, Any]] = []  # by replica 0, in order
-        self._merged: list[Any] = []  # results of merge functions: keeps their variables alive
+        self._around = current_frame()  # the frame in which the program called `run`
+        self._created: list[tuple[str | None, Any]] = []  # names and variables of replica 0
+        self._merged: list[Any] = []  # results of merge functions, to keep variables in them alive
         self._next_creation = [0] * strategy.num_replicas_in_sync
 
     def merge(self, merge_calls: Sequence[MergeCall]) -> list[Payload]:
@@ -52,12 +52,12 @@ class RunHost:
         return [self._codec.pack(select_replica(result, i, count)) for i in range(count)]
 
     def perform(self, replica_id: int, host_call: HostCall) -> tuple[Payload, bool]:
-        """Perform a replica's request; return the result or exception, and whether it failed."""
+        """Perform a replica's request; return the result, and True if it is an exception."""
         request = self._codec.unpack(host_call.request)
         try:
             with entered(self._around):
                 result = self._do(replica_id, request)
-        except Exception as error:  # the replica that made the request raises it
+        except Exception as error:  # the requesting replica raises it again
             error.__traceback__ = None
             return self._codec.pack(error), True
         return self._codec.pack(result), False
@@ -87,7 +87,7 @@ class RunHost:
                 assert_never(request)
 
     def _create(self, replica_id: int, kwargs: dict[str, Any]) -> Any:
-        """Return the variable for a replica's k-th creation: replica 0's k-th variable."""
+        """Create a variable for replica 0; return its k-th variable for the k-th one of others."""
         index = self._next_creation[replica_id]
         self._next_creation[replica_id] += 1
         name = kwargs["name"]

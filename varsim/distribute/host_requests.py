@@ -1,4 +1,4 @@
-"""Requests of a replica to the program's own process: the values of a `HostCall`."""
+"""Define the requests of a replica to the program's own process, which a `HostCall` contains."""
 
 from __future__ import annotations
 

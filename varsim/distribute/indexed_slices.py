@@ -1,4 +1,4 @@
-"""`tf.IndexedSlices`: some rows of an array, such as the gradient of an embedding."""
+"""Provide `tf.IndexedSlices`: some rows of an array, such as the gradient of an embedding."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from varsim.spec import Array
 
 @explains_missing("tf.IndexedSlices")
 class IndexedSlices:
-    """Rows of a larger array: `values[i]` is at row `indices[i]`; a row may occur several times.
+    """Rows of a larger array: `values[i]` is for row `indices[i]`; an index can occur repeatedly.
 
     Args:
         values: The rows, as an array or nested list.
-        indices: The number of each row; integers.
+        indices: The row number of each value, as integers.
         dense_shape: The shape of the larger array, if it is known.
     Source: `tf.IndexedSlices` of TensorFlow 2.21.
     """
@@ -53,10 +53,10 @@ class IndexedSlices:
         return IndexedSlices(-np.asarray(self.values), self.indices, self.dense_shape)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        """Return the larger array; rows with the same index are added, and missing rows are zero.
+        """Return the larger array. Values with the same index are added; missing rows are zero.
 
         Raises:
-            ShapeError: `dense_shape` is not given, or does not fit the rows.
+            ShapeError: `dense_shape` is not given, or does not match the rows.
         """
         values = np.asarray(self.values)
         rows = self.indices.reshape(-1)

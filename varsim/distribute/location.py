@@ -1,4 +1,4 @@
-"""Locations in the user's program, as file:line."""
+"""Find locations in the user's program, as file:line."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _NOT_THE_USERS: tuple[str, ...] = (
     "contextlib",
     "threading",
 )
-"""Modules whose lines are never shown: varsim, and modules that call a user's functions."""
+"""Modules whose lines are never shown: varsim, and modules that call user functions."""
 
 
 _locations: dict[tuple[int, int], tuple[CodeType, str | None]] = {}
 """A cache: the id of a code object and an offset in it → the code object, and file:line.
 
-None marks code of varsim. The cache keeps the code object so that its id stays unique. Programs
+None marks code of varsim. The cache keeps the code objects, so that their ids stay unique. Programs
 repeat writes in the same lines, so the cache saves most of the time for finding locations.
 """
 
@@ -36,7 +36,7 @@ def user_location(depth: int = 2) -> str:
     """Return the file:line of the innermost frame that does not belong to varsim.
 
     Args:
-        depth: Number of frames that certainly belong to varsim, including this function's.
+        depth: Number of frames to skip, including that of this function: they belong to varsim.
     """
     frame: FrameType | None = sys._getframe(depth)  # noqa: SLF001  # inspect.stack() reads files
     while frame is not None:
@@ -73,8 +73,8 @@ def location_in_code(code: CodeType, line: int) -> str:
     return f"{shown_path(code.co_filename)}:{line}"
 
 
-_FIRST_LINE = -1  # used as the offset of a function's first line
-_MAX_LOCATIONS = 100_000  # limits the cache: a function may get a new code object at each call
+_FIRST_LINE = -1  # the offset in the cache for a function's first line
+_MAX_LOCATIONS = 100_000  # the size limit of the cache, because a program can create code objects
 
 
 def warn(text: str, location: str) -> None:

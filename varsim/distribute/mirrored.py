@@ -1,4 +1,4 @@
-"""`MirroredStrategy`: one worker process per replica; workers hold the variables' components."""
+"""Provide `MirroredStrategy`: one worker process per replica holds the replica's components."""
 
 from __future__ import annotations
 
@@ -59,30 +59,30 @@ AUTO_MEANS = ("on_write", "adaptive")
 
 
 class MirroredStrategy(Strategy):
-    """Synchronous training on several replicas, each a worker process of its own.
+    """Synchronous training on several replicas, each in a separate worker process.
 
     Args:
-        devices: One name of simulated hardware per replica, like `["cpu:0", "gpu:0"]`. None means
-            as many CPUs as the environment variable VARSIM_WORKERS says; 2 if it is not set.
+        devices: The name of the simulated hardware of each replica, like `["cpu:0", "gpu:0"]`. By
+            default CPUs; the environment variable VARSIM_WORKERS sets their number, otherwise 2.
         launcher: The name of the launcher, which starts the workers.
         transport: The name of the transport, which carries messages.
         exchange: The name of the exchange, which carries and reduces large values. docs/cli.md
-            lists launchers, transports and exchanges; other packages can add more launchers and
+            lists launchers, transports and exchanges; other packages can add launchers and
             exchanges.
-        strict: Raise an error instead of a warning in two cases: a variable has synchronization
-            NONE, which TensorFlow refuses too; or replicas call a collective without a name in
-            different lines.
-        auto: The meaning of AUTO. "on_write" is TensorFlow's meaning. With "adaptive" the values
-            are the same up to rounding, but writes are summed locally and exchanged when a program
-            reads.
-        log_dir: The directory of the workers' logs; a private directory by default.
-        trace: What every process records, and in which directory; nothing by default.
-        seed: Seeds `random` and `numpy.random` of each worker, by its replica id, so that two runs
-            draw the same numbers. By default the numbers differ at every start. The generators in
-            the program's own process are not seeded.
+        strict: True to raise an error instead of a warning in two cases: a variable has
+            synchronization NONE, which TensorFlow refuses too; or replicas call a collective
+            without a name in different lines.
+        auto: The meaning of AUTO: "on_write" as in TensorFlow, or "adaptive". With "adaptive" the
+            values are the same up to rounding, but writes are summed locally, and are exchanged
+            when the program reads the variable.
+        log_dir: The directory of the workers' logs; by default a private directory.
+        trace: What every process records, and in which directory; by default nothing.
+        seed: The seed of `random` and `numpy.random` in the workers. Each replica gets its own
+            stream. Two runs with the same seed draw the same numbers. By default the numbers differ
+            in each run. The generators in the program's own process are not seeded.
     Raises:
-        ValueError: No device, or the same device twice; an invalid `auto`; a seed below 0.
-        ConfigError: Unknown launcher, transport or exchange.
+        ValueError: `devices` is empty or has duplicates, `auto` is invalid, or `seed` is negative.
+        ConfigError: The launcher, the transport or the exchange does not exist.
         StartError: The workers did not start.
 
     The workers start when they are first needed, and end with `close()`, at the end of a `with`
@@ -143,7 +143,7 @@ class MirroredStrategy(Strategy):
             self._supervisor.made(self, location)
 
     _supervisor: Supervisor | None = None
-    _coordinator: Coordinator | None = None  # None in a worker, where the object is a handle
+    _coordinator: Coordinator | None = None  # None before the start, and in a worker's handle
 
     def _set_up(self, strategy_id: int, devices: tuple[str, ...]) -> None:
         self.strategy_id = strategy_id
@@ -152,7 +152,7 @@ class MirroredStrategy(Strategy):
 
     @classmethod
     def handle(cls, strategy_id: int, devices: tuple[str, ...]) -> MirroredStrategy:
-        """Return the handle of a program's strategy in a worker."""
+        """Return the object that represents the program's strategy in a worker."""
         strategy = cls.__new__(cls)
         cls._set_up(strategy, strategy_id, devices)
         return strategy
@@ -171,7 +171,7 @@ class MirroredStrategy(Strategy):
     def coordinator(self) -> Coordinator:
         """Return the cluster of workers; start it if needed."""
         if self._coordinator is None:
-            timeout_s = call_timeout_s()  # may raise an error, so no worker has started yet
+            timeout_s = call_timeout_s()  # before the start, because it may raise an error
             options = self._options
             if self._supervisor is not None:
                 options = self._supervisor.launching(self, options)
@@ -184,12 +184,12 @@ class MirroredStrategy(Strategy):
 
     @property
     def has_workers(self) -> bool:
-        """Return whether the strategy's workers were started; they may have ended since then."""
+        """Return whether the workers have been started; they can have ended again."""
         return self._coordinator is not None
 
     @property
     def cross(self) -> CrossReplica:
-        """Return the access to the cluster's variables from outside the replicas."""
+        """Return an object that accesses the cluster's variables in cross-replica context."""
         return CrossReplica(self.coordinator)
 
     def start(self) -> None:
@@ -197,7 +197,7 @@ class MirroredStrategy(Strategy):
         assert self.coordinator is not None
 
     def close(self) -> None:
-        """End the workers and their variables. Another call of `close` does nothing."""
+        """End the workers and their variables. Further calls do nothing."""
         if self._coordinator is not None:
             if self._supervisor is not None:
                 self._supervisor.closing(self)
@@ -211,7 +211,7 @@ class MirroredStrategy(Strategy):
     # ------------------------------------------------------------ variables
 
     def create_variable(self, **kwargs: Any) -> Any:
-        """Make a variable with a component on every replica; a replica does this by a host call."""
+        """Create a variable with a component on every replica; on a replica, by a host call."""
         frame = current_frame()
         if frame is not None and frame.replica is not None:
             kwargs["initial_value"] = _sent_value(kwargs["initial_value"], frame.replica)
@@ -222,7 +222,7 @@ class MirroredStrategy(Strategy):
         shape = as_shape(kwargs["shape"])
         array = initial_array(value, kwargs["dtype"], shape, name)
         requested, aggregation = kwargs["synchronization"], kwargs["aggregation"]
-        know(requested)  # needed if a replica requests the variable
+        know(requested)  # the policy can be unknown here if a replica has requested it
         asked = VariableSpec(
             variable_id=new_id(),
             name=name,
@@ -292,7 +292,7 @@ class MirroredStrategy(Strategy):
     def _packed_call(
         self, fn: Callable[..., Any], arguments: Any, site: CallSite
     ) -> tuple[str, Payload, list[Payload]]:
-        """Pack a call; warn if random generators would be copied to several replicas."""
+        """Pack a function and its arguments; warn if several replicas get copies of a generator."""
         kinds = generators.kinds() if self.num_replicas_in_sync > 1 else ()
         copied = PROGRAM.note(kinds)
         try:
@@ -308,7 +308,7 @@ class MirroredStrategy(Strategy):
         return number, function, packed
 
     def _rows_of(self, arguments: Any, site: CallSite) -> Rows:
-        """Return each replica's rows if an argument has rows on some replicas only; then warn."""
+        """If an argument has rows only on some replicas, warn, and return the numbers of rows."""
         rows, is_warned = uneven_rows(arguments) or ((), True)
         if not is_warned:
             text = warning_of("an argument of strategy.run", rows)
@@ -321,7 +321,7 @@ class MirroredStrategy(Strategy):
             warn(text, location)
 
     def is_new(self, what: str) -> bool:
-        """Return whether `is_new` was not called with this text before."""
+        """Return True only for the first call with this text."""
         known = what in self._warned
         self._warned.add(what)
         return not known
@@ -337,14 +337,14 @@ class MirroredStrategy(Strategy):
 
     def _packed(self, fn: Callable[..., Any]) -> tuple[str, Payload]:
         payload = self.coordinator.link.codec.pack(fn)
-        if callable(payload.tree):  # memory is shared: this is the function itself; it may change
+        if callable(payload.tree):  # not packed, because replicas are in this process
             return f"live-{new_id()}", payload
         return function_id(payload), payload
 
     def _pack_per_replica(
         self, structure: Any, copied: list[object]
     ) -> tuple[list[Payload], list[object]]:
-        """Pack each replica's slice; also return the recorded objects that several replicas get."""
+        """Pack each replica's slice; also return the objects in `copied` for several replicas."""
         pack, count = self.coordinator.link.codec.pack, self.num_replicas_in_sync
         before = len(copied)
         if not is_distributed(structure):
@@ -360,7 +360,7 @@ class MirroredStrategy(Strategy):
         cause = ReplicaError(replica_id, raised.traceback)
         try:
             error = self.coordinator.link.codec.unpack(raised.exception)
-        except Exception:  # loading a user's exception may raise anything
+        except Exception:  # loading a user's exception can raise any exception
             error = None
         if error is None:
             raise cause
@@ -371,7 +371,8 @@ class MirroredStrategy(Strategy):
 
         Raises:
             ContextError: The program is on a replica.
-            ValueError: The SUM of a value that is not per replica; values of different shapes.
+            ValueError: The value is not a per-replica value, and the operation is SUM; or the
+                shapes of the values differ.
         """
         require_cross_replica(self, "strategy.reduce")
         op = parse_op(reduce_op)
@@ -384,7 +385,7 @@ class MirroredStrategy(Strategy):
 
         Raises:
             ContextError: The program is on a replica.
-            ValueError: The values have no such axis, or other dimensions differ.
+            ValueError: The values do not have this axis, or their other dimensions differ.
             TypeError: The values are bools.
         """
         require_cross_replica(self, "strategy.gather")
@@ -400,7 +401,7 @@ class MirroredStrategy(Strategy):
 
 
 def _sent_value(value: Any, replica: ReplicaPort) -> Any:
-    """Return the initial value that a replica sends; only the value of replica 0 is used."""
+    """Return the initial value to send to the program, which uses only that of replica 0."""
     if callable(value):
         return value() if replica.replica_id_in_sync_group == 0 else 0
     if isinstance(value, DistributedValues) and not isinstance(value, DistributedVariable):

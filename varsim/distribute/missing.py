@@ -1,4 +1,4 @@
-"""Missing names of a class or module raise an error that says what to use instead."""
+"""Raise an error that says what to use instead of a name that a class or module does not have."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ C = TypeVar("C", bound=type[Any])
 def module_attributes(
     owner: str, names: Sequence[str]
 ) -> tuple[Callable[[str], NoReturn], Callable[[], list[str]]]:
-    """Return `__getattr__` and `__dir__` of the module that stands for `owner`.
+    """Return the functions `__getattr__` and `__dir__` for a module.
 
     Args:
-        names: The public names that the module has.
+        owner: TensorFlow's module, such as "tf.distribute".
+        names: The public names of varsim's module.
     """
 
     def explain(name: str) -> NoReturn:
@@ -27,7 +28,7 @@ def module_attributes(
 
 
 class _Missing:
-    """An attribute that a class of TensorFlow has, but varsim's class does not have."""
+    """An attribute of a class of TensorFlow that varsim's class does not have."""
 
     def __init__(self, owner: str, name: str) -> None:
         self._owner = owner
@@ -38,9 +39,12 @@ class _Missing:
 
 
 def explains_missing(owner: str) -> Callable[[C], C]:
-    """Decorate the class that stands for `owner`: the names that it lacks raise `MissingName`.
+    """Decorate a class so that its missing names raise `MissingName`.
 
     `hasattr` is False for these names.
+
+    Args:
+        owner: TensorFlow's class, such as "tf.IndexedSlices".
     """
 
     def decorate(cls: C) -> C:

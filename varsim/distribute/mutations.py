@@ -1,9 +1,9 @@
-"""Detects changes that a replica's function makes to its own copies of the program's objects.
+"""Detect changes that a replica's function makes to its own copies of the program's objects.
 
-A `Watch` checks the globals, closures and arguments that the function uses by name. It also checks
-those of user functions that the function calls. Checked objects are lists, dicts, sets, small
-arrays, and attributes of the user's own objects, one level deep. Objects that are created while the
-function runs are not checked.
+A `Watch` checks the globals, captured variables and arguments of the function, and the globals and
+captured variables of user functions that it calls. Checked objects are lists, dicts, sets, small
+arrays, and attributes of objects of user classes, one level deep. Objects that are created while
+the function runs are not checked.
 """
 
 from __future__ import annotations
@@ -31,15 +31,13 @@ from varsim.distribute.location import location_in_code
 from varsim.distribute.variable import Variable
 
 MAX_OBJECTS: Final = 1_000
-"""Largest number of checked objects, so that the first call of a function does not take long."""
+"""Largest number of checked objects. The limit keeps the first call of a function short."""
 
 MAX_ITEMS: Final = 1_000  # only the length of a longer container is compared
 MAX_BYTES: Final = 2**16  # only the shape of a larger array is compared
 
-_MEANT_TO_STAY: Final = (
-    "cache",
-    "memo",
-)  # an object with such a name may differ between processes
+_MEANT_TO_STAY: Final = ("cache", "memo")
+"""Objects whose name contains one of these words are meant to differ between processes."""
 
 _PACKAGE: Final = f"{Path(__file__).parents[1]}{os.sep}"
 _INSTALLED: Final = tuple(
@@ -53,17 +51,17 @@ Fingerprint = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class _Object:
-    """An object of the program that a function may change."""
+    """An object of the program that a function can change."""
 
-    kind: str  # "list", "attribute", …: the word for the warning
-    code: CodeType  # the code that names the object
-    changed: Callable[[], Iterable[str]]  # the names of changed objects, such as `a.losses`
+    kind: str  # the word for the object in the warning: "list", "attribute", …
+    code: CodeType  # the code that contains the object's name
+    changed: Callable[[], Iterable[str]]  # returns the names of changes, such as `a.losses`
 
 
 def watch_of(function: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> Watch:
     """Return a watch that never fails: objects that cannot be examined are skipped."""
     watch = Watch()
-    with suppress(Exception):  # code of the user's objects may run here, and raise anything
+    with suppress(Exception):  # methods of user objects are called, and can raise any exception
         watch.look_at(function, args, kwargs)
     return watch
 
@@ -73,7 +71,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._objects: list[_Object] = []
-        self._seen: dict[int, object] = {}  # by id; objects are kept so that ids stay unique
+        self._seen: dict[int, object] = {}  # by id; objects are kept, so that ids stay unique
         self._codes: set[CodeType] = set()
 
     def look_at(self, function: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> None:
@@ -86,7 +84,7 @@ class Watch:
         every = args if owner is None else (owner, *args)
         passed = [*zip(code.co_varnames[: code.co_argcount], every, strict=False), *kwargs.items()]
         for name, value in passed:
-            if not isinstance(value, np.ndarray):  # a replica may change its part of a batch
+            if not isinstance(value, np.ndarray):  # a replica can legally change its own array
                 self._look(name, value, code)
         self._look_into(inner)
 
@@ -100,14 +98,14 @@ class Watch:
     def told(self) -> list[tuple[str, str]]:
         """Return the warnings of `changes`; stop at the first object that cannot be examined."""
         found: list[tuple[str, str]] = []
-        with suppress(Exception):  # code of the user's objects may run here, and raise anything
+        with suppress(Exception):  # methods of user objects are called, and can raise any exception
             found.extend(self.changes())
         return found
 
     # ------------------------------------------------------------ recording
 
     def _look_into(self, function: FunctionType) -> None:
-        """Record all objects that a function names."""
+        """Record all globals and captured variables of a function."""
         code = function.__code__
         if code in self._codes or not _is_the_users(code.co_filename):
             return
@@ -185,7 +183,7 @@ _TEXT: Final = (
 
 
 def _items(value: Any) -> Fingerprint:
-    """Return a container's items, or its length if it is large; return a checksum of bytes."""
+    """Return what is compared of a container: items, the length if it is large, or a checksum."""
     if isinstance(value, np.ndarray):
         if value.nbytes > MAX_BYTES or value.dtype.hasobject:
             return tuple(value.shape)
@@ -221,7 +219,7 @@ def _parts(value: Any) -> list[tuple[Any, Any]]:
     return list(value.items() if isinstance(value, dict) else enumerate(value))
 
 
-# ---------------------------------------------------------------- whose objects
+# ---------------------------------------------------------------- objects of the user
 
 
 def _is_the_users(filename: str) -> bool:
@@ -229,18 +227,18 @@ def _is_the_users(filename: str) -> bool:
 
 
 def _attributes(value: Any) -> dict[str, Any] | None:
-    """Return the attributes of an object of the user's own classes, or of a user's module."""
+    """Return the attributes of a module of the user, or of an object of a user class; or None."""
     module = value if isinstance(value, ModuleType) else sys.modules.get(type(value).__module__)
     if module is not None and module.__name__ != "__main__":
         file = getattr(module, "__file__", None)
-        if file is None or not _is_the_users(file):  # None: the interpreter's own
+        if file is None or not _is_the_users(file):  # None: a module of the interpreter
             return None
     attributes = getattr(value, "__dict__", None)
     return attributes if type(attributes) is dict else None
 
 
 def _owner(function: Any) -> Any:
-    """Return the object whose method a function is, if it is a method."""
+    """Return the object to which a method belongs, or a callable object; None for a function."""
     while isinstance(function, partial | Function):
         function = function.func if isinstance(function, partial) else function.python_function
     if inspect.ismethod(function):
@@ -261,7 +259,7 @@ _MUTATORS: Final = frozenset(
 
 
 def _inside(code: CodeType) -> Iterator[CodeType]:
-    """Return the code of a function, and of the functions that are defined in it."""
+    """Yield the code of a function, and the code of the functions that are defined in it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
@@ -274,24 +272,24 @@ def _instructions(code: CodeType) -> Iterator[dis.Instruction]:
 
 
 def global_names(code: CodeType) -> list[str]:
-    """Return the globals that a function names, in order."""
+    """Return the names of globals in a function's code, in order."""
     found = (i.argval for i in _instructions(code) if i.opname.endswith(("_GLOBAL", "_NAME")))
     return list(dict.fromkeys(found))
 
 
 def rebound_names(code: CodeType) -> frozenset[str]:
-    """Return the globals and the variables of enclosing functions that a function sets."""
+    """Return the names that a function sets in the globals and in enclosing functions."""
     return frozenset(i.argval for i in _instructions(code) if i.opname in _SETS)
 
 
 def location_of_change(code: CodeType, name: str) -> str:
-    """Return the file:line at which a function names an object and changes something.
+    """Return the file:line of the line that most likely changes an object.
 
-    If there is no such line (a called function makes the change), return the first line that names
-    the object.
+    This is a line that contains the object's name and changes something. If there is no such line,
+    because a called function makes the change, it is the first line that contains the name.
 
     Args:
-        name: As written in the program, such as `history['loss']` or `trainer.steps`.
+        name: The name in the program, such as `history['loss']` or `trainer.steps`.
     """
     root, *inner = re.findall(r"\w+", name)
     by_line: dict[int, list[dis.Instruction]] = {}

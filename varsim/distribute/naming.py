@@ -1,4 +1,4 @@
-"""Names for variables and strategies: messages contain these names instead of the objects."""
+"""Give variables and strategies names: messages contain the names instead of the objects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from varsim.protocol.references import Name
 from varsim.spec import VariableSpec
 
 new_id = itertools.count(1).__next__
-"""Numbers variables and strategies, uniquely within the program's process."""
+"""Returns a new number for a variable or a strategy, which is unique in the program's process."""
 
 
 _SPEC: Final = Record(VariableSpec)
@@ -53,10 +53,10 @@ def name_of(value: object) -> Name | None:
 
 
 class ProgramReferences:
-    """Finds the program's own objects by the names that replicas send.
+    """Finds the program's objects by the names that replicas send.
 
-    The whole program has only one such object, because a replica may send the name of a plain
-    variable, or of another strategy's variable.
+    The whole program has only one instance, because a replica can also send the name of a plain
+    variable, or of a variable of another strategy.
     """
 
     def __init__(self) -> None:
@@ -68,12 +68,12 @@ class ProgramReferences:
         self._copied: list[object] = []
 
     def know(self, kind: str, number: int, value: object) -> None:
-        """Make an object known by its kind and number, until the program drops the object."""
+        """Add an object with its kind and number. The object is not kept alive."""
         self._known[kind, number] = value
 
     @contextmanager
     def recording(self) -> Iterator[list[object]]:
-        """Collect the objects that are sent by name within the block; the list keeps them alive."""
+        """Collect the objects that are sent as names in the `with` block, to keep them alive."""
         self._named = []
         try:
             yield self._named
@@ -81,7 +81,7 @@ class ProgramReferences:
             self._named = None
 
     def note(self, kinds: tuple[type, ...]) -> list[object]:
-        """Return a list that collects objects of these kinds that are sent by value from now on."""
+        """Return a list that collects the objects of these classes that are packed from now on."""
         self._kinds, self._copied = kinds, []
         return self._copied
 
@@ -95,7 +95,7 @@ class ProgramReferences:
         return name
 
     def find(self, name: Name) -> object:
-        """Return the program's object of that name.
+        """Return the program's object that has this name.
 
         Raises:
             ProtocolError: The program has dropped this object.
@@ -118,20 +118,20 @@ class ProgramReferences:
 
 
 PROGRAM = ProgramReferences()
-"""Knows all variables and strategies of this program."""
+"""The variables and strategies of this program."""
 
 
 MakeHandle = Callable[[int, tuple[str, ...]], ClusterPort]
-"""Makes the handle of a program's strategy, from its number and devices."""
+"""Returns a handle of a strategy, given the strategy's number and devices."""
 
 
 class ReplicaReferences:
-    """Makes the handles of the program's objects in a worker: one handle per object."""
+    """Creates handles in a worker: each represents one object of the program."""
 
     def __init__(self, strategy: ClusterPort, make_handle: MakeHandle) -> None:
         self._strategies: dict[int, ClusterPort] = {}
         self._own = strategy
-        self._make_handle = make_handle  # makes the handle of another strategy of the program
+        self._make_handle = make_handle  # for other strategies of the program
         self._handles: dict[tuple[str, int], Any] = {}
 
     def name_of(self, value: object) -> Name | None:
@@ -139,7 +139,7 @@ class ReplicaReferences:
         return name_of(value)
 
     def find(self, name: Name) -> object:
-        """Return the handle of that name, always the same one."""
+        """Return the handle for a name; it is always the same object."""
         match name[0]:
             case "strategy":
                 return self._strategy(name[1], name[2])

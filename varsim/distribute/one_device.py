@@ -1,4 +1,4 @@
-"""Strategies without distribution: all operations run in the program's own process."""
+"""Provide strategies without distribution: all operations run in the program's own process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from varsim.sync import policies
 
 
 def create_plain(**kwargs: Any) -> ResourceVariable:
-    """Make a variable with one value, in the program's own process."""
+    """Create a variable with one value, in the program's own process."""
     initial_value = kwargs["initial_value"]
     name = kwargs["name"] or "Variable"
     value = initial_value() if callable(initial_value) else initial_value
@@ -60,9 +60,9 @@ def create_plain(**kwargs: Any) -> ResourceVariable:
 
 
 class OneDeviceStrategy(Strategy):
-    """One replica, in the program's own process: `tf.distribute.OneDeviceStrategy`.
+    """`tf.distribute.OneDeviceStrategy`: one replica, in the program's own process.
 
-    Its variables keep their synchronization and aggregation, which have no effect.
+    The synchronization and the aggregation of its variables have no effect.
     """
 
     def __init__(self, device: str = "cpu:0") -> None:
@@ -76,7 +76,7 @@ class OneDeviceStrategy(Strategy):
         return self._extended
 
     def create_variable(self, **kwargs: Any) -> ResourceVariable:
-        """Make a plain variable."""
+        """Create a plain variable."""
         return create_plain(**kwargs)
 
     def run(
@@ -158,7 +158,7 @@ class PlainExtended(Extended):
 
 
 class _DefaultDistributionStrategy(OneDeviceStrategy):
-    """The strategy in force outside every scope."""
+    """The strategy that applies outside every scope."""
 
     is_outside = True
 
@@ -172,7 +172,11 @@ class _DefaultDistributionStrategy(OneDeviceStrategy):
 
     @contextmanager
     def scope(self) -> Iterator[Strategy]:
-        """Make plain variables in the block; refuse the scope of another strategy there."""
+        """Create plain variables in the `with` block.
+
+        Raises:
+            ContextError: The program is in the scope of another strategy.
+        """
         frame = current_frame()
         if frame is not None and frame.strategy is not self:
             raise ContextError("must not nest scopes of different strategies")

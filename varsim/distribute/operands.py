@@ -1,4 +1,4 @@
-"""Finds alternatives to a refused value for a variable: each is tried before it is suggested."""
+"""Find alternatives to a refused value for a variable; suggest only those that are legal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def explain(
     value: Any,
     num_replicas: int,
 ) -> None:
-    """Add the location and alternatives to the error of a refused write."""
+    """Add the location, and the alternatives as fixes, to the error of a refused write."""
     error.location = error.location or user_location()
     if not error.fixes:
         does = partial(_done, context=context, operation=operation, num_replicas=num_replicas)
@@ -54,7 +54,7 @@ def _of_operand(
 
 
 def _is_whole(alternative: tuple[Fact, VariableSpec]) -> bool:
-    """Return whether a variable stays readable from outside after replicas have written it."""
+    """Return whether replicas' writes to a variable do not diverge and can be read later."""
     _, spec = alternative
     cell = policies.cell(spec, Context.REPLICA, Operation.ASSIGN)
     return not cell.diverges and policies.is_readable(spec)
@@ -69,7 +69,7 @@ def _can_be_created(spec: VariableSpec, dtype: np.dtype[Any]) -> bool:
 
 
 def _number(value: Any) -> Array | None:
-    """Return the value as an array of the dtype that TensorFlow gives it, or a wider one."""
+    """Return the value as an array with TensorFlow's dtype or a wider one; None if impossible."""
     for convert in (as_tensor, partial(as_number, variable="")):
         try:
             return convert(value)
@@ -79,9 +79,9 @@ def _number(value: Any) -> Array | None:
 
 
 def _recast(value: Any, array: Array, spec: VariableSpec) -> Iterator[tuple[Fact, Array]]:
-    """Yield the value in the variable's dtype or shape, with the text of the conversion.
+    """Yield the value, converted to the variable's dtype or shape, with the code that converts it.
 
-    A conversion to an integer dtype may cut fractions off.
+    A conversion to an integer dtype can truncate fractions.
     """
     dtype, kinds = spec.dtype, array.dtype.kind + spec.dtype.kind
     if array.dtype != dtype and "b" not in kinds and kinds != "cf" and kinds[1:] != "u":
@@ -112,10 +112,10 @@ def _done(
     operation: Operation,
     num_replicas: int,
 ) -> Fix:
-    """Return a fix: a write of another value, or the same write to another kind of variable.
+    """Return a fix: a write of another value, or the same write with another spec.
 
     Raises:
-        VariableError: The write with the fix is refused, too.
+        VariableError: The write with the fix is refused too.
     """
     value = to_array(value, spec.dtype, spec.name)
     cell = policies.cell(spec, context, operation)

@@ -1,4 +1,4 @@
-"""TensorFlow's options for performance: programs may pass these, but they have no effect."""
+"""Provide TensorFlow's options for performance, which programs can pass, but without an effect."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class CommunicationImplementation(Enum):
-    """The library that carries a collective."""
+    """The library that performs a collective."""
 
     AUTO = "AUTO"
     RING = "RING"
@@ -35,7 +35,7 @@ class CollectiveHints:
 
 @dataclass(frozen=True, slots=True)
 class CrossDeviceOps:
-    """How devices reduce values; has no effect, because varsim's exchange determines that."""
+    """How devices reduce values. It has no effect, because varsim's exchange reduces values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class ReductionToOneDevice(CrossDeviceOps):
 
 @dataclass(frozen=True, slots=True)
 class NcclAllReduce(CrossDeviceOps):
-    """Reduce by NCCL."""
+    """Reduce with the NCCL library."""
 
     num_packs: int = 1
 
@@ -61,7 +61,7 @@ class HierarchicalCopyAllReduce(CrossDeviceOps):
 
 
 class InputReplicationMode(Enum):
-    """The parts of a cluster that get a dataset of their own."""
+    """The parts of a cluster that get separate datasets."""
 
     PER_WORKER = "PER_WORKER"
     PER_REPLICA = "PER_REPLICA"

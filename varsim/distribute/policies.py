@@ -28,7 +28,7 @@ def policy_named(name: str) -> CustomPolicy:
     """Return the policy with a name such as local_sgd:8.
 
     Raises:
-        ConfigError: There is no such policy, or the policy does not accept these parameters.
+        ConfigError: The policy does not exist, or does not accept these parameters.
     """
     keyword, *parameters = name.split(":")
     if VariableSynchronization.__members__.get(keyword.upper()):
@@ -46,10 +46,10 @@ def policy_named(name: str) -> CustomPolicy:
 
 
 def parse_synchronization(word: str) -> Synchronization:
-    """Return a synchronization as users write it: on_read, or local_sgd:8.
+    """Return a synchronization, given as users write it: on_read, or local_sgd:8.
 
     Raises:
-        ConfigError: No synchronization has that name.
+        ConfigError: No synchronization has this name.
     """
     name = word.strip().replace("-", "_")
     member = VariableSynchronization.__members__.get(name.upper())
@@ -57,7 +57,7 @@ def parse_synchronization(word: str) -> Synchronization:
 
 
 def synchronization_of(policy: CustomPolicy) -> CustomSynchronization:
-    """Return a policy in the form for a variable's spec: other processes find the policy by it."""
+    """Return the synchronization for a variable's spec, by which any process finds the policy."""
     custom.register(policy)
     found = POLICIES.load(policy.keyword) if policy.keyword in POLICIES.names() else None
     if found is type(policy):
@@ -67,9 +67,9 @@ def synchronization_of(policy: CustomPolicy) -> CustomSynchronization:
 
 
 def know(synchronization: Synchronization) -> None:
-    """Make the policy of a synchronization known in this process, if necessary.
+    """Register the policy of a synchronization in this process, if necessary.
 
-    A policy that the program itself defines arrives pickled from the coordinator, like a function.
+    If the program itself defines the policy, the synchronization contains the pickled policy.
 
     Raises:
         ConfigError: No installed package provides the policy.
@@ -83,7 +83,7 @@ def know(synchronization: Synchronization) -> None:
 
 
 class _NothingNamed:
-    """References without names: a policy contains no object that is sent by name."""
+    """References without names: a policy contains no object that is sent as a name."""
 
     def name_of(self, value: object) -> Name | None:
         return None

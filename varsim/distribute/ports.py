@@ -1,7 +1,8 @@
-"""Protocols through which the lower modules of `distribute` use the higher ones.
+"""Define protocols through which the lower modules of `distribute` use the higher ones.
 
-A variable needs its strategy, and a strategy makes variables. The lower module uses the higher one
-through one of these protocols, so imports go in one direction only. ADR 0027 defines the layers.
+A variable needs its strategy, and a strategy creates variables. The lower module uses the higher
+one through one of these protocols, so imports go in one direction only. ADR 0027 defines the
+layers.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from varsim.spec import Array, Operand, Operation, VariableSpec
 
 
 class StrategyPort(Protocol):
-    """What contexts, values and variables use of a strategy."""
+    """The part of a strategy that contexts, values and variables use."""
 
     @property
     def strategy_id(self) -> int:
-        """Return the number of this strategy among those with workers; 0 without workers."""
+        """Return the number of a strategy with workers; 0 for a strategy without workers."""
 
     @property
     def is_outside(self) -> bool:
-        """Return whether code in the strategy's scope counts as outside every strategy."""
+        """Return True for the default strategy: code in its scope is outside every strategy."""
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -30,13 +31,13 @@ class StrategyPort(Protocol):
 
     @property
     def num_replicas_in_sync(self) -> int:
-        """Return how many replicas there are."""
+        """Return the number of replicas."""
 
     def replica_context(self) -> ReplicaPort | None:
-        """Return the replica on which code in the strategy's scope runs; usually None."""
+        """Return the replica of code in the default strategy's scope; None for other strategies."""
 
     def create_variable(self, **kwargs: Any) -> Any:
-        """Make a variable under this strategy."""
+        """Create a variable under this strategy."""
 
     def run(self, fn: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
         """Call a function on every replica."""
@@ -46,18 +47,18 @@ class StrategyPort(Protocol):
 
 
 class ClusterPort(StrategyPort, Protocol):
-    """What variables use of a strategy with workers."""
+    """The part of a strategy with workers that variables use."""
 
     @property
     def cross(self) -> CrossReplicaPort:
-        """Return the access to the variables from outside the replicas."""
+        """Return an object that accesses the variables in cross-replica context."""
 
     def duplicate(self, variable: Any) -> Any:
         """Return a new variable with the same settings and components."""
 
 
 class CrossReplicaPort(Protocol):
-    """Access to variables in cross-replica context; a `variable` here is a DistributedVariable."""
+    """Access to variables in cross-replica context. Each `variable` is a DistributedVariable."""
 
     def read(self, variable: Any) -> Array:
         """Return the cross-replica value, as the policy says; read-only."""
@@ -84,19 +85,19 @@ class CrossReplicaPort(Protocol):
 
 
 class ReplicaPort(Protocol):
-    """What values and variables use of the replica on which the program runs."""
+    """The part of the current replica's context that values and variables use."""
 
     @property
     def session(self) -> Replica:
-        """Return the shell around the replica's state; None if nothing is distributed."""
+        """Return the shell around the replica's state; None under a strategy without workers."""
 
     @property
     def replica_id_in_sync_group(self) -> int:
-        """Return which replica this is."""
+        """Return the id of this replica."""
 
     @property
     def num_replicas_in_sync(self) -> int:
-        """Return how many replicas there are."""
+        """Return the number of replicas."""
 
     def merge_call(
         self, merge_fn: Any, args: Any = (), kwargs: Any = None, *, name: Any = None
@@ -105,7 +106,7 @@ class ReplicaPort(Protocol):
 
 
 class VariablePort(Protocol):
-    """What an update uses of a distributed variable."""
+    """The part of a distributed variable that an update uses."""
 
     @property
     def spec(self) -> VariableSpec:
@@ -113,18 +114,18 @@ class VariablePort(Protocol):
 
     @property
     def strategy(self) -> ClusterPort:
-        """Return the strategy that made the variable."""
+        """Return the strategy that created the variable."""
 
 
 class UpdatePort(Protocol):
-    """What components use of a running `extended.update`."""
+    """The part of a running `extended.update` that components use."""
 
     @property
     def replica_id(self) -> int:
         """Return the replica id of the current component."""
 
     def read(self, variable: VariablePort, replica_id: int) -> Array:
-        """Return a component with the writes of this update so far; read-only."""
+        """Return a component after the writes of this update; read-only."""
 
     def write(
         self, variable: VariablePort, replica_id: int, operation: Operation, operand: Operand

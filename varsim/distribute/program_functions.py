@@ -1,4 +1,4 @@
-"""Runs the program's functions on one replica, in replica context."""
+"""Run the program's functions on one replica, in replica context."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ENDS_A_PROCESS: Final = (SystemExit, KeyboardInterrupt)
 
 
 def serve(link: WorkerLink) -> None:
-    """Serve the coordinator until its Stop message."""
+    """Serve the coordinator until it sends a `Shutdown`."""
     strategy = MirroredStrategy.handle(link.cluster_id, link.devices)
     references = ReplicaReferences(strategy, MirroredStrategy.handle)
     home = Home(link.replica_id)
@@ -43,11 +43,11 @@ def replica_of(
     home: Home,
     references: ReplicaReferences | None = None,
 ) -> Replica:
-    """Return the replica at the end of a link, with the runner of the program's functions.
+    """Return a replica that runs the program's functions.
 
     Args:
-        references: Finds handles of the program's objects. None if the replica runs in the
-            program's process, where no handles are needed.
+        references: Creates handles of the program's objects; None if the replica runs in the
+            program's process, which needs no handles.
     """
     runner = ProgramFunctions(link, codec, strategy, home, references)
     replica = Replica(link, codec, runner)
@@ -84,11 +84,11 @@ class ProgramFunctions:
         self._functions[define.function_id] = define.function
 
     def create(self, create: Create) -> None:
-        """Make the policy of a new variable known."""
+        """Register the policy of a new variable, if it is a custom one."""
         know(create.spec.synchronization)
 
     def forget(self, forget: Forget) -> None:
-        """Drop the functions, and the handles of the variables, that the program has dropped."""
+        """Drop the functions and the variable handles that the program has dropped."""
         for function_id in forget.function_ids:
             self._functions.pop(function_id, None)
         if self._references is not None:
@@ -108,7 +108,7 @@ class ProgramFunctions:
                     result = function(*args, **kwargs)
             return FunctionReturns(self._codec.pack(result), *self._seen())
         except CallAborted:
-            return FunctionUnwinds()  # the next report contains its output
+            return FunctionUnwinds()  # the next report will contain the function's output
         except BaseException as error:  # every exception of user code is sent to the program
             return self._raised(error)
 
@@ -120,16 +120,16 @@ class ProgramFunctions:
 
     @contextmanager
     def _watched(self, function: Any, *arguments: Any) -> Iterator[None]:
-        """At a function's first run, record its changes to copies of the program's objects.
+        """When a function runs for the first time, find its changes to copies of objects.
 
-        Only replica 0 reports such changes. If replicas share the program's memory, there are no
-        copies.
+        Only replica 0 reports such changes, which do not reach the program. A replica in the
+        program's process has no copies.
         """
         code = getattr(bare(function), "__code__", None)
         if self._replica_id != 0 or self._references is None or code is None:
             yield
             return
-        where = code.co_filename, code.co_firstlineno  # the code object may differ at each call
+        where = code.co_filename, code.co_firstlineno  # the code object can differ at each call
         if where in self._watched_before:
             yield
             return
@@ -157,7 +157,7 @@ class ProgramFunctions:
             return FunctionRaises(payload, text, *self._seen())
         try:
             payload = self._codec.pack(error)
-        except Exception as unpackable:  # an exception may hold anything, even a socket
+        except Exception as unpackable:  # the exception can contain any object, even a socket
             payload = self._codec.pack(None)
             text += f"\n(the exception itself cannot be sent: {unpackable})"
         return FunctionRaises(payload, text, *self._seen())

@@ -1,4 +1,4 @@
-"""`strategy.reduce` and `strategy.gather`: combining values in the program's own process."""
+"""Combine values in the program's own process, for `strategy.reduce` and `strategy.gather`."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def parse_op(op: Any) -> ReduceOp:
     """Return a ReduceOp, given the ReduceOp or its name in upper or lower case.
 
     Raises:
-        ValueError: Unknown operation.
-        TypeError: Another type, for example a VariableAggregation.
+        ValueError: The name is unknown.
+        TypeError: `op` has another type, for example VariableAggregation.
     """
     if isinstance(op, ReduceOp):
         return op
@@ -53,7 +53,7 @@ def reduce_over_replicas(op: ReduceOp, value: Any, num_replicas: int) -> Any:
     """Return the result of `strategy.reduce(op, value, axis=None)`.
 
     Raises:
-        DistributedValueError: The SUM of a value that is not per replica.
+        DistributedValueError: The value is not a per-replica value, and `op` is SUM.
     """
     return map_structure(lambda leaf: _reduce_leaf(op, leaf, num_replicas), value)
 
@@ -84,16 +84,17 @@ def _reduce_leaf(op: ReduceOp, leaf: Any, num_replicas: int) -> Any:
 
 
 def holds_slices(value: Any) -> bool:
-    """Return whether a value is IndexedSlices, or a distributed value of them."""
+    """Return whether a value is IndexedSlices, or a distributed value of IndexedSlices."""
     if isinstance(value, DistributedValues) and not isinstance(value, DistributedVariable):
         return any(isinstance(part, IndexedSlices) for part in value.values)
     return isinstance(value, IndexedSlices)
 
 
 def joined(op: ReduceOp, parts: Sequence[IndexedSlices]) -> IndexedSlices:
-    """Return the rows of all replicas, in replica order; for MEAN divided by their number.
+    """Return the rows of all replicas in one IndexedSlices, in replica order.
 
-    Rows with the same index are not added: they stay separate.
+    For MEAN, the values are divided by the number of replicas. Rows with the same index stay
+    separate rows.
 
     Raises:
         ValueMismatchError: The rows of the replicas differ in shape or dtype.
@@ -104,7 +105,7 @@ def joined(op: ReduceOp, parts: Sequence[IndexedSlices]) -> IndexedSlices:
 
 
 def divided(op: ReduceOp, values: Array, num_replicas: int) -> Array:
-    """Return joined rows; for MEAN divided by the number of replicas."""
+    """Return the values of joined rows; for MEAN, divided by the number of replicas."""
     if op is ReduceOp.SUM or num_replicas == 1:
         return values
     kind = values.dtype.type if values.dtype.kind in "fc" else np.float64
@@ -115,7 +116,7 @@ def refuse_slices(method: str, values: Iterable[Any]) -> None:
     """Refuse to gather IndexedSlices, as TensorFlow does.
 
     Raises:
-        UnsupportedError: One of the values is, or holds, IndexedSlices.
+        UnsupportedError: One of the values is or contains IndexedSlices.
     """
     if any(holds_slices(value) for value in values):
         raise UnsupportedError(
@@ -137,11 +138,10 @@ def reduce_along(
     """Reduce over an axis of every replica's value, then over the replicas.
 
     A MEAN divides the sum of all rows by the number of all rows, so replicas with more rows have
-    more weight. If
-    there are no rows at all, it is NaN, as in TensorFlow, with a warning.
+    more weight. The MEAN of no rows is NaN, as in TensorFlow, and causes a warning.
 
     Raises:
-        ShapeError: A value has no such axis.
+        ShapeError: A value does not have this axis.
         ValueMismatchError: Dimensions other than `axis` differ between replicas.
         TypeError: The axis is neither an integer nor a tuple of integers.
     """
@@ -178,7 +178,7 @@ _MEAN_OF_NOTHING = (
 
 
 def _check_axes(values: Sequence[Array], axes: tuple[int, ...]) -> None:
-    """Refuse values without such axes, and values whose other dimensions differ."""
+    """Check that all values have these axes, and that their other dimensions are equal."""
     for one in axes:
         if not all(-array.ndim <= one < array.ndim for array in values):
             raise ShapeError(

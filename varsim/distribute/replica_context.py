@@ -1,4 +1,4 @@
-"""The context of a function that runs on a replica, and its collectives."""
+"""Provide the context of a function that runs on a replica, with its collectives."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from varsim.spec import Array, ReduceOp
 
 
 class ReplicaContext:
-    """The context of a function that runs on a replica: `tf.distribute.ReplicaContext`."""
+    """`tf.distribute.ReplicaContext`: the context of a function that runs on a replica."""
 
     def __init__(self, strategy: Strategy, replica_id: int, session: Any) -> None:
         self._strategy = strategy
@@ -37,12 +37,12 @@ class ReplicaContext:
 
     @property
     def replica_id_in_sync_group(self) -> int:
-        """Return which replica this is: 0…num_replicas_in_sync−1."""
+        """Return the id of this replica: 0…num_replicas_in_sync−1."""
         return self._replica_id
 
     @property
     def num_replicas_in_sync(self) -> int:
-        """Return how many replicas there are."""
+        """Return the number of replicas."""
         return self._strategy.num_replicas_in_sync
 
     @property
@@ -58,16 +58,16 @@ class ReplicaContext:
         Args:
             reduce_op: `ReduceOp.SUM` or `ReduceOp.MEAN`, or its name.
             value: A number, array or variable, or a structure of these. All replicas must pass the
-                same structure, shapes and dtypes. Dicts are matched by key, in any order.
+                same structure, shapes and dtypes. The order of keys in dicts does not matter.
                 IndexedSlices are joined in replica order, and for MEAN their values are divided by
-                the number of replicas. Replicas may have different numbers of rows.
-            name: The name of the reduced value. Different names on replicas are an error; without
-                names, calls are paired by their order alone.
+                the number of replicas; replicas can have different numbers of rows.
+            name: A name for the reduced value. It is an error if the replicas' names differ.
+                Without names, only their order determines which calls belong together.
         Returns:
             The same structure of arrays. A mean of integers is float64.
         Raises:
             MismatchError: The replicas call different operations.
-            ValueError: The value is empty, or has no sum.
+            ValueError: The value is empty, or cannot be added.
         """
         op = parse_op(reduce_op)
         self._check_current()
@@ -105,11 +105,11 @@ class ReplicaContext:
         Args:
             value: An array of one dimension or more, or a structure of such arrays. Sizes along
                 `axis` may differ between replicas.
-            axis: Not negative.
-            name: The name of the gathered value; see `all_reduce`.
+            axis: The axis, counted from 0; it cannot be negative.
+            name: A name for the gathered value; see `all_reduce`.
         Raises:
             MismatchError: The replicas call different operations.
-            ValueError: The value has no such axis.
+            ValueError: The value does not have this axis.
         """
         self._check_current()
         label = checked_name(name)
@@ -129,16 +129,16 @@ class ReplicaContext:
         *,
         name: str | None = None,
     ) -> Any:
-        """Call a function once for all replicas, in cross-replica context, in the program.
+        """Have the program call a function once for all replicas, in cross-replica context.
 
         Args:
-            merge_fn: Called as `merge_fn(strategy, *args, **kwargs)`. If the replicas passed
-                arrays as an argument, `merge_fn` gets a PerReplica of these arrays.
-            name: The name of the call; see `all_reduce`.
+            merge_fn: Called as `merge_fn(strategy, *args, **kwargs)`. For an argument that is an
+                array on each replica, `merge_fn` gets a PerReplica of these arrays.
+            name: A name for the call; see `all_reduce`.
         Returns:
             This replica's slice of the function's result.
         Raises:
-            MismatchError: Not all replicas made the call.
+            MismatchError: Not all replicas have made the call.
         """
         self._check_current()
         label = checked_name(name)
@@ -172,12 +172,12 @@ class ReplicaContext:
 
 
 class OnlyReplicaContext(ReplicaContext):
-    """The only replica of a strategy without distribution."""
+    """The context of the only replica of a strategy without distribution."""
 
     def all_reduce(
         self, reduce_op: Any, value: Any, options: Any = None, *, name: str | None = None
     ) -> Any:
-        """Return the value itself, as arrays."""
+        """Return the value itself, with arrays as leaves."""
         parse_op(reduce_op)
         checked_name(name)
         return map_structure(
@@ -187,7 +187,7 @@ class OnlyReplicaContext(ReplicaContext):
     def all_gather(
         self, value: Any, axis: int, options: Any = None, *, name: str | None = None
     ) -> Any:
-        """Return the value itself, as arrays."""
+        """Return the value itself, with arrays as leaves."""
         checked_name(name)
         refuse_slices("all_gather", leaves_of(value))
         return map_structure(as_tensor, value)
@@ -209,7 +209,7 @@ class OnlyReplicaContext(ReplicaContext):
 
 
 def checked_name(name: Any) -> str | None:
-    """Return the name of a collective as a plain str; None without a name.
+    """Return the name of a collective as a plain str, or None.
 
     Raises:
         TypeError: The name is neither text nor None.
@@ -225,15 +225,15 @@ def checked_name(name: Any) -> str | None:
         raise DistributedValueError(
             f"name={name!r}: the name of a collective must be printable text"
         )
-    return str.__str__(name)  # converts NumPy's and enums' texts to plain str
+    return str.__str__(name)  # converts an instance of a subclass, such as NumPy's, to a plain str
 
 
 def check_axis(leaves: Sequence[Array], axis: int) -> None:
-    """Refuse values that cannot be gathered, before any replica waits for them.
+    """Refuse values that cannot be gathered, before a replica waits for the result.
 
     Raises:
-        ShapeError: A leaf has no such axis.
-        ValueTypeError: A leaf is a bool.
+        ShapeError: A leaf does not have this axis.
+        ValueTypeError: A leaf has the dtype bool.
     """
     for leaf in leaves:
         if not 0 <= axis < leaf.ndim:

@@ -1,4 +1,4 @@
-"""A variable with one value: outside every strategy, or one component of a distributed variable."""
+"""Define variables with one value: plain variables, and components of distributed variables."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Store(Protocol):
         """Apply an operation to the value, with an operand of its dtype."""
 
     def rows(self, key: tuple[Array, ...]) -> Array:
-        """Return a copy of some rows, or elements, of the value."""
+        """Return a copy of some rows or elements of the value."""
 
 
 class ResourceVariable(Variable):
@@ -71,13 +71,13 @@ class ResourceVariable(Variable):
         """Apply an assign, assign_add or assign_sub.
 
         Raises:
-            VariableError: The value does not fit the variable; nothing has changed.
+            VariableError: The variable cannot take the value; nothing has changed.
         """
         try:
             if self._dtype.kind == "b":
                 check_arithmetic(self.spec, operation, num_replicas=1)
             self.write_operand(operation, to_array(value, self._dtype, self._name))
-        except VariableError as error:  # the fixes treat it as one component, as in an update
+        except VariableError as error:  # a plain variable has the same fixes as a component
             explain(error, self.spec, Context.UPDATE, operation, value, 1)
             raise
 
@@ -85,7 +85,7 @@ class ResourceVariable(Variable):
         """Apply one of the sparse writes.
 
         Raises:
-            VariableError: The rows do not fit; nothing has changed.
+            VariableError: The variable cannot take the rows; nothing has changed.
         """
         try:
             self.write_operand(operation, as_rows(sparse_delta, self._dtype, self._name))
@@ -102,12 +102,12 @@ class ResourceVariable(Variable):
             session.call_host(WriteVariable(self, operation, operand))
 
     def scatter_elements(self, method: str, indices: Any, updates: Any = None) -> None:
-        """Assign the value with some changed elements."""
+        """Change some elements, and assign the whole value."""
         after = with_elements(method, self.convert(), indices, updates, self._name)
         self.write(Operation.ASSIGN, after)
 
     def _from_a_replica(self) -> Replica | None:
-        """Return the replica that uses this plain variable; None in the program, which owns it."""
+        """Return the current replica if it uses this variable as a plain one; else None."""
         frame = current_frame()
         if self.container is not None or frame is None or frame.replica is None:
             return None
@@ -155,23 +155,27 @@ class ResourceVariable(Variable):
 
 
 class NotHere:
-    """A value in another process; a replica requests it from the program."""
+    """The store of a plain variable in a worker: the value is in the program's process.
+
+    The methods are never called, because the code of a worker runs in replica context, where a
+    plain variable is read and written by host calls.
+    """
 
     def read(self) -> Array:
-        """Raise an error: a worker runs nothing outside a replica's context."""
-        raise AssertionError("a worker has no value of its own of a plain variable")
+        """Raise an error."""
+        raise AssertionError("a worker does not have the value of a plain variable")
 
     def write(self, operation: Operation, operand: Operand) -> None:
-        """Raise an error, as `read` does."""
-        raise AssertionError("a worker has no value of its own of a plain variable")
+        """Raise an error."""
+        raise AssertionError("a worker does not have the value of a plain variable")
 
     def rows(self, key: tuple[Array, ...]) -> Array:
-        """Raise an error, as `read` does."""
-        raise AssertionError("a worker has no value of its own of a plain variable")
+        """Raise an error."""
+        raise AssertionError("a worker does not have the value of a plain variable")
 
 
 class HeldHere:
-    """A value in the program's own process, outside every cluster."""
+    """The store of a plain variable in the program's own process."""
 
     def __init__(self, spec: VariableSpec, value: Array) -> None:
         self._spec = spec
@@ -185,10 +189,10 @@ class HeldHere:
         return self._value
 
     def write(self, operation: Operation, operand: Operand) -> None:
-        """Apply an operation; a sparse write copies the value only if it may be in use elsewhere.
+        """Apply an operation. A sparse write copies the value only if other references may exist.
 
         Raises:
-            VariableError: The operand does not fit; nothing has changed.
+            VariableError: The variable cannot take the operand; nothing has changed.
         """
         check_operand(self._spec, operation, self._value, operand)
         if not isinstance(operand, Rows):
@@ -201,5 +205,5 @@ class HeldHere:
         scatter.apply_rows(operation, self._value, operand)
 
     def rows(self, key: tuple[Array, ...]) -> Array:
-        """Return a copy of some rows, or elements."""
+        """Return a copy of some rows or elements."""
         return np.array(self._value[key])

@@ -1,4 +1,4 @@
-"""The functions of `tf.distribute` for the current strategy and context."""
+"""Provide the functions of `tf.distribute` for the current strategy and context."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def get_strategy() -> Strategy:
 
 
 def has_strategy() -> bool:
-    """Return whether the program is under a strategy that is not the default.
+    """Return whether the current strategy is not the default strategy.
 
     Source: `tf.distribute.has_strategy`.
     """
@@ -46,7 +46,7 @@ def get_replica_context() -> ReplicaContext | Any:
 
 
 def experimental_set_strategy(strategy: Strategy | None) -> None:
-    """Make a strategy's scope the default for code outside every scope.
+    """Set the strategy whose scope applies outside every other scope; None for no strategy.
 
     Source: `tf.distribute.experimental_set_strategy`.
     """

@@ -1,4 +1,4 @@
-"""Shares of rows: how a batch is split, and which replicas get no rows."""
+"""Find replicas that get no rows of a batch, and warn of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Rows = tuple[int, ...]
 
 
 def rows_of_batch(parts: Any) -> Rows:
-    """Return the number of rows of each replica; mark the values of `parts` as parts of a batch."""
+    """Return the number of rows for each replica; set `is_of_batch` of the values in `parts`."""
     leaves = [leaf for leaf in leaves_of(parts) if isinstance(leaf, PerReplica)]
     for leaf in leaves:
         leaf.is_of_batch = True
@@ -26,11 +26,11 @@ def _rows_of(value: PerReplica) -> Rows | None:
 
 
 def uneven_rows(structure: Any) -> tuple[Rows, bool] | None:
-    """Find a value that has rows on some replicas, and none on others.
+    """Find a value that has rows on some replicas and no rows on others.
 
     Returns:
-        The rows of the first such value, and whether the program was warned of it; None if there is
-        no such value.
+        The numbers of rows of the first such value, and whether the program has already been
+        warned; None if there is no such value.
     """
     for leaf in leaves_of(structure):
         if isinstance(leaf, PerReplica):
@@ -49,7 +49,7 @@ def warning_of(what: str, rows: Rows) -> str:
     """Return the text of the warning that some or all replicas get no rows.
 
     Args:
-        what: The name of the batch with these rows: "batch 3".
+        what: The name of the batch with these rows, such as "batch 3".
     """
     total, count = sum(rows), len(rows)
     first = f"{total} row{_s(total)} for {count} replica{_s(count)}"

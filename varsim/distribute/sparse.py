@@ -1,4 +1,4 @@
-"""Sparse writes of variables: methods that change some rows, given as `tf.IndexedSlices`."""
+"""Provide the methods of variables that change some rows, which are given as `tf.IndexedSlices`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from varsim.spec import Array, Operation, Rows
 
 
 def as_rows(value: Any, dtype: np.dtype[np.generic], variable: str) -> Rows:
-    """Return IndexedSlices as rows of a variable's dtype; no other code writes to the arrays.
+    """Return IndexedSlices as rows of a variable's dtype, in arrays that no other code can write.
 
     Raises:
         ValueTypeError: `value` is not IndexedSlices.
         DtypeError: The values have another dtype.
-        ShapeError: The shapes of values and indices do not fit together.
+        ShapeError: The shapes of values and indices do not match.
     """
     if not isinstance(value, IndexedSlices):
         raise _not_slices("a sparse write", value, variable)
@@ -44,15 +44,16 @@ def _not_slices(method: str, value: Any, variable: str) -> ValueTypeError:
 
 
 def selects(key: Any) -> bool:
-    """Return whether a key is an array of integers, which selects a copy of some rows."""
+    """Return whether a key is an array of integers: it then selects rows, as a copy."""
     return isinstance(key, list | np.ndarray) and np.asarray(key).dtype.kind in "iu"
 
 
 class SparseWrites:
-    """The methods of `tf.Variable` that change or read some rows only.
+    """The methods of `tf.Variable` that change or read only some rows.
 
-    The sparse writes take `tf.IndexedSlices`. A row that occurs several times is changed several
-    times, in order. The methods return the variable (difference D6 in docs/semantics.md).
+    The argument of a sparse write is `tf.IndexedSlices`. If an index occurs several times, its row
+    is changed several times, in order. The methods return the variable (difference D6 in
+    docs/semantics.md).
     """
 
     def scatter(self, operation: Operation, sparse_delta: Any) -> None:
@@ -60,10 +61,11 @@ class SparseWrites:
         raise NotImplementedError
 
     def scatter_elements(self, method: str, indices: Any, updates: Any = None) -> None:
-        """Apply `batch_scatter_update` or one of `scatter_nd_add`, `_sub` and `_update`.
+        """Apply `batch_scatter_update` or one of the `scatter_nd` methods.
 
         Args:
-            indices: The indices. For `batch_scatter_update`: IndexedSlices with the updates.
+            method: The name of the method.
+            indices: The indices; for `batch_scatter_update`, IndexedSlices, which contain both.
             updates: The updates; None for `batch_scatter_update`.
         """
         raise NotImplementedError
@@ -116,22 +118,22 @@ class SparseWrites:
     def batch_scatter_update(
         self, sparse_delta: Any, use_locking: bool = False, name: Any = None
     ) -> Self:
-        """Set rows of each batch; the last axis of the indices has the row numbers of one batch."""
+        """Set rows of each batch; the last axis of the indices has the rows' numbers in a batch."""
         self.scatter_elements("batch_scatter_update", sparse_delta)
         return self
 
     def scatter_nd_add(self, indices: Any, updates: Any, name: Any = None) -> Self:
-        """Add to the elements, or slices, at the index tuples in the last axis of `indices`."""
+        """Add to the elements or slices at the index tuples in the last axis of `indices`."""
         self.scatter_elements("scatter_nd_add", indices, updates)
         return self
 
     def scatter_nd_sub(self, indices: Any, updates: Any, name: Any = None) -> Self:
-        """Subtract from the elements, or slices, at these index tuples."""
+        """Subtract from the elements or slices; see `scatter_nd_add`."""
         self.scatter_elements("scatter_nd_sub", indices, updates)
         return self
 
     def scatter_nd_update(self, indices: Any, updates: Any, name: Any = None) -> Self:
-        """Set the elements, or slices, at these index tuples."""
+        """Set the elements or slices; see `scatter_nd_add`."""
         self.scatter_elements("scatter_nd_update", indices, updates)
         return self
 
@@ -140,7 +142,7 @@ def with_elements(method: str, before: Array, indices: Any, updates: Any, variab
     """Return a value after `batch_scatter_update` or one of the `scatter_nd` methods.
 
     Raises:
-        ShapeError: The indices do not fit the variable, or the updates do not fit the indices.
+        ShapeError: The shapes of the variable, the indices and the updates do not match.
     """
     if method == "batch_scatter_update" and not isinstance(indices, IndexedSlices):
         raise _not_slices(method, indices, variable)
@@ -180,7 +182,7 @@ def with_elements(method: str, before: Array, indices: Any, updates: Any, variab
 
 
 def _batch_indices(index: Array) -> Array:
-    """Return an index tuple for each index: the position of the index's batch, and the index."""
+    """Return an index tuple for each index: the indices of its batch, and the index itself."""
     if not index.ndim:
         return index
     batch = np.indices(index.shape)[:-1]

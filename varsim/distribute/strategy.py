@@ -1,4 +1,4 @@
-"""The common base of all strategies: scopes, and operations in the program's own process."""
+"""Define the base class of all strategies, with scopes and datasets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from varsim.errors import ContextError, DistributedValueError
 
 @dataclass(frozen=True, slots=True)
 class ValueContext:
-    """The replica for which `experimental_distribute_values_from_function` makes a value."""
+    """The replica for which `experimental_distribute_values_from_function` calls a function."""
 
     replica_id_in_sync_group: int = 0
     num_replicas_in_sync: int = 1
@@ -42,15 +42,15 @@ class ValueContext:
 
 @explains_missing("tf.distribute.Strategy")
 class Strategy(ABC):
-    """The distribution of a program over replicas: `tf.distribute.Strategy`."""
+    """`tf.distribute.Strategy`: distributes a program over replicas."""
 
-    strategy_id = 0  # numbers the strategies that have workers
-    is_outside = False  # whether code in its scope counts as outside every strategy
+    strategy_id = 0  # the number of a strategy that has workers; else 0
+    is_outside = False  # True for the default strategy; see `StrategyPort`
     devices: tuple[str, ...] = ("cpu:0",)
 
     @property
     def num_replicas_in_sync(self) -> int:
-        """Return how many replicas there are."""
+        """Return the number of replicas."""
         return len(self.devices)
 
     @property
@@ -60,7 +60,7 @@ class Strategy(ABC):
 
     @property
     def cluster_resolver(self) -> None:
-        """Return None: the program itself starts the workers, without addresses of a cluster."""
+        """Return None: the program starts the workers itself, so it needs no cluster addresses."""
         return
 
     # ------------------------------------------------------------ contexts
@@ -71,7 +71,7 @@ class Strategy(ABC):
 
     @contextmanager
     def scope(self) -> Iterator[Strategy]:
-        """Make variables that are created in the block belong to this strategy.
+        """Create the variables of the `with` block under this strategy.
 
         Raises:
             ContextError: The program is in another strategy's scope, or on a replica.
@@ -86,12 +86,12 @@ class Strategy(ABC):
             yield self
 
     def replica_context(self) -> ReplicaPort | None:
-        """Return the replica on which code in the strategy's scope runs; usually None."""
+        """Return the replica of code in the default strategy's scope; None for other strategies."""
         return None
 
     @abstractmethod
     def create_variable(self, **kwargs: Any) -> Variable:
-        """Make a variable under this strategy, for `tf.Variable`."""
+        """Create a variable under this strategy, for `tf.Variable`."""
 
     # ------------------------------------------------------------ running and combining
 
@@ -106,15 +106,16 @@ class Strategy(ABC):
         """Call `fn` on every replica, in replica context.
 
         Args:
-            fn: Any callable. In it, each replica uses its own components of variables.
-            args, kwargs: The arguments of `fn`. In these structures, each PerReplica is replaced
-                by the replica's component.
+            fn: Any callable. In `fn`, each replica uses its own components of variables.
+            args, kwargs: The arguments of `fn`. They can be structures; each replica gets its own
+                component of each PerReplica in them.
         Returns:
             A structure of PerReplica with the replicas' results. A plain Python value that is equal
-            on all replicas is returned as it is.
+            on all replicas is returned unchanged.
         Raises:
-            Exception: `fn` raised this exception on a replica; of several, on the replica with the
-                lowest id. The exception's cause is a `ReplicaError` that shows the location.
+            Exception: `fn` raised this exception on a replica; if it raised on several replicas,
+                this is the exception of the lowest replica id. The exception's cause is a
+                `ReplicaError` that shows the location.
             MismatchError: The replicas did different things where all must do the same.
             WorkerLost: A worker process has ended.
         """
@@ -126,7 +127,7 @@ class Strategy(ABC):
         Args:
             reduce_op: `ReduceOp.SUM` or `ReduceOp.MEAN`, or its name.
             value: A PerReplica, or a structure of PerReplica.
-            axis: None, or one or more axes over which each value is reduced, too.
+            axis: One or several axes over which each replica's value is reduced first, or None.
         """
 
     @abstractmethod
@@ -134,7 +135,7 @@ class Strategy(ABC):
         """Concatenate the replicas' values along an axis."""
 
     def experimental_local_results(self, value: Any) -> tuple[Any, ...]:
-        """Return a distributed value's components in replica order; else a tuple of the value."""
+        """Return a distributed value's components; return any other value in a tuple."""
         if isinstance(value, DistributedValues):
             return value.values
         if isinstance(value, dict | list | tuple):
@@ -162,17 +163,16 @@ class Strategy(ABC):
     ) -> DistributedDataset:
         """Split every batch over the replicas, along axis 0.
 
-        Each replica gets the same number of rows, rounded up, until no rows are left. For example,
-        2 replicas get 3 and 2 rows of a batch of 5, and 1 and 0 rows of a batch of 1, as in
-        TensorFlow. The
-        first batch that leaves a replica without rows causes a warning.
+        Each replica gets the same number of rows, rounded up, until no rows are left, as in
+        TensorFlow. For example, 2 replicas get 3 and 2 rows of a batch of 5, and 1 and 0 rows of a
+        batch of 1. The first batch that leaves a replica without rows causes a warning.
 
         Args:
             dataset: An iterable of batches: arrays, or structures of arrays with equal first
-                dimensions. A dataset that is an iterator can be read only once.
+                dimensions. If it is an iterator, it can be read only once.
         Returns:
-            An iterable of structures of PerReplica. The iterable raises a `DistributedValueError`
-            if a batch has no first dimension, or if the first dimensions of its arrays differ.
+            An iterable of structures of PerReplica. It raises a `DistributedValueError` if a batch
+            has no first dimension, or if the first dimensions of the arrays differ.
         """
         split = partial(split_each, self.num_replicas_in_sync)
         return DistributedDataset(dataset, split, self.warn_once)
@@ -180,7 +180,7 @@ class Strategy(ABC):
     def distribute_datasets_from_function(
         self, dataset_fn: Callable[[InputContext], Iterable[Any]], options: Any = None
     ) -> DistributedDataset:
-        """Call `dataset_fn` once, and give each batch of its dataset to one replica, in turn.
+        """Call `dataset_fn` once, and give the batches of its dataset to the replicas in turn.
 
         If the dataset ends before every replica has a batch, the replicas without a batch get no
         rows, and a warning is shown.
@@ -201,17 +201,17 @@ class Strategy(ABC):
         return self.distribute_datasets_from_function(dataset_fn, options)
 
     def warn_once(self, text: str, location: str, what: str = "") -> None:
-        """Show a warning; a strategy with replicas shows each one once.
+        """Show a warning. A strategy with workers shows each warning only once.
 
         Args:
-            what: Identifies the warning; by default the first line of its text.
+            what: Identifies the warning; by default the first line of the text.
         """
         warn(text, location)
 
     # ------------------------------------------------------------ the end
 
     def close(self) -> None:  # noqa: B027  # a strategy without workers has nothing to end
-        """End the workers, if there are any. Another call of `close` does nothing."""
+        """End the workers, if there are any. Further calls do nothing."""
 
     def __enter__(self) -> Self:
         return self
@@ -228,7 +228,7 @@ def _component(replica_id: int, leaf: Any) -> Any:
 
 
 def check_call(strategy: Strategy, fn: Any, args: Any) -> None:
-    """Refuse a call of `run` in a wrong context, or with arguments of wrong types.
+    """Refuse a call of `run` in the wrong context, or with arguments of wrong types.
 
     Raises:
         ContextError: The program is on a replica, or in another strategy's scope.

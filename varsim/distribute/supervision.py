@@ -1,6 +1,6 @@
-"""Supervisors, which are called when a program makes, starts and closes a strategy.
+"""Call a supervisor when a program creates, starts and closes a strategy.
 
-`varsim exec` uses a supervisor. This supervisor gives workers to strategies without named devices,
+The supervisor of `varsim exec` chooses the number of workers of strategies without named devices,
 records their runs, and reads their variables before their workers end.
 """
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """The arguments of a strategy that a program makes."""
+    """The arguments of a strategy that a program creates."""
 
     devices: tuple[str, ...] | None  # None: the supervisor chooses the devices
     backends: Backends
     strict: bool
     auto: str
-    location: str  # file:line where the program makes the strategy
+    location: str  # file:line at which the program creates the strategy
 
 
 class Supervisor(Protocol):
-    """Is called for each of a program's strategies; `strategy` is a `MirroredStrategy`."""
+    """An object whose methods are called for each `MirroredStrategy` of a program."""
 
     def choose(self, said: Choices) -> Choices:
         """Return the settings of a strategy, given the arguments of the program.
@@ -39,7 +39,7 @@ class Supervisor(Protocol):
         """
 
     def made(self, strategy: Any, location: str) -> None:
-        """Handle a strategy that the program has made; no worker has started yet."""
+        """Handle a strategy that the program has created; no worker has started yet."""
 
     def launching(self, strategy: Any, options: LaunchOptions) -> LaunchOptions:
         """Return the options with which the strategy's workers are started."""
@@ -54,15 +54,15 @@ class Supervisor(Protocol):
 _current: ContextVar[tuple[int, Supervisor | None]] = ContextVar(
     "varsim_supervisor", default=(0, None)
 )
-"""The supervisor, and the id of its process: a fork of the program has no supervisor."""
+"""The id of the process that set the supervisor, and the supervisor; forks do not use it."""
 
 
 @contextmanager
 def supervised(supervisor: Supervisor | None) -> Iterator[None]:
-    """Call the supervisor for strategies that this thread makes within the block.
+    """Call the supervisor for strategies that this thread creates in the `with` block.
 
     Args:
-        supervisor: The supervisor; None if no supervisor is to be called.
+        supervisor: The supervisor; None to call no supervisor in the block.
     """
     token = _current.set((os.getpid(), supervisor))
     try:

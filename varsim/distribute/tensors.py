@@ -1,7 +1,7 @@
-"""TensorFlow's dtypes and its most used functions for tensors; they return NumPy arrays.
+"""Provide TensorFlow's dtypes, and its most used functions for tensors, which return NumPy arrays.
 
 Numbers get TensorFlow's dtypes: a Python int becomes int32, and a Python float becomes float32. The
-program owns the returned arrays (docs/adr/0032).
+program can write to the returned arrays (docs/adr/0032).
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ def constant(value: Any, dtype: Any = None, shape: Any = None, name: str | None 
 
     Args:
         value: A number, nested list, array, variable, or tensor of another library.
-        dtype: The dtype of the result; if None, the value determines it.
-        shape: The shape of the result; a value with one element is repeated to fill it.
+        dtype: The dtype of the result; by default the dtype of the value.
+        shape: The shape of the result. A value with one element is repeated to fill the shape.
     Raises:
         TypeError: The dtype cannot hold the value.
-        ShapeError: The value does not fill the shape.
+        ShapeError: The number of elements does not match the shape.
     Source: `tf.constant`.
     """
     array = convert_to_tensor(value, dtype)
@@ -109,10 +109,10 @@ def identity(input: Any, name: str | None = None) -> Array:  # noqa: A002
 
 
 def cast(x: Any, dtype: Any, name: str | None = None) -> Array:
-    """Return a value in another dtype; fractions and imaginary parts are cut off.
+    """Return a value in another dtype; truncate fractions, and drop imaginary parts.
 
     Args:
-        x: As in `constant`; also an array of a dtype that another package adds to NumPy.
+        x: A value as for `constant`, or an array of a dtype that another package adds to NumPy.
     Source: `tf.cast`.
     """
     wanted, array = as_dtype(dtype), as_numpy(x, "(value)")

@@ -1,4 +1,4 @@
-"""`tf.train`: moving averages of variables."""
+"""Provide `tf.train`: moving averages of variables."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class ExponentialMovingAverage:
     """Averages of variables, in which newer values have more weight.
 
     Args:
-        decay: The weight of the earlier average: `average -= (1 - decay) * (average - value)`.
+        decay: The weight of the previous average: `average -= (1 - decay) * (average - value)`.
         num_updates: The number of updates so far. If it is given, the decay is at most
-            `(1 + num_updates) / (10 + num_updates)`, so that the first averages follow faster.
-        zero_debias: Has no effect, because TensorFlow applies it only to tensors in graphs.
-        name: Part of the averages' names.
+            `(1 + num_updates) / (10 + num_updates)`, so that the first averages change faster.
+        zero_debias: This has no effect, because TensorFlow uses it only for tensors in graphs.
+        name: A part of the names of the averages.
 
     Source: `tf.train.ExponentialMovingAverage` of TensorFlow 2.21.
     """
@@ -44,18 +44,18 @@ class ExponentialMovingAverage:
 
     @property
     def name(self) -> str:
-        """Return the part that the names of all averages contain."""
+        """Return the part that is common to the names of all averages."""
         return self._name
 
     def apply(self, var_list: Iterable[Variable] | None = None) -> None:
         """Update the average of each variable; the first call creates the average.
 
-        In replica context all replicas must call `apply`, and the new value is the mean of the
-        replicas' values.
+        In replica context, all replicas must call `apply`. The averages are then updated with the
+        mean of the replicas' values.
 
         Raises:
-            TypeError: No variables are given, or they are not variables of a float dtype.
-            ContextError: A replica would have to create an average.
+            TypeError: `var_list` is None, or contains something other than float variables.
+            ContextError: The average does not exist yet, and a replica cannot create it.
         """
         share = self._share()
         for variable in _checked(var_list):
@@ -77,14 +77,14 @@ class ExponentialMovingAverage:
         return self._averages.get(var.ref())
 
     def average_name(self, var: Variable) -> str:
-        """Return the name of the average, which may not exist yet."""
+        """Return the name of the average, even if the average does not exist yet."""
         average = self.average(var)
         return self._name_for(var) if average is None else average.name.removesuffix(":0")
 
     def variables_to_restore(
         self, moving_avg_variables: Iterable[Variable] | None = None
     ) -> dict[str, Variable]:
-        """Return the variables by the names of their averages.
+        """Return a dict from the names of averages to the averaged variables.
 
         Args:
             moving_avg_variables: The variables; None means all variables that have an average.
@@ -120,7 +120,7 @@ class ExponentialMovingAverage:
 
 
 def _scope_of(variable: Variable) -> AbstractContextManager[Any]:
-    """Return the scope of the variable's strategy; a null context inside any scope."""
+    """Return the scope of the variable's strategy; a null context if there is a scope already."""
     if current_frame() is None and isinstance(variable, DistributedVariable):
         return cast("Strategy", variable.strategy).scope()
     return nullcontext()
@@ -151,7 +151,7 @@ def _follow(average: Variable, value: Any, share: float) -> None:
     average.assign_sub((average - value) * average.dtype.type(share))
 
 
-if not TYPE_CHECKING:  # a type checker reports missing names itself
+if not TYPE_CHECKING:  # with a `__getattr__`, a type checker would not report missing names
 
     def __getattr__(name: str) -> NoReturn:
         raise MissingName("tf.train", name)

@@ -1,4 +1,4 @@
-"""Values that have a component per replica, and the structures that hold them."""
+"""Define values with a component per replica, and functions for structures of such values."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class DistributedValues:
         """Return one replica's component.
 
         Raises:
-            DistributedValueError: The number of components is not the number of replicas. Source:
-                difference D9 in docs/semantics.md.
+            DistributedValueError: The number of components is not the number of replicas
+                (difference D9 in docs/semantics.md).
         """
         if len(self._values) != num_replicas:
             raise DistributedValueError(
@@ -61,13 +61,13 @@ class DistributedValues:
 
 
 class PerReplica(DistributedValues):
-    """A value that differs by replica."""
+    """A value with a different component on each replica."""
 
-    is_of_batch = False  # whether `experimental_distribute_dataset` made it
+    is_of_batch = False  # whether the value is a part of a distributed dataset's batch
 
 
 class Mirrored(DistributedValues):
-    """A value that every replica computed and that should be equal on all replicas."""
+    """A value with a component on each replica; all components should be equal."""
 
 
 def map_structure(fn: Callable[[Any], Any], structure: Any) -> Any:
@@ -80,27 +80,27 @@ def map_structure(fn: Callable[[Any], Any], structure: Any) -> Any:
 
 
 def _like(structure: Any, members: list[Any]) -> Any:
-    """Return a list, tuple or named tuple of the same type with other members."""
+    """Return `members` in a list, tuple or named tuple of the same type as `structure`."""
     if isinstance(structure, list):
         return members
     return type(structure)(*members) if hasattr(structure, "_fields") else tuple(members)
 
 
 def leaves_of(structure: Any) -> list[Any]:
-    """Return the leaves of nested tuples, lists and dicts, in their order."""
+    """Return the leaves of nested tuples, lists and dicts, in order."""
     leaves: list[Any] = []
     map_structure(leaves.append, structure)
     return leaves
 
 
 def taken_apart(structure: Any) -> tuple[Structure, list[Any]]:
-    """Return the nesting of a structure, and its leaves in the order of the nesting.
+    """Return a structure's nesting as a `Structure`, and its leaves in the same order.
 
-    Matching structures have equal nesting, even if the order of their keys differs.
+    Structures that differ only in the order of keys have equal nesting.
 
     Raises:
         ValueMismatchError: Two keys of a dict have the same text; or the structure contains
-            itself, or is nested too deep.
+            itself, or is nested too deeply.
     """
     nodes: list[tuple[str, str]] = []
     leaves: list[Any] = []
@@ -115,7 +115,7 @@ def taken_apart(structure: Any) -> tuple[Structure, list[Any]]:
 
 
 def rebuilt(structure: Any, leaves: Iterable[Any]) -> Any:
-    """Return the structure with `leaves`, which have the order of `taken_apart`; keys are kept."""
+    """Return a structure with new leaves, which are in the order of `taken_apart`."""
     return _filled(structure, iter(leaves))
 
 
@@ -129,7 +129,7 @@ def _filled(structure: Any, leaves: Iterator[Any]) -> Any:
 
 
 def _take_apart(structure: Any, path: str, nodes: list[tuple[str, str]], leaves: list[Any]) -> None:
-    """Add path and kind of each node, and each leaf; a node precedes its members."""
+    """Append the path and the kind of each node to `nodes`, and each leaf to `leaves`."""
     if isinstance(structure, dict):
         nodes.append((path, "a dict"))
         for text, key in _by_text(structure):
@@ -155,7 +155,7 @@ def _kind_of_sequence(structure: Sequence[Any]) -> str:
 
 
 def _by_text(structure: dict[Any, Any]) -> list[tuple[str, Any]]:
-    """Return the keys of a dict with their texts, in an order that depends on the texts alone."""
+    """Return the keys of a dict with their texts, sorted by the texts."""
     texts = {repr(key.item() if isinstance(key, np.generic) else key): key for key in structure}
     if len(texts) < len(structure):
         raise ValueMismatchError(
@@ -171,7 +171,7 @@ def is_distributed(structure: Any) -> bool:
 
 
 def select_replica(structure: Any, replica_id: int, num_replicas: int) -> Any:
-    """Return one replica's slice of a structure; values that are not distributed stay."""
+    """Return one replica's slice of a structure: its component of each distributed value."""
     return map_structure(
         lambda leaf: (
             leaf.select(replica_id, num_replicas) if isinstance(leaf, DistributedValues) else leaf
@@ -181,12 +181,12 @@ def select_replica(structure: Any, replica_id: int, num_replicas: int) -> Any:
 
 
 def regroup(values: Sequence[Any], kind: type[DistributedValues] = PerReplica) -> Any:
-    """Put the replicas' values together into one structure of distributed values.
+    """Combine the replicas' values into one structure of distributed values.
 
     Plain Python values (None, bool, int, float, str, an enum's member, a function) that are equal
-    on all replicas stay plain. If all replicas' values are the same variable, or its components,
-    the result is the variable. With one replica, all values stay unchanged. Every other leaf
-    becomes an instance of `kind`. A structure that contains itself becomes one instance of `kind`.
+    on all replicas stay plain. If the replicas' values are one variable, or its components, the
+    result is the variable. With one replica, all values stay unchanged. Every other leaf becomes an
+    instance of `kind`. A structure that contains itself also becomes an instance of `kind`.
 
     Raises:
         ValueMismatchError: The replicas' structures differ.
@@ -200,7 +200,7 @@ def regroup(values: Sequence[Any], kind: type[DistributedValues] = PerReplica) -
 
 
 def join_structures(values: Sequence[Any], join: Callable[[list[Any]], Any]) -> Any:
-    """Join the replicas' structures into one; `join` makes one leaf of the replicas' leaves.
+    """Combine the replicas' structures into one; `join` combines the replicas' leaves into one.
 
     Raises:
         ValueMismatchError: The structures differ.
@@ -229,7 +229,7 @@ def _joined(values: Sequence[Any], join: Callable[[list[Any]], Any]) -> Any:
 
 
 def _are_alike(value: Any, first: Any) -> bool:
-    """Return whether two structures have the same kind and size; their members may differ."""
+    """Return whether two structures have the same type, and the same length or keys."""
     if isinstance(first, dict):
         return isinstance(value, dict) and value.keys() == first.keys()
     if isinstance(first, tuple | list):
@@ -245,7 +245,7 @@ def _join(values: list[Any], kind: type[DistributedValues]) -> Any:
 
 
 def _common_variable(values: Sequence[Any]) -> Any:
-    """Return the variable if all values are one variable, or the components of one; else None."""
+    """Return the variable if all values are this variable, or its components; else None."""
     first = values[0]
     if getattr(first, "is_variable", False):
         container = getattr(first, "container", None)

@@ -1,4 +1,4 @@
-"""`tf.Variable`, the base class of the variables of all strategies."""
+"""Provide `tf.Variable`, the base class of the variables of all strategies."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _creators: ContextVar[tuple[Callable[..., Any], ...]] = ContextVar("varsim_creat
 
 @contextmanager
 def variable_creator_scope(creator: Callable[..., Any]) -> Iterator[None]:
-    """Within the block, make every `Variable(...)` with `creator(next_creator, **kwargs)`.
+    """Create each `Variable(...)` in the `with` block by `creator(next_creator, **kwargs)`.
 
     Source: `tf.variable_creator_scope`.
     """
@@ -53,7 +53,7 @@ def variable_creator_scope(creator: Callable[..., Any]) -> Iterator[None]:
 
 
 def create(**kwargs: Any) -> Variable:
-    """Make a variable in the current context; call the creator of the innermost scope first."""
+    """Create a variable in the current context; call the innermost scope's creator first."""
     next_creator: Creator = lambda **kw: strategy_in_force().create_variable(**kw)  # noqa: E731
     for creator in _creators.get():
         next_creator = _bind(creator, next_creator)
@@ -69,7 +69,7 @@ def _bind(creator: Callable[..., Any], next_creator: Creator) -> Creator:
 
 
 class _VariableMeta(type):
-    """Lets `Variable(...)` return an instance of the class that the strategy in force selects."""
+    """Lets `Variable(...)` return an instance of the class that the current strategy selects."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         if cls is not Variable:
@@ -143,21 +143,23 @@ class Reference:
 
 @explains_missing("tf.Variable")
 class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
-    """A value that a program changes: `tf.Variable`.
+    """`tf.Variable`: a value that a program can change.
 
     Args:
         initial_value: A number, nested list, array or variable; or a callable that returns such a
-            value. The program's process calls it once.
-        trainable: True by default, but False if `synchronization` is ON_READ.
-        name: The name in texts for users.
-        dtype: Any of `varsim.spec.DTYPES`; if None, the initial value determines it.
-        shape: A more general shape than that of the initial value, with None for a dimension that
-            an assign may change.
+            value. The callable is called once, in the program's process.
+        trainable: Whether training should change the variable. The default is True, but False if
+            `synchronization` is ON_READ.
+        name: The name of the variable in texts for users.
+        dtype: One of `varsim.spec.DTYPES`; by default the dtype of the initial value.
+        shape: The shape, if it is more general than that of the initial value: None stands for a
+            dimension that an assign can change.
         synchronization, aggregation: See `VariableSynchronization` and `VariableAggregation`.
     Raises:
-        ValueError: The initial value does not fit, or the settings do not fit the strategy.
+        ValueError: The initial value does not match the shape, or the strategy refuses the
+            settings.
         TypeError: A variable cannot hold the initial value.
-    Source: `tf.Variable` of TensorFlow 2.21; `docs/semantics.md` says where varsim differs.
+    Source: `tf.Variable` of TensorFlow 2.21; `docs/semantics.md` lists the differences.
     """
 
     is_variable = True
@@ -187,7 +189,7 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
         aggregation: VariableAggregation | None = VariableAggregation.NONE,
         shape: Any = None,
     ) -> None:
-        raise AssertionError("the metaclass makes an instance of a subclass instead")
+        raise AssertionError("the metaclass creates an instance of a subclass instead")
 
     if TYPE_CHECKING:
 
@@ -214,7 +216,7 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
 
     @property
     def shape(self) -> Shape:
-        """Return the shape of the value, with None for a dimension that an assign may change."""
+        """Return the shape of the value, with None for a dimension that an assign can change."""
         return self._shape
 
     def get_shape(self) -> Shape:
@@ -222,17 +224,17 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
         return self._shape
 
     def ref(self) -> Reference:
-        """Return a key for dicts and sets; variables are no keys, because == compares values."""
+        """Return a key for dicts. A variable itself cannot be a key, because == compares values."""
         return Reference(self)
 
     @property
     def trainable(self) -> bool:
-        """Return whether training should change the variable. This setting changes no value."""
+        """Return whether training should change the variable. varsim itself does not use this."""
         return self._trainable
 
     @property
     def synchronization(self) -> Synchronization:
-        """Return the synchronization in force; AUTO if AUTO is adaptive, or without replicas."""
+        """Return the synchronization that applies; AUTO only if it is adaptive or has no effect."""
         return self._synchronization
 
     @property
@@ -263,7 +265,7 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
     def convert(self) -> Array:
         """Return the value as an operand; read-only.
 
-        Under another strategy, `convert` may be allowed where `read_value` raises an error.
+        Under another strategy, `read_value` can raise an error while `convert` is allowed.
         """
         raise NotImplementedError
 
@@ -276,15 +278,15 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
         return self.convert()
 
     def numpy(self) -> Array:
-        """Return the value in the current context, as a new array that the caller may change."""
+        """Return the value in the current context, as a new array that the caller can change."""
         return np.array(self.read_value())
 
     def update_buffer(self) -> Array:
         """Return an uninitialised array of the variable's shape and dtype, for the next update.
 
         Fill the array, then pass it to `assign`, `assign_add` or `assign_sub` of this variable in
-        the same call. A large array is then not copied, but becomes read-only. Get a new array for
-        each update: the memory of an array is reused when nothing refers to it any more.
+        the same call. If the array is large, it is not copied, but becomes read-only. Get a new
+        array for each update; memory without references is reused.
         """
         return np.empty(self.convert().shape, self._dtype)
 
@@ -295,9 +297,9 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
         name: str | None = None,
         read_value: bool = True,
     ) -> Variable | Any:
-        """Set the value; return the variable, or None without `read_value`.
+        """Set the value; return the variable, or None if `read_value` is false.
 
-        Source: the returned value is difference D6 in docs/semantics.md.
+        Source: The returned value is difference D6 in docs/semantics.md.
         """
         self.write(_ASSIGN, value, read_value=read_value)
         return self if read_value else None
@@ -309,7 +311,7 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
         name: str | None = None,
         read_value: bool = True,
     ) -> Variable | Any:
-        """Add to the value; return as `assign` does."""
+        """Add to the value. Return the same as `assign`."""
         self.write(_ASSIGN_ADD, delta, read_value=read_value)
         return self if read_value else None
 
@@ -320,14 +322,14 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
         name: str | None = None,
         read_value: bool = True,
     ) -> Variable | Any:
-        """Subtract from the value; return as `assign` does."""
+        """Subtract from the value. Return the same as `assign`."""
         self.write(_ASSIGN_SUB, delta, read_value=read_value)
         return self if read_value else None
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError(
-            f"variable {self._name!r} cannot be pickled: it lives in its strategy's workers. "
-            "Functions given to strategy.run may use it; elsewhere, pickle its numpy()."
+            f"variable {self._name!r} cannot be pickled, because the workers of its strategy hold "
+            "its value. Functions for strategy.run can use it; elsewhere, pickle its numpy()."
         )
 
 

@@ -1,7 +1,7 @@
 """Run the fork server: import the workers' modules, fork the workers, and report ended workers.
 
 The fork server runs until its stdin is closed or the coordinator's process has ended. Then it kills
-the workers that still run. It has no thread, no timer and no ZeroMQ context, so forking is safe.
+the workers that still run. It has no second thread and no ZeroMQ context, so forking is safe.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _LOG_MODE: Final = 0o600  # only this user can read what user code prints
 
 
 def run(line: bytes) -> None:
-    """Run the fork server for the coordinator that wrote this line."""
+    """Run the fork server for a coordinator, which has written this line."""
     rendezvous = Rendezvous.from_line(line)
     reports = os.dup(_STDOUT)
-    os.dup2(_STDERR, _STDOUT)  # prints go to stderr: the old stdout is only for reports
+    os.dup2(_STDERR, _STDOUT)  # printed text goes to stderr, because stdout is only for reports
     for descriptor in rendezvous.handover.descriptors:
-        os.set_inheritable(descriptor, False)  # child processes of workers must not inherit it
+        os.set_inheritable(descriptor, False)  # processes that user code starts must not have it
     serve = _load(rendezvous)
     fork_server = _ForkServer(rendezvous, serve, reports)
     try:
@@ -52,7 +52,7 @@ def run(line: bytes) -> None:
 
 
 def _load(rendezvous: Rendezvous) -> Serve:
-    """Import the modules that all workers need, and return the function that workers run."""
+    """Import the modules that all workers need; return the function that the workers run."""
     import_module("varsim.protocol.pickling")
     TRANSPORTS.make(rendezvous.options.backends.transport)
     EXCHANGES.make(rendezvous.exchange)
@@ -92,7 +92,7 @@ class _ForkServer:
         try:
             self._leave(replica_id)
             exit_code = work(self._rendezvous, replica_id, self._serve)
-        except Exception:  # the process ends here: no caller can catch the exception
+        except Exception:  # the process ends here, so no caller can catch the exception
             traceback.print_exc()
         finally:  # a worker must not continue the fork server's code
             sys.stdout.flush()
@@ -144,7 +144,7 @@ class _ForkServer:
                 try:
                     os.write(self._reports, report.encode("ascii"))
                 except BrokenPipeError:
-                    return  # the coordinator has ended; `watch` detects this next
+                    return  # the coordinator has ended; `watch` will notice this
 
     def end(self) -> None:
         """Kill the workers that still run, and remove the private directory."""
@@ -159,4 +159,4 @@ class _ForkServer:
 
 
 def _wake_up(signal_number: int, frame: FrameType | None) -> None:
-    """Do nothing. A signal with a handler writes to the wake-up pipe."""
+    """Do nothing. Python writes to the wake-up pipe only for signals that have a handler."""

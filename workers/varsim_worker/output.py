@@ -6,7 +6,7 @@ import io
 from typing import BinaryIO, Final
 
 KEPT_CHARACTERS: Final = 64 * 1024
-"""Number of characters that are kept between two calls of `take`. The log has all output."""
+"""Number of characters that are kept between two calls of `take`. The log contains all output."""
 
 
 class KeepingOutput(io.TextIOWrapper):
@@ -24,7 +24,9 @@ class KeepingOutput(io.TextIOWrapper):
         written = super().write(text)
         self._parts.append(text)
         self._kept += len(text)
-        if self._kept > 2 * KEPT_CHARACTERS:  # not at each write, because it copies the kept text
+        if (
+            self._kept > 2 * KEPT_CHARACTERS
+        ):  # not at each write, because shortening copies the kept text
             self._shorten()
         return written
 

@@ -1,4 +1,4 @@
-"""Control processes by functions that only some systems have; do nothing on other systems."""
+"""Control processes with functions that only some systems have; do nothing on other systems."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PR_SET_NAME: Final = 15
 
 
 def open_process(process_id: int) -> int | None:
-    """Return a descriptor that is readable when the process has ended; None without support."""
+    """Return a descriptor that becomes readable when the process ends; None if not possible."""
     try:
         return os.pidfd_open(process_id)
     except (AttributeError, OSError):  # not Linux, an old Linux, or the process has ended
@@ -21,7 +21,7 @@ def open_process(process_id: int) -> int | None:
 
 
 def die_with_parent(parent: int) -> None:
-    """Make the system kill this process when its parent ends, even if SIGKILL ends the parent."""
+    """Have the system kill this process when its parent ends, even by SIGKILL."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # the parent ended before the call above
@@ -29,6 +29,6 @@ def die_with_parent(parent: int) -> None:
 
 
 def name_process(name: str) -> None:
-    """Set the name of this process in `top` and `ps`, which show 15 characters of the name."""
+    """Set the name of this process in `top` and `ps`, which show only 15 characters."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)

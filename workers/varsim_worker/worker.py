@@ -22,7 +22,7 @@ from varsim_worker import system
 from varsim_worker.output import KeepingOutput
 
 LINGER_S: Final = 1.0
-"""Time limit for sending the last messages. The coordinator reads them immediately or never."""
+"""Time limit for sending the last messages. The coordinator reads them at once or not at all."""
 
 
 class ProcessWorkerChannel:
@@ -45,7 +45,7 @@ class ProcessWorkerChannel:
         self._connection.send(frames)
 
     def receive(self, timeout_s: float | None) -> list[Message]:
-        """Wait for messages, and return all received messages; none after `timeout_s`.
+        """Wait for messages, and return all received messages; [] after `timeout_s`.
 
         During the wait, the exchange answers its own messages, for example by computing slices.
         """
@@ -68,11 +68,11 @@ class ProcessWorkerChannel:
 
 
 def work(rendezvous: Rendezvous, replica_id: int, serve: Callable[[WorkerLink], None]) -> int:
-    """Run the worker of a replica. The caller has forked a process for it.
+    """Run the worker of a replica in this process, which was forked for it.
 
     Returns:
         The exit code: 0 if `serve` has returned; the code of a `sys.exit` in user code; 1 after
-        any other exception. The traceback of that exception is printed to stderr.
+        any other exception. The traceback of the exception is printed to stderr.
     """
     system.name_process(f"varsim-{replica_id}")
     faulthandler.enable()  # a crash in native code then also prints a traceback
@@ -100,7 +100,7 @@ def work(rendezvous: Rendezvous, replica_id: int, serve: Callable[[WorkerLink], 
         serve(link)
     except SystemExit as request:
         return _exit_code(request)
-    except BaseException:  # user code can raise any exception, and this process ends here
+    except BaseException:  # user code can raise any exception, and no caller can catch it
         traceback.print_exc()
         return 1
     finally:
@@ -115,13 +115,14 @@ def _reseed(seed: int | None, replica_id: int) -> None:
         from varsim.launch.seeding import seed_generators  # imports numpy.random
 
         seed_generators(seed, replica_id)
-    # A fork copies the state of NumPy's global generator. Python reseeds `random` after a fork.
+    # Without a seed, all forks would have the same state of NumPy's global generator. Python itself
+    # reseeds `random` after a fork.
     elif "numpy.random" in sys.modules:
         sys.modules["numpy.random"].seed()
 
 
 def _exit_code(request: SystemExit) -> int:
-    """Return the exit code that the interpreter derives from `sys.exit`."""
+    """Return the exit code that the interpreter would use for a `sys.exit`."""
     if request.code is None:
         return 0
     if isinstance(request.code, int):
