@@ -281,7 +281,7 @@ def test_an_event_is_shown_with_the_events_around_it(tmp_path: Path):
         "operation assign",
         "location p.py:5",
         "value float32 []: 1",
-        "events around it of v",
+        "neighbouring events of v",
         "5 write v assign 1",
         "6 write v assign 2",
     ):

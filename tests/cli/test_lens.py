@@ -64,5 +64,5 @@ def test_without_a_variable_the_most_informative_one_is_shown(tmp_path: Path):
 
     assert said.startswith("No variable was named. v is shown: its replicas are furthest apart")
     assert "v (ON_READ, SUM): element [1] of [2]" in said
-    assert "Element [1] is shown: replicas are furthest apart in it, by 4. Next are 0 (1)" in said
+    assert "Element [1] is shown: replicas are furthest apart in it, by 4. The next elem" in said
     assert "v (ON_READ, SUM): mean of its elements" in lens("latest", "v", "--at", "mean").output

@@ -35,15 +35,15 @@ def flat(compared: Compared) -> str:
 def test_a_difference_says_variable_step_location_and_both_values():
     assert [
         "compared with a single device: 8 values at 2 locations, 2 of them different; no",
-        "  rule explains it",
+        "  rule explains this",
         "  - score, read by the program after step 8 at train.py:44: 638.205 instead of",
         "    211.342; 2 of 4 values differ there (event 108)",
         "  varsim cannot tell whether that is a mistake: different random numbers,",
         "  different batches and rounding over many steps cause such differences, too.",
     ] == compared_text(ONE)
     assert (
-        "8 values at 2 locations compared with a single device; 2 different, and no rule explains "
-        "it; first: score, read by the program after step 8 at train.py:44: 638.205 instead of "
+        "8 values at 2 locations compared with a single device; no rule explains 2 different "
+        "values; first: score, read by the program after step 8 at train.py:44: 638.205 instead of "
         "211.342"
     ) == in_short(ONE)
 

@@ -202,7 +202,7 @@ def warned_by(of: Page) -> list[str]:
 @pytest.mark.parametrize(("synchronization", "aggregation"), PAGES)
 def test_every_warning_equals_that_of_a_cluster(synchronization, aggregation, replicas):
     of = about(synchronization, aggregation, replicas)
-    about_integers = "of an integer that the number of replicas does not divide"
+    about_integers = "of an integer that is not a multiple of the number of replicas"
     expected = [one.text for one in of.warnings if one.when != about_integers]
 
     assert expected == warned_by(of)

@@ -99,8 +99,8 @@ and assigns combined the copies: 1,200 messages and 121 KiB if each variable
 were sent alone. The replicas' copies differ by up to 1.
 
 Nothing was recorded in this run, so varsim's promises were not checked, and
-your program was not searched for findings. Runs are recorded with `--trace ops`
-(the default), from their first strategy on.
+your program was not searched for findings. With `--trace ops` (the default), a
+run is recorded from its first strategy on.
 
 saved in /somewhere/runs/x/
 """
@@ -358,7 +358,7 @@ def test_adaptive_without_a_saving_says_so():
         ),
         (
             Judgement(outcome="VALID", reasons=[], findings=["divergence: w, p.py:7"]),
-            "found: divergence: w, p.py:7 `varsim check` explains this, and what to do",
+            "found: divergence: w, p.py:7 `varsim check` explains the findings, and says what to",
         ),
         (
             Judgement(outcome="VALID", reasons=[], compared="3 values at 1 place differ"),

@@ -46,7 +46,7 @@ NONE = {"synchronization": "NONE", "requested": "NONE", "messages": 0, "size_byt
             APART,
             "w was ON_WRITE without an aggregation: a write in a replica changes only that "
             "replica's copy and is not synchronised. The replicas' copies differ by up to 0.83, "
-            "and a cross-replica read returns replica 0's.",
+            "and a cross-replica read returns replica 0's copy.",
         ),
         (
             {

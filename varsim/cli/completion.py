@@ -1,4 +1,4 @@
-"""Words with which a shell completes the arguments of a command."""
+"""Offer the words with which a shell completes the arguments of a command."""
 
 from __future__ import annotations
 

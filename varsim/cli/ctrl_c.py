@@ -1,6 +1,6 @@
 """End the program at Ctrl-C with an exit code and a line on stderr, if no clean-up is needed.
 
-Import only a little of the standard library here: the program imports this module first.
+This module imports only a little of the standard library, because the program imports it first.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def begin() -> None:
     if signal.getsignal(signal.SIGINT) is _end_at_once:
         return
     signal.signal(signal.SIGINT, _end_at_once)
-    # The function is registered first, so it runs last. Without it, the interpreter would restore
-    # the system's handler while it shuts down.
+    # The function that is registered first runs last. Without this function, the interpreter would
+    # restore the system's handler while it shuts down.
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
 
 

@@ -1,7 +1,7 @@
 """Run the program `varsim`, with its streams, its Ctrl-C handler and its exit code.
 
-Import only a little of the standard library at the top: the Ctrl-C handler must be installed before
-the heavy imports of a command.
+The top of this module imports only a little of the standard library, because the Ctrl-C handler
+must be installed before the slow imports of a command.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 from varsim.cli import ctrl_c
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
-"""Errors of writing to stdout. An error about a file of a run is handled where it occurs."""
+"""Errors of writes to stdout. Errors about the files of a run are handled elsewhere."""
 
 
 def main() -> NoReturn:
@@ -49,7 +49,7 @@ def _open_what_is_closed() -> None:
 
 
 def _cannot_write(error: OSError) -> int:
-    """Report that stdout cannot be written. Redirect it, because the interpreter flushes stdout."""
+    """Report that stdout cannot be written; redirect it, because the interpreter will flush it."""
     with suppress(OSError):
         sys.stderr.write(f"Error: the output cannot be written: {error.strerror}\n")
     nowhere = os.open(os.devnull, os.O_WRONLY)

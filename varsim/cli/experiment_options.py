@@ -18,7 +18,7 @@ DEVICES: Final = click.option(
 
 
 class _RegisteredChoice(click.Choice[str]):
-    """The names in a registry; the registry is imported when the names are needed."""
+    """A choice of the names in a registry. The registry is imported when the names are needed."""
 
     def __init__(self, setting: str) -> None:
         super().__init__([])
@@ -62,7 +62,7 @@ STRICT: Final = click.option(
     help="Refuse NONE, and unnamed collectives in different lines.",
 )
 OUT: Final = click.option(
-    "--out", metavar="DIR", help="Where the run's directory is created. [default: runs]"
+    "--out", metavar="DIR", help="The folder of the run's directory. [default: runs]"
 )
 EVERYTHING: Final = click.option(
     "--all", "everything", is_flag=True, help="Show every variable; do not group similar ones."

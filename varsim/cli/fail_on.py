@@ -64,7 +64,7 @@ def seen(found: Examination, asked: frozenset[str]) -> list[str]:
 
 
 def not_looked_for(found: Examination, asked: frozenset[str]) -> list[str]:
-    """Return the requested kinds for which no search ran, so that their absence proves nothing."""
+    """Return the requested kinds that were not searched for. Their absence proves nothing."""
     if found.num_replicas == 1:
         return []
     unseen = {_word(kind.name) for kind in found.kinds_left_out}

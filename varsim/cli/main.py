@@ -22,7 +22,7 @@ _FOLDER: Final = str(Path(__file__).parent / "commands")
 
 
 class Commands(click.Group):
-    """The commands: each is a file in commands/, which is imported when the command is used."""
+    """The commands. Each command is a file in commands/, which is imported at the command's use."""
 
     def make_context(
         self,
@@ -36,7 +36,7 @@ class Commands(click.Group):
         return super().make_context(info_name, args, parent, **extra)
 
     def main(self, args: Sequence[str] | None = None, *others: Any, **more: Any) -> Any:
-        """Parse and run `args`; by default the arguments of this process, which is the program."""
+        """Parse and run `args`; by default the arguments of this process."""
         if args is None:
             ctrl_c.begin()  # needed if the process did not begin with `varsim.cli.entry`
         return super().main(args, *others, **more)
@@ -46,7 +46,7 @@ class Commands(click.Group):
         return sorted(module.name for module in pkgutil.iter_modules([_FOLDER]))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return the command of that name; None if there is no such command."""
+        """Import and return the command with this name; None if there is no such command."""
         if cmd_name not in self.list_commands(ctx):
             return None
         members = vars(importlib.import_module(f"{_COMMANDS}.{cmd_name}")).values()

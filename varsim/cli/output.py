@@ -37,7 +37,7 @@ def complain(label: str, text: str, stream: TextIO | None = None, *, more: str =
 class _Visible:
     """A stream that escapes control characters, so that a terminal does not execute them.
 
-    A carriage return begins a new line, so that a program's progress bar stays readable.
+    A carriage return becomes a new line, so that the progress bar of a program stays readable.
     """
 
     def __init__(self, stream: TextIO) -> None:

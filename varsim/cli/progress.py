@@ -63,7 +63,7 @@ class Quiet:
         """Ignore the fraction."""
 
     def warned(self, text: str) -> None:
-        """Print a warning; of warnings that repeat another one, print only the first ones."""
+        """Print a warning. If many warnings are repetitions, print only the first of them."""
         repeats = SAME_WARNING in text
         self._repeated += repeats
         if not repeats or self._repeated <= _MOST_REPEATED:
@@ -191,7 +191,10 @@ def watching(*, quiet: bool, title: str = STARTING) -> Iterator[Quiet]:
 
 @contextmanager
 def telling(title: str) -> Iterator[Tell]:
-    """Yield a function that shows the finished fraction of a long command; 0 restarts it."""
+    """Yield a function that shows the finished fraction of a long command.
+
+    A call with a smaller fraction than the last one empties the bar.
+    """
     began_s = time.monotonic()
     watcher: Quiet | None = None
     last = 0.0

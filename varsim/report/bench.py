@@ -1,6 +1,6 @@
 """The measured times of a host: the content of `bench.json`, which the report shows.
 
-All values are ones that JSON can hold, as in `varsim.report.summary`.
+JSON can hold all values, as in `varsim.report.summary`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class Quantity(StrEnum):
     STAR = "bare star"  # ZeroMQ alone: each process receives a payload and sends one back
     START = "start"  # the start of all workers, until they are ready
     STEP = "step"  # one strategy.run in which each replica writes one ON_WRITE MEAN variable
-    READ_CHANGED = "read, changed"  # cross-replica, ON_READ SUM, after a write on all replicas
+    READ_CHANGED = "read, changed"  # a cross-replica read after a write on all replicas
     READ_UNCHANGED = "read, unchanged"  # the same read, without a write since the last read
-    LOCAL_READ = "local read"  # an ON_READ variable's read in a replica; sends nothing
-    LOCAL_WRITE = "local write"  # an ON_READ variable's write in a replica; sends nothing
+    LOCAL_READ = "local read"  # a read of an ON_READ variable in a replica; it sends nothing
+    LOCAL_WRITE = "local write"  # a write of an ON_READ variable in a replica; it sends nothing
 
 
 ALONE: Final = (Quantity.COPY, Quantity.LOCAL_READ, Quantity.LOCAL_WRITE)
@@ -57,7 +57,7 @@ class Figure:
     """One figure of a host."""
 
     quantity: Quantity
-    workers: int  # processes, for a bare star
+    workers: int  # number of workers; for a bare star, number of its processes
     size_bytes: int  # of one value; 0 for a start
     seconds: Spread
 
@@ -86,7 +86,7 @@ class Bench:
     versions: dict[str, str]  # of varsim and its dependencies
     quick: bool
     took_s: float
-    asked: int  # how many figures were to be measured
+    asked: int  # number of figures that were planned
     left_out: list[str]  # sentences: which figures were not measured, and why
     figures: list[Figure]
 

@@ -235,7 +235,10 @@ def _smallest_step(bench: Bench, workers: int) -> str:
     stars = ratio(bench, workers, size_bytes)
     if stars is None:
         return f"{said}."
-    return f"{said}: {_times(stars)} the bare star, which moves the same bytes without varsim."
+    return (
+        f"{said}: {_times(stars)} the time of the bare star, which sends the same bytes without "
+        "varsim."
+    )
 
 
 def _large_steps(bench: Bench, workers: int) -> list[str]:
@@ -247,19 +250,21 @@ def _large_steps(bench: Bench, workers: int) -> list[str]:
     cheaper = [number for number in range(len(sizes)) if max(ratios[number:]) < _CLEARLY_LESS]
     if cheaper:
         said = (
-            f"From {whole_size(sizes[cheaper[0]])} on, a step takes less than the bare star, which "
-            "sends all bytes through sockets"
+            f"From {whole_size(sizes[cheaper[0]])} on, a step takes less time than the bare star, "
+            "which sends all bytes through sockets"
         )
     else:
-        said = f"A step of {whole_size(largest)} takes {_times(ratios[-1])} the bare star"
+        times_star = _times(ratios[-1])
+        said = f"A step of {whole_size(largest)} takes {times_star} the time of the bare star"
     copied = bench.seconds(Quantity.COPY, 1, largest)
     if copied is None:
         return [f"{said}."]
-    floor = copied.median * (workers + 2) / 2  # a copy moves two values, a step N + 2
+    floor = copied.median * (workers + 2) / 2  # a copy accesses two values, and a step N + 2 values
     step = _median(bench, Quantity.STEP, workers, largest)
     return [
-        f"{said}. A step of {whole_size(largest)} takes {_times(step / floor)} as long as copying "
-        "alone: reading all contributions, and reading and writing the mirror."
+        f"{said}. A step must read all contributions, and read and write the mirror. A step of "
+        f"{whole_size(largest)} takes {_times(step / floor)} as long as these memory accesses "
+        "alone."
     ]
 
 
@@ -295,7 +300,7 @@ def _reads(bench: Bench) -> list[str]:
     all_workers = f"all {_in_words(workers)}" if workers > 1 else "the worker"
     return [
         f"A cross-replica read of {whole_size(size_bytes)} takes {changed} after a write on "
-        f"{all_workers}. Without a write since the last read nothing is sent, and it takes "
+        f"{all_workers}. Without a write since the last read nothing is sent, and the read takes "
         f"{unchanged}."
     ]
 

@@ -50,10 +50,10 @@ def _of_variables(compared: Compared) -> str:
     found = compared.unexplained
     if not found:
         return f"{said}; the differences are in the findings"
-    besides = "" if len(found) == len(compared.differences) else " beside those of the findings"
+    besides = "" if len(found) == len(compared.differences) else ", besides those of the findings"
     return (
-        f"{said}; {count(sum(one.count for one in found))} different{besides}, and no rule "
-        f"explains it; first: {_told(found[0])}"
+        f"{said}; no rule explains {count(sum(one.count for one in found))} different "
+        f"values{besides}; first: {_told(found[0])}"
     )
 
 
@@ -124,7 +124,7 @@ def _summed(compared: Compared) -> str:
     left = sum(one.count for one in compared.unexplained)
     if not left:
         return f"{_counted(compared)}, {count(differ)} of them different, as findings explain"
-    some = "no rule explains it" if left == differ else f"no rule explains {count(left)} of these"
+    some = "no rule explains this" if left == differ else f"no rule explains {count(left)} of these"
     return f"{_counted(compared)}, {count(differ)} of them different; {some}"
 
 

@@ -148,17 +148,17 @@ def _step(history: History, event: Event) -> int:
 
 def _around(history: History, event: Event) -> list[Event]:
     """Return the event, its neighbours of the same variable or call, and its cause."""
-    where, of = "1", tuple[int, ...]()
+    where, parameters = "1", tuple[int, ...]()
     for column in ("call", "variable"):
         number = getattr(event, column)
         if number is not None:
-            where, of = f"{column} = ?", (number,)
+            where, parameters = f"{column} = ?", (number,)
     found = {event.event: event}
     for compare, order in (("<", "DESC"), (">", "ASC")):
         rows = history.connection.execute(
             f"SELECT * FROM events WHERE {where} AND event {compare} ? "  # noqa: S608  # our own
             f"ORDER BY event {order} LIMIT {_AROUND}",
-            (*of, event.event),
+            (*parameters, event.event),
         )
         found |= {one.event: one for one in map(Event._make, rows)}
     if event.cause is not None:
@@ -172,4 +172,5 @@ def _about(history: History, event: Event) -> str:
         what = f" of {visible(row.name)}"
     else:
         what = "" if event.call is None else f" in call {event.call}"
-    return f"events around it{what}{', and its cause' if event.cause is not None else ''}"
+    cause = ", and the cause of the event" if event.cause is not None else ""
+    return f"neighbouring events{what}{cause}"

@@ -1,4 +1,4 @@
-"""Make the content of `varsim explain` from the policy table, so that it stays correct.
+"""Make the content of `varsim explain` from the policy table, so that the content stays correct.
 
 A page is about one synchronization, and one or several aggregations. `explain_worked` computes the
 numbers of a page. `explain_words` has its sentences, and `explain_troubles` has its errors.
@@ -57,7 +57,7 @@ class Meaning:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One context."""
+    """The part of a page about one context."""
 
     context: Context
     examples: tuple[Worked, ...]  # by operation, and then by aggregation
@@ -195,7 +195,7 @@ class Line:
 
     synchronization: Synchronization
     replicas_write: str
-    example: Worked  # every replica adds its i + 1
+    example: Worked  # replica i adds i + 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -263,7 +263,7 @@ def of_overview(overview: Overview) -> Iterator[Block]:
     yield Heading("What a variable does", 1)
     yield Paragraph(
         f"In each row, the variable starts at {number(START)} on {replicas}, replica i adds i + 1, "
-        "and a cross-replica read follows. Column `messages`: of the write + of the read."
+        "and a cross-replica read follows. Column `messages`: for the write + for the read."
     )
     of_each = groupby(overview.lines, key=lambda line: line.synchronization)
     rows = [row for synchronization, lines in of_each for row in _rows(synchronization, [*lines])]

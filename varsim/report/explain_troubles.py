@@ -32,7 +32,7 @@ class Trouble:
     """An error or a warning: when it occurs, and its text with the remedy."""
 
     kind: str  # the class
-    operations: tuple[Operation, ...]  # those that can raise the error; empty if none in particular
+    operations: tuple[Operation, ...]  # those that can cause it; empty if it needs no operation
     when: str
     text: str
 
@@ -48,7 +48,7 @@ def warnings(spec: VariableSpec, warning: str, num_replicas: int) -> Iterator[Tr
     """
     if warning:
         yield Trouble(_WARNING, (), "when it is created", warning)
-    for text in _said_of_parting(spec, num_replicas):
+    for text in _warnings_of_a_write(spec, num_replicas):
         yield Trouble(_WARNING, (), "at the first write in replica context", _flat(text))
     cell = policies.cell(spec, Context.CROSS_REPLICA, Operation.ASSIGN)
     if cell.shares and num_replicas > 1:
@@ -56,12 +56,12 @@ def warnings(spec: VariableSpec, warning: str, num_replicas: int) -> Iterator[Tr
         yield Trouble(
             _WARNING,
             (Operation.ASSIGN,),
-            "of an integer that the number of replicas does not divide",
+            "of an integer that is not a multiple of the number of replicas",
             lost,
         )
 
 
-def _said_of_parting(spec: VariableSpec, num_replicas: int) -> list[str]:
+def _warnings_of_a_write(spec: VariableSpec, num_replicas: int) -> list[str]:
     """Return the warnings of replica 0 when it assigns 1 to the variable."""
     replica = ReplicaState(0, num_replicas)
     start = np.asarray(START, spec.dtype)
@@ -133,7 +133,7 @@ def _of_creation(
 
 
 def _of_bools(spec: VariableSpec, num_replicas: int) -> Iterator[Trouble]:
-    """Yield the errors of arithmetic with bool variables; none if creating one is an error."""
+    """Yield the errors of arithmetic with bool variables, if such a variable can be created."""
     if any(_of_creation(spec, num_replicas, "", "bool")):
         return
     bools = example_spec(spec.synchronization, spec.aggregation, "bool")

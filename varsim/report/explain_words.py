@@ -55,9 +55,9 @@ DIFFERENCES: Final = {
         "TensorFlow refuses such a variable when it is created under a strategy.",
     ),
     "D2": Difference(
-        "equal objects are contributions too",
+        "the same object from all replicas is aggregated like any other value",
         "If all replicas give the same Python object, TensorFlow refuses a SUM. With another "
-        "aggregation it takes the object for the result.",
+        "aggregation, TensorFlow returns this object as the result.",
     ),
     "D3": Difference(
         "different operations are not combined",
@@ -88,13 +88,14 @@ DIFFERENCES: Final = {
         "components.",
     ),
     "D10": Difference(
-        "diverged copies read as component 0",
+        "a read of diverged copies returns component 0",
         "TensorFlow reads the component of the current device. Without a device scope this is "
         "component 0.",
     ),
     "D11": Difference(
         "ONLY_FIRST_REPLICA crosses processes",
-        "On TensorFlow's multi-worker strategy every process keeps its own first replica's value.",
+        "In TensorFlow's multi-worker strategy, every process keeps the value of the first of its "
+        "own replicas.",
     ),
     "D12": Difference(
         "no writing through a slice",

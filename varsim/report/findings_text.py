@@ -21,7 +21,7 @@ _BAR_WIDTH: Final = 24
 def findings_text(
     findings: Sequence[Finding], width: int = WIDTH, *, everything: bool = False
 ) -> list[str]:
-    """Return the lines of a report on findings; none without findings.
+    """Return the lines of a report on findings; an empty list without findings.
 
     Args:
         width: Columns of the widest line.
@@ -70,7 +70,7 @@ def _title(group: Sequence[Finding]) -> str:
 
 
 def _told(group: Sequence[Finding], width: int) -> Iterator[str]:
-    """Yield the lines on similar findings: summed counts, the texts of the most frequent one."""
+    """Yield the lines on similar findings, with the texts of the most frequent one."""
     words = max(group, key=lambda finding: finding.count)
     differ = len({finding.what.replace(finding.variable, "") for finding in group}) > 1
     yield from _heading(_title(group), width)

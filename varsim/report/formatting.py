@@ -91,7 +91,7 @@ def wrapped(text: str, width: int, indent: str = "") -> list[str]:
     """Break a text into lines between words; a word that is too wide gets a line of its own.
 
     Args:
-        indent: Put before each continuation line, after the indentation of the line itself.
+        indent: The text before each continuation line, after the indentation of the first line.
     """
     lines = []
     for line in text.splitlines():

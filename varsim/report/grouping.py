@@ -80,7 +80,7 @@ def _pattern(words: Sequence[str]) -> str:
 
 
 def _begin(words: Sequence[str]) -> str:
-    """Return the longest common prefix."""
+    """Return the longest common beginning of words."""
     first, last = min(words), max(words)
     same = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
     return "".join(letter for letter, _ in same)

@@ -1,8 +1,8 @@
 """Convert any value that a program returns to a value that JSON can hold.
 
 JSON cannot hold infinities, NaN and complex numbers. These become the texts "Infinity",
-"-Infinity", "NaN" and "1+2j". Values that are very large, very deep or contain themselves are
-cut. A text in the result marks the place.
+"-Infinity", "NaN" and "1+2j". Values that are very large or very deep, or that contain themselves,
+are cut. A text in the result marks the cut.
 """
 
 from __future__ import annotations
@@ -38,11 +38,13 @@ _MAX_BYTES: Final = 40  # shown of a longer bytes object, followed by its length
 
 
 def plain(value: Any, replaced: Callable[[Any], Any] | None = None) -> Plain:
-    """Return the value in a form that JSON can hold, else its text. Never raise an error.
+    """Return the value in a form that JSON can hold; if there is none, the value's text.
+
+    The function never raises an error.
 
     Args:
-        replaced: Called with each object whose type is not from Python or NumPy. Returns the
-            value to convert instead, or the object itself.
+        replaced: A function that gets each object whose type is not from Python or NumPy. It
+            returns the value to convert instead, or the object itself.
     """
     return _Shaper(replaced).of(value, 0)
 
@@ -52,8 +54,8 @@ class _Shaper:
 
     def __init__(self, replaced: Callable[[Any], Any] | None) -> None:
         self._replaced = replaced
-        self._around: set[int] = set()  # ids of the containers around the present value
-        self._left = MAX_VALUES  # how many more values the result may have
+        self._around: set[int] = set()  # ids of the containers around the current value
+        self._left = MAX_VALUES  # number of values that the result may still get
 
     def of(self, value: Any, depth: int) -> Plain:
         """Return the plain form of a value at this depth."""
@@ -167,7 +169,7 @@ def _kind(value: Any) -> str:
 
 
 def _text(value: Any, error: Exception | None = None) -> str:
-    """Return str(value), or a replacement if that raises."""
+    """Return str(value), or another text if str raises an error."""
     try:
         return _cut(str(value))
     except Exception as another:  # a user's __str__ may raise, too
@@ -181,7 +183,7 @@ def _cut(text: str) -> str:
 
 
 def _large(value: int) -> str:
-    """Return the text for an integer beyond the largest float; most JSON readers refuse these."""
+    """Return the text for an integer beyond the largest float, which most JSON readers refuse."""
     digits = math.log10(abs(value))
     exponent = math.floor(digits)
     return f"{'-' * (value < 0)}{10 ** (digits - exponent):.4g}e+{exponent} (an integer)"
@@ -211,8 +213,8 @@ def furthest_apart(
     """Return the largest difference between components, and the elements where it is largest.
 
     Args:
-        components: At least one, all of the same dtype.
-        most: The number of elements to return at most.
+        components: One or more components of the same dtype.
+        most: The largest number of elements to return.
     Returns:
         The largest difference between two components in any element (an upper bound for complex
         numbers), and the indices of the elements that differ most. If no element differs, the

@@ -28,7 +28,7 @@ _LEAST_MEAN: Final = 1e-3  # times the spread; a smaller mean is only rounding a
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One line: label, a cell per replica, cross-replica value, distance of the components."""
+    """One line: label, one cell for each replica, cross-replica value, distance of components."""
 
     label: str
     components: list[str]
@@ -42,8 +42,8 @@ def print_lens(
     """Print the variables whose values are known, and why some have no cross-replica value.
 
     Args:
-        everything: Print each variable. Otherwise variables with equal values share a row, and of
-            many rows only those whose replicas differ most are printed.
+        everything: Print each variable. Otherwise variables with equal values share a row, and if
+            there are many rows, only those whose replicas differ most are printed.
     """
     known = [(one, one.lens) for one in variables if one.lens is not None]
     if not known:
@@ -306,7 +306,10 @@ def why_element(told: TellingElements, shape: Sequence[int | None]) -> str:
     said = f"Element [{index}] is shown: {told.reason.value} {number(first[1])}."
     if others:
         listed = names([f"{index_text(index, shape)} ({number(by)})" for index, by in others])
-        said += f" Next are {listed}; --at I,J shows another element, --at mean the mean of all."
+        said += (
+            f" The next elements are {listed}. --at I,J shows another element, and --at mean "
+            "shows the mean of all elements."
+        )
     return said
 
 
@@ -347,7 +350,7 @@ class ReplicaColumns(NamedTuple):
         if len(shown) == num_replicas:
             return ""
         if not shown:
-            return f"None of {num_replicas} replicas is shown: there is no room."
+            return f"The {num_replicas} replicas are not shown: there is no room."
         listed, several = names(shown, most=len(shown)), "s" * (len(shown) > 1)
         return f"Shown: replica{several} {listed} of {num_replicas}; there is no room for more."
 
@@ -374,7 +377,7 @@ def replica_columns(rows: Sequence[Sequence[str]], room: int) -> ReplicaColumns:
 
 
 def _fewer(count: int) -> Iterator[list[int | None]]:
-    """Yield selections of the first and the last replicas, each smaller than the one before."""
+    """Yield smaller and smaller selections of the first and the last replicas."""
     for shown in range(count - 1, 1, -1):
         first = (shown + 1) // 2
         yield [*range(first), None, *range(count - (shown - first), count)]

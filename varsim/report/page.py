@@ -34,7 +34,7 @@ def page_on(stream: TextIO, width: int | None = None) -> ReportConsole:
     """Return a console that writes to a stream.
 
     Args:
-        width: Columns; by default the stream's own.
+        width: Number of columns; by default that of the stream.
     """
     escapes = takes_escapes(stream)
     return ReportConsole(
@@ -49,7 +49,7 @@ def page_on(stream: TextIO, width: int | None = None) -> ReportConsole:
 
 
 def print_page(show: Callable[[Console], None], file: TextIO, width: int | None = None) -> None:
-    """Print what `show` prints; in files and pipes, without blanks at the ends of lines."""
+    """Call `show` with a console. In files and pipes, remove blanks at the ends of lines."""
     console = page_on(file, width)
     if console.is_terminal:
         show(console)

@@ -49,7 +49,7 @@ def print_report(
     """Print a run: its result, its cost, its variables' values, its verdict, its directory.
 
     Args:
-        width: Columns; by default those of `file`.
+        width: Number of columns; by default that of `file`.
         everything: Print each variable; otherwise similar ones share a row.
     """
     print_page(lambda console: _print_to(console, summary, everything=everything), file, width)
@@ -78,7 +78,7 @@ def _print_to(console: Console, summary: Summary, *, everything: bool) -> None:
 
 
 def _headline(summary: Summary) -> str:
-    """Return the name of the workload, and how many steps or calls it did."""
+    """Return the name of the workload, and the number of its steps or calls."""
     done, of_all, what = summary.step, "", "step"
     if summary.total_steps is not None:
         of_all = f" of {count(summary.total_steps)}"
@@ -121,7 +121,7 @@ def _print_verdict(console: Console, summary: Summary) -> None:
     if verdict.compared:
         console.print(Text(f"oracle: {verdict.compared}"))
     if verdict.findings:
-        console.print(Text("`varsim check` explains this, and what to do."))
+        console.print(Text("`varsim check` explains the findings, and says what to do."))
         console.print()
     elif verdict.compared:
         console.print(Text("`varsim check` shows the whole comparison."))
@@ -135,7 +135,7 @@ def _print_verdict(console: Console, summary: Summary) -> None:
 
 
 def typed(directory: str) -> str:
-    """Return the path relative to the working directory if it lies below it."""
+    """Return a directory, relative to the working directory if it is inside the latter."""
     path = Path(directory)
     try:
         return f"{path.absolute().relative_to(Path.cwd())}/"
@@ -172,7 +172,7 @@ def _print_result(console: Console, result: Mapping[str, Plain]) -> None:
 
 
 def _matrix(console: Console, result: Mapping[str, Plain]) -> Table | None:
-    """Return a table for a dict of dicts with the same keys, or None if it does not fit."""
+    """Return a table for a dict of dicts with the same keys; None if there is none that fits."""
     rows = list(result.values())
     if len(rows) < 2 or not all(isinstance(row, dict) and row for row in rows):
         return None

@@ -105,7 +105,9 @@ def _diverged(group: _Group) -> str:
         return said
     if differ == _SAME:
         return f"{said} At the end the copies are nevertheless the same."
-    return f"{said} The replicas' copies {differ}, and a cross-replica read returns replica 0's."
+    return (
+        f"{said} The replicas' copies {differ}, and a cross-replica read returns replica 0's copy."
+    )
 
 
 def _on_read(group: _Group) -> str:

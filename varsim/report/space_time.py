@@ -32,7 +32,7 @@ def space_time(events: Sequence[Event], names: Mapping[int, str], width: int = W
     Args:
         events: In causal order.
         names: The variables' names by number.
-        width: Characters of the widest line.
+        width: Number of characters of the widest line.
     """
     if not events:
         return []
@@ -63,7 +63,7 @@ def who(process: int) -> str:
 
 
 def cell(event: Event, names: Mapping[int, str]) -> str:
-    """Return an event in a few words."""
+    """Describe an event in a few words."""
     parts = [event.kind]
     if event.variable is not None:
         name = names.get(event.variable, f"variable {event.variable}")
@@ -116,7 +116,7 @@ def _row(cells: Sequence[str], column: int) -> str:
 def _in_one_column(
     events: Sequence[Event], names: Mapping[int, str], left: int, room: int
 ) -> list[str]:
-    """Return the lines if the columns of the processes would be too narrow."""
+    """Return the lines of a diagram in which all processes share one column."""
     name = max(len(who(event.process)) for event in events)
     column = room - name - 2 * len(_GAP)
     rows = [f"{'event'.rjust(left)}{_GAP}process"]

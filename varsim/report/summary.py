@@ -43,8 +43,8 @@ class Digest:
     shape: list[int]
     elements: Plain  # nested lists; null if there are more than four
     minimum: Plain  # null if the array is empty or its dtype has no order, e.g. complex64
-    mean: Plain  # null where `minimum` is
-    maximum: Plain  # null where `minimum` is
+    mean: Plain  # null if `minimum` is null
+    maximum: Plain  # null if `minimum` is null
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +61,8 @@ class Lens:
     """The values of one variable at the end: each component, and the cross-replica value."""
 
     components: list[Digest]  # in replica order
-    value: Digest | None  # what a cross-replica read gives; null if it is refused
-    refused: str  # why a cross-replica read is refused; "" if it is not
+    value: Digest | None  # the result of a cross-replica read; null if such a read is refused
+    refused: str  # why a cross-replica read is refused; "" if it is not refused
     apart: Plain  # the largest difference between components in any element; null if shapes differ
     samples: list[Sample]  # for large arrays: the elements that differ most, else the largest one
 
@@ -80,11 +80,11 @@ class SyncCost:
 class Judgement:
     """The verdict and the findings, as `varsim check` prints them."""
 
-    outcome: str  # VALID: varsim kept its promises; INVALID: it broke one; UNKNOWN
+    outcome: str  # VALID: varsim kept its promises; INVALID: it broke a promise; or UNKNOWN
     reasons: list[str]  # a sentence for each check that is not VALID
     findings: list[str] = field(default_factory=list)  # one line for each group of similar ones
-    compared: str = ""  # the comparison with a single device; "" without one
-    not_looked_at: list[Note] = field(default_factory=list)  # what, and the option for it
+    compared: str = ""  # the comparison with a single device; "" without a comparison
+    not_looked_at: list[Note] = field(default_factory=list)  # what was not examined, and the option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,20 +94,20 @@ class VariableSummary:
     name: str  # as the program gave it; two variables may have the same name
     free: bool  # whether the workload left its synchronization to the experiment
     requested: str  # a member of VariableSynchronization, by name
-    synchronization: str  # what was in force: AUTO only if adaptive
+    synchronization: str  # the synchronization in force; AUTO only if adaptive
     aggregation: str  # a member of VariableAggregation, by name
     shape: list[int | None]  # null for a dimension that an assign may change
     dtype: str  # NumPy's name
-    writes: int  # in replicas and cross-replica
-    reads: int  # in replicas and cross-replica
+    writes: int  # in replica context and in cross-replica context
+    reads: int  # in replica context and in cross-replica context
     merges: int  # collective writes
     messages: int  # counted as if the variable were sent alone; in fact variables share messages
     size_bytes: int  # of the values in these messages
     waited_s: float  # summed over replicas: from the arrival of a contribution to the commit
     lens: Lens | None  # null if the values could not be fetched any more
     on_write: SyncCost | None = None  # what ON_WRITE would have cost; null unless AUTO was adaptive
-    sparse_bytes: int = 0  # the part of size_bytes in sparse writes
-    dense_bytes: int = 0  # what dense writes in their place would have moved
+    sparse_bytes: int = 0  # the part of size_bytes that sparse writes caused
+    dense_bytes: int = 0  # the bytes that dense writes would have caused instead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +116,7 @@ class Failure:
 
     kind: str  # the exception's class
     text: str  # its message
-    traceback: str  # of the program; also of the replica if the replica raised the error
+    traceback: str  # of the program; also of the replica, if a replica raised the error
     exit_code: int = 1  # of `varsim exec`: what the program gave to sys.exit, else 1
     location: str = ""  # location in the program, as file:line; "" if unknown
 
@@ -141,12 +141,12 @@ class Summary:
     failure: Failure | None  # null unless the run failed
     varsim: str  # the version of varsim
     started: str  # local time with its offset, ISO 8601
-    directory: str  # as given by `out`, relative to where varsim was started
+    directory: str  # below `out`; relative to the folder in which varsim was started
     experiment: dict[str, Any]  # the content of experiment.yaml
     devices: list[str]  # the name of each replica's device, in replica order
-    seconds: dict[str, float]  # of each phase (start_up, training, …) that began, and in_all
-    step: int  # steps done, as the workload reported them
-    total_steps: int | None  # steps planned, if the workload reported them
+    seconds: dict[str, float]  # for each phase (start_up, training, …) that began, and in_all
+    step: int  # number of finished steps that the workload reported
+    total_steps: int | None  # number of planned steps, if the workload reported it
     metrics: dict[str, Plain]  # the last values that the workload reported
     result: dict[str, Plain]  # what the program returned
     variables: list[VariableSummary] = field(default_factory=list)  # in order of creation

@@ -15,7 +15,7 @@ from rich.text import Text
 from varsim.report.grouping import short_names
 
 GAP: Final = 2  # columns between the cells of a table
-LEAST_LABEL: Final = 12  # columns; a longer label is shortened to this width at most
+LEAST_LABEL: Final = 12  # columns; longer labels are not shortened to less than this width
 _HARD_BLANK: Final = "\u00a0"
 
 
@@ -45,12 +45,7 @@ def new_table() -> Table:
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
-        padding=(
-            0,
-            1,
-            0,
-            0,
-        ),  # this padding and the blank of the box make GAP columns between cells
+        padding=(0, 1, 0, 0),  # with the blank of the box, this makes GAP columns between cells
         header_style="dim",
     )
 
@@ -80,9 +75,9 @@ def show_table(
     """Print a title, a table and an empty line.
 
     Args:
-        labels: One per row. Labels that are too wide are shortened, and stay distinct.
+        labels: One label for each row. Labels that are too wide are shortened, and stay distinct.
         corner: The heading above the labels.
-        whole: Do not shorten labels.
+        whole: Whether labels must not be shortened.
     """
     least = console.width if whole else LEAST_LABEL
     as_table = fits(columns, [corner, *labels], console.width, least)
@@ -134,7 +129,7 @@ def _show_blocks(
 
 
 def _show_rows(console: Console, labels: Sequence[str], columns: Sequence[Column]) -> None:
-    """Print each row as a label; below the label, a line for each cell with its heading."""
+    """Print each row as its label, and below the label its cells with their headings."""
     for row, label in enumerate(labels):
         console.print(Text(label))
         pairs = [

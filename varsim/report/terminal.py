@@ -1,4 +1,4 @@
-"""Width of an output stream, and whether escape sequences may be written to it."""
+"""Find the width of an output stream, and whether it may get escape sequences."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 def width_of(stream: TextIO) -> int:
-    """Return the columns of a line.
+    """Return the number of columns of a line.
 
-    The environment variable COLUMNS comes first. Else a terminal has its own width, but at most
-    100, and a file or a pipe has 80.
+    The environment variable COLUMNS has priority. Without it, a terminal has its own width, but at
+    most 100 columns, and a file or a pipe has 80 columns.
     """
     said = os.environ.get("COLUMNS", "")
     if said.isdecimal() and int(said):

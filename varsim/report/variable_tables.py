@@ -15,8 +15,8 @@ from varsim.report.summary import VariableSummary
 from varsim.report.tables import LEAST_LABEL, Column, fits, show_table
 
 MAX_ROWS: Final = 40  # two screens; --all shows the rest
-_MANY: Final = 20  # with more variables, a row may be for variables with different names
-_WHOLE_NAME: Final = 20  # columns of a name; with less room, the columns go into more tables
+_MANY: Final = 20  # with more variables, a row may stand for variables with different names
+_WHOLE_NAME: Final = 20  # columns of a name; with less room, there are more tables
 _COST: Final = "cost of their synchronisation"
 _USES: Final = "shapes and uses"
 _ALONE: Final = "if each variable were sent alone"
@@ -87,14 +87,14 @@ def likeness(variables: Sequence[VariableSummary]) -> Callable[[VariableSummary]
 
 
 def _print_saving(console: Console, adaptive: Sequence[VariableSummary]) -> None:
-    """Print what deferring the writes of adaptive variables has saved."""
+    """Print the cost that adaptive variables have saved."""
     if adaptive:
         console.print(Text("adaptive: " + saving(adaptive)))
         console.print()
 
 
 def _print_rows(console: Console, sparse: Sequence[VariableSummary]) -> None:
-    """Print what sparse writes moved, and what dense writes would have moved."""
+    """Print the bytes of sparse writes, and the bytes of dense writes in their place."""
     if sparse:
         moved, dense = (
             sum(one.sparse_bytes for one in sparse),
@@ -132,7 +132,7 @@ def alone(messages: int, size_bytes: int) -> str:
 def _laid_out(
     groups: Sequence[Group], labels: Sequence[str], sums: Group, num_replicas: int, width: int
 ) -> list[tuple[str, list[Column]]]:
-    """Return titles and columns: as few tables as fit, or one table whose rows become blocks."""
+    """Return the titles and columns of as few tables as fit; if none fit, those of one table."""
     settings, shapes, uses = _settings(groups), _shapes(groups), _uses(groups)
     costs = _costs(groups, num_replicas)
     if sums:
@@ -188,7 +188,7 @@ def _costs(groups: Sequence[Group], num_replicas: int) -> list[Column]:
 
 
 def _with_nothing(columns: Sequence[Column]) -> list[Column]:
-    """Return the columns with an empty last cell, because they have no sum."""
+    """Return the columns with an empty last cell, because these columns have no sum."""
     return [Column(one.heading, [*one.cells, ""], one.right) for one in columns]
 
 

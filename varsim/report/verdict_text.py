@@ -16,8 +16,8 @@ _OF_VARSIM: Final = "This does not say that your program is right."
 
 NOTHING_RECORDED: Final = (
     "Nothing was recorded in this run, so varsim's promises were not checked, and your program was "
-    "not searched for findings. Runs are recorded with `--trace ops` (the default), from their "
-    "first strategy on."
+    "not searched for findings. With `--trace ops` (the default), a run is recorded from its first "
+    "strategy on."
 )
 
 
@@ -62,7 +62,7 @@ def nothing_found(examination: Examination) -> str:
 
 
 def not_looked_at(notes: Sequence[Note], width: int = WIDTH) -> list[str]:
-    """Return the lines on what was not looked at, with the option for each; none without notes."""
+    """Return the lines on what was not looked at, each with its option; [] without notes."""
     if not notes:
         return []
     lines = ["not looked at"]

@@ -25,7 +25,7 @@ else:
 
 _EXIT_CODE: Final = {"done": DONE, "failed": FAILED, "interrupted": INTERRUPTED}
 _CLEAR_LINE: Final = "\r\x1b[K"
-LINE_EVERY_S: Final = 2.0  # where lines are not overwritten
+LINE_EVERY_S: Final = 2.0  # time between lines on a terminal that cannot overwrite a line
 
 
 class Numbers(_Parameter):
@@ -95,7 +95,7 @@ class _ProgressLine:
     "--out",
     default="runs",
     metavar="DIR",
-    help="Where the directory of the measurement is created.",
+    help="The folder of the measurement's directory.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON, and only that.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the directory, and only that.")

@@ -79,8 +79,8 @@ def exec_(
     """Run SCRIPT.py as `python SCRIPT.py ARGS` does, and keep a record of it.
 
     --workers sets the number of workers of the script's MirroredStrategy(). The script's output is
-    not changed; the report follows it. Options of varsim come before SCRIPT.py, options of the
-    script after it.
+    not changed, and is followed by the report. Write the options of varsim before SCRIPT.py, and
+    the options of the script after it.
 
     \b
     varsim exec -n 4 my_program.py
@@ -124,7 +124,7 @@ def _show(summary: Summary, json_file: str | None, *, everything: bool, quiet: b
 
     if json_file is not None:
         Path(json_file).write_text(as_json(summary) + "\n", "utf-8")
-    if quiet or sys.stdout.closed:  # the script may have closed it
+    if quiet or sys.stdout.closed:  # the script may have closed stdout
         return
     sys.stdout.flush()
     for one in (summary, *map(load_summary, further_folders(Path(summary.directory)))):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from varsim.spec import Synchronization
 
 MAX_REPLICAS: Final = 64
-"""Largest number of replicas; with more replicas, the examples would show nothing new."""
+"""Largest number of replicas. Examples with more replicas would show nothing new."""
 
 
 @click.command(short_help="Explain the modes, with worked numbers.")

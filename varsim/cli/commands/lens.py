@@ -29,7 +29,7 @@ _ELEMENTS: Final = 3
 @click.option(
     "--at",
     metavar="I,J,…",
-    help="Which element of an array, or `mean`; by default the most informative one.",
+    help="The element of an array, or `mean`; by default the most informative element.",
 )
 @click.option("--all", "everything", is_flag=True, help="Show every step, even of long runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print the values as JSON, and only that.")

@@ -124,7 +124,7 @@ def _changed(
 
     modes = {
         **MODES,
-        "auto": VariableSynchronization.ON_WRITE,  # AUTO resolves to it
+        "auto": VariableSynchronization.ON_WRITE,  # AUTO becomes ON_WRITE
         ADAPTIVE: VariableSynchronization.AUTO,
     }
     settings = replays.program.settings()
