@@ -36,6 +36,15 @@ event  program                              replica 1
     assert "read w v4 #" in lines[-1]
 
 
+def test_a_sparse_write_shows_its_indices():
+    told = HistoryBuilder(1)
+    told.variable("w", "NONE", "NONE", "float32", "[9]")
+    told.add(0, "write", "w", [1.0, 2.0, 3.0, 4.0], at=[7, 0, 7, 2], operation="scatter_add")
+    lines = space_time(told.events, NAMES)
+
+    assert "rows [7 0 7 …]: [1 2 3 …]" in " ".join(" ".join(lines).split())
+
+
 @pytest.mark.parametrize("replicas", [1, 2, 3, 4, 5, 40])
 def test_a_table_fits_in_80_columns(replicas: int):
     told = story(replicas)

@@ -192,4 +192,51 @@ def host_calls() -> str:
     return seen(*strategy.run(step), mine, *mine.values)
 
 
-PROGRAMS = (several_writes, all_reduces, merge_calls, counters, host_calls, mismatch, exception)
+def sparse_writes() -> str:
+    """Write rows of variables of several settings, in both contexts, and of components."""
+    strategy = three_replicas()
+    zeros = np.zeros((6, 2), np.float32)
+    mean, total, first, own, gathered = [
+        create_without_warnings(strategy, zeros, synchronization, aggregation)
+        for synchronization, aggregation in (
+            ("ON_WRITE", "MEAN"),
+            ("ON_WRITE", "SUM"),
+            ("ON_WRITE", "ONLY_FIRST_REPLICA"),
+            ("NONE", "NONE"),
+            ("ON_READ", "SUM"),
+        )
+    ]
+
+    def step(x: float) -> Any:
+        mine = replica_id()
+        rows = tf.IndexedSlices(np.full((mine + 1, 2), x, np.float32), [mine, 5, 5][: mine + 1])
+        mean.scatter_add(rows)
+        total.scatter_sub(rows)
+        first.scatter_update(rows)
+        own.scatter_max(rows)
+        gathered.values[mine].scatter_add(rows)
+        gathered.values[mine].scatter_mul(rows)
+        return mean[[0, 5]], total.read_value(), first[[0]], own.read_value()
+
+    returned = [strategy.run(step, args=(x,)) for x in (1.5, -0.3)]
+    one = tf.IndexedSlices(np.full((1, 2), 3.0, np.float32), [5])
+    none = tf.IndexedSlices(np.zeros((0, 2), np.float32), [])
+    mean.scatter_div(one)
+    total.scatter_add(tf.distribute.PerReplica([one, none, one]))
+    for part in gathered.values:
+        part.scatter_add(one)
+    own.values[1].scatter_min(one)
+    parts = [part.read_value() for part in (*own.values, *gathered.values)]
+    return seen(*[v for each in returned for v in each], mean, total, first, gathered, *parts)
+
+
+PROGRAMS = (
+    several_writes,
+    all_reduces,
+    merge_calls,
+    counters,
+    host_calls,
+    sparse_writes,
+    mismatch,
+    exception,
+)

@@ -64,6 +64,7 @@ def event_plain(history: History, wanted: int) -> dict[str, Any]:
     event = _event(history, wanted)
     told = event._asdict()
     told["value"] = None if event.value is None else plain(_array(event))
+    told["indices"] = None if event.indices is None else _indices(event)
     told["shape"] = None if event.shape is None else json.loads(event.shape)
     told["step"] = _step(history, event)
     told["around"] = [one.event for one in _around(history, event)]
@@ -105,6 +106,8 @@ def _fields(history: History, event: Event) -> Iterator[tuple[str, str]]:
         yield "location", event.location
     if event.dtype is not None:
         yield "value", _value(event)
+    if event.indices is not None:
+        yield "rows", _rows(event)
     if event.times is not None:
         yield "times", f"{count(event.times)} equal reads in a row"
     if event.error is not None:
@@ -130,6 +133,18 @@ def _value(event: Event) -> str:
         limit = f"larger than {FRAME_LIMIT_BYTES // 1024} KiB, alone or with its message's values"
         known = "it was not recorded"
     return f"{form}; {known}, because it is {limit}: use --trace messages"
+
+
+def _rows(event: Event) -> str:
+    """Return the indices of a sparse write."""
+    indices = _indices(event)
+    shown = " ".join(str(one) for one in indices[:_MOST_ELEMENTS])
+    more = len(indices) - _MOST_ELEMENTS
+    return f"{shown}{f' and {count(more)} more' if more > 0 else ''}" if indices else "none"
+
+
+def _indices(event: Event) -> list[int]:
+    return np.frombuffer(event.indices, np.int64).tolist() if event.indices else []
 
 
 def _array(event: Event) -> np.ndarray:

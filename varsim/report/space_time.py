@@ -25,6 +25,9 @@ _NAME_WIDTH: Final = 16
 _VALUES: Final = 3
 """Number of elements of an array that a cell shows."""
 
+_INDEX: Final = np.dtype(np.int64)
+"""The dtype of the column `indices`."""
+
 
 def space_time(events: Sequence[Event], names: Mapping[int, str], width: int = WIDTH) -> list[str]:
     """Return the lines of a diagram.
@@ -94,8 +97,18 @@ def _value(event: Event) -> str:
         shown = [formatting.number(plain(one)) for one in array[:_VALUES]]
         if len(array) > _VALUES:
             shown.append("…")
-        return shown[0] if event.shape == "[]" and shown else f"[{' '.join(shown)}]"
+        said = shown[0] if event.shape == "[]" and shown else f"[{' '.join(shown)}]"
+        return f"rows {_indices(event.indices)}: {said}" if event.indices is not None else said
     return "" if event.digest is None else f"#{event.digest:08x}"
+
+
+def _indices(content: bytes) -> str:
+    """Return the indices of a sparse write as text."""
+    if len(content) % _INDEX.itemsize:
+        return "(unreadable)"
+    indices = np.frombuffer(content, _INDEX) if content else ()
+    shown = [str(one) for one in indices[:_VALUES]]
+    return f"[{' '.join(shown)}{' …' if len(indices) > _VALUES else ''}]"
 
 
 def _shown(events: Sequence[Event]) -> Iterator[Event | str]:

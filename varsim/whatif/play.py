@@ -17,7 +17,7 @@ import numpy as np
 
 import varsim as tf
 from varsim.errors import ConfigError, VarsimError
-from varsim.spec import Array, Context, Operation
+from varsim.spec import SCATTERS, Array, Context, Operation, Rows
 from varsim.sync import policies
 from varsim.sync.statistics import VariableStatistics
 from varsim.tracing.progress import Tell
@@ -254,21 +254,47 @@ class _Player:
         variable = self._variables.get(write.variable)
         if variable is None:
             return
-        row = self._program.variables[write.variable]
-        values = [
-            self._fill(write.event + i, row.dtype, shape, variable.shape) if one is None else one
-            for i, (one, shape) in enumerate(zip(write.values, write.shapes, strict=True))
-        ]
+        operands = [self._operand(variable, write, i) for i in range(len(write.operands))]
         try:
-            if len(values) > 1:
-                self._write_each(variable, write, values)
+            if write.operation in SCATTERS:
+                self._scatter(variable, write, operands)
+            elif len(operands) > 1:
+                self._write_each(variable, write, operands)
             elif write.replica is not None:
                 part = variable.values[write.replica]
-                at(write.location)(getattr(part, write.operation.value), values[0])
+                at(write.location)(getattr(part, write.operation.value), operands[0])
             else:
-                self._write_all(variable, write, values[0])
+                self._write_all(variable, write, operands[0])
         except VarsimError as error:
             self._refuse(write.variable, write.location, write.step, write.process, error)
+
+    def _operand(self, variable: Any, write: RecordedWrite, number: int) -> Any:
+        """Return a value or IndexedSlices to write; a replacement if they were not recorded."""
+        operand, shape = write.operands[number], write.shapes[number]
+        dtype = self._program.variables[write.variable].dtype
+        if operand is None and write.operation in SCATTERS:
+            assert shape is not None, "without a shape, the program cannot be played"
+            operand = self._fill.rows(write.event + number, dtype, shape, variable.shape[0])
+        elif operand is None:
+            operand = self._fill(write.event + number, dtype, shape, variable.shape)
+        if isinstance(operand, Rows):
+            return tf.IndexedSlices(operand.values, operand.indices)
+        return operand
+
+    def _scatter(self, variable: Any, write: RecordedWrite, slices: list[Any]) -> None:
+        """Write rows of the variable, of one component, or of each component."""
+        if len(slices) == 1:
+            owner = write.replica
+            if owner is None and write.of_component:
+                owner = write.process
+            target = variable if owner is None else variable.values[owner]
+            at(write.location)(getattr(target, write.operation.value), slices[0])
+        elif write.of_component:
+            for part, own in zip(variable.values, slices, strict=True):
+                at(write.location)(getattr(part, write.operation.value), own)
+        else:
+            each = tf.distribute.PerReplica(slices)
+            at(write.location)(getattr(variable, write.operation.value), each)
 
     def _write_all(self, variable: Any, write: RecordedWrite, value: Array) -> None:
         """Write the variable; read the value back only if the recorded settings allow this read."""

@@ -14,7 +14,7 @@ import numpy as np
 from varsim.analysis.integrity import missing
 from varsim.distribute.policies import know
 from varsim.errors import ConfigError
-from varsim.spec import SCATTERS, Array, Context, Operation, VariableSpec
+from varsim.spec import SCATTERS, Array, Context, Operand, Operation, Rows, VariableSpec
 from varsim.sync import policies
 from varsim.tracing.history import PROGRAM, Event, History, VariableRow
 from varsim.whatif.recorded import (
@@ -85,6 +85,7 @@ class _Builder:
         self._num_replicas = history.num_replicas
         self._variables = history.variables
         specs = {number: spec_of_known_policy(row) for number, row in history.variables.items()}
+        self._specs = specs
         self._shares = {
             number: policies.cell(spec, Context.CROSS_REPLICA, Operation.ASSIGN).shares
             for number, spec in specs.items()
@@ -252,14 +253,14 @@ class _Builder:
     def _write(self, event: Event, each: tuple[Event, ...]) -> RecordedWrite:
         assert event.variable is not None
         self._events += 1
-        values = tuple(_value_of(one) for one in each)
-        if any(value is None for value in values):
+        operands = tuple(_operand_of(one) for one in each)
+        if any(operand is None for operand in operands):
             self._unknown.add(event.variable)
         operation = Operation(event.operation)
-        if operation in SCATTERS:
+        if operation in SCATTERS and event.shape is None:
             raise ConfigError(
-                "this run has sparse writes, and its record does not have their rows: other "
-                "settings cannot be replayed"
+                f"variable {self._variables[event.variable].name!r} has sparse writes, and an "
+                "earlier version of varsim recorded this run without their rows: record it again"
             )
         shares = (
             event.process == PROGRAM
@@ -269,8 +270,19 @@ class _Builder:
         )
         return RecordedWrite(
             event.event, event.variable, event.process, self._steps, event.location or "",
-            event.replica, operation, values, tuple(_shape_of(one) for one in each), shares,
+            event.replica, operation, operands, tuple(_shape_of(one) for one in each),
+            self._is_of_component(event, operation), shares,
         )  # fmt: skip
+
+    def _is_of_component(self, event: Event, operation: Operation) -> bool:
+        """Return whether the program wrote rows of a component: `v.values[i].scatter_add`.
+
+        The settings of some variables, such as those of ON_READ, allow no other sparse write.
+        """
+        if operation not in SCATTERS or event.variable is None:
+            return False
+        context = Context.CROSS_REPLICA if event.process == PROGRAM else Context.REPLICA
+        return policies.cell(self._specs[event.variable], context, operation).refused is not None
 
 
 def _shape_of(event: Event) -> tuple[int, ...] | None:
@@ -282,3 +294,11 @@ def _value_of(event: Event) -> Array | None:
     if event.value is None or event.dtype is None or shape is None:
         return None
     return np.frombuffer(event.value, np.dtype(event.dtype)).reshape(shape)
+
+
+def _operand_of(event: Event) -> Operand | None:
+    """Return the value or the rows of a write; None if they were not recorded."""
+    value = _value_of(event)
+    if value is None or event.indices is None:
+        return value
+    return Rows(np.frombuffer(event.indices, np.int64), value)

@@ -14,6 +14,7 @@ import numpy as np
 
 from varsim.spec import (
     Array,
+    Operand,
     Operation,
     Synchronization,
     VariableAggregation,
@@ -63,7 +64,7 @@ class RecordedRead:
 
 @dataclass(frozen=True, slots=True)
 class RecordedWrite:
-    """A write with its value, or with one value per component."""
+    """A write with its operand, or with one operand per component."""
 
     event: int
     variable: int
@@ -72,8 +73,9 @@ class RecordedWrite:
     location: str
     replica: int | None  # owner of the component; None for a write of the variable
     operation: Operation
-    values: tuple[Array | None, ...]  # None: not recorded
-    shapes: tuple[tuple[int, ...] | None, ...]
+    operands: tuple[Operand | None, ...]  # None: not recorded
+    shapes: tuple[tuple[int, ...] | None, ...]  # of the values, or of the values of the rows
+    of_component: bool = False  # written to a component, because the settings refuse the operation
     shares: bool = False  # the value is one replica's share of what the program assigned
 
 

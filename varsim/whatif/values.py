@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from varsim.spec import Array
+from varsim.spec import Array, Rows
 
 _MAX_LOCATIONS: Final = 10_000  # enough for all lines in which a program accesses variables
 _SEED: Final = 20_261_123  # seed of the values that replace unrecorded ones
@@ -34,6 +34,21 @@ class Filling:
             chance = np.random.default_rng((_SEED, abs(number)))
             value[...] = True if dtype == "bool" else chance.integers(1, 100, sizes)
         return value
+
+    def rows(self, number: int, dtype: str, shape: Sequence[int], num_rows: int | None) -> Rows:
+        """Return rows of a sparse write.
+
+        Args:
+            shape: The shape of the values.
+            num_rows: The number of rows of the variable; None if its shape is open.
+        """
+        indices = np.arange(shape[0]) % max(num_rows or 1, 1)
+        values = np.ones(shape, dtype)  # ones can divide
+        if self._other:
+            chance = np.random.default_rng((_SEED, abs(number)))
+            indices = chance.integers(0, max(num_rows or 1, 1), shape[0])
+            values[...] = True if dtype == "bool" else chance.integers(2, 100, shape)
+        return Rows(indices.astype(np.int64), values)
 
 
 def whole_of(share: Array, num_replicas: int, *, splits: bool) -> Array:
