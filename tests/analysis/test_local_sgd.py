@@ -59,7 +59,7 @@ def test_a_wrong_average_is_found(tmp_path):
 @pytest.mark.parametrize(
     ("right", "forged", "reason"),
     [
-        ("local_sgd:2", "local_sgd:3", "exchanges after 2 writes instead of 3"),
+        ("local_sgd:2", "local_sgd:3", "exchanges after write 2 instead of write 3"),
         ("local_sgd:2", "local_sgd:1", "before its last write was exchanged"),
         (
             "position=0 = 3.0",
@@ -73,6 +73,56 @@ def test_an_exchange_with_a_wrong_count_or_value_is_found(right, forged, reason,
 
     assert Outcome.INVALID is outcome
     assert reason in said
+
+
+SPARSE = (
+    HISTORY.replace("float32 []", "float32 [2]")
+    .replace("v=0 = 1.0", "v=0 = [1.0,2.0]")
+    .replace(
+        "0 write w assign_add call=1 = 1.0", "0 write w scatter_add call=1 at [0,0] = [1.0,1.0]", 1
+    )
+    .replace("1 write w assign_add call=1 = 3.0", "1 write w scatter_max call=1 at [1] = [8.0]", 1)
+    .replace("0 write w assign_add call=1 = 1.0", "0 write w assign_add call=1 = [1.0,2.0]")
+    .replace("1 write w assign_add call=1 = 3.0", "1 write w scatter_update call=1 at [0] = [2.0]")
+    .replace("position=0 = 3.0", "position=0 = [4.0,4.0]")
+    .replace("position=0 = 7.0", "position=0 = [2.0,8.0]")
+    .replace("v=1 = 5.0", "v=1 = [3.0,6.0]")
+)
+"""The same history with a variable of two rows; three of the four writes are sparse."""
+
+
+def test_sparse_writes_count_and_change_the_component(tmp_path):
+    assert {Outcome.VALID} == {one.outcome for one in verdicts(SPARSE, tmp_path).values()}
+
+
+@pytest.mark.parametrize(
+    ("right", "forged", "reason"),
+    [
+        ("at [0] = [2.0]", "at [0] = [3.0]", "exchanges a value that its component does not have"),
+        (
+            "1 write w scatter_update call=1 at [0] = [2.0]\n",
+            "",
+            "exchanges after write 1 instead of write 2",
+        ),
+    ],
+)
+def test_a_wrong_sparse_write_is_found(right, forged, reason, tmp_path):
+    assert right in SPARSE
+
+    outcome, said = verdict_of(SPARSE.replace(right, forged), "averaging", tmp_path)
+
+    assert Outcome.INVALID is outcome
+    assert reason in said
+
+
+def test_without_the_rows_of_a_sparse_write_the_exchanged_value_is_unknown(tmp_path):
+    """A run that an earlier version has recorded has no rows."""
+    text = SPARSE.replace("scatter_update call=1 at [0] = [2.0]", "scatter_update call=1")
+
+    outcome, said = verdict_of(text, "averaging", tmp_path)
+
+    assert Outcome.UNKNOWN is outcome
+    assert "w: not all values of a component were recorded" == said
 
 
 def test_the_checker_judges_only_histories_with_local_sgd_variables(tmp_path):

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 import varsim as tf
+from tests.processes.conftest import cluster
+from tests.replica_context import replica_id
+from varsim.analysis.outcome import Outcome
+from varsim.analysis.verdict import judge
 from varsim.experiments.finished_run import run_experiment
+from varsim.tracing.history import open_history
+from varsim.tracing.merge import merge
+from varsim.tracing.trace import TraceOptions
 
 
 def test_real_workers_average_at_every_third_write():
@@ -36,3 +45,25 @@ def test_a_run_with_local_sgd_8_is_valid_and_exchanges_at_every_eighth_step(tmp_
         weights.aggregation,
         weights.merges,
     )
+
+
+def test_a_recorded_run_with_sparse_writes_is_valid(tmp_path):
+    with cluster(2, trace=TraceOptions(tmp_path)) as strategy:
+        with strategy.scope():
+            table = tf.Variable(np.zeros((3, 2), "f"), synchronization=tf.LocalSGD(2))
+
+        def step():
+            own = replica_id()
+            table.scatter_add(tf.IndexedSlices(np.ones((2, 2), "f"), [own, own]))
+            return table[[0, 1, 2]][:, 0].tolist()
+
+        seen = [strategy.experimental_local_results(strategy.run(step)) for _ in range(2)]
+        assert [([2.0, 0.0, 0.0], [0.0, 2.0, 0.0]), ([2.0, 2.0, 0.0],) * 2] == [
+            tuple(map(list, one)) for one in seen
+        ]
+        table.scatter_add(tf.IndexedSlices(np.ones((1, 2), "f"), [2]))
+        assert [2.0, 2.0, 1.0] == table.numpy()[:, 0].tolist()
+    merge(tmp_path, tmp_path)
+
+    with open_history(tmp_path) as history:
+        assert {Outcome.VALID} == {one.outcome for one in judge(history)}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from varsim.analysis import arithmetic
 from varsim.analysis.checker import Checker, seen_by
 from varsim.analysis.replay import Replay
 from varsim.analysis.synchronization_promise import SynchronizationPromise
 from varsim.tracing.history import Event
+
+_MISSING: Final = "not all values of a component were recorded"
 
 
 class Averaging(Checker):
@@ -61,12 +65,15 @@ class Averaging(Checker):
             self._counts[mine] = 0
         if count is not None and count != variable.promise.every:
             reason = (
-                f"{seen_by(event)} exchanges after {count} writes instead of "
+                f"{seen_by(event)} exchanges after write {count} instead of write "
                 f"{variable.promise.every}"
             )
             self.wrong(variable, reason, (event.event,))
         held = variable.at_replica[event.process].value
-        if held is not None and arithmetic.matches(held, event) is False:
+        same = None if held is None else arithmetic.matches(held, event)
+        if same is None:
+            self.undecided(variable, _MISSING, event.event)
+        elif not same:
             reason = f"{seen_by(event)} exchanges a value that its component does not have"
             self.wrong(variable, reason, (event.event,))
 
