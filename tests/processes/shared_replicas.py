@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+import varsim as tf
 from tests.replica_context import replica_id
 
 Array = np.ndarray[Any, Any]
@@ -35,6 +36,13 @@ def changed(forget: int = 0) -> int:
     found = sum(now.tobytes() != then or now.flags.writeable for now, then in KEPT)
     del KEPT[:forget]
     return found
+
+
+def add_half(variable: Any) -> float:
+    """Add to half of the rows of a variable of `SIZE` rows; return its first row."""
+    own = np.arange(SIZE // 2) + SIZE // 4 * replica_id()
+    variable.scatter_add(tf.IndexedSlices(value(1, SIZE // 2), own))
+    return float(variable[[0]][0])
 
 
 def write(variable: Any, operation: str, seed: int, *, in_place: bool, keeps: bool) -> int:

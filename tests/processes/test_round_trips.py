@@ -122,6 +122,32 @@ def test_many_writes_of_one_variable_are_one_round_trip(
     assert 12_000.0 == float(v)
 
 
+def test_sparse_writes_of_small_tables_are_sent_with_the_dense_writes(
+    strategy: Strategy, variables: list[Any]
+) -> None:
+    """The order of the program is kept, and all writes are one round trip."""
+    with strategy.scope():
+        tables = [tf.Variable(np.zeros((4, 2), "f"), aggregation=SUM) for _ in range(20)]
+
+    def step() -> None:
+        own = tf.IndexedSlices(np.ones((1, 2), "f"), [replica_id()])
+        for table, dense in zip(tables, variables, strict=False):
+            table.scatter_add(own)
+            dense.assign_add(1.0)
+            table.assign_add(np.ones((4, 2), "f"))
+            table.scatter_mul(tf.IndexedSlices(np.full((1, 2), 2, "f"), [3]))
+
+    before = float(variables[1])
+    strategy.run(step)
+    with soon():
+        count = envelopes(strategy, lambda: strategy.run(step))
+
+    assert_one_round_trip(count)
+    assert before + 6.0 == float(variables[1])
+    # A step adds 3 to all rows, and 1 to each of the rows 0 to 2. All replicas double row 3.
+    assert [[8.0] * 2] * 3 + [[216.0] * 2] == tables[19].numpy().tolist()
+
+
 # ---------------------------------------------------------------- the same bits
 
 

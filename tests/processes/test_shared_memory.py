@@ -128,6 +128,33 @@ def test_large_values_are_not_sent_through_sockets(
     assert sent["shared"] < 8 * SIZE / 10
 
 
+def test_large_sets_of_rows_are_not_sent_through_sockets(
+    strategies: dict[str, Strategy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each replica adds to half of the rows; both exchanges give the same bits."""
+    sent: dict[str, int] = {}
+    seen: dict[str, bytes] = {}
+
+    for exchange, strategy in strategies.items():
+        table = variable(strategy, np.zeros(SIZE), SUM)
+        listener = link_of(strategy)._listener
+        lengths: list[int] = []
+        send = listener.send
+
+        def count(to: int, frames: Any, send: Any = send, lengths: Any = lengths) -> bool:
+            lengths.append(sum(map(len, frames)))
+            return bool(send(to, frames))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(listener, "send", count)
+            strategy.run(replicas.add_half, args=(table,))
+        sent[exchange], seen[exchange] = sum(lengths), table.numpy().tobytes()
+    rows_bytes = 3 * (8 + 8) * SIZE // 2  # indices and values of all replicas
+    assert sent["star"] > 3 * rows_bytes
+    assert sent["shared"] < rows_bytes / 10
+    assert seen["star"] == seen["shared"]
+
+
 # ---------------------------------------------------------------- read values never change
 
 
