@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from varsim.distribute.functions import function
     from varsim.distribute.indexed_slices import IndexedSlices
     from varsim.distribute.tensors import (
+        bfloat16,
         bool,  # noqa: A004  # TensorFlow's name
         cast,
         complex64,
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
         constant,
         convert_to_tensor,
         double,
+        float8_e4m3fn,
+        float8_e5m2,
         float16,
         float32,
         float64,
@@ -69,8 +72,9 @@ _HOMES = {
 }
 
 _TENSORS = (
-    "bool cast complex128 complex64 constant convert_to_tensor double float16 float32 float64 half "
-    "identity int16 int32 int64 int8 ones ones_like uint16 uint32 uint64 uint8 zeros zeros_like"
+    "bfloat16 bool cast complex128 complex64 constant convert_to_tensor double float16 float32 "
+    "float64 float8_e4m3fn float8_e5m2 half identity int16 int32 int64 int8 ones "
+    "ones_like uint16 uint32 uint64 uint8 zeros zeros_like"
 ).split()
 _HOMES |= dict.fromkeys(_TENSORS, "varsim.distribute.tensors")
 
@@ -89,6 +93,7 @@ __all__ = [
     "VarsimError",
     "VarsimWarning",
     "__version__",
+    "bfloat16",
     "bool",
     "cast",
     "complex64",
@@ -97,6 +102,8 @@ __all__ = [
     "convert_to_tensor",
     "distribute",
     "double",
+    "float8_e4m3fn",
+    "float8_e5m2",
     "float16",
     "float32",
     "float64",

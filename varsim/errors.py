@@ -176,6 +176,26 @@ class MissingName(VarsimError, AttributeError):
         return f"varsim has no {owner}.{name}: {instead_of(owner, name)}"
 
 
+class MissingDtype(VarsimError, AttributeError):
+    """A dtype is that of the package `ml_dtypes`, which is not installed in this process.
+
+    `tf.bfloat16` raises it, so it is an AttributeError: `hasattr` is False.
+
+    Attributes:
+        name: The name of the dtype.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return (
+            f"dtype {self.name} needs the package ml_dtypes, which is not installed here: "
+            "pip install ml_dtypes, or install varsim-distribute[ml_dtypes]"
+        )
+
+
 class ContextError(VarsimError, RuntimeError):
     """An operation was used in the wrong context, or two strategies were mixed."""
 

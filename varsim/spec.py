@@ -13,7 +13,7 @@ Shape = tuple[int | None, ...]
 """A variable's declared shape. None is an unknown dimension, which an assign can change."""
 
 Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
-"""A NumPy array of any shape and of one of the dtypes in `DTYPES`."""
+"""A NumPy array of any shape and of a dtype that a variable can have."""
 
 
 class VariableSynchronization(Enum):
@@ -142,16 +142,6 @@ class Rows:
 
 Operand = Array | Rows
 """The operand of a write: a value, or the rows of a sparse write."""
-
-
-DTYPES: frozenset[np.dtype[np.generic]] = frozenset(
-    np.dtype(name)
-    for name in (
-        "bool float16 float32 float64 int8 int16 int32 int64 "
-        "uint8 uint16 uint32 uint64 complex64 complex128"
-    ).split()
-)
-"""The dtypes that a variable can have."""
 
 
 @dataclass(frozen=True, slots=True)

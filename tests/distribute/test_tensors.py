@@ -97,22 +97,6 @@ def test_a_constant_keeps_its_dtype_in_a_write(strategy):
     assert [1.0, 1.0] == components(v)
 
 
-def test_bfloat16_must_be_converted_first(strategy):
-    """Arrays of other packages' dtypes can be sent, but no variable or reduction holds them."""
-    ml_dtypes = pytest.importorskip("ml_dtypes")
-    array = np.ones(2, ml_dtypes.bfloat16)
-
-    assert "bfloat16" == strategy.run(lambda x: x + x, args=(array,)).values[0].dtype.name
-    v = create_variable(strategy, 1.0)
-    for refused in (tf.Variable, tf.constant, lambda x: v.assign(x[0])):
-        with pytest.raises(TypeError, match=r"holds dtype bfloat16.*\n.*astype\('float32'\)"):
-            refused(array)
-    assert (tf.float32, [1.0, 1.0]) == (
-        tf.cast(array, tf.float32).dtype,
-        tf.cast(array, tf.float32).tolist(),
-    )
-
-
 def test_only_numbers_can_be_cast():
     with pytest.raises(TypeError, match="neither a number"):
         tf.cast("text", tf.float32)

@@ -142,11 +142,11 @@ def test_different_variables_with_one_name_get_numbers():
     assert ["v_1", "v", "v_2"] == [one["name"] for one in variables]
 
 
-def test_bfloat16_is_listed_as_a_dtype_of_the_same_size():
+def test_bfloat16_is_listed_with_the_package_that_a_run_needs():
     (half,) = (one for one in inventory_of("settings").variables if one["name"] == "half")
 
-    assert "float16" == half["dtype"]
-    assert "bfloat16 is listed as float16, which has the same size: half." in noted("settings")
+    assert "bfloat16" == half["dtype"]
+    assert "variables of bfloat16 needs the package ml_dtypes: pip" in noted("settings")
 
 
 def test_names_with_any_characters_are_kept():

@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 from hypothesis import strategies as st
 
+from tests.dtypes import DTYPES
 from tests.properties.programs import (
     Action,
     AllGatherStep,
@@ -28,13 +29,13 @@ from tests.properties.programs import (
     WriteAction,
     WriteAlone,
 )
+from varsim.extension_dtypes import is_extension, kind_of
 from varsim.spec import Operation, ReduceOp, VariableAggregation, VariableSynchronization
 
 Draw = st.DrawFn
 
-DTYPES: Final = tuple(
-    np.dtype(name) for name in "float16 float32 float64 int8 uint8 int32 int64 uint16 bool".split()
-)
+_NAMES: Final = "float16 float32 float64 bfloat16 int8 uint8 int32 int64 uint16 bool".split()
+DRAWN: Final = tuple(dtype for dtype in DTYPES if dtype.name in _NAMES)
 SHAPES: Final = ((), (3,), (0,), (2, 2))
 LARGE: Final = (2, 20_000)
 """With at least 4 bytes per element the array is in shared memory, or else in its own frame."""
@@ -44,17 +45,17 @@ synchronizations = st.sampled_from(VariableSynchronization)
 aggregations = st.sampled_from(VariableAggregation)
 writes = st.sampled_from(WRITES)
 reduce_ops = st.sampled_from(ReduceOp)
-dtypes = st.sampled_from(DTYPES)
+dtypes = st.sampled_from(DRAWN)
 shapes = st.sampled_from(SHAPES)
 
 
 def elements(dtype: np.dtype[Any]) -> st.SearchStrategy[Any]:
     """Draw numbers of a dtype: floats that round but do not overflow, and integers that wrap."""
-    match dtype.kind:
+    match kind_of(dtype):
         case "b":
             return st.booleans()
         case "f":
-            width: Any = 8 * dtype.itemsize
+            width: Any = 32 if is_extension(dtype) else 8 * dtype.itemsize
             return st.floats(-99, 99, width=width, allow_subnormal=False)
         case _:
             limits = np.iinfo(dtype)
@@ -67,7 +68,7 @@ def arrays(draw: Draw, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
     size = int(np.prod(shape))
     if size > 1000:  # too many to be drawn one by one
         chance = np.random.default_rng(draw(st.integers(0, 2**32)))
-        if dtype.kind == "f":
+        if kind_of(dtype) == "f":
             return chance.uniform(-99, 99, shape).astype(dtype)
         if dtype.kind == "b":
             return chance.integers(0, 2, shape).astype(dtype)

@@ -11,13 +11,14 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from varsim.protocol.buffers import DTYPE_CODES
+from tests.dtypes import DTYPES
+from varsim.extension_dtypes import NUMPY_DTYPES
 from varsim.protocol.codec import MESSAGES
 from varsim.protocol.messages import Message, Payload
 
 ints = st.integers(0, 2**63)
 texts = st.text(max_size=8)
-arrays = st.sampled_from(DTYPE_CODES).flatmap(
+arrays = st.sampled_from(NUMPY_DTYPES).flatmap(
     lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, min_side=0, max_side=4))
 )
 trees = st.recursive(
@@ -36,7 +37,7 @@ def of(hint: Any) -> st.SearchStrategy[Any]:
         case origin if origin is np.ndarray:
             return arrays
         case origin if origin is np.dtype:
-            return st.sampled_from(DTYPE_CODES)
+            return st.sampled_from(DTYPES)
         case origin if origin is tuple and Ellipsis in arguments:
             return st.lists(of(arguments[0]), max_size=3).map(tuple)
         case origin if origin is tuple:

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.dtypes import DTYPES
 from tests.protocol.samples import messages, plain
 from varsim.protocol import codec
-from varsim.protocol.buffers import ALIGNMENT, DTYPE_CODES, PACK_LIMIT_BYTES, Frame
+from varsim.protocol.buffers import ALIGNMENT, PACK_LIMIT_BYTES, Frame
 from varsim.protocol.codec import MAX_INLINE_BYTES, MESSAGES, decode, encode
 from varsim.protocol.messages import Component, Message, Payload, Raised, Reduced, Report, Start
-from varsim.spec import DTYPES, Array
+from varsim.spec import Array
 
 
 def component(value: Array) -> Component:
@@ -33,11 +34,6 @@ def test_an_envelope_is_decoded_as_it_was_encoded(envelope: list[Message]) -> No
 def test_every_message_has_a_tag() -> None:
     # Classes are compared by name, because `slots=True` creates another class.
     assert {cls.__name__ for cls in Message.__subclasses__()} == {cls.name for cls in MESSAGES}
-
-
-def test_every_dtype_of_a_variable_has_a_code() -> None:
-    assert set(DTYPE_CODES) == DTYPES
-    assert len(DTYPE_CODES) == len(DTYPES)
 
 
 def test_small_arrays_share_a_frame_and_each_large_one_has_its_own() -> None:
@@ -81,7 +77,7 @@ def test_decoded_arrays_are_read_only_views_of_the_frames() -> None:
         assert not message.value.flags.writeable
 
 
-@pytest.mark.parametrize("dtype", DTYPE_CODES, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_arrays_of_the_header_are_read_only_and_aligned(dtype: np.dtype[np.generic]) -> None:
     for array in sent(np.ones(1, np.int8), np.ones(3, dtype), np.ones((), dtype)):
         assert array.flags.aligned

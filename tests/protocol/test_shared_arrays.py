@@ -13,9 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.dtypes import DTYPES
 from tests.transport.clusters import SharedCluster
 from varsim.errors import ProtocolError
-from varsim.protocol.buffers import DTYPE_CODES, MAX_DIMENSIONS, PACK_LIMIT_BYTES, SHARED
+from varsim.extension_dtypes import NAMES
+from varsim.protocol.buffers import MAX_DIMENSIONS, PACK_LIMIT_BYTES, SHARED
 from varsim.protocol.codec import MESSAGES, PROTOCOL_VERSION, decode, encode
 from varsim.protocol.messages import Component, Message, Payload, Reduced, Start
 from varsim.transport.leases import SHARED_FROM_BYTES, Leases
@@ -59,7 +61,7 @@ def test_large_arrays_are_not_in_the_frames(here: Leases, there: Leases) -> None
     assert not any(leaf.flags.writeable for leaf in got.leaves)
 
 
-@pytest.mark.parametrize("dtype", DTYPE_CODES, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_arrays_of_every_dtype_and_shape_are_sent(
     here: Leases, there: Leases, dtype: np.dtype[np.generic]
 ) -> None:
@@ -141,7 +143,7 @@ S = SHARED + F8
 WRONG = [
     (S,),
     (S, 0, LARGE),
-    (SHARED + len(DTYPE_CODES), 0, LARGE, 0, LARGE // 8),
+    (SHARED + len(NAMES), 0, LARGE, 0, LARGE // 8),
     (2**63, 0, LARGE, 0, LARGE // 8),
     (S, -1, LARGE, 0, LARGE // 8),
     (S, 0, LARGE, -8, LARGE // 8),

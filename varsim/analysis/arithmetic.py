@@ -15,6 +15,7 @@ import numpy as np
 
 from varsim.analysis import sparse
 from varsim.analysis.sparse import Flat as Flat  # noqa: PLC0414  # for readers of this module
+from varsim.extension_dtypes import kind_of
 from varsim.spec import Rows
 from varsim.tracing.history import Event
 
@@ -91,22 +92,15 @@ def combined(values: Sequence[Flat], aggregation: str) -> Flat | None:
         return None
     if aggregation == "SUM":
         return total(values)
-    if aggregation == "MEAN" and first.dtype.kind in "fc":
+    if aggregation == "MEAN" and kind_of(first.dtype) in "fc":
         mean: Flat = np.divide(total(values), _count(len(values), first.dtype))
         return mean
     return None
 
 
-def is_infinite(value: Flat) -> bool:
-    """Return whether any element of a value is infinite. The value must not be complex."""
-    if len(value) <= _FEW:  # for few elements, plain Python is faster than NumPy
-        return any(map(math.isinf, value.tolist()))
-    return bool(np.isinf(value).any())
-
-
 def is_finite(value: Flat) -> bool:
     """Return whether no element is an infinity or NaN."""
-    if len(value) <= _FEW and value.dtype.kind == "f":
+    if len(value) <= _FEW and kind_of(value.dtype) == "f":
         return all(map(math.isfinite, value.tolist()))
     return bool(np.isfinite(value).all())
 
@@ -135,7 +129,7 @@ def same(one: Flat, other: Flat) -> bool:
     """Return whether two values are equal bit for bit; all NaNs count as equal."""
     if one.tobytes() == other.tobytes():
         return True
-    if len(one) != len(other) or one.dtype.kind not in "fc":
+    if len(one) != len(other) or kind_of(one.dtype) not in "fc":
         return False
     if one.dtype.kind == "c":
         part = np.dtype(f"f{one.dtype.itemsize // 2}")
@@ -175,5 +169,5 @@ def matches(expected: FlatOperand, event: Event) -> bool | None:
         return None
     if event.digest == crc_of(expected.tobytes(), indices):
         return True
-    has_nan = expected.dtype.kind in "fc" and bool(np.isnan(expected).any())
+    has_nan = kind_of(expected.dtype) in "fc" and bool(np.isnan(expected).any())
     return None if has_nan else False

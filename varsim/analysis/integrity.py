@@ -13,6 +13,7 @@ import numpy as np
 
 from varsim.analysis import arithmetic, sparse
 from varsim.analysis.promises import Promise
+from varsim.extension_dtypes import named
 from varsim.tracing.history import KINDS, PROGRAM, Event, History
 
 _WRITES: Final = frozenset({None, "assign", "assign_add", "assign_sub"}) | sparse.OPERATIONS
@@ -192,7 +193,7 @@ def _size_of(
     """Return the size of a value in bytes; -1 if its columns do not fit the declaration."""
     try:
         sizes = json.loads(shape)
-        if np.dtype(recorded) != dtype or len(sizes) != len(declared):
+        if named(recorded) != dtype or len(sizes) != len(declared):
             return -1
     except (TypeError, ValueError):
         return -1

@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-import numpy as np
-
 from varsim.analysis.arithmetic import Flat, value_of
+from varsim.extension_dtypes import named
 from varsim.tracing.history import PROGRAM, Event, History, VariableRow
 
 FIRST_REPLICA = 0
@@ -82,7 +81,7 @@ class Oracle:
         if often[0] != often[1]:
             self.uneven[variable, kind, process, location] = often
             return
-        dtype = np.dtype(twin.dtype)
+        dtype = named(twin.dtype)
         for event in _accesses(self._oracle, twin.variable, kind, process, location):
             for _ in range(event.occurrences):
                 yield value_of(event, dtype)
@@ -110,7 +109,7 @@ def _numbered(history: History) -> dict[tuple[str, int], VariableRow]:
 
 def _created(history: History, row: VariableRow) -> Flat | None:
     events = history.events("variable = ? AND kind = 'create'", (row.variable,))
-    return next((value_of(event, np.dtype(row.dtype)) for event in events), None)
+    return next((value_of(event, named(row.dtype)) for event in events), None)
 
 
 def _accesses(

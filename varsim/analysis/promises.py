@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from varsim.analysis.synchronization_promise import SynchronizationPromise
+from varsim.extension_dtypes import kind_of, named
 from varsim.registry import BuiltIn, Registry
 from varsim.tracing.history import VariableRow
 
@@ -124,12 +125,12 @@ def promise_of(row: VariableRow, packages: Mapping[str, str] | None = None) -> P
         raise ValueError(_no_settings(row))
     try:
         shape = tuple(json.loads(row.shape))
-        dtype = np.dtype(row.dtype)
+        dtype = named(row.dtype)
     except (TypeError, ValueError):
         raise ValueError(f"variable {row.variable} has no readable shape or dtype") from None
     if not all(one is None or (type(one) is int and one >= 0) for one in shape):
         raise ValueError(f"variable {row.variable} has no readable shape")
-    if dtype.kind not in "biufc" or type(row.name) is not str:
+    if kind_of(dtype) not in "biufc" or type(row.name) is not str:
         raise ValueError(f"variable {row.variable} has no readable dtype or name")
     together = kind.mirrored and row.aggregation != "NONE"
     return Promise(

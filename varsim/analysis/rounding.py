@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from varsim.analysis.arithmetic import Flat
+from varsim.extension_dtypes import eps_of, kind_of
 
 _ROUNDING: Final = 1e-4
 """Largest distance that rounding explains, relative to the largest element.
@@ -56,9 +57,9 @@ def apart(one: Flat, other: Flat) -> float:
 @cache
 def rounding(dtype: np.dtype[Any]) -> float:
     """Return the largest distance that rounding explains; `_EXACT` for whole numbers."""
-    if dtype.kind not in "fc":
+    if kind_of(dtype) not in "fc":
         return _EXACT
-    return max(_ROUNDING, _ROUNDINGS * float(np.finfo(dtype).eps))
+    return max(_ROUNDING, _ROUNDINGS * eps_of(dtype))
 
 
 def wide(value: Flat) -> Flat:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from varsim.extension_dtypes import kind_of
 from varsim.spec import SCATTERS, Rows
 from varsim.tracing.history import Event
 
@@ -66,7 +67,7 @@ def joined(parts: Sequence[Rows], operation: str | None, aggregation: str) -> Ro
     indices = [index for part in parts for index in part.indices.tolist()]
     values = np.concatenate([part.values for part in parts])
     if aggregation == "MEAN" and len(parts) > 1:
-        if values.dtype.kind not in "fc":
+        if kind_of(values.dtype) not in "fc":
             return None
         values = np.divide(values, np.asarray(len(parts)).astype(values.dtype))
     return Rows(np.array(indices, INDEX), values)

@@ -13,7 +13,7 @@ import click
 
 from varsim import __version__
 from varsim.cli import ctrl_c
-from varsim.cli.exit_codes import DONE, INTERRUPTED, WRONG_USE, exit_codes
+from varsim.cli.exit_codes import DONE, INTERRUPTED, WRONG_USE, WrongUse, exit_codes
 from varsim.experiments.nearest import did_you_mean
 from varsim.report.terminal import width_of
 
@@ -73,6 +73,12 @@ class Commands(click.Group):
         """Run the command; Ctrl-C ends it with 130."""
         try:
             return super().invoke(ctx)
+        except AttributeError as error:
+            from varsim.errors import MissingDtype
+
+            if not isinstance(error, MissingDtype):
+                raise
+            raise WrongUse(str(error)) from None
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from varsim.errors import OperationError, ValueTypeError
+from varsim.extension_dtypes import is_extension
 from varsim.spec import Array
 
 
@@ -17,7 +18,7 @@ def _binary(function: Callable[[Any, Any], Any], *, arithmetic: bool = True) -> 
         mine = self.convert()
         if arithmetic and mine.dtype.kind == "b":
             raise ValueTypeError(self.name, "bools have no arithmetic", "Use an integer dtype.")
-        return function(mine, _operand(other))
+        return function(mine, _operand(other, mine.dtype))
 
     return method
 
@@ -27,13 +28,17 @@ def _reflected(function: Callable[[Any, Any], Any]) -> Any:
         mine = self.convert()
         if mine.dtype.kind == "b":
             raise ValueTypeError(self.name, "bools have no arithmetic", "Use an integer dtype.")
-        return function(_operand(other), mine)
+        return function(_operand(other, mine.dtype), mine)
 
     return method
 
 
-def _operand(value: Any) -> Any:
-    return value.convert() if isinstance(value, ArrayLike) else value
+def _operand(value: Any, dtype: np.dtype[Any]) -> Any:
+    if isinstance(value, ArrayLike):
+        return value.convert()
+    if type(value) is float and is_extension(dtype):  # NumPy's result would be float32
+        return dtype.type(value)
+    return value
 
 
 class ArrayLike:

@@ -20,7 +20,15 @@ from varsim.errors import (
     ShapeError,
     ValueTypeError,
 )
-from varsim.spec import DTYPES, Array, Shape
+from varsim.extension_dtypes import (
+    EXTENSION_SIZES,
+    is_added_to_numpy,
+    is_extension,
+    is_supported,
+    kind_of,
+    named,
+)
+from varsim.spec import Array, Shape
 from varsim.texts.facts import shape_text
 
 _FITS = {
@@ -31,9 +39,6 @@ _FITS = {
     "c": "iufc",
 }
 """Kind of a variable's dtype → kinds of numbers that are accepted."""
-
-_REGISTERED = 2
-"""The `isbuiltin` of dtypes such as bfloat16, which a package has registered with NumPy."""
 
 
 def to_array(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
@@ -64,9 +69,10 @@ def as_operand(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
         return np.array(value, dtype)
     if isinstance(value, np.generic) and value.dtype == dtype:
         return np.asarray(value)
-    if (kind is int or isinstance(value, np.integer)) and dtype.kind in "iuf":
+    if (kind is int or isinstance(value, np.integer)) and kind_of(dtype) in "iuf":
         try:
-            return np.array(value, dtype)
+            # An extension dtype does not convert a Python int of more than 64 bits.
+            return np.array(float(value) if is_extension(dtype) else value, dtype)
         except OverflowError as error:
             raise _out_of_range(value, dtype, variable) from error
     value = as_numpy(value, variable)
@@ -132,7 +138,7 @@ def as_number(value: Any, variable: str) -> Array:
 
 def _from_numbers(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
     found = _numbers(value, variable)
-    if found.size and found.dtype.kind not in _FITS[dtype.kind]:
+    if found.size and kind_of(found.dtype) not in _FITS[kind_of(dtype)]:
         raise ValueTypeError(
             variable,
             f"it holds {dtype}, and {dtype} cannot hold {_shown(value)} exactly",
@@ -165,16 +171,17 @@ def _numbers(value: Any, variable: str) -> Array:
         ) from error
     if found.dtype.kind == "O" and _holds_none(value):
         raise _no_value(variable)
-    if found.dtype not in DTYPES:
+    if not is_supported(found.dtype):
         raise _no_number(value, found.dtype, variable)
     return found
 
 
 def _no_number(value: Any, dtype: np.dtype[np.generic], variable: str) -> ValueTypeError:
-    if dtype.isbuiltin == _REGISTERED:
+    if is_added_to_numpy(dtype):
         return ValueTypeError(
             variable,
-            f"no variable or reduction holds dtype {dtype}, which another package adds to NumPy",
+            f"no variable or reduction holds dtype {dtype}; of the dtypes that a package adds to "
+            f"NumPy, they hold {', '.join(EXTENSION_SIZES)}",
             "Use value.astype('float32').",
         )
     return ValueTypeError(variable, f"{_shown(value)} is neither a number nor an array of numbers")
@@ -210,7 +217,7 @@ def initial_array(value: Any, dtype: Any, shape: Shape | None, variable: str) ->
         array = np.array(array, order="C")
     else:
         array = np.array(to_array(value, as_dtype(dtype), variable))
-    if array.dtype not in DTYPES:
+    if not is_supported(array.dtype):
         raise ValueTypeError(variable, f"a variable cannot hold dtype {array.dtype}")
     if shape is not None and not _compatible(shape, array.shape):
         raise ShapeError(
@@ -225,7 +232,7 @@ def as_tensor(value: Any) -> Array:
     """Return a number, list of numbers, array or variable as an array with TensorFlow's dtype."""
     value = as_numpy(value, "(value)")
     if isinstance(value, np.ndarray | np.generic):
-        if value.dtype not in DTYPES:
+        if not is_supported(value.dtype):
             raise _no_number(value, value.dtype, "(value)")
         return np.asarray(value, order="C")
     if isinstance(value, DistributedValues):
@@ -238,9 +245,10 @@ def as_dtype(dtype: Any) -> np.dtype[np.generic]:
 
     Raises:
         ValueTypeError: A variable cannot hold this dtype.
+        MissingDtype: It is a dtype of `ml_dtypes`, which is not installed.
     """
-    found: np.dtype[np.generic] = np.dtype(dtype)
-    if found not in DTYPES:
+    found: np.dtype[np.generic] = named(dtype) if isinstance(dtype, str) else np.dtype(dtype)
+    if not is_supported(found):
         raise ValueTypeError("(new)", f"a variable cannot hold dtype {found}")
     return found
 

@@ -12,6 +12,7 @@ import numpy as np
 from varsim.distribute.conversion import as_number, as_tensor, to_array
 from varsim.distribute.location import user_location
 from varsim.errors import AggregationError, Fix, VariableError, VarsimError
+from varsim.extension_dtypes import kind_of
 from varsim.spec import Array, Context, Operation, VariableSpec
 from varsim.sync import policies
 from varsim.sync.components import check_shape
@@ -83,7 +84,7 @@ def _recast(value: Any, array: Array, spec: VariableSpec) -> Iterator[tuple[Fact
 
     A conversion to an integer dtype can truncate fractions.
     """
-    dtype, kinds = spec.dtype, array.dtype.kind + spec.dtype.kind
+    dtype, kinds = spec.dtype, kind_of(array.dtype) + kind_of(spec.dtype)
     if array.dtype != dtype and "b" not in kinds and kinds != "cf" and kinds[1:] != "u":
         with np.errstate(all="ignore"):
             cast = array.astype(dtype)

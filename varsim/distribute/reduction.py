@@ -20,6 +20,7 @@ from varsim.errors import (
     ValueMismatchError,
     ValueTypeError,
 )
+from varsim.extension_dtypes import is_extension, kind_of
 from varsim.spec import Array, ReduceOp
 from varsim.sync import reduce
 
@@ -108,7 +109,7 @@ def divided(op: ReduceOp, values: Array, num_replicas: int) -> Array:
     """Return the values of joined rows; for MEAN, divided by the number of replicas."""
     if op is ReduceOp.SUM or num_replicas == 1:
         return values
-    kind = values.dtype.type if values.dtype.kind in "fc" else np.float64
+    kind = values.dtype.type if kind_of(values.dtype) in "fc" else np.float64
     return np.asarray(np.divide(values, kind(num_replicas)))
 
 
@@ -207,4 +208,6 @@ def _sum_axes(array: Array, axes: tuple[int, ...]) -> Array:
         kept = [size for one, size in enumerate(array.shape) if one not in summed]
         rows = np.moveaxis(array, summed, range(len(summed))).reshape(-1, *kept)
         return reduce.fold(list(rows[:, ...]))
+    if is_extension(array.dtype):  # as TensorFlow sums bfloat16
+        return np.asarray(np.sum(array, axis=axes, dtype=np.float32)).astype(array.dtype)
     return np.asarray(np.sum(array, axis=axes, dtype=array.dtype))

@@ -6,12 +6,13 @@ program can write to the returned arrays (docs/adr/0032).
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from varsim.distribute.conversion import as_dtype, as_numpy, as_shape, as_tensor, converted
-from varsim.errors import ShapeError
+from varsim.errors import MissingName, ShapeError
+from varsim.extension_dtypes import EXTENSION_SIZES, named
 from varsim.spec import Array
 
 bool: Final = np.dtype(np.bool_)  # noqa: A001  # TensorFlow's name
@@ -21,6 +22,10 @@ float16: Final = np.dtype(np.float16)
 float32: Final = np.dtype(np.float32)
 float64: Final = np.dtype(np.float64)
 half, double = float16, float64
+if TYPE_CHECKING:
+    bfloat16: np.dtype[Any]
+    float8_e4m3fn: np.dtype[Any]
+    float8_e5m2: np.dtype[Any]
 int8: Final = np.dtype(np.int8)
 int16: Final = np.dtype(np.int16)
 int32: Final = np.dtype(np.int32)
@@ -129,3 +134,11 @@ def _sizes(shape: Any) -> tuple[int, ...]:
     if None in sizes:
         raise ShapeError("(value)", f"the shape {list(sizes)} has an open dimension")
     return tuple(size for size in sizes if size is not None)
+
+
+if not TYPE_CHECKING:  # the package `ml_dtypes` is imported when one of its dtypes is used
+
+    def __getattr__(name: str) -> Any:
+        if name in EXTENSION_SIZES:
+            return named(name)
+        raise MissingName("tf", name)

@@ -13,6 +13,7 @@ from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.strategy import Strategy
 from varsim.distribute.variable import Reference, Variable
 from varsim.errors import ContextError, MissingName, ValueTypeError
+from varsim.extension_dtypes import kind_of
 
 __all__ = ["ExponentialMovingAverage"]
 
@@ -133,7 +134,7 @@ def _checked(variables: Iterable[Any] | None) -> list[Variable]:
     for variable in checked:
         if not isinstance(variable, Variable):
             raise TypeError(f"moving averages are of variables, not of {type(variable).__name__}")
-        if variable.dtype.kind != "f":
+        if kind_of(variable.dtype) != "f":
             raise ValueTypeError(variable.name, "only variables of a float dtype have averages")
     return checked
 

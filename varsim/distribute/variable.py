@@ -151,7 +151,7 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
         trainable: Whether training should change the variable. The default is True, but False if
             `synchronization` is ON_READ.
         name: The name of the variable in texts for users.
-        dtype: One of `varsim.spec.DTYPES`; by default the dtype of the initial value.
+        dtype: One of `varsim.extension_dtypes.NAMES`; by default the dtype of the initial value.
         shape: The shape, if it is more general than that of the initial value: None stands for a
             dimension that an assign can change.
         synchronization, aggregation: See `VariableSynchronization` and `VariableAggregation`.

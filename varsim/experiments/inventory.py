@@ -22,9 +22,9 @@ import numpy as np
 from varsim.errors import ConfigError
 from varsim.experiments import model_reader, yaml_lines
 from varsim.experiments.nearest import did_you_mean
+from varsim.extension_dtypes import EXTENSION_SIZES, NAMES
 from varsim.report.formatting import count as counted
 from varsim.report.formatting import names, size, visible
-from varsim.spec import DTYPES
 from varsim.workloads.inventory import COPIES_IN_PROGRAM, COPIES_PER_REPLICA
 
 KINDS: Final = {
@@ -41,9 +41,6 @@ _EXPECTED: Final = (
 _TIMEOUT_S: Final = 600.0  # enough for a model of many GiB on a slow disk
 _COMMENT_WIDTH: Final = 98
 _TAIL_LINES: Final = 5  # lines of stderr that the error shows if the reader fails
-
-_SAME_SIZE: Final = {"bfloat16": "float16"}
-"""Dtypes that variables of varsim cannot have → dtypes of the same size that replace these."""
 
 _OPTIMIZERS: Final = (
     "an optimizer writes them on each replica, after the gradients are combined, so they cost no "
@@ -71,7 +68,7 @@ class Inventory:
     def summary(self) -> str:
         """Return the number of variables and parameters, and their size."""
         elements = [int(np.prod(one["shape"], dtype=object)) for one in self.variables]
-        itemsizes = [np.dtype(one["dtype"]).itemsize for one in self.variables]
+        itemsizes = [_itemsize(one["dtype"]) for one in self.variables]
         size_bytes = sum(a * b for a, b in zip(elements, itemsizes, strict=True))
         number, parameters = counted(len(elements)), counted(sum(elements))
         plural = "s" * (len(elements) > 1)
@@ -209,7 +206,6 @@ def _unreadable(kind: str, path: Path, error: str) -> str:
 def writable(found: Iterable[dict[str, Any]], kind: str) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the entries of the variables that a step writes, and notes about other variables."""
     left_out: dict[str, list[str]] = {}
-    replaced: dict[str, list[str]] = {}
     renamed: list[str] = []
     variables: dict[str, dict[str, Any]] = {}
     for one in found:
@@ -218,31 +214,23 @@ def writable(found: Iterable[dict[str, Any]], kind: str) -> tuple[list[dict[str,
             left_out.setdefault(why, []).append(one["name"])
             continue
         entry = {key: value for key, value in one.items() if key != "role"}
-        dtype = _SAME_SIZE.get(one["dtype"])
-        if dtype is not None:
-            replaced.setdefault(f"{one['dtype']} is listed as {dtype}", []).append(one["name"])
-            entry["dtype"] = dtype
         entry["name"] = _unused(one["name"], variables)
         if entry["name"] != one["name"]:
             renamed.append(entry["name"])
         variables[entry["name"]] = entry
     listed = list(variables.values())
-    notes = [*_about_settings(listed, kind), *_about_names(renamed)]
-    notes += [f"{what}, which has the same size: {names(who)}." for what, who in replaced.items()]
+    notes = [*_about_settings(listed, kind), *_about_names(renamed), *_about_dtypes(listed)]
     notes += [f"Left out: {_some(who)}: {why}." for why, who in left_out.items()]
     if kind == "keras":
         notes.append(f"The variables of its optimizer are not read: {_OPTIMIZERS}.")
     return listed, [visible(note) for note in notes]
 
 
-_NAMES_OF_DTYPES: Final = frozenset(dtype.name for dtype in DTYPES) | _SAME_SIZE.keys()
-
-
 def _why_not(one: dict[str, Any]) -> str:
     """Return why a variable is left out; "" if the variable is listed."""
     if "role" in one:
         return _ROLES[one["role"]]
-    if one["dtype"] not in _NAMES_OF_DTYPES:
+    if one["dtype"] not in NAMES:
         return f"variables of varsim cannot have the dtype {one['dtype']}"
     if one["shape"] is None or None in one["shape"]:
         return "the file does not contain their complete shapes; a checkpoint does"
@@ -277,6 +265,20 @@ def _about_names(renamed: list[str]) -> list[str]:
     if not renamed:
         return []
     return [f"Several variables have the same name; a number was added: {names(renamed)}."]
+
+
+def _about_dtypes(variables: list[dict[str, Any]]) -> list[str]:
+    used = [name for name in EXTENSION_SIZES if any(one["dtype"] == name for one in variables)]
+    if not used:
+        return []
+    return [
+        f"A run of variables of {' and '.join(used)} needs the package ml_dtypes: pip install "
+        "ml_dtypes, or install varsim-distribute[ml_dtypes]."
+    ]
+
+
+def _itemsize(dtype: str) -> int:
+    return EXTENSION_SIZES.get(dtype) or np.dtype(dtype).itemsize
 
 
 def _some(who: list[str]) -> str:

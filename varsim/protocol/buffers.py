@@ -1,6 +1,7 @@
 """Write and read an envelope's arrays as raw bytes after its header, in descriptor order.
 
-A descriptor is `[dtype code, dimension, …]`. A code is an index of `DTYPE_CODES`. Arrays of up to
+A descriptor is `[dtype code, dimension, …]`. A code is an index of
+`extension_dtypes.NAMES`. Arrays of up to
 `PACK_LIMIT_BYTES` are packed into one frame, each at a multiple of `ALIGNMENT`. Every larger array
 is a separate frame. So the receiver can compute all offsets and sizes, and they are not sent. The
 receiver compares the descriptors with the received frames before it allocates memory.
@@ -18,6 +19,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import numpy as np
 
 from varsim.errors import ProtocolError
+from varsim.extension_dtypes import NAMES, NUMPY_DTYPES, is_extension, named
 from varsim.spec import Array
 
 PACK_LIMIT_BYTES: Final = 64 * 1024
@@ -35,18 +37,16 @@ MAX_DIMENSIONS: Final = 64
 SHARED: Final = 64
 """This number is added to the dtype's code if the array is in shared memory."""
 
-_DTYPE_NAMES: Final = "? f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 c8 c16"
-
-DTYPE_CODES: Final = tuple(map(np.dtype[np.generic], _DTYPE_NAMES.split(" ")))
-"""The dtypes of arrays; a dtype's code is its index. Add new dtypes at the end."""
-
 Buffer = bytes | bytearray | memoryview
 """The types of a received frame."""
 
 Frame = bytes | memoryview
 """The types of a frame to send. A memoryview is a view of an array in a message."""
 
-_CODES: Final = {dtype: code for code, dtype in enumerate(DTYPE_CODES)}
+_DTYPES: Final = dict(enumerate(NUMPY_DTYPES))
+"""Code → dtype; an extension dtype is added when it is first used."""
+
+_CODES: Final = {dtype: code for code, dtype in _DTYPES.items()}
 _PADDING: Final = tuple(bytes(-size % ALIGNMENT) for size in range(ALIGNMENT))
 
 
@@ -136,13 +136,43 @@ class ArrayWriter:
             self._memory.take_back(reference)
 
 
+def code_of(dtype: np.dtype[Any]) -> int:
+    """Return the code of a dtype.
+
+    Raises:
+        TypeError: No variable can have the dtype.
+    """
+    code = _CODES.get(dtype)
+    if code is None:
+        if not is_extension(dtype):
+            raise TypeError(f"a message cannot hold the dtype {dtype}")
+        code = _CODES[dtype] = NAMES.index(dtype.name)
+    return code
+
+
+def dtype_of(code: int) -> np.dtype[Any]:
+    """Return the dtype with a code.
+
+    Raises:
+        ProtocolError: No dtype has this code.
+        MissingDtype: It is the code of an extension dtype, and `ml_dtypes` is not installed.
+    """
+    dtype = _DTYPES.get(code)
+    if dtype is None:
+        if not 0 <= code < len(NAMES):
+            raise ProtocolError(f"no dtype has the code {code}")
+        dtype = _DTYPES[code] = named(NAMES[code])
+    return dtype
+
+
 def _native(array: Array) -> tuple[Array, int]:
     """Return an array in this machine's byte order, and the code of its dtype."""
     native = array.dtype.newbyteorder("=")
-    code = _CODES.get(native)
-    if code is None:
-        raise TypeError(f"a message cannot hold an array of dtype {array.dtype}")
-    return array.astype(native), code
+    try:
+        code = code_of(native)
+    except TypeError:
+        raise TypeError(f"a message cannot hold an array of dtype {array.dtype}") from None
+    return array if native == array.dtype else array.astype(native), code
 
 
 class ArrayReader:
@@ -191,10 +221,7 @@ class ArrayReader:
         for number in descriptor:
             if type(number) is not int or not 0 <= number <= MAX_FRAME_BYTES:
                 raise ProtocolError(f"an array descriptor holds {number!r}")
-        code = descriptor[0]
-        if code >= len(DTYPE_CODES):
-            raise ProtocolError(f"no dtype has the code {code}")
-        dtype = DTYPE_CODES[code]
+        dtype = dtype_of(descriptor[0])
         shape = descriptor[1:]
         size = math.prod(shape) * dtype.itemsize
         if size > PACK_LIMIT_BYTES:
@@ -212,10 +239,10 @@ class ArrayReader:
         for number in numbers:
             if type(number) is not int or number < 0:
                 raise ProtocolError(f"an array descriptor holds {number!r}")
-        if len(numbers) < 3 or code - SHARED >= len(DTYPE_CODES):
+        if len(numbers) < 3:
             raise ProtocolError(f"{descriptor} does not describe an array in shared memory")
         block, size_bytes, start, *shape = numbers
-        dtype = DTYPE_CODES[code - SHARED]
+        dtype = dtype_of(code - SHARED)
         size = math.prod(shape) * dtype.itemsize
         if size <= PACK_LIMIT_BYTES or start % dtype.alignment:
             raise ProtocolError(f"an array of {dtype}{shape} cannot be shared at the start {start}")

@@ -22,7 +22,7 @@ from varsim.protocol.buffers import ArrayReader, ArrayWriter, Buffer, Frame, Mem
 from varsim.protocol.messages import Message, ToCoordinator, ToWorker
 from varsim.protocol.records import Record
 
-PROTOCOL_VERSION: Final = 6
+PROTOCOL_VERSION: Final = 7
 """The version changes with the fields of any message. Sender and receiver must have the same."""
 
 MAX_HEADER_BYTES: Final = 64 * 2**20

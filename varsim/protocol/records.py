@@ -17,7 +17,7 @@ from typing import Any, Final, get_args, get_origin, get_type_hints
 import numpy as np
 
 from varsim.errors import ProtocolError
-from varsim.protocol.buffers import DTYPE_CODES, ArrayReader, ArrayWriter
+from varsim.protocol.buffers import ArrayReader, ArrayWriter, code_of, dtype_of
 from varsim.protocol.messages import Payload
 
 Encode = Callable[[Any, ArrayWriter], Any]
@@ -100,7 +100,9 @@ def _encoding(hint: Any) -> FieldEncoding:
     if origin is np.ndarray:
         return FieldEncoding(list, encode=_encode_array, decode=_decode_array)
     if origin is np.dtype:
-        return _choice(DTYPE_CODES)
+        return FieldEncoding(
+            int, encode=lambda dtype, _: code_of(dtype), decode=lambda code, _: dtype_of(code)
+        )
     if origin is UnionType and arguments[1:] == (NoneType,):
         return _optional(_encoding(arguments[0]))
     if origin is UnionType:

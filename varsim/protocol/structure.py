@@ -27,9 +27,10 @@ import numpy as np
 
 import varsim.spec
 from varsim.errors import ProtocolError
+from varsim.extension_dtypes import is_supported, key_of
 from varsim.protocol.messages import Payload
 from varsim.protocol.references import References
-from varsim.spec import DTYPES, Array
+from varsim.spec import Array
 
 MAX_DEPTH: Final = 64
 """Depth limit of a tree. A deeper structure, or a structure that contains itself, is pickled."""
@@ -74,7 +75,7 @@ def function_id(payload: Payload) -> str:
     digest = hashlib.blake2b(digest_size=16)
     digest.update(msgpack.packb(payload.tree, unicode_errors="surrogatepass"))
     for array in payload.arrays:
-        digest.update(f"{array.dtype.str} {array.shape} ".encode())
+        digest.update(f"{key_of(array.dtype)} {array.shape} ".encode())
         digest.update(np.asarray(array, order="C").reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
@@ -160,7 +161,7 @@ class _Packer:
         name = self._references.name_of(value)
         if name is not None:
             return [_Tag.NAME, *[self.tree(part, depth + 1) for part in name]]
-        if isinstance(value, np.generic) and value.dtype in DTYPES:
+        if isinstance(value, np.generic) and is_supported(value.dtype):
             return [_Tag.SCALAR, self._index(np.asarray(value))]
         if isinstance(value, Enum) and type(value) in _ENUMS.values():
             return [_Tag.ENUM, type(value).__name__, value.name]
@@ -176,7 +177,7 @@ class _Packer:
         return [_Tag.PICKLE, self._bytes(pickled), *indices]
 
     def _array(self, array: Array) -> Any:
-        if array.dtype in DTYPES:
+        if is_supported(array.dtype):
             return [_Tag.ARRAY, self._index(array)]
         return self.pickle(array)
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from varsim.errors import ConfigError
+from varsim.extension_dtypes import named
 from varsim.report.formatting import count, number, visible, wrapped
 from varsim.report.json_values import plain
 from varsim.report.space_time import space_time, who
@@ -150,7 +151,7 @@ def _indices(event: Event) -> list[int]:
 def _array(event: Event) -> np.ndarray:
     assert event.value is not None, "it was recorded"
     shape = json.loads(event.shape or "[]")
-    return np.frombuffer(event.value, np.dtype(event.dtype)).reshape(shape)
+    return np.frombuffer(event.value, named(event.dtype or "")).reshape(shape)
 
 
 def _step(history: History, event: Event) -> int:

@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from varsim.analysis.component_distance import ElementReason, telling
+from varsim.extension_dtypes import kind_of
 from varsim.report.summary import Digest, Plain
 
 SMALL_SIZE: Final = 4
@@ -196,7 +197,7 @@ def _without_number(value: float) -> str:
 def digest(array: np.ndarray) -> Digest:
     """Return the digest of an array that reports show."""
     small = array.size <= SMALL_SIZE
-    ordered = array.size > 0 and array.dtype.kind in "biuf"
+    ordered = array.size > 0 and kind_of(array.dtype) in "biuf"
     with np.errstate(all="ignore"):
         return Digest(
             shape=list(array.shape),

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from varsim.extension_dtypes import named
 from varsim.report import formatting
 from varsim.report.json_values import plain
 from varsim.report.terminal import WIDTH
@@ -91,7 +92,7 @@ def _value(event: Event) -> str:
     """Return the text of a value, or of its digest; "" if neither was recorded."""
     if event.value is not None:
         try:
-            array = np.frombuffer(event.value, np.dtype(event.dtype))
+            array = np.frombuffer(event.value, named(event.dtype or ""))
         except (TypeError, ValueError):
             return "(unreadable)"
         shown = [formatting.number(plain(one)) for one in array[:_VALUES]]

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from varsim.errors import AggregationError, ShapeError, ValueMismatchError, ValueTypeError
+from varsim.extension_dtypes import kind_of
 from varsim.spec import Array, Operation, ReduceOp, VariableAggregation
 
 _SILENT = np.errstate(over="ignore", invalid="ignore", divide="ignore")
@@ -154,7 +155,7 @@ def reduce(values: Sequence[Array], op: ReduceOp) -> Array:
         )
     if len(values) == 1:
         return first
-    if first.dtype.kind not in "iufc":
+    if kind_of(first.dtype) not in "iufc":
         raise AggregationError(
             "(value)",
             f"a {op.name} of dtype {first.dtype} over several replicas has no meaning",

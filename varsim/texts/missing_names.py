@@ -106,7 +106,6 @@ _TENSORFLOW: Final = {
     "TensorSpec": "NumPy arrays have a shape and a dtype; leave it out",
     "as_dtype": "use np.dtype(name)",
     "autograph": "functions run as plain Python; leave it out",
-    "bfloat16": "variables and reductions hold NumPy's own dtypes; use tf.float16 or tf.float32",
     "bitcast": "use x.view(dtype)",
     "compat": "only TensorFlow 2's names around variables are here",
     "cond": f"{_PYTHON_RUNS} if",

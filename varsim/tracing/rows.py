@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from varsim.extension_dtypes import EXTENSION_SIZES
 from varsim.spec import Array, Rows
 from varsim.tracing.absent import AbsentMemory
 from varsim.tracing.history import EventBatch
@@ -183,7 +184,7 @@ def recorded(
     """Return the columns of a value; its bytes, or bytes and digest, may be unknown."""
     if content is not None:
         digest = zlib.crc32(content)
-    name, sizes = form(dtype, tuple(shape))
+    name, sizes = _name_of(dtype), json.dumps(tuple(shape))
     return name, sizes, digest, None if content is None else bytearray(content)
 
 
@@ -204,7 +205,7 @@ def recorded_rows(
     indices: bytes | None,
 ) -> KeptRows:
     """Return the columns of rows; both bytes, or bytes and digest, may be unknown."""
-    name, sizes = np.dtype(dtype).name, json.dumps(tuple(shape))
+    name, sizes = _name_of(dtype), json.dumps(tuple(shape))
     if content is None or indices is None:
         return name, sizes, digest, None, None
     digest = zlib.crc32(content, zlib.crc32(indices))
@@ -214,4 +215,8 @@ def recorded_rows(
 @lru_cache(4096)
 def form(dtype: np.dtype[Any] | str, shape: tuple[int, ...]) -> tuple[str, str]:
     """Return dtype and shape as the texts of the columns."""
-    return np.dtype(dtype).name, json.dumps(shape)
+    return _name_of(dtype), json.dumps(shape)
+
+
+def _name_of(dtype: np.dtype[Any] | str) -> str:
+    return str(dtype if dtype in EXTENSION_SIZES else np.dtype(dtype).name)

@@ -22,6 +22,7 @@ import msgpack
 import numpy as np
 
 from varsim.errors import ConfigError
+from varsim.extension_dtypes import key_of
 from varsim.protocol.buffers import Frame
 from varsim.protocol.codec import PROTOCOL_VERSION, encode
 from varsim.protocol.messages import (
@@ -290,11 +291,11 @@ class Trace:
     def _whole(self, value: Array) -> _Kept:
         """Return the columns of a written value; the caller may change the array later."""
         kept = value.tobytes() if self._is_kept(value) else None
-        return value.dtype.char, value.shape, None, kept
+        return key_of(value.dtype), value.shape, None, kept
 
     def _row_columns(self, rows: Rows, limit: int = FRAME_LIMIT_BYTES) -> _KeptRows:
         """Return the columns of rows. Above the limit, only the digest is kept."""
-        form = rows.values.dtype.char, rows.values.shape
+        form = key_of(rows.values.dtype), rows.values.shape
         if not self._is_kept(rows):
             return *form, None, None, None
         indices, content = rows.indices.tobytes(), rows.values.tobytes()
@@ -308,11 +309,11 @@ class Trace:
     def _columns(self, value: Array) -> _Kept:
         """Return the recorded columns of a value that was read or withheld."""
         if not self._is_kept(value):
-            return value.dtype.char, value.shape, None, None
+            return key_of(value.dtype), value.shape, None, None
         content = value.tobytes()
         if len(content) <= self._read_limit or self._everything:
-            return value.dtype.char, value.shape, None, content
-        return value.dtype.char, value.shape, zlib.crc32(content), None
+            return key_of(value.dtype), value.shape, None, content
+        return key_of(value.dtype), value.shape, zlib.crc32(content), None
 
     def decided(self, commits: Sequence[Message]) -> None:
         """Record commits that have not been sent yet."""

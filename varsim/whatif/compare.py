@@ -16,6 +16,7 @@ from varsim.analysis.findings.staleness import STALE_READ
 from varsim.analysis.rounding import close
 from varsim.analysis.search import find
 from varsim.errors import ConfigError
+from varsim.extension_dtypes import kind_of
 from varsim.spec import Array
 from varsim.sync.statistics import VariableStatistics
 from varsim.tracing.history import History, open_history
@@ -266,4 +267,4 @@ class Replays:
 def _same(one: Array, other: Array | None) -> bool:
     if other is None or one.dtype != other.dtype or one.shape != other.shape:
         return False
-    return bool(np.array_equal(one, other, equal_nan=one.dtype.kind in "fc"))
+    return bool(np.array_equal(one, other, equal_nan=kind_of(one.dtype) in "fc"))

@@ -14,6 +14,7 @@ import numpy as np
 from varsim.analysis.integrity import missing
 from varsim.distribute.policies import know
 from varsim.errors import ConfigError
+from varsim.extension_dtypes import named
 from varsim.spec import SCATTERS, Array, Context, Operand, Operation, Rows, VariableSpec
 from varsim.sync import policies
 from varsim.tracing.history import PROGRAM, Event, History, VariableRow
@@ -293,7 +294,7 @@ def _value_of(event: Event) -> Array | None:
     shape = _shape_of(event)
     if event.value is None or event.dtype is None or shape is None:
         return None
-    return np.frombuffer(event.value, np.dtype(event.dtype)).reshape(shape)
+    return np.frombuffer(event.value, named(event.dtype)).reshape(shape)
 
 
 def _operand_of(event: Event) -> Operand | None:

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-import numpy as np
-
+from varsim.extension_dtypes import named
 from varsim.spec import (
     Array,
     Operand,
@@ -137,7 +136,7 @@ def spec_of(row: VariableRow, settings: Settings) -> VariableSpec:
         variable_id=row.variable,
         name=row.name,
         shape=tuple(json.loads(row.shape)),
-        dtype=np.dtype(row.dtype),
+        dtype=named(row.dtype),
         requested=settings.synchronization,
         synchronization=settings.synchronization,
         aggregation=settings.aggregation,

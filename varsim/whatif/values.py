@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from varsim.extension_dtypes import is_extension, kind_of, named
 from varsim.spec import Array, Rows
 
 _MAX_LOCATIONS: Final = 10_000  # enough for all lines in which a program accesses variables
@@ -29,7 +30,7 @@ class Filling:
     ) -> Array:
         """Return a value of this dtype and shape: zeros, or random values seeded by number."""
         sizes = [one or 0 for one in declared] if shape is None else list(shape)
-        value = np.zeros(sizes, dtype)
+        value = np.zeros(sizes, named(dtype))
         if self._other:
             chance = np.random.default_rng((_SEED, abs(number)))
             value[...] = True if dtype == "bool" else chance.integers(1, 100, sizes)
@@ -61,11 +62,11 @@ def whole_of(share: Array, num_replicas: int, *, splits: bool) -> Array:
     if share.dtype.kind in "iu":
         whole = np.asarray(share.astype(np.int64) * num_replicas)
         return whole if splits else whole.astype(share.dtype)
-    if splits and share.dtype.kind == "f" and share.dtype.itemsize < 8:
+    if splits and kind_of(share.dtype) == "f" and share.dtype.itemsize < 8:
         return np.asarray(share.astype(np.float64) * num_replicas)  # exact
     with np.errstate(all="ignore"):
         whole = np.asarray(share * share.dtype.type(num_replicas))
-        if share.dtype.kind != "f":
+        if kind_of(share.dtype) != "f" or is_extension(share.dtype):
             return whole
         for near in (np.nextafter(whole, np.inf), np.nextafter(whole, -np.inf)):
             off = whole / share.dtype.type(num_replicas) != share

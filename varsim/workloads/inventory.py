@@ -32,7 +32,7 @@ import varsim as tf
 Synchronization: TypeAlias = tf.VariableSynchronization
 Aggregation: TypeAlias = tf.VariableAggregation
 GIB = 2**30
-INCREMENT = 2.0**-10
+INCREMENT = 2.0**-6
 """The mean of what the replicas add in one step; an exact value in every dtype of floats."""
 
 SMALL_NETWORK: list[dict[str, Any]] = [
@@ -117,7 +117,7 @@ class Listed:
         """Create the variable, with zeros."""
         synchronization, aggregation = self.synchronization, self.aggregation
         if aggregation is Aggregation.NONE and synchronization is not Synchronization.NONE:
-            has_mean = self.dtype.kind in "fc"
+            has_mean = self.dtype.kind not in "iub"
             aggregation = Aggregation.MEAN if has_mean else Aggregation.ONLY_FIRST_REPLICA
         if synchronization is Synchronization.AUTO and aggregation is not Aggregation.MEAN:
             synchronization = Synchronization.ON_WRITE
@@ -166,6 +166,8 @@ def one_checked(where: str, entry: dict[str, Any]) -> Listed:
         expected, read = READERS[key]
         try:
             values[key] = read(value)
+        except tf.VarsimError as error:
+            raise tf.ConfigError(f"{where}.{key}: {error}") from None
         except (KeyError, TypeError, ValueError, AttributeError):
             raise tf.ConfigError(
                 f"{where}.{key}: invalid value {value!r}: expected {expected}"
@@ -188,8 +190,12 @@ def a_shape(value: Any) -> tuple[int, ...]:
 
 
 def a_dtype(value: Any) -> np.dtype[Any]:
-    """Return the dtype of that name, if a variable can have it."""
-    found: np.dtype[Any] = np.dtype(DTYPES[DTYPES.index(value)])
+    """Return the dtype of that name, if a variable can have it.
+
+    Raises:
+        VarsimError: The dtype needs the package `ml_dtypes`, which is not installed.
+    """
+    found: np.dtype[Any] = getattr(tf, DTYPES[DTYPES.index(value)])
     return found
 
 
@@ -203,6 +209,7 @@ def a_bool(value: Any) -> bool:
 DTYPES = (
     *("float16", "float32", "float64", "bool", "int8", "int16", "int32", "int64"),
     *("uint8", "uint16", "uint32", "uint64", "complex64", "complex128"),
+    *("bfloat16", "float8_e4m3fn", "float8_e5m2"),
 )
 READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "name": ("a text", a_name),

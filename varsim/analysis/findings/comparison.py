@@ -15,6 +15,7 @@ import numpy as np
 
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.rounding import close, rounding, wide
+from varsim.extension_dtypes import kind_of
 from varsim.tracing.history import Event
 
 _ABOUT: Final = 1.5
@@ -113,7 +114,7 @@ class Comparison:
     def telling(self) -> bool:
         """Return whether the numbers are so specific that a relation cannot hold by chance."""
         numbers = self.wanted[self.wanted != 0]
-        whole = numbers.dtype.kind not in "fc" or bool((numbers == np.round(numbers)).all())
+        whole = kind_of(numbers.dtype) not in "fc" or bool((numbers == np.round(numbers)).all())
         return not whole or len(np.unique(numbers)) >= _TELLING_ELEMENTS
 
     @property
@@ -124,7 +125,7 @@ class Comparison:
     @property
     def odd(self) -> bool:
         """Return whether any number is not a simple fraction; accuracies are simple fractions."""
-        if self.wanted.dtype.kind not in "fc":
+        if kind_of(self.wanted.dtype) not in "fc":
             return False
         multiples = np.outer(wide(self.wanted), np.arange(1, _SIMPLE + 1))
         off = np.abs(multiples - np.round(multiples)) / np.maximum(np.abs(multiples), 1)
@@ -134,7 +135,7 @@ class Comparison:
     def sums_fractions(self) -> bool:
         """Return whether fractions, such as accuracies, add up to more than 1."""
         parts = self.known
-        if parts is None or self.wanted.dtype.kind != "f":
+        if parts is None or kind_of(self.wanted.dtype) != "f":
             return False
         every = np.stack([*parts, self.wanted])
         return bool((every >= 0).all() and (every <= 1).all() and (self.got > 1).all())
@@ -142,7 +143,7 @@ class Comparison:
     @property
     def comparable(self) -> bool:
         """Return whether the numbers can show a factor."""
-        if len(self.got) != len(self.wanted) or self.wanted.dtype.kind not in "iufc":
+        if len(self.got) != len(self.wanted) or kind_of(self.wanted.dtype) not in "iufc":
             return False
         finite = np.isfinite(self.got).all() and np.isfinite(self.wanted).all()
         some = self.got.any() or is_truncated(self, [self.got])
@@ -179,7 +180,7 @@ def relation_of(comparison: Comparison, aggregation: str) -> Relation:
 
 def _as(comparison: Comparison, value: Flat) -> Flat:
     """Return a value in the precision in which the comparison was computed."""
-    return value.astype(comparison.got.dtype) if comparison.got.dtype.kind in "fc" else value
+    return value.astype(comparison.got.dtype) if kind_of(comparison.got.dtype) in "fc" else value
 
 
 def _of_first(comparison: Comparison) -> Relation | None:

@@ -28,6 +28,7 @@ from varsim.analysis.findings.model import (
 )
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.outcome import Note
+from varsim.extension_dtypes import kind_of
 from varsim.texts.facts import name_replicas
 from varsim.tracing.history import PROGRAM, Event
 
@@ -74,7 +75,9 @@ class NotFinite(Finder):
     def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
         self._variables = {
-            number: one for number, one in context.variables.items() if one.numpy_dtype.kind in "fc"
+            number: one
+            for number, one in context.variables.items()
+            if kind_of(one.numpy_dtype) in "fc"
         }
         self._contributions = context.contributions
         self._meant: dict[int, Mask] = {}  # elements that are not finite in the initial value

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from varsim.analysis.arithmetic import Flat, is_infinite, value_of
+from varsim.analysis.arithmetic import Flat, is_finite, value_of
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
     Evidence,
@@ -22,6 +22,7 @@ from varsim.analysis.findings.model import (
     times,
 )
 from varsim.analysis.findings.variable_facts import VariableFacts
+from varsim.extension_dtypes import has_infinity, kind_of
 from varsim.tracing.history import Event
 
 OVERFLOW: Final = FindingKind(
@@ -55,7 +56,7 @@ class Overflow(Finder):
             for number, one in context.variables.items()
             if (one.merged or one.gathered)
             and one.aggregation in {"SUM", "MEAN"}
-            and one.numpy_dtype.kind in "iuf"
+            and kind_of(one.numpy_dtype) in "iuf"
         }
         self._contributions = context.contributions
         self._exact: dict[int, list[Exact | None]] = {}  # of gathered variables, by replica
@@ -106,7 +107,7 @@ class Overflow(Finder):
 
     def _merge(self, event: Event, facts: VariableFacts, value: Flat) -> None:
         contributions = self._contributions.committed
-        if value.dtype.kind == "f" and not is_infinite(value):
+        if kind_of(value.dtype) == "f" and is_finite(value):
             return
         parts = [_exact(one, facts) for one in contributions.values()]
         known = [part for part in parts if part is not None and len(part) == len(value)]
@@ -152,8 +153,9 @@ class Overflow(Finder):
         self, event: Event, others: tuple[int, ...], facts: VariableFacts, exact: Exact, value: Flat
     ) -> None:
         dtype = facts.numpy_dtype
-        if dtype.kind == "f":
-            over = np.isfinite(exact) & np.isinf(value)
+        if kind_of(dtype) == "f":
+            full = np.isinf(value) if has_infinity(dtype) else np.isnan(value)
+            over = np.isfinite(exact) & full
         else:
             most: Any = np.iinfo(dtype)
             over = (exact > float(most.max)) | (exact < float(most.min))
@@ -182,8 +184,9 @@ def _updated(before: Exact | None, operation: str | None, operand: Exact | None)
 
 def _finding(facts: VariableFacts, seen: _Seen) -> Finding:
     evidence = seen.evidence
-    wider = "float32" if facts.dtype == "float16" else "float64"
-    if not facts.dtype.startswith("float"):
+    kind = kind_of(facts.numpy_dtype)
+    wider = "float32" if kind == "f" and facts.numpy_dtype.itemsize < 4 else "float64"
+    if kind != "f":
         wider = "int64" if facts.dtype != "int64" else "float64"
     return finding_of(
         OVERFLOW,

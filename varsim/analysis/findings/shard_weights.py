@@ -15,6 +15,7 @@ import numpy as np
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.findings.comparison import Comparison
 from varsim.analysis.rounding import close, rounding
+from varsim.extension_dtypes import kind_of
 
 _LEAST_UNEQUAL: Final = 1.25
 """Least ratio of the largest weight to the smallest; evenly split batches have a lower ratio."""
@@ -131,7 +132,7 @@ def _equations(comparisons: Sequence[Comparison]) -> tuple[np.ndarray, np.ndarra
     rows, wanted = [], []
     for comparison in comparisons:
         parts = comparison.known
-        if parts is None or comparison.wanted.dtype.kind != "f":
+        if parts is None or kind_of(comparison.wanted.dtype) != "f":
             return np.empty((0, 0)), np.empty(0)
         rows.append(np.stack(parts, axis=1).astype(np.float64))
         wanted.append(comparison.wanted.astype(np.float64))

@@ -1,0 +1,93 @@
+"""The dtypes that a variable can have: NumPy's own, and three floats of the package `ml_dtypes`.
+
+bfloat16 and two float8 dtypes are *extension dtypes*: NumPy knows them only after `ml_dtypes` was
+imported. That package is an optional extra, and is imported when such a dtype is first used.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from typing import Any, Final
+
+import numpy as np
+
+from varsim.errors import MissingDtype
+
+EXTENSION_SIZES: Final = {"bfloat16": 2, "float8_e4m3fn": 1, "float8_e5m2": 1}
+"""The extension dtypes, with the size of an element in bytes. Add new dtypes at the end."""
+
+NUMPY_DTYPES: Final[tuple[np.dtype[np.generic], ...]] = tuple(
+    map(np.dtype, "? f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 c8 c16".split())
+)
+"""NumPy's own dtypes that a variable can have. Add new dtypes at the end."""
+
+NAMES: Final = (*(dtype.name for dtype in NUMPY_DTYPES), *EXTENSION_SIZES)
+"""The names of all dtypes; in messages a dtype is an index of this tuple."""
+
+_OWN: Final = 1  # `isbuiltin` of NumPy's own dtypes
+_ADDED: Final = 2  # `isbuiltin` of dtypes that other packages have added to NumPy
+
+_NUMPY_DTYPES: Final = frozenset(NUMPY_DTYPES)
+
+
+def named(name: str) -> np.dtype[Any]:
+    """Return the dtype of that name; also a dtype that no variable can have.
+
+    Raises:
+        MissingDtype: The name is that of an extension dtype, and `ml_dtypes` is not installed.
+        TypeError: There is no dtype with that name.
+    """
+    found: np.dtype[Any] = _extension(name) if name in EXTENSION_SIZES else np.dtype(name)
+    return found
+
+
+@cache
+def _extension(name: str) -> np.dtype[Any]:
+    try:
+        module = import_module("ml_dtypes")
+    except ImportError as error:
+        raise MissingDtype(name) from error
+    found: np.dtype[Any] = np.dtype(getattr(module, name))
+    return found
+
+
+def is_extension(dtype: np.dtype[Any]) -> bool:
+    """Return whether the dtype is an extension dtype that a variable can have."""
+    return dtype.isbuiltin == _ADDED and dtype.name in EXTENSION_SIZES
+
+
+def is_added_to_numpy(dtype: np.dtype[Any]) -> bool:
+    """Return whether a package has added the dtype to NumPy; variables can have only three."""
+    return dtype.isbuiltin == _ADDED
+
+
+def is_supported(dtype: np.dtype[Any]) -> bool:
+    """Return whether a variable can have this dtype."""
+    return dtype in _NUMPY_DTYPES or is_extension(dtype)
+
+
+def kind_of(dtype: np.dtype[Any]) -> str:
+    """Return the kind of the numbers: `dtype.kind`, but "f" for every extension dtype.
+
+    NumPy itself gives bfloat16 the kind "V", as it does for unstructured bytes.
+    """
+    kind = dtype.kind
+    return "f" if kind == "V" and is_extension(dtype) else kind
+
+
+def key_of(dtype: np.dtype[Any]) -> str:
+    """Return a text that stands for the dtype in records; `named` takes it back."""
+    return dtype.char if dtype.isbuiltin == _OWN else dtype.name
+
+
+def eps_of(dtype: np.dtype[Any]) -> float:
+    """Return the distance from 1 to the next larger number of a dtype of floats."""
+    if is_extension(dtype):
+        return float(import_module("ml_dtypes").finfo(dtype).eps)
+    return float(np.finfo(dtype).eps)
+
+
+def has_infinity(dtype: np.dtype[Any]) -> bool:
+    """Return whether a dtype of floats has an infinity; where not, an overflow gives NaN."""
+    return dtype.name != "float8_e4m3fn"
