@@ -16,7 +16,7 @@ def newest(question: str) -> str:
         return "Not measured yet: `make bench`."
     *_, line = kept.read_text("utf-8").splitlines()
     entry = json.loads(line)
-    keys = list(entry["rows"][0])
+    keys = list(dict.fromkeys(key for row in entry["rows"] for key in row))
     lines = [f"| {' | '.join(keys)} |", "| --- " * len(keys) + "|"]
     lines += [f"| {' | '.join(_cell(row.get(key)) for key in keys)} |" for row in entry["rows"]]
     machine = entry["machine"]
@@ -24,8 +24,8 @@ def newest(question: str) -> str:
     said = ", ".join(f"{name} {version}" for name, version in versions.items())
     lines += [
         "",
-        f"Commit {entry['commit']}, {machine['processor']}, {machine['cores']} cores, load before "
-        f"{entry['load_before']:.2f}; {said}.",
+        f"Measured at commit {entry['commit']} on {machine['processor']} with {machine['cores']} "
+        f"cores, after a load average of {entry['load_before']:.2f}; {said}.",
     ]
     return "\n".join(lines)
 

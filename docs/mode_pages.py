@@ -61,9 +61,9 @@ def _text(of: Page) -> str:
 def _contents(pages: Iterable[Page]) -> str:
     links = [f"- [{title(of)}]({_name(of)})" for of in pages]
     where = (
-        "`make docs` makes this table and the pages from the policy table; `varsim explain` prints "
-        f"them for any number of replicas. [The semantics]({_SEMANTICS}) have every rule, with "
-        "examples."
+        "`make docs` generates this table and the pages from the policy table; `varsim explain` "
+        f"prints them for any number of replicas. [The semantics]({_SEMANTICS}) have every rule, "
+        "with examples."
     )
     return "\n".join([markdown(of_overview(overview(_REPLICAS))), "", where, "", *links, ""])
 
