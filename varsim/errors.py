@@ -3,7 +3,7 @@
 VarsimError
 ├── VariableError                 an operation on a variable is refused; no component has changed
 │   ├── SynchronizationError      (ValueError)    the synchronization is not supported here
-│   ├── AggregationError          (ValueError)    the aggregation forbids the dtype or the read
+│   ├── AggregationError          (ValueError)    the dtype or the read forbids the aggregation
 │   ├── OperationError            (ValueError)    the policy table refuses this operation here
 │   ├── ShapeError                (ValueError)    a value has another shape than its variable
 │   ├── DtypeError                (ValueError)    an array has another dtype than its variable

@@ -66,7 +66,7 @@ def test_zeros_and_ones():
     assert (2,) == tf.ones(np.array([2])).shape
     assert tf.int32 == tf.zeros_like([1, 2]).dtype
     assert [1, 1] == tf.ones_like(np.zeros(2, np.int8), tf.int32).tolist()
-    with pytest.raises(ValueError, match="an open dimension"):
+    with pytest.raises(ValueError, match="an unknown dimension"):
         tf.zeros((None, 2))
 
 

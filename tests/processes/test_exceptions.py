@@ -114,7 +114,7 @@ def test_an_exception_that_cannot_be_unpickled_is_reported(strategy: Strategy) -
 
 
 def test_a_result_that_cannot_be_pickled_is_an_exception_of_the_replica(strategy: Strategy) -> None:
-    with soon(), pytest.raises(TypeError, match="this generator cannot travel") as caught:
+    with soon(), pytest.raises(TypeError, match="this generator cannot be sent") as caught:
         strategy.run(lambda: (number for number in range(3)))
     assert 0 == cause_of(caught.value).replica_id
 
@@ -122,7 +122,7 @@ def test_a_result_that_cannot_be_pickled_is_an_exception_of_the_replica(strategy
 def test_an_argument_that_cannot_be_pickled_is_refused_before_the_call(
     strategy: Strategy,
 ) -> None:
-    with pytest.raises(TypeError, match="this generator cannot travel"):
+    with pytest.raises(TypeError, match="this generator cannot be sent"):
         strategy.run(list, args=((number for number in range(3)),))
     assert 3 == strategy.run(len, args=([1, 2, 3],))
 
@@ -249,7 +249,7 @@ def test_the_error_of_a_merge_call_with_unpicklable_arguments_can_be_caught(
         v = tf.Variable(1.0, name="v", aggregation=tf.VariableAggregation.SUM)
 
     def step() -> float:
-        with pytest.raises(TypeError, match="cannot travel"):
+        with pytest.raises(TypeError, match="cannot be sent"):
             merge_call(lambda strategy, rows: None, (number for number in range(3)))
         return float(v.assign(1.0))
 

@@ -225,7 +225,7 @@ def test_a_structure_may_contain_itself() -> None:
 
 
 def test_unpicklable_values_are_refused() -> None:
-    with pytest.raises(TypeError, match="this lock cannot travel to another process"):
+    with pytest.raises(TypeError, match="this lock cannot be sent to another process"):
         pack(threading.Lock(), HERE)
 
 

@@ -35,7 +35,7 @@ _outermost: list[StrategyPort] = []
 """The strategy of `experimental_set_strategy`; empty if it was not called."""
 
 _default: list[StrategyPort] = []
-"""The strategy outside every scope; the last item counts."""
+"""The default strategy, which is the last item."""
 
 
 def current_frame() -> Frame | None:

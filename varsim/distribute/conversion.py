@@ -222,8 +222,8 @@ def initial_array(value: Any, dtype: Any, shape: Shape | None, variable: str) ->
     if shape is not None and not _compatible(shape, array.shape):
         raise ShapeError(
             variable,
-            f"its initial value has shape {list(array.shape)}, and shape="
-            f"{shape_text(shape)} was asked for",
+            f"its initial value has shape {list(array.shape)}, which does not match the requested "
+            f"shape={shape_text(shape)}",
         )
     return array
 

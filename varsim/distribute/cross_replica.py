@@ -133,7 +133,7 @@ class CrossReplica:
                 values = tuple(to_array(part, spec.dtype, spec.name) for part in each)
             else:
                 values = (self._one_value(spec, cell, value),)
-        except VarsimError as error:  # the state may raise a more important error
+        except VarsimError as error:  # the state raises it, unless the policy refuses the write
             problem = error
         event = ProgramWrite(
             spec.variable_id,

@@ -66,8 +66,8 @@ class DistributedDataset:
     Args:
         dataset: Any iterable of batches.
         distribute: Converts the batches of one pass to batches with a part for each replica.
-        warn_once: Shows a warning with this text and location, unless a warning with the same third
-            argument was shown. It is called for batches that leave a replica without rows.
+        warn_once: Called with a text, a location and a key for each batch that leaves a replica
+            without rows; shows only the first warning for each key.
     """
 
     def __init__(

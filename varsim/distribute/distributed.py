@@ -127,8 +127,8 @@ class DistributedVariable(Variable, DistributedValues):
     def convert(self) -> Array:
         """Return the value as an operand; read-only.
 
-        Under another strategy, `read_value` raises an error, but this method does not. As in
-        TensorFlow, a mirrored variable then returns the component with the current replica's id.
+        Under another strategy, `read_value` raises an error. As in TensorFlow, this method then
+        returns a component of a mirrored variable: the one with the current replica's id.
         """
         frame = current_frame()
         if (
@@ -226,7 +226,7 @@ class DistributedVariable(Variable, DistributedValues):
             raise refusal(self.spec, refused)
 
     def scatter_elements(self, method: str, indices: Any, updates: Any = None) -> None:
-        """Raise an error, unless the function of `extended.update` uses the component here."""
+        """Change elements of a component in `extended.update`; raise an error elsewhere."""
         frame = current_frame()
         if frame is None or frame.update is None:
             raise UnsupportedError(

@@ -52,7 +52,7 @@ class Extended:
         return self.worker_devices
 
     def non_slot_devices(self, var_list: Any) -> tuple[str, ...]:
-        """Return all devices: variables of an optimizer that belong to no variable are on all."""
+        """Return the devices of an optimizer's variables that are not slots: all devices."""
         return self.worker_devices
 
     # ------------------------------------------------------------ operations

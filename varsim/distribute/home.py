@@ -49,7 +49,7 @@ class Home:
 
     @contextmanager
     def to_itself(self) -> Iterator[None]:
-        """End every process that was forked in the `with` block at the end of the block.
+        """At the end of the `with` block, end this process if it was forked in the block.
 
         Only the replica is allowed to run the code after the block. Otherwise two processes would
         read the same socket.
@@ -104,7 +104,7 @@ _NO_THREAD = 0
 """An identifier that no thread has."""
 
 _homes: list[Home] = []
-"""The replicas that run in this process now; none in the program's own process."""
+"""The replicas that run in this process now."""
 
 
 def _in_fork() -> None:

@@ -87,7 +87,7 @@ class RunHost:
                 assert_never(request)
 
     def _create(self, replica_id: int, kwargs: dict[str, Any]) -> Any:
-        """Create a variable for replica 0; return its k-th variable for the k-th one of others."""
+        """Create a variable for replica 0; return the same variables to the other replicas."""
         index = self._next_creation[replica_id]
         self._next_creation[replica_id] += 1
         name = kwargs["name"]

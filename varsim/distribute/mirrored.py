@@ -62,8 +62,8 @@ class MirroredStrategy(Strategy):
     """Synchronous training on several replicas, each in a separate worker process.
 
     Args:
-        devices: The name of the simulated hardware of each replica, like `["cpu:0", "gpu:0"]`. By
-            default CPUs; the environment variable VARSIM_WORKERS sets their number, otherwise 2.
+        devices: The name of the simulated hardware of each replica, like `["cpu:0", "gpu:0"]`. The
+            default is 2 CPUs, or as many as the environment variable VARSIM_WORKERS sets.
         launcher: The name of the launcher, which starts the workers.
         transport: The name of the transport, which carries messages.
         exchange: The name of the exchange, which carries and reduces large values. docs/cli.md
@@ -177,14 +177,14 @@ class MirroredStrategy(Strategy):
                 options = self._supervisor.launching(self, options)
             link = self._launcher.launch(options, PROGRAM)
             self._coordinator = Coordinator(link, timeout_s, strict=self.strict)
-            weakref.finalize(self, self._coordinator.close)  # also when the program ends
+            weakref.finalize(self, self._coordinator.close)  # is also called when the program ends
             if self._supervisor is not None:
                 self._supervisor.launched(self)
         return self._coordinator
 
     @property
     def has_workers(self) -> bool:
-        """Return whether the workers have been started; they can have ended again."""
+        """Return whether the workers have been started; they may have ended since then."""
         return self._coordinator is not None
 
     @property
@@ -344,7 +344,10 @@ class MirroredStrategy(Strategy):
     def _pack_per_replica(
         self, structure: Any, copied: list[object]
     ) -> tuple[list[Payload], list[object]]:
-        """Pack each replica's slice; also return the objects in `copied` for several replicas."""
+        """Pack each replica's slice; also return the objects in `copied` that several replicas get.
+
+        Packing adds the random generators in a slice to `copied`.
+        """
         pack, count = self.coordinator.link.codec.pack, self.num_replicas_in_sync
         before = len(copied)
         if not is_distributed(structure):

@@ -227,7 +227,7 @@ def _is_the_users(filename: str) -> bool:
 
 
 def _attributes(value: Any) -> dict[str, Any] | None:
-    """Return the attributes of a module of the user, or of an object of a user class; or None."""
+    """Return the attributes of a user module or of an instance of a user class; else None."""
     module = value if isinstance(value, ModuleType) else sys.modules.get(type(value).__module__)
     if module is not None and module.__name__ != "__main__":
         file = getattr(module, "__file__", None)

@@ -113,7 +113,7 @@ class ProgramReferences:
             case _:
                 found = self._known.get(("strategy", name[1]))
         if found is None:
-            raise ProtocolError(f"a replica sent the name of a dropped {name[0]} variable")
+            raise ProtocolError(f"a replica sent a name of kind {name[0]!r} that does not exist")
         return found
 
 

@@ -1,4 +1,4 @@
-"""Provide TensorFlow's options for performance, which programs can pass, but without an effect."""
+"""Provide TensorFlow's options for performance. Programs can pass them, but they have no effect."""
 
 from __future__ import annotations
 

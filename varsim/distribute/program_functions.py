@@ -122,7 +122,7 @@ class ProgramFunctions:
     def _watched(self, function: Any, *arguments: Any) -> Iterator[None]:
         """When a function runs for the first time, find its changes to copies of objects.
 
-        Only replica 0 reports such changes, which do not reach the program. A replica in the
+        Such changes do not reach the program. Only replica 0 looks for them. A replica in the
         program's process has no copies.
         """
         code = getattr(bare(function), "__code__", None)

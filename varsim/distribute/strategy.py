@@ -113,8 +113,8 @@ class Strategy(ABC):
             A structure of PerReplica with the replicas' results. A plain Python value that is equal
             on all replicas is returned unchanged.
         Raises:
-            Exception: `fn` raised this exception on a replica; if it raised on several replicas,
-                this is the exception of the lowest replica id. The exception's cause is a
+            Exception: `fn` raised this exception on a replica. If it raised on several replicas,
+                this is the exception of the replica with the lowest id. The exception's cause is a
                 `ReplicaError` that shows the location.
             MismatchError: The replicas did different things where all must do the same.
             WorkerLost: A worker process has ended.
@@ -186,7 +186,7 @@ class Strategy(ABC):
         rows, and a warning is shown.
 
         Args:
-            dataset_fn: Returns an iterable of batches, each of the size for one replica.
+            dataset_fn: Returns an iterable of batches, each with the batch size of one replica.
         Returns:
             An iterable of structures of PerReplica.
         """

@@ -132,7 +132,7 @@ def cast(x: Any, dtype: Any, name: str | None = None) -> Array:
 def _sizes(shape: Any) -> tuple[int, ...]:
     sizes = as_shape(shape.tolist() if isinstance(shape, np.ndarray) else shape) or ()
     if None in sizes:
-        raise ShapeError("(value)", f"the shape {list(sizes)} has an open dimension")
+        raise ShapeError("(value)", f"the shape {list(sizes)} has an unknown dimension")
     return tuple(size for size in sizes if size is not None)
 
 

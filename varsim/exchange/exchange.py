@@ -48,7 +48,7 @@ class CoordinatorExchange(Protocol):
 
     @property
     def handover(self) -> Handover:
-        """The values that workers need to take part. The files in it are open until `close`."""
+        """The values that workers need to take part; the descriptors are open until `close`."""
 
     @property
     def deadline_s(self) -> float | None:
@@ -68,7 +68,7 @@ class CoordinatorExchange(Protocol):
         """
 
     def end_round(self) -> None:
-        """Drop frames that are kept for further workers. The channel calls it before each wait."""
+        """Drop frames that are kept for more workers. The channel calls this before each wait."""
 
     def lose(self, replica_id: int) -> None:
         """Record that a worker has died."""
@@ -137,7 +137,7 @@ EXCHANGES: Final = Registry[Exchange](
         "shared": BuiltIn(
             "varsim.exchange.shared:Shared", "large values are in memory that all processes share"
         ),
-        "star": BuiltIn("varsim.exchange.star:Star", "all values travel through sockets"),
+        "star": BuiltIn("varsim.exchange.star:Star", "all values are sent through sockets"),
     },
     group="varsim.exchanges",
     also={AUTO: "shared if the transport and the system allow it, else star"},

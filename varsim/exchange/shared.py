@@ -50,11 +50,11 @@ _GROWTH_BYTES: Final = 2 * TOLD_FROM_BYTES
 """If one round needs this much new shared memory, the coordinator waits for workers' releases."""
 
 _PATIENCE_S: Final = 0.01
-"""Duration of this wait: it takes about as long to allocate `_GROWTH_BYTES`."""
+"""Duration of this wait. Allocating `_GROWTH_BYTES` takes about as long."""
 
 
 class Shared:
-    """The exchange. It needs workers of this machine that inherit a descriptor, and memfd files."""
+    """The exchange, for workers of this machine, on a system with anonymous files (memfd)."""
 
     def problem(self, transport: Transport) -> str:
         """Return the missing requirement; "" if there is none."""
@@ -119,7 +119,7 @@ class SharedCoordinator:
         return Handover((self.arena.descriptor,), json.dumps(self.arena.limit_bytes))
 
     def attach(self, channel: ExchangeChannel) -> None:
-        """Set the connections, on which slices are sent and releases of memory arrive."""
+        """Set the connections for slices and for releases of memory."""
         self._channel = channel
 
     def decode(self, replica_id: int, frames: Sequence[Buffer]) -> list[Message]:
@@ -133,7 +133,7 @@ class SharedCoordinator:
         return messages
 
     def end_round(self) -> None:
-        """Drop the frames that are kept for further workers."""
+        """Drop the frames that are kept for more workers."""
         self._codec.end_round()
         self._held_bytes = -1
 
@@ -154,7 +154,7 @@ class SharedCoordinator:
         return self._reducer.reduce(request, self._send, now_s)
 
     def _send(self, slices: dict[int, ReduceSlice]) -> None:
-        assert self._channel is not None, "it is attached before the first message"
+        assert self._channel is not None, "a channel is attached before the first message"
         for replica_id, one in slices.items():
             self._channel.send(replica_id, [one])
         self._codec.end_round()

@@ -1,4 +1,4 @@
-"""The channel to worker processes: frames of a transport, and reports of the fork server."""
+"""Carry messages to and from worker processes, and handle reports of the fork server."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ class DeltaPart:
 
     operation: Operation
     operand: tuple[Array, ...]
-    """One value; indices and values of a sparse write; empty if the aggregation uses neither."""
+    """One value; or the indices and the values of a sparse write; empty if they are not needed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

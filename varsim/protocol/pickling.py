@@ -41,7 +41,7 @@ def dumps(value: object, references: References) -> tuple[bytes, list[memoryview
         raise
     except (pickle.PicklingError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         kind = type(value).__name__
-        raise TypeError(f"this {kind} cannot travel to another process: {error}") from error
+        raise TypeError(f"this {kind} cannot be sent to another process: {error}") from error
     return stream.getvalue(), [buffer.raw() for buffer in buffers]
 
 

@@ -174,7 +174,7 @@ def _either(members: type[Enum], other: type) -> FieldEncoding:
 
     def encode(value: Any, writer: ArrayWriter) -> Any:
         chosen = member.encode if isinstance(value, members) else record.encode
-        return chosen(value, writer)  # type: ignore[misc]  # as asserted
+        return chosen(value, writer)  # type: ignore[misc]  # asserted above
 
     def decode(raw: Any, reader: ArrayReader) -> Any:
         chosen = member.decode if type(raw) is int else record.decode
@@ -187,7 +187,9 @@ def _tuple(arguments: tuple[Any, ...]) -> FieldEncoding:
     """Return the encoding of a tuple as a list; the list of a `tuple[X, ...]` has any length."""
     encodings = [_encoding(argument) for argument in arguments if argument is not Ellipsis]
     if Ellipsis not in arguments:
-        assert not any(encoding.encode for encoding in encodings), "no message needs that"
+        assert not any(encoding.encode for encoding in encodings), (
+            "no message needs encoded values in such a tuple"
+        )
         rows = frozenset(product(*(encoding.accepted for encoding in encodings)))
         return FieldEncoding(list, decode=lambda raw, _: _fixed(raw, rows))
     (encoding,) = encodings
@@ -206,5 +208,5 @@ def _tuple(arguments: tuple[Any, ...]) -> FieldEncoding:
 
 def _fixed(raw: list[Any], rows: frozenset[tuple[type, ...]]) -> tuple[Any, ...]:
     if tuple(map(type, raw)) not in rows:
-        raise ProtocolError("a row in a message has values of a wrong number or type")
+        raise ProtocolError("a tuple in a message has a wrong length, or values of a wrong type")
     return tuple(raw)

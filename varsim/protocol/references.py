@@ -9,7 +9,7 @@ Name = tuple[Any, ...]
 
 
 class References(Protocol):
-    """Maps objects of this process to the names as which they are sent, and back."""
+    """Maps objects of this process to their names in messages, and names to objects."""
 
     def name_of(self, value: object) -> Name | None:
         """Return the name of an object; None if the object is sent by value."""

@@ -4,10 +4,10 @@
 are unchanged. Every other value becomes a list: a tag, followed by
 
 - `TUPLE`, `LIST`: the items; `DICT`: keys and values in turn;
-- `COMPLEX`: real and imaginary part; `LONG_INT`: its digits in base 16;
+- `COMPLEX`: the real and the imaginary part; `LONG_INT`: the digits in base 16;
 - `ENUM`: a class of `varsim.spec`, and the member's name;
-- `ARRAY`, `SCALAR`, `LONG_STR`, `LONG_BYTES`: the index of an array in `Payload.arrays`, which is
-  never pickled;
+- `ARRAY`, `SCALAR`, `LONG_STR`, `LONG_BYTES`: the index of an array in `Payload.arrays`; these
+  arrays are never pickled;
 - `NAME`: the name of an object that is sent as a name;
 - `PICKLE`: a pickle by cloudpickle, and the indices of its buffers in `Payload.arrays`. Functions,
   classes, exceptions and all other objects are pickled. A pickle can also contain names.

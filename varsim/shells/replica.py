@@ -107,7 +107,7 @@ class Replica:
         self._stopped = False
 
     def serve(self) -> None:
-        """Handle messages until a stop message arrives."""
+        """Handle messages until a `Shutdown` arrives."""
         try:
             while not self._stopped:
                 self._take(self._next())
@@ -191,14 +191,14 @@ class Replica:
     def _repeated(
         self, event: ReplicaEvent, actions: Sequence[ReplicaAction]
     ) -> Sequence[ReplicaAction]:
-        """Return an event's actions; if the event must wait first, its actions after the wait."""
+        """Return the actions of an event. If they say so, wait and repeat the event first."""
         if not actions or actions[0] != WAIT_AND_REPEAT:
             return actions
         self._await(actions)
         return self._handle(event)
 
     def buffer(self, variable_id: int) -> Array:
-        """Return an array in which to build an update; a write of a large one makes no copy."""
+        """Return an array in which to build an update; a large one is written without a copy."""
         supplied = self._operate(BufferRequest(variable_id))
         assert isinstance(supplied, Supply)
         return supplied.array

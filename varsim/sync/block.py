@@ -73,7 +73,7 @@ class Block:
         """Change rows of a block of one variable; the version stays.
 
         If another reference to the array may exist, the array is copied first. Later sparse writes
-        change this copy without a further copy, until `show` returns it.
+        change this copy in place, until `show` returns it.
         """
         if not self.is_owned:
             self.change(np.array(self.values, order="C"), is_owned=True)

@@ -1,4 +1,4 @@
-"""The function of a call, and the location where the program called it."""
+"""Describe the function of a call, and the location where the program called it."""
 
 from __future__ import annotations
 

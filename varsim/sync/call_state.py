@@ -1,4 +1,4 @@
-"""The coordinator's knowledge of one running call: where each replica runs, waits or has ended."""
+"""Keep track of one running call: where each replica runs, waits or has ended."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ Operations at earlier positions still take effect. If several replicas raise at 
 call raises the exception of the replica with the lowest id. If the collectives differ, the error
 says what each replica did. Without a wait, the values and the error would depend on the timing.
 Replicas that run the same code need nearly the same time from one collective to the next. So the
-coordinator waits as long as the first replica needed since the last collective, but at least this
-time.
+coordinator waits as long as the first replica needed since the last collective, but at least
+GRACE_S.
 """
 
 LONGEST_GRACE_S = 10.0
-"""Longest time of this wait: a replica in an endless loop never arrives at the position."""
+"""Longest time of this wait, because a replica in an endless loop never arrives."""
 
 _WRITES: Final = (Contribution, Scatter)
 """The collectives that a replica does not wait for; `isinstance` is slower with a union."""
@@ -85,7 +85,7 @@ class CallState:
         self._least_ended: int | None = None  # the lowest position at which a replica has ended
         self._host_calls: dict[int, HostCall] = {}
         self._in_service: int | None = None  # the replica whose host call the program performs
-        self._doomed_at: int | None = None  # the first position that can never be complete
+        self._doomed_at: int | None = None  # the position at which the call is doomed
         self._deadline_s = 0.0
         self._strict = strict
         self._since_s = started_s  # the start of the call, or its last collective
@@ -173,7 +173,7 @@ class CallState:
             self._crossed.setdefault(frozenset(one.location for one in collectives), collectives)
 
     def crossings(self) -> tuple[tuple[ExplicitCollective, ...], ...]:
-        """Return, for each set of different lines, the first unnamed collectives paired there."""
+        """Return paired unnamed collectives in different lines; the first for each set of lines."""
         return tuple(self._crossed.values())
 
     def _doom(self, position: int, now_s: float) -> None:
@@ -290,7 +290,7 @@ class CallState:
 
     @property
     def deadline_s(self) -> float | None:
-        """Return the time at which `failure` can return another result without a new message."""
+        """Return when to call `failure` again if no message arrives; None if it is not doomed."""
         return None if self._doomed_at is None else self._deadline_s
 
     def failure(self, now_s: float, *, exchanging: bool = False) -> Failure | None:

@@ -1,4 +1,4 @@
-"""One replica's components of all variables: their values and versions."""
+"""Store one replica's components of all variables: their values and versions."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class WriteRule:
 
 
 class WriteRules(dict[Operation, WriteRule]):
-    """The rules of one variable; those of sparse writes are made at their first use."""
+    """The write rules of one variable. Rules for sparse writes are created when they are used."""
 
     __slots__ = ("_spec",)
 

@@ -1,4 +1,4 @@
-"""Events of `CoordinatorState`: messages, operations of the program, and answers to actions.
+"""Define the events of `CoordinatorState`: messages, the program's operations, and answers.
 
 Every event except the answers to `Reduce` and `Locate` contains its arrival time, in seconds of a
 steady clock. An operation of the program has a token. The operation ends with a `ProgramDone`, a

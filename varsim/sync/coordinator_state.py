@@ -131,7 +131,7 @@ class CoordinatorState:
         return self._runner.now_s
 
     def catch_up(self) -> None:
-        """Do the postponed work; call it after messages are sent, because no message needs it."""
+        """Do postponed work on which no message depends; called after messages have been sent."""
         self.registry.catch_up()
 
     @property
@@ -262,7 +262,7 @@ class CoordinatorState:
         take_in_call = self._MESSAGES_OF_CALLS.get(message.__class__)
         if take_in_call is not None:
             call = self._calls.find(message.call_id)  # type: ignore[attr-defined]  # all have it
-            if call is None:  # the call has failed, and the replica sent this before the abort came
+            if call is None:  # the call failed before the replica sent this, or at the same time
                 return []
             return take_in_call(self, call, event.replica_id, message)
         take = self._MESSAGES.get(message.__class__)

@@ -1,4 +1,4 @@
-"""The coordinator's knowledge of every variable: the components' values and versions."""
+"""Store what the coordinator knows of every variable: the components' values and versions."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ class CoordinatorBlock(Block):
         super().__init__(variable_ids, mirrors, versions)
         self.num_replicas = num_replicas
         self.components: list[Array | None] = []  # by replica; empty while the mirror is known
-        self.own_commits: list[int] = []  # commits to one component only, by replica; or empty
+        self.own_commits: list[
+            int
+        ] = []  # additional commits by replica; empty if all have equally many
         self.waited_until_s: Array = np.array(waited_until_s)  # time of the last merge, by slot
         self.merges = 0  # number of merges that the accounts do not contain yet
         self.waited_s: Array = np.zeros(len(mirrors))  # waiting time for these merges, by slot

@@ -19,7 +19,7 @@ from varsim.texts.fixes import KEEPS_OWN, ChangeDtype
 def in_force(
     asked: VariableSpec, initial: Array, num_replicas: int, *, strict: bool, adaptive: bool = False
 ) -> VariableSpec:
-    """Return the spec of a variable with the settings that apply, for example without AUTO.
+    """Return the spec with the settings that apply; for example, AUTO becomes ON_WRITE.
 
     Raises:
         VariableError: See `policies.resolve`. The fixes of the error are settings with which the

@@ -1,4 +1,4 @@
-"""The writes to deferred variables that a replica has not exchanged yet."""
+"""Store the writes to deferred variables that a replica has not exchanged yet."""
 
 from __future__ import annotations
 
@@ -172,10 +172,10 @@ _SUBTRACTIONS: Final = (Operation.ASSIGN_SUB, Operation.SCATTER_SUB)
 def combined(entries: Sequence[LogEntry], allocate: Allocate) -> list[LogEntry]:
     """Combine consecutive writes into as few writes as possible.
 
-    An assign replaces all earlier writes. Additions and subtractions are summed, of values and of
-    rows; other sparse writes with the same operation are joined. The operations of the result
-    depend only on those of the writes, so they are equal on all replicas, and do not depend on
-    whether some of the writes were combined before.
+    An assign replaces all earlier writes. Additions and subtractions of values and rows are summed.
+    Other sparse writes with the same operation are joined. The operations of the result depend only
+    on those of the writes, so they are equal on all replicas, and do not depend on whether some of
+    the writes were combined before.
     """
     runs: list[list[LogEntry]] = []
     for entry in entries:
@@ -201,7 +201,7 @@ def _continues(before: Operation, operation: Operation) -> bool:
 def _combined(run: Sequence[LogEntry], allocate: Allocate) -> LogEntry:
     """Return the sum of additions, or the joined rows of other sparse writes.
 
-    The operand can be that of an entry.
+    The operand of the result can be the operand of an entry.
     """
     operations = [entry.operation for entry in run]
     operation = operations[0]

@@ -35,8 +35,8 @@ class _Deferral:
     """The writes of one deferred variable that the coordinator knows.
 
     Writes are exchanged up to a *watermark*, which is a number of writes: a reader waits for the
-    value after this number of writes. The lowest watermark is the first. `deltas` and `requested`
-    belong to the lowest watermark.
+    value after this number of writes. The lowest watermark is exchanged first. `deltas` and
+    `requested` belong to the lowest watermark.
     """
 
     told: list[WriteCount]  # the last write count that each replica has sent
@@ -60,7 +60,7 @@ class _Deferral:
         self.watermarks.setdefault(count, []).append(now_s)
 
     def close(self) -> None:
-        """Record that readers do not wait any more."""
+        """Record that no reader waits any longer."""
         self.watermarks.clear()
         self.deltas.clear()
         self.requested.clear()
@@ -266,8 +266,8 @@ class Exchanges:
     ) -> Iterator[CoordinatorAction]:
         """Request deltas up to the lowest watermark from replicas that have made all these writes.
 
-        A running replica is not asked: it would not answer before it waits, and then it often sends
-        the delta anyway.
+        A running replica gets no request: it would answer only when it waits, and then it often
+        sends the delta without a request.
         """
         watermark = min(deferral.watermarks)
         for replica_id, write_count in enumerate(deferral.told):
@@ -334,11 +334,13 @@ class Exchanges:
         """Combine the same part of all replicas' deltas; return its operation and operand.
 
         Args:
-            first: Whether the part is the first of its delta, so that the mirror is the value
-                before it. The change of a known mirror is then an ASSIGN.
+            first: Whether the part is the first of its delta. If so, and if there is a mirror, the
+                mirror is the value before the part, and the result is an ASSIGN.
         """
         operation, aggregation = parts[0].operation, variable.spec.aggregation
-        assert all(part.operation is operation for part in parts), "equal digests, equal parts"
+        assert all(part.operation is operation for part in parts), (
+            "deltas with equal digests have equal parts"
+        )
         operands = [part.operand for part in parts if part.operand]
         if operation in SCATTERS:
             return operation, scatter.joined([Rows(*operand) for operand in operands], aggregation)

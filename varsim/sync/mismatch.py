@@ -107,7 +107,7 @@ def _other_axes(shape: tuple[int, ...], axis: int | None) -> tuple[int, ...]:
 
 
 def are_crossed(first: ExplicitCollective, second: ExplicitCollective) -> bool:
-    """Return whether two collectives have no names and different lines: only their order agrees."""
+    """Return whether two collectives are in different lines and have no names."""
     return first.label is None and second.label is None and first.location != second.location
 
 

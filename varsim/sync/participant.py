@@ -1,4 +1,4 @@
-"""The coordinator's knowledge of one replica in one running call."""
+"""Keep track of one replica in one running call."""
 
 from __future__ import annotations
 

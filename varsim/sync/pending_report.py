@@ -1,4 +1,4 @@
-"""The report that a replica sends to the coordinator when its next call ends."""
+"""Collect the report that a replica sends to the coordinator when its next call ends."""
 
 from __future__ import annotations
 

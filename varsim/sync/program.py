@@ -209,7 +209,7 @@ class _OnVariable:
         """Write one component directly, without applying the policy."""
         operand = event.operand
         if event.operation is Operation.ASSIGN and not isinstance(operand, Rows):
-            component = operand  # only the variable's shape counts
+            component = operand  # an assign uses only the shape in the spec
         else:
             (component,) = yield from self._shapes([event.replica_id])
         check_operand(self._spec, event.operation, component, operand)

@@ -42,7 +42,7 @@ def aggregate(components: Sequence[Array], aggregation: VariableAggregation) -> 
 
     Args:
         components: One array per replica, in replica order, of one shape and dtype. For
-            ONLY_FIRST_REPLICA the first array is enough.
+            ONLY_FIRST_REPLICA, the first array is sufficient.
         aggregation: Any aggregation except NONE.
     Returns:
         An array of this shape and dtype. The order is fixed, so the result is the same bit for bit
@@ -92,7 +92,7 @@ def require_combinable(values: Sequence[Array], aggregation: VariableAggregation
 
 
 def require_numbers(values: Sequence[Array], aggregation: VariableAggregation) -> None:
-    """Check that `aggregate` can combine values of this dtype; check shapes only of bools.
+    """Check that `aggregate` can combine values of this dtype. The caller checks the shapes.
 
     Raises:
         AggregationError: The result would be a sum or a mean of bools.
@@ -120,11 +120,11 @@ def merge(
     operation: Operation,
     mirror: Array | None,
 ) -> Array:
-    """Return the result of a merge: the mirror after the operation with the combined value.
+    """Combine the values; return the mirror after the operation with the combined value.
 
     Args:
         values: One array per replica, in replica order, of one shape and dtype. For
-            ONLY_FIRST_REPLICA the first array is enough.
+            ONLY_FIRST_REPLICA, the first array is sufficient.
         mirror: The value of all components; None to return the combined value itself.
     """
     agreed = _aggregate(values, aggregation)

@@ -1,4 +1,4 @@
-"""A replica's knowledge of one running call."""
+"""Keep track of one running call on a replica."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class ReplicaCall:
     aborted: str | None = None
     awaits: ReplicaVariable | None = None  # the program waits for commits of this variable
     reads: bool = False  # whether the program then reads the variable
-    awaits_answer: bool = False  # the program waits for a message
+    awaits_answer: bool = False  # whether the program waits for an answer
 
     def owe(self, variable: ReplicaVariable) -> None:
-        """Give the next contribution to a variable its index, and expect its commit."""
+        """Record a contribution to a variable, whose commit must arrive."""
         variable.owed_to = self.call_id
         variable.owed_index = self.next_index
         self.next_index += 1

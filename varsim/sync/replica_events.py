@@ -1,4 +1,4 @@
-"""Events of `ReplicaState`: the messages that a replica receives, and its program's operations."""
+"""Define the events of `ReplicaState`: operations of the program, in addition to messages."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class RunningCalls:
             actions += self._all(message)
         start: Start | None = None
         for i, own in enumerate(event.arguments):
-            # Replicas with the same arguments object share one message.
+            # Replicas that have the same arguments object get the same message.
             if start is None or start.arguments is not own:
                 start = Start(call_id=call_id, function_id=event.function_id, arguments=own)
             actions.append(Send(i, start))

@@ -142,7 +142,7 @@ def _without_repeats(indices: Array, values: Array) -> Iterator[tuple[Array, Arr
 
 
 def summed(rows: Rows) -> Rows:
-    """Return rows to add without repeats: rows with the same index are summed, in order."""
+    """Return rows in which each index occurs only once: values with the same index are summed."""
     indices, first, inverse = np.unique(rows.indices, return_index=True, return_inverse=True)
     if len(indices) == len(rows.indices):
         return rows

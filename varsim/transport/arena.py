@@ -165,7 +165,7 @@ class Arena:
             warn, self._warn = self._warn, None
             warn(
                 f"there is no room in shared memory for {size_bytes:,} bytes: this process holds "
-                f"{self._held_bytes:,} of its {self.limit_bytes:,}. Large values travel through "
+                f"{self._held_bytes:,} of its {self.limit_bytes:,}. Large values are sent through "
                 f"sockets instead, which is slower. {_WHAT_TO_DO}"
             )
 

@@ -1,4 +1,4 @@
-"""CURVE keys for one run, and the allow-list of workers.
+"""Create CURVE keys for one run, and check workers against an allow-list.
 
 CURVE itself accepts every client key. For each new connection, libzmq asks the handler in this file
 by its authentication protocol (ZAP, https://rfc.zeromq.org/spec/27). The handler accepts only keys

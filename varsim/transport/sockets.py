@@ -203,7 +203,7 @@ class Router:
         return envelopes
 
     def close(self, linger_s: float = 0.0) -> None:
-        """Close; after the context's end, unsent messages have `linger_s` to leave."""
+        """Close the socket; `context.term` then waits at most `linger_s` for unsent messages."""
         self.socket.close(linger=round(linger_s * 1000))
 
 
@@ -247,7 +247,7 @@ class Dealer:
         return [[_buffer(frame) for frame in envelope] for envelope in envelopes]
 
     def close(self, linger_s: float = 0.0) -> None:
-        """Close; after the context's end, unsent messages have `linger_s` to leave."""
+        """Close the socket; `context.term` then waits at most `linger_s` for unsent messages."""
         self.socket.close(linger=round(linger_s * 1000))
 
 

@@ -100,7 +100,7 @@ def resolve(spec: VariableSpec, *, strict: bool, adaptive: bool = False) -> Vari
         )
     in_force = becomes.in_force(spec.shape, adaptive=adaptive)
     if in_force == spec.requested:
-        in_force = spec.requested  # contains what other processes need to find the policy's class
+        in_force = spec.requested  # equal, but also has the fields `package` and `definition`
     return replace(spec, synchronization=in_force, aggregation=aggregation)
 
 

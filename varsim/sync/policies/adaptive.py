@@ -51,7 +51,7 @@ class Defer(Cell):
         return 0
 
     def for_rows(self, operation: Operation, aggregation: VariableAggregation) -> Cell:
-        """Return this cell if the replicas' rows can be combined."""
+        """Return this cell, or a refusal if the replicas' rows cannot be combined."""
         return combining_rows(self, operation, aggregation)
 
 

@@ -175,15 +175,15 @@ class Cell:
         """Perform a write in replica context on one replica; called only if `writes_itself`.
 
         Args:
-            operand: A value; for a sparse write, which `for_rows` allows, rows.
+            operand: A value; or rows, if `for_rows` permits the sparse write.
         """
         raise AssertionError(f"{self} is not a cell that performs writes itself")
 
     def for_rows(self, operation: Operation, aggregation: VariableAggregation) -> Cell:
-        """Return the cell of a sparse write if this is the cell of assign_add.
+        """Return the cell for a sparse write, given that this cell is for assign_add.
 
-        A policy uses it for the sparse writes that its rows do not mention. By default a sparse
-        write is refused. A cell that can write rows returns itself.
+        It is used for the sparse writes that a policy does not mention. By default a sparse write
+        is refused. A cell that can write rows returns itself.
         """
         return Refuse(NO_ROWS)
 
@@ -232,7 +232,7 @@ def aggregated(
     components: Sequence[Array],
     values: Sequence[Array],
 ) -> list[Array]:
-    """Return the components after an operation, with the aggregate of the values for all."""
+    """Return the components after an operation with the aggregate of the values."""
     total = reduce.aggregate(values, spec.aggregation)
     return [reduce.apply(operation, component, total) for component in components]
 
@@ -339,7 +339,7 @@ class Broadcast(Cell):
     def for_rows(self, operation: Operation, aggregation: VariableAggregation) -> Cell:
         """Return this cell, because a sparse write changes every component as well.
 
-        Shares of rows are refused.
+        A sparse write that would need shares is refused.
         """
         return Refuse(NO_ROWS) if self.shares else self
 
@@ -400,6 +400,6 @@ _COMBINED: Final = (
 
 
 def combining_rows(cell: Cell, operation: Operation, aggregation: VariableAggregation) -> Cell:
-    """Return `cell`; refuse sparse writes that cannot combine the rows of several replicas."""
+    """Return `cell`; or a refusal, if the operation cannot combine rows of several replicas."""
     several = aggregation in (VariableAggregation.SUM, VariableAggregation.MEAN)
     return Refuse(NO_ORDER) if several and operation not in _COMBINED else cell

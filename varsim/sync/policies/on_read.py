@@ -32,7 +32,7 @@ NO_AGGREGATION: Final = Reason("no_aggregation")
 """Why a read is refused: components may differ, and NONE does not say how to combine them."""
 
 ADDS_TO_SUM: Final = Reason("adds_to_sum", of_read=False)
-"""Why an add is refused: a read sums the components, but which component should an add change?"""
+"""Why an add is refused: a read sums the components, and no rule says which one an add changes."""
 
 
 @dataclass(frozen=True, slots=True)

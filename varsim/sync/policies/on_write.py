@@ -52,7 +52,7 @@ class Merge(Cell):
         components: Sequence[Array],
         values: Sequence[Array],
     ) -> list[Array]:
-        """Return the components after an operation, with the aggregate of the values for all."""
+        """Return the components after an operation with the aggregate of the values."""
         return aggregated(spec, operation, components, values)
 
     def cost_of_write(self, known: Known) -> int:
@@ -60,7 +60,7 @@ class Merge(Cell):
         return 2 * known.num_replicas
 
     def for_rows(self, operation: Operation, aggregation: VariableAggregation) -> Cell:
-        """Return this cell if the replicas' rows can be combined."""
+        """Return this cell, or a refusal if the replicas' rows cannot be combined."""
         return combining_rows(self, operation, aggregation)
 
 

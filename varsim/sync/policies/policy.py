@@ -87,8 +87,8 @@ def rows(
 ) -> dict[tuple[Context, Operation], Row]:
     """Return the rows of a policy.
 
-    The rows for `strategy.extended.update` are the same for every policy. A sparse write without a
-    row gets the row that `Cell.for_rows` makes of the row of assign_add.
+    The rows for `strategy.extended.update` are the same for every policy. The row of a sparse write
+    that is not given is derived from the row of assign_add by `Cell.for_rows`.
 
     Args:
         replica: The rows for replica context.
@@ -104,7 +104,7 @@ def rows(
 
 
 def _sparse_writes(row: Row) -> dict[Operation, Row]:
-    """Return the rows of the sparse writes, made of the row of assign_add."""
+    """Return the rows of the sparse writes, derived from the row of assign_add."""
     cells = dict.fromkeys(VariableAggregation, row) if isinstance(row, Cell) else row
     return {
         operation: {each: cell.for_rows(operation, each) for each, cell in cells.items()}
