@@ -61,6 +61,11 @@ def test_an_impossible_number_of_replicas_is_an_error(count: str):
     ("words", "expected"),
     [
         (["on_raed"], "'on_raed' is not a synchronization; did you mean 'on_read'?"),
+        (
+            ["mean"],
+            "'mean' is an aggregation; give a synchronization before it: "
+            "varsim explain on_read mean",
+        ),
         (["local_sgd"], "invalid parameters of local_sgd: 'local_sgd'; write it as in local_sgd:8"),
         (["on_read:3"], "'on_read' takes no parameters: 'on_read:3'"),
         (["on_read", "men"], "'men' is not an aggregation; did you mean 'mean'?"),

@@ -199,3 +199,45 @@ def test_slices_cannot_be_gathered(strategy: Any) -> None:
         strategy.gather(strategy.run(lambda: rows([0])), axis=0)
     with pytest.raises(NotImplementedError, match="all_gather of IndexedSlices"):
         strategy.run(lambda: tf.distribute.get_replica_context().all_gather(rows([0]), axis=0))
+
+
+# ---------------------------------------------------------------- public reports
+
+
+def test_the_advice_about_a_slice_gives_the_wanted_rows(strategy: Any) -> None:
+    """Each replica lowers its own row by 1."""
+    with strategy.scope():
+        centers = tf.Variable(np.full(2, 10, np.float32), aggregation=SUM)
+
+    def step() -> None:
+        me = replica_id()
+        with pytest.raises(tf.VarsimError) as caught:
+            centers[me].assign(9.0)
+        assert "v.scatter_add(tf.IndexedSlices(change, rows))" in str(caught.value)
+        centers.scatter_add(tf.IndexedSlices([-1.0], [me]))
+
+    strategy.run(step)
+
+    assert [9.0, 9.0] == centers.numpy().tolist()
+
+
+def test_centers_of_classes_move_as_far_as_by_a_dense_write(strategy: Any) -> None:
+    """Each replica moves the centers of its own points; two points have one center."""
+    labels, points = np.array([0, 1, 1, 3]), np.arange(8, dtype=np.float32).reshape(4, 2)
+    with strategy.scope():
+        sparse, dense = (
+            tf.Variable(np.zeros((4, 2), np.float32), aggregation=SUM) for _ in range(2)
+        )
+
+    def step() -> None:
+        mine = slice(2 * replica_id(), 2 * replica_id() + 2)
+        moved = np.float32(0.5) * (sparse[labels[mine]] - points[mine])
+        sparse.scatter_sub(tf.IndexedSlices(moved, labels[mine]))
+        whole = np.zeros((4, 2), np.float32)
+        np.add.at(whole, labels[mine], moved)
+        dense.assign_sub(whole)
+
+    strategy.run(step)
+
+    expected = [[0.0, 0.5], [3.0, 4.0], [0.0, 0.0], [3.0, 3.5]]
+    assert expected == sparse.numpy().tolist() == dense.numpy().tolist()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import varsim as tf
 from tests.processes.conftest import cluster
 from tests.replica_context import replica_id
 from varsim.analysis.outcome import Outcome
 from varsim.analysis.verdict import judge
+from varsim.cli.main import main
 from varsim.tracing.history import open_history
 from varsim.tracing.merge import merge
 from varsim.tracing.trace import TraceOptions
@@ -72,3 +75,22 @@ def test_the_judge_finds_no_fault_in_deferred_sparse_writes(tmp_path: Path) -> N
         verdicts = judge(history)
 
     assert {Outcome.VALID} == {one.outcome for one in verdicts}, verdicts
+
+
+# ---------------------------------------------------------------- documented programs
+
+
+def test_the_documented_program_saves_the_bytes_that_the_document_says(tmp_path: Path) -> None:
+    """The program and the line of the report are in docs/python.md."""
+    text = (Path(__file__).parents[2] / "docs" / "python.md").read_text("utf-8")
+    text = text[text.index("\n## Sparse updates") : text.index("\n## Names of TensorFlow")]
+    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (line,) = re.findall(r"^    (sparse writes: .*)$", text, re.MULTILINE)
+    file = tmp_path / "embedding.py"
+    file.write_text(program, "utf-8")
+
+    arguments = ["run", "--workload", str(file), "--workers", "2", "--out", str(tmp_path)]
+    result = CliRunner().invoke(main, arguments)
+
+    assert 0 == result.exit_code, result.output
+    assert line in " ".join(result.stdout.split())

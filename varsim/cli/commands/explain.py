@@ -85,10 +85,16 @@ def _custom(name: str) -> Synchronization:
 
 def _member(settings: Any, what: str, word: str) -> Any:
     from varsim.experiments.nearest import did_you_mean, listed
+    from varsim.spec import VariableAggregation
 
     members = {member.name.lower(): member for member in settings}
     name = word.strip().lower().replace("-", "_")
     if name not in members:
+        if what == "synchronization" and name.upper() in VariableAggregation.__members__:
+            raise WrongUse(
+                f"{word!r} is an aggregation; give a synchronization before it: "
+                f"varsim explain on_read {name}"
+            )
         near = did_you_mean(name, members) or f"; it is one of {listed(members)}"
         raise WrongUse(f"{word!r} is not {'an' if what[0] in 'aeiou' else 'a'} {what}{near}")
     return members[name]
