@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from varsim.analysis.arithmetic import Flat, value_of
+from varsim.analysis.arithmetic import Flat, FlatOperand, operand_of, value_of
 from varsim.extension_dtypes import named
+from varsim.spec import Rows
 from varsim.tracing.history import PROGRAM, Event, History, VariableRow
 
 FIRST_REPLICA = 0
@@ -30,7 +31,7 @@ class Oracle:
         self._history = history
         self._oracle = oracle
         self._twins = twins(history, oracle)
-        self._accesses: dict[AccessKey, Iterator[Flat | None]] = {}
+        self._accesses: dict[AccessKey, Iterator[FlatOperand | None]] = {}
         self.uneven: dict[AccessKey, tuple[int, int]] = {}
         """Numbers of accesses in the run and in the oracle, for keys with different numbers."""
 
@@ -54,15 +55,17 @@ class Oracle:
         """Return the initial value of a variable of this run."""
         return _created(self._history, self._history.variables[variable])
 
-    def next_wrote(self, variable: int, process: int, location: str) -> Flat | None:
-        """Return the next value that the oracle's program or replica writes at a location."""
+    def next_wrote(self, variable: int, process: int, location: str) -> FlatOperand | None:
+        """Return the next value or rows that the oracle's program or replica writes there."""
         return self._next(variable, "write", process, location)
 
     def next_read(self, variable: int, location: str) -> Flat | None:
         """Return the next value of a variable that the program reads at a location."""
-        return self._next(variable, "read", PROGRAM, location)
+        value = self._next(variable, "read", PROGRAM, location)
+        assert not isinstance(value, Rows), "only writes have rows"
+        return value
 
-    def _next(self, variable: int, kind: str, process: int, location: str) -> Flat | None:
+    def _next(self, variable: int, kind: str, process: int, location: str) -> FlatOperand | None:
         key = variable, kind, process, location
         accesses = self._accesses.get(key)
         if accesses is None:
@@ -71,7 +74,7 @@ class Oracle:
 
     def _same_accesses(
         self, variable: int, kind: str, process: int, location: str
-    ) -> Iterator[Flat | None]:
+    ) -> Iterator[FlatOperand | None]:
         twin = self._twins.get(variable)
         if twin is None:
             return
@@ -84,7 +87,7 @@ class Oracle:
         dtype = named(twin.dtype)
         for event in _accesses(self._oracle, twin.variable, kind, process, location):
             for _ in range(event.occurrences):
-                yield value_of(event, dtype)
+                yield operand_of(event, dtype)
 
 
 def twins(history: History, oracle: History) -> dict[int, VariableRow]:

@@ -44,7 +44,7 @@ class Filling:
             num_rows: The number of rows of the variable; None if its shape is open.
         """
         indices = np.arange(shape[0]) % max(num_rows or 1, 1)
-        values = np.ones(shape, dtype)  # ones can divide
+        values = np.ones(shape, named(dtype))  # ones can divide
         if self._other:
             chance = np.random.default_rng((_SEED, abs(number)))
             indices = chance.integers(0, max(num_rows or 1, 1), shape[0])

@@ -10,8 +10,7 @@ from tests.analysis.build import told as described
 from tests.analysis.findings.build import ProgramHistory
 from varsim.analysis.findings.model import Finding
 from varsim.analysis.findings.not_finite import NOT_FINITE
-from varsim.analysis.observer import Audience
-from varsim.analysis.search import Search, find
+from varsim.analysis.search import find
 
 NAN, INF = math.nan, math.inf
 
@@ -192,19 +191,61 @@ def test_a_nan_of_a_sparse_write_is_found_when_it_is_read(tmp_path):
         (finding,) = [one for one in find(history) if one.kind is NOT_FINITE]
 
     assert finding.what == (
-        "The program read the first NaN in 1 of 2 elements at a.py:9. A sparse write can have "
-        "brought it: a history does not have its rows. The last write before it was at a.py:3."
+        "The program read the first NaN in 1 of 2 elements at a.py:9. A write whose value was "
+        "not recorded can have brought it. The last write before it was at a.py:3."
     )
 
 
-def test_sparse_writes_are_noted_as_not_looked_at(tmp_path):
-    with described(SPARSE.format("1")).history(tmp_path) as history:
-        search = Search(history)
-        Audience(search.observers).show(history.events())
+ROWS = """
+replicas 2
+variable table ON_WRITE SUM float32 [4,2]
 
-    assert ((), None) == search.conclude()
-    (note,) = search.notes()
-    assert note.text.startswith("which of 2 sparse writes of table contain NaN or infinity")
+program create table v=0 = [[NaN,NaN],[1,1],[1,1],[0,0]]
+program call call=1                                                      as start
+0 begin call=1                                                           after start
+1 begin call=1                                                           after start
+0 write table call=1 position=0 location=a.py:3 {operation} at [1] = [[1,1]]
+1 write table call=1 position=0 location=a.py:3 {operation} at {rows}
+program commit table call=1 position=0 v=1 {operation} at {commit}
+program read table v=1 location=a.py:9 = {read}
+"""
+
+
+def found_in(tmp_path, **columns: str) -> list[Finding]:
+    with described(ROWS.format(**columns)).history(tmp_path) as history:
+        return [one for one in find(history) if one.kind is NOT_FINITE]
+
+
+def test_a_nan_in_a_row_is_found_with_its_replica_and_row(tmp_path):
+    rows = "[2,3] = [[1,1],[1,NaN]]"
+    commit = "[1,2,3] = [[1,1],[1,1],[1,NaN]]"
+    read = "[[NaN,NaN],[2,2],[2,2],[0,NaN]]"
+    (finding,) = found_in(tmp_path, operation="scatter_add", rows=rows, commit=commit, read=read)
+
+    assert finding.what == (
+        "Replica 1 wrote the first NaN in 1 of 4 elements, first in row 3 in call 1 of "
+        "strategy.run at a.py:3. In the same write, replica 0 wrote finite values. The SUM passes "
+        "it on to every copy."
+    )
+
+
+def test_a_row_that_is_nan_when_created_may_get_nan(tmp_path):
+    rows, commit = "[0] = [[NaN,NaN]]", "[1,0] = [[1,1],[NaN,NaN]]"
+    read = "[[NaN,NaN],[2,2],[1,1],[0,0]]"
+
+    assert [] == found_in(tmp_path, operation="scatter_add", rows=rows, commit=commit, read=read)
+
+
+def test_a_division_of_a_row_by_zero_is_found_when_it_is_read(tmp_path):
+    rows, commit = "[2] = [[1,0]]", "[1,2] = [[1,1],[1,0]]"
+    read = "[[NaN,NaN],[1,1],[1,Infinity],[0,0]]"
+    (finding,) = found_in(tmp_path, operation="scatter_div", rows=rows, commit=commit, read=read)
+
+    assert finding.what == (
+        "The program read the first infinity in 1 of 8 elements at a.py:9. The written rows were "
+        "finite, but a sparse write can divide by zero, or exceed what float32 holds. The last "
+        "write before it was at a.py:3."
+    )
 
 
 def test_a_component_that_exceeds_its_range_is_found_when_it_is_read():

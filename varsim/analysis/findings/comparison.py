@@ -70,6 +70,7 @@ class Comparison:
     wanted: Flat  # the single device's value
     before: Flat | None = None  # the variable's previous value in both runs, for an assign
     is_change: bool = False  # whether the numbers are differences from the previous value
+    elements: Flat | None = None  # of these elements only, by index in the flat value
     step: int = 1  # the arrays hold every step-th element
 
     def change(self) -> Comparison | None:
@@ -94,7 +95,16 @@ class Comparison:
         parts = tuple(None if part is None else part[::step].copy() for part in self.by_replica)
         got, wanted = self.got[::step].copy(), self.wanted[::step].copy()
         before = None if self.before is None else self.before[::step].copy()
-        return replace(self, by_replica=parts, got=got, wanted=wanted, before=before, step=step)
+        elements = None if self.elements is None else self.elements[::step]
+        return replace(
+            self,
+            by_replica=parts,
+            got=got,
+            wanted=wanted,
+            before=before,
+            elements=elements,
+            step=step,
+        )
 
     @property
     def known(self) -> list[Flat] | None:

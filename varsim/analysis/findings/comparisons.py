@@ -10,21 +10,31 @@ judgement: their cause may be a mistake, other batches, other random numbers or 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from varsim.analysis.arithmetic import Flat, combined, flat, value_of
+from varsim.analysis import sparse
+from varsim.analysis.arithmetic import (
+    Flat,
+    FlatOperand,
+    combined,
+    flat,
+    operand_of,
+    value_of,
+)
 from varsim.analysis.findings.comparison import Comparison
 from varsim.analysis.findings.components import ComponentTracker
+from varsim.analysis.findings.sparse_changes import SUMMED, Changes, changes_of
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.observer import EventObserver, Take
 from varsim.analysis.oracle import FIRST_REPLICA, Oracle
 from varsim.analysis.returned import ReturnedValue
 from varsim.analysis.rounding import close, wide
+from varsim.spec import Rows
 from varsim.tracing.history import PROGRAM, Event
 
 _MOST_PENDING: Final = 1000
@@ -169,6 +179,7 @@ class Comparisons(EventObserver):
         self._counts: dict[Site, _Count] = {}
         self._lacking: Counter[Site] = Counter()
         """Values that have no counterpart, or whose counterpart was not recorded."""
+        self._not_summed: dict[Site, str] = {}  # the sparse writes that are not compared
         self._unequal: set[Site] = set()
         """Sites where some replicas wrote more often than others."""
         self.read_in_replicas: set[int] = set()
@@ -235,12 +246,39 @@ class Comparisons(EventObserver):
             if self._in_call:
                 self.merged.add(variable)
             wanted = self.oracle.next_wrote(variable, PROGRAM, location)
-            got = value_of(event, facts.numpy_dtype)
-            if wanted is not None and got is not None:
-                before = self._before(event) if fresh else None
-                yield Comparison(event, (), (None,) * self._num_replicas, got, wanted, before)
+            before = self._before(event) if fresh else None
+            compared = self._by_program(event, facts, wanted, before)
+            if compared is not None:
+                yield compared
             else:
-                self._lacking[site_of(event)] += 1
+                self._count_lacking(event)
+
+    def _by_program(
+        self,
+        event: Event,
+        facts: VariableFacts,
+        wanted: FlatOperand | None,
+        before: Flat | None,
+    ) -> Comparison | None:
+        """Return the comparison of a write by the program; None if it is not possible."""
+        got = operand_of(event, facts.numpy_dtype)
+        by_replica = (None,) * self._num_replicas
+        if isinstance(got, Rows) or isinstance(wanted, Rows):
+            changes = _changes(event, [got], wanted)
+            if changes is None or changes.by_replica[0] is None:
+                return None
+            own, elements = changes.by_replica[0], changes.elements
+            return Comparison(event, (), by_replica, own, changes.wanted, elements=elements)
+        if wanted is None or got is None:
+            return None
+        return Comparison(event, (), by_replica, got, wanted, before)
+
+    def _count_lacking(self, event: Event) -> None:
+        """Count a value that was not compared."""
+        site = site_of(event)
+        self._lacking[site] += 1
+        if event.operation in sparse.OPERATIONS - SUMMED:
+            self._not_summed[site] = event.operation or ""
 
     def _before(self, event: Event) -> Flat | None:
         """Return the value of a variable before its first write, if this write is an assign."""
@@ -273,7 +311,7 @@ class Comparisons(EventObserver):
             if comparison is not None:
                 yield comparison
             else:
-                self._lacking[site_of(event)] += 1
+                self._count_lacking(event)
         elif len(writes.open) > _MOST_PENDING:
             writes.lost = True
             writes.open.clear()
@@ -315,6 +353,9 @@ class Comparisons(EventObserver):
         got, wanted = comparison.got, comparison.wanted
         sized = len(got) == len(wanted)
         element = _most_apart(got, wanted) if sized else 0
+        shown: int | None = element if len(got) > 1 else None
+        if comparison.elements is not None:
+            shown = int(comparison.elements[element])
         return ValueDifference(
             variable_id=site.variable_id,
             variable=self._variables[site.variable_id].name,
@@ -325,7 +366,7 @@ class Comparisons(EventObserver):
             step=self._step,
             inside=comparison.event.call is not None,
             event=comparison.event.event,
-            element=element if len(got) > 1 else None,
+            element=shown,
             got=got[element].item() if sized else None,
             wanted=wanted[element].item() if sized else None,
         )
@@ -379,6 +420,11 @@ class Comparisons(EventObserver):
         uneven = self.oracle.uneven.get(
             (site.variable_id, site.access.kind, site.access.process, site.location)
         )
+        if uneven is None and site in self._not_summed:
+            return (
+                f"rows written by {self._not_summed[site]} are not compared: only those of "
+                "scatter_add and scatter_sub have a sum"
+            )
         if uneven is None:
             count = self._lacking[site]
             values = f"{count:,} value{'' if count == 1 else 's'}"
@@ -401,11 +447,19 @@ def _merged(
     event: Event,
     together: Mapping[int, Event],
     facts: VariableFacts,
-    wanted: Flat,
+    wanted: FlatOperand,
     before: Flat | None,
 ) -> Comparison | None:
     """Return the comparison of a write by all replicas; None if a value is unknown."""
-    by_replica = tuple(value_of(together[i], facts.numpy_dtype) for i in sorted(together))
+    operands = [operand_of(together[i], facts.numpy_dtype) for i in sorted(together)]
+    elements: Flat | None = None
+    if isinstance(wanted, Rows) or any(isinstance(one, Rows) for one in operands):
+        changes = _changes(event, operands, wanted)
+        if changes is None:
+            return None
+        by_replica, wanted, elements = changes
+    else:
+        by_replica = tuple(one for one in operands if not isinstance(one, Rows))
     known = [value for value in by_replica if value is not None]
     got: Flat | None = None
     if facts.first or not facts.aggregation:
@@ -415,7 +469,17 @@ def _merged(
     if got is None:
         return None
     others = tuple(one.event for one in together.values() if one is not event)
-    return Comparison(event, others, by_replica, got, wanted, before)
+    return Comparison(event, others, by_replica, got, wanted, before, elements=elements)
+
+
+def _changes(
+    event: Event, operands: Sequence[FlatOperand | None], wanted: FlatOperand | None
+) -> Changes | None:
+    """Return the changes by sparse writes; None if they cannot be compared."""
+    parts = [one for one in operands if one is None or isinstance(one, Rows)]
+    if event.operation not in SUMMED or not isinstance(wanted, Rows):
+        return None
+    return changes_of(parts, wanted) if len(parts) == len(operands) else None
 
 
 def _most_apart(got: Flat, wanted: Flat) -> int:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from varsim.analysis.arithmetic import digest_of, flat, updated
+from varsim.analysis.arithmetic import digest_of, flat, operand_of, updated
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.observer import EventObserver
 from varsim.tracing.history import Event
@@ -243,10 +243,11 @@ def _applied(
     operation: str | None, before: bytes | None, event: Event, dtype: np.dtype[Any]
 ) -> bytes | None:
     """Return the bytes of a component after a write; None if they are not known."""
-    operand = _small_value(event)
-    if operation == "assign" or operand is None:
-        return operand
-    if before is None:
+    value = _small_value(event)
+    if operation == "assign" or value is None:
+        return value
+    operand = operand_of(event, dtype)
+    if before is None or operand is None:
         return None
-    after = updated(flat(before, dtype), operation, flat(operand, dtype))
+    after = updated(flat(before, dtype), operation, operand)
     return None if after is None else after.tobytes()

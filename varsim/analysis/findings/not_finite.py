@@ -2,9 +2,10 @@
 
 The finder needs no oracle. If elements are NaN or infinite in the initial value of a variable, this
 is intended, for example as padding, so these elements are not reported. An infinite sum of finite
-values is an overflow (`overflow.py`). In two cases the operands of writes do not show the value,
-and the first read that shows it is reported: a write was not recorded, such as the rows of a sparse
-write; or a component that is not summed exceeded the range of its dtype.
+values is an overflow (`overflow.py`). In three cases the operands of writes do not show the value,
+and the first read that shows it is reported: a write was not recorded; a component that is not
+summed exceeded the range of its dtype; or the rows of a sparse write changed a row, for example by
+a division by zero.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from varsim.analysis.arithmetic import Flat, is_finite, value_of
+from varsim.analysis.arithmetic import Flat, is_finite, operand_of, value_of
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
     Evidence,
@@ -27,8 +28,8 @@ from varsim.analysis.findings.model import (
     times,
 )
 from varsim.analysis.findings.variable_facts import VariableFacts
-from varsim.analysis.outcome import Note
 from varsim.extension_dtypes import kind_of
+from varsim.spec import Rows
 from varsim.texts.facts import name_replicas
 from varsim.tracing.history import PROGRAM, Event
 
@@ -38,8 +39,6 @@ NOT_FINITE: Final = FindingKind(
 
 _NO_ROWS: Final = "0 of "
 """The start of the note of a replica's `begin` event if the replica's arguments have no rows."""
-
-_MOST_NAMES: Final = 3
 
 Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
@@ -55,6 +54,7 @@ class _Seen:
     wrote: set[int] = field(default_factory=set)  # replicas whose write of the round is not finite
     finite: set[int] = field(default_factory=set)  # replicas whose write of the round is finite
     evidence: Evidence = field(default_factory=Evidence)
+    row: int | None = None  # if `first` is a sparse write: the first row of the variable with it
     before: Event | None = None  # if `first` is a read: the last write before it
 
 
@@ -85,7 +85,7 @@ class NotFinite(Finder):
         self._empty: dict[int | None, set[int]] = {}  # by call: replicas without rows
         self._seen: dict[int, _Seen] = {}
         self._unrecorded: set[int] = set()  # variables with a write whose value was not recorded
-        self._sparse: Counter[int] = Counter()  # sparse writes of each variable
+        self._sparse: set[int] = set()  # variables with a sparse write whose rows were recorded
         self._last: dict[int, Event] = {}  # last writes of the variables whose reads are examined
         self._not_summed = {
             number
@@ -141,20 +141,6 @@ class NotFinite(Finder):
             seen.before = self._last[number]
             seen.evidence.add(event, seen.before.event)
 
-    def notes(self) -> list[Note]:
-        """Return a note on sparse writes, whose rows were not examined."""
-        names = [self._variables[number].name for number in sorted(self._sparse)]
-        if not names:
-            return []
-        count = times(self._sparse.total(), "sparse write")
-        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-        return [
-            Note(
-                text=f"which of {count} of {', '.join(names[:_MOST_NAMES])}{more} contain NaN "
-                "or infinity: a history does not have their rows"
-            )
-        ]
-
     def finish(self) -> list[Finding]:
         """Return one finding for each variable that became NaN or infinite."""
         if not self._seen:
@@ -171,36 +157,46 @@ class NotFinite(Finder):
         return value_of(event, self._variables[event.variable].numpy_dtype)
 
     def _examine(self, event: Event) -> None:
-        assert event.variable is not None
-        number, value = event.variable, self._value_of(event)
-        if value is None or number in self._not_summed:
+        number = event.variable
+        assert number is not None
+        operand = operand_of(event, self._variables[number].numpy_dtype)
+        rows = operand if isinstance(operand, Rows) else None
+        value = operand.values.reshape(-1) if isinstance(operand, Rows) else operand
+        if value is None or rows is not None or number in self._not_summed:
             self._last[number] = event
         if value is None:
             self._unrecorded.add(number)
-            if event.dtype is None:
-                self._sparse[number] += 1
             return
+        if rows is not None:
+            self._sparse.add(number)
         rounds = self._rounds.get(number)
         if rounds is None or rounds.call != event.call:
             rounds = self._rounds[number] = _Rounds(event.call)
         rounds.counts[event.process] = k = rounds.counts[event.process] + 1
         seen = self._seen.get(number)
-        bad = None if is_finite(value) else self._unexpected(number, value)
+        bad = None if is_finite(value) else self._unexpected(number, value, rows)
         if seen is None:
             if bad is None:
                 rounds.finite[k].add(event.process)
                 return
             seen = self._seen[number] = _first(event, value, bad, k)
+            seen.row = None if rows is None else _row_of(rows, bad)
             seen.finite = rounds.finite[k]
         if (event.call, k) == (seen.first.call, seen.round):
             (seen.finite if bad is None else seen.wrote).add(event.process)
         if bad is not None:
             seen.evidence.add(event)
 
-    def _unexpected(self, number: int, value: Flat) -> Mask | None:
-        """Return the elements that are not finite, but were finite in the initial value."""
+    def _unexpected(self, number: int, value: Flat, rows: Rows | None = None) -> Mask | None:
+        """Return the elements that are not finite, except those that were not finite initially.
+
+        Args:
+            rows: The rows that have these values, if they are those of a sparse write.
+        """
         bad: Mask = ~np.isfinite(value)
         meant = self._meant.get(number)
+        if meant is not None and rows is not None:
+            meant = _at_rows(meant, rows)
         if meant is not None and len(meant) == len(bad):
             bad &= ~meant
         return bad if bad.any() else None
@@ -242,10 +238,13 @@ class NotFinite(Finder):
         first = seen.first
         reader = "the program" if first.process == PROGRAM else name_replicas([first.process])
         said = f"{reader} read the first {_what_and_where(seen)}. "
-        if facts.variable_id in self._sparse:
-            said += "A sparse write can have brought it: a history does not have its rows. "
-        elif facts.variable_id in self._unrecorded:
+        if facts.variable_id in self._unrecorded:
             said += "A write whose value was not recorded can have brought it. "
+        elif facts.variable_id in self._sparse:
+            said += (
+                "The written rows were finite, but a sparse write can divide by zero, or exceed "
+                f"what {facts.dtype} holds. "
+            )
         else:
             said += f"The writes were finite, but their sum can exceed what {facts.dtype} holds. "
         said += f"The last write before it was at {last.location}."
@@ -258,10 +257,26 @@ def _first(event: Event, value: Flat, bad: Mask, k: int) -> _Seen:
     return _Seen(event, elements, bool(np.isnan(value[bad]).any()), k)
 
 
+def _row_of(rows: Rows, bad: Mask) -> int:
+    """Return the index of the first of these rows that has one of these elements."""
+    return int(rows.indices[int(bad.argmax()) // rows.values.shape[1]])
+
+
+def _at_rows(meant: Mask, rows: Rows) -> Mask | None:
+    """Return the part of a mask at these rows; None if the variable does not have all of them."""
+    width = rows.values.shape[1]
+    if not width or len(meant) % width or (rows.indices >= len(meant) // width).any():
+        return None
+    part: Mask = meant.reshape(-1, width)[rows.indices].reshape(-1)
+    return part
+
+
 def _what_and_where(seen: _Seen) -> str:
     first, (bad, size) = seen.first, seen.elements
     what = "NaN" if seen.is_nan else "infinity"
     part = f" in {bad:,} of {size:,} elements" if size > 1 else ""
+    if seen.row is not None:
+        part += f", first in row {seen.row}" if size > 1 else f" in row {seen.row}"
     call = f" in call {first.call} of strategy.run" if first.call is not None else ""
     return f"{what}{part}{call}" + (f" at {first.location}" if first.location else "")
 

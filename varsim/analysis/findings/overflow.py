@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from varsim.analysis.arithmetic import Flat, is_finite, value_of
+from varsim.analysis import sparse
+from varsim.analysis.arithmetic import Flat, is_finite, operand_of, value_of
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
     Evidence,
@@ -23,6 +24,7 @@ from varsim.analysis.findings.model import (
 )
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.extension_dtypes import has_infinity, kind_of
+from varsim.spec import Rows
 from varsim.tracing.history import Event
 
 OVERFLOW: Final = FindingKind(
@@ -33,6 +35,7 @@ Exact = np.ndarray[tuple[int], np.dtype[np.float64]]
 """Sums in float64, so that they can exceed the range of the variable's dtype."""
 
 _SIGN: Final = {"assign_add": 1, "assign_sub": -1}
+_SPARSE_SUMS: Final = frozenset({"scatter_add", "scatter_sub"})
 
 
 @dataclass(slots=True)
@@ -88,6 +91,9 @@ class Overflow(Finder):
             whose = range(self.num_replicas) if event.replica is None else (event.replica,)
             self._change(event, facts, whose)
             return
+        if event.operation in sparse.OPERATIONS:
+            self._merge_rows(event, facts)
+            return
         value = value_of(event, facts.numpy_dtype)
         if event.position is not None and value is not None:
             self._merge(event, facts, value)
@@ -110,7 +116,7 @@ class Overflow(Finder):
         if kind_of(value.dtype) == "f" and is_finite(value):
             return
         parts = [_exact(one, facts) for one in contributions.values()]
-        known = [part for part in parts if part is not None and len(part) == len(value)]
+        known = [part for part in parts if isinstance(part, np.ndarray) and len(part) == len(value)]
         if len(known) < self.num_replicas:
             return
         first = next(iter(contributions.values()))
@@ -126,6 +132,25 @@ class Overflow(Finder):
         self._compare(
             shown, tuple(one.event for one in contributions.values()), facts, together, value
         )
+
+    def _merge_rows(self, event: Event, facts: VariableFacts) -> None:
+        """Recompute the commit of a sparse write to a variable of integers.
+
+        `not_finite.py` reports floating-point overflow, when the value is read.
+        """
+        before, after = self._mirrors.get(facts.variable_id), None
+        rows = sparse.rows_of(event, facts.numpy_dtype)
+        if before is not None and rows is not None and facts.numpy_dtype.kind in "iu":
+            after = sparse.changed(before, event.operation, rows)
+        if after is not None and event.operation in _SPARSE_SUMS and event.position is not None:
+            assert before is not None
+            contributions = self._contributions.committed.values()
+            first = next(iter(contributions), event)
+            exact = _updated(before.astype(np.float64), event.operation, _exact(event, facts))
+            if exact is not None:
+                shown = event._replace(location=first.location)
+                self._compare(shown, tuple(one.event for one in contributions), facts, exact, after)
+        self._mirrors[facts.variable_id] = after if event.replica is None else None
 
     def _gather(self, event: Event, facts: VariableFacts) -> None:
         value = value_of(event, facts.numpy_dtype)
@@ -169,12 +194,19 @@ class Overflow(Finder):
         seen.evidence.add(event, *others)
 
 
-def _exact(event: Event, facts: VariableFacts) -> Exact | None:
-    value = value_of(event, facts.numpy_dtype)
-    return None if value is None else value.astype(np.float64)
+def _exact(event: Event, facts: VariableFacts) -> Exact | Rows | None:
+    operand = operand_of(event, facts.numpy_dtype)
+    if isinstance(operand, Rows):
+        return Rows(operand.indices, operand.values.astype(np.float64))
+    return None if operand is None else operand.astype(np.float64)
 
 
-def _updated(before: Exact | None, operation: str | None, operand: Exact | None) -> Exact | None:
+def _updated(
+    before: Exact | None, operation: str | None, operand: Exact | Rows | None
+) -> Exact | None:
+    if isinstance(operand, Rows):
+        known = before is not None and operation in _SPARSE_SUMS
+        return sparse.changed(before, operation, operand) if known and before is not None else None
     if operation not in _SIGN:
         return operand
     if before is None or operand is None or len(before) != len(operand):

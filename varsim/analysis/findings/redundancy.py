@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from varsim.analysis import sparse
 from varsim.analysis.arithmetic import digest_of
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
@@ -47,6 +48,7 @@ class _MergeCounts:
     """The merges of one mirrored variable."""
 
     count: int = 0
+    are_sparse: bool = False  # whether one of them is a sparse write, which ON_READ refuses
     equal: int = 0  # merges of equal contributions
     unread: Evidence = field(default_factory=Evidence)
     shown_equal: Evidence = field(default_factory=Evidence)
@@ -145,6 +147,7 @@ class Redundancy(Finder):
         self, event: Event, merges: _MergeCounts, contributions: Mapping[int, Event]
     ) -> None:
         merges.count += 1
+        merges.are_sparse = merges.are_sparse or event.operation in sparse.OPERATIONS
         first = next(iter(contributions.values()))
         location = first.location  # a commit has no location
         if len(contributions) == self.num_replicas and _are_equal(contributions):
@@ -195,6 +198,14 @@ def _are_equal(contributions: Mapping[int, Event]) -> bool:
     return len(digests) == 1 and None not in digests
 
 
+_COLLECT: Final = "Collect the rows of several writes on each replica, and write them once."
+_WRITE_OUTSIDE: Final = (
+    "Write these rows outside strategy.run, where the program sends them once and replicas do not "
+    "wait for each other. ON_READ refuses sparse writes."
+)
+"""Remedies for sparse writes."""
+
+
 def _equal(facts: VariableFacts, merges: _MergeCounts) -> Finding:
     return finding_of(
         SAME_CONTRIBUTIONS,
@@ -202,7 +213,9 @@ def _equal(facts: VariableFacts, merges: _MergeCounts) -> Finding:
         merges.shown_equal,
         f"In all {times(merges.count, 'merge')} every replica contributed the same value, and the "
         "first replica's value was used. Each replica could have written it without an exchange.",
-        "Choose ON_READ with ONLY_FIRST_REPLICA: the values are the same, and nothing is sent "
+        _WRITE_OUTSIDE
+        if merges.are_sparse
+        else "Choose ON_READ with ONLY_FIRST_REPLICA: the values are the same, and nothing is sent "
         "before a read.",
     )
 
@@ -214,8 +227,10 @@ def _unread(facts: VariableFacts, merges: _MergeCounts) -> Finding:
         merges.unread,
         f"The values of {merges.unread.count:,} of {times(merges.count, 'merge')} were not read "
         "before the next merge.",
-        "Choose ON_READ if you need only the final sum or mean, or auto=adaptive, which merges at "
-        "the next read; or collect the writes on each replica, and merge once.",
+        _COLLECT
+        if merges.are_sparse
+        else "Choose ON_READ if you need only the final sum or mean, or auto=adaptive, which "
+        "merges at the next read; or collect the writes on each replica, and merge once.",
     )
 
 
