@@ -39,7 +39,7 @@ class Snapshot:
 
 
 def snapshot(temporary: Path) -> Snapshot:
-    """Return the present resources; `temporary` has the private files of this test run."""
+    """Return the current resources; `temporary` has the private files of this test run."""
     return Snapshot(
         children=frozenset(_children()),
         children_faults=resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt,
@@ -91,7 +91,7 @@ class LeakCheck:
     def __init__(self, temporary: Path, mark: str) -> None:
         self._temporary = temporary
         self._mark = mark
-        self._processes: set[int] = set()  # of fixtures that several tests share
+        self._processes: set[int] = set()  # processes of fixtures that several tests share
         self._before = snapshot(temporary)
         if self._before.children:
             self._processes = _descendants(mark)
@@ -144,8 +144,8 @@ def _describe_process(pid: int) -> str:
 def _matters(target: str) -> bool:
     """Return whether an open descriptor is of a kind that a cluster uses.
 
-    A ZeroMQ socket has an eventfd, its context eventfds and epolls; files of other kinds are
-    pytest's own, or a library's caches.
+    A ZeroMQ socket has an eventfd, and its context has eventfds and epolls. Files of other kinds
+    belong to pytest, or to the cache of a library.
     """
     return (
         target.startswith(("socket:", "pipe:", "anon_inode:", "/memfd:", f"{SEGMENTS}/"))

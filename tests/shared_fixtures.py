@@ -3,7 +3,7 @@
 Tests of a module share a cluster, because starting one for each test is slow. A test that fails in
 the middle may leave replicas that wait for it, and every later test would wait for these replicas.
 So the module fixtures that such a test has used are finished, with all fixtures that depend on
-them. The next test gets new ones.
+them. The next test gets new fixtures.
 """
 
 from __future__ import annotations

@@ -17,10 +17,10 @@ most 107 characters, and also contains the folders of the test and of the progra
 
 
 def ensure_open_files(needed: int = OPEN_FILES) -> None:
-    """Raise the limit as far as needed, as varsim does.
+    """Raise the limit of open files as far as needed, as varsim does.
 
     Raises:
-        pytest.UsageError: The system does not allow it. One sentence replaces many errors.
+        pytest.UsageError: The system does not allow this limit.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft >= needed or soft == resource.RLIM_INFINITY:

@@ -78,7 +78,7 @@ def test_a_deferred_interrupt_is_not_lost():
         disabled()
 
 
-def test_an_error_caused_by_an_interrupt_counts_as_one():
+def test_an_error_caused_by_an_interrupt_counts_as_an_interrupt():
     """An example is the ImportError of a module whose import was interrupted."""
 
     def cut_off() -> None:
@@ -136,7 +136,7 @@ def uninterrupted() -> Iterator[None]:
 
 
 def test_an_interrupt_of_an_operation_waits_until_it_ends():
-    """A program without `Interrupts` is an interactive interpreter, for example."""
+    """An interactive interpreter, for example, does not use `Interrupts`."""
     done = []
 
     def operate() -> None:
@@ -168,7 +168,7 @@ def test_only_an_impatient_user_stops_an_operation_that_does_not_wait(clock: Set
     with uninterrupted():
         interrupt()
         clock.now_s += 0.1
-        interrupt()  # a copy of the first one
+        interrupt()  # a second signal for the same Ctrl-C
         clock.now_s += 0.2
         with pytest.raises(KeyboardInterrupt) as raised:
             interrupt()

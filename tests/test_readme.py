@@ -1,4 +1,4 @@
-"""The shell lines of the README work in their order."""
+"""The shell lines of the README work in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions that wait in tests: for a state, with a deadline in `MS`, never for a fixed time."""
+"""Functions that wait for a state, with a deadline in `MS`. Tests never wait for a fixed time."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TypeVar
 
 MS = 0.001 * float(os.environ.get("VARSIM_TEST_TIME_FACTOR", "1"))
-"""A millisecond, in seconds; longer on a slow or busy machine, by `VARSIM_TEST_TIME_FACTOR`."""
+"""A millisecond in seconds, times `VARSIM_TEST_TIME_FACTOR`, which is above 1 on a slow machine."""
 
 POLL_S = 0.002
-"""The interval of `wait_for`: short enough to be quick, long enough to leave a core idle."""
+"""The interval of `wait_for` in seconds. A test ends soon after the state, and uses little time."""
 
 T = TypeVar("T")
 
@@ -24,8 +24,8 @@ def wait_for(
     """Return the first truthy value of `state()`.
 
     Args:
-        deadline_s: After so many seconds the test fails.
-        what: The awaited state as text, or a function that returns this text, for the failure.
+        deadline_s: The number of seconds after which the test fails.
+        what: The awaited state, for the error: a text, or a function that returns the text.
     """
     end = time.monotonic() + deadline_s
     while not (value := state()):
@@ -37,7 +37,7 @@ def wait_for(
 
 
 def is_running(pid: int) -> bool:
-    """Return whether a process runs. A zombie does not: it has ended."""
+    """Return True if a process runs. A zombie has ended, so it does not run."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""Merges of large values are divided among workers, also when one of them fails."""
+"""Merges of large values are divided among workers, even if a worker fails."""
 
 from __future__ import annotations
 
@@ -152,14 +152,14 @@ def test_memory_that_a_lost_worker_may_still_write_to_is_not_the_result(
     assert expected.tobytes() == got.tobytes()
 
 
-def test_nothing_is_computed_for_one_value_that_is_assigned(reducer: SharedMemoryReducer) -> None:
+def test_an_assign_of_one_value_needs_no_computation(reducer: SharedMemoryReducer) -> None:
     for count, aggregation in ((1, MEAN), (3, FIRST)):
         values = values_of(LARGE, count)
         got = merged(reducer, values, aggregation, ASSIGN, values[0], [1], Workers())
         assert got is values[0]
 
 
-def test_nothing_is_computed_for_bools_of_the_first_replica(reducer: SharedMemoryReducer) -> None:
+def test_bools_of_the_first_replica_need_no_computation(reducer: SharedMemoryReducer) -> None:
     values = [np.zeros(SHARED_FROM_BYTES, np.bool_) for _ in range(2)]
     assert merged(reducer, values, FIRST, ASSIGN, None, (), Workers()) is values[0]
 

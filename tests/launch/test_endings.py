@@ -1,4 +1,4 @@
-"""However a process ends, the others are informed or end too, and nothing is left."""
+"""If a process ends in any way, the other processes are informed or end, and nothing is left."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_program_does_not_wait_if_all_workers_are_lost(launch: Launch) -> None
     assert [] == cluster.channel.receive(1e6)
 
 
-def test_when_the_fork_server_is_killed_all_are_lost(launch: Launch) -> None:
+def test_when_the_fork_server_is_killed_all_workers_are_lost(launch: Launch) -> None:
     cluster = launch(2)
     workers = [cluster.evaluate(i, "os.getpid()") for i in range(2)]
 
@@ -134,7 +134,7 @@ copy = os.fork()
 if copy:
     print(copy, flush=True)
     os.kill(os.getpid(), 9)
-os.close(1)  # which the test reads to its end
+os.close(1)  # the test reads this output to its end
 signal.pause()
 """,
     ],

@@ -42,7 +42,9 @@ def launch(interrupted_at: int) -> int:
 
 
 @pytest.mark.parametrize("moments", [3, pytest.param(60, marks=pytest.mark.slow)])
-def test_ctrl_c_while_workers_start_frees_everything_and_stays_an_interrupt(moments: int) -> None:
+def test_ctrl_c_while_workers_start_raises_keyboard_interrupt_and_frees_everything(
+    moments: int,
+) -> None:
     """The interrupt never becomes a StartError. The leak check finds resources that are left."""
     launch(NEVER)  # the first launch imports modules
     calls, chained = launch(NEVER), 0

@@ -29,7 +29,7 @@ def test_a_soft_limit_is_raised_as_far_as_is_needed(limits: list[tuple[int, int]
     assert 4096 == hard
 
 
-def test_a_soft_limit_that_is_enough_stays(limits: list[tuple[int, int]]) -> None:
+def test_a_soft_limit_that_is_enough_is_kept(limits: list[tuple[int, int]]) -> None:
     limits.append((4000, 4096))
     ensure_open_files(100)
 

@@ -21,7 +21,7 @@ def test_output_is_taken_once(output: KeepingOutput) -> None:
     assert "" == output.take()
 
 
-def test_of_long_output_the_end_is_kept(output: KeepingOutput) -> None:
+def test_only_the_end_of_long_output_is_kept(output: KeepingOutput) -> None:
     for number in range(100):
         print(f"{number:4}", file=output)
     assert "[490 characters before this are only in worker-0.log]\n  98\n  99\n" == output.take()

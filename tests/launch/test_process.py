@@ -142,7 +142,7 @@ def test_processes_of_user_code_end_with_their_worker(launch: Launch) -> None:
     wait_for_exit(child)
 
 
-def test_ctrl_c_is_for_the_program(launch: Launch) -> None:
+def test_ctrl_c_interrupts_only_the_program(launch: Launch) -> None:
     cluster = launch(1)
     worker, fork_server = cluster.evaluate(0, "(os.getpid(), os.getppid())")
     assert os.getpgid(0) != os.getpgid(worker)
@@ -151,7 +151,7 @@ def test_ctrl_c_is_for_the_program(launch: Launch) -> None:
     assert worker == cluster.evaluate(0, "os.getpid()")
 
 
-# ---------------------------------------------------------------- those that do not come up
+# ---------------------------------------------------------------- workers that do not start
 
 
 def test_the_error_names_a_worker_that_does_not_become_ready(

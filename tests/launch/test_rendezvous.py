@@ -13,7 +13,7 @@ from varsim.tracing.trace import TraceOptions
 
 
 def altered(value: Any) -> Any:
-    """Return another value of the same type as a field's value."""
+    """Return a different value of the same type."""
     match value:
         case bool():
             return not value
@@ -58,7 +58,7 @@ def test_settings_arrive_unchanged() -> None:
 
 
 def test_every_field_arrives() -> None:
-    """Each field in turn has another value than its default."""
+    """For each field, a value that differs from the default is sent."""
     for name in (field.name for field in fields(Rendezvous)):
         if name == "options":
             continue

@@ -26,7 +26,7 @@ def drawn(seed: int, *stream: int) -> tuple[float, float]:
 
 def test_the_program_and_each_replica_have_their_own_numbers() -> None:
     all_drawn = [drawn(seed, *who) for seed in (0, 1, HUGE) for who in STREAMS]
-    for one in zip(*all_drawn, strict=True):  # of `random`, then of `numpy.random`
+    for one in zip(*all_drawn, strict=True):  # numbers of `random`, then of `numpy.random`
         assert len(all_drawn) == len(set(one))
 
 

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.processes
 
 MIB = 2**20
 LARGE = MIB // 16
-"""Elements of an array that is large enough for shared memory."""
+"""The number of elements of an array that is large enough for shared memory."""
 
 SUM, MEAN = VariableAggregation.SUM, VariableAggregation.MEAN
 
@@ -74,7 +74,7 @@ def send(cluster: WorkerCluster, *arrays: Array) -> None:
         cluster.channel.send(replica_id, [Reduced(call_id=1, position=1, leaves=arrays)])
 
 
-# ---------------------------------------------------------------- there and back
+# ---------------------------------------------------------------- values in both directions
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_value_that_was_read_never_changes(launch: Launch) -> None:
 
 
 def test_memory_is_used_again_when_workers_have_released_it(launch: Launch) -> None:
-    """A worker that releases much memory reports this immediately: here it sends nothing else."""
+    """A worker that releases much memory reports this at once. Here it has nothing else to send."""
     cluster = launch(2, "hearing")
     value = np.zeros(MIB)
     for _ in range(4 + 4 * TOLD_FROM_BYTES // value.nbytes):
@@ -130,7 +130,7 @@ def test_memory_that_a_dead_worker_held_is_free(launch: Launch) -> None:
     assert 0 == used_bytes(cluster)
 
 
-# ---------------------------------------------------------------- no room
+# ---------------------------------------------------------------- no free shared memory
 
 
 def test_without_room_values_are_sent_through_sockets(
@@ -260,11 +260,11 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_merge_has_the_same_value_with_the_help_of_workers(
     launch: Launch, two_cores: None, size: int
 ) -> None:
-    """The sizes are a small merge, one for a single process, and one in two slices."""
+    """One size is too small to be shared, one is merged by one process, and one in two slices."""
     cluster = launch(2)
     for operation in (Operation.ASSIGN, Operation.ASSIGN_SUB):
         shared = check_merge(cluster, contributions(cluster, size), operation, [0, 1])
-        assert shared is (size > 1000), "otherwise the merge went on without a worker"
+        assert shared is (size > 1000), "otherwise the merge continued without a worker"
     assert [] == cluster.channel.receive(0), "the channel does not return the slices"
 
 
@@ -340,7 +340,7 @@ def holders(inode: int) -> set[int]:
     return found
 
 
-def test_when_all_are_killed_nothing_is_left(private_temporary: Path) -> None:
+def test_when_all_processes_are_killed_nothing_is_left(private_temporary: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM + "input()"],
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
@@ -360,5 +360,7 @@ def test_when_all_are_killed_nothing_is_left(private_temporary: Path) -> None:
 
     assert not holders(inode)
     assert not list(Path("/dev/shm").glob("*varsim*"))
-    for directory in private_temporary.glob("varsim-*"):  # the fork server would have removed it
+    for directory in private_temporary.glob(
+        "varsim-*"
+    ):  # the killed fork server did not remove this directory
         shutil.rmtree(directory)

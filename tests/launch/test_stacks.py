@@ -1,4 +1,4 @@
-"""The present location of a worker, read from the stack that it writes."""
+"""The current location of a worker, read from the stack that the worker writes."""
 
 from __future__ import annotations
 

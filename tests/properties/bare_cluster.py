@@ -66,12 +66,12 @@ NOTHING = Payload(None)
 
 
 def rows_of(rows: BareRows) -> Rows:
-    """Return rows as the states take them."""
+    """Return rows in the form that the states accept."""
     return Rows(np.array(rows[0], np.int64), rows[1].copy())
 
 
 class BareCluster:
-    """Runs a program on states alone; `seen` has the values of its reads and fetches.
+    """Runs a program on states without shells. `seen` has the values of its reads and fetches.
 
     Args:
         validates: Whether both states are validated after every event. A validation reads the
@@ -99,7 +99,7 @@ class BareCluster:
         self._fetched: dict[int, tuple[Array, ...]] = {}
         self._finished: set[int] = set()
         self._next_token = 1
-        self._reduction: Reduce | None = None  # operations that are done at a random time
+        self._reduction: Reduce | None = None  # requested, and done at a random time
         self._now_s = 0.0
         self._at: tuple[int, ...] = ()  # the running call
         self._steps: tuple[Step, ...] = ()
@@ -214,7 +214,7 @@ class BareCluster:
     # ------------------------------------------------------------ a replica
 
     def _function(self, replica_id: int, call_id: int) -> Iterator[bool]:
-        """Do the steps of the call; yield whether the replica waits."""
+        """Do the steps of the call. Each yield says whether the replica waits."""
         state, path = self.replicas[replica_id], self._at
         self._act(replica_id, state.handle(FunctionBegins(call_id)))
         for number, step in enumerate(self._steps):
@@ -248,7 +248,7 @@ class BareCluster:
         self._act(replica_id, state.handle(FunctionReturns(NOTHING)))
 
     def _operate(self, replica_id: int, event: ReplicaEvent) -> Iterator[bool]:
-        """Give an operation to the state; yield True until there is an outcome."""
+        """Give an operation to the state, and yield True until there is an outcome."""
         actions = self.replicas[replica_id].handle(event)
         self._act(replica_id, actions)
         if Await(may_block=True) in actions:

@@ -182,7 +182,7 @@ def programs(
     """Draw a program that reads every component at its end.
 
     Args:
-        with_large: One of its variables is large.
+        with_large: Whether one of its variables is large.
     """
     count = draw(num_replicas)
     made = tuple(draw(st.lists(creations(), min_size=1, max_size=3)))

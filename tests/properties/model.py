@@ -28,7 +28,7 @@ class RefusedError(Exception):
 
 
 def outcome(operation: Callable[[], Any]) -> Any:
-    """Return the result of an operation, or the outcome that it is refused."""
+    """Return the result of an operation, or REFUSED."""
     try:
         return operation()
     except RefusedError:
@@ -165,7 +165,7 @@ class ModelVariable:
         self._change(operation, [self._as_mine(value) for value in values])
 
     def update(self, operation: Operation, values: Sequence[Any]) -> None:
-        """Do `extended.update`: each component separately, whatever the settings."""
+        """Do `extended.update`: change each component separately, with all settings."""
         self._change(operation, [self._as_mine(value) for value in values])
 
     def reduce(self, op: ReduceOp) -> Array:

@@ -38,7 +38,7 @@ BareRows = tuple[tuple[int, ...], Array]
 
 @dataclass(frozen=True, slots=True)
 class BareScatter:
-    """All replicas write some rows, each its own."""
+    """Each replica writes its own rows."""
 
     variable: int
     operation: Operation
@@ -75,7 +75,7 @@ class BareComponentWrite:
 
 @dataclass(frozen=True, slots=True)
 class BareProgramScatter:
-    """The program writes some rows of all components: the same rows, or other ones for each."""
+    """The program writes rows of all components: the same rows, or different ones for each."""
 
     variable: int
     operation: Operation
@@ -241,7 +241,7 @@ class ModelledVariable:
 
 
 class BareModel:
-    """Runs a program; `seen` has the values of all reads and fetches, in program order."""
+    """Runs a program. `seen` has the values of all reads and fetches, in program order."""
 
     def __init__(self, program: BareProgram) -> None:
         self.count = program.num_replicas

@@ -145,14 +145,14 @@ class MergeWrite:
 
 @dataclass(frozen=True, slots=True)
 class MergeSteps:
-    """`merge_call` of a function that does steps of its own."""
+    """`merge_call` of a function that does several steps."""
 
     steps: tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateOnReplicas:
-    """`extended.update` in replica context, each replica passing its value."""
+    """`extended.update` in replica context. Each replica passes its value."""
 
     variable: int
     operation: Operation
@@ -205,7 +205,7 @@ def run_program(program: RandomProgram, strategy: tf.distribute.Strategy) -> lis
 
 
 def attempt(operation: Callable[[], Any]) -> Any:
-    """Return the result of an operation, or the outcome that varsim refused it."""
+    """Return the result of an operation, or REFUSED."""
     try:
         return operation()
     except tf.VarsimError:
@@ -400,7 +400,7 @@ def _model_together(
         case MergeWrite():
             first = action.values[0]
             number = not isinstance(first, np.ndarray)
-            # 0.0 and -0.0 are equal, but two different values
+            # 0.0 and -0.0 compare as equal, but are two values
             alike = number and all(repr(v) == repr(first) for v in action.values)
             if alike or len(action.values) == 1:  # one value for all replicas, not a PerReplica
                 variables[action.variable].write(action.operation, first)

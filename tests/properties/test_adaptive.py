@@ -118,7 +118,7 @@ def writes_of(steps: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
 
 
 def bound(program: RandomProgram, eps: float) -> float:
-    """Return the allowed difference between two values of a program: see above."""
+    """Return the allowed difference between two values of a program."""
     replicas = program.num_replicas
     written = list(writes_of(program.steps))
     first = sum(magnitude(creation.initial) for creation in program.creations)

@@ -80,7 +80,7 @@ def spec_of(variable_id: int, kind: Kind, shape: Shape) -> VariableSpec:
 
 
 class Maker:
-    """Draws a program, and tracks the sizes of variables with an open shape."""
+    """Draws a program, and tracks the sizes of unknown dimensions."""
 
     def __init__(self, draw: Draw) -> None:
         self.draw = draw
@@ -106,7 +106,7 @@ class Maker:
         return np.asarray(number, spec.dtype)
 
     def values(self, variable: int, operation: Operation) -> tuple[Any, ...]:
-        """Draw one value per replica; an assign may change the size of an open shape."""
+        """Draw one value per replica. An assign may change the size of an unknown dimension."""
         shape = self.shapes[variable]
         if operation is ASSIGN and None in self.specs[variable].shape:
             shape = self.shapes[variable] = (self.draw(st.integers(0, 3)),)
@@ -121,7 +121,7 @@ class Maker:
         return self.draw(st.integers(0, len(self.specs) - 1))
 
     def scatter(self, variable: int, *, of_replicas: bool) -> Operation | None:
-        """Draw a sparse write; None if the variable has no rows, or takes none there."""
+        """Draw a sparse write, or None if the variable cannot have one in this context."""
         spec = self.specs[variable]
         if not spec.shape or None in spec.shape:
             return None

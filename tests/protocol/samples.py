@@ -28,20 +28,20 @@ trees = st.recursive(
 )
 
 
-def of(hint: Any) -> st.SearchStrategy[Any]:
+def values_of(hint: Any) -> st.SearchStrategy[Any]:
     """Draw values of a type annotation that occurs in messages."""
     arguments = get_args(hint)
     match get_origin(hint) or hint:
         case origin if origin is UnionType:
-            return st.one_of([of(argument) for argument in arguments])
+            return st.one_of([values_of(argument) for argument in arguments])
         case origin if origin is np.ndarray:
             return arrays
         case origin if origin is np.dtype:
             return st.sampled_from(DTYPES)
         case origin if origin is tuple and Ellipsis in arguments:
-            return st.lists(of(arguments[0]), max_size=3).map(tuple)
+            return st.lists(values_of(arguments[0]), max_size=3).map(tuple)
         case origin if origin is tuple:
-            return st.tuples(*map(of, arguments))
+            return st.tuples(*map(values_of, arguments))
         case origin if origin is NoneType:
             return st.none()
         case origin if origin is Payload:
@@ -58,7 +58,7 @@ def built(cls: Any) -> st.SearchStrategy[Any]:
     """Draw instances of a dataclass with all fields."""
     hints = get_type_hints(cls)
     return st.builds(
-        cls, **{field.name: of(hints[field.name]) for field in dataclasses.fields(cls)}
+        cls, **{field.name: values_of(hints[field.name]) for field in dataclasses.fields(cls)}
     )
 
 

@@ -70,7 +70,7 @@ def test_a_second_write_of_a_variable_comes_after_all_earlier_writes():
     assert [(0,), (1,), (2, 3)] == together(writes)
 
 
-def test_a_write_of_an_open_shape_has_all_others_before_or_after_it():
+def test_all_other_writes_come_before_or_after_a_write_of_unknown_shape():
     specs = {**THREE, V: spec(variable_id=V, shape=(None,))}
     writes = [wrote(W), wrote(W, ADD), wrote(V, shape=(2,)), wrote(U), wrote(W)]
 
@@ -90,7 +90,7 @@ def test_without_writes_there_are_no_buckets():
     assert () == arrange([], THREE)
 
 
-# ---------------------------------------------------------------- taking them apart
+# ---------------------------------------------------------------- unpacking
 
 
 def unpacked(writes, specs, arrays):

@@ -137,6 +137,6 @@ def test_text_that_is_not_unicode_is_sent() -> None:
     assert text == message.traceback == message.report.output
 
 
-def test_frames_are_what_a_socket_can_send() -> None:
+def test_a_socket_can_send_all_frames() -> None:
     frames = encode([component(np.zeros(PACK_LIMIT_BYTES, np.bool_))])
     assert all(isinstance(frame, Frame) for frame in frames)

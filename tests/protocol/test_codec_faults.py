@@ -104,7 +104,7 @@ def test_a_header_that_is_too_long_is_not_decoded(monkeypatch: pytest.MonkeyPatc
 
 
 @given(st.lists(messages, max_size=3), st.data())
-def test_a_changed_envelope_raises_nothing_else(
+def test_a_changed_envelope_raises_no_other_error(
     envelope: list[Message], data: st.DataObject
 ) -> None:
     """Bytes of headers are changed, inserted and cut; frames are lost, doubled and swapped."""
@@ -130,7 +130,7 @@ def test_a_changed_envelope_raises_nothing_else(
 
 
 @given(st.lists(st.binary(max_size=64), max_size=3))
-def test_random_frames_raise_nothing_else(frames: list[bytes]) -> None:
+def test_random_frames_raise_no_other_error(frames: list[bytes]) -> None:
     with suppress(ProtocolError):
         decode(frames)
 
@@ -155,6 +155,6 @@ trees = st.recursive(
 
 
 @given(trees, st.lists(st.just(np.frombuffer(b"\xff", np.uint8)), max_size=2))
-def test_a_malformed_structure_raises_nothing_else(tree: Any, arrays: list[Any]) -> None:
+def test_a_malformed_structure_raises_no_other_error(tree: Any, arrays: list[Any]) -> None:
     with suppress(ProtocolError):
         unpack(Payload(tree, tuple(arrays)), NoReferences())

@@ -85,7 +85,7 @@ def test_methods_of_a_pickled_class_keep_their_file():
 
 
 def test_equal_functions_have_one_name():
-    """So a function is sent once, even if the program creates it again for each call."""
+    """A function is sent only once, even if the program creates it again for each call."""
     things = Things()
 
     first, second = (function_id(pack(sample(10), things)) for _ in range(2))

@@ -193,7 +193,7 @@ def test_a_note_without_shared_memory_is_refused(here: Leases) -> None:
 
 @settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32))
-def test_a_changed_envelope_raises_nothing_else(here: Leases, there: Leases, seed: int) -> None:
+def test_a_changed_envelope_raises_no_other_error(here: Leases, there: Leases, seed: int) -> None:
     """Bytes of an envelope with references, and of its note, are changed, inserted and cut."""
     decode(encode([message(np.zeros(LARGE // 8))], here), there)
     sample: list[Message] = [

@@ -134,7 +134,7 @@ def test_received_arrays_can_be_written_to() -> None:
         array[:] = 1
 
 
-def test_writing_to_a_received_array_does_not_change_the_senders() -> None:
+def test_writing_to_a_received_array_does_not_change_the_senders_array() -> None:
     original = np.zeros(3)
     unpack(pack(original, HERE), THERE)[:] = 1
     assert [0, 0, 0] == list(original)

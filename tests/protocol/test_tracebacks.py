@@ -24,7 +24,7 @@ def test_an_exception_has_all_lines_of_its_text(said: str):
     assert said == exception_in(story(("a.py", 3), ("b.py", 4), said=said))
 
 
-def test_of_a_chain_the_last_exception_is_used():
+def test_the_last_exception_of_a_chain_is_used():
     chain = story(("a.py", 1), said="KeyError: 'k'") + "\nDuring handling of …\n\n"
     assert "ValueError: empty" == exception_in(chain + story(("b.py", 4)))
 
@@ -34,7 +34,7 @@ def test_without_a_traceback_the_whole_text_is_used():
     assert location_in("lost") is None
 
 
-def test_the_location_is_the_innermost_one_of_the_user(
+def test_the_location_is_the_innermost_line_of_the_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Lines of varsim and of libraries are skipped; paths are relative to the working directory."""

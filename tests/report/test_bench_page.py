@@ -19,7 +19,7 @@ def printed(found: Bench, width: int = 80) -> list[str]:
     return file.getvalue().splitlines()
 
 
-def test_a_spread_is_the_quartiles_of_many_and_the_ends_of_few():
+def test_a_spread_has_the_quartiles_of_many_samples_or_the_extremes_of_few():
     assert Spread(median=3, low=2, high=4, count=5) == Spread.of([5, 1, 4, 2, 3])
     assert Spread(median=2, low=1, high=3, count=3) == Spread.of([3, 1, 2])
 
@@ -114,7 +114,7 @@ def test_a_busy_or_unsteady_host_is_reported():
     assert "The figures vary by ± 105%" in said
 
 
-def test_sentences_need_no_particular_figure():
+def test_no_figure_is_required_for_the_sentences():
     found = bench()
     assert [] == reading(replace(found, figures=[]))
     for quantity in Quantity:

@@ -50,14 +50,14 @@ def about(
     return page(synchronization, [aggregation], replicas)
 
 
-def text(of: Page) -> str:
+def text(subject: Page) -> str:
     file = io.StringIO()
-    print_blocks(of_page(of), file)
+    print_blocks(of_page(subject), file)
     return file.getvalue()
 
 
-def one_line(of: Page) -> str:
-    return " ".join(text(of).split())
+def one_line(subject: Page) -> str:
+    return " ".join(text(subject).split())
 
 
 def named(name: str, aggregation: str, replicas: int = 2) -> Page:
@@ -78,13 +78,13 @@ def cluster(replicas: int) -> Iterator[Any]:
         strategy.close()
 
 
-def made(strategy: Any, of: Page, initial_value: Any = START) -> Any:
+def made(strategy: Any, subject: Page, initial_value: Any = START) -> Any:
     with strategy.scope():
         return tf.Variable(
             initial_value,
             name="v",
-            synchronization=of.synchronization,
-            aggregation=of.aggregations[0],
+            synchronization=subject.synchronization,
+            aggregation=subject.aggregations[0],
         )
 
 
@@ -138,9 +138,9 @@ def messages(strategy: Any) -> int:
     return sum(one.messages for one in strategy.statistics())
 
 
-def outcome(strategy: Any, of: Page, example: Worked) -> tuple[Any, ...]:
+def outcome(strategy: Any, subject: Page, example: Worked) -> tuple[Any, ...]:
     """Return the result of an example's program on a cluster."""
-    v = made(strategy, of)
+    v = made(strategy, subject)
     if example.operation is Operation.READ:
         in_replicas(strategy, v, Operation.ASSIGN_ADD)
     before, refused, outside = messages(strategy), None, None
@@ -175,45 +175,45 @@ def told(example: Worked) -> tuple[Any, ...]:
 @pytest.mark.parametrize(("synchronization", "aggregation"), PAGES)
 def test_every_worked_number_is_what_a_cluster_gives(synchronization, aggregation, replicas):
     """Values and texts of refusals are equal; messages are those of the statistics."""
-    of = about(synchronization, aggregation, replicas)
-    examples = [example for section in of.sections for example in section.examples]
+    subject = about(synchronization, aggregation, replicas)
+    examples = [example for section in subject.sections for example in section.examples]
 
     with cluster(replicas) as strategy:
         for example in examples:
-            assert told(example) == outcome(strategy, of, example), example
+            assert told(example) == outcome(strategy, subject, example), example
     assert 12 <= len(examples)
 
 
-def warned_by(of: Page) -> list[str]:
+def warned_by(subject: Page) -> list[str]:
     """Return the warnings of a cluster on which a variable is created and assigned."""
     with simulated_cluster(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        devices = [f"cpu:{i}" for i in range(of.num_replicas)]
+        devices = [f"cpu:{i}" for i in range(subject.num_replicas)]
         strategy = tf.distribute.MirroredStrategy(devices, auto="adaptive")
-        v = made(strategy, of)
+        v = made(strategy, subject)
         in_replicas(strategy, v, Operation.ASSIGN)
         strategy.close()
     said = [" ".join(str(one.message).split()) for one in caught]
-    warning = text_of(of.synchronization).warning  # the text has the variable's name before it
+    warning = text_of(subject.synchronization).warning  # the text has the variable's name before it
     return [warning if warning and text == f"variable 'v': {warning}" else text for text in said]
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
 @pytest.mark.parametrize(("synchronization", "aggregation"), PAGES)
 def test_every_warning_equals_that_of_a_cluster(synchronization, aggregation, replicas):
-    of = about(synchronization, aggregation, replicas)
+    subject = about(synchronization, aggregation, replicas)
     about_integers = "of an integer that is not a multiple of the number of replicas"
-    expected = [one.text for one in of.warnings if one.when != about_integers]
+    expected = [one.text for one in subject.warnings if one.when != about_integers]
 
-    assert expected == warned_by(of)
+    assert expected == warned_by(subject)
 
 
 def test_an_integer_that_cannot_be_split_loses_the_remainder_that_the_page_names():
-    of = named("ON_READ", "SUM", replicas=2)
-    (warning,) = of.warnings
+    subject = named("ON_READ", "SUM", replicas=2)
+    (warning,) = subject.warnings
 
     with cluster(2) as strategy:
-        v = made(strategy, of, 0)
+        v = made(strategy, subject, 0)
         warnings.simplefilter("always")
         with pytest.warns(tf.VarsimWarning, match="loses its remainder"):
             v.assign(7)
@@ -234,25 +234,25 @@ def raised(act: Any) -> tuple[str, str]:
     return type(caught.value).__name__, caught.value.problem
 
 
-def find(of: Page, when: str) -> Trouble:
-    (trouble,) = (one for one in of.errors if one.when == when)
+def find(subject: Page, when: str) -> Trouble:
+    (trouble,) = (one for one in subject.errors if one.when == when)
     return trouble
 
 
 @pytest.mark.parametrize(("synchronization", "aggregation"), PAGES)
 def test_errors_for_bools_equal_those_of_a_cluster(synchronization, aggregation):
     """The errors are those of writes in replica context, and of the cross-replica read."""
-    of = about(synchronization, aggregation)
-    claimed = [one for one in of.errors if one.when.startswith("of dtype bool")]
+    subject = about(synchronization, aggregation)
+    claimed = [one for one in subject.errors if one.when.startswith("of dtype bool")]
 
     with cluster(2) as strategy:
         if aggregation is VariableAggregation.MEAN:
-            kind, said = raised(lambda: made(strategy, of, 1))
-            trouble = find(of, "created with an integer or bool dtype")
+            kind, said = raised(lambda: made(strategy, subject, 1))
+            trouble = find(subject, "created with an integer or bool dtype")
             assert (kind, True) == (trouble.kind, said in trouble.text)
             assert [] == claimed
             return
-        v = made(strategy, of, False)
+        v = made(strategy, subject, False)
         for trouble in claimed:
             for operation in trouble.operations:
                 kind, _ = raised(lambda: bool_operation(strategy, v, operation))  # noqa: B023
@@ -267,11 +267,11 @@ def bool_operation(strategy: Any, v: Any, operation: Operation) -> Any:
 
 @pytest.mark.parametrize("aggregation", ["SUM", "MEAN", "ONLY_FIRST_REPLICA"])
 def test_the_mismatch_has_the_text_of_the_cluster(aggregation):
-    of = named("ON_WRITE", aggregation)
-    trouble = find(of, "when replicas do different things")
+    subject = named("ON_WRITE", aggregation)
+    trouble = find(subject, "when replicas do different things")
 
     with cluster(2) as strategy:
-        v = made(strategy, of)
+        v = made(strategy, subject)
 
         def differently() -> None:
             first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
@@ -286,12 +286,12 @@ def test_the_mismatch_has_the_text_of_the_cluster(aggregation):
 
 
 def test_strict_refuses_none_with_the_text_of_its_page():
-    of = named("NONE", "SUM")
-    trouble = find(of, "created with strict=True")
+    subject = named("NONE", "SUM")
+    trouble = find(subject, "created with strict=True")
 
     with simulated_cluster():
         strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"], strict=True)
-        kind, said = raised(lambda: made(strategy, of))
+        kind, said = raised(lambda: made(strategy, subject))
         strategy.close()
 
     assert (trouble.kind, True) == (kind, said in trouble.text)
@@ -303,15 +303,15 @@ def test_strict_refuses_none_with_the_text_of_its_page():
 @pytest.mark.parametrize(("synchronization", "aggregation"), PAGES)
 def test_the_first_read_equals_that_of_a_cluster(synchronization, aggregation):
     """With ON_READ and SUM the first read is N times the initial value for N replicas."""
-    of = about(synchronization, aggregation, replicas=3)
+    subject = about(synchronization, aggregation, replicas=3)
 
     with cluster(3) as strategy:
-        v = made(strategy, of)
+        v = made(strategy, subject)
         try:
             read = v.read_value()
         except VariableError:
             read = None
-    assert of.fresh == (read,)
+    assert subject.fresh == (read,)
 
 
 def test_the_page_of_a_sum_has_the_value_of_the_first_read():
@@ -323,27 +323,27 @@ def test_the_page_of_a_sum_has_the_value_of_the_first_read():
 @pytest.mark.parametrize(("operation", "expected"), [("assign_add", 4 * 3), ("assign", 3)])
 def test_deferred_writes_are_exchanged_before_an_add_and_dropped_by_an_assign(operation, expected):
 
-    of = named("AUTO", "SUM", replicas=3)
+    subject = named("AUTO", "SUM", replicas=3)
 
     with cluster(3) as strategy:
-        v = made(strategy, of)
+        v = made(strategy, subject)
         in_replicas(strategy, v, Operation.ASSIGN_ADD)
         getattr(v, operation)(WRITTEN)
         assert expected == messages(strategy)
     assert (
         "exchanged before the write. An assign of one value drops the deferred writes instead."
-        in one_line(of)
+        in one_line(subject)
     )
 
 
 def test_a_per_replica_value_is_refused_as_the_page_says():
-    of = named("ON_READ", "MEAN")
+    subject = named("ON_READ", "MEAN")
 
     with cluster(2) as strategy:
-        v = made(strategy, of)
+        v = made(strategy, subject)
         with pytest.raises(TypeError, match=r"assign in strategy\.run"):
             v.assign(tf.distribute.PerReplica([1.0, 2.0]))
-    assert "A per-replica value is refused" in one_line(of)
+    assert "A per-replica value is refused" in one_line(subject)
 
 
 # ---------------------------------------------------------------- the texts of pages
@@ -414,8 +414,8 @@ def test_every_difference_is_on_a_page():
 
 def test_a_page_explains_every_difference_that_it_names():
     for one, other in PAGES:
-        of = about(one, other)
-        blocks = list(of_page(of))
+        subject = about(one, other)
+        blocks = list(of_page(subject))
         named_ones = set(re.findall(r"\bD\d+\b", " ".join(map(repr, blocks))))
         told_ones = {one.difference for one in blocks if isinstance(one, Item)} - {""}
         assert named_ones <= told_ones, (one, other)

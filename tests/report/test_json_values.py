@@ -83,7 +83,7 @@ class NoMembers(Mapping[str, int]):
 @dataclass
 class Answer:
     value: Any
-    of: str = "the model"
+    source: str = "the model"
 
 
 class Level(IntEnum):
@@ -116,9 +116,9 @@ def nested(depth: int) -> list[Any]:
         ({"a", 1}, [1, "a"]),
         (Level.HIGH, "HIGH"),
         ({1: 2, "1": 3, None: 4, (5, 6): 7}, {"1": 2, "1 (str)": 3, "None": 4, "[5, 6]": 7}),
-        (Answer([1]), {"value": [1], "of": "the model"}),
+        (Answer([1]), {"value": [1], "source": "the model"}),
         (NoText(), "<NoText: no text, ValueError>"),
-        (Answer(NoText()), {"value": "<NoText: no text, ValueError>", "of": "the model"}),
+        (Answer(NoText()), {"value": "<NoText: no text, ValueError>", "source": "the model"}),
         (NoMembers(), "no members"),
         ("x" * 200_000, "x" * 100_000 + "… (200,000 characters)"),
     ],

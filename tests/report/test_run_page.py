@@ -16,9 +16,9 @@ from varsim.report.run_page import print_report
 from varsim.report.summary import Judgement, RunStatus, Summary, SyncCost
 
 
-def report(of: Summary, width: int = 80) -> str:
+def report(run: Summary, width: int = 80) -> str:
     file = io.StringIO()
-    print_report(of, file, width)
+    print_report(run, file, width)
     return file.getvalue()
 
 
@@ -143,7 +143,7 @@ def test_no_line_is_wider_than_the_console(width: int, workers: int):
     assert "\x1b" not in text
 
 
-def test_of_many_replicas_the_first_and_the_last_are_shown():
+def test_only_the_first_and_the_last_of_many_replicas_are_shown():
     """The distance is computed from all replicas."""
     text = report(summary(variable_summary("n", lens(*range(20), value=190)), workers=20), 80)
     heading, _, row = text[text.index("value lens") :].splitlines()[1:4]
@@ -173,7 +173,7 @@ def test_components_of_different_shapes_are_shown_by_their_shapes():
 
 
 def test_a_dict_of_dicts_is_a_table():
-    """The inner keys are the headings, or the outer ones if that is too wide."""
+    """The inner keys are the headings. If this is too wide, the outer keys are the headings."""
     row = {"mean_of_means": 1.0, "sum_of_means": 2.0, "first_replica": 3.0, "one_device": 4.0}
     result: dict[str, Any] = {"loss": row, "accuracy": row}
 
@@ -206,7 +206,7 @@ def test_similar_variables_share_a_row():
     ) in text
 
 
-def test_of_many_variables_the_lens_shows_those_that_differ():
+def test_the_lens_of_many_variables_shows_those_that_differ():
     text = report(summary(*LAYERS), 120).partition("\nvalue lens")[2]
 
     assert text.splitlines()[3].startswith(
@@ -225,7 +225,7 @@ def test_all_variables_are_shown_on_request():
     assert "--all" not in file.getvalue()
 
 
-def test_of_many_different_variables_the_first_are_shown():
+def test_only_the_first_of_many_differing_variables_are_shown():
     text = report(summary(*(variable_summary(f"v{i}", lens(i, i), writes=i) for i in range(100))))
 
     assert "60 more variables are in summary.json. --all shows every variable." in text

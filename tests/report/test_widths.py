@@ -85,7 +85,7 @@ def shown(page: str, width: int) -> str:
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_fits_any_console(page: str, width: int) -> None:
-    """From 60 columns on its headings and names are complete, too."""
+    """From 60 columns on, headings and names are complete, too."""
     text = shown(page, width)
 
     lines = [line for line in text.splitlines() if not line.startswith("saved in ")]

@@ -40,7 +40,9 @@ def test_an_experiment_in_one_process_has_a_history(tmp_path: Path, level: str):
 
     assert [] == wrong(folder)
     with open_history(folder) as history:
-        assert 3 == sum(event.kind == "finish" for event in history.events())  # one is a test
+        assert 3 == sum(
+            event.kind == "finish" for event in history.events()
+        )  # two calls train, one tests
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)

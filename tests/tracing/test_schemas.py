@@ -40,7 +40,7 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def now(old: Path) -> Iterator[Path]:
-    """Upgrade the history to the present schema."""
+    """Upgrade the history to the current schema."""
     with closing(sqlite3.connect(old)) as connection:
         upgrade(connection)
         connection.commit()
@@ -97,7 +97,7 @@ def test_an_upgraded_history_has_the_same_verdict_and_events(old: Path, tmp_path
     assert before == after
 
 
-def test_an_upgraded_history_has_the_tables_of_today(now: Path, tmp_path: Path):
+def test_an_upgraded_history_has_the_current_tables(now: Path, tmp_path: Path):
     def tables(connection: sqlite3.Connection) -> set[tuple[str, str]]:
         rows = connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
         return {(name, " ".join(sql.split())) for name, sql in rows}

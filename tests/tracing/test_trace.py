@@ -148,7 +148,7 @@ def test_closing_a_trace_twice_has_no_further_effect(tmp_path: Path) -> None:
     assert [RecordKind.BEGUN, RecordKind.ENDED] == kinds(tmp_path)
 
 
-def test_another_file_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_trace_is_refused(tmp_path: Path) -> None:
     path = tmp_path / file_name(0)
     path.write_bytes(b"varsim-trace-0\n" + bytes(20))
     with pytest.raises(ProtocolError, match="does not begin as a trace"):

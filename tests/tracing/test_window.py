@@ -1,4 +1,4 @@
-"""Only the events of some calls are recorded, and nothing is assumed about earlier events."""
+"""With a window only some calls are recorded, and nothing is assumed about earlier events."""
 
 from __future__ import annotations
 

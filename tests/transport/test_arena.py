@@ -82,7 +82,7 @@ def test_a_block_is_little_larger_than_its_array(size_bytes: int) -> None:
 
 
 @given(st.integers(0, 2**44), st.integers(0, 2**44))
-def test_a_larger_array_needs_no_smaller_block(one: int, other: int) -> None:
+def test_a_larger_array_never_has_a_smaller_block(one: int, other: int) -> None:
     assert (one <= other) <= (size_class(one) <= size_class(other))
 
 
@@ -195,7 +195,7 @@ def test_free_blocks_of_other_sizes_make_room(make: Make, warnings: list[str]) -
     assert [] == warnings
 
 
-def test_only_as_much_memory_is_returned_to_the_system_as_is_needed(make: Make) -> None:
+def test_only_the_needed_memory_is_returned_to_the_system(make: Make) -> None:
     arena = make(4 * MIB)
     several = [take(arena, MIB) for _ in range(4)]
     kept = several.pop()
@@ -254,7 +254,7 @@ def test_a_limit_that_is_not_a_number_is_refused(
         limit_bytes()
 
 
-def test_the_limit_is_half_of_the_memory_or_that_of_the_environment(
+def test_the_limit_is_half_of_the_memory_or_set_by_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv(SHARED_MEMORY, raising=False)
@@ -289,7 +289,7 @@ def test_a_closed_arena_leaves_nothing(make: Make) -> None:
     assert arena.empty((MIB,), BYTE) is None
 
 
-def test_memory_of_a_kept_array_stays_after_its_arena_and_other_memory_is_freed(make: Make) -> None:
+def test_after_the_end_of_an_arena_only_kept_arrays_have_memory(make: Make) -> None:
     arena = make()
     descriptor = os.dup(arena.descriptor)
     kept, dropped = take(arena, MIB), take(arena, 8 * MIB)

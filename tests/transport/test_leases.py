@@ -241,7 +241,7 @@ WRONG_PLACES = [
 def test_a_wrong_reference_is_refused_and_changes_nothing(
     cluster: SharedCluster, reference: SharedReference
 ) -> None:
-    """The coordinator's block 0 has been lent to a. The region of a, which follows, is empty."""
+    """The coordinator has lent its block 0 to worker a. The region of worker a is empty."""
     cluster.pass_on("c", "a", cluster.make("c"))
     process = cluster["a"]
 

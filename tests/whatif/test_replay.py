@@ -178,7 +178,7 @@ def test_a_refused_operation_is_reported_with_its_location(monkeypatch):
 
 
 def first_counts() -> None:
-    """Only the first replica's values are used. The values of other replicas are recorded, too."""
+    """Write a variable that uses only replica 0's values. All replicas' values are recorded."""
     strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
     with strategy.scope():
         one = tf.Variable(0.0, name="one", aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)

@@ -25,7 +25,7 @@ def test_the_file_is_the_one_that_the_readme_describes() -> None:
 
 
 def test_the_readme_names_source_and_licence() -> None:
-    """So the file can be redistributed with its source."""
+    """The licence requires this of everyone who redistributes the file."""
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
 
     for words in ("Alpaydin", "Kaynak", "10.24432/C50P49", "CC BY 4.0"):

@@ -82,7 +82,7 @@ def test_every_dtype_and_shape_of_a_variable_can_be_written():
 
 
 def test_a_run_and_a_single_device_have_the_same_values(tmp_path: Path):
-    """So --oracle finds no difference. Redundant exchanges of the counter are the only finding."""
+    """--oracle finds no difference. The only finding is redundant exchanges of the counter."""
     with simulated_cluster():
         ran = run_experiment(
             Experiment(workload="inventory", workers=3, oracle=True, out=str(tmp_path))

@@ -17,7 +17,7 @@ from varsim.workloads import (
 )
 
 
-def test_alone_each_copy_is_worse_than_the_common_one() -> None:
+def test_a_separately_trained_copy_is_worse_than_the_common_model() -> None:
     """digits_none: the copies drift apart, and none of them reaches the synchronous model."""
     together = run_workload(digits, mode="on_write", replicas=4, epochs=5)
     with pytest.warns(tf.VarsimWarning, match="synchronization=NONE"):

@@ -110,12 +110,12 @@ class ProgramHistory:
 
     def assign_one(self, name: str, replica_id: int, value: float, at: str | None = None) -> None:
         """Let the program assign a value to one component."""
-        of = {"operation": "assign", "replica": replica_id}
-        self.event(PROGRAM, "write", name, value=value, location=at, **of)
+        columns = {"operation": "assign", "replica": replica_id}
+        self.event(PROGRAM, "write", name, value=value, location=at, **columns)
         self.holds[name][replica_id] = value
         self.versions[name][replica_id] = max(self.versions[name]) + 1
         version = self.versions[name][replica_id]
-        self.event(PROGRAM, "commit", name, value=value, version=version, **of)
+        self.event(PROGRAM, "commit", name, value=value, version=version, **columns)
 
     def show(self, name: str, at: str | None = None, replica: int | None = None) -> None:
         """Let the program read a variable, or one of its components."""
@@ -136,8 +136,8 @@ class ProgramHistory:
         """Let a replica write its own component."""
         operation = "assign_add" if add else "assign"
         self.holds[name][replica_id] = value + (self.holds[name][replica_id] if add else 0)
-        of = {"operation": operation, "replica": replica_id, "location": at}
-        self.event(replica_id, "write", name, value=value, **of)
+        columns = {"operation": operation, "replica": replica_id, "location": at}
+        self.event(replica_id, "write", name, value=value, **columns)
 
     def read(
         self, replica_id: int, name: str, at: str | None = None, version: int | None = None
@@ -165,8 +165,8 @@ class ProgramHistory:
         order = sorted(self.replicas, key=lambda replica_id: works[replica_id])
         for replica_id in order:
             self.now_s = max(start_s + works[replica_id] / 1e3, start_s)
-            of = {"operation": operation, "position": self._position, "location": at}
-            self.event(replica_id, "write", name, value=values[replica_id], takes_ms=0, **of)
+            columns = {"operation": operation, "position": self._position, "location": at}
+            self.event(replica_id, "write", name, value=values[replica_id], takes_ms=0, **columns)
             cause = self.event(replica_id, "wait", name)
             self.event(PROGRAM, "receive", cause=cause, replica=replica_id)
         value, version = sum(values) / len(values), max(self.versions[name]) + 1
@@ -178,8 +178,8 @@ class ProgramHistory:
     def merge_at_end(self, name: str, values: Sequence[float], at: str | None = None) -> None:
         """Let all replicas write and return. The commit is sent with the next messages."""
         for replica_id in self.replicas:
-            of = {"operation": "assign", "position": self._position, "location": at}
-            self.event(replica_id, "write", name, value=values[replica_id], **of)
+            columns = {"operation": "assign", "position": self._position, "location": at}
+            self.event(replica_id, "write", name, value=values[replica_id], **columns)
         call = self._call
         self.end()
         value, version = sum(values) / len(values), max(self.versions[name]) + 1
@@ -190,8 +190,8 @@ class ProgramHistory:
     def send_late(self) -> None:
         """Let the program send the pending commit, after its call has ended."""
         name, value, version, call = self.late
-        of = {"operation": "assign", "version": version, "call": call}
-        cause = self.event(PROGRAM, "commit", name, value=value, **of)
+        columns = {"operation": "assign", "version": version, "call": call}
+        cause = self.event(PROGRAM, "commit", name, value=value, **columns)
         for replica_id in self.replicas:
             self.event(replica_id, "install", name, version=version, cause=cause)
 
@@ -210,9 +210,9 @@ class ProgramHistory:
         start_s, works = self.now_s, works_ms or [1] * self.num_replicas
         for replica_id in sorted(self.replicas, key=lambda one: works[one]):
             self.now_s = start_s + works[replica_id] / 1e3
-            of = {"position": self._position, "operation": operation, "note": name}
+            columns = {"position": self._position, "operation": operation, "note": name}
             location = locations[replica_id] if locations else "step.py:9"
-            cause = self.event(replica_id, "arrive", location=location, takes_ms=0, **of)
+            cause = self.event(replica_id, "arrive", location=location, takes_ms=0, **columns)
             self.event(PROGRAM, "receive", cause=cause, replica=replica_id)
         answer = "merged" if operation == "merge_call" else "reduced"
         cause = self.event(PROGRAM, "answer", position=self._position, operation=answer)
@@ -224,8 +224,8 @@ class ProgramHistory:
         self.event(replica_id, "install", cause=self._answered if cause is None else cause)
 
     def _commit(self, name: str, value: float, version: int, position: int | None = None) -> None:
-        of = {"operation": "assign", "version": version, "position": position}
-        cause = self.event(PROGRAM, "commit", name, value=value, takes_ms=SHORT_MS, **of)
+        columns = {"operation": "assign", "version": version, "position": position}
+        cause = self.event(PROGRAM, "commit", name, value=value, takes_ms=SHORT_MS, **columns)
         for replica_id in self.replicas:
             self.event(replica_id, "install", name, version=version, cause=cause)
 
