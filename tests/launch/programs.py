@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import sys
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -24,10 +26,15 @@ class NoObjects:
         raise AssertionError(name)
 
 
+def _received(link: WorkerLink) -> Iterator[Message]:
+    """Wait for envelopes, and return their messages."""
+    return chain.from_iterable(link.channel.receive(None))
+
+
 def serve(link: WorkerLink) -> None:
     """Answer a `Fetch`; execute the reason of an `Abort`, which may call `answer`."""
     while True:
-        for message in link.channel.receive(None):
+        for message in _received(link):
             match message:
                 case Shutdown():
                     return
@@ -57,7 +64,7 @@ def deaf(link: WorkerLink) -> None:
 
 def hearing(link: WorkerLink) -> None:
     """Receive messages, and drop each one."""
-    while not any(isinstance(message, Shutdown) for message in link.channel.receive(None)):
+    while not any(isinstance(message, Shutdown) for message in _received(link)):
         pass
 
 
@@ -65,7 +72,7 @@ def keeping(link: WorkerLink) -> None:
     """Keep all messages, and end with the first `Abort`."""
     kept: list[Message] = []
     while not any(isinstance(message, Shutdown | Abort) for message in kept):
-        kept += link.channel.receive(None)
+        kept += _received(link)
 
 
 def draw() -> tuple[float, float]:

@@ -17,6 +17,11 @@ import pytest
 import varsim as tf
 from tests.effort import many
 from tests.processes.conftest import Strategy, cluster
+from varsim.analysis.outcome import Outcome
+from varsim.analysis.verdict import judge
+from varsim.tracing.history import open_history
+from varsim.tracing.merge import merge
+from varsim.tracing.trace import TraceOptions
 
 pytestmark = pytest.mark.processes
 
@@ -68,8 +73,8 @@ class Interrupter:
 class Program:
     """A strategy with two variables, and operations of every kind on them."""
 
-    def __init__(self) -> None:
-        self.strategy: Strategy = cluster(REPLICAS)
+    def __init__(self, **options: Any) -> None:
+        self.strategy: Strategy = cluster(REPLICAS, **options)
         with self.strategy.scope():
             self.weights = tf.Variable(
                 np.zeros(8), name="weights", aggregation=tf.VariableAggregation.SUM
@@ -113,8 +118,8 @@ class Program:
         return {before + REPLICAS} == seen and float(self.total.numpy()) == REPLICAS
 
 
-def test_sigint_at_any_instruction_leaves_the_strategy_whole():
-    program = Program()
+def test_sigint_at_any_instruction_leaves_the_strategy_and_its_record_whole(tmp_path: Path):
+    program = Program(trace=TraceOptions(tmp_path))
     random_numbers = random.Random(0)
     try:
         instructions = program.instructions()
@@ -126,6 +131,10 @@ def test_sigint_at_any_instruction_leaves_the_strategy_whole():
             assert program.agrees(), interrupter.location
     finally:
         program.strategy.close()
+    merge(tmp_path, tmp_path)
+    with open_history(tmp_path) as history:
+        wrong = [one for one in judge(history) if one.outcome is Outcome.INVALID]
+    assert [] == wrong
 
 
 def test_an_interrupt_that_cannot_be_delayed_breaks_the_strategy_with_an_error():

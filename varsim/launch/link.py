@@ -113,10 +113,12 @@ class WorkerChannel(Protocol):
     def send(self, messages: Sequence[Message]) -> None:
         """Send an envelope. Do not write to its arrays before the answer arrives."""
 
-    def receive(self, timeout_s: float | None) -> list[Message]:
-        """Wait for messages, and return all received messages, in order.
+    def receive(self, timeout_s: float | None) -> list[list[Message]]:
+        """Wait for envelopes, and return the messages of each received envelope, in order.
 
-        Returns an empty list after `timeout_s`. If `timeout_s` is None, the wait has no limit.
+        The caller records an envelope when it handles the envelope. Returns an empty list after
+        `timeout_s`. If `timeout_s` is None, the wait has no limit. An envelope that was only for
+        the exchange has no messages.
         """
 
 

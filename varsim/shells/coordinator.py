@@ -190,7 +190,9 @@ class Coordinator:
             self._notes.finished(call_id, said, self._outgoing.values())
         self._answers.pop(token, None)
         self._handle(ProgramGivesUp(token, type(error).__name__, self._channel.now_s()))
-        if call_id is not None and self._lost is None:
+        if self._lost is None:
+            # The record takes an envelope for one event of its receiver. So a request that is left
+            # must not travel together with messages of the next operation, which change its answer.
             self._flush()
 
     # ------------------------------------------------------------ calls

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, Protocol, assert_never
 
 import numpy as np
@@ -56,6 +57,7 @@ from varsim.sync.replica_events import (
     RowsRead,
 )
 from varsim.sync.replica_state import ReplicaState
+from varsim.tracing.trace import PROGRAM
 
 FunctionEnd = FunctionReturns | FunctionRaises | FunctionUnwinds
 """How the function of a call ends."""
@@ -101,7 +103,8 @@ class Replica:
         self._codec = codec
         self._runner = runner
         self._trace = link.recorder
-        self._inbox: deque[Message] = deque()
+        self._envelopes: deque[list[Message]] = deque()
+        self._inbox: deque[Message] = deque()  # the rest of the envelope that is being handled
         self._outcome: Outcome | None = None
         self._may_block = False  # whether the state needs `ProgramBlocks` before the replica blocks
         self._stopped = False
@@ -273,7 +276,7 @@ class Replica:
     def _await(self, actions: Sequence[ReplicaAction]) -> Outcome:
         self._perform(actions)
         while self._outcome is None:
-            if self._may_block and not self._inbox:
+            if self._may_block and not self._inbox and not self._envelopes:
                 self._may_block = False
                 self._perform(self._handle(ProgramBlocks(self._runner.location())))
             self._take(self._next())
@@ -284,7 +287,12 @@ class Replica:
 
     def _next(self) -> Message:
         while not self._inbox:
-            self._inbox.extend(self._channel.receive(None))
+            while not self._envelopes:
+                self._envelopes.extend(self._channel.receive(None))
+            # Recorded here, so that answers to earlier envelopes stand before it in the record.
+            if self._trace is not None:
+                self._trace.received(PROGRAM)
+            self._inbox.extend(self._envelopes.popleft())
         return self._inbox.popleft()
 
     def _take(self, message: Message) -> None:
@@ -317,7 +325,8 @@ class Replica:
                     assert_never(action)
 
     def _run(self, start: Start) -> None:
-        aborts = [message for message in self._inbox if isinstance(message, Abort)]
+        arrived = chain(self._inbox, *self._envelopes)
+        aborts = [message for message in arrived if isinstance(message, Abort)]
         if start.call_id in [abort.call_id for abort in aborts]:
             return  # the call failed before this replica began it
         if self._trace is not None:

@@ -261,7 +261,7 @@ class _SimulatedWorker:
             note_sent(self.trace, PROGRAM, messages)
             self._network.from_worker(self.replica_id, messages)
 
-    def receive(self, timeout_s: float | None) -> list[Message]:
+    def receive(self, timeout_s: float | None) -> list[list[Message]]:
         """Let other workers run until this worker has messages. The timeout is not used."""
         del timeout_s
         if self.dead:  # the function of a call has caught the exception of `kill`
@@ -270,7 +270,6 @@ class _SimulatedWorker:
             parent = self._greenlet.parent
             assert parent is not None
             parent.switch()
-        messages = list(self.inbox)
+        envelopes = [[message] for message in self.inbox]
         self.inbox.clear()
-        note_received(self.trace, PROGRAM, messages)
-        return messages
+        return envelopes

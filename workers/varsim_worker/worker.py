@@ -44,23 +44,17 @@ class ProcessWorkerChannel:
             self._trace.sent(PROGRAM, frames, messages)
         self._connection.send(frames)
 
-    def receive(self, timeout_s: float | None) -> list[Message]:
-        """Wait for messages, and return all received messages; [] after `timeout_s`.
+    def receive(self, timeout_s: float | None) -> list[list[Message]]:
+        """Wait for envelopes, and return the messages of each one; [] after `timeout_s`.
 
         During the wait, the exchange answers its own messages, for example by computing slices.
         """
         owed = self._exchange.before_waiting()
         if owed:
             self._send(owed, [])
-        while True:
-            envelopes = self._connection.receive(timeout_s)
-            messages = [message for frames in envelopes for message in self._decoded(frames)]
-            if messages or not envelopes:
-                return messages
+        return [self._decoded(frames) for frames in self._connection.receive(timeout_s)]
 
     def _decoded(self, frames: Sequence[Buffer]) -> list[Message]:
-        if self._trace is not None:
-            self._trace.received(PROGRAM)
         messages, answers = self._exchange.decode(frames)
         if answers:
             self.send(answers)
