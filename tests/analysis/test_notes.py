@@ -77,8 +77,8 @@ def test_one_replica_needs_no_oracle(tmp_path: Path):
 def test_values_with_only_a_checksum_are_counted(tmp_path: Path):
     text = CALL.replace("read v v=0 = 0", "read v v=0 ~ 0")
     assert (
-        "2 values of v, except whether they are equal: they are larger than 1 KiB, so only their "
-        "checksum was recorded",
+        "2 values of v: these values are larger than 1 KiB, so only checksums were recorded, which "
+        "show only whether values are equal",
         EVERYTHING,
     ) in said(notes(text, tmp_path))
 

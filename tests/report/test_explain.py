@@ -220,8 +220,8 @@ def test_an_integer_that_cannot_be_split_loses_the_remainder_that_the_page_names
         parts, total = [int(one.numpy()) for one in v.values], int(v.numpy())
 
     assert ([3, 3], 6) == (parts, total)
-    assert "assign(7) from outside to an int32 variable" in warning.text
-    assert "gives each of 2 components 3, and the variable then reads 6:" in warning.text
+    assert "assign(7) in cross-replica context to an int32 variable" in warning.text
+    assert "gives each of 2 components 3, and a read then returns 6:" in warning.text
 
 
 # ---------------------------------------------------------------- errors
@@ -282,7 +282,8 @@ def test_the_mismatch_has_the_text_of_the_cluster(aggregation):
 
     said = str(caught.value).partition("\n  - ")[0].splitlines()
     ways = "; ".join(map(str, caught.value.fixes))
-    assert trouble.text == f"{said[0].removesuffix(':')}. {said[-1].strip()} {ways}."
+    expected = f"{said[0].removesuffix(':')}. {said[-1].strip()} Possible fixes: {ways}."
+    assert expected == trouble.text
 
 
 def test_strict_refuses_none_with_the_text_of_its_page():
@@ -358,7 +359,7 @@ def test_the_text_of_a_page():
     assert "v.assign(v.read_value() + 6.0): then reads 26.0;" in said
     assert "v.assign_add(6.0) inside strategy.run: then reads 32.0;" in said
     assert "assign with SUM" not in said  # there is only one aggregation
-    assert "TensorFlow: the same, except D7." in said
+    assert "TensorFlow does the same, except for D7 (see below)." in said
     assert "D7: TensorFlow converts a Python number to float32" in said
 
 

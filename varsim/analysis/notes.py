@@ -96,8 +96,9 @@ def _of_values(history: History) -> Iterator[Note]:
         )
     if summed:
         yield Note(
-            text=f"{_counted(history, summed, 'value')}, except whether they are equal: they are "
-            f"larger than {_kib(READ_LIMIT_BYTES)}, so only their checksum was recorded",
+            text=f"{_counted(history, summed, 'value')}: these values are larger than "
+            f"{_kib(READ_LIMIT_BYTES)}, so only checksums were recorded, which show only whether "
+            "values are equal",
             option=EVERYTHING,
         )
     yield Note(text=f"{IN_NO_VARIABLE}: they are not recorded")

@@ -2,10 +2,10 @@
 
 Frame 0 is the header, in msgpack: `[PROTOCOL_VERSION, packed, [[tag, field, …], …]]`. The tag of a
 message is the index of its class in `MESSAGES`. `records` describes how fields are encoded.
-`packed` contains the packed small arrays. If these are larger than `MAX_INLINE_BYTES`, they are
-frame 1, and `packed` is their length. Each further frame is one large array (see `buffers`). If
-sender and receiver share memory, the last frame can be a note that lists the blocks that the sender
-has released.
+`packed` contains the bytes of all small arrays. If these bytes are more than `MAX_INLINE_BYTES`,
+`packed` is their number, and frame 1 contains them. Each further frame is one large array (see
+`buffers`). If sender and receiver share memory, the last frame can be a list of the blocks that the
+sender has released.
 
 This module does not unpickle anything.
 """

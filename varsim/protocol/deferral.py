@@ -52,12 +52,12 @@ class WriteCounts(Message):
     """Replica → coordinator: how often this replica has written deferred variables.
 
     Writes are counted from the variable's creation. The message contains the variables that were
-    written since the last such message. It is sent in the same envelope as the outbox.
+    written since the last `WriteCounts`. It is sent in the same envelope as the outbox.
     """
 
     call_id: int
     variable_ids: Array  # int64, (n,), without duplicates
-    counts: Array  # int64, (n,)
+    counts: Array  # int64, (n,); number of writes of each variable
     operations: Array  # int64, (n,); see `Delta`
     sparse: Array  # int64, (n,); see `Delta`
     row_bytes: Array  # int64, (n,); see `Delta`

@@ -101,11 +101,10 @@ def _examples(num_replicas: int) -> str:
     replicas = f"{num_replicas} replica{'s' * (num_replicas != 1)}"
     return (
         f"Each row of the tables is one operation on a new float32 variable on {replicas}; its "
-        f"initial value is {number(START)}. A cross-replica read follows each operation. Column "
-        "`components`: the components after the operation. Column `outside`: the result of the "
-        "cross-replica read. Column `messages`: the messages of the operation. Column `+ read`: "
-        "the messages of the cross-replica read. Messages are counted as if the variable were "
-        "sent alone."
+        f"initial value is {number(START)}. A cross-replica read follows each operation. The "
+        "column `components` has the components after the operation, and `outside` has the result "
+        "of the cross-replica read. `messages` counts the messages of the operation, and `+ read` "
+        "counts those of the cross-replica read, as if the variable were sent alone."
     )
 
 
@@ -211,8 +210,9 @@ def _tensorflow(page: Page, meaning: Meaning) -> str:
     if page.becomes != page.synchronization or page.is_custom:
         return ""  # TensorFlow neither defers nor has custom policies
     if not meaning.differences:
-        return "TensorFlow: the same."
-    return f"TensorFlow: the same, except {names(meaning.differences, most=len(DIFFERENCES))}."
+        return "TensorFlow does the same."
+    numbers = names(meaning.differences, most=len(DIFFERENCES))
+    return f"TensorFlow does the same, except for {numbers} (see below)."
 
 
 # ---------------------------------------------------------------- what can go wrong

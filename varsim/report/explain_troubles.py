@@ -80,9 +80,9 @@ def _lost_remainder(spec: VariableSpec, num_replicas: int) -> str:
     share = reduce.share_of(value, whole, num_replicas, spec.name)
     total = reduce.fold([share] * num_replicas)
     return (
-        f"assign({value}) from outside to an int32 variable with aggregation="
+        f"assign({value}) in cross-replica context to an int32 variable with aggregation="
         f"{spec.aggregation.name} gives each of {num_replicas} components {number(int(share))}, "
-        f"and the variable then reads {number(int(total))}: the remainder is lost, as in "
+        f"and a read then returns {number(int(total))}: the remainder is lost, as in "
         "TensorFlow. Use a float dtype, or a multiple of the number of replicas."
     )
 
@@ -107,7 +107,8 @@ def errors(spec: VariableSpec, examples: Iterable[Worked], num_replicas: int) ->
 def _trouble(error: VarsimError, when: str, *operations: Operation) -> Trouble:
     text = str(error)
     if isinstance(error, VariableError):
-        ways = "; ".join(map(str, error.fixes)) or error.remedy.removesuffix(".")
+        fixes = "; ".join(map(str, error.fixes))
+        ways = f"Possible fixes: {fixes}" if fixes else error.remedy.removesuffix(".")
         text = f"variable {error.variable!r}: {error.problem}." + (f" {ways}." if ways else "")
     return Trouble(type(error).__name__, operations, when, _flat(text))
 
@@ -115,6 +116,12 @@ def _trouble(error: VarsimError, when: str, *operations: Operation) -> Trouble:
 def _flat(text: str) -> str:
     """Return a text on one line."""
     return " ".join(text.split())
+
+
+def _joined(text: str) -> str:
+    """Return a text and the list of fixes below it on one line."""
+    said, *fixes = map(_flat, text.split("\n  - "))
+    return f"{said} Possible fixes: {'; '.join(fixes)}." if fixes else said
 
 
 def _caught(attempt: Callable[[], object], when: str, *operations: Operation) -> Iterator[Trouble]:
@@ -164,4 +171,4 @@ def _uneven(spec: VariableSpec, num_replicas: int) -> str:
     points = [first, *[second] * (num_replicas - 1)]
     ways = of_mismatch(points, [[np.asarray(1, spec.dtype)]] * num_replicas, specs)
     fixes = "; ".join(map(str, ways))
-    return _flat(f"{in_short(Mismatch.OPERATION)} {fixes}.")
+    return _flat(f"{in_short(Mismatch.OPERATION)} Possible fixes: {fixes}.")

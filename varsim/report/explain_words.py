@@ -71,7 +71,7 @@ DIFFERENCES: Final = {
     "D5": Difference(
         "ON_READ without aggregation",
         "TensorFlow changes the components, and then raises an error, because it cannot combine "
-        "them for the result.",
+        "the components for the result.",
     ),
     "D7": Difference(
         "exact in the variable's dtype",
@@ -84,8 +84,8 @@ DIFFERENCES: Final = {
     ),
     "D9": Difference(
         "a per-replica value has N components",
-        "TensorFlow ignores the values beyond N. With fewer than N values it writes only some "
-        "components.",
+        "TensorFlow ignores the values beyond N. With fewer than N values, TensorFlow writes "
+        "only some components.",
     ),
     "D10": Difference(
         "a read of diverged copies returns component 0",

@@ -51,7 +51,7 @@ class Digest:
 class Sample:
     """The same element of all components, and of the cross-replica value."""
 
-    index: list[int]  # of the element
+    index: list[int]  # the element's index in each dimension
     components: list[Plain]  # in replica order
     value: Plain  # null if there is no cross-replica value
 
@@ -64,16 +64,16 @@ class Lens:
     value: Digest | None  # the result of a cross-replica read; null if such a read is refused
     refused: str  # why a cross-replica read is refused; "" if it is not refused
     apart: Plain  # the largest difference between components in any element; null if shapes differ
-    samples: list[Sample]  # for large arrays: the elements that differ most, else the largest one
+    samples: list[Sample]  # of a large array: elements that differ most, or the largest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncCost:
     """The cost of synchronising a variable."""
 
-    merges: int
-    messages: int
-    size_bytes: int
+    merges: int  # number of collective writes
+    messages: int  # number of messages
+    size_bytes: int  # size of the values in these messages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,9 +127,9 @@ class Carried:
 
     files: list[str]  # in `program/`, the main file first; empty for a built-in workload
     left_out: list[str]  # modules in the program's folder that are not included, and why
-    commit: str | None  # of its git repository; null if there is none
+    commit: str | None  # of the program's git repository; null if there is none
     dirty: bool | None  # whether tracked files of the repository differed from the commit
-    versions: dict[str, str]  # of varsim, Python and NumPy
+    versions: dict[str, str]  # versions of varsim, Python and NumPy
     system: str  # "Linux x86_64"
 
 
@@ -138,7 +138,7 @@ class Summary:
     """One run."""
 
     status: RunStatus  # "done", "failed" or "interrupted"
-    failure: Failure | None  # null unless the run failed
+    failure: Failure | None  # null if the run did not fail
     varsim: str  # the version of varsim
     started: str  # local time with its offset, ISO 8601
     directory: str  # below `out`; relative to the folder in which varsim was started
@@ -152,9 +152,9 @@ class Summary:
     variables: list[VariableSummary] = field(default_factory=list)  # in order of creation
     warnings: list[str] = field(default_factory=list)  # without repetitions
     verdict: Judgement | None = None  # null if nothing was recorded
-    advice: list[str] = field(default_factory=list)  # of the pilot run, with `auto: advised`
+    advice: list[str] = field(default_factory=list)  # the pilot run's advice (`auto: advised`)
     oracle_result: dict[str, Plain] | None = None  # what the program returned on one replica
-    calls: int = 0  # of strategy.run
+    calls: int = 0  # number of calls of strategy.run
     interrupted: list[str] = field(default_factory=list)  # phases that Ctrl-C ended early
     no_oracle: str = ""  # why a requested comparison with the oracle is missing
     carried: Carried | None = None  # null in runs of older versions

@@ -38,8 +38,9 @@ _BEFORE: Final = (
     "writes instead."
 )
 _BROADCAST: Final = (
-    "The same operation changes every component with the same value, without aggregation. Of a "
-    "per-replica value, each component gets its replica's value. One message goes to each replica."
+    "The same operation changes every component with the same value, without aggregation. If "
+    "the value is a per-replica value, each component gets its replica's value. One message goes "
+    "to each replica."
 )
 _READ_LOCALLY: Final = "The read returns this replica's own component."
 
@@ -53,8 +54,8 @@ CELLS: Final[dict[str, CellText]] = {
         ),
         read=f"{_READ_LOCALLY} No message is sent.",
         deferred_read=(
-            f"{_READ_LOCALLY} Before it, the writes of all replicas since the last exchange are "
-            "exchanged. One message comes from each replica, and one goes to each replica."
+            f"{_READ_LOCALLY} Before this read, the writes of all replicas since the last exchange "
+            "are exchanged. One message comes from each replica, and one goes to each replica."
         ),
     ),
     "local.diverges": CellText(
@@ -133,7 +134,7 @@ CELLS: Final[dict[str, CellText]] = {
         ),
     ),
     "mirror": CellText(
-        brief="the mirror; component 0 if it has diverged",
+        brief="the mirror; component 0 if the components have diverged",
         read=(
             "The read returns the one value that all components hold. No message is sent. If the "
             "components have diverged, the read returns component 0. A request and an answer are "

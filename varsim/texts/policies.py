@@ -35,8 +35,8 @@ _TEXTS: Final = {
     VariableSynchronization.NONE: PolicyText(
         "NONE: each replica has its own value, and varsim never synchronises these values.",
         "synchronization=NONE gives every replica its own value, and varsim never synchronises "
-        "these values. TensorFlow refuses it under a strategy (as strict=True does). Your program "
-        "must handle the components itself: read them with "
+        "these values. TensorFlow refuses NONE under a strategy (as strict=True does). Your "
+        "program must handle the components itself: read them with "
         "strategy.experimental_local_results(v), combine them with "
         "strategy.reduce(op, v, axis=None), and save each component.",
     ),

@@ -30,13 +30,13 @@ LEFT_OUT: Final = "left_out"
 """A key of `run`: the list of what an export left out of the record, such as "values"."""
 
 SCHEMA: Final = """
-CREATE TABLE run (            -- what was run, and whether the record is whole
+CREATE TABLE run (            -- what was run, and whether the record is complete
     key   TEXT PRIMARY KEY,   -- schema, num_replicas, level, complete, events, left_out, …
     value TEXT NOT NULL       -- JSON
 );
 CREATE TABLE variables (
     variable        INTEGER PRIMARY KEY,  -- unique in the run, in order of creation
-    name            TEXT NOT NULL,        -- as the program gave it
+    name            TEXT NOT NULL,        -- the name that the program gave
     shape           TEXT NOT NULL,        -- JSON list; null is an open dimension
     dtype           TEXT NOT NULL,        -- as NumPy names it
     requested       TEXT NOT NULL,        -- the synchronization that the program asked for
@@ -48,32 +48,32 @@ CREATE TABLE variables (
 CREATE TABLE events (
     event     INTEGER PRIMARY KEY,  -- in causal order: the cause of an event has a smaller number
     process   INTEGER NOT NULL,     -- replica_id; -1 is the program
-    number    INTEGER NOT NULL,     -- of the event, among the events of its process
-    time_s    REAL NOT NULL,        -- since the run began
+    number    INTEGER NOT NULL,     -- number of the event within its process
+    time_s    REAL NOT NULL,        -- seconds since the run began
     kind      TEXT NOT NULL,        -- see KINDS
     call      INTEGER,              -- number of the strategy.run; NULL outside of calls
-    variable  INTEGER,              -- its number in `variables`
+    variable  INTEGER,              -- number of the variable in `variables`
     operation TEXT,                 -- assign, assign_add, all_reduce, reduced, …: see KINDS
-    version   INTEGER,              -- of the variable, before a read or after a commit
-    position  INTEGER,              -- of a collective, among the collectives of the call
+    version   INTEGER,              -- version of the variable, before a read or after a commit
+    position  INTEGER,              -- number of a collective within its call
     replica   INTEGER,              -- owner of the component; NULL for all components
     location  TEXT,                 -- file:line in the program
-    dtype     TEXT,                 -- of the value, as NumPy names it
-    shape     TEXT,                 -- of the value; JSON list
+    dtype     TEXT,                 -- dtype of the value, as NumPy names it
+    shape     TEXT,                 -- shape of the value; JSON list
     digest    INTEGER,              -- CRC-32 of the value's bytes, after those of the indices
     value     BLOB,                 -- the value's bytes; NULL if they were not recorded
     indices   BLOB,                 -- of a sparse write: the index of each row of the value
     cause     INTEGER,              -- number of the event of another process that caused this event
-    times     INTEGER,              -- of a read: number of equal reads in a row; NULL is one
+    times     INTEGER,              -- number of equal reads in a row; NULL means one
     error     TEXT,                 -- the class of an exception
-    note      TEXT                  -- what an exception said, the name of a collective, …
+    note      TEXT                  -- text of an exception, name of a collective, …
 );
 CREATE INDEX events_by_variable ON events (variable);
 CREATE INDEX events_by_call ON events (call);
 """
 
 KINDS: Final[Mapping[str, str]] = {
-    "create": "the program: a new variable, with the value of every component (version 0)",
+    "create": "the program creates a variable, with the value of every component (version 0)",
     "forget": "the program dropped a variable",
     "call": "the program calls a function on all replicas",
     "begin": "a replica begins a call; caused by `call`. If its arguments have rows on some "
@@ -82,26 +82,28 @@ KINDS: Final[Mapping[str, str]] = {
     "`position` is set for a contribution to a merge. Any other write is local to `replica`, or is "
     "the program's (to all components if `replica` is NULL)",
     "commit": "the program's process commits a write: the variable (or only the component of "
-    "`replica`, if that is set) gets this `version`. `value` is the operand of `operation`. For a "
-    "merge, `operation` is assign, and `value` is the new value; for a merge of sparse writes, "
-    "`operation` is theirs, and `value` has the rows of all replicas, divided for MEAN",
+    "`replica`, if `replica` is set) gets this `version`. `value` is the operand of `operation`. "
+    "For a merge, `operation` is assign, and `value` is the new value. For a merge of sparse "
+    "writes, `operation` is that of the writes, and `value` has the rows of all replicas, divided "
+    "by N for MEAN",
     "install": "a replica applies a commit to its component; caused by `commit`",
     "read": "a read. The program reads the cross-replica value, or the component of `replica` if "
-    "that is set; `times` counts equal reads in a row",
+    "`replica` is set; `times` counts equal reads in a row",
     "component": "a replica sends its component to the program; caused by the program's `fetch`",
     "fetch": "the program asks a replica (`replica`) for its component",
     "wait": "a replica waits for the commit of its write to `variable`",
     "arrive": "a replica arrives at a collective other than a write (`operation` is all_reduce, "
-    "all_gather or merge_call; `note` is its name, if it has one), or makes a request to the "
-    "program (host_call)",
+    "all_gather or merge_call; `note` is the collective's name, if it has one), or makes a request "
+    "to the program (host_call)",
     "answer": "the program answers a collective or a host call; `operation` is reduced, merged or "
     "host_result",
-    "receive": "the program receives a message of a replica; caused by that replica's last event "
-    "before it",
+    "receive": "the program receives a message of a replica; caused by the replica's last event "
+    "before this message",
     "return": "a replica's function has returned",
-    "raise": "a replica's function has raised `error` at `location`; `note` is its text",
+    "raise": "a replica's function has raised `error` at `location`; `note` is the error's text",
     "abort": "the program aborts a call; `note` says why",
-    "finish": "the program has the results of a call, or its `error` (`note` is its text)",
+    "finish": "the program has the results of a call, or the call's `error` (`note` is the error's "
+    "text)",
     "lost": "a worker process has ended; `note` says how",
 }
 

@@ -1,4 +1,4 @@
-"""The variables of any model, written in every step: what their synchronisation costs.
+"""The variables of any model, written in every step to show what their synchronisation costs.
 
 `varsim inventory` lists the variables of a Keras model, a checkpoint or a SavedModel as an
 experiment with this workload. Nothing is computed: in every step each replica reads all variables,

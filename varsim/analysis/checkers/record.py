@@ -1,4 +1,4 @@
-"""The record itself: its rows are valid, and their order is possible."""
+"""The record itself: its rows are valid, and they are in a possible order."""
 
 from __future__ import annotations
 
