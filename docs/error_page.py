@@ -81,6 +81,20 @@ EXAMPLES: Final = (
         """,
     ),
     Example(
+        "A sparse write of an ON_READ variable",
+        """
+        v = new([0.0, 0.0], synchronization=ON_READ, aggregation=SUM)
+        strategy.run(lambda: v.scatter_add(tf.IndexedSlices([3.0], [replica()])))
+        """,
+    ),
+    Example(
+        "An update of rows by several replicas",
+        """
+        v = new([0.0, 0.0], aggregation=SUM)
+        strategy.run(lambda: v.scatter_update(tf.IndexedSlices([3.0], [replica()])))
+        """,
+    ),
+    Example(
         "A mean of integers",
         """
         new(7, aggregation=MEAN)

@@ -42,8 +42,8 @@ from varsim.spec import (
     VariableSynchronization,
 )
 from varsim.sync import policies
+from varsim.sync.fixes import refusal_of_rows
 from varsim.sync.replica_events import ReplicaScatter, ReplicaWrite, RowsRead
-from varsim.sync.scatter import refusal
 
 
 class DistributedVariable(Variable, DistributedValues):
@@ -223,7 +223,7 @@ class DistributedVariable(Variable, DistributedValues):
         """Raise the error of a refused sparse write before its value is converted."""
         refused = policies.cell(self.spec, context, operation).refused
         if refused is not None:
-            raise refusal(self.spec, refused)
+            raise refusal_of_rows(self.spec, refused, context, operation)
 
     def scatter_elements(self, method: str, indices: Any, updates: Any = None) -> None:
         """Change elements of a component in `extended.update`; raise an error elsewhere."""

@@ -20,6 +20,7 @@ from varsim.errors import (
     AggregationError,
     Fix,
     OperationError,
+    UnsupportedError,
     VariableError,
     VarsimError,
 )
@@ -45,6 +46,8 @@ from varsim.texts.fixes import (
     GIVES_SUM,
     IS_LEGAL,
     KEEPS_OWN,
+    ROWS_OF_ALL,
+    ROWS_OF_OWN,
     WRITES_ALL,
     Agrees,
     AgreesOnRows,
@@ -56,10 +59,13 @@ from varsim.texts.fixes import (
     Reads,
     ReduceComponents,
     RunWrite,
+    UpdateRows,
     WriteInside,
+    WriteRows,
     WriteUnread,
+    WriteWhole,
 )
-from varsim.texts.refusals import Diverged, Refused
+from varsim.texts.refusals import REASONS, Diverged, Refused
 
 FEW_BYTES: Final = 1024
 """Fixes are computed only with values up to this size. Larger values are not fetched."""
@@ -269,6 +275,56 @@ def of_parts(
         yield from if_legal(partial(reads, change, spec, parts))
     else:
         yield Fix(change, EACH_KEEPS)
+
+
+# ---------------------------------------------------------------- sparse writes
+
+
+def refusal_of_rows(
+    spec: VariableSpec, reason: Reason, context: Context, operation: Operation
+) -> UnsupportedError:
+    """Return the error of a sparse write that its policy cell refuses."""
+    error = UnsupportedError(f"variable {spec.name!r} {REASONS[reason.key]}")
+    return error.fixed_by(_of_sparse_write(spec, context, operation))
+
+
+def _of_sparse_write(spec: VariableSpec, context: Context, operation: Operation) -> Iterator[Fix]:
+    """Yield fixes: other operations with the same settings, and other settings."""
+    dense = _DENSE.get(operation)
+    if dense is not None:
+        yield from _if_rows_are_legal(WriteWhole(dense), spec, context, dense)
+    else:
+        yield from _if_rows_are_legal(
+            WriteRows(Operation.SCATTER_ADD), spec, context, Operation.SCATTER_ADD
+        )
+    outside = context is Context.CROSS_REPLICA
+    if outside:
+        yield Fix(UpdateRows(operation), ROWS_OF_ALL)
+    for change, other in alternatives(spec):
+        if not outside or (_written_alike(spec, other) and is_readable(other)):
+            yield from _if_rows_are_legal(change, other, context, operation)
+
+
+_DENSE: Final = {
+    Operation.SCATTER_ADD: Operation.ASSIGN_ADD,
+    Operation.SCATTER_SUB: Operation.ASSIGN_SUB,
+}
+"""The dense writes that give the same value as a sparse write, if the other rows are 0."""
+
+
+def _if_rows_are_legal(
+    change: Fact, spec: VariableSpec, context: Context, operation: Operation
+) -> Iterator[Fix]:
+    """Yield a fix with the effect of an operation that is legal and lets no copy diverge."""
+    cell = policies.cell(spec, context, operation)
+    if cell.refused is not None or cell.diverges or cell.shares:
+        return
+    if cell.combines:
+        yield Fix(change, AgreesOnRows(spec.aggregation))
+    elif cell.is_private:
+        yield Fix(change, ROWS_OF_OWN)
+    else:
+        yield Fix(change, ROWS_OF_ALL)
 
 
 # ---------------------------------------------------------------- writes in replica context

@@ -252,7 +252,7 @@ class _OnVariable:
         spec, operation, rows = self._spec, event.operation, event.rows
         cell = self._cell(operation)
         if cell.refused is not None:
-            raise scatter.refusal(spec, cell.refused)
+            raise fixes.refusal_of_rows(spec, cell.refused, Context.CROSS_REPLICA, operation)
         if event.per_replica and not cell.per_component:
             raise PerReplicaError(PerReplicaFromOutside(spec, event.per_replica, event.location))
         yield from self._exchange()

@@ -9,7 +9,7 @@ import numpy as np
 
 from varsim.protocol.buckets import PACK_LIMIT_BYTES
 from varsim.protocol.messages import Write
-from varsim.spec import Array, Operand, Operation, Rows
+from varsim.spec import Array, Context, Operand, Operation, Rows
 from varsim.sync import fixes, scatter
 from varsim.sync.actions import WAIT_AND_REPEAT, Abandon, Await, ReplicaAction, Supply
 from varsim.sync.components import Components, ReplicaVariable, WriteRule, check_shape
@@ -179,7 +179,7 @@ class ReplicaWrites:
         operation, rows = event.operation, event.rows
         rule = variable.rules[operation]
         if rule.refused is not None:
-            raise scatter.refusal(variable.spec, rule.refused)
+            raise fixes.refusal_of_rows(variable.spec, rule.refused, Context.REPLICA, operation)
         before = self._coming(variable)
         scatter.check_rows(variable.spec, operation, before, rows)
         if rule.own is not None:

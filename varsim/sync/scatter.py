@@ -11,11 +11,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from varsim.errors import OperationError, ShapeError, UnsupportedError, ValueTypeError
+from varsim.errors import OperationError, ShapeError, ValueTypeError
 from varsim.spec import Array, Operation, Rows, VariableAggregation, VariableSpec
-from varsim.sync.policies.cells import Reason
 from varsim.texts.facts import shape_text
-from varsim.texts.refusals import REASONS
 
 _SILENT: Final = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
@@ -52,11 +50,6 @@ PIECE_BYTES: Final = 32 * 1024
 rarely occurs twice in a piece."""
 
 _ORDERS: Final = (Operation.SCATTER_MIN, Operation.SCATTER_MAX)
-
-
-def refusal(spec: VariableSpec, reason: Reason) -> UnsupportedError:
-    """Return the error of a sparse write that its policy cell refuses."""
-    return UnsupportedError(f"variable {spec.name!r} {REASONS[reason.key]}")
 
 
 def check_rows(spec: VariableSpec, operation: Operation, component: Array, rows: Rows) -> None:

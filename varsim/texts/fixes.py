@@ -107,6 +107,38 @@ class RunWrite(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class WriteWhole(Fact):
+    """Write rows by a dense write, in which the other rows are 0."""
+
+    operation: Operation
+
+    def __str__(self) -> str:
+        rows = "tf.IndexedSlices(values, indices, dense_shape=v.shape)"
+        return f"v.{self.operation.value}({rows})"
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRows(Fact):
+    """Write rows by another operation."""
+
+    operation: Operation
+
+    def __str__(self) -> str:
+        return f"v.{self.operation.value}(change of the rows)"
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateRows(Fact):
+    """Write rows of each component."""
+
+    operation: Operation
+
+    def __str__(self) -> str:
+        update = f"lambda component, rows: component.{self.operation.value}(rows)"
+        return f"strategy.extended.update(v, {update}, args=(rows,))"
+
+
+@dataclass(frozen=True, slots=True)
 class WriteAlike(Fact):
     """Write by the same operation on every replica."""
 
@@ -248,6 +280,8 @@ class Says(Fact):
 
 
 KEEPS_OWN: Final = Says("every replica keeps its own value")
+ROWS_OF_OWN: Final = Says("changes rows of this replica's own copy")
+ROWS_OF_ALL: Final = Says("changes rows of every copy")
 WRITES_ALL: Final = Says("writes every component")
 IS_LEGAL: Final = Says("is legal, and the read is legal too")
 EACH_CHANGES: Final = Says("every replica changes its component by its own value")

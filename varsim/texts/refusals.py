@@ -24,14 +24,10 @@ REASONS: Final[dict[str, str]] = {
         "cannot be read in cross-replica context: with synchronization=NONE each replica keeps "
         "its own value, so there is no single value to read"
     ),
-    "no_rows": (
-        "cannot be changed by a sparse write with its synchronization; write the whole variable, "
-        "or write rows of a component in strategy.extended.update, or use synchronization=ON_WRITE"
-    ),
+    "no_rows": "cannot be changed by a sparse write with its synchronization",
     "no_order": (
         "cannot be changed by scatter_update, scatter_min or scatter_max with this aggregation: "
-        "the rows of all replicas are joined, and these operations do not combine rows; use "
-        "scatter_add or scatter_sub, or aggregation=ONLY_FIRST_REPLICA"
+        "the rows of all replicas are joined, and these operations do not combine rows"
     ),
 }
 """The texts of reasons, by the key of the reason. A policy of another package adds its texts."""
