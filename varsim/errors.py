@@ -13,6 +13,7 @@ VarsimError
 │   └── PerReplicaError           (TypeError)     … because one value for all replicas is needed
 ├── UnsupportedError              (NotImplementedError)  TensorFlow also refuses this operation
 ├── MissingName                   (AttributeError)       varsim does not have this TensorFlow name
+├── MissingDtype                  (AttributeError)       the package of this dtype is not installed
 ├── ContextError                  (RuntimeError)  wrong context, or two strategies mixed
 │   ├── ReplicaIndexError         (IndexError)    … and there is no such replica
 │   └── CreationError                             replicas of one call create different variables
@@ -177,9 +178,9 @@ class MissingName(VarsimError, AttributeError):
 
 
 class MissingDtype(VarsimError, AttributeError):
-    """A dtype is that of the package `ml_dtypes`, which is not installed in this process.
+    """A dtype needs the package `ml_dtypes`, which is not installed.
 
-    `tf.bfloat16` raises it, so it is an AttributeError: `hasattr` is False.
+    It is an AttributeError, so that `hasattr(tf, "bfloat16")` is then False.
 
     Attributes:
         name: The name of the dtype.

@@ -1,7 +1,7 @@
-"""The dtypes that a variable can have: NumPy's own, and three floats of the package `ml_dtypes`.
+"""Define the dtypes that a variable can have: NumPy's, and three of the package `ml_dtypes`.
 
-bfloat16 and two float8 dtypes are *extension dtypes*: NumPy knows them only after `ml_dtypes` was
-imported. That package is an optional extra, and is imported when such a dtype is first used.
+bfloat16 and two float8 dtypes are *extension dtypes*: NumPy has them only after `ml_dtypes` is
+imported. This package is an optional extra. It is imported when such a dtype is first used.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _NUMPY_DTYPES: Final = frozenset(NUMPY_DTYPES)
 
 
 def named(name: str) -> np.dtype[Any]:
-    """Return the dtype of that name; also a dtype that no variable can have.
+    """Return the dtype with this name, even if no variable can have it.
 
     Raises:
         MissingDtype: The name is that of an extension dtype, and `ml_dtypes` is not installed.
-        TypeError: There is no dtype with that name.
+        TypeError: No dtype has this name.
     """
     found: np.dtype[Any] = _extension(name) if name in EXTENSION_SIZES else np.dtype(name)
     return found
@@ -58,7 +58,7 @@ def is_extension(dtype: np.dtype[Any]) -> bool:
 
 
 def is_added_to_numpy(dtype: np.dtype[Any]) -> bool:
-    """Return whether a package has added the dtype to NumPy; variables can have only three."""
+    """Return whether a package has added the dtype to NumPy; variables can have few of these."""
     return dtype.isbuiltin == _ADDED
 
 
@@ -68,16 +68,16 @@ def is_supported(dtype: np.dtype[Any]) -> bool:
 
 
 def kind_of(dtype: np.dtype[Any]) -> str:
-    """Return the kind of the numbers: `dtype.kind`, but "f" for every extension dtype.
+    """Return the kind of a dtype: `dtype.kind`, but "f" for every extension dtype.
 
-    NumPy itself gives bfloat16 the kind "V", as it does for unstructured bytes.
+    In NumPy, bfloat16 has the kind "V", like unstructured bytes.
     """
     kind = dtype.kind
     return "f" if kind == "V" and is_extension(dtype) else kind
 
 
 def key_of(dtype: np.dtype[Any]) -> str:
-    """Return a text that stands for the dtype in records; `named` takes it back."""
+    """Return the text for a dtype in records; `named` converts it back to the dtype."""
     return dtype.char if dtype.isbuiltin == _OWN else dtype.name
 
 
@@ -89,5 +89,5 @@ def eps_of(dtype: np.dtype[Any]) -> float:
 
 
 def has_infinity(dtype: np.dtype[Any]) -> bool:
-    """Return whether a dtype of floats has an infinity; where not, an overflow gives NaN."""
+    """Return whether a dtype of floats has an infinity; without it, an overflow gives NaN."""
     return dtype.name != "float8_e4m3fn"

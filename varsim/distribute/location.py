@@ -25,10 +25,11 @@ _NOT_THE_USERS: tuple[str, ...] = (
 
 
 _locations: dict[tuple[int, int], tuple[CodeType, str | None]] = {}
-"""A cache: the id of a code object and an offset in it → the code object, and file:line.
+"""A cache from an id of a code object and an offset to the code object and its file:line.
 
-None marks code of varsim. The cache keeps the code objects, so that their ids stay unique. Programs
-repeat writes in the same lines, so the cache saves most of the time for finding locations.
+Instead of file:line, None marks code of varsim. The code object is kept so that its id stays
+unique. Programs repeat writes in the same lines, so the cache saves most of the time for finding
+locations.
 """
 
 

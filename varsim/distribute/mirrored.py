@@ -404,7 +404,7 @@ class MirroredStrategy(Strategy):
 
 
 def _sent_value(value: Any, replica: ReplicaPort) -> Any:
-    """Return the initial value to send to the program, which uses only that of replica 0."""
+    """Return the initial value to send to the program, which uses only replica 0's value."""
     if callable(value):
         return value() if replica.replica_id_in_sync_group == 0 else 0
     if isinstance(value, DistributedValues) and not isinstance(value, DistributedVariable):

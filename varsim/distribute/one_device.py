@@ -188,7 +188,7 @@ class _DefaultDistributionStrategy(OneDeviceStrategy):
 
 
 class _DefaultReplicaContext(OnlyReplicaContext):
-    """The one replica outside every scope."""
+    """The replica context of code outside every scope."""
 
 
 register_default(_DefaultDistributionStrategy())

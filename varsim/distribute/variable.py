@@ -229,7 +229,7 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
 
     @property
     def trainable(self) -> bool:
-        """Return whether training should change the variable. varsim itself does not use this."""
+        """Return whether training should change the variable. varsim does not use this setting."""
         return self._trainable
 
     @property
@@ -286,7 +286,7 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
 
         Fill the array, then pass it to `assign`, `assign_add` or `assign_sub` of this variable in
         the same call. If the array is large, it is not copied, but becomes read-only. Get a new
-        array for each update; memory without references is reused.
+        array for each update: this is cheap, because the memory of unused arrays is reused.
         """
         return np.empty(self.convert().shape, self._dtype)
 

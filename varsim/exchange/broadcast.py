@@ -58,7 +58,7 @@ class BroadcastCodec:
         self._copies.clear()
 
     def end_round(self) -> None:
-        """End the round, and drop the frames that are kept for more workers."""
+        """End the round, and drop the frames of its last envelope."""
         self._last, self._frames, self._lent = (), [], []
         self._next_round()
 

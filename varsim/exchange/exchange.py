@@ -68,7 +68,7 @@ class CoordinatorExchange(Protocol):
         """
 
     def end_round(self) -> None:
-        """Drop frames that are kept for more workers. The channel calls this before each wait."""
+        """Drop frames that were kept for other workers. The channel calls it before each wait."""
 
     def lose(self, replica_id: int) -> None:
         """Record that a worker has died."""

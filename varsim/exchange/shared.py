@@ -54,7 +54,7 @@ _PATIENCE_S: Final = 0.01
 
 
 class Shared:
-    """The exchange, for workers of this machine, on a system with anonymous files (memfd)."""
+    """An exchange for workers of this machine, on systems with anonymous files (memfd)."""
 
     def problem(self, transport: Transport) -> str:
         """Return the missing requirement; "" if there is none."""
@@ -133,7 +133,7 @@ class SharedCoordinator:
         return messages
 
     def end_round(self) -> None:
-        """Drop the frames that are kept for more workers."""
+        """Drop the frames of the last envelope, which are kept for the other workers."""
         self._codec.end_round()
         self._held_bytes = -1
 

@@ -18,7 +18,7 @@ from varsim.transport.transport import Transport
 
 
 class Star:
-    """The exchange, which works with every transport and on every system."""
+    """An exchange that works with every transport and on every system."""
 
     def problem(self, transport: Transport) -> str:  # noqa: ARG002 - other exchanges use it
         """Return "": this exchange has no requirements."""

@@ -23,7 +23,7 @@ LAUNCHERS: Final = Registry[Launcher](
 REGISTRIES: Final[dict[str, Registry[Any]]] = {
     one.setting: one for one in (LAUNCHERS, TRANSPORTS, EXCHANGES)
 }
-"""The registry of each field of `Backends`."""
+"""The registries, by field of `Backends`."""
 
 
 def check_backends(backends: Backends) -> None:

@@ -14,12 +14,12 @@ MAX_WORKERS: Final = 1024
 
 
 def cpus(count: int) -> tuple[str, ...]:
-    """Return `count` device names, for a cluster without given names."""
+    """Return the default names of `count` devices: cpu:0, cpu:1 and so on."""
     return tuple(f"cpu:{i}" for i in range(count))
 
 
 def default_devices() -> tuple[str, ...]:
-    """Return the devices of a strategy without given devices; VARSIM_WORKERS sets their number.
+    """Return the default devices of a strategy. VARSIM_WORKERS sets their number.
 
     Raises:
         ConfigError: VARSIM_WORKERS is not a number of workers.

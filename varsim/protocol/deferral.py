@@ -77,7 +77,7 @@ class SyncRequest(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DeltaReply(Message):
-    """Replica → coordinator: the replica's delta of a deferred variable, as `PullDeltas` asks."""
+    """Replica → coordinator: the delta of a deferred variable that `PullDeltas` has requested."""
 
     request_id: int
     delta: Delta

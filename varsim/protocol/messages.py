@@ -1,4 +1,4 @@
-"""Define the messages of coordinator and workers; `deferral` has those about deferred writes.
+"""Define the messages of coordinator and workers; those about deferred writes are in `deferral`.
 
 Coordinator and workers send *envelopes*: one or more of these messages in order, encoded together
 (see `codec`). A message is a value: after its creation, the message and its arrays do not change.
@@ -330,7 +330,7 @@ class Raised(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Left(Message):
-    """Replica → coordinator: the function of an aborted call does not run here; answers `Abort`.
+    """Replica → coordinator: this replica does not run the function of a call; answers `Abort`.
 
     The function has ended, or was never called. A second delivery changes nothing.
     """

@@ -365,7 +365,7 @@ class CoordinatorState:
 
     # ------------------------------------------------------------ tables
 
-    # A `match` with so many cases would take longer than a look-up in these tables.
+    # A look-up in these tables takes less time than a `match` with many cases.
 
     _BEGINNINGS: ClassVar[Mapping[type, Begin]] = {
         MessageArrives: _take,

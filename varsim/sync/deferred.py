@@ -159,7 +159,7 @@ class Log:
 
 _ADDITIONS: Final = frozenset(
     {
-        Operation.ASSIGN,  # only as the first write of a run: it drops all earlier writes
+        Operation.ASSIGN,  # can only be the first write of a run, because it drops earlier writes
         Operation.ASSIGN_ADD,
         Operation.ASSIGN_SUB,
         Operation.SCATTER_ADD,
@@ -191,7 +191,7 @@ def combined(entries: Sequence[LogEntry], allocate: Allocate) -> list[LogEntry]:
 def _continues(before: Operation, operation: Operation) -> bool:
     """Return whether two consecutive writes can be combined into one.
 
-    Divisions stay separate: a quotient of integers depends on their order if it overflows.
+    Divisions stay separate, because their order matters if a quotient of integers overflows.
     """
     if operation in _ADDITIONS:
         return before in _ADDITIONS
@@ -233,7 +233,7 @@ def _sum(run: Sequence[LogEntry], allocate: Allocate) -> Array:
         np.copyto(total, value)
     limits = reduce.limits_of(total.dtype)
     for entry in others:
-        assert entry.operand is not None, "a replica's values are either all used, or none is"
+        assert entry.operand is not None, "either all values of a replica are used, or none"
         if isinstance(entry.operand, Rows):
             scatter.apply_rows(entry.operation, total, entry.operand)
         else:

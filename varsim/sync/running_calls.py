@@ -111,7 +111,7 @@ class RunningCalls:
         """Perform the collectives at which all replicas have arrived.
 
         Args:
-            goes_on: Whether to call `go_on` afterwards. A doomed call always goes on.
+            goes_on: Whether to call `go_on` afterwards. If the call is doomed, it is always called.
         """
         try:
             for collectives in complete:

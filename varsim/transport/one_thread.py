@@ -1,4 +1,4 @@
-"""Protect a cluster from simultaneous use by two threads, and operations from Ctrl-C."""
+"""Prevent the use of a cluster by two threads at once, and delay Ctrl-C during operations."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class RouterListener:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The endpoint, for every worker."""
+        """The same endpoint for every worker."""
         return (self.endpoint,) * len(self._replica_ids)
 
     @property
