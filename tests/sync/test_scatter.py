@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.sync.build import MEAN, ON_WRITE, SUM, spec
+from tests.sync.build import MEAN, ON_WRITE, SUM, W, spec
 from varsim.errors import OperationError, ShapeError, ValueTypeError
+from varsim.protocol.messages import Create, ScatterCommit
 from varsim.spec import SCATTERS, Operation, Rows
 from varsim.sync import scatter
+from varsim.sync.block import Block
+from varsim.sync.replica_state import ReplicaState
 
 LOOPS = {
     Operation.SCATTER_ADD: np.add,
@@ -32,8 +35,10 @@ def truncated(before, value):
 @pytest.mark.parametrize("operation", SCATTERS)
 @pytest.mark.parametrize("dtype", ["float16", "float32", "int32"])
 @pytest.mark.parametrize("count", [0, 1, 7, 60])
-def test_the_result_is_that_of_a_loop(operation, dtype, count):
-    """This holds for duplicate indices in any order; every step rounds."""
+@pytest.mark.parametrize("piece_bytes", [16, 64, 2**20])
+def test_the_result_is_that_of_a_loop(operation, dtype, count, piece_bytes, monkeypatch):
+    """This holds for few and many duplicate indices in any order; every step rounds."""
+    monkeypatch.setattr(scatter, "PIECE_BYTES", piece_bytes)
     chance = np.random.default_rng(count)
     before = chance.integers(-50, 50, (9, 2)).astype(dtype)
     values = chance.integers(1, 4, (count, 2)).astype(dtype)
@@ -67,7 +72,7 @@ def test_the_result_is_that_of_a_loop(operation, dtype, count):
 def test_rows_that_do_not_fit_are_refused(operation, component, given, error):
     """Such rows are refused before a component changes."""
     with pytest.raises(error):
-        scatter.check_rows(spec(SUM, ON_WRITE), operation, component, given)
+        scatter.check_rows(spec(SUM, ON_WRITE), operation, component.shape, given)
 
 
 def test_rows_of_all_replicas_are_joined_in_replica_order():
@@ -94,3 +99,67 @@ def test_a_complex_product_does_not_depend_on_the_number_of_rows(count):
     after = scatter.applied(Operation.SCATTER_MUL, component, rows(range(count), factors))
 
     assert one_by_one.tobytes() == after.tobytes()
+
+
+# ---------------------------------------------------------------- blocks
+
+
+def block_of(*numbers):
+    return Block(np.array([1]), [np.array(numbers)], [0])
+
+
+def commit_of(version, indices, values):
+    return ScatterCommit(
+        call_id=1,
+        settled=0,
+        variable_id=W,
+        version=version,
+        operation=Operation.SCATTER_ADD,
+        rows=Rows(np.array(indices, np.int64), np.array(values, np.float32)),
+    )
+
+
+def test_a_postponed_sparse_write_is_applied_when_the_value_is_used():
+    """The array that was returned before does not change."""
+    block = block_of(1.0, 2.0)
+    before = block.show(0)
+    for value in (10.0, 20.0):
+        block.scatter_later(Operation.SCATTER_ADD, rows([0], [value]))
+
+    assert [1.0, 2.0] == before.tolist()
+    assert (2,) == block.shape(0)
+    assert [31.0, 2.0] == block.value(0).tolist()
+    block.scatter_now(Operation.SCATTER_ADD, rows([1], [5.0]))
+    assert [31.0, 7.0] == block.value(0).tolist()
+
+
+def test_a_postponed_sparse_write_is_applied_before_a_later_one():
+    block = block_of(1.0)
+    block.scatter_later(Operation.SCATTER_ADD, rows([0], [1.0]))
+    block.scatter_now(Operation.SCATTER_MUL, rows([0], [3.0]))
+
+    assert [6.0] == block.value(0).tolist()
+
+
+def test_a_new_value_replaces_postponed_sparse_writes():
+    block = block_of(1.0)
+    block.scatter_later(Operation.SCATTER_ADD, rows([0], [1.0]))
+    block.install(np.array([5.0]), np.array([1]))
+
+    assert [5.0] == block.value(0).tolist()
+
+
+def test_a_sparse_commit_is_applied_while_the_shell_waits():
+    """Until then only the version says that the commit arrived; a read applies it, too."""
+    state = ReplicaState(0, 2)
+    table = spec(SUM, ON_WRITE, shape=(2,))
+    state.handle(Create(spec=table, value=np.array([1.0, 2.0], np.float32)))
+    block = state.components.find(W).block
+    state.handle(commit_of(1, [0], [10.0]))
+    assert [1] == block.versions.tolist()
+    assert [1.0, 2.0] == block._values.tolist()
+
+    state.catch_up()
+    assert [11.0, 2.0] == block._values.tolist()
+    state.handle(commit_of(2, [1], [10.0]))
+    assert [11.0, 12.0] == state.components.find(W).component().tolist()

@@ -122,7 +122,7 @@ def _done(
     cell = policies.cell(spec, context, operation)
     merges = cell.combines
     check_arithmetic(spec, operation, num_replicas if merges else 1)
-    check_shape(spec, operation, value, value)
+    check_shape(spec, operation, value.shape, value)
     if merges:
         return merged(change, spec, operation, value, num_replicas)
     if policies.cell(spec, Context.CROSS_REPLICA, Operation.READ).gathers:

@@ -288,6 +288,7 @@ class Replica:
     def _next(self) -> Message:
         while not self._inbox:
             while not self._envelopes:
+                self.state.catch_up()
                 self._envelopes.extend(self._channel.receive(None))
             # Recorded here, so that answers to earlier envelopes stand before it in the record.
             if self._trace is not None:

@@ -17,16 +17,20 @@ class Block:
     The array of a block of one variable has the variable's shape. The array of a larger block is
     flat. The value of one of its variables is returned as a copy, because a view would keep the
     whole array in memory.
+
+    Committed sparse writes can wait in the block, so that messages can be sent before they are
+    applied. They are applied when the value is used, or by `catch_up`.
     """
 
     __slots__ = (
         "_ends",
+        "_later",
         "_shapes",
         "_taken",
+        "_values",
         "is_owned",
         "is_single",
         "key",
-        "values",
         "variable_ids",
         "versions",
     )
@@ -40,22 +44,29 @@ class Block:
         self.is_single = len(parts) == 1
         self.versions: Array = np.array(versions, np.int64)
         self._taken: dict[int, Array] = {}  # copies of the current values, by slot
+        self._later: list[tuple[Operation, Rows]] = []  # sparse writes that are not applied yet
         if self.is_single:
-            self.values = parts[0]
+            self._values = parts[0]
         else:
             self._shapes = [part.shape for part in parts]
             self._ends = [0, *accumulate(part.size for part in parts)]
-            self.values = np.concatenate([part.reshape(-1) for part in parts])
-            self.values.setflags(write=False)
-        self.is_owned = self.values.flags.writeable  # no other reference to the array exists
+            self._values = np.concatenate([part.reshape(-1) for part in parts])
+            self._values.setflags(write=False)
+        self.is_owned = self._values.flags.writeable  # no other reference to the array exists
+
+    @property
+    def values(self) -> Array:
+        """Return the array, after all sparse writes."""
+        if self._later:
+            self.catch_up()
+        return self._values
 
     def install(self, values: Array, versions: Array) -> None:
         """Set new values of all variables. The caller must not write to the arrays afterwards."""
         values.setflags(write=False)
         versions.setflags(write=False)
-        self.values = values
+        self.change(values, is_owned=False)
         self.versions = versions
-        self.is_owned = False
         if self._taken:
             self._taken = {}
 
@@ -66,18 +77,36 @@ class Block:
             is_owned: Whether the block is allowed to change the array, because no other reference
                 to it exists.
         """
-        self.values = values
+        self._values = values
         self.is_owned = is_owned
+        if self._later:
+            self._later = []
 
-    def scatter(self, operation: Operation, rows: Rows) -> None:
+    def scatter_later(self, operation: Operation, rows: Rows) -> None:
+        """Change rows of a block of one variable when its value is used, or in `catch_up`.
+
+        Args:
+            rows: Rows whose arrays never change again.
+        """
+        self._later.append((operation, rows))
+
+    def catch_up(self) -> None:
+        """Apply the sparse writes that wait."""
+        later, self._later = self._later, []
+        for operation, rows in later:
+            self.scatter_now(operation, rows)
+
+    def scatter_now(self, operation: Operation, rows: Rows) -> None:
         """Change rows of a block of one variable; the version stays.
 
         If another reference to the array may exist, the array is copied first. Later sparse writes
         change this copy in place, until `show` returns it.
         """
+        values = self.values
         if not self.is_owned:
-            self.change(np.array(self.values, order="C"), is_owned=True)
-        apply_rows(operation, self.values, rows)
+            values = np.array(values, order="C")
+            self.change(values, is_owned=True)
+        apply_rows(operation, values, rows)
 
     def show(self, slot: int) -> Array:
         """Return the value of one variable as a read-only array that never changes again."""
@@ -107,11 +136,15 @@ class Block:
             value = self._taken[slot] = value.reshape(self._shapes[slot])
         return value
 
+    def shape(self, slot: int) -> tuple[int, ...]:
+        """Return the shape of one variable's value."""
+        return self._values.shape if self.is_single else self._shapes[slot]
+
     def size_bytes(self, slot: int) -> int:
         """Return the size of one variable's value."""
         if self.is_single:
-            return self.values.nbytes
-        return (self._ends[slot + 1] - self._ends[slot]) * self.values.itemsize
+            return self._values.nbytes
+        return (self._ends[slot + 1] - self._ends[slot]) * self._values.itemsize
 
     def split(self, values: Array) -> list[Array]:
         """Split an array with the same layout as `values` into one view per variable."""

@@ -140,6 +140,7 @@ class Components(Mapping[int, VariableSpec]):
         self.replica_id = replica_id
         self.variables: dict[int, ReplicaVariable] = {}
         self._blocks: dict[bytes, Block] = {}  # by key
+        self._behind: list[Block] = []  # blocks that must `catch_up`
 
     def __getitem__(self, variable_id: int) -> VariableSpec:
         return self.find(variable_id).spec
@@ -240,14 +241,23 @@ class Components(Mapping[int, VariableSpec]):
     def commit_rows(self, commit: ScatterCommit) -> None:
         """Apply the commit of a sparse write, unless this version has already been applied.
 
+        The rows change the component in `catch_up`, or when the component is used.
+
         Raises:
             ProtocolError: An earlier commit is missing.
         """
         variable = self.find(commit.variable_id)
         if self._is_next(variable, commit.version):
             block = self.separate(variable)
-            block.scatter(commit.operation, commit.rows)
+            block.scatter_later(commit.operation, commit.rows)
             block.versions = block.versions + 1
+            self._behind.append(block)
+
+    def catch_up(self) -> None:
+        """Apply committed sparse writes to the components."""
+        behind, self._behind = self._behind, []
+        for block in behind:
+            block.catch_up()
 
     def _unite(self, variable_ids: Array) -> Block:
         """Put variables into one block, in this order."""
@@ -276,15 +286,19 @@ class Components(Mapping[int, VariableSpec]):
         assert len(self.variables) == sum(len(one.variable_ids) for one in self._blocks.values())
 
 
-def check_shape(spec: VariableSpec, operation: Operation, component: Array, value: Array) -> None:
+def check_shape(
+    spec: VariableSpec, operation: Operation, shape: tuple[int, ...], value: Array
+) -> None:
     """Check the shape of the value of a write; values are never broadcast.
 
+    Args:
+        shape: The shape of the component before the write.
     Raises:
         ShapeError: The shape differs from the variable's declared shape. If that has unknown
             dimensions, an add needs the shape of the component.
     """
     declared = operation is Operation.ASSIGN or None not in spec.shape
-    wanted = spec.shape if declared else component.shape
+    wanted = spec.shape if declared else shape
     if len(wanted) == value.ndim and all(
         size is None or size == got for size, got in zip(wanted, value.shape, strict=True)
     ):

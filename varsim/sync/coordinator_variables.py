@@ -30,7 +30,6 @@ class CoordinatorBlock(Block):
     """
 
     __slots__ = (
-        "_later",
         "components",
         "merges",
         "num_replicas",
@@ -47,7 +46,6 @@ class CoordinatorBlock(Block):
         waited_until_s: Sequence[float],
         num_replicas: int,
     ) -> None:
-        self._later: list[tuple[Operation, Rows]] = []  # committed sparse writes: see `catch_up`
         super().__init__(variable_ids, mirrors, versions)
         self.num_replicas = num_replicas
         self.components: list[Array | None] = []  # by replica; empty while the mirror is known
@@ -64,28 +62,11 @@ class CoordinatorBlock(Block):
         """Return the value of all components of a variable; None if the components may differ."""
         return None if self.components else self.value(slot)
 
-    def value(self, slot: int) -> Array:
-        """Return the mirror of one variable, after all its sparse writes."""
-        if self._later:
-            self.catch_up()
-        return super().value(slot)
-
-    def catch_up(self) -> None:
-        """Apply the sparse writes that were committed but not applied to the mirror."""
-        later, self._later = self._later, []
-        for operation, rows in later:
-            super().scatter(operation, rows)
-
-    def install(self, values: Array, versions: Array) -> None:
-        """Set new values of all variables. Drop sparse writes that are not applied yet."""
-        self._later = []
-        super().install(values, versions)
-
     def diverge(self) -> None:
         """Record that the components may differ from now on."""
         if not self.components:
             self.components = [self.show(0)] * self.num_replicas
-            del self.values
+            del self._values
 
     def distrust(self) -> None:
         """Record that every component may have changed."""
@@ -130,14 +111,14 @@ class CoordinatorBlock(Block):
         A mirror is changed only in `catch_up`, so that the commits can be sent first.
         """
         if not self.components:
-            self._later.append((operation, rows))
+            self.scatter_later(operation, rows)
             return
         for replica_id in range(self.num_replicas):
             self.apply_to(replica_id, operation, rows)
 
     def bytes_of_one(self) -> int:
         """Return the size of a component in a block of one variable; 0 if no component is known."""
-        known = [self.values] if not self.components else self.components
+        known = [self._values] if not self.components else self.components
         return next((one.nbytes for one in known if one is not None), 0)
 
     # ------------------------------------------------------------ commits

@@ -177,7 +177,7 @@ def _fits(
 ) -> bool:
     try:
         for component in components:
-            check_shape(spec, operation, component, value)
+            check_shape(spec, operation, component.shape, value)
     except VarsimError:
         return False
     return True

@@ -104,7 +104,7 @@ class Merging:
         spec, mirror, operation = variable.spec, block.mirror(), write.operation
         reduce.require_one_shape(values)
         if mirror is not None:
-            check_shape(spec, operation, mirror, values[0])
+            check_shape(spec, operation, mirror.shape, values[0])
         reduce.require_numbers(values, spec.aggregation)
         new = yield Reduce(next(self._tokens), values, spec.aggregation, operation, mirror, idle)
         waited_s = block.wait([arrival.at_s for arrival in collectives.arrivals], now_s)
@@ -129,7 +129,7 @@ class Merging:
         parts = [message.rows for message in messages if isinstance(message, Scatter)]
         rows = scatter.joined(parts, spec.aggregation)
         if mirror is not None:
-            scatter.check_rows(spec, operation, mirror, rows)
+            scatter.check_rows(spec, operation, mirror.shape, rows)
         elif None in spec.shape:
             raise ShapeError(
                 spec.name,

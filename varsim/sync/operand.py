@@ -16,9 +16,9 @@ def check_operand(
         VariableError: See `check_rows` and `check_shape`.
     """
     if isinstance(operand, Rows):
-        scatter.check_rows(spec, operation, component, operand)
+        scatter.check_rows(spec, operation, component.shape, operand)
     else:
-        check_shape(spec, operation, component, operand)
+        check_shape(spec, operation, component.shape, operand)
 
 
 def applied(operation: Operation, component: Array, operand: Operand) -> Array:

@@ -202,7 +202,7 @@ class _OnVariable:
         before = yield from self.components(self._everyone)
         both = list(zip(before, values, strict=True))
         for component, value in both:
-            check_shape(self._spec, operation, component, value)
+            check_shape(self._spec, operation, component.shape, value)
         return [reduce.apply(operation, component, value) for component, value in both]
 
     def write_component(self, event: ProgramWriteComponent) -> Steps:
@@ -258,7 +258,8 @@ class _OnVariable:
         yield from self._exchange()
         components = yield from self._shapes(self._everyone)
         for i, component in enumerate(components):
-            scatter.check_rows(spec, operation, component, rows[i if event.per_replica else 0])
+            one = rows[i if event.per_replica else 0]
+            scatter.check_rows(spec, operation, component.shape, one)
         actions = self._registry.scatter(self._number, operation, rows)
         ids = tuple(self._everyone) if event.per_replica else (None,)
         written = tuple((i, one) for i, one in zip(ids, rows, strict=True))

@@ -93,6 +93,10 @@ class ReplicaState(ReplicaWrites):
             raise ProtocolError(f"a replica does not accept {type(event).__name__} messages")
         return decide(self, event)
 
+    def catch_up(self) -> None:
+        """Do postponed work on which no message depends; called before the shell waits."""
+        self.components.catch_up()
+
     # ------------------------------------------------------------ messages
 
     def _create(self, create: Create) -> Sequence[ReplicaAction]:

@@ -115,7 +115,7 @@ class ReplicaWrites:
         self.components.separate(variable)
         if isinstance(operand, Rows):
             variable.diverged = True
-            variable.block.scatter(operation, operand)
+            variable.block.scatter_now(operation, operand)
         else:
             variable.write_locally(operation, operand)
 
@@ -138,13 +138,15 @@ class ReplicaWrites:
     def _check(self, variable: ReplicaVariable, rule: WriteRule, value: Array) -> None:
         """Raise an error if the variable cannot take the dtype or shape of a value."""
         check_arithmetic(variable.spec, rule.operation, self.num_replicas if rule.combines else 1)
-        check_shape(variable.spec, rule.operation, self._coming(variable), value)
+        check_shape(variable.spec, rule.operation, self._coming_shape(variable), value)
 
-    def _coming(self, variable: ReplicaVariable) -> Array:
-        """Return an array that has the shape of the component after all expected commits."""
+    def _coming_shape(self, variable: ReplicaVariable) -> tuple[int, ...]:
+        """Return the shape of the component after all expected commits."""
         if not self.owes_merge(variable):
             variable.coming = None
-        return variable.component() if variable.coming is None else variable.coming
+        if variable.coming is not None:
+            return variable.coming.shape
+        return variable.block.shape(variable.slot)
 
     def _diverge(self, variable: ReplicaVariable, write: ReplicaWrite | ReplicaScatter) -> None:
         """Warn once per variable that the components of a mirrored variable now differ."""
@@ -180,8 +182,8 @@ class ReplicaWrites:
         rule = variable.rules[operation]
         if rule.refused is not None:
             raise fixes.refusal_of_rows(variable.spec, rule.refused, Context.REPLICA, operation)
-        before = self._coming(variable)
-        scatter.check_rows(variable.spec, operation, before, rows)
+        shape = self._coming_shape(variable)
+        scatter.check_rows(variable.spec, operation, shape, rows)
         if rule.own is not None:
             return rule.own.write(self, variable, operation, rows, event.location)
         if rule.is_deferred:
@@ -197,7 +199,7 @@ class ReplicaWrites:
             return _NOTHING
         if not variable.is_needed:
             rows = Rows(rows.indices[:0], rows.values[:0])
-        write = Write(event.variable_id, operation, before.shape, event.location)
+        write = Write(event.variable_id, operation, shape, event.location)
         self._outbox.add_rows(call.call_id, call.left, write, rows)
         call.owe(variable)
         return _NOTHING

@@ -7,6 +7,7 @@ result is rounded to the dtype at each step.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -45,34 +46,38 @@ _UFUNCS: Final[Mapping[Operation, np.ufunc]] = {
     Operation.SCATTER_MAX: np.maximum,
 }
 
-PIECE_BYTES: Final = 32 * 1024
-"""Rows are changed in pieces of this size. A piece fits into the cache of one core, and an index
-rarely occurs twice in a piece."""
+PIECE_BYTES: Final = 256 * 1024
+"""Rows are changed in pieces of this size, which stay in a core's own cache."""
+
+FEW_REPEATS: Final = 16
+"""So many repeated rows are changed one by one; more are changed together, which costs more."""
 
 _ORDERS: Final = (Operation.SCATTER_MIN, Operation.SCATTER_MAX)
 
 
-def check_rows(spec: VariableSpec, operation: Operation, component: Array, rows: Rows) -> None:
+def check_rows(
+    spec: VariableSpec, operation: Operation, shape: tuple[int, ...], rows: Rows
+) -> None:
     """Check that an operation can write these rows to a component.
 
     Args:
-        component: The component before the write. Only its shape is used.
+        shape: The shape of the component before the write.
     Raises:
         ShapeError: The values have a wrong shape, or an index is out of range.
         ValueTypeError: The dtype does not support the operation.
         OperationError: The operation divides an integer by zero.
     """
     indices, values = rows.indices, rows.values
-    if component.ndim == 0:
+    if not shape:
         raise ShapeError(
             spec.name, f"{operation.value} needs rows, and its value is a scalar", "Use assign."
         )
-    row = component.shape[1:]
+    row = shape[1:]
     if values.shape != (indices.size, *row):
         raise ShapeError(
             spec.name,
             f"{operation.value} of values of shape {shape_text(values.shape)} at {indices.size} "
-            f"indices: a variable of shape {shape_text(component.shape)} needs values of shape "
+            f"indices: a variable of shape {shape_text(shape)} needs values of shape "
             f"{shape_text((indices.size, *row))}",
         )
     kind = values.dtype.kind
@@ -85,12 +90,12 @@ def check_rows(spec: VariableSpec, operation: Operation, component: Array, rows:
         )
     if not indices.size:
         return
-    low, high = int(indices.min()), int(indices.max())
-    if low < 0 or high >= len(component):
+    if indices.view(np.uint64).max() >= shape[0]:  # as uint64, a negative index is very large
+        low, high = int(indices.min()), int(indices.max())
         raise ShapeError(
             spec.name,
             f"{operation.value} at row {low if low < 0 else high}: the variable has rows 0 to "
-            f"{len(component) - 1}",
+            f"{shape[0] - 1}",
         )
     if operation is Operation.SCATTER_DIV and kind in "iu" and not values.all():
         raise OperationError(spec.name, "scatter_div divides an integer by zero")
@@ -110,28 +115,36 @@ def apply_rows(operation: Operation, component: Array, rows: Rows) -> None:
         ufunc = _complex_product
     step = max(1, PIECE_BYTES // max(1, values[:1].nbytes))
     for start in range(0, len(indices), step):
-        stop = start + step
-        for own, operand in _without_repeats(indices[start:stop], values[start:stop]):
-            changed = component.take(own, axis=0)  # faster than component[own]
-            component[own] = ufunc(changed, operand, out=changed)
+        own, operand = indices[start : start + step], values[start : start + step]
+        changed = component.take(own, axis=0)  # faster than component[own]
+        ufunc(changed, operand, out=changed)
+        for previous, later in _repeats(own):
+            changed[later] = ufunc(changed[previous], operand[later], out=changed[later])
+        component[own] = changed  # if an index occurs several times, its last row remains
 
 
-def _without_repeats(indices: Array, values: Array) -> Iterator[tuple[Array, Array]]:
-    """Split rows into parts in which each index occurs only once.
+def _repeats(indices: Array) -> Iterator[tuple[slice | Array, slice | Array]]:
+    """Yield positions of rows with an index that occurred before, and the positions just before.
 
-    Rows with the same index keep their order.
+    In the order of the yielded pairs, every earlier position is changed before a later one.
     """
     grouped = np.sort(indices)
-    if not (grouped[1:] == grouped[:-1]).any():
-        yield indices, values
+    (repeats,) = (grouped[1:] == grouped[:-1]).nonzero()
+    if not len(repeats):
+        return
+    if len(repeats) <= FEW_REPEATS:
+        for index in dict.fromkeys(grouped[repeats].tolist()):
+            (places,) = (indices == index).nonzero()
+            for previous, later in pairwise(places.tolist()):
+                yield slice(previous, previous + 1), slice(later, later + 1)
         return
     order = np.argsort(indices, kind="stable")
+    # The n-th occurrences of all indices are changed together, for n = 2, 3, …
     starts = np.flatnonzero(np.r_[True, grouped[1:] != grouped[:-1]])
-    counts = np.diff(np.r_[starts, len(grouped)])
-    occurrence = np.arange(len(grouped)) - np.repeat(starts, counts)
-    by_occurrence = order[np.argsort(occurrence, kind="stable")]
-    for part in np.split(by_occurrence, np.cumsum(np.bincount(occurrence))[:-1]):
-        yield indices[part], values[part]
+    occurrence = np.arange(len(grouped)) - np.repeat(starts, np.diff(np.r_[starts, len(grouped)]))
+    by_occurrence = np.argsort(occurrence, kind="stable")
+    for places in np.split(by_occurrence, np.cumsum(np.bincount(occurrence)))[1:-1]:
+        yield order[places - 1], order[places]
 
 
 def summed(rows: Rows) -> Rows:

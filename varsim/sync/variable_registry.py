@@ -108,7 +108,9 @@ class VariableRegistry:
         variable = self._variables.by_id[variable_id]
         mirror = self.mirror(variable_id)
         for value in values[:1] if same else values:
-            check_shape(variable.spec, operation, value if mirror is None else mirror, value)
+            check_shape(
+                variable.spec, operation, (value if mirror is None else mirror).shape, value
+            )
         variable.account.writes += 1
         variable.account.moved(self.num_replicas, sum(value.nbytes for value in values))
         if same:
@@ -128,7 +130,7 @@ class VariableRegistry:
             MismatchError: The replicas have not made the same writes to the variable.
         """
         variable = self._variables.by_id[variable_id]
-        check_shape(variable.spec, Operation.ASSIGN, value, value)
+        check_shape(variable.spec, Operation.ASSIGN, value.shape, value)
         count = self.exchanges.overwrite(variable_id)
         variable.account.writes += 1
         variable.account.moved(self.num_replicas, self.num_replicas * value.nbytes)
