@@ -29,6 +29,18 @@ user presses Ctrl-C again. Sooner, it may be a copy of the first SIGINT from a p
 _SHORTEST_S: Final = 1e-3  # 0 would disarm the timer
 
 
+def _plain(name: str) -> Any:
+    """Return a function of `signal` that does not convert to enums, if this Python has it.
+
+    Each use of a strategy replaces the handler, and the conversion takes ten times as long.
+    """
+    return getattr(sys.modules.get("_signal"), name, getattr(signal, name))
+
+
+_getsignal: Final = _plain("getsignal")
+_signal: Final = _plain("signal")
+
+
 class OutOfTime(Exception):
     """The time limit of a `within` block has passed."""
 
@@ -68,8 +80,8 @@ class _Uninterrupted:
         self._heeded = self._outer.pop()
         if not self._outer:
             self.raised = None
-            if signal.getsignal(signal.SIGINT) == self._handle:
-                signal.signal(signal.SIGINT, self._before)
+            if _getsignal(signal.SIGINT) == self._handle:
+                _signal(signal.SIGINT, self._before)
             self._deliver()
 
     def pause(self) -> None:
@@ -95,11 +107,11 @@ class _Uninterrupted:
             signal.raise_signal(signal.SIGINT)
 
     def _replace_handler(self) -> None:
-        before = signal.getsignal(signal.SIGINT)
+        before = _getsignal(signal.SIGINT)
         # A handler that is not callable ignores SIGINT, ends the process, or is not Python code.
         if callable(before) and before != self._handle:
             self._before = before
-            signal.signal(signal.SIGINT, self._handle)
+            _signal(signal.SIGINT, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         heeded, now_s = self._heeded, time.monotonic()
