@@ -35,7 +35,7 @@ def named(name: str) -> np.dtype[Any]:
     """Return the dtype with this name, even if no variable can have it.
 
     Raises:
-        MissingDtype: The name is that of an extension dtype, and `ml_dtypes` is not installed.
+        MissingDtype: It is the name of an extension dtype, and `ml_dtypes` is not installed.
         TypeError: No dtype has this name.
     """
     found: np.dtype[Any] = _extension(name) if name in EXTENSION_SIZES else np.dtype(name)

@@ -132,7 +132,7 @@ def test_exchanged_writes_are_dropped():
 def test_folding_keeps_the_count_and_the_sum():
     own = log((ADD, 1.0), (ADD, 2.0), (ADD, 4.0))
     before = own.write_count
-    own.fold(after=1)
+    own.fold(count=1)
 
     assert [1, 3] == [entry.count for entry in own.entries]
     assert before == own.write_count
@@ -149,7 +149,7 @@ def test_equally_many_writes_with_other_operations_have_another_watermark():
 
 def test_folding_and_exchanging_do_not_change_the_operations():
     own, other = (log((ASSIGN, 1.0), (ADD, 1.0), (SUB, 1.0)) for _ in range(2))
-    own.fold(after=0)
+    own.fold(count=0)
     other.settle(2)
 
     assert own.write_count == other.write_count
@@ -286,7 +286,7 @@ def test_a_delta_has_the_effect_of_its_writes_whether_some_were_folded_before(so
     value = np.array([7, 8, 9])
     for number, (operation, operand) in enumerate(some):
         if number == fold_after:
-            folded.fold(after=0)
+            folded.fold(count=0)
         whole.write(operation, operand)
         folded.write(operation, operand)
         value = applied(operation, value, operand)

@@ -110,9 +110,9 @@ class Log:
             self.count, self.operations, self.sparse, self.row_bytes, operation, operand
         )
 
-    def fold(self, after: int) -> None:
-        """Combine all entries after write number `after`. No program reads between these writes."""
-        start = sum(entry.count <= after for entry in self.entries)
+    def fold(self, count: int) -> None:
+        """Combine the entries after the first `count` writes. No program reads between them."""
+        start = sum(entry.count <= count for entry in self.entries)
         if len(self.entries) - start > 1:
             self._keep([*self.entries[:start], *combined(self.entries[start:], np.empty)])
 
@@ -303,14 +303,14 @@ class DeferredWrites:
 
     def _enter(self, variable_id: int, log: Log) -> None:
         """Record the write count of a variable before the innermost call first writes it."""
-        after = 0
+        count = 0
         for call_id in self._running:
             starts = self._starts[call_id]
             if variable_id in starts:
-                after = starts[variable_id]
+                count = starts[variable_id]
             else:
                 starts[variable_id] = log.count
-        log.fold(after)
+        log.fold(count)
 
     def owes(self, variable_id: int) -> bool:
         """Return whether this replica has unexchanged writes, for which a read must wait."""

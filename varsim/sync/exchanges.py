@@ -307,7 +307,7 @@ class Exchanges:
         # All reductions come before the first commit, because a reduction can fail.
         changes: list[tuple[Operation, Operand]] = []
         for parts in zip(*(delta.parts for delta in deltas), strict=True):
-            changes.append((yield from self._change(variable, parts, idle, first=not changes)))
+            changes.append((yield from self._change(variable, parts, idle, is_first=not changes)))
         since_s = deferral.watermarks.pop(watermark)
         variable.account.exchanged(sum(now_s - at_s for at_s in since_s))
         before, deferral.settled = deferral.exchanged, write_counts
@@ -329,13 +329,13 @@ class Exchanges:
         parts: Sequence[DeltaPart],
         idle: Sequence[int],
         *,
-        first: bool,
+        is_first: bool,
     ) -> Generator[CoordinatorAction, Any, tuple[Operation, Operand]]:
         """Combine the same part of all replicas' deltas; return its operation and operand.
 
         Args:
-            first: Whether the part is the first of its delta. If so, and if there is a mirror, the
-                mirror is the value before the part, and the result is an ASSIGN.
+            is_first: Whether the part is the first of its delta. If so, and if there is a mirror,
+                the mirror is the value before the part, and the result is an ASSIGN.
         """
         operation, aggregation = parts[0].operation, variable.spec.aggregation
         assert all(part.operation is operation for part in parts), (
@@ -344,7 +344,7 @@ class Exchanges:
         operands = [part.operand for part in parts if part.operand]
         if operation in SCATTERS:
             return operation, scatter.joined([Rows(*operand) for operand in operands], aggregation)
-        mirror = self._variables.separate(variable).mirror() if first else None
+        mirror = self._variables.separate(variable).mirror() if is_first else None
         values = [value for (value,) in operands]
         reduce.require_combinable(values, aggregation)
         new = yield Reduce(next(self._tokens), values, aggregation, operation, mirror, idle)

@@ -218,10 +218,10 @@ def _of_write(
     after = partial(_after, components=components, value=value)
     if not is_readable(spec):
         unread = WriteUnread(operation, value)
-        yield from if_legal(partial(after, unread, spec, operation, look=True))
+        yield from if_legal(partial(after, unread, spec, operation, shows_components=True))
     elif policies.cell(spec, Context.REPLICA, operation).is_private:
         total = AssignTotal(operation, value)
-        yield from if_legal(partial(after, total, spec, operation, total=True))
+        yield from if_legal(partial(after, total, spec, operation, assigns_total=True))
         inside = WriteInside(operation, value)
         yield from if_legal(partial(after, inside, spec, operation, context=Context.REPLICA))
     for change, other in alternatives(spec):
@@ -241,24 +241,25 @@ def _after(
     components: Sequence[Array] | None,
     value: Array | None,
     context: Context = Context.CROSS_REPLICA,
-    total: bool = False,
-    look: bool = False,
+    assigns_total: bool = False,
+    shows_components: bool = False,
 ) -> Fix:
     """Return a fix that writes the variable, with the result of the write.
 
     Args:
-        total: True if the fix assigns the new value of the variable; False if the fix applies the
-            operation.
-        look: True to show the components as the result; False to show the variable's value.
+        assigns_total: True if the fix assigns the new value of the variable; False if it applies
+            the operation.
+        shows_components: True to show the components as the result; False to show the variable's
+            value.
     """
     if components is None or value is None:
-        return Fix(change, WRITES_ALL if look else IS_LEGAL)
+        return Fix(change, WRITES_ALL if shows_components else IS_LEGAL)
     check_arithmetic(spec, operation, 1)
-    if total:
+    if assigns_total:
         value = reduce.apply(operation, _read_outside(spec, components), value)
         operation = Operation.ASSIGN
     after = _written(spec, context, operation, components, value)
-    if look:
+    if shows_components:
         return Fix(change, GivesComponents(tuple(after), become=True), np.stack(after))
     read = _read_outside(spec, after)
     return Fix(change, Reads(spec.aggregation, read, after_write=True), read)
