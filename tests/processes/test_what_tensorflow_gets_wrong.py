@@ -192,7 +192,7 @@ def test_4_a_replica_cannot_end_the_program(strategy: Strategy, kind: type[BaseE
             raise kind
         all_reduce("SUM", 1.0)
 
-    with soon(), pytest.raises(tf.errors.ReplicaError, match="ends the call, and not the program"):
+    with soon(), pytest.raises(tf.errors.ReplicaError, match="ends the call but not the program"):
         strategy.run(step)
     assert 3 == strategy.run(lambda: int(all_reduce("SUM", 1)))
 

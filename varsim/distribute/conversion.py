@@ -180,8 +180,8 @@ def _no_number(value: Any, dtype: np.dtype[np.generic], variable: str) -> ValueT
     if is_added_to_numpy(dtype):
         return ValueTypeError(
             variable,
-            f"no variable or reduction holds dtype {dtype}; of the dtypes that a package adds to "
-            f"NumPy, they hold {', '.join(EXTENSION_SIZES)}",
+            f"no variable or reduction holds dtype {dtype}; of the dtypes of other packages, "
+            f"they hold {', '.join(EXTENSION_SIZES)}",
             "Use value.astype('float32').",
         )
     return ValueTypeError(variable, f"{_shown(value)} is neither a number nor an array of numbers")

@@ -153,7 +153,7 @@ class ProgramFunctions:
         error.__traceback__ = None
         if isinstance(error, _ENDS_A_PROCESS):
             payload = self._codec.pack(None)
-            text += f"\n(a {type(error).__name__} in a replica ends the call, and not the program)"
+            text += f"\n(a {type(error).__name__} in a replica ends the call but not the program)"
             return FunctionRaises(payload, text, *self._seen())
         try:
             payload = self._codec.pack(error)

@@ -208,6 +208,6 @@ def _sum_axes(array: Array, axes: tuple[int, ...]) -> Array:
         kept = [size for one, size in enumerate(array.shape) if one not in summed]
         rows = np.moveaxis(array, summed, range(len(summed))).reshape(-1, *kept)
         return reduce.fold(list(rows[:, ...]))
-    if is_extension(array.dtype):  # as TensorFlow sums bfloat16
+    if is_extension(array.dtype):  # TensorFlow also sums bfloat16 in float32
         return np.asarray(np.sum(array, axis=axes, dtype=np.float32)).astype(array.dtype)
     return np.asarray(np.sum(array, axis=axes, dtype=array.dtype))

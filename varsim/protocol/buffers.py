@@ -151,7 +151,7 @@ def code_of(dtype: np.dtype[Any]) -> int:
 
 
 def dtype_of(code: int) -> np.dtype[Any]:
-    """Return the dtype with a code.
+    """Return the dtype that has this code.
 
     Raises:
         ProtocolError: No dtype has this code.

@@ -191,8 +191,8 @@ class Coordinator:
         self._answers.pop(token, None)
         self._handle(ProgramGivesUp(token, type(error).__name__, self._channel.now_s()))
         if self._lost is None:
-            # The record takes an envelope for one event of its receiver. So a request that is left
-            # must not travel together with messages of the next operation, which change its answer.
+            # In the record, an envelope is one event of its receiver. So a remaining request must
+            # not be in one envelope with messages of the next operation, which change the answer.
             self._flush()
 
     # ------------------------------------------------------------ calls

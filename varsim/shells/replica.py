@@ -290,7 +290,7 @@ class Replica:
             while not self._envelopes:
                 self.state.catch_up()
                 self._envelopes.extend(self._channel.receive(None))
-            # Recorded here, so that answers to earlier envelopes stand before it in the record.
+            # The envelope is recorded only now, after the answers to earlier envelopes.
             if self._trace is not None:
                 self._trace.received(PROGRAM)
             self._inbox.extend(self._envelopes.popleft())

@@ -91,7 +91,7 @@ class Block:
         self._later.append((operation, rows))
 
     def catch_up(self) -> None:
-        """Apply the sparse writes that wait."""
+        """Apply the waiting sparse writes."""
         later, self._later = self._later, []
         for operation, rows in later:
             self.scatter_now(operation, rows)

@@ -316,7 +316,7 @@ _DENSE: Final = {
 def _if_rows_are_legal(
     change: Fact, spec: VariableSpec, context: Context, operation: Operation
 ) -> Iterator[Fix]:
-    """Yield a fix with the effect of an operation that is legal and lets no copy diverge."""
+    """Yield a fix if the operation is legal with this spec and does not make copies diverge."""
     cell = policies.cell(spec, context, operation)
     if cell.refused is not None or cell.diverges or cell.shares:
         return

@@ -50,7 +50,7 @@ PIECE_BYTES: Final = 256 * 1024
 """Rows are changed in pieces of this size, which stay in a core's own cache."""
 
 FEW_REPEATS: Final = 16
-"""So many repeated rows are changed one by one; more are changed together, which costs more."""
+"""Up to this many repeated rows are changed one by one; for more, changing them together pays."""
 
 _ORDERS: Final = (Operation.SCATTER_MIN, Operation.SCATTER_MAX)
 
@@ -124,9 +124,9 @@ def apply_rows(operation: Operation, component: Array, rows: Rows) -> None:
 
 
 def _repeats(indices: Array) -> Iterator[tuple[slice | Array, slice | Array]]:
-    """Yield positions of rows with an index that occurred before, and the positions just before.
+    """Yield pairs of positions that have the same index: an occurrence of it, and the next one.
 
-    In the order of the yielded pairs, every earlier position is changed before a later one.
+    The pairs are in the order in which their second positions must be changed.
     """
     grouped = np.sort(indices)
     (repeats,) = (grouped[1:] == grouped[:-1]).nonzero()
