@@ -9,7 +9,7 @@ import pytest
 
 from tests.analysis.build import told
 from tests.analysis.golden import verdicts
-from tests.properties.operation_model import BareRows, scattered
+from tests.properties.operation_model import scattered
 from varsim.analysis import arithmetic, sparse
 from varsim.analysis.notes import not_looked_at
 from varsim.analysis.outcome import Outcome
@@ -169,29 +169,14 @@ def test_the_result_is_that_of_a_loop_over_the_rows(operation: Operation, dtype:
     if dtype == "complex64":
         before, values = before * (1 + 2j), values * np.complex64(3 - 1j)
     indices = chance.integers(0, 9, 40)
-    special = dtype == "complex64" and operation is Operation.SCATTER_MUL
 
     with arithmetic.quiet():
-        expected = (multiplied if special else scattered)(
-            before, operation, (tuple(indices.tolist()), values)
-        )
+        expected = scattered(before, operation, (tuple(indices.tolist()), values))
         after = sparse.changed(before.reshape(-1), operation.value, Rows(indices, values))
 
     assert after is not None
     assert expected.tobytes() == after.tobytes()
     assert expected.dtype == after.dtype
-
-
-def multiplied(before: np.ndarray, _: Operation, rows: BareRows) -> np.ndarray:
-    """Multiply complex numbers one by one, each operation rounded to complex64."""
-    after = before.copy()
-    for index, row in zip(*rows, strict=True):
-        for column, other in enumerate(row):
-            one = after[index, column]
-            real = one.real * other.real - one.imag * other.imag
-            imag = one.real * other.imag + one.imag * other.real
-            after[index, column] = complex(real, imag)
-    return after
 
 
 def test_the_lowest_integer_divided_by_minus_one_stays():

@@ -14,6 +14,7 @@ from tests.properties.programs import (
     AllReduceStep,
     Creation,
     CrossRead,
+    CrossScatter,
     CrossWrite,
     Locals,
     MergeSteps,
@@ -23,6 +24,8 @@ from tests.properties.programs import (
     ReduceValues,
     ReduceVariable,
     RunStep,
+    ScatterAction,
+    ScatterOwn,
     Step,
     UpdateOnReplicas,
     UpdateStep,
@@ -30,7 +33,7 @@ from tests.properties.programs import (
     WriteAlone,
 )
 from varsim.extension_dtypes import is_extension, kind_of
-from varsim.spec import Operation, ReduceOp, VariableAggregation, VariableSynchronization
+from varsim.spec import SCATTERS, Operation, ReduceOp, VariableAggregation, VariableSynchronization
 
 Draw = st.DrawFn
 
@@ -44,6 +47,7 @@ WRITES: Final = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
 synchronizations = st.sampled_from(VariableSynchronization)
 aggregations = st.sampled_from(VariableAggregation)
 writes = st.sampled_from(WRITES)
+scatters = st.sampled_from(SCATTERS)
 reduce_ops = st.sampled_from(ReduceOp)
 dtypes = st.sampled_from(DRAWN)
 shapes = st.sampled_from(SHAPES)
@@ -96,6 +100,30 @@ def values_for(draw: Draw, creation: Creation, count: int) -> tuple[Any, ...]:
 
 
 @st.composite
+def rows_for(draw: Draw, creation: Creation, count: int, operation: Operation) -> Any:
+    """Draw rows of a sparse write for each replica. All of them fit the variable, or none does.
+
+    Products and quotients of floats stay small, and divisors of integers are above 0.
+    """
+    dtype, shape = creation.initial.dtype, creation.initial.shape
+    num_rows = shape[0] if shape else 0
+    beyond = not shape or draw(st.integers(0, 9)) == 0
+    found = []
+    for _ in range(count):
+        most = 3 if num_rows else 0
+        indices = draw(st.lists(st.integers(0, max(num_rows - 1, 0)), max_size=most))
+        indices += [num_rows] * beyond
+        values = draw(arrays(dtype, (len(indices), *shape[1:])))
+        if operation is Operation.SCATTER_MUL and kind_of(dtype) == "f":
+            values = np.clip(values, -1, 1).astype(dtype)
+        if operation is Operation.SCATTER_DIV and kind_of(dtype) in "fiu":
+            small = np.abs(values) < 1 if kind_of(dtype) == "f" else values < 1
+            values = np.where(small, dtype.type(1), values).astype(dtype)
+        found.append((tuple(indices), values))
+    return tuple(found)
+
+
+@st.composite
 def creations(draw: Draw, shapes: st.SearchStrategy[tuple[int, ...]] = shapes) -> Creation:
     """Draw a variable with any settings."""
     initial = draw(arrays(draw(dtypes), draw(shapes)))
@@ -132,7 +160,7 @@ def steps(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: int)
     index = draw(st.sampled_from(usable))
     kind = draw(
         st.sampled_from([CrossRead, CrossRead, Locals, ReduceVariable, ReduceValues, CrossWrite,
-                         CrossWrite, CrossWrite, UpdateStep])
+                         CrossWrite, CrossWrite, UpdateStep, CrossScatter])
     )  # fmt: skip
     if kind is ReduceVariable:
         return ReduceVariable(index, draw(reduce_ops))
@@ -141,6 +169,10 @@ def steps(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: int)
     if kind is CrossWrite:
         values = draw(values_for(made[index], count))
         return CrossWrite(index, draw(writes), values, draw(st.booleans()))
+    if kind is CrossScatter:
+        operation = draw(scatters)
+        rows = draw(rows_for(made[index], draw(st.sampled_from([1, count])), operation))
+        return CrossScatter(index, operation, rows)
     if kind is UpdateStep:
         return UpdateStep(index, draw(writes), draw(values_for(made[index], count)))
     return CrossRead(index) if kind is CrossRead else Locals(index)
@@ -153,7 +185,8 @@ def actions(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: in
     creation = made[index]
     kind = draw(
         st.sampled_from([ReadAction] * 2 + [WriteAction] * 3 + [
-            WriteAlone, AllReduceStep, AllGatherStep, MergeWrite, MergeSteps, UpdateOnReplicas])
+            WriteAlone, AllReduceStep, AllGatherStep, MergeWrite, MergeSteps, UpdateOnReplicas,
+            ScatterAction, ScatterAction, ScatterOwn])
     )  # fmt: skip
     if kind is ReadAction:
         return ReadAction(index, tuple(draw(st.booleans()) for _ in range(count)))
@@ -161,6 +194,12 @@ def actions(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: in
         return AllReduceStep(draw(reduce_ops), draw(number_tuples(count)))
     if kind is AllGatherStep:
         return AllGatherStep(draw(number_tuples(count, gathered=True)))
+    if kind in {ScatterAction, ScatterOwn}:
+        operation = draw(scatters)
+        rows = draw(rows_for(creation, count, operation))
+        if kind is ScatterOwn and not merges(creation):
+            return ScatterOwn(index, operation, rows)
+        return ScatterAction(index, operation, rows)
     if kind is MergeSteps:
         inner = st.lists(steps(made, usable, count), min_size=1, max_size=3)
         return MergeSteps(tuple(draw(inner)))

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from tests.properties.operation_model import BareRows, joined, scattered
+from varsim.extension_dtypes import kind_of
 from varsim.spec import Operation, ReduceOp, VariableAggregation, VariableSynchronization
 
 REFUSED: Final = "refused"
@@ -21,6 +23,9 @@ Array = np.ndarray[Any, Any]
 
 NONE, SUM, MEAN, FIRST = VariableAggregation
 SYNC_AUTO, SYNC_NONE, ON_WRITE, ON_READ = VariableSynchronization
+
+UNORDERED: Final = (Operation.SCATTER_MIN, Operation.SCATTER_MAX, Operation.SCATTER_UPDATE)
+"""The sparse writes that do not combine the rows of several replicas."""
 
 
 class RefusedError(Exception):
@@ -168,6 +173,48 @@ class ModelVariable:
         """Do `extended.update`: change each component separately, with all settings."""
         self._change(operation, [self._as_mine(value) for value in values])
 
+    # ------------------------------------------------------------ sparse writes
+
+    def scatter_on_replicas(self, operation: Operation, rows: Sequence[BareRows]) -> None:
+        """Let all replicas write rows, in a collective or each to its own component."""
+        self._require_sparse(operation)
+        self._require_rows(operation, rows)
+        if self.merges:
+            rows = [joined(rows, self.aggregation)] * len(rows)
+        self._scatter(operation, rows)
+
+    def scatter(self, operation: Operation, rows: Sequence[BareRows]) -> None:
+        """Do a cross-replica sparse write: the same rows for all components, or other ones."""
+        self._require_sparse(operation)
+        self.scatter_each(operation, [*rows] * (len(self.components) // len(rows)))
+
+    def scatter_each(self, operation: Operation, rows: Sequence[BareRows]) -> None:
+        """Write rows of each component separately, whatever the settings."""
+        self._require_rows(operation, rows)
+        self._scatter(operation, rows)
+
+    def _require_sparse(self, operation: Operation) -> None:
+        if self.synchronization is ON_READ:
+            raise RefusedError
+        if self.merges and self.aggregation is not FIRST and operation in UNORDERED:
+            raise RefusedError
+
+    def _require_rows(self, operation: Operation, rows: Sequence[BareRows]) -> None:
+        component = self.components[0]
+        if component.ndim == 0:
+            raise RefusedError
+        if component.dtype == bool and operation is not Operation.SCATTER_UPDATE:
+            raise RefusedError
+        if any(index >= len(component) for indices, _ in rows for index in indices):
+            raise RefusedError
+
+    def _scatter(self, operation: Operation, rows: Sequence[BareRows]) -> None:
+        with np.errstate(all="ignore"):
+            self.components = [
+                scattered(component, operation, own)
+                for component, own in zip(self.components, rows, strict=True)
+            ]
+
     def reduce(self, op: ReduceOp) -> Array:
         """Do `strategy.reduce` of the variable, whose aggregation has no effect."""
         if self.synchronization is ON_WRITE:
@@ -184,10 +231,10 @@ def share(value: Any, dtype: Any, count: int) -> Array:
     given = np.asarray(value)
     if "b" in (given.dtype.kind, dtype.kind):
         raise RefusedError
-    if given.dtype.kind == "f":
+    if kind_of(given.dtype) == "f":
         with np.errstate(all="ignore"):
             return np.asarray(given / given.dtype.type(count)).astype(dtype)
-    if dtype.kind == "f":
+    if kind_of(dtype) == "f":
         return np.asarray(given.astype(dtype) / dtype.type(count))
     shares = [truncated(int(number), count) for number in given.reshape(-1)]
     return np.array(shares, given.dtype).reshape(given.shape).astype(dtype)

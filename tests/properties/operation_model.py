@@ -194,16 +194,34 @@ def scattered(component: Array, operation: Operation, rows: BareRows) -> Array:
     return after
 
 
+def _product(before: Any, value: Any) -> Any:
+    """Return the product; for complex numbers, each operation is rounded."""
+    if before.dtype.kind != "c":
+        return before * value
+    product = np.empty(np.shape(before), before.dtype)
+    product.real = before.real * value.real - before.imag * value.imag
+    product.imag = before.real * value.imag + before.imag * value.real
+    return product
+
+
 def _quotient(before: Any, value: Any) -> Any:
-    if before.dtype.kind in "iu":  # divisors are above 0
-        return np.where(before < 0, -(-before // value), before // value)
-    return before / value
+    if before.dtype.kind not in "iu":
+        return before / value
+    exact = [
+        _truncated(*map(int, pair)) for pair in zip(np.ravel(before), np.ravel(value), strict=True)
+    ]
+    return np.array(exact).astype(before.dtype).reshape(np.shape(before))
+
+
+def _truncated(one: int, other: int) -> int:
+    """Return the quotient, rounded towards zero."""
+    return abs(one) // abs(other) * (1 if (one < 0) == (other < 0) else -1)
 
 
 _ROW = {
     Operation.SCATTER_ADD: lambda before, value: before + value,
     Operation.SCATTER_SUB: lambda before, value: before - value,
-    Operation.SCATTER_MUL: lambda before, value: before * value,
+    Operation.SCATTER_MUL: _product,
     Operation.SCATTER_DIV: _quotient,
     Operation.SCATTER_MIN: np.minimum,
     Operation.SCATTER_MAX: np.maximum,

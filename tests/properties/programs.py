@@ -17,6 +17,7 @@ import numpy as np
 import varsim as tf
 from tests.properties import model
 from tests.properties.model import REFUSED, ModelVariable, RefusedError, outcome
+from tests.properties.operation_model import BareRows
 from varsim.spec import Operation, ReduceOp, VariableAggregation, VariableSynchronization
 
 DONE: Final = "done"
@@ -87,7 +88,16 @@ class UpdateStep:
     values: tuple[Any, ...]
 
 
-Step = CrossRead | Locals | ReduceVariable | ReduceValues | CrossWrite | UpdateStep
+@dataclass(frozen=True, slots=True)
+class CrossScatter:
+    """A sparse write of the same rows to all components, or of a PerReplica if there are more."""
+
+    variable: int
+    operation: Operation
+    rows: tuple[BareRows, ...]
+
+
+Step = CrossRead | Locals | ReduceVariable | ReduceValues | CrossWrite | UpdateStep | CrossScatter
 
 
 # ---------------------------------------------------------------- on the replicas
@@ -117,6 +127,24 @@ class WriteAlone:
     variable: int
     operations: tuple[Operation | None, ...]
     values: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScatterAction:
+    """All replicas write rows, each its own."""
+
+    variable: int
+    operation: Operation
+    rows: tuple[BareRows, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScatterOwn:
+    """Each replica writes rows of its component. Only for variables that do not merge."""
+
+    variable: int
+    operation: Operation
+    rows: tuple[BareRows, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +191,8 @@ Action = (
     ReadAction
     | WriteAction
     | WriteAlone
+    | ScatterAction
+    | ScatterOwn
     | AllReduceStep
     | AllGatherStep
     | MergeWrite
@@ -227,6 +257,14 @@ def write(variable: Any, operation: Operation, value: Any) -> str:
     return DONE
 
 
+def scatter(variable: Any, operation: Operation, rows: Sequence[BareRows]) -> str:
+    """Do a sparse write of these rows, or of a PerReplica."""
+    slices = [tf.IndexedSlices(values, [*indices]) for indices, values in rows]
+    each = slices[0] if len(slices) == 1 else tf.distribute.PerReplica(slices)
+    getattr(variable, operation.value)(each)
+    return DONE
+
+
 def take_step(step: Step, strategy: Any, variables: Sequence[Any]) -> Any:
     """Return the outcome of a step, in cross-replica context or in a merge_call."""
     count = strategy.num_replicas_in_sync
@@ -246,6 +284,8 @@ def take_step(step: Step, strategy: Any, variables: Sequence[Any]) -> Any:
             many = tf.distribute.PerReplica(step.values[:count])
             value = many if step.per_replica else step.values[0]
             return write(variables[step.variable], step.operation, value)
+        case CrossScatter():
+            return scatter(variables[step.variable], step.operation, step.rows)
         case UpdateStep():
             variable = variables[step.variable]
             per_replica = tf.distribute.PerReplica(step.values)
@@ -274,6 +314,12 @@ def take_action(action: Action, replica: Any, variables: Sequence[Any]) -> Any:
             if operation is None:
                 return ABSENT
             return write(variables[action.variable], operation, action.values[mine])
+        case ScatterAction():
+            rows = [action.rows[mine]]
+            return scatter(variables[action.variable], action.operation, rows)
+        case ScatterOwn():
+            own = variables[action.variable].values[mine]
+            return scatter(own, action.operation, [action.rows[mine]])
         case AllReduceStep():
             return replica.all_reduce(action.op, action.values[mine])
         case AllGatherStep():
@@ -353,6 +399,8 @@ def model_step(step: Step, variables: Sequence[Any]) -> Any:
             variable.write(step.operation, step.values[0])
         case UpdateStep():
             variable.update(step.operation, step.values)
+        case CrossScatter():
+            variable.scatter(step.operation, step.rows)
         case _:
             assert_never(step)
     return DONE
@@ -387,12 +435,24 @@ def _model_alone(action: WriteAlone, variables: Sequence[Any], replica_id: int) 
 
 
 def _model_together(
-    action: WriteAction | AllReduceStep | AllGatherStep | MergeWrite | UpdateOnReplicas,
+    action: (
+        WriteAction
+        | ScatterAction
+        | ScatterOwn
+        | AllReduceStep
+        | AllGatherStep
+        | MergeWrite
+        | UpdateOnReplicas
+    ),
     variables: Sequence[Any],
 ) -> Any:
     match action:
         case WriteAction():
             variables[action.variable].write_on_replicas(action.operation, action.values)
+        case ScatterAction():
+            variables[action.variable].scatter_on_replicas(action.operation, action.rows)
+        case ScatterOwn():
+            variables[action.variable].scatter_each(action.operation, action.rows)
         case AllReduceStep():
             return model.reduced(action.values, action.op)
         case AllGatherStep():
