@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import numpy as np
 import pytest
 
 import varsim as tf
 from tests.distribute.programs import components, create_variable
+from tests.dtypes import HAS_ML_DTYPES
 from tests.replica_context import replica_id
+from varsim.extension_dtypes import EXTENSION_SIZES, named
 
 
 @pytest.mark.parametrize(
@@ -168,6 +173,60 @@ def test_the_error_for_a_tensor_on_a_gpu_says_what_to_do(strategy):
 
     with pytest.raises(TypeError, match=r"Elsewhere cannot be read .*: it is on cuda"):
         v.assign(Elsewhere(1.0))
+
+
+class Peer(WithDlpack):
+    """A tensor that refuses NumPy's arrays in arithmetic, as PyTorch's do."""
+
+    __array_ufunc__ = None
+
+    def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+        return self.held
+
+
+def test_arithmetic_of_a_variable_with_a_tensor_gives_an_array():
+    v = tf.Variable([1.0, 2.0])
+
+    assert [3.0, 6.0] == (v * Peer(3.0, 3.0)).tolist()
+    with pytest.raises(TypeError):
+        v + "text"
+
+
+def test_the_fix_for_a_tensor_of_another_dtype_is_a_cast(strategy):
+    v = create_variable(strategy, [1.0])
+
+    with pytest.raises(ValueError, match=r"tf\.cast\(value, 'float32'\): assigns \[2") as refused:
+        v.assign(WithDlpack(2.0, dtype="float64"))
+    assert "np.asarray" not in str(refused.value)
+
+
+class OfTorch:
+    """A tensor of PyTorch in a dtype that PyTorch does not convert for NumPy."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.held = array
+        self.dtype = f"torch.{array.dtype.name}"
+
+    def view(self, dtype: Any) -> np.ndarray:
+        return self.held.view(dtype)
+
+    def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+        raise TypeError(f"Got unsupported ScalarType {self.dtype}")
+
+
+@pytest.mark.skipif(not HAS_ML_DTYPES, reason="needs ml_dtypes")
+@pytest.mark.parametrize("name", EXTENSION_SIZES)
+def test_a_tensor_of_pytorch_in_an_extension_dtype_is_a_value(strategy, monkeypatch, name):
+    monkeypatch.setitem(sys.modules, "torch", np)  # it has int16 and uint8, too
+    tensor = OfTorch(np.array([1.0, 2.0], named(name)))
+    v = create_variable(strategy, tensor)
+    v.assign_add(tensor)
+
+    assert (named(name), [2.0, 4.0]) == (v.dtype, v.numpy().tolist())
+    assert [1.0, 2.0] == tf.cast(tensor, tf.float32).tolist()
+    assert [2.0, 4.0] == strategy.run(
+        lambda: tf.distribute.get_replica_context().all_reduce("SUM", tensor)
+    ).values[1].tolist()
 
 
 def test_a_tensor_of_pytorch_is_a_value(strategy):

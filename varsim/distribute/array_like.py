@@ -18,7 +18,14 @@ def _binary(function: Callable[[Any, Any], Any], *, arithmetic: bool = True) -> 
         mine = self.convert()
         if arithmetic and mine.dtype.kind == "b":
             raise ValueTypeError(self.name, "bools have no arithmetic", "Use an integer dtype.")
-        return function(mine, _operand(other, mine.dtype))
+        operand = _operand(other, mine.dtype)
+        try:
+            return function(mine, operand)
+        except TypeError:
+            if not hasattr(type(operand), "__dlpack__"):
+                raise
+            # NumPy and PyTorch leave an operation on their two types to each other.
+            return function(mine, np.asarray(operand))
 
     return method
 

@@ -7,6 +7,7 @@ dtype: if it differs from the variable's dtype, this is an error, as in TensorFl
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,9 @@ def as_numpy(value: Any, variable: str) -> Any:
         return value
     kind = type(value)
     try:
+        name = str(getattr(value, "dtype", ""))
+        if name.startswith(_TORCH) and name.removeprefix(_TORCH) in EXTENSION_SIZES:
+            return _of_torch(value, name.removeprefix(_TORCH))
         if hasattr(kind, "__array__"):
             return np.asarray(value)
         return np.from_dlpack(value) if hasattr(kind, "__dlpack__") else value
@@ -112,6 +116,17 @@ def as_numpy(value: Any, variable: str) -> Any:
             f"a {kind.__module__}.{kind.__qualname__} cannot be read as a NumPy array: {error}",
             "Detach it from gradients, copy it to the CPU, and convert it to a dtype of NumPy.",
         ) from error
+
+
+_TORCH = "torch."  # the names of PyTorch's dtypes begin with it
+
+
+def _of_torch(value: Any, name: str) -> Array:
+    """Return the array of a tensor of PyTorch whose dtype PyTorch does not convert for NumPy."""
+    torch = sys.modules["torch"]
+    bits = value.view(torch.int16 if EXTENSION_SIZES[name] == 2 else torch.uint8)
+    array: Array = np.asarray(bits).view(named(name))
+    return array
 
 
 def converted(value: Any, dtype: np.dtype[np.generic]) -> Array:

@@ -89,7 +89,9 @@ def _recast(value: Any, array: Array, spec: VariableSpec) -> Iterator[tuple[Fact
         with np.errstate(all="ignore"):
             cast = array.astype(dtype)
         if dtype.kind != "i" or np.array_equal(np.trunc(array), cast):
-            yield Says(f"np.asarray(value).astype({dtype.name!r})"), cast
+            is_tensor = hasattr(type(value), "__dlpack__") and not isinstance(value, np.ndarray)
+            text = f"tf.cast(value, {dtype.name!r})"
+            yield Says(text if is_tensor else f"np.asarray(value).astype({dtype.name!r})"), cast
     if None in spec.shape or array.shape == spec.shape:
         return
     shape, text = tuple(size for size in spec.shape if size is not None), "value"
