@@ -100,8 +100,6 @@ class Registry(Generic[T]):
     def _foreign(self) -> dict[str, EntryPoint]:
         if not self.group:
             return {}
-        from importlib.metadata import (
-            entry_points,
-        )  # this import takes longer than importing varsim
+        from importlib.metadata import entry_points  # here, because this import takes long
 
         return {one.name: one for one in entry_points(group=self.group)}

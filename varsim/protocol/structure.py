@@ -71,7 +71,7 @@ def unpack(payload: Payload, references: References) -> Any:
 
 
 def function_id(payload: Payload) -> str:
-    """Return a digest of a payload. Equal payloads have equal digests; others differ."""
+    """Return a digest that two payloads share if and only if they are equal."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(msgpack.packb(payload.tree, unicode_errors="surrogatepass"))
     for array in payload.arrays:

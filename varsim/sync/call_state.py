@@ -290,11 +290,11 @@ class CallState:
 
     @property
     def deadline_s(self) -> float | None:
-        """Return when to call `failure` again if no message arrives; None if it is not doomed."""
+        """Return when to call `failure` if no message arrives; None if the call is not doomed."""
         return None if self._doomed_at is None else self._deadline_s
 
     def failure(self, now_s: float, *, exchanging: bool = False) -> Failure | None:
-        """Return why this call fails; None if it is not doomed, or must still wait for replicas.
+        """Return why the call fails; None if it is not doomed, or must still wait for replicas.
 
         Args:
             exchanging: Whether the coordinator waits for deltas of deferred writes. If so, the

@@ -216,10 +216,10 @@ def uneven(
     participants: Sequence[Participant],
     specs: Mapping[int, VariableSpec],
 ) -> MismatchError:
-    """Return the error if replicas have made different writes to a deferred variable.
+    """Return the error about replicas that have made different writes to a deferred variable.
 
     Args:
-        counts: The number of writes by replica: in this call, or outside a call since the start.
+        counts: The number of writes by replica: in the call, or since the start if no call runs.
         operations: A hash of the sequence of operations, by replica.
         participants: The participants of the call; empty if no call runs.
     """

@@ -50,7 +50,7 @@ PIECE_BYTES: Final = 256 * 1024
 """Rows are changed in pieces of this size, which stay in a core's own cache."""
 
 FEW_REPEATS: Final = 16
-"""Up to this many repeated rows are changed one by one; for more, changing them together pays."""
+"""Up to this many repeated rows are changed one by one, which is faster than all together."""
 
 _ORDERS: Final = (Operation.SCATTER_MIN, Operation.SCATTER_MAX)
 

@@ -35,9 +35,7 @@ class VariableStatistics:
     sparse_bytes: int  # the part of `size_bytes` for sparse writes
     dense_bytes: int  # the bytes of the same writes if each message contained the whole value
     spared: int  # components that reads did not fetch again, because they were unchanged
-    on_write: (
-        Cost | None
-    )  # the cost under ON_WRITE, for comparison; None if writes are not deferred
+    on_write: Cost | None  # the cost under ON_WRITE; None if writes are not deferred
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

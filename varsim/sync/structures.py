@@ -14,7 +14,7 @@ Node = tuple[str, ...]
 """The properties of a node: its kind; for a leaf, also the shape and dtype if they are compared."""
 
 Form = tuple[tuple[str, Node], ...]
-"""The paths and nodes of a structure, with the shape and dtype of each leaf."""
+"""The paths of a structure, with the node at each path."""
 
 _FACETS: Final = ("", "shape", "dtype")
 

@@ -24,9 +24,7 @@ class KeepingOutput(io.TextIOWrapper):
         written = super().write(text)
         self._parts.append(text)
         self._kept += len(text)
-        if (
-            self._kept > 2 * KEPT_CHARACTERS
-        ):  # not at each write, because shortening copies the kept text
+        if self._kept > 2 * KEPT_CHARACTERS:  # rarely, because this copies the kept text
             self._shorten()
         return written
 

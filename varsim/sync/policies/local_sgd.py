@@ -77,7 +77,7 @@ class Average(Cell):
         return ()
 
     def for_rows(self, operation: Operation, aggregation: VariableAggregation) -> Cell:
-        """Return this cell: a sparse write is local, and it counts."""
+        """Return this cell: a sparse write is local, and is counted."""
         return self
 
     def written(
