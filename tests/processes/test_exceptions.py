@@ -127,6 +127,17 @@ def test_an_argument_that_cannot_be_pickled_is_refused_before_the_call(
     assert 3 == strategy.run(len, args=([1, 2, 3],))
 
 
+def test_the_text_of_an_exception_may_have_any_length(strategy: Strategy) -> None:
+    def step() -> None:
+        raise ValueError("begin" + "x" * 70_000_000 + "end")
+
+    with pytest.raises(ValueError) as caught:
+        strategy.run(step)
+    assert 70_000_008 == len(str(caught.value))
+    assert len(str(caught.value.__cause__)) < 2**21
+    assert 3 == strategy.run(lambda: int(all_reduce("SUM", 1)))
+
+
 def test_endless_recursion_is_an_exception(strategy: Strategy) -> None:
     def step(depth: int) -> int:
         return step(depth + 1)

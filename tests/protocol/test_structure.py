@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.protocol.samples import arrays, plain
 from varsim.errors import ShapeError
+from varsim.protocol import pickling, structure
 from varsim.protocol.codec import decode, encode
 from varsim.protocol.messages import Payload, Start
 from varsim.protocol.references import Name
@@ -215,6 +216,28 @@ def test_deep_structures_are_sent(depth: int) -> None:
     for _ in range(depth):
         (got,) = got
     assert THERE.known[1] is got
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(list(range(200)), id="many numbers"),
+        pytest.param({"a" * 30 + str(i): None for i in range(40)}, id="long names"),
+        pytest.param([b"b" * 500, b"c" * 501], id="bytes"),
+        pytest.param([np.full(2, i) for i in range(20)], id="many arrays"),
+    ],
+)
+def test_a_large_structure_takes_little_space_in_a_header(
+    value: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(structure, "MAX_TREE_BYTES", 1000)
+    monkeypatch.setattr(structure, "LONG_BYTES", 600)
+    monkeypatch.setattr(pickling, "MAX_BUFFERS", 3)
+
+    payload = pack(value, HERE)
+    assert len(repr(payload.tree)) < 1000
+    assert len(payload.arrays) <= 4
+    np.testing.assert_equal(travelled(value), value)
 
 
 def test_a_structure_may_contain_itself() -> None:

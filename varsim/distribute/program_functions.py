@@ -23,6 +23,9 @@ from varsim.protocol.structure import StructureCodec
 from varsim.shells.replica import FunctionEnd, Replica
 from varsim.sync.replica_events import FunctionRaises, FunctionReturns, FunctionUnwinds
 
+_MAX_TRACEBACK: Final = 2**20
+"""Length limit of a traceback. The text of an exception can have any length."""
+
 _ENDS_A_PROCESS: Final = (SystemExit, KeyboardInterrupt)
 """In the program, such an exception of a replica would end the program without a message."""
 
@@ -150,6 +153,9 @@ class ProgramFunctions:
         own = error.__traceback__
         tail = own.tb_next if own is not None and own.tb_next is not None else own
         text = "".join(traceback.format_exception(type(error), error, tail))
+        if len(text) > _MAX_TRACEBACK:
+            half = _MAX_TRACEBACK // 2
+            text = f"{text[:half]}\n… {len(text) - 2 * half:,} characters …\n{text[-half:]}"
         error.__traceback__ = None
         if isinstance(error, _ENDS_A_PROCESS):
             payload = self._codec.pack(None)

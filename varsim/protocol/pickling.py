@@ -15,6 +15,8 @@ from varsim.protocol.references import Name, References
 from varsim.spec import Array
 
 _PROTOCOL: Final = 5  # the first protocol that keeps buffers outside the pickle
+MAX_BUFFERS: Final = 2**16
+"""Further buffers stay in the pickle, because each buffer outside it takes space in a header."""
 _NEVER_NAMED: Final = frozenset((type(None), bool, int, float, str, bytes, tuple, list, dict))
 
 _CODE_FIELDS: Final = (
@@ -29,6 +31,8 @@ _ANY_CODE: Final = (lambda: None).__code__
 
 def dumps(value: object, references: References) -> tuple[bytes, list[memoryview]]:
     """Return a pickle of an object, and its buffers, such as arrays, which are not in the pickle.
+
+    At most `MAX_BUFFERS` buffers are outside the pickle.
 
     Raises:
         TypeError: The object contains something that cannot be pickled.
@@ -54,7 +58,13 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no annotati
     def __init__(
         self, stream: io.BytesIO, references: References, buffers: list[pickle.PickleBuffer]
     ) -> None:
-        super().__init__(stream, protocol=_PROTOCOL, buffer_callback=buffers.append)
+        def keeps(buffer: pickle.PickleBuffer) -> bool:
+            if len(buffers) == MAX_BUFFERS:
+                return True
+            buffers.append(buffer)
+            return False
+
+        super().__init__(stream, protocol=_PROTOCOL, buffer_callback=keeps)
         self._references = references
 
     def persistent_id(self, value: object) -> Name | None:

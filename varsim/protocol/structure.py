@@ -38,6 +38,16 @@ MAX_DEPTH: Final = 64
 LONG_BYTES: Final = 64 * 1024
 """Strings and pickles of this size or larger are sent as arrays, outside the header."""
 
+MAX_TREE_BYTES: Final = 8 * 2**20
+"""Size limit of a tree in a header, estimated. A larger structure, such as a list of millions of
+numbers, is pickled: a pickle is an array, and so has no part in the limits of a header."""
+
+_ITEM_BYTES: Final = 9
+"""The size of a number in a header, at most."""
+
+_ARRAY_BYTES: Final = 64
+"""The size of an array's description in a header, except for arrays of many dimensions."""
+
 _INLINE_INTS: Final = range(-(2**63), 2**64)
 
 
@@ -54,7 +64,7 @@ def pack(value: Any, references: References) -> Payload:
     try:
         packer = _Packer(references)
         tree = packer.tree(value, 0)
-    except _TooDeepError:
+    except _NoTreeError:
         packer = _Packer(references)
         tree = packer.pickle(value)
     return Payload(tree, tuple(packer.arrays))
@@ -122,8 +132,8 @@ class _Tag(IntEnum):
     PICKLE = 11
 
 
-class _TooDeepError(Exception):
-    """A structure is nested deeper than `MAX_DEPTH`."""
+class _NoTreeError(Exception):
+    """A structure is nested deeper than `MAX_DEPTH`, or larger than `MAX_TREE_BYTES`."""
 
 
 class _Packer:
@@ -131,11 +141,12 @@ class _Packer:
         self._references = references
         self.arrays: list[Array] = []
         self._indices: dict[int, int] = {}  # id of a packed array → its index
+        self._size_bytes = 0  # of the tree, estimated
 
     def tree(self, value: Any, depth: int) -> Any:
         """Return the tree of one value."""
         if depth > MAX_DEPTH:
-            raise _TooDeepError
+            raise _NoTreeError
         kind = type(value)
         if kind in _AS_THEY_ARE:
             return value
@@ -143,8 +154,10 @@ class _Packer:
             return self._str(value)
         if kind is tuple or kind is list:
             tag = _Tag.TUPLE if kind is tuple else _Tag.LIST
+            self._grow(len(value) * _ITEM_BYTES)
             return [tag, *[self.tree(item, depth + 1) for item in value]]
         if kind is dict:
+            self._grow(len(value) * 2 * _ITEM_BYTES)
             pairs = [part for pair in value.items() for part in pair]
             return [_Tag.DICT, *[self.tree(part, depth + 1) for part in pairs]]
         if kind is np.ndarray:
@@ -184,16 +197,24 @@ class _Packer:
     def _index(self, array: Array) -> int:
         index = self._indices.setdefault(id(array), len(self.arrays))
         if index == len(self.arrays):
+            self._grow(_ARRAY_BYTES)
             self.arrays.append(array)
         return index
 
+    def _grow(self, size_bytes: int) -> None:
+        self._size_bytes += size_bytes
+        if self._size_bytes > MAX_TREE_BYTES:
+            raise _NoTreeError
+
     def _str(self, value: str) -> Any:
         if len(value) < LONG_BYTES:
+            self._grow(len(value))
             return value
         return [_Tag.LONG_STR, self._index(_bytes_array(value.encode("utf-8", "surrogatepass")))]
 
     def _bytes(self, value: bytes) -> Any:
         if len(value) < LONG_BYTES:
+            self._grow(len(value))
             return value
         return [_Tag.LONG_BYTES, self._index(_bytes_array(value))]
 
