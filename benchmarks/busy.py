@@ -37,13 +37,13 @@ class Used(NamedTuple):
 
 
 def used() -> Used:
-    """Return what this process has used; the thread is the calling one."""
+    """Return the resources that this process has used; `thread_s` is of the calling thread."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return Used(time.thread_time(), time.process_time(), usage.ru_nvcsw, usage.ru_nivcsw)
 
 
 def measure(workers: int, scalars: int, steps: int) -> dict[str, object]:
-    """Return one row."""
+    """Return one row of the table."""
     with cluster(workers) as strategy:
         step = step_of(on_write_mean(strategy, scalars, ()))
         for _ in range(WARM_UP):
@@ -75,13 +75,13 @@ def measure(workers: int, scalars: int, steps: int) -> dict[str, object]:
 
 
 def of_workers(strategy: tf.distribute.Strategy) -> list[Used]:
-    """Return what each worker has used, in replica order."""
+    """Return the resources that each worker has used, in replica order."""
     found = strategy.experimental_local_results(strategy.run(tf.function(used)))
     return [Used(*map(float, one)) for one in found]
 
 
 def per_step(before: Used, after: Used, steps: int) -> Used:
-    """Return what was used between two measurements, for each step."""
+    """Return the resources that one step used on average, from two measurements."""
     return Used(*((now - then) / steps for then, now in zip(before, after, strict=True)))
 
 

@@ -40,8 +40,8 @@ CASES = (
     "10-all-reduces",
 )
 PAIRS = 60
-STARTS = 6  # among which the pairs are divided
-TARGET = 1.05  # the upper end of new / old
+STARTS = 6  # number of starts, among which the pairs are divided
+TARGET = 1.05  # largest allowed upper end of new / old
 SOURCES = ("varsim", "workers")
 OLD, NEW, AGAIN = "old", "new", "old again"
 
@@ -61,7 +61,7 @@ class Interval:
         """Return the interval between two order statistics (sign test)."""
         ordered, count = sorted(ratios), len(ratios)
         outside = 0.0
-        rank = 0  # of the lower end, from 0
+        rank = 0  # the rank of the lower end, counted from 0
         for successes in range(count // 2):
             outside += 2 * math.comb(count, successes) / 2**count
             if outside > 0.05:
@@ -148,7 +148,7 @@ def measure(commits: Sequence[str], cases: Sequence[str], workers: int, pairs: i
 
 
 def orders_of_start(start: int) -> tuple[str, ...]:
-    """Return the order in which the contenders are started for the n-th time."""
+    """Return the order in which the contenders are started, by the number of the start."""
     orders = list(permutations((OLD, NEW, AGAIN)))
     return orders[start % len(orders)]
 

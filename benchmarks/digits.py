@@ -4,10 +4,10 @@ Whole programs are measured, in turns. *First result* is the time of one epoch, 
 its end, with all imports. *20 epochs* is the time of 20 epochs in a program that has started; in
 the first epoch functions are compiled or sent. *20 after the first* leaves out the first epoch.
 
-Beside varsim (ON_WRITE, the same training): the same model, images, batches and steps under
-TensorFlow's MirroredStrategy on as many logical CPU devices, inside a `tf.function` that takes all
-steps of an epoch. The TensorFlow program reads its batches in one of two ways: from a distributed
-dataset, as in TensorFlow's guides; or from tensors that were split in advance, as in varsim's job.
+varsim (ON_WRITE) is compared with a TensorFlow program that has the same model, images, batches and
+steps. It uses MirroredStrategy on as many logical CPU devices, inside a `tf.function` that takes
+all steps of an epoch. It reads its batches in one of two ways: from a distributed dataset, as in
+TensorFlow's guides; or from tensors that were split in advance, as in varsim's job.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Training:
         self.said: list[dict[str, Any]] = []
 
     def run(self, epochs: int) -> None:
-        """Train for so many epochs, from the command to its end."""
+        """Train for a number of epochs, in a new process."""
         environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
         found = subprocess.run(
             [*self._words, str(epochs)],
@@ -64,7 +64,7 @@ class Training:
         return reached
 
     def seconds(self) -> dict[str, Quartiles]:
-        """Return the times of all trainings, each of one epoch more than the number says."""
+        """Return the times of all trainings. Each training had one epoch more than `EPOCHS`."""
         ends = [said["epoch_ends"] for said in self.said]
         return {
             "20 epochs": Quartiles.of([end[EPOCHS - 1] for end in ends]),
@@ -101,7 +101,7 @@ def check(contenders: dict[str, Training]) -> None:
         theirs = program.reached()
         for what in ("train_loss", "train_accuracy", "test_accuracy"):
             if abs(theirs[what] - ours[what]) > SAME:
-                raise PeerFailed(f"{name}: {what} is {theirs[what]}, and varsim's {ours[what]}")
+                raise PeerFailed(f"{name}: {what} is {theirs[what]} instead of {ours[what]}")
 
 
 def measure(workers: int, rounds: int) -> tuple[Rows, dict[str, str]]:

@@ -1,7 +1,7 @@
 """Where does the time of a long run go, and how much of it comes after the training?
 
-The built-in job runs so many steps on so many workers, as `varsim run` does, and its record is
-merged and judged. *after* is the time after the training, divided by the training's.
+The built-in job runs as in `varsim run`, and its record is merged and judged. *after* is the time
+after the training, divided by the time of the training.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from varsim.experiments.runner import run_experiment
 from varsim.report.summary import Phase
 
 STEPS = (12_000,)
-ROUNDS = 1  # of minutes
+ROUNDS = 1  # a round takes minutes
 
 
 def measure(workers: int, steps: int, rounds: int) -> dict[str, object]:
@@ -43,7 +43,7 @@ def measure(workers: int, steps: int, rounds: int) -> dict[str, object]:
 def main() -> None:
     """Measure, print, and keep the results if asked."""
     parser = question(__doc__, (4,))
-    parser.add_argument("--steps", type=int, nargs="+", default=STEPS, help="of the training")
+    parser.add_argument("--steps", type=int, nargs="+", default=STEPS, help="training steps")
     options = parser.parse_args()
     rows: Rows = [
         measure(workers, steps, options.rounds or ROUNDS)

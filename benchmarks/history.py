@@ -1,9 +1,9 @@
 """How long does it take to make a history of a million events, and to judge it?
 
 A cluster records steps in which every replica writes and reads ON_WRITE MEAN scalars, adds to
-ON_READ counters and writes an ONLY_FIRST_REPLICA one, until its history has so many events. Then
-new processes merge the traces, and examine the history: they judge it and look for findings in one
-pass, as the end of a run and `varsim check` do. *judge* and *find* are each of the two alone.
+ON_READ counters and writes an ONLY_FIRST_REPLICA counter, until its history has a million events.
+Then new processes merge the traces, and examine the history: they judge it and look for findings in
+one pass, as the end of a run and `varsim check` do. Rows *judge* and *find* are for one task alone.
 *processor* is the processor time, which is more reliable than *took* on a busy machine. *peak* is
 the largest memory of a process that does the task, with its interpreter and all imports.
 """
@@ -36,7 +36,7 @@ ROUNDS = 3
 TARGET_S = 15.0
 TARGET_BYTES = 500e6
 SCALARS, COUNTERS = 20, 5
-STEPS_A_READ = 10  # of the program, of all counters
+STEPS_A_READ = 10  # the program reads all counters after every 10th step
 LIMIT_BYTES = 2**33  # nothing is cut off
 TASKS = ("merge", "examine", "judge", "find")
 ALL = "merge and examine"
@@ -50,7 +50,7 @@ ROWS = {
 
 
 def record(folder: Path, workers: int, events: int) -> None:
-    """Run steps until their history has so many events."""
+    """Run steps until their history has a number of events."""
     devices = [f"cpu:{i}" for i in range(workers)]
     options = TraceOptions(folder, limit_bytes=LIMIT_BYTES)
     with tf.distribute.MirroredStrategy(devices, trace=options) as strategy:
@@ -79,7 +79,8 @@ def record(folder: Path, workers: int, events: int) -> None:
             return np.float32(sum(variable.read_value() for variable in scalars))
 
         merged = SCALARS + 1
-        # each replica: writes and installs, its counters, its reads, and what a call takes
+        # The events of a step. Each replica has writes and installs of merged variables, writes of
+        # counters, reads, and 4 events of the call. The program has the commits.
         a_step = workers * (2 * merged + COUNTERS + SCALARS + 4) + merged
         for number in range(1, events // a_step + 2):
             strategy.run(train)
@@ -109,7 +110,7 @@ def _check(task: str, history: History) -> None:
 
 
 def measure(workers: int, events: int, rounds: int) -> Rows:
-    """Return a row for each task, and for some together."""
+    """Return a row for each task, and a row for merge and examine together."""
     with tempfile.TemporaryDirectory(prefix="history-") as temporary:
         folder = Path(temporary)
         record(folder, workers, events)
@@ -150,8 +151,8 @@ def _in_new_process(task: str, folder: Path) -> dict[str, float]:
 def main() -> None:
     """Measure, print, and keep the results if asked."""
     parser = question(__doc__, (4,))
-    parser.add_argument("--events", type=int, default=EVENTS, help="in the history")
-    parser.add_argument("--do", nargs=2, metavar=("TASK", "FOLDER"), help="one task, and only that")
+    parser.add_argument("--events", type=int, default=EVENTS, help="number of events")
+    parser.add_argument("--do", nargs=2, metavar=("TASK", "FOLDER"), help="do only this task")
     options = parser.parse_args()
     if options.do:
         task, folder = options.do

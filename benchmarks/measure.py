@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 TURN_S = 0.05  # long enough to make the switch negligible, short enough to interleave
-MAX_STEPS = 50  # of one turn
-MIN_ROUNDS = 5  # fewer do not show the spread
+MAX_STEPS = 50  # largest number of steps of a turn
+MIN_ROUNDS = 5  # fewer rounds do not show the spread
 
 Name = TypeVar("Name", bound=Hashable)
 Turn = Callable[[int], list[float]]
-"""Takes so many steps, one after another, and returns the seconds of each."""
+"""A function that takes a number of steps, and returns the seconds of each step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,8 @@ class Quartiles:
     """The median and the quartiles of some seconds."""
 
     median: float
-    low: float  # the quartiles; minimum and maximum of fewer than four
-    high: float
+    low: float  # lower quartile; the minimum of fewer than four values
+    high: float  # upper quartile; the maximum of fewer than four values
     count: int
 
     @classmethod
@@ -44,14 +44,14 @@ class Quartiles:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """A median divided by another of the same run, and the largest value that it should have."""
+    """A median divided by another median of the same run, and the target: its largest value."""
 
     value: float
     target: float | None = None
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is met; None without a target."""
+        """Return whether the target is met; None without a target."""
         return None if self.target is None else self.value <= self.target
 
     def __str__(self) -> str:
@@ -62,7 +62,7 @@ class Ratio:
 
 
 def in_units(seconds: float) -> str:
-    """Return seconds as text, in a fitting unit."""
+    """Return seconds as text, in a suitable unit."""
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"
@@ -70,7 +70,7 @@ def in_units(seconds: float) -> str:
 
 
 def in_bytes(size_bytes: int) -> str:
-    """Return a size as text, in a fitting unit."""
+    """Return a size as text, in a suitable unit."""
     for unit, size in (("MiB", 2**20), ("KiB", 2**10)):
         if size_bytes >= size:
             return f"{size_bytes / size:g} {unit}"
@@ -94,12 +94,12 @@ def side_by_side(
 ) -> dict[Name, Quartiles]:
     """Let the contenders take turns, so that a load on the machine affects all of them.
 
-    A turn is a few steps one after another, about as many for each contender as fill `TURN_S`. If a
-    turn has several, the first is not counted: it wakes processes that slept during the others'
-    turns.
+    A turn is a number of steps one after another, which take about `TURN_S`. If a turn has several
+    steps, the first step is not counted, because it wakes processes that slept during other turns.
 
     Args:
-        rounds: The number of turns of each; fewer, but `MIN_ROUNDS`, once `budget_s` is spent.
+        rounds: The number of turns of each contender.
+        budget_s: The time after which the turns end, if each contender had `MIN_ROUNDS`.
     """
     seconds: dict[Name, list[float]] = {name: [] for name in contenders}
     steps = {name: steps_that_fill_a_turn(turn) for name, turn in contenders.items()}
@@ -114,7 +114,7 @@ def side_by_side(
 
 
 def steps_that_fill_a_turn(turn: Turn) -> int:
-    """Return how many steps of a contender fill `TURN_S`, after two that warm it up."""
+    """Return how many steps of a contender fill `TURN_S`, after two steps as a warm-up."""
     turn(2)  # imports, traces, first touches of memory
     return max(1, min(MAX_STEPS, int(TURN_S / turn(1)[0])))
 
@@ -122,10 +122,12 @@ def steps_that_fill_a_turn(turn: Turn) -> int:
 def once_each(
     contenders: Mapping[Name, Callable[[], float]], *, rounds: int
 ) -> dict[Name, Quartiles]:
-    """Let every contender measure itself once per round; for actions without warm-up (a start).
+    """Let every contender measure itself once per round.
+
+    Use this for actions without a warm-up, such as a start.
 
     Args:
-        contenders: Each returns the seconds that it took.
+        contenders: Functions that return the seconds that they took.
     """
     seconds: dict[Name, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds):

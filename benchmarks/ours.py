@@ -14,14 +14,14 @@ FIRST_STEPS = 4  # the number of steps that are checked
 
 
 def cluster(workers: int) -> tf.distribute.MirroredStrategy:
-    """Return a strategy with so many workers."""
+    """Return a strategy with this number of workers."""
     return tf.distribute.MirroredStrategy(devices=[f"cpu:{i}" for i in range(workers)])
 
 
 def on_write_mean(
     strategy: tf.distribute.Strategy, count: int, shape: tuple[int, ...]
 ) -> list[tf.Variable]:
-    """Create so many ON_WRITE MEAN variables of float32 zeros."""
+    """Create `count` ON_WRITE MEAN variables of float32 zeros."""
     with strategy.scope():
         return [
             tf.Variable(
@@ -36,7 +36,7 @@ def on_write_mean(
 def step_of(written: list[tf.Variable]) -> Callable[[], None]:
     """Return a function in which a replica adds its own gradient to all variables."""
     shape = written[0].numpy().shape
-    gradients: list[np.ndarray] = []  # each worker makes its own, and keeps it
+    gradients: list[np.ndarray] = []  # each worker makes and keeps its own gradient
 
     def step() -> None:
         if not gradients:
@@ -50,12 +50,13 @@ def step_of(written: list[tf.Variable]) -> Callable[[], None]:
 
 
 def step_in_place(variable: tf.Variable) -> Callable[[], None]:
-    """Return such a function that writes the gradient directly into the send buffer.
+    """Return a function in which a replica writes its gradient directly into the send buffer.
 
-    After the first steps a buffer that was filled before keeps its values, except one: as with the
-    arrays of the other contenders, the computation of the gradient is not part of the step.
+    The first steps fill the buffer. Later steps set only one element of a buffer that was filled
+    before, because the computation of the gradient is not a part of the step. This is the same for
+    the arrays of the other contenders.
     """
-    filled: list[int] = []  # addresses
+    filled: list[int] = []  # the addresses of buffers
 
     def step() -> None:
         buffer: np.ndarray = variable.update_buffer()  # type: ignore[attr-defined,unused-ignore]
@@ -72,7 +73,7 @@ def step_in_place(variable: tf.Variable) -> Callable[[], None]:
 
 
 def replica_number() -> float:
-    """Return 1 on the first replica, 2 on the second."""
+    """Return 1 on the first replica, 2 on the second one, and so on."""
     context = tf.distribute.get_replica_context()
     assert context is not None
     return float(context.replica_id_in_sync_group) + 1.0
@@ -81,7 +82,7 @@ def replica_number() -> float:
 def checked_turn(
     strategy: tf.distribute.Strategy, written: list[tf.Variable], step: Callable[[], None]
 ) -> Turn:
-    """Let a step take turns, after its first steps have given the mean of all gradients."""
+    """Return the turn of a step, after a check that each step adds the mean of all gradients."""
     mean = (strategy.num_replicas_in_sync + 1) / 2
     for steps_done in range(1, FIRST_STEPS + 1):
         strategy.run(step)

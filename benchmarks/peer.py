@@ -46,7 +46,7 @@ class Peer:
 
     name: str
     package: str  # the package that it needs
-    commands: Callable[[int, Path], list[Command]]  # from the members' number, and a folder
+    commands: Callable[[int, Path], list[Command]]  # by the number of members, and a folder
     program: str | None = None  # the system's program that it needs
     has_members: bool = True  # as many processes as workers; else one process
 
@@ -165,7 +165,7 @@ class PeerGroup:
                 raise self._failed("did not start")
 
     def turn(self, case: str) -> Turn:
-        """Take steps of a case, in all members."""
+        """Return a function that takes steps of a case in all members."""
 
         def take(steps: int) -> list[float]:
             for lines in self._lines:
@@ -212,7 +212,7 @@ def turns_of(there: Iterable[PeerGroup], case: str) -> dict[str, Turn]:
     for group in there:
         turn = group.turn(case)
         try:
-            turn(1)  # which also checks
+            turn(1)  # this also checks the result
         except PeerFailed as error:
             print(f"{group.peer.name} is left out: {error}", file=sys.stderr)
         else:

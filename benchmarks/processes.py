@@ -1,4 +1,4 @@
-"""Find the processes of a benchmark, and their memory: from /proc, so Linux only."""
+"""Find the processes of a benchmark, and their memory, in /proc. This works only on Linux."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def leaves() -> list[int]:
 def _parent(folder: Path) -> int | None:
     try:
         line = (folder / "stat").read_text("utf-8", errors="replace")
-    except OSError:  # it has ended in the meantime
+    except OSError:  # the process has ended in the meantime
         return None
-    return int(line.rpartition(")")[2].split()[1])  # a name may contain anything, parentheses too
+    return int(line.rpartition(")")[2].split()[1])  # a program's name may contain parentheses
 
 
 def own_bytes(process_id: int) -> int:

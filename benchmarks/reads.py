@@ -24,8 +24,8 @@ from benchmarks.ours import cluster
 from benchmarks.record import Rows, keep, question, show
 from benchmarks.star import RawStar
 
-OPERATIONS = 2_000  # of one call
-TARGET_S = 3e-6  # of Python, for a local assign_add of a scalar
+OPERATIONS = 2_000  # number of operations in one call
+TARGET_S = 3e-6  # largest processor time of a local assign_add of a scalar
 SIZES = (8, 2**20)
 ROUNDS = 15
 BUDGET_S = 6.0
@@ -54,7 +54,8 @@ def on_read(strategy: tf.distribute.Strategy, shape: tuple[int, ...]) -> tf.Vari
 def per_operation(operation: Callable[[], object]) -> float:
     """Return the mean seconds of processor time of an operation, without the loop.
 
-    It is 0 on all replicas but the first: the others wait, so that they do not use its core.
+    Only the first replica does the operation. The other replicas return 0 and wait, so that they do
+    not use the first replica's core.
     """
     context = tf.distribute.get_replica_context()
     assert context is not None
@@ -71,7 +72,7 @@ def per_operation(operation: Callable[[], object]) -> float:
 
 
 def on_replica(strategy: tf.distribute.Strategy, operation: Callable[[], object]) -> Turn:
-    """Return the first replica's seconds of an operation."""
+    """Return the turn of an operation on the first replica."""
     shipped = tf.function(lambda: per_operation(operation))
 
     def take(steps: int) -> list[float]:
@@ -95,7 +96,7 @@ def local_turns(strategy: tf.distribute.Strategy) -> dict[str, Turn]:
     for turn in turns.values():
         turn(1)
     if float(scalar.numpy()) != 2 * OPERATIONS:
-        raise AssertionError(f"{scalar.numpy()} was counted, and not {2 * OPERATIONS}")
+        raise AssertionError(f"{scalar.numpy()} was counted instead of {2 * OPERATIONS}")
     return turns
 
 
@@ -120,7 +121,7 @@ def read_turns(strategy: tf.distribute.Strategy, size_bytes: int) -> Iterator[tu
                 written += replicas
             taken.append(timed(variable.read_value))
         if float(variable.numpy()[0]) != written:
-            raise AssertionError(f"{variable.numpy()} was read, and not {written}")
+            raise AssertionError(f"{variable.numpy()} was read instead of {written}")
         return taken
 
     shipped = tf.function(write)

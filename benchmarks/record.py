@@ -18,13 +18,13 @@ ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("numpy", "pyzmq", "msgpack")
 LOAD_BEFORE = os.getloadavg()[0]
-"""The load when the benchmark began; later it includes the load of the benchmark."""
+"""The load of the machine when the benchmark began. Later, the benchmark itself is a load."""
 
 Rows = list[dict[str, object]]
 
 
 def show(title: str, rows: Rows) -> None:
-    """Print rows as a table; all have the keys of the first."""
+    """Print rows as a table. All rows have the keys of the first row."""
     table = [list(rows[0]), *[[_shown(cell) for cell in row.values()] for row in rows]]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     print(f"\n{title}")
@@ -77,7 +77,7 @@ def _plain(cell: object) -> object:
 
 
 def _commit() -> str:
-    """Return the measured commit; results that were kept a moment ago do not change it."""
+    """Return the measured commit; kept results that are not committed yet are no change."""
     try:
         commit = _git("rev-parse", "--short=12", "HEAD")
         changed = _git("status", "--porcelain", "--", ".", f":!{RESULTS.relative_to(ROOT)}")
@@ -109,6 +109,6 @@ def question(doc: str | None, workers: Iterable[int]) -> argparse.ArgumentParser
     parser.add_argument(
         "--workers", type=int, nargs="+", default=list(workers), help="numbers of workers"
     )
-    parser.add_argument("--rounds", type=int, help="turns of each; fewer if they are slow")
+    parser.add_argument("--rounds", type=int, help="turns of each contender")
     parser.add_argument("--keep", action="store_true", help="append to benchmarks/results/")
     return parser

@@ -1,8 +1,8 @@
 """What does one more worker cost: to start, in a step that writes 1 KiB, and in memory?
 
 Memory is the proportional set size (PSS) of a worker after some steps: its own memory, and its
-share of shared memory. Beside the step, in turns: a bare star of ROUTER and DEALER with as many
-processes that moves the same bytes.
+share of shared memory. The step takes turns with a bare star of ROUTER and DEALER, which has as
+many processes and sends the same bytes.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from benchmarks.star import RawStar
 
 WORKERS = (1, 2, 4, 8, 16, 32, 64, 128)
 SIZE_BYTES = 1024
-MAX_STAR = 64  # its processes start one after another
+MAX_STAR = 64  # largest star: its processes start one after another
 MIB = 2**20
 
 START_S, STEP_S, OWN_MIB = 6.0, 0.015, 25.0
 TARGETS_HOLD_FOR = 64
-STARTS_S = 1.5  # clusters are started again for so long, to show the spread of a start
+STARTS_S = 1.5  # time in which clusters are started repeatedly, to show the spread of a start
 MAX_STARTS = 5
 ROUNDS = 10
 BUDGET_S = 4.0
@@ -43,7 +43,7 @@ def starts(workers: int) -> Quartiles:
 
 
 def measure(workers: int, rounds: int) -> dict[str, object]:
-    """Return one row."""
+    """Return one row of the table."""
     start = starts(workers)
     with ExitStack() as stack:
         strategy = stack.enter_context(cluster(workers))
@@ -69,7 +69,7 @@ def measure(workers: int, rounds: int) -> dict[str, object]:
 
 
 def judged(row: dict[str, object]) -> Rows:
-    """Return a row beside its targets."""
+    """Return a row for each target of a measured row."""
     start, step, memory = row["start"], row["step of 1 KiB"], row["PSS, MiB"]
     assert isinstance(start, Quartiles)
     assert isinstance(step, Quartiles)

@@ -1,12 +1,13 @@
 """What does a sparse write of a few rows cost, and how many bytes does it move?
 
 A step is one `strategy.run` in which every replica changes 128 rows of an ON_WRITE SUM table of
-100,000 × 64 float32 by `scatter_add`. Beside it, in turns: a dense `assign_add` that moves as many
-bytes. Afterwards: a dense `assign_add` of the whole table, as without sparse writes.
+100,000 × 64 float32 by `scatter_add`. It takes turns with a dense `assign_add` that moves as many
+bytes, and with a dense `assign_add` of the whole table, which would be needed without sparse
+writes.
 
 The bytes are those of all envelopes between the program and the workers, with exchange "star", in
-which no value is in shared memory. The rows need their values and an index of 8 bytes each: from
-every replica once, and to every replica those of all replicas.
+which no value is in shared memory. A row needs its values and an index of 8 bytes. Every replica
+sends its own rows once, and receives the rows of all replicas.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ from benchmarks.record import Rows, keep, question, show
 ROWS, WIDTH, CHANGED = 100_000, 64, 128
 DRAWN = 1000  # steps whose rows are drawn at once
 ROW_BYTES = WIDTH * 4 + 8
-TO_NEEDED = 1.2  # the largest number of moved bytes, in bytes that the rows need
-TO_DENSE = 1.5  # the largest step, in steps of a dense write of as many bytes
+TO_NEEDED = 1.2  # target: moved bytes ÷ bytes that the rows need
+TO_DENSE = 1.5  # target: time of the sparse step ÷ time of a dense step of as many bytes
 SPARSE, DENSE, WHOLE = "scatter_add of 128 rows", "assign_add, as many bytes", "assign_add, table"
 ROUNDS = 15
-COUNTED = 10  # steps whose bytes are counted
+COUNTED = 10  # number of steps whose bytes are counted
 BUDGET_S = 20.0
 
 
 def cluster(workers: int) -> tf.distribute.MirroredStrategy:
-    """Return a strategy whose values all travel through sockets."""
+    """Return a strategy that sends all values through sockets."""
     devices = [f"cpu:{i}" for i in range(workers)]
     return tf.distribute.MirroredStrategy(devices=devices, exchange="star")
 
@@ -45,9 +46,9 @@ def table(strategy: tf.distribute.Strategy, shape: tuple[int, ...]) -> tf.Variab
 
 
 def sparse_step(variable: tf.Variable) -> Callable[[], None]:
-    """Return a function in which a replica changes rows, other ones in each step.
+    """Return a function in which a replica changes rows, which are different in each step.
 
-    The rows are drawn before, because drawing them is not a part of the write.
+    The rows are drawn in advance, because drawing them is not a part of the write.
     """
     cached: list[np.ndarray] = []
 
@@ -99,7 +100,7 @@ def counted(strategy: Any) -> Iterator[list[int]]:
 def measure(workers: int, rounds: int) -> Rows:
     """Return a row for each contender."""
     with cluster(workers) as strategy:
-        # A dense add moves its value 2 N times; a sparse one its rows N + N × N times.
+        # A dense add moves its value 2 N times. A sparse add moves its rows N + N × N times.
         moved = workers * (1 + workers) * CHANGED * ROW_BYTES
         small = (moved // (2 * workers * 4),)
         sparse, dense, whole = (

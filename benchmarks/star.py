@@ -1,9 +1,9 @@
 """Measure the lower limit of small steps: their bytes over ROUTER and DEALER, and nothing else.
 
-A *round trip*: the hub sends a payload to every worker, and each answers with one of that size.
-*Three hops*, as in a step whose result all workers need: the hub sends a start signal, every worker
-answers with its payload, and the hub sends a payload to every worker. A *gather* is the first two
-of these hops. There is no arithmetic and no encoding.
+In a *round trip*, the hub sends a payload to every worker, and each worker answers with a payload
+of the same size. In *three hops*, the hub sends a start signal, every worker answers with its
+payload, and the hub sends a payload to every worker, as in a step whose result all workers need. A
+*gather* is the first two of these hops. There is no arithmetic and no encoding.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ GO, TAKE, END = b"go", b"take", b"end"
 
 
 class RawStar:
-    """A hub and its workers, each a process."""
+    """A hub in this process and its workers, each of which is a process."""
 
     def __init__(self, count: int) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="star-")
@@ -39,7 +39,7 @@ class RawStar:
         self._payload = b""
 
     def round_trip(self, size_bytes: int) -> None:
-        """Send a payload to every worker; return when each has answered with one."""
+        """Send a payload to every worker; return when each has answered with a payload."""
         if len(self._payload) != size_bytes:
             self._payload = bytes(size_bytes)
         answers = self._request(size_bytes, self._payload)

@@ -1,8 +1,9 @@
 """How long does a cluster take to start, by number of workers?
 
-The time from `MirroredStrategy.start`, in a program that has imported varsim, until all workers are
-ready; and the time to end them. Beside it, for the same number of processes: plain interpreters
-that do nothing, and plain interpreters that import what a worker needs.
+*ready* is the time from `MirroredStrategy.start`, in a program that has imported varsim, until all
+workers are ready. *ended* is the time to end them. The other columns are the times of the same
+number of interpreters: plain interpreters that do nothing, and interpreters that import what a
+worker needs.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ IMPORTS = "import zmq, numpy, msgpack; print('ready', flush=True)"
 
 
 def interpreters(count: int, program: str, options: Sequence[str] = ()) -> float:
-    """Return the seconds until so many interpreters, started at once, have all printed a line."""
+    """Start interpreters at once; return the seconds until all of them have printed a line."""
     start = time.perf_counter()
     processes = [
         subprocess.Popen([sys.executable, *options, "-c", program], stdout=subprocess.PIPE)

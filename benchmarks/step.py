@@ -1,10 +1,11 @@
 """How long does a step take that writes one ON_WRITE MEAN variable, by size?
 
 A step of varsim is one `strategy.run` of a function that adds a float32 gradient to the variable,
-plainly, or in place through `variable.update_buffer()`. Beside it, in turns: the bare all-reduce of
-gloo and of Open MPI, the same step in TensorFlow (MultiWorkerMirroredStrategy), a bare star of
-ROUTER and DEALER that moves the same bytes; and the memory limit: every contribution read, and the
-mirror read and written, at the speed at which one process copies buffers of that size.
+plainly, or in place through `variable.update_buffer()`. It takes turns with the bare all-reduce of
+gloo and of Open MPI, with the same step in TensorFlow (MultiWorkerMirroredStrategy), and with a
+bare star of ROUTER and DEALER that sends the same bytes. The memory floor is the time to read every
+contribution, and to read and write the mirror, at the speed at which one process copies buffers of
+that size.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ ROUND_TRIP, THREE_HOPS = "raw star, round trip", "raw star, three hops"
 MEMORY = "memory floor"
 KIB, MIB = 2**10, 2**20
 SIZES = (8, 64 * KIB, MIB, 16 * MIB, 100 * MIB)
-MAX_STAR = 16 * MIB  # above it, sockets show nothing new
-MIN_MEMORY = 64 * KIB  # below it, the calls take the time and not the bytes
+MAX_STAR = 16 * MIB  # larger sizes show nothing new about sockets
+MIN_MEMORY = 64 * KIB  # below this size, the calls take longer than the copies
 ROUNDS = 20
-BUDGET_S = 12.0  # of one size
+BUDGET_S = 12.0  # for one size
 
 TARGETS = {  # with four workers: the largest varsim median / the other's median
     (8, GLOO.name): 0.35,
@@ -54,7 +55,7 @@ TARGETS = {  # with four workers: the largest varsim median / the other's median
 
 @contextmanager
 def varsim_turns(workers: int, size_bytes: int) -> Iterator[dict[str, Turn]]:
-    """Yield both ways to write, on a cluster that ends with the size, and frees its memory."""
+    """Yield both ways to write, on a cluster that ends with the block and so frees its memory."""
     with cluster(workers) as strategy:
         shape = (size_bytes // 4,)
         written = on_write_mean(strategy, 1, shape)
@@ -66,7 +67,7 @@ def varsim_turns(workers: int, size_bytes: int) -> Iterator[dict[str, Turn]]:
 
 
 def floor_turns(star: RawStar, size_bytes: int) -> dict[str, Turn]:
-    """Return the raw stars, and a copy, from which the memory limit follows."""
+    """Return the raw stars, and a copy, from which the memory floor follows."""
     turns: dict[str, Turn] = {}
     if size_bytes <= MAX_STAR:
         turns[ROUND_TRIP] = turn_of(partial(star.round_trip, size_bytes))
@@ -110,7 +111,7 @@ def _ratios(
 def main() -> None:
     """Measure, print, and keep the results if asked."""
     parser = question(__doc__, (4,))
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="of it, in bytes")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="in bytes")
     options = parser.parse_args()
     rows: Rows = []
     versions: dict[str, str] = {}

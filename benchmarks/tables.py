@@ -10,7 +10,7 @@ from benchmarks.record import RESULTS
 
 
 def newest(question: str) -> str:
-    """Return the rows that were kept last, and the machine and versions they were measured on."""
+    """Return the rows that were kept last, with the machine and the versions."""
     kept = RESULTS / f"{question}.jsonl"
     if not kept.exists():
         return "Not measured yet: `make bench`."

@@ -26,12 +26,12 @@ TARGET = 1.05
 EPOCHS = 2
 ROUNDS = 40
 BUDGET_S = 20.0
-LIMIT_BYTES = 2**33  # nothing is cut off while it is measured
+LIMIT_BYTES = 2**33  # so large that no trace reaches it
 
 
 @contextmanager
 def cluster(workers: int, level: str | None) -> Iterator[tf.distribute.MirroredStrategy]:
-    """Yield workers that record at that level, into a temporary folder."""
+    """Yield workers that record at this level, into a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="trace-") as folder:
         options = None if level is None else TraceOptions(Path(folder), level, LIMIT_BYTES)
         devices = [f"cpu:{i}" for i in range(workers)]
@@ -46,7 +46,7 @@ def training(strategy: tf.distribute.MirroredStrategy) -> Turn:
 
 
 def writing(count: int) -> Callable[[tf.distribute.MirroredStrategy], Turn]:
-    """Return a step that writes so many scalars."""
+    """Return a contender whose step writes `count` scalars."""
 
     def turn(strategy: tf.distribute.MirroredStrategy) -> Turn:
         written = on_write_mean(strategy, count, ())

@@ -1,4 +1,4 @@
-"""Types in a user's tests on the simulated cluster."""
+"""Check the types in a user's tests on the simulated cluster."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from varsim.testing import SimulatedCluster, simulated_cluster
 
 
 def test_total() -> None:
-    """Two replicas add one each."""
+    """Let each of two replicas add 1."""
     with simulated_cluster() as cluster:
         assert_type(cluster, SimulatedCluster)
         with tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"]) as strategy:

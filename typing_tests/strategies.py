@@ -1,4 +1,4 @@
-"""Types in a program with replicas, and in a workload."""
+"""Check the types in a program with replicas, and in a workload."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ with strategy.scope():
 
 
 def step(amount: float) -> None:
-    """One step of training, on every replica."""
+    """Do one step of training on a replica."""
     context = tf.distribute.get_replica_context()
     if isinstance(context, tf.distribute.ReplicaContext):
         assert_type(context.replica_id_in_sync_group, int)

@@ -1,4 +1,4 @@
-"""Types of variables in a user's program."""
+"""Check the types of variables in a user's program."""
 
 from __future__ import annotations
 

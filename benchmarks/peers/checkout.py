@@ -1,4 +1,4 @@
-"""varsim as it is in one checkout, as a peer of varsim in another.
+"""Run varsim from one checkout, as a peer of varsim from another checkout.
 
 The arguments are the folder from which varsim must be imported, and the number of workers. The
 program uses only the public interface, so it runs with any commit.
@@ -16,7 +16,7 @@ import numpy as np
 import varsim as tf
 from benchmarks.peers.member import Step, check, serve
 
-STEPS_BEFORE = 3  # whose result is checked
+STEPS_BEFORE = 3  # number of steps that are checked before the measurement
 
 Synchronization = tf.VariableSynchronization
 Aggregation = tf.VariableAggregation
@@ -29,7 +29,7 @@ def variables(
     synchronization: tf.VariableSynchronization = Synchronization.ON_WRITE,
     aggregation: tf.VariableAggregation = Aggregation.MEAN,
 ) -> list[tf.Variable]:
-    """Create variables of float32 zeros with `size` elements each; scalars if it is 0."""
+    """Create variables of float32 zeros with `size` elements each; scalars if `size` is 0."""
     zeros = np.zeros((size,) if size else (), np.float32)
     with strategy.scope():
         return [
@@ -58,7 +58,7 @@ def replica_step(written: list[tf.Variable]) -> Callable[[], None]:
 
 
 def writes(strategy: tf.distribute.Strategy, count: int, size: int) -> tuple[Step, float]:
-    """Return a step whose replicas write `count` ON_WRITE MEAN variables; and what it adds."""
+    """Return a step that writes `count` ON_WRITE MEAN variables, and the number that it adds."""
     written = variables(strategy, count, size)
     step = replica_step(written)
 
@@ -132,7 +132,7 @@ CASES: dict[str, Callable[[tf.distribute.Strategy], tuple[Step, float]]] = {
 
 
 def prepare(strategy: tf.distribute.Strategy, case: str) -> Step:
-    """Return a case's step, after some of its steps gave the right sum."""
+    """Return a case's step, after a check of the sum of its first steps."""
     step, added = CASES[case](strategy)
     for steps_done in range(1, STEPS_BEFORE + 1):
         variable = step()
@@ -147,11 +147,15 @@ def module_file() -> str:
 
 
 def came_from(source: Path, strategy: tf.distribute.Strategy) -> None:
-    """Refuse to measure another varsim than the one in `source`, here or in a worker."""
+    """Check that this process and all workers have imported varsim from `source`.
+
+    Raises:
+        ImportError: A process has imported varsim from somewhere else.
+    """
     on_workers = strategy.experimental_local_results(strategy.run(module_file))
     for found in (module_file(), *on_workers):
         if not Path(found).resolve().is_relative_to(source.resolve()):
-            raise ImportError(f"varsim was imported from {found}, and not from {source}")
+            raise ImportError(f"varsim was imported from {found} instead of {source}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Run the built-in job `digits` as a TensorFlow program: same model, images, batches and steps.
 
 The arguments are the way to read batches, and the numbers of replicas and epochs. Batches are read
-as in TensorFlow's guides, from a distributed `dataset`; or as `tensors` that were split in advance
-and stay on their devices, as only the built-in job does. The output is JSON: the seconds since the
-start of the training at the end of each epoch, and the result.
+from a distributed `dataset`, as in TensorFlow's guides; or as `tensors` that were split in advance
+and stay on their devices, as in the built-in job. The output is JSON: the seconds since the start
+of the training at the end of each epoch, and the result.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Model:
         self.accuracy = tf.keras.metrics.SparseCategoricalAccuracy()
 
     def step(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """Learn from a replica's part of a batch; return its mean loss."""
+        """Learn from a replica's part of a batch; return the mean loss of this part."""
         with tf.GradientTape() as tape:
             logits = images @ self.weights + self.bias
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
@@ -45,7 +45,7 @@ class Model:
 
 
 def from_dataset(strategy: Any, model: Model, images: np.ndarray, labels: np.ndarray) -> Any:
-    """Return an epoch over a distributed dataset, in one `tf.function`; it returns the loss."""
+    """Return a `tf.function` that trains one epoch over a distributed dataset."""
     whole = tf.data.Dataset.from_tensor_slices((images, labels))
     batches = strategy.experimental_distribute_dataset(whole.batch(BATCH_SIZE, drop_remainder=True))
 
@@ -61,7 +61,7 @@ def from_dataset(strategy: Any, model: Model, images: np.ndarray, labels: np.nda
 
 
 def from_tensors(strategy: Any, model: Model, images: np.ndarray, labels: np.ndarray) -> Any:
-    """Return an epoch over each replica's parts of all batches, in one `tf.function`."""
+    """Return a `tf.function` that trains one epoch over each replica's parts of all batches."""
     replicas = strategy.num_replicas_in_sync
     count = len(labels) // BATCH_SIZE
     split = (count, replicas, BATCH_SIZE // replicas)

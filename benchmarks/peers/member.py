@@ -4,8 +4,8 @@ All members of a group read the same lines from the benchmark, one socket each:
 
     CASE STEPS      such as "1048576 20": take 20 steps of case 1048576
 
-and each answers a line of JSON: the seconds of each step. Between lines they wait in `recv`, so
-that a waiting group does not use the processor.
+Each member answers with a line of JSON: the seconds of each step. Between lines the members wait in
+`recv`, so that a waiting group does not use the processor.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ def serve(member: int, versions: str, prepare: Callable[[str], Step]) -> None:
     """Take steps until the benchmark closes the connection.
 
     Args:
-        member: The rank of this process in its group; the seconds of rank 0 count.
+        member: The rank of this process in its group. Only the seconds of rank 0 are used.
         versions: The measured versions, for the record.
-        prepare: Returns a case's step, after a check that it computes the right result. All members
-            call it for the same case.
+        prepare: A function that returns a case's step, after a check of the step's result. All
+            members call the function for the same case.
     """
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(os.environ[ADDRESS])
@@ -49,7 +49,7 @@ def serve(member: int, versions: str, prepare: Callable[[str], Step]) -> None:
 def check(found: float, expected: float) -> None:
     """Assert that a contender computes the right result."""
     if abs(found - expected) > 1e-6 * abs(expected):
-        raise ValueError(f"the step gives {found}, and not {expected}")
+        raise ValueError(f"the step gives {found} instead of {expected}")
 
 
 def _say(lines: IO[str], answer: object) -> None:

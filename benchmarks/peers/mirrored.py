@@ -1,8 +1,7 @@
 """Run TensorFlow's MirroredStrategy on logical CPU devices of one process.
 
 The argument is the number of devices. A step is one `strategy.run` inside a `tf.function`, in which
-each replica adds its own gradient to every one of some ON_WRITE MEAN scalars. The case is the
-number of scalars.
+each replica adds its own gradient to each ON_WRITE MEAN scalar. The case is the number of scalars.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from benchmarks.peers.member import Step, check, serve
 
 
 def mirrored(replicas: int) -> tf.distribute.Strategy:
-    """Return the strategy, on so many logical devices."""
+    """Return a strategy with one logical device for each replica."""
     (cpu, *_) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(
         cpu, [tf.config.LogicalDeviceConfiguration()] * replicas

@@ -1,8 +1,8 @@
 """Run a member of a group under TensorFlow's MultiWorkerMirroredStrategy.
 
 TF_CONFIG names the member. A step is one `strategy.run` inside a `tf.function`, in which each
-worker adds its own gradient to one ON_WRITE MEAN variable of float32. The case is its size in
-bytes.
+worker adds its own gradient to one ON_WRITE MEAN variable of float32. The case is the variable's
+size in bytes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tensorflow as tf
 from benchmarks.peers.member import Step, check, serve
 
 MEMBER = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
-STRATEGY = tf.distribute.MultiWorkerMirroredStrategy()  # TensorFlow requires it before all else
+STRATEGY = tf.distribute.MultiWorkerMirroredStrategy()  # must be the first call of TensorFlow
 
 
 def assign_add(size_bytes: str) -> Step:

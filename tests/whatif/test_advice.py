@@ -272,7 +272,7 @@ def test_similar_variables_are_shown_once(tmp_path: Path, command: list[str], to
     )
 
     assert told in once
-    assert "Similar variables are shown once, with the figures of one; --all shows each." in once
+    assert "Similar variables are shown once, with the figures of one of them; --all" in once
     assert (1, 5) == (once.count(each), all_.count(each))
     assert "layer_4/bias: " in all_
     assert "is alike" not in all_
@@ -319,7 +319,7 @@ def test_unread_variables_are_not_changed(tmp_path: Path):
     weight = advice(run(tmp_path, UNREAD).directory)["weight"]
 
     assert weight.keeps
-    assert "without a read its readers' needs are unknown" in weight.proof
+    assert "but no recorded read shows whether values would change" in weight.proof
 
 
 def test_a_wrong_replay_is_reported(tmp_path: Path):

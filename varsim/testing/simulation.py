@@ -240,7 +240,7 @@ class _SimulatedWorker:
         """Run the worker until it waits for messages or ends."""
         self._greenlet.parent = greenlet.getcurrent()
         if not self.replica.state.is_running:
-            self._guests = threads()  # threads started while a replica runs belong to it
+            self._guests = threads()  # a thread that starts while a replica runs belongs to it
         with inhabited(self.home, self._guests), self._generators():
             self._greenlet.switch()
 

@@ -24,7 +24,7 @@ _SAME_LINES: Final = (
 
 
 class Mismatch(IntEnum):
-    """The difference of two replicas' arrivals at a collective. The lowest is shown."""
+    """A difference between two replicas' arrivals at a collective. The lowest one is shown."""
 
     OPERATION = 1  # another variable, operation, or kind of collective
     NAME = 2  # the same operation under another name
@@ -133,14 +133,14 @@ class Unlike(Fact):
 
 @dataclass(frozen=True, slots=True)
 class UnlikeStructures(Fact):
-    """Replicas returned structures that cannot be joined. Without details, keys differ."""
+    """Replicas returned structures that cannot be joined. Without details, keys of dicts differ."""
 
     details: tuple[Fact, ...]
 
     def __str__(self) -> str:
         lines = [*difference_lines(self.details)] or [
             "a key of a dict is not equal to the key on another replica, although the two keys "
-            "have the same repr(). Use keys like strings or whole numbers, and not NaN"
+            "have the same repr(). Use keys such as strings or whole numbers, and not NaN"
         ]
         return "\n  ".join(["replicas gave structures that do not match:", *lines])
 
@@ -212,9 +212,8 @@ class Uneven(Fact):
 class Crossing(Fact):
     """Unnamed collectives in different lines were combined only because of the call order."""
 
-    sides: tuple[
-        tuple[CollectiveAt, tuple[int, ...]], ...
-    ]  # each collective with its replicas; the collective with the fewest replicas is first
+    # Each collective with its replicas; the collective with the fewest replicas is first.
+    sides: tuple[tuple[CollectiveAt, tuple[int, ...]], ...]
 
     def __str__(self) -> str:
         operation = self.sides[0][0].operation

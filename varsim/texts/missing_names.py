@@ -107,7 +107,7 @@ _TENSORFLOW: Final = {
     "as_dtype": "use np.dtype(name)",
     "autograph": "functions run as plain Python; leave it out",
     "bitcast": "use x.view(dtype)",
-    "compat": "only TensorFlow 2's names around variables are here",
+    "compat": "varsim has only names of TensorFlow 2, for variables and strategies",
     "cond": f"{_PYTHON_RUNS} if",
     "config": 'devices are simulated: use tf.distribute.MirroredStrategy(["gpu:0", "gpu:1"])',
     "control_dependencies": "operations run in the program's order; leave it out",
@@ -136,7 +136,7 @@ _TENSORFLOW: Final = {
         "keep total and count in variables with synchronization=ON_READ and aggregation=SUM, and "
         "divide them outside strategy.run"
     ),
-    "name_scope": "give each variable its name; leave it out",
+    "name_scope": "leave it out, and give each variable its full name",
     "nest": "use loops over lists, tuples and dicts",
     "newaxis": "use np.newaxis",
     "nn": "compute it in NumPy, PyTorch or JAX",
@@ -145,7 +145,7 @@ _TENSORFLOW: Final = {
     "ones_initializer": "give tf.Variable the value: np.ones(shape, np.float32)",
     "optimizers": "write the update: v.assign_sub(rate * gradient)",
     "print": "use print",
-    "profiler": "varsim run records every message; varsim show and varsim check read the record",
+    "profiler": "varsim run records every message; varsim check and varsim lens read the record",
     "py_function": "call the function itself",
     "random": "use np.random.default_rng(seed) on each replica",
     "random_normal_initializer": "use np.random.default_rng(seed).normal(size=shape)",
@@ -210,7 +210,7 @@ _STRATEGY: Final = {
     "configure": f"{_FIRST_VERSION}; pass the settings to MirroredStrategy",
     "experimental_run": f"{_FIRST_VERSION}; use strategy.run(fn, args=(next(iterator),))",
     "experimental_run_v2": "it was renamed; use strategy.run",
-    "group": "operations run at once; leave it out",
+    "group": "operations run immediately; leave it out",
     "make_dataset_iterator": (
         f"{_FIRST_VERSION}; use iter(strategy.experimental_distribute_dataset(dataset))"
     ),
@@ -291,6 +291,6 @@ def names_missing_from(owner: str) -> frozenset[str]:
 
 
 def instead_of(owner: str, name: str) -> str:
-    """Return the text about a missing name, for example of owner "tf.Variable", name "handle"."""
+    """Return the text about a missing name, such as "handle" of the owner "tf.Variable"."""
     other = _OTHER_TENSORFLOW if owner == "tf" else f"dir({owner}) lists the names that it has"
     return _MISSING[owner].get(name, other)

@@ -79,7 +79,7 @@ class HostCallAt(Fact):
 
 
 class Doing(Fact):
-    """What one replica does, or several replicas that do the same."""
+    """The activity of one replica, or the same activity of several replicas."""
 
     __slots__ = ()
 
@@ -107,7 +107,7 @@ class NeverCame(Doing):
     """The function ended before the collective."""
 
     ended: str  # "raised" or "returned"
-    collectives: int  # before that
+    collectives: int  # the number of collectives before the end
 
     def of(self, count: int) -> str:
         """Return how the function ended."""
@@ -222,7 +222,7 @@ def grouped(doings: Iterable[Doing], more: Iterable[Hashable] | None = None) -> 
 
 
 def group_lines(groups: Sequence[Group]) -> list[str]:
-    """Return a line for each group; of too many groups, for the first groups and the largest."""
+    """Return a line for each group; if there are too many, for the first ones and the largest."""
     more = len(groups) - MOST_GROUPS
     if more <= 0:
         return [f"  {group}" for group in groups]

@@ -1,4 +1,4 @@
-"""Replaces large values whose bytes a trace does not contain."""
+"""Replace large values whose bytes a trace does not contain."""
 
 from __future__ import annotations
 

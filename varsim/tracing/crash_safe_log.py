@@ -96,7 +96,7 @@ def chunks(path: Path) -> Iterator[bytes]:
     try:
         tail = _tail_of(path).read_bytes()
         moved, size = _HEAD.unpack_from(tail)
-    except (FileNotFoundError, struct.error):  # struct: killed while creating the tail
+    except (FileNotFoundError, struct.error):  # struct: killed before the tail had its numbers
         tail, moved, size = b"", None, 0
     with path.open("rb") as file:
         while moved is None or file.tell() < moved:

@@ -1,4 +1,4 @@
-"""Decodes recorded messages into events of the history."""
+"""Decode recorded messages into events of the history."""
 
 from __future__ import annotations
 

@@ -76,11 +76,11 @@ KINDS: Final[Mapping[str, str]] = {
     "create": "the program creates a variable, with the value of every component (version 0)",
     "forget": "the program dropped a variable",
     "call": "the program calls a function on all replicas",
-    "begin": "a replica begins a call; caused by `call`. If its arguments have rows on some "
-    "replicas only, `note` says how many this replica has: `0 of 9 rows`",
+    "begin": "a replica begins a call; caused by `call`. If the arguments have rows on some "
+    "replicas only, `note` says how many rows this replica has: `0 of 9 rows`",
     "write": "a write (assign, assign_add, assign_sub, scatter_add, …), before it takes effect. "
-    "`position` is set for a contribution to a merge. Any other write is local to `replica`, or is "
-    "the program's (to all components if `replica` is NULL)",
+    "`position` is set for a contribution to a merge. Any other write is a local write to the "
+    "component of `replica`, or a write by the program (to all components if `replica` is NULL)",
     "commit": "the program's process commits a write: the variable (or only the component of "
     "`replica`, if `replica` is set) gets this `version`. `value` is the operand of `operation`. "
     "For a merge, `operation` is assign, and `value` is the new value. For a merge of sparse "
@@ -109,7 +109,7 @@ KINDS: Final[Mapping[str, str]] = {
 
 
 class Event(NamedTuple):
-    """One row of `events`, in its order of columns; `event` is its number."""
+    """One row of `events`, with the columns in the same order."""
 
     event: int
     process: int
@@ -204,7 +204,7 @@ def open_history(path: Path) -> Iterator[History]:
     file = path / HISTORY if path.is_dir() else path
     if not file.is_file():
         raise ConfigError(
-            f"{path} has no {HISTORY}: give a run's directory, of a run that was traced "
+            f"{path} has no {HISTORY}: give the directory of a run that was traced "
             "(trace: ops, which is the default)"
         )
     with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection:
@@ -261,9 +261,10 @@ def write_batches(
     """Write a whole history. If this fails, write nothing.
 
     Args:
-        run: The entries of the table `run`. They are read last. `schema` and `events`, the number
-            of events, are added.
-        variables: The variables. They are read after the events, because only then all are known.
+        run: The entries of the table `run`, which are read last. The entries `schema` and `events`
+            (the number of events) are added.
+        variables: The variables, which are read after the events, because reading the events may
+            add variables.
         told: The events, in order.
     """
     temporary = path.with_name(f".{path.name}")
@@ -288,7 +289,7 @@ def write_batches(
 
 
 def upgrade(connection: sqlite3.Connection) -> None:
-    """Rewrite the tables of a history of an older schema; leave current ones unchanged.
+    """Rewrite the tables of a history of an older schema; leave a current history unchanged.
 
     Raises:
         sqlite3.Error: The file is not the history of a run.

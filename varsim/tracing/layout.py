@@ -1,4 +1,4 @@
-"""Finds the values of a contribution in its arrays, as docs/protocol.md defines their layout.
+"""Find the values of a contribution in its arrays, as docs/protocol.md defines their layout.
 
 `protocol.buckets` has the code that packs the values, and this module shares no code with it. If
 `protocol.buckets` is wrong, contributions and commits in the history disagree, and the judge
@@ -23,7 +23,7 @@ ALONE_ABOVE_BYTES: Final = 65_536
 class Packed:
     """One array of a contribution."""
 
-    writes: tuple[int, ...]  # indices of the writes whose values it holds, in order
+    writes: tuple[int, ...]  # indices of the writes whose values the array holds, in order
     shapes: tuple[tuple[int, ...], ...]  # of these values
     shape: tuple[int, ...]  # of the array
 
@@ -45,7 +45,8 @@ def packed(writes: Sequence[Write], specs: Mapping[int, VariableSpec]) -> list[P
 def _runs(writes: Sequence[Write], specs: Mapping[int, VariableSpec]) -> Iterator[list[int]]:
     """Split writes into runs.
 
-    A variable occurs only once in a run. A variable with an open shape has a run of its own.
+    A variable occurs only once in a run. A variable whose shape has an unknown dimension has a run
+    of its own.
     """
     run: list[int] = []
     variables: set[int] = set()

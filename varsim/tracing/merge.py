@@ -1,4 +1,4 @@
-"""Merges the traces of all processes into the history of the run."""
+"""Merge the traces of all processes into the history of the run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Recorded = tuple[str, list[int], int | None, bytes | None]
 """A value as in a trace: dtype, shape, digest and bytes."""
 
 RecordedRows = tuple[str, list[int], int | None, bytes | None, bytes | None]
-"""Rows as in a trace: as a value, and the bytes of the indices."""
+"""Rows as in a trace: the members of a value, and then the bytes of the indices."""
 
 _SENT, _RECEIVED = int(RecordKind.SENT), int(RecordKind.RECEIVED)
 
@@ -80,8 +80,8 @@ def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
 class _Merger:
     """Puts the records of all processes into one order, and decodes them.
 
-    The order is by time. But an envelope is always received after it was sent, even if the recorded
-    times differ from this.
+    The records are ordered by time. But the receipt of an envelope always follows the record of its
+    sender, even if the recorded times contradict this.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class _Merger:
         self._window = window
         self._open = window is None
         """Whether events are in the window; events before the window are dropped."""
-        self._shares: dict[int, list[int]] = {}  # by call: each replica's rows, if some have none
+        self._shares: dict[int, list[int]] = {}  # call → number of each replica's rows
         self._reads: dict[int, Columns] = {}  # each process's last read, without `times`
         self._traces: list[Reading] = []
 

@@ -1,4 +1,4 @@
-"""Records the actions of the program's own process, besides its messages."""
+"""Record the actions of the program's own process, besides its messages."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class ProgramNotes:
     def __init__(self, trace: Trace | None) -> None:
         self._trace = trace
         self.rows: Sequence[int] = ()
-        """The rows of each replica's arguments in the next call, if some replicas have none."""
+        """The number of rows in each replica's arguments of the next call, if one number is 0."""
 
     def began(self, call_id: int) -> None:
-        """Record the rows of a call that begins, before any replica gets its arguments."""
+        """Record the numbers of rows of a new call, before any replica gets its arguments."""
         rows, self.rows = self.rows, ()
         if self._trace is not None and rows:
             self._trace.shares(call_id, rows)

@@ -1,4 +1,4 @@
-"""Reports the progress of a long pass over records or events, as a fraction."""
+"""Report the progress of a long pass over records or events, as a fraction."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from itertools import chain, islice
 from typing import Final, TypeVar
 
 Tell = Callable[[float], None]
-"""A function that gets the finished fraction, from 0 to 1. If it raises, the pass ends."""
+"""A function that gets the finished fraction, from 0 to 1. If it raises an error, the pass ends."""
 
 EVERY: Final = 10_000
-"""Number of records or events between two calls of `Tell`; they take 0.1 s or less."""
+"""Number of records or events between two calls of `Tell`; a pass over so many takes 0.1 s."""
 
 Item = TypeVar("Item")
 

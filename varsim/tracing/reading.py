@@ -1,4 +1,4 @@
-"""Reads the trace of a process, as far as the trace was written."""
+"""Read the trace of a process, as far as the trace was written."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Reading:
         """Yield the records.
 
         Raises:
-            ProtocolError: It is not a trace of this version.
+            ProtocolError: The file is not a trace of this version.
         """
         content = filter(None, chunks(self._path))
         first = next(content, b"")
@@ -69,7 +69,7 @@ def records(path: Path) -> Iterator[TraceRecord]:
     """Return the records of a trace.
 
     Raises:
-        ProtocolError: It is not a trace of this version.
+        ProtocolError: The file is not a trace of this version.
     """
     return iter(Reading(path))
 
@@ -78,7 +78,7 @@ def begun(path: Path) -> TraceRecord:
     """Return the first record of a trace.
 
     Raises:
-        ProtocolError: It is not a trace of this version, or has no record.
+        ProtocolError: The file is not a trace of this version, or has no record.
     """
     first = next(records(path), None)
     if first is None or first[0] != RecordKind.BEGUN:

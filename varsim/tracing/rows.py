@@ -1,4 +1,4 @@
-"""Makes the rows of a history: numbers them, and adds their common columns."""
+"""Make the rows of a history: number them, and add their common columns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Kept = tuple[str | None, str | None, int | None, bytearray | None]
 """The columns of a value: dtype, shape, digest and content; sqlite3 prefers a bytearray."""
 
 KeptRows = tuple[str | None, str | None, int | None, bytearray | None, bytearray | None]
-"""The columns of rows: those of their values, and the indices. The digest is that of both."""
+"""The columns of rows: those of their values, and the indices. The digest is of both."""
 
 Columns = tuple[Any, ...]
 """The columns of an event after the common columns, in the order of the event's form."""
@@ -36,7 +36,7 @@ _NAMES: Final = {"value": _VALUE, "rows": (*_VALUE, "indices")}
 
 
 class Form:
-    """The columns that some events have; the others are NULL."""
+    """The columns that some events have; all other columns are NULL."""
 
     def __init__(self, *columns: str) -> None:
         """Make a form of extra columns; `value` and `rows` mean all columns of a value, of rows."""
@@ -64,8 +64,8 @@ class HistoryRows:
         self._count = 0
         processes = range(num_replicas + 1)  # the program is process -1, so it is the last one
         self._numbers = [0 for _ in processes]
-        self._calls: list[list[int]] = [[] for _ in processes]  # innermost last
-        self._causes: list[int | None] = [None for _ in processes]  # of each process's next event
+        self._calls: list[list[int]] = [[] for _ in processes]  # running calls, innermost last
+        self._causes: list[int | None] = [None for _ in processes]  # causes of the next events
         self._process, self._time_s = -1, 0.0
 
     @property

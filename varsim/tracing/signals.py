@@ -1,4 +1,4 @@
-"""Makes long SQL statements check for signals, so that Ctrl-C can end them."""
+"""Make long SQL statements check for signals, so that Ctrl-C can end them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records one process while it runs: its messages, reads and writes.
+"""Record one process while it runs: its messages, reads and writes.
 
 A trace is a file: `MAGIC`, then msgpack arrays `[kind, time_ns, …]`. The first array has the kind
 `BEGUN`. The time is that of the system's steady clock, which all processes of a host share. The
@@ -66,9 +66,7 @@ class RecordKind(IntEnum):
     BEGUN = 1  # process, num_replicas, level, protocol version, seconds since the epoch, window
     SENT = 2  # peer, frames (a number: size of an omitted frame), or None: same as before
     RECEIVED = 3  # peer, whose next envelope has arrived
-    READ = (
-        4  # variable_id, replica or None, version, location, value: (dtype, shape, digest, bytes)
-    )
+    READ = 4  # variable_id, replica or None, version, location, value as in `_Kept`
     WROTE = 5  # variable_id, replica or None, operation, location, value or rows
     FINISHED = 6  # call_id, error text or None
     LOST = 7  # replica, how its worker ended
@@ -76,8 +74,8 @@ class RecordKind(IntEnum):
     CUT = 9  # the trace has reached its limit
     AGAIN = 10  # repeat count of the preceding READ at the same location
     DECIDED = 11  # frames of commits that no replica waits for; the next envelope contains them
-    WITHHELD = 12  # variable_id, value or rows of a contribution that is not used: it is not sent
-    SHARES = 13  # call_id, number of rows of each replica's arguments, if some have none
+    WITHHELD = 12  # variable_id, value or rows of a contribution that is not used and not sent
+    SHARES = 13  # call_id, number of rows in each replica's arguments, if one number is 0
 
 
 _RECEIVED, _READ, _WROTE = int(RecordKind.RECEIVED), int(RecordKind.READ), int(RecordKind.WROTE)
@@ -90,7 +88,7 @@ _Kept = tuple[str, tuple[int, ...], int | None, bytes | None]
 _KeptRows = tuple[str, tuple[int, ...], int | None, bytes | None, bytes | None]
 """The columns of rows: those of their values, and the bytes of the indices.
 
-The digest is that of both.
+The digest is of both.
 """
 
 _SKELETON: Final = (Create, Forget, Layout, Start, Returned, Raised, Abort)
@@ -140,7 +138,7 @@ class Trace:
         """Open the file.
 
         Raises:
-            OSError: It cannot be created.
+            OSError: The file cannot be created.
         """
         self._everything = options.level == MESSAGES
         self._read_limit = FRAME_LIMIT_BYTES if process == PROGRAM else READ_LIMIT_BYTES
@@ -159,7 +157,7 @@ class Trace:
         self._open = options.window is None
         """Whether everything is recorded; else only messages that are needed to decode a window."""
         peers = range(num_replicas) if process == PROGRAM else ()
-        self._open_to = dict.fromkeys(peers, self._open)  # `_open`, as each peer knows it
+        self._open_to = dict.fromkeys(peers, self._open)  # the value of `_open` for each peer
         about = (process, num_replicas, options.level, PROTOCOL_VERSION, time.time())
         self._note(RecordKind.BEGUN, *about, options.window)
 
@@ -231,7 +229,7 @@ class Trace:
         return found
 
     def _kept(self, frames: Sequence[Frame]) -> list[bytes | memoryview | int]:
-        """Return the frames, with only the size for a large array; the first holds the messages."""
+        """Return the frames, but only the sizes of large arrays. The first frame is no array."""
         if self._everything:
             return list(frames)
         header, *arrays = frames

@@ -1,4 +1,4 @@
-"""Suspends garbage collection during passes that create millions of rows and no cycles."""
+"""Suspend garbage collection during passes that create millions of rows and no cycles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Advises settings that save the most messages and change no value in a replay.
+"""Advise settings that save the most messages and change no value in a replay.
 
 The settings of one variable do not affect other variables, because the replay writes the recorded
 values. So one replay under ON_READ shows the effect on all variables, and one replay of all chosen
@@ -26,28 +26,29 @@ ON_READ, ON_WRITE, ADAPTIVE = (
 SUM, MEAN = VariableAggregation.SUM, VariableAggregation.MEAN
 
 _LEAST_SAVED: Final = 0.1
-"""Share of a variable's messages that new settings must save."""
+"""Least share of a variable's messages that new settings must save."""
 
 _MENDING: Final = tuple(
     Settings(synchronization, aggregation)
     for synchronization in (ON_WRITE, ON_READ)
     for aggregation in (MEAN, SUM)
 )
+"""Settings that may remove a finding."""
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
     """The advice for one variable."""
 
-    effect: Effect  # of the chosen settings; before and after are equal if the settings stay
-    proof: str  # why these settings, in sentences
+    effect: Effect  # of the chosen settings, which may be the current settings
+    proof: str  # the reasons for these settings, in sentences
     saves: str
     risks: str
     mends: tuple[str, ...]  # findings that new settings remove; values then change on purpose
 
     @property
     def keeps(self) -> bool:
-        """Return whether the settings stay."""
+        """Return whether the settings do not change."""
         return self.effect.before == self.effect.after
 
 
@@ -265,7 +266,7 @@ def _reason(effect: Effect, tried: Mapping[Settings, Effect], mends: tuple[str, 
     if other.refusal is not None:
         return f"{name} would be cheaper, but refuses the operation at {other.refusal.location}."
     if not other.reads:
-        return f"{name} would be cheaper, but without a read its readers' needs are unknown."
+        return f"{name} would be cheaper, but no recorded read shows whether values would change."
     if other.first is None and not other.unknown:
         return f"{name} would be cheaper, but not with the choices for other variables."
     if other.first is None:
@@ -296,8 +297,8 @@ def in_words(settings: Settings) -> str:
 
 
 _RISKS: Final[dict[Synchronization, str]] = {
-    ON_READ: "A read in strategy.run gives the replica's own component only, and if a worker is "
-    "lost, so are its writes that were not read.",
+    ON_READ: "A read in strategy.run returns only the replica's own component. If a worker is "
+    "lost, its writes since the last cross-replica read are lost, too.",
     ON_WRITE: "Every write waits for all replicas.",
     ADAPTIVE: "Values may differ by rounding, and a read waits for the exchange of deferred "
     "writes.",

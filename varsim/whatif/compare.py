@@ -1,4 +1,4 @@
-"""Compares a recorded program with its replays under other settings."""
+"""Compare a recorded program with its replays under other settings."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Effect:
     rounded: int  # reads that would differ by rounding only
     unknown: int  # reads that depend on unrecorded values
     first: ChangedRead | None  # the first read that would change
-    refusal: Refusal | None  # the first operation that would newly be refused
+    refusal: Refusal | None  # the first operation that only the new settings would refuse
     cost_before: VariableStatistics
     cost_after: VariableStatistics
     stale_before: int  # replicas' reads that lacked earlier writes of other replicas
@@ -137,7 +137,7 @@ class Replays:
         effects = []
         for number, row in self.program.variables.items():
             if number not in now.played.costs or number not in then.played.costs:
-                continue  # it was dropped
+                continue  # the variable was dropped
             own = [one for one in self._reads if one.variable == number]
             changed, rounded, first = self._differences(own, then, unknown)
             refusal = then.played.refused.get(number)
@@ -257,8 +257,8 @@ class Replays:
             ]
             if wrong:
                 doubts.append(
-                    f"{row.name}: {len(wrong):,} of {len(own):,} reads give another value in the "
-                    f"replay than in the run, first in step {wrong[0].step} at "
+                    f"{row.name}: {len(wrong):,} of {len(own):,} reads have different values in "
+                    f"the replay and in the run, first in step {wrong[0].step} at "
                     f"{wrong[0].location}: simultaneous events may have had another order."
                 )
         return doubts

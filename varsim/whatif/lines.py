@@ -15,7 +15,7 @@ _AUTO: Final = VariableSynchronization.AUTO
 
 
 def at_odds(program: RecordedProgram, chosen: Mapping[int, Settings]) -> set[int]:
-    """Return chosen variables that share their name with a variable of other settings.
+    """Return the chosen variables that share their name with a variable with other settings.
 
     An experiment cannot distinguish such variables, because it refers to variables by name.
     """
@@ -34,7 +34,7 @@ def experiment_keys(program: RecordedProgram, chosen: Mapping[int, Settings]) ->
     if is_adaptive(program, chosen):
         keys["auto"] = "adaptive"
     elif is_adaptive(program, {}):
-        keys["auto"] = "on_write"  # refused if no variable is adaptive
+        keys["auto"] = "on_write"  # `adaptive` would be refused, because no variable needs it
     keys["variables"] = {}
     for number, settings in _written(program, chosen).items():
         row = program.variables[number]

@@ -1,4 +1,4 @@
-"""Plays a recorded program in the simulated cluster, under any settings, without processes.
+"""Play a recorded program in the simulated cluster, under any settings, without processes.
 
 The operations use the public interface, and they seem to be called from the program's recorded
 locations. So errors of varsim and the record of the replay have these locations.
@@ -39,7 +39,7 @@ from varsim.whatif.values import Filling, at, whole_of
 
 @dataclass(slots=True)
 class Refusal:
-    """An operation that varsim refused: its error, and how often."""
+    """An operation that varsim refused: its error, and the number of refusals."""
 
     location: str
     step: int
@@ -52,11 +52,11 @@ class Refusal:
 class Played:
     """The result of playing a program."""
 
-    values: dict[int, Array] = field(default_factory=dict)  # by the event of the read
-    refused: dict[int, Refusal] = field(default_factory=dict)  # by variable: the first refusal
+    values: dict[int, Array] = field(default_factory=dict)  # event of a read → its value
+    refused: dict[int, Refusal] = field(default_factory=dict)  # variable → its first refusal
     costs: dict[int, VariableStatistics] = field(default_factory=dict)  # by variable
-    numbers: dict[int, int] = field(default_factory=dict)  # by variable: its number in the play
-    warned: list[str] = field(default_factory=list)  # each once
+    numbers: dict[int, int] = field(default_factory=dict)  # number in the play → in the record
+    warned: list[str] = field(default_factory=list)  # without repetitions
 
 
 class CallFailed(Exception):
@@ -90,10 +90,10 @@ def play(
     """Play a program under the given settings of its variables.
 
     Args:
+        other: Whether unrecorded values get other replacements than usual. Reads that have
+            different values with these replacements depend on unrecorded values.
+        trace: The options for recording the play, as for a run.
         tell: Gets the fraction that was played, from 0 to 1.
-        other: Whether unrecorded values get other replacements than usual. Reads that differ
-            between the two ways depend on unrecorded values.
-        trace: Where to record the play, as for a run.
     Raises:
         CallFailed: A call fails that did not fail in the record.
         ConfigError: The simulated cluster is not installed.
@@ -244,9 +244,9 @@ class _Player:
         variable = self._variables.get(read.variable)
         if variable is None:
             return
-        of = variable if read.replica is None else variable.values[read.replica]
+        source = variable if read.replica is None else variable.values[read.replica]
         try:
-            self.played.values[read.event] = np.asarray(at(read.location)(of.read_value))
+            self.played.values[read.event] = np.asarray(at(read.location)(source.read_value))
         except VarsimError as error:
             self._refuse(read.variable, read.location, read.step, read.process, error)
 

@@ -225,11 +225,11 @@ class _Builder:
                 self._need(event.variable)
                 own.append(self._write(event._replace(replica=None), (event,)))
             case "arrive":
-                own.append(self._meet(frame, event))
+                own.append(self._arrive(frame, event))
             case "raise":
                 frame.call.raised.add(event.process)
 
-    def _meet(self, frame: _OpenCall, event: Event) -> RecordedArrival:
+    def _arrive(self, frame: _OpenCall, event: Event) -> RecordedArrival:
         self._events += 1
         body: list[RecordedAction] = []
         kind, name = event.operation or "", event.note

@@ -26,7 +26,7 @@ HOST_CALL: Final = "host_call"
 
 
 class Settings(NamedTuple):
-    """The synchronization of a variable. AUTO here means adaptive; any other AUTO is resolved."""
+    """The settings of a variable. AUTO means adaptive; any other AUTO has become ON_WRITE."""
 
     synchronization: Synchronization
     aggregation: VariableAggregation
@@ -88,9 +88,8 @@ class RecordedArrival:
     location: str
     kind: str  # all_reduce, all_gather, merge_call, or HOST_CALL
     name: str | None  # of the collective, as given by the program
-    body: list[
-        RecordedAction
-    ]  # what the program does before it answers; all participants share one list
+    # The program's actions before it answers. All participants share one list.
+    body: list[RecordedAction]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +113,9 @@ class RecordedProgram:
     num_replicas: int
     variables: Mapping[int, VariableRow]
     actions: tuple[RecordedAction, ...]
-    events: int  # reads, writes and arrivals
+    events: int  # number of reads, writes and arrivals
     unknown: frozenset[int]  # variables with an unrecorded value
-    problem: str  # why the record is not whole; "" if it is
+    problem: str  # why the record is not whole; "" if it is whole
 
     def settings(self) -> dict[int, Settings]:
         """Return the settings in force for each variable."""

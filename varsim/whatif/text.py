@@ -1,4 +1,4 @@
-"""Prints the effects of other settings, and the advice."""
+"""Print the effects of other settings, and the advice."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def print_what_if(
     """
     effects = [one for one in result.effects if one.variable in changed]
     groups = _groups(effects, _likeness, everything=everything)
-    _print_costs(console, "as it was, and under the other settings", groups)
+    _print_costs(console, "costs in the run, and under the other settings", groups)
     for group in groups:
         for sentence in _effect(group[0]):
             _say(console, f"{_name(group, sentence)}: {sentence}")
@@ -84,7 +84,7 @@ def print_advice(
     if changes:
         costs = [one.effect for group in changes for one in group]
         together = _groups(costs, _likeness, everything=everything)
-        _print_costs(console, "all of it together", together)
+        _print_costs(console, "all changes together", together)
         _print_lines(console, "in an experiment", yaml.splitlines())
         _print_lines(console, "in the program", advised.program)
     else:
@@ -111,7 +111,7 @@ def _likeness(effect: Effect) -> Hashable:
 
 
 def _likeness_of_advice(one: Advice) -> Hashable:
-    """Return the key of similar advice. Costs are no part of it, because the table shows them."""
+    """Return the key of similar advice. It does not contain costs, which a table shows."""
     name = one.effect.name
     texts = (one.proof, one.saves, one.risks, " ".join(_effect(one.effect)))
     settings = (one.keeps, one.effect.before, one.effect.after)
@@ -129,7 +129,7 @@ def _say_of_groups(console: Console, groups: Sequence[Sequence[Effect]]) -> None
     if any(len(group) > 1 for group in groups):
         _say(
             console,
-            "Similar variables are shown once, with the figures of one; --all shows each.",
+            "Similar variables are shown once, with the figures of one of them; --all shows each.",
         )
 
 
@@ -150,7 +150,8 @@ def _print_costs(console: Console, title: str, groups: Sequence[Sequence[Effect]
     _say(console, IF_ALONE)
     _say(
         console,
-        "stale: reads in replicas that lack earlier writes of others, unless the policy intends it",
+        "stale: number of reads in replicas that lack earlier writes of other replicas. Reads that "
+        "the policy intends to be stale are not counted.",
     )
     console.print()
 

@@ -113,7 +113,7 @@ def of_one_device(
 
 
 def moving(name: str, initial: np.ndarray) -> tf.Variable:
-    """Create a statistic with a component per replica; a cross-replica read averages them."""
+    """Create a statistic with a component per replica; a cross-replica read averages these."""
     return tf.Variable(
         initial,
         name=name,
@@ -124,5 +124,5 @@ def moving(name: str, initial: np.ndarray) -> tf.Variable:
 
 
 def normalize(images: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """Return images whose pixels have mean 0 and variance 1 if they had this mean and variance."""
+    """Return normalised images: pixels with this mean and variance get mean 0 and variance 1."""
     return np.asarray((images - mean) / np.sqrt(variance + np.float32(EPSILON)))

@@ -28,7 +28,10 @@ from varsim.workloads.softmax import (
 def run(
     job: tf.Job, *, every: int = 4, epochs: int = 10, learning_rate: float = 0.5
 ) -> dict[str, object]:
-    """Train for `epochs` (or for `job.steps` steps), applying gradients every `every` steps."""
+    """Train for `epochs` (or for `job.steps` steps), and apply gradients at every k-th step.
+
+    `every` is k.
+    """
     strategy = job.strategy
     train, (test_images, test_labels) = load_digits()
     with strategy.scope():
@@ -88,7 +91,10 @@ def run(
 def with_large_batches(
     batches: list[tuple[np.ndarray, np.ndarray]], total: int, every: int, learning_rate: float
 ) -> np.ndarray:
-    """Return the weights of a training on one device with batches of `every` batches each."""
+    """Return the weights of a training on one device, with k batches joined into one.
+
+    `every` is k.
+    """
     weights, bias = np.zeros((64, 10), np.float32), np.zeros(10, np.float32)
     for start in range(0, total, every):
         chosen = range(start, min(start + every, total))

@@ -33,7 +33,7 @@ Synchronization: TypeAlias = tf.VariableSynchronization
 Aggregation: TypeAlias = tf.VariableAggregation
 GIB = 2**30
 INCREMENT = 2.0**-6
-"""The mean of what the replicas add in one step; an exact value in every dtype of floats."""
+"""The mean of the replicas' values in one step. Every float dtype can hold it exactly."""
 
 SMALL_NETWORK: list[dict[str, Any]] = [
     {"name": "hidden/kernel", "shape": [64, 32], "dtype": "float32"},
@@ -225,7 +225,7 @@ READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     ),
     "trainable": ("true or false", a_bool),
 }
-"""What each key of an entry must be, and the function that reads it."""
+"""By the key of an entry: a description of its value, and the function that reads the value."""
 
 
 def refuse_beyond(limit_gib: float | None, size_bytes: int, replicas: int) -> None:

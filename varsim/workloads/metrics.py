@@ -84,7 +84,7 @@ def counter(name: str, aggregation: tf.VariableAggregation) -> tf.Variable:
 def measure(
     average_digits: np.ndarray, images: np.ndarray, labels: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Return each image's distance from its digit's average, and whether that is the nearest."""
+    """Return each image's distance from its digit's average, and whether this is the nearest."""
     distances = ((images[:, None] - average_digits) ** 2).mean(axis=2)
     return {
         "loss": distances[np.arange(len(labels)), labels],

@@ -24,7 +24,7 @@ def run(job: tf.Job, *, initial: int = 10, restored: int = 13) -> dict[str, obje
     Args:
         job: The strategy, and a function to report progress.
         initial: The initial value of `starts_at`.
-        restored: Assigned to `assigned` in cross-replica context, as when a checkpoint is restored.
+        restored: The value that `assigned` gets in cross-replica context, as from a checkpoint.
     """
     strategy = job.strategy
     with strategy.scope():

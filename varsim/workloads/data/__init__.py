@@ -7,7 +7,7 @@ from importlib import resources
 import numpy as np
 
 TRAINING_IMAGES = 1437
-"""The first 1,437 images train and the last 360 test, in the order of the file."""
+"""Number of images for training: the first ones of the file. The last 360 are for testing."""
 
 Images = tuple[np.ndarray, np.ndarray]
 """Images, (n, 64) float32 from 0 to 1, and their labels, (n,) int64 from 0 to 9."""
