@@ -19,7 +19,7 @@ Turn = Callable[[int], list[float]]
 
 @dataclass(frozen=True, slots=True)
 class Quartiles:
-    """The median and the quartiles of some seconds."""
+    """The median and the quartiles of a series of durations in seconds."""
 
     median: float
     low: float  # lower quartile; the minimum of fewer than four values
@@ -85,7 +85,7 @@ def timed(action: Callable[[], object]) -> float:
 
 
 def turn_of(action: Callable[[], object]) -> Turn:
-    """Return a function that takes turns with an action."""
+    """Return a function that runs an action as each step of a turn."""
     return lambda steps: [timed(action) for _ in range(steps)]
 
 

@@ -51,7 +51,7 @@ def measure(workers: int, rounds: int) -> dict[str, object]:
         turns: dict[str, Turn] = {"varsim": checked_turn(strategy, written, step_of(written))}
         memory = [own_bytes(process_id) / MIB for process_id in leaves()]
         if len(memory) != workers:
-            print(f"{len(memory)} processes were found, and not {workers}", file=sys.stderr)
+            print(f"{len(memory)} processes were found instead of {workers}", file=sys.stderr)
         if workers <= MAX_STAR:
             star = stack.enter_context(RawStar(workers))
             turns["star"] = turn_of(partial(star.round_trip, SIZE_BYTES))

@@ -56,7 +56,7 @@ class Cluster:
 def main() -> None:
     """Measure, print, and keep the results if asked."""
     options = question(__doc__, WORKERS).parse_args()
-    Cluster(1).start()  # imports, once
+    Cluster(1).start()  # the first start does the imports
     rows: Rows = []
     for count in options.workers:
         ours = Cluster(count)

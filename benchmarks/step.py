@@ -39,7 +39,7 @@ MIN_MEMORY = 64 * KIB  # below this size, the calls take longer than the copies
 ROUNDS = 20
 BUDGET_S = 12.0  # for one size
 
-TARGETS = {  # with four workers: the largest varsim median / the other's median
+TARGETS = {  # for four workers: largest allowed ratio of medians, varsim / the other
     (8, GLOO.name): 0.35,
     (8, MULTI_WORKER.name): 0.12,
     (8, ROUND_TRIP): 1.5,
@@ -86,7 +86,7 @@ def measure(
         others = turns_of(peers, str(size_bytes))
         turns = {**ours, **others, **floor_turns(star, size_bytes)}
         spreads = side_by_side(turns, rounds=rounds, budget_s=BUDGET_S)
-    if MEMORY in spreads:  # a copy moves the bytes of two buffers, a step those of workers + 2
+    if MEMORY in spreads:  # a copy accesses two buffers, and a step workers + 2 buffers
         spreads[MEMORY] = spreads[MEMORY].times((workers + 2) / 2)
     rows: Rows = []
     for name, spread in spreads.items():

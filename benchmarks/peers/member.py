@@ -1,6 +1,6 @@
 """Take steps as a process of a peer's group when the benchmark asks, and block otherwise.
 
-All members of a group read the same lines from the benchmark, one socket each:
+The benchmark sends the same lines to all members of a group, each of which has its own socket:
 
     CASE STEPS      such as "1048576 20": take 20 steps of case 1048576
 

@@ -76,7 +76,7 @@ def test_a_failed_run_and_its_failed_call_are_one_finding(tmp_path: Path):
     finding = only(found)
 
     assert FAILED_RUN is finding.kind
-    assert "ValueError: empty\nThat was in call 1 on replica 1." == finding.what
+    assert "ValueError: empty\nThe error occurred in call 1 on replica 1." == finding.what
     assert (("p.py:7", 1),) == finding.locations
     assert found.run_failed
 
@@ -117,7 +117,7 @@ def test_a_failure_is_found_in_an_incomplete_record(tmp_path: Path):
     )
 
     assert not found.is_whole
-    assert "WorkerLost: replica 1\nThat was in call 1 on replica 1." == only(found).what
+    assert "WorkerLost: replica 1\nThe error occurred in call 1 on replica 1." == only(found).what
     assert (("p.py:5", 1),) == only(found).locations
 
 

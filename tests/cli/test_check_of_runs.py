@@ -75,7 +75,7 @@ def flat(result: Result) -> str:
     [
         (
             "raise",
-            "ValueError: no rows for me That was in call 2 on replica 1.",
+            "ValueError: no rows for me The error occurred in call 2 on replica 1.",
             ["raised here"],
         ),
         ("mismatch", "MismatchError: replicas did different things", ["alone", "the others"]),

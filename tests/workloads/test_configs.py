@@ -124,8 +124,8 @@ def test_accumulators_are_never_sent(run) -> None:
     summary = run("gradient_accumulation")
 
     assert (11, 11) == (variable(summary, "weights").merges, summary.result["exchanges"])
-    assert 0 == variable(summary, "of_weights").messages
-    assert variable(summary, "of_weights").writes > 0
+    assert 0 == variable(summary, "weight_gradients").messages
+    assert variable(summary, "weight_gradients").writes > 0
 
 
 def test_the_largest_variable_of_a_model_decides_its_cost(run) -> None:

@@ -62,10 +62,10 @@ def total(values: Sequence[Flat]) -> Flat:
 def committed(
     operands: Sequence[FlatOperand], operation: str | None, aggregation: str
 ) -> FlatOperand | None:
-    """Return what a merge of one write of all replicas applies; None if it cannot be combined.
+    """Return what the commit of a merge applies; None if the operands cannot be combined.
 
     Args:
-        operands: In replica order.
+        operands: Of one write by each replica, in replica order.
     """
     values = [one for one in operands if not isinstance(one, Rows)]
     if operation not in sparse.OPERATIONS:
@@ -154,7 +154,8 @@ def crc_of(value: bytes, indices: bytes | None) -> int:
 def matches(expected: FlatOperand, event: Event) -> bool | None:
     """Return whether an event has the expected value or rows; None if the record does not show it.
 
-    An event with a value does not have the expected rows, and one with rows not the value.
+    An event with rows never matches an expected value, and an event with a value never matches
+    expected rows.
     """
     indices = None
     if isinstance(expected, Rows):

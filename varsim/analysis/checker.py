@@ -57,7 +57,7 @@ class Checker(EventObserver):
         """Return what was found.
 
         Args:
-            missing: Why the history could not be judged to its end; "" if it was.
+            missing: Why the history could not be judged to its end; "" if it could be judged.
         """
         if self._wrong is not None:
             return self._wrong

@@ -169,7 +169,7 @@ def _of_run(history: History, ending: Ending, call: _FailedCall | None) -> Findi
     finding = failed_run(ending)
     if call is None:
         return finding
-    where = f"\nThat was in call {call.finish.call}{_by(call)}."
+    where = f"\nThe error occurred in call {call.finish.call}{_by(call)}."
     locations = _locations(history, call) or finding.locations
     return replace(finding, what=finding.what + where, locations=locations, events=_events(call))
 

@@ -17,7 +17,7 @@ from varsim.spec import Rows
 from varsim.tracing.history import PROGRAM, Event, History, VariableRow
 
 FIRST_REPLICA = 0
-"""The oracle's only replica. In the run, only the accesses of replica 0 are counted, too."""
+"""The oracle's only replica. Its accesses are compared with those of replica 0 in the run."""
 
 
 AccessKey = tuple[int, str, int, str]

@@ -1,6 +1,6 @@
 """Search a history for findings, which are problems of the program under study, in one pass.
 
-A finding is never a fault of varsim. A correct program has none.
+A finding is never a fault of varsim. A correct program has no findings.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def find(
     """Return the findings of a history, one for each kind and variable, in the order of `KINDS`.
 
     Args:
-        oracle: The history of the same program on one replica with the whole batch, to compare.
+        oracle: The history of the same program on one replica with the whole batch, for comparison.
         tell: Gets the fraction of the history that was read, from 0 to 1.
     """
     return find_and_compare(history, oracle, tell=tell)[0]
@@ -79,7 +79,7 @@ class Search:
         """Prepare the finders. With one replica nothing is synchronised, so there are no finders.
 
         Args:
-            oracle: The history of the same program on one replica, to compare with.
+            oracle: The history of the same program on one replica, for comparison.
         """
         self._context: FindingContext | None = None
         self._finders: tuple[Finder, ...] = ()

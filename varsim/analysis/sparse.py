@@ -1,4 +1,4 @@
-"""The rows of sparse writes, and the values that they change, as docs/semantics.md defines it.
+"""The rows of sparse writes, and the values that they change, as docs/semantics.md defines them.
 
 In the rows here, `values` has one flat row for each index: its shape is (n, size of a row).
 """
@@ -76,7 +76,7 @@ def joined(parts: Sequence[Rows], operation: str | None, aggregation: str) -> Ro
 def changed(before: Flat, operation: str | None, rows: Rows) -> Flat | None:
     """Return a component after a sparse write; None if the write does not fit the component.
 
-    The rows change the component one after the other, so a repeated index counts repeatedly.
+    The rows change the component one after the other, also if several have the same index.
     """
     width = rows.values.shape[1]
     kind = before.dtype.kind
@@ -111,7 +111,7 @@ def _last_of_each(rows: Rows) -> dict[int, int]:
 
 
 def _product(one: Flat, other: Flat) -> Flat:
-    """Return the product of complex numbers, each operation rounded.
+    """Return the product of complex numbers, and round each real operation.
 
     NumPy's product rounds differently in arrays of different lengths.
     """

@@ -48,7 +48,7 @@ CHECKERS: Final[tuple[type[Checker], ...]] = (
 """The promises about a run, in the order of reports; `WellFormedRecord` precedes them."""
 
 MAX_REPLICAS: Final = 2**16
-"""No run has more replicas. A larger number in a history is damage; it would exhaust the memory."""
+"""No run has more replicas. A larger number means a damaged history, and would need much memory."""
 
 
 def judge(history: History, *, tell: Tell | None = None) -> tuple[Verdict, ...]:

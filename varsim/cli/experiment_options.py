@@ -59,10 +59,12 @@ TRACE: Final = click.option(
 STRICT: Final = click.option(
     "--strict/--no-strict",
     default=None,
-    help="Refuse NONE, and unnamed collectives in different lines.",
+    help="Refuse NONE, and unnamed collectives called in different lines.",
 )
 OUT: Final = click.option(
-    "--out", metavar="DIR", help="The folder of the run's directory. [default: runs]"
+    "--out",
+    metavar="DIR",
+    help="The folder for the run's directory. [default: runs]",
 )
 EVERYTHING: Final = click.option(
     "--all", "everything", is_flag=True, help="Show every variable; do not group similar ones."

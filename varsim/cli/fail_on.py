@@ -21,7 +21,7 @@ DIFFERENCE: Final = "unexplained-difference"
 
 
 def words() -> list[str]:
-    """Return the words that --fail-on accepts: the kinds of finding, and two more."""
+    """Return the words that --fail-on accepts: the kinds of finding, and two other words."""
     from varsim.analysis.search import KINDS
 
     return [*(_word(kind.name) for kind in KINDS), DIFFERENCE, ANY]
@@ -33,7 +33,7 @@ def complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> l
 
 
 def asked_for(texts: Iterable[str]) -> frozenset[str]:
-    """Return the words of all options, each of which may be a list.
+    """Return the words of all options, each of which may be a list with commas.
 
     Raises:
         WrongUse: A word is not a kind of finding.

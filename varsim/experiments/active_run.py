@@ -165,7 +165,7 @@ class ActiveRun:
         return self.summary_of(self.strategies[0] if self.strategies else None)
 
     def summary_of(self, observed: ObservedStrategy | None) -> Summary:
-        """Return the summary of the run with this strategy only."""
+        """Return the summary of the run, with the measurements of this strategy."""
         experiment = self.experiment
         devices = experiment.device_names if observed is None else observed.strategy.devices
         files = self.directory if observed is None else observed.files

@@ -168,7 +168,7 @@ class VariableSettings(_Keys):
         modes = "|".join([*MODES, WITH_PARAMETERS])
         text = {"type": "string", "pattern": f"^({modes})?(/({ways}))?$", "minLength": 1}
         return {
-            "description": f"In short {_SHORT}; or a mapping.",
+            "description": f"Short form: {_SHORT}; or a mapping.",
             "anyOf": [{"enum": list(MODES)}, text, mapping],
         }
 
@@ -366,7 +366,7 @@ class Experiment(_Keys):
     )
     strict: bool = Field(
         default=False,
-        description="true or false: refuse synchronization NONE, and unnamed collectives in "
+        description="true or false: refuse synchronization NONE, and unnamed collectives called in "
         "different lines, instead of warning about them.",
     )
     out: str = Field(

@@ -127,7 +127,7 @@ class _Copy:
         self._program()
         if not self._values:
             self._leave_out(
-                "values: what variables held, results, metrics, findings, logs, texts of errors"
+                "values: values of variables, results, metrics, findings, logs, texts of errors"
             )
         known = {EXPERIMENT, SUMMARY, HISTORY, LOGS, ORACLE, PILOT, PROGRAM, ORIGIN}
         for path in sorted(self._run.iterdir()):

@@ -222,7 +222,7 @@ def writable(found: Iterable[dict[str, Any]], kind: str) -> tuple[list[dict[str,
     notes = [*_about_settings(listed, kind), *_about_names(renamed), *_about_dtypes(listed)]
     notes += [f"Left out: {_some(who)}: {why}." for why, who in left_out.items()]
     if kind == "keras":
-        notes.append(f"The variables of its optimizer are not read: {_OPTIMIZERS}.")
+        notes.append(f"The variables of the model's optimizer are not read: {_OPTIMIZERS}.")
     return listed, [visible(note) for note in notes]
 
 
@@ -256,7 +256,7 @@ def _about_settings(variables: list[dict[str, Any]], kind: str) -> list[str]:
         notes.append(
             f"{_number(without, 'variable')} with aggregation NONE: TensorFlow's optimizers "
             "combine the gradients before they write. The workload averages when it writes (MEAN); "
-            "integers are those of the first replica (ONLY_FIRST_REPLICA)."
+            "integers get the first replica's value (ONLY_FIRST_REPLICA)."
         )
     return notes
 

@@ -92,7 +92,7 @@ def _unknown(word: str) -> str:
     return (
         f"{kind}{did_you_mean(word, [*names, *files])}\n"
         "  varsim run takes an experiment.yaml, a program.py with a function run(job, ...), a "
-        "built-in workload (varsim workloads), or a run to run it again"
+        "built-in workload (varsim workloads), or a run to repeat"
     )
 
 

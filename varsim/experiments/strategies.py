@@ -80,7 +80,7 @@ class ObservedStrategy:
         return self.strategy.coordinator.calls if self.strategy.has_workers else 0
 
     def measure(self) -> None:
-        """Measure the variables; the workers must answer. Another call of `measure` does nothing.
+        """Measure the variables; the workers must answer. A second call does nothing.
 
         Raises:
             VarsimError: A worker has ended.

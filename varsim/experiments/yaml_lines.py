@@ -1,7 +1,8 @@
 """Read YAML with the line of every value, so that errors can name the line.
 
 Plain words have the meaning of YAML 1.2 (core schema): `1e-3` is a number, and `on` and `yes` are
-words. PyYAML follows YAML 1.1, where this is different. ADR 29 says why varsim has its own code.
+words. PyYAML follows YAML 1.1, which reads them differently. ADR 29 says why varsim has code of its
+own.
 """
 
 from __future__ import annotations

@@ -22,8 +22,7 @@ from varsim.extension_dtypes import kind_of
 from varsim.report.summary import Digest, Plain
 
 SMALL_SIZE: Final = 4
-"""The digest of an array of up to this size contains its elements; that of a larger one does not.
-"""
+"""Largest size of an array whose digest contains all elements."""
 
 MAX_RESULT_SIZE: Final = 10_000
 """Larger arrays in a workload's result are saved as a digest."""

@@ -49,7 +49,7 @@ class ReplayDiffers(AssertionError):
 
 @contextmanager
 def recorded_events(folder: Path) -> Iterator[None]:
-    """Record the events of all processes of new clusters within the block in a folder."""
+    """Record, in a folder, the events of all processes of clusters made within the block."""
     before = os.environ.get(EVENT_LOGS)
     os.environ[EVENT_LOGS] = str(folder)
     try:

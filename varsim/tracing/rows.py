@@ -39,7 +39,10 @@ class Form:
     """The columns that some events have; all other columns are NULL."""
 
     def __init__(self, *columns: str) -> None:
-        """Make a form of extra columns; `value` and `rows` mean all columns of a value, of rows."""
+        """Make a form of extra columns.
+
+        `value` stands for all columns of a value, and `rows` for all columns of rows.
+        """
         own = [part for one in columns for part in _NAMES.get(one, (one,))]
         self.columns = (*_COMMON, *own)
         self.cause = self.columns.index("cause") if "cause" in own else None
@@ -181,7 +184,7 @@ def kept(value: Array, absent: AbsentMemory) -> Kept:
 def recorded(
     dtype: np.dtype[Any] | str, shape: Sequence[int], digest: int | None, content: bytes | None
 ) -> Kept:
-    """Return the columns of a value; its bytes, or bytes and digest, may be unknown."""
+    """Return the columns of a value. Its bytes may be unknown, and then its digest, too."""
     if content is not None:
         digest = zlib.crc32(content)
     name, sizes = _name_of(dtype), json.dumps(tuple(shape))
@@ -204,7 +207,7 @@ def recorded_rows(
     content: bytes | None,
     indices: bytes | None,
 ) -> KeptRows:
-    """Return the columns of rows; both bytes, or bytes and digest, may be unknown."""
+    """Return the columns of rows. Their bytes may be unknown, and then their digest, too."""
     name, sizes = _name_of(dtype), json.dumps(tuple(shape))
     if content is None or indices is None:
         return name, sizes, digest, None, None

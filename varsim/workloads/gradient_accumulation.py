@@ -36,7 +36,7 @@ def run(
     train, (test_images, test_labels) = load_digits()
     with strategy.scope():
         weights, bias = classifier()
-        of_weights, of_bias = (
+        weight_gradients, bias_gradients = (
             tf.Variable(
                 np.zeros(shape, np.float32),
                 name=name,
@@ -44,19 +44,19 @@ def run(
                 synchronization=tf.VariableSynchronization.ON_READ,
                 aggregation=tf.VariableAggregation.SUM,
             )
-            for name, shape in (("of_weights", (64, 10)), ("of_bias", (10,)))
+            for name, shape in (("weight_gradients", (64, 10)), ("bias_gradients", (10,)))
         )
 
     @tf.function
     def accumulate(images: np.ndarray, labels: np.ndarray) -> np.float32:
         loss, _, by_weights, by_bias = learn(weights, bias, images, labels)
-        of_weights.assign_add(by_weights)
-        of_bias.assign_add(by_bias)
+        weight_gradients.assign_add(by_weights)
+        bias_gradients.assign_add(by_bias)
         return loss
 
     @tf.function
     def apply(accumulated: int) -> None:
-        for variable, gradients in ((weights, of_weights), (bias, of_bias)):
+        for variable, gradients in ((weights, weight_gradients), (bias, bias_gradients)):
             own_sum = gradients.read_value()  # in a replica, a read returns its own component
             variable.assign_sub(learning_rate / accumulated * own_sum)
             gradients.assign(np.zeros_like(own_sum))

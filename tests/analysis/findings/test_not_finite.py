@@ -192,7 +192,7 @@ def test_a_nan_of_a_sparse_write_is_found_when_it_is_read(tmp_path):
 
     assert finding.what == (
         "The program read the first NaN in 1 of 2 elements at a.py:9. A write whose value was "
-        "not recorded can have brought it. The last write before it was at a.py:3."
+        "not recorded may have caused this. The last write before it was at a.py:3."
     )
 
 

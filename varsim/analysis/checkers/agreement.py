@@ -16,7 +16,7 @@ _MANY: Final = 64
 class Agreement(Checker):
     """Checks that mirrored components with the same writes hold the same bytes.
 
-    Components may differ only after a write to only one of them. The checker compares recorded
+    Components may differ only after a write to a single component. The checker compares recorded
     values and recomputes nothing. So it can check adaptive variables, too.
     """
 
@@ -79,8 +79,8 @@ class Agreement(Checker):
         if first[0] != digest:
             self.wrong(
                 variable,
-                f"{seen_by(event)} holds another value at version {event.version} than components "
-                "with the same writes",
+                f"{seen_by(event)} differs at version {event.version} from components with the "
+                "same writes",
                 (first[1], event.event),
             )
         if len(seen) > _MANY:

@@ -112,7 +112,7 @@ class Atomic(Checker):
             return
         writes = merge.writes.values()
         if len(writes) < self.replay.num_replicas and self.replay.from_start:
-            reason = f"a commit has {len(writes)} contributions of {self.replay.num_replicas}"
+            reason = f"a commit has {len(writes)} of {self.replay.num_replicas} contributions"
             self.wrong(variable, reason, (*(write.event for write in writes), event.event))
         for write in writes:
             if not self.replay.heard(write):

@@ -183,9 +183,9 @@ class Comparisons(EventObserver):
         self._unequal: set[Site] = set()
         """Sites where some replicas wrote more often than others."""
         self.read_in_replicas: set[int] = set()
-        self.merged: set[int] = set()  # written by the program in a merge_call
-        self.reduced_before: set[int] = set()  # written after an all_reduce in the same call
-        self.added_to: set[int] = set()  # changed by an add in a replica
+        self.merged: set[int] = set()  # variables that the program wrote in a merge_call
+        self.reduced_before: set[int] = set()  # variables that were written after an all_reduce
+        self.added_to: set[int] = set()  # variables that a replica changed by an add
         self.explained: set[tuple[int | None, str]] = set()
         """Variables and locations whose differences a rule explains; the finder adds them."""
         self.rules_tried = True

@@ -1,4 +1,4 @@
-"""Divergence: the program takes one component as the variable's value while others differ.
+"""Divergence: the program takes one component as the variable's value, but others differ.
 
 This happens if the program reads a mirrored variable whose components have diverged, or reads only
 one component of a variable. A program that reads several components compares them; it does not take

@@ -49,7 +49,7 @@ class Finding:
     what: str  # what happened, a sentence with numbers
     remedy: str  # what to do, a sentence
     events: tuple[int, ...]  # the numbers of the first events that show the problem
-    histogram: tuple[tuple[int, int], ...] = ()  # staleness, and the number of reads that have it
+    histogram: tuple[tuple[int, int], ...] = ()  # pairs: a staleness, and the number of reads
 
 
 class Finder(EventObserver):

@@ -239,7 +239,7 @@ class NotFinite(Finder):
         reader = "the program" if first.process == PROGRAM else name_replicas([first.process])
         said = f"{reader} read the first {_what_and_where(seen)}. "
         if facts.variable_id in self._unrecorded:
-            said += "A write whose value was not recorded can have brought it. "
+            said += "A write whose value was not recorded may have caused this. "
         elif facts.variable_id in self._sparse:
             said += (
                 "The written rows were finite, but a sparse write can divide by zero, or exceed "

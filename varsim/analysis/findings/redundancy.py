@@ -241,8 +241,8 @@ def _repeated(facts: VariableFacts, repeated: Evidence, count: int, num_replicas
         facts,
         repeated,
         f"{repeated.count:,} of {times(count, 'read')} by the program found nothing changed since "
-        "the previous read. varsim returns a kept result for them; TensorFlow copies "
-        f"{times(asked, 'component')} again for each of them.",
+        "the previous read. For these reads varsim returns a kept result, and TensorFlow copies "
+        f"{times(asked, 'component')} again each time.",
         "Keep the result of the first read in a Python variable, until the next write.",
     )
 

@@ -53,7 +53,7 @@ _MOST_KEPT: Final = 64
 """Number of comparisons of a variable whose values are kept to find the shard sizes."""
 
 FACTORS: Final = (Relation.TIMES_N, Relation.OVER_N, Relation.TIMES_N_TWICE)
-"""Exact relations that are wrong by a factor of the number of replicas."""
+"""Exact relations of a value that is wrong by a factor of the number of replicas."""
 
 INEXACT: Final = (Relation.OTHER, Relation.ABOUT_TIMES_N)
 """Relations after which the changes of the variable are compared instead of its values."""

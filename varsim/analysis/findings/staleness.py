@@ -41,7 +41,7 @@ STALE_READ: Final = FindingKind(name="stale read", about_values=True)
 
 _NEVER: Final = (0, 0.0)
 
-_MOST_NAMES: Final = 3  # of variables in a note
+_MOST_NAMES: Final = 3  # number of variables that a note names
 
 _KEPT_COMMITS: Final = 128
 """Number of commits of a variable whose times are kept; older ones get the oldest kept time."""

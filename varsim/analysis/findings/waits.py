@@ -61,7 +61,7 @@ class _Late:
     lost_s: float = 0.0  # mean waiting time of the other replicas
     longest_s: float = 0.0
     by_variable: Counter[int] = field(default_factory=Counter)  # in microseconds
-    critical_s: float = 0.0  # its work on the critical path
+    critical_s: float = 0.0  # the replica's work on the critical path
 
 
 class Waits(Finder):

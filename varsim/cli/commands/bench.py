@@ -95,7 +95,7 @@ class _ProgressLine:
     "--out",
     default="runs",
     metavar="DIR",
-    help="The folder of the measurement's directory.",
+    help="The folder for the measurement's directory.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON, and only that.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the directory, and only that.")

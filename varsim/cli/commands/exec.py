@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from varsim.report.summary import Summary
 
 _EXIT_CODES = (
-    "Exit codes: the script's own (0 done; its argument of sys.exit; 1 after an error); 2 wrong "
-    "use; 130 interrupted."
+    "Exit codes: the script's own (0 done; the argument of its sys.exit; 1 after an error); 2 "
+    "wrong use; 130 interrupted."
 )
 
 

@@ -69,7 +69,7 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, INTERRUPTED)
 @click.option(
     "--oracle/--no-oracle",
     default=None,
-    help="Repeat the run on one replica, to find wrong values, such as N times too large ones.",
+    help="Repeat the run on one replica, to find wrong values, such as sums instead of means.",
 )
 @experiment_options.STRICT
 @experiment_options.OUT
