@@ -1,4 +1,4 @@
-"""The dtypes of variables that tests cover; those of `ml_dtypes` only where it is installed.
+"""The dtypes of variables that tests cover, with those of `ml_dtypes` if it is installed.
 
 The locks have the package, so `make test` covers all dtypes.
 """

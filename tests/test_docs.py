@@ -34,7 +34,7 @@ class ExampleSection:
 def sections(path: Path) -> Iterator[ExampleSection]:
     """Yield the sections with examples; each begins with the examples before the first heading."""
     lines = path.read_text("utf-8").splitlines()
-    owners: list[str] = []  # the title of the section that each example's line belongs to
+    owners: list[str] = []  # for each line of the document: the title of its section
     title, inside = "", False
     for line in lines:
         if line.startswith("```"):

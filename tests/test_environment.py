@@ -40,7 +40,7 @@ def test_a_timeout_may_be_a_fraction(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_environment_variables_are_read_in_one_module() -> None:
-    """So a wrong value is one clear error, and not an error at the import of varsim."""
+    """A wrong value must be one clear error, and not an error at the import of varsim."""
     named = {path.name for path in SOURCES if re.search(r"[\"']VARSIM_", path.read_text("utf-8"))}
     assert {"environment.py"} == named
 

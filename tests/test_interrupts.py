@@ -38,7 +38,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
 
 
 def test_after_an_interrupt_the_next_ones_wait(clock: SetClock):
-    """So later interrupts do not stop the saving of the run that the first interrupt has ended."""
+    """Later interrupts must not stop the saving of the run that the first interrupt has ended."""
     with Interrupts() as interrupts:
         with pytest.raises(KeyboardInterrupt):
             interrupt()

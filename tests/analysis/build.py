@@ -108,26 +108,26 @@ def write(folder: Path, run: Any, rows: Any, events: Sequence[Event]) -> Path:
     return path
 
 
-def told(text: str) -> HistoryBuilder:
+def parse_history(text: str) -> HistoryBuilder:
     """Return the history that a text describes."""
-    story, names = HistoryBuilder(), dict[str, int]()
+    builder, names = HistoryBuilder(), dict[str, int]()
     for line in text.splitlines():
         words = line.split("#")[0].split()
         match words:
             case []:
                 continue
             case ["replicas", count]:
-                story = HistoryBuilder(int(count))
+                builder = HistoryBuilder(int(count))
             case ["run", *entries]:
-                story.run |= {k: json.loads(v) for k, v in (one.split("=") for one in entries)}
+                builder.run |= {k: json.loads(v) for k, v in (one.split("=") for one in entries)}
             case ["variable", name, synchronization, aggregation, dtype, *shape]:
-                story.variable(name, synchronization, aggregation, dtype, " ".join(shape))
+                builder.variable(name, synchronization, aggregation, dtype, " ".join(shape))
             case _:
-                _tell(story, words, names)
-    return story
+                _parse_event(builder, words, names)
+    return builder
 
 
-def _tell(story: HistoryBuilder, words: list[str], names: dict[str, int]) -> None:
+def _parse_event(builder: HistoryBuilder, words: list[str], names: dict[str, int]) -> None:
     columns: dict[str, Any] = {}
     name = label = None
     rest = iter(words[2:])
@@ -142,7 +142,7 @@ def _tell(story: HistoryBuilder, words: list[str], names: dict[str, int]) -> Non
             columns["at"] = json.loads(next(rest))
         elif word in OPERATIONS:
             columns["operation"] = word
-        elif word in story.variables:
+        elif word in builder.variables:
             name = word
         else:
             column, _, value = word.partition("=")
@@ -152,6 +152,6 @@ def _tell(story: HistoryBuilder, words: list[str], names: dict[str, int]) -> Non
             )
     assert words[1] in KINDS, f"{words[1]} is not a kind of event"
     process = PROGRAM if words[0] == "program" else int(words[0])
-    number = story.add(process, words[1], name, **columns)
+    number = builder.add(process, words[1], name, **columns)
     if label is not None:
         names[label] = number

@@ -139,7 +139,7 @@ def _other_rows(
     wanted: Callable[[Event], object],
     change: Callable[[np.ndarray, np.ndarray], None],
 ) -> Corrupted:
-    """Change the rows of a sparse write; in half of the cases with a matching digest."""
+    """Change the rows of a sparse write. In half of the cases, change the digest to match."""
     index, event = _choose(story, chance, wanted)
     indices = np.frombuffer(event.indices, np.int64).copy()
     values = np.frombuffer(event.value, event.dtype).copy()

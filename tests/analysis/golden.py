@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.analysis.build import told
+from tests.analysis.build import parse_history
 from varsim.analysis.verdict import Verdict, judge
 from varsim.report.space_time import space_time
 
@@ -20,14 +20,16 @@ MARK = "----\n"
 
 def verdicts(text: str, folder: Path) -> dict[str, Verdict]:
     """Return every checker's verdict on a history in text form."""
-    with told(text.partition(MARK)[0]).history(folder) as history:
+    with parse_history(text.partition(MARK)[0]).history(folder) as history:
         return {verdict.checker: verdict for verdict in judge(history)}
 
 
 def shown(text: str, checker: str, folder: Path) -> str:
     """Return one checker's verdict in the format of the files."""
     verdict = verdicts(text, folder)[checker]
-    names = {row.variable: row.name for row in told(text.partition(MARK)[0]).variables.values()}
+    names = {
+        row.variable: row.name for row in parse_history(text.partition(MARK)[0]).variables.values()
+    }
     lines = [f"{verdict.outcome.value}: {verdict.reason}", *space_time(verdict.events, names)]
     return "\n".join(lines) + "\n"
 

@@ -16,9 +16,9 @@ from varsim.tracing.history import PROGRAM
 
 REPLICAS = 3
 MERGED = {"w": "MEAN", "s": "SUM", "f": "ONLY_FIRST_REPLICA"}
-MERGED_ROWS = "b"  # merged by sparse writes
+MERGED_ROWS = "b"  # the replicas' sparse writes to this variable are merged
 LOCAL_ROWS = "e"  # each replica changes rows of its own component
-ROWS = 4  # of both
+ROWS = 4  # the number of rows of both variables
 MERGED[MERGED_ROWS] = "MEAN"
 LOCAL = {"p": "NONE", "t": "SUM", "m": "MEAN", "o": "ONLY_FIRST_REPLICA", "n": "NONE"}
 SHAPED = "w"  # its value is a list of a number and the double of this number
@@ -66,7 +66,7 @@ class Healthy(HistoryBuilder):
         return REPLICAS * self.chance.randint(1, 30)
 
     def _rows(self, indices: Sequence[int]) -> Rows:
-        """Return rows whose values occur only once in the run: multiples of the replicas."""
+        """Return rows of values that occur once in the run: multiples of the number of replicas."""
         numbers = range(self.counter + 1, self.counter + 1 + len(indices))
         self.counter += len(indices)
         return [*indices], [REPLICAS * number for number in numbers]

@@ -1,4 +1,4 @@
-"""Failures of a run: the replica, the location, and whether the program went on."""
+"""Failures of a run: the replica, the location, and whether the program continued."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.analysis.build import HistoryBuilder, told
+from tests.analysis.build import HistoryBuilder, parse_history
 from varsim.analysis.examination import Examination, examine
 from varsim.analysis.failures import DONE, FAILED, FAILED_CALL, FAILED_RUN, INTERRUPTED, Ending
 from varsim.analysis.findings.model import Finding
@@ -38,7 +38,7 @@ FAILED_SO = Ending(status=FAILED, kind="ValueError", text="empty", location="p.p
 
 
 def examined(text: str, folder: Path, ending: Ending | None = RAN, **run: object) -> Examination:
-    story: HistoryBuilder = told(text)
+    story: HistoryBuilder = parse_history(text)
     story.run |= run
     story.events = [
         one if one.note is None else one._replace(note=one.note.replace("_", " "))
@@ -129,7 +129,7 @@ def test_the_error_has_the_locations_of_replicas(tmp_path: Path):
         "1 raise call=1 location=p.py:7 error=ValueError note=ValueError:_empty  ",
         "1 return call=1",
     )
-    story = told(text)
+    story = parse_history(text)
     story.events = [
         one._replace(note=said.replace("_", " ")) if one.kind == "finish" else one
         for one in story.events

@@ -91,7 +91,7 @@ SPARSE = (
 """The same history with a variable of two rows; three of the four writes are sparse."""
 
 
-def test_sparse_writes_count_and_change_the_component(tmp_path):
+def test_sparse_writes_are_counted_and_change_the_component(tmp_path):
     assert {Outcome.VALID} == {one.outcome for one in verdicts(SPARSE, tmp_path).values()}
 
 

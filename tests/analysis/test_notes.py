@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.analysis.build import told
+from tests.analysis.build import parse_history
 from varsim.analysis.examination import examine
 from varsim.analysis.failures import DONE, Ending
 from varsim.analysis.findings.comparisons import Compared
@@ -43,7 +43,7 @@ program finish call=1
 
 def notes(text: str, folder: Path, no_oracle: str = "", **run: object) -> list[Note]:
     """Return all notes except the last one, on values outside variables, which every run has."""
-    story = told(text)
+    story = parse_history(text)
     story.run |= run
     with story.history(folder) as history:
         *found, last = examine(
@@ -84,7 +84,7 @@ def test_values_with_only_a_checksum_are_counted(tmp_path: Path):
 
 
 def test_values_that_were_not_recorded_are_counted(tmp_path: Path):
-    story = told(CALL)
+    story = parse_history(CALL)
     story.events = [
         one._replace(value=None, digest=None) if one.kind == "create" else one
         for one in story.events
@@ -122,7 +122,7 @@ def test_a_note_names_the_option():
 
 def test_kinds_that_could_not_be_searched_for_are_not_counted(tmp_path: Path):
     """These kinds need an oracle or a rule. Integer truncation needs neither."""
-    with told(CALL).history(tmp_path) as history:
+    with parse_history(CALL).history(tmp_path) as history:
         found = examine(history)
     nothing = Compared(values=1, locations=1, differences=(), uncompared=(), own=())
     untried = replace(found, compared=replace(nothing, rules_tried=False))

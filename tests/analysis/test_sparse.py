@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.analysis.build import told
+from tests.analysis.build import parse_history
 from tests.analysis.golden import verdicts
 from tests.properties.operation_model import scattered
 from varsim.analysis import arithmetic, sparse
@@ -81,10 +81,10 @@ def test_rows_of_all_replicas_are_applied_once(
         ("SUM", "scatter_add", "at [0,2,1] = [1.0,2.0,3.0]", "[2.0,5.0,5.0]"),  # another index
         ("SUM", "scatter_max", JOINED, "[3.0,2.0,3.0]"),  # it does not combine replicas
         ("ONLY_FIRST_REPLICA", "scatter_add", JOINED, "[5.0,2.0,5.0]"),
-        ("SUM", "scatter_add", JOINED, "[4.0,2.0,5.0]"),  # applied to one replica's row only
+        ("SUM", "scatter_add", JOINED, "[4.0,2.0,5.0]"),  # a row of one replica is missing
     ],
 )
-def test_another_commit_or_result_is_invalid(
+def test_a_different_commit_or_result_is_invalid(
     tmp_path: Path, aggregation: str, operation: str, commit: str, then: str
 ):
     text = merge(aggregation, operation, EACH, commit, then)
@@ -121,7 +121,7 @@ def test_rows_that_the_variable_cannot_have_are_invalid(tmp_path: Path, rows: st
     assert Outcome.INVALID is verdicts(text, tmp_path)["record"].outcome
 
 
-def test_a_commit_beyond_an_open_shape_is_invalid(tmp_path: Path):
+def test_a_commit_beyond_an_unknown_dimension_is_invalid(tmp_path: Path):
     text = """
 variable w ON_WRITE NONE float32 [null]
 program create w v=0 = [1.0,2.0]
@@ -143,7 +143,7 @@ program write w scatter_add
 program commit w scatter_add v=1
 program read w v=1 = [1.0,2.0,4.0]
 """
-    with open_history(told(text).write(tmp_path)) as history:
+    with open_history(parse_history(text).write(tmp_path)) as history:
         found = {one.checker: one for one in judge(history)}
         notes = [
             one.text for one in not_looked_at(history, list(found.values()), "", compared=False)
@@ -162,7 +162,7 @@ program read w v=1 = [1.0,2.0,4.0]
 
 @pytest.mark.parametrize(("operation", "dtype"), [*REAL, *COMPLEX])
 def test_the_result_is_that_of_a_loop_over_the_rows(operation: Operation, dtype: str):
-    """Duplicate indices count repeatedly and in order; every step rounds."""
+    """A duplicate index is applied again, in order. The result is rounded after every row."""
     chance = np.random.default_rng(7)
     before = (chance.integers(-90, 90, (9, 3)) / 7).astype(dtype)
     values = chance.integers(1, 90, (40, 3)).astype(dtype)
@@ -179,7 +179,7 @@ def test_the_result_is_that_of_a_loop_over_the_rows(operation: Operation, dtype:
     assert expected.dtype == after.dtype
 
 
-def test_the_lowest_integer_divided_by_minus_one_stays():
+def test_the_lowest_integer_divided_by_minus_one_is_unchanged():
     """The quotient does not fit into the dtype."""
     before = np.array([-128, 127], np.int8)
     rows = Rows(np.array([0, 1]), np.array([[-1], [-1]], np.int8))

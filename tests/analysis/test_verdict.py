@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.analysis.build import told
+from tests.analysis.build import parse_history
 from tests.analysis.golden import FOLDER, MARK, shown, verdicts
 from varsim.analysis.checkers.record import WellFormedRecord
 from varsim.analysis.outcome import Outcome, Verdict, overall
@@ -84,7 +84,7 @@ def test_an_incomplete_record_is_judged_up_to_its_end(tmp_path: Path):
 
 
 def test_events_after_a_lost_event_prove_nothing(tmp_path: Path):
-    story = told((FOLDER / "versions-invalid.txt").read_text("utf-8").partition(MARK)[0])
+    story = parse_history((FOLDER / "versions-invalid.txt").read_text("utf-8").partition(MARK)[0])
     lost = story.events.pop(3)  # replica 0's first install
     with story.history(tmp_path) as history:
         found = judge(history)
@@ -101,7 +101,7 @@ def test_events_after_a_lost_event_prove_nothing(tmp_path: Path):
 )
 def test_events_removed_from_a_history_are_noticed(tmp_path: Path, where: str, count: int):
     text = (FOLDER / "versions-valid.txt").read_text("utf-8").partition(MARK)[0]
-    file = told(text).write(tmp_path)
+    file = parse_history(text).write(tmp_path)
     with closing(sqlite3.connect(file)) as connection:
         connection.execute(f"DELETE FROM events WHERE {where}")
         connection.commit()

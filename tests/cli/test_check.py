@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.analysis.build import told
+from tests.analysis.build import parse_history
 from tests.analysis.golden import FOLDER, MARK
 from tests.report.summaries import summary
 from varsim.analysis.verdict import CHECKERS
@@ -33,7 +33,7 @@ def saved(name: str, folder: str = "runs/latest", before: str = "") -> Path:
     text = before + (FOLDER / f"{name}.txt").read_text("utf-8").partition(MARK)[0]
     path = Path(folder)
     path.mkdir(parents=True)
-    return told(text).write(path)
+    return parse_history(text).write(path)
 
 
 def test_the_last_run_is_judged():
@@ -96,7 +96,7 @@ program read v v=0 replica=0 location=p.py:9 = 1
 
 
 def test_findings_do_not_change_the_exit_code(tmp_path: Path):
-    told(DIVERGED).write(tmp_path)
+    parse_history(DIVERGED).write(tmp_path)
     result = varsim(".")
 
     assert 0 == result.exit_code, result.stdout
@@ -134,9 +134,9 @@ def test_a_missing_history_is_an_error(tmp_path: Path):
 
 
 def test_an_oracle_with_an_incomplete_record_is_not_compared(tmp_path: Path):
-    told(DIVERGED).write(tmp_path)
+    parse_history(DIVERGED).write(tmp_path)
     (tmp_path / "oracle").mkdir()
-    told(DIVERGED).write(tmp_path / "oracle")
+    parse_history(DIVERGED).write(tmp_path / "oracle")
     result = varsim(".")
 
     assert 0 == result.exit_code, result.stdout
@@ -144,7 +144,7 @@ def test_an_oracle_with_an_incomplete_record_is_not_compared(tmp_path: Path):
 
 
 def with_summary(folder: Path, **changes: Any) -> None:
-    told(DIVERGED).write(folder)
+    parse_history(DIVERGED).write(folder)
     (folder / "summary.json").write_text(as_json(summary(**changes)), "utf-8")
 
 
@@ -237,12 +237,12 @@ def test_the_reason_for_a_missing_oracle_is_printed(tmp_path: Path):
 )
 def test_fail_on_sets_the_exit_code(asked: list[str], code: int, tmp_path: Path):
     """A kind that was not searched for does not give exit code 0 either."""
-    told(DIVERGED).write(tmp_path)
+    parse_history(DIVERGED).write(tmp_path)
     assert code == varsim(".", *asked).exit_code
 
 
 def test_an_unknown_kind_of_finding_is_an_error_with_the_nearest_one(tmp_path: Path):
-    told(DIVERGED).write(tmp_path)
+    parse_history(DIVERGED).write(tmp_path)
     result = varsim(".", "--fail-on", "stale-raed")
 
     assert 2 == result.exit_code
@@ -251,7 +251,7 @@ def test_an_unknown_kind_of_finding_is_an_error_with_the_nearest_one(tmp_path: P
 
 @pytest.mark.parametrize("nothing", ["", ",", " , "])
 def test_fail_on_without_a_kind_is_an_error(tmp_path: Path, nothing: str):
-    told(DIVERGED).write(tmp_path)
+    parse_history(DIVERGED).write(tmp_path)
     result = varsim(".", "--fail-on", nothing)
 
     assert (2, True) == (result.exit_code, "does not name a kind of finding" in result.stderr)
@@ -268,7 +268,7 @@ def test_a_failed_run_takes_precedence_over_its_findings(tmp_path: Path):
 
 
 def test_an_event_is_shown_with_the_events_around_it(tmp_path: Path):
-    told(DIVERGED).write(tmp_path)
+    parse_history(DIVERGED).write(tmp_path)
     result = varsim(".", "--event", "5")
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
 
@@ -289,7 +289,7 @@ def test_an_event_is_shown_with_the_events_around_it(tmp_path: Path):
 
 
 def test_events_are_shown_as_json(tmp_path: Path):
-    told(DIVERGED).write(tmp_path)
+    parse_history(DIVERGED).write(tmp_path)
     first, second = json.loads(varsim(".", "--json", "--event", "5", "--event", "2").stdout)
 
     assert (5, "write", 1.0, 1) == tuple(first[key] for key in ("event", "kind", "value", "step"))
@@ -299,13 +299,13 @@ def test_events_are_shown_as_json(tmp_path: Path):
 
 @pytest.mark.parametrize("number", ["99", "0", "-1", "9" * 30])
 def test_an_unknown_event_is_refused(tmp_path: Path, number: str):
-    told(DIVERGED).write(tmp_path)
+    parse_history(DIVERGED).write(tmp_path)
     result = varsim(".", "--event", number)
     assert (2, True) == (result.exit_code, "the record has events 1 to 15" in result.stderr)
 
 
 def test_a_missing_value_has_a_reason(tmp_path: Path):
-    told(DIVERGED.replace("location=p.py:5 = 1", "location=p.py:5 ~ 1")).write(tmp_path)
+    parse_history(DIVERGED.replace("location=p.py:5 = 1", "location=p.py:5 ~ 1")).write(tmp_path)
     assert "was recorded, because it is larger than 1 KiB: use --trace messages" in " ".join(
         varsim(".", "--event", "5").stdout.split()
     )

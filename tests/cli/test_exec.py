@@ -214,7 +214,7 @@ def test_devices_cannot_be_set_for_a_script_that_names_its_own(option: str, valu
 
 
 def test_every_strategy_with_workers_is_recorded():
-    """The first strategy uses the run's directory; others have their own folders in it."""
+    """The first strategy uses the run's directory. Others have their own folders in it."""
     write(
         """
 unused = tf.distribute.MirroredStrategy(["nobody"])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from tests.analysis.build import told
+from tests.analysis.build import parse_history
 from tests.cli.on_terminal import on_terminal
 from tests.cli.test_check import DIVERGED
 from tests.report.benches import bench
@@ -47,7 +47,7 @@ def _runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     folder = Path("runs/latest")
     folder.mkdir(parents=True)
-    told(DIVERGED).write(folder)
+    parse_history(DIVERGED).write(folder)
     monkeypatch.setattr(runner, "run_experiment", _ran)
     monkeypatch.setattr(measuring, "run_bench", _measured)
 

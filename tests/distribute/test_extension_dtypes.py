@@ -1,4 +1,4 @@
-"""Variables of bfloat16 and float8: values as TensorFlow's, and the error without `ml_dtypes`."""
+"""Variables of bfloat16 and float8 have TensorFlow's values, and need the package `ml_dtypes`."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def cases_of(kind: str, strategy: tf.distribute.Strategy) -> list[dict[str, Any]
     return [one for one in RECORDED[kind] if one["replicas"] == strategy.num_replicas_in_sync]
 
 
-# ---------------------------------------------------------------- values are TensorFlow's
+# ---------------------------------------------------------------- comparison with TensorFlow
 
 
 @needs_the_package
-def test_writes_in_bfloat16_are_those_of_tensorflow_bit_for_bit(cluster):
+def test_writes_in_bfloat16_equal_those_of_tensorflow_bit_for_bit(cluster):
     """Each sum is a left fold that rounds to bfloat16 at every step."""
     differ = []
     for case in cases_of("writes", cluster):
@@ -77,7 +77,7 @@ def test_writes_in_bfloat16_are_those_of_tensorflow_bit_for_bit(cluster):
 
 
 @needs_the_package
-def test_reductions_in_bfloat16_are_those_of_tensorflow_bit_for_bit(cluster):
+def test_reductions_in_bfloat16_equal_those_of_tensorflow_bit_for_bit(cluster):
     """Along an axis of one value a sum is in float32, and is rounded once."""
     for case in cases_of("reductions", cluster):
         values = tf.distribute.PerReplica([numbers(one) for one in case["values"]])
@@ -116,7 +116,7 @@ def test_a_number_beyond_the_range_is_infinite_or_nan_as_in_tensorflow(name, ful
 
 @needs_the_package
 @pytest.mark.parametrize("name", NAMES)
-def test_numbers_take_the_dtype_of_the_variable(name):
+def test_numbers_are_converted_to_the_dtype_of_the_variable(name):
     dtype = getattr(tf, name)
     v = tf.Variable([1, 2.5], dtype=dtype)
 
@@ -130,7 +130,7 @@ def test_numbers_take_the_dtype_of_the_variable(name):
 
 
 @needs_the_package
-def test_a_dtype_that_no_variable_has_names_those_that_one_can_have():
+def test_the_error_for_an_impossible_dtype_names_the_possible_dtypes():
     import ml_dtypes
 
     with pytest.raises(TypeError, match=r"they hold bfloat16, float8_e4m3fn, float8_e5m2"):
@@ -158,7 +158,7 @@ def test_a_moving_average_has_the_dtype_of_its_variable(strategy):
 
 @pytest.fixture
 def without_the_package(monkeypatch):
-    """Make `import ml_dtypes` fail, as where it is not installed."""
+    """Make `import ml_dtypes` fail, as if the package were not installed."""
     monkeypatch.setitem(sys.modules, "ml_dtypes", None)
     extension_dtypes._extension.cache_clear()
     yield

@@ -117,7 +117,7 @@ class InTable(CustomPolicy):
 
 @dataclass(frozen=True)
 class InDoubledTable(InTable):
-    """The policy with a cell of its own."""
+    """The same policy, with a cell that varsim does not have."""
 
     keyword: ClassVar[str] = "in_doubled_table"
     cell: ClassVar[Cell] = Doubled()

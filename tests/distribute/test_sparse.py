@@ -221,7 +221,7 @@ def test_the_advice_about_a_slice_gives_the_wanted_rows(strategy: Any) -> None:
     assert [9.0, 9.0] == centers.numpy().tolist()
 
 
-def test_centers_of_classes_move_as_far_as_by_a_dense_write(strategy: Any) -> None:
+def test_a_sparse_write_moves_centers_as_far_as_a_dense_write(strategy: Any) -> None:
     """Each replica moves the centers of its own points; two points have one center."""
     labels, points = np.array([0, 1, 1, 3]), np.arange(8, dtype=np.float32).reshape(4, 2)
     with strategy.scope():

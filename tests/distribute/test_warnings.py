@@ -61,8 +61,8 @@ def test_a_refused_read_of_none_names_alternatives(strategy):
     assert 2.0 == strategy.reduce("SUM", state, axis=None)
 
 
-def parting(strategy):
-    v = create_variable(strategy, 0.0, "ON_WRITE", "NONE", name="parted")
+def diverging_copies(strategy):
+    v = create_variable(strategy, 0.0, "ON_WRITE", "NONE", name="diverged")
 
     def step():
         v.assign_add(np.float32(replica_id()))
@@ -76,14 +76,14 @@ def parting(strategy):
 
 
 def test_the_warning_of_diverging_copies_has_name_and_location(strategy):
-    caught, line = parting(strategy)
+    caught, line = diverging_copies(strategy)
 
     assert ("test_warnings.py", line) == warned_at(caught[0])
-    assert "'parted': assign_add in replica context" in str(caught[0].message)
+    assert "'diverged': assign_add in replica context" in str(caught[0].message)
 
 
 def test_diverging_copies_cause_one_warning(strategy):
-    caught, _ = parting(strategy)
+    caught, _ = diverging_copies(strategy)
 
     assert 1 == len(caught)
 

@@ -226,7 +226,7 @@ def test_the_mode_is_for_free_variables():
 
 
 def test_a_name_overrides_a_pattern_and_both_override_the_program():
-    """Entries of `variables:` apply in order, then `name=mode`; a plain mode is for free ones."""
+    """Entries of `variables:` apply in order, then `name=mode`. Other modes set free variables."""
     experiment = Experiment.model_validate(
         {
             "workload": "program.py",

@@ -68,7 +68,7 @@ def same_kind(theirs: str, ours: RecordedError, message: str = "") -> bool:
 
 
 def differences(theirs: CaseOutcome, ours: CaseOutcome) -> list[OutcomeDifference]:
-    """Return all differences between two outcomes; empty if they are the same."""
+    """Return all differences between two outcomes."""
     if theirs.error is None and ours.error is None:
         return [*_in_state(theirs, ours), *_in_returned(theirs.returned, ours.returned, ())]
     return list(_in_error(theirs.error, ours.error))
@@ -98,7 +98,7 @@ def _in_state(theirs: CaseOutcome, ours: CaseOutcome) -> Iterator[OutcomeDiffere
 def _in_returned(
     theirs: Json, ours: Json, path: tuple[str | int, ...]
 ) -> Iterator[OutcomeDifference]:
-    """Compare lists, tuples and dicts element by element; a distributed value is one element."""
+    """Compare lists, tuples and dicts element by element. A distributed value is one element."""
     match theirs, ours:
         case {"type": kind, "items": left}, {"type": other, "items": right} if (
             kind == other and len(left) == len(right)

@@ -25,11 +25,11 @@ AGGREGATIONS = frozenset({"NONE", "SUM", "MEAN", "ONLY_FIRST_REPLICA"})
 
 
 class ExpectedError(Exception):
-    """The program ends with an error of class `said`; "" allows ValueError and TypeError."""
+    """The program ends with an error of this class. "" allows ValueError and TypeError."""
 
-    def __init__(self, said: str = "") -> None:
-        super().__init__(said)
-        self.kind = said or "InvalidArgumentError"  # compare.py then accepts any clear refusal
+    def __init__(self, kind: str = "") -> None:
+        super().__init__(kind)
+        self.kind = kind or "InvalidArgumentError"  # compare.py then accepts any clear refusal
 
 
 def expected(case: Case) -> CaseOutcome:

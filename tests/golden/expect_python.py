@@ -155,7 +155,7 @@ def one_replica_reduces_in_a_function(case: Case) -> CaseOutcome | None:
 
 
 def numbers_are_reduced(case: Case) -> CaseOutcome | None:
-    """Apply D2: reduce takes numbers per replica as tensors; a plain 0 is its own sum and mean."""
+    """Apply D2: reduce treats numbers per replica as tensors. The sum and the mean of a 0 are 0."""
     if not case.is_mirrored:
         return None
     if re.search(r"out = s\.reduce\(R\.\w+, 0, axis=None\)$", case.text):

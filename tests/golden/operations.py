@@ -247,7 +247,7 @@ class Operations:
             case "cross":
                 with self._scope():
                     return read(v)
-        return read(v)  # outside; varsim has no device scopes
+        return read(v)  # outside the scope; varsim has no device scopes
 
 
 class _DescribedReads:

@@ -26,7 +26,7 @@ class RecordedError:
     at: int  # index of the program's entry that raised
     after: Json  # the components after the error; None if there is no variable
     message: str
-    by_program: bool = False  # whether the program's own line raised the error, not a library
+    by_program: bool = False  # whether the program's own line raised the error, and not a library
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ class Case:
 
     @property
     def dtype(self) -> str:
-        """Return the dtype that the program asks for; "" if it is that of the value."""
+        """Return the dtype that the program asks for, or "" if the program names none."""
         return str(self.record.get("dtype", ""))
 
     @cached_property

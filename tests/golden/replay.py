@@ -34,7 +34,7 @@ class SharedStrategies:
         self._strategies: dict[tuple[str, ...], Any] = {}
 
     def replay(self, case: Case) -> CaseOutcome:
-        """Run one case. varsim's own warnings are expected; any other warning is an error."""
+        """Run one case. varsim's own warnings are expected. Any other warning is an error."""
         if self._shared_by is not None and self._replayed % self._shared_by == 0:
             self.close()
         self._replayed += 1

@@ -69,7 +69,7 @@ def classify(case: Case, ours: CaseOutcome) -> Classification:
 
 
 def not_offered(case: Case) -> str:
-    """Return the feature of a program that varsim does not support yet; "" if there is none."""
+    """Return the feature of a program that varsim does not support yet, or an empty text."""
     return next((what for text, what in NOT_OFFERED.items() if text in case.text), "")
 
 
@@ -103,7 +103,9 @@ def _by_operations(
             rules.add("D2")
             continue
         reasons = {rule for rule, holds in OPERATIONS.items() if holds(case)}
-        if difference.aspect == "after" and len(found) == 1:  # both raise, but only one has written
+        if (
+            difference.aspect == "after" and len(found) == 1
+        ):  # both raise, but only one has written before
             reasons = reasons & {"D5"} or {"D4"}
         if not reasons:
             unexplained.append(f"no rule for {difference}")
@@ -191,7 +193,7 @@ OPERATIONS: dict[str, Callable[[Case], bool]] = {
 def _by_text(
     case: Case, ours: CaseOutcome, found: list[OutcomeDifference]
 ) -> tuple[set[str], list[str]]:
-    """Return the rules that explain differences, and the rest, for a program of Python lines."""
+    """Return the rules that explain differences of a Python program, and the other differences."""
     for rule, makes in [*RULES, ("D8", folds_left)]:
         wanted = makes(case)
         if wanted is None:
@@ -219,7 +221,11 @@ def _is_variable(difference: OutcomeDifference, ours: CaseOutcome) -> bool:
     each = ours.state.get("per_replica")
     match difference.ours:
         case {"type": "self"}:
-            values = [each, ours.state["cross_read"], each[0]]  # the last from a tf.function
+            values = [
+                each,
+                ours.state["cross_read"],
+                each[0],
+            ]  # a tf.function returns the last of these
             return any(_is_new_value(difference.theirs, value) for value in values)
         case {"type": "component", "index": index}:
             return _is_new_value(difference.theirs, each[index])

@@ -71,7 +71,7 @@ def per_replica(variable: Any) -> list[Json]:
 
 
 def per_replica_value(strategy: Any, make: Callable[[int], Any]) -> Any:
-    """Return a PerReplica of `make(replica)`; on one device, the value itself."""
+    """Return a PerReplica of `make(replica)`. On one device, return the value itself."""
     return strategy.experimental_distribute_values_from_function(
         lambda context: make(context.replica_id_in_sync_group)
     )

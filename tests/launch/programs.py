@@ -32,7 +32,7 @@ def _received(link: WorkerLink) -> Iterator[Message]:
 
 
 def serve(link: WorkerLink) -> None:
-    """Answer a `Fetch`; execute the reason of an `Abort`, which may call `answer`."""
+    """Answer a `Fetch`, and execute the reason of an `Abort` as code, which may call `answer`."""
     while True:
         for message in _received(link):
             match message:

@@ -30,7 +30,7 @@ def test_the_environment_gives_the_number_of_devices(monkeypatch: pytest.MonkeyP
         (("a", "b", "a"), "duplicate device 'a'"),
     ],
 )
-def test_an_impossible_list_of_devices_has_a_reason(
+def test_the_reason_for_refusing_a_list_of_devices_is_given(
     names: tuple[object, ...], problem: str
 ) -> None:
     assert problem in problem_with(names)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.processes
 
 
 def lose(cluster: WorkerCluster, program: str) -> tuple[str, str]:
-    """Run a program on replica 1 that ends it; return how it ended, and its output."""
+    """Run a program that ends replica 1, and return how the replica ended, and its output."""
     cluster.tell(1, program)
     (replica_id, lost), *_ = cluster.lost().items()
     assert 1 == replica_id

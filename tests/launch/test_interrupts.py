@@ -20,7 +20,7 @@ NEVER = sys.maxsize
 
 
 def launch(interrupted_at: int) -> int:
-    """Start a cluster, and send SIGINT at the given function call; return the number of calls."""
+    """Start a cluster, send SIGINT at the given function call, and return the number of calls."""
     calls = 0
 
     def count(_frame: FrameType, event: str, _what: Any) -> None:

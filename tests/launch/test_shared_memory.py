@@ -106,7 +106,7 @@ def test_a_value_that_was_read_never_changes(launch: Launch) -> None:
 
 
 def test_memory_is_used_again_when_workers_have_released_it(launch: Launch) -> None:
-    """A worker that releases much memory reports this at once. Here it has nothing else to send."""
+    """A worker that releases much memory reports this immediately. Here it sends nothing else."""
     cluster = launch(2, "hearing")
     value = np.zeros(MIB)
     for _ in range(4 + 4 * TOLD_FROM_BYTES // value.nbytes):
@@ -241,7 +241,7 @@ def reduced(
 def check_merge(
     cluster: WorkerCluster, values: list[Array], operation: Operation, idle: list[int]
 ) -> bool:
-    """Compare a merge of two workers' arrays with `reduce.merge`; return whether it is shared."""
+    """Compare a merge of two workers' arrays with `reduce.merge`. Return whether it is shared."""
     mirror = np.linspace(0.0, 1.0, values[0].size)
     expected = reduce.merge(values, MEAN, operation, mirror)
 

@@ -39,7 +39,7 @@ def changed(forget: int = 0) -> int:
 
 
 def add_half(variable: Any) -> float:
-    """Add to half of the rows of a variable of `SIZE` rows; return its first row."""
+    """Add to half of the rows of a variable of `SIZE` rows, and return its first row."""
     own = np.arange(SIZE // 2) + SIZE // 4 * replica_id()
     variable.scatter_add(tf.IndexedSlices(value(1, SIZE // 2), own))
     return float(variable[[0]][0])

@@ -30,7 +30,7 @@ pytestmark = [
 ]
 
 LARGE = 100_000
-"""Elements of a value that is in shared memory, or in a frame of its own."""
+"""The number of elements of a value that is in shared memory, or in its own frame."""
 
 
 def create_all(strategy: Any) -> tuple[Any, Any, Any]:
@@ -92,7 +92,7 @@ def test_a_worker_without_the_package_says_which_package_it_needs():
     Path(lost.value.log_path).unlink()
 
 
-def test_a_record_of_such_a_variable_names_the_package(tmp_path: Path, monkeypatch):
+def test_the_error_for_a_record_without_the_package_names_the_package(tmp_path: Path, monkeypatch):
     with cluster(1, trace=TraceOptions(tmp_path)) as strategy:
         _, small, _ = create_all(strategy)
         strategy.run(lambda: small.assign_add([1.0, 2.0, 3.0], read_value=False))

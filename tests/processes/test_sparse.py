@@ -52,7 +52,7 @@ def test_a_run_with_sparse_writes_is_valid(
 
 
 def test_the_judge_finds_no_fault_in_deferred_sparse_writes(tmp_path: Path) -> None:
-    """An exchange may commit several parts; the reads are those of the last part."""
+    """An exchange may have several commits. A read returns the value after the last commit."""
     with cluster(2, trace=TraceOptions(tmp_path), auto="adaptive") as strategy:
         with strategy.scope():
             sums = tf.VariableAggregation.SUM

@@ -88,7 +88,7 @@ class Program:
         self.operate()  # the workers know the functions from now on
 
     def step(self) -> float:
-        """Add 1 in each replica; return the first element after that."""
+        """Add 1 in each replica, and return the new first element."""
         self.weights.assign_add(np.ones(8))
         self.total.assign_add(1.0)
         return float(np.asarray(self.weights.read_value())[0])

@@ -94,7 +94,9 @@ class BareCluster:
         self._to_coordinator: list[deque[Message]] = [deque() for _ in self.replicas]
         self._functions: list[Iterator[bool] | None] = [None for _ in self.replicas]
         self._can_run = [False for _ in self.replicas]
-        self._outcomes: dict[int, Deliver | ShowValue] = {}  # for each replica that waited
+        self._outcomes: dict[
+            int, Deliver | ShowValue
+        ] = {}  # the outcome for each replica that has waited
         self._work: deque[RunMerge] = deque()
         self._fetched: dict[int, tuple[Array, ...]] = {}
         self._finished: set[int] = set()

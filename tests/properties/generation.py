@@ -84,7 +84,7 @@ def arrays(draw: Draw, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
 
 @st.composite
 def values_for(draw: Draw, creation: Creation, count: int) -> tuple[Any, ...]:
-    """Draw one value per replica; usually it fits the variable, sometimes it does not."""
+    """Draw one value per replica. Sometimes a value does not fit the variable."""
     dtype, shape = creation.initial.dtype, creation.initial.shape
     how = draw(st.sampled_from(["array"] * 8 + ["number"] * 3 + ["shape", "dtype", "strided"]))
     if how == "number" and shape == ():

@@ -269,7 +269,7 @@ class BareModel:
         ]
         self.seen: dict[
             tuple[int, ...], Array | None
-        ] = {}  # by position in the program, and replica
+        ] = {}  # the key has the position in the program, and the replica
         self._in_call = False
         with np.errstate(all="ignore"):
             for path, doing in enumerate(program.doings):

@@ -54,7 +54,7 @@ Kind = tuple[np.dtype[Any], VariableSynchronization, VariableAggregation]
 
 @st.composite
 def kinds(draw: Draw) -> Kind:
-    """Draw a variable; usually one whose writes merge."""
+    """Draw a variable. The writes of most variables are merged."""
     dtype = np.dtype(draw(st.sampled_from([*NUMBERS, "bool"])))
     synchronization = draw(st.sampled_from([ON_WRITE] * 4 + [ON_READ]))
     aggregations = [SUM, SUM, MEAN, MEAN, FIRST, NONE]
@@ -133,7 +133,7 @@ class Maker:
         return self.draw(st.sampled_from(possible))
 
     def rows(self, variable: int, operation: Operation) -> BareRows:
-        """Draw some rows, which may repeat; divisors are small and above 0."""
+        """Draw some rows, which may repeat. Divisors are small and above 0."""
         shape = self.shapes[variable]
         count = self.draw(st.integers(0, 5)) if shape[0] else 0
         indices = tuple(self._numbers.integers(0, max(1, shape[0]), count).tolist())

@@ -66,7 +66,7 @@ messages: st.SearchStrategy[Message] = st.one_of([built(cls) for cls in MESSAGES
 
 
 def plain(value: Any) -> Any:
-    """Return a value that can be compared by ==; arrays become dtype, shape and bytes."""
+    """Return a value that can be compared by ==. Arrays become dtype, shape and bytes."""
     if isinstance(value, np.ndarray):
         return ("array", value.dtype.str, value.shape, value.tobytes())
     if dataclasses.is_dataclass(value):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.analysis.build import told
+from tests.analysis.build import parse_history
 from varsim.report.event_page import event_plain, event_text
 from varsim.tracing.history import open_history
 
@@ -17,7 +17,7 @@ program create w v=0
 
 
 def test_a_sparse_write_shows_its_rows(tmp_path: Path):
-    with open_history(told(HISTORY).write(tmp_path)) as history:
+    with open_history(parse_history(HISTORY).write(tmp_path)) as history:
         text = [" ".join(line.split()) for line in event_text(history, 2, 80)]
         plain = event_plain(history, 2)
 

@@ -174,7 +174,7 @@ def told(example: Worked) -> tuple[Any, ...]:
 @pytest.mark.parametrize("replicas", REPLICAS)
 @pytest.mark.parametrize(("synchronization", "aggregation"), PAGES)
 def test_every_worked_number_is_what_a_cluster_gives(synchronization, aggregation, replicas):
-    """Values and texts of refusals are equal; messages are those of the statistics."""
+    """Values and texts of refusals are equal. Numbers of messages equal those of the statistics."""
     subject = about(synchronization, aggregation, replicas)
     examples = [example for section in subject.sections for example in section.examples]
 

@@ -39,10 +39,10 @@ from varsim.spec import VariableSpec
 
 
 class MessageFormat:
-    """Formats each message as a line. It must get all messages: some refer to earlier ones."""
+    """Formats each message as a line. `hear` must get all messages, as some refer to others."""
 
     def __init__(self) -> None:
-        self.specs: dict[int, VariableSpec] = {}  # of all variables, including dropped ones
+        self.specs: dict[int, VariableSpec] = {}  # all variables, including dropped ones
         self._layouts: dict[tuple[int, int], tuple[Write, ...]] = {}
 
     def hear(self, sender: int, message: Message) -> None:
@@ -122,7 +122,7 @@ class MessageFormat:
                 return [show(payload.tree)]
             case Raised(exception=payload):
                 return [show(payload.tree)]
-            case _:  # Abort, Returned and others without details
+            case _:  # Abort, Returned and other messages without details
                 return []
 
 

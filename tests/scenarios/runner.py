@@ -274,7 +274,7 @@ class ScenarioRunner:
         return [Payload(result)] * len(merge_calls)
 
     def perform(self, replica_id: int, host_call: HostCall) -> tuple[Payload, bool]:
-        """Report a replica's request, and answer it; nothing else is done."""
+        """Report a replica's request, and answer it. The operation is not done."""
         self.say(f"the program answers replica {replica_id}: {host_call.request.tree}")
         return Payload(f"{host_call.request.tree}, done"), False
 

@@ -351,7 +351,7 @@ def handle(
 def arrive(
     state: CoordinatorState, replica_id: int, message: Message, now_s: float = 0.0
 ) -> list[CoordinatorAction]:
-    """Give the coordinator a message, and return its actions; a requested reduction is not done."""
+    """Give the coordinator a message, and return its actions. A requested reduction is not done."""
     return state.handle(MessageArrives(replica_id, message, now_s))
 
 

@@ -84,7 +84,7 @@ class ReplicaProgram:
         return self.state.owes(variable_id)
 
     def wait(self, variable_id: int) -> Sequence[ReplicaAction]:
-        """Let the program read and wait; return the messages that this sends."""
+        """Let the program read and wait, and return the messages that are sent."""
         assert [Await(may_block=True)] == self.state.handle(ReplicaRead(variable_id))
         return self.block()
 

@@ -39,7 +39,7 @@ def cluster():
 
 
 def step(cluster):
-    """Add 2 to all variables; return the variables of each commit."""
+    """Add 2 to all variables, and return the variables of each commit."""
     cluster.start()
     for variable_id in (W, V, U):
         cluster.write(variable_id, 1.0, 1.0, operation=ADD)

@@ -304,7 +304,7 @@ def test_a_waiting_program_learns_that_its_call_has_failed():
 
 
 def test_a_call_that_can_only_fail_waits_for_replies_on_their_way():
-    """So the value that replica 0 reads does not depend on speed."""
+    """Therefore the value that replica 0 reads does not depend on the speed of other replicas."""
     own = state()
     handle(own, 1, write_counts(1))
     handle(own, 1, raised("trouble"))

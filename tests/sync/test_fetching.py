@@ -173,7 +173,7 @@ def test_a_merge_updates_known_components():
 
     assert [6.0, 6.0, 15.0] == cluster.look(W)
     assert [] == fetched_from(cluster)
-    assert 0 == spared(cluster)  # a mirrored variable's components need no fetch anyway
+    assert 0 == spared(cluster)  # components of a mirrored variable never need a fetch
 
 
 def test_after_a_call_without_reports_all_components_are_fetched():

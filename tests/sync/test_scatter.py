@@ -37,7 +37,7 @@ def truncated(before, value):
 @pytest.mark.parametrize("count", [0, 1, 7, 60])
 @pytest.mark.parametrize("piece_bytes", [16, 64, 2**20])
 def test_the_result_is_that_of_a_loop(operation, dtype, count, piece_bytes, monkeypatch):
-    """This holds for few and many duplicate indices in any order; every step rounds."""
+    """Indices may be duplicates, in any order. The result is rounded after every row."""
     monkeypatch.setattr(scatter, "PIECE_BYTES", piece_bytes)
     chance = np.random.default_rng(count)
     before = chance.integers(-50, 50, (9, 2)).astype(dtype)

@@ -140,7 +140,7 @@ def mismatch() -> str:
 
     def step(skip: bool) -> None:
         w.assign_add(1.0)
-        assert w.read_value() > 0.0  # so the first merge is complete
+        assert w.read_value() > 0.0  # the first merge is complete now
         if not (skip and replica_id() == 1):
             w.assign_add(10.0)
 

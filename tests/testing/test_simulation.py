@@ -28,7 +28,7 @@ from varsim.testing import simulated_cluster
 from varsim.testing.simulation import SimulatedNetwork
 
 SEEDS = many(100)
-"""The number of event orders in which each program runs; about 2 ms each."""
+"""The number of event orders in which each program runs. Each run takes about 2 ms."""
 
 ONLY = os.environ.get("VARSIM_TEST_SEED")
 """The seed to replay, which a failure has printed."""

@@ -30,7 +30,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def files_are_short(source: Source) -> Iterator[Violation]:
-    """Find files that are too long; test files are not checked."""
+    """Find files that are too long. Test files are not checked."""
     lines = source.text.count("\n")
     if lines > MAX_FILE_LINES and not source.path.startswith("tests/"):
         yield Violation(

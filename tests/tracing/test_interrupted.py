@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.analysis.build import told
+from tests.analysis.build import parse_history
 from tests.tracing.test_merge import TracedCluster
 from tests.waiting import MS
 from varsim.analysis.examination import examine
@@ -52,7 +52,7 @@ def test_examining_reports_its_progress(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(progress, "EVERY", 2)
     calls = [f"program call call={i}\nprogram finish call={i}" for i in range(1, 4)]
     said: list[float] = []
-    with told("\n".join(["replicas 1", *calls])).history(tmp_path) as history:
+    with parse_history("\n".join(["replicas 1", *calls])).history(tmp_path) as history:
         examine(history, tell=said.append)
 
     assert [0.0, pytest.approx(1 / 3), pytest.approx(2 / 3), 1.0] == said

@@ -28,7 +28,7 @@ def slices(indices: list[int], width: int, first: float) -> tf.IndexedSlices:
 
 
 def recorded(folder: Path, aggregation, *, width: int = 2, level: str = "ops") -> list[Event]:
-    """Return the writes and commits of a run of sparse writes, which is judged VALID if recorded.
+    """Record a run with sparse writes, check its verdict, and return its writes and commits.
 
     Each replica writes rows 2 and i; then the program writes row 0 of all components, and row 1 of
     component 1.

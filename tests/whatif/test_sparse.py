@@ -43,7 +43,7 @@ SETTINGS: list[tuple[Any, VariableAggregation]] = [
 
 
 def record(folder: Path, *, width: int = WIDTH) -> Sequence[VariableStatistics]:
-    """Record a run with an embedding of each setting; return its statistics."""
+    """Record a run with an embedding for each setting, and return the run's statistics."""
     with simulated_cluster():
         strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"], trace=TraceOptions(folder))
         with strategy.scope():
@@ -136,7 +136,9 @@ def test_settings_that_refuse_sparse_writes_are_not_advised(tmp_path: Path):
     (effect,) = [one for one in found.effects if one.before != one.after]
 
     assert effect.refusal is not None
-    assert 8 + 1 == effect.refusal.count  # four steps of two replicas; one by the program
+    assert (
+        8 + 1 == effect.refusal.count
+    )  # two replicas write in four steps, and the program writes once
     assert "cannot be changed by a sparse write" in effect.refusal.text
     assert advice["ON_WRITE_MEAN"].keeps
     assert "cheaper, but refuses the operation at" in advice["ON_WRITE_MEAN"].proof

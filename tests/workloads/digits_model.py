@@ -31,7 +31,7 @@ class ReferenceResult:
 
 
 def train(mode: str, replicas: int, steps: int, learning_rate: float = 0.5) -> ReferenceResult:
-    """Train as with `--mode MODE` and this number of replicas; on_write, on_read or none."""
+    """Train as with this mode (on_write, on_read or none) and this number of replicas."""
     with np.load(DIGITS) as file:
         images = (file["images"] / 16).astype(np.float32)
         labels = file["labels"].astype(np.int64)

@@ -73,7 +73,7 @@ def test_auto_is_on_write() -> None:
     [(22, [22, 25]), (10, [10, 20, 22, 25]), (1, list(range(1, 26)))],
 )
 def test_steps_per_execution_change_nothing_else(per_execution: int, reports: list[int]) -> None:
-    """The job reports its progress more or less often; the results are the same."""
+    """The job reports its progress more or less often, but the results are the same."""
     expected = train("on_read", 2, 25)
     run = run_workload(
         digits, mode="on_read", replicas=2, steps=25, steps_per_execution=per_execution

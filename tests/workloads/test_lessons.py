@@ -38,7 +38,7 @@ def test_the_built_in_job_learns() -> None:
 
 
 def test_a_step_is_counted_once_or_once_per_replica() -> None:
-    """step_counter: ONLY_FIRST_REPLICA is right, SUM is N times too large."""
+    """step_counter: the count with ONLY_FIRST_REPLICA is right, and with SUM N times too large."""
     with pytest.warns(tf.VarsimWarning, match="loses its remainder"):
         result = run_workload(step_counter, replicas=4, steps=7).result
 
@@ -51,7 +51,7 @@ def test_a_step_is_counted_once_or_once_per_replica() -> None:
     } == result
 
 
-def test_only_sums_and_counts_equal_one_device() -> None:
+def test_only_sums_and_counts_equal_those_of_a_single_device() -> None:
     """metrics: aggregated quotients are wrong in the way that the lesson describes."""
     result = run_workload(metrics, replicas=4).result
 
@@ -85,7 +85,7 @@ def test_synchronized_statistics_are_those_of_the_whole_batch() -> None:
 
 @pytest.mark.parametrize(("every", "exchanges"), [(1, 44), (4, 11), (5, 9)])
 def test_accumulated_batches_train_like_one_large_batch(every: int, exchanges: int) -> None:
-    """gradient_accumulation: this holds within rounding, even if the last group is not full."""
+    """gradient_accumulation: the weights are equal within rounding, also after a partial group."""
     result = run_workload(gradient_accumulation, replicas=4, steps=44, every=every).result
 
     assert (44, exchanges, 44 - exchanges) == (
@@ -97,7 +97,7 @@ def test_accumulated_batches_train_like_one_large_batch(every: int, exchanges: i
 
 
 def test_replicas_with_different_generators_estimate_better() -> None:
-    """local_state: there are four different estimates; without seeds they are equal."""
+    """local_state: with seeds the four replicas' estimates differ. Without seeds they are equal."""
     with pytest.warns(tf.VarsimWarning, match="synchronization=NONE"):
         own = run_workload(local_state, replicas=4).result
     with pytest.warns(tf.VarsimWarning, match="synchronization=NONE"):

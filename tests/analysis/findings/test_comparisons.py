@@ -159,7 +159,7 @@ def test_a_single_device_with_a_part_of_the_batch_is_detected():
 
 
 def test_a_write_by_only_some_replicas_is_listed_as_not_compared():
-    """The call fails, and the program catches the error; on a single device it succeeds."""
+    """The program catches the error of the failed call. On a single device the call succeeds."""
 
     def only_the_first(strategy: Strategy) -> None:
         with strategy.scope():

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from tests.analysis.build import told as described
+from tests.analysis.build import parse_history as described
 from tests.analysis.findings.build import ProgramHistory
 from varsim.analysis.findings.model import Finding
 from varsim.analysis.findings.not_finite import NOT_FINITE

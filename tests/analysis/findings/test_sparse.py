@@ -142,7 +142,7 @@ def found_in(tmp_path: Any, settings: str, step: Any, dtype: Any = np.float32) -
         return list(find(history))
 
 
-def test_other_rows_on_each_replica_conflict(tmp_path):
+def test_different_rows_on_each_replica_conflict(tmp_path):
     findings = found_in(
         tmp_path, "NONE NONE", lambda v: v.scatter_add(slices([replica_id()], 1.0)) is None
     )
@@ -150,12 +150,12 @@ def test_other_rows_on_each_replica_conflict(tmp_path):
     assert {WRITE_WRITE, DIVERGENCE} == {one.kind for one in findings}
 
 
-def test_equal_rows_on_each_replica_are_no_conflict(tmp_path):
+def test_equal_rows_on_each_replica_are_not_a_conflict(tmp_path):
     assert [] == found_in(tmp_path, "NONE NONE", lambda v: v.scatter_add(slices([1], 1.0)) is None)
 
 
-def test_other_rows_with_the_same_result_are_no_divergence(tmp_path):
-    """Both replicas set rows 0 and 1, in another order."""
+def test_different_writes_of_rows_with_equal_results_are_not_a_divergence(tmp_path):
+    """Both replicas set rows 0 and 1, in different orders."""
 
     def step(v: Any) -> None:
         mine = replica_id()
@@ -164,7 +164,7 @@ def test_other_rows_with_the_same_result_are_no_divergence(tmp_path):
     assert DIVERGENCE not in {one.kind for one in found_in(tmp_path, "NONE NONE", step)}
 
 
-def test_remedies_of_sparse_merges_do_not_advise_what_refuses_them(tmp_path):
+def test_remedies_for_sparse_merges_advise_only_settings_that_accept_them(tmp_path):
     findings = found_in(
         tmp_path,
         "ON_WRITE ONLY_FIRST_REPLICA",
@@ -187,7 +187,7 @@ def test_unread_sparse_merges_are_collected(tmp_path):
 
 
 @pytest.mark.parametrize(("value", "overflows"), [(20, True), (10, False)])
-def test_rows_that_exceed_their_integers_are_found(tmp_path, value: int, overflows: bool):
+def test_an_integer_overflow_of_rows_is_found(tmp_path, value: int, overflows: bool):
     """Four calls of two replicas add the value: 127 is the largest int8."""
     findings = found_in(
         tmp_path,

@@ -1,4 +1,4 @@
-"""The program reads the sums of hits and of examples from 4 GPUs, and divides them."""
+"""The program divides the sum of hits by the sum of examples; both sums are those of 4 GPUs."""
 
 import numpy as np
 

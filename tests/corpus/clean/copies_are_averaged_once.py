@@ -1,4 +1,4 @@
-"""The weights are local during training; at the end all copies are read and averaged."""
+"""The weights are local during training. At the end all copies are read and averaged."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Local SGD: the weights are averaged by hand after every fourth step."""
+"""Local SGD: the program averages the weights after every fourth step."""
 
 import varsim as tf
 

@@ -1,4 +1,4 @@
-"""The shards have 5, 5 and 2 examples. Hits and examples are summed, and divided once."""
+"""The shards have 5, 5 and 2 examples. The sum of hits is divided by the sum of examples."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The last batch leaves two replicas without rows. The sum is divided by the number of all rows."""
+"""The last batch leaves two replicas without rows. The errors' sum is divided by the row count."""
 
 import numpy as np
 

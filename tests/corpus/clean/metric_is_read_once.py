@@ -1,4 +1,4 @@
-"""The program calls result() once per epoch, and passes the value to all its readers."""
+"""The program calls result() once per epoch, and passes the value to all functions that need it."""
 
 import varsim as tf
 

@@ -1,4 +1,4 @@
-"""Early stopping never happens: only the replica that found the best loss stores it.
+"""Early stopping never happens: only the replica that found the best loss stores this loss.
 
 Similar report: tensorflow#60128 (an assign is not seen by the other worker).
 """

@@ -1,4 +1,4 @@
-"""The same learning rate diverges on several GPUs: gradients that are already means are summed.
+"""With the same learning rate, training diverges on several GPUs: mean gradients are summed.
 
 Similar report: keras#20601.
 """

@@ -1,4 +1,4 @@
-"""The learning rate falls with the examples seen, but four times too slowly on 4 GPUs."""
+"""The learning rate falls with the number of examples, but four times too slowly on 4 GPUs."""
 
 import varsim as tf
 

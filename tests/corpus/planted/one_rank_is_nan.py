@@ -1,4 +1,4 @@
-"""One rank takes the logarithm of a negative number; the reduction makes all weights NaN.
+"""One rank takes the logarithm of a negative number. The reduction makes all weights NaN.
 
 Similar reports: pytorch#124348, BMTrain#108.
 """

@@ -1,4 +1,4 @@
-"""Gradients are accumulated on each replica and exchanged every third step."""
+"""Gradients are accumulated on each replica and exchanged in every third step."""
 
 import numpy as np
 

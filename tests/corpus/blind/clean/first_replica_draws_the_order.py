@@ -1,4 +1,4 @@
-"""Each replica draws a seed, but all replicas use the first one's seed. So all shuffle equally."""
+"""Each replica draws a seed, but all replicas use the first replica's seed and shuffle equally."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Accuracy over unequal shards: hits and examples are summed, and divided once at the end."""
+"""Accuracy over unequal shards: the sum of hits is divided once, by the sum of examples."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Every worker stores its largest sample. I get the value of one worker, but which one varies."""
+"""Every worker stores its largest sample. I get one of these values, not always the same one."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Which tower's moving mean is used? Only that of the first tower seems to count."""
+"""Which tower's moving mean is used? Only that of the first tower seems to be used."""
 
 import numpy as np
 

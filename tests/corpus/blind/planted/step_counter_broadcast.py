@@ -1,4 +1,4 @@
-"""Profiling shows a broadcast of global_step in each step, although all replicas count alike."""
+"""Profiling shows a broadcast of global_step in each step, although all have the same count."""
 
 import numpy as np
 
