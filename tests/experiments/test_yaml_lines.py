@@ -71,6 +71,11 @@ def test_written_yaml_is_read_back():
     assert values == load(dump(values), "f").values
 
 
+BILLION_LAUGHS = "a0: &a0 [lol]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10)
+)
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -80,7 +85,11 @@ def test_written_yaml_is_read_back():
         ("- 1", "f.yaml:1: an experiment is a mapping of keys to values"),
         ("? [1]\n: 2", "f.yaml:1: a key must be a word"),
         ("a: !!python/name:os.system x", "f.yaml:1: not valid YAML:"),
-        ("a: &x [*x]", "f.yaml:1: more than 20 levels deep"),
+        ("a: &x [*x]", "f.yaml:1: an alias inside the value that it stands for"),
+        ("a: " + "[" * 100_000, "f.yaml:1: more than 20 levels deep"),
+        ("a:\n  b: " + "1" * 5000, "f.yaml:2: an integer of 5,000 characters; the limit is 100"),
+        (BILLION_LAUGHS, "f.yaml:6: more than 100,000 values"),
+        ("#" * 2**20 + "\n", "f.yaml: 1,048,577 characters; an experiment has at most 1,048,576"),
         ("a: \x00", "f.yaml: not valid YAML:"),
     ],
 )
@@ -89,6 +98,12 @@ def test_an_error_has_its_line(text: str, problem: str):
         load(text, "f.yaml")
 
     assert str(raised.value).startswith(problem)
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "&a [*a]", "9" * 5000])
+def test_a_value_of_the_command_line_has_the_same_limits(text: str):
+    with pytest.raises(ConfigError, match="a value has "):
+        value_of(text)
 
 
 def test_an_empty_file_is_empty():

@@ -17,7 +17,16 @@ import yaml
 from varsim.errors import ConfigError
 from varsim.experiments.key_locations import KeyPath
 
-_MAX_DEPTH: Final = 20  # a mapping may contain itself
+MAX_CHARACTERS: Final = 2**20
+"""Length limit of a text. A model with thousands of variables needs less."""
+
+MAX_VALUES: Final = 100_000
+"""Limit of the number of values. An alias counts as often as the value that it stands for."""
+
+_MAX_DEPTH: Final = 20
+
+_MAX_DIGITS: Final = 100
+"""Length limit of an integer: Python refuses to convert much longer ones to text, and back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +35,10 @@ class Document:
 
     values: dict[str, Any]
     lines: dict[KeyPath, int]  # counted from 1
+
+
+class _RefusedError(yaml.MarkedYAMLError):
+    """Valid YAML that is too large or too deep for an experiment."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -54,6 +67,9 @@ for _tag, _pattern, _first in _WORDS:
 
 def _integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
     text = str(loader.construct_scalar(node))
+    if len(text) > _MAX_DIGITS:
+        problem = f"an integer of {len(text):,} characters; the limit is {_MAX_DIGITS}"
+        raise _RefusedError(problem=problem, problem_mark=node.start_mark)
     return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
 
 
@@ -66,9 +82,14 @@ def load(text: str, name: str) -> Document:
     Args:
         name: The name of the file, for errors.
     Raises:
-        ConfigError: The text is not valid YAML, not a mapping, or has a duplicate key.
+        ConfigError: The text is not valid YAML, not a mapping, too large, or has a duplicate key.
     """
+    if len(text) > MAX_CHARACTERS:
+        raise ConfigError(
+            f"{name}: {len(text):,} characters; an experiment has at most {MAX_CHARACTERS:,}"
+        )
     try:
+        _check_size(text)
         loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
@@ -83,14 +104,50 @@ def load(text: str, name: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
-        raise ConfigError(f"{name}{line}: not valid YAML: {error.problem}") from error
+        what = "" if isinstance(error, _RefusedError) else "not valid YAML: "
+        raise ConfigError(f"{name}{line}: {what}{error.problem}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{name}: not valid YAML: {error}") from error
 
 
+def _check_size(text: str) -> None:
+    """Refuse a text that would need much more memory than its length, before it is loaded.
+
+    Raises:
+        _RefusedError: The text has more than `MAX_VALUES` values, or is nested too deep.
+    """
+    sizes: dict[str, int] = {}  # anchor → number of values that its alias stands for
+    open_: list[tuple[str | None, int]] = []  # anchors of open nodes, and the count before them
+    count = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        match event:
+            case yaml.AliasEvent(anchor=anchor):
+                if anchor not in sizes:
+                    raise _refusal("an alias inside the value that it stands for", event)
+                count += sizes[anchor]
+            case yaml.ScalarEvent(anchor=anchor):
+                count += 1
+                if anchor is not None:
+                    sizes[anchor] = 1
+            case yaml.CollectionStartEvent(anchor=anchor):
+                open_.append((anchor, count))
+                count += 1
+                if len(open_) > _MAX_DEPTH + 1:
+                    raise _refusal(f"more than {_MAX_DEPTH} levels deep", event)
+            case yaml.CollectionEndEvent():
+                anchor, before = open_.pop()
+                if anchor is not None:
+                    sizes[anchor] = count - before
+        if count > MAX_VALUES:
+            raise _refusal(f"more than {MAX_VALUES:,} values", event)
+
+
+def _refusal(problem: str, event: yaml.Event) -> _RefusedError:
+    mark: Any = event.start_mark
+    return _RefusedError(problem=problem, problem_mark=mark)
+
+
 def _note_lines(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], name: str) -> None:
-    if len(path) > _MAX_DEPTH:
-        raise ConfigError(f"{name}:{node.start_mark.line + 1}: more than {_MAX_DEPTH} levels deep")
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             inner = (*path, str(key.value))
@@ -117,7 +174,10 @@ def value_of(text: str) -> Any:
         ConfigError: The text is not valid YAML.
     """
     try:
+        _check_size(text)
         return _Loader(text).get_single_data()
+    except _RefusedError as error:
+        raise ConfigError(f"a value has {error.problem}: {text[:40]!r}…") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{text!r} is not a YAML value: quote it") from error
 
