@@ -58,7 +58,7 @@ def is_extension(dtype: np.dtype[Any]) -> bool:
 
 
 def is_added_to_numpy(dtype: np.dtype[Any]) -> bool:
-    """Return whether a package has added the dtype to NumPy; variables can have few of these."""
+    """Return whether a package has added the dtype to NumPy, even if no variable can have it."""
     return dtype.isbuiltin == _ADDED
 
 
@@ -82,7 +82,7 @@ def key_of(dtype: np.dtype[Any]) -> str:
 
 
 def eps_of(dtype: np.dtype[Any]) -> float:
-    """Return the distance from 1 to the next larger number of a dtype of floats."""
+    """Return the distance from 1 to the next larger number that a dtype of floats contains."""
     if is_extension(dtype):
         return float(import_module("ml_dtypes").finfo(dtype).eps)
     return float(np.finfo(dtype).eps)
