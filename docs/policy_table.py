@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from varsim.report.explain_words import in_brief
-from varsim.spec import Context, Operation, VariableAggregation, VariableSynchronization
+from varsim.spec import (
+    SCATTERS,
+    Context,
+    Operation,
+    VariableAggregation,
+    VariableSynchronization,
+)
 from varsim.sync import policies
 from varsim.sync.policies.cells import Cell
 
@@ -14,6 +21,16 @@ _OPERATIONS: Final = (
     Operation.ASSIGN,
     Operation.ASSIGN_ADD,
     Operation.ASSIGN_SUB,
+)
+
+_SPARSE: Final = (
+    (
+        Operation.SCATTER_ADD,
+        Operation.SCATTER_SUB,
+        Operation.SCATTER_MUL,
+        Operation.SCATTER_DIV,
+    ),
+    (Operation.SCATTER_MIN, Operation.SCATTER_MAX, Operation.SCATTER_UPDATE),
 )
 
 
@@ -27,13 +44,26 @@ def policy_table() -> str:
         parts += [f"| context | operation | {' | '.join(names)} |"]
         parts += ["| --- " * (2 + len(names)) + "|"]
         for context in (Context.REPLICA, Context.CROSS_REPLICA):
-            parts += [_row(synchronization, context, operation) for operation in _OPERATIONS]
+            parts += [_row(synchronization, context, [operation]) for operation in _OPERATIONS]
+            parts += [_row(synchronization, context, operations) for operations in _SPARSE]
         parts += [""]
     return "\n".join(parts).rstrip()
 
 
-def _row(synchronization: VariableSynchronization, context: Context, operation: Operation) -> str:
+def _row(
+    synchronization: VariableSynchronization, context: Context, operations: Sequence[Operation]
+) -> str:
+    """Return the row of operations that have the same cells."""
+    each = [_cells(synchronization, context, operation) for operation in operations]
+    assert each.count(each[0]) == len(each), "these operations need rows of their own"
+    sparse = operations[0] in SCATTERS
+    words = " | ".join(in_brief(one, sparse=sparse) for one in each[0])
+    named = ", ".join(operation.value for operation in operations)
+    return f"| {context.value} | {named} | {words} |"
+
+
+def _cells(
+    synchronization: VariableSynchronization, context: Context, operation: Operation
+) -> list[Cell]:
     cell = policies.TABLE[synchronization, context, operation]
-    cells = [cell if isinstance(cell, Cell) else cell[a] for a in VariableAggregation]
-    words = " | ".join(in_brief(one) for one in cells)
-    return f"| {context.value} | {operation.value} | {words} |"
+    return [cell if isinstance(cell, Cell) else cell[a] for a in VariableAggregation]

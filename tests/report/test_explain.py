@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from varsim.distribute.policies import parse_synchronization
 from varsim.errors import MismatchError, VariableError, VarsimError
 from varsim.report.explain import EVERY_AGGREGATION, SHOWN, Page, overview, page
 from varsim.report.explain_layout import Item, of_overview, of_page
+from varsim.report.explain_rows import SparseExample
 from varsim.report.explain_text import print_blocks
 from varsim.report.explain_troubles import Trouble
 from varsim.report.explain_words import DIFFERENCES
@@ -67,7 +68,7 @@ def named(name: str, aggregation: str, replicas: int = 2) -> Page:
 # ---------------------------------------------------------------- on a cluster
 
 
-@contextmanager
+@contextlib.contextmanager
 def cluster(replicas: int) -> Iterator[Any]:
     """Provide a simulated cluster on which AUTO stays AUTO, without warnings."""
     with simulated_cluster(), warnings.catch_warnings():
@@ -182,6 +183,51 @@ def test_every_worked_number_is_what_a_cluster_gives(synchronization, aggregatio
         for example in examples:
             assert told(example) == outcome(strategy, subject, example), example
     assert 12 <= len(examples)
+
+
+def sparse_outcome(strategy: Any, subject: Page, example: SparseExample) -> tuple[Any, ...]:
+    """Return the result of a sparse write on a cluster."""
+    v = made(strategy, subject, np.full(2, START, np.float32))
+
+    def write(indices: list[int], value: float) -> None:
+        rows = tf.IndexedSlices(np.full(2, value, np.float32), indices)
+        getattr(v, example.operation.value)(rows)
+
+    def step() -> None:
+        mine = tf.distribute.get_replica_context().replica_id_in_sync_group
+        write([0, mine % 2], mine + 1)
+
+    refused = None
+    try:
+        strategy.run(step) if example.context is Context.REPLICA else write([0, 0], WRITTEN)
+    except VarsimError as error:
+        refused = error
+    account = next(one for one in strategy.statistics() if one.variable_id == v.spec.variable_id)
+    with contextlib.suppress(VarsimError):
+        v.read_value()  # this exchanges deferred writes
+    components = [one.numpy().tolist() for one in v.values]
+    return str(refused), components, account.messages, account.size_bytes
+
+
+@pytest.mark.parametrize("replicas", REPLICAS)
+@pytest.mark.parametrize(("synchronization", "aggregation"), PAGES)
+def test_every_sparse_example_is_what_a_cluster_gives(synchronization, aggregation, replicas):
+    """Values, texts of refusals, messages and bytes are equal."""
+    subject = about(synchronization, aggregation, replicas)
+
+    with cluster(replicas) as strategy:
+        for example in subject.sparse_examples:
+            components = [one.tolist() for one in example.components]
+            expected = str(example.refused), components, example.messages, example.size_bytes
+            assert expected == sparse_outcome(strategy, subject, example), example
+    assert 8 == len(subject.sparse_examples)
+
+
+def test_the_page_shows_the_rows_and_the_bytes_of_two_replicas():
+    said = one_line(named("ON_WRITE", "SUM"))
+
+    assert "scatter_add all 14 12 4 144" in said  # 4 rows from the replicas, and 4 to each
+    assert "v.scatter_add(change of the rows): every copy gets the rows of all replicas" in said
 
 
 def warned_by(subject: Page) -> list[str]:

@@ -17,7 +17,8 @@ from varsim.distribute.values import Mirrored, regroup, select_replica
 from varsim.distribute.variable import Variable
 from varsim.errors import ContextError, ValueTypeError
 from varsim.spec import Array, Operand, Operation
-from varsim.sync.operand import applied, check_operand
+from varsim.sync.components import check_operand
+from varsim.sync.operand import applied
 
 
 @explains_missing("tf.distribute.StrategyExtended")

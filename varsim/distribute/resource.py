@@ -17,7 +17,7 @@ from varsim.distribute.variable import Variable
 from varsim.errors import OperationError, VariableError
 from varsim.spec import Array, Context, Operand, Operation, Rows
 from varsim.sync import reduce, scatter
-from varsim.sync.operand import check_operand
+from varsim.sync.components import check_operand
 from varsim.sync.policies.legality import check_arithmetic
 
 if TYPE_CHECKING:

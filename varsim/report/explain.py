@@ -12,6 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from varsim.report import explain_troubles
+from varsim.report.explain_rows import (
+    CONTEXTS,
+    SparseExample,
+    SparseMeaning,
+    sparse_examples,
+    sparse_meanings,
+)
 from varsim.report.explain_troubles import Trouble
 from varsim.report.explain_words import (
     DIFFERENCES,
@@ -21,6 +28,7 @@ from varsim.report.explain_words import (
 )
 from varsim.report.explain_worked import OPERATIONS, Worked, example_spec, fresh, worked
 from varsim.spec import (
+    SCATTERS,
     Array,
     Context,
     CustomSynchronization,
@@ -76,6 +84,8 @@ class Page:
     num_replicas: int
     summary: str
     sections: tuple[Section, ...]
+    sparse_examples: tuple[SparseExample, ...]  # by context, operation, and then by aggregation
+    sparse_meanings: tuple[SparseMeaning, ...]
     warnings: tuple[Trouble, ...]
     errors: tuple[Trouble, ...]
     strict_refuses: bool  # with strict=True, as in TensorFlow (difference D1 in docs/semantics.md)
@@ -115,6 +125,8 @@ def page(
         num_replicas=num_replicas,
         summary=text.summary,
         sections=sections,
+        sparse_examples=tuple(_sparse_examples(specs, num_replicas)),
+        sparse_meanings=tuple(sparse_meanings(specs)),
         warnings=_once(
             trouble
             for spec in specs
@@ -123,9 +135,20 @@ def page(
         errors=_once(
             trouble
             for spec in specs
-            for trouble in explain_troubles.errors(spec, _of(spec, sections), num_replicas)
+            for trouble in (
+                *explain_troubles.errors(spec, _of(spec, sections), num_replicas),
+                *explain_troubles.of_sparse_writes(sparse_examples(spec, num_replicas, SCATTERS)),
+            )
         ),
         strict_refuses=become.unless_strict,
+    )
+
+
+def _sparse_examples(specs: Sequence[VariableSpec], num_replicas: int) -> list[SparseExample]:
+    """Return the examples of all specs by context and operation."""
+    examples = [one for spec in specs for one in sparse_examples(spec, num_replicas)]
+    return sorted(
+        examples, key=lambda one: (CONTEXTS.index(one.context), SCATTERS.index(one.operation))
     )
 
 

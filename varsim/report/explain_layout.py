@@ -8,11 +8,12 @@ from itertools import groupby
 from typing import Final
 
 from varsim.report.explain import EVERY_AGGREGATION, Line, Meaning, Overview, Page, Section
+from varsim.report.explain_rows import SparseExample, SparseMeaning
 from varsim.report.explain_troubles import Trouble
 from varsim.report.explain_words import AGGREGATIONS, DIFFERENCES
-from varsim.report.explain_worked import OPERATIONS, START, WRITTEN, Way, Worked
+from varsim.report.explain_worked import START, WRITTEN, Way, Worked
 from varsim.report.formatting import NOTHING, count, names, number
-from varsim.spec import Array, Context, Synchronization
+from varsim.spec import SCATTERS, Array, Context, Synchronization
 
 _MOST_SHOWN: Final = 4  # components side by side; if there are more: the first two and the last
 _ANY: Final = "any"  # the aggregation in a row that is the same for all aggregations
@@ -72,6 +73,7 @@ def of_page(page: Page) -> Iterator[Block]:
     yield Paragraph(_examples(page.num_replicas))
     for section in page.sections:
         yield from _section(page, section)
+    yield from _sparse_writes(page)
     yield from _troubles("Warnings", page.warnings)
     yield from _troubles("Errors", page.errors)
     yield from _differences(page)
@@ -195,9 +197,12 @@ def _number(value: Array) -> str:
     return number(value.item())
 
 
-def _subject(meaning: Meaning) -> str:
+def _subject(meaning: Meaning | SparseMeaning) -> str:
     """Return the operations and aggregations that a sentence is about."""
-    said = names([operation.value for operation in meaning.operations], most=len(OPERATIONS))
+    if meaning.operations == SCATTERS:
+        said = "all sparse writes"
+    else:
+        said = names([operation.value for operation in meaning.operations], most=len(SCATTERS))
     if not meaning.aggregations:
         return said
     those = names([one.name for one in meaning.aggregations], most=len(EVERY_AGGREGATION))
@@ -215,6 +220,70 @@ def _tensorflow(page: Page, meaning: Meaning) -> str:
     return f"TensorFlow does the same, except for {numbers} (see below)."
 
 
+# ---------------------------------------------------------------- sparse writes
+
+
+def _sparse_writes(page: Page) -> Iterator[Block]:
+    """Yield a table of the examples, and the sentences on all sparse writes, by context."""
+    yield Heading("Sparse writes: some rows")
+    yield Paragraph(_SPARSE_CAPTION)
+    for context in Context:
+        yield Heading(_TITLES[context], 3)
+        examples = [one for one in page.sparse_examples if one.context is context]
+        if examples:
+            yield Paragraph(_ROWS_WRITTEN[context])
+            yield _sparse_table(page, examples)
+        for meaning in page.sparse_meanings:
+            if meaning.context is context:
+                yield Item(_subject(meaning), meaning.sentence)
+
+
+_SPARSE_CAPTION: Final = (
+    "The variable has 2 rows, and each row is one number, which is 10 at first. Column "
+    "`components`: all rows of each component after the write, and after a read if the write is "
+    "deferred. Columns `messages` and `bytes`: the messages of the write, and the size of their "
+    "indices and values, as if the variable were sent alone. A row of float32 has 12 B: 8 B for "
+    "its index and 4 B for its value. scatter_sub, scatter_div and scatter_max follow the same "
+    "rules."
+)
+
+_ROWS_WRITTEN: Final = {
+    Context.REPLICA: (
+        "Replica i writes i + 1 to two rows: to row 0, and to the row with the number i modulo 2. "
+        "So replica 0 writes row 0 twice, and all replicas write row 0."
+    ),
+    Context.CROSS_REPLICA: f"The program writes {number(WRITTEN)} to row 0 twice.",
+}
+
+
+def _sparse_table(page: Page, examples: Sequence[SparseExample]) -> Table:
+    of_each: dict[str, list[tuple[str, ...]]] = {}
+    for example in examples:
+        told = of_each.setdefault(example.operation.value, [])
+        told.append((example.aggregation.name, *_sparse_outcome(example)))
+    rows: list[tuple[str, ...]] = []
+    for called, those in of_each.items():
+        alike = len(those) == len(EVERY_AGGREGATION) and len({row[1:] for row in those}) == 1
+        rows += [
+            (called, _ANY if alike else row[0], *row[1:]) for row in those[: 1 if alike else None]
+        ]
+    headings = ("components", "messages", "bytes")
+    if len(page.aggregations) > 1:
+        return Table(("", "aggregation", *headings), tuple(rows), numbers=2)
+    return Table(("", *headings), tuple((row[0], *row[2:]) for row in rows), numbers=1)
+
+
+def _sparse_outcome(example: SparseExample) -> tuple[str, str, str]:
+    if example.refused is not None:
+        return "refused", NOTHING, NOTHING
+    shown = [" ".join(number(row) for row in one.tolist()) for one in example.components]
+    if len(set(shown)) == 1 and len(shown) > 1:
+        shown = [f"all {shown[0]}"]
+    elif len(shown) > _PAIR:
+        shown = [shown[0], "…", shown[-1]]
+    return " | ".join(shown), count(example.messages), count(example.size_bytes)
+
+
 # ---------------------------------------------------------------- what can go wrong
 
 
@@ -228,7 +297,9 @@ def _troubles(heading: str, troubles: tuple[Trouble, ...]) -> Iterator[Block]:
 def _when(trouble: Trouble) -> str:
     if not trouble.operations:
         return trouble.when
-    whose = names([one.value for one in trouble.operations], most=len(OPERATIONS))
+    if trouble.operations == SCATTERS:
+        return f"all sparse writes {trouble.when}"
+    whose = names([one.value for one in trouble.operations], most=len(SCATTERS))
     return f"{whose} {trouble.when}"
 
 

@@ -9,8 +9,9 @@ from typing import Final
 
 import numpy as np
 
-from varsim.errors import VariableError, VarsimError
+from varsim.errors import UnsupportedError, VariableError, VarsimError
 from varsim.protocol.messages import Create, Payload, Returned, Write
+from varsim.report.explain_rows import SparseExample
 from varsim.report.explain_worked import START, WRITES, Worked, example_spec
 from varsim.report.formatting import number
 from varsim.spec import Context, Operation, VariableSpec
@@ -104,11 +105,20 @@ def errors(spec: VariableSpec, examples: Iterable[Worked], num_replicas: int) ->
     yield from _of_bools(spec, num_replicas)
 
 
+def of_sparse_writes(examples: Iterable[SparseExample]) -> Iterator[Trouble]:
+    """Yield the errors of refused sparse writes."""
+    for example in examples:
+        if example.refused is not None:
+            yield _trouble(example.refused, f"in {example.context.value}", example.operation)
+
+
 def _trouble(error: VarsimError, when: str, *operations: Operation) -> Trouble:
-    text = str(error)
-    if isinstance(error, VariableError):
-        fixes = "; ".join(map(str, error.fixes))
-        ways = f"Possible fixes: {fixes}" if fixes else error.remedy.removesuffix(".")
+    text, fixes = str(error), "; ".join(map(str, error.fixes))
+    ways = f"Possible fixes: {fixes}" if fixes else ""
+    if isinstance(error, UnsupportedError):
+        text = f"{error.args[0]}." + (f" {ways}." if ways else "")
+    elif isinstance(error, VariableError):
+        ways = ways or error.remedy.removesuffix(".")
         text = f"variable {error.variable!r}: {error.problem}." + (f" {ways}." if ways else "")
     return Trouble(type(error).__name__, operations, when, _flat(text))
 

@@ -19,9 +19,10 @@ AGGREGATIONS: Final = {
 """The result of an aggregation of all replicas' values."""
 
 
-def in_brief(cell: Cell) -> str:
-    """Describe the effect of a cell of the table in a few words."""
-    return CELLS[cell.key].brief
+def in_brief(cell: Cell, *, sparse: bool = False) -> str:
+    """Describe the effect of a cell of the table in a few words, for dense or sparse writes."""
+    text = CELLS[cell.key]
+    return (sparse and text.rows_brief) or text.brief
 
 
 def replicas_write(cell: Cell) -> str:

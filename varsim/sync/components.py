@@ -11,8 +11,17 @@ import numpy as np
 from varsim.errors import ProtocolError, ShapeError
 from varsim.protocol.buckets import PACK_LIMIT_BYTES, size_of
 from varsim.protocol.messages import Commit, ScatterCommit, Write
-from varsim.spec import Array, Context, Operation, Shape, VariableAggregation, VariableSpec
-from varsim.sync import policies, reduce
+from varsim.spec import (
+    Array,
+    Context,
+    Operand,
+    Operation,
+    Rows,
+    Shape,
+    VariableAggregation,
+    VariableSpec,
+)
+from varsim.sync import policies, reduce, scatter
 from varsim.sync.block import Block
 from varsim.sync.outbox import KnownWrite
 from varsim.sync.replica_events import ReplicaWrite
@@ -304,3 +313,17 @@ def check_shape(
     ):
         return
     raise ShapeError(spec.name, ShapesDiffer(operation, value.shape, wanted), RESHAPE)
+
+
+def check_operand(
+    spec: VariableSpec, operation: Operation, component: Array, operand: Operand
+) -> None:
+    """Check that an operation can write an operand to a component.
+
+    Raises:
+        VariableError: See `check_rows` and `check_shape`.
+    """
+    if isinstance(operand, Rows):
+        scatter.check_rows(spec, operation, component.shape, operand)
+    else:
+        check_shape(spec, operation, component.shape, operand)

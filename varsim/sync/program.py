@@ -21,7 +21,7 @@ from varsim.sync.actions import (
     Send,
     Steps,
 )
-from varsim.sync.components import check_shape
+from varsim.sync.components import check_operand, check_shape
 from varsim.sync.coordinator_events import (
     ProgramAssignComponents,
     ProgramFetch,
@@ -31,7 +31,6 @@ from varsim.sync.coordinator_events import (
     ProgramWrite,
     ProgramWriteComponent,
 )
-from varsim.sync.operand import check_operand
 from varsim.sync.policies.cells import Cell, Reason
 from varsim.sync.policies.legality import check_arithmetic, check_gather
 from varsim.sync.stragglers import PATIENCE_S, REMINDER_S, Stragglers, still_running

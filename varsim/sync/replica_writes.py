@@ -12,10 +12,15 @@ from varsim.protocol.messages import Write
 from varsim.spec import Array, Context, Operand, Operation, Rows
 from varsim.sync import fixes, scatter
 from varsim.sync.actions import WAIT_AND_REPEAT, Abandon, Await, ReplicaAction, Supply
-from varsim.sync.components import Components, ReplicaVariable, WriteRule, check_shape
+from varsim.sync.components import (
+    Components,
+    ReplicaVariable,
+    WriteRule,
+    check_operand,
+    check_shape,
+)
 from varsim.sync.deferred import DeferredWrites
 from varsim.sync.event_log import InvalidTransition
-from varsim.sync.operand import check_operand
 from varsim.sync.outbox import Outbox
 from varsim.sync.pending_report import PendingReport
 from varsim.sync.policies.legality import check_arithmetic

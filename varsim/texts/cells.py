@@ -16,6 +16,9 @@ class CellText:
         write, read: The effect of an operation, and its messages.
         deferred_write, deferred_read: The same texts for a variable whose writes are deferred;
             empty if `write` and `read` also describe it.
+        rows: The effect of a sparse write, and its messages; empty if `write` also describes it.
+        rows_brief: The effect of a sparse write, for the table of all cells; empty if `brief` also
+            describes it.
         waits: The reason why replicas wait for each other at a write, without its last words. The
             last words name the aggregate.
         differences: The numbers of the differences from TensorFlow that concern a write.
@@ -28,6 +31,8 @@ class CellText:
     read: str = ""
     deferred_write: str = ""
     deferred_read: str = ""
+    rows: str = ""
+    rows_brief: str = ""
     waits: str = ""
     differences: tuple[str, ...] = ()
     read_differences: tuple[str, ...] = ()
@@ -82,6 +87,10 @@ CELLS: Final[dict[str, CellText]] = {
             "the read."
         ),
         differences=("D4",),
+        rows=(
+            "A sparse write changes rows of the component that is updated, under all settings. The "
+            "component is sent as a whole."
+        ),
     ),
     "merge": CellText(
         brief="a collective; every component gets the aggregate",
@@ -93,6 +102,13 @@ CELLS: Final[dict[str, CellText]] = {
         ),
         waits="in replica context, a write to it uses",
         differences=("D2", "D3", "D12"),
+        rows=(
+            "A sparse write is a collective: the rows of all replicas are joined in replica order, "
+            "and every component gets all of them. MEAN divides the values by the number of "
+            "replicas, and ONLY_FIRST_REPLICA uses the rows of replica 0. The messages contain "
+            "rows only."
+        ),
+        rows_brief="a collective; every component gets the joined rows",
     ),
     "defer": CellText(
         brief="kept until a read; then every component gets the aggregate",
@@ -103,6 +119,12 @@ CELLS: Final[dict[str, CellText]] = {
             "message; the read sends messages."
         ),
         differences=("D2", "D3", "D12"),
+        rows=(
+            "Every replica keeps its rows until the next read; rows that are added several times "
+            "are summed. The read then sends rows only, and every component gets the rows of all "
+            "replicas, as with ON_WRITE."
+        ),
+        rows_brief="kept until a read; then every component gets the joined rows",
     ),
     "broadcast": CellText(
         brief="every component",
@@ -110,6 +132,10 @@ CELLS: Final[dict[str, CellText]] = {
             "The same operation changes every component with the same value. One message goes to "
             "each replica. A per-replica value is refused: instead, every replica can write its "
             "own value in strategy.run."
+        ),
+        rows=(
+            "A sparse write changes the same rows of every component. The messages contain rows "
+            "only."
         ),
     ),
     "broadcast.shares": CellText(
@@ -125,6 +151,11 @@ CELLS: Final[dict[str, CellText]] = {
         write=_BROADCAST,
         deferred_write=_BROADCAST + _BEFORE,
         differences=("D4", "D9"),
+        rows=(
+            "A sparse write changes the same rows of every component, without aggregation. If the "
+            "rows are a per-replica value, each component gets its replica's rows. The messages "
+            "contain rows only."
+        ),
     ),
     "gather": CellText(
         brief="the aggregate of the components",
@@ -159,6 +190,10 @@ CELLS: Final[dict[str, CellText]] = {
         ),
         waits="after the same number of writes on every replica, all components become",
         differences=("D3",),
+        rows=(
+            "A sparse write changes rows of this replica's component, and counts as a write. At "
+            "every k-th write of a replica the whole component is exchanged."
+        ),
     ),
     "refuse": CellText(
         brief="refused",

@@ -12,6 +12,7 @@ from typing import ClassVar, Final
 
 from varsim.spec import (
     Array,
+    Operand,
     Operation,
     VariableAggregation,
     VariableSpec,
@@ -40,7 +41,7 @@ class Defer(Cell):
         spec: VariableSpec,
         operation: Operation,
         components: Sequence[Array],
-        values: Sequence[Array],
+        values: Sequence[Operand],
     ) -> list[Array]:
         """Return the components after the exchange that the next read needs."""
         return aggregated(spec, operation, components, values)

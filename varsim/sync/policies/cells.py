@@ -11,9 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Protocol, TypeVar
 
-from varsim.spec import Array, Operand, Operation, VariableAggregation, VariableSpec
-from varsim.sync import reduce
+import numpy as np
+
+from varsim.spec import Array, Operand, Operation, Rows, VariableAggregation, VariableSpec
+from varsim.sync import reduce, scatter
 from varsim.sync.actions import ReplicaAction
+from varsim.sync.operand import applied
 
 
 class Known:
@@ -192,7 +195,7 @@ class Cell:
         spec: VariableSpec,
         operation: Operation,
         components: Sequence[Array],
-        values: Sequence[Array],
+        values: Sequence[Operand],
     ) -> list[Array]:
         """Return the components after a write, given one value for each replica."""
         raise AssertionError(f"{self} is not a cell of a write")
@@ -213,28 +216,43 @@ class Cell:
         """Count the messages of a write, and update `known`."""
         raise AssertionError(f"{self} is not a cell of a write")
 
+    def bytes_of_rows(self, spec: VariableSpec, rows: Sequence[Rows], whole_bytes: int) -> int:
+        """Return the size of what a sparse write sends; by default it sends nothing.
+
+        Args:
+            rows: The rows that each replica writes, or that each component gets.
+            whole_bytes: The size of a component.
+        """
+        return 0
+
     def cost_of_read(self, spec: VariableSpec, known: Known) -> int:
         """Count the messages of a read, and update `known`."""
         return known.fetch(self.needed(spec, known.num_replicas))
 
 
 def applied_to_each(
-    operation: Operation, components: Sequence[Array], values: Sequence[Array]
+    operation: Operation, components: Sequence[Array], values: Sequence[Operand]
 ) -> list[Array]:
     """Return the components after an operation, with a separate value for each component."""
     both = zip(components, values, strict=True)
-    return [reduce.apply(operation, component, value) for component, value in both]
+    return [applied(operation, component, value) for component, value in both]
 
 
 def aggregated(
     spec: VariableSpec,
     operation: Operation,
     components: Sequence[Array],
-    values: Sequence[Array],
+    values: Sequence[Operand],
 ) -> list[Array]:
     """Return the components after an operation with the aggregate of the values."""
-    total = reduce.aggregate(values, spec.aggregation)
-    return [reduce.apply(operation, component, total) for component in components]
+    rows = [value for value in values if isinstance(value, Rows)]
+    total: Operand
+    if rows:
+        total = scatter.joined(rows, spec.aggregation)
+    else:
+        arrays = [value for value in values if isinstance(value, np.ndarray)]
+        total = reduce.aggregate(arrays, spec.aggregation)
+    return [applied(operation, component, total) for component in components]
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +288,7 @@ class Local(Cell):
         spec: VariableSpec,
         operation: Operation,
         components: Sequence[Array],
-        values: Sequence[Array],
+        values: Sequence[Operand],
     ) -> list[Array]:
         """Return the components after every replica has written its own value."""
         return applied_to_each(operation, components, values)
@@ -301,7 +319,7 @@ class AtHand(Cell):
         spec: VariableSpec,
         operation: Operation,
         components: Sequence[Array],
-        values: Sequence[Array],
+        values: Sequence[Operand],
     ) -> list[Array]:
         """Return the components after the function has written every component."""
         return applied_to_each(operation, components, values)
@@ -313,6 +331,10 @@ class AtHand(Cell):
     def cost_of_write(self, known: Known) -> int:
         """Count a message to each replica."""
         return known.num_replicas
+
+    def bytes_of_rows(self, spec: VariableSpec, rows: Sequence[Rows], whole_bytes: int) -> int:
+        """Return the size of all components: they are sent as a whole."""
+        return len(rows) * whole_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,17 +370,25 @@ class Broadcast(Cell):
         spec: VariableSpec,
         operation: Operation,
         components: Sequence[Array],
-        values: Sequence[Array],
+        values: Sequence[Operand],
     ) -> list[Array]:
         """Return the components after the operation with the values, or with their shares."""
         if self.shares:
             count = len(components)
-            values = [reduce.share_of(value, spec.dtype, count, spec.name) for value in values]
+            values = [
+                reduce.share_of(value, spec.dtype, count, spec.name)
+                for value in values
+                if isinstance(value, np.ndarray)
+            ]
         return applied_to_each(operation, components, values)
 
     def cost_of_write(self, known: Known) -> int:
         """Count a message to each replica."""
         return known.num_replicas
+
+    def bytes_of_rows(self, spec: VariableSpec, rows: Sequence[Rows], whole_bytes: int) -> int:
+        """Return the size of the rows for all replicas."""
+        return sum(own.nbytes for own in rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import numpy as np
 
 from varsim.errors import ConfigError
 from varsim.spec import Array, Operand, Operation, VariableAggregation, VariableSpec
+from varsim.spec import Rows as OperandRows
 from varsim.sync import reduce
 from varsim.sync.actions import ReplicaAction
 from varsim.sync.policies.cells import (
@@ -85,7 +86,7 @@ class Average(Cell):
         spec: VariableSpec,
         operation: Operation,
         components: Sequence[Array],
-        values: Sequence[Array],
+        values: Sequence[Operand],
     ) -> list[Array]:
         """Return the components after the first write since an exchange."""
         after = applied_to_each(operation, components, values)
@@ -99,6 +100,12 @@ class Average(Cell):
             return 2 * known.num_replicas
         known.unknown.update(range(known.num_replicas))
         return 0
+
+    def bytes_of_rows(
+        self, spec: VariableSpec, rows: Sequence[OperandRows], whole_bytes: int
+    ) -> int:
+        """Return 0, or the size of an exchange of components, if every write is exchanged."""
+        return 2 * len(rows) * whole_bytes if self.every == 1 else 0
 
 
 _CROSS_REPLICA: Final = {

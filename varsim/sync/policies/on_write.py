@@ -9,7 +9,9 @@ from typing import ClassVar, Final
 from varsim.spec import (
     SCATTERS,
     Array,
+    Operand,
     Operation,
+    Rows,
     VariableAggregation,
     VariableSpec,
     VariableSynchronization,
@@ -50,7 +52,7 @@ class Merge(Cell):
         spec: VariableSpec,
         operation: Operation,
         components: Sequence[Array],
-        values: Sequence[Array],
+        values: Sequence[Operand],
     ) -> list[Array]:
         """Return the components after an operation with the aggregate of the values."""
         return aggregated(spec, operation, components, values)
@@ -58,6 +60,12 @@ class Merge(Cell):
     def cost_of_write(self, known: Known) -> int:
         """Count a contribution from each replica, and a commit to each replica."""
         return 2 * known.num_replicas
+
+    def bytes_of_rows(self, spec: VariableSpec, rows: Sequence[Rows], whole_bytes: int) -> int:
+        """Return the size of the used contributions, and of the joined rows for each replica."""
+        first_only = spec.aggregation is VariableAggregation.ONLY_FIRST_REPLICA
+        used = rows[:1] if first_only else rows
+        return (1 + len(rows)) * sum(own.nbytes for own in used)
 
     def for_rows(self, operation: Operation, aggregation: VariableAggregation) -> Cell:
         """Return this cell, or a refusal if the replicas' rows cannot be combined."""
