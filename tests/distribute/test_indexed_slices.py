@@ -53,3 +53,27 @@ def test_indices_are_integers() -> None:
 def test_empty_indices_may_have_any_dtype() -> None:
     """For an empty list NumPy chooses float64."""
     assert [0.0, 0.0] == np.asarray(tf.IndexedSlices(np.empty(0), [], (2,))).tolist()
+
+
+@pytest.mark.parametrize(
+    ("indices", "dense_shape", "error", "said"),
+    [
+        ([0], "xx", ValueTypeError, "must be integers"),
+        ([0], (2.5,), ValueTypeError, "must be integers"),
+        ([0], 3, ValueTypeError, "must be integers"),
+        ([0], (-3, 2), ShapeError, "has a negative size"),
+        (np.array([2**64 - 1], np.uint64), None, ShapeError, "index 18446744073709551615"),
+    ],
+)
+def test_a_wrong_shape_or_index_is_refused_when_the_slices_are_made(
+    indices: object, dense_shape: object, error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        tf.IndexedSlices([1.0], indices, dense_shape)
+
+
+def test_slices_with_ragged_values_cannot_become_an_array() -> None:
+    slices = tf.IndexedSlices([[1.0, 2.0], [3.0]], [0, 1], dense_shape=(3, 2))
+
+    with pytest.raises(ShapeError, match="ragged"):
+        np.asarray(slices)

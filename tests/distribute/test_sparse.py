@@ -241,3 +241,76 @@ def test_a_sparse_write_moves_centers_as_far_as_a_dense_write(strategy: Any) -> 
 
     expected = [[0.0, 0.5], [3.0, 4.0], [0.0, 0.0], [3.0, 3.5]]
     assert expected == sparse.numpy().tolist() == dense.numpy().tolist()
+
+
+@pytest.mark.parametrize("method", ["sparse_read", "gather_nd"])
+@pytest.mark.parametrize(
+    ("indices", "error", "said"),
+    [
+        ([-1], ShapeError, "negative index -1"),
+        ([4], ShapeError, "out of bounds"),
+        ([2**62], ShapeError, "out of bounds"),
+        (np.array([2**64 - 1], np.uint64), ShapeError, "out of range"),
+        ([0.5], ValueTypeError, "needs integer indices"),
+        ([True], ValueTypeError, "needs integer indices"),
+        (None, ValueTypeError, "needs integer indices"),
+        (np.array([0], object), ValueTypeError, "needs integer indices"),
+    ],
+)
+def test_rows_that_do_not_exist_cannot_be_read(
+    method: str, indices: Any, error: type[Exception], said: str
+) -> None:
+    """NumPy counts a negative index from the end; TensorFlow refuses it."""
+    with pytest.raises(error, match=f"'table': {method}.*{said}"):
+        getattr(tf.Variable(np.zeros(4, np.float32), name="table"), method)(indices)
+
+
+def test_no_rows_can_be_read_and_written(strategy: Any) -> None:
+    with strategy.scope():
+        thin = tf.Variable(np.zeros((3, 0), np.float32), aggregation=SUM)
+        empty = tf.Variable(np.zeros((0, 2), np.float32), aggregation=SUM)
+    strategy.run(lambda: done(thin.scatter_add(tf.IndexedSlices(np.ones((2, 0), "f4"), [0, 2]))))
+    strategy.run(lambda: done(empty.scatter_add(tf.IndexedSlices(np.ones((0, 2), "f4"), []))))
+
+    assert ((3, 0), (0, 2)) == (thin.numpy().shape, empty.numpy().shape)
+    assert [] == tf.Variable([1.0]).sparse_read([]).tolist()
+    with pytest.raises(ShapeError, match="at row 0: the variable has no rows"):
+        empty.scatter_add(tf.IndexedSlices(np.ones((1, 2), np.float32), [0]))
+
+
+def test_slices_with_too_few_rows_are_not_reduced(strategy: Any) -> None:
+    def fewer() -> Any:
+        return tf.IndexedSlices(np.ones((1, 2), np.float32), [0, 1])
+
+    with pytest.raises(ShapeError, match="each index needs one row"):
+        strategy.run(lambda: tf.distribute.get_replica_context().all_reduce("SUM", fewer()))
+    with pytest.raises(ShapeError, match="each index needs one row"):
+        strategy.reduce("SUM", tf.distribute.PerReplica([fewer(), fewer()]), axis=None)
+    each = tf.distribute.PerReplica([rows([0]), rows([1])])
+    with pytest.raises(NotImplementedError, match=r"along an axis: use axis=None"):
+        strategy.reduce("SUM", each, axis=0)
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        (None, ValueError),
+        (np.ones(1), DtypeError),
+        (1j, ValueTypeError),
+        ("text", ValueTypeError),
+        (np.ones(3, np.float32), ShapeError),
+        (tf.distribute.PerReplica([1.0, 2.0]), DistributedValueError),
+    ],
+)
+def test_a_slice_takes_only_what_its_variable_takes(
+    strategy: Any, value: Any, error: type[Exception]
+) -> None:
+    """Neither is None read as NaN, nor is an array of another dtype cast."""
+    plain = tf.Variable(np.zeros(4, np.float32))
+    own = variable(strategy, synchronization=tf.VariableSynchronization.ON_READ)
+
+    with pytest.raises(error):
+        plain[0:1].assign(value)
+    with pytest.raises(error):
+        strategy.run(lambda: done(own[0:1].assign(value)))
+    assert [[0.0] * 4] * 3 == [plain.numpy().tolist(), *components(own)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from varsim.errors import OperationError, ValueTypeError
+from varsim.errors import OperationError, ShapeError, ValueTypeError
 from varsim.extension_dtypes import is_extension
 from varsim.spec import Array
 
@@ -72,6 +72,10 @@ class ArrayLike:
 
     def assign(self, value: Any) -> Any:
         """Set the value."""
+        raise NotImplementedError
+
+    def operand(self, value: Any) -> Array:
+        """Return a value as an array of this object's dtype."""
         raise NotImplementedError
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
@@ -161,8 +165,15 @@ class Slice(np.ndarray[Any, Any]):
         if variable is None:
             raise TypeError("only a slice that indexing a variable returned can be assigned")
         if variable.takes_slices:
-            whole = np.array(variable.convert())
-            whole[self._key] = value
+            whole, part = np.array(variable.convert()), variable.operand(value)
+            try:
+                whole[self._key] = part
+            except ValueError as error:
+                raise ShapeError(
+                    variable.name,
+                    f"a value of shape {list(part.shape)} cannot be assigned to a slice of shape "
+                    f"{list(self.shape)}",
+                ) from error
             variable.assign(whole)
             return variable
         raise OperationError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,7 @@ class IndexedSlices:
     def __init__(self, values: Any, indices: Any, dense_shape: Any = None) -> None:
         self.values = values
         self.indices = np.asarray(indices)
-        self.dense_shape: tuple[int, ...] | None = None
-        if dense_shape is not None:
-            self.dense_shape = tuple(int(size) for size in dense_shape)
+        self.dense_shape = None if dense_shape is None else _sizes(dense_shape)
         if self.indices.size == 0:  # an empty list has no dtype
             self.indices = self.indices.astype(np.int64)
         if self.indices.dtype.kind not in "iu":
@@ -35,6 +34,10 @@ class IndexedSlices:
                 "(slices)",
                 f"the indices of IndexedSlices are {self.indices.dtype}, and must be integers",
                 "Use indices.astype(numpy.int64).",
+            )
+        if self.indices.dtype == np.uint64 and self.indices.max(initial=0) > _LARGEST:
+            raise ShapeError(
+                "(slices)", f"the index {self.indices.max()} of IndexedSlices is out of range"
             )
 
     @property
@@ -58,7 +61,12 @@ class IndexedSlices:
         Raises:
             ShapeError: `dense_shape` is not given, or does not match the rows.
         """
-        values = np.asarray(self.values)
+        try:
+            values = np.asarray(self.values)
+        except ValueError as error:
+            raise ShapeError(
+                "(slices)", "the values of IndexedSlices are ragged: their rows differ in length"
+            ) from error
         rows = self.indices.reshape(-1)
         if self.dense_shape is None:
             raise ShapeError(
@@ -84,3 +92,18 @@ class IndexedSlices:
     def __repr__(self) -> str:
         shape = "" if self.dense_shape is None else f", dense_shape={self.dense_shape}"
         return f"IndexedSlices(indices={self.indices!r}, values={self.values!r}{shape})"
+
+
+_LARGEST = np.iinfo(np.int64).max
+
+
+def _sizes(dense_shape: Any) -> tuple[int, ...]:
+    try:
+        sizes = tuple(operator.index(size) for size in dense_shape)
+    except TypeError as error:
+        raise ValueTypeError(
+            "(slices)", f"the dense_shape of IndexedSlices is {dense_shape!r}, and must be integers"
+        ) from error
+    if min(sizes, default=0) < 0:
+        raise ShapeError("(slices)", f"the dense_shape {list(sizes)} has a negative size")
+    return sizes

@@ -11,6 +11,7 @@ from varsim.distribute.conversion import as_tensor
 from varsim.distribute.distributed import DistributedVariable, MirroredVariable
 from varsim.distribute.indexed_slices import IndexedSlices
 from varsim.distribute.location import user_location
+from varsim.distribute.sparse import rows_alike
 from varsim.distribute.values import DistributedValues, map_structure
 from varsim.errors import (
     AggregationError,
@@ -99,9 +100,11 @@ def joined(op: ReduceOp, parts: Sequence[IndexedSlices]) -> IndexedSlices:
 
     Raises:
         ValueMismatchError: The rows of the replicas differ in shape or dtype.
+        ShapeError: There is not one row of values for each index.
     """
-    values = reduce.concatenate([as_tensor(part.values) for part in parts], axis=0)
-    indices = reduce.concatenate([part.indices for part in parts], axis=0)
+    each = [rows_alike(part) for part in parts]
+    values = reduce.concatenate([one for one, _ in each], axis=0)
+    indices = reduce.concatenate([one for _, one in each], axis=0)
     return IndexedSlices(divided(op, values, len(parts)), indices, parts[0].dense_shape)
 
 
@@ -145,7 +148,12 @@ def reduce_along(
         ShapeError: A value does not have this axis.
         ValueMismatchError: Dimensions other than `axis` differ between replicas.
         TypeError: The axis is neither an integer nor a tuple of integers.
+        UnsupportedError: The value is IndexedSlices.
     """
+    if holds_slices(value):
+        raise UnsupportedError(
+            "strategy.reduce of IndexedSlices along an axis: use axis=None, which joins their rows"
+        )
     if isinstance(axis, list):
         raise TypeError("axis must be an integer or a tuple of integers, not a list")
     axes = tuple(int(one) for one in (axis if isinstance(axis, tuple) else (axis,)))

@@ -9,6 +9,7 @@ from varsim.distribute.context import Frame, current_frame, entered, replica_in_
 from varsim.distribute.conversion import as_tensor
 from varsim.distribute.indexed_slices import IndexedSlices
 from varsim.distribute.reduction import divided, parse_op, refuse_slices
+from varsim.distribute.sparse import rows_alike
 from varsim.distribute.strategy import Strategy
 from varsim.distribute.values import leaves_of, map_structure, rebuilt, taken_apart
 from varsim.errors import (
@@ -84,7 +85,7 @@ class ReplicaContext:
         """Gather the rows of IndexedSlices, and reduce the other leaves."""
         sparse = [leaf for leaf in leaves if isinstance(leaf, IndexedSlices)]
         dense = [as_tensor(leaf) for leaf in leaves if not isinstance(leaf, IndexedSlices)]
-        parts = [part for leaf in sparse for part in (as_tensor(leaf.values), leaf.indices)]
+        parts = [part for leaf in sparse for part in rows_alike(leaf)]
         check_axis(parts, 0)
         gathered = self.session.all_gather(0, taken_apart(parts)[0], parts, label)
         count = self.num_replicas_in_sync

@@ -12,9 +12,9 @@ from varsim.distribute.host_requests import ReadVariable, WriteVariable
 from varsim.distribute.location import user_location
 from varsim.distribute.operands import explain
 from varsim.distribute.ports import StrategyPort
-from varsim.distribute.sparse import as_rows, selects, with_elements
+from varsim.distribute.sparse import as_rows, read_indices, selects, with_elements
 from varsim.distribute.variable import Variable
-from varsim.errors import OperationError, VariableError
+from varsim.errors import OperationError, ShapeError, VariableError
 from varsim.spec import Array, Context, Operand, Operation, Rows
 from varsim.sync import reduce, scatter
 from varsim.sync.components import check_operand
@@ -119,15 +119,25 @@ class ResourceVariable(Variable):
 
     def sparse_read(self, indices: Any, name: str | None = None) -> Array:
         """Return a copy of the rows at `indices`."""
-        return self._rows((np.asarray(indices),))
+        index = read_indices("sparse_read", indices, self._name)
+        return self._checked_rows("sparse_read", (index,))
 
     def gather_nd(self, indices: Any, name: str | None = None) -> Array:
         """Return the elements at the index tuples in the last axis of `indices`."""
-        return self._rows(tuple(np.moveaxis(np.asarray(indices), -1, 0)))
+        index = read_indices("gather_nd", indices, self._name)
+        if not index.ndim:
+            raise ShapeError(self._name, "gather_nd needs index tuples in the last axis")
+        return self._checked_rows("gather_nd", tuple(np.moveaxis(index, -1, 0)))
 
     def part(self, key: Any) -> Array:
         """Return the part of the value that `key` selects."""
-        return self.sparse_read(key) if selects(key) else super().part(key)
+        return self._rows((np.asarray(key),)) if selects(key) else super().part(key)
+
+    def _checked_rows(self, method: str, key: tuple[Array, ...]) -> Array:
+        try:
+            return self._rows(key)
+        except IndexError as error:
+            raise ShapeError(self._name, f"{method}: {error}") from error
 
     def _rows(self, key: tuple[Array, ...]) -> Array:
         if self._from_a_replica() is not None:

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from varsim.distribute.conversion import as_operand
+from varsim.distribute.conversion import as_operand, as_tensor
 from varsim.distribute.indexed_slices import IndexedSlices
 from varsim.errors import ShapeError, ValueTypeError
 from varsim.spec import Array, Operation, Rows
@@ -25,14 +25,52 @@ def as_rows(value: Any, dtype: np.dtype[np.generic], variable: str) -> Rows:
     indices = np.asarray(value.indices)
     values = np.array(as_operand(value.values, dtype, variable), order="C")
     if values.shape[: indices.ndim] != indices.shape:
-        raise ShapeError(
-            variable,
-            f"values of shape {list(values.shape)} do not fit indices of shape "
-            f"{list(indices.shape)}: each index needs one row of values",
-        )
+        raise _not_alike(values, indices, variable)
     return Rows(
-        np.array(indices.reshape(-1), np.int64), values.reshape(-1, *values.shape[indices.ndim :])
+        np.array(indices.reshape(-1), np.int64),
+        values.reshape(indices.size, *values.shape[indices.ndim :]),
     )
+
+
+def rows_alike(slices: IndexedSlices) -> tuple[Array, Array]:
+    """Return the values and the indices of IndexedSlices that no variable takes.
+
+    Raises:
+        ShapeError: There is not one row of values for each index.
+    """
+    values, indices = as_tensor(slices.values), slices.indices
+    if values.shape[: indices.ndim] != indices.shape:
+        raise _not_alike(values, indices, "(slices)")
+    return values, indices
+
+
+def _not_alike(values: Array, indices: Array, variable: str) -> ShapeError:
+    return ShapeError(
+        variable,
+        f"values of shape {list(values.shape)} do not fit indices of shape "
+        f"{list(indices.shape)}: each index needs one row of values",
+    )
+
+
+def read_indices(method: str, indices: Any, variable: str) -> Array:
+    """Return the indices of `sparse_read` or `gather_nd`. Unlike NumPy's, they count from 0 only.
+
+    Raises:
+        ValueTypeError: The indices are not integers.
+        ShapeError: An index is negative.
+    """
+    index = np.asarray(indices)
+    if index.size == 0:  # an empty list has no dtype
+        return index.astype(np.int64)
+    if index.dtype.kind not in "iu":
+        raise ValueTypeError(
+            variable, f"{method} needs integer indices, and these are {index.dtype}"
+        )
+    if index.min() < 0:
+        raise ShapeError(variable, f"{method} at the negative index {index.min()}")
+    if index.max() > np.iinfo(np.int64).max:
+        raise ShapeError(variable, f"{method} at the index {index.max()}, which is out of range")
+    return index.astype(np.int64)
 
 
 def _not_slices(method: str, value: Any, variable: str) -> ValueTypeError:

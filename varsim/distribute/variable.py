@@ -12,6 +12,7 @@ import numpy as np
 
 from varsim.distribute.array_like import ArrayLike
 from varsim.distribute.context import strategy_in_force
+from varsim.distribute.conversion import as_operand
 from varsim.distribute.location import user_location
 from varsim.distribute.missing import explains_missing
 from varsim.distribute.policies import know, synchronization_of
@@ -289,6 +290,14 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
         array for each update: this is cheap, because the memory of unused arrays is reused.
         """
         return np.empty(self.convert().shape, self._dtype)
+
+    def operand(self, value: Any) -> Array:
+        """Return a value as an array of the variable's dtype.
+
+        Raises:
+            VariableError: The dtype cannot hold the value.
+        """
+        return as_operand(value, self._dtype, self._name)
 
     def assign(
         self,

@@ -92,10 +92,10 @@ def check_rows(
         return
     if indices.view(np.uint64).max() >= shape[0]:  # as uint64, a negative index is very large
         low, high = int(indices.min()), int(indices.max())
+        existing = f"rows 0 to {shape[0] - 1}" if shape[0] else "no rows"
         raise ShapeError(
             spec.name,
-            f"{operation.value} at row {low if low < 0 else high}: the variable has rows 0 to "
-            f"{shape[0] - 1}",
+            f"{operation.value} at row {low if low < 0 else high}: the variable has {existing}",
         )
     if operation is Operation.SCATTER_DIV and kind in "iu" and not values.all():
         raise OperationError(spec.name, "scatter_div divides an integer by zero")
