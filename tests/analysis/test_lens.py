@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.analysis.build import parse_history
 from varsim.analysis.component_distance import ElementReason, TellingElements, telling_of
 from varsim.analysis.lens import Moment, moments
 from varsim.report.lens_page import print_steps, why_element
@@ -91,6 +92,22 @@ def test_a_mirror_shows_the_commits(tmp_path: Path) -> None:
     story.add(-1, "finish", call=1)
 
     assert (1, [[0.5, 1]] * 2, [0.5, 1], False) == plain(story.seen(tmp_path)[-1])
+
+
+def test_a_sparse_write_changes_rows_of_a_component(tmp_path: Path) -> None:
+    text = """
+variable w NONE NONE float32 [3]
+program create w v=0 = [1,1,1]
+program call call=1
+0 write w scatter_add call=1 at [2,0,2] = [1,2,4]
+program finish call=1
+"""
+    with parse_history(text).history(tmp_path) as history:
+        _, after = moments(history, history.variables[1])
+
+    assert [[3.0, 1.0, 6.0], [1.0, 1.0, 1.0]] == [
+        None if one is None else one.tolist() for one in after.components
+    ]
 
 
 def test_none_has_no_cross_replica_value(tmp_path: Path) -> None:

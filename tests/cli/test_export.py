@@ -28,7 +28,9 @@ import varsim as tf
 def run(job, *, data: str = "", trouble: bool = False):
     with job.strategy.scope():
         v = tf.Variable({SECRET}, name="v", aggregation=tf.VariableAggregation.SUM)
+        rows = tf.Variable([[0.0], [0.0]], name="rows", aggregation=tf.VariableAggregation.SUM)
     job.strategy.run(lambda: v.assign_add(1.0))
+    rows.scatter_add(tf.IndexedSlices([[{SECRET}]], [1]))
     job.progress(1, 1, loss={SECRET})
     if trouble:
         raise ValueError(f"{{__file__}} has {SECRET}")
@@ -114,7 +116,7 @@ def test_an_exported_run_does_not_name_the_machine(tmp_path: Path):
     failure = load_summary(folder).failure
     assert failure is not None
     assert f"program.py has {SECRET}" == failure.text
-    assert 'File "program.py", line 10, in run' in failure.traceback
+    assert 'File "program.py", line 12, in run' in failure.traceback
     assert (
         "program.py said user@host in python/x.py\n" == (folder / "logs/worker-0.log").read_text()
     )
@@ -128,10 +130,11 @@ def test_a_run_names_files_relative_to_their_import_folder():
     failure = load_summary(run).failure
 
     assert failure is not None
-    assert "program.py:10" == failure.location
-    assert 'File "program.py", line 10, in run' in failure.traceback
+    assert "program.py:12" == failure.location
+    assert 'File "program.py", line 12, in run' in failure.traceback
     with open_history(run) as history:
-        assert {"program.py:7"} == {event.location for event in history.events("kind = 'write'")}
+        writes = {event.location for event in history.events("kind = 'write'")}
+        assert {"program.py:8", "program.py:9"} == writes
 
 
 def test_no_source_leaves_out_the_program():
@@ -164,8 +167,9 @@ def test_no_values_leaves_out_values(words: list[str]):
         assert [kind for kind, _ in before.connection.execute(kinds).fetchall()] == [
             kind for kind, _ in history.connection.execute(kinds).fetchall()
         ]
-        digests = history.connection.execute("SELECT COUNT(digest), COUNT(value) FROM events")
-        assert (0, 0) == digests.fetchone()
+        count = "SELECT COUNT(indices), COUNT(digest), COUNT(value) FROM events"
+        assert 0 not in before.connection.execute(count).fetchone()
+        assert (0, 0, 0) == history.connection.execute(count).fetchone()
     checked = varsim("check", str(folder)).stdout
     assert "values: they were left out when the run was exported" in checked
 
@@ -186,7 +190,7 @@ def test_export_lists_what_an_archive_contains_and_omits(tmp_path: Path):
     ] == lines[2:]
     assert (
         "warning: the program is exported unchanged, and it names this machine or its user: "
-        "program/program.py:12\n" == result.stderr
+        "program/program.py:14\n" == result.stderr
     )
 
 

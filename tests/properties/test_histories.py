@@ -1,8 +1,10 @@
-"""The history of every program is VALID, in any order of its messages."""
+"""The history of every program is VALID, and its replay has the same reads."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,9 +19,10 @@ from varsim.analysis.outcome import Outcome
 from varsim.analysis.search import find
 from varsim.analysis.verdict import judge
 from varsim.testing import simulated_cluster
-from varsim.tracing.history import open_history
+from varsim.tracing.history import History, open_history
 from varsim.tracing.merge import merge
 from varsim.tracing.trace import PROGRAM, TraceOptions, file_name
+from varsim.whatif.compare import Replays
 
 AUTO = st.sampled_from(["on_write", "adaptive"])
 
@@ -29,15 +32,37 @@ AUTO = st.sampled_from(["on_write", "adaptive"])
 def test_the_history_of_any_program_is_valid(
     program: RandomProgram, seed: int | None, auto: str
 ) -> None:
+    with recorded(program, seed, auto) as (history, _):
+        verdicts = judge(history)
+        find(history)
+    assert not [one for one in verdicts if one.outcome is not Outcome.VALID]
+
+
+@settings(max_examples=many(40), deadline=None, suppress_health_check=list(HealthCheck))
+@given(programs(st.integers(2, 3)))
+def test_the_replay_of_any_program_has_its_reads(program: RandomProgram) -> None:
+    """The rows of sparse writes have the same bytes, too."""
+    with recorded(program, None, "on_write") as (history, rows_bytes):
+        replays = Replays(history)
+
+    assert () == replays.doubts
+    assert rows_bytes == [one.cost_before.sparse_bytes for one in replays.under({}).effects]
+
+
+@contextmanager
+def recorded(
+    program: RandomProgram, seed: int | None, auto: str
+) -> Iterator[tuple[History, list[int]]]:
+    """Run a program; provide its history and, for each variable, the bytes of sparse writes."""
     with TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", tf.VarsimWarning)
         options = TraceOptions(Path(folder))
         devices = [f"cpu:{i}" for i in range(program.num_replicas)]
         with simulated_cluster(seed):
-            run_program(program, tf.distribute.MirroredStrategy(devices, auto=auto, trace=options))
+            strategy = tf.distribute.MirroredStrategy(devices, auto=auto, trace=options)
+            run_program(program, strategy)
+            rows_bytes = [one.sparse_bytes for one in strategy.statistics()]
         assume((options.directory / file_name(PROGRAM)).exists())  # it has at least one event
         merge(options.directory, options.directory)
         with open_history(options.directory) as history:
-            verdicts = judge(history)
-            find(history)
-    assert not [one for one in verdicts if one.outcome is not Outcome.VALID]
+            yield history, rows_bytes

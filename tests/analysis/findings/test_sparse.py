@@ -16,6 +16,7 @@ from varsim.analysis.findings.overflow import OVERFLOW
 from varsim.analysis.findings.redundancy import SAME_CONTRIBUTIONS, UNREAD_MERGES
 from varsim.analysis.findings.scaling_messages import WRONG_FACTOR
 from varsim.analysis.findings.sparse_changes import changes_of
+from varsim.analysis.findings.staleness import STALE_READ
 from varsim.analysis.search import find
 from varsim.spec import Rows
 from varsim.testing import simulated_cluster
@@ -162,6 +163,17 @@ def test_different_writes_of_rows_with_equal_results_are_not_a_divergence(tmp_pa
         v.scatter_update(slices([mine, 1 - mine], 1.0))
 
     assert DIVERGENCE not in {one.kind for one in found_in(tmp_path, "NONE NONE", step)}
+
+
+def test_reads_that_lack_rows_of_other_replicas_are_stale(tmp_path):
+    def step(v: Any) -> None:
+        v.values[replica_id()].scatter_add(slices([1], 1.0))
+        v.read_value()
+
+    findings = found_in(tmp_path, "ON_READ SUM", step)
+
+    assert [STALE_READ] == [one.kind for one in findings]
+    assert findings[0].what.startswith("6 of 8 reads in replicas lacked up to 3 writes")
 
 
 def test_remedies_for_sparse_merges_advise_only_settings_that_accept_them(tmp_path):
