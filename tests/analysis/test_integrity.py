@@ -18,7 +18,7 @@ OTHERS: list[Any] = [None, -1, 0, 1, 1.0, 2**40, "x", "read", "assign", "[1]", b
 
 
 @pytest.mark.parametrize("column", CHECKED)
-def test_a_row_is_judged_independently_of_earlier_sound_rows(column: str):
+def test_a_row_is_judged_independently_of_earlier_valid_rows(column: str):
     story = Healthy(3, calls=1)
     promises = {row.variable: promise_of(row) for row in story.variables.values()}
     known = RowIntegrity(REPLICAS, promises)
@@ -30,4 +30,4 @@ def test_a_row_is_judged_independently_of_earlier_sound_rows(column: str):
             flaw = RowIntegrity(REPLICAS, promises).flaw(row)
             assert flaw == known.flaw(row), row
             flaws.add(flaw)
-    assert flaws - {None}, "no garbage in this column was noticed"
+    assert flaws - {None}, "no invalid value in this column was found"

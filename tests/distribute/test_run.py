@@ -142,7 +142,7 @@ def test_a_mismatch_names_the_location_of_each_waiting_replica(strategy):
     line = step.__code__.co_firstlineno + 2
     assert f"test_run.py:{line}" in str(caught.value)
     assert "loss_scale.assign_add" in str(caught.value)
-    assert "tests/distribute/programs.py:" in str(caught.value)  # created at
+    assert "tests/distribute/programs.py:" in str(caught.value)  # where the variable was created
 
 
 # ---------------------------------------------------------------- collectives

@@ -131,7 +131,7 @@ BOTH = "replica 0: float32[2, 3], replica 1: float32[2, 4]"
         lambda strategy, value: strategy.gather(value, axis=0),
     ],
 )
-def test_a_refused_ragged_value_is_shown_as_it_is_on_each_replica(strategy, operation):
+def test_the_error_for_a_ragged_value_shows_its_shape_on_each_replica(strategy, operation):
     with pytest.raises(tf.VarsimError) as caught:
         operation(strategy, ragged(strategy, (2, 3), (2, 4)))
 

@@ -29,7 +29,7 @@ def names(location: ProgramLocation | None) -> list[str]:
 
 
 def test_imports_from_the_folder_of_a_file_are_followed(write: Write):
-    """This includes imports inside functions, through packages, and relative ones."""
+    """Imports inside functions, through packages and relative imports are followed, too."""
     write(
         "program.py", "import numpy, a.b\nimport varsim as tf\ndef f():\n  from c import d, name\n"
     )

@@ -1,4 +1,4 @@
-"""YAML with the line of every value."""
+"""YAML is read with the line of every value."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def commit_of(version, indices, values):
 
 
 def test_a_postponed_sparse_write_is_applied_when_the_value_is_used():
-    """The array that was returned before does not change."""
+    """An array that was read before the write does not change."""
     block = block_of(1.0, 2.0)
     before = block.show(0)
     for value in (10.0, 20.0):
@@ -150,7 +150,7 @@ def test_a_new_value_replaces_postponed_sparse_writes():
 
 
 def test_a_sparse_commit_is_applied_while_the_shell_waits():
-    """Until then only the version says that the commit arrived; a read applies it, too."""
+    """Before, only the version shows that the commit has arrived. A read also applies it."""
     state = ReplicaState(0, 2)
     table = spec(SUM, ON_WRITE, shape=(2,))
     state.handle(Create(spec=table, value=np.array([1.0, 2.0], np.float32)))

@@ -1,4 +1,4 @@
-"""Values in texts."""
+"""The format of values in texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The events in the trace of a process can be read, however the process has ended."""
+"""The events in the trace of a process can be read even if the process was killed."""
 
 from __future__ import annotations
 

@@ -225,7 +225,7 @@ def test_a_failed_pilot_run_is_reported(tmp_path: Path):
 
 
 def test_whatif_shows_before_and_after_on_any_console(plain: Summary):
-    """With 60 columns or more it is a table."""
+    """The comparison is a table if the console has 60 columns or more."""
     command = ["whatif", plain.directory, "--set", "w*=on_read", "--set", "seen=/mean"]
     for width in (40, 60, 80):
         shown = CliRunner().invoke(main, command, env={"COLUMNS": str(width)})
