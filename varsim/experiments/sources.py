@@ -28,7 +28,7 @@ class ProgramLocation:
     """The location of a program."""
 
     file: Path  # the file that is run
-    root: Path  # the folder from which the program imports; it contains `file`, perhaps deeper
+    root: Path  # the folder from which the program imports; `file` is in it or in a subfolder
 
 
 @dataclass(slots=True)

@@ -135,7 +135,7 @@ def _print_verdict(console: Console, summary: Summary) -> None:
 
 
 def typed(directory: str) -> str:
-    """Return a directory, relative to the working directory if it is inside the latter."""
+    """Return the path of a directory; inside the working directory, a relative path."""
     path = Path(directory)
     try:
         return f"{path.absolute().relative_to(Path.cwd())}/"

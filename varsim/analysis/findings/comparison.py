@@ -31,7 +31,7 @@ _NEARLY: Final = 0.05
 """Largest relative distance at which a number is about N times another one."""
 
 _LARGE: Final = 100
-"""Least size of a whole number that hardly matches by chance."""
+"""Smallest whole number that is unlikely to match by chance."""
 
 _MOST_ELEMENTS: Final = 256
 """Number of elements of each value that are kept with a comparison."""
@@ -70,7 +70,7 @@ class Comparison:
     wanted: Flat  # the single device's value
     before: Flat | None = None  # the variable's previous value in both runs, for an assign
     is_change: bool = False  # whether the numbers are differences from the previous value
-    elements: Flat | None = None  # of these elements only, by index in the flat value
+    elements: Flat | None = None  # if only some are compared: indices in the flat value
     step: int = 1  # the arrays hold every step-th element
 
     def change(self) -> Comparison | None:

@@ -48,13 +48,13 @@ class _Seen:
     """The writes of NaN or infinity to one variable."""
 
     first: Event  # the earliest of these writes, or the first read that shows NaN or infinity
-    elements: tuple[int, int]  # of `first`: the number of NaN or infinite elements, and of all
+    elements: tuple[int, int]  # of `first`: number of NaN or infinite ones, and number of all
     is_nan: bool  # whether one of these elements is NaN
     round: int  # k if `first` is its replica's k-th write in the call; 0 for a read
     wrote: set[int] = field(default_factory=set)  # replicas whose write of the round is not finite
     finite: set[int] = field(default_factory=set)  # replicas whose write of the round is finite
     evidence: Evidence = field(default_factory=Evidence)
-    row: int | None = None  # if `first` is a sparse write: the first row of the variable with it
+    row: int | None = None  # if `first` is a sparse write: the first row with NaN or infinity
     before: Event | None = None  # if `first` is a read: the last write before it
 
 
@@ -191,7 +191,7 @@ class NotFinite(Finder):
         """Return the elements that are not finite, except those that were not finite initially.
 
         Args:
-            rows: The rows that have these values, if they are those of a sparse write.
+            rows: For a sparse write, the indices of the rows that `value` contains.
         """
         bad: Mask = ~np.isfinite(value)
         meant = self._meant.get(number)
@@ -258,7 +258,7 @@ def _first(event: Event, value: Flat, bad: Mask, k: int) -> _Seen:
 
 
 def _row_of(rows: Rows, bad: Mask) -> int:
-    """Return the index of the first of these rows that has one of these elements."""
+    """Return the index of the first row that has an element which is not finite."""
     return int(rows.indices[int(bad.argmax()) // rows.values.shape[1]])
 
 

@@ -1,7 +1,8 @@
 """Express the rows of sparse adds as changes of elements, so that two runs can be compared.
 
-A single device and the replicas write other rows, in another order. But the sum of the rows with
-one index must agree, so only these sums are compared, for the rows that either run changes.
+A single device and the replicas write different rows, in a different order. But for each index, the
+sum of the written rows must agree. So only these sums are compared, for the rows that either run
+changes.
 """
 
 from __future__ import annotations

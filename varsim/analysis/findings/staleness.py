@@ -214,8 +214,8 @@ class UnsyncedWrites:
     """The local writes of one variable, and the reads that lack some of these writes."""
 
     def __init__(self, num_replicas: int) -> None:
-        self.in_call = Staleness()  # reads; fresh if their replica wrote later in the same call
-        self.until_synced = Staleness()  # reads; fresh if their replica wrote before the next sync
+        self.in_call = Staleness()  # reads; not stale if their replica wrote later in the call
+        self.until_synced = Staleness()  # reads; not stale if their replica wrote before a sync
         self.syncs = 0  # synchronisations after a write
         self.synced_at = 0  # number of writes at the last sync
         self.writes = [_LocalWrites() for _ in range(num_replicas)]
