@@ -1,4 +1,4 @@
-"""Vector clocks: which events a process knew."""
+"""Vector clocks tell which events of other processes a process knew."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_an_effect_knows_everything_that_its_cause_knew() -> None:
 
 
 def test_earlier_events_of_a_process_do_not_know_later_causes() -> None:
-    """Replica 1 learns of the program's first event after the program learned of replica 0."""
+    """The cause of replica 1's event is older than the program's message from replica 0."""
     taken = clocks(
         2,
         (PROGRAM, "call", {}),

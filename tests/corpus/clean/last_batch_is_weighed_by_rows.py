@@ -1,4 +1,4 @@
-"""The last batch leaves two replicas without rows. The errors' sum is divided by the row count."""
+"""The last batch leaves two replicas without rows. The sum is divided by the number of rows."""
 
 import numpy as np
 
