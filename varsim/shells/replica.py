@@ -169,7 +169,7 @@ class Replica:
         actions = self._repeated(event, self._handle(event))
         if self._trace is not None and self.state.aborted is None:
             variable = self.state.components.find(event.variable_id)
-            if not variable.rules[event.operation].is_sent:
+            if not variable.rule(event.operation).is_sent:
                 self._note_local(event.variable_id, event.operation, event.rows)
             elif not variable.is_needed:
                 self._trace.withheld(event.variable_id, event.rows)

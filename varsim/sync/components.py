@@ -62,20 +62,6 @@ class WriteRule:
         return known
 
 
-class WriteRules(dict[Operation, WriteRule]):
-    """The write rules of one variable. Rules for sparse writes are created when they are used."""
-
-    __slots__ = ("_spec",)
-
-    def __init__(self, spec: VariableSpec) -> None:
-        super().__init__({operation: WriteRule(spec, operation) for operation in _WRITES})
-        self._spec = spec
-
-    def __missing__(self, operation: Operation) -> WriteRule:
-        rule = self[operation] = WriteRule(self._spec, operation)
-        return rule
-
-
 @dataclass(slots=True)
 class ReplicaVariable:
     """One variable on this replica. Its block holds the component and the component's version.
@@ -89,7 +75,7 @@ class ReplicaVariable:
     block: Block
     slot: int = 0  # the index of the variable in its block
     shape: Shape = field(init=False)  # the shape in the spec
-    rules: WriteRules = field(init=False)
+    rules: dict[Operation, WriteRule] = field(init=False)  # of sparse writes only if used
     is_bool: bool = field(init=False)
     is_open: bool = field(init=False)  # whether an assign may change its shape
     is_small: bool = field(init=False)  # whether all its writes are packed into buckets
@@ -103,7 +89,7 @@ class ReplicaVariable:
     local_writes: int = 0  # since the last exchange, if the policy counts them
 
     def __post_init__(self) -> None:
-        self.rules = WriteRules(self.spec)
+        self.rules = {operation: WriteRule(self.spec, operation) for operation in _WRITES}
         shape, dtype = self.spec.shape, self.spec.dtype
         self.shape = shape
         self.is_bool = dtype.kind == "b"
@@ -115,6 +101,13 @@ class ReplicaVariable:
     def version(self) -> int:
         """Return the version of the last commit that this replica has applied."""
         return int(self.block.versions[self.slot])
+
+    def rule(self, operation: Operation) -> WriteRule:
+        """Return the rule of any write; the rule of a sparse write is made at its first use."""
+        rule = self.rules.get(operation)
+        if rule is None:
+            rule = self.rules[operation] = WriteRule(self.spec, operation)
+        return rule
 
     def component(self) -> Array:
         """Return the component. The caller must not write to the array."""

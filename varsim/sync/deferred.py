@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -22,6 +23,7 @@ MAX_LOG_BYTES: Final = 64 * 2**20
 
 _WRITES: Final = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB, *SCATTERS)
 _NUMBERS: Final = {operation: number for number, operation in enumerate(_WRITES, 1)}
+_FIRST_SPARSE: Final = _NUMBERS[SCATTERS[0]]  # the numbers of dense writes are smaller
 _SPARSE: Final = frozenset(SCATTERS)
 _PRIME: Final = 2**61 - 1  # hashes of operations are smaller, so that they fit into an int64
 
@@ -96,18 +98,15 @@ class Log:
     def write(self, operation: Operation, operand: Operand | None) -> None:
         """Add a write. The caller must not change its arrays afterwards."""
         self.count += 1
-        self.operations = (self.operations * 16 + _NUMBERS[operation]) % _PRIME
+        number = _NUMBERS[operation]
+        self.operations = (self.operations * 16 + number) % _PRIME
         size_bytes = 0 if operand is None else operand.nbytes
-        if operation in _SPARSE:
+        if number >= _FIRST_SPARSE:
             self.sparse += 1
             self.row_bytes += size_bytes
         self.size_bytes += size_bytes
-        self.entries.append(self._entry(operation, operand))
-
-    def _entry(self, operation: Operation, operand: Operand | None) -> LogEntry:
-        """Return the entry of the last write."""
-        return LogEntry(
-            self.count, self.operations, self.sparse, self.row_bytes, operation, operand
+        self.entries.append(
+            LogEntry(self.count, self.operations, self.sparse, self.row_bytes, operation, operand)
         )
 
     def fold(self, count: int) -> None:
@@ -177,15 +176,22 @@ def combined(entries: Sequence[LogEntry], allocate: Allocate) -> list[LogEntry]:
     on those of the writes, so they are equal on all replicas, and do not depend on whether some of
     the writes were combined before.
     """
-    runs: list[list[LogEntry]] = []
-    for entry in entries:
-        if entry.operation is Operation.ASSIGN:
-            runs = [[entry]]
-        elif runs and _continues(runs[-1][-1].operation, entry.operation):
-            runs[-1].append(entry)
-        else:
-            runs.append([entry])
-    return [_combined(run, allocate) for run in runs]
+    assigns = [i for i, entry in enumerate(entries) if entry.operation is Operation.ASSIGN]
+    kept = entries[assigns[-1] :] if assigns else entries
+    return [_combined(run, allocate) for run in _runs(kept)]
+
+
+def _runs(entries: Sequence[LogEntry]) -> list[Sequence[LogEntry]]:
+    """Split writes into runs that can be combined; only the first write can be an assign."""
+    first, last = entries[0], entries[-1]
+    if first.operation not in _SPARSE and first.sparse == last.sparse:
+        return [entries]  # there are only additions of values, perhaps thousands
+    starts = [
+        index
+        for index, (before, entry) in enumerate(pairwise(entries), 1)
+        if not _continues(before.operation, entry.operation)
+    ]
+    return [entries[start:stop] for start, stop in pairwise([0, *starts, len(entries)])]
 
 
 def _continues(before: Operation, operation: Operation) -> bool:
@@ -203,10 +209,9 @@ def _combined(run: Sequence[LogEntry], allocate: Allocate) -> LogEntry:
 
     The operand of the result can be the operand of an entry.
     """
-    operations = [entry.operation for entry in run]
-    operation = operations[0]
+    operation = run[0].operation
     if operation in _ADDITIONS and operation is not Operation.ASSIGN:
-        is_dense = any(one not in _SPARSE for one in operations)
+        is_dense = any(entry.operation not in _SPARSE for entry in run)
         operation = Operation.ASSIGN_ADD if is_dense else Operation.SCATTER_ADD
     last = run[-1]
     operand = last.operand

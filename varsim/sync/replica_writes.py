@@ -184,7 +184,7 @@ class ReplicaWrites:
             return self._refuse_to_go_on()
         variable = self.components.find(event.variable_id)
         operation, rows = event.operation, event.rows
-        rule = variable.rules[operation]
+        rule = variable.rule(operation)
         if rule.refused is not None:
             raise fixes.refusal_of_rows(variable.spec, rule.refused, Context.REPLICA, operation)
         shape = self._coming_shape(variable)
