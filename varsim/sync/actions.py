@@ -1,4 +1,7 @@
-"""Define the actions that a state returns. A shell does only what these actions say."""
+"""Define the actions that a state returns. A shell does only what these actions say.
+
+Frequent actions are not frozen, because creating a frozen action takes three times as long.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ from varsim.sync.waits import Wait
 # ---------------------------------------------------------------- actions of both states
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Send:
     """Send a message to replica `to`. A replica sends only to the coordinator (`to` is −1)."""
 
@@ -41,7 +44,7 @@ COORDINATOR = -1
 # ---------------------------------------------------------------- actions of ReplicaState
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Run:
     """Call a function in replica context. Give the state events at its start and end."""
 
@@ -72,7 +75,7 @@ WAIT_AND_REPEAT: Final = Await(may_block=True, again=True)
 """Let the program wait for a commit; then give the state the same event again."""
 
 
-@dataclass(slots=True, eq=False)  # not frozen: a step can have thousands of these actions
+@dataclass(slots=True, eq=False)
 class ShowValue:
     """Let the program continue with this replica's component. The array never changes again."""
 
@@ -128,7 +131,7 @@ class PerformHostCall:
         return self.host_call.call_id
 
 
-@dataclass(slots=True, eq=False)  # not frozen: creating it is faster
+@dataclass(slots=True, eq=False)
 class Reduce:
     """Compute the value of a merge, then give the state a `ReductionDone`.
 
@@ -157,7 +160,7 @@ class Locate:
     replica_ids: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CallBegins:
     """Record the id of a call that the program has started. The call's messages contain the id."""
 
@@ -172,7 +175,7 @@ class Exchanged:
     token: int
 
 
-@dataclass(slots=True, eq=False)  # not frozen: creating it is faster
+@dataclass(slots=True, eq=False)
 class ProgramWrote:
     """Record a write of the program. The write is legal, and its commits are not sent yet.
 
@@ -185,7 +188,7 @@ class ProgramWrote:
     location: str
 
 
-@dataclass(slots=True, eq=False)  # not frozen: creating it is faster
+@dataclass(slots=True, eq=False)
 class ProgramDone:
     """Let the program continue: its operation is done.
 
@@ -207,7 +210,7 @@ class ProgramRefused:
     error: VarsimError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Finish:
     """End a call: it returned, or the coordinator found an error, or a replica raised."""
 

@@ -92,7 +92,7 @@ class Plans:
         return Plan(writes, arrangement)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # not frozen: cheaper to make
 class Arrival:
     """The arrival of one replica at one collective, or at several consecutive collectives."""
 
@@ -120,7 +120,7 @@ class Arrival:
         return (value,) if value.shape == writes[index].shape else ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # not frozen: cheaper to make
 class Collectives:
     """Consecutive collectives at which all replicas have arrived."""
 
