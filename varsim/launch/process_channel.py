@@ -183,7 +183,8 @@ class ProcessChannel:
         self._inbox.append((replica_id, Lost(reason, said or self._fork_server.said(), log_path)))
 
     def _take_finished(self) -> None:
-        self._inbox += [(COORDINATOR, done) for done in self._exchange.finished()]
+        for done in self._exchange.finished():
+            self._inbox.append((COORDINATOR, done))
 
     def now_s(self) -> float:
         """Return the time on a steady clock, in seconds."""

@@ -79,7 +79,8 @@ class RouterListener:
             endpoint: See `Router`.
             keys: The keys for CURVE: only workers with these keys can connect. None: no CURVE.
         """
-        self._replica_ids = {routing_id(i): i for i in range(num_replicas)}
+        self._routing_ids = [routing_id(i) for i in range(num_replicas)]
+        self._replica_ids = {name: i for i, name in enumerate(self._routing_ids)}
         self._allow_list: AllowList | None = None
         with ExitStack() as stack:
             context = zmq.Context[zmq.Socket[bytes]]()
@@ -111,7 +112,7 @@ class RouterListener:
 
     def send(self, replica_id: int, frames: Sequence[Frame]) -> bool:
         """Send an envelope without waiting; return False if the worker is not connected."""
-        return self._router.send(routing_id(replica_id), frames)
+        return self._router.send(self._routing_ids[replica_id], frames)
 
     def drain(self) -> list[tuple[int, list[Buffer]]]:
         """Return the received envelopes. With keys, also accept or refuse new connections."""
@@ -195,8 +196,12 @@ class Router:
 
         With keys, an envelope is dropped if its sender uses the routing id of another worker.
         """
+        try:
+            arrived = _drain(self.socket, _NOBLOCK)
+        except zmq.Again:
+            return []
         envelopes = []
-        for first, *rest in _drain(self.socket):
+        for first, *rest in arrived:
             routing_id = first.bytes
             if not self._authenticated or _user_of(rest) == routing_id:
                 envelopes.append((routing_id, [_buffer(frame) for frame in rest]))
@@ -228,8 +233,6 @@ class Dealer:
             self.socket.curve_publickey = keys.own.public
             self.socket.curve_secretkey = keys.own.secret
         self.socket.connect(endpoint)
-        self._poller = zmq.Poller()  # reused, because `Socket.poll` makes a new poller each time
-        self._poller.register(self.socket, zmq.POLLIN)
 
     def send(self, frames: Sequence[Frame]) -> None:
         """Send an envelope.
@@ -241,10 +244,9 @@ class Dealer:
 
     def receive(self, timeout_s: float | None) -> list[list[Buffer]]:
         """Wait for an envelope, and return all that have arrived; [] after `timeout_s`."""
-        envelopes = _drain(self.socket)
-        if not envelopes and self._poller.poll(timeout_ms(timeout_s)):
-            envelopes = _drain(self.socket)
-        return [[_buffer(frame) for frame in envelope] for envelope in envelopes]
+        if timeout_s is not None and not self.socket.poll(timeout_ms(timeout_s)):
+            return []
+        return [[_buffer(frame) for frame in envelope] for envelope in _drain(self.socket, 0)]
 
     def close(self, linger_s: float = 0.0) -> None:
         """Close the socket; `context.term` then waits at most `linger_s` for unsent messages."""
@@ -273,16 +275,28 @@ def _send(socket: zmq.Socket[bytes], frames: Sequence[Frame], flags: int) -> Non
     socket.send(last, flags, copy=len(last) < COPY_LIMIT_BYTES)
 
 
-def _drain(socket: zmq.Socket[bytes]) -> list[list[zmq.Frame]]:
-    envelopes: list[list[zmq.Frame]] = []
+def _drain(socket: zmq.Socket[bytes], flags: int) -> list[list[zmq.Frame]]:
+    """Receive the next envelope, and then all others that have arrived, up to `MAX_DRAINED`.
+
+    Reading the events of a socket takes as long as receiving a frame, so the first envelope is
+    received without it.
+
+    Args:
+        flags: 0 to wait for the first envelope; `_NOBLOCK` to raise `zmq.Again` if there is none.
+    """
+    envelopes = [_next(socket, flags)]
     while len(envelopes) < MAX_DRAINED and socket.getsockopt(zmq.EVENTS) & _POLLIN:  # type: ignore[operator]
-        frame = socket.recv(_NOBLOCK, copy=False)
-        envelope = [frame]
-        while frame.more:
-            frame = socket.recv(_NOBLOCK, copy=False)
-            envelope.append(frame)
-        envelopes.append(envelope)
+        envelopes.append(_next(socket, flags))
     return envelopes
+
+
+def _next(socket: zmq.Socket[bytes], flags: int) -> list[zmq.Frame]:
+    frame = socket.recv(flags, copy=False)
+    envelope = [frame]
+    while frame.more:
+        frame = socket.recv(flags, copy=False)
+        envelope.append(frame)
+    return envelope
 
 
 def _buffer(frame: zmq.Frame) -> Buffer:
