@@ -47,18 +47,14 @@ class Home:
         """Record that this process was forked, so that the replica does not run in it."""
         self.forked, self.thread = True, _NO_THREAD
 
-    @contextmanager
-    def to_itself(self) -> Iterator[None]:
-        """At the end of the `with` block, end this process if it was forked in the block.
+    def end_if_forked(self) -> None:
+        """End this process if the replica's function forked it. Call this after the function.
 
-        Only the replica is allowed to run the code after the block. Otherwise two processes would
-        read the same socket.
+        Only the replica is allowed to run the code after its function. Otherwise two processes
+        would read the same socket.
         """
-        try:
-            yield
-        finally:
-            if self.forked:
-                _end(sys.exception())
+        if self.forked:
+            _end(sys.exception())
 
     def silent(self, raised: BaseException | None = None) -> list[ContextError]:
         """Return the errors in refused threads since the last call of this method.

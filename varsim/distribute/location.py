@@ -24,13 +24,14 @@ _NOT_THE_USERS: tuple[str, ...] = (
 """Modules whose lines are never shown: varsim, and modules that call user functions."""
 
 
-_locations: dict[tuple[int, int], tuple[CodeType, str | None]] = {}
-"""A cache from an id of a code object and an offset to the code object and its file:line.
+_locations: dict[tuple[int, int], str] = {}
+"""A cache from an id of a code object and an offset to file:line; "" marks code of varsim.
 
-Instead of file:line, None marks code of varsim. The code object is kept so that its id stays
-unique. Programs repeat writes in the same lines, so the cache saves most of the time for finding
-locations.
+Programs repeat writes in the same lines, so the cache saves most of the time for finding locations.
 """
+
+_codes: dict[int, CodeType] = {}
+"""The code objects whose ids are in the cache. They are kept so that their ids stay unique."""
 
 
 def user_location(depth: int = 2) -> str:
@@ -41,32 +42,37 @@ def user_location(depth: int = 2) -> str:
     """
     frame: FrameType | None = sys._getframe(depth)  # noqa: SLF001  # inspect.stack() reads files
     while frame is not None:
-        key = id(frame.f_code), frame.f_lasti
-        found = _locations.get(key)
-        if found is None:
-            found = _locations[key] = frame.f_code, _location_of(frame)
-        if found[1] is not None:
-            return found[1]
+        location = _locations.get((id(frame.f_code), frame.f_lasti))
+        if location is None:
+            location = _store(frame.f_code, frame.f_lasti, _location_of(frame))
+        if location:
+            return location
         frame = frame.f_back
     return ""
 
 
-def _location_of(frame: FrameType) -> str | None:
+def _store(code: CodeType, offset: int, location: str) -> str:
     if len(_locations) >= _MAX_LOCATIONS:
         _locations.clear()
+        _codes.clear()
+    _codes[id(code)] = code
+    _locations[id(code), offset] = location
+    return location
+
+
+def _location_of(frame: FrameType) -> str:
     module = frame.f_globals.get("__name__", "")
     if any(module == name or module.startswith(f"{name}.") for name in _NOT_THE_USERS):
-        return None
+        return ""
     return f"{shown_path(frame.f_code.co_filename)}:{frame.f_lineno}"
 
 
 def location_of_code(code: CodeType) -> str:
     """Return the file:line of the first line of a function's code."""
-    key = id(code), _FIRST_LINE
-    found = _locations.get(key)
-    if found is None:
-        found = _locations[key] = code, location_in_code(code, code.co_firstlineno)
-    return found[1] or ""
+    location = _locations.get((id(code), _FIRST_LINE))
+    if location is None:
+        location = _store(code, _FIRST_LINE, location_in_code(code, code.co_firstlineno))
+    return location
 
 
 def location_in_code(code: CodeType, line: int) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Final
 
 from varsim.distribute.context import Frame, entered
@@ -12,7 +10,7 @@ from varsim.distribute.functions import bare
 from varsim.distribute.home import Home, settle
 from varsim.distribute.location import user_location
 from varsim.distribute.mirrored import MirroredStrategy
-from varsim.distribute.mutations import watch_of
+from varsim.distribute.mutations import Watch, watch_of
 from varsim.distribute.naming import ReplicaReferences
 from varsim.distribute.policies import know
 from varsim.distribute.replica_context import ReplicaContext
@@ -107,8 +105,13 @@ class ProgramFunctions:
             with entered(Frame(self._strategy, self.context, home=self._home)):
                 args, kwargs = self._codec.unpack(start.arguments)
                 function = self._function(start.function_id)
-                with self._watched(function, args, kwargs), self._home.to_itself():
+                watch = self._watch(function, args, kwargs)
+                try:
                     result = function(*args, **kwargs)
+                finally:
+                    self._home.end_if_forked()
+                if watch is not None:
+                    self._noticed += watch.told()
             return FunctionReturns(self._codec.pack(result), *self._seen())
         except CallAborted:
             return FunctionUnwinds()  # the next report will contain the function's output
@@ -121,25 +124,22 @@ class ProgramFunctions:
             function = self._functions[function_id] = self._codec.unpack(function)
         return function
 
-    @contextmanager
-    def _watched(self, function: Any, *arguments: Any) -> Iterator[None]:
-        """When a function runs for the first time, find its changes to copies of objects.
+    def _watch(self, function: Any, *arguments: Any) -> Watch | None:
+        """Return a watch that finds a function's changes to copies of objects, at its first run.
 
         Such changes do not reach the program. Only replica 0 looks for them. A replica in the
         program's process has no copies.
         """
+        if self._replica_id != 0 or self._references is None:
+            return None
         code = getattr(bare(function), "__code__", None)
-        if self._replica_id != 0 or self._references is None or code is None:
-            yield
-            return
+        if code is None:
+            return None
         where = code.co_filename, code.co_firstlineno  # the code object can differ at each call
         if where in self._watched_before:
-            yield
-            return
+            return None
         self._watched_before.add(where)
-        watch = watch_of(function, *arguments)
-        yield
-        self._noticed += watch.told()
+        return watch_of(function, *arguments)
 
     def _seen(self) -> tuple[str, tuple[tuple[str, str], ...]]:
         """Return the function's output and the warnings about it."""

@@ -199,6 +199,8 @@ def _tuple(arguments: tuple[Any, ...]) -> FieldEncoding:
         return [encode(value, writer) if encode else value for value in values]
 
     def decode_all(raw: list[Any], reader: ArrayReader) -> tuple[Any, ...]:
+        if not raw:
+            return ()
         if not accepted.issuperset(map(type, raw)):
             raise ProtocolError("a list in a message holds values of a wrong type")
         return tuple([decode(value, reader) for value in raw] if decode else raw)

@@ -171,9 +171,13 @@ class ReplicaState(ReplicaWrites):
         return [*([] if inside else self._leave(abort.call_id)), *self._resume()]
 
     def _see_whether_aborted(self) -> None:
-        reasons = (call.aborted for call in self._calls if call.aborted is not None)
-        self.aborted = next(reasons, None)
-        self._going_on = self._calls[-1] if self._calls and self.aborted is None else None
+        self.aborted, self._going_on = None, None
+        for call in self._calls:
+            if call.aborted is not None:
+                self.aborted = call.aborted
+                return
+        if self._calls:
+            self._going_on = self._calls[-1]
 
     def _leave(self, call_id: int) -> list[ReplicaAction]:
         return [Send(COORDINATOR, Left(call_id=call_id))]
