@@ -11,6 +11,7 @@ from tests.sync.build import (
     NONE,
     NOTHING,
     ON_READ,
+    ON_WRITE,
     SUM,
     W,
     array,
@@ -21,14 +22,16 @@ from tests.sync.build import (
 )
 from varsim.errors import AggregationError, OperationError, PerReplicaError, ShapeError
 from varsim.protocol.messages import Component
-from varsim.spec import Operation
+from varsim.spec import Operation, Rows
 from varsim.sync.actions import ProgramDone, ProgramRefused, ProgramWrote
 from varsim.sync.coordinator_events import (
     HostCallDone,
     MergeFunctionReturns,
+    MessagesSent,
     ProgramAssignComponents,
     ProgramGivesUp,
     ProgramRead,
+    ProgramScatter,
     ProgramWrite,
     ProgramWriteComponent,
 )
@@ -176,3 +179,20 @@ def test_an_impossible_event_of_the_program_is_an_invalid_transition(event, reas
     with pytest.raises(InvalidTransition, match=reason) as caught:
         handle(event)
     assert "ProgramRead(variable_id=1, token=7, now_s=0.0) -> [Send(" in str(caught.value)
+
+
+def test_sparse_write_changes_the_mirror_when_its_messages_are_sent():
+    """The commits do not wait for the work on the mirror, which is an event of its own."""
+    state = coordinator(spec(SUM, ON_WRITE, shape=(3,)), num_replicas=2, calls=0)
+    rows = Rows(np.array([1]), array([2.0]))
+    scatter = ProgramScatter(W, Operation.SCATTER_ADD, (rows,), token=TOKEN)
+    assert not state.is_behind
+
+    commits = [action.message for action in state.handle(scatter) if hasattr(action, "message")]
+
+    assert [1, 1] == [commit.version for commit in commits]
+    assert state.is_behind
+    assert [] == state.handle(MessagesSent())
+    assert not state.is_behind
+    (done,) = state.handle(ProgramRead(W, token=TOKEN + 1))
+    assert [0.0, 2.0, 0.0] == done.values[0].tolist()

@@ -11,6 +11,7 @@ from varsim.protocol.messages import Create, ScatterCommit
 from varsim.spec import SCATTERS, Operation, Rows
 from varsim.sync import scatter
 from varsim.sync.block import Block
+from varsim.sync.replica_events import MessagesHandled
 from varsim.sync.replica_state import ReplicaState
 
 LOOPS = {
@@ -159,7 +160,9 @@ def test_a_sparse_commit_is_applied_while_the_shell_waits():
     assert [1] == block.versions.tolist()
     assert [1.0, 2.0] == block._values.tolist()
 
-    state.catch_up()
+    assert state.is_behind
+    state.handle(MessagesHandled())
+    assert not state.is_behind
     assert [11.0, 2.0] == block._values.tolist()
     state.handle(commit_of(2, [1], [10.0]))
     assert [11.0, 12.0] == state.components.find(W).component().tolist()

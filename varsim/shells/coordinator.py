@@ -43,6 +43,7 @@ from varsim.sync.coordinator_events import (
     Located,
     MergeFunctionReturns,
     MessageArrives,
+    MessagesSent,
     ProgramCall,
     ProgramCreate,
     ProgramFetch,
@@ -60,8 +61,17 @@ from varsim.sync.statistics import VariableStatistics
 from varsim.tracing.program import ProgramNotes
 from varsim.transport.one_thread import OneThread
 
-OfTheProgram = RunMerge | PerformHostCall | CallBegins | Exchanged | ProgramWrote | ProgramAnswer
-"""The actions that answer the program or concern its own process."""
+OtherAction = (
+    RunMerge
+    | PerformHostCall
+    | Reduce
+    | Locate
+    | CallBegins
+    | Exchanged
+    | ProgramWrote
+    | ProgramAnswer
+)
+"""Actions other than messages."""
 
 CALL_TIMEOUT_S = 600.0
 """A call fails after this time without a message from any replica.
@@ -193,6 +203,7 @@ class Coordinator:
         if self._lost is None:
             # In the record, an envelope is one event of its receiver. So a remaining request must
             # not be in one envelope with messages of the next operation, which change the answer.
+            self._check()
             self._flush()
 
     # ------------------------------------------------------------ calls
@@ -278,19 +289,20 @@ class Coordinator:
         if isinstance(work, RunMerge):
             with Interruptible():  # Ctrl-C is allowed to end the user's code
                 results = host.merge(work.arrivals)
+            self._check()
             now_s = self._channel.now_s()
             self._handle(MergeFunctionReturns(work.call_id, work.position, results, now_s))
         else:
             with Interruptible():
                 result, failed = host.perform(work.replica_id, work.host_call)
+            self._check()
             now_s = self._channel.now_s()
             self._handle(HostCallDone(work.call_id, work.replica_id, result, failed, now_s))
 
     def _receive(self, token: int) -> None:
         channel = self._channel
-        started_s = channel.now_s()
+        started_s = now_s = channel.now_s()
         while True:
-            now_s = channel.now_s()
             until_s, deadline_s = started_s + self.call_timeout_s, self.state.deadline_s
             if deadline_s is not None:
                 until_s = min(until_s, deadline_s)
@@ -327,28 +339,28 @@ class Coordinator:
         events = [event]
         for one in events:  # the loop adds events that answer actions
             for action in self._decide(one):
-                match action:
-                    case Send(to=to, message=message):
-                        self._outgoing.setdefault(to, []).append(message)
-                    case Reduce():
-                        events += self._reduce(action)
-                    case Locate(token=token, replica_ids=replica_ids):
-                        events.append(Located(token, self._where(replica_ids)))
-                    case _:
-                        self._perform(action)
+                if isinstance(action, Send):  # most actions are messages
+                    self._outgoing.setdefault(action.to, []).append(action.message)
+                else:
+                    events += self._perform(action)
             if self.link.observer is not None:
                 self.link.observer.handled(self.state)
 
-    def _reduce(self, action: Reduce) -> list[CoordinatorEvent]:
+    def _reduce(self, action: Reduce) -> Sequence[CoordinatorEvent]:
         try:
             value = self.link.exchange.reduce(action, self._channel.now_s())
         except BaseException:
             self._decide(ReductionFailed(action.token))
             raise
-        return [] if value is None else [ReductionDone(action.token, value)]
+        return () if value is None else (ReductionDone(action.token, value),)
 
-    def _perform(self, action: OfTheProgram) -> None:
+    def _perform(self, action: OtherAction) -> Sequence[CoordinatorEvent]:
+        """Perform an action; return the events that answer it."""
         match action:
+            case Reduce():
+                return self._reduce(action)
+            case Locate(token=token, replica_ids=replica_ids):
+                return (Located(token, self._where(replica_ids)),)
             case ProgramDone() | ProgramRefused() | Finish():
                 self._answers[action.token] = action
             case RunMerge() | PerformHostCall():
@@ -363,15 +375,17 @@ class Coordinator:
                     self._notes.wrote(replica_id, number, operation, value, location)
             case _:
                 assert_never(action)
+        return ()
 
     def _flush(self) -> None:
-        self._check()
+        """Send all messages. The caller has called `_check` since code of the program ran."""
         while self._forgotten and not self._hosts:  # a running call may still use the variable
             self._handle(ProgramForget(self._forgotten.pop(), self._channel.now_s()))
         outgoing, self._outgoing = self._outgoing, {}
         for replica_id, messages in outgoing.items():
             self._channel.send(replica_id, messages)
-        self.state.catch_up()
+        if self.state.is_behind:
+            self._handle(MessagesSent())
 
     def _check(self) -> None:
         if self._closed:

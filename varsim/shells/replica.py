@@ -49,6 +49,7 @@ from varsim.sync.replica_events import (
     FunctionRaises,
     FunctionReturns,
     FunctionUnwinds,
+    MessagesHandled,
     ProgramBlocks,
     ReplicaEvent,
     ReplicaRead,
@@ -288,7 +289,8 @@ class Replica:
     def _next(self) -> Message:
         while not self._inbox:
             while not self._envelopes:
-                self.state.catch_up()
+                if self.state.is_behind:
+                    self._perform(self._handle(MessagesHandled()))
                 self._envelopes.extend(self._channel.receive(None))
             # The envelope is recorded only now, after the answers to earlier envelopes.
             if self._trace is not None:

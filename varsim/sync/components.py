@@ -255,6 +255,11 @@ class Components(Mapping[int, VariableSpec]):
             block.versions = block.versions + 1
             self._behind.append(block)
 
+    @property
+    def is_behind(self) -> bool:
+        """Return whether components lack committed sparse writes."""
+        return bool(self._behind)
+
     def catch_up(self) -> None:
         """Apply committed sparse writes to the components."""
         behind, self._behind = self._behind, []

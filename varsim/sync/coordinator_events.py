@@ -1,10 +1,11 @@
 """Define the events of `CoordinatorState`: messages, the program's operations, and answers.
 
-Every event except the answers to `Reduce` and `Locate` contains its arrival time, in seconds of a
-steady clock. An operation of the program has a token. The operation ends with a `ProgramDone`, a
-`ProgramRefused` or a `Finish` that has the same token. The shell sets times and tokens.
+Every event except the answers to `Send`, `Reduce` and `Locate` contains its arrival time, in
+seconds of a steady clock. An operation of the program has a token. The operation ends with a
+`ProgramDone`, a `ProgramRefused` or a `Finish` that has the same token. The shell sets times and
+tokens.
 
-Frequent events are not frozen, because creating a frozen event takes twice as long.
+Frequent events are not frozen, because creating a frozen event takes three times as long.
 """
 
 from __future__ import annotations
@@ -185,6 +186,14 @@ ProgramOperation = ProgramRead | ProgramFetch | ProgramWriting
 # ---------------------------------------------------------------- answers to actions
 
 
+@dataclass(frozen=True, slots=True)
+class MessagesSent:
+    """The messages of all `Send` actions are sent. The shell reports it if the state `is_behind`.
+
+    The state then does postponed work on which no message depends.
+    """
+
+
 @dataclass(slots=True, eq=False)
 class ReductionDone:
     """The value of a `Reduce`. From now on, only the state is allowed to change the array."""
@@ -241,10 +250,10 @@ FreshEvent = (
 )
 """Events that wait in the backlog while a reduction is computed."""
 
-SettlingEvent = ReductionDone | ReductionFailed | Located | ProgramGivesUp
-"""Events that end a wait of the state. They are handled even while a reduction is computed."""
+SettlingEvent = ReductionDone | ReductionFailed | Located | ProgramGivesUp | MessagesSent
+"""Events that are handled even while a reduction is computed. Most of them end a wait."""
 
-SETTLING: Final = (ReductionDone, ReductionFailed, Located, ProgramGivesUp)
+SETTLING: Final = (ReductionDone, ReductionFailed, Located, ProgramGivesUp, MessagesSent)
 """The classes of `SettlingEvent`: `isinstance` with a tuple is faster than with a union."""
 
 CoordinatorEvent = FreshEvent | SettlingEvent

@@ -41,6 +41,7 @@ from varsim.sync.coordinator_events import (
     Located,
     MergeFunctionReturns,
     MessageArrives,
+    MessagesSent,
     ProgramCall,
     ProgramCreate,
     ProgramForget,
@@ -121,6 +122,8 @@ class CoordinatorState:
                 self._runner.take_locations(event)
             case ProgramGivesUp():
                 return self._give_up(event)
+            case MessagesSent():
+                self.registry.catch_up()
             case _:
                 assert_never(event)
         return []
@@ -130,9 +133,10 @@ class CoordinatorState:
         """Return the time of the current event."""
         return self._runner.now_s
 
-    def catch_up(self) -> None:
-        """Do postponed work on which no message depends; called after messages have been sent."""
-        self.registry.catch_up()
+    @property
+    def is_behind(self) -> bool:
+        """Return whether `MessagesSent` has an effect."""
+        return self.registry.is_behind
 
     @property
     def calls_begun(self) -> int:

@@ -176,6 +176,14 @@ class ProgramBlocks:
     location: str
 
 
+@dataclass(frozen=True, slots=True)
+class MessagesHandled:
+    """All received messages are handled. The shell reports it if the state `is_behind`.
+
+    The state then does postponed work on which no message depends.
+    """
+
+
 @dataclass(slots=True)
 class FunctionBegins:
     """The function of a call begins to run on this replica."""
@@ -233,6 +241,7 @@ ProgramEvent = (
     | EnterMerge
     | CallHost
     | ProgramBlocks
+    | MessagesHandled
     | FunctionBegins
     | FunctionReturns
     | FunctionRaises

@@ -53,6 +53,7 @@ from varsim.sync.replica_events import (
     FunctionRaises,
     FunctionReturns,
     FunctionUnwinds,
+    MessagesHandled,
     ProgramBlocks,
     ReplicaEvent,
     ReplicaRead,
@@ -93,9 +94,14 @@ class ReplicaState(ReplicaWrites):
             raise ProtocolError(f"a replica does not accept {type(event).__name__} messages")
         return decide(self, event)
 
-    def catch_up(self) -> None:
-        """Do postponed work on which no message depends; called before the shell waits."""
+    @property
+    def is_behind(self) -> bool:
+        """Return whether `MessagesHandled` has an effect."""
+        return self.components.is_behind
+
+    def _catch_up(self, _: MessagesHandled) -> Sequence[ReplicaAction]:
         self.components.catch_up()
+        return _NOTHING
 
     # ------------------------------------------------------------ messages
 
@@ -334,6 +340,7 @@ class ReplicaState(ReplicaWrites):
         EnterMerge: _enter,
         CallHost: _enter,
         ProgramBlocks: _block,
+        MessagesHandled: _catch_up,
         FunctionBegins: _begin,
         FunctionReturns: _end,
         FunctionRaises: _end,

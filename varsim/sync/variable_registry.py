@@ -197,6 +197,11 @@ class VariableRegistry:
             block.apply_to(replica_id, operation, one)
         return [block.commit_to(replica_id, operation, one) for replica_id, one in enumerate(each)]
 
+    @property
+    def is_behind(self) -> bool:
+        """Return whether mirrors lack committed sparse writes."""
+        return bool(self._variables.behind)
+
     def catch_up(self) -> None:
         """Apply committed sparse writes to the mirrors."""
         behind, self._variables.behind = self._variables.behind, []
