@@ -8,6 +8,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import varsim as tf
@@ -80,6 +81,27 @@ def test_a_missing_name_says_what_to_use_instead():
     assert ("tf.Variable", "to_proto") == (raised.value.owner, raised.value.name)
     with pytest.raises(AttributeError, match=r"tf.distribute.MirroredStrategy\(devices\)"):
         getattr(tf.distribute, "coordinator")  # noqa: B009
+
+
+def test_a_value_of_each_replica_says_how_to_read_it(strategy):
+    with strategy.scope():
+        v = tf.Variable(1.0, aggregation=tf.VariableAggregation.SUM)
+    each = tf.distribute.PerReplica([1.0, 2.0])
+
+    for value in (each, strategy.extended.reduce_to("SUM", each, v)):
+        for name in ("numpy", "shape", "dtype", "name", "device"):
+            assert not hasattr(value, name)
+            with pytest.raises(MissingName, match=r"one value for each replica; use x\.values"):
+                getattr(value, name)
+    assert (1.0, (), "Variable:0") == (float(v.numpy()), v.shape, v.name)
+    with pytest.raises(MissingName, match=r"before strategy\.experimental_distribute_dataset"):
+        strategy.experimental_distribute_dataset([np.ones(2)]).map  # noqa: B018
+    with pytest.raises(MissingName, match=r"the rows are in slices\.values"):
+        getattr(tf.IndexedSlices([1.0], [0]), "numpy")  # noqa: B009
+
+
+def test_the_earlier_name_of_run_works(strategy):
+    assert 3 == strategy.experimental_run_v2(lambda x, y: x + y, args=(1,), kwargs={"y": 2})
 
 
 @pytest.mark.parametrize(

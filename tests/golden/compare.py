@@ -57,11 +57,12 @@ def same_kind(theirs: str, ours: RecordedError, message: str = "") -> bool:
     a TypeError while tracing. Both count as accidental.
 
     If the program's own line reads an attribute that does not exist, both must raise an
-    AttributeError.
+    AttributeError. varsim's can be a MissingName, which says what to use instead.
     """
     if theirs in ACCIDENTAL or message.startswith("Value passed to parameter"):
         return bool(SAID & ours.kinds) or (
-            theirs == ours.kind == "AttributeError" and ours.by_program
+            theirs == "AttributeError"
+            and (ours.kind == "MissingName" or (ours.kind == theirs and ours.by_program))
         )
     assert theirs in DELIBERATE, theirs
     return theirs in ours.kinds

@@ -200,6 +200,16 @@ class Strategy(ABC):
         """Do what `distribute_datasets_from_function` does; this is its earlier name."""
         return self.distribute_datasets_from_function(dataset_fn, options)
 
+    def experimental_run_v2(
+        self,
+        fn: Callable[..., Any],
+        args: Sequence[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+        options: Any = None,
+    ) -> Any:
+        """Do what `run` does; this is its earlier name."""
+        return self.run(fn, args, kwargs, options)
+
     def warn_once(self, text: str, location: str, what: str = "") -> None:
         """Show a warning. A strategy with workers shows each warning only once.
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from varsim.distribute.context import current_frame
+from varsim.distribute.missing import explains_missing
 from varsim.errors import DistributedValueError, ValueMismatchError
 from varsim.protocol.parts import LEAF, Structure
 from varsim.sync import structures
@@ -60,12 +61,14 @@ class DistributedValues:
         return np.asarray(mine, dtype=dtype)
 
 
+@explains_missing("tf.distribute.DistributedValues")
 class PerReplica(DistributedValues):
     """A value with a different component on each replica."""
 
     is_of_batch = False  # whether the value is a part of a distributed dataset's batch
 
 
+@explains_missing("tf.distribute.DistributedValues")
 class Mirrored(DistributedValues):
     """A value with a component on each replica; all components should be equal."""
 

@@ -209,7 +209,6 @@ _FIRST_VERSION: Final = "this name belongs to TensorFlow 1"
 _STRATEGY: Final = {
     "configure": f"{_FIRST_VERSION}; pass the settings to MirroredStrategy",
     "experimental_run": f"{_FIRST_VERSION}; use strategy.run(fn, args=(next(iterator),))",
-    "experimental_run_v2": "it was renamed; use strategy.run",
     "group": "operations run immediately; leave it out",
     "make_dataset_iterator": (
         f"{_FIRST_VERSION}; use iter(strategy.experimental_distribute_dataset(dataset))"
@@ -228,13 +227,29 @@ _EXTENDED: Final = {
     "update_non_slot": "call the function itself, or keep the state in a variable and use update",
 }
 
-_DATASET: Final = {
+_ELEMENTS: Final = {
     "element_spec": "batches are NumPy arrays of any shape; leave the input signature out",
 }
 
-_ITERATOR: Final = {
-    "get_next_as_optional": "use next(iterator, None)",
+_DATASET: Final = {
+    **_ELEMENTS,
+    **dict.fromkeys(
+        "batch cardinality concatenate filter map prefetch reduce repeat shard shuffle skip take "
+        "unbatch zip".split(),
+        "change the dataset before strategy.experimental_distribute_dataset splits it",
+    ),
 }
+
+_ITERATOR: Final = {
+    **_ELEMENTS,
+    "get_next_as_optional": "use next(iterator, None)",
+    "initializer": f"{_FIRST_VERSION}; an iterator is ready when it is made",
+}
+
+_VALUE_OF_EACH: Final = dict.fromkeys(
+    "consumers device dtype eval get_shape graph name ndim numpy op set_shape shape".split(),
+    "it has one value for each replica; use x.values[i], or strategy.reduce(op, x, axis=None)",
+)
 
 _NO_GRAPH: Final = "there is no graph; the value is v.numpy()"
 _NO_GRAPH_OF_SLICES: Final = "there is no graph; the rows are in slices.values"
@@ -261,6 +276,7 @@ _VARIABLE: Final = {
 
 _INDEXED_SLICES: Final = {
     "consumers": _NO_GRAPH_OF_SLICES,
+    "numpy": "the rows are in slices.values; np.asarray(slices) needs a dense_shape",
     "device": "the rows are a NumPy array; leave it out",
     "graph": _NO_GRAPH_OF_SLICES,
     "name": "the rows are a NumPy array, which has no name",
@@ -273,7 +289,8 @@ _MISSING: Final[Mapping[str, Mapping[str, str]]] = {
     "tf.distribute": _DISTRIBUTE,
     "tf.distribute.experimental": _EXPERIMENTAL,
     "tf.distribute.DistributedDataset": _DATASET,
-    "tf.distribute.DistributedIterator": {**_DATASET, **_ITERATOR},
+    "tf.distribute.DistributedIterator": _ITERATOR,
+    "tf.distribute.DistributedValues": _VALUE_OF_EACH,
     "tf.distribute.Strategy": _STRATEGY,
     "tf.distribute.StrategyExtended": _EXTENDED,
     "tf.train": _TRAIN,
