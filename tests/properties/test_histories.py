@@ -39,10 +39,10 @@ def test_the_history_of_any_program_is_valid(
 
 
 @settings(max_examples=many(40), deadline=None, suppress_health_check=list(HealthCheck))
-@given(programs(st.integers(2, 3)))
-def test_the_replay_of_any_program_has_its_reads(program: RandomProgram) -> None:
+@given(programs(st.integers(2, 3)), AUTO)
+def test_the_replay_of_any_program_has_its_reads(program: RandomProgram, auto: str) -> None:
     """The rows of sparse writes have the same bytes, too."""
-    with recorded(program, None, "on_write") as (history, rows_bytes):
+    with recorded(program, None, auto) as (history, rows_bytes):
         replays = Replays(history)
 
     assert () == replays.doubts

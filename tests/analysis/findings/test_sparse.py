@@ -195,7 +195,9 @@ def test_unread_sparse_merges_are_collected(tmp_path):
     )
 
     assert UNREAD_MERGES is finding.kind
-    assert finding.remedy.startswith("Collect the rows of several writes on each replica")
+    assert finding.remedy.startswith(
+        "Choose auto=adaptive, which merges at the next read; or collect the rows"
+    )
 
 
 @pytest.mark.parametrize(("value", "overflows"), [(20, True), (10, False)])

@@ -198,7 +198,10 @@ def _are_equal(contributions: Mapping[int, Event]) -> bool:
     return len(digests) == 1 and None not in digests
 
 
-_COLLECT: Final = "Collect the rows of several writes on each replica, and write them once."
+_COLLECT: Final = (
+    "Choose auto=adaptive, which merges at the next read; or collect the rows of several writes on "
+    "each replica, and write them once."
+)
 _WRITE_OUTSIDE: Final = (
     "Write these rows outside strategy.run, where the program sends them once and replicas do not "
     "wait for each other. ON_READ refuses sparse writes."
