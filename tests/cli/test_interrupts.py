@@ -84,11 +84,14 @@ def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def interrupted(
-    process: subprocess.Popen[str], send: Callable[[int, int], None] = os.kill, times: int = 1
+    process: subprocess.Popen[str],
+    send: Callable[[int, int], None] = os.kill,
+    times: int = 1,
+    signal_number: int = signal.SIGINT,
 ) -> InterruptedRun:
     sent_s = time.monotonic()
     for _ in range(times):
-        send(process.pid, signal.SIGINT)
+        send(process.pid, signal_number)
     out, said = process.communicate(timeout=TIMEOUT_S)
     lines = [
         line for line in said.splitlines() if not line.startswith(("step ", "merging", "judg"))
@@ -102,6 +105,13 @@ def is_launching() -> bool:
 
 def is_training() -> bool:
     return any(Path().glob("runs/*/trace/*-tail"))
+
+
+def has_trained() -> bool:
+    """Return whether a replica has recorded some steps."""
+    return any(
+        file.stat().st_size > 200_000 for file in Path().glob("runs/*/trace/replica-0.trace")
+    )
 
 
 def is_merging() -> bool:
@@ -121,6 +131,20 @@ def test_ctrl_c_before_the_training_leaves_nothing(
 
     assert (130, "", ["interrupted"]) == run[:3]
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize("moment", [is_launching, has_trained])
+def test_sigterm_and_a_closed_terminal_have_the_effect_of_ctrl_c(
+    moment: Callable[[], bool], signal_number: int, code: int
+) -> None:
+    with running("--workers", "2", "--steps", "5000") as process:
+        wait_for(moment, TIMEOUT_S)
+        run = interrupted(process, signal_number=signal_number)
+
+    assert code == run.exit_code, run
+    if moment is has_trained:
+        assert ["training"] == load_summary(Path("runs/latest")).interrupted, run
 
 
 def test_an_interrupted_replay_leaves_no_private_files(

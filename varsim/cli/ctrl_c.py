@@ -1,5 +1,7 @@
 """End the program at Ctrl-C with an exit code and a line on stderr, if no clean-up is needed.
 
+SIGTERM (of a scheduler) and SIGHUP (of a terminal that was closed) have the effect of Ctrl-C.
+
 This module imports only a little of the standard library, because the program imports it first.
 """
 
@@ -14,6 +16,7 @@ from typing import Final, NoReturn
 INTERRUPTED: Final = 130  # a shell reports this code for a program that SIGINT has ended
 
 _exit_code = INTERRUPTED
+_ended_by: int = signal.SIGINT
 _last_words = "interrupted"
 
 
@@ -22,6 +25,9 @@ def begin() -> None:
     if signal.getsignal(signal.SIGINT) is _end_at_once:
         return
     signal.signal(signal.SIGINT, _end_at_once)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:  # `nohup` makes a program ignore SIGHUP
+            signal.signal(number, _interrupt)
     # The function that is registered first runs last. Without this function, the interpreter would
     # restore the system's handler while it shuts down.
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
@@ -33,11 +39,22 @@ def ends_with(exit_code: int, last_words: str) -> None:
     _exit_code, _last_words = exit_code, last_words
 
 
+def code_of_signal(exit_code: int) -> int:
+    """Return the exit code that names the signal: 143 for SIGTERM, 129 for SIGHUP."""
+    return 128 + _ended_by if exit_code == INTERRUPTED else exit_code
+
+
 def saved_so_far(directory: str) -> str:
     """Return the line for an interrupt after the results are saved; make Ctrl-C print this line."""
     said = f"interrupted: the results so far are saved in {directory}"
     ends_with(INTERRUPTED, said)
     return said
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    global _ended_by  # noqa: PLW0603  # the process has one ending
+    _ended_by = number
+    signal.raise_signal(signal.SIGINT)
 
 
 def _end_at_once(_signal: int, _frame: FrameType | None) -> NoReturn:
@@ -47,4 +64,4 @@ def _end_at_once(_signal: int, _frame: FrameType | None) -> NoReturn:
     """
     if _last_words:
         os.write(2, f"{_last_words}\n".encode())
-    os._exit(_exit_code)
+    os._exit(code_of_signal(_exit_code))

@@ -28,7 +28,7 @@ def main() -> NoReturn:
     try:
         program(prog_name="varsim")
     except SystemExit as end:
-        code = end.code
+        code = ctrl_c.code_of_signal(end.code) if isinstance(end.code, int) else end.code
     except OSError as error:
         if error.errno not in _FULL:
             raise
