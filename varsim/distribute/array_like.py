@@ -43,8 +43,8 @@ def _reflected(function: Callable[[Any, Any], Any]) -> Any:
 def _operand(value: Any, dtype: np.dtype[Any]) -> Any:
     if isinstance(value, ArrayLike):
         return value.convert()
-    if type(value) is float and is_extension(dtype):  # NumPy's result would be float32
-        return dtype.type(value)
+    if type(value) in {float, int} and is_extension(dtype):
+        return dtype.type(float(value))  # NumPy's result would be float32
     return value
 
 
