@@ -35,8 +35,8 @@ class ExpectedError(Exception):
 def expected(case: Case) -> CaseOutcome:
     """Return the expected outcome of a program that is a list of operations.
 
-    Return values of writes are left out: a write returns the variable (D6), and its value is part
-    of the state.
+    Return values of writes are left out. A write returns the variable (D6), and the variable's
+    value is part of the state.
     """
     with np.errstate(all="ignore"):
         return _Model(case).outcome()
@@ -282,7 +282,7 @@ class _Model:
         return [(decoded(values, dtype), indices) for values, indices in each]
 
     def _check_scatter(self, method: str, *, of_each: bool) -> None:
-        """Raise the error of a sparse write to a distributed variable itself."""
+        """Raise an error if only the components of the variable accept this sparse write."""
         if method.startswith("scatter_nd_") and of_each:
             raise ExpectedError("TypeError")  # a PerReplica has no `values` and `indices`
         if self._on_read or method.startswith(("scatter_nd_", "batch_")):

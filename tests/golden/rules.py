@@ -1,7 +1,7 @@
 """Classifies cases as same, different on purpose by a rule, or not yet supported.
 
-The rules have the numbers of docs/semantics.md. A rule is a function of the case. It decides
-only by the program whether it applies. The expected outcome then comes from `expect`,
+The rules have the numbers of docs/semantics.md. Whether a rule applies
+depends only on the program of the case. The expected outcome then comes from `expect`,
 `expect_python` or `expect_numerics`, and varsim's outcome must equal the expected outcome.
 """
 
@@ -86,16 +86,18 @@ def _by_operations(
         state={key: ours.state[key] for key in wanted.state if key in ours.state},
         returned=None if _last_writes(case) else ours.returned,
     )
-    unexplained = [f"by the rules, not {one}" for one in differences(wanted, beside)]
+    unexplained = [
+        f"by the rules the outcome differs: {one}" for one in differences(wanted, beside)
+    ]
     if _last_writes(case) and ours.error is None and ours.returned["type"] not in ITSELF:
-        unexplained.append(f"by D6, not {ours.returned}")
+        unexplained.append(f"by D6 the write does not return {ours.returned}")
     rules: set[str] = set()
     for difference in found:
         if _last_writes(case) and difference.aspect == "returned":
             if _has_new_state(case, ours) or _is_variable(difference, ours):
                 rules.add("D6")
             else:
-                unexplained.append(f"by D6, not {difference}")
+                unexplained.append(f"D6 does not explain {difference}")
             continue
         if regroups(case) and (
             _is_regrouped_by_value(difference, case) or _is_kept_as_a_tensor_is(difference, case)
@@ -198,7 +200,7 @@ def _by_text(
         wanted = makes(case)
         if wanted is None:
             continue
-        unexplained = [f"by {rule}, not {one}" for one in differences(wanted, ours)]
+        unexplained = [f"by {rule} the outcome differs: {one}" for one in differences(wanted, ours)]
         if rule == "D8" and not is_near(case, wanted):
             unexplained.append("TensorFlow's result differs by more than rounding")
         return {rule}, unexplained
