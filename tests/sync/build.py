@@ -236,7 +236,7 @@ class Writes:
         for location, one in enumerate(self.writes, 10 + self.index):
             value = None if one.value is None else one.value.tobytes()
             write = Write(one.variable_id, one.operation, one.shape, f"train.py:{location}")
-            outbox.add(KnownWrite(write), value)
+            outbox.add((KnownWrite(write), value))
         layout, contribution = outbox.leave(self.call, self.index)
         assert isinstance(layout, Layout)
         assert isinstance(contribution, Contribution)

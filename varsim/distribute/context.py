@@ -48,8 +48,9 @@ def current_frame() -> Frame | None:
     if frame is None:
         check_thread()
         return Frame(_outermost[0]) if _outermost else None
-    if frame.home is not None and frame.home.thread != this_thread():
-        raise frame.home.refuse()  # the context was copied into another thread
+    home = frame.home
+    if home is not None and home.thread != this_thread():
+        raise home.refuse()  # the context was copied into another thread
     return frame
 
 

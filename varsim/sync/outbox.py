@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -39,25 +39,19 @@ class Outbox:
 
     def __init__(self, specs: Mapping[int, VariableSpec]) -> None:
         self._specs = specs
-        self._waiting: list[KnownWrite] = []  # in program order
-        self._values: list[bytes | Array | None] = []  # the value of each waiting write
+        self._waiting: list[Any] = []  # each write, in program order, and after it its value
+        self.add: Callable[[tuple[KnownWrite, bytes | Array | None]], None] = self._waiting.extend
+        """Adds a write and its value. A step can add thousands, and a method would take longer.
+
+        The value is its bytes, or an array that never changes again; None if it is not needed.
+        """
         self._known: dict[tuple[KnownWrite, ...], _Known] = {}  # oldest first
         self._sent = 0  # number of layouts that were sent
         self._messages: list[Message] = []  # the writes up to the last sparse write, as messages
         self._written = 0  # number of writes in these messages
 
     def __len__(self) -> int:
-        return self._written + len(self._waiting)
-
-    def add(self, known: KnownWrite, value: bytes | Array | None) -> None:
-        """Add a write.
-
-        Args:
-            value: The bytes of the value, or an array that never changes again; None if the value
-                is not needed.
-        """
-        self._waiting.append(known)
-        self._values.append(value)
+        return self._written + len(self._waiting) // 2
 
     def add_rows(self, call_id: int, index: int, write: Write, rows: Rows) -> None:
         """Add a sparse write, which has its own message.
@@ -86,13 +80,13 @@ class Outbox:
         """Convert the writes since the last sparse write to messages."""
         if not self._waiting:
             return
-        order = tuple(self._waiting)
+        order: tuple[KnownWrite, ...] = tuple(self._waiting[::2])
+        values: list[bytes | Array | None] = self._waiting[1::2]
         known = self._known.get(order)
         if known is None:
             writes = tuple(one.write for one in order)
             known = self._learn(order, writes)
             self._messages.append(Layout(layout_id=known.layout_id, writes=writes))
-        values = self._values
         contribution = Contribution(
             call_id=call_id,
             position=index + self._written,
@@ -101,7 +95,7 @@ class Outbox:
         )
         self._messages.append(contribution)
         self._written += len(order)
-        self._waiting, self._values = [], []
+        self._waiting.clear()
 
     def _learn(self, order: tuple[KnownWrite, ...], writes: tuple[Write, ...]) -> _Known:
         if len(self._known) == MAX_LAYOUTS:
@@ -112,7 +106,7 @@ class Outbox:
 
     def clear(self) -> None:
         """Drop the writes, because their call has failed."""
-        self._waiting, self._values = [], []
+        self._waiting.clear()
         self._messages, self._written = [], 0
 
 

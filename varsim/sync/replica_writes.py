@@ -88,7 +88,7 @@ class ReplicaWrites:
             if variable.is_needed:
                 small = variable.is_small or value.nbytes <= PACK_LIMIT_BYTES
                 own = value.tobytes() if small else self._buffers.to_send(value)
-            self._outbox.add(rule.known.get(key) or rule.learn(key, write), own)
+            self._outbox.add((rule.known.get(key) or rule.learn(key, write), own))
             variable.owed_to = call.call_id
             variable.owed_index = call.next_index
             call.next_index += 1
