@@ -65,7 +65,7 @@ def committed(
     """Return what the commit of a merge applies; None if the operands cannot be combined.
 
     Args:
-        operands: Of one write by each replica, in replica order.
+        operands: The operands of one write by each replica, in replica order.
     """
     values = [one for one in operands if not isinstance(one, Rows)]
     if operation not in sparse.OPERATIONS:
@@ -152,7 +152,7 @@ def crc_of(value: bytes, indices: bytes | None) -> int:
 
 
 def matches(expected: FlatOperand, event: Event) -> bool | None:
-    """Return whether an event has the expected value or rows; None if the record does not show it.
+    """Return True if an event has the expected value or rows; None if the record does not show it.
 
     An event with rows never matches an expected value, and an event with a value never matches
     expected rows.

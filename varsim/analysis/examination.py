@@ -37,7 +37,7 @@ class Examination:
 
     @property
     def is_whole(self) -> bool:
-        """Return whether the record is whole. Findings are looked for only in a whole record."""
+        """Return whether the record is whole; only whole records are searched for findings."""
         return is_whole(self.verdicts)
 
     @property

@@ -62,7 +62,7 @@ class _FailedCall:
     said: str
     raised: list[Event]  # exceptions of replicas, or losses of their workers
     count: int = 1
-    last: int = 0  # the number of the last such call
+    last: int = 0  # the number of the last of these calls
 
 
 def failures(history: History, ending: Ending | None) -> Failures:

@@ -27,7 +27,7 @@ class EventObserver:
         return True
 
     def taker(self, kind: str, *, by_program: bool) -> Take | None:
-        """Return the method for events of a kind by the program or by replicas; None if none."""
+        """Return the method for events of a kind by the program or by replicas, or None."""
         by = "program" if by_program else "replica"
         found: Take | None = getattr(self, f"on_{kind}_by_{by}", None)
         if found is None:

@@ -56,7 +56,7 @@ class Oracle:
         return _created(self._history, self._history.variables[variable])
 
     def next_wrote(self, variable: int, process: int, location: str) -> FlatOperand | None:
-        """Return the next value or rows that the oracle's program or replica writes there."""
+        """Return the next operand that the oracle's program or replica writes at the location."""
         return self._next(variable, "write", process, location)
 
     def next_read(self, variable: int, location: str) -> Flat | None:

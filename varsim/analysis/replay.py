@@ -130,7 +130,7 @@ class OpenMerges:
 
     def __init__(self) -> None:
         self._calls: dict[int, dict[int, ReplayedMerge | int]] = {}
-        # Of an ended merge, only the commit is kept.
+        # For an ended merge, only the number of its commit is kept.
 
     def write(self, event: Event) -> None:
         """Add a contribution."""

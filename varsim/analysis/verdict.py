@@ -48,7 +48,7 @@ CHECKERS: Final[tuple[type[Checker], ...]] = (
 """The promises about a run, in the order of reports; `WellFormedRecord` precedes them."""
 
 MAX_REPLICAS: Final = 2**16
-"""No run has more replicas. A larger number means a damaged history, and would need much memory."""
+"""No run has more replicas; a larger number, which would need much memory, is damage."""
 
 
 def judge(history: History, *, tell: Tell | None = None) -> tuple[Verdict, ...]:
@@ -66,7 +66,7 @@ def judge(history: History, *, tell: Tell | None = None) -> tuple[Verdict, ...]:
 
 
 def is_whole(verdicts: Sequence[Verdict]) -> bool:
-    """Return whether the record is whole and valid; findings are searched only in such a record."""
+    """Return whether the record is whole and valid."""
     return all(
         one.outcome is Outcome.VALID for one in verdicts if one.checker == WellFormedRecord.name
     )

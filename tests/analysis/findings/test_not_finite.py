@@ -36,7 +36,7 @@ def test_the_replica_that_contributes_nan_is_named_with_call_and_line():
     assert ("w", 1, (("step.py:5", 1),)) == (finding.variable, finding.count, finding.locations)
     assert finding.what == (
         "Replica 2 wrote the first NaN in call 2 of strategy.run at step.py:5. In the same write, "
-        "replicas 0, 1 wrote finite values. The MEAN passes it on to every copy."
+        "replicas 0, 1 wrote finite values. The MEAN passes the NaN on to every copy."
     )
     assert "how replica 2 computes" in finding.remedy
 
@@ -67,7 +67,7 @@ def test_infinity_is_called_infinity():
 
     assert finding.what.startswith("Replicas 0–2 wrote the first infinity in call 2")
     assert "3 writes contained" in finding.what
-    assert "for example the result of an all_reduce, which is not recorded" in finding.what
+    assert "for example the result of an all_reduce; such results are not recorded" in finding.what
 
 
 def test_finite_values_are_not_found():
@@ -192,7 +192,7 @@ def test_a_nan_of_a_sparse_write_is_found_when_it_is_read(tmp_path):
 
     assert finding.what == (
         "The program read the first NaN in 1 of 2 elements at a.py:9. A write whose value was "
-        "not recorded may have caused this. The last write before it was at a.py:3."
+        "not recorded may have caused this. The last write before this read is at a.py:3."
     )
 
 
@@ -225,7 +225,7 @@ def test_a_nan_in_a_row_is_found_with_its_replica_and_row(tmp_path):
     assert finding.what == (
         "Replica 1 wrote the first NaN in 1 of 4 elements, first in row 3 in call 1 of "
         "strategy.run at a.py:3. In the same write, replica 0 wrote finite values. The SUM passes "
-        "it on to every copy."
+        "the NaN on to every copy."
     )
 
 
@@ -244,7 +244,7 @@ def test_a_division_of_a_row_by_zero_is_found_when_it_is_read(tmp_path):
     assert finding.what == (
         "The program read the first infinity in 1 of 8 elements at a.py:9. The written rows were "
         "finite, but a sparse write can divide by zero, or exceed what float32 holds. The last "
-        "write before it was at a.py:3."
+        "write before this read is at a.py:3."
     )
 
 
@@ -261,4 +261,4 @@ def test_a_component_that_exceeds_its_range_is_found_when_it_is_read():
     (finding,) = found(told)
     assert finding.what.startswith("Replica 1 read the first infinity in call 1")
     assert "their sum can exceed what float32 holds" in finding.what
-    assert "The last write before it was at a.py:4." in finding.what
+    assert "The last write before this read is at a.py:4." in finding.what

@@ -52,7 +52,7 @@ class GatheredReads(Checker):
         if held is None:
             self.undecided(variable, "what the program read was not recorded", event.event)
         elif not held:
-            reason = f"the program read another value than the {variable.promise.aggregation}"
+            reason = f"the value that the program read is not the {variable.promise.aggregation}"
             self.wrong(variable, reason, (event.event, *self._because(variable, count)))
 
     def _component(self, variable: ReplayedVariable, replica: int) -> Flat | None:

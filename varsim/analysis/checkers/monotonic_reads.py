@@ -57,5 +57,5 @@ class MonotonicReads(Checker):
             return
         unwritten = lineage is not None and lineage == old_lineage
         if unwritten and digest != old_digest and None not in {digest, old_digest}:
-            reason = f"{seen_by(event)} reads two values, and nothing was written between"
+            reason = f"{seen_by(event)} reads two different values without a write in between"
             self.wrong(self.variable_of(event), reason, proof)

@@ -9,7 +9,7 @@ from varsim.tracing.history import Event
 
 
 class ReadYourWrites(Checker):
-    """Checks that a read shows the writes that its process made, and the commits that it received.
+    """Checks that a read shows the writes made by its process, and the commits received by it.
 
     After a replica has contributed to a variable, its next read of the variable must include the
     contribution. Adaptive variables are not checked, because their writes are exchanged in several

@@ -26,13 +26,15 @@ class WellFormedRecord(Checker):
         self._rows = rows
         processes = range(replay.num_replicas + 1)  # the program is process -1: the last one
         first = 0 if replay.from_start else None  # None: unknown until the first event
-        self._next: list[int | None] = [first for _ in processes]  # per process, its next number
+        self._next: list[int | None] = [
+            first for _ in processes
+        ]  # per process: the number of its next event
         self._at = [0 for _ in processes]  # per process, its last event
         self._calls: list[list[int]] = [[] for _ in processes]  # running calls, innermost last
         self._knows_calls = replay.from_start
 
     def accepts(self, event: Event) -> bool:
-        """Return whether the event is valid. The pass continues only after a valid event."""
+        """Return whether the event is valid; the pass ends at the first invalid event."""
         flaw = self._rows.flaw(event)
         if flaw is not None:
             at = event.event if type(event.event) is int else 0
@@ -52,7 +54,7 @@ class WellFormedRecord(Checker):
         if call is not None and calls and calls[-1] == call and event[4] not in _ENTERS_OR_ENDS:
             return True  # the usual case
         if not self._runs(event):
-            reason = f"{seen_by(event)} acts in call {event.call}, which does not run"
+            reason = f"{seen_by(event)} acts in call {event.call}, which is not running there"
             self.wrong(None, reason, (event.event,))
             return False
         return True

@@ -45,7 +45,7 @@ class Reduction(Checker):
         elif change.merge is not None:
             self._check_merge(variable, event, change, change.merge)
         elif self.replay.from_start:
-            self.wrong(variable, "a commit without a write", (event.event,))
+            self.wrong(variable, "a commit belongs to no write", (event.event,))
 
     def _check_write(
         self, variable: ReplayedVariable, event: Event, change: Change, write: Event
@@ -124,7 +124,7 @@ class Reduction(Checker):
             if operand is not None and before.value is not None:
                 after = arithmetic.updated(before.value, operation, operand)
             held = None if after is None else arithmetic.matches(after, change.event)
-            reason = "the commit differs from the value before, updated by the writes"
+            reason = "the commit differs from the previous value after the writes are applied"
             self._note(variable, held, shown, reason, before)
 
     def _note(

@@ -28,7 +28,7 @@ One number with a fraction is enough.
 """
 
 _NEARLY: Final = 0.05
-"""Largest relative distance at which a number is about N times another one."""
+"""A number is about N times another one if their relative distance is at most this."""
 
 _LARGE: Final = 100
 """Smallest whole number that is unlikely to match by chance."""
@@ -65,7 +65,7 @@ class Comparison:
 
     event: Event  # the last event that shows the value
     others: tuple[int, ...]  # the numbers of the other events that show it
-    by_replica: tuple[Flat | None, ...]  # the replicas' values; None where the program wrote
+    by_replica: tuple[Flat | None, ...]  # the replicas' values; None if the program wrote it
     got: Flat
     wanted: Flat  # the single device's value
     before: Flat | None = None  # the variable's previous value in both runs, for an assign

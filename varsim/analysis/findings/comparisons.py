@@ -179,7 +179,7 @@ class Comparisons(EventObserver):
         self._counts: dict[Site, _Count] = {}
         self._lacking: Counter[Site] = Counter()
         """Values that have no counterpart, or whose counterpart was not recorded."""
-        self._not_summed: dict[Site, str] = {}  # the sparse writes that are not compared
+        self._not_summed: dict[Site, str] = {}  # the operation of sparse writes without a sum
         self._unequal: set[Site] = set()
         """Sites where some replicas wrote more often than others."""
         self.read_in_replicas: set[int] = set()
@@ -393,7 +393,7 @@ class Comparisons(EventObserver):
         return compared.explained_at(self.explained)
 
     def _is_own(self, site: Site) -> bool:
-        """Return whether each replica writes its own value, so that there is nothing to compare."""
+        """Return whether each replica writes its own value; such values are not compared."""
         return site.access is Access.MERGED and not self._variables[site.variable_id].aggregation
 
     def _uncompared(self) -> Iterator[Uncompared]:
@@ -422,13 +422,13 @@ class Comparisons(EventObserver):
         )
         if uneven is None and site in self._not_summed:
             return (
-                f"rows written by {self._not_summed[site]} are not compared: only those of "
-                "scatter_add and scatter_sub have a sum"
+                f"rows written by {self._not_summed[site]} are not compared: varsim compares sums "
+                "of rows, and only the rows of scatter_add and scatter_sub have a sum"
             )
         if uneven is None:
             count = self._lacking[site]
             values = f"{count:,} value{'' if count == 1 else 's'}"
-            return f"{values} were not recorded, here or on a single device"
+            return f"{values} were not recorded, in this run or on a single device"
         here, there = uneven
         many = "never" if not there else "once" if there == 1 else f"{there:,} times"
         return f"{site.access.value} {here:,} times, and on a single device {many}"

@@ -51,7 +51,7 @@ class Copies:
         self.program_write: Event | None = None  # the program's last write, with its location
         self.differ = False  # whether the components certainly differ
         self.united_at = -1  # the last event that made the components equal again
-        self.written = [0] * num_replicas  # each replica's own writes after `united_at`
+        self.written = [0] * num_replicas  # how often each replica wrote after `united_at`
         self.written_before = 0  # the largest of these counts just before `united_at`
         # The components that the program has read since the last write.
         self.gathered_by_program: set[int] = set()
@@ -106,7 +106,7 @@ class Copies:
             self.compare(event)
 
     def compare(self, event: Event) -> bool:
-        """Return whether this event made the components equal; if they differ, record this."""
+        """Record whether the components differ; return True if this event made them equal."""
         first = self.chains[0]
         if self.chains.count(first) < len(self.chains):
             known = set(self.digests)
@@ -141,7 +141,7 @@ class ComponentTracker(EventObserver):
         return copies
 
     def concerns(self, variable: int | None) -> bool:
-        """Return whether the history has such a variable."""
+        """Return True for variables of the history and for events without a variable."""
         return variable is None or variable in self._variables
 
     def on_create(self, event: Event) -> None:

@@ -29,7 +29,7 @@ WRITE_WRITE: Final = FindingKind(
 READ_WRITE: Final = FindingKind(name="read-write conflict", about_values=True)
 
 _MOST_ROUNDS: Final = 10_000
-"""Largest number of writes by which a replica may be ahead; later writes are not compared."""
+"""Largest lead of a replica over another one, in writes; later writes are not compared."""
 
 
 @dataclass(slots=True)
@@ -219,8 +219,8 @@ def _read_write(facts: VariableFacts, found: _Suspect) -> Finding:
         facts,
         found.evidence,
         f"{_replicas(found.readers)} read while {_replicas(found.writers)} wrote: the read and the "
-        f"write have no order, and there is no aggregation. {times(found.evidence.count, 'time')} "
-        "the write did not change the reader's component.",
+        "write have no order, and there is no aggregation. In "
+        f"{times(found.evidence.count, 'case')} the write did not change the reader's component.",
         "Let all replicas write the variable, with ON_WRITE and ONLY_FIRST_REPLICA if one value is "
         "enough; or write it outside strategy.run.",
     )

@@ -63,7 +63,7 @@ class Divergence(Finder):
         self._troubles: dict[int, _DivergedReads] = {}
 
     def concerns(self, variable: int | None) -> bool:
-        """Return whether the history has such a variable."""
+        """Return True for variables of the history and for events without a variable."""
         return variable in self._variables
 
     def on_read_by_program(self, event: Event) -> None:
@@ -143,7 +143,8 @@ def _what(trouble: _DivergedReads) -> str:
     at = "".join(f" at {location}" for location, _ in most(trouble.diverged)[:1])
     return (
         f"{said}. The components diverged {first.time_s:.3f} s after the start of the run, when "
-        f"{by}{at}. Such a read came up to {milliseconds(trouble.longest_s)} later."
+        f"{by}{at}. The longest time from a divergence to such a read was "
+        f"{milliseconds(trouble.longest_s)}."
     )
 
 

@@ -2,10 +2,13 @@
 
 The finder needs no oracle. If elements are NaN or infinite in the initial value of a variable, this
 is intended, for example as padding, so these elements are not reported. An infinite sum of finite
-values is an overflow (`overflow.py`). In three cases the operands of writes do not show the value,
-and the first read that shows it is reported: a write was not recorded; a component that is not
-summed exceeded the range of its dtype; or the rows of a sparse write changed a row, for example by
-a division by zero.
+values is an overflow (`overflow.py`).
+
+In three cases the operands of the writes do not show NaN or infinity. Then the finder reports the
+first read that shows such a value:
+- The value of a write was not recorded.
+- A component exceeded the range of its dtype, and the finder of overflows does not examine it.
+- The rows of a sparse write were finite but not the result, for example after a division by zero.
 """
 
 from __future__ import annotations
@@ -96,7 +99,7 @@ class NotFinite(Finder):
         }
 
     def concerns(self, variable: int | None) -> bool:
-        """Return whether the variable can hold NaN."""
+        """Return whether the variable can hold NaN and infinity."""
         return variable is None or variable in self._variables
 
     def on_begin(self, event: Event) -> None:
@@ -220,7 +223,8 @@ class NotFinite(Finder):
             said.append(f"In the same write, {name_replicas(finite)} wrote {values}.")
             if facts.aggregation in {"SUM", "MEAN"}:
                 to = "every copy" if facts.mirrored else "the value of a cross-replica read"
-                said.append(f"The {facts.aggregation} passes it on to {to}.")
+                what = "NaN" if seen.is_nan else "infinity"
+                said.append(f"The {facts.aggregation} passes the {what} on to {to}.")
         if empty:
             said.append(f"The arguments of {name_replicas(empty)} had no rows.")
         if evidence.count > 1:
@@ -229,8 +233,8 @@ class NotFinite(Finder):
             said.append(f"Variable {origin!r} became NaN or infinite earlier.")
         elif len(wrote) == self.num_replicas and not empty:
             said.append(
-                "All replicas wrote such a value, so it may come from a value that they share, for "
-                "example the result of an all_reduce, which is not recorded."
+                "All replicas wrote such a value. It may come from a value that they share, for "
+                "example the result of an all_reduce; such results are not recorded."
             )
         return finding_of(NOT_FINITE, facts, evidence, " ".join(said), _remedy(who, empty))
 
@@ -247,7 +251,7 @@ class NotFinite(Finder):
             )
         else:
             said += f"The writes were finite, but their sum can exceed what {facts.dtype} holds. "
-        said += f"The last write before it was at {last.location}."
+        said += f"The last write before this read is at {last.location}."
         remedy = "Look at the values that are written, or give the variable a wider dtype."
         return finding_of(NOT_FINITE, facts, seen.evidence, said, remedy)
 

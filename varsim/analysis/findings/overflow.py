@@ -62,8 +62,8 @@ class Overflow(Finder):
             and kind_of(one.numpy_dtype) in "iuf"
         }
         self._contributions = context.contributions
-        self._exact: dict[int, list[Exact | None]] = {}  # of gathered variables, by replica
-        self._wrote: dict[int, dict[int, int]] = {}  # of gathered variables, by replica: last write
+        self._exact: dict[int, list[Exact | None]] = {}  # exact components of gathered variables
+        self._wrote: dict[int, dict[int, int]] = {}  # gathered variable → replica → last write
         self._mirrors: dict[int, Flat | None] = {}
         self._seen: dict[int, _Seen] = {}
 

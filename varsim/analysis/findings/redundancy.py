@@ -243,9 +243,9 @@ def _repeated(facts: VariableFacts, repeated: Evidence, count: int, num_replicas
         REPEATED_READS,
         facts,
         repeated,
-        f"{repeated.count:,} of {times(count, 'read')} by the program found nothing changed since "
-        "the previous read. For these reads varsim returns a kept result, and TensorFlow copies "
-        f"{times(asked, 'component')} again each time.",
+        f"Nothing had changed since the previous read in {repeated.count:,} of "
+        f"{times(count, 'read')} by the program. For these reads varsim returns a kept result; "
+        f"TensorFlow copies {times(asked, 'component')} again each time.",
         "Keep the result of the first read in a Python variable, until the next write.",
     )
 

@@ -79,7 +79,9 @@ def _numbers(comparison: Comparison) -> str:
     what = f"element {index * comparison.step}" if len(comparison.wanted) > 1 else "it"
     ratio = f" ({_number(got / wanted)} times as much)" if wanted else ""
     verb = "changes by" if comparison.is_change else "is"
-    return f"In the first one {what} {verb} {_number(got)} instead of {_number(wanted)}{ratio}"
+    return (
+        f"In the first comparison {what} {verb} {_number(got)} instead of {_number(wanted)}{ratio}"
+    )
 
 
 def _number(value: complex) -> str:

@@ -94,7 +94,7 @@ class _VersionUses:
 
 
 class VersionStaleness(Finder):
-    """Finds reads of a mirrored variable that saw an older version than others had used before.
+    """Finds reads of a mirrored variable that return an older version than was used before them.
 
     A commit that no process has used may still be in transit, so reads need not show it.
     """
@@ -458,8 +458,8 @@ def _finding(facts: VariableFacts, staleness: Staleness, unit: str, remedy: str)
         facts,
         staleness.evidence,
         f"{stale:,} of {times(reads, 'read')} in replicas {lacked} up to "
-        f"{times(max(staleness.reads), unit)}{whose} that happened up to "
-        f"{milliseconds(staleness.oldest_s)} before the read.",
+        f"{times(max(staleness.reads), unit)}{whose}. The longest time from a missing {unit} to "
+        f"the read was {milliseconds(staleness.oldest_s)}.",
         remedy,
         histogram=tuple(sorted(staleness.reads.items())),
     )

@@ -60,7 +60,7 @@ class _Late:
     evidence: Evidence = field(default_factory=Evidence)
     lost_s: float = 0.0  # mean waiting time of the other replicas
     longest_s: float = 0.0
-    by_variable: Counter[int] = field(default_factory=Counter)  # in microseconds
+    by_variable: Counter[int] = field(default_factory=Counter)  # waiting time in microseconds
     critical_s: float = 0.0  # the replica's work on the critical path
 
 
@@ -228,10 +228,10 @@ class Waits(Finder):
             STRAGGLER,
             facts,
             late.evidence,
-            f"{times(late.evidence.count, 'time')} the others waited for replica {replica_id}, "
-            f"{milliseconds(late.lost_s)} each in total. This is {share:.0%} of the time of all "
-            f"calls; {mostly:.0%} of this waiting was at {where}. Replica {replica_id} did "
-            f"{path:.0%} of the work on the critical path.",
+            f"The others waited for replica {replica_id} in {times(late.evidence.count, 'case')}; "
+            f"on average each of them waited {milliseconds(late.lost_s)} in total. This is "
+            f"{share:.0%} of the time of all calls; {mostly:.0%} of this waiting was at "
+            f"{where}. Replica {replica_id} did {path:.0%} of the work on the critical path.",
             f"Give replica {replica_id} less to do, or find out what makes its device slow; or "
             "synchronize less often (ON_READ), so that the others need not wait for it.",
         )
