@@ -1,4 +1,4 @@
-"""Where does the time of a small step go: which thread computes how long, and how often it sleeps?
+"""How long does each thread compute in a small step, and how often does a worker sleep?
 
 A step writes ON_WRITE MEAN scalars. Column *coordinator* is the processor time of the program's
 main thread in a step. *coordinator I/O* is the processor time of the program's other threads, which

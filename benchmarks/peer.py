@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 PEERS = Path(os.environ.get("VARSIM_BENCH_PEERS", ROOT / ".venv-peers"))
 PYTHON = str(PEERS / "bin" / "python")
 
-START_TIMEOUT_S = 120.0  # four processes that import TensorFlow, on a machine that is busy
+START_TIMEOUT_S = 120.0  # enough for four processes that import TensorFlow on a busy machine
 ANSWER_TIMEOUT_S = 240.0  # TensorFlow traces a step of 1,000 variables for half a minute
 END_TIMEOUT_S = 20.0
 

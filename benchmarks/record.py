@@ -77,7 +77,7 @@ def _plain(cell: object) -> object:
 
 
 def _commit() -> str:
-    """Return the measured commit; kept results that are not committed yet are no change."""
+    """Return the measured commit; results that were kept since do not count as changes."""
     try:
         commit = _git("rev-parse", "--short=12", "HEAD")
         changed = _git("status", "--porcelain", "--", ".", f":!{RESULTS.relative_to(ROOT)}")

@@ -124,7 +124,7 @@ def measure(workers: int, rounds: int) -> Rows:
         if total != (COUNTED + 1) * workers * CHANGED * WIDTH:
             raise AssertionError(f"the table's sum is {total}")
         # The table's turns would remove all rows from the caches of the processor, just before the
-        # turns of the sparse write: they come afterwards.
+        # turns of the sparse write. So the table is measured afterwards.
         afterwards = {WHOLE: turns.pop(WHOLE)}
         spreads = side_by_side(turns, rounds=rounds, budget_s=BUDGET_S)
         spreads |= side_by_side(afterwards, rounds=rounds, budget_s=BUDGET_S)

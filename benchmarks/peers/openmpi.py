@@ -1,6 +1,6 @@
 """Run a member of a group with Open MPI's bare Allreduce: float32, SUM, in place, by mpi4py.
 
-mpirun starts it. The case is the size in bytes.
+mpirun starts this program. The case is the size in bytes.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def _is_command(member: object, name: str) -> bool:
 )
 @click.version_option(__version__, prog_name="varsim", message="%(prog)s %(version)s")
 def main() -> None:
-    """Run distributed variables for real, and see what each replica sees and what it cost.
+    """Run distributed variables on real processes; show each replica's values, and the costs.
 
     Start with `varsim run --workers 4 --mode on_read`.
     """

@@ -48,7 +48,7 @@ Cell = tuple[int, int]
 """A number of workers, and a size in bytes."""
 
 Turns = dict[tuple[Quantity, ...], Sample]
-"""Contenders, by the quantities that they measure: one quantity for each part."""
+"""Contenders by key; the key has the quantity that each part of the contender measures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -141,7 +141,8 @@ def long_form(value: Any) -> Any:
 _OF_WORKLOADS: Final = {
     "workload": "give one of the two",
     "params": "a script has args",
-    "steps": "a script counts its own steps; pass the number in args, if the script takes one",
+    "steps": "a script counts its own steps; pass their number in args, if "
+    "the script has such an argument",
     "oracle": "the oracle runs the program a second time, on one replica; put the training into a "
     "function run(job), and run it with `varsim run`",
     "auto": "advised needs a pilot run with fewer steps, but a script counts its own steps; use "

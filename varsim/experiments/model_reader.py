@@ -138,7 +138,7 @@ def _with_role(entry: Entry, role: str | None) -> Entry:
 
 
 def _roles(nodes: Sequence[Any]) -> dict[int, str]:
-    """Return the roles by node number. A role follows from the name that its owner gives a node."""
+    """Return the roles by node number. They follow from the names that owners give their nodes."""
     roles: dict[int, str] = {}
     children = [{child.local_name: child.node_id for child in node.children} for node in nodes]
 

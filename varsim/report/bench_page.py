@@ -30,7 +30,7 @@ _ALONE: Final = {
     Quantity.LOCAL_READ: "ON_READ read",
     Quantity.LOCAL_WRITE: "ON_READ write",
 }
-_MACHINE_WIDTH: Final = 36  # of the processor's name: its model is at the beginning
+_MACHINE_WIDTH: Final = 36  # columns for the processor's name, which begins with the model
 
 
 def print_bench(bench: Bench, file: TextIO, width: int | None = None) -> None:
@@ -180,9 +180,9 @@ def _over(one: Spread | None, other: Spread | None) -> float | None:
 _FEW: Final = 4
 """Sentences are about this number of workers, or the largest smaller number that was measured."""
 
-_CLEARLY_LESS: Final = 0.9  # times the bare star; a smaller difference may be measurement error
-_BUSY: Final = 0.5  # times the cores: the load in the minute before
-_UNSTEADY: Final = 0.3  # median over all figures of half the interquartile range ÷ the median
+_CLEARLY_LESS: Final = 0.9  # of the bare star's time; a smaller saving may be measurement error
+_BUSY: Final = 0.5  # load per core in the minute before; with a higher load the host is busy
+_UNSTEADY: Final = 0.3  # half the interquartile range ÷ the median; for most figures it is lower
 
 
 def reading(bench: Bench) -> list[str]:

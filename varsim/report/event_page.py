@@ -20,8 +20,8 @@ from varsim.tracing.trace import FRAME_LIMIT_BYTES, READ_LIMIT_BYTES
 
 _LABEL_WIDTH: Final = 11
 _INDENT: Final = 2
-_AROUND: Final = 4  # events before and after: of the same variable, or else of the same call
-_MOST_ELEMENTS: Final = 64  # shown of a value
+_AROUND: Final = 4  # shown before and after the event: events of the same variable, else call
+_MOST_ELEMENTS: Final = 64  # elements shown of a value
 
 
 def event_text(history: History, wanted: int, width: int) -> list[str]:

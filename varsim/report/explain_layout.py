@@ -15,7 +15,7 @@ from varsim.report.explain_worked import START, WRITTEN, Way, Worked
 from varsim.report.formatting import NOTHING, count, names, number
 from varsim.spec import SCATTERS, Array, Context, Synchronization
 
-_MOST_SHOWN: Final = 4  # components side by side; if there are more: the first two and the last
+_MOST_SHOWN: Final = 4  # if there are more components, the first two and the last are shown
 _ANY: Final = "any"  # the aggregation in a row that is the same for all aggregations
 _PAIR: Final = 2  # more than two equal components are shown as one
 

@@ -27,7 +27,7 @@ SHOWN: Final = (
 """The operations with an example. The other sparse writes have the same rules as one of them."""
 
 CONTEXTS: Final = (Context.REPLICA, Context.CROSS_REPLICA)
-"""The contexts with examples: inside `extended.update` all settings have the same effect."""
+"""The contexts with examples. Update context has none: all settings have the same effect in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

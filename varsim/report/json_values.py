@@ -33,8 +33,8 @@ MAX_VALUES: Final = 500_000
 MAX_DEPTH: Final = 50
 """Limit for nested containers, because readers of JSON have such a limit."""
 
-_MAX_CHARACTERS: Final = 100_000  # per text
-_MAX_BYTES: Final = 40  # shown of a longer bytes object, followed by its length
+_MAX_CHARACTERS: Final = 100_000  # kept of a longer text
+_MAX_BYTES: Final = 40  # kept of a longer bytes object; the length follows them
 
 
 def plain(value: Any, replaced: Callable[[Any], Any] | None = None) -> Plain:

@@ -37,7 +37,7 @@ CREATE TABLE run (            -- what was run, and whether the record is complet
 CREATE TABLE variables (
     variable        INTEGER PRIMARY KEY,  -- unique in the run, in order of creation
     name            TEXT NOT NULL,        -- the name that the program gave
-    shape           TEXT NOT NULL,        -- JSON list; null is an open dimension
+    shape           TEXT NOT NULL,        -- JSON list; null is an unknown dimension
     dtype           TEXT NOT NULL,        -- as NumPy names it
     requested       TEXT NOT NULL,        -- the synchronization that the program asked for
     synchronization TEXT NOT NULL,        -- the synchronization in force; AUTO only if adaptive

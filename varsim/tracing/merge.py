@@ -80,8 +80,8 @@ def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
 class _Merger:
     """Puts the records of all processes into one order, and decodes them.
 
-    The records are ordered by time. But the receipt of an envelope always follows the record of its
-    sender, even if the recorded times contradict this.
+    The records are ordered by time. But the receipt of an envelope always comes after its sending,
+    even if the recorded times contradict this.
     """
 
     def __init__(

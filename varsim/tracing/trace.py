@@ -61,10 +61,13 @@ PROGRAM: Final = -1
 
 
 class RecordKind(IntEnum):
-    """The kind of a record: its first member. The comments list the members after the time."""
+    """The kind of a record, which is its first member. The second member is the time.
+
+    The comments list the other members.
+    """
 
     BEGUN = 1  # process, num_replicas, level, protocol version, seconds since the epoch, window
-    SENT = 2  # peer, frames (a number: size of an omitted frame), or None: same as before
+    SENT = 2  # peer, frames (an omitted frame: its size); None instead of the same frames again
     RECEIVED = 3  # peer, whose next envelope has arrived
     READ = 4  # variable_id, replica or None, version, location, value as in `_Kept`
     WROTE = 5  # variable_id, replica or None, operation, location, value or rows

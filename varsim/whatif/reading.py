@@ -1,4 +1,4 @@
-"""Reads the recorded program from a history.
+"""Read the recorded program from a history.
 
 If a variable was created during a call, the recorded program creates it before that call.
 """

@@ -41,10 +41,10 @@ class Filling:
 
         Args:
             shape: The shape of the values.
-            num_rows: The number of rows of the variable; None if its shape is open.
+            num_rows: The number of rows of the variable; None if the number is unknown.
         """
         indices = np.arange(shape[0]) % max(num_rows or 1, 1)
-        values = np.ones(shape, named(dtype))  # ones can divide
+        values = np.ones(shape, named(dtype))  # ones, because a write may divide
         if self._other:
             chance = np.random.default_rng((_SEED, abs(number)))
             indices = chance.integers(0, max(num_rows or 1, 1), shape[0])

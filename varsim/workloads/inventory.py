@@ -241,8 +241,8 @@ def refuse_beyond(limit_gib: float | None, size_bytes: int, replicas: int) -> No
         raise tf.ConfigError(
             f"params.variables: all variables together have {size_bytes / GIB:,.2f} GiB, so with "
             f"{replicas} replicas a run needs up to {needed_gib:,.1f} GiB of memory, and the limit "
-            f"is {limit_gib:,.1f} GiB. Use fewer workers, or list fewer variables (the bytes of a "
-            "variable do not depend on the others); if the machine has the memory, set "
+            f"is {limit_gib:,.1f} GiB. Use fewer workers, or list fewer variables (the cost of a "
+            "variable does not depend on other variables); if the machine has the memory, set "
             f"params.limit_gib={math.ceil(needed_gib)}"
         )
 

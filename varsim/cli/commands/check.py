@@ -75,8 +75,8 @@ def check(
 
     RUN is a run's directory or its history.db, `latest`, or the beginning of a run's name; by
     default the last run. The output shows, in this order: the failure, if the run failed; each
-    promise; for each promise that is not VALID, the fewest events that show why (time runs
-    downwards, every process has a column); for a run with --oracle, the differences from a single
+    promise; for each promise that is not VALID, the fewest events that show why (later events are
+    below, and every process has a column); for a run with --oracle, the differences from a single
     device; findings, which are uses of variables that look wrong or wasteful (only if the record is
     complete); the verdict; what was not looked at. Findings change the exit code only with
     --fail-on.
