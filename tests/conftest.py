@@ -33,7 +33,7 @@ def pytest_configure() -> None:
 
 
 FULL_COLLECTION_AFTER = 100
-"""The number of collections of the middle generation before a full one; Python's own is 10."""
+"""The number of collections of the middle generation before a full one; Python's default is 10."""
 
 
 def pytest_collection_finish() -> None:

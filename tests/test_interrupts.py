@@ -153,7 +153,7 @@ def test_an_interrupt_of_an_operation_waits_until_it_ends():
         interrupt()
 
 
-def test_an_interrupt_of_an_operation_raises_where_the_operation_waits():
+def test_a_pending_interrupt_is_raised_when_the_operation_waits():
     def operate() -> None:
         with uninterrupted():
             interrupt()
@@ -164,7 +164,7 @@ def test_an_interrupt_of_an_operation_raises_where_the_operation_waits():
         operate()
 
 
-def test_only_an_impatient_user_stops_an_operation_that_does_not_wait(clock: SetClock):
+def test_only_a_second_ctrl_c_stops_an_operation_that_does_not_wait(clock: SetClock):
     with uninterrupted():
         interrupt()
         clock.now_s += 0.1

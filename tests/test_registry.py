@@ -27,7 +27,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry[object
     return Registry("thing", OWN, "varsim.tests", also={"auto": "one of them"})
 
 
-def test_names_are_varsims_own_and_those_of_other_packages(registry: Registry[object]) -> None:
+def test_a_registry_lists_names_of_varsim_and_of_other_packages(registry: Registry[object]) -> None:
     assert ("auto", "one", "two", "three") == registry.names()
     assert "auto: one of them. one: counts. two: lost." == registry.summary()
 

@@ -172,7 +172,7 @@ def test_a_rule_accepts_right_code(rule: Rule, path: str, text: str) -> None:
     assert [] == list(rule(Source(path, text)))
 
 
-def test_an_unused_module_is_dead() -> None:
+def test_a_module_that_nothing_imports_is_found() -> None:
     project = [
         Source("varsim/a.py", "import varsim.b"),
         Source("varsim/b.py", ""),

@@ -13,7 +13,7 @@ MS = 0.001 * float(os.environ.get("VARSIM_TEST_TIME_FACTOR", "1"))
 """A millisecond in seconds, times `VARSIM_TEST_TIME_FACTOR`, which is above 1 on a slow machine."""
 
 POLL_S = 0.002
-"""The interval of `wait_for` in seconds. A test ends soon after the state, and uses little time."""
+"""The interval of `wait_for` in seconds, so short that a test ends soon after the awaited state."""
 
 T = TypeVar("T")
 

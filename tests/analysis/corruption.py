@@ -85,7 +85,7 @@ def another_version(story: Healthy, chance: random.Random) -> Corrupted:
 
 
 def lost_event(story: Healthy, chance: random.Random) -> Corrupted:
-    """Remove an event. If it is the last of its process, the end of that record is missing."""
+    """Remove an event. If it is the last event of its process, the record is incomplete."""
     index, event = _choose(story, chance, lambda _: True)
     events = [one for one in story.events if one is not event]
     last = all(one.process != event.process for one in events[index:])
@@ -181,11 +181,11 @@ ENDS = frozenset({"begin", "return"})
 
 
 def _matters(before: Sequence[Event], after: Sequence[Event], first: Event, second: Event) -> bool:
-    """Return whether `second` cannot come before `first` in a correct run."""
+    """Return True if no correct run has `second` before `first`."""
     if any(one.cause is not None and one.cause >= one.event for one in after):
         return True
     if second.kind == "wait" and first.position is not None:
-        return True  # the program receives the wait, and the messages sent before it
+        return True  # the program knows of the wait, and of messages sent before it
     if first.kind == "receive":
         return _needs_to_hear(before[first.cause - 1], second)
     if first.process != PROGRAM and {first.kind, second.kind} & ENDS:

@@ -51,13 +51,13 @@ def test_a_damaged_history_is_not_valid(tmp_path: Path, number: int):
 
 
 GARBAGE: list[Any] = [None, -1, 0, 1, 2**40, -(2**60), 0.5, "x", "", "[", b"", b"\xff\x00\xff"]
-REQUIRED = {"process", "number", "kind"}  # every row of a file has them
+REQUIRED = {"process", "number", "kind"}  # every event in a file has values in these columns
 TOLD = [column for column in Event._fields if column not in {"event", "time_s"}]
 
 
 @pytest.mark.parametrize("number", range(STORIES))
 def test_garbage_does_not_crash_the_judge(tmp_path: Path, number: int):
-    """For any value in any column every checker gives a verdict."""
+    """Every checker gives a verdict, whatever value is in a column."""
     story = Healthy(number, calls=1)
     for seed in range(number, many(GARBAGE_SEEDS), STORIES):
         chance = random.Random(seed)

@@ -18,7 +18,7 @@ OTHERS: list[Any] = [None, -1, 0, 1, 1.0, 2**40, "x", "read", "assign", "[1]", b
 
 
 @pytest.mark.parametrize("column", CHECKED)
-def test_a_row_is_judged_independently_of_earlier_valid_rows(column: str):
+def test_an_event_is_judged_independently_of_earlier_valid_events(column: str):
     story = Healthy(3, calls=1)
     promises = {row.variable: promise_of(row) for row in story.variables.values()}
     known = RowIntegrity(REPLICAS, promises)

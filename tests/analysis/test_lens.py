@@ -110,7 +110,7 @@ program finish call=1
     ]
 
 
-def test_none_has_no_cross_replica_value(tmp_path: Path) -> None:
+def test_a_variable_with_synchronization_none_has_no_cross_replica_value(tmp_path: Path) -> None:
     story = LensHistory("NONE", "MEAN")
     story.step(1, (1, 0), (2, 0))
 

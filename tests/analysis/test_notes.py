@@ -1,4 +1,4 @@
-"""Notes name what was not looked at, and the option for it."""
+"""Each note names what was not examined, and the option that would have it examined."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ program finish call=1
 
 
 def notes(text: str, folder: Path, no_oracle: str = "", **run: object) -> list[Note]:
-    """Return all notes except the last one, on values outside variables, which every run has."""
+    """Return all notes except the last. Every run has it: it is about values outside variables."""
     story = parse_history(text)
     story.run |= run
     with story.history(folder) as history:

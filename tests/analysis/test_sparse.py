@@ -27,7 +27,7 @@ def outcome(text: str, folder: Path) -> Outcome:
 
 
 def merge(aggregation: str, operation: str, rows: list[str], commit: str, then: str) -> str:
-    """Return the history of a merge of the sparse writes of two replicas, and a read of it."""
+    """Return a history that merges the sparse writes of two replicas and reads the result."""
     return f"""
 variable w ON_WRITE {aggregation} float32 [3]
 program create w v=0 = [1.0,2.0,3.0]
@@ -74,12 +74,17 @@ def test_rows_of_all_replicas_are_applied_once(
 @pytest.mark.parametrize(
     ("aggregation", "operation", "commit", "then"),
     [
-        ("MEAN", "scatter_add", JOINED, "[5.0,2.0,5.0]"),  # not divided
-        ("SUM", "scatter_add", "at [2,0,0] = [2.0,3.0,1.0]", "[5.0,2.0,5.0]"),  # not in order
+        ("MEAN", "scatter_add", JOINED, "[5.0,2.0,5.0]"),  # the sum was not divided by 2
+        (
+            "SUM",
+            "scatter_add",
+            "at [2,0,0] = [2.0,3.0,1.0]",
+            "[5.0,2.0,5.0]",
+        ),  # wrong order
         ("SUM", "scatter_add", "at [0,2] = [4.0,2.0]", "[5.0,2.0,5.0]"),  # equal rows were added
         ("SUM", "scatter_add", "at [0] = [1.0]", "[2.0,2.0,3.0]"),  # rows of a replica are lost
         ("SUM", "scatter_add", "at [0,2,1] = [1.0,2.0,3.0]", "[2.0,5.0,5.0]"),  # another index
-        ("SUM", "scatter_max", JOINED, "[3.0,2.0,3.0]"),  # it does not combine replicas
+        ("SUM", "scatter_max", JOINED, "[3.0,2.0,3.0]"),  # scatter_max has no merge
         ("ONLY_FIRST_REPLICA", "scatter_add", JOINED, "[5.0,2.0,5.0]"),
         ("SUM", "scatter_add", JOINED, "[4.0,2.0,5.0]"),  # a row of one replica is missing
     ],

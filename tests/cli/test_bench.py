@@ -29,7 +29,7 @@ TIMEOUT_S = 30_000 * MS
 
 
 class Asked:
-    """A replacement for the measurement that stores the plan, and returns the given figures."""
+    """Replaces the measurement: it stores the plan, and returns the given figures."""
 
     def __init__(self) -> None:
         self.plan: BenchPlan | None = None
@@ -156,7 +156,7 @@ def test_wrong_use_exits_with_2_and_measures_nothing(arguments: list[str], probl
 
 @pytest.mark.processes
 @pytest.mark.slow
-def test_a_quick_measurement_with_real_processes():
+def test_a_quick_measurement_works_with_real_processes():
     done = subprocess.run(
         [sys.executable, "-m", "varsim", "bench", "--quick", "--workers", "2"],
         capture_output=True,

@@ -105,7 +105,7 @@ def test_findings_do_not_change_the_exit_code(tmp_path: Path):
     assert "findings" in json.loads(varsim(".", "--json").stdout)
 
 
-def test_an_incomplete_record_is_unknown():
+def test_the_verdict_on_an_incomplete_record_is_unknown():
     saved("reduction-valid", before="run complete=false\n")
     result = varsim()
 

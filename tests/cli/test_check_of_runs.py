@@ -82,7 +82,7 @@ def flat(result: Result) -> str:
         ("outside", "KeyError: 'nothing there'", ["outside"]),
     ],
 )
-def test_a_failed_run_begins_with_error_replica_and_location(
+def test_check_of_a_failed_run_first_shows_error_replica_and_location(
     trouble: str, said: str, lines: list[str]
 ):
     assert 1 == ran(trouble)

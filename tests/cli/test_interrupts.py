@@ -25,7 +25,7 @@ from varsim.testing import simulated_cluster
 pytestmark = pytest.mark.processes
 
 HEEDED_S = 1_000 * MS
-"""Longest time from Ctrl-C to the end: one half for the interrupted phase, one for the report."""
+"""The longest time from Ctrl-C to the end: half for the interrupted phase, half for the report."""
 
 TIMEOUT_S = 30_000 * MS
 MOMENTS = 30
@@ -62,7 +62,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Provide `varsim run`, from its entry point on, in its own process group."""
+    """Provide a process that runs `varsim run` from its entry point, in its own process group."""
     heard, says = os.pipe()
     process = subprocess.Popen(
         [sys.executable, "-c", ENTERED, "run", *arguments],

@@ -25,7 +25,7 @@ def _run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
-def test_an_element_of_an_array():
+def test_an_element_of_an_array_can_be_selected():
     result = lens(".", "v", "--at", "1")
 
     assert 0 == result.exit_code

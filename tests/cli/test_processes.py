@@ -81,7 +81,7 @@ def varsim(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_built_in_job_on_two_workers():
+def test_the_built_in_job_runs_on_two_workers():
     done = varsim("-n", "2", "--mode", "on_read", "--steps", "22")
     summary = load_summary(Path("runs/latest"))
 

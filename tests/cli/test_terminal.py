@@ -1,4 +1,4 @@
-"""Escape sequences on a terminal: when varsim writes them, and those of programs."""
+"""Escape sequences: when varsim writes them, and how it shows those of programs."""
 
 from __future__ import annotations
 

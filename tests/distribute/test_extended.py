@@ -10,7 +10,7 @@ from tests.distribute.programs import components, create_variable
 from tests.replica_context import replica_id
 
 
-def test_a_decision_in_a_merge_call_runs_on_every_replica(strategy):
+def test_a_condition_in_a_merge_call_decides_for_every_replica(strategy):
     """A condition that holds for all replicas is decided once, in cross-replica context."""
     weight = create_variable(strategy, 1.0, "ON_WRITE", "MEAN")
 
@@ -31,7 +31,7 @@ def test_a_decision_in_a_merge_call_runs_on_every_replica(strategy):
     assert [np.float32(0.85)] * 2 == components(weight)
 
 
-def test_devices_of_the_replicas(strategy):
+def test_the_extended_strategy_has_the_devices_of_the_replicas(strategy):
     extended = strategy.extended
 
     assert ("/device:CPU:0", "/device:CPU:1") == extended.worker_devices
@@ -40,7 +40,7 @@ def test_devices_of_the_replicas(strategy):
     assert ("/device:CPU:0",) == tf.distribute.get_strategy().extended.worker_devices
 
 
-def test_the_container_of_a_component(strategy):
+def test_the_container_of_a_component_is_its_variable(strategy):
     v = create_variable(strategy, 1.0)
 
     assert v is strategy.extended.value_container(v.values[1])

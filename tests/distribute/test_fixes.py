@@ -164,7 +164,7 @@ def test_the_values_of_all_replicas_are_in_the_error():
     ] == lines
 
 
-def test_components_of_none_are_not_fetched_for_an_error():
+def test_components_with_synchronization_none_are_not_fetched_for_an_error():
     strategy, v = trained(New(VariableSynchronization.NONE, VariableAggregation.SUM))
     before = strategy.statistics()[0].messages
 
@@ -298,7 +298,7 @@ def test_a_refused_per_replica_value_can_be_assigned_in_the_replicas(aggregation
 
 
 def together(new: New, operations: list[Operation], values: list[Any]) -> Any:
-    """Return the change by a step in which replicas write with different operations."""
+    """Return how much a step changes the value if replicas write with different operations."""
     strategy, v = new.made()
     before = v.read_value()
     strategy.run(lambda: getattr(v, operations[mine()].value)(values[mine()], read_value=False))

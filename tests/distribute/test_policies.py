@@ -84,7 +84,7 @@ def test_a_programs_own_policy_decides_what_its_variables_do():
 
 @dataclass(frozen=True, slots=True)
 class Doubled(Cell):
-    """A local write of twice the value, which can also be the value of rows."""
+    """A local write of twice the given value; the value can also be rows."""
 
     writes_itself: ClassVar[bool] = True
 
@@ -152,7 +152,7 @@ def test_sparse_writes_do_what_the_cell_of_assign_add_does(table_of):
     assert [[1.0, 0.0, 10.0], [0.0, 2.0, 10.0]] == components(v)
 
 
-def test_a_cell_of_a_program_says_which_sparse_writes_it_takes(table_of):
+def test_a_cell_of_a_program_says_which_sparse_writes_it_accepts(table_of):
     v = table_of(InDoubledTable())
 
     def step(method):

@@ -148,7 +148,7 @@ def test_a_mismatch_names_the_location_of_each_waiting_replica(strategy):
 # ---------------------------------------------------------------- collectives
 
 
-def test_all_reduce_of_a_structure(strategy):
+def test_all_reduce_combines_each_leaf_of_a_structure(strategy):
     def step():
         context = tf.distribute.get_replica_context()
         return context.all_reduce(
@@ -160,7 +160,7 @@ def test_all_reduce_of_a_structure(strategy):
     assert [0.5, 0.5] == [float(value) for value in result["b"][0].values]
 
 
-def test_all_gather_takes_different_sizes(strategy):
+def test_all_gather_accepts_different_sizes(strategy):
     def step():
         return tf.distribute.get_replica_context().all_gather(np.arange(replica_id() + 1), axis=0)
 
@@ -283,7 +283,7 @@ def test_a_tf_function_runs_in_the_program_and_on_replicas(strategy):
     assert ("step", "Add one.") == (step.__name__, step.__doc__)
 
 
-def test_a_function_of_a_class_is_a_method(strategy):
+def test_a_tf_function_of_a_class_is_a_method(strategy):
     class LinearModel:
         def __init__(self):
             self.w = create_variable(strategy, 1.0, "ON_WRITE", "MEAN")

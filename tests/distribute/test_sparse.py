@@ -121,7 +121,7 @@ def test_a_replica_writes_rows_of_its_own_component(strategy: Any) -> None:
 
 
 def test_a_plain_variable_is_written_by_every_replica_in_order(strategy: Any) -> None:
-    """A plain variable exists once, in the program."""
+    """A plain variable exists only once, in the process of the program."""
     v = tf.Variable(np.zeros(4, np.float32))
 
     strategy.run(lambda: done(v.scatter_add(rows([0]))))
@@ -265,7 +265,7 @@ def test_rows_that_do_not_exist_cannot_be_read(
         getattr(tf.Variable(np.zeros(4, np.float32), name="table"), method)(indices)
 
 
-def test_no_rows_can_be_read_and_written(strategy: Any) -> None:
+def test_zero_rows_can_be_read_and_written(strategy: Any) -> None:
     with strategy.scope():
         thin = tf.Variable(np.zeros((3, 0), np.float32), aggregation=SUM)
         empty = tf.Variable(np.zeros((0, 2), np.float32), aggregation=SUM)
@@ -302,10 +302,10 @@ def test_slices_with_too_few_rows_are_not_reduced(strategy: Any) -> None:
         (tf.distribute.PerReplica([1.0, 2.0]), DistributedValueError),
     ],
 )
-def test_a_slice_takes_only_what_its_variable_takes(
+def test_a_slice_refuses_values_that_its_variable_refuses(
     strategy: Any, value: Any, error: type[Exception]
 ) -> None:
-    """Neither is None read as NaN, nor is an array of another dtype cast."""
+    """None is not read as NaN, and an array of another dtype is not cast."""
     plain = tf.Variable(np.zeros(4, np.float32))
     own = variable(strategy, synchronization=tf.VariableSynchronization.ON_READ)
 

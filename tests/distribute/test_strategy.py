@@ -13,7 +13,7 @@ from varsim.errors import ConfigError
 # ---------------------------------------------------------------- contexts
 
 
-def test_the_contexts_of_a_program(strategy):
+def test_each_part_of_a_program_has_its_context(strategy):
     def where():
         return (
             tf.distribute.has_strategy(),
@@ -72,7 +72,7 @@ def test_a_strategy_can_be_made_global(strategy):
 # ---------------------------------------------------------------- reduce and gather
 
 
-def test_reduce_of_per_replica_values(strategy):
+def test_reduce_combines_per_replica_values(strategy):
     result = strategy.run(lambda: {"loss": np.float32(replica_id() + 1), "n": [replica_id()]})
 
     reduced = strategy.reduce("MEAN", result, axis=None)
@@ -80,7 +80,7 @@ def test_reduce_of_per_replica_values(strategy):
     assert (0.5, np.dtype("float64")) == (reduced["n"][0], reduced["n"][0].dtype)
 
 
-def test_reduce_along_an_axis_weighs_by_size(strategy):
+def test_reduce_along_an_axis_weights_each_replica_by_its_size(strategy):
     uneven = strategy.run(
         lambda: np.arange(1 + 2 * replica_id(), dtype=np.float32) + 10 * replica_id()
     )
@@ -89,7 +89,7 @@ def test_reduce_along_an_axis_weighs_by_size(strategy):
     assert 33.0 / 4 == strategy.reduce(tf.distribute.ReduceOp.MEAN, uneven, axis=0)
 
 
-def test_reduce_of_one_value_has_a_mean_and_no_sum(strategy):
+def test_one_value_can_be_reduced_with_mean_but_not_with_sum(strategy):
     assert 5.0 == strategy.reduce("mean", 5.0, axis=None)
     with pytest.raises(ValueError, match="one value, not one per replica"):
         strategy.reduce("sum", 5.0, axis=None)
@@ -120,7 +120,7 @@ def test_gather_concatenates_in_replica_order(strategy):
         strategy.gather(rows, axis=1)
 
 
-def test_gather_of_empty_values(strategy):
+def test_empty_values_can_be_gathered(strategy):
     empty = strategy.run(lambda: np.zeros((0, 2)))
 
     assert (0, 2) == strategy.gather(empty, axis=0).shape
@@ -138,7 +138,7 @@ def test_local_results_are_the_components(strategy):
     ]
 
 
-def test_local_results_are_live(strategy):
+def test_a_write_to_a_local_result_changes_the_variable(strategy):
     v = create_variable(strategy, 1.0, "ON_READ", "SUM")
     first, second = strategy.experimental_local_results(v)
     second.assign(7.0)

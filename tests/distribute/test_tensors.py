@@ -34,7 +34,7 @@ def test_a_constant_has_the_dtype_of_tensorflow(value, dtype):
     assert np.array_equal(np.asarray(value), array)
 
 
-def test_a_constant_in_a_dtype():
+def test_a_constant_has_the_requested_dtype_or_is_refused():
     assert tf.float64 == tf.constant(0.1, tf.float64).dtype
     assert 0.1 == tf.constant(0.1, "float64")
     assert tf.float32 == tf.constant(np.array([1, 2]), tf.float32).dtype
@@ -46,7 +46,7 @@ def test_a_constant_in_a_dtype():
         tf.constant(None)
 
 
-def test_a_constant_in_a_shape():
+def test_a_constant_has_the_requested_shape():
     assert [[7, 7], [7, 7]] == tf.constant(7, shape=(2, 2)).tolist()
     assert [[1, 2], [3, 4]] == tf.constant([1, 2, 3, 4], shape=[2, 2]).tolist()
     assert (0,) == tf.constant(1.0, shape=(0,)).shape
@@ -65,7 +65,7 @@ def test_a_constant_is_a_copy():
     assert [1.0] == v.numpy().tolist()
 
 
-def test_zeros_and_ones():
+def test_zeros_and_ones_have_the_requested_shape_and_dtype():
     assert (tf.float32, (2, 3)) == (tf.zeros([2, 3]).dtype, tf.zeros((2, 3)).shape)
     assert 1 == tf.ones((), tf.int64)
     assert (2,) == tf.ones(np.array([2])).shape
@@ -75,7 +75,7 @@ def test_zeros_and_ones():
         tf.zeros((None, 2))
 
 
-def test_a_cast_drops_what_the_dtype_cannot_hold():
+def test_a_cast_drops_fractions_and_imaginary_parts():
     assert [1, -1] == tf.cast([1.9, -1.9], tf.int32).tolist()
     assert 1.0 == tf.cast(True, tf.float32)
     assert 2.0 == tf.cast(2 + 3j, tf.float64)
@@ -217,7 +217,7 @@ class OfTorch:
 @pytest.mark.skipif(not HAS_ML_DTYPES, reason="needs ml_dtypes")
 @pytest.mark.parametrize("name", EXTENSION_SIZES)
 def test_a_tensor_of_pytorch_in_an_extension_dtype_is_a_value(strategy, monkeypatch, name):
-    monkeypatch.setitem(sys.modules, "torch", np)  # it has int16 and uint8, too
+    monkeypatch.setitem(sys.modules, "torch", np)  # NumPy has the names int16 and uint8, too
     tensor = OfTorch(np.array([1.0, 2.0], named(name)))
     v = create_variable(strategy, tensor)
     v.assign_add(tensor)

@@ -59,7 +59,7 @@ def test_few_updates_lower_the_decay():
 
 
 @pytest.mark.parametrize("where", ["scope", "replicas", "outside"])
-def test_the_average_of_a_mirrored_variable(strategy, where):
+def test_the_average_of_a_mirrored_variable_is_mirrored(strategy, where):
     v = create_variable(strategy, 1.0, "ON_WRITE", "MEAN")
     ema = tf.train.ExponentialMovingAverage(decay=0.9)
     with strategy.scope():

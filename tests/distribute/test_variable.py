@@ -165,7 +165,7 @@ def test_an_array_that_was_assigned_can_be_written_to_afterwards(strategy):
     assert [[1.0, 2.0]] * 2 == components(v)
 
 
-def test_the_attributes_of_a_distributed_variable(strategy):
+def test_a_distributed_variable_has_its_name_dtype_shape_and_components(strategy):
     v = create_variable(
         strategy, [[1, 2]], "ON_READ", "SUM", name="hits", shape=[None, 2], dtype="int64"
     )
@@ -228,7 +228,7 @@ def test_arithmetic_equals_that_of_numpy(array_like):
         assert np.asarray(numpys).dtype == np.asarray(ours).dtype
 
 
-def test_indexing_iterating_and_length(array_like):
+def test_a_variable_can_be_indexed_and_iterated_and_has_a_length(array_like):
     assert 3 == len(array_like)
     assert [1.0, 2.0, 4.0] == [float(value) for value in array_like]
     assert [2.0, 4.0] == array_like[1:].tolist()

@@ -21,7 +21,7 @@ def warned_at(warning):
     return warning.filename.rpartition("/")[2], warning.lineno
 
 
-def test_none_warns_once_for_each_variable_with_its_location(strategy):
+def test_synchronization_none_warns_once_for_each_variable_with_its_location(strategy):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with strategy.scope():
@@ -50,7 +50,7 @@ def test_a_strict_strategy_refuses_instead(simulated):
         create_variable(strategy, 0.0, "NONE")
 
 
-def test_a_refused_read_of_none_names_alternatives(strategy):
+def test_the_error_for_a_read_with_synchronization_none_names_alternatives(strategy):
     with pytest.warns(tf.VarsimWarning):
         state = create_variable(strategy, 1.0, "NONE")
 

@@ -29,7 +29,7 @@ Array = np.ndarray[Any, Any]
 SUM, MEAN, FIRST = (a for a in VariableAggregation if a is not VariableAggregation.NONE)
 ASSIGN, ADD, SUB = Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB
 LARGE = 4 * SLICE_BYTES // 8
-"""Number of float64 elements that is enough for four workers."""
+"""The number of float64 elements of a value that is large enough for four workers."""
 
 
 @dataclass
@@ -126,7 +126,7 @@ def test_workers_get_equal_slices_which_together_are_the_whole_array(
 
 @pytest.mark.parametrize("cores", [1, 2, 64, 1000])
 def test_every_part_is_large_enough_to_be_shared(reducer: SharedMemoryReducer, cores: int) -> None:
-    """A slice of an array that is sent by value would be computed in a private copy."""
+    """A worker would compute a slice of an array that is sent by value in a private copy."""
     reducer._cores = cores
     for size in (SHARED_FROM_BYTES // 8, SLICE_BYTES // 4, LARGE, 10 * LARGE):
         workers = Workers()

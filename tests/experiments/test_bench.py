@@ -1,4 +1,4 @@
-"""The measurement of a host on the simulated cluster: its figures, files and ends."""
+"""The measurement of a machine: its figures, its files, and what happens if it is interrupted."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class NoStar:
 
 
 class Told:
-    """A watcher that stores the figures, and can act before one of them."""
+    """A watcher that stores what is measured, and calls `act` at measurement number `act_at`."""
 
     def __init__(self, act_at: int = -1, act: Callable[[], None] = lambda: None) -> None:
         self.told: list[tuple[str, int, int]] = []
@@ -89,7 +89,7 @@ def test_all_requested_figures_are_measured_and_positive():
         assert found.seconds(quantity, *cell) is not None
 
 
-def test_a_round_trip_is_measured_for_any_number_of_workers():
+def test_a_round_trip_to_one_worker_is_always_measured():
     plan = BenchPlan(workers=(2,), sizes=(8,), turns_s=0.0)
     found = run_bench(plan, Path("runs"), Told())
 
@@ -138,7 +138,7 @@ def test_a_failure_keeps_the_figures_and_is_reported():
 
 
 def test_no_figure_is_begun_after_the_time_limit():
-    """The omitted figures are named."""
+    """The figures that were not measured are named."""
     found = run_bench(BenchPlan(workers=(1,), sizes=(8, 4096), limit_s=0.0), Path("runs"), Told())
 
     assert [] == found.figures
@@ -146,7 +146,7 @@ def test_no_figure_is_begun_after_the_time_limit():
     assert "copies of 4 KiB; the start of 1 worker" in found.left_out[0]
 
 
-def test_values_that_are_too_large_together_are_left_out():
+def test_sizes_that_are_too_large_for_all_workers_together_are_left_out():
     plan = BenchPlan(workers=(1, 64), sizes=(8, 16 * 2**20))
 
     assert [(64, 16 * 2**20)] == plan.too_large
@@ -154,7 +154,7 @@ def test_values_that_are_too_large_together_are_left_out():
     assert all(n * size <= MAX_CELL_BYTES for n, size in BenchPlan().cells)
 
 
-def test_the_default_measures_all_figures_and_quick_fewer():
+def test_quick_measures_fewer_figures_than_the_default():
     assert [] == BenchPlan().too_large == QUICK.too_large
     assert QUICK.asked < BenchPlan().asked
     assert QUICK.limit_s < BenchPlan().limit_s < 20

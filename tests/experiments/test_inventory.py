@@ -106,7 +106,7 @@ def test_a_checkpoint_says_that_it_has_no_settings():
 
 
 def test_variables_of_an_optimizer_are_left_out():
-    """A step does not exchange such variables: slots of Keras, and of sessions of TensorFlow 1."""
+    """A step does not exchange the slots of optimizers in Keras and in TensorFlow 1 sessions."""
     assert "perceptron/dense/kernel" in listed("checkpoint")
     assert not any(name.startswith("adam") for name in listed("checkpoint"))
     assert (

@@ -20,12 +20,12 @@ from tests.golden.expect import Array, left_fold, mean_of
 from tests.golden.recorded import Case, CaseOutcome, Json, RecordedError
 
 REFUSAL = "InvalidArgumentError"
-"""The class of any error that says clearly what is wrong."""
+"""An expected error of this class stands for any error that says clearly what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class CreatedVariable:
-    """The `v` of a program, as its text creates it."""
+    """The variable `v` that the text of a program creates."""
 
     value: Array
     synchronization: str
@@ -34,11 +34,11 @@ class CreatedVariable:
 
     @property
     def untouched(self) -> list[Json]:
-        """Return its components after creation."""
+        """Return the components after the creation."""
         return [encoded(self.value)] * self.world
 
     def state(self, each: Sequence[Array]) -> dict[str, Json]:
-        """Return its state with other components."""
+        """Return the state of the variable if its components are `each`."""
         combined = self.combined(each)
         read: Json = (
             encoded(combined) if combined is not None else {"error": {"type": "ValueError"}}
@@ -46,7 +46,7 @@ class CreatedVariable:
         return {"per_replica": [encoded(part) for part in each], "cross_read": read}
 
     def combined(self, each: Sequence[Array]) -> Array | None:
-        """Return its cross-replica value; None if the read is refused."""
+        """Return the cross-replica value of these components, or None if the read is refused."""
         if self.synchronization != "ON_READ":
             return each[0]
         return None if self.aggregation == "NONE" else aggregated(each, self.aggregation)
@@ -121,7 +121,7 @@ def none_is_local_state(case: Case) -> CaseOutcome | None:
 
 
 def each_contributes(case: Case) -> CaseOutcome | None:
-    """Apply D2: all_reduce of a number, or of one object in all replicas, combines them."""
+    """Apply D2: all_reduce combines one value per replica, even numbers and one common object."""
     found = re.search(
         r'all_reduce\("(SUM|MEAN)", (t|[\d.]+|float\(rid\(\)\) \+ 1\.5)\)\)$', case.text
     )
@@ -133,7 +133,7 @@ def each_contributes(case: Case) -> CaseOutcome | None:
 
 
 def each_is_gathered(case: Case) -> CaseOutcome | None:
-    """Apply D2: all_gather of one object gathers it from each replica. A scalar has no axis."""
+    """Apply D2: all_gather of one object gathers it from each replica; scalars are refused."""
     if not case.is_mirrored or case.world == 1:
         return None
     if "ctx().all_gather([3.0], axis=0)" in case.text:
@@ -186,7 +186,7 @@ def values_are_aggregated(case: Case) -> CaseOutcome | None:
 
 
 def lists_are_shared_out(case: Case) -> CaseOutcome | None:
-    """Apply D2: a list of numbers assigned to a sum is divided among replicas like a tensor."""
+    """Apply D2: a list of numbers assigned to ON_READ SUM is divided among replicas."""
     v = variable_of(case)
     found = re.search(r"v\.assign\((\[[\d., ]+\])(, read_value=False)?\)", case.text)
     if v is None or found is None or "s.run" in case.text:
@@ -194,7 +194,7 @@ def lists_are_shared_out(case: Case) -> CaseOutcome | None:
     if (v.synchronization, v.aggregation) != ("ON_READ", "SUM"):
         return None
     parts = [mean_of(tensor(json.loads(found[1])), v.world)] * v.world
-    if ".assign_add(" in case.text:  # refused for a sum; the assign before it keeps its effect
+    if ".assign_add(" in case.text:  # ON_READ SUM refuses it; the assign before it keeps its effect
         return refused(case, v.state(parts)["per_replica"], "ValueError")
     if "copy.deepcopy(v)" in case.text:
         item = {"type": "list", "items": [_python(value) for value in v.value.tolist()]}
@@ -241,7 +241,7 @@ def the_others_go_on(case: Case) -> CaseOutcome | None:
 
 
 def a_refused_write_changes_nothing(case: Case) -> CaseOutcome | None:
-    """Apply D5: a cross-replica write to ON_READ with aggregation NONE raises, changing nothing."""
+    """Apply D5: a cross-replica write to ON_READ NONE raises an error and changes nothing."""
     v = variable_of(case)
     if v is None or (v.synchronization, v.aggregation) != ("ON_READ", "NONE"):
         return None
@@ -279,7 +279,7 @@ def wrong_lengths_are_refused(case: Case) -> CaseOutcome | None:
 
 
 def slices_are_refused(case: Case) -> CaseOutcome | None:
-    """Apply D12: an assign to a slice of a distributed variable is refused, changing nothing."""
+    """Apply D12: an assign to a slice of a distributed variable is refused and changes nothing."""
     v = variable_of(case)
     return refused(case, v.untouched) if v is not None and "v[0:1].assign(" in case.text else None
 

@@ -64,7 +64,7 @@ class Value:
         return per_replica_value(self._strategy, lambda replica_id: each[replica_id])
 
     def in_replica(self, then: Callable[[Any], Any]) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        """Return a function that calls `then` with the replica's value, and its arguments."""
+        """Return a function that calls `then` with the replica's value, and its own arguments."""
         if self._each is not None:
             return then, (self.everywhere(),)
         one = self._one
@@ -124,7 +124,7 @@ class Operations:
         return state
 
     def _asks_for_attributes(self) -> bool:
-        """Return True if TensorFlow's attributes are recorded, or missing because of its error."""
+        """Return True if TensorFlow's attributes are recorded, or if its error prevented that."""
         recorded = self._case.recorded
         return "attrs" in recorded.state or (
             recorded.error is not None and self._case.family == "create"

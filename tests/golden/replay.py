@@ -28,7 +28,7 @@ class SharedStrategies:
     """
 
     def __init__(self, shared_by: int | None = SHARED_BY) -> None:
-        """Create new strategies after this many cases; None keeps them."""
+        """Create new strategies after this many cases. With None, keep the strategies."""
         self._shared_by = shared_by
         self._replayed = 0
         self._strategies: dict[tuple[str, ...], Any] = {}

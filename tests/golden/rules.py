@@ -217,7 +217,7 @@ def _by_text(
 
 
 def _is_variable(difference: OutcomeDifference, ours: CaseOutcome) -> bool:
-    """Return whether D6 explains a difference: varsim returns the variable, TensorFlow a tensor."""
+    """Return True if D6 explains a difference: varsim has a variable, and TensorFlow a tensor."""
     if difference.aspect != "returned":
         return False
     each = ours.state.get("per_replica")

@@ -107,9 +107,9 @@ def _cleared(value: Json) -> Json:
 
 
 def test_no_rule_explains_a_wrong_outcome(cases: list[Case]) -> None:
-    """An outcome that is changed in one value is not different on purpose any more.
+    """If one value of a classified outcome is changed, the outcome is unexplained.
 
-    If an outcome is different on purpose, the change can make it equal to TensorFlow's.
+    One exception: the change can make an outcome equal to that of TensorFlow.
     """
     seen: Counter[CaseClass] = Counter()
     with simulated_cluster():

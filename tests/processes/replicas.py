@@ -8,7 +8,7 @@ from typing import Any
 import varsim as tf
 
 LONG_S = 60.0
-"""Longer than the time limit of every test."""
+"""A duration in seconds that exceeds the time limit of every test."""
 
 
 def all_reduce(op: str, value: Any) -> Any:

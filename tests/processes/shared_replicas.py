@@ -61,7 +61,7 @@ def write(variable: Any, operation: str, seed: int, *, in_place: bool, keeps: bo
 
 
 def address_and_writeable(variable: Any) -> tuple[bool, bool, bool]:
-    """Return whether a buffer is writeable before its assign, and after it, and is read back."""
+    """Return whether a buffer is writeable before assign, and after it, and whether it is read."""
     buffer = variable.update_buffer()
     buffer.fill(replica_id() + 1.0)
     before = buffer.flags.writeable

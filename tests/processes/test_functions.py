@@ -59,14 +59,14 @@ def on_each(strategy: Strategy, result: Any) -> list[Any]:
 # ---------------------------------------------------------------- kinds of functions
 
 
-def test_lambdas_and_closures(strategy: Strategy) -> None:
+def test_lambdas_and_closures_run_on_replicas(strategy: Strategy) -> None:
     v, table = total(strategy), np.arange(12.0).reshape(3, 4)
     step = lambda row: float(v.assign(table[row].sum() * scale))  # noqa: E731
     assert 2 * 3 * 6.0 == strategy.run(step, args=(0,))
     assert 2 * 3 * 22.0 == strategy.run(step, kwargs={"row": 1})
 
 
-def test_other_callables(strategy: Strategy) -> None:
+def test_callable_objects_methods_partials_and_builtins_run_on_replicas(strategy: Strategy) -> None:
     class Layer:
         def __init__(self) -> None:
             self.weights = total(strategy)
@@ -82,7 +82,7 @@ def test_other_callables(strategy: Strategy) -> None:
     assert 12.0 == strategy.run(tf.function(layer), args=(4.0,))
 
 
-def test_recursive_functions(strategy: Strategy) -> None:
+def test_recursive_functions_run_on_replicas(strategy: Strategy) -> None:
     def factorial(n: int) -> int:
         return n * factorial(n - 1) if n else 1
 
@@ -455,7 +455,7 @@ def test_too_many_replicas_are_refused() -> None:
         Strategy([f"cpu:{i}" for i in range(1025)])
 
 
-def test_sixteen_workers() -> None:
+def test_sixteen_workers_run_one_call() -> None:
     with cluster(16) as many:
         v = total(many)
         assert 16.0 == many.run(lambda: float(v.assign_add(1.0)))

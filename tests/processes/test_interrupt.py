@@ -224,7 +224,7 @@ def test_threads_may_use_one_strategy_at_the_same_time() -> None:
     assert (0, "180.0 True\n2\n", "") == (process.returncode, out, said)
 
 
-def test_threads_may_use_one_strategy_after_each_other() -> None:
+def test_threads_may_use_one_strategy_one_after_the_other() -> None:
     program = THREADS.replace("thread.start()", "thread.start(); thread.join()")
     with running(program) as (process, _):
         out, said = process.communicate(timeout=20_000 * MS)

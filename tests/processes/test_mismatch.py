@@ -128,7 +128,7 @@ def test_a_skipped_write_is_found_if_others_wait_for_the_value(stage: MismatchCl
     assert "  replica 0: never arrived; its function returned after 0 collectives\n" in text
 
 
-def test_uneven_numbers_of_steps(stage: MismatchCluster) -> None:
+def test_an_additional_step_of_one_replica_is_a_mismatch(stage: MismatchCluster) -> None:
     """Merges before the mismatch keep their effect; the other writes have no effect."""
     v, u = stage.v, stage.u
     u.assign(0.0)
@@ -187,7 +187,7 @@ def test_an_exception_frees_the_replicas_that_wait(stage: MismatchCluster) -> No
 # ---------------------------------------------------------------- the operations differ
 
 
-def test_opposite_order_of_two_variables(stage: MismatchCluster) -> None:
+def test_writes_of_two_variables_in_opposite_order_are_a_mismatch(stage: MismatchCluster) -> None:
     v, u = stage.v, stage.u
 
     def step() -> None:
@@ -206,7 +206,7 @@ def test_opposite_order_of_two_variables(stage: MismatchCluster) -> None:
     assert "makes the replicas wait" in text
 
 
-def test_different_operations(stage: MismatchCluster) -> None:
+def test_different_operations_on_a_variable_are_a_mismatch(stage: MismatchCluster) -> None:
     v = stage.v
 
     def step() -> None:
@@ -218,7 +218,7 @@ def test_different_operations(stage: MismatchCluster) -> None:
     assert "v.assign (float32 scalar)" in text
 
 
-def test_different_shapes(stage: MismatchCluster) -> None:
+def test_written_values_of_different_shapes_are_refused(stage: MismatchCluster) -> None:
     wide = stage.wide
 
     def step() -> None:
@@ -230,7 +230,7 @@ def test_different_shapes(stage: MismatchCluster) -> None:
     assert f"wide.assign (float64 2) at {location_of(step, 'assign')}" in text
 
 
-def test_a_shape_that_does_not_fit_the_variable(stage: MismatchCluster) -> None:
+def test_a_shape_that_does_not_fit_the_variable_is_refused(stage: MismatchCluster) -> None:
     v = stage.v
 
     def step() -> float:
@@ -239,7 +239,7 @@ def test_a_shape_that_does_not_fit_the_variable(stage: MismatchCluster) -> None:
     assert "assign of a value of shape [2]" in stage.fails(ShapeError, step)
 
 
-def test_a_dtype_that_does_not_fit_the_variable(stage: MismatchCluster) -> None:
+def test_a_dtype_that_does_not_fit_the_variable_is_refused(stage: MismatchCluster) -> None:
     v = stage.v
 
     def step() -> float:
@@ -258,7 +258,7 @@ def test_a_dtype_that_does_not_fit_the_variable(stage: MismatchCluster) -> None:
     ],
     ids=["shape", "dtype", "structure", "operation"],
 )
-def test_all_reduce_of_unsuitable_values(
+def test_all_reduce_with_different_operations_or_values_is_refused(
     stage: MismatchCluster, kind: type[Exception], odd: tuple[str, Any], others: tuple[str, Any]
 ) -> None:
     def step() -> None:
@@ -271,7 +271,7 @@ def test_all_reduce_of_unsuitable_values(
     assert "Every replica must take part in this collective" in text
 
 
-def test_all_gather_of_unsuitable_values(stage: MismatchCluster) -> None:
+def test_all_gather_with_different_widths_or_axes_is_refused(stage: MismatchCluster) -> None:
     def widths() -> None:
         all_gather(np.zeros((2, 2 + replica_id())))
 
@@ -282,7 +282,7 @@ def test_all_gather_of_unsuitable_values(stage: MismatchCluster) -> None:
     stage.fails(MismatchError, axes)
 
 
-def test_different_kinds_of_collectives(stage: MismatchCluster) -> None:
+def test_different_kinds_of_collectives_are_a_mismatch(stage: MismatchCluster) -> None:
     v = stage.v
 
     def step() -> None:
@@ -299,7 +299,7 @@ def test_different_kinds_of_collectives(stage: MismatchCluster) -> None:
     assert "  replica 1: all_reduce(SUM, float32[])" in text or "  replica 2: merge_call" in text
 
 
-def test_a_variable_that_only_some_replicas_create(stage: MismatchCluster) -> None:
+def test_replicas_that_create_different_variables_get_an_error(stage: MismatchCluster) -> None:
     def step() -> float:
         return float(tf.Variable(1.0, name=f"made by {replica_id()}"))
 

@@ -250,7 +250,7 @@ def test_an_unknown_dimension_follows_the_writes_of_the_same_call(strategy: Stra
 
 
 @pytest.mark.parametrize("kind", ["string", "object", "datetime"])
-def test_a_refused_sum_leaves_no_replica_waiting(
+def test_a_refused_all_reduce_leaves_no_replica_waiting(
     strategy: Strategy, variables: list[Any], kind: str
 ) -> None:
     v = variables[0]

@@ -172,7 +172,7 @@ def test_4_an_exception_of_a_peer_is_not_a_crash(strategy: Strategy) -> None:
 
 
 @pytest.mark.parametrize("kind", [GeneratorExit, asyncio.CancelledError, StopIteration])
-def test_4_any_exception_of_a_peer_is_not_a_crash(
+def test_4_an_exception_of_any_class_is_not_a_crash(
     strategy: Strategy, kind: type[BaseException]
 ) -> None:
     def step() -> None:
@@ -254,7 +254,7 @@ def test_8_a_write_that_makes_copies_diverge_warns_with_the_location(strategy: S
     assert [0.0, 1.0, 2.0] == components(v)
 
 
-def test_8_only_first_replica_works_across_processes(strategy: Strategy) -> None:
+def test_8_only_first_replica_works_with_several_processes(strategy: Strategy) -> None:
     v = make(strategy, aggregation=Aggregation.ONLY_FIRST_REPLICA)
     assert 10.0 == strategy.run(lambda: float(v.assign(10.0 + replica_id())))
     assert [10.0] * 3 == components(v)
@@ -298,7 +298,7 @@ def test_10_a_write_is_allowed_in_any_control_flow(strategy: Strategy) -> None:
     assert 3.0 == strategy.run(step)
 
 
-def test_10_variables_without_synchronization(strategy: Strategy) -> None:
+def test_10_a_variable_with_synchronization_none_is_local_state(strategy: Strategy) -> None:
     with pytest.warns(tf.VarsimWarning, match="never"):
         v = make(strategy, synchronization=Synchronization.NONE, aggregation=Aggregation.NONE)
     strategy.run(lambda: v.assign_add(float(replica_id())) is None)

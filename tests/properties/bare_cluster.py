@@ -101,7 +101,7 @@ class BareCluster:
         self._fetched: dict[int, tuple[Array, ...]] = {}
         self._finished: set[int] = set()
         self._next_token = 1
-        self._reduction: Reduce | None = None  # requested, and done at a random time
+        self._reduction: Reduce | None = None  # it is done at a random time
         self._now_s = 0.0
         self._at: tuple[int, ...] = ()  # the running call
         self._steps: tuple[Step, ...] = ()

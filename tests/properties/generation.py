@@ -41,7 +41,7 @@ _NAMES: Final = "float16 float32 float64 bfloat16 int8 uint8 int32 int64 uint16 
 DRAWN: Final = tuple(dtype for dtype in DTYPES if dtype.name in _NAMES)
 SHAPES: Final = ((), (3,), (0,), (2, 2))
 LARGE: Final = (2, 20_000)
-"""With at least 4 bytes per element the array is in shared memory, or else in its own frame."""
+"""An array of this shape with at least 4 bytes per element is in shared memory or its own frame."""
 WRITES: Final = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
 
 synchronizations = st.sampled_from(VariableSynchronization)

@@ -170,7 +170,7 @@ class ModelVariable:
         self._change(operation, [self._as_mine(value) for value in values])
 
     def update(self, operation: Operation, values: Sequence[Any]) -> None:
-        """Do `extended.update`: change each component separately, with all settings."""
+        """Do `extended.update`: change each component separately, whatever the settings."""
         self._change(operation, [self._as_mine(value) for value in values])
 
     # ------------------------------------------------------------ sparse writes
@@ -184,7 +184,7 @@ class ModelVariable:
         self._scatter(operation, rows)
 
     def scatter(self, operation: Operation, rows: Sequence[BareRows]) -> None:
-        """Do a cross-replica sparse write: the same rows for all components, or other ones."""
+        """Do a cross-replica sparse write: the same rows for all components, or rows for each."""
         self._require_sparse(operation)
         self.scatter_each(operation, [*rows] * (len(self.components) // len(rows)))
 

@@ -122,7 +122,7 @@ class WriteAction:
 
 @dataclass(frozen=True, slots=True)
 class WriteAlone:
-    """Some replicas write, each with its own operation. Only for variables that do not merge."""
+    """Some replicas write, each with its own operation. The variable is one that does not merge."""
 
     variable: int
     operations: tuple[Operation | None, ...]
@@ -140,7 +140,7 @@ class ScatterAction:
 
 @dataclass(frozen=True, slots=True)
 class ScatterOwn:
-    """Each replica writes rows of its component. Only for variables that do not merge."""
+    """Each replica writes rows of its component. The variable is one that does not merge."""
 
     variable: int
     operation: Operation

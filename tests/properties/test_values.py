@@ -60,14 +60,16 @@ two_zeros = RandomProgram(
 @thorough
 @example(two_zeros)
 @given(programs(st.integers(1, 4)))
-def test_programs_on_the_simulated_cluster(program: RandomProgram) -> None:
+def test_programs_read_the_values_of_the_model(program: RandomProgram) -> None:
     with simulated_cluster():
         check(program, strategy_of(program.num_replicas))
 
 
 @thorough
 @given(programs(st.integers(2, 4)), st.integers(0, 2**32))
-def test_programs_on_the_simulated_cluster_in_any_order(program: RandomProgram, seed: int) -> None:
+def test_programs_read_the_values_of_the_model_for_any_order_of_messages(
+    program: RandomProgram, seed: int
+) -> None:
     """Messages are delayed at random, and replicas run ahead of each other."""
     with simulated_cluster(seed):
         check(program, strategy_of(program.num_replicas))
@@ -93,7 +95,7 @@ def clusters() -> Iterator[Clusters]:
 @pytest.mark.processes
 @few
 @given(program=programs(st.sampled_from([2, 3])), exchange=st.sampled_from(["star", "shared"]))
-def test_programs_on_real_workers(
+def test_programs_on_real_workers_read_the_values_of_the_model(
     clusters: Clusters, program: RandomProgram, exchange: str
 ) -> None:
     check(program, clusters[program.num_replicas, exchange])
@@ -102,7 +104,9 @@ def test_programs_on_real_workers(
 @pytest.mark.processes
 @few
 @given(program=programs(st.sampled_from([2, 3]), with_large=True))
-def test_large_values_on_real_workers(clusters: Clusters, program: RandomProgram) -> None:
+def test_large_values_on_real_workers_are_those_of_the_model(
+    clusters: Clusters, program: RandomProgram
+) -> None:
     """Values are the same bit for bit through sockets and through shared memory."""
     for exchange in ("star", "shared"):
         check(program, clusters[program.num_replicas, exchange])

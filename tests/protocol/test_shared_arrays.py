@@ -88,7 +88,7 @@ def test_a_note_of_released_blocks_is_one_more_frame(
     assert not here._lent
 
 
-def test_a_block_that_returns_with_the_note_that_frees_it_is_kept(
+def test_a_block_that_one_envelope_both_returns_and_releases_is_kept(
     cluster: SharedCluster, here: Leases, there: Leases
 ) -> None:
     """Arrays are received before the note of the same envelope is handled."""

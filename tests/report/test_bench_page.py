@@ -97,7 +97,7 @@ def test_sentences_compare_steps_with_the_bare_star():
     assert "busy" not in said
 
 
-def test_sentences_on_a_host_where_the_star_is_always_faster():
+def test_without_a_size_from_which_steps_are_faster_no_sentence_names_one():
     said = " ".join(reading(bench()))
 
     assert "A step of 16 MiB takes 1.0 times the time of the bare star." in said

@@ -174,7 +174,9 @@ def told(example: Worked) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("replicas", REPLICAS)
 @pytest.mark.parametrize(("synchronization", "aggregation"), PAGES)
-def test_every_worked_number_is_what_a_cluster_gives(synchronization, aggregation, replicas):
+def test_every_example_of_a_page_has_the_results_of_a_cluster(
+    synchronization, aggregation, replicas
+):
     """Values and texts of refusals are equal. Numbers of messages equal those of the statistics."""
     subject = about(synchronization, aggregation, replicas)
     examples = [example for section in subject.sections for example in section.examples]
@@ -211,7 +213,7 @@ def sparse_outcome(strategy: Any, subject: Page, example: SparseExample) -> tupl
 
 @pytest.mark.parametrize("replicas", REPLICAS)
 @pytest.mark.parametrize(("synchronization", "aggregation"), PAGES)
-def test_every_sparse_example_is_what_a_cluster_gives(synchronization, aggregation, replicas):
+def test_every_sparse_example_has_the_results_of_a_cluster(synchronization, aggregation, replicas):
     """Values, texts of refusals, messages and bytes are equal."""
     subject = about(synchronization, aggregation, replicas)
 
@@ -332,7 +334,7 @@ def test_the_mismatch_has_the_text_of_the_cluster(aggregation):
     assert expected == trouble.text
 
 
-def test_strict_refuses_none_with_the_text_of_its_page():
+def test_strict_refuses_synchronization_none_with_the_text_of_its_page():
     subject = named("NONE", "SUM")
     trouble = find(subject, "created with strict=True")
 
@@ -361,7 +363,7 @@ def test_the_first_read_equals_that_of_a_cluster(synchronization, aggregation):
     assert subject.fresh == (read,)
 
 
-def test_the_page_of_a_sum_has_the_value_of_the_first_read():
+def test_the_page_of_on_read_sum_has_the_value_of_the_first_read():
     assert "Before any write, a cross-replica read returns 30." in one_line(
         named("ON_READ", "SUM", replicas=3)
     )

@@ -14,7 +14,7 @@ from varsim.sync.actions import COORDINATOR, Reduce
 
 
 class ScriptedLink:
-    """The channel of a scenario's coordinator. Messages arrive in the order sent, unless held.
+    """The channel of a scenario's coordinator. Messages that are not held arrive in order.
 
     Args:
         say: Adds a line to the scenario's output.

@@ -41,7 +41,7 @@ def test_a_scenario_starts_with_a_comment(path):
 
 
 def test_every_cell_of_the_table_is_in_a_scenario():
-    """A cell is a synchronization, context and operation, with every aggregation."""
+    """Each synchronization, context and operation is a cell, and is shown with each aggregation."""
     shown = set().union(*(play(path).cells for path in SCENARIOS))
     wanted = {
         (synchronization, context, operation, aggregation)

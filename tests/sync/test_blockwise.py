@@ -117,7 +117,7 @@ def test_a_merge_in_pieces_equals_a_merge_of_whole_arrays(
 
 @pytest.mark.parametrize("dtype", NUMBERS, ids=str)
 @pytest.mark.parametrize("pieces", ["one", "one and an element", "two less an element"])
-def test_pieces_of_the_real_size(dtype: np.dtype[Any], pieces: str) -> None:
+def test_a_merge_in_pieces_of_the_real_size_is_right(dtype: np.dtype[Any], pieces: str) -> None:
     piece = blockwise.PIECE_BYTES // dtype.itemsize
     size = {
         "one": piece,

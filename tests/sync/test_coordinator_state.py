@@ -411,7 +411,7 @@ def test_statistics_outlive_their_variables_and_are_in_order_of_creation():
 
 
 def test_every_event_and_message_has_a_method():
-    """Without this test, a missing member would cause an error only when it is received."""
+    """Without this test, a missing method would cause an error only when a message arrives."""
     state = CoordinatorState
     elsewhere = {Ready, SliceReduced}  # the channel and the exchange handle them
 

@@ -65,7 +65,7 @@ def test_a_delta_ends_at_a_given_write():
     assert (0, 2, ADD, [3.0]) == shown_delta(both, 2)
 
 
-def test_an_assign_replaces_earlier_writes_in_later_deltas():
+def test_a_delta_that_contains_an_assign_has_no_earlier_writes():
     mixed = log((ADD, 1.0), (ASSIGN, 5.0), (ADD, 2.0), (SUB, 0.5))
 
     assert (0, 1, ADD, [1.0]) == shown_delta(mixed, 1)
@@ -139,7 +139,7 @@ def test_folding_keeps_the_count_and_the_sum():
     assert (0, 3, ADD, [7.0]) == shown_delta(own, 3)
 
 
-def test_equally_many_writes_with_other_operations_have_another_watermark():
+def test_write_counts_of_equally_many_writes_differ_if_their_operations_differ():
     one, other, same = (log((a, 1.0), (b, 1.0)) for a, b in [(ADD, SUB), (SUB, ADD), (ADD, SUB)])
 
     assert one.write_count.count == other.write_count.count
@@ -280,7 +280,7 @@ def after_delta(delta: Delta, before: np.ndarray) -> np.ndarray:
 
 @given(some_writes, st.data())
 def test_a_delta_has_the_effect_of_its_writes_whether_some_were_folded_before(some, data):
-    """With integers both are equal; the operations of the parts do not depend on the folds."""
+    """Integers give equal results with and without a fold, and the parts have equal operations."""
     whole, folded = Log(), Log()
     fold_after = data.draw(st.integers(0, len(some) - 1))
     value = np.array([7, 8, 9])

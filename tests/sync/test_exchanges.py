@@ -333,7 +333,7 @@ def test_a_call_that_can_only_fail_waits_for_running_replicas():
 
 
 def contribution_to_v() -> Writes:
-    """Return an arrival, so that replica 2 is beyond the collective at which the call fails."""
+    """Return an arrival that takes replica 2 beyond the collective at which the call fails."""
     return contribution(1.0, variable_id=V)
 
 

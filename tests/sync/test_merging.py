@@ -89,7 +89,7 @@ def test_only_the_first_replica_sends_values_of_a_bucket_for_only_first_replica(
     assert [[5.0, 5.0]] * 2 == [cluster.read(W), cluster.read(V)]
 
 
-def test_for_only_first_replica_values_may_differ_in_shape():
+def test_with_only_first_replica_the_values_may_differ_in_shape():
     """The values of the other replicas are not used."""
     cluster = StateCluster(spec(), spec(FIRST, shape=(None,), variable_id=V), spec(variable_id=U))
     cluster.start()
@@ -183,7 +183,7 @@ def test_two_writes_of_a_variable_equal_single_writes(first, second, expected, b
 # ---------------------------------------------------------------- mirrors that are not known
 
 
-def test_a_bucket_with_a_diverged_variable_is_merged_one_by_one():
+def test_variables_of_a_bucket_are_merged_one_by_one_if_one_has_diverged():
     cluster = StateCluster(*THREE)
     cluster.perform([cluster.registry.write_component(V, 1, ASSIGN, array(100.0))])
     cluster.start()

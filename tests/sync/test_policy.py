@@ -124,7 +124,7 @@ def test_only_auto_with_an_aggregation_defers_writes():
     assert {(AUTO, SUM), (AUTO, MEAN), (AUTO, FIRST)} == deferred
 
 
-def test_a_strict_strategy_refuses_none():
+def test_a_strict_strategy_refuses_synchronization_none():
     with pytest.raises(SynchronizationError, match=r"'w'.*not supported under a strict"):
         in_force(LOCAL, SUM, strict=True)
 
@@ -164,7 +164,7 @@ def test_a_refusal_names_the_variable_and_a_remedy(reason, kind):
     assert error.definite
 
 
-def test_a_refused_read_of_none_names_three_alternatives():
+def test_the_error_for_a_read_with_synchronization_none_names_three_fixes():
     local = spec(SUM, LOCAL)
     error = fixes.refusal(local, LOCAL_ONLY, READ)
 

@@ -464,7 +464,7 @@ def test_components_keep_their_dtype(dtype):
 
 
 def test_every_event_has_a_method():
-    """Without this test, a missing member would cause an error only when it is received."""
+    """Without this test, a missing method would cause an error only when an event arrives."""
     elsewhere = {Define, ReduceSlice}  # the shell and the exchange handle them
 
     assert {*get_args(ProgramEvent), *get_args(ToWorker)} - elsewhere == set(

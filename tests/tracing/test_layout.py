@@ -65,7 +65,7 @@ def test_a_second_write_of_a_variable_begins_a_new_array():
     assert [(0, 1), (2, 3)] == indices(1, 2, 1, 7)
 
 
-def test_a_variable_with_an_open_dimension_has_its_own_array():
+def test_a_variable_with_an_unknown_dimension_has_its_own_array():
     assert [(0,), (1,), (2,)] == indices(1, 5, 2)
 
 

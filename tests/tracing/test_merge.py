@@ -283,7 +283,7 @@ def test_large_values_have_dtype_and_shape_only(traced: TracedCluster) -> None:
 
 
 @pytest.mark.parametrize("shift_s", [-3600, -0.001, 5])
-def test_causes_come_first_for_any_clocks(
+def test_a_cause_precedes_its_effect_whatever_the_clocks_show(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shift_s: float
 ) -> None:
     traced, now = TracedCluster(tmp_path), time.monotonic_ns
@@ -421,7 +421,7 @@ def test_the_events_of_a_killed_worker_are_recorded(tmp_path: Path) -> None:
     assert Outcome.INVALID is not overall(verdicts)
 
 
-def test_a_begin_has_the_number_of_rows_if_some_replicas_have_none(tmp_path):
+def test_begin_events_have_the_numbers_of_rows_if_a_replica_has_none(tmp_path):
     traced = TracedCluster(tmp_path)
     traced.program.shares(1, (3, 0))
     traced.step(1, (), ())

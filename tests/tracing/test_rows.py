@@ -96,7 +96,7 @@ def test_rows_that_are_not_sent_are_recorded(tmp_path: Path):
     assert rows(first) == rows(commit)
 
 
-def test_rows_that_are_not_sent_and_large_have_only_a_digest(tmp_path: Path):
+def test_large_rows_that_are_not_sent_have_only_a_digest(tmp_path: Path):
     width = READ_LIMIT_BYTES // 8
     first, second, commit, *_ = recorded(tmp_path, FIRST, width=width)
 
@@ -111,7 +111,7 @@ def test_rows_that_are_not_sent_and_large_have_only_a_digest(tmp_path: Path):
 def test_rows_above_the_limit_are_not_recorded(
     tmp_path: Path, aggregation, level: str, is_recorded: bool
 ):
-    """Only with `trace: messages` are all rows recorded."""
+    """All rows are recorded only with `trace: messages`."""
     width = FRAME_LIMIT_BYTES // 4 + 1
     events = recorded(tmp_path, aggregation, width=width, level=level)
 

@@ -32,7 +32,7 @@ AUTO = st.sampled_from(["on_write", "adaptive"])
 
 @settings(max_examples=many(40), deadline=None, suppress_health_check=list(HealthCheck))
 @given(programs(st.integers(2, 4)), st.none() | st.integers(0, 2**32), AUTO, st.integers(1, 3))
-def test_a_window_of_any_program_is_not_invalid(
+def test_a_window_of_a_valid_run_is_unknown_and_never_invalid(
     program: RandomProgram, seed: int | None, auto: str, first: int
 ) -> None:
     with TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -89,7 +89,7 @@ def test_worker_processes_record_only_the_window(tmp_path: Path):
         ({"window": (12, 10)}, r"window=\(12, 10\): it must be \(first, first after\), from 1"),
     ],
 )
-def test_wrong_trace_options_are_refused_at_their_creation(wrong: Any, problem: str):
+def test_wrong_trace_options_are_refused_when_they_are_created(wrong: Any, problem: str):
     with pytest.raises(ConfigError, match=problem):
         TraceOptions("somewhere", **wrong)  # type: ignore[arg-type]
 
@@ -135,7 +135,7 @@ def test_a_trace_is_saved_in_its_shortest_form(said: Any, kept: Any):
     assert Experiment(trace=said).trace == Experiment(**keys).trace
 
 
-def test_a_key_of_a_trace_leaves_the_level_of_the_file(tmp_path: Path):
+def test_an_override_of_trace_steps_keeps_the_trace_level_of_the_file(tmp_path: Path):
     file = tmp_path / "e.yaml"
     file.write_text("trace: messages\n", "utf-8")
     experiment = load_experiment(file, [Override.parse("trace.steps=1:3")])

@@ -51,7 +51,7 @@ def history_of(folder: Path, *, differ: bool, size: int = 2) -> AbstractContextM
 
 
 @pytest.mark.parametrize("differ", [False, True])
-def test_merges_of_equal_values_are_distinguished_from_others(tmp_path: Path, differ: bool):
+def test_merges_of_equal_and_of_different_values_are_distinguished(tmp_path: Path, differ: bool):
     with simulated_cluster(), history_of(tmp_path, differ=differ) as history:
         found = [(one.kind, one.variable, one.count) for one in find(history)]
         assert Outcome.VALID is overall(judge(history))

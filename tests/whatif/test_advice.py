@@ -224,7 +224,7 @@ def test_a_failed_pilot_run_is_reported(tmp_path: Path):
     assert advised.status is RunStatus.DONE
 
 
-def test_whatif_shows_before_and_after_on_any_console(plain: Summary):
+def test_whatif_shows_old_and_new_settings_on_a_console_of_any_width(plain: Summary):
     """The comparison is a table if the console has 60 columns or more."""
     command = ["whatif", plain.directory, "--set", "w*=on_read", "--set", "seen=/mean"]
     for width in (40, 60, 80):

@@ -157,7 +157,9 @@ def test_a_replay_with_other_settings_equals_a_run_with_them(monkeypatch):
     ("settings", "value"),
     [(Settings(ON_READ, SUM), 12.0), (Settings(ON_READ, MEAN), 6.0), (Settings(ADAPTIVE, SUM), 12)],
 )
-def test_the_value_that_is_read_at_the_end(monkeypatch, settings: Settings, value: float):
+def test_a_replay_has_the_value_that_is_read_at_the_end(
+    monkeypatch, settings: Settings, value: float
+):
     with recorded(counting, monkeypatch) as replays:
         result = replays.under(settings_for(replays, "total", settings))
     effect = effect_on(result, "total")

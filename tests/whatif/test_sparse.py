@@ -97,7 +97,7 @@ def under(replays: Replays, name: str, settings: Settings) -> WhatIf:
     return replays.under({number: settings for number, row in rows.items() if row.name == name})
 
 
-def test_a_replay_has_the_reads_and_the_bytes_of_the_run(tmp_path: Path):
+def test_a_replay_with_the_same_settings_has_the_reads_and_the_bytes_of_the_run(tmp_path: Path):
     """The bytes of sparse writes are those of their rows."""
     costs = record(tmp_path)
     with replays_of(tmp_path) as replays:
@@ -113,7 +113,7 @@ def test_a_replay_has_the_reads_and_the_bytes_of_the_run(tmp_path: Path):
     assert 0 < costs[0].sparse_bytes
 
 
-def test_another_aggregation_changes_the_reads(tmp_path: Path):
+def test_a_replay_with_another_aggregation_shows_the_changed_reads(tmp_path: Path):
     record(tmp_path)
     with replays_of(tmp_path) as replays:
         found = under(replays, "ON_WRITE_MEAN", Settings(ON_WRITE, SUM))

@@ -92,7 +92,7 @@ def test_on_read_exchanges_once_per_epoch(run) -> None:
     assert abs(often.result["test_accuracy"] - rarely.result["test_accuracy"]) < 0.01
 
 
-def test_none_drifts_and_sends_nothing(run) -> None:
+def test_with_none_copies_differ_and_nothing_is_sent(run) -> None:
     """digits_none: nothing is sent, and the copies differ."""
     summary = run("digits_none")
 
@@ -103,7 +103,7 @@ def test_none_drifts_and_sends_nothing(run) -> None:
     assert apart(summary, "weights") > 0.1
 
 
-def test_a_mode_for_each_variable(run) -> None:
+def test_each_variable_can_have_its_own_mode(run) -> None:
     """digits_mixed: the large variable is exchanged rarely, the small one always."""
     summary = run("digits_mixed")
 

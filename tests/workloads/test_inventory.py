@@ -28,7 +28,7 @@ def values(name: str, **settings: Any) -> list[list[float]]:
     return [component.tolist() for component in components]
 
 
-def test_a_float_is_averaged_and_every_other_dtype_counts_steps():
+def test_floats_are_averaged_and_variables_of_other_dtypes_count_steps():
     listed = [W, COUNTER, {"name": "done", "shape": [2], "dtype": "bool"}]
 
     assert [[4 * MEAN] * 3] * 3 == values("w", variables=listed)

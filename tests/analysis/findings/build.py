@@ -77,7 +77,7 @@ class ProgramHistory:
     # The program
 
     def call(self) -> None:
-        """Let the program call a function, and all replicas begin."""
+        """Let the program call a function, and let all replicas begin it."""
         self._calls, self._position = self._calls + 1, 0
         self._call = self._calls
         cause = self.event(PROGRAM, "call")
@@ -85,7 +85,7 @@ class ProgramHistory:
             self.event(replica_id, "begin", cause=cause)
 
     def end(self, order: Iterable[int] | None = None) -> None:
-        """Let all replicas return in an order, and let the program receive their results."""
+        """Let all replicas return, in this order, and let the program receive their results."""
         for replica_id in self.replicas if order is None else order:
             self.done(replica_id)
         self.finish()

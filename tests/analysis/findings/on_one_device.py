@@ -55,7 +55,7 @@ def variable(initial: Any, settings: str, name: str = "v", **more: Any) -> Any:
 
 
 def part(batch: np.ndarray, *, uneven: bool = False) -> np.ndarray:
-    """Return a replica's part of a batch. If uneven, the first part is three times as large."""
+    """Return a replica's part of a batch. If uneven, replica 0 gets three times as many rows."""
     count = tf.distribute.get_strategy().num_replicas_in_sync
     cuts = np.arange(count + 1) + (2 * np.minimum(np.arange(count + 1), 1) if uneven else 0)
     cuts = len(batch) * cuts // cuts[-1]
@@ -94,7 +94,7 @@ def _seen(
 
 
 def in_short(found: list[Finding], program: Program) -> list[str]:
-    """Return kind and variable of findings, and the line unless it contains `# here`."""
+    """Return kind and variable of each finding, and its line if that has no mark `# here`."""
     lines, first = inspect.getsourcelines(program)
     return [f"{one.kind.name}: {one.variable}{_elsewhere(one, lines, first)}" for one in found]
 

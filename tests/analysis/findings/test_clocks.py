@@ -35,8 +35,8 @@ def test_an_effect_knows_everything_that_its_cause_knew() -> None:
     assert (2, 4) == (taken.known(1, 0), taken.known(1, PROGRAM))
 
 
-def test_earlier_events_of_a_process_do_not_know_later_causes() -> None:
-    """The cause of replica 1's event is older than the program's message from replica 0."""
+def test_an_effect_does_not_know_what_its_cause_learned_later() -> None:
+    """The program caused replica 1's event before it received replica 0's message."""
     taken = clocks(
         2,
         (PROGRAM, "call", {}),
@@ -65,7 +65,7 @@ def test_an_answer_knows_all_arrivals_of_its_collective_but_not_of_the_next() ->
     assert (1, 2) == (taken.known(PROGRAM, 0), taken.known(PROGRAM, 1))
 
 
-def test_numbers_may_have_gaps() -> None:
+def test_numbers_of_events_may_have_gaps() -> None:
     taken = Clocks(1)
     events = (
         Event(7, 0, 0, 0.0, "write"),

@@ -11,7 +11,7 @@ from varsim.analysis.findings.pairing import OTHER_LINES
 
 
 def story(*collectives: Any, calls: int = 1, replicas: int = 3) -> ProgramHistory:
-    """Build calls with collectives: an operation, perhaps with a name, and a line per replica."""
+    """Build calls with collectives: each has an operation, lines, and perhaps a name."""
     told = ProgramHistory(replicas)
     for _ in range(calls):
         told.call()

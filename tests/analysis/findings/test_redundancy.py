@@ -136,7 +136,7 @@ def test_a_read_of_the_first_replicas_component_copies_one_component() -> None:
 
 
 def test_reads_that_are_recorded_as_one_event_are_counted() -> None:
-    """Consecutive equal reads are one event, which has their number."""
+    """Consecutive equal reads are recorded as one event with the number of reads."""
     story = metric(reads_a_step=2, steps=4)
     again = [e.event for e in story.events if e.kind == "read"][1::2]
     story.events = [e._replace(times=6) if e.event in again else e for e in story.events]

@@ -64,7 +64,7 @@ def an_accuracy_over_unequal_parts(strategy: Strategy) -> None:
 
 @planted("scaled by the number of replicas: w")
 def gradients_that_are_summed(strategy: Strategy) -> None:
-    """Sum gradients. Only in the first step the weights equal those of a single device."""
+    """Sum gradients. After the first step, the weights differ from those of a single device."""
     with strategy.scope():
         w = variable(0.0, "ON_WRITE SUM", "w")
 
@@ -210,7 +210,7 @@ def a_last_batch_that_is_smaller(strategy: Strategy) -> None:
 
 @planted("mean of means: v")
 def a_few_losses_with_a_smaller_last_shard(strategy: Strategy) -> None:
-    """Compute too few losses to find a weight per replica. But all other weights are equal."""
+    """Compute too few losses to find a weight per replica. All weights but one are equal."""
     with strategy.scope():
         v = variable(0.0, "ON_READ MEAN")
     for batch in DATA[:4]:

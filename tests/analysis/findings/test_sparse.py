@@ -71,7 +71,7 @@ def embedding(settings: str, *, of_mean: bool) -> Any:
 def test_rows_that_are_wrong_by_a_factor_are_found(
     settings: str, of_mean: bool, factor: bool, replicas: int
 ):
-    """The rows of the replicas have another order and number than those of a single device."""
+    """The rows of the replicas differ in order and number from those of a single device."""
     findings = compared(embedding(settings, of_mean=of_mean), replicas)
 
     assert ([WRONG_FACTOR] if factor else []) == [one.kind for one in findings]
@@ -189,7 +189,7 @@ def test_remedies_for_sparse_merges_advise_only_settings_that_accept_them(tmp_pa
     assert "outside strategy.run" in finding.remedy
 
 
-def test_unread_sparse_merges_are_collected(tmp_path):
+def test_the_remedy_for_unread_sparse_merges_is_to_collect_the_rows(tmp_path):
     (finding,) = found_in(
         tmp_path, "ON_WRITE SUM", lambda v: v.scatter_add(slices([1], 1.0)) is None
     )
@@ -202,7 +202,7 @@ def test_unread_sparse_merges_are_collected(tmp_path):
 
 @pytest.mark.parametrize(("value", "overflows"), [(20, True), (10, False)])
 def test_an_integer_overflow_of_rows_is_found(tmp_path, value: int, overflows: bool):
-    """Four calls of two replicas add the value: 127 is the largest int8."""
+    """In four calls, each of two replicas adds the value. The largest int8 is 127."""
     findings = found_in(
         tmp_path,
         "ON_WRITE SUM",

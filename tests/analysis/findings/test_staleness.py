@@ -52,7 +52,7 @@ def test_a_read_of_an_older_version_than_the_program_read_is_stale() -> None:
     assert ["stale read: w ×1 at eval.py:2"] == story.found()
 
 
-def test_a_sum_read_in_a_replica_is_stale() -> None:
+def test_a_read_of_an_on_read_sum_in_a_replica_is_stale() -> None:
     story = ProgramHistory(3, seen="ON_READ SUM")
     for _ in range(4):
         story.call()

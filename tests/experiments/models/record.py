@@ -23,7 +23,7 @@ READER = HERE.parents[2] / "varsim/experiments/model_reader.py"
 
 
 class Settings(tf.Module):  # type: ignore[misc]  # a class of any type where TensorFlow is missing
-    """Variables with settings, with one name, and with dtypes that varsim does not have."""
+    """Variables with settings, with the same name, and with dtypes that varsim does not have."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ def main() -> None:
 
 
 def session_of_tensorflow_1(path: Path) -> None:
-    """Save a checkpoint by names, without objects."""
+    """Save a checkpoint that stores variables by name, without a graph of objects."""
     v1 = tf.compat.v1
     with tf.Graph().as_default(), v1.Session() as session:
         weights = v1.get_variable("weights", [3])
