@@ -48,7 +48,7 @@ class Peer:
     package: str  # the package that it needs
     commands: Callable[[int, Path], list[Command]]  # by the number of members, and a folder
     program: str | None = None  # the system's program that it needs
-    has_members: bool = True  # as many processes as workers; else one process
+    has_members: bool = True  # True: as many processes as workers; False: one process
 
     def missing(self) -> str | None:
         """Return what is needed to measure the peer; None if it is available."""
@@ -130,7 +130,7 @@ class PeerGroup:
         listener.listen()
         environment = os.environ | {ADDRESS: address, "TF_CPP_MIN_LOG_LEVEL": "2"}
         processes: list[subprocess.Popen[bytes]] = []
-        stack.callback(_end, processes)  # after the members have seen their connections close
+        stack.callback(_end, processes)  # runs after the members' connections are closed
         members = self.count if self.peer.has_members else 1
         for words, more in self.peer.commands(self.count, folder):
             processes.append(

@@ -37,9 +37,9 @@ SIZES = (8, 64 * KIB, MIB, 16 * MIB, 100 * MIB)
 MAX_STAR = 16 * MIB  # larger sizes show nothing new about sockets
 MIN_MEMORY = 64 * KIB  # below this size, the calls take longer than the copies
 ROUNDS = 20
-BUDGET_S = 12.0  # for one size
+BUDGET_S = 12.0  # time for one size
 
-TARGETS = {  # for four workers: largest allowed ratio of medians, varsim / the other
+TARGETS = {  # largest allowed ratio of medians, varsim / other contender, with four workers
     (8, GLOO.name): 0.35,
     (8, MULTI_WORKER.name): 0.12,
     (8, ROUND_TRIP): 1.5,

@@ -51,7 +51,7 @@ class Failures:
     """What failed in a run."""
 
     findings: tuple[Finding, ...]  # the failure of the run first
-    run_failed: bool  # from the ending; if the ending is not known, from the record
+    run_failed: bool  # taken from the ending; from the record if the ending is unknown
 
 
 @dataclass(slots=True)

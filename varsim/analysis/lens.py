@@ -22,7 +22,7 @@ class Moment:
     step: int  # number of ended calls; 0 at the creation
     time_s: float  # since the run began
     components: tuple[Flat | None, ...]  # by replica, flat; None if unknown
-    value: Flat | None  # of a read by the program; None if the read is refused or unknown
+    value: Flat | None  # that the program would read; None if the read is refused or unknown
     oracle: Flat | None = None  # the single device's value; None if unknown
 
     @property

@@ -58,7 +58,7 @@ class BenchPlan:
     workers: tuple[int, ...] = (1, 2, 4, 8)
     sizes: tuple[int, ...] = (8, 64 * 2**10, 2**20, 16 * 2**20)
     quick: bool = False
-    turns_s: float = 0.2  # for a cell's steps, and again for its reads; more if values are large
+    turns_s: float = 0.2  # time for a cell's steps, and for its reads; more if values are large
     limit_s: float = 17.0  # no measurement begins after this time, so that all end within 20 s
 
     @property

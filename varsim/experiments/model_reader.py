@@ -20,7 +20,12 @@ OPTIMIZER, SAVING, COPY, OTHER_STATE = "optimizer", "saving", "copy", "other sta
 
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 _GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
-_SYNCHRONIZATIONS = "auto", "none", "on_write", "on_read"  # by their numbers in TensorFlow
+_SYNCHRONIZATIONS = (
+    "auto",
+    "none",
+    "on_write",
+    "on_read",
+)  # in the order of their numbers in TensorFlow
 _AGGREGATIONS = "none", "sum", "mean", "only_first_replica"
 
 Entry = dict[str, Any]

@@ -18,7 +18,7 @@ import varsim
 
 _MAX_FILES: Final = 200
 _MAX_FILE_BYTES: Final = 2**20
-_MAX_BYTES: Final = 2**23  # of all files; sources that are written by hand are smaller
+_MAX_BYTES: Final = 2**23  # limit for all files; sources that are written by hand are smaller
 _OURS: Final = Path(varsim.__file__).parent
 _INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
 

@@ -58,7 +58,7 @@ class Figure:
 
     quantity: Quantity
     workers: int  # number of workers; for a bare star, number of its processes
-    size_bytes: int  # of one value; 0 for a start
+    size_bytes: int  # size of one value; 0 for a start
     seconds: Spread
 
 

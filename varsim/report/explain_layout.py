@@ -239,12 +239,12 @@ def _sparse_writes(page: Page) -> Iterator[Block]:
 
 
 _SPARSE_CAPTION: Final = (
-    "The variable has 2 rows, and each row is one number, which is 10 at first. Column "
-    "`components`: all rows of each component after the write, and after a read if the write is "
-    "deferred. Columns `messages` and `bytes`: the messages of the write, and the size of their "
-    "indices and values, as if the variable were sent alone. A row of float32 has 12 B: 8 B for "
-    "its index and 4 B for its value. scatter_sub, scatter_div and scatter_max follow the same "
-    "rules."
+    "The variable has 2 rows. Each row is one number, with the initial value 10. The column "
+    "`components` has all rows of each component after the write; for a deferred write, after the "
+    "next read. The column `messages` counts the messages of the write, as if the variable were "
+    "sent alone, and `bytes` is the size of the indices and values in these messages. A row of "
+    "float32 has 12 B: 8 B for its index and 4 B for its value. scatter_sub, scatter_div and "
+    "scatter_max follow the same rules."
 )
 
 _ROWS_WRITTEN: Final = {
@@ -334,7 +334,8 @@ def of_overview(overview: Overview) -> Iterator[Block]:
     yield Heading("What a variable does", 1)
     yield Paragraph(
         f"In each row, the variable starts at {number(START)} on {replicas}, replica i adds i + 1, "
-        "and a cross-replica read follows. Column `messages`: for the write + for the read."
+        "and a cross-replica read follows. The column `messages` counts the messages of the write "
+        "+ those of the read."
     )
     of_each = groupby(overview.lines, key=lambda line: line.synchronization)
     rows = [row for synchronization, lines in of_each for row in _rows(synchronization, [*lines])]

@@ -22,14 +22,8 @@ from varsim.report.tables import GAP, new_table, print_table
 _APART: Final = "apart: the largest difference between two replicas, in any element"
 _TITLE: Final = "value lens: each replica's component, and the value of a cross-replica read"
 MOST_VARIABLES: Final = 12  # one screen; --all shows the rest
-_LABEL_WIDTHS: Final = (
-    48,
-    32,
-    24,
-    18,
-    12,
-)  # used: the first width that leaves room for all replicas
-_LEAST_MEAN: Final = 1e-3  # of the spread; a smaller mean is only rounding around zero
+_LABEL_WIDTHS: Final = (48, 32, 24, 18, 12)  # the first that leaves room for replicas is used
+_LEAST_MEAN: Final = 1e-3  # part of the spread; a smaller mean is only rounding around zero
 
 
 @dataclass(frozen=True, slots=True)

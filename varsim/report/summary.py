@@ -27,13 +27,13 @@ class RunStatus(Enum):
 class Phase(Enum):
     """The phases of a run, in order."""
 
-    PILOT = "pilot"  # with `auto: advised`: a short run, and what it advises
+    PILOT = "pilot"  # a short run before the run itself; it advises settings (`auto: advised`)
     START_UP = "start_up"
     TRAINING = "training"
-    MERGING = "merging"  # the traces of all processes into the history
-    ORACLE = "oracle"  # the same program on one replica
+    MERGING = "merging"  # merging the traces of all processes into the history
+    ORACLE = "oracle"  # running the same program on one replica
     JUDGING = "judging"
-    WRITING = "writing"  # the summary
+    WRITING = "writing"  # writing the summary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +117,7 @@ class Failure:
     kind: str  # the exception's class
     text: str  # its message
     traceback: str  # of the program; also of the replica, if a replica raised the error
-    exit_code: int = 1  # of `varsim exec`: what the program gave to sys.exit, else 1
+    exit_code: int = 1  # of `varsim exec`: the argument of the program's sys.exit, or 1
     location: str = ""  # location in the program, as file:line; "" if unknown
 
 

@@ -76,7 +76,7 @@ class CallFailed(Exception):
         self.played = played
 
 
-_EVERY: Final = 100  # number of actions between two progress reports; they take about 10 ms
+_EVERY: Final = 100  # number of actions between two progress reports, about 10 ms
 
 
 def play(
@@ -234,7 +234,7 @@ class _Player:
             case RecordedArrival(kind="merge_call"):
                 at(act.location)(context.merge_call, lambda _: self.do(act.body), name=act.name)
             case RecordedArrival(kind="host_call"):
-                self.do(act.body)  # on the replica; access to a component makes the host call
+                self.do(act.body)  # on the replica; an access to a component makes the host call
             case RecordedArrival():
                 at(act.location)(context.all_reduce, "SUM", _NOTHING, name=act.name)
 

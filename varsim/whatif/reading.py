@@ -60,7 +60,7 @@ class _OpenCall:
     )  # the program's actions until its next answer
     bodies: dict[int, list[RecordedAction]] = field(
         default_factory=dict
-    )  # of merge_calls, by position
+    )  # actions in merge_calls, by position
     asked: dict[int, list[RecordedAction]] = field(default_factory=dict)  # host calls, by replica
 
 
@@ -196,7 +196,7 @@ class _Builder:
         if event.note is not None:
             frame.call.failed.append(event.note)
         self._now().append(frame.call)
-        self._now().extend(frame.pending)  # by a function that raised in merge_call
+        self._now().extend(frame.pending)  # of a merge_call that raised an error
 
     def _belongs(self, event: Event) -> bool:
         """Return whether an event continues a write to all components with the next component."""

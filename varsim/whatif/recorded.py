@@ -88,7 +88,7 @@ class RecordedArrival:
     location: str
     kind: str  # all_reduce, all_gather, merge_call, or HOST_CALL
     name: str | None  # of the collective, as given by the program
-    # The program's actions before it answers. All participants share one list.
+    # The program's actions before its answer to the replicas. All participants share one list.
     body: list[RecordedAction]
 
 

@@ -83,6 +83,6 @@ def at(location: str) -> Callable[..., Any]:
         "\n" * (lines - 1) + "def call(target, *args, **kwargs): return target(*args, **kwargs)"
     )
     scope: dict[str, Any] = {"__name__": "program"}
-    exec(compile(source, file or "<program>", "exec"), scope)  # noqa: S102  # for its file and line
+    exec(compile(source, file or "<program>", "exec"), scope)  # noqa: S102  # for file and line
     call: Callable[..., Any] = scope["call"]
     return call

@@ -26,10 +26,8 @@ class WellFormedRecord(Checker):
         self._rows = rows
         processes = range(replay.num_replicas + 1)  # the program is process -1: the last one
         first = 0 if replay.from_start else None  # None: unknown until the first event
-        self._next: list[int | None] = [
-            first for _ in processes
-        ]  # per process: the number of its next event
-        self._at = [0 for _ in processes]  # per process, its last event
+        self._next: list[int | None] = [first for _ in processes]  # next number of each process
+        self._at = [0 for _ in processes]  # last event of each process
         self._calls: list[list[int]] = [[] for _ in processes]  # running calls, innermost last
         self._knows_calls = replay.from_start
 

@@ -27,7 +27,7 @@ class FindingContext:
     clocks: Clocks
     components: ComponentTracker
     contributions: Contributions
-    comparisons: Comparisons | None  # with a single device; None without an oracle
+    comparisons: Comparisons | None  # comparisons with a single device; None without an oracle
     taken_as_one: set[int] = field(default_factory=set)
     """Variables of which the program read one component as the value. `Divergence` adds them."""
 

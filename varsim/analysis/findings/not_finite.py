@@ -51,7 +51,7 @@ class _Seen:
     """The writes of NaN or infinity to one variable."""
 
     first: Event  # the earliest of these writes, or the first read that shows NaN or infinity
-    elements: tuple[int, int]  # of `first`: number of NaN or infinite ones, and number of all
+    elements: tuple[int, int]  # in `first`: number of NaN or infinite elements, and of all
     is_nan: bool  # whether one of these elements is NaN
     round: int  # k if `first` is its replica's k-th write in the call; 0 for a read
     wrote: set[int] = field(default_factory=set)  # replicas whose write of the round is not finite
@@ -84,7 +84,7 @@ class NotFinite(Finder):
         }
         self._contributions = context.contributions
         self._meant: dict[int, Mask] = {}  # elements that are not finite in the initial value
-        self._rounds: dict[int, _Rounds] = {}  # by variable, for its last call
+        self._rounds: dict[int, _Rounds] = {}  # by variable: those of its last call
         self._empty: dict[int | None, set[int]] = {}  # by call: replicas without rows
         self._seen: dict[int, _Seen] = {}
         self._unrecorded: set[int] = set()  # variables with a write whose value was not recorded

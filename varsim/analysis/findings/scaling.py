@@ -270,7 +270,7 @@ def _is_meant(
     if facts.aggregation == "MEAN":
         return not reduced
     ones = all((comparison.wanted == 1).all() for comparison in statistics.kept)
-    return ones and alike and not added  # the value counts the replicas
+    return ones and alike and not added  # a value that counts the replicas
 
 
 def _first_only(
