@@ -93,7 +93,7 @@ def test_differences_that_findings_explain_are_counted_separately():
     ("changes", "expected"),
     [
         ({"element": 14}, "score (element 14), read"),
-        ({"got": None, "wanted": None}, "the number of elements differs from the single device"),
+        ({"got": None, "wanted": None}, "the number of elements is not the single device's"),
         ({"got": float("nan"), "wanted": 1}, "nan instead of 1"),
         ({"access": Access.MERGED, "inside": True}, "score, written by all replicas in step 8"),
     ],

@@ -134,7 +134,7 @@ def _told(one: ValueDifference) -> str:
     when = f"{'in' if one.inside else 'after'} step {one.step}"
     where = f"{one.variable}{element}, {one.access.value} {when} at {one.location}"
     if one.got is None:
-        return f"{where}: the number of elements differs from the single device"
+        return f"{where}: the number of elements is not the single device's"
     return f"{where}: {_number(one.got)} instead of {_number(one.wanted)}"
 
 

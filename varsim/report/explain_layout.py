@@ -334,8 +334,7 @@ def of_overview(overview: Overview) -> Iterator[Block]:
     yield Heading("What a variable does", 1)
     yield Paragraph(
         f"In each row, the variable starts at {number(START)} on {replicas}, replica i adds i + 1, "
-        "and a cross-replica read follows. The column `messages` counts the messages of the write "
-        "+ those of the read."
+        "and a cross-replica read follows. `messages` are counted for the write + for the read."
     )
     of_each = groupby(overview.lines, key=lambda line: line.synchronization)
     rows = [row for synchronization, lines in of_each for row in _rows(synchronization, [*lines])]

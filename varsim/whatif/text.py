@@ -188,7 +188,7 @@ def _difference(first: ChangedRead) -> str:
     where = f"The first, in step {first.step} at {first.location} by {who}"
     if first.after is None:
         element = " at element 0" if first.before.size > 1 else ""
-        return f"{where}, read {_shown(first.before)}{element}, and would fail."
+        return f"{where}, returned {_shown(first.before)}{element}, and would fail."
     index = _most_apart(first.before, first.after)
     before, after = (_shown(one, index) for one in (first.before, first.after))
     element = f"element {index} was" if first.before.size > 1 else "it was"

@@ -36,7 +36,7 @@ def test_each_set_of_lines_is_one_finding():
     told = story(("all_gather", "a:1", "a:2", "a:2"), ("merge_call", "a:1", "a:3", "a:3"))
 
     assert ["all_gather", "merge_call"] == [
-        finding.what.split(" first ")[1].split()[0] for finding in told.findings()
+        finding.what.split(" first time ")[1].split()[0] for finding in told.findings()
     ]
 
 
@@ -65,7 +65,9 @@ def test_several_collectives_of_one_line_are_noted_as_paired_by_order():
 
     assert () == told.findings()
     (note,) = told.notes()
-    assert note.text.startswith("whether the unnamed all_reduces at step.py:9, up to 3 in a call")
+    assert note.text.startswith(
+        "whether all replicas make the unnamed all_reduces at step.py:9, up to 3 in a call, in the"
+    )
 
 
 @pytest.mark.parametrize("collectives", [(("all_reduce",),), (("all_reduce loss",),) * 2])

@@ -107,9 +107,8 @@ class Pairing(Finder):
         lines = list(self._lines.values())
         notes = [
             Note(
-                text=f"whether the unnamed {line.operation}s at {line.location}, up to "
-                f"{line.most} in a call, come in the same order on all replicas: only their order "
-                "pairs them",
+                text=f"whether all replicas make the unnamed {line.operation}s at {line.location}, "
+                f"up to {line.most} in a call, in the same order: they are paired only by order",
                 option=NAME,
             )
             for line in lines[:_MOST_LINES]
@@ -134,9 +133,9 @@ class Pairing(Finder):
             locations=most(crossed.locations),
             count=crossed.count,
             what=(
-                f"{times(crossed.count, 'time')} collectives in different lines were paired, first "
-                f"{' with '.join(sides)}. Without a name they are paired by call order alone, and "
-                f"{_EFFECT[operation == 'merge_call']}."
+                f"Collectives in different lines were paired {times(crossed.count, 'time')}; the "
+                f"first time {' with '.join(sides)}. Without a name, collectives are paired only "
+                f"by call order, and {_EFFECT[operation == 'merge_call']}."
             ),
             remedy=(
                 "If these lines are one operation, give it the same name= on every replica. If "

@@ -94,21 +94,21 @@ def _wrong_factor(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> 
     comparison, count = fault.shown, len(fault.shown.by_replica)
     if fault.relation is Relation.TIMES_N_TWICE:
         return (
-            f"It is {count} × {count} times what a single device has: a value that is already "
+            f"The value is {count} × {count} times the single device's: a value that is already "
             "summed over the replicas is summed again.",
             "Sum it only once: remove the all_reduce, or use MEAN.",
         )
     if fault.relation is Relation.OVER_N:
         return (
-            f"It is 1/{count} of what a single device has: MEAN is used where SUM is needed.",
+            f"The value is 1/{count} of the single device's: MEAN is used where SUM is needed.",
             f"Aggregate with SUM; or {_OWN_BATCH}, not by the number of examples of all replicas.",
         )
     parts = comparison.known
     about = "about " if fault.relation is Relation.ABOUT_TIMES_N else ""
     if facts.aggregation != "SUM" or parts is None:
         return (
-            f"It is {about}{count} times what a single device has: the values are summed before "
-            "the write, but MEAN is needed.",
+            f"The value is {about}{count} times the single device's: the replicas' values are "
+            "summed before the write, but MEAN is needed.",
             "Reduce with MEAN; or divide each replica's contribution by the number of examples of "
             "all replicas together.",
         )
@@ -127,10 +127,11 @@ def _wrong_factor(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> 
             "values that are parts of a total.",
         )
     return (
-        f"It is {about}{count} times what a single device has: SUM is used where MEAN is needed. "
+        f"The value is {about}{count} times the single device's: SUM is used where MEAN is needed. "
         "Each replica already contributes a mean.",
         "Use two variables with SUM, one for the sum and one for the number of examples, and "
-        "divide the values that you read; or use MEAN, if all replicas have equally many examples.",
+        "divide the values that you read; or use MEAN, if all replicas have the same number of "
+        "examples.",
     )
 
 
@@ -165,7 +166,7 @@ def _first_replica(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) ->
     if facts.dtype.startswith(("int", "uint")):
         instead = "SUM"
     return (
-        f"It is the first replica's value alone, while a single device has {meant}.",
+        f"The value is the first replica's alone, while a single device has {meant}.",
         f"Aggregate with {instead}; ONLY_FIRST_REPLICA is for values that are the same on all "
         "replicas.",
     )
