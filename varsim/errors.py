@@ -15,7 +15,7 @@ VarsimError
 ├── MissingName                   (AttributeError)       varsim does not have this TensorFlow name
 ├── MissingDtype                  (AttributeError)       the package of this dtype is not installed
 ├── ContextError                  (RuntimeError)  wrong context, or two strategies mixed
-│   ├── ReplicaIndexError         (IndexError)    … and there is no such replica
+│   ├── ReplicaIndexError         (IndexError)    … or the variable has no such component
 │   └── CreationError                             replicas of one call create different variables
 ├── MismatchError                 (RuntimeError)  replicas did different operations
 │   └── ValueMismatchError        (ValueError)    … or values of different shape or dtype

@@ -24,13 +24,14 @@ code has ended; or it has caught KeyboardInterrupt and continues, so it can be i
 
 _IMPATIENT_S: Final = 0.2
 """If a SIGINT is already delayed for longer than this time, a second SIGINT raises at once: the
-user presses Ctrl-C again. Sooner, it may be a copy of the first SIGINT from a parent process."""
+user presses Ctrl-C again. An earlier second SIGINT may come from a parent process that forwards
+the first one."""
 
 _SHORTEST_S: Final = 1e-3  # 0 would disarm the timer
 
 
 def _plain(name: str) -> Any:
-    """Return a function of `signal` that does not convert to enums, if this Python has it.
+    """Return a function of `signal`, without its conversion to enums if this Python allows it.
 
     Each use of a strategy replaces the handler, and the conversion takes ten times as long.
     """

@@ -74,8 +74,8 @@ F8 = 3  # float64's code
         ),
         ([header([tag(Start), 1, "f", [None]])], "a payload is not"),
         ([header([tag(Start), 1, "f", [None, [1]]])], "1 is not an array descriptor"),
-        ([header(component())], "descriptor of length 0"),
-        ([header(component(F8, *[1] * (MAX_DIMENSIONS + 1)))], "descriptor of length"),
+        ([header(component())], "descriptor has the wrong length 0"),
+        ([header(component(F8, *[1] * (MAX_DIMENSIONS + 1)))], "descriptor has the wrong length"),
         ([header(component(99))], "no dtype has the code 99"),
         ([header(component(F8, -1))], "holds -1"),
         ([header(component(F8, "a"))], "holds 'a'"),
@@ -89,7 +89,7 @@ F8 = 3  # float64's code
         ([header(component(F8, 1), packed=32), bytes(32)], "more array bytes"),
         ([header(component(F8, 1), packed=bytes(32))], "more array bytes"),
         ([header(component(SHARED + F8, 0, 2**20, 0, 2**15))], "no dtype has the code 67"),
-        ([header(component(F8, PACK_LIMIT_BYTES)), b"x"], "in a frame of 1"),
+        ([header(component(F8, PACK_LIMIT_BYTES)), b"x"], "its frame has 1"),
     ],
 )
 def test_a_malformed_envelope_is_refused(frames: list[bytes], problem: str) -> None:

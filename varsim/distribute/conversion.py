@@ -91,7 +91,7 @@ def as_operand(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
 
 
 def as_numpy(value: Any, variable: str) -> Any:
-    """Return a variable, or another library's tensor, as an array; other values unchanged.
+    """Return a variable or a tensor of another library as an array, or any other value as it is.
 
     A tensor has `__array__` or `__dlpack__`. The array can share the memory of the tensor.
 
@@ -195,8 +195,8 @@ def _no_number(value: Any, dtype: np.dtype[np.generic], variable: str) -> ValueT
     if is_added_to_numpy(dtype):
         return ValueTypeError(
             variable,
-            f"no variable or reduction holds dtype {dtype}; of the dtypes of other packages, "
-            f"they hold {', '.join(EXTENSION_SIZES)}",
+            f"dtype {dtype} is not supported; of the dtypes of other packages, only "
+            f"{', '.join(EXTENSION_SIZES)} are supported",
             "Use value.astype('float32').",
         )
     return ValueTypeError(variable, f"{_shown(value)} is neither a number nor an array of numbers")

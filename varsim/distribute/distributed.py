@@ -56,7 +56,7 @@ class DistributedVariable(Variable, DistributedValues):
         self.strategy = strategy
         self.spec = spec
         self._variable_id = spec.variable_id
-        self._lease = lease  # shared by all copies; components are released after the last copy
+        self._lease = lease  # shared by all copies of this object
         self._name = spec.name
         self._dtype = spec.dtype
         self._shape = spec.shape
@@ -105,7 +105,7 @@ class DistributedVariable(Variable, DistributedValues):
         return self._components
 
     def select(self, replica_id: int, num_replicas: int) -> DistributedVariable:
-        """Return the variable itself, of which each replica uses its own component."""
+        """Return the variable itself: each replica uses its own component of the variable."""
         return self
 
     # ------------------------------------------------------------ reading
@@ -127,8 +127,8 @@ class DistributedVariable(Variable, DistributedValues):
     def convert(self) -> Array:
         """Return the value as an operand; read-only.
 
-        Under another strategy, `read_value` raises an error. As in TensorFlow, this method then
-        returns a component of a mirrored variable: the one with the current replica's id.
+        Under another strategy, `read_value` raises an error. But this method returns a component
+        of a mirrored variable, as in TensorFlow: the component with the current replica's id.
         """
         frame = current_frame()
         if (
@@ -268,15 +268,15 @@ class DistributedVariable(Variable, DistributedValues):
 
     def _of_all_replicas(self, value: DistributedValues) -> DistributedValueError:
         return DistributedValueError(
-            f"variable {self._name!r}: a {type(value).__name__} of all replicas cannot be "
-            "written to one replica's copy; pass it to strategy.run as an argument"
+            f"variable {self._name!r}: a {type(value).__name__} has the values of all replicas, so "
+            "it cannot be written to one replica's copy; pass it to strategy.run as an argument"
         )
 
     # ------------------------------------------------------------ refused, as in TensorFlow
 
     def count_up_to(self, limit: int) -> Any:
         """Raise an error: distributed variables do not support this method."""
-        raise UnsupportedError(f"variable {self._name!r}: count_up_to of a distributed variable")
+        raise UnsupportedError(f"variable {self._name!r} is distributed and has no count_up_to")
 
     def sparse_read(self, indices: Any, name: str | None = None) -> Any:
         """Raise an error: distributed variables do not support this method."""
@@ -321,7 +321,7 @@ class MirroredVariable(DistributedVariable):
 
 
 class AdaptiveVariable(MirroredVariable):
-    """A variable with AUTO and auto="adaptive": like ON_WRITE, but writes are exchanged later."""
+    """A variable with AUTO and auto="adaptive": like ON_WRITE, but a read exchanges the writes."""
 
 
 class SyncOnReadVariable(DistributedVariable):
@@ -418,7 +418,7 @@ def component(variable: DistributedVariable, replica_id: int) -> ComponentVariab
 
 
 class Lease:
-    """Keeps the components of a distributed variable until its last copy is freed."""
+    """Keeps the components until the last Python object of a distributed variable is freed."""
 
     def __init__(self) -> None:
         self._holders: list[weakref.ref[DistributedVariable]] = []

@@ -85,8 +85,8 @@ class Extended:
             The results of the calls as one structure; with `group=False` a tuple of the results.
         Raises:
             TypeError: `var` is not distributed.
-            Exception: `fn` has raised it; no component has changed (difference D4 in
-                docs/semantics.md).
+            Exception: `fn` raised this exception; no component has changed (difference D4
+                in docs/semantics.md).
         """
         frame = current_frame()
         if frame is not None and frame.replica is not None and frame.strategy is self._strategy:

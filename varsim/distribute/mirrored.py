@@ -55,7 +55,7 @@ from varsim.texts.policies import text_of
 from varsim.tracing.trace import TraceOptions
 
 AUTO_MEANS = ("on_write", "adaptive")
-"""The meanings of synchronization AUTO under a strategy, the default first."""
+"""The possible meanings of synchronization AUTO. The first one is the default."""
 
 
 class MirroredStrategy(Strategy):
@@ -222,7 +222,7 @@ class MirroredStrategy(Strategy):
         shape = as_shape(kwargs["shape"])
         array = initial_array(value, kwargs["dtype"], shape, name)
         requested, aggregation = kwargs["synchronization"], kwargs["aggregation"]
-        know(requested)  # the policy can be unknown here if a replica has requested it
+        know(requested)  # if a replica creates the variable, its policy can be unknown here
         asked = VariableSpec(
             variable_id=new_id(),
             name=name,
@@ -308,7 +308,7 @@ class MirroredStrategy(Strategy):
         return number, function, packed
 
     def _rows_of(self, arguments: Any, site: CallSite) -> Rows:
-        """If an argument has rows only on some replicas, warn, and return the numbers of rows."""
+        """Return the numbers of rows, and warn, if only some replicas have rows; else return ()."""
         rows, is_warned = uneven_rows(arguments) or ((), True)
         if not is_warned:
             text = warning_of("an argument of strategy.run", rows)
@@ -344,9 +344,9 @@ class MirroredStrategy(Strategy):
     def _pack_per_replica(
         self, structure: Any, copied: list[object]
     ) -> tuple[list[Payload], list[object]]:
-        """Pack each replica's slice; also return the objects in `copied` that several replicas get.
+        """Pack each replica's part of a structure; also return generators that several parts have.
 
-        Packing adds the random generators in a slice to `copied`.
+        Packing adds the random generators of a part to `copied`.
         """
         pack, count = self.coordinator.link.codec.pack, self.num_replicas_in_sync
         before = len(copied)

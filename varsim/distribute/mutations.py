@@ -183,7 +183,7 @@ _TEXT: Final = (
 
 
 def _items(value: Any) -> Fingerprint:
-    """Return what is compared of a container: items, the length if it is large, or a checksum."""
+    """Return the compared property of a container: its items, its length, or a checksum."""
     if isinstance(value, np.ndarray):
         if value.nbytes > MAX_BYTES or value.dtype.hasobject:
             return tuple(value.shape)

@@ -100,7 +100,7 @@ def joined(op: ReduceOp, parts: Sequence[IndexedSlices]) -> IndexedSlices:
 
     Raises:
         ValueMismatchError: The rows of the replicas differ in shape or dtype.
-        ShapeError: There is not one row of values for each index.
+        ShapeError: The number of rows of values is not the number of indices.
     """
     each = [rows_alike(part) for part in parts]
     values = reduce.concatenate([one for one, _ in each], axis=0)

@@ -63,12 +63,12 @@ class ReplicaContext:
                 IndexedSlices are joined in replica order, and for MEAN their values are divided by
                 the number of replicas; replicas can have different numbers of rows.
             name: A name for the reduced value. It is an error if the replicas' names differ.
-                Without names, only their order determines which calls belong together.
+                Without names, only the order of the calls determines which calls belong together.
         Returns:
             The same structure of arrays. A mean of integers is float64.
         Raises:
             MismatchError: The replicas call different operations.
-            ValueError: The value is empty, or cannot be added.
+            ValueError: The structure is empty, or its values cannot be added.
         """
         op = parse_op(reduce_op)
         self._check_current()
@@ -137,7 +137,7 @@ class ReplicaContext:
                 array on each replica, `merge_fn` gets a PerReplica of these arrays.
             name: A name for the call; see `all_reduce`.
         Returns:
-            This replica's slice of the function's result.
+            The function's result; of a distributed value in it, this replica's component.
         Raises:
             MismatchError: Not all replicas have made the call.
         """

@@ -33,10 +33,10 @@ def as_rows(value: Any, dtype: np.dtype[np.generic], variable: str) -> Rows:
 
 
 def rows_alike(slices: IndexedSlices) -> tuple[Array, Array]:
-    """Return the values and the indices of IndexedSlices that no variable takes.
+    """Return the values and the indices of IndexedSlices that are used without a variable.
 
     Raises:
-        ShapeError: There is not one row of values for each index.
+        ShapeError: The number of rows of values is not the number of indices.
     """
     values, indices = as_tensor(slices.values), slices.indices
     if values.shape[: indices.ndim] != indices.shape:
@@ -53,7 +53,7 @@ def _not_alike(values: Array, indices: Array, variable: str) -> ShapeError:
 
 
 def read_indices(method: str, indices: Any, variable: str) -> Array:
-    """Return the indices of `sparse_read` or `gather_nd`. Unlike NumPy's, they count from 0 only.
+    """Return the indices of `sparse_read` or `gather_nd`. Unlike NumPy, refuse negative indices.
 
     Raises:
         ValueTypeError: The indices are not integers.
@@ -82,7 +82,7 @@ def _not_slices(method: str, value: Any, variable: str) -> ValueTypeError:
 
 
 def selects(key: Any) -> bool:
-    """Return whether a key is an array of integers: it then selects rows, as a copy."""
+    """Return whether a key is an array of integers, which selects copies of rows."""
     return isinstance(key, list | np.ndarray) and np.asarray(key).dtype.kind in "iu"
 
 
@@ -103,7 +103,8 @@ class SparseWrites:
 
         Args:
             method: The name of the method.
-            indices: The indices; for `batch_scatter_update`, IndexedSlices, which contain both.
+            indices: The indices; for `batch_scatter_update`, IndexedSlices, which contain the
+                indices and the updates.
             updates: The updates; None for `batch_scatter_update`.
         """
         raise NotImplementedError
@@ -156,7 +157,10 @@ class SparseWrites:
     def batch_scatter_update(
         self, sparse_delta: Any, use_locking: bool = False, name: Any = None
     ) -> Self:
-        """Set rows of each batch; the last axis of the indices has the rows' numbers in a batch."""
+        """Set rows of each batch.
+
+        Along the last axis, the indices number the rows within one batch.
+        """
         self.scatter_elements("batch_scatter_update", sparse_delta)
         return self
 
@@ -220,7 +224,7 @@ def with_elements(method: str, before: Array, indices: Any, updates: Any, variab
 
 
 def _batch_indices(index: Array) -> Array:
-    """Return an index tuple for each index: the indices of its batch, and the index itself."""
+    """Return a tuple for each row number: the position of its batch, then the row number."""
     if not index.ndim:
         return index
     batch = np.indices(index.shape)[:-1]

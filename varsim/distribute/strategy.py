@@ -86,7 +86,7 @@ class Strategy(ABC):
             yield self
 
     def replica_context(self) -> ReplicaPort | None:
-        """Return the replica of code in the default strategy's scope; None for other strategies."""
+        """Return the default strategy's only replica; None for all other strategies."""
         return None
 
     @abstractmethod

@@ -174,7 +174,7 @@ def is_distributed(structure: Any) -> bool:
 
 
 def select_replica(structure: Any, replica_id: int, num_replicas: int) -> Any:
-    """Return one replica's slice of a structure: its component of each distributed value."""
+    """Return a structure with one replica's component in place of each distributed value."""
     return map_structure(
         lambda leaf: (
             leaf.select(replica_id, num_replicas) if isinstance(leaf, DistributedValues) else leaf

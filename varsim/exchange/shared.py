@@ -109,7 +109,7 @@ class SharedCoordinator:
         self._reducer = SharedMemoryReducer(memory)
         self._channel: ExchangeChannel | None = None
         self._finished: list[ReductionDone] = []
-        self._held_bytes = -1  # memory in use when this round first needed more; -1 before
+        self._held_bytes = -1  # memory in use when this round first grew; -1 until then
         self._growth_bytes = _GROWTH_BYTES
         self.encode = self._codec.encode
 
@@ -138,7 +138,7 @@ class SharedCoordinator:
         self._held_bytes = -1
 
     def lose(self, replica_id: int) -> None:
-        """End the leases of a dead worker; finish its reduction without it."""
+        """End the leases of a dead worker; finish the running reduction without this worker."""
         self._codec.lose(replica_id)
         self._finish(self._reducer.lose(replica_id))
 
@@ -323,7 +323,7 @@ class SharedWorker:
         self._leases = Leases(memory)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
-        """Return an uninitialised array; a large array is in shared memory if that is not full."""
+        """Return an uninitialised array; a large array is in shared memory unless this is full."""
         if math.prod(shape) * dtype.itemsize >= SHARED_FROM_BYTES:
             shared = self._leases.arena.empty(shape, dtype)
             if shared is not None:

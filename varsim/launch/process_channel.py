@@ -216,7 +216,10 @@ class ProcessChannel:
                 self._free()
 
     def kill(self) -> None:
-        """Kill workers that have not run a function yet, and free everything without waiting."""
+        """Kill all workers, and free everything without waiting.
+
+        Call this only before a worker has run a function.
+        """
         with held():
             self._fork_server.kill()
             self._free()
@@ -253,7 +256,7 @@ class _ExchangeChannel:
     def send(self, replica_id: int, messages: Sequence[Message]) -> None:
         """Send an envelope."""
         channel = self._channel()
-        assert channel is not None, "only a user of the channel requests a reduction"
+        assert channel is not None, "the channel exists as long as reductions are requested"
         channel.send(replica_id, messages)
 
     def hear(self, timeout_s: float) -> bool:

@@ -114,7 +114,7 @@ class ArrayWriter:
         size = array.nbytes
         if size > PACK_LIMIT_BYTES:
             if size > MAX_FRAME_BYTES:
-                raise ValueError(f"an array of {size:,} bytes; the limit is {MAX_FRAME_BYTES:,}")
+                raise ValueError(f"an array has {size:,} bytes; the limit is {MAX_FRAME_BYTES:,}")
             reference = None if self._memory is None else self._memory.put(array)
             if reference is not None:
                 self._references.append(reference)
@@ -193,7 +193,7 @@ class ArrayReader:
         views = [memoryview(frame).toreadonly() for frame in frames]
         for view in views:
             if view.nbytes > MAX_FRAME_BYTES:
-                raise ProtocolError(f"a frame of more than {MAX_FRAME_BYTES} bytes")
+                raise ProtocolError(f"a frame has more than {MAX_FRAME_BYTES} bytes")
         if isinstance(packed, bytes):
             self._packed = memoryview(packed)
         else:
@@ -215,7 +215,7 @@ class ArrayReader:
             ProtocolError: The descriptor is malformed, or does not match the received frames.
         """
         if not 0 < len(descriptor) <= MAX_DIMENSIONS + 1:
-            raise ProtocolError(f"an array descriptor of length {len(descriptor)}")
+            raise ProtocolError(f"an array descriptor has the wrong length {len(descriptor)}")
         if self._memory is not None and type(descriptor[0]) is int and descriptor[0] >= SHARED:
             return self._take_shared(descriptor, self._memory)
         for number in descriptor:
@@ -256,7 +256,7 @@ class ArrayReader:
             raise ProtocolError("the header describes more large arrays than were sent")
         view = self._large[self._next_large]
         if len(view) != size:
-            raise ProtocolError(f"an array of {size} bytes in a frame of {len(view)}")
+            raise ProtocolError(f"an array has {size} bytes, but its frame has {len(view)}")
         self._next_large += 1
         return view
 
@@ -277,5 +277,5 @@ class ArrayReader:
 def _empty(shape: list[int], dtype: np.dtype[np.generic]) -> Array:
     # NumPy refuses even an empty array if the product of its other dimensions is too large.
     if math.prod(dimension or 1 for dimension in shape) * dtype.itemsize > MAX_FRAME_BYTES:
-        raise ProtocolError(f"an array of shape {shape}")
+        raise ProtocolError(f"an array of shape {shape} is too large")
     return np.ndarray(shape, dtype, b"")

@@ -2,10 +2,10 @@
 
 Frame 0 is the header, in msgpack: `[PROTOCOL_VERSION, packed, [[tag, field, …], …]]`. The tag of a
 message is the index of its class in `MESSAGES`. `records` describes how fields are encoded.
-`packed` contains the bytes of all small arrays. If these bytes are more than `MAX_INLINE_BYTES`,
-`packed` is their number, and frame 1 contains them. Each further frame is one large array (see
-`buffers`). If sender and receiver share memory, the last frame can be a list of the blocks that the
-sender has released.
+`packed` contains the bytes of all small arrays. If there are more than `MAX_INLINE_BYTES`
+bytes, `packed` is their number, and frame 1 contains them. Each further frame is one large array
+(see `buffers`). If sender and receiver share memory, the last frame can be a list of the blocks
+that the sender has released.
 
 This module does not unpickle anything.
 """
@@ -23,7 +23,7 @@ from varsim.protocol.messages import Message, ToCoordinator, ToWorker
 from varsim.protocol.records import Record
 
 PROTOCOL_VERSION: Final = 7
-"""The version changes with the fields of any message. Sender and receiver must have the same."""
+"""Number that changes with the fields of any message. Both processes must have the same number."""
 
 MAX_HEADER_BYTES: Final = 64 * 2**20
 """Size limit of a header. A header contains no large arrays, so only a message with millions of
@@ -98,7 +98,9 @@ def decode(frames: Sequence[Buffer], memory: Memory | None = None) -> list[Messa
         raise ProtocolError("a header is not [version, packed arrays, messages]")
     version, packed, bodies = header
     if type(version) is not int or version != PROTOCOL_VERSION:
-        raise ProtocolError(f"protocol version {version!r}; this is version {PROTOCOL_VERSION}")
+        raise ProtocolError(
+            f"the peer uses protocol version {version!r}; this is version {PROTOCOL_VERSION}"
+        )
     if type(packed) not in {int, bytes} or type(bodies) is not list:
         raise ProtocolError("a header is not [version, packed arrays, messages]")
     reader = ArrayReader(packed, frames[1:], memory)

@@ -40,10 +40,10 @@ LONG_BYTES: Final = 64 * 1024
 
 MAX_TREE_BYTES: Final = 8 * 2**20
 """Size limit of a tree in a header, estimated. A larger structure, such as a list of millions of
-numbers, is pickled: a pickle is an array, and so has no part in the limits of a header."""
+numbers, is pickled: a pickle is sent as an array, and is not part of the header."""
 
 _ITEM_BYTES: Final = 9
-"""The size of a number in a header, at most."""
+"""Largest size of a number in a header."""
 
 _ARRAY_BYTES: Final = 64
 """The size of an array's description in a header, except for arrays of many dimensions."""

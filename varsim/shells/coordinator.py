@@ -275,7 +275,7 @@ class Coordinator:
     def _turn(self, token: int) -> None:
         """Do one step: perform work in the program's process, or else wait for messages.
 
-        While workers compute slices of a reduction, nothing is sent, so that they do not continue.
+        While workers compute slices of a reduction, nothing is sent, so that the workers wait.
         """
         if not self.state.is_reducing:
             self._flush()
@@ -378,7 +378,7 @@ class Coordinator:
         return ()
 
     def _flush(self) -> None:
-        """Send all messages. The caller has called `_check` since code of the program ran."""
+        """Send all messages. Call `_check` first if code of the program has run."""
         while self._forgotten and not self._hosts:  # a running call may still use the variable
             self._handle(ProgramForget(self._forgotten.pop(), self._channel.now_s()))
         outgoing, self._outgoing = self._outgoing, {}

@@ -195,14 +195,14 @@ class Replica:
     def _repeated(
         self, event: ReplicaEvent, actions: Sequence[ReplicaAction]
     ) -> Sequence[ReplicaAction]:
-        """Return the actions of an event. If they say so, wait and repeat the event first."""
+        """Return the actions of an event; if they begin with a wait, wait and repeat the event."""
         if not actions or actions[0] != WAIT_AND_REPEAT:
             return actions
         self._await(actions)
         return self._handle(event)
 
     def buffer(self, variable_id: int) -> Array:
-        """Return an array in which to build an update; a large one is written without a copy."""
+        """Return an array in which to build an update; a write does not copy a large array."""
         supplied = self._operate(BufferRequest(variable_id))
         assert isinstance(supplied, Supply)
         return supplied.array

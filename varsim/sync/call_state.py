@@ -126,7 +126,7 @@ class CallState:
         return self._complete(now_s)
 
     def _first_difference(self, participant: Participant, arrival: Arrival) -> int | None:
-        """Return the first position at which an arrival differs from the furthest replica's.
+        """Return the first position at which an arrival differs from that of `_front`.
 
         A comparison with the furthest replica is sufficient: all other replicas agree with it, or
         the call is already doomed at an earlier position.
@@ -173,7 +173,7 @@ class CallState:
             self._crossed.setdefault(frozenset(one.location for one in collectives), collectives)
 
     def crossings(self) -> tuple[tuple[ExplicitCollective, ...], ...]:
-        """Return paired unnamed collectives in different lines; the first for each set of lines."""
+        """Return paired unnamed collectives in different lines, one pair for each set of lines."""
         return tuple(self._crossed.values())
 
     def _doom(self, position: int, now_s: float) -> None:

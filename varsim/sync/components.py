@@ -75,7 +75,7 @@ class ReplicaVariable:
     block: Block
     slot: int = 0  # the index of the variable in its block
     shape: Shape = field(init=False)  # the shape in the spec
-    rules: dict[Operation, WriteRule] = field(init=False)  # of sparse writes only if used
+    rules: dict[Operation, WriteRule] = field(init=False)  # see `rule`
     is_bool: bool = field(init=False)
     is_open: bool = field(init=False)  # whether an assign may change its shape
     is_small: bool = field(init=False)  # whether all its writes are packed into buckets
@@ -133,7 +133,7 @@ def _is_immutable(value: Array) -> bool:
 
 
 class Components(Mapping[int, VariableSpec]):
-    """All components of one replica. As a mapping: the variables' specs by variable_id.
+    """All components of one replica. The mapping contains each variable's spec by variable_id.
 
     A block contains one component, or all components that one commit has changed together.
     """
@@ -301,8 +301,8 @@ def check_shape(
     Args:
         shape: The shape of the component before the write.
     Raises:
-        ShapeError: The shape differs from the variable's declared shape. If that has unknown
-            dimensions, an add needs the shape of the component.
+        ShapeError: The shape differs from the declared shape of the variable; or, if the declared
+            shape has unknown dimensions and the write is an add, from that of the component.
     """
     declared = operation is Operation.ASSIGN or None not in spec.shape
     wanted = spec.shape if declared else shape

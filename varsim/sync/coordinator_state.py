@@ -203,7 +203,7 @@ class CoordinatorState:
         return self._calls.abandon(call, why, event.why, event.now_s, by_program=True)
 
     def _merged(self, event: MergeFunctionReturns) -> list[CoordinatorAction]:
-        """Send every replica its slice of the value that a merge_call's function returned."""
+        """Send every replica its part of the value that a merge_call's function returned."""
         call = self._calls.find(event.call_id)
         if call is None:
             raise InvalidTransition(f"call {event.call_id} does not run")

@@ -51,7 +51,7 @@ class CoordinatorBlock(Block):
         self.components: list[Array | None] = []  # by replica; empty while the mirror is known
         self.own_commits: list[
             int
-        ] = []  # additional commits by replica; empty if all have equally many
+        ] = []  # number of additional commits, by replica; empty if all numbers are equal
         self.waited_until_s: Array = np.array(waited_until_s)  # time of the last merge, by slot
         self.merges = 0  # number of merges that the accounts do not contain yet
         self.waited_s: Array = np.zeros(len(mirrors))  # waiting time for these merges, by slot

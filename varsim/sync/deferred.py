@@ -279,7 +279,7 @@ class DeferredWrites:
         self._starts: dict[int, dict[int, int]] = {}  # call → variable → writes before the call
 
     def begin(self, call_id: int) -> None:
-        """Record that a call starts. Calls that have ended can no longer fail."""
+        """Record that a call starts. From now on, calls that ended earlier can no longer fail."""
         self._starts = {i: self._starts[i] for i in self._running}
         self._starts[call_id] = {}
         self._running.append(call_id)
@@ -329,7 +329,7 @@ class DeferredWrites:
         return log.delta(variable_id, count, self._allocate)
 
     def write_counts(self) -> list[WriteCounts]:
-        """Return the write counts that the coordinator needs before this replica waits or ends."""
+        """Return the write counts that the coordinator needs before a wait or the end of a call."""
         if not self._untold:
             return []
         untold, self._untold = self._untold, {}

@@ -111,7 +111,7 @@ class Exchanges:
         self._starts[call_id] = {}
 
     def tell(self, replica_id: int, write_counts: WriteCounts) -> None:
-        """Record the write counts of a replica, which then waits or ends its call."""
+        """Record the write counts that a replica sends before it waits or ends its call."""
         columns = (
             write_counts.variable_ids.tolist(),
             write_counts.counts.tolist(),
@@ -140,7 +140,7 @@ class Exchanges:
         return None
 
     def fail(self, call_id: int, error: VarsimError) -> None:
-        """Drop the unexchanged writes of a failed call, and end all requests with its error."""
+        """Drop the unexchanged writes of a failed call, and end all requests with `error`."""
         for variable_id, before in self._starts.pop(call_id, {}).items():
             deferral = self._deferrals.get(variable_id)
             if deferral is not None:
@@ -204,7 +204,7 @@ class Exchanges:
         return request
 
     def written(self, variable_id: int, reader: int | None) -> int:
-        """Return how often the reader has written a variable; without a reader, every replica.
+        """Return how often the reader, or without a reader every replica, has written a variable.
 
         Raises:
             MismatchError: There is no reader, and the replicas have not made the same writes.
@@ -219,7 +219,7 @@ class Exchanges:
         return deferral.told[0].count
 
     def overwrite(self, variable_id: int) -> int:
-        """Drop the writes to a variable that the program assigns: the assign overwrites them.
+        """Drop the unexchanged writes to a variable, because the program assigns a new value.
 
         Returns:
             How often every replica has written the variable.

@@ -163,7 +163,7 @@ def refusal(
         value: The value to write; None for a read, or if the value is not known.
     """
     if value is not None and not _fits(spec, operation, components or (), value):
-        components = value = None  # refused under all settings
+        components = value = None  # no setting allows this value, so fixes cannot show a result
     kind = AggregationError if reason.of_read else OperationError
     if operation is Operation.READ:
         return kind(spec.name, Refused(reason.key)).fixed_by(_of_read(spec, components))

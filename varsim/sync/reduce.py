@@ -138,7 +138,7 @@ def reduce(values: Sequence[Array], op: ReduceOp) -> Array:
     Args:
         values: One array per replica, in replica order, of one shape and dtype.
     Returns:
-        Their sum or mean. A mean of integers over several replicas is float64.
+        The sum or mean of the values. A mean of integers over several replicas is float64.
     Raises:
         ValueMismatchError: Shapes or dtypes differ.
         AggregationError: There are several replicas, and the dtype is not numeric, for example

@@ -50,7 +50,7 @@ PIECE_BYTES: Final = 256 * 1024
 """Rows are changed in pieces of this size, which stay in a core's own cache."""
 
 FEW_REPEATS: Final = 16
-"""Up to this many repeated rows are changed one by one, which is faster than all together."""
+"""Up to this number, repeated rows are changed one by one: this is faster than in groups."""
 
 _ORDERS: Final = (Operation.SCATTER_MIN, Operation.SCATTER_MAX)
 
@@ -70,7 +70,7 @@ def check_rows(
     indices, values = rows.indices, rows.values
     if not shape:
         raise ShapeError(
-            spec.name, f"{operation.value} needs rows, and its value is a scalar", "Use assign."
+            spec.name, f"{operation.value} needs rows, and the variable is a scalar", "Use assign."
         )
     row = shape[1:]
     if values.shape != (indices.size, *row):
@@ -124,7 +124,7 @@ def apply_rows(operation: Operation, component: Array, rows: Rows) -> None:
 
 
 def _repeats(indices: Array) -> Iterator[tuple[slice | Array, slice | Array]]:
-    """Yield pairs of positions that have the same index: an occurrence of it, and the next one.
+    """Yield pairs of positions with the same index: one occurrence of the index, and the next.
 
     The pairs are in the order in which their second positions must be changed.
     """

@@ -36,9 +36,9 @@ Copies = MutableMapping[int, tuple[Array, Array]]
 class Leases:
     """The blocks that this process has lent to one peer, and the blocks that it has borrowed.
 
-    A sender keeps a block alive until the receiver has released it as often as it was sent. A
-    process can forward a borrowed block: it keeps the block alive until the next receiver has
-    released it.
+    A sender keeps a block alive until the receiver has reported one release for each time that the
+    block was sent. A process can forward a borrowed block. It then keeps the block alive until the
+    next receiver has released the block.
 
     Args:
         copies: Copies of arrays that are sent to several peers; the caller clears this dict.
@@ -146,7 +146,7 @@ class Leases:
 def _read_note(note: bytes | bytearray | memoryview) -> Counter[int]:
     """Return how often each block was released, from a note of `Leases.note`."""
     if len(note) > _MAX_NOTE_BYTES:
-        raise ProtocolError(f"a note of {len(note)} bytes")
+        raise ProtocolError(f"a note has {len(note)} bytes, which is too long")
     returned: Counter[int] = Counter()
     try:
         rows = msgpack.unpackb(note)

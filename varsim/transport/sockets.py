@@ -279,7 +279,7 @@ def _drain(socket: zmq.Socket[bytes], flags: int) -> list[list[zmq.Frame]]:
     """Receive the next envelope, and then all others that have arrived, up to `MAX_DRAINED`.
 
     Reading the events of a socket takes as long as receiving a frame, so the first envelope is
-    received without it.
+    received without a look at the events.
 
     Args:
         flags: 0 to wait for the first envelope; `_NOBLOCK` to raise `zmq.Again` if there is none.

@@ -36,7 +36,7 @@ _LOG_MODE: Final = 0o600  # only this user can read what user code prints
 
 
 def run(line: bytes) -> None:
-    """Run the fork server for a coordinator, which has written this line."""
+    """Run the fork server for a coordinator; `line` is the coordinator's line on stdin."""
     rendezvous = Rendezvous.from_line(line)
     reports = os.dup(_STDOUT)
     os.dup2(_STDERR, _STDOUT)  # printed text goes to stderr, because stdout is only for reports

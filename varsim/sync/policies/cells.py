@@ -185,8 +185,8 @@ class Cell:
     def for_rows(self, operation: Operation, aggregation: VariableAggregation) -> Cell:
         """Return the cell for a sparse write, given that this cell is for assign_add.
 
-        It is used for the sparse writes that a policy does not mention. By default a sparse write
-        is refused. A cell that can write rows returns itself.
+        This method is used for sparse writes that a policy does not mention. By default a sparse
+        write is refused. A cell that can write rows returns itself.
         """
         return Refuse(NO_ROWS)
 
@@ -257,7 +257,7 @@ def aggregated(
 
 @dataclass(frozen=True, slots=True)
 class Local(Cell):
-    """An operation in replica context that uses only this replica's component, and no message.
+    """An operation in replica context that uses only this replica's component, without messages.
 
     If `diverges` is true, the variable is mirrored, and its other components do not change.
     """
@@ -299,7 +299,7 @@ class Local(Cell):
         return 0
 
     def cost_of_read(self, spec: VariableSpec, known: Known) -> int:
-        """Count the exchange of pending writes: a delta from, and a commit to, each replica."""
+        """Count the exchange of pending writes: each replica sends a delta and gets a commit."""
         if not known.pending:
             return 0
         known.pending = False
@@ -339,7 +339,7 @@ class AtHand(Cell):
 
 @dataclass(frozen=True, slots=True)
 class Broadcast(Cell):
-    """The program performs the same operation on every component.
+    """An operation that the program performs on every component.
 
     If `shares` is true, each component gets a share: the value divided by the number of replicas.
     If `per_component` is true, each component gets its own value from a PerReplica value. If
@@ -393,7 +393,7 @@ class Broadcast(Cell):
 
 @dataclass(frozen=True, slots=True)
 class Mirror(Cell):
-    """A read of the value that all components hold; of component 0 if they have diverged."""
+    """A read of the value that all components hold; if they diverged, a read of component 0."""
 
     def needed(self, spec: VariableSpec, num_replicas: int) -> range:
         """Return replica 0."""
@@ -406,7 +406,7 @@ class Mirror(Cell):
 
 @dataclass(frozen=True, slots=True)
 class Refuse(Cell):
-    """An operation that is an error and changes nothing."""
+    """A refused operation: it raises an error and changes nothing."""
 
     reason: Reason
 

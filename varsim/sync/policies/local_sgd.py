@@ -104,7 +104,7 @@ class Average(Cell):
     def bytes_of_rows(
         self, spec: VariableSpec, rows: Sequence[OperandRows], whole_bytes: int
     ) -> int:
-        """Return 0, or the size of an exchange of components, if every write is exchanged."""
+        """Return the size of an exchange of components if every write is exchanged, and else 0."""
         return 2 * len(rows) * whole_bytes if self.every == 1 else 0
 
 

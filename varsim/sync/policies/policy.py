@@ -123,7 +123,7 @@ def with_aggregation(
     if_sum: Cell | None = None,
     otherwise: Cell,
 ) -> dict[VariableAggregation, Cell]:
-    """Return one cell for each aggregation; `otherwise` is for those without their own cell."""
+    """Return one cell for each aggregation; `otherwise` if no other cell is given for it."""
     row = dict.fromkeys(VariableAggregation, otherwise)
     if if_none is not None:
         row[VariableAggregation.NONE] = if_none
