@@ -133,7 +133,7 @@ def test_numbers_are_converted_to_the_dtype_of_the_variable(name):
 def test_the_error_for_an_impossible_dtype_names_the_possible_dtypes():
     import ml_dtypes
 
-    with pytest.raises(TypeError, match=r"they hold bfloat16, float8_e4m3fn, float8_e5m2"):
+    with pytest.raises(TypeError, match=r"only bfloat16, float8_e4m3fn, float8_e5m2 are"):
         tf.Variable(np.ones(2, ml_dtypes.int4))
     with pytest.raises(TypeError, match="cannot hold dtype int4"):
         tf.Variable(1, dtype=ml_dtypes.int4)

@@ -112,8 +112,9 @@ def test_an_error_that_ended_its_thread_causes_one_warning(strategy: Strategy) -
     (warning,) = [one for one in caught if one.category is tf.VarsimWarning]
     at = location_of(foreign.reported, "target=")
     assert str(warning.message).startswith(
-        f"a thread that a replica's function started used varsim at {at}, which raised an "
-        "error there; the function has returned without that error\n  thread 'mine' of replica 0"
+        f"a thread that a replica's function started used varsim at {at}, and varsim "
+        "raised an error in this thread; the function has returned without the error\n"
+        "  thread 'mine' of replica 0"
     )
     assert at == f"{warning.filename}:{warning.lineno}"
 

@@ -24,7 +24,7 @@ def _binary(function: Callable[[Any, Any], Any], *, arithmetic: bool = True) -> 
         except TypeError:
             if not hasattr(type(operand), "__dlpack__"):
                 raise
-            # NumPy and PyTorch leave an operation on their two types to each other.
+            # For an array and a tensor, NumPy and PyTorch both return NotImplemented.
             return function(mine, np.asarray(operand))
 
     return method
@@ -142,7 +142,7 @@ class ArrayLike:
 
 
 class Slice(np.ndarray[Any, Any]):
-    """The result of indexing a variable: an array that can also be assigned to."""
+    """The result of indexing a variable: an array with the additional method `assign`."""
 
     _variable: ArrayLike | None = None
     _key: Any = None
@@ -158,8 +158,8 @@ class Slice(np.ndarray[Any, Any]):
         """Set this part of a plain variable, or of a replica's own component (ON_READ, NONE).
 
         Raises:
-            OperationError: The variable is distributed and not of this kind (difference D12 in
-                docs/semantics.md).
+            OperationError: The variable is distributed, and this is not a replica's own component
+                (difference D12 in docs/semantics.md).
         """
         variable = self._variable
         if variable is None:

@@ -33,7 +33,7 @@ _outermost: list[StrategyPort] = []
 """The strategy of `experimental_set_strategy`; empty if it was not called."""
 
 _default: list[StrategyPort] = []
-"""The default strategy, which is the last item."""
+"""A list whose last item is the default strategy."""
 
 
 def current_frame() -> Frame | None:
@@ -122,7 +122,7 @@ def require_cross_replica(strategy: StrategyPort, what: str) -> None:
         raise mixed(frame.strategy, strategy)
     if frame.replica is not None and is_on_replica(strategy):
         raise ContextError(
-            f"{what} needs cross-replica context, but this is the function of replica "
+            f"{what} needs cross-replica context, but this code runs on replica "
             f"{frame.replica.replica_id_in_sync_group}: use the replica context's own method "
             "(all_reduce, all_gather), or merge_call"
         )

@@ -1,7 +1,7 @@
 """Perform the program's operations on distributed variables in cross-replica context.
 
-`varsim.sync.program` decides their effects. This module converts values to arrays and records
-locations.
+`varsim.sync.program` decides the effects of the operations. This module converts values to arrays
+and records locations.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class CrossReplica:
         self._coordinator.write(event)
 
     def write_components(self, variable: DistributedVariable, values: dict[int, Array]) -> None:
-        """Assign several components. If all get the same value, they are a mirror again."""
+        """Assign several components; equal values for all components make a mirror again."""
         number, location = variable.spec.variable_id, self._location()
         self._coordinator.write(ProgramAssignComponents(number, values, location))
 
@@ -133,7 +133,7 @@ class CrossReplica:
                 values = tuple(to_array(part, spec.dtype, spec.name) for part in each)
             else:
                 values = (self._one_value(spec, cell, value),)
-        except VarsimError as error:  # the state raises it, unless the policy refuses the write
+        except VarsimError as error:  # the state raises it if the policy permits the write
             problem = error
         event = ProgramWrite(
             spec.variable_id,

@@ -78,8 +78,8 @@ class Home:
 
 
 _SILENT = (
-    "a thread that a replica's function started used varsim{at}, which raised an error there; the "
-    "function has returned without that error"
+    "a thread that a replica's function started used varsim{at}, and varsim raised an error in "
+    "this thread; the function has returned without the error"
 )
 
 _TEXT = (

@@ -32,7 +32,7 @@ class IndexedSlices:
         if self.indices.dtype.kind not in "iu":
             raise ValueTypeError(
                 "(slices)",
-                f"the indices of IndexedSlices are {self.indices.dtype}, and must be integers",
+                f"the indices of IndexedSlices are {self.indices.dtype}, but must be integers",
                 "Use indices.astype(numpy.int64).",
             )
         if self.indices.dtype == np.uint64 and self.indices.max(initial=0) > _LARGEST:
@@ -102,7 +102,7 @@ def _sizes(dense_shape: Any) -> tuple[int, ...]:
         sizes = tuple(operator.index(size) for size in dense_shape)
     except TypeError as error:
         raise ValueTypeError(
-            "(slices)", f"the dense_shape of IndexedSlices is {dense_shape!r}, and must be integers"
+            "(slices)", f"the dense_shape of IndexedSlices is {dense_shape!r}, but must be integers"
         ) from error
     if min(sizes, default=0) < 0:
         raise ShapeError("(slices)", f"the dense_shape {list(sizes)} has a negative size")

@@ -167,7 +167,7 @@ class _DefaultDistributionStrategy(OneDeviceStrategy):
         self._context = _DefaultReplicaContext(self, 0, None)
 
     def replica_context(self) -> OnlyReplicaContext:
-        """Return the replica of code outside every scope."""
+        """Return the default strategy's only replica."""
         return self._context
 
     @contextmanager
@@ -179,7 +179,7 @@ class _DefaultDistributionStrategy(OneDeviceStrategy):
         """
         frame = current_frame()
         if frame is not None and frame.strategy is not self:
-            raise ContextError("must not nest scopes of different strategies")
+            raise ContextError("scopes of different strategies cannot be nested")
         with entered(Frame(self, self._context)):
             yield self
 

@@ -55,7 +55,7 @@ def _of_operand(
 
 
 def _is_whole(alternative: tuple[Fact, VariableSpec]) -> bool:
-    """Return whether replicas' writes do not diverge, and the variable can be read afterwards."""
+    """Return True if replicas' writes do not diverge, and the variable can be read afterwards."""
     _, spec = alternative
     cell = policies.cell(spec, Context.REPLICA, Operation.ASSIGN)
     return not cell.diverges and policies.is_readable(spec)

@@ -34,7 +34,7 @@ class StrategyPort(Protocol):
         """Return the number of replicas."""
 
     def replica_context(self) -> ReplicaPort | None:
-        """Return the replica of code in the default strategy's scope; None for other strategies."""
+        """Return the default strategy's only replica; None for all other strategies."""
 
     def create_variable(self, **kwargs: Any) -> Any:
         """Create a variable under this strategy."""

@@ -56,7 +56,7 @@ def warning_of(what: str, rows: Rows) -> str:
     who = f"{name_replicas(empty_in(rows))} get{'s' if rows.count(0) == 1 else ''} none"
     return (
         f"{what} has {first}: {who}. The mean of no rows is NaN, and an aggregation by SUM or MEAN "
-        "passes it on to all replicas.\n"
+        "passes the NaN on to all replicas.\n"
         f"  Drop the remainder, and use a batch size that is a multiple of {count}; or weight by "
         "rows: sum over the rows on each replica, and divide by the number of all rows."
     )

@@ -133,7 +133,7 @@ def _checked(variables: Iterable[Any] | None) -> list[Variable]:
     checked = list(variables)
     for variable in checked:
         if not isinstance(variable, Variable):
-            raise TypeError(f"moving averages are of variables, not of {type(variable).__name__}")
+            raise TypeError(f"apply needs variables, not {type(variable).__name__}")
         if kind_of(variable.dtype) != "f":
             raise ValueTypeError(variable.name, "only variables of a float dtype have averages")
     return checked

@@ -15,7 +15,7 @@ _PLAIN: Final = (NoneType, bool, int, float, str)
 
 
 def to_json(value: object) -> str:
-    """Return a dataclass as one line; it contains plain values, paths, tuples and dataclasses."""
+    """Return a dataclass of plain values, paths, tuples and dataclasses as one line of JSON."""
     return json.dumps(_encoded(value))
 
 

@@ -146,7 +146,7 @@ class Reduced(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Merged(Message):
-    """Coordinator → replica: your slice of the value that a merge_call's function returned."""
+    """Coordinator → replica: your part of the value that a merge_call's function returned."""
 
     call_id: int
     position: int

@@ -212,7 +212,7 @@ class ProgramRefused:
 
 @dataclass(slots=True)
 class Finish:
-    """End a call: it returned, or the coordinator found an error, or a replica raised."""
+    """End a call: all replicas returned, or one raised, or the coordinator found an error."""
 
     token: int
     call_id: int

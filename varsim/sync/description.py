@@ -79,7 +79,7 @@ def doing(participant: Participant, specs: Mapping[int, VariableSpec], now_at: s
 def after_writing(
     participant: Participant | None, count: int, specs: Mapping[int, VariableSpec]
 ) -> Wrote:
-    """Return how often a replica wrote a variable, and whether it has ended or waits."""
+    """Return how often a replica wrote a variable, and whether the replica has ended or waits."""
     if participant is not None and participant.ended is not None:
         return Wrote(count, _how_it_ended(participant))
     if participant is not None and participant.waits_for is not None:

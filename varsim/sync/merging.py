@@ -133,7 +133,7 @@ class Merging:
         elif None in spec.shape:
             raise ShapeError(
                 spec.name,
-                f"{operation.value} of a variable whose components may differ in shape",
+                f"{operation.value} is not possible, because the components may differ in shape",
                 "Assign one value to all components first.",
             )
         waited_s = block.wait([arrival.at_s for arrival in collectives.arrivals], now_s)

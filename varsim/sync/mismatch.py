@@ -71,7 +71,7 @@ def _difference_of_writes(
 ) -> Mismatch:
     if (first.variable_id, first.operation) != (second.variable_id, second.operation):
         return Mismatch.OPERATION
-    first_only = VariableAggregation.ONLY_FIRST_REPLICA  # the values of others are not used
+    first_only = VariableAggregation.ONLY_FIRST_REPLICA  # other replicas' values are not used
     same = first.shape == second.shape
     if same or specs[first.variable_id].aggregation is first_only:
         return Mismatch.NOTHING

@@ -39,11 +39,11 @@ class Outbox:
 
     def __init__(self, specs: Mapping[int, VariableSpec]) -> None:
         self._specs = specs
-        self._waiting: list[Any] = []  # each write, in program order, and after it its value
+        self._waiting: list[Any] = []  # writes in program order, each followed by its value
         self.add: Callable[[tuple[KnownWrite, bytes | Array | None]], None] = self._waiting.extend
         """Adds a write and its value. A step can add thousands, and a method would take longer.
 
-        The value is its bytes, or an array that never changes again; None if it is not needed.
+        A value is bytes, or an array that never changes again; None if no value is needed.
         """
         self._known: dict[tuple[KnownWrite, ...], _Known] = {}  # oldest first
         self._sent = 0  # number of layouts that were sent

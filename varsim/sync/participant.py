@@ -132,7 +132,7 @@ class Collectives:
     def arrangement(self) -> Arrangement | None:
         """Return the arrangement of the writes that all arrivals share; None if they differ.
 
-        It is also None if an arrival is not a contribution to exactly these collectives.
+        The result is also None if an arrival is not a contribution to exactly these collectives.
         """
         first = self.arrivals[0].plan
         if first is None:

@@ -111,7 +111,8 @@ class RunningCalls:
         """Perform the collectives at which all replicas have arrived.
 
         Args:
-            goes_on: Whether to call `go_on` afterwards. If the call is doomed, it is always called.
+            goes_on: Whether to call `go_on` afterwards. If the call is doomed, `go_on` is
+                always called.
         """
         try:
             for collectives in complete:

@@ -100,7 +100,7 @@ class Runner:
         return self._advance(self.suspended, self._suspended_operation, done.value)
 
     def drop_reduction(self, token: int | None = None) -> None:
-        """Drop the steps that wait for the reduction with this token, or for any (None)."""
+        """Drop the steps that wait for this reduction, or for any reduction if `token` is None."""
         if self.suspended is not None and token in {None, self._token}:
             self.suspended.close()
             self.suspended = None

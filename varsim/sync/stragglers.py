@@ -59,7 +59,7 @@ class Stragglers:
         self._inside.pop((replica_id, call_id), None)
 
     def among(self, replica_ids: Collection[int]) -> list[Straggler]:
-        """Return the stragglers among these replicas, in order; for each, its outermost call."""
+        """Return the stragglers among these replicas, each only with its outermost call."""
         outermost: dict[int, Straggler] = {}
         for (replica_id, _), straggler in sorted(self._inside.items()):
             if replica_id in replica_ids:

@@ -273,7 +273,7 @@ class VariableRegistry:
                 self._variables.separate(variable).distrust_one(replica_id)
 
     def distrust_local(self) -> None:
-        """Forget all components that replicas can write locally, after a call without reports."""
+        """Forget components that replicas may have written locally in a call without reports."""
         for variable in self._variables.by_id.values():
             if not variable.merges:
                 self._variables.separate(variable).distrust()
