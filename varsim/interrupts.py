@@ -23,7 +23,7 @@ AGAIN_S: Final = 1.0
 code has ended; or it has caught KeyboardInterrupt and continues, so it can be interrupted again."""
 
 _IMPATIENT_S: Final = 0.2
-"""If a SIGINT is already delayed for longer than this time, a second SIGINT raises at once: the
+"""If a SIGINT is already delayed for longer than this time, a second SIGINT raises immediately: the
 user presses Ctrl-C again. An earlier second SIGINT may come from a parent process that forwards
 the first one."""
 

@@ -113,7 +113,7 @@ def test_only_float_variables_have_averages():
 
     with pytest.raises(TypeError, match="only variables of a float dtype"):
         ema.apply([tf.Variable(1)])
-    with pytest.raises(TypeError, match="not of ndarray"):
+    with pytest.raises(TypeError, match="apply needs variables, not ndarray"):
         ema.apply([np.zeros(2)])
     with pytest.raises(TypeError, match="apply needs the variables"):
         ema.apply()

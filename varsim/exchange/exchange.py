@@ -100,21 +100,21 @@ class WorkerExchange(Protocol):
         """Return the frames of an envelope to the coordinator."""
 
     def decode(self, frames: Sequence[Buffer]) -> tuple[list[Message], list[Message]]:
-        """Return the messages of an envelope, and the exchange's answers to send at once.
+        """Return the messages of an envelope, and the exchange's answers to send immediately.
 
         Raises:
             ProtocolError: The frames are malformed.
         """
 
     def before_waiting(self) -> list[Frame]:
-        """Return the frames of an envelope to send before the worker waits; [] for none."""
+        """Return the frames of an envelope to send before the worker waits; [] if there is none."""
 
 
 class Exchange(Protocol):
     """Creates the coordinator's end and the workers' ends."""
 
     def problem(self, transport: Transport) -> str:
-        """Return what this exchange needs but the system or transport lacks; "" for nothing."""
+        """Return what the system or transport lacks for this exchange; "" if nothing is missing."""
 
     def open(self, num_replicas: int) -> CoordinatorExchange:
         """Return the coordinator's end.

@@ -1,6 +1,6 @@
 """Ask a worker for its stack by a signal: the worker writes the stack into a pipe.
 
-By default, a process ignores this signal, so a signal is harmless if user code has removed the
+By default, a process ignores this signal. So the signal does nothing if user code has removed the
 handler. The handler is `faulthandler`, which writes the stack even while C code runs.
 """
 

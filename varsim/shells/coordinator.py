@@ -71,7 +71,7 @@ OtherAction = (
     | ProgramWrote
     | ProgramAnswer
 )
-"""Actions other than messages."""
+"""All actions except `Send`."""
 
 CALL_TIMEOUT_S = 600.0
 """A call fails after this time without a message from any replica.

@@ -14,7 +14,7 @@ SUFFIX = ".events"
 
 
 class EventFile(EventLog):
-    """Writes each entry of an event log to a file at once, because the process may be killed.
+    """Writes each entry of an event log to a file immediately, because the process may be killed.
 
     Args:
         state: The name of the state's class.

@@ -18,8 +18,8 @@ class Block:
     flat. The value of one of its variables is returned as a copy, because a view would keep the
     whole array in memory.
 
-    Committed sparse writes can wait in the block, so that messages can be sent before they are
-    applied. They are applied when the value is used, or by `catch_up`.
+    Committed sparse writes can wait in the block, so that messages are sent first. The writes are
+    applied when the value is used, or by `catch_up`.
     """
 
     __slots__ = (
@@ -83,7 +83,7 @@ class Block:
             self._later = []
 
     def scatter_later(self, operation: Operation, rows: Rows) -> None:
-        """Change rows of a block of one variable when its value is used, or in `catch_up`.
+        """Store a sparse write to a block of one variable, to be applied later.
 
         Args:
             rows: Rows whose arrays never change again.

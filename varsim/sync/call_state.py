@@ -50,10 +50,11 @@ class CallState:
     """Pairs the collectives of the replicas of one call, and detects mismatches.
 
     The arrivals of all replicas at one position form one collective. The collective is complete
-    when all replicas have arrived. It can never be complete if a replica's function has ended
-    before this position, or if two arrivals differ. Then the call is *doomed* at this position:
-    collectives at earlier positions still happen, collectives at later positions do not. Every
-    replica arrives in the order of its program, so a call cannot get stuck for another reason.
+    when all replicas have arrived. The collective can never be complete if a replica's function has
+    ended before this position, or if two arrivals differ. Then the call is *doomed* at this
+    position: collectives at earlier positions still happen, collectives at later positions do not.
+    Every replica arrives in the order of its program, so a call cannot get stuck for any other
+    reason.
 
     Args:
         strict: Whether to refuse a collective without a name if the replicas' lines differ.

@@ -127,8 +127,8 @@ class ProgramWriteComponent:
 class ProgramAssignComponents:
     """The program assigns several components directly, without applying the policy.
 
-    `values` contains the new components by replica_id. If all components get the same value, they
-    are a mirror again.
+    `values` contains the new components by replica_id. If all components get the same value, there
+    is a mirror again.
     """
 
     variable_id: int
@@ -188,7 +188,7 @@ ProgramOperation = ProgramRead | ProgramFetch | ProgramWriting
 
 @dataclass(frozen=True, slots=True)
 class MessagesSent:
-    """The messages of all `Send` actions are sent. The shell reports it if the state `is_behind`.
+    """All messages are sent. The shell gives the state this event only if the state `is_behind`.
 
     The state then does postponed work on which no message depends.
     """

@@ -92,7 +92,7 @@ class Plans:
         return Plan(writes, arrangement)
 
 
-@dataclass(slots=True, eq=False)  # not frozen: cheaper to make
+@dataclass(slots=True, eq=False)  # not frozen, so that it is created faster
 class Arrival:
     """The arrival of one replica at one collective, or at several consecutive collectives."""
 
@@ -120,7 +120,7 @@ class Arrival:
         return (value,) if value.shape == writes[index].shape else ()
 
 
-@dataclass(slots=True, eq=False)  # not frozen: cheaper to make
+@dataclass(slots=True, eq=False)  # not frozen, so that it is created faster
 class Collectives:
     """Consecutive collectives at which all replicas have arrived."""
 

@@ -134,7 +134,7 @@ class _OnVariable:
         if reason.shows_components and _is_small(self._spec):
             try:
                 components = yield from self.components(self._everyone)
-            except VarsimError:  # the program needs the error about the refusal, not this one
+            except VarsimError:  # the program needs the error about the refusal
                 components = None
         return fixes.refusal(self._spec, reason, operation, components, value)
 

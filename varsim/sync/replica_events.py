@@ -178,7 +178,7 @@ class ProgramBlocks:
 
 @dataclass(frozen=True, slots=True)
 class MessagesHandled:
-    """All received messages are handled. The shell gives this event if the state `is_behind`.
+    """All messages are handled. The shell gives the state this event only if the state `is_behind`.
 
     The state then does postponed work on which no message depends.
     """

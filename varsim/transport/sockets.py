@@ -22,7 +22,7 @@ from varsim.protocol.buffers import MAX_FRAME_BYTES, Buffer, Frame
 from varsim.transport.keys import AllowList, KeyPair
 
 COPY_LIMIT_BYTES: Final = 2**20
-"""Smaller frames are copied when they are sent; the array can then change at once.
+"""Smaller frames are copied when they are sent; the array can then be changed immediately.
 
 Frames of this size or larger are not copied. pyzmq then starts a thread, which frees the memory
 when it has been sent. For small frames, a copy is faster.

@@ -22,7 +22,7 @@ from varsim_worker import system
 from varsim_worker.output import KeepingOutput
 
 LINGER_S: Final = 1.0
-"""Time limit for sending the last messages. The coordinator reads them at once or not at all."""
+"""Time limit for sending the last messages. The coordinator reads them immediately or never."""
 
 
 class ProcessWorkerChannel:
