@@ -219,7 +219,7 @@ class Interrupts:
         raise KeyboardInterrupt
 
     def _unraisable(self, unraisable: Any) -> None:
-        """Keep a SIGINT that arrived in a finalizer; Python would only print its exception."""
+        """Keep a SIGINT that arrived in a finalizer; Python would only print KeyboardInterrupt."""
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
             self.pending = True
         else:

@@ -31,8 +31,8 @@ def test_a_dense_write_accepts_slices_with_a_dense_shape() -> None:
     ("slices", "said"),
     [
         (tf.IndexedSlices([1.0], [0]), "Give a dense_shape"),
-        (tf.IndexedSlices([1.0], [3], dense_shape=(3,)), "not a row"),
-        (tf.IndexedSlices([1.0], [-1], dense_shape=(3,)), "not a row"),
+        (tf.IndexedSlices([1.0], [3], dense_shape=(3,)), "out of range for"),
+        (tf.IndexedSlices([1.0], [-1], dense_shape=(3,)), "out of range for"),
         (tf.IndexedSlices([1.0, 2.0], [0], dense_shape=(3,)), "not rows of"),
     ],
 )

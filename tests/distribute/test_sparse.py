@@ -274,7 +274,7 @@ def test_zero_rows_can_be_read_and_written(strategy: Any) -> None:
 
     assert ((3, 0), (0, 2)) == (thin.numpy().shape, empty.numpy().shape)
     assert [] == tf.Variable([1.0]).sparse_read([]).tolist()
-    with pytest.raises(ShapeError, match="at row 0: the variable has no rows"):
+    with pytest.raises(ShapeError, match="cannot write row 0: the variable has no rows"):
         empty.scatter_add(tf.IndexedSlices(np.ones((1, 2), np.float32), [0]))
 
 

@@ -14,7 +14,7 @@ from varsim.spec import Array
 
 @explains_missing("tf.IndexedSlices")
 class IndexedSlices:
-    """Rows of a larger array: `values[i]` is for row `indices[i]`; an index can occur repeatedly.
+    """Rows of a larger array: `values[i]` belongs to row `indices[i]`; an index can be repeated.
 
     Args:
         values: The rows, as an array or nested list.
@@ -47,7 +47,7 @@ class IndexedSlices:
 
     @property
     def shape(self) -> tuple[int | None, ...]:
-        """Return the shape of the larger array; its first size is None if it is not known."""
+        """Return the shape of the larger array; the first size is None if it is not known."""
         if self.dense_shape is not None:
             return self.dense_shape
         return (None, *np.asarray(self.values).shape[1:])
@@ -83,7 +83,7 @@ class IndexedSlices:
         if rows.size and not (rows.min() >= 0 and rows.max() < self.dense_shape[0]):
             raise ShapeError(
                 "(slices)",
-                f"an index of IndexedSlices is not a row of an array of {self.dense_shape[0]} rows",
+                f"an index of IndexedSlices is out of range for {self.dense_shape[0]} rows",
             )
         dense: Array = np.zeros(self.dense_shape, values.dtype)
         np.add.at(dense, rows, values.reshape(-1, *self.dense_shape[1:]))

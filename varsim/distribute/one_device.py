@@ -153,7 +153,9 @@ class PlainExtended(Extended):
         if destinations is None:
             raise ValueTypeError("(value)", "broadcast_to needs destinations")
         if self._strategy.is_outside:
-            raise UnsupportedError("broadcast_to outside every strategy has no destination")
+            raise UnsupportedError(
+                "broadcast_to needs a strategy, but the program is outside every scope"
+            )
         return tensor
 
 

@@ -64,12 +64,12 @@ def read_indices(method: str, indices: Any, variable: str) -> Array:
         return index.astype(np.int64)
     if index.dtype.kind not in "iu":
         raise ValueTypeError(
-            variable, f"{method} needs integer indices, and these are {index.dtype}"
+            variable, f"{method} needs integer indices, but these are {index.dtype}"
         )
     if index.min() < 0:
-        raise ShapeError(variable, f"{method} at the negative index {index.min()}")
+        raise ShapeError(variable, f"{method} got the negative index {index.min()}")
     if index.max() > np.iinfo(np.int64).max:
-        raise ShapeError(variable, f"{method} at the index {index.max()}, which is out of range")
+        raise ShapeError(variable, f"{method} got the index {index.max()}, which is out of range")
     return index.astype(np.int64)
 
 
@@ -198,18 +198,18 @@ def with_elements(method: str, before: Array, indices: Any, updates: Any, variab
     if index.dtype.kind not in "iu" or not 0 < depth <= before.ndim:
         raise ShapeError(
             variable,
-            f"{method} needs integer indices, whose last axis has 1 to {before.ndim} numbers",
+            f"{method} needs integer indices with 1 to {before.ndim} numbers along the last axis",
         )
     wanted = (*index.shape[:-1], *before.shape[depth:])
     if updates.shape != wanted:
         raise ShapeError(
             variable,
-            f"{method} of updates of shape {list(updates.shape)}: these indices need "
-            f"{list(wanted)}",
+            f"{method} got updates of shape {list(updates.shape)}, but these indices need updates "
+            f"of shape {list(wanted)}",
         )
     flat = index.reshape(-1, depth)
     if flat.size and (flat.min() < 0 or (flat.max(axis=0) >= before.shape[:depth]).any()):
-        raise ShapeError(variable, f"{method} at an index beyond the shape {list(before.shape)}")
+        raise ShapeError(variable, f"{method} got an index beyond the shape {list(before.shape)}")
     after = np.array(before)
     where = tuple(flat.T)
     values = updates.reshape(len(flat), *before.shape[depth:])

@@ -76,7 +76,7 @@ def check_rows(
     if values.shape != (indices.size, *row):
         raise ShapeError(
             spec.name,
-            f"{operation.value} of values of shape {shape_text(values.shape)} at {indices.size} "
+            f"{operation.value} got values of shape {shape_text(values.shape)} for {indices.size} "
             f"indices: a variable of shape {shape_text(shape)} needs values of shape "
             f"{shape_text((indices.size, *row))}",
         )
@@ -95,7 +95,8 @@ def check_rows(
         existing = f"rows 0 to {shape[0] - 1}" if shape[0] else "no rows"
         raise ShapeError(
             spec.name,
-            f"{operation.value} at row {low if low < 0 else high}: the variable has {existing}",
+            f"{operation.value} cannot write row {low if low < 0 else high}: the variable has "
+            f"{existing}",
         )
     if operation is Operation.SCATTER_DIV and kind in "iu" and not values.all():
         raise OperationError(spec.name, "scatter_div divides an integer by zero")
