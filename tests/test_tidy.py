@@ -51,15 +51,15 @@ def test_nothing_sleeps() -> None:
     check(rules.nothing_sleeps, sources())
 
 
-def test_nothing_runs_beside() -> None:
+def test_no_threads_or_event_loops_are_used() -> None:
     check(rules.nothing_runs_beside, sources())
 
 
-def test_names_say_something() -> None:
+def test_no_file_has_a_vague_name() -> None:
     check(rules.names_say_something, sources())
 
 
-def test_ports_are_not_chosen() -> None:
+def test_no_port_is_fixed() -> None:
     check(rules.ports_are_not_chosen, (s for s in texts() if s.path not in KNOW_WHAT_IS_WRONG))
 
 
@@ -67,15 +67,15 @@ def test_broad_excepts_have_reasons() -> None:
     check(rules.broad_excepts_have_reasons, sources())
 
 
-def test_modes_are_asked_for_once() -> None:
+def test_modes_are_compared_only_in_policies() -> None:
     check(rules.modes_are_asked_for_once, sources())
 
 
-def test_no_machine_is_named() -> None:
+def test_no_folder_or_address_of_one_machine_is_named() -> None:
     check(rules.no_machine_is_named, (s for s in texts() if s.path not in KNOW_WHAT_IS_WRONG))
 
 
-def test_conflicts_are_resolved() -> None:
+def test_no_file_has_conflict_marks() -> None:
     check(rules.conflicts_are_resolved, (s for s in texts() if s.path not in KNOW_WHAT_IS_WRONG))
 
 
@@ -137,7 +137,9 @@ WRONG: list[tuple[Rule, str, str, int]] = [
     WRONG,
     ids=[f"{w[0].__name__}-{i}" for i, w in enumerate(WRONG)],
 )
-def test_a_rule_finds_what_it_refuses(rule: Rule, path: str, text: str, line: int) -> None:
+def test_each_rule_finds_a_violation_and_names_its_line(
+    rule: Rule, path: str, text: str, line: int
+) -> None:
     """Each rule can fail, and names the line."""
     assert [(path, line)] == [(found.path, found.line) for found in rule(Source(path, text))]
 
@@ -168,7 +170,7 @@ RIGHT: list[tuple[Rule, str, str]] = [
 @pytest.mark.parametrize(
     ("rule", "path", "text"), RIGHT, ids=[f"{r[0].__name__}-{i}" for i, r in enumerate(RIGHT)]
 )
-def test_a_rule_accepts_right_code(rule: Rule, path: str, text: str) -> None:
+def test_each_rule_accepts_code_that_follows_it(rule: Rule, path: str, text: str) -> None:
     assert [] == list(rule(Source(path, text)))
 
 

@@ -92,7 +92,7 @@ def test_check_of_a_failed_run_first_shows_error_replica_and_location(
     assert flat(result).startswith(f"failed run what {said}")
     where = result.stdout.partition("  what to do")[0]
     assert all(f"program.py:{LINES[one]}" in where for one in lines)
-    assert "the run failed, so" not in result.stdout, "no oracle was asked for"
+    assert "the run failed, so" not in result.stdout, "no oracle was requested"
 
 
 @pytest.mark.parametrize("trouble", ["raise", "mismatch"])

@@ -111,7 +111,7 @@ def test_every_option_reaches_the_experiment():
     assert list(summary.experiment)[:4] == ["name", "workload", "params", "devices"]
 
 
-def test_options_override_key_value_words_and_these_override_the_file():
+def test_options_override_key_value_arguments_which_override_the_file():
     Path("x.yaml").write_text("workload: program.py\nsteps: 1\nseed: 1\nworkers: 1\n")
     result = varsim("run", "x.yaml", "seed=2", "workers=2", "--workers", "3", "--quiet")
     experiment = load_summary(Path("runs/latest")).experiment

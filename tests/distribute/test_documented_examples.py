@@ -19,7 +19,7 @@ def values(distributed):
     return [value.tolist() for value in distributed.values]
 
 
-def test_a_value_from_a_function(strategy):
+def test_the_example_of_a_value_from_a_function_runs(strategy):
     def value_fn(context):
         return tf.constant(context.replica_id_in_sync_group)
 
@@ -33,14 +33,14 @@ def test_a_value_from_a_function(strategy):
     assert [0, 2] == [int(x) for x in strategy.run(replica_fn, args=(distributed,)).values]
 
 
-def test_values_that_depend_on_the_replica_id(strategy):
+def test_the_example_of_values_that_depend_on_the_replica_id_runs(strategy):
     context = tf.distribute.experimental.ValueContext(
         replica_id_in_sync_group=2, num_replicas_in_sync=4
     )
     assert 0.5 == context.replica_id_in_sync_group / context.num_replicas_in_sync
 
 
-def test_a_reduction_of_results(strategy):
+def test_the_example_of_a_reduction_of_results_runs(strategy):
     def step_fn():
         i = tf.distribute.get_replica_context().replica_id_in_sync_group
         return tf.identity(i)
@@ -50,7 +50,7 @@ def test_a_reduction_of_results(strategy):
     assert 0.5 == strategy.reduce(tf.distribute.ReduceOp.MEAN, per_replica, axis=None)
 
 
-def test_a_reduction_over_replicas_and_an_axis(strategy):
+def test_the_example_of_a_reduction_over_replicas_and_an_axis_runs(strategy):
     @tf.function
     def step_fn():
         i = tf.distribute.get_replica_context().replica_id_in_sync_group
@@ -59,7 +59,7 @@ def test_a_reduction_over_replicas_and_an_axis(strategy):
     assert 2.5 == strategy.reduce("MEAN", strategy.run(step_fn), axis=0)
 
 
-def test_a_gather_in_both_contexts(strategy):
+def test_the_example_of_a_gather_in_both_contexts_runs(strategy):
     values_of = strategy.experimental_distribute_values_from_function(
         lambda context: tf.constant([[context.replica_id_in_sync_group] * 2])
     )
@@ -74,7 +74,7 @@ def test_a_gather_in_both_contexts(strategy):
     assert [[1, 2, 3, 1, 2, 3]] * 2 == values(strategy.run(gather_value))
 
 
-def test_an_all_reduce_of_a_structure(strategy):
+def test_the_example_of_an_all_reduce_of_a_structure_runs(strategy):
     @tf.function
     def all_reduce(value):
         context = tf.distribute.get_replica_context()
@@ -85,7 +85,7 @@ def test_an_all_reduce_of_a_structure(strategy):
     assert [4.0, 4.0] == values(result[1]["a"])
 
 
-def test_a_merge_call_that_reduces(strategy):
+def test_the_example_of_a_merge_call_that_reduces_runs(strategy):
     def merge_fn(strategy, value, use_reduce):
         return strategy.reduce("SUM", value, axis=None) if use_reduce else value
 
@@ -96,7 +96,7 @@ def test_a_merge_call_that_reduces(strategy):
     assert [6.0, 6.0] == values(strategy.run(step))
 
 
-def test_variables_with_both_settings(strategy):
+def test_the_example_of_variables_with_both_settings_runs(strategy):
     with strategy.scope():
         weight = tf.Variable(tf.ones([2]), aggregation=tf.VariableAggregation.MEAN)
         count = tf.Variable(
@@ -116,7 +116,7 @@ def test_variables_with_both_settings(strategy):
     assert 4 == count.numpy()
 
 
-def test_an_update_of_components(strategy):
+def test_the_example_of_an_update_of_components_runs(strategy):
     with strategy.scope():
         v = tf.Variable(5.0)
 
@@ -129,7 +129,7 @@ def test_an_update_of_components(strategy):
     assert [9.0, 9.0] == [float(part) for part in v.values]
 
 
-def test_a_training_loop_over_epochs(strategy):
+def test_the_example_of_a_training_loop_over_epochs_runs(strategy):
     dataset = [([1.0, 2.0], [0.0, 1.0])]
     train = strategy.experimental_distribute_dataset([{"x": tf.constant(x)} for x, _ in dataset])
     with strategy.scope():
@@ -145,7 +145,7 @@ def test_a_training_loop_over_epochs(strategy):
     assert 9.0 == total.numpy()
 
 
-def test_a_strategy_of_one_device():
+def test_the_example_of_a_strategy_of_one_device_runs():
     strategy = tf.distribute.OneDeviceStrategy(device="/gpu:0")
     with strategy.scope():
         v = tf.Variable(1.0)

@@ -60,7 +60,7 @@ def test_a_replica_context_updates_components(strategy):
     assert [2.0, 3.0] == components(v)
 
 
-def test_a_reference_to_a_variable_is_a_key_of_a_dict(strategy):
+def test_a_reference_to_a_variable_can_be_a_key_of_a_dict(strategy):
     v, w = create_variable(strategy, 1.0), create_variable(strategy, 1.0)
     names = {v.ref(): "v", w.ref(): "w"}
 
@@ -71,7 +71,7 @@ def test_a_reference_to_a_variable_is_a_key_of_a_dict(strategy):
 
 
 @pytest.mark.parametrize("name", ["SUM", "MEAN"])
-def test_the_reduce_op_of_an_aggregation(name):
+def test_an_aggregation_has_a_reduce_op_of_the_same_name(name):
     op = tf.distribute.ReduceOp.from_variable_aggregation(tf.VariableAggregation[name])
 
     assert tf.distribute.ReduceOp[name] is op

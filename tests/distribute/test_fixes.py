@@ -138,7 +138,7 @@ def test_fixes_of_a_cross_replica_refusal_give_their_values(
     ("synchronization", "aggregation", "operation"),
     [("ON_READ", "NONE", "read"), ("ON_READ", "SUM", "assign_add"), ("NONE", "SUM", "read")],
 )
-def test_these_operations_are_refused_with_variable_and_location(
+def test_each_refused_operation_names_variable_and_location(
     synchronization, aggregation, operation
 ):
     """Without this test, the previous test would also pass if no operation were refused."""

@@ -48,7 +48,7 @@ def test_one_minus_the_decay_is_rounded_to_float32():
     assert 1.0 - 0.9 != ema.average(v).numpy()
 
 
-def test_few_updates_lower_the_decay():
+def test_the_decay_is_lower_after_few_updates():
     v, steps = tf.Variable(0.0), tf.Variable(2)
     ema = tf.train.ExponentialMovingAverage(0.9, num_updates=steps)
     ema.apply([v])

@@ -117,7 +117,7 @@ def test_workers_get_equal_slices_which_together_are_the_whole_array(
     workers = Workers()
     got = merged(reducer, values_of(LARGE), SUM, ASSIGN, None, [5, 2, 7, 1], workers)
 
-    assert [5, 2, 7] == list(workers.requested), "one slice for each core except this process's own"
+    assert [5, 2, 7] == list(workers.requested), "one slice for each core except one"
     sizes = {request.out.size for request in workers.requested.values()}
     assert max(sizes) - min(sizes) <= 1
     assert all(np.shares_memory(request.out, got) for request in workers.requested.values())

@@ -105,7 +105,7 @@ def settings_of(path: Path | None, *overrides: str) -> object:
     return load(path, *overrides).as_keys()["variables"]
 
 
-def test_a_variables_settings_have_a_short_form(write: Write):
+def test_the_settings_of_a_variable_have_a_short_form(write: Write):
     """The short form is a mode, an aggregation, or both. Files, commands and Python accept it."""
     short = {"w": "on_read", "b": "on_write/sum", "c": "/mean", "d*": "ON-READ"}
     long = {
@@ -131,7 +131,7 @@ def test_a_short_form_changes_only_the_settings_that_it_names(write: Write):
     } == settings_of(file, "variables.v.aggregation=mean", "variables.w=none")
 
 
-def test_workers_replace_the_files_devices_and_devices_replace_its_workers(write: Write):
+def test_workers_on_the_command_line_replace_devices_in_the_file_and_vice_versa(write: Write):
     devices = write("d.yaml", "devices: [a, b]")
     workers = write("w.yaml", "workers: 5")
 

@@ -303,7 +303,7 @@ def variables_convert_as_arrays(case: Case) -> CaseOutcome | None:
 
 
 def replica_ids_are_numbers(case: Case) -> CaseOutcome | None:
-    """Apply D2: a number stays a Python number where TensorFlow makes a tensor of it."""
+    """Apply D2: a Python number stays a number, where TensorFlow converts it to a tensor."""
     if not re.search(r"out = s\.run\(lambda: ctx\(\)\.replica_id_in_sync_group\)", case.text):
         return None
     each = [{"type": "int", "value": i} for i in range(case.world)]

@@ -79,7 +79,7 @@ def not_offered(case: Case) -> str:
 def _by_operations(
     case: Case, ours: CaseOutcome, found: list[OutcomeDifference]
 ) -> tuple[set[str], list[str]]:
-    """Return the rules that explain differences, and the differences that no rule explains."""
+    """Return the rules that explain differences, and texts of unexplained differences."""
     wanted = expected(case)
     beside = CaseOutcome(
         error=ours.error,
@@ -87,10 +87,10 @@ def _by_operations(
         returned=None if _last_writes(case) else ours.returned,
     )
     unexplained = [
-        f"by the rules the outcome differs: {one}" for one in differences(wanted, beside)
+        f"the rules require another outcome: {one}" for one in differences(wanted, beside)
     ]
     if _last_writes(case) and ours.error is None and ours.returned["type"] not in ITSELF:
-        unexplained.append(f"by D6 the write does not return {ours.returned}")
+        unexplained.append(f"D6 does not allow a write to return {ours.returned}")
     rules: set[str] = set()
     for difference in found:
         if _last_writes(case) and difference.aspect == "returned":
@@ -107,7 +107,7 @@ def _by_operations(
         reasons = {rule for rule, holds in OPERATIONS.items() if holds(case)}
         if (
             difference.aspect == "after" and len(found) == 1
-        ):  # both raise, but only one has written before
+        ):  # both raise an error, but only one of them has written before it
             reasons = reasons & {"D5"} or {"D4"}
         if not reasons:
             unexplained.append(f"no rule for {difference}")
@@ -161,7 +161,7 @@ def _merges_values_that_are_not_own_tensors(case: Case) -> bool:
 
 
 def regroups(case: Case) -> bool:
-    """Return whether the program ends with reads that return one value per replica or component."""
+    """Return whether the last reads of the program give one value per replica or component."""
     if not case.is_mirrored or case.world == 1 or case.program[-1][0] != "read":
         return False
     return case.program[-1][1] in ("replica", "merge", "update")

@@ -7,7 +7,7 @@ import pytest
 from varsim.launch.devices import MAX_WORKERS, cpus, default_devices, problem_with, split_names
 
 
-def test_names_are_separated_by_commas() -> None:
+def test_names_of_devices_are_separated_by_commas() -> None:
     assert ["cpu:0", "gpu:0", ""] == split_names(" cpu:0,gpu:0 ,")
 
 

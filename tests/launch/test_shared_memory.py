@@ -146,7 +146,7 @@ def test_without_room_values_are_sent_through_sockets(
     said = cluster.channel._logs.tail(0)
     assert "varsim: there is no room in shared memory for 524,288 bytes" in said
     assert f"{SHARED_MEMORY} sets how much memory a cluster may share" in said
-    assert 1 == said.count("there is no room"), "however many values there were"
+    assert 1 == said.count("there is no room"), "one warning, however many values had no room"
 
 
 def test_a_program_without_room_is_warned_once(
@@ -264,8 +264,8 @@ def test_a_merge_has_the_same_value_with_the_help_of_workers(
     cluster = launch(2)
     for operation in (Operation.ASSIGN, Operation.ASSIGN_SUB):
         shared = check_merge(cluster, contributions(cluster, size), operation, [0, 1])
-        assert shared is (size > 1000), "otherwise the merge continued without a worker"
-    assert [] == cluster.channel.receive(0), "the channel does not return the slices"
+        assert shared is (size > 1000), "the merge continued without a worker"
+    assert [] == cluster.channel.receive(0), "the channel returned messages about slices"
 
 
 def test_other_messages_that_come_during_a_merge_are_received_later(
@@ -308,7 +308,9 @@ def test_a_merge_does_not_wait_for_ever_for_a_helper(
         check_merge(cluster, values, Operation.ASSIGN_ADD, [2])
     finally:
         os.kill(stopped, signal.SIGCONT)
-    assert 2 == cluster.evaluate(2, "link.replica_id"), "its late answer is ignored"
+    assert 2 == cluster.evaluate(2, "link.replica_id"), (
+        "the late answer of the stopped worker was not ignored"
+    )
 
 
 # ---------------------------------------------------------------- after the end

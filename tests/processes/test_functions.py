@@ -225,7 +225,7 @@ for number in range(3):
 """
 
 
-def test_a_tf_function_of_a_freed_variable_raises_or_works() -> None:
+def test_a_tf_function_of_a_freed_variable_raises_an_error_or_works() -> None:
     """In TensorFlow such a function raises an error that says that the old variable was freed."""
     first, *others = run_python("-c", REBOUND).splitlines()
     assert "0.0 0.0" == first

@@ -125,7 +125,7 @@ def test_a_function_that_creates_its_generator_causes_no_warning(strategy: Strat
     assert [] == said(lambda: strategy.run(draw))
 
 
-def test_a_job_is_pickled_with_a_function_that_uses_it(strategy: Strategy) -> None:
+def test_a_function_can_use_the_job_on_replicas_except_its_progress(strategy: Strategy) -> None:
     def report(step: int, total: int, **metrics: float) -> None:
         raise AssertionError((step, total, metrics))
 

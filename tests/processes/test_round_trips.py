@@ -69,7 +69,7 @@ def test_a_step_that_writes_a_thousand_variables_is_one_round_trip(
     assert [i + 6.0 for i in range(1000)] == [float(variable) for variable in variables]
 
 
-def test_a_read_of_a_mirror_costs_nothing(strategy: Strategy, variables: list[Any]) -> None:
+def test_a_read_of_a_mirror_needs_no_message(strategy: Strategy, variables: list[Any]) -> None:
     strategy.run(lambda: True)  # this sends the commits of the step before
     assert {} == envelopes(strategy, lambda: [float(variable) for variable in variables])
 

@@ -1,15 +1,16 @@
 """AUTO under auto="adaptive" equals ON_WRITE: integers exactly, floats within rounding.
 
-The bound. A variable is written K times, by N replicas together or by the program. M is the sum of
-the magnitudes of its first value and of all written values. u is half of its dtype's eps: the
-largest relative error of one operation. Under ON_WRITE a written number is used in N - 1 additions
-over the replicas, in at most one division, and in one addition to the mirror for its own write and
-for each later write: in at most n = K + N operations. Adaptive first adds up k writes, and then
-adds them to the mirror once instead of k times. That is k - 1 operations more and k - 1 fewer, so
-again at most n. Each operation multiplies the number by 1 + d, |d| <= u. So each of the two values
-differs from the exact value by at most M n u / (1 - n u) (Higham, Accuracy and Stability of
-Numerical Algorithms, lemma 3.1). They differ from each other by at most twice that: to first order
-by (K + N) eps M.
+This is how the bound is found. A variable is written K times, by N replicas together or by the
+program. M is the sum of the magnitudes of its first value and of all written values. u is half of
+its dtype's eps: the largest relative error of one operation. Under ON_WRITE a written number is
+used in N - 1 additions over the replicas, in at most one division, and in one addition to the
+mirror for its own write and for each later write: in at most n = K + N operations. Adaptive first
+adds up k writes, and then adds them to the mirror once instead of k times. These are k - 1 more
+additions of writes and k - 1 fewer to the mirror, so again at most n operations. Each operation
+multiplies the number by 1 + d, |d| <= u. So each of the two values differs from the exact value by
+at most M n u / (1 - n u) (Higham, Accuracy and Stability of Numerical Algorithms, lemma 3.1). The
+two values differ from each other by at most twice this bound, which is (K + N) eps M to first
+order.
 """
 
 from __future__ import annotations

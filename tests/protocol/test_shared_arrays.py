@@ -108,7 +108,7 @@ def test_a_block_that_one_envelope_both_returns_and_releases_is_kept(
 @pytest.mark.parametrize(
     "last", [object(), [1.0], np.float64(1)], ids=["object", "list", "NumPy scalar"]
 )
-def test_a_message_that_cannot_be_encoded_leaves_nothing_lent(
+def test_a_message_that_cannot_be_encoded_leaves_no_block_lent(
     cluster: SharedCluster, here: Leases, last: Any
 ) -> None:
     with pytest.raises(TypeError):
@@ -117,7 +117,7 @@ def test_a_message_that_cannot_be_encoded_leaves_nothing_lent(
     assert 0 == cluster["c"].used_bytes()
 
 
-def test_an_envelope_that_is_too_large_leaves_nothing_lent(
+def test_an_envelope_that_is_too_large_leaves_no_block_lent(
     cluster: SharedCluster, here: Leases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("varsim.protocol.codec.MAX_HEADER_BYTES", 100)

@@ -398,7 +398,7 @@ def test_a_per_replica_value_is_refused_as_the_page_says():
 # ---------------------------------------------------------------- the texts of pages
 
 
-def test_the_text_of_a_page():
+def test_a_page_shows_components_results_refusals_and_differences():
     said = one_line(named("ON_READ", "SUM"))
 
     assert said.startswith("ON_READ + SUM ON_READ: each replica has its own value; a cross")
@@ -448,7 +448,7 @@ def test_the_overview_is_one_screen(replicas):
     assert [] == [line for line in lines if "ONLY_FIRST_R…" in line]
 
 
-def test_differences_are_those_of_the_semantics():
+def test_the_differences_on_pages_are_in_the_document_of_the_semantics():
     text = (ROOT / "docs" / "semantics.md").read_text("utf-8")
     headings = re.findall(r"^### (D\d+): (.*)$", text, re.MULTILINE)
 

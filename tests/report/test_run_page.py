@@ -329,7 +329,7 @@ def test_the_bytes_of_sparse_writes_are_compared_with_those_of_dense_ones():
     assert "sparse writes: 1.50 KiB of rows; as dense writes 3.00 MiB (" in text
 
 
-def test_adaptive_without_a_saving_says_so():
+def test_the_report_says_if_adaptive_saved_nothing():
     """Each write was read before the next write, so each write was exchanged."""
     cost = {"merges": 100, "messages": 400, "size_bytes": 1600}
     settings = {"requested": "AUTO", "synchronization": "AUTO", "on_write": SyncCost(**cost)}

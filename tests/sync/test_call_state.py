@@ -326,7 +326,7 @@ def test_the_error_names_an_additional_step():
 
 
 @pytest.mark.parametrize(("aggregation", "what"), [(FIRST, "replica 0's value"), (NONE, "a value")])
-def test_the_reason_says_what_the_variable_needs(aggregation, what):
+def test_the_error_for_a_missing_write_says_what_the_variable_needs(aggregation, what):
     call = CallDriver(specs={W: spec(aggregation)})
     call.arrive(0, contribution(1.0))
     call.end(1, returned())
@@ -334,7 +334,7 @@ def test_the_reason_says_what_the_variable_needs(aggregation, what):
     assert what in str(call.failure())
 
 
-def test_on_read_is_a_fix_for_a_write():
+def test_the_error_for_a_missing_write_suggests_on_read():
     for message, advised in ((contribution(1.0), True), (all_reduce(1.0), False)):
         call = CallDriver()
         call.arrive(0, message)

@@ -46,7 +46,7 @@ def test_a_commit_of_several_variables_changes_each(state):
     assert [1, 1, 1] == versions(state)
 
 
-def test_a_second_delivery_of_a_commit_of_several_changes_nothing(state):
+def test_a_second_delivery_of_a_commit_of_several_variables_changes_nothing(state):
     for _ in range(2):
         state.handle(commit_of_all({W: 1, V: 1, U: 1}, [1, 2, 3, 4]))
         state.validate()
@@ -55,7 +55,7 @@ def test_a_second_delivery_of_a_commit_of_several_changes_nothing(state):
     assert [1, 1, 1] == versions(state)
 
 
-def test_an_older_commit_of_several_changes_nothing(state):
+def test_an_older_commit_of_several_variables_changes_nothing(state):
     first = commit_of_all({W: 1, V: 1, U: 1}, [1, 2, 3, 4])
     state.handle(first)
     state.handle(commit_of_all({W: 2, V: 2, U: 2}, [5, 6, 7, 8]))

@@ -66,7 +66,7 @@ def handle(state, replica_id, message, now_s=0.0):
 # ---------------------------------------------------------------- merges
 
 
-def test_commit_waits_for_the_last_replica():
+def test_a_commit_waits_for_the_last_replica():
     """Nothing is sent until every replica has contributed. Then each replica gets the mean."""
     state = coordinator(spec(MEAN, shape=(1,)))
 
@@ -107,7 +107,7 @@ def test_diverged_components_apply_the_operation_and_an_assign_makes_them_equal(
     assert 3.0 == state.registry.mirror(W)
 
 
-def test_only_first_replica_commits_what_replica_0_sent():
+def test_with_only_first_replica_the_value_of_replica_0_is_committed():
     state = coordinator(spec(FIRST))
     handle(state, 1, contribution(None))
 
@@ -365,7 +365,7 @@ def test_a_merge_counts_two_messages_for_each_replica_and_their_bytes():
     assert 2.0 + 1.0 + 0.0 == account.waited_s
 
 
-def test_only_first_replica_counts_the_value_of_one_contribution():
+def test_with_only_first_replica_the_value_of_one_contribution_is_counted():
     state = coordinator(spec(FIRST))
     handle(state, 0, contribution(1.0))
     handle(state, 1, contribution(None))

@@ -37,7 +37,7 @@ def fetched_from(cluster):
 
 
 def in_call(cluster, **values):
-    """Run a call in which replicas write the given values: `by_1=2.0` is for replica 1."""
+    """Run a call in which replicas write values: with `by_1=2.0`, replica 1 writes 2.0."""
     cluster.start()
     for name, value in values.items():
         cluster.write(W, value, by=int(name[-1]))

@@ -254,7 +254,7 @@ PATTERNS = {
 
 
 def statistics(pattern, *, packed):
-    """Return the statistics of two steps with different orders of the replicas' writes."""
+    """Return the statistics after two steps whose writes are sent together or one by one."""
     specs = [spec(), spec(variable_id=V, shape=(3,)), spec(variable_id=U)]
     state = coordinator(*specs, num_replicas=3)
     shapes = {one.variable_id: one.shape for one in specs}
@@ -346,7 +346,9 @@ def test_a_call_is_abandoned_without_the_value_of_a_reduction():
 
     assert ["0 <- Abort", "1 <- Abort"] == describe(give_up(state, 1, "KeyboardInterrupt", 2.0))
 
-    assert [1] == [one.replica_id for one in state.stragglers.among(range(2))], "0 has returned"
+    assert [1] == [one.replica_id for one in state.stragglers.among(range(2))], (
+        "replica 0 has returned"
+    )
     assert [] == reduced(state, [reduction])
     assert 0.0 == state.registry.mirror(W)
     state.validate()

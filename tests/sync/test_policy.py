@@ -69,7 +69,9 @@ def test_a_cell_by_aggregation_has_an_entry_for_each_aggregation():
         (LOCAL, MEAN, UPDATE, ADD, AtHand()),
     ],
 )
-def test_a_cell_is_looked_up(synchronization, aggregation, context, operation, expected):
+def test_the_policy_table_has_the_expected_cells(
+    synchronization, aggregation, context, operation, expected
+):
     assert expected == policies.cell(spec(aggregation, synchronization), context, operation)
 
 

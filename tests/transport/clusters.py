@@ -33,7 +33,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Envelope:
-    """Sent arrays. For each array: its reference or the array itself, its size and its number."""
+    """Sent arrays. Each has its reference or the array itself, its size and its number."""
 
     arrays: list[tuple[SharedReference | Array, int, int]]
     note: bytes | None

@@ -86,7 +86,7 @@ def test_a_larger_array_never_has_a_smaller_block(one: int, other: int) -> None:
     assert (one <= other) <= (size_class(one) <= size_class(other))
 
 
-def test_there_are_few_sizes() -> None:
+def test_blocks_have_few_different_sizes() -> None:
     assert 4 == len({size_class(size) for size in range(MIB + 1, 2 * MIB + 1, 1000)})
 
 

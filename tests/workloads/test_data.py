@@ -32,7 +32,7 @@ def test_the_readme_names_source_and_licence() -> None:
         assert words in readme
 
 
-def test_loading_splits_in_order_and_scales() -> None:
+def test_loaded_images_are_split_in_order_and_scaled() -> None:
     """1,437 images train, 360 test; grey levels 0..16 become 0..1 in float32."""
     (images, labels), (test_images, test_labels) = load_digits()
 

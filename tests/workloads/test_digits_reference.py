@@ -59,7 +59,7 @@ def test_parts_of_a_batch_differ_by_one_image_at_most(replicas: int) -> None:
     assert expected.test_accuracy == run.result["test_accuracy"]
 
 
-def test_auto_is_on_write() -> None:
+def test_a_run_with_auto_equals_a_run_with_on_write() -> None:
     """A free variable without a mode is mirrored, bit for bit."""
     expected = train("on_write", 2, 22)
     run = run_workload(digits, replicas=2, steps=22)
@@ -72,7 +72,9 @@ def test_auto_is_on_write() -> None:
     ("per_execution", "reports"),
     [(22, [22, 25]), (10, [10, 20, 22, 25]), (1, list(range(1, 26)))],
 )
-def test_steps_per_execution_change_nothing_else(per_execution: int, reports: list[int]) -> None:
+def test_steps_per_execution_change_the_progress_but_not_the_results(
+    per_execution: int, reports: list[int]
+) -> None:
     """The job reports its progress more or less often, but the results are the same."""
     expected = train("on_read", 2, 25)
     run = run_workload(

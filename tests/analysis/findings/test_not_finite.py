@@ -162,7 +162,7 @@ program commit table assign v=1 = {}
 
 
 @pytest.mark.parametrize(("value", "wrong"), [("[1,NaN,NaN]", False), ("[NaN,NaN,1]", True)])
-def test_elements_that_are_not_finite_when_created_are_intended(tmp_path, value, wrong):
+def test_elements_that_are_not_finite_when_created_are_not_found(tmp_path, value, wrong):
     with described(PADDED.format(value, value)).history(tmp_path) as history:
         findings = [one for one in find(history) if one.kind is NOT_FINITE]
 
