@@ -50,7 +50,7 @@ def test_a_function_makes_one_batch_for_each_replica(strategy):
 def test_a_last_batch_without_rows_cannot_be_shared(strategy):
     dataset = strategy.distribute_datasets_from_function(lambda _: [np.float32(1.0)])
 
-    with pytest.raises(ValueError, match="replicas without a batch can get no rows"):
+    with pytest.raises(ValueError, match="replicas without a batch can get 0 rows"):
         next(iter(dataset))
 
 

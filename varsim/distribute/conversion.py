@@ -173,8 +173,9 @@ def _out_of_range(value: Any, dtype: np.dtype[np.generic], variable: str) -> Val
 def _numbers(value: Any, variable: str) -> Array:
     if isinstance(value, DistributedValues):
         raise DistributedValueError(
-            f"variable {variable!r}: a {type(value).__name__} has one value per replica, and one "
-            "value is needed here: pass it to strategy.run, so that each replica gets its own"
+            f"variable {variable!r}: a {type(value).__name__} has one value per replica, but a "
+            "single value is needed here: pass it to strategy.run, so that each replica gets its "
+            "own"
         )
     if value is None:
         raise _no_value(variable)

@@ -36,7 +36,8 @@ class InputContext:
         if rest:
             raise DistributedValueError(
                 f"a global batch of {global_batch_size} cannot be divided into equal parts for "
-                f"{self.num_replicas_in_sync} replicas: use a multiple"
+                f"{self.num_replicas_in_sync} replicas: use a multiple of "
+                f"{self.num_replicas_in_sync}"
             )
         return size
 
@@ -120,12 +121,12 @@ def one_for_each(count: int, batches: Iterator[Any]) -> Iterator[Any]:
     """Give each replica its own batch; a replica for which no batch is left gets no rows.
 
     Raises:
-        DistributedValueError: A replica should get no rows, but batches have no first dimension.
+        DistributedValueError: A replica should get 0 rows, but the batches have no first dimension.
     """
     while parts := list(islice(batches, count)):
         missing = count - len(parts)
         if missing:
-            _check_rows(parts[-1], "so that replicas without a batch can get no rows")
+            _check_rows(parts[-1], "so that replicas without a batch can get 0 rows")
             parts += [map_structure(partial(_rows, 0, 0), parts[-1])] * missing
         yield per_replica(parts)
 

@@ -230,7 +230,7 @@ class DistributedVariable(Variable, DistributedValues):
         frame = current_frame()
         if frame is None or frame.update is None:
             raise UnsupportedError(
-                f"variable {self._name!r}: {method} of a distributed variable; write rows by "
+                f"variable {self._name!r}: a distributed variable has no {method}; write rows by "
                 "scatter_add or scatter_sub, or use strategy.extended.update"
             )
         self._at_hand(frame).scatter_elements(method, indices, updates)

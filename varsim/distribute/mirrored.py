@@ -423,7 +423,7 @@ def _checked_trace(trace: Any) -> TraceOptions | None:
 
 def _checked_seed(seed: int | None) -> int | None:
     if seed is not None and (not hasattr(seed, "__index__") or index(seed) < 0):
-        raise DistributedValueError(f"seed={seed!r}: it must be an int from 0, or None")
+        raise DistributedValueError(f"seed={seed!r}: it must be None or an int of at least 0")
     return None if seed is None else index(seed)
 
 

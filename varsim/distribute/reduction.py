@@ -124,7 +124,8 @@ def refuse_slices(method: str, values: Iterable[Any]) -> None:
     """
     if any(holds_slices(value) for value in values):
         raise UnsupportedError(
-            f"{method} of IndexedSlices: gather slices.values and slices.indices, or reduce them"
+            f"{method} does not accept IndexedSlices: gather slices.values and slices.indices, or "
+            "reduce the IndexedSlices"
         )
 
 
@@ -152,7 +153,8 @@ def reduce_along(
     """
     if holds_slices(value):
         raise UnsupportedError(
-            "strategy.reduce of IndexedSlices along an axis: use axis=None, which joins their rows"
+            "strategy.reduce cannot reduce IndexedSlices along an axis: use axis=None, which "
+            "joins the rows of all replicas"
         )
     if isinstance(axis, list):
         raise TypeError("axis must be an integer or a tuple of integers, not a list")

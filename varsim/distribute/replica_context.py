@@ -78,7 +78,9 @@ class ReplicaContext:
             return rebuilt(value, self._reduce_with_slices(op, given, label))
         leaves = [as_tensor(leaf) for leaf in given]
         if not leaves:
-            raise ValueMismatchError("all_reduce of an empty structure: there is nothing to reduce")
+            raise ValueMismatchError(
+                "all_reduce got an empty structure: there is nothing to reduce"
+            )
         return rebuilt(value, self.session.all_reduce(op, structure, leaves, label))
 
     def _reduce_with_slices(self, op: ReduceOp, leaves: list[Any], label: str | None) -> list[Any]:

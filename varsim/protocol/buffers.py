@@ -220,7 +220,7 @@ class ArrayReader:
             return self._take_shared(descriptor, self._memory)
         for number in descriptor:
             if type(number) is not int or not 0 <= number <= MAX_FRAME_BYTES:
-                raise ProtocolError(f"an array descriptor holds {number!r}")
+                raise ProtocolError(f"an array descriptor contains the invalid number {number!r}")
         dtype = dtype_of(descriptor[0])
         shape = descriptor[1:]
         size = math.prod(shape) * dtype.itemsize
@@ -238,7 +238,7 @@ class ArrayReader:
         code, *numbers = descriptor
         for number in numbers:
             if type(number) is not int or number < 0:
-                raise ProtocolError(f"an array descriptor holds {number!r}")
+                raise ProtocolError(f"an array descriptor contains the invalid number {number!r}")
         if len(numbers) < 3:
             raise ProtocolError(f"{descriptor} does not describe an array in shared memory")
         block, size_bytes, start, *shape = numbers

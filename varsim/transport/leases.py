@@ -146,13 +146,13 @@ class Leases:
 def _read_note(note: bytes | bytearray | memoryview) -> Counter[int]:
     """Return how often each block was released, from a note of `Leases.note`."""
     if len(note) > _MAX_NOTE_BYTES:
-        raise ProtocolError(f"a note has {len(note)} bytes, which is too long")
+        raise ProtocolError(f"a note has {len(note)} bytes, which is too many")
     returned: Counter[int] = Counter()
     try:
         rows = msgpack.unpackb(note)
         for block, count in rows:
             if (type(rows), type(block), type(count)) != (list, int, int) or count < 1:
-                raise ProtocolError(f"a note says {count!r} of block {block!r}")
+                raise ProtocolError(f"a note has an invalid block or count: {block!r}, {count!r}")
             returned[block] += count
     except (ValueError, TypeError) as error:
         raise ProtocolError(f"a note of released blocks is malformed: {error!r}") from error
