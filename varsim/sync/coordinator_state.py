@@ -103,7 +103,7 @@ class CoordinatorState:
             return []
         else:
             actions = self._begin(event)
-        if runner.is_behind:
+        if runner.is_waiting:
             actions += runner.catch_up(self._begin)
         return actions
 
@@ -154,7 +154,7 @@ class CoordinatorState:
         runner = self._runner
         if runner.suspended is not None:
             return None
-        first_s = runner.deadline_s if runner.is_behind else None
+        first_s = runner.deadline_s if runner.is_waiting else None
         for call in self._calls:
             time_s = call.deadline_s
             if time_s is not None and (first_s is None or time_s < first_s):

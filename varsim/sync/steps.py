@@ -41,7 +41,7 @@ class Runner:
         self._suspended_operation: _Operation | None = None  # the operation of the suspended steps
 
     @property
-    def is_behind(self) -> bool:
+    def is_waiting(self) -> bool:
         """Return whether operations wait, or events are in the backlog."""
         return bool(self._operations or self.backlog)
 
