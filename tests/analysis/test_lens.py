@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from tests.analysis.build import parse_history
 from varsim.analysis.component_distance import ElementReason, TellingElements, telling_of
@@ -217,4 +218,34 @@ def test_a_changing_shape_has_no_most_informative_element() -> None:
 
     assert None is telling_of(
         [Moment(0, 0.0, (long, long), long), Moment(1, 0.0, (short,), short)], 1
+    )
+
+
+def said_of(known: Sequence[bool], *, oracle: bool = False) -> str:
+    """Return the sentences below a table of steps; the values of some steps are not recorded."""
+    one = np.ones(1)
+    shown = [
+        Moment(
+            step=step,
+            time_s=0.0,
+            components=(one, one if is_known else None),
+            value=one if is_known else None,
+            oracle=one if oracle else None,
+        )
+        for step, is_known in enumerate(known)
+    ]
+    out = StringIO()
+    print_steps(Console(width=200, file=out), "v", shown, 0)
+    return out.getvalue()
+
+
+def test_the_lens_does_not_say_that_unrecorded_values_are_equal():
+    assert "The replicas never differ." in said_of([True, True])
+    assert "Whether the replicas differ is unknown" in said_of([False, False])
+    some = said_of([True, False, True])
+    assert "do not differ in the 2 of 3 steps" in some
+    assert "`--trace messages`" in some
+    assert "The value equals a single device's" in said_of([True, True], oracle=True)
+    assert "was compared with a single device's in 1 of 2 steps" in said_of(
+        [True, False], oracle=True
     )

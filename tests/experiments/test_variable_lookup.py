@@ -74,7 +74,7 @@ def test_the_variable_that_differs_most_is_chosen(tmp_path: Path) -> None:
 
 def test_if_no_variable_differs_the_most_written_one_is_chosen(tmp_path: Path) -> None:
     with two_variables(tmp_path, (1, 0), (1, 0)) as history:
-        assert ("v", "no replicas differ, and it was written most often") == (
+        assert ("v", "no recorded values of replicas differ, and it was written most often") == (
             (chosen := most_telling(history, tmp_path)).row.name,
             chosen.why,
         )

@@ -32,6 +32,16 @@ class Moment:
         return any(not arithmetic.same(known[0], other) for other in known[1:])
 
     @property
+    def is_known(self) -> bool:
+        """Return whether the values of all replicas are known."""
+        return all(one is not None for one in self.components)
+
+    @property
+    def is_compared(self) -> bool:
+        """Return whether `unlike` compares all values with the single device's value."""
+        return self.oracle is not None and (self.value is not None or self.is_known)
+
+    @property
     def unlike(self) -> bool:
         """Return whether a single device certainly has a different value, beyond rounding.
 

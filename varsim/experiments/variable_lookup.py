@@ -59,7 +59,8 @@ def most_telling(history: History, run: Path) -> Chosen:
     for choice in _of_all(history) if (last or 0) <= _MOST_EVENTS else _of_summary(history, run):
         return choice
     written = _most_written(history)
-    return Chosen(history.variables[written], "no replicas differ, and it was written most often")
+    why = "no recorded values of replicas differ, and it was written most often"
+    return Chosen(history.variables[written], why)
 
 
 def _of_all(history: History) -> Iterator[Chosen]:

@@ -262,9 +262,20 @@ def _step_cell(value: Flat | None, element: int | None) -> str:
     return number(found if isinstance(found, int | float) else str(found))
 
 
+_RECORD_ALL: Final = "`--trace messages` records all values."
+
+
 def _sentence(moments: Sequence[Moment], diverged: int | None) -> str:
     if diverged is None:
-        return "The replicas never differ."
+        known = sum(one.is_known for one in moments)
+        if known == len(moments):
+            return "The replicas never differ."
+        if not known:
+            return f"Whether the replicas differ is unknown: no value was recorded. {_RECORD_ALL}"
+        return (
+            f"The replicas do not differ in the {known} of {len(moments)} steps whose values were "
+            f"all recorded. For the other steps it is unknown. {_RECORD_ALL}"
+        )
     differing = sum(one.diverged for one in moments)
     steps = len(moments) - (not moments[0].step)
     return (
@@ -280,7 +291,13 @@ def _missing(moments: Sequence[Moment]) -> str:
 
 def _about_oracle(moments: Sequence[Moment], unlike: int | None) -> str:
     if unlike is None:
-        return "The value equals a single device's within rounding."
+        compared = sum(one.is_compared for one in moments)
+        if compared == len(moments):
+            return "The value equals a single device's within rounding."
+        return (
+            f"The value was compared with a single device's in {compared} of {len(moments)} steps, "
+            "and no difference was found."
+        )
     differing = sum(one.unlike for one in moments)
     steps = len(moments) - (not moments[0].step)
     return (
