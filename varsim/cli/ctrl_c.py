@@ -24,10 +24,10 @@ def begin() -> None:
     """From now on, make Ctrl-C end the program immediately, with 130 and one line on stderr."""
     if signal.getsignal(signal.SIGINT) is _end_at_once:
         return
-    signal.signal(signal.SIGINT, _end_at_once)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) == signal.SIG_DFL:  # `nohup` makes a program ignore SIGHUP
+        if signal.getsignal(number) != signal.SIG_IGN:  # `nohup` makes a program ignore SIGHUP
             signal.signal(number, _interrupt)
+    signal.signal(signal.SIGINT, _end_at_once)
     # The function that is registered first runs last. Without this function, the interpreter would
     # restore the system's handler while it shuts down.
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
