@@ -71,6 +71,7 @@ def test_written_yaml_is_read_back():
     assert values == load(dump(values), "f").values
 
 
+DEEP_ALIASES = "a0: &a0 [1]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, 40))
 BILLION_LAUGHS = "a0: &a0 [lol]\n" + "".join(
     f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10)
 )
@@ -88,6 +89,8 @@ BILLION_LAUGHS = "a0: &a0 [lol]\n" + "".join(
         ("a: &x [*x]", "f.yaml:1: an alias inside the value that it stands for"),
         ("a: " + "[" * 100_000, "f.yaml:1: more than 20 levels deep"),
         ("a:\n  b: " + "1" * 5000, "f.yaml:2: an integer of 5,000 characters; the limit is 100"),
+        ("a: " + "[" * 20 + "1" + "]" * 20, "f.yaml:1: more than 20 levels deep"),
+        (DEEP_ALIASES, "f.yaml:20: more than 20 levels deep"),
         (BILLION_LAUGHS, "f.yaml:6: more than 100,000 values"),
         ("#" * 2**20 + "\n", "f.yaml: 1,048,577 characters; an experiment has at most 1,048,576"),
         ("a: \x00", "f.yaml: not valid YAML:"),

@@ -116,30 +116,37 @@ def _check_size(text: str) -> None:
     Raises:
         _RefusedError: The text has more than `MAX_VALUES` values, or is nested too deep.
     """
-    sizes: dict[str, int] = {}  # anchor → number of values that its alias stands for
-    open_: list[tuple[str | None, int]] = []  # anchors of open nodes, and the count before them
-    count = 0
+    count = 0  # values so far
+    below = [0]  # levels below each open node so far; the first item is for the document
+    starts: list[tuple[str | None, int]] = []  # the anchor of each open node, and the count before
+    known: dict[str | None, tuple[int, int]] = {}  # by anchor: number of values, levels below
     for event in yaml.parse(text, Loader=_Loader):
+        depth, levels = len(starts), 0
         match event:
-            case yaml.AliasEvent(anchor=anchor):
-                if anchor not in sizes:
+            case yaml.ScalarEvent():
+                count += 1
+                known[event.anchor] = 1, 0
+            case yaml.AliasEvent():
+                if event.anchor not in known:
                     raise _refusal("an alias inside the value that it stands for", event)
-                count += sizes[anchor]
-            case yaml.ScalarEvent(anchor=anchor):
+                values, levels = known[event.anchor]
+                count += values
+            case yaml.CollectionStartEvent():
+                starts.append((event.anchor, count))
+                below.append(0)
                 count += 1
-                if anchor is not None:
-                    sizes[anchor] = 1
-            case yaml.CollectionStartEvent(anchor=anchor):
-                open_.append((anchor, count))
-                count += 1
-                if len(open_) > _MAX_DEPTH + 1:
-                    raise _refusal(f"more than {_MAX_DEPTH} levels deep", event)
             case yaml.CollectionEndEvent():
-                anchor, before = open_.pop()
-                if anchor is not None:
-                    sizes[anchor] = count - before
+                anchor, before = starts.pop()
+                depth, levels = len(starts), below.pop()
+                known[anchor] = count - before, levels
+            case _:
+                continue
+        if depth + levels > _MAX_DEPTH:
+            raise _refusal(f"more than {_MAX_DEPTH} levels deep", event)
         if count > MAX_VALUES:
             raise _refusal(f"more than {MAX_VALUES:,} values", event)
+        if not isinstance(event, yaml.CollectionStartEvent):  # the node is complete
+            below[-1] = max(below[-1], levels + 1)
 
 
 def _refusal(problem: str, event: yaml.Event) -> _RefusedError:
