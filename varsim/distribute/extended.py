@@ -217,7 +217,7 @@ class Update:
             VariableError: The component cannot take the operand.
         """
         before = self.read(variable, replica_id)
-        check_operand(variable.spec, operation, before, operand)
+        check_operand(variable.spec, operation, before.shape, operand)
         _, values = self._written.setdefault(variable.spec.variable_id, (variable, {}))
         values[replica_id] = applied(operation, before, operand)
 

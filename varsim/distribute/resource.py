@@ -204,7 +204,7 @@ class HeldHere:
         Raises:
             VariableError: The variable cannot take the operand; nothing has changed.
         """
-        check_operand(self._spec, operation, self._value, operand)
+        check_operand(self._spec, operation, self._value.shape, operand)
         if not isinstance(operand, Rows):
             self._value = reduce.apply(operation, self._value, operand)
             self._is_owned = False

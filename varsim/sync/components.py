@@ -314,14 +314,16 @@ def check_shape(
 
 
 def check_operand(
-    spec: VariableSpec, operation: Operation, component: Array, operand: Operand
+    spec: VariableSpec, operation: Operation, shape: tuple[int, ...], operand: Operand
 ) -> None:
     """Check that an operation can write an operand to a component.
 
+    Args:
+        shape: The shape of the component before the write.
     Raises:
         VariableError: See `check_rows` and `check_shape`.
     """
     if isinstance(operand, Rows):
-        scatter.check_rows(spec, operation, component.shape, operand)
+        scatter.check_rows(spec, operation, shape, operand)
     else:
-        check_shape(spec, operation, component.shape, operand)
+        check_shape(spec, operation, shape, operand)

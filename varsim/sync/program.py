@@ -6,8 +6,6 @@ import math
 from collections.abc import Collection, Generator, Iterable, Sequence
 from typing import Any, Protocol, TypeVar, assert_never
 
-import numpy as np
-
 from varsim.errors import PerReplicaError, VariableError, VarsimError
 from varsim.spec import Array, Context, Operand, Operation, Rows, VariableSpec
 from varsim.sync import fixes, policies, reduce, scatter
@@ -208,11 +206,11 @@ class _OnVariable:
         """Write one component directly, without applying the policy."""
         operand = event.operand
         if event.operation is Operation.ASSIGN and not isinstance(operand, Rows):
-            component = operand  # an assign uses only the shape in the spec
+            shape = operand.shape  # an assign uses only the shape in the spec
         else:
-            (component,) = yield from self._shapes([event.replica_id])
-        check_operand(self._spec, event.operation, component, operand)
-        yield from self._to_one(event.replica_id, event.operation, event.operand, event.location)
+            (shape,) = yield from self._shapes([event.replica_id])
+        check_operand(self._spec, event.operation, shape, operand)
+        yield from self._to_one(event.replica_id, event.operation, operand, event.location)
 
     def assign_components(self, event: ProgramAssignComponents) -> Steps:
         """Assign several components directly, without applying the policy."""
@@ -255,25 +253,21 @@ class _OnVariable:
         if event.per_replica and not cell.per_component:
             raise PerReplicaError(PerReplicaFromOutside(spec, event.per_replica, event.location))
         yield from self._exchange()
-        components = yield from self._shapes(self._everyone)
-        for i, component in enumerate(components):
-            one = rows[i if event.per_replica else 0]
-            scatter.check_rows(spec, operation, component.shape, one)
+        shapes = yield from self._shapes(self._everyone)
+        for i, shape in enumerate(shapes):
+            scatter.check_rows(spec, operation, shape, rows[i if event.per_replica else 0])
         actions = self._registry.scatter(self._number, operation, rows)
         ids = tuple(self._everyone) if event.per_replica else (None,)
         written = tuple((i, one) for i, one in zip(ids, rows, strict=True))
         yield [ProgramWrote(self._number, operation, written, event.location), *actions]
 
-    def _shapes(self, replica_ids: Sequence[int]) -> StepsTo[Sequence[Array]]:
-        """Return arrays with the shapes of components; their values do not matter.
-
-        The components are fetched only if their shapes may differ.
-        """
+    def _shapes(self, replica_ids: Sequence[int]) -> StepsTo[Sequence[tuple[int, ...]]]:
+        """Return the shapes of components. The components are fetched only if these may differ."""
         spec = self._spec
         if None in spec.shape:
-            return (yield from self.components(replica_ids))
-        shape = tuple(size for size in spec.shape if size is not None)
-        return [np.broadcast_to(np.empty((), spec.dtype), shape)] * len(replica_ids)
+            components = yield from self.components(replica_ids)
+            return [component.shape for component in components]
+        return [tuple(size for size in spec.shape if size is not None)] * len(replica_ids)
 
     # ------------------------------------------------------------ deferred writes
 

@@ -171,7 +171,8 @@ class ReplicaWrites:
         """Write this replica's component directly, without applying the policy."""
         variable = self.components.find(write.variable_id)
         check_arithmetic(variable.spec, write.operation, 1)
-        check_operand(variable.spec, write.operation, variable.component(), write.operand)
+        shape = variable.block.shape(variable.slot)
+        check_operand(variable.spec, write.operation, shape, write.operand)
         self.write_locally(variable, write.operation, write.operand)
         return _NOTHING
 
