@@ -128,16 +128,16 @@ class CoordinatorBlock(Block):
         return self.versions + self.own_commits[replica_id] if self.own_commits else self.versions
 
     def commit_all(
-        self, operation: Operation, value: Array, call_id: int = BY_PROGRAM, settled: int = 0
+        self, operation: Operation, operand: Operand, call_id: int = BY_PROGRAM, settled: int = 0
     ) -> list[CoordinatorAction]:
-        """Return the commits of an operation on all components."""
+        """Return the commits of an operation on all components of the block."""
         self.versions = self.versions + 1  # a new array, because messages refer to the old array
         if self.own_commits:
             return [
-                Send(i, self._commit(i, operation, value, call_id, settled))
+                Send(i, self._commit(i, operation, operand, call_id, settled))
                 for i in range(self.num_replicas)
             ]
-        commit = self._commit(0, operation, value, call_id, settled)
+        commit = self._commit(0, operation, operand, call_id, settled)
         return [Send(i, commit) for i in range(self.num_replicas)]
 
     def commit_to(self, replica_id: int, operation: Operation, operand: Operand) -> Send:
@@ -145,53 +145,34 @@ class CoordinatorBlock(Block):
         if not self.own_commits:
             self.own_commits = [0] * self.num_replicas
         self.own_commits[replica_id] += 1
-        commit: Commit | ScatterCommit
-        if isinstance(operand, Rows):
-            commit = self._scatter_commit(replica_id, operation, operand, BY_PROGRAM, 0)
-        else:
-            commit = self._commit(replica_id, operation, operand, BY_PROGRAM, 0)
+        commit = self._commit(replica_id, operation, operand, BY_PROGRAM, 0)
         if len(set(self.own_commits)) == 1:  # all components have one version again
             self.versions, self.own_commits = self.versions_of(0), []
         return Send(replica_id, commit)
 
     def _commit(
-        self, replica_id: int, operation: Operation, value: Array, call_id: int, settled: int
-    ) -> Commit:
-        value.setflags(write=False)  # several components may share the array
+        self, replica_id: int, operation: Operation, operand: Operand, call_id: int, settled: int
+    ) -> Commit | ScatterCommit:
+        versions = self.versions_of(replica_id)
+        if isinstance(operand, Rows):
+            for array in (operand.indices, operand.values):
+                array.setflags(write=False)  # several components may share the array
+            return ScatterCommit(
+                call_id=call_id,
+                settled=settled,
+                variable_id=int(self.variable_ids[0]),
+                version=int(versions[0]),
+                operation=operation,
+                rows=operand,
+            )
+        operand.setflags(write=False)  # several components may share the array
         return Commit(
             call_id=call_id,
             settled=settled,
             variable_ids=self.variable_ids,
-            versions=self.versions_of(replica_id),
+            versions=versions,
             operation=operation,
-            value=value,
-        )
-
-    def commit_rows(
-        self, operation: Operation, rows: Rows, call_id: int = BY_PROGRAM, settled: int = 0
-    ) -> list[CoordinatorAction]:
-        """Return the commits of a sparse write to all components of a block of one variable."""
-        self.versions = self.versions + 1
-        first = self._scatter_commit(0, operation, rows, call_id, settled)
-        if not self.own_commits:
-            return [Send(i, first) for i in range(self.num_replicas)]
-        return [
-            Send(i, self._scatter_commit(i, operation, rows, call_id, settled))
-            for i in range(self.num_replicas)
-        ]
-
-    def _scatter_commit(
-        self, replica_id: int, operation: Operation, rows: Rows, call_id: int, settled: int
-    ) -> ScatterCommit:
-        for array in (rows.indices, rows.values):
-            array.setflags(write=False)  # several components may share the array
-        return ScatterCommit(
-            call_id=call_id,
-            settled=settled,
-            variable_id=int(self.variable_ids[0]),
-            version=int(self.versions_of(replica_id)[0]),
-            operation=operation,
-            rows=rows,
+            value=operand,
         )
 
     # ------------------------------------------------------------ costs
@@ -283,6 +264,19 @@ class CoordinatorVariables:
             number = np.array([variable.spec.variable_id], np.int64)
             variable.block, variable.slot = self._block_of(number, [variable]), 0
         return variable.block
+
+    def scatter(
+        self,
+        block: CoordinatorBlock,
+        operation: Operation,
+        rows: Rows,
+        call_id: int = BY_PROGRAM,
+        settled: int = 0,
+    ) -> list[CoordinatorAction]:
+        """Apply the same sparse write to all components of one variable; return its commits."""
+        block.scatter(operation, rows)
+        self.behind.append(block)
+        return block.commit_all(operation, rows, call_id, settled)
 
     def unite(self, variable_ids: Array) -> CoordinatorBlock | None:
         """Return one block of these variables; None if components of a variable may differ."""

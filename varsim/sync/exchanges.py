@@ -358,9 +358,7 @@ class Exchanges:
         if isinstance(operand, Rows):
             dense_bytes = count * block.bytes_of_one()
             variable.account.exchange_moved_rows(count, count * operand.nbytes, dense_bytes)
-            block.scatter(operation, operand)
-            self._variables.behind.append(block)
-            return block.commit_rows(operation, operand, OF_DEFERRED, settled)
+            return self._variables.scatter(block, operation, operand, OF_DEFERRED, settled)
         mirror = block.mirror()
         if mirror is not None and operation is not Operation.ASSIGN:
             operation, operand = Operation.ASSIGN, reduce.apply(operation, mirror, operand)

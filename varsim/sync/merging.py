@@ -139,9 +139,7 @@ class Merging:
         waited_s = block.wait([arrival.at_s for arrival in collectives.arrivals], now_s)
         sent = sum(part.nbytes for part in parts)
         variable.account.merged_rows(len(parts), sent, rows.nbytes, block.bytes_of_one(), waited_s)
-        block.scatter(operation, rows)
-        self._variables.behind.append(block)
-        return block.commit_rows(operation, rows, call_id, collectives.stop)
+        return self._variables.scatter(block, operation, rows, call_id, collectives.stop)
 
 
 def _write(arrival: Arrival, position: int) -> Write:

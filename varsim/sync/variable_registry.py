@@ -190,9 +190,7 @@ class VariableRegistry:
         size_bytes = sum(one.nbytes for one in each)
         variable.account.wrote_rows(self.num_replicas, size_bytes, block.bytes_of_one())
         if len(rows) == 1:
-            block.scatter(operation, rows[0])
-            self._variables.behind.append(block)
-            return block.commit_rows(operation, rows[0])
+            return self._variables.scatter(block, operation, rows[0])
         for replica_id, one in enumerate(each):
             block.apply_to(replica_id, operation, one)
         return [block.commit_to(replica_id, operation, one) for replica_id, one in enumerate(each)]
