@@ -164,7 +164,7 @@ class DistributedVariable(Variable, DistributedValues):
 
     # ------------------------------------------------------------ writing
 
-    def write(self, operation: Operation, value: Any, *, read_value: bool = True) -> None:
+    def write(self, operation: Operation, value: Any, read_value: bool = True) -> None:
         """Apply an assign, assign_add or assign_sub, as the policy says for the current context.
 
         Raises:

@@ -67,7 +67,7 @@ class ResourceVariable(Variable):
         """Return the value; read-only."""
         return self.read_value()
 
-    def write(self, operation: Operation, value: Any, *, read_value: bool = True) -> None:
+    def write(self, operation: Operation, value: Any, read_value: bool = True) -> None:
         """Apply an assign, assign_add or assign_sub.
 
         Raises:

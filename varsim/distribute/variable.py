@@ -270,7 +270,7 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
         """
         raise NotImplementedError
 
-    def write(self, operation: Operation, value: Any, *, read_value: bool = True) -> None:
+    def write(self, operation: Operation, value: Any, read_value: bool = True) -> None:
         """Apply an assign, assign_add or assign_sub."""
         raise NotImplementedError
 
@@ -310,7 +310,7 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
 
         Source: The returned value is difference D6 in docs/semantics.md.
         """
-        self.write(_ASSIGN, value, read_value=read_value)
+        self.write(_ASSIGN, value, read_value)
         return self if read_value else None
 
     def assign_add(
@@ -321,7 +321,7 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
         read_value: bool = True,
     ) -> Variable | Any:
         """Add to the value. Return the same as `assign`."""
-        self.write(_ASSIGN_ADD, delta, read_value=read_value)
+        self.write(_ASSIGN_ADD, delta, read_value)
         return self if read_value else None
 
     def assign_sub(
@@ -332,7 +332,7 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
         read_value: bool = True,
     ) -> Variable | Any:
         """Subtract from the value. Return the same as `assign`."""
-        self.write(_ASSIGN_SUB, delta, read_value=read_value)
+        self.write(_ASSIGN_SUB, delta, read_value)
         return self if read_value else None
 
     def __reduce_ex__(self, protocol: Any) -> Any:
