@@ -15,15 +15,12 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     PlainSerializer,
     PrivateAttr,
-    SerializerFunctionWrapHandler,
     WithJsonSchema,
-    model_serializer,
     model_validator,
 )
 from pydantic_core import CoreSchema, core_schema
@@ -42,12 +39,11 @@ from varsim.experiments.mode_text import (
     parse_mode,
     read_synchronization,
 )
-from varsim.experiments.nearest import did_you_mean
+from varsim.experiments.trace_settings import Keys, TraceSettings
 from varsim.launch.backends import REGISTRIES
 from varsim.launch.devices import DEFAULT_WORKERS, MAX_WORKERS, cpus, problem_with
 from varsim.launch.launcher import Backends
 from varsim.spec import Synchronization, VariableAggregation
-from varsim.tracing.trace import LEVELS, LIMIT_BYTES, OFF, OPS, TraceOptions
 
 _MAX_NAME_LENGTH: Final = 80
 """A file system allows 255 bytes, and the name of the run's directory also contains a time."""
@@ -113,10 +109,6 @@ class _RegisteredName:
         return name
 
 
-class _Keys(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
 _SHORT: Final = f"a mode ({PLAIN}), mode/aggregation or /aggregation"
 
 
@@ -151,7 +143,7 @@ _OF_WORKLOADS: Final = {
 """The keys that an experiment with a script cannot have, and why."""
 
 
-class VariableSettings(_Keys):
+class VariableSettings(Keys):
     """Settings of some variables; these override the workload's settings."""
 
     @model_validator(mode="before")
@@ -181,97 +173,10 @@ class VariableSettings(_Keys):
     )
 
 
-# ---------------------------------------------------------------- trace
-
-LEAST_LIMIT_BYTES: Final = 2**16
-"""The smallest limit of a trace: a smaller one would be reached before the first variable."""
-
-_WINDOW: Final = re.compile(r"\s*(\d+)\s*:\s*(\d+)\s*")
-_SIZE: Final = re.compile(r"\s*(\d+)\s*(B|KiB|MiB|GiB)?\s*")
-_UNITS: Final = {None: 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-
-
-def _level(value: Any) -> str:
-    if value not in LEVELS:
-        known = ", ".join(LEVELS)
-        raise ValueError(f"{value!r} is not one of {known}{did_you_mean(str(value), LEVELS)}")
-    return str(value)
-
-
-def _window(value: Any) -> tuple[int, int] | None:
-    if value is None or isinstance(value, tuple):
-        return value
-    found = _WINDOW.fullmatch(str(value))
-    if found is None or not 1 <= int(found[1]) < int(found[2]):
-        raise ValueError(
-            f"invalid window {value!r}: write 100:200 for the calls of strategy.run from the "
-            "100th to the 199th"
-        )
-    return int(found[1]), int(found[2])
-
-
-def _size_bytes(value: Any) -> int:
-    if value is None:
-        return LIMIT_BYTES
-    found = _SIZE.fullmatch(str(value))
-    size = int(found[1]) * _UNITS[found[2]] if found is not None else 0
-    if size < LEAST_LIMIT_BYTES:
-        raise ValueError(
-            f"invalid size {value!r}: write 64 MiB, or a number of bytes from {LEAST_LIMIT_BYTES:,}"
-        )
-    return size
-
-
-class TraceSettings(_Keys):
-    """What the processes of a run record; a level alone is short for a mapping with a level."""
-
-    level: Annotated[
-        str, BeforeValidator(_level), WithJsonSchema({"type": "string", "enum": list(LEVELS)})
-    ] = Field(default=OPS, description="ops, messages or off.")
-    steps: Annotated[
-        tuple[int, int] | None,
-        BeforeValidator(_window),
-        PlainSerializer(lambda window: window and f"{window[0]}:{window[1]}"),
-        WithJsonSchema({"type": ["string", "null"], "pattern": r"^\s*\d+\s*:\s*\d+\s*$"}),
-    ] = Field(
-        default=None,
-        description="The recorded calls of strategy.run: 100:200 is from the 100th to the 199th.",
-    )
-    limit: Annotated[
-        int, BeforeValidator(_size_bytes), WithJsonSchema({"type": ["string", "integer", "null"]})
-    ] = Field(
-        default=LIMIT_BYTES,
-        description="Largest trace of each process, such as 64 MiB, or a number of bytes.",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short_or_long(cls, value: Any) -> Any:
-        return value if isinstance(value, dict | TraceSettings) else {"level": _level(value)}
-
-    @model_serializer(mode="wrap")
-    def _shortest(self, handler: SerializerFunctionWrapHandler) -> Any:
-        said = {key: value for key, value in handler(self).items() if key in self.model_fields_set}
-        return said if said.keys() - {"level"} else self.level
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        """Return the schema of a level or a mapping."""
-        return {"anyOf": [{"enum": list(LEVELS)}, handler.resolve_ref_schema(handler(core_schema))]}
-
-    def options(self, directory: Path) -> TraceOptions | None:
-        """Return the options of a trace that is written to `directory`; None if it is off."""
-        if self.level == OFF:
-            return None
-        return TraceOptions(directory, self.level, self.limit, self.steps)
-
-
 # ---------------------------------------------------------------- the experiment
 
 
-class Experiment(_Keys):
+class Experiment(Keys):
     """One run of a workload or a script, as `varsim run` does it."""
 
     name: str | None = Field(
