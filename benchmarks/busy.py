@@ -2,9 +2,10 @@
 
 A step writes ON_WRITE MEAN scalars. Column *coordinator* is the processor time of the program's
 main thread in a step. *coordinator I/O* is the processor time of the program's other threads, which
-belong to ZeroMQ. The two columns of a worker have the same meaning. *busy* is the sum of these
-times, divided by the processor time that all cores had during the step. *sleeps* counts how often a
-worker released its core in a step. *preempted* counts how often the system took the core away.
+belong to ZeroMQ. The two columns of a worker have the same meaning. *busy* is the processor time of
+all processes in a step, divided by the time that all cores had during the step. *sleeps* counts how
+often a worker released its core in a step. *preempted* counts how often the system took the core
+away.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from benchmarks.record import Rows, keep, question, show
 
 WORKERS = (1, 4, 64)
 SCALARS = (1, 1000)
-ONLY_ONE_FROM = 16  # number of workers from which only one scalar is measured
+ONLY_ONE_FROM = 16  # from this number of workers on, only the step with one scalar is measured
 WARM_UP = 30
 STEPS = 200
 

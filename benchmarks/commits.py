@@ -1,4 +1,4 @@
-"""Is one commit of varsim slower than another?
+"""Is one git commit of varsim slower than another?
 
 Three clusters take turns: one of the old commit, one of the new commit, and another one of the old
 commit. Each round gives a ratio new / old, and a ratio old / old, which shows the differences that
@@ -41,7 +41,7 @@ CASES = (
 )
 PAIRS = 60
 STARTS = 6  # number of starts, among which the pairs are divided
-TARGET = 1.05  # largest allowed upper end of new / old
+TARGET = 1.05  # largest allowed upper end of the interval of new / old
 SOURCES = ("varsim", "workers")
 OLD, NEW, AGAIN = "old", "new", "old again"
 
@@ -76,7 +76,7 @@ class Interval:
 
 @contextmanager
 def sources(commits: Sequence[str]) -> Iterator[list[Path]]:
-    """Write each commit's sources to a folder of its own, as git has them."""
+    """Write the committed sources of each commit to a folder of its own; yield the folders."""
     with tempfile.TemporaryDirectory(prefix="commits-") as folder:
         there: list[Path] = []
         for commit in commits:

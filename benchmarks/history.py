@@ -3,7 +3,8 @@
 A cluster records steps in which every replica writes and reads ON_WRITE MEAN scalars, adds to
 ON_READ counters and writes an ONLY_FIRST_REPLICA counter, until its history has a million events.
 Then new processes merge the traces, and examine the history: they judge it and look for findings in
-one pass, as the end of a run and `varsim check` do. Rows *judge* and *find* are for one task alone.
+one pass, as the end of a run and `varsim check` do. Rows *judge* and *find* show these two tasks
+separately.
 *processor* is the processor time, which is more reliable than *took* on a busy machine. *peak* is
 the largest memory of a process that does the task, with its interpreter and all imports.
 """
@@ -37,7 +38,7 @@ TARGET_S = 15.0
 TARGET_BYTES = 500e6
 SCALARS, COUNTERS = 20, 5
 STEPS_A_READ = 10  # the program reads all counters after every 10th step
-LIMIT_BYTES = 2**33  # nothing is cut off
+LIMIT_BYTES = 2**33  # so large that no trace reaches it
 TASKS = ("merge", "examine", "judge", "find")
 ALL = "merge and examine"
 ROWS = {
@@ -50,7 +51,7 @@ ROWS = {
 
 
 def record(folder: Path, workers: int, events: int) -> None:
-    """Run steps until their history has a number of events."""
+    """Run as many steps as needed for a history of `events` events, and record them."""
     devices = [f"cpu:{i}" for i in range(workers)]
     options = TraceOptions(folder, limit_bytes=LIMIT_BYTES)
     with tf.distribute.MirroredStrategy(devices, trace=options) as strategy:

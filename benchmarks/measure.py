@@ -44,7 +44,7 @@ class Quartiles:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """A median divided by another median of the same run, and the target: its largest value."""
+    """A median divided by another median of the same run, and the largest value allowed for it."""
 
     value: float
     target: float | None = None
@@ -99,7 +99,7 @@ def side_by_side(
 
     Args:
         rounds: The number of turns of each contender.
-        budget_s: The time after which the turns end, if each contender had `MIN_ROUNDS`.
+        budget_s: After this time no further round begins, except the first `MIN_ROUNDS` rounds.
     """
     seconds: dict[Name, list[float]] = {name: [] for name in contenders}
     steps = {name: steps_that_fill_a_turn(turn) for name, turn in contenders.items()}

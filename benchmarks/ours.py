@@ -10,7 +10,7 @@ import varsim as tf
 from benchmarks.measure import Turn, turn_of
 
 CAN_WRITE_IN_PLACE = hasattr(tf.Variable, "update_buffer")
-FIRST_STEPS = 4  # the number of steps that are checked
+FIRST_STEPS = 4  # number of steps that are checked, and that fill the send buffer
 
 
 def cluster(workers: int) -> tf.distribute.MirroredStrategy:
@@ -53,8 +53,8 @@ def step_in_place(variable: tf.Variable) -> Callable[[], None]:
     """Return a function in which a replica writes its gradient directly into the send buffer.
 
     The first steps fill the buffer. Later steps set only one element of a buffer that was filled
-    before, because the computation of the gradient is not a part of the step. This is the same for
-    the arrays of the other contenders.
+    before, because the computation of the gradient is not a part of the step. The arrays of the
+    other contenders, too, are filled before the measured steps.
     """
     filled: list[int] = []  # the addresses of buffers
 

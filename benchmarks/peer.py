@@ -1,7 +1,7 @@
 """Run peers: other systems, each a group of processes that takes turns with varsim.
 
 Peers have a separate environment, `.venv-peers`, or the environment that VARSIM_BENCH_PEERS names.
-`peers/member.py` is the other end of this protocol.
+`peers/member.py` describes the lines that these processes read and answer.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Peer:
 
     name: str
     package: str  # the package that it needs
-    commands: Callable[[int, Path], list[Command]]  # by the number of members, and a folder
-    program: str | None = None  # the system's program that it needs
+    commands: Callable[[int, Path], list[Command]]  # (workers, folder for files) -> processes
+    program: str | None = None  # a program of the system that the peer needs, such as mpirun
     has_members: bool = True  # True: as many processes as workers; False: one process
 
     def missing(self) -> str | None:
@@ -68,15 +68,15 @@ def _gloo(count: int, folder: Path) -> list[Command]:
 
 
 def _openmpi(count: int, _: Path) -> list[Command]:
-    # Started without options: with more ranks than cores, Open MPI yields when it is idle. If it
-    # spins instead (mpi_yield_when_idle 0), it waits for time slices, and is much slower.
+    # With more ranks than cores, an idle rank of Open MPI yields its core by default. If idle ranks
+    # spin instead (mpi_yield_when_idle 0), the other ranks wait for time slices: much slower.
     as_root = ["--allow-run-as-root"] if os.getuid() == 0 else []
     words = ["mpirun", *as_root, "--oversubscribe", "-x", ADDRESS, "-n", str(count)]
     return [([*words, PYTHON, "-m", "benchmarks.peers.openmpi"], {})]
 
 
 def _multi_worker(count: int, _: Path) -> list[Command]:
-    with ExitStack() as stack:  # TensorFlow needs fixed ports, so it gets free ones
+    with ExitStack() as stack:  # TensorFlow cannot choose ports: find free ports for it
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for bound in sockets:
             bound.bind(("127.0.0.1", 0))
@@ -107,7 +107,7 @@ class PeerGroup:
     peer: Peer
     count: int
     versions: str = ""
-    _lines: list[IO[str]] = field(default_factory=list)  # member 0 first
+    _lines: list[IO[str]] = field(default_factory=list)  # the connection to each member, by rank
     _stack: ExitStack = field(default_factory=ExitStack)
     _log: Path = Path()
 
@@ -165,7 +165,7 @@ class PeerGroup:
                 raise self._failed("did not start")
 
     def turn(self, case: str) -> Turn:
-        """Return a function that takes steps of a case in all members."""
+        """Return the turn of a case: all members take its steps, and member 0's times are used."""
 
         def take(steps: int) -> list[float]:
             for lines in self._lines:
@@ -179,7 +179,7 @@ class PeerGroup:
     def _answer(self, lines: IO[str]) -> Any:
         try:
             line = lines.readline()
-        except OSError as error:  # also the time-out
+        except OSError as error:  # includes TimeoutError
             raise self._failed("does not answer") from error
         if not line:
             raise self._failed("ended")
@@ -197,7 +197,7 @@ def _end(processes: list[subprocess.Popen[bytes]]) -> None:
         try:
             process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            process.terminate()  # mpirun passes it on
+            process.terminate()  # mpirun passes the signal on to its ranks
     for process in processes:
         try:
             process.wait(END_TIMEOUT_S)

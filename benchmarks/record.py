@@ -77,7 +77,7 @@ def _plain(cell: object) -> object:
 
 
 def _commit() -> str:
-    """Return the measured commit; results that were kept since do not count as changes."""
+    """Return the measured commit; new lines in `results/` do not count as changes."""
     try:
         commit = _git("rev-parse", "--short=12", "HEAD")
         changed = _git("status", "--porcelain", "--", ".", f":!{RESULTS.relative_to(ROOT)}")
@@ -102,7 +102,7 @@ def _processor() -> str:
 
 
 def question(doc: str | None, workers: Iterable[int]) -> argparse.ArgumentParser:
-    """Return the parser of the options of every benchmark; `doc` is its description."""
+    """Return a parser with the options that all benchmarks have; `doc` is its description."""
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )

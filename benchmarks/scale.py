@@ -21,7 +21,7 @@ from benchmarks.star import RawStar
 
 WORKERS = (1, 2, 4, 8, 16, 32, 64, 128)
 SIZE_BYTES = 1024
-MAX_STAR = 64  # largest star: its processes start one after another
+MAX_STAR = 64  # workers of the largest star: larger stars take too long to start
 MIB = 2**20
 
 START_S, STEP_S, OWN_MIB = 6.0, 0.015, 25.0

@@ -23,7 +23,7 @@ from benchmarks.measure import Ratio, Turn, in_bytes, side_by_side, turn_of
 from benchmarks.record import Rows, keep, question, show
 
 ROWS, WIDTH, CHANGED = 100_000, 64, 128
-DRAWN = 1000  # steps whose rows are drawn at once
+DRAWN = 1000  # number of steps whose rows are drawn at once
 ROW_BYTES = WIDTH * 4 + 8
 TO_NEEDED = 1.2  # target: moved bytes ÷ bytes that the rows need
 TO_DENSE = 1.5  # target: time of the sparse step ÷ time of a dense step of as many bytes

@@ -55,7 +55,7 @@ TARGETS = {  # largest allowed ratio of medians, varsim / other contender, with 
 
 @contextmanager
 def varsim_turns(workers: int, size_bytes: int) -> Iterator[dict[str, Turn]]:
-    """Yield both ways to write, on a cluster that ends with the block and so frees its memory."""
+    """Yield the turns of both ways to write. The cluster ends with the block, and frees memory."""
     with cluster(workers) as strategy:
         shape = (size_bytes // 4,)
         written = on_write_mean(strategy, 1, shape)
@@ -67,7 +67,7 @@ def varsim_turns(workers: int, size_bytes: int) -> Iterator[dict[str, Turn]]:
 
 
 def floor_turns(star: RawStar, size_bytes: int) -> dict[str, Turn]:
-    """Return the raw stars, and a copy, from which the memory floor follows."""
+    """Return the raw stars, and a copy, from whose time the memory floor is computed."""
     turns: dict[str, Turn] = {}
     if size_bytes <= MAX_STAR:
         turns[ROUND_TRIP] = turn_of(partial(star.round_trip, size_bytes))

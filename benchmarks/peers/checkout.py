@@ -128,7 +128,7 @@ CASES: dict[str, Callable[[tf.distribute.Strategy], tuple[Step, float]]] = {
     "outside-20-assign-adds": partial(outside, count=20),
     "10-all-reduces": partial(reductions, count=10),
 }
-"""Functions, by case. Each returns a step, and the number that the step adds to its variable."""
+"""For each case, a function that returns a step and the number that the step adds to a variable."""
 
 
 def prepare(strategy: tf.distribute.Strategy, case: str) -> Step:

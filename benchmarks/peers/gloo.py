@@ -1,8 +1,7 @@
 """Run a member of a group with PyTorch's bare all-reduce over gloo: float32, SUM, in place.
 
 The arguments are the rank of this member, the size of the group, and a file through which the
-members find each other.
-The case is the size in bytes.
+members find each other. The case is the size in bytes.
 """
 
 from __future__ import annotations

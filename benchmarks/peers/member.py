@@ -28,7 +28,7 @@ def serve(member: int, versions: str, prepare: Callable[[str], Step]) -> None:
 
     Args:
         member: The rank of this process in its group. Only the seconds of rank 0 are used.
-        versions: The measured versions, for the record.
+        versions: The peer's version, which is saved with the results.
         prepare: A function that returns a case's step, after a check of the step's result. All
             members call the function for the same case.
     """
