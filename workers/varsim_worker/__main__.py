@@ -7,7 +7,7 @@ import sys
 
 def start() -> None:
     """Read the coordinator's module search path from stdin, set it, and run the fork server."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the program handles Ctrl-C
     # The program blocked this signal while it started this process.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     line = sys.stdin.buffer.readline()

@@ -47,7 +47,7 @@ class ProcessWorkerChannel:
     def receive(self, timeout_s: float | None) -> list[list[Message]]:
         """Wait for envelopes, and return the messages of each one; [] after `timeout_s`.
 
-        During the wait, the exchange answers its own messages, for example by computing slices.
+        The exchange answers its own messages, for example with the slices that it has computed.
         """
         owed = self._exchange.before_waiting()
         if owed:
