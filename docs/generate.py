@@ -1,9 +1,10 @@
-"""Writes the parts of documents that are generated from the code: `make docs`.
+"""Write the parts of documents that are generated from the code: `make docs`.
 
 A document marks such a part with `<!-- generated: NAME -->` and `<!-- end -->`; NAME is a key of
 `PARTS`. `--check` writes nothing, and its exit code says whether all parts are current. Parts with
-the output of a run are not checked, because each run has another output. If the installed releases
-differ from locks/newest.txt, `--check` checks nothing, because the documents depend on releases.
+the output of a run are not checked, because the output of each run is different. If the installed
+releases differ from locks/newest.txt, `--check` checks nothing, because the documents depend on
+releases.
 
 The pages in docs/modes are written and checked in the same way: see `docs.mode_pages`.
 """

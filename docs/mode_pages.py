@@ -35,7 +35,7 @@ def mode_pages() -> dict[Path, str]:
 
 
 def _pages() -> Iterator[Page]:
-    """Yield a page for each aggregation, or one page if AUTO becomes another synchronization."""
+    """Yield one page per synchronization and aggregation; AUTO has one page, as it is replaced."""
     synchronization: Synchronization
     for synchronization in SHOWN:
         whole = page(synchronization, EVERY_AGGREGATION, _REPLICAS)
