@@ -48,7 +48,7 @@ def test_small_arrays_share_a_frame_and_each_large_one_has_its_own() -> None:
 @pytest.mark.parametrize(
     ("size_bytes", "frames"), [(0, 1), (8, 1), (MAX_INLINE_BYTES, 1), (MAX_INLINE_BYTES + 1, 2)]
 )
-def test_few_array_bytes_are_in_the_header(size_bytes: int, frames: int) -> None:
+def test_a_small_array_is_in_the_header(size_bytes: int, frames: int) -> None:
     value = np.arange(size_bytes, dtype=np.uint8)
 
     assert frames == len(encode([component(value)]))

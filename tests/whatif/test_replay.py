@@ -34,7 +34,7 @@ SUM, MEAN = VariableAggregation.SUM, VariableAggregation.MEAN
 
 @contextmanager
 def recorded(program, monkeypatch) -> Iterator[Replays]:
-    """Provide programs that create their own strategies, in a simulated cluster."""
+    """Record a program in a simulated cluster; provide replays of its history."""
     launch = SimulatedCluster.launch
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -84,7 +84,7 @@ def with_local_sgd() -> None:
 
 
 def test_a_policy_that_tensorflow_does_not_have_is_replayed_too(monkeypatch):
-    """The record has the local writes and the exchanges. The policy exchanges again."""
+    """A replay repeats only the recorded local writes; the policy then repeats the exchanges."""
     with recorded(with_local_sgd, monkeypatch) as replays:
         same = effect_on(replays.under({}), "v")
         assert same.harmless
@@ -120,7 +120,7 @@ def test_a_replay_has_the_costs_of_the_run(workload: str, tmp_path: Path):
 
 
 def counting() -> None:
-    """Count on replicas, read the count there, and read it in the program at the end."""
+    """Add to two sums on replicas; read `count` there, and `total` in the program at the end."""
     strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
     with strategy.scope():
         count = tf.Variable(0.0, name="count", aggregation=tf.VariableAggregation.SUM)
@@ -264,5 +264,5 @@ def test_collectives_keep_their_names_and_lines(monkeypatch):
             [(one.kind, one.name) for one in own] for own in call.replicas
         ]
         result = replays.under(settings_for(replays, "v", Settings(ON_READ, MEAN)))
-        assert ("", ()) == (result.failure, result.warned)  # the run had this warning, too
+        assert ("", ()) == (result.failure, result.warned)  # as in the run: no new warning
         assert ["collectives of different lines"] == [one.kind.name for one in result.findings]

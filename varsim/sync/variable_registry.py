@@ -29,7 +29,7 @@ from varsim.sync.waits import Request
 class _Fetching:
     variable_id: int
     missing: dict[int, int]  # replica_id → index in `values`
-    keep: bool  # whether the components stay valid until the next write
+    keep: bool  # whether to store the fetched components, which are valid until the next write
     request: Request
     values: list[Array | None] = field(default_factory=list)
 
@@ -154,7 +154,8 @@ class VariableRegistry:
         """Write one component for the program. The other components do not change.
 
         Args:
-            operand: A value of the variable's dtype, or rows; checked with `check_operand`.
+            operand: A value of the variable's dtype, or rows. The caller has already checked it
+                with `check_operand`.
         """
         variable = self._variables.by_id[variable_id]
         if isinstance(operand, Rows):
@@ -180,7 +181,8 @@ class VariableRegistry:
         """Change rows of all components for the program.
 
         Args:
-            rows: One item for all replicas, or one item per replica; checked with `check_rows`.
+            rows: One item for all replicas, or one item per replica. The caller has already
+                checked them with `check_rows`.
         """
         variable = self._variables.by_id[variable_id]
         block = self._variables.separate(variable)
@@ -258,7 +260,7 @@ class VariableRegistry:
         return tuple(account.statistics(self.num_replicas) for account in accounts)
 
     def take_report(self, replica_id: int, report: Report) -> None:
-        """Add the counts of a report to the accounts; note locally changed components."""
+        """Count a report's reads and writes; mark the locally changed components as unknown."""
         by_id = self._variables.by_id
         for variable_id, writes, reads in report.accesses:
             variable = by_id.get(variable_id)
@@ -271,7 +273,7 @@ class VariableRegistry:
                 self._variables.separate(variable).distrust_one(replica_id)
 
     def distrust_local(self) -> None:
-        """Forget components that replicas may have written locally in a call without reports."""
+        """Forget components that replicas may have written in a call that ended unreported."""
         for variable in self._variables.by_id.values():
             if not variable.merges:
                 self._variables.separate(variable).distrust()
