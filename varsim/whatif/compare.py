@@ -108,7 +108,7 @@ class Replays:
         """Replay the program as it was, and compare the reads with the record.
 
         Args:
-            tell: Gets the finished fraction of each replay, from 0 to 1.
+            tell: A function that gets the finished fraction of each replay, from 0 to 1.
         Raises:
             ConfigError: The record has no variables, or the simulated cluster is not installed.
         """
@@ -221,7 +221,7 @@ class Replays:
             return error.played, f"step {error.step}: {error.text}"
 
     def _reads_astray(self) -> frozenset[int]:
-        """Return the reads whose value in the replay differs from the record without a reason."""
+        """Return the reads whose values in replay and record differ for an unknown reason."""
         values, unknown = self._as_it_was.played.values, self._as_it_was.unknown
         return frozenset(
             one.event

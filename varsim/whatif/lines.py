@@ -34,7 +34,7 @@ def experiment_keys(program: RecordedProgram, chosen: Mapping[int, Settings]) ->
     if is_adaptive(program, chosen):
         keys["auto"] = "adaptive"
     elif is_adaptive(program, {}):
-        keys["auto"] = "on_write"  # `adaptive` would be refused, because no variable needs it
+        keys["auto"] = "on_write"  # a run refuses `adaptive` if no variable can be adaptive
     keys["variables"] = {}
     for number, settings in _written(program, chosen).items():
         row = program.variables[number]
@@ -69,7 +69,7 @@ def is_adaptive(program: RecordedProgram, chosen: Mapping[int, Settings]) -> boo
 
 
 def _written(program: RecordedProgram, chosen: Mapping[int, Settings]) -> dict[int, Settings]:
-    """Return the choices.
+    """Return the choices that an experiment can express, in order of creation.
 
     If AUTO becomes adaptive, add the AUTO variables that must stay ON_WRITE.
     """

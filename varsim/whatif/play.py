@@ -55,7 +55,7 @@ class Played:
     values: dict[int, Array] = field(default_factory=dict)  # event of a read → its value
     refused: dict[int, Refusal] = field(default_factory=dict)  # variable → its first refusal
     costs: dict[int, VariableStatistics] = field(default_factory=dict)  # by variable
-    numbers: dict[int, int] = field(default_factory=dict)  # number in the play → in the record
+    numbers: dict[int, int] = field(default_factory=dict)  # variable in the play → in the record
     warned: list[str] = field(default_factory=list)  # without repetitions
 
 
@@ -90,10 +90,10 @@ def play(
     """Play a program under the given settings of its variables.
 
     Args:
-        other: Whether unrecorded values get other replacements than usual. Reads that have
-            different values with these replacements depend on unrecorded values.
+        other: Whether unrecorded values are replaced by random values instead of zeros. A read
+            that differs between these two plays depends on unrecorded values.
         trace: The options for recording the play, as for a run.
-        tell: Gets the fraction that was played, from 0 to 1.
+        tell: A function that gets the fraction that was played, from 0 to 1.
     Raises:
         CallFailed: A call fails that did not fail in the record.
         ConfigError: The simulated cluster is not installed.

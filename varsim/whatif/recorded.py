@@ -26,7 +26,7 @@ HOST_CALL: Final = "host_call"
 
 
 class Settings(NamedTuple):
-    """The settings of a variable. AUTO means adaptive; any other AUTO has become ON_WRITE."""
+    """The settings of a variable. AUTO means adaptive AUTO; plain AUTO has become ON_WRITE."""
 
     synchronization: Synchronization
     aggregation: VariableAggregation
@@ -74,8 +74,8 @@ class RecordedWrite:
     operation: Operation
     operands: tuple[Operand | None, ...]  # None: not recorded
     shapes: tuple[tuple[int, ...] | None, ...]  # of the values, or of the values of the rows
-    of_component: bool = False  # written to a component, because the settings refuse the operation
-    shares: bool = False  # the value is one replica's share of what the program assigned
+    of_component: bool = False  # a write of `v.values[i]`: the settings refuse it for the variable
+    shares: bool = False  # the value is one replica's share of the value that the program assigned
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class RecordedArrival:
     location: str
     kind: str  # all_reduce, all_gather, merge_call, or HOST_CALL
     name: str | None  # of the collective, as given by the program
-    # The program's actions before its answer to the replicas. All participants share one list.
+    # The program's actions before its answer. All replicas of the collective share one list.
     body: list[RecordedAction]
 
 
