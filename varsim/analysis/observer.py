@@ -46,7 +46,7 @@ class Audience:
         """Pass events to the observers.
 
         Args:
-            accepts: Gets each event first; False ends the pass before this event.
+            accepts: A function that gets each event first; False ends the pass before this event.
         Returns:
             Whether all events were shown.
         """

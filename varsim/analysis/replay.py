@@ -121,7 +121,8 @@ class Change:
         self.event = event
         self.merge = merge  # the merge that the commit ends
         self.write = write  # the program's write, if the commit belongs to one
-        self.components: dict[int, tuple[ComponentState, ComponentState]] = {}  # before and after
+        # replica → its component before and after the commit
+        self.components: dict[int, tuple[ComponentState, ComponentState]] = {}
         self.installed: int | None = None  # the first event in which a replica installed the commit
 
 
@@ -129,8 +130,8 @@ class OpenMerges:
     """The merges of all calls that have not ended."""
 
     def __init__(self) -> None:
+        # call → position → the merge; for an ended merge, the event of its commit
         self._calls: dict[int, dict[int, ReplayedMerge | int]] = {}
-        # For an ended merge, only the number of its commit is kept.
 
     def write(self, event: Event) -> None:
         """Add a contribution."""

@@ -55,7 +55,7 @@ def find(
 
     Args:
         oracle: The history of the same program on one replica with the whole batch, for comparison.
-        tell: Gets the fraction of the history that was read, from 0 to 1.
+        tell: A function that gets the fraction of the history that was read, from 0 to 1.
     """
     return find_and_compare(history, oracle, tell=tell)[0]
 

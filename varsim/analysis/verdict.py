@@ -45,17 +45,17 @@ CHECKERS: Final[tuple[type[Checker], ...]] = (
     MonotonicReads,
     Atomic,
 )
-"""The promises about a run, in the order of reports; `WellFormedRecord` precedes them."""
+"""The checkers of promises, in the order of reports; `WellFormedRecord` comes before them."""
 
 MAX_REPLICAS: Final = 2**16
-"""No run has more replicas; a larger number, which would need much memory, is damage."""
+"""No run has more replicas: a larger number in a record is damage, and would need much memory."""
 
 
 def judge(history: History, *, tell: Tell | None = None) -> tuple[Verdict, ...]:
     """Return the verdict of every checker.
 
     Args:
-        tell: Gets the fraction of the history that was read, from 0 to 1.
+        tell: A function that gets the fraction of the history that was read, from 0 to 1.
     Returns:
         One verdict for the record itself and one for each promise, in the order of `CHECKERS`.
         INVALID needs a proof from events before the first gap. VALID needs all events.

@@ -27,7 +27,7 @@ class LostUpdate(Checker):
             self._failed.add(event.call)
 
     def on_finish(self, event: Event) -> None:
-        """Check that every merge of a call that succeeds is committed."""
+        """Check that all merges of a successful call are committed."""
         failed = event.note is not None or event.call in self._failed
         for merge in self.replay.left:
             writes = list(merge.writes.values())

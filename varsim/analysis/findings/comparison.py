@@ -70,7 +70,7 @@ class Comparison:
     wanted: Flat  # the single device's value
     before: Flat | None = None  # the variable's previous value in both runs, for an assign
     is_change: bool = False  # whether the numbers are differences from the previous value
-    elements: Flat | None = None  # if only some are compared: indices in the flat value
+    elements: Flat | None = None  # if only some elements are compared: their flat indices
     step: int = 1  # the arrays hold every step-th element
 
     def change(self) -> Comparison | None:
@@ -189,7 +189,7 @@ def relation_of(comparison: Comparison, aggregation: str) -> Relation:
 
 
 def _as(comparison: Comparison, value: Flat) -> Flat:
-    """Return a value in the precision in which the comparison was computed."""
+    """Return a value in the dtype of the run's value, if this dtype is not an integer dtype."""
     return value.astype(comparison.got.dtype) if kind_of(comparison.got.dtype) in "fc" else value
 
 

@@ -54,12 +54,12 @@ class Access(Enum):
 
     @property
     def kind(self) -> str:
-        """Return the kind of the events that are such an access."""
+        """Return the kind of event that records such an access."""
         return "read" if self is Access.READ else "write"
 
     @property
     def process(self) -> int:
-        """Return the process of such an access on a single device."""
+        """Return the process that makes such an access on a single device."""
         return FIRST_REPLICA if self is Access.MERGED else PROGRAM
 
 

@@ -200,7 +200,7 @@ class ComponentTracker(EventObserver):
         copies.written_before = max(copies.written) - by_replicas
         copies.written = [0] * len(self._replicas)
         digest = digest_of(event)
-        # If the components' common value is the same every time, this is a reset, not a sync.
+        # If the common value is the same every time, the program resets the variable instead.
         if (by_replicas or by_program) and copies.synchronised_to not in {None, digest}:
             copies.synchronised_at = event.event
         copies.synchronised_to = digest

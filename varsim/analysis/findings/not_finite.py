@@ -90,6 +90,7 @@ class NotFinite(Finder):
         self._unrecorded: set[int] = set()  # variables with a write whose value was not recorded
         self._sparse: set[int] = set()  # variables with a sparse write whose rows were recorded
         self._last: dict[int, Event] = {}  # last writes of the variables whose reads are examined
+        # Variables whose sums the finder of overflows does not examine.
         self._not_summed = {
             number
             for number, one in self._variables.items()

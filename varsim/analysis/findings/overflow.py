@@ -44,7 +44,7 @@ class _Seen:
 
     evidence: Evidence = field(default_factory=Evidence)
     exact: float = 0.0  # the first sum that did not fit
-    got: float = 0.0
+    got: float = 0.0  # the value that the variable has instead
 
 
 class Overflow(Finder):

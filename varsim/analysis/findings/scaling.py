@@ -47,10 +47,10 @@ NEARLY_ALL: Final = 0.9
 """Share of the comparisons in which a relation must hold to be reported."""
 
 AGAIN: Final = 3
-"""Number of comparisons with related whole numbers that exclude a relation by chance."""
+"""If a relation of whole numbers holds in this many comparisons, it does not hold by chance."""
 
 _MOST_KEPT: Final = 64
-"""Number of comparisons of a variable whose values are kept to find the shard sizes."""
+"""Largest number of a variable's comparisons whose values are kept to find the shard sizes."""
 
 FACTORS: Final = (Relation.TIMES_N, Relation.OVER_N, Relation.TIMES_N_TWICE)
 """Exact relations of a value that is wrong by a factor of the number of replicas."""

@@ -122,7 +122,7 @@ def sizes(comparisons: Sequence[Comparison]) -> Iterator[list[Weights]]:
 
 
 def _different(rows: np.ndarray) -> int:
-    """Return how many rows differ by more than rounding."""
+    """Return the number of rows, without rows that are equal within rounding."""
     scale = np.abs(rows).max()
     return len(np.unique(np.round(rows / scale, 4), axis=0)) if scale else 0
 

@@ -12,7 +12,7 @@ There are three exceptions:
   they are not parts of a sum, the write may also follow later, before the next synchronisation. An
   add to a part of a sum does not count as such a write, because it needs no read.
 - If the variable has no aggregation, no read is stale before the first synchronisation.
-- If the policy of the variable intends such reads, they are a note instead of a finding.
+- If the policy of the variable intends such reads, they cause a note instead of a finding.
 """
 
 from __future__ import annotations
@@ -214,15 +214,16 @@ class UnsyncedWrites:
     """The local writes of one variable, and the reads that lack some of these writes."""
 
     def __init__(self, num_replicas: int) -> None:
-        self.in_call = Staleness()  # reads; not stale if their replica wrote later in the call
-        self.until_synced = Staleness()  # reads; not stale if their replica wrote before a sync
+        self.in_call = Staleness()  # a read is stale unless its replica writes later in the call
+        self.until_synced = Staleness()  # a read is stale unless its replica writes before a sync
         self.syncs = 0  # synchronisations after a write
         self.synced_at = 0  # number of writes at the last sync
         self.writes = [_LocalWrites() for _ in range(num_replicas)]
         self.synced: list[list[int]] = [[0] * num_replicas for _ in range(num_replicas)]
         """By replica: the number of writes of each other replica that its component includes."""
-        self.pending: dict[int, Staleness] = {}  # reads until their replica writes or returns
-        self.later: dict[int, Staleness] = {}  # reads of earlier calls, until a write or a sync
+        # By replica: undecided reads of this call, and of earlier calls since the last sync.
+        self.pending: dict[int, Staleness] = {}
+        self.later: dict[int, Staleness] = {}
 
     def sync(self) -> None:
         """Mark all components as including all writes."""
