@@ -16,8 +16,8 @@ from varsim.report.formatting import NOTHING, count, names, number
 from varsim.spec import SCATTERS, Array, Context, Synchronization
 
 _MOST_SHOWN: Final = 4  # if there are more components, the first two and the last are shown
-_ANY: Final = "any"  # the aggregation in a row that is the same for all aggregations
-_PAIR: Final = 2  # more than two equal components are shown as one
+_ANY: Final = "any"  # shown as the aggregation of a row that is the same for all aggregations
+_PAIR: Final = 2  # two components or fewer are shown without an ellipsis
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ class Trouble:
 
     kind: str  # the class
     operations: tuple[Operation, ...]  # those that can cause it; empty if it needs no operation
-    when: str
+    when: str  # the condition, as a clause: "when it is created"
     text: str
 
 

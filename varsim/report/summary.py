@@ -96,11 +96,11 @@ class VariableSummary:
     requested: str  # a member of VariableSynchronization, by name
     synchronization: str  # the synchronization in force; AUTO only if adaptive
     aggregation: str  # a member of VariableAggregation, by name
-    shape: list[int | None]  # null for a dimension that an assign may change
+    shape: list[int | None]  # null for an unknown dimension, which an assign may change
     dtype: str  # NumPy's name
     writes: int  # in replica context and in cross-replica context
     reads: int  # in replica context and in cross-replica context
-    merges: int  # collective writes
+    merges: int  # number of collective writes
     messages: int  # counted as if the variable were sent alone; in fact variables share messages
     size_bytes: int  # of the values in these messages
     waited_s: float  # summed over replicas: from the arrival of a contribution to the commit

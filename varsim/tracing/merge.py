@@ -55,7 +55,7 @@ def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
     Args:
         directory: The directory of the traces.
         history: The file to write, or a directory for a `history.db`.
-        tell: Gets the fraction of the traces that is merged, from 0 to 1.
+        tell: A function that gets the fraction of the traces that is merged, from 0 to 1.
     Raises:
         ProtocolError: There is no trace of the program, or another version wrote it.
         OSError: The history cannot be written.
