@@ -21,6 +21,9 @@ CALL_TIMEOUT: Final = "VARSIM_CALL_TIMEOUT_S"
 SHARED_MEMORY: Final = "VARSIM_SHARED_MEMORY_BYTES"
 """Limit of the shared memory of all processes of a cluster, in bytes."""
 
+RUNS_LIMIT: Final = "VARSIM_RUNS_LIMIT"
+"""Size limit of the folder of runs, such as 2GiB; after each run, the oldest runs are removed."""
+
 EVENT_LOGS: Final = "VARSIM_EVENT_LOGS"
 """Folder in which every process of a cluster records the events of its state, for tests."""
 

@@ -158,7 +158,7 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_words_are_completed():
     assert [
         *"advise bench check completion exec explain export".split(),
-        *"inventory lens run schema whatif workloads".split(),
+        *"inventory lens run runs schema whatif workloads".split(),
     ] == completed()
     assert ["configs/", "mine.py", "one.yaml", "two.yml"] == completed("run")[-4:]
     assert "digits" in completed("run")

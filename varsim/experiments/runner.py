@@ -19,6 +19,7 @@ from varsim.experiments.carried_program import carry, program_key
 from varsim.experiments.config import Experiment
 from varsim.experiments.programs import RunProgram, load_program
 from varsim.experiments.recording import judged, write_history
+from varsim.experiments.room import limit_bytes, room_after
 from varsim.experiments.run_ending import failure_of
 from varsim.experiments.shadow_runs import ADVISED, check_oracle, run_oracle, take_advice
 from varsim.experiments.store import RunDirectory
@@ -41,6 +42,7 @@ def run_experiment(experiment: Experiment, watcher: RunWatcher | None = None) ->
     # `supervised(None)`: if a script calls this function, its supervisor must not see this run.
     with Interrupts() as interrupts, experiment.locations.located_errors(), supervised(None):
         check_oracle(experiment)
+        limit_bytes()  # an invalid limit is an error before the run
         program = load_program(experiment)
         keys = _all_keys(experiment, program)
         key = "workload" if experiment.script is None else "script"
@@ -67,6 +69,9 @@ def run_experiment(experiment: Experiment, watcher: RunWatcher | None = None) ->
             interrupts.enabled = False
             directory.discard()
             raise
+        said = room_after(directory.path)
+        if said and watcher is not None:
+            watcher.warned(said)
         return run.summary()
 
 

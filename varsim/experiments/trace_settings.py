@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from varsim.experiments.nearest import did_you_mean
+from varsim.experiments.sizes import size_bytes
 from varsim.tracing.trace import LEVELS, LIMIT_BYTES, OFF, OPS, TraceOptions
 
 
@@ -34,8 +35,6 @@ LEAST_LIMIT_BYTES: Final = 2**16
 """The smallest limit of a trace: a smaller one would be reached before the first variable."""
 
 _WINDOW: Final = re.compile(r"\s*(\d+)\s*:\s*(\d+)\s*")
-_SIZE: Final = re.compile(r"\s*(\d+)\s*(B|KiB|MiB|GiB)?\s*")
-_UNITS: Final = {None: 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
 def _level(value: Any) -> str:
@@ -60,8 +59,7 @@ def _window(value: Any) -> tuple[int, int] | None:
 def _size_bytes(value: Any) -> int:
     if value is None:
         return LIMIT_BYTES
-    found = _SIZE.fullmatch(str(value))
-    size = int(found[1]) * _UNITS[found[2]] if found is not None else 0
+    size = size_bytes(str(value)) or 0
     if size < LEAST_LIMIT_BYTES:
         raise ValueError(
             f"invalid size {value!r}: write 64 MiB, or a number of bytes from {LEAST_LIMIT_BYTES:,}"

@@ -1,0 +1,190 @@
+"""Measure the runs in a folder, tag runs, and remove the oldest runs to make room."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from varsim import environment
+from varsim.errors import ConfigError
+from varsim.experiments.run_lookup import run_names
+from varsim.experiments.sizes import size_bytes
+from varsim.experiments.store import EXPERIMENT, RunFiles
+from varsim.report.formatting import size
+
+TAG: Final = "tag.txt"
+"""The file with the tag of a run, in the run's directory."""
+
+LARGE_BYTES: Final = 5 * 2**30
+"""From this size on, `room_after` tells the user that a folder has grown large."""
+
+_OF_A_RUN: Final = re.compile(r"\d{8}-\d{6}-.")  # how the name of a run's directory begins
+_MAX_TAG: Final = 80
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run's directory on disk."""
+
+    path: Path
+    size_bytes: int  # of all its files
+    tag: str  # empty if the run has no tag
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The runs that were removed, and the size of the runs that are left."""
+
+    removed: tuple[StoredRun, ...]
+    left_bytes: int
+
+
+def stored_runs(out: Path) -> list[StoredRun]:
+    """Return the runs in a folder, the newest first."""
+    return [
+        StoredRun(out / name, _bytes_in(out / name), tag_of(out / name)) for name in run_names(out)
+    ]
+
+
+def tag_of(run: Path) -> str:
+    """Return the tag of a run; empty if it has none."""
+    try:
+        return (run / TAG).read_text("utf-8", "replace")[:_MAX_TAG].strip()
+    except OSError:
+        return ""
+
+
+def set_tag(run: Path, tag: str) -> None:
+    """Give a run a tag, so that it is never removed to make room; an empty tag removes the tag.
+
+    Raises:
+        ConfigError: The tag has several lines or is too long, or the file cannot be written.
+    """
+    if len(tag) > _MAX_TAG or not tag.isprintable():
+        raise ConfigError(f"the tag {tag!r} is not one line of at most {_MAX_TAG} characters")
+    try:
+        if tag.strip():
+            RunFiles(run).write(TAG, tag.strip())
+        else:
+            (run / TAG).unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{run / TAG} cannot be written: {error.strerror}") from None
+
+
+def limit_bytes() -> int | None:
+    """Return the size limit of the folder of runs, from the environment; None if there is none.
+
+    Raises:
+        ConfigError: The environment variable is not a size.
+    """
+    asked = environment.text(environment.RUNS_LIMIT)
+    return None if asked is None else parsed_limit(asked, f"{environment.RUNS_LIMIT}={asked!r}")
+
+
+def parsed_limit(text: str, where: str) -> int:
+    """Return a limit in bytes.
+
+    Args:
+        where: Where the user wrote the text, for the error.
+    Raises:
+        ConfigError: The text is not a size.
+    """
+    found = size_bytes(text)
+    if found is None:
+        raise ConfigError(f"{where}: expected a size, such as 2GiB or 500MiB")
+    return found
+
+
+def make_room(out: Path, most_bytes: int, kept: Path | None = None) -> Room:
+    """Remove the oldest runs until the runs in a folder have at most `most_bytes`.
+
+    Runs with a tag, runs that have not ended, `kept`, and directories that varsim did not make are
+    never removed.
+
+    Raises:
+        OSError: A run cannot be removed.
+    """
+    runs = stored_runs(out)
+    left = sum(run.size_bytes for run in runs)
+    removed: list[StoredRun] = []
+    for run in reversed(runs):
+        if left <= most_bytes:
+            break
+        if not run.tag and run.path != kept and _is_removed(run.path):
+            removed.append(run)
+            left -= run.size_bytes
+    return Room(tuple(removed), left)
+
+
+def room_after(run: Path) -> str:
+    """Apply the limit of the environment after a run; return a text for the user, or "".
+
+    Without a limit, nothing is removed; the text says so if the folder has grown large.
+    """
+    out = run.parent
+    try:
+        most_bytes = limit_bytes()
+        if most_bytes is None:
+            runs = stored_runs(out)
+            return _large(out, runs)
+        room = make_room(out, most_bytes, kept=run)
+    except OSError as error:
+        return f"no room was made in {out}/: {error.filename}: {error.strerror}"
+    said = (
+        f"{_removed(room.removed)} from {out}/ ({environment.RUNS_LIMIT})" if room.removed else ""
+    )
+    if room.left_bytes > most_bytes:
+        too_large = (
+            f"{out}/ still has {size(room.left_bytes)}: the other runs have a tag, or have not "
+            "ended, or this is the last run"
+        )
+        return f"{said}; {too_large}" if said else too_large
+    return said
+
+
+def _removed(runs: Sequence[StoredRun]) -> str:
+    gone = size(sum(run.size_bytes for run in runs))
+    which = "the oldest run" if len(runs) == 1 else f"the {len(runs)} oldest runs"
+    return f"removed {which} without a tag ({gone})"
+
+
+def _large(out: Path, runs: Sequence[StoredRun]) -> str:
+    used = sum(run.size_bytes for run in runs)
+    if used < LARGE_BYTES:
+        return ""
+    return (
+        f"{out}/ has {len(runs)} runs with {size(used)}: `varsim runs` lists them; "
+        f"`varsim runs --limit 2GiB` removes the oldest, and {environment.RUNS_LIMIT}=2GiB does so "
+        "after every run"
+    )
+
+
+def _is_removed(run: Path) -> bool:
+    """Remove a run's directory; return False if it still runs or if varsim did not make it."""
+    if not _OF_A_RUN.match(run.name) or not (run / EXPERIMENT).is_file():
+        return False
+    files = RunFiles(run)
+    with files.claimed() as is_claimed:
+        if is_claimed:
+            files.discard()
+    return not run.exists()
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(entry.stat(follow_symlinks=False).st_size for entry in _files_in(folder))
+
+
+def _files_in(folder: Path) -> Iterator[os.DirEntry[str]]:
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:  # a run that another process removes now
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files_in(Path(entry.path))
+        else:
+            yield entry
