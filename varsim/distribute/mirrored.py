@@ -37,7 +37,7 @@ from varsim.distribute.shares import Rows, uneven_rows, warning_of
 from varsim.distribute.strategy import Strategy, check_call
 from varsim.distribute.supervision import Choices, Supervisor, current_supervisor
 from varsim.distribute.values import DistributedValues, is_distributed, regroup, select_replica
-from varsim.errors import DistributedValueError, ReplicaError
+from varsim.errors import ContextError, DistributedValueError, ReplicaError
 from varsim.launch.backends import check_backends, launcher_of
 from varsim.launch.devices import default_devices, problem_with
 from varsim.launch.launcher import Backends, LaunchOptions
@@ -144,6 +144,7 @@ class MirroredStrategy(Strategy):
 
     _supervisor: Supervisor | None = None
     _coordinator: Coordinator | None = None  # None before the start, and in a worker's handle
+    _closed = False  # whether the strategy was closed before it had workers
 
     def _set_up(self, strategy_id: int, devices: tuple[str, ...]) -> None:
         self.strategy_id = strategy_id
@@ -169,8 +170,14 @@ class MirroredStrategy(Strategy):
 
     @property
     def coordinator(self) -> Coordinator:
-        """Return the cluster of workers; start it if needed."""
+        """Return the cluster of workers; start it if needed.
+
+        Raises:
+            ContextError: The strategy was closed before it had workers.
+        """
         if self._coordinator is None:
+            if self._closed:
+                raise ContextError("this strategy was closed before it had workers: make a new one")
             timeout_s = call_timeout_s()  # before the start, because it may raise an error
             options = self._options
             if self._supervisor is not None:
@@ -197,8 +204,13 @@ class MirroredStrategy(Strategy):
         assert self.coordinator is not None
 
     def close(self) -> None:
-        """End the workers and their variables. Further calls do nothing."""
-        if self._coordinator is not None:
+        """End the workers and their variables. Further calls do nothing.
+
+        A strategy that has no workers yet gets none after this call.
+        """
+        if self._coordinator is None:
+            self._closed = True
+        else:
             if self._supervisor is not None:
                 self._supervisor.closing(self)
             with self._coordinator.in_use:  # refuses to close while another thread waits

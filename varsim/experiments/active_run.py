@@ -133,6 +133,12 @@ class ActiveRun:
             self.checked = True
             self.settings.check()
 
+    def start_no_more(self) -> None:
+        """Close the strategies without workers, so that the end of the run cannot start workers."""
+        for observed in self.strategies:
+            if not observed.strategy.has_workers:
+                observed.strategy.close()
+
     def take_a_last_look(self) -> None:
         """Measure the strategies that still answer after a failure or an interrupt."""
         for observed in self.strategies:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 
 from varsim.analysis.failures import FAILED_RUN
@@ -76,5 +75,5 @@ def write_history(directory: RunFiles, *, tell: Tell | None = None) -> str | Non
         except (ProtocolError, OSError, sqlite3.Error) as error:
             return f"no history of the run was written: {error}"
     with held():
-        shutil.rmtree(directory.traces, ignore_errors=True)
+        directory.discard_traces()
     return None

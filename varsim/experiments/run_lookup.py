@@ -149,7 +149,10 @@ def _without_record(path: Path) -> str:
     if not (path / SUMMARY).is_file():
         return f"{path} has no {HISTORY} yet: the run has not ended, or it was killed"
     if not (path / TRACES).is_dir():
-        return f"{path} has no {HISTORY}: its program used no strategy, or the file was removed"
+        return (
+            f"{path} has no {HISTORY}: its workers did not start, its program used no strategy, or "
+            "the file was removed"
+        )
     return (
         f"{path} has no {HISTORY}: it could not be written when the run ended; the records of its "
         f"processes are in {TRACES}/"

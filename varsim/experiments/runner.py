@@ -155,6 +155,7 @@ def _play_and_measure(run: ActiveRun, program: RunProgram, began_s: float) -> No
             # The program may change the working directory and the random state: both are restored.
             with chdir("."), seeded(run.experiment.seed).here():
                 result = program.play(run, began_s)
+            run.start_no_more()
             for observed in run.strategies:
                 observed.measure()
             run.save()  # first, because `reached` calls methods of the program's objects
@@ -175,6 +176,7 @@ def _play_and_measure(run: ActiveRun, program: RunProgram, began_s: float) -> No
                 run.status, run.failure = RunStatus.FAILED, failure_of(error)
         interrupts.enabled = False
         if run.status is not RunStatus.DONE:
+            run.start_no_more()
             run.take_a_last_look()
     finally:
         for observed in run.strategies:
@@ -183,6 +185,9 @@ def _play_and_measure(run: ActiveRun, program: RunProgram, began_s: float) -> No
 
 def _record_and_judge(run: ActiveRun, program: RunProgram) -> None:
     interrupts, experiment = run.interrupts, run.experiment
+    for observed in run.strategies:
+        if not observed.strategy.has_workers:
+            observed.files.discard_traces()  # nothing was recorded
     with run.doing(Phase.MERGING) as tell:
         interrupts.enable()
         problems = [write_history(observed.files, tell=tell) for observed in run.strategies]

@@ -76,6 +76,10 @@ class RunFiles:
         finally:
             os.close(descriptor)
 
+    def discard_traces(self) -> None:
+        """Remove the traces."""
+        shutil.rmtree(self.traces, ignore_errors=True)
+
     def discard(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self.path, ignore_errors=True)

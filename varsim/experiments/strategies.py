@@ -11,7 +11,7 @@ import numpy as np
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.values import DistributedValues
 from varsim.distribute.variable import Variable
-from varsim.errors import VariableError, VarsimError
+from varsim.errors import StartError, VariableError, VarsimError
 from varsim.experiments.applied_settings import AppliedSettings
 from varsim.experiments.config import Experiment
 from varsim.experiments.store import RunFiles
@@ -29,7 +29,7 @@ def strategy_of(
     """Return a strategy with an experiment's settings, whose traces and logs go to `files`.
 
     Raises:
-        OSError: The directory of the traces cannot be created.
+        StartError: The directory of the traces cannot be created.
     """
     return MirroredStrategy(
         device_names,
@@ -46,11 +46,17 @@ def trace_options(experiment: Experiment, directory: RunFiles) -> TraceOptions |
     """Return the options of a run's traces, and create their directory; None without traces.
 
     Raises:
-        OSError: The directory cannot be created.
+        StartError: The directory cannot be created.
     """
     options = experiment.trace.options(directory.traces)
     if options is not None:
-        directory.traces.mkdir(parents=True)
+        try:
+            directory.traces.mkdir(parents=True)
+        except OSError as error:
+            raise StartError(
+                f"the folder of the traces cannot be created: {error}\n"
+                "  Free space there, or choose another folder for the run with --out."
+            ) from error
     return options
 
 
@@ -80,19 +86,17 @@ class ObservedStrategy:
         return self.strategy.coordinator.calls if self.strategy.has_workers else 0
 
     def measure(self) -> None:
-        """Measure the variables; the workers must answer. A second call does nothing.
+        """Measure the variables, if there are workers, which must answer; measure only once.
 
         Raises:
             VarsimError: A worker has ended.
         """
-        if not self._measured:
+        if self.strategy.has_workers and not self._measured:
             self.variables = measure_variables(self.strategy, self._settings)
             self._measured = True
 
     def look(self) -> None:
         """Measure the variables; leave out their values if workers do not answer any more."""
-        if not self.strategy.has_workers:  # the start failed, and the script caught the error
-            return
         try:
             self.measure()
         except VarsimError:

@@ -24,7 +24,7 @@ from varsim.launch.rendezvous import ENTRY_POINT, Rendezvous
 from varsim.launch.stacks import Stacks
 from varsim.protocol.references import References
 from varsim.protocol.structure import StructureCodec
-from varsim.tracing.trace import PROGRAM, Trace, open_trace
+from varsim.tracing.trace import PROGRAM, Trace, open_trace, remove_traces
 from varsim.transport.folders import private_folder
 from varsim.transport.transport import TRANSPORTS
 
@@ -62,6 +62,7 @@ class ProcessLauncher:
         except BaseException:  # including Ctrl-C: end the processes that have started
             if channel is not None:
                 channel.kill()
+                remove_traces(options.trace, len(options.devices))
             raise
         return Link(channel, exchange, StructureCodec(references), trace)
 

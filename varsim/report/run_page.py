@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from varsim.errors import StartError
 from varsim.report.formatting import count, dimensions, is_scalar, number, seconds
 from varsim.report.grouping import short
 from varsim.report.lens_page import print_lens
@@ -19,7 +20,12 @@ from varsim.report.run_sentences import story
 from varsim.report.summary import Phase, Plain, RunStatus, Summary
 from varsim.report.tables import GAP, flowing, new_table, print_table
 from varsim.report.variable_tables import print_variables
-from varsim.report.verdict_text import NOTHING_RECORDED, not_looked_at, verdict_text
+from varsim.report.verdict_text import (
+    NOT_STARTED,
+    NOTHING_RECORDED,
+    not_looked_at,
+    verdict_text,
+)
 
 _LEAST_VALUE: Final = 12  # columns beside a name; with less room, a value is printed below it
 _MAX_LISTED: Final = 16  # elements of a list on one line
@@ -113,6 +119,8 @@ def _print_verdict(console: Console, summary: Summary) -> None:
     if verdict is None:
         cut_short = [one for one in summary.interrupted if one in _LEFT_UNDONE]
         said = NOTHING_RECORDED if not cut_short else _LEFT_UNDONE[cut_short[-1]]
+        if summary.failure is not None and summary.failure.kind == StartError.__name__:
+            said = NOT_STARTED
         console.print(Text(said))
         console.print()
         return

@@ -14,6 +14,9 @@ from varsim.report.terminal import WIDTH
 
 _OF_VARSIM: Final = "This does not say that your program is right."
 
+NOT_STARTED: Final = "The workers did not start, so nothing was recorded, and nothing was checked."
+"""Printed instead of a verdict if the start of the workers failed."""
+
 NOTHING_RECORDED: Final = (
     "Nothing was recorded in this run, so varsim's promises were not checked, and your program was "
     "not searched for findings. With `--trace ops` (the default), a run is recorded from its first "

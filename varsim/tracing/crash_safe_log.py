@@ -109,6 +109,13 @@ def chunks(path: Path) -> Iterator[bytes]:
     yield tail[_HEAD.size : _HEAD.size + size]
 
 
+def remove_log(path: Path) -> None:
+    """Remove a log that is not needed, if it exists and can be removed."""
+    for file in (path, _tail_of(path)):
+        with suppress(OSError):
+            file.unlink()
+
+
 def _tail_of(path: Path) -> Path:
     return path.with_name(f"{path.name}-tail")
 

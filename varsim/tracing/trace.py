@@ -36,7 +36,7 @@ from varsim.protocol.messages import (
     Start,
 )
 from varsim.spec import Array, Operand, Operation, Rows
-from varsim.tracing.crash_safe_log import CrashSafeLog
+from varsim.tracing.crash_safe_log import CrashSafeLog, remove_log
 
 MAGIC: Final = b"varsim-trace-2\n"
 """This version increases when the meaning of a record changes."""
@@ -338,6 +338,13 @@ class Trace:
         if self._pending:
             self._settle()
         self._file.close(msgpack.packb((RecordKind.ENDED, time.monotonic_ns())))
+
+
+def remove_traces(options: TraceOptions | None, num_replicas: int) -> None:
+    """Remove the traces of a cluster that did not start, so that another start can make them."""
+    if options is not None:
+        for process in range(PROGRAM, num_replicas):
+            remove_log(options.directory / file_name(process))
 
 
 def open_trace(options: TraceOptions | None, process: int, num_replicas: int) -> Trace | None:

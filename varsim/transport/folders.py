@@ -19,10 +19,16 @@ def private_folder(socket_name: str = SOCKET_NAME) -> Path:
     The caller must remove the folder.
 
     Raises:
-        StartError: The path would be too long, even in /tmp.
+        StartError: The folder cannot be created, or its path would be too long, even in /tmp.
     """
     for parent in (None, "/tmp"):  # noqa: S108  # mkdtemp creates a private folder
-        folder = Path(tempfile.mkdtemp(prefix="varsim-", dir=parent))  # its mode is 0700
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="varsim-", dir=parent))  # its mode is 0700
+        except OSError as error:
+            raise StartError(
+                f"the private folder of a cluster cannot be created: {error}\n"
+                "  Free space there, or set TMPDIR to a folder that can be written."
+            ) from error
         if len(os.fsencode(folder / socket_name)) <= MAX_IPC_PATH:
             return folder
         folder.rmdir()
