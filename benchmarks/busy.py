@@ -67,7 +67,7 @@ def measure(workers: int, scalars: int, steps: int) -> dict[str, object]:
         "step, µs": took_s * 1e6,
         "coordinator, µs": own.thread_s * 1e6,
         "coordinator I/O, µs": (own.process_s - own.thread_s) * 1e6,
-        "a worker, µs": worker.thread_s * 1e6,
+        "worker, µs": worker.thread_s * 1e6,
         "worker I/O, µs": (worker.process_s - worker.thread_s) * 1e6,
         "busy": (own.process_s + workers * worker.process_s) / (cores * took_s),
         "sleeps": worker.sleeps,

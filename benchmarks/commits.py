@@ -125,7 +125,7 @@ def row_of(case: str, commits: Sequence[str], found: Sequence[Mapping[str, float
         new: Quartiles.of([pair[NEW] for pair in found]),
         "new / old": str(ratios[NEW]),
         "old / old": str(ratios[AGAIN]),
-        "upper end": Ratio(ratios[NEW].high, TARGET),
+        "upper end of new / old": Ratio(ratios[NEW].high, TARGET),
     }
 
 

@@ -1,7 +1,7 @@
 """Where does the time of a long run go, and how much of it comes after the training?
 
-The built-in job runs as in `varsim run`, and its record is merged and judged. *after* is the time
-after the training, divided by the time of the training.
+The built-in job runs as in `varsim run`, and its record is merged and judged. *after / training* is
+the time after the training, divided by the time of the training.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def measure(workers: int, steps: int, rounds: int) -> dict[str, object]:
     row: dict[str, object] = {"workers": workers, "steps": steps}
     for part in (Phase.TRAINING, Phase.MERGING, Phase.JUDGING):
         row[part.value] = Quartiles.of([seconds.get(part.value, 0.0) for seconds in taken])
-    row["in all"] = Quartiles.of([seconds["in_all"] for seconds in taken])
+    row["whole run"] = Quartiles.of([seconds["in_all"] for seconds in taken])
     after = [
         (one.get(Phase.MERGING.value, 0.0) + one.get(Phase.JUDGING.value, 0.0))
         / one[Phase.TRAINING.value]
         for one in taken
     ]
-    row["after"] = Ratio(Quartiles.of(after).median)
+    row["after / training"] = Ratio(Quartiles.of(after).median)
     return row
 
 

@@ -143,7 +143,7 @@ def local_rows(workers: int, rounds: int) -> Rows:
             "workers": workers,
             "operation": name,
             "took": spread,
-            "of 3 µs": Ratio(spread.median / TARGET_S, 1.0 if "assign_add(" in name else None),
+            "this / 3 µs": Ratio(spread.median / TARGET_S, 1.0 if "assign_add(" in name else None),
             "this / plain": Ratio(spread.median / plain),
         }
         for name, spread in spreads.items()

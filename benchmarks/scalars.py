@@ -33,7 +33,7 @@ def rows_of(workers: int, spreads: dict[tuple[str, int], Quartiles]) -> Rows:
                 "contender": name,
                 "scalars": count,
                 "step": spread,
-                "this / its one scalar": to_one if many else None,
+                "1,000 scalars / 1 scalar": to_one if many else None,
                 "varsim / this": None if is_ours else to_this,
             }
         )

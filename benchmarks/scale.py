@@ -61,7 +61,7 @@ def measure(workers: int, rounds: int) -> dict[str, object]:
         "workers": workers,
         "start": start,
         "step of 1 KiB": step,
-        "of it per worker, µs": step.median / workers * 1e6,
+        "step per worker, µs": step.median / workers * 1e6,
         "raw star, round trip": floor,
         "varsim / star": None if floor is None else Ratio(step.median / floor.median),
         "PSS, MiB": statistics.median(memory),
@@ -75,9 +75,9 @@ def judged(row: dict[str, object]) -> Rows:
     assert isinstance(step, Quartiles)
     assert isinstance(memory, float)
     return [
-        {"target": "start, of 6 s", "ratio": Ratio(start.median / START_S, 1.0)},
-        {"target": "a step, of 15 ms", "ratio": Ratio(step.median / STEP_S, 1.0)},
-        {"target": "PSS of a worker, of 25 MiB", "ratio": Ratio(memory / OWN_MIB, 1.0)},
+        {"target": "start / 6 s", "ratio": Ratio(start.median / START_S, 1.0)},
+        {"target": "step / 15 ms", "ratio": Ratio(step.median / STEP_S, 1.0)},
+        {"target": "PSS of a worker / 25 MiB", "ratio": Ratio(memory / OWN_MIB, 1.0)},
     ]
 
 

@@ -140,7 +140,7 @@ def measure(workers: int, rounds: int) -> Rows:
                 "took": spread,
                 "moved": in_bytes(round(bytes_of[name])),
                 "moved / needed": to_needed,
-                "this / as many bytes": Ratio(to_dense, TO_DENSE if is_sparse else None),
+                "this / dense, as many bytes": Ratio(to_dense, TO_DENSE if is_sparse else None),
             }
         )
     return rows
