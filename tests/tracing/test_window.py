@@ -86,7 +86,7 @@ def test_worker_processes_record_only_the_window(tmp_path: Path):
     [
         ({"level": "opps"}, "level='opps': it must be 'ops' or 'messages'"),
         ({"level": "off"}, "to record nothing, give no TraceOptions"),
-        ({"window": (12, 10)}, r"window=\(12, 10\): it must be \(first, first after\), from 1"),
+        ({"window": (12, 10)}, r"window=\(12, 10\): it must be \(first, end\), with 1"),
     ],
 )
 def test_wrong_trace_options_are_refused_when_they_are_created(wrong: Any, problem: str):

@@ -51,13 +51,13 @@ def _runs(writes: Sequence[Write], specs: Mapping[int, VariableSpec]) -> Iterato
     run: list[int] = []
     variables: set[int] = set()
     for index, write in enumerate(writes):
-        is_open = None in specs[write.variable_id].shape
-        if run and (is_open or write.variable_id in variables):
+        is_separate = None in specs[write.variable_id].shape
+        if run and (is_separate or write.variable_id in variables):
             yield run
             run, variables = [], set()
         run.append(index)
         variables.add(write.variable_id)
-        if is_open:
+        if is_separate:
             yield run
             run, variables = [], set()
     if run:

@@ -109,7 +109,7 @@ class TraceOptions:
     directory: Path  # of the traces, a Path or a text; created if missing
     level: str = OPS  # or MESSAGES
     limit_bytes: int = LIMIT_BYTES  # of each process
-    window: tuple[int, int] | None = None  # recorded calls: the first, and the one after the last
+    window: tuple[int, int] | None = None  # (first, end): records the calls first to end - 1
 
     def __post_init__(self) -> None:
         # Workers may have another working directory than the program.
@@ -120,12 +120,12 @@ class TraceOptions:
                 "record nothing, give no TraceOptions"
             )
         if self.window is not None:
-            first, after = self.window
-            object.__setattr__(self, "window", (first, after))
-            if not 1 <= first < after:
+            first, end = self.window
+            object.__setattr__(self, "window", (first, end))
+            if not 1 <= first < end:
                 raise ConfigError(
-                    f"TraceOptions: window={self.window}: it must be (first, first after), from 1: "
-                    "(10, 12) records the 10th and the 11th call of strategy.run"
+                    f"TraceOptions: window={self.window}: it must be (first, end), with 1 <= first "
+                    "< end: (10, 12) records the 10th and the 11th call of strategy.run"
                 )
 
 
