@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.report.summaries import lens, summary, variable_summary
-from varsim.report.run_sentences import story
+from varsim.report.run_sentences import sentences_on_synchronisation
 from varsim.report.summary import RunStatus, SyncCost
 
 SAME = lens(1.0, 1.0)
@@ -83,37 +83,41 @@ NONE = {"synchronization": "NONE", "requested": "NONE", "messages": 0, "size_byt
     ],
 )
 def test_each_synchronization_has_its_sentence(settings: dict[str, Any], seen: Any, expected: str):
-    assert [expected] == story(summary(variable_summary("w", seen, **settings)))
+    assert [expected] == sentences_on_synchronisation(
+        summary(variable_summary("w", seen, **settings))
+    )
 
 
 def test_a_story_is_about_the_free_variables_if_there_are_any():
     free = [variable_summary(name, SAME, free=True, **ON_WRITE) for name in ("weights", "bias")]
-    told = story(summary(*free, variable_summary("seen", APART)))
+    told = sentences_on_synchronisation(summary(*free, variable_summary("seen", APART)))
 
     assert 1 == len(told)
     assert told[0].startswith("weights and bias were synchronised at every write")
 
 
 def test_without_free_variables_a_story_is_about_all_variables():
-    told = story(summary(variable_summary("a", SAME, **ON_WRITE), variable_summary("b", APART)))
+    told = sentences_on_synchronisation(
+        summary(variable_summary("a", SAME, **ON_WRITE), variable_summary("b", APART))
+    )
 
     assert 2 == len(told)
 
 
 def test_one_replica_has_no_story():
-    assert ["With one replica there is nothing to synchronise."] == story(
+    assert ["With one replica there is nothing to synchronise."] == sentences_on_synchronisation(
         summary(variable_summary(), workers=1)
     )
 
 
 def test_a_run_without_writes_has_no_story():
-    assert [] == story(summary())
-    assert [] == story(summary(variable_summary(writes=0)))
-    assert [] == story(summary(variable_summary(), status=RunStatus.FAILED))
+    assert [] == sentences_on_synchronisation(summary())
+    assert [] == sentences_on_synchronisation(summary(variable_summary(writes=0)))
+    assert [] == sentences_on_synchronisation(summary(variable_summary(), status=RunStatus.FAILED))
 
 
 def test_a_variable_without_writes_is_left_out():
-    told = story(
+    told = sentences_on_synchronisation(
         summary(variable_summary("w", SAME), variable_summary("untouched", SAME, writes=0))
     )
 

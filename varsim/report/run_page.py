@@ -16,7 +16,7 @@ from varsim.report.formatting import count, dimensions, is_scalar, number, secon
 from varsim.report.grouping import short
 from varsim.report.lens_page import print_lens
 from varsim.report.page import print_page
-from varsim.report.run_sentences import story
+from varsim.report.run_sentences import sentences_on_synchronisation
 from varsim.report.summary import Phase, Plain, RunStatus, Summary
 from varsim.report.tables import GAP, flowing, new_table, print_table
 from varsim.report.variable_tables import print_variables
@@ -76,7 +76,7 @@ def _print_to(console: Console, summary: Summary, *, everything: bool) -> None:
         console.print(Text(f"advised: {advice}"))
     if summary.advice:
         console.print()
-    for sentence in story(summary):
+    for sentence in sentences_on_synchronisation(summary):
         console.print(Text(sentence))
         console.print()
     _print_verdict(console, summary)

@@ -15,7 +15,7 @@ _MOST_NAMES: Final = 3  # listed one by one
 _SAME: Final = "the same"
 
 
-def story(summary: Summary) -> list[str]:
+def sentences_on_synchronisation(summary: Summary) -> list[str]:
     """Return one paragraph for each synchronization that was in force.
 
     If there are free variables, the paragraphs are about these only, because the mode sets their
