@@ -95,6 +95,13 @@ EXAMPLES: Final = (
         """,
     ),
     Example(
+        "A row that does not exist",
+        """
+        v = new([1.0, 2.0], aggregation=SUM)
+        v[[0, -1]]
+        """,
+    ),
+    Example(
         "A mean of integers",
         """
         new(7, aggregation=MEAN)

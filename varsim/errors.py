@@ -6,12 +6,14 @@ VarsimError
 │   ├── AggregationError          (ValueError)    the dtype or the read forbids the aggregation
 │   ├── OperationError            (ValueError)    the policy table refuses this operation here
 │   ├── ShapeError                (ValueError)    a value has another shape than its variable
+│   │   └── PartError             (IndexError)    … or the variable has no such part
 │   ├── DtypeError                (ValueError)    an array has another dtype than its variable
 │   └── ValueTypeError            (TypeError)     a variable cannot hold the value
 │       └── NoValueError          (ValueError)    … because the value is None
 ├── DistributedValueError         (ValueError)    a per-replica value is not allowed here
 │   └── PerReplicaError           (TypeError)     … because one value for all replicas is needed
 ├── UnsupportedError              (NotImplementedError)  TensorFlow also refuses this operation
+│   └── UnsupportedOperation      (VariableError) … on a variable
 ├── MissingName                   (AttributeError)       varsim does not have this TensorFlow name
 ├── MissingDtype                  (AttributeError)       the package of this dtype is not installed
 ├── ContextError                  (RuntimeError)  wrong context, or two strategies mixed
@@ -32,7 +34,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 from varsim.texts.facts import Fact
 from varsim.texts.missing_names import instead_of
@@ -102,7 +104,7 @@ class VariableError(VarsimError):
     """An operation on a variable was refused.
 
     Attributes:
-        variable: The variable's name.
+        variable: The variable's name; a key of `UNNAMED` if the error is not about a variable.
         problem: A sentence about the problem; see also `fact`.
         remedy: A sentence that says how to solve the problem; shown if there are no fixes.
     """
@@ -116,7 +118,17 @@ class VariableError(VarsimError):
     def __str__(self) -> str:
         at = f" at {self.location}" if self.location else ""
         remedy = f"\n  {self.remedy}" if self.remedy and not self.fixes else ""
-        return self._with_fixes(f"variable {self.variable!r}{at}: {self.problem}{remedy}")
+        subject = UNNAMED.get(self.variable, f"variable {self.variable!r}")
+        return self._with_fixes(f"{subject}{at}: {self.problem}{remedy}")
+
+
+UNNAMED: Final = {
+    "(value)": "the value",
+    "(batch)": "the batch",
+    "(dtype)": "the dtype",
+    "(slices)": "tf.IndexedSlices",
+}
+"""The subjects of errors that are not about a variable, by the `variable` of the error."""
 
 
 class SynchronizationError(VariableError, ValueError):
@@ -133,6 +145,10 @@ class OperationError(VariableError, ValueError):
 
 class ShapeError(VariableError, ValueError):
     """A value and its variable have different shapes; TensorFlow does not broadcast values."""
+
+
+class PartError(ShapeError, IndexError):
+    """The variable has no part with this index."""
 
 
 class DtypeError(VariableError, ValueError):
@@ -156,7 +172,11 @@ class PerReplicaError(DistributedValueError, TypeError):
 
 
 class UnsupportedError(VarsimError, NotImplementedError):
-    """An operation that TensorFlow refuses for every distributed variable, and varsim too."""
+    """An operation that TensorFlow refuses for every value of this kind, and varsim too."""
+
+
+class UnsupportedOperation(VariableError, UnsupportedError):
+    """An operation that TensorFlow refuses for a distributed variable, and varsim too."""
 
 
 class MissingName(VarsimError, AttributeError):

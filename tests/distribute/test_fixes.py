@@ -14,7 +14,7 @@ import pytest
 import varsim as tf
 from docs.error_page import EXAMPLES, said
 from varsim.errors import MAX_FIXES, Fix, MismatchError, PerReplicaError, VariableError, VarsimError
-from varsim.spec import SCATTERS, Operation, VariableAggregation, VariableSynchronization
+from varsim.spec import Operation, VariableAggregation, VariableSynchronization
 from varsim.testing import simulated_cluster
 
 WRITES = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
@@ -378,55 +378,6 @@ def test_the_warning_of_diverged_copies_has_the_values_of_other_settings(operati
         got = together(new.after(change), [operation] * 2, [3.0, 3.0])
         assert f" {got}" in gives.replace("replica 0's", "")
     assert "synchronization=ON_READ" in lines[3]
-
-
-# ---------------------------------------------------------------- sparse writes
-
-ROWS = tf.IndexedSlices(np.array([3, 12], np.float32), [0, 0], dense_shape=(2,))
-
-
-def scattered(new: New, operation: Operation, *, inside: bool, change: str = "") -> list[Any]:
-    """Return the components after a sparse write of all replicas or of the program.
-
-    Args:
-        change: The change of a fix; "" for the sparse write itself.
-    """
-    strategy, v = new.after(change).made()
-    method = operation.value
-    if match := re.match(r"v\.(\w+)\(", change):
-        method = match[1]
-
-    def write() -> None:
-        if change.startswith("strategy.extended.update"):
-            update = eval(change[change.index("lambda") : change.index(", args=")])
-            strategy.extended.update(v, update, args=(ROWS,))
-        else:
-            getattr(v, method)(ROWS, **({"read_value": False} if "assign" in method else {}))
-
-    strategy.run(write) if inside else write()
-    return [one.numpy().tolist() for one in v.values]
-
-
-@pytest.mark.parametrize("inside", [True, False])
-@pytest.mark.parametrize("operation", SCATTERS)
-@pytest.mark.parametrize(("synchronization", "aggregation"), SETTINGS)
-def test_every_fix_of_a_refused_sparse_write_is_legal_and_changes_the_copies_that_it_names(
-    synchronization: Any, aggregation: Any, operation: Operation, inside: bool
-):
-    new = New(synchronization, aggregation, start=[9.0, 2.0])
-    try:
-        scattered(new, operation, inside=inside)
-    except tf.VarsimError as error:
-        refused = error
-    else:
-        return
-
-    assert isinstance(refused, NotImplementedError)
-    assert refused.fixes or synchronization is VariableSynchronization.ON_READ
-    for fix in refused.fixes:
-        after = scattered(new, operation, inside=inside, change=fix.change)
-        assert all(2.0 == component[1] for component in after), fix
-        assert all(9.0 != component[0] for component in after), fix
 
 
 # ---------------------------------------------------------------- the page

@@ -9,7 +9,7 @@ import pytest
 
 import varsim as tf
 from tests.replica_context import replica_id
-from varsim.errors import DistributedValueError, DtypeError, ShapeError, ValueTypeError
+from varsim.errors import DistributedValueError, DtypeError, PartError, ShapeError, ValueTypeError
 
 SUM, NONE = tf.VariableAggregation.SUM, tf.VariableAggregation.NONE
 
@@ -247,10 +247,10 @@ def test_a_sparse_write_moves_centers_as_far_as_a_dense_write(strategy: Any) -> 
 @pytest.mark.parametrize(
     ("indices", "error", "said"),
     [
-        ([-1], ShapeError, "negative index -1"),
-        ([4], ShapeError, "out of bounds"),
-        ([2**62], ShapeError, "out of bounds"),
-        (np.array([2**64 - 1], np.uint64), ShapeError, "out of range"),
+        ([-1], PartError, "negative index -1"),
+        ([4], PartError, "out of bounds"),
+        ([2**62], PartError, "out of bounds"),
+        (np.array([2**64 - 1], np.uint64), PartError, "out of range"),
         ([0.5], ValueTypeError, "needs integer indices"),
         ([True], ValueTypeError, "needs integer indices"),
         (None, ValueTypeError, "needs integer indices"),
@@ -261,7 +261,7 @@ def test_rows_that_do_not_exist_cannot_be_read(
     method: str, indices: Any, error: type[Exception], said: str
 ) -> None:
     """NumPy counts a negative index from the end; TensorFlow refuses it."""
-    with pytest.raises(error, match=f"'table': {method}.*{said}"):
+    with pytest.raises(error, match=rf"'table' at .*\.py:\d+: {method}.*{said}"):
         getattr(tf.Variable(np.zeros(4, np.float32), name="table"), method)(indices)
 
 
@@ -314,3 +314,37 @@ def test_a_slice_refuses_values_that_its_variable_refuses(
     with pytest.raises(error):
         strategy.run(lambda: done(own[0:1].assign(value)))
     assert [[0.0] * 4] * 3 == [plain.numpy().tolist(), *components(own)]
+
+
+@pytest.mark.parametrize("in_a_replica", [True, False])
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ([9], "index 9 is out of bounds for axis 0 with size 4"),
+        (9, "index 9 is out of bounds for axis 0 with size 4"),
+        ([2, -1], "row -1 cannot be read"),
+    ],
+)
+def test_an_error_about_an_index_names_the_variable_and_the_line(
+    strategy: Any, key: Any, said: str, in_a_replica: bool
+) -> None:
+    v = variable(strategy, name="table")
+
+    with pytest.raises(PartError, match=rf"variable 'table' at .*\.py:\d+: {said}") as caught:
+        strategy.run(lambda: v[key]) if in_a_replica else v[key]
+    assert isinstance(caught.value, IndexError)
+
+
+def test_a_sparse_write_ignores_the_dense_shape(strategy: Any) -> None:
+    """TensorFlow passes only the indices and the values to the kernel."""
+    v = variable(strategy)
+    v.scatter_add(tf.IndexedSlices(np.ones(1, np.float32), [3], dense_shape=(2, 7)))
+
+    assert [[0.0, 0.0, 0.0, 1.0]] * 2 == components(v)
+
+
+def test_slices_of_python_numbers_take_the_dtype_of_the_variable(strategy: Any) -> None:
+    v = variable(strategy)
+    v.assign_add(tf.IndexedSlices([1, 2.5], [0, 0], dense_shape=(4,)))
+
+    assert [[3.5, 0.0, 0.0, 0.0]] * 2 == components(v)

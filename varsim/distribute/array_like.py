@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from varsim.errors import OperationError, ShapeError, ValueTypeError
+from varsim.distribute.location import user_location
+from varsim.errors import OperationError, PartError, ShapeError, ValueTypeError
 from varsim.extension_dtypes import is_extension
 from varsim.spec import Array
 
@@ -17,7 +18,7 @@ def _binary(function: Callable[[Any, Any], Any], *, arithmetic: bool = True) -> 
     def method(self: ArrayLike, other: Any) -> Any:
         mine = self.convert()
         if arithmetic and mine.dtype.kind == "b":
-            raise ValueTypeError(self.name, "bools have no arithmetic", "Use an integer dtype.")
+            raise ValueTypeError(self.label, "bools have no arithmetic", "Use an integer dtype.")
         operand = _operand(other, mine.dtype)
         try:
             return function(mine, operand)
@@ -34,7 +35,7 @@ def _reflected(function: Callable[[Any, Any], Any]) -> Any:
     def method(self: ArrayLike, other: Any) -> Any:
         mine = self.convert()
         if mine.dtype.kind == "b":
-            raise ValueTypeError(self.name, "bools have no arithmetic", "Use an integer dtype.")
+            raise ValueTypeError(self.label, "bools have no arithmetic", "Use an integer dtype.")
         return function(_operand(other, mine.dtype), mine)
 
     return method
@@ -55,6 +56,16 @@ class ArrayLike:
     def name(self) -> str:
         """Return the object's name."""
         raise NotImplementedError
+
+    @property
+    def label(self) -> str:
+        """Return the name that errors contain."""
+        return self.name
+
+    @property
+    def slice_remedy(self) -> str:
+        """Return how to write a part of the value if a slice cannot be assigned."""
+        return "Assign the whole value."
 
     @property
     def is_distributed(self) -> bool:
@@ -85,7 +96,17 @@ class ArrayLike:
         return np.array(value) if copy else value
 
     def __getitem__(self, key: Any) -> Any:
-        return Slice.of(self, self.part(key), key)
+        try:
+            part = self.part(key)
+        except IndexError as error:
+            raise self._without_part(error) from None
+        return Slice.of(self, part, key)
+
+    def _without_part(self, error: IndexError) -> PartError:
+        """Return the error about an index for which the value has no part."""
+        refused = error if isinstance(error, PartError) else PartError(self.label, str(error))
+        refused.location = refused.location or user_location()
+        return refused
 
     def part(self, key: Any) -> Array:
         """Return the part of the value that `key` selects; a copy if `key` has integer arrays."""
@@ -170,15 +191,17 @@ class Slice(np.ndarray[Any, Any]):
                 whole[self._key] = part
             except ValueError as error:
                 raise ShapeError(
-                    variable.name,
+                    variable.label,
                     f"a value of shape {list(part.shape)} cannot be assigned to a slice of shape "
                     f"{list(self.shape)}",
                 ) from error
             variable.assign(whole)
             return variable
-        raise OperationError(
-            variable.name,
+        refused = OperationError(
+            variable.label,
             "a slice of a distributed variable cannot be assigned: TensorFlow writes one "
             "component and skips the aggregation (difference D12 in docs/semantics.md)",
-            "Add the change of its rows: v.scatter_add(tf.IndexedSlices(change, rows)).",
+            variable.slice_remedy,
         )
+        refused.location = user_location()
+        raise refused

@@ -78,7 +78,7 @@ def as_operand(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
             raise _out_of_range(value, dtype, variable) from error
     value = as_numpy(value, variable)
     if isinstance(value, IndexedSlices):
-        value = np.asarray(value)
+        value = value.dense(as_operand(value.values, dtype, variable), variable)
     if isinstance(value, np.ndarray) and value.dtype.kind != "O":
         if value.dtype != dtype:
             raise DtypeError(
@@ -265,7 +265,7 @@ def as_dtype(dtype: Any) -> np.dtype[np.generic]:
     """
     found: np.dtype[np.generic] = named(dtype) if isinstance(dtype, str) else np.dtype(dtype)
     if not is_supported(found):
-        raise ValueTypeError("(new)", f"a variable cannot hold dtype {found}")
+        raise ValueTypeError("(dtype)", f"a variable cannot hold dtype {found}")
     return found
 
 

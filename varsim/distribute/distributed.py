@@ -15,19 +15,19 @@ from varsim.distribute.host_requests import (
     ReadVariable,
     WriteVariable,
 )
-from varsim.distribute.location import user_location
+from varsim.distribute.location import located, user_location
 from varsim.distribute.operands import explain
 from varsim.distribute.policies import know
 from varsim.distribute.ports import ClusterPort
 from varsim.distribute.resource import ResourceVariable
-from varsim.distribute.sparse import as_rows, selects
+from varsim.distribute.sparse import as_rows, row_indices, selects
 from varsim.distribute.values import DistributedValues
 from varsim.distribute.variable import Variable
 from varsim.errors import (
     DistributedValueError,
     OperationError,
     ReplicaIndexError,
-    UnsupportedError,
+    UnsupportedOperation,
     VariableError,
 )
 from varsim.shells.replica import Replica
@@ -42,7 +42,7 @@ from varsim.spec import (
     VariableSynchronization,
 )
 from varsim.sync import policies
-from varsim.sync.fixes import refusal_of_rows
+from varsim.sync.fixes import refusal_of_elements, refusal_of_rows
 from varsim.sync.replica_events import ReplicaScatter, ReplicaWrite, RowsRead
 
 
@@ -88,6 +88,13 @@ class DistributedVariable(Variable, DistributedValues):
     def is_distributed(self) -> bool:
         """Return True."""
         return True
+
+    @property
+    def slice_remedy(self) -> str:
+        """Return how to write a part of the value if a slice cannot be assigned."""
+        if policies.cell(self.spec, Context.REPLICA, Operation.ASSIGN).is_private:
+            return "Assign the slice in strategy.run, or a slice of a component: v.values[i]."
+        return "Add the change of its rows: v.scatter_add(tf.IndexedSlices(change, rows))."
 
     @property
     def takes_slices(self) -> bool:
@@ -225,13 +232,14 @@ class DistributedVariable(Variable, DistributedValues):
         if refused is not None:
             raise refusal_of_rows(self.spec, refused, context, operation)
 
+    @located
     def scatter_elements(self, method: str, indices: Any, updates: Any = None) -> None:
         """Change elements of a component in `extended.update`; raise an error elsewhere."""
         frame = current_frame()
         if frame is None or frame.update is None:
-            raise UnsupportedError(
-                f"variable {self._name!r}: a distributed variable has no {method}; write rows by "
-                "scatter_add or scatter_sub, or use strategy.extended.update"
+            here = frame is not None and frame.replica is not None
+            raise refusal_of_elements(
+                self.spec, method, Context.REPLICA if here else Context.CROSS_REPLICA
             )
         self._at_hand(frame).scatter_elements(method, indices, updates)
 
@@ -239,11 +247,14 @@ class DistributedVariable(Variable, DistributedValues):
         """Return the part of the value that `key` selects."""
         frame = current_frame()
         here = frame is not None and frame.replica is not None and frame.strategy is self.strategy
-        if not here or not selects(key):
+        if not selects(key):
             return super().part(key)
+        index = row_indices(key, self._name)
+        if not here:
+            return super().part(index)
         assert frame is not None
         assert frame.replica is not None
-        return frame.replica.session.read_rows(RowsRead(self._variable_id, (np.asarray(key),)))
+        return frame.replica.session.read_rows(RowsRead(self._variable_id, (index,)))
 
     def _explain(
         self, error: VariableError, context: Context, operation: Operation, value: Any
@@ -274,23 +285,28 @@ class DistributedVariable(Variable, DistributedValues):
 
     # ------------------------------------------------------------ refused, as in TensorFlow
 
+    @located
     def count_up_to(self, limit: int) -> Any:
         """Raise an error: distributed variables do not support this method."""
-        raise UnsupportedError(f"variable {self._name!r} is distributed and has no count_up_to")
+        raise UnsupportedOperation(
+            self._name, "a distributed variable has no count_up_to", "Use assign_add(1)."
+        )
 
+    @located
     def sparse_read(self, indices: Any, name: str | None = None) -> Any:
         """Raise an error: distributed variables do not support this method."""
-        raise self._without("sparse_read")
+        raise self._without("sparse_read", "v[indices]")
 
+    @located
     def gather_nd(self, indices: Any, name: str | None = None) -> Any:
         """Raise an error: distributed variables do not support this method."""
-        raise self._without("gather_nd")
+        raise self._without("gather_nd", "v[tuple(np.moveaxis(np.asarray(indices), -1, 0))]")
 
-    def _without(self, method: str) -> OperationError:
+    def _without(self, method: str, instead: str) -> OperationError:
         return OperationError(
             self._name,
             f"a distributed variable has no {method}",
-            "Index it: v[indices] returns a copy of these rows.",
+            f"Index it: {instead} returns a copy of these parts.",
         )
 
     # ------------------------------------------------------------ repr and copies
@@ -396,6 +412,11 @@ class ComponentVariable(ResourceVariable):
         """Return whether each replica has its own value, as for ON_READ and NONE."""
         spec = self.container.spec
         return policies.cell(spec, Context.REPLICA, Operation.ASSIGN).is_private
+
+    @property
+    def slice_remedy(self) -> str:
+        """Return how to write a part of the component if a slice cannot be assigned."""
+        return "Write its rows: component.scatter_update(tf.IndexedSlices(values, rows))."
 
     @property
     def device(self) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Callable
+from functools import wraps
 from types import CodeType, FrameType
+from typing import ParamSpec, TypeVar
 
-from varsim.errors import VarsimWarning
+from varsim.errors import VariableError, VarsimWarning
 from varsim.protocol.paths import shown_path
 
 _NOT_THE_USERS: tuple[str, ...] = (
@@ -82,6 +85,24 @@ def location_in_code(code: CodeType, line: int) -> str:
 
 _FIRST_LINE = -1  # the offset in the cache for a function's first line
 _MAX_LOCATIONS = 100_000  # the size limit of the cache, because a program can create code objects
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def located(method: Callable[P, T]) -> Callable[P, T]:
+    """Return a method that adds the location of the program to errors about a variable."""
+
+    @wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(*args, **kwargs)
+        except VariableError as error:
+            error.location = error.location or user_location()
+            raise
+
+    return call
 
 
 def warn(text: str, location: str) -> None:

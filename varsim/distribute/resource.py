@@ -9,12 +9,12 @@ import numpy as np
 from varsim.distribute.context import current_frame
 from varsim.distribute.conversion import to_array
 from varsim.distribute.host_requests import ReadVariable, WriteVariable
-from varsim.distribute.location import user_location
+from varsim.distribute.location import located, user_location
 from varsim.distribute.operands import explain
 from varsim.distribute.ports import StrategyPort
-from varsim.distribute.sparse import as_rows, read_indices, selects, with_elements
+from varsim.distribute.sparse import as_rows, read_indices, row_indices, selects, with_elements
 from varsim.distribute.variable import Variable
-from varsim.errors import OperationError, ShapeError, VariableError
+from varsim.errors import OperationError, PartError, ShapeError, VariableError
 from varsim.spec import Array, Context, Operand, Operation, Rows
 from varsim.sync import reduce, scatter
 from varsim.sync.components import check_operand
@@ -101,6 +101,7 @@ class ResourceVariable(Variable):
         else:
             session.call_host(WriteVariable(self, operation, operand))
 
+    @located
     def scatter_elements(self, method: str, indices: Any, updates: Any = None) -> None:
         """Change some elements, and assign the whole value."""
         after = with_elements(method, self.convert(), indices, updates, self._name)
@@ -117,11 +118,13 @@ class ResourceVariable(Variable):
         """Raise an error: TensorFlow has deprecated this method."""
         raise OperationError(self._name, "count_up_to is not supported", "Use assign_add(1).")
 
+    @located
     def sparse_read(self, indices: Any, name: str | None = None) -> Array:
         """Return a copy of the rows at `indices`."""
         index = read_indices("sparse_read", indices, self._name)
         return self._checked_rows("sparse_read", (index,))
 
+    @located
     def gather_nd(self, indices: Any, name: str | None = None) -> Array:
         """Return the elements at the index tuples in the last axis of `indices`."""
         index = read_indices("gather_nd", indices, self._name)
@@ -131,13 +134,13 @@ class ResourceVariable(Variable):
 
     def part(self, key: Any) -> Array:
         """Return the part of the value that `key` selects."""
-        return self._rows((np.asarray(key),)) if selects(key) else super().part(key)
+        return self._rows((row_indices(key, self._name),)) if selects(key) else super().part(key)
 
     def _checked_rows(self, method: str, key: tuple[Array, ...]) -> Array:
         try:
             return self._rows(key)
         except IndexError as error:
-            raise ShapeError(self._name, f"{method}: {error}") from error
+            raise PartError(self._name, f"{method}: {error}") from error
 
     def _rows(self, key: tuple[Array, ...]) -> Array:
         if self._from_a_replica() is not None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from varsim.distribute.conversion import as_operand, as_tensor
 from varsim.distribute.indexed_slices import IndexedSlices
-from varsim.errors import ShapeError, ValueTypeError
+from varsim.errors import PartError, ShapeError, ValueTypeError
 from varsim.spec import Array, Operation, Rows
 
 
@@ -57,7 +57,7 @@ def read_indices(method: str, indices: Any, variable: str) -> Array:
 
     Raises:
         ValueTypeError: The indices are not integers.
-        ShapeError: An index is negative.
+        PartError: An index is negative.
     """
     index = np.asarray(indices)
     if index.size == 0:  # an empty list has no dtype
@@ -67,9 +67,9 @@ def read_indices(method: str, indices: Any, variable: str) -> Array:
             variable, f"{method} needs integer indices, but these are {index.dtype}"
         )
     if index.min() < 0:
-        raise ShapeError(variable, f"{method} got the negative index {index.min()}")
+        raise PartError(variable, f"{method} got the negative index {index.min()}")
     if index.max() > np.iinfo(np.int64).max:
-        raise ShapeError(variable, f"{method} got the index {index.max()}, which is out of range")
+        raise PartError(variable, f"{method} got the index {index.max()}, which is out of range")
     return index.astype(np.int64)
 
 
@@ -84,6 +84,24 @@ def _not_slices(method: str, value: Any, variable: str) -> ValueTypeError:
 def selects(key: Any) -> bool:
     """Return whether a key is an array of integers, which selects copies of rows."""
     return isinstance(key, list | np.ndarray) and np.asarray(key).dtype.kind in "iu"
+
+
+def row_indices(key: Any, variable: str) -> Array:
+    """Return the indices of `v[key]`, which copies rows. Refuse negative indices.
+
+    Such an index cannot be written either, and `sparse_read` of TensorFlow refuses it.
+
+    Raises:
+        PartError: An index is negative.
+    """
+    index = np.asarray(key)
+    if index.dtype.kind == "i" and index.size and index.min() < 0:
+        raise PartError(
+            variable,
+            f"row {index.min()} cannot be read: a list of indices counts rows from 0",
+            "Use v[-1] for the last row, or v.read_value()[indices].",
+        )
+    return index
 
 
 class SparseWrites:
@@ -209,7 +227,7 @@ def with_elements(method: str, before: Array, indices: Any, updates: Any, variab
         )
     flat = index.reshape(-1, depth)
     if flat.size and (flat.min() < 0 or (flat.max(axis=0) >= before.shape[:depth]).any()):
-        raise ShapeError(variable, f"{method} got an index beyond the shape {list(before.shape)}")
+        raise PartError(variable, f"{method} got an index beyond the shape {list(before.shape)}")
     after = np.array(before)
     where = tuple(flat.T)
     values = updates.reshape(len(flat), *before.shape[depth:])

@@ -206,6 +206,11 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
         return f"{self._name}:0"
 
     @property
+    def label(self) -> str:
+        """Return the variable's name as the program gave it."""
+        return self._name
+
+    @property
     def is_distributed(self) -> bool:
         """Return whether the variable has a component on every replica, or is a component."""
         return self.container is not None

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from varsim.errors import UnsupportedError
+from varsim.errors import UnsupportedOperation
 from varsim.report.explain_worked import START, WRITTEN
 from varsim.spec import SCATTERS, Array, Context, Operation, Rows, VariableAggregation, VariableSpec
 from varsim.sync import fixes, policies
@@ -37,7 +37,7 @@ class SparseExample:
     aggregation: VariableAggregation
     context: Context
     operation: Operation
-    refused: UnsupportedError | None  # the error if the write is refused; then nothing changed
+    refused: UnsupportedOperation | None  # the error if the write is refused; then nothing changed
     components: tuple[Array, ...]
     messages: int  # of the write
     size_bytes: int  # of the indices and values in these messages

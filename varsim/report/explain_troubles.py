@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from varsim.errors import UnsupportedError, VariableError, VarsimError
+from varsim.errors import VariableError, VarsimError
 from varsim.protocol.messages import Create, Payload, Returned, Write
 from varsim.report.explain_rows import SparseExample
 from varsim.report.explain_worked import START, WRITES, Worked, example_spec
@@ -115,9 +115,7 @@ def of_sparse_writes(examples: Iterable[SparseExample]) -> Iterator[Trouble]:
 def _trouble(error: VarsimError, when: str, *operations: Operation) -> Trouble:
     text, fixes = str(error), "; ".join(map(str, error.fixes))
     ways = f"Possible fixes: {fixes}" if fixes else ""
-    if isinstance(error, UnsupportedError):
-        text = f"{error.args[0]}." + (f" {ways}." if ways else "")
-    elif isinstance(error, VariableError):
+    if isinstance(error, VariableError):
         ways = ways or error.remedy.removesuffix(".")
         text = f"variable {error.variable!r}: {error.problem}." + (f" {ways}." if ways else "")
     return Trouble(type(error).__name__, operations, when, _flat(text))
@@ -174,7 +172,7 @@ def _uneven(spec: VariableSpec, num_replicas: int) -> str:
     specs = {spec.variable_id: spec}
     if policies.defers(spec):
         counts = [1, *[0] * (num_replicas - 1)]
-        fact = mismatch.uneven(spec, counts, counts, (), specs).fact
+        fact = mismatch.uneven(spec, counts, counts, (), specs, sparse=False).fact
         assert isinstance(fact, Uneven), "it is uneven"
         return _flat(f"{fact.headline}. {fact.remedy}")
     first, second = (Write(spec.variable_id, operation, (), "") for operation in WRITES[:2])

@@ -417,11 +417,14 @@ class Exchanges:
         participants: Sequence[Participant] = (),
     ) -> MismatchError:
         counts = [write_count.count for write_count in write_counts]
+        rows = [write_count.sparse for write_count in write_counts]
         if before is not None:
             counts = [after - start.count for after, start in zip(counts, before, strict=True)]
+            rows = [after - start.sparse for after, start in zip(rows, before, strict=True)]
         operations = [write_count.operations for write_count in write_counts]
         spec = self._specs[variable_id]
-        return mismatch.uneven(spec, counts, operations, participants, self._specs)
+        sparse = any(rows)
+        return mismatch.uneven(spec, counts, operations, participants, self._specs, sparse=sparse)
 
     def validate(self) -> None:
         """Assert the conditions that hold after every event."""

@@ -20,7 +20,7 @@ from varsim.errors import (
     AggregationError,
     Fix,
     OperationError,
-    UnsupportedError,
+    UnsupportedOperation,
     VariableError,
     VarsimError,
 )
@@ -42,12 +42,14 @@ from varsim.texts.facts import Fact
 from varsim.texts.fixes import (
     EACH_CHANGES,
     EACH_KEEPS,
+    ELEMENTS_OF_ALL,
     GIVES_OWN,
     GIVES_SUM,
     IS_LEGAL,
     KEEPS_OWN,
     ROWS_OF_ALL,
     ROWS_OF_OWN,
+    ROWS_OF_UNREADABLE,
     WRITES_ALL,
     Agrees,
     AgreesOnRows,
@@ -59,13 +61,16 @@ from varsim.texts.fixes import (
     Reads,
     ReduceComponents,
     RunWrite,
+    UpdateElements,
     UpdateRows,
+    WriteChanges,
     WriteInside,
-    WriteRows,
+    WriteSlice,
     WriteUnread,
+    WriteValue,
     WriteWhole,
 )
-from varsim.texts.refusals import REASONS, Diverged, Refused
+from varsim.texts.refusals import Diverged, Refused
 
 FEW_BYTES: Final = 1024
 """Fixes are computed only with values up to this size. Larger values are not fetched."""
@@ -283,27 +288,65 @@ def of_parts(
 
 def refusal_of_rows(
     spec: VariableSpec, reason: Reason, context: Context, operation: Operation
-) -> UnsupportedError:
+) -> UnsupportedOperation:
     """Return the error of a sparse write that its policy cell refuses."""
-    error = UnsupportedError(f"variable {spec.name!r} {REASONS[reason.key]}")
+    error = UnsupportedOperation(spec.name, Refused(reason.key))
+    if spec.shape == ():
+        return error.fixed_by(_of_scalar(spec, context, operation))
     return error.fixed_by(_of_sparse_write(spec, context, operation))
+
+
+def _of_scalar(spec: VariableSpec, context: Context, operation: Operation) -> Iterator[Fix]:
+    """Yield fixes: dense writes, because a scalar has no rows whatever its settings are."""
+    is_read = context is Context.REPLICA or is_readable(spec)
+    for dense in (*filter(None, [_DENSE.get(operation)]), Operation.ASSIGN):
+        change = WriteValue(dense) if is_read else WriteUnread(dense, None)
+        cell = policies.cell(spec, context, dense)
+        if cell.refused is not None or cell.diverges:
+            continue
+        if cell.combines:
+            yield Fix(change, Agrees(dense, spec.aggregation, None))
+        else:
+            yield Fix(change, KEEPS_OWN if cell.is_private else WRITES_ALL)
 
 
 def _of_sparse_write(spec: VariableSpec, context: Context, operation: Operation) -> Iterator[Fix]:
     """Yield fixes: other operations with the same settings, and other settings."""
+    outside = context is Context.CROSS_REPLICA
     dense = _DENSE.get(operation)
     if dense is not None:
-        yield from _if_rows_are_legal(WriteWhole(dense), spec, context, dense)
+        whole = WriteWhole(dense, is_read=not outside or is_readable(spec))
+        yield from _if_rows_are_legal(whole, spec, context, dense)
     else:
-        yield from _if_rows_are_legal(
-            WriteRows(Operation.SCATTER_ADD), spec, context, Operation.SCATTER_ADD
-        )
-    outside = context is Context.CROSS_REPLICA
+        added = Operation.SCATTER_ADD
+        yield from _if_rows_are_legal(WriteChanges(), spec, context, added)
+        if policies.cell(spec, context, Operation.ASSIGN).is_private:
+            yield Fix(WriteSlice(), ROWS_OF_OWN)
     if outside:
         yield Fix(UpdateRows(operation), ROWS_OF_ALL)
     for change, other in alternatives(spec):
         if not outside or (_written_alike(spec, other) and is_readable(other)):
             yield from _if_rows_are_legal(change, other, context, operation)
+
+
+def refusal_of_elements(spec: VariableSpec, method: str, context: Context) -> UnsupportedOperation:
+    """Return the error of `batch_scatter_update` or a `scatter_nd` method of a whole variable."""
+    error = UnsupportedOperation(spec.name, f"a distributed variable has no {method}")
+    return error.fixed_by(_of_elements(spec, method, context))
+
+
+def _of_elements(spec: VariableSpec, method: str, context: Context) -> Iterator[Fix]:
+    """Yield fixes: operations that write rows or a slice, and writes of each component."""
+    if spec.shape == ():
+        return
+    yield from _if_rows_are_legal(WriteChanges(), spec, context, Operation.SCATTER_ADD)
+    cell = policies.cell(spec, context, Operation.ASSIGN)
+    if cell.is_private:
+        yield Fix(WriteSlice(), ROWS_OF_OWN)
+    if context is Context.CROSS_REPLICA:
+        yield Fix(UpdateElements(method), ELEMENTS_OF_ALL)
+    elif cell.diverges:
+        yield Fix(UpdateElements(method), EACH_CHANGES)
 
 
 _DENSE: Final = {
@@ -323,7 +366,8 @@ def _if_rows_are_legal(
     if cell.combines:
         yield Fix(change, AgreesOnRows(spec.aggregation))
     elif cell.is_private:
-        yield Fix(change, ROWS_OF_OWN)
+        is_asked = isinstance(change, ChangeSetting) and not is_readable(spec)
+        yield Fix(change, ROWS_OF_UNREADABLE if is_asked else ROWS_OF_OWN)
     else:
         yield Fix(change, ROWS_OF_ALL)
 

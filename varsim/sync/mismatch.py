@@ -191,7 +191,8 @@ def absent(
     groups = at_collective(participants, index, specs)
     ended = sum(one.ended is not None and one.position <= index for one in participants)
     collective = _most_common(groups, _present(index, participants))
-    fact = Absent(index, ended, groups, _reason(collective, specs), isinstance(collective, Write))
+    write = collective.operation if isinstance(collective, Write) else None
+    fact = Absent(index, ended, groups, _reason(collective, specs), write)
     return MismatchError(fact).by_groups(groups)
 
 
@@ -215,6 +216,8 @@ def uneven(
     operations: Sequence[int],
     participants: Sequence[Participant],
     specs: Mapping[int, VariableSpec],
+    *,
+    sparse: bool,
 ) -> MismatchError:
     """Return the error about replicas that have made different writes to a deferred variable.
 
@@ -222,11 +225,12 @@ def uneven(
         counts: The number of writes by replica: in the call, or since the start if no call runs.
         operations: A hash of the sequence of operations, by replica.
         participants: The participants of the call; empty if no call runs.
+        sparse: Whether a replica has written rows.
     """
     present: Sequence[Participant | None] = participants or [None] * len(counts)
     wrote = (after_writing(*one, specs) for one in zip(present, counts, strict=True))
     groups = grouped(wrote, operations)
-    return MismatchError(Uneven(spec, len(set(counts)) == 1, groups)).by_groups(groups)
+    return MismatchError(Uneven(spec, len(set(counts)) == 1, groups, sparse)).by_groups(groups)
 
 
 def _reason(collective: Collective, specs: Mapping[int, VariableSpec]) -> NeedsAll:

@@ -14,7 +14,7 @@ import numpy as np
 
 from varsim.errors import OperationError, ShapeError, ValueTypeError
 from varsim.spec import Array, Operation, Rows, VariableAggregation, VariableSpec
-from varsim.texts.facts import shape_text
+from varsim.texts.facts import rows_text, shape_text
 
 _SILENT: Final = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
@@ -86,17 +86,16 @@ def check_rows(
         raise ValueTypeError(
             spec.name,
             f"dtype {values.dtype} does not support {operation.value}",
-            "Use scatter_update.",
+            "Use a dtype of integers or floats for the variable.",
         )
     if not indices.size:
         return
     if indices.view(np.uint64).max() >= shape[0]:  # as uint64, a negative index is very large
         low, high = int(indices.min()), int(indices.max())
-        existing = f"rows 0 to {shape[0] - 1}" if shape[0] else "no rows"
         raise ShapeError(
             spec.name,
             f"{operation.value} cannot write row {low if low < 0 else high}: the variable has "
-            f"{existing}",
+            f"{rows_text(shape[0])}",
         )
     if operation is Operation.SCATTER_DIV and kind in "iu" and not values.all():
         raise OperationError(spec.name, "scatter_div divides an integer by zero")

@@ -45,6 +45,11 @@ def shape_text(shape: Iterable[int | None]) -> str:
     return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"
 
 
+def rows_text(num_rows: int) -> str:
+    """Return the numbers of the existing rows, as text."""
+    return f"rows 0 to {num_rows - 1}" if num_rows else "no rows"
+
+
 def name_replicas(replica_ids: Sequence[int]) -> str:
     """Return "replica 0" or "replicas 1–4, 6". Three or more ids in a row become a range."""
     runs: list[list[int]] = []

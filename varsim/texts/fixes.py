@@ -107,24 +107,41 @@ class RunWrite(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class WriteValue(Fact):
+    """Write the whole value."""
+
+    operation: Operation
+
+    def __str__(self) -> str:
+        return f"v.{self.operation.value}(value)"
+
+
+@dataclass(frozen=True, slots=True)
 class WriteWhole(Fact):
     """Write rows by a dense write, in which the other rows are 0."""
 
     operation: Operation
+    is_read: bool  # False if the write must not read its result
 
     def __str__(self) -> str:
         rows = "tf.IndexedSlices(values, indices, dense_shape=v.shape)"
-        return f"v.{self.operation.value}({rows})"
+        return f"v.{self.operation.value}({rows}{'' if self.is_read else ', read_value=False'})"
 
 
 @dataclass(frozen=True, slots=True)
-class WriteRows(Fact):
-    """Write rows by another operation."""
-
-    operation: Operation
+class WriteChanges(Fact):
+    """Add to rows the differences between their new and their old values."""
 
     def __str__(self) -> str:
-        return f"v.{self.operation.value}(change of the rows)"
+        return "v.scatter_add(tf.IndexedSlices(changes, indices))"
+
+
+@dataclass(frozen=True, slots=True)
+class WriteSlice(Fact):
+    """Assign one row of a replica's own component."""
+
+    def __str__(self) -> str:
+        return "v[index].assign(row)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +153,19 @@ class UpdateRows(Fact):
     def __str__(self) -> str:
         update = f"lambda component, rows: component.{self.operation.value}(rows)"
         return f"strategy.extended.update(v, {update}, args=(rows,))"
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateElements(Fact):
+    """Write elements of each component."""
+
+    method: str
+
+    def __str__(self) -> str:
+        names = "rows" if self.method == "batch_scatter_update" else "indices, updates"
+        update = f"lambda component, {names}: component.{self.method}({names})"
+        args = f"({names})" if "," in names else f"({names},)"
+        return f"strategy.extended.update(v, {update}, args={args})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +311,11 @@ class Says(Fact):
 
 KEEPS_OWN: Final = Says("every replica keeps its own value")
 ROWS_OF_OWN: Final = Says("changes rows of this replica's own copy")
+ROWS_OF_UNREADABLE: Final = Says(
+    "changes rows of this replica's own copy, but a cross-replica read is then refused"
+)
 ROWS_OF_ALL: Final = Says("changes rows of every copy")
+ELEMENTS_OF_ALL: Final = Says("changes elements of every copy")
 WRITES_ALL: Final = Says("writes every component")
 IS_LEGAL: Final = Says("is legal, and the read is legal too")
 EACH_CHANGES: Final = Says("every replica changes its component by its own value")

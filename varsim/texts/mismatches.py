@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from varsim.spec import VariableAggregation, VariableSpec
+from varsim.spec import SCATTERS, Operation, VariableAggregation, VariableSpec
 from varsim.texts.cells import CELLS
 from varsim.texts.facts import Fact, name_replicas
 from varsim.texts.replicas import CollectiveAt, Group, group_lines
@@ -16,6 +16,11 @@ MOST_DIFFERENCES: Final = 6
 """Largest number of differences of structures that an error lists."""
 
 _UNKNOWN: Final = "an unknown location"
+
+_NO_ROWS: Final = (
+    "A replica that has no rows to write can write zero rows, such as "
+    "v.{}(tf.IndexedSlices(values[:0], indices[:0]))."
+)
 
 _SAME_LINES: Final = (
     "If these collectives are the same operation, give them the same name= on every replica. If "
@@ -153,10 +158,14 @@ class Absent(Fact):
     ended: int  # the number of replicas whose functions have ended
     groups: tuple[Group, ...]
     reason: NeedsAll
-    is_write: bool
+    write: Operation | None  # of the replicas that wait; None if they wait at something else
 
     def __str__(self) -> str:
-        later = ", or use synchronization=ON_READ if the value can be combined later"
+        later = "."
+        if self.write in SCATTERS:
+            later = f". {_NO_ROWS.format(self.write.value)}"
+        elif self.write is not None:
+            later = ", or use synchronization=ON_READ if the value can be combined later."
         return "\n".join(
             [
                 f"replicas wait at collective {self.index + 1} of this call for "
@@ -164,8 +173,7 @@ class Absent(Fact):
                 *group_lines(self.groups),
                 f"  {self.reason}",
                 "  Let every replica reach this operation: move it out of code that only some "
-                "replicas run"
-                f"{later if self.is_write else ''}.",
+                f"replicas run{later}",
             ]
         )
 
@@ -177,6 +185,7 @@ class Uneven(Fact):
     spec: VariableSpec
     same_count: bool
     groups: tuple[Group, ...]
+    sparse: bool  # whether a replica wrote rows
 
     @property
     def headline(self) -> str:
@@ -187,10 +196,11 @@ class Uneven(Fact):
     @property
     def remedy(self) -> str:
         """Return the remedy."""
+        other = "Or use synchronization=ON_READ if each replica can write it independently."
         return (
             "Make every replica write this variable the same number of times, by the same "
-            "operations in the same order. Or use synchronization=ON_READ if each replica can "
-            "write it independently."
+            "operations in the same order. "
+            f"{_NO_ROWS.format('scatter_add') if self.sparse else other}"
         )
 
     def __str__(self) -> str:
