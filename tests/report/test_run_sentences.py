@@ -88,7 +88,7 @@ def test_each_synchronization_has_its_sentence(settings: dict[str, Any], seen: A
     )
 
 
-def test_a_story_is_about_the_free_variables_if_there_are_any():
+def test_the_sentences_are_about_the_free_variables_if_there_are_any():
     free = [variable_summary(name, SAME, free=True, **ON_WRITE) for name in ("weights", "bias")]
     told = sentences_on_synchronisation(summary(*free, variable_summary("seen", APART)))
 
@@ -96,7 +96,7 @@ def test_a_story_is_about_the_free_variables_if_there_are_any():
     assert told[0].startswith("weights and bias were synchronised at every write")
 
 
-def test_without_free_variables_a_story_is_about_all_variables():
+def test_without_free_variables_the_sentences_are_about_all_variables():
     told = sentences_on_synchronisation(
         summary(variable_summary("a", SAME, **ON_WRITE), variable_summary("b", APART))
     )
@@ -104,13 +104,13 @@ def test_without_free_variables_a_story_is_about_all_variables():
     assert 2 == len(told)
 
 
-def test_one_replica_has_no_story():
+def test_with_one_replica_nothing_is_synchronised():
     assert ["With one replica there is nothing to synchronise."] == sentences_on_synchronisation(
         summary(variable_summary(), workers=1)
     )
 
 
-def test_a_run_without_writes_has_no_story():
+def test_a_failed_run_or_a_run_without_writes_has_no_sentences():
     assert [] == sentences_on_synchronisation(summary())
     assert [] == sentences_on_synchronisation(summary(variable_summary(writes=0)))
     assert [] == sentences_on_synchronisation(summary(variable_summary(), status=RunStatus.FAILED))

@@ -64,6 +64,7 @@ class CallFailed(Exception):
 
     Attributes:
         call: The number of the call.
+        step: The number of the step, for texts.
         text: The error of the call.
         played: The result of all operations before this call.
     """
