@@ -12,6 +12,7 @@ VarsimError
 │       └── NoValueError          (ValueError)    … because the value is None
 ├── DistributedValueError         (ValueError)    a per-replica value is not allowed here
 │   └── PerReplicaError           (TypeError)     … because one value for all replicas is needed
+├── SizeError                     (ValueError)    a value is too large or too deep to be sent
 ├── UnsupportedError              (NotImplementedError)  TensorFlow also refuses this operation
 │   └── UnsupportedOperation      (VariableError) … on a variable
 ├── MissingName                   (AttributeError)       varsim does not have this TensorFlow name
@@ -169,6 +170,13 @@ class DistributedValueError(VarsimError, ValueError):
 
 class PerReplicaError(DistributedValueError, TypeError):
     """A per-replica value is used where one value for all replicas is needed."""
+
+
+class SizeError(VarsimError, ValueError):
+    """A value cannot be sent to another process, because it is too large or nested too deep.
+
+    Nothing was sent, and no variable has changed. The text says the size and the limit.
+    """
 
 
 class UnsupportedError(VarsimError, NotImplementedError):

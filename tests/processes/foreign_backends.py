@@ -13,7 +13,8 @@ from varsim.exchange.star import StarCoordinator, StarWorker
 from varsim.launch.launcher import LaunchOptions
 from varsim.launch.link import Link
 from varsim.launch.process import ProcessLauncher
-from varsim.protocol.buffers import Buffer, Frame
+from varsim.protocol.buffers import Frame
+from varsim.protocol.limits import Buffer
 from varsim.protocol.messages import Message
 from varsim.protocol.references import References
 from varsim.spec import Array

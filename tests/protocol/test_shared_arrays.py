@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 
 from tests.dtypes import DTYPES
 from tests.transport.clusters import SharedCluster
-from varsim.errors import ProtocolError
+from varsim.errors import ProtocolError, SizeError
 from varsim.extension_dtypes import NAMES
-from varsim.protocol.buffers import MAX_DIMENSIONS, PACK_LIMIT_BYTES, SHARED
+from varsim.protocol import limits
+from varsim.protocol.buffers import PACK_LIMIT_BYTES, SHARED
 from varsim.protocol.codec import MESSAGES, PROTOCOL_VERSION, decode, encode
+from varsim.protocol.limits import MAX_DIMENSIONS
 from varsim.protocol.messages import Component, Message, Payload, Reduced, Start
 from varsim.transport.leases import SHARED_FROM_BYTES, Leases
 
@@ -120,9 +122,9 @@ def test_a_message_that_cannot_be_encoded_leaves_no_block_lent(
 def test_an_envelope_that_is_too_large_leaves_no_block_lent(
     cluster: SharedCluster, here: Leases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("varsim.protocol.codec.MAX_HEADER_BYTES", 100)
+    monkeypatch.setattr(limits, "MAX_DECODED_BYTES", 800)
     payload = Payload([1] * 100, (np.zeros(LARGE),))
-    with pytest.raises(ValueError, match="Pass NumPy arrays"):
+    with pytest.raises(SizeError, match="Use NumPy arrays"):
         encode([Start(call_id=1, function_id="f", arguments=payload)], here)
     assert not here._lent
     assert 0 == cluster["c"].used_bytes()

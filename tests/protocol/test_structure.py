@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.protocol.samples import arrays, plain
-from varsim.errors import ShapeError
+from varsim.errors import ShapeError, SizeError
 from varsim.protocol import pickling, structure
 from varsim.protocol.codec import decode, encode
+from varsim.protocol.limits import MAX_FRAME_BYTES, MAX_NESTING, check_nesting
 from varsim.protocol.messages import Payload, Start
 from varsim.protocol.references import Name
 from varsim.protocol.structure import LONG_BYTES, MAX_DEPTH, function_id, pack, unpack
@@ -205,7 +206,7 @@ def test_exceptions_are_sent() -> None:
     assert ["in step 3"] == got.__notes__
 
 
-@pytest.mark.parametrize("depth", [MAX_DEPTH - 1, MAX_DEPTH + 1, 400])
+@pytest.mark.parametrize("depth", [MAX_DEPTH - 1, MAX_DEPTH + 1, MAX_NESTING])
 def test_deep_structures_are_sent(depth: int) -> None:
     value: Any = HERE.known[1]
     for _ in range(depth):
@@ -216,6 +217,44 @@ def test_deep_structures_are_sent(depth: int) -> None:
     for _ in range(depth):
         (got,) = got
     assert THERE.known[1] is got
+
+
+@pytest.mark.parametrize("depth", [MAX_NESTING + 1, 900, 100_000])
+def test_structures_that_are_too_deep_are_refused(depth: int) -> None:
+    value: Any = [0]
+    for _ in range(depth - 1):
+        value = [value]
+    with pytest.raises(SizeError, match=f"nested {depth:,} levels deep.*the limit is 256"):
+        pack(value, HERE)
+
+
+def test_a_large_structure_that_is_too_deep_for_python_is_refused() -> None:
+    value: Any = [0]
+    for _ in range(10_000):
+        value = [value]
+    with pytest.raises(SizeError, match="nested 10,002 levels deep"):
+        pack([*range(structure.MAX_TREE_BYTES), value], HERE)
+
+
+def test_a_shared_part_of_a_structure_is_examined_once() -> None:
+    value: Any = []
+    for _ in range(100):
+        value = [value, value]
+    check_nesting(value)
+
+
+@pytest.mark.parametrize("digits", [100, LONG_BYTES])
+def test_long_integers_take_little_space_in_a_header(digits: int) -> None:
+    value = [16**digits + i for i in range(2_000)]
+    payload = pack(value, HERE)
+    assert value == travelled(value)
+    assert len(encode([Start(call_id=1, function_id="f", arguments=payload)])[0]) < 2**19
+
+
+def test_an_array_that_is_too_large_is_refused_before_it_is_copied() -> None:
+    array = np.broadcast_to(np.int8(0), (MAX_FRAME_BYTES + 1,))
+    with pytest.raises(SizeError, match="17,179,869,185 bytes; the limit is 17,179,869,184"):
+        pack({"grads": [array]}, HERE)
 
 
 @pytest.mark.parametrize(

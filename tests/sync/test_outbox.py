@@ -22,8 +22,11 @@ from tests.sync.build import (
 from tests.sync.cluster import StateCluster
 from varsim.errors import ProtocolError
 from varsim.protocol.buckets import PACK_LIMIT_BYTES
+from varsim.protocol.codec import encode
 from varsim.protocol.messages import Contribution, Forget, Layout, Merged
+from varsim.sync import outbox
 from varsim.sync.outbox import MAX_LAYOUTS
+from varsim.sync.pending_report import MAX_WARNINGS, PendingReport
 
 
 def leave(state):
@@ -132,6 +135,55 @@ def test_the_oldest_layout_is_forgotten_first():
     assert ["Contribution"] == step(1)
     assert ["Layout", "Contribution"] == step(0)
     assert ["Layout", "Contribution"] == step(1)  # the layout of location 1 was replaced
+
+
+def parts_of(messages):
+    """Return the position and the locations of each contribution."""
+    layouts = {one.layout_id: one.writes for one in messages if isinstance(one, Layout)}
+    return [
+        (one.position, [write.location for write in layouts[one.layout_id]])
+        for one in messages
+        if isinstance(one, Contribution)
+    ]
+
+
+def test_a_full_outbox_is_sent_in_several_contributions(monkeypatch):
+    monkeypatch.setattr(outbox, "MAX_WRITES", 2)
+    state = replica(spec())
+    for line in "abcde":
+        state.write(W, ADD, array(1.0), line)
+
+    assert [(0, ["a", "b"]), (2, ["c", "d"]), (4, ["e"])] == parts_of(leave(state))
+
+    for line in "abcde":
+        state.write(W, ADD, array(1.0), line)
+    again = leave(state)
+    assert ["Contribution"] * 3 == names(again)
+    assert [5, 7, 9] == [message.position for message in again]
+
+
+def test_long_locations_are_sent_in_several_contributions():
+    """Layouts with the longest paths of Linux are within the limits of a header."""
+    state = replica(spec())
+    lines = [f"{chr(0x4E00 + i % 20_000) * 1_300}.py:{i}" for i in range(300)]
+    for line in lines:
+        state.write(W, ADD, array(1.0), line)
+    messages = leave(state)
+
+    for message in messages:
+        encode([message])
+    assert lines == [line for _, part in parts_of(messages) for line in part]
+    assert len(parts_of(messages)) > 1
+
+
+def test_a_report_has_few_warnings_and_the_next_one_the_others():
+    report = PendingReport()
+    report.add("", tuple((str(number), "train.py:1") for number in range(2 * MAX_WARNINGS)))
+
+    first, second, third = report.take(), report.take(), report.take()
+
+    assert [MAX_WARNINGS, MAX_WARNINGS, 0] == [len(one.warnings) for one in (first, second, third)]
+    assert str(MAX_WARNINGS) == second.warnings[0][0]
 
 
 def test_the_program_may_change_what_it_has_written():

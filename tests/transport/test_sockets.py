@@ -10,7 +10,7 @@ import pytest
 import zmq
 
 from tests.waiting import MS, wait_for
-from varsim.protocol.buffers import Buffer
+from varsim.protocol.limits import Buffer
 from varsim.transport.keys import AllowList, KeyPair
 from varsim.transport.sockets import (
     COPY_LIMIT_BYTES,

@@ -29,6 +29,7 @@ from varsim.extension_dtypes import (
     kind_of,
     named,
 )
+from varsim.protocol.limits import check_frame
 from varsim.spec import Array, Shape
 from varsim.texts.facts import shape_text
 
@@ -227,6 +228,7 @@ def initial_array(value: Any, dtype: Any, shape: Shape | None, variable: str) ->
         TypeError: A variable cannot hold the value.
     """
     value = as_numpy(value, variable)
+    _check_size(value, f"the initial value of variable {variable!r}")
     if dtype is None:
         found = _numbers(value, variable)
         array = found if isinstance(value, np.ndarray | np.generic) else _narrow(found, variable)
@@ -244,9 +246,20 @@ def initial_array(value: Any, dtype: Any, shape: Shape | None, variable: str) ->
     return array
 
 
+def _check_size(value: Any, what: str) -> None:
+    """Refuse an array that no message can hold, before it is copied.
+
+    Raises:
+        SizeError: The array is too large.
+    """
+    if isinstance(value, np.ndarray):
+        check_frame(value.nbytes, what=what)
+
+
 def as_tensor(value: Any) -> Array:
     """Return a number, list of numbers, array or variable as an array with TensorFlow's dtype."""
     value = as_numpy(value, "(value)")
+    _check_size(value, "an array")
     if isinstance(value, np.ndarray | np.generic):
         if not is_supported(value.dtype):
             raise _no_number(value, value.dtype, "(value)")

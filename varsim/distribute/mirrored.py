@@ -41,6 +41,7 @@ from varsim.errors import ContextError, DistributedValueError, ReplicaError
 from varsim.launch.backends import check_backends, launcher_of
 from varsim.launch.devices import default_devices, problem_with
 from varsim.launch.launcher import Backends, LaunchOptions
+from varsim.protocol.limits import check_name
 from varsim.protocol.messages import Payload, Raised
 from varsim.protocol.structure import function_id
 from varsim.shells.coordinator import Coordinator, RaisedBy, call_timeout_s
@@ -229,6 +230,7 @@ class MirroredStrategy(Strategy):
             kwargs["initial_value"] = _sent_value(kwargs["initial_value"], frame.replica)
             return frame.replica.session.call_host(CreateVariable(kwargs))
         name = kwargs["name"] or "Variable"
+        check_name(name, "the name of a variable")
         initial_value = kwargs["initial_value"]
         value = initial_value() if callable(initial_value) else initial_value
         shape = as_shape(kwargs["shape"])

@@ -21,7 +21,7 @@ from varsim.protocol.structure import StructureCodec
 from varsim.shells.replica import FunctionEnd, Replica
 from varsim.sync.replica_events import FunctionRaises, FunctionReturns, FunctionUnwinds
 
-_MAX_TRACEBACK: Final = 2**20
+_MAX_TRACEBACK: Final = 2**15
 """Length limit of a traceback. The text of an exception can have any length."""
 
 _ENDS_A_PROCESS: Final = (SystemExit, KeyboardInterrupt)

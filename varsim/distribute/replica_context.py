@@ -19,6 +19,7 @@ from varsim.errors import (
     ValueMismatchError,
     ValueTypeError,
 )
+from varsim.protocol.limits import check_name
 from varsim.shells.replica import Replica
 from varsim.spec import Array, ReduceOp
 
@@ -216,7 +217,7 @@ def checked_name(name: Any) -> str | None:
 
     Raises:
         TypeError: The name is neither text nor None.
-        ValueError: The name is empty, or contains unprintable characters.
+        ValueError: The name is empty or too long, or contains unprintable characters.
     """
     if name is None:
         return None
@@ -228,6 +229,7 @@ def checked_name(name: Any) -> str | None:
         raise DistributedValueError(
             f"name={name!r}: the name of a collective must be printable text"
         )
+    check_name(name, "the name of a collective")
     return str.__str__(name)  # converts an instance of a subclass, such as NumPy's, to a plain str
 
 

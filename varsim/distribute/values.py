@@ -11,7 +11,8 @@ import numpy as np
 
 from varsim.distribute.context import current_frame
 from varsim.distribute.missing import explains_missing
-from varsim.errors import DistributedValueError, ValueMismatchError
+from varsim.errors import DistributedValueError, SizeError, ValueMismatchError
+from varsim.protocol.limits import check_nesting
 from varsim.protocol.parts import LEAF, Structure
 from varsim.sync import structures
 from varsim.texts.mismatches import UnlikeStructures
@@ -90,9 +91,20 @@ def _like(structure: Any, members: list[Any]) -> Any:
 
 
 def leaves_of(structure: Any) -> list[Any]:
-    """Return the leaves of nested tuples, lists and dicts, in order."""
+    """Return the leaves of nested tuples, lists and dicts, in order.
+
+    Raises:
+        SizeError: The structure contains itself, or is nested too deep.
+    """
     leaves: list[Any] = []
-    map_structure(leaves.append, structure)
+    try:
+        map_structure(leaves.append, structure)
+    except RecursionError:
+        check_nesting(structure)
+        raise SizeError(
+            "a structure contains itself, so its values cannot be listed: use lists, tuples and "
+            "dicts of values"
+        ) from None
     return leaves
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from operator import is_
 
-from varsim.protocol.buffers import Buffer, Frame, SharedReference
+from varsim.protocol.buffers import Frame, SharedReference
 from varsim.protocol.codec import decode, encode
+from varsim.protocol.limits import Buffer
 from varsim.protocol.messages import Message
 from varsim.spec import Array
 from varsim.transport.arena import Arena

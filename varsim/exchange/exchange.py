@@ -16,7 +16,8 @@ from typing import Final, Protocol
 import numpy as np
 
 from varsim.errors import ConfigError, StartError, VarsimWarning
-from varsim.protocol.buffers import Buffer, Frame
+from varsim.protocol.buffers import Frame
+from varsim.protocol.limits import Buffer
 from varsim.protocol.messages import Message
 from varsim.registry import BuiltIn, Registry
 from varsim.spec import Array

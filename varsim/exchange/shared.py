@@ -23,8 +23,9 @@ import numpy as np
 from varsim.errors import StartError, VarsimWarning
 from varsim.exchange.broadcast import BroadcastCodec
 from varsim.exchange.exchange import ExchangeChannel, Handover
-from varsim.protocol.buffers import Buffer, Frame
+from varsim.protocol.buffers import Frame
 from varsim.protocol.codec import decode, encode
+from varsim.protocol.limits import Buffer
 from varsim.protocol.messages import Message, ReduceSlice, SliceReduced
 from varsim.spec import Array, Operation, VariableAggregation
 from varsim.sync.actions import Reduce

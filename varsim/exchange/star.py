@@ -8,8 +8,9 @@ import numpy as np
 
 from varsim.exchange.broadcast import BroadcastCodec
 from varsim.exchange.exchange import ExchangeChannel, Handover
-from varsim.protocol.buffers import Buffer, Frame
+from varsim.protocol.buffers import Frame
 from varsim.protocol.codec import decode, encode
+from varsim.protocol.limits import Buffer
 from varsim.protocol.messages import Message
 from varsim.spec import Array
 from varsim.sync.actions import Reduce

@@ -11,13 +11,14 @@ from typing import Any, Final
 
 import zmq
 
-from varsim.errors import ProtocolError, StartError
+from varsim.errors import ProtocolError, SizeError, StartError
 from varsim.exchange.exchange import CoordinatorExchange
 from varsim.interrupts import Interruptible, held
 from varsim.launch.fork_server import ForkServer
 from varsim.launch.link import Lost, Received
 from varsim.launch.logs import WorkerLogs
 from varsim.launch.stacks import Stacks
+from varsim.protocol.limits import halves
 from varsim.protocol.messages import (
     Message,
     Ready,
@@ -101,9 +102,17 @@ class ProcessChannel:
         )
 
     def send(self, replica_id: int, messages: Sequence[Message]) -> None:
-        """Send an envelope; do nothing if the worker has ended or the channel is closed."""
+        """Send an envelope, or several if the messages do not fit into one.
+
+        Do nothing if the worker has ended or the channel is closed.
+        """
         if replica_id in self._running:
-            frames = self._exchange.encode(replica_id, messages)
+            try:
+                frames = self._exchange.encode(replica_id, messages)
+            except SizeError as error:
+                for part in halves(messages, error):
+                    self.send(replica_id, part)
+                return
             if self._listener.send(replica_id, frames) and self._trace is not None:
                 self._trace.sent(replica_id, frames, messages)
 

@@ -18,8 +18,15 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
-from varsim.errors import ProtocolError
+from varsim.errors import ProtocolError, SizeError
 from varsim.extension_dtypes import NAMES, NUMPY_DTYPES, is_extension, named
+from varsim.protocol.limits import (
+    MAX_DIMENSIONS,
+    MAX_FRAME_BYTES,
+    Buffer,
+    check_frame,
+    check_large_arrays,
+)
 from varsim.spec import Array
 
 PACK_LIMIT_BYTES: Final = 64 * 1024
@@ -28,17 +35,8 @@ PACK_LIMIT_BYTES: Final = 64 * 1024
 ALIGNMENT: Final = 16
 """Alignment of packed arrays in bytes: sufficient for every dtype and for vector instructions."""
 
-MAX_FRAME_BYTES: Final = 2**34
-"""Size limit of one array: 16 GiB, more than any variable of one machine."""
-
-MAX_DIMENSIONS: Final = 64
-"""Largest number of dimensions of an array; NumPy has the same limit."""
-
 SHARED: Final = 64
 """This number is added to the dtype's code if the array is in shared memory."""
-
-Buffer = bytes | bytearray | memoryview
-"""The types of a received frame."""
 
 Frame = bytes | memoryview
 """The types of a frame to send. A memoryview is a view of an array in a message."""
@@ -101,7 +99,7 @@ class ArrayWriter:
 
         Raises:
             TypeError: The value is not an array, or no variable can have its dtype.
-            ValueError: The array is larger than `MAX_FRAME_BYTES`.
+            SizeError: The array is larger than `MAX_FRAME_BYTES`.
         """
         if type(array) is not np.ndarray:
             raise TypeError(
@@ -113,8 +111,7 @@ class ArrayWriter:
             array, code = _native(array)
         size = array.nbytes
         if size > PACK_LIMIT_BYTES:
-            if size > MAX_FRAME_BYTES:
-                raise ValueError(f"an array has {size:,} bytes; the limit is {MAX_FRAME_BYTES:,}")
+            check_frame(size, SizeError)
             reference = None if self._memory is None else self._memory.put(array)
             if reference is not None:
                 self._references.append(reference)
@@ -126,7 +123,12 @@ class ArrayWriter:
         return (code, *array.shape)
 
     def frames(self) -> tuple[bytes, list[Frame]]:
-        """Return the packed small arrays, and the frames of large arrays not in shared memory."""
+        """Return the packed small arrays, and the frames of large arrays not in shared memory.
+
+        Raises:
+            SizeError: There are too many of these frames.
+        """
+        check_large_arrays(len(self._large), SizeError)
         return b"".join(self._packed), self._large
 
     def take_back(self) -> None:
@@ -190,10 +192,10 @@ class ArrayReader:
         Raises:
             ProtocolError: A frame is too large, or the first frame has another length.
         """
+        check_large_arrays(len(frames) - 2, ProtocolError)  # besides packed arrays and a note
         views = [memoryview(frame).toreadonly() for frame in frames]
         for view in views:
-            if view.nbytes > MAX_FRAME_BYTES:
-                raise ProtocolError(f"a frame has more than {MAX_FRAME_BYTES} bytes")
+            check_frame(view.nbytes, ProtocolError)
         if isinstance(packed, bytes):
             self._packed = memoryview(packed)
         else:

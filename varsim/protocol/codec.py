@@ -17,23 +17,17 @@ from typing import Any, Final, get_args
 
 import msgpack
 
-from varsim.errors import ProtocolError
-from varsim.protocol.buffers import ArrayReader, ArrayWriter, Buffer, Frame, Memory
+from varsim.errors import ProtocolError, SizeError
+from varsim.protocol.buffers import ArrayReader, ArrayWriter, Frame, Memory
+from varsim.protocol.limits import MAX_HEADER_BYTES, Buffer, check_header
 from varsim.protocol.messages import Message, ToCoordinator, ToWorker
 from varsim.protocol.records import Record
 
 PROTOCOL_VERSION: Final = 7
 """Number that changes with the fields of any message. Both processes must have the same number."""
 
-MAX_HEADER_BYTES: Final = 64 * 2**20
-"""Size limit of a header. A header contains no large arrays, so only a message with millions of
-Python values reaches this limit."""
-
 MAX_INLINE_BYTES: Final = 4096
 """Size limit of the arrays in the header: copying them costs less than an additional frame."""
-
-MAX_ELEMENTS: Final = 2**24
-"""Length limit of a list in a header, for example the list of messages."""
 
 MESSAGES: Final[tuple[type[Message], ...]] = get_args(ToWorker) + get_args(ToCoordinator)
 """Every class of message; the index of a class is its tag."""
@@ -52,7 +46,8 @@ def encode(messages: Sequence[Message], memory: Memory | None = None) -> list[Fr
         sent.
     Raises:
         TypeError: A value has another type than its field, for example a NumPy scalar.
-        ValueError: The envelope is larger than the limits.
+        ValueError: A number has more than 64 bits.
+        SizeError: The envelope is larger than the limits that a receiver checks; nothing is sent.
     """
     writer = ArrayWriter(memory)
     try:
@@ -71,11 +66,7 @@ def _encode(messages: Sequence[Message], writer: ArrayWriter) -> list[Frame]:
         header: bytes = msgpack.packb(envelope, unicode_errors="surrogatepass")
     except OverflowError as error:
         raise ValueError(f"a number in an envelope has more than 64 bits: {error}") from error
-    if len(header) > MAX_HEADER_BYTES:
-        raise ValueError(
-            f"an envelope's header would have {len(header):,} bytes; the limit is "
-            f"{MAX_HEADER_BYTES:,}. Pass NumPy arrays instead of long lists of Python values."
-        )
+    check_header(header, SizeError)
     return [header, *large] if short else [header, packed, *large]
 
 
@@ -112,15 +103,13 @@ def decode(frames: Sequence[Buffer], memory: Memory | None = None) -> list[Messa
 
 
 def _header(frame: Buffer) -> Any:
-    size_bytes = len(frame)
-    if size_bytes > MAX_HEADER_BYTES:
-        raise ProtocolError(f"a header has {size_bytes} bytes; the limit is {MAX_HEADER_BYTES}")
+    check_header(frame, ProtocolError)
     try:
         # Strings and bytes cannot be longer than the frame. Maps and extension types do not occur.
         return msgpack.unpackb(
             frame,
             unicode_errors="surrogatepass",
-            max_array_len=min(size_bytes, MAX_ELEMENTS),
+            max_array_len=min(len(frame), MAX_HEADER_BYTES),
             max_map_len=0,
             max_ext_len=0,
         )

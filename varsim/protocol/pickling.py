@@ -11,11 +11,12 @@ from typing import Any, Final
 import cloudpickle
 
 from varsim.errors import VarsimError
+from varsim.protocol.limits import check_nesting
 from varsim.protocol.references import Name, References
 from varsim.spec import Array
 
 _PROTOCOL: Final = 5  # the first protocol that keeps buffers outside the pickle
-MAX_BUFFERS: Final = 2**16
+MAX_BUFFERS: Final = 2**12
 """Further buffers stay in the pickle, because each buffer outside it takes space in a header."""
 _NEVER_NAMED: Final = frozenset((type(None), bool, int, float, str, bytes, tuple, list, dict))
 
@@ -36,6 +37,7 @@ def dumps(value: object, references: References) -> tuple[bytes, list[memoryview
 
     Raises:
         TypeError: The object contains something that cannot be pickled.
+        SizeError: Lists, tuples or dicts are nested too deep.
     """
     stream = io.BytesIO()
     buffers: list[pickle.PickleBuffer] = []
@@ -44,6 +46,7 @@ def dumps(value: object, references: References) -> tuple[bytes, list[memoryview
     except VarsimError:
         raise
     except (pickle.PicklingError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        check_nesting(value)  # its text is clearer than that of an exceeded recursion limit
         kind = type(value).__name__
         raise TypeError(f"this {kind} cannot be sent to another process: {error}") from error
     return stream.getvalue(), [buffer.raw() for buffer in buffers]

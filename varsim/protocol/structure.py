@@ -28,6 +28,7 @@ import numpy as np
 import varsim.spec
 from varsim.errors import ProtocolError
 from varsim.extension_dtypes import is_supported, key_of
+from varsim.protocol.limits import MAX_HEADER_BYTES, check_frame, check_nesting
 from varsim.protocol.messages import Payload
 from varsim.protocol.references import References
 from varsim.spec import Array
@@ -35,18 +36,23 @@ from varsim.spec import Array
 MAX_DEPTH: Final = 64
 """Depth limit of a tree. A deeper structure, or a structure that contains itself, is pickled."""
 
-LONG_BYTES: Final = 64 * 1024
-"""Strings and pickles of this size or larger are sent as arrays, outside the header."""
+LONG_BYTES: Final = 16 * 1024
+"""Texts, pickles and the digits of integers of this size or larger are sent as arrays, outside the
+header."""
 
-MAX_TREE_BYTES: Final = 8 * 2**20
-"""Size limit of a tree in a header, estimated. A larger structure, such as a list of millions of
-numbers, is pickled: a pickle is sent as an array, and is not part of the header."""
+MAX_TREE_BYTES: Final = 64 * 1024
+"""Size limit of a tree in a header, estimated. A larger structure, such as a list of thousands of
+numbers, is pickled: a pickle is sent as an array, and is not part of the header. So a payload is
+always within the limits of a header (see `limits`)."""
 
 _ITEM_BYTES: Final = 9
 """Largest size of a number in a header."""
 
 _ARRAY_BYTES: Final = 64
 """The size of an array's description in a header, except for arrays of many dimensions."""
+
+_CHARACTER_BYTES: Final = 4
+"""Largest size of a character in a header."""
 
 _INLINE_INTS: Final = range(-(2**63), 2**64)
 
@@ -60,12 +66,15 @@ def pack(value: Any, references: References) -> Payload:
 
     Raises:
         TypeError: A value cannot be pickled.
+        SizeError: An array is too large, or the structure is nested too deep.
     """
     try:
-        packer = _Packer(references)
+        packer = _Packer(references, MAX_TREE_BYTES)
         tree = packer.tree(value, 0)
-    except _NoTreeError:
-        packer = _Packer(references)
+    except _NoTreeError as reason:
+        if isinstance(reason, _TooDeepError):
+            check_nesting(value)
+        packer = _Packer(references, MAX_HEADER_BYTES)
         tree = packer.pickle(value)
     return Payload(tree, tuple(packer.arrays))
 
@@ -133,12 +142,17 @@ class _Tag(IntEnum):
 
 
 class _NoTreeError(Exception):
-    """A structure is nested deeper than `MAX_DEPTH`, or larger than `MAX_TREE_BYTES`."""
+    """A structure has no tree, because it is larger than `MAX_TREE_BYTES`."""
+
+
+class _TooDeepError(_NoTreeError):
+    """A structure has no tree, because it is nested deeper than `MAX_DEPTH`."""
 
 
 class _Packer:
-    def __init__(self, references: References) -> None:
+    def __init__(self, references: References, limit_bytes: int) -> None:
         self._references = references
+        self._limit_bytes = limit_bytes
         self.arrays: list[Array] = []
         self._indices: dict[int, int] = {}  # id of a packed array → its index
         self._size_bytes = 0  # of the tree, estimated
@@ -146,7 +160,7 @@ class _Packer:
     def tree(self, value: Any, depth: int) -> Any:
         """Return the tree of one value."""
         if depth > MAX_DEPTH:
-            raise _NoTreeError
+            raise _TooDeepError
         kind = type(value)
         if kind in _AS_THEY_ARE:
             return value
@@ -163,7 +177,7 @@ class _Packer:
         if kind is np.ndarray:
             return self._array(value)
         if kind is int:
-            return value if value in _INLINE_INTS else [_Tag.LONG_INT, f"{value:x}"]
+            return value if value in _INLINE_INTS else [_Tag.LONG_INT, self._str(f"{value:x}")]
         if kind is complex:
             return [_Tag.COMPLEX, value.real, value.imag]
         if kind is bytes:
@@ -197,18 +211,20 @@ class _Packer:
     def _index(self, array: Array) -> int:
         index = self._indices.setdefault(id(array), len(self.arrays))
         if index == len(self.arrays):
+            check_frame(array.nbytes)
             self._grow(_ARRAY_BYTES)
             self.arrays.append(array)
         return index
 
     def _grow(self, size_bytes: int) -> None:
         self._size_bytes += size_bytes
-        if self._size_bytes > MAX_TREE_BYTES:
+        if self._size_bytes > self._limit_bytes:
             raise _NoTreeError
 
     def _str(self, value: str) -> Any:
-        if len(value) < LONG_BYTES:
-            self._grow(len(value))
+        size_bytes = len(value) if value.isascii() else _CHARACTER_BYTES * len(value)
+        if size_bytes < LONG_BYTES:
+            self._grow(size_bytes)
             return value
         return [_Tag.LONG_STR, self._index(_bytes_array(value.encode("utf-8", "surrogatepass")))]
 
@@ -293,10 +309,10 @@ class _Unpacker:
         match tag, parts:
             case _Tag.COMPLEX, [float(real), float(imaginary)]:
                 return complex(real, imaginary)
-            case _Tag.LONG_INT, [str(digits)]:
+            case _Tag.LONG_INT, [digits]:
                 try:
-                    return int(digits, 16)
-                except ValueError as error:
+                    return int(self.value(digits, MAX_DEPTH), 16)
+                except (ValueError, TypeError) as error:
                     raise ProtocolError("a long integer is not hexadecimal") from error
             case _:
                 raise ProtocolError(f"{parts} is not a number")

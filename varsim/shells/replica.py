@@ -9,8 +9,9 @@ from typing import Any, Protocol, assert_never
 
 import numpy as np
 
-from varsim.errors import CallAborted
+from varsim.errors import CallAborted, SizeError
 from varsim.launch.link import Codec, WorkerLink
+from varsim.protocol.limits import check_leaves
 from varsim.protocol.messages import (
     Abort,
     Create,
@@ -19,13 +20,16 @@ from varsim.protocol.messages import (
     HostResult,
     Merged,
     Message,
+    Raised,
     Reduced,
+    Report,
     Start,
     Structure,
 )
 from varsim.shells.event_logs import open_event_log
 from varsim.spec import Array, Operand, Operation, ReduceOp
 from varsim.sync.actions import (
+    COORDINATOR,
     WAIT_AND_REPEAT,
     Abandon,
     Await,
@@ -235,6 +239,12 @@ class Replica:
         return self._leaves(EnterGather(axis, structure, tuple(leaves), label, location))
 
     def _leaves(self, event: EnterReduce | EnterGather) -> tuple[Array, ...]:
+        """Reduce or gather leaves over all replicas.
+
+        Raises:
+            SizeError: The leaves cannot be sent. The state does not know of the collective.
+        """
+        check_leaves(event.structure, event.leaves)
         answer = self._answer_to(event)
         assert isinstance(answer, Reduced)
         return tuple(np.array(leaf) for leaf in answer.leaves)  # copies for this replica
@@ -335,4 +345,21 @@ class Replica:
         if self._trace is not None:
             self._trace.begins(start.call_id)
         self._perform(self._handle(FunctionBegins(start.call_id)))
-        self._perform(self._handle(self._runner.run(start)))
+        self._end(start.call_id, self._handle(self._runner.run(start)))
+
+    def _end(self, call_id: int, actions: Sequence[ReplicaAction]) -> None:
+        """Perform the actions at the end of a function.
+
+        If the last message is too large, for example because of its report, the call fails.
+        """
+        try:
+            self._perform(actions)
+        except SizeError as error:
+            raised = Raised(
+                call_id=call_id,
+                exception=self._codec.pack(error),
+                traceback=f"{type(error).__name__}: {error}",
+                report=Report(),
+            )
+            others = [action for action in actions if not isinstance(action, Send)]
+            self._perform([Send(COORDINATOR, raised), *others])

@@ -10,6 +10,7 @@ import numpy as np
 
 from varsim.errors import ProtocolError, ShapeError
 from varsim.protocol.buckets import PACK_LIMIT_BYTES, size_of
+from varsim.protocol.limits import MAX_FRAME_BYTES, check_frame
 from varsim.protocol.messages import Commit, ScatterCommit, Write
 from varsim.spec import (
     Array,
@@ -303,7 +304,10 @@ def check_shape(
     Raises:
         ShapeError: The shape differs from the declared shape of the variable; or, if the declared
             shape has unknown dimensions and the write is an add, from that of the component.
+        SizeError: The value is too large to be sent.
     """
+    if value.nbytes > MAX_FRAME_BYTES:
+        check_frame(value.nbytes, what=f"the value of variable {spec.name!r}")
     declared = operation is Operation.ASSIGN or None not in spec.shape
     wanted = spec.shape if declared else shape
     if len(wanted) == value.ndim and all(

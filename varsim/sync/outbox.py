@@ -9,11 +9,17 @@ from typing import Any, Final
 import numpy as np
 
 from varsim.protocol.buckets import Bucket, arrange
+from varsim.protocol.limits import MAX_DECODED_BYTES, decoded_bytes
 from varsim.protocol.messages import Contribution, Layout, Message, Scatter, Write
 from varsim.spec import Array, Rows, VariableSpec
 
 MAX_LAYOUTS: Final = 64
 """Number of layouts that a replica and the coordinator store. A new layout replaces the oldest."""
+
+
+MAX_WRITES: Final = 2**13
+"""Largest number of writes in one layout, so that a layout is within the limits of a header. The
+writes of a fuller outbox are sent in several contributions."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,9 +88,30 @@ class Outbox:
             return
         order: tuple[KnownWrite, ...] = tuple(self._waiting[::2])
         values: list[bytes | Array | None] = self._waiting[1::2]
+        self._waiting.clear()
+        if len(order) <= MAX_WRITES:
+            self._contribute(call_id, index, order, values)
+            return
+        for start in range(0, len(order), MAX_WRITES):
+            part = slice(start, start + MAX_WRITES)
+            self._contribute(call_id, index, order[part], values[part])
+
+    def _contribute(
+        self,
+        call_id: int,
+        index: int,
+        order: tuple[KnownWrite, ...],
+        values: list[bytes | Array | None],
+    ) -> None:
+        """Add the message for consecutive writes, or two messages if their layout is too large."""
         known = self._known.get(order)
         if known is None:
             writes = tuple(one.write for one in order)
+            if len(order) > 1 and sum(map(_memory_bytes, writes)) > _MAX_LAYOUT_BYTES:
+                middle = len(order) // 2
+                self._contribute(call_id, index, order[:middle], values[:middle])
+                self._contribute(call_id, index, order[middle:], values[middle:])
+                return
             known = self._learn(order, writes)
             self._messages.append(Layout(layout_id=known.layout_id, writes=writes))
         contribution = Contribution(
@@ -95,7 +122,6 @@ class Outbox:
         )
         self._messages.append(contribution)
         self._written += len(order)
-        self._waiting.clear()
 
     def _learn(self, order: tuple[KnownWrite, ...], writes: tuple[Write, ...]) -> _Known:
         if len(self._known) == MAX_LAYOUTS:
@@ -108,6 +134,14 @@ class Outbox:
         """Drop the writes, because their call has failed."""
         self._waiting.clear()
         self._messages, self._written = [], 0
+
+
+_MAX_LAYOUT_BYTES: Final = MAX_DECODED_BYTES // 2
+
+
+def _memory_bytes(write: Write) -> int:
+    """Return an upper bound of the memory for a write in a decoded header."""
+    return 1000 + decoded_bytes(write.location.encode("utf-8", "surrogatepass"))
 
 
 def _packed(bucket: Bucket, values: list[bytes | Array | None], count: int) -> Array:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from varsim.protocol.messages import Report
 from varsim.sync.components import ReplicaVariable
+
+MAX_WARNINGS: Final = 256
+"""Largest number of warnings in a report. The next report contains the others."""
 
 
 class PendingReport:
@@ -33,13 +38,13 @@ class PendingReport:
         report = Report(
             accesses=tuple([(i, one.writes, one.reads) for i, one in self.touched.items()]),
             diverged=tuple([i for i, one in self.touched.items() if one.diverged]),
-            warnings=tuple(self._warnings),
+            warnings=tuple(self._warnings[:MAX_WARNINGS]),
             output=self._output,
         )
         for variable in self.touched.values():
             variable.writes = variable.reads = 0
             variable.diverged = False
         self.touched.clear()
-        self._warnings.clear()
+        del self._warnings[:MAX_WARNINGS]
         self._output = ""
         return report

@@ -14,6 +14,7 @@ import numpy as np
 
 from varsim.errors import AggregationError, ShapeError, ValueMismatchError, ValueTypeError
 from varsim.extension_dtypes import kind_of
+from varsim.protocol.limits import check_frame
 from varsim.spec import Array, Operation, ReduceOp, VariableAggregation
 
 _SILENT = np.errstate(over="ignore", invalid="ignore", divide="ignore")
@@ -185,6 +186,7 @@ def concatenate(values: Sequence[Array], axis: int) -> Array:
         ValueMismatchError: The dtypes differ, or the sizes along another axis differ.
         ValueTypeError: The values are bools. TensorFlow refuses them too.
         ShapeError: The values do not have this axis.
+        SizeError: The result is too large to be sent.
     Source: TensorFlow 2.21, recorded in tests/golden (difference D4: empty values).
     """
     first = values[0]
@@ -198,6 +200,7 @@ def concatenate(values: Sequence[Array], axis: int) -> Array:
         return first
     if first.dtype.kind == "b":
         raise ValueTypeError("(value)", "cannot gather bools", "Cast the value to integers.")
+    check_frame(sum(v.nbytes for v in values), what="the gathered value")
     kept = [(v.dtype, v.shape[:axis], v.shape[axis + 1 :]) for v in values]
     if any(other != kept[0] for other in kept):
         raise ValueMismatchError(

@@ -7,7 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from varsim.protocol.buffers import MAX_FRAME_BYTES, Buffer, SharedReference
+from varsim.protocol.buffers import SharedReference
+from varsim.protocol.limits import MAX_FRAME_BYTES, Buffer
 from varsim.spec import Array
 
 

@@ -18,7 +18,8 @@ from typing import Any, Final
 
 import zmq
 
-from varsim.protocol.buffers import MAX_FRAME_BYTES, Buffer, Frame
+from varsim.protocol.buffers import Frame
+from varsim.protocol.limits import MAX_FRAME_BYTES, Buffer
 from varsim.transport.keys import AllowList, KeyPair
 
 COPY_LIMIT_BYTES: Final = 2**20

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from varsim.protocol.buffers import Buffer, Frame
+from varsim.protocol.buffers import Frame
+from varsim.protocol.limits import Buffer
 from varsim.registry import BuiltIn, Registry
 
 

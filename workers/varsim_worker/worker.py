@@ -10,11 +10,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from varsim.errors import SizeError
 from varsim.exchange.exchange import EXCHANGES, WorkerExchange
 from varsim.launch.link import WorkerLink
 from varsim.launch.rendezvous import Rendezvous, log_name
 from varsim.launch.stacks import show_stack_on_signal
-from varsim.protocol.buffers import Buffer, Frame
+from varsim.protocol.buffers import Frame
+from varsim.protocol.limits import Buffer, halves
 from varsim.protocol.messages import Message, Ready
 from varsim.tracing.trace import PROGRAM, Trace, open_trace
 from varsim.transport.transport import TRANSPORTS, Connection
@@ -36,8 +38,18 @@ class ProcessWorkerChannel:
         self._trace = trace
 
     def send(self, messages: Sequence[Message]) -> None:
-        """Send an envelope."""
-        self._send(self._exchange.encode(messages), messages)
+        """Send an envelope, or several if the messages do not fit into one.
+
+        Raises:
+            SizeError: One message is too large. The messages before it are sent.
+        """
+        try:
+            frames = self._exchange.encode(messages)
+        except SizeError as error:
+            for part in halves(messages, error):
+                self.send(part)
+        else:
+            self._send(frames, messages)
 
     def _send(self, frames: Sequence[Frame], messages: Sequence[Message]) -> None:
         if self._trace is not None:
