@@ -30,7 +30,7 @@ def print_check(
 
     Args:
         names: The variables' names by number.
-        everything: Print similar findings one by one.
+        everything: Whether to print similar findings one by one.
     """
     width = console.width
     failed = [one for one in found.findings if one.kind is FAILED_RUN]

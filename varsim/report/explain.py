@@ -68,7 +68,7 @@ class Section:
     """The part of a page about one context."""
 
     context: Context
-    examples: tuple[Worked, ...]  # by operation, and then by aggregation
+    examples: tuple[Worked, ...]  # sorted by operation, and then by aggregation
     meanings: tuple[Meaning, ...]
 
 
@@ -80,11 +80,11 @@ class Page:
     becomes: Synchronization  # the synchronization of a created variable; usually the same
     aggregations: tuple[VariableAggregation, ...]
     fresh: tuple[Array | None, ...]
-    """By aggregation, the value of a read from outside before any write; None if it is refused."""
+    """For each aggregation, what a read from outside returns before any write; None if refused."""
     num_replicas: int
     summary: str
     sections: tuple[Section, ...]
-    sparse_examples: tuple[SparseExample, ...]  # by context, operation, and then by aggregation
+    sparse_examples: tuple[SparseExample, ...]  # sorted by context, operation, aggregation
     sparse_meanings: tuple[SparseMeaning, ...]
     warnings: tuple[Trouble, ...]
     errors: tuple[Trouble, ...]

@@ -46,8 +46,8 @@ def sentence(spec: VariableSpec, context: Context, operation: Operation) -> str:
 class Difference:
     """An intended difference from TensorFlow."""
 
-    title: str  # the same as in docs/semantics.md
-    tensorflow: str
+    title: str  # its title in docs/semantics.md
+    tensorflow: str  # what TensorFlow does, in sentences
 
 
 DIFFERENCES: Final = {

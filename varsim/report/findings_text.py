@@ -25,7 +25,7 @@ def findings_text(
 
     Args:
         width: Columns of the widest line.
-        everything: Report each finding; otherwise similar findings are reported once.
+        everything: Whether to report each finding. If not, similar findings are reported once.
     """
     if not findings:
         return []

@@ -42,8 +42,8 @@ def print_lens(
     """Print the variables whose values are known, and why some have no cross-replica value.
 
     Args:
-        everything: Print each variable. Otherwise variables with equal values share a row, and if
-            there are many rows, only those whose replicas differ most are printed.
+        everything: Whether to print each variable. If not, variables with equal values share a row,
+            and of many rows only those whose replicas differ most are printed.
     """
     known = [(one, one.lens) for one in variables if one.lens is not None]
     if not known:
@@ -198,8 +198,8 @@ def print_steps(
 
     Args:
         element: The index of the element in the flattened value; None prints the mean.
-        everything: Print all steps. Otherwise print the first and last ones, and those around the
-            first difference.
+        everything: Whether to print all steps. If not, print the first and the last steps, and the
+            steps around the first difference.
     """
     diverged = next((index for index, one in enumerate(moments) if one.diverged), None)
     unlike = next((index for index, one in enumerate(moments) if one.unlike), None)

@@ -56,7 +56,7 @@ def print_report(
 
     Args:
         width: Number of columns; by default that of `file`.
-        everything: Print each variable; otherwise similar ones share a row.
+        everything: Whether to print each variable. If not, similar variables share a row.
     """
     print_page(lambda console: _print_to(console, summary, everything=everything), file, width)
 

@@ -38,7 +38,7 @@ def print_variables(
     """Print the variables, in as few tables as the console has room for.
 
     Args:
-        everything: Print a row for each variable; otherwise similar ones share a row.
+        everything: Whether to print a row for each variable. If not, similar ones share a row.
     """
     if not variables:
         return
