@@ -66,7 +66,7 @@ class RowIntegrity:
         self._promises = promises
         self._sizes: dict[tuple[int, Any, Any], int] = {}  # value form → size in bytes
         self._sound: dict[tuple[Any, ...], int] = {}
-        """The size of the value in valid rows, by the form of the row; -1 if it is unknown."""
+        """Form of a valid row → size of its value; -1 if the size is unknown."""
         needed = {kind: ("process", "kind", *_NEEDS.get(kind, ())) for kind in KINDS}
         self._needs = {
             kind: (names, itemgetter(*map(Event._fields.index, names)))

@@ -21,7 +21,7 @@ class Moment:
 
     step: int  # number of ended calls; 0 at the creation
     time_s: float  # since the run began
-    components: tuple[Flat | None, ...]  # by replica, flat; None if unknown
+    components: tuple[Flat | None, ...]  # in replica order, flat; None if unknown
     value: Flat | None  # that the program would read; None if the read is refused or unknown
     oracle: Flat | None = None  # the single device's value; None if unknown
 

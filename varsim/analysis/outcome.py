@@ -25,7 +25,7 @@ class Verdict:
     outcome: Outcome
     reason: str  # one sentence
     events: tuple[Event, ...] = ()  # the shortest proof, in causal order
-    variable: int | None = None  # the variable of the events, if all have the same
+    variable: int | None = None  # the variable, if all events have the same one
 
 
 def overall(verdicts: Iterable[Verdict]) -> Outcome:

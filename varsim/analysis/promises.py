@@ -41,7 +41,7 @@ POLICIES: Final[Registry[Any]] = Registry(
     },
     group="varsim.promises",
 )
-"""By keyword: a promise, or a function that makes one from the parameter texts."""
+"""For each keyword, a promise, or a function that makes one from the parameters, as texts."""
 
 
 @dataclass(frozen=True, slots=True)

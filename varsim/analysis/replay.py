@@ -95,8 +95,8 @@ class ReplayedMerge:
     __slots__ = ("served", "writes")
 
     def __init__(self) -> None:
-        self.writes: dict[int, Event] = {}  # by replica
-        self.served: dict[int, int] = {}  # by replica: the commit that reached its component
+        self.writes: dict[int, Event] = {}  # replica → its contribution
+        self.served: dict[int, int] = {}  # replica → the commit that changed its component
 
 
 class PendingWrite:

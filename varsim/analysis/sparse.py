@@ -106,7 +106,7 @@ def changed(before: Flat, operation: str | None, rows: Rows) -> Flat | None:
 
 
 def _last_of_each(rows: Rows) -> dict[int, int]:
-    """Return, by index, the number of the last row with this index."""
+    """For each index, return the number of the last row with this index."""
     return {index: row for row, index in enumerate(rows.indices.tolist())}
 
 

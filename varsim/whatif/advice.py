@@ -168,7 +168,7 @@ def _saved(effect: Effect) -> tuple[int, int]:
 def _mended(
     replays: Replays, before: Mapping[int, Settings], free: set[int]
 ) -> tuple[dict[int, Settings], dict[int, tuple[str, ...]]]:
-    """Return, by variable, settings that remove findings, and the names of these findings."""
+    """For some variables, return settings that remove findings, and the findings' names."""
     troubled = _troubles(replays)
     chosen: dict[int, Settings] = {}
     order = {number: _nearest_first(before[number]) for number in troubled.keys() & free}

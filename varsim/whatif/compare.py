@@ -68,7 +68,7 @@ class Effect:
 class WhatIf:
     """The effect of other settings on a program."""
 
-    effects: tuple[Effect, ...]  # by variable, in order of creation
+    effects: tuple[Effect, ...]  # one for each variable, in order of creation
     findings: tuple[Finding, ...]  # in the replayed program
     failure: str  # why the program would stop; "" if the program would not stop
     warned: tuple[str, ...]  # new warnings
@@ -82,7 +82,7 @@ class _PlayedRun:
     failure: str
 
     def stale(self) -> dict[int, int]:
-        """Return the number of stale reads by variable."""
+        """Return the number of stale reads of each variable with such reads."""
         return {
             self.played.numbers[one.variable_id]: one.count
             for one in self.findings

@@ -54,7 +54,7 @@ class Played:
 
     values: dict[int, Array] = field(default_factory=dict)  # event of a read → its value
     refused: dict[int, Refusal] = field(default_factory=dict)  # variable → its first refusal
-    costs: dict[int, VariableStatistics] = field(default_factory=dict)  # by variable
+    costs: dict[int, VariableStatistics] = field(default_factory=dict)  # variable → its costs
     numbers: dict[int, int] = field(default_factory=dict)  # variable in the play → in the record
     warned: list[str] = field(default_factory=list)  # without repetitions
 

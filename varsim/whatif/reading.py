@@ -55,13 +55,12 @@ class _OpenCall:
     """A call that has not finished yet."""
 
     call: RecordedCall
-    pending: list[RecordedAction] = field(
-        default_factory=list
-    )  # the program's actions until its next answer
-    bodies: dict[int, list[RecordedAction]] = field(
-        default_factory=dict
-    )  # actions in merge_calls, by position
-    asked: dict[int, list[RecordedAction]] = field(default_factory=dict)  # host calls, by replica
+    # The program's actions until its next answer.
+    pending: list[RecordedAction] = field(default_factory=list)
+    # position → the program's actions in the merge_call
+    bodies: dict[int, list[RecordedAction]] = field(default_factory=dict)
+    # replica → the program's actions in the host call
+    asked: dict[int, list[RecordedAction]] = field(default_factory=dict)
 
 
 def spec_of_known_policy(row: VariableRow) -> VariableSpec:

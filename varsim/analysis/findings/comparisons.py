@@ -169,10 +169,10 @@ class Comparisons(EventObserver):
         self._listener: Callable[[Comparison], None] = lambda _: None
         self._known: dict[int, bool] = {}
         self._writes: dict[tuple[int, str], _WritesAtSite] = {}
-        # By variable, then by replica: the component that the replica sent, and its last write.
+        # variable → replica → the component that it sent last, and its last write
         self._sent: defaultdict[int, dict[int, Event]] = defaultdict(dict)
         self._wrote: defaultdict[int, dict[int, Event]] = defaultdict(dict)
-        self._reduced_in: dict[int, int | None] = {}  # by replica, the call of its last all_reduce
+        self._reduced_in: dict[int, int | None] = {}  # replica → call of its last all_reduce
         self._first: dict[int, tuple[str, int]] = {}  # a variable's first write: location, process
         self._in_call = False
         self._step = 0

@@ -55,7 +55,8 @@ class _Accesses:
 
     counts: list[int]  # each replica's writes since all components were last assigned together
     rounds: dict[int, _Round] = field(default_factory=dict)
-    last_read: dict[int, Event] = field(default_factory=dict)  # by replica, in the running call
+    # replica → its last read and its last write in the running call
+    last_read: dict[int, Event] = field(default_factory=dict)
     last_write: dict[int, Event] = field(default_factory=dict)
     suspects: dict[tuple[int, int], Evidence] = field(default_factory=dict)  # (reader, writer)
     writes: _Suspect = field(default_factory=_Suspect)

@@ -17,9 +17,9 @@ class Contributions(EventObserver):
     def __init__(self, variables: Mapping[int, VariableFacts]) -> None:
         self._merged = {number for number, one in variables.items() if one.merged}
         self._open: dict[tuple[int | None, int], dict[int, dict[int, Event]]] = {}
-        """By call and variable, then by position, then by replica."""
+        """(call, variable) → position → replica → its contribution."""
         self.committed: Mapping[int, Event] = _NONE
-        """The contributions, by replica, to the last commit."""
+        """Replica → its contribution to the last commit."""
 
     def concerns(self, variable: int | None) -> bool:
         """Return whether replicas' writes to the variable are merged."""

@@ -66,7 +66,7 @@ class _Rounds:
     """The writes to one variable in one call: the k-th writes of all replicas are round k."""
 
     call: int | None
-    counts: Counter[int] = field(default_factory=Counter)  # by process
+    counts: Counter[int] = field(default_factory=Counter)  # process → number of its writes
     finite: defaultdict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
 
 
@@ -84,8 +84,8 @@ class NotFinite(Finder):
         }
         self._contributions = context.contributions
         self._meant: dict[int, Mask] = {}  # elements that are not finite in the initial value
-        self._rounds: dict[int, _Rounds] = {}  # by variable: those of its last call
-        self._empty: dict[int | None, set[int]] = {}  # by call: replicas without rows
+        self._rounds: dict[int, _Rounds] = {}  # variable → the rounds of its last call
+        self._empty: dict[int | None, set[int]] = {}  # call → replicas without rows
         self._seen: dict[int, _Seen] = {}
         self._unrecorded: set[int] = set()  # variables with a write whose value was not recorded
         self._sparse: set[int] = set()  # variables with a sparse write whose rows were recorded

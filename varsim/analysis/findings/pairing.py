@@ -47,7 +47,7 @@ class _PairedByOrder(NamedTuple):
 class _Crossed:
     """Unnamed collectives that pair the same set of different lines."""
 
-    first: Mapping[int, Event]  # by replica
+    first: Mapping[int, Event]  # replica → its arrival at the first such pair
     count: int = 0
     locations: Counter[str] = field(default_factory=Counter)
     events: list[int] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Pairing(Finder):
     def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
         self._came: dict[int, dict[int, dict[int, Event]]] = {}  # call → position → replica
-        self._in_call: dict[int, Counter[tuple[int, str]]] = {}  # by call: (replica, line) → count
+        self._in_call: dict[int, Counter[tuple[int, str]]] = {}  # call → (replica, line) → count
         self._lines: dict[str, _PairedByOrder] = {}
         self._crossed: dict[frozenset[str], _Crossed] = {}
 

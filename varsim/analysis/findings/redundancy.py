@@ -55,7 +55,7 @@ class _MergeCounts:
     newest: int = 0  # the newest version
     read: int = 0  # the newest version that was read
     open: dict[int, tuple[Event, str | None]] = field(default_factory=dict)
-    """By version: the commit of an unread merge, and the location of the write."""
+    """Version → the commit of an unread merge, and the location of the write."""
 
 
 @dataclass(slots=True)

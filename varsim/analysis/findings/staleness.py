@@ -81,7 +81,8 @@ class _VersionUses:
     times_s: list[float] = field(default_factory=list)
     # The replica of each version's component; None for all components.
     owners: list[int | None] = field(default_factory=list)
-    used: dict[int, tuple[int, float]] = field(default_factory=dict)  # by process: version, time
+    # process → the newest version that it used, and the time
+    used: dict[int, tuple[int, float]] = field(default_factory=dict)
     newest_used: int = 0
     fresh: int = 0  # reads of a version that is at least as new as all versions used before
 
@@ -220,8 +221,8 @@ class UnsyncedWrites:
         self.synced_at = 0  # number of writes at the last sync
         self.writes = [_LocalWrites() for _ in range(num_replicas)]
         self.synced: list[list[int]] = [[0] * num_replicas for _ in range(num_replicas)]
-        """By replica: the number of writes of each other replica that its component includes."""
-        # By replica: undecided reads of this call, and of earlier calls since the last sync.
+        """[replica][other]: how many writes of `other` the replica's component includes."""
+        # replica → undecided reads of this call, and of earlier calls since the last sync
         self.pending: dict[int, Staleness] = {}
         self.later: dict[int, Staleness] = {}
 
@@ -283,7 +284,7 @@ class LocalStaleness(Finder):
         self._clocks, self._components = context.clocks, context.components
         self._states: dict[int, UnsyncedWrites] = {}
         self._waiting: list[set[int]] = [set() for _ in range(self.num_replicas)]
-        """By replica: variables with pending reads."""
+        """[replica]: the variables of which the replica has undecided reads."""
         self._last_collective = [-1] * self.num_replicas
 
     def concerns(self, variable: int | None) -> bool:

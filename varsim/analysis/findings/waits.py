@@ -49,7 +49,7 @@ class _Arrivals:
 
     variable: int
     location: str | None
-    came: dict[int, tuple[Event, float]] = field(default_factory=dict)  # by replica: arrival, work
+    came: dict[int, tuple[Event, float]] = field(default_factory=dict)  # replica → arrival, work
     waiting: set[int] = field(default_factory=set)  # replicas that are blocked there
 
 
@@ -161,7 +161,7 @@ class Waits(Finder):
         self._end = _Arrivals(_END, None)
         self._outbox: list[list[int]] = [[] for _ in range(self.num_replicas)]
         self._resumed: dict[int, float] = {}
-        # By replica: the time since which it waits, and the position at which it waits.
+        # replica → the time since which it waits, and the position at which it waits
         self._paused: dict[int, tuple[float, int | None]] = {}
 
     def _arrive(self, event: Event, replica_id: int) -> None:
