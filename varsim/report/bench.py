@@ -68,10 +68,10 @@ class Machine:
 
     host: str
     processor: str
-    cores: int  # available to this process
+    cores: int  # number of cores that this process may use
     memory_bytes: int | None
     system: str
-    load_before: float | None  # load average of the minute before
+    load_before: float | None  # load average of the minute before the measurement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

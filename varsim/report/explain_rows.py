@@ -39,8 +39,8 @@ class SparseExample:
     operation: Operation
     refused: UnsupportedOperation | None  # the error if the write is refused; then nothing changed
     components: tuple[Array, ...]
-    messages: int  # of the write
-    size_bytes: int  # of the indices and values in these messages
+    messages: int  # number of messages of the write
+    size_bytes: int  # size of the indices and values in these messages
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,8 +58,8 @@ class Worked:
     refused: VariableError | None  # the error if the operation is refused; then nothing changed
     components: tuple[Array, ...]  # after the operation
     outside: Array | None  # the result of the read from outside; None if it is refused
-    messages: int  # of the operation
-    read_messages: int  # of the read from outside
+    messages: int  # number of messages of the operation
+    read_messages: int  # number of messages of the read from outside
 
 
 def example_spec(

@@ -33,8 +33,8 @@ MAX_VALUES: Final = 500_000
 MAX_DEPTH: Final = 50
 """Limit for nested containers, because readers of JSON have such a limit."""
 
-_MAX_CHARACTERS: Final = 100_000  # kept of a longer text
-_MAX_BYTES: Final = 40  # kept of a longer bytes object; the length follows them
+_MAX_CHARACTERS: Final = 100_000  # a longer text is cut after these characters
+_MAX_BYTES: Final = 40  # a longer bytes object is cut after these bytes; its length follows
 
 
 def plain(value: Any, replaced: Callable[[Any], Any] | None = None) -> Plain:

@@ -64,7 +64,7 @@ class Lens:
     value: Digest | None  # the result of a cross-replica read; null if such a read is refused
     refused: str  # why a cross-replica read is refused; "" if it is not refused
     apart: Plain  # the largest difference between components in any element; null if shapes differ
-    samples: list[Sample]  # of a large array: elements that differ most, or the largest
+    samples: list[Sample]  # for a large array: the elements that differ most, or the largest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,19 +91,19 @@ class Judgement:
 class VariableSummary:
     """One variable: its settings, the cost of its synchronisation, and its values."""
 
-    name: str  # as the program gave it; two variables may have the same name
+    name: str  # the name that the program gave; two variables may have the same name
     free: bool  # whether the workload left its synchronization to the experiment
     requested: str  # a member of VariableSynchronization, by name
     synchronization: str  # the synchronization in force; AUTO only if adaptive
     aggregation: str  # a member of VariableAggregation, by name
     shape: list[int | None]  # null for an unknown dimension, which an assign may change
     dtype: str  # NumPy's name
-    writes: int  # in replica context and in cross-replica context
-    reads: int  # in replica context and in cross-replica context
+    writes: int  # number of writes, in replica context and in cross-replica context
+    reads: int  # number of reads, in replica context and in cross-replica context
     merges: int  # number of collective writes
-    messages: int  # counted as if the variable were sent alone; in fact variables share messages
-    size_bytes: int  # of the values in these messages
-    waited_s: float  # summed over replicas: from the arrival of a contribution to the commit
+    messages: int  # number of messages if it were sent alone; in fact variables share messages
+    size_bytes: int  # size of the values in these messages
+    waited_s: float  # time from the arrival of a contribution to the commit, summed over replicas
     lens: Lens | None  # null if the values could not be fetched any more
     on_write: SyncCost | None = None  # what ON_WRITE would have cost; null unless AUTO was adaptive
     sparse_bytes: int = 0  # the part of size_bytes that sparse writes caused
@@ -116,8 +116,8 @@ class Failure:
 
     kind: str  # the exception's class
     text: str  # its message
-    traceback: str  # of the program; also of the replica, if a replica raised the error
-    exit_code: int = 1  # of `varsim exec`: the argument of the program's sys.exit, or 1
+    traceback: str  # the program's traceback; also the replica's, if a replica raised the error
+    exit_code: int = 1  # that of `varsim exec`: the argument of the program's sys.exit, or 1
     location: str = ""  # location in the program, as file:line; "" if unknown
 
 
@@ -127,7 +127,7 @@ class Carried:
 
     files: list[str]  # in `program/`, the main file first; empty for a built-in workload
     left_out: list[str]  # modules in the program's folder that are not included, and why
-    commit: str | None  # of the program's git repository; null if there is none
+    commit: str | None  # the commit of the program's git repository; null if there is none
     dirty: bool | None  # whether tracked files of the repository differed from the commit
     versions: dict[str, str]  # versions of varsim, Python and NumPy
     system: str  # "Linux x86_64"
@@ -141,10 +141,10 @@ class Summary:
     failure: Failure | None  # null if the run did not fail
     varsim: str  # the version of varsim
     started: str  # local time with its offset, ISO 8601
-    directory: str  # below `out`; relative to the folder in which varsim was started
+    directory: str  # its directory below `out`, relative to the folder where varsim was started
     experiment: dict[str, Any]  # the content of experiment.yaml
     devices: list[str]  # the name of each replica's device, in replica order
-    seconds: dict[str, float]  # for each phase (start_up, training, …) that began, and in_all
+    seconds: dict[str, float]  # time of each phase that began (start_up, …); in_all is the total
     step: int  # number of finished steps that the workload reported
     total_steps: int | None  # number of planned steps, if the workload reported it
     metrics: dict[str, Plain]  # the last values that the workload reported
