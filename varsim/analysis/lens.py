@@ -20,7 +20,7 @@ class Moment:
     """A variable at the end of one call of `strategy.run`, or at its creation."""
 
     step: int  # number of ended calls; 0 at the creation
-    time_s: float  # since the run began
+    time_s: float  # seconds since the run began
     components: tuple[Flat | None, ...]  # in replica order, flat; None if unknown
     value: Flat | None  # that the program would read; None if the read is refused or unknown
     oracle: Flat | None = None  # the single device's value; None if unknown

@@ -363,7 +363,7 @@ class Replay(EventObserver):
             variable.at_program = [after] * len(held)
         else:
             fits = [i for i in remaining if _follows(held[i], event.version)]
-            shared: dict[int, ComponentState] = {}  # new state by previous state
+            shared: dict[int, ComponentState] = {}  # id of a state → the new state
             for replica in fits or remaining:
                 before = held[replica]
                 if id(before) not in shared:

@@ -72,7 +72,7 @@ class RecordedWrite:
     location: str
     replica: int | None  # owner of the component; None for a write of the variable
     operation: Operation
-    operands: tuple[Operand | None, ...]  # None: not recorded
+    operands: tuple[Operand | None, ...]  # None if not recorded
     shapes: tuple[tuple[int, ...] | None, ...]  # of the values, or of the values of the rows
     of_component: bool = False  # a write of `v.values[i]`: the settings refuse it for the variable
     shares: bool = False  # the value is one replica's share of the value that the program assigned

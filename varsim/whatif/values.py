@@ -63,7 +63,7 @@ def whole_of(share: Array, num_replicas: int, *, splits: bool) -> Array:
         whole = np.asarray(share.astype(np.int64) * num_replicas)
         return whole if splits else whole.astype(share.dtype)
     if splits and kind_of(share.dtype) == "f" and share.dtype.itemsize < 8:
-        return np.asarray(share.astype(np.float64) * num_replicas)  # exact
+        return np.asarray(share.astype(np.float64) * num_replicas)  # exact in float64
     with np.errstate(all="ignore"):
         whole = np.asarray(share * share.dtype.type(num_replicas))
         if kind_of(share.dtype) != "f" or is_extension(share.dtype):

@@ -20,7 +20,7 @@ class LocalOnly(Checker):
 
     def __init__(self, replay: Replay) -> None:
         super().__init__(replay)
-        self._asked: Counter[tuple[int, int]] = Counter()  # (variable, replica)
+        self._asked: Counter[tuple[int, int]] = Counter()  # (variable, replica) → requests
 
     def concerns(self, variable: int | None) -> bool:
         """Return whether the components of the variable must stay on their replicas."""

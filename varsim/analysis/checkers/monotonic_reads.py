@@ -22,7 +22,8 @@ class MonotonicReads(Checker):
 
     def __init__(self, replay: Replay) -> None:
         super().__init__(replay)
-        self._last: dict[tuple[int, int, int | None], _Read] = {}  # variable, process, replica
+        # (variable, process, replica) → the last read of this component by this process
+        self._last: dict[tuple[int, int, int | None], _Read] = {}
 
     def on_forget(self, event: Event) -> None:
         """Drop the reads of the variable."""

@@ -37,7 +37,7 @@ class _Look:
     """The components that the program has read since the variable last changed."""
 
     replicas: set[int] = field(default_factory=set)
-    sightings: list[tuple[Event, Event]] = field(default_factory=list)  # read, diverging write
+    sightings: list[tuple[Event, Event]] = field(default_factory=list)  # (read, diverging write)
     differing: int = 0
 
 

@@ -49,7 +49,7 @@ class _MergeCounts:
 
     count: int = 0
     are_sparse: bool = False  # whether one of them is a sparse write, which ON_READ refuses
-    equal: int = 0  # merges of equal contributions
+    equal: int = 0  # number of merges of equal contributions
     unread: Evidence = field(default_factory=Evidence)
     shown_equal: Evidence = field(default_factory=Evidence)
     newest: int = 0  # the newest version

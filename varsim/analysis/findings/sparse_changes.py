@@ -22,8 +22,8 @@ SUMMED: Final = frozenset({"scatter_add", "scatter_sub"})
 class Changes(NamedTuple):
     """The changes by both runs, for the same elements."""
 
-    by_replica: tuple[Flat | None, ...]  # None: not recorded
-    wanted: Flat  # by the single device
+    by_replica: tuple[Flat | None, ...]  # each replica's changes; None if not recorded
+    wanted: Flat  # the single device's changes
     elements: Flat  # the index of each element in the variable's flat value
 
 

@@ -77,7 +77,7 @@ class Staleness:
 @dataclass(slots=True)
 class _VersionUses:
     staleness: Staleness = field(default_factory=Staleness)
-    versions: list[int] = field(default_factory=list)  # the last commits
+    versions: list[int] = field(default_factory=list)  # versions of the last commits
     times_s: list[float] = field(default_factory=list)
     # The replica of each version's component; None for all components.
     owners: list[int | None] = field(default_factory=list)
