@@ -94,7 +94,7 @@ DIFFERENCES: Final = {
         "component 0.",
     ),
     "D11": Difference(
-        "ONLY_FIRST_REPLICA crosses processes",
+        "ONLY_FIRST_REPLICA gives all processes the value of replica 0",
         "In TensorFlow's multi-worker strategy, every process keeps the value of the first of its "
         "own replicas.",
     ),
