@@ -28,6 +28,8 @@ VarsimError
 ├── ReplicaError                  (RuntimeError)  a replica's exception cannot be sent
 ├── StartError                    (RuntimeError)  the workers did not start
 ├── ProtocolError                 (RuntimeError)  a message that the protocol does not allow
+├── CheckpointError               (ValueError)    a checkpoint cannot be written or restored
+│   └── UnmatchedCheckpoint       (AssertionError) … or does not match the program's objects
 └── ConfigError                   (ValueError)    an experiment or a command line is wrong
 """
 
@@ -339,6 +341,14 @@ class StartError(VarsimError, RuntimeError):
 
 class ProtocolError(VarsimError, RuntimeError):
     """A peer sent a message that the protocol does not allow. The program has made no mistake."""
+
+
+class CheckpointError(VarsimError, ValueError):
+    """A checkpoint cannot be written, read or restored; no variable has changed."""
+
+
+class UnmatchedCheckpoint(CheckpointError, AssertionError):
+    """The objects of a program and the values of a checkpoint do not match completely."""
 
 
 class ConfigError(VarsimError, ValueError):

@@ -117,8 +117,3 @@ def test_only_float_variables_have_averages():
         ema.apply([np.zeros(2)])
     with pytest.raises(TypeError, match="apply needs the variables"):
         ema.apply()
-
-
-def test_the_error_for_checkpoints_says_what_to_do_instead():
-    with pytest.raises(AttributeError, match=r"tf.train.Checkpoint: .* save v.numpy\(\)"):
-        getattr(tf.train, "Checkpoint")  # noqa: B009

@@ -69,6 +69,10 @@ class _Model:
                 )
         assert self._parts is not None
         state: dict[str, Json] = {"per_replica": [encoded(part) for part in self._parts]}
+        if self._case.program[-1] == ["save"]:
+            return CaseOutcome(
+                state=state | {"saved": encoded(self._cross_read()), "num_tensors": 1}
+            )
         try:
             state["cross_read"] = encoded(self._cross_read())
         except ExpectedError as refused:
@@ -93,6 +97,10 @@ class _Model:
                 raise ExpectedError("AttributeError")  # a plain variable has no components
             part = self._fitting(self._values(recorded)[0], replica_id, method)
             self._set(replica_id, method, part)
+        elif operation == "save":
+            self._cross_read()
+        elif operation == "restore":
+            self._restore()
         else:
             self._write(operation, *arguments)
 
@@ -132,6 +140,14 @@ class _Model:
             "devices": [f"CPU:{i}" for i in range(self._world)],
             "num_components": self._world,
         }
+
+    def _restore(self) -> None:
+        """Give every component the saved value; or its share, if a read adds the components up."""
+        saved = decoded(self._case.record["saved"], self._case.dtype)
+        if self._on_read and self._aggregation == "SUM":
+            quotient = np.asarray(saved / saved.dtype.type(self._world))
+            saved = np.trunc(quotient).astype(saved.dtype) if saved.dtype.kind == "i" else quotient
+        self._parts = [saved] * self._world
 
     # ------------------------------------------------------------ values
 

@@ -28,11 +28,11 @@ MESSAGE_CHARACTERS = 100
 def in_scope(case_id: str) -> bool:
     """Return whether varsim is compared with a case.
 
-    Out of scope are checkpoints, the multi-worker, central-storage and parameter-server
-    strategies, and cases after which TensorFlow's process does not work any more.
+    Out of scope are the multi-worker, central-storage and parameter-server strategies, and cases
+    after which TensorFlow's process does not work any more.
     """
     group, family = case_id.split("/")[:2]
-    return group == "mixing" or (group in GROUPS and family in FAMILIES)
+    return group in {"mixing", "ckpt"} or (group in GROUPS and family in FAMILIES)
 
 
 def shortened(value: Any) -> Any:

@@ -54,7 +54,7 @@ class Case:
     def family(self) -> str:
         """Return the family of the case, which is part of its id."""
         group, family = self.id.split("/")[:2]
-        return group if group == "mixing" else family
+        return group if group in {"mixing", "ckpt"} else family
 
     @property
     def world(self) -> int:

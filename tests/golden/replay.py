@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import warnings
+import weakref
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import varsim as tf
+from tests.golden.checkpoints import Checkpoints
 from tests.golden.operations import Operations
 from tests.golden.programs import PythonProgram
 from tests.golden.recorded import Case, CaseOutcome
@@ -32,6 +37,8 @@ class SharedStrategies:
         self._shared_by = shared_by
         self._replayed = 0
         self._strategies: dict[tuple[str, ...], Any] = {}
+        self._folder = Path(tempfile.mkdtemp())  # of checkpoints
+        weakref.finalize(self, shutil.rmtree, self._folder)
 
     def replay(self, case: Case) -> CaseOutcome:
         """Run one case. varsim's own warnings are expected. Any other warning is an error."""
@@ -42,7 +49,12 @@ class SharedStrategies:
             warnings.simplefilter("error")
             warnings.simplefilter("ignore", tf.VarsimWarning)
             if not case.is_python:
+                if case.family == "ckpt":
+                    return Checkpoints(case, self._strategies_of(case), self._folder).replay()
                 return Operations(case, self._strategy(case)).replay()
+            if case.family == "ckpt":
+                names = {"s": self._strategy(case), "TMP": str(self._folder)}
+                return PythonProgram(case, names).replay()
             if case.family != "mixing":
                 return PythonProgram(case, {"s": self._strategy(case)}).replay()
             try:
@@ -56,6 +68,14 @@ class SharedStrategies:
         for strategy in self._strategies.values():
             strategy.close()
         self._strategies.clear()
+
+    def _strategies_of(self, case: Case) -> tuple[Any, Any]:
+        """Return the strategy of a case, and that of the program that saved the checkpoint."""
+        own = self._strategy(case) or tf.distribute.get_strategy()
+        world = case.record.get("saved_by_world", 0)
+        if not world:
+            return own, tf.distribute.get_strategy()
+        return own, self._mirrored(*(f"CPU:{i}" for i in range(world)))
 
     def _strategy(self, case: Case) -> Any:
         match case.strategy:

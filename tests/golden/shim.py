@@ -104,6 +104,7 @@ TF = SimpleNamespace(
     float32=np.float32,
     function=varsim.function,
     reduce_sum=reduce_sum,
+    train=varsim.train,
     zeros=zeros,
 )
 """The name `tf` in a recorded program."""

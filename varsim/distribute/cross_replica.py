@@ -108,6 +108,28 @@ class CrossReplica:
         number, location = variable.spec.variable_id, self._location()
         self._coordinator.write(ProgramAssignComponents(number, values, location))
 
+    def restore(self, variable: DistributedVariable, value: Array) -> None:
+        """Assign a saved value as the policy says, without a warning about lost remainders.
+
+        Args:
+            value: An array of the variable's dtype and of a shape that the variable can have.
+        Raises:
+            VariableError: The policy does not allow the write; nothing has changed.
+        """
+        number, location = variable.spec.variable_id, self._location()
+        self._coordinator.write(
+            ProgramWrite(
+                number,
+                Operation.ASSIGN,
+                (np.array(value),),
+                per_replica="",
+                is_indivisible=False,
+                returns_value=False,
+                problem=None,
+                location=location,
+            )
+        )
+
     def write(
         self, variable: DistributedVariable, operation: Operation, value: Any, *, read_value: bool
     ) -> None:

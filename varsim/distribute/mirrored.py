@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from varsim.distribute import generators
+from varsim.distribute.checkpoints import whole_strategy
 from varsim.distribute.context import current_frame, require_cross_replica
 from varsim.distribute.conversion import as_shape, initial_array
 from varsim.distribute.cross_replica import CrossReplica
@@ -52,6 +53,7 @@ from varsim.spec import (
 from varsim.sync import creation, policies, reduce
 from varsim.sync.call_site import CallSite
 from varsim.sync.statistics import VariableStatistics
+from varsim.texts.checkpoints import starts_on_each
 from varsim.texts.policies import text_of
 from varsim.tracing.trace import TraceOptions
 
@@ -151,6 +153,7 @@ class MirroredStrategy(Strategy):
         self.strategy_id = strategy_id
         self.devices = devices
         self._extended = Extended(self)
+        self._leases: weakref.WeakValueDictionary[int, Lease] = weakref.WeakValueDictionary()
 
     @classmethod
     def handle(cls, strategy_id: int, devices: tuple[str, ...]) -> MirroredStrategy:
@@ -255,6 +258,8 @@ class MirroredStrategy(Strategy):
         warning = text_of(spec.synchronization).warning
         if warning:
             warn(f"variable {name!r}: {warning}", spec.created_at)
+        if creation.adds_up(spec, array, count):
+            warn(starts_on_each(name, array, count), spec.created_at)
         variable = self._make(spec, array)
         variable.constraint = kwargs["constraint"]
         return variable
@@ -268,6 +273,7 @@ class MirroredStrategy(Strategy):
         PROGRAM.know("distributed", spec.variable_id, lease)
         variable = class_of(spec.synchronization)(self, spec, lease)
         lease.hold(variable)
+        self._leases[spec.variable_id] = lease
         return variable
 
     def duplicate(self, variable: DistributedVariable) -> DistributedVariable:
@@ -279,6 +285,37 @@ class MirroredStrategy(Strategy):
         if any(component is not components[0] for component in components):
             self.cross.write_components(copy, dict(enumerate(components)))
         return copy
+
+    # ------------------------------------------------------------ checkpoints
+
+    def save(self, path: str | Path, *, exact: bool = True) -> str:
+        """Save all variables of the strategy to a file, and return its path without the suffix.
+
+        Variables with the same name are told apart by the order of their creation.
+
+        Args:
+            exact: Whether to keep the component of every replica. If it is false, each variable has
+                one value, as in TensorFlow; a variable without such a value is then refused.
+        Raises:
+            CheckpointError: A variable has no such value, or the file cannot be written.
+            ContextError: The program is on a replica.
+        """
+        return whole_strategy.save(self._alive(), path, exact=exact)
+
+    def restore(self, path: str | Path) -> None:
+        """Restore all variables of the strategy from a file that `save` has made.
+
+        Raises:
+            CheckpointError: The file cannot be read; or it has no value for a variable, or a value
+                for a variable that does not exist. No variable has changed.
+            ContextError: The program is on a replica.
+        """
+        whole_strategy.restore(self._alive(), path)
+
+    def _alive(self) -> list[DistributedVariable]:
+        """Return the variables that the program still has, in the order of their creation."""
+        found = (lease.holder() for _, lease in sorted(self._leases.items()))
+        return [variable for variable in found if variable is not None]
 
     # ------------------------------------------------------------ running and combining
 

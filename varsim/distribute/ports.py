@@ -83,6 +83,9 @@ class CrossReplicaPort(Protocol):
     def write_components(self, variable: Any, values: dict[int, Array]) -> None:
         """Set several components."""
 
+    def restore(self, variable: Any, value: Array) -> None:
+        """Assign a saved value, as the policy says."""
+
 
 class ReplicaPort(Protocol):
     """The part of the current replica's context that values and variables use."""

@@ -1,4 +1,4 @@
-"""Provide `tf.train`: moving averages of variables."""
+"""Provide `tf.train`: checkpoints, and moving averages of variables."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import numpy as np
 
+from varsim.distribute.checkpoints.checkpoint import Checkpoint
+from varsim.distribute.checkpoints.folder import latest_checkpoint
+from varsim.distribute.checkpoints.series import CheckpointManager
 from varsim.distribute.context import current_frame, replica_in_force, strategy_in_force
 from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.strategy import Strategy
@@ -15,7 +18,12 @@ from varsim.distribute.variable import Reference, Variable
 from varsim.errors import ContextError, MissingName, ValueTypeError
 from varsim.extension_dtypes import kind_of
 
-__all__ = ["ExponentialMovingAverage"]
+__all__ = [
+    "Checkpoint",
+    "CheckpointManager",
+    "ExponentialMovingAverage",
+    "latest_checkpoint",
+]
 
 
 class ExponentialMovingAverage:

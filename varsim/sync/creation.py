@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from varsim.errors import Fix, VariableError
-from varsim.spec import Array, VariableSpec
+from varsim.spec import Array, Context, Operation, VariableAggregation, VariableSpec
 from varsim.sync import policies
 from varsim.sync.fixes import alternatives, are_few, created, if_legal, reads
 from varsim.texts.facts import Fact
@@ -29,6 +29,13 @@ def in_force(
         return policies.resolve(asked, strict=strict, adaptive=adaptive)
     except VariableError as error:
         raise error.fixed_by(_fixes(asked, initial, num_replicas, strict=strict)) from None
+
+
+def adds_up(spec: VariableSpec, initial: Array, num_replicas: int) -> bool:
+    """Return whether a read of a new variable gives a multiple of its initial value."""
+    cell = policies.cell(spec, Context.CROSS_REPLICA, Operation.READ)
+    is_sum = cell.gathers and spec.aggregation is VariableAggregation.SUM
+    return is_sum and num_replicas > 1 and bool(np.any(initial))
 
 
 def _fixes(

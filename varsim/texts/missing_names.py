@@ -89,7 +89,7 @@ _NO_GRADIENTS: Final = (
 )
 _PYTHON_RUNS: Final = "functions run as plain Python, so write Python's own"
 _MODEL: Final = "varsim has no layers and no models; write the model in NumPy, PyTorch or JAX"
-_CHECKPOINT: Final = "varsim saves no checkpoints; save v.numpy(), and restore it by v.assign(...)"
+_CHECKPOINT: Final = "use tf.train.Checkpoint, which saves and restores variables"
 
 _TENSORFLOW: Final = {
     **{name: f"use {instead}" for name, instead in _NUMPY.items()},
@@ -199,9 +199,11 @@ _EXPERIMENTAL: Final = {
 }
 
 _TRAIN: Final = {
-    "Checkpoint": _CHECKPOINT,
-    "CheckpointManager": _CHECKPOINT,
-    "latest_checkpoint": _CHECKPOINT,
+    "checkpoints_iterator": "use tf.train.latest_checkpoint in a loop",
+    "get_checkpoint_state": "use tf.train.CheckpointManager(...).checkpoints",
+    "list_variables": 'the file is safetensors: use safetensors.safe_open(path, "np").keys()',
+    "load_checkpoint": "the file is safetensors: use safetensors.numpy.load_file(path)",
+    "load_variable": "the file is safetensors: use safetensors.numpy.load_file(path)[name]",
 }
 
 _FIRST_VERSION: Final = "this name belongs to TensorFlow 1"

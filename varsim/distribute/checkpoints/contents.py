@@ -1,0 +1,225 @@
+"""Describe what a checkpoint contains: a graph of objects, and the values of its variables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from typing import Any, Final, TypeVar
+
+import numpy as np
+
+from varsim import extension_dtypes
+from varsim.distribute.checkpoints import archive
+from varsim.distribute.checkpoints.archive import Archive
+from varsim.errors import CheckpointError
+from varsim.spec import Array, VariableAggregation
+
+ATTRIBUTE: Final = ".ATTRIBUTES/VARIABLE_VALUE"
+"""The end of an array's name, as in TensorFlow."""
+
+
+class Kept(Enum):
+    """Which arrays of a variable a checkpoint has."""
+
+    VALUE = "value"  # the value of a cross-replica read, as TensorFlow saves it
+    SAME = "same"  # the component of every replica; they are equal, and saved once
+    EACH = "each"  # the component of every replica
+
+
+@dataclass(frozen=True, slots=True)
+class SavedVariable:
+    """A variable in a checkpoint."""
+
+    key: str  # the path of its object; the arrays are named after it
+    name: str
+    dtype: str
+    synchronization: str
+    aggregation: str
+    replicas: int  # 0 for a variable without a strategy
+    kept: Kept
+    is_mirrored: bool
+
+    @property
+    def array_names(self) -> tuple[str, ...]:
+        """Return the names of the variable's arrays."""
+        one = f"{self.key}/{ATTRIBUTE}" if self.key else ATTRIBUTE
+        if self.kept is not Kept.EACH:
+            return (one,)
+        return tuple(f"{one}/{replica_id}" for replica_id in range(self.replicas))
+
+    @property
+    def settings(self) -> tuple[str, str]:
+        """Return the synchronization and the aggregation, as text."""
+        return self.synchronization, self.aggregation
+
+
+@dataclass(frozen=True, slots=True)
+class SavedNode:
+    """An object in a checkpoint."""
+
+    children: Mapping[str, int]  # the numbers of nodes
+    variable: int | None = None  # the number of the variable, if the object is one
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """The contents of a checkpoint; node 0 is the root."""
+
+    nodes: Sequence[SavedNode]
+    variables: Sequence[SavedVariable]
+    arrays: Mapping[str, Array]  # read-only
+    extra: Mapping[str, Any] = field(default_factory=dict)  # plain JSON values of the caller
+
+    def values_of(self, number: int) -> tuple[Array, ...]:
+        """Return the arrays of a variable."""
+        return tuple(self.arrays[name] for name in self.variables[number].array_names)
+
+    @property
+    def paths(self) -> dict[int, str]:
+        """Return the path of each node with a variable, as text for users."""
+        return {
+            number: ".".join(map(_unescaped, self.variables[node.variable].key.split("/")))
+            for number, node in enumerate(self.nodes)
+            if node.variable is not None
+        }
+
+    def as_archive(self) -> Archive:
+        """Return the contents as a file has them."""
+        variables = [
+            {**asdict(one), "kept": one.kept.value, "shape": _shape(self, number)}
+            for number, one in enumerate(self.variables)
+        ]
+        nodes = [
+            {"children": dict(one.children)}
+            | ({} if one.variable is None else {"variable": one.variable})
+            for one in self.nodes
+        ]
+        document = {"nodes": nodes, "variables": variables, "extra": dict(self.extra)}
+        return Archive(document, self.arrays)
+
+
+def escaped(name: str) -> str:
+    """Return the name of an attribute as a part of a key, as in TensorFlow."""
+    return name.replace(".", "..").replace("/", ".S")
+
+
+def _unescaped(part: str) -> str:
+    return re.sub(r"\.(.?)", lambda found: "/" if found[1] == "S" else ".", part)
+
+
+def _shape(contents: Contents, number: int) -> list[int]:
+    return list(contents.values_of(number)[0].shape)
+
+
+# ---------------------------------------------------------------- reading
+
+
+def read(path: str) -> Contents:
+    """Read and check a checkpoint.
+
+    Raises:
+        CheckpointError: See `archive.read`; or the description does not match the arrays.
+    """
+    found = archive.read(path)
+    try:
+        return _checked(found)
+    except _WrongDocument as error:
+        file = archive.file_of(path)
+        raise CheckpointError(f"{file} is not a checkpoint of varsim: {error}") from None
+
+
+class _WrongDocument(Exception):
+    """The description of a checkpoint is wrong."""
+
+
+T = TypeVar("T")
+
+
+def _as(kind: type[T], value: Any, what: str) -> T:
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise _WrongDocument(f"{what} is not of type {kind.__name__}")
+    return value
+
+
+def _checked(found: Archive) -> Contents:
+    document = found.document
+    variables = [
+        _variable(_as(dict, one, "a variable"))
+        for one in _as(list, document.get("variables"), "variables")
+    ]
+    nodes = [_node(_as(dict, one, "a node")) for one in _as(list, document.get("nodes"), "nodes")]
+    if not nodes:
+        raise _WrongDocument("it has no objects")
+    for node in nodes:
+        if any(not 0 <= child < len(nodes) for child in node.children.values()):
+            raise _WrongDocument("an object has a child that does not exist")
+        if node.variable is not None and not 0 <= node.variable < len(variables):
+            raise _WrongDocument("an object has a variable that does not exist")
+    arrays: dict[str, Array] = {}
+    for saved in variables:
+        for name in saved.array_names:
+            if name in arrays or name not in found.arrays:
+                raise _WrongDocument(f"array {name!r} is missing, or belongs to two variables")
+            arrays[name] = _array(found.arrays[name], saved.dtype)
+    extra = _as(dict, document.get("extra"), "extra")
+    others = found.arrays.keys() - arrays.keys()
+    arrays |= {name: found.arrays[name] for name in others}
+    return Contents(nodes, variables, arrays, extra)
+
+
+def _array(stored: Array, dtype: str) -> Array:
+    if dtype not in extension_dtypes.NAMES:
+        raise _WrongDocument(f"no variable can have dtype {dtype!r}")
+    try:
+        array = archive.array_of(stored, dtype)
+    except CheckpointError as error:
+        raise _WrongDocument(str(error)) from None
+    array.setflags(write=False)
+    return array
+
+
+def _node(said: dict[str, Any]) -> SavedNode:
+    children = _as(dict, said.get("children"), "children")
+    number = said.get("variable")
+    return SavedNode(
+        {name: _as(int, child, "a child") for name, child in children.items()},
+        None if number is None else _as(int, number, "a variable's number"),
+    )
+
+
+MAX_REPLICAS: Final = 100_000
+"""The limit of replicas in a checkpoint, so that a wrong number does not take all memory."""
+
+
+def _variable(said: dict[str, Any]) -> SavedVariable:
+    texts = {
+        name: _as(str, said.get(name), name)
+        for name in ("key", "name", "dtype", "synchronization", "aggregation")
+    }
+    replicas = _as(int, said.get("replicas"), "replicas")
+    kept = said.get("kept")
+    if kept not in {one.value for one in Kept} or not 0 <= replicas <= MAX_REPLICAS:
+        raise _WrongDocument(f"a variable has {replicas} replicas and keeps {kept!r}")
+    if texts["aggregation"] not in VariableAggregation.__members__:
+        raise _WrongDocument(f"there is no aggregation {texts['aggregation']!r}")
+    return SavedVariable(
+        **texts,
+        replicas=replicas,
+        kept=Kept(kept),
+        is_mirrored=_as(bool, said.get("is_mirrored"), "is_mirrored"),
+    )
+
+
+def same_components(components: Sequence[Array]) -> bool:
+    """Return whether all components have the same bytes."""
+    first = components[0]
+    return all(
+        one is first or (one.shape == first.shape and _bytes(one) == _bytes(first))
+        for one in components[1:]
+    )
+
+
+def _bytes(array: Array) -> bytes:
+    return np.asarray(array).tobytes()

@@ -1,0 +1,173 @@
+"""Decide which value each component of a variable gets from a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from varsim.distribute.checkpoints.contents import Kept, SavedVariable
+from varsim.distribute.checkpoints.saving import name_of
+from varsim.distribute.distributed import DistributedVariable
+from varsim.distribute.location import user_location, warn
+from varsim.distribute.variable import Variable
+from varsim.errors import CheckpointError
+from varsim.spec import Array, Context, Operation, VariableAggregation
+from varsim.sync import policies, reduce
+from varsim.texts import checkpoints as texts
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The writes that restore one variable.
+
+    Attributes:
+        write: Performs the writes.
+        note: What was done, if the number of replicas or the settings have changed; else "".
+        is_mirrored: Whether every replica gets the saved value, in this case.
+    """
+
+    write: Callable[[], None]
+    note: str = ""
+    is_mirrored: bool = False
+
+
+def placement(
+    path: str, saved: SavedVariable, arrays: Sequence[Array], variable: Variable
+) -> Placement:
+    """Return the writes that restore a variable; nothing is written yet.
+
+    Args:
+        path: The path of the object, for texts.
+    Raises:
+        CheckpointError: The variable cannot hold the values.
+    """
+    _check(path, arrays, variable)
+    if not isinstance(variable, DistributedVariable):
+        return _to_one(path, saved, arrays, variable)
+    count = variable.strategy.num_replicas_in_sync
+    settings = name_of(variable.synchronization), variable.aggregation.name
+    if saved.kept is not Kept.VALUE and saved.replicas == count and saved.settings == settings:
+        components = arrays if saved.kept is Kept.EACH else [arrays[0]] * count
+        return Placement(lambda: _write_components(variable, components))
+    value = _combined(saved, arrays)
+    moved = saved.replicas not in (0, count)
+    if value is None:
+        return _own_components(path, saved, arrays, variable)
+    cell = policies.cell(variable.spec, Context.CROSS_REPLICA, Operation.ASSIGN)
+    if cell.refused is not None:
+        components = [value] * count
+        return Placement(lambda: _write_components(variable, components), is_mirrored=moved)
+    if not cell.shares:
+        return Placement(lambda: variable.strategy.cross.restore(variable, value), "", moved)
+    return _shares(path, saved, value, variable, moved=moved)
+
+
+def _check(path: str, arrays: Sequence[Array], variable: Variable) -> None:
+    for array in arrays:
+        declared = variable.shape
+        fits = len(declared) == array.ndim and all(
+            size in (None, actual) for size, actual in zip(declared, array.shape, strict=True)
+        )
+        if not fits:
+            raise CheckpointError(
+                texts.OTHER_SHAPE.format(
+                    path=path, saved=array.shape, name=variable.name, shape=declared
+                )
+            )
+        if array.dtype != variable.dtype:
+            raise CheckpointError(
+                texts.OTHER_DTYPE.format(
+                    path=path, saved=array.dtype, name=variable.name, dtype=variable.dtype
+                )
+            )
+
+
+def _combined(saved: SavedVariable, arrays: Sequence[Array]) -> Array | None:
+    """Return the value of a cross-replica read of the saved variable; None if it has none."""
+    if saved.kept is Kept.VALUE or saved.is_mirrored:
+        return arrays[0]
+    aggregation = VariableAggregation[saved.aggregation]
+    components = list(arrays) if saved.kept is Kept.EACH else [arrays[0]] * saved.replicas
+    if aggregation is VariableAggregation.NONE:
+        return None
+    if aggregation is VariableAggregation.SUM and arrays[0].dtype.kind == "b":
+        return None
+    return np.asarray(reduce.aggregate(components, aggregation))
+
+
+def _to_one(
+    path: str, saved: SavedVariable, arrays: Sequence[Array], variable: Variable
+) -> Placement:
+    """Restore a variable that has one value."""
+    value = _combined(saved, arrays)
+    note = ""
+    if value is None:
+        value, note = arrays[0], f"{path}: it gets the component of replica 0"
+    elif saved.kept is Kept.EACH:
+        note = f"{path}: it gets the {saved.aggregation} of {saved.replicas} components"
+    restored = value
+    return Placement(lambda: variable.write(Operation.ASSIGN, restored, read_value=False), note)
+
+
+def _own_components(
+    path: str, saved: SavedVariable, arrays: Sequence[Array], variable: DistributedVariable
+) -> Placement:
+    """Restore components that no aggregation combines."""
+    count = variable.strategy.num_replicas_in_sync
+    given = list(arrays) if saved.kept is Kept.EACH else [arrays[0]] * saved.replicas
+    if variable.is_mirrored:
+        components = [given[0]] * count
+        note = f"{path}: every replica gets the component of replica 0"
+    else:
+        components = [given[i] if i < len(given) else given[0] for i in range(count)]
+        note = f"{path}: replicas 0 to {min(count, len(given)) - 1} get their own components"
+        if count > len(given):
+            note += f", and replicas {len(given)} to {count - 1} that of replica 0"
+        elif count < len(given):
+            note += f"; the components of replicas {count} to {len(given) - 1} are dropped"
+    return Placement(lambda: _write_components(variable, components), note)
+
+
+def _shares(
+    path: str, saved: SavedVariable, value: Array, variable: DistributedVariable, *, moved: bool
+) -> Placement:
+    """Restore a variable whose components add up to the saved value."""
+    count, spec = variable.strategy.num_replicas_in_sync, variable.spec
+    if spec.dtype.kind == "b":
+        raise CheckpointError(texts.NO_SHARE.format(path=path, name=variable.name, count=count))
+    number = f" {value}" if value.ndim == 0 else ""
+    note = f"{path}: the sum{number} is divided over {count}" if moved else ""
+    lossy = reduce.loses_remainder(value, spec.dtype, count, spec.name)
+    if not lossy or saved.kept is Kept.VALUE:
+        location = user_location()
+
+        def restore() -> None:
+            if lossy:
+                warn(_loss(value, variable), location)
+            variable.strategy.cross.restore(variable, value)
+
+        return Placement(restore, note)
+    share = reduce.share_of(value, spec.dtype, count, spec.name)
+    rest = np.asarray(value - share * spec.dtype.type(count - 1), spec.dtype)
+    components = [rest, *[share] * (count - 1)]
+    note = f"{note}, and replica 0 gets the remainder too" if note else ""
+    return Placement(lambda: _write_components(variable, components), note)
+
+
+def _loss(value: Array, variable: DistributedVariable) -> str:
+    """Return the warning that integers lose their remainders."""
+    count, spec = variable.strategy.num_replicas_in_sync, variable.spec
+    share = reduce.share_of(value, spec.dtype, count, spec.name)
+    reads = share * count
+    if value.ndim == 0:
+        return texts.LOSES_REMAINDER.format(
+            name=spec.name, saved=value, count=count, share=share, reads=reads
+        )
+    lossy = np.count_nonzero(reads != value)
+    return texts.LOSES_REMAINDERS.format(name=spec.name, count=count, lossy=lossy, size=value.size)
+
+
+def _write_components(variable: DistributedVariable, components: Sequence[Array]) -> None:
+    variable.strategy.cross.write_components(variable, dict(enumerate(components)))

@@ -1,0 +1,134 @@
+"""Collect the values that a checkpoint keeps, by reads of the program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from varsim.distribute.checkpoints.contents import (
+    Contents,
+    Kept,
+    SavedNode,
+    SavedVariable,
+    same_components,
+)
+from varsim.distribute.checkpoints.object_graph import Node, graph_of
+from varsim.distribute.context import current_frame
+from varsim.distribute.distributed import DistributedVariable
+from varsim.distribute.location import user_location, warn
+from varsim.distribute.variable import Variable
+from varsim.errors import CheckpointError, ContextError, VariableError
+from varsim.spec import Array, Context, Operation, Synchronization
+from varsim.sync import policies
+from varsim.texts import checkpoints as texts
+
+
+def require_program(what: str) -> None:
+    """Refuse to save or restore on a replica.
+
+    Raises:
+        ContextError: The program is on a replica of a strategy with workers.
+    """
+    frame = current_frame()
+    if frame is None or frame.replica is None or frame.replica.session is None:
+        return
+    replica = frame.replica
+    raise ContextError(
+        texts.ON_A_REPLICA.format(
+            what=what,
+            replica_id=replica.replica_id_in_sync_group,
+            count=replica.num_replicas_in_sync,
+        )
+    )
+
+
+def contents_of(
+    root: Mapping[str, object], *, exact: bool, extra: Mapping[str, Any] | None = None
+) -> Contents:
+    """Return the variables below a root, with their present values.
+
+    Args:
+        exact: Whether to keep the component of every replica. If it is false, each variable has
+            one value, the value of a cross-replica read, as in TensorFlow.
+        extra: Plain JSON values to keep with them.
+    Raises:
+        CheckpointError: A variable has no value in TensorFlow's form, or there is no variable.
+    """
+    nodes = graph_of(root)
+    variables: list[SavedVariable] = []
+    arrays: dict[str, Array] = {}
+    numbers: dict[int, int] = {}  # the number of a node → the number of its variable
+    for number, node in enumerate(nodes):
+        if isinstance(node.held, Variable):
+            saved, values = _exact(node) if exact else _one_value(node)
+            numbers[number] = len(variables)
+            variables.append(saved)
+            arrays.update(zip(saved.array_names, values, strict=True))
+    if not variables:
+        raise CheckpointError(texts.WITHOUT_VARIABLES)
+    saved_nodes = [
+        SavedNode(node.children, numbers.get(number)) for number, node in enumerate(nodes)
+    ]
+    return Contents(saved_nodes, variables, arrays, extra or {})
+
+
+def _one_value(node: Node) -> tuple[SavedVariable, tuple[Array, ...]]:
+    """Return a variable with the value of a cross-replica read."""
+    variable = node.held
+    try:
+        if isinstance(variable, DistributedVariable):
+            value = variable.strategy.cross.read(variable)
+        else:
+            value = variable.read_value()
+    except VariableError as error:
+        raise CheckpointError(
+            texts.NOT_READABLE.format(path=node.shown, problem=error.problem)
+        ) from error
+    return _saved(node, Kept.VALUE, (value,))
+
+
+def _exact(node: Node) -> tuple[SavedVariable, tuple[Array, ...]]:
+    """Return a variable with its components."""
+    variable = node.held
+    if not isinstance(variable, DistributedVariable):
+        return _saved(node, Kept.SAME, (variable.read_value(),))
+    _warn_of_counts(variable)
+    count = variable.strategy.num_replicas_in_sync
+    components = variable.strategy.cross.components(variable, range(count))
+    if same_components(components):
+        return _saved(node, Kept.SAME, components[:1])
+    return _saved(node, Kept.EACH, components)
+
+
+def _warn_of_counts(variable: DistributedVariable) -> None:
+    spec = variable.spec
+    if policies.cell(spec, Context.REPLICA, Operation.ASSIGN).writes_itself:
+        synchronization = name_of(spec.synchronization)
+        text = texts.COUNTS_WRITES.format(name=spec.name, synchronization=synchronization)
+        warn(text, user_location())
+
+
+def name_of(synchronization: Synchronization) -> str:
+    """Return the name of a synchronization."""
+    return str(synchronization.name)
+
+
+def _saved(
+    node: Node, kept: Kept, values: tuple[Array, ...]
+) -> tuple[SavedVariable, tuple[Array, ...]]:
+    variable: Variable = node.held
+    replicas, is_mirrored = 0, True
+    if isinstance(variable, DistributedVariable):
+        replicas = variable.strategy.num_replicas_in_sync
+        is_mirrored = variable.is_mirrored
+    saved = SavedVariable(
+        key=node.key,
+        name=variable.name.removesuffix(":0"),
+        dtype=variable.dtype.name,
+        synchronization=name_of(variable.synchronization),
+        aggregation=variable.aggregation.name,
+        replicas=replicas,
+        kept=kept,
+        is_mirrored=is_mirrored,
+    )
+    return saved, values
