@@ -15,7 +15,7 @@ PIP_OPTIONS := --quiet --disable-pip-version-check --retries 5 --timeout 60
 WORKERS ?= 4
 MODE ?= on_read
 EFFORT ?= 20
-TRACED ?= 4# tests under coverage may take this many times longer
+TRACED ?= 4# under coverage, the deadlines of tests are this many times longer
 PYTEST_PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 TESTS := $(BIN)/python -m pytest $(PYTEST_PARALLEL)
 
@@ -82,7 +82,7 @@ $(LOWEST)/.installed: pyproject.toml locks/lowest.txt
 	$(call install_locked,$(LOWEST),$(PYTHON_LOWEST),locks/lowest.txt)
 	$(call install_varsim,$(LOWEST))
 
-coverage: $(INSTALLED) ## test coverage, including worker processes; fails below the floor
+coverage: $(INSTALLED) ## measure test coverage, also in worker processes; fail below the limit
 	$(BIN)/python -m coverage erase
 	VARSIM_TEST_TIME_FACTOR=$(TRACED) $(BIN)/python -m coverage run -m pytest $(PYTEST_PARALLEL) \
 		-m "not slow" --timeout 300
@@ -112,19 +112,19 @@ lint: $(INSTALLED) ## check layout, style and the contracts of imports
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -c 'from importlinter.cli import lint_imports; raise SystemExit(lint_imports(no_cache=True))'
 
-types: $(INSTALLED) ## mypy, strict: the project, and users' programs against its public interface
+types: $(INSTALLED) ## check types by mypy (strict): of the project, and of users' programs
 	$(BIN)/python -m mypy
 	$(BIN)/python -m mypy --config-file typing_tests/mypy.ini typing_tests
 
 scenarios: $(INSTALLED) ## rewrite the expected parts of the golden scenarios; review the diff
 	$(BIN)/python -m tests.scenarios.scenario --rewrite tests/scenarios
 
-golden: $(INSTALLED) ## compare with recorded TensorFlow results; prints the counts by class and rule
+golden: $(INSTALLED) ## compare with recorded results of TensorFlow; print counts by class and rule
 	$(BIN)/python -m tests.golden
 	$(TESTS) -q tests/golden --deselect \
 		tests/golden/test_golden.py::test_every_case_is_the_same_or_different_on_purpose
 
-soak: $(INSTALLED) ## random programs, message orders and faults, EFFORT times as many as in a test run
+soak: $(INSTALLED) ## test EFFORT times as many random programs, message orders and faults as usual
 	VARSIM_TEST_EFFORT=$(EFFORT) $(TESTS) -q --timeout 0 tests/properties tests/testing \
 		tests/analysis tests/processes/test_torn_operations.py
 
@@ -136,7 +136,7 @@ docs-check: $(INSTALLED)
 
 # The wheel requires ranges; here it gets the locked releases, so that a new release does not make a
 # check fail. `make upgrade` and `make test-lowest` try the ends of the ranges.
-wheel-smoke: $(INSTALLED) ## build, install in a fresh environment outside the checkout, and run
+wheel-smoke: $(INSTALLED) ## build a wheel, install it in a new environment, and run varsim there
 	@set -eu; there=$$(mktemp -d); trap 'rm -rf "$$there"' EXIT; set -x; \
 	$(BIN)/python -m locks.installed --pins >"$$there/pins.txt"; \
 	$(BIN)/python -m build --no-isolation --outdir "$$there/dist" . >"$$there/build.log" 2>&1 \
@@ -150,8 +150,8 @@ wheel-smoke: $(INSTALLED) ## build, install in a fresh environment outside the c
 	set +x; echo "wheel-smoke: the wheel installs and runs outside the checkout"
 
 # The installation into a user's own environment: from the checkout, with pip alone. The build folder
-# in the checkout is removed, since the next build would include files that were deleted since.
-install-smoke: $(INSTALLED) ## install the checkout into another environment by pip, and run
+# in the checkout is removed: otherwise the next build would include files that no longer exist.
+install-smoke: $(INSTALLED) ## install the checkout into another environment by pip, and run varsim
 	@set -eu; there=$$(mktemp -d); here="$$PWD"; trap 'rm -rf "$$there" "$$here/build"' EXIT; set -x; \
 	$(BIN)/python -m locks.installed --pins >"$$there/pins.txt"; \
 	$(BIN)/python -m venv "$$there/theirs"; \
@@ -166,7 +166,7 @@ bench: $(INSTALLED) ## measure varsim beside its peers, and keep the results (ni
 	@set -eu; for question in startup step scalars digits reads scale busy tracing history; do \
 		echo "== $$question"; $(BIN)/python -m benchmarks.$$question --keep; done
 
-bench-peers: $(PEERS)/.installed ## install what the benchmarks compare varsim with, once
+bench-peers: $(PEERS)/.installed ## install the systems with which the benchmarks compare varsim, once
 
 $(PEERS)/.installed: benchmarks/peers/requirements.txt
 	@$(PEERS)/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(PEERS)
