@@ -35,7 +35,7 @@ endef
 .PHONY: help setup run test quick test-all test-lowest coverage format lint types scenarios golden soak docs \
         docs-check wheel-smoke install-smoke bench bench-peers check lock upgrade clean
 
-help: ## this list
+help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 setup: $(INSTALLED) ## create .venv, and install the packages of locks/newest.txt
@@ -61,17 +61,17 @@ $(INSTALLED): pyproject.toml $(VENV)/.locked
 run: $(INSTALLED) ## train on handwritten digits with four workers (WORKERS=, MODE=)
 	$(BIN)/python -m varsim run --workers $(WORKERS) --mode $(MODE)
 
-test: $(INSTALLED) ## all tests except the slow ones
+test: $(INSTALLED) ## run all tests except the slow ones
 	$(TESTS) -m "not slow"
 
-quick: $(INSTALLED) ## test pure states, scenarios and documents, in seconds: after every edit
+quick: $(INSTALLED) ## test pure states, scenarios and documents, in seconds; use it after every edit
 	$(TESTS) -q -m "not slow and not processes" tests/scenarios tests/sync tests/protocol \
 		tests/distribute tests/test_docs.py
 
-test-all: $(INSTALLED) ## all tests
+test-all: $(INSTALLED) ## run all tests
 	$(TESTS)
 
-test-lowest: $(LOWEST)/.installed ## the tests with the oldest releases that pyproject.toml allows
+test-lowest: $(LOWEST)/.installed ## run the tests with the oldest releases that pyproject.toml allows
 	$(LOWEST)/bin/python -m pytest $(PYTEST_PARALLEL) -m "not slow"
 
 $(LOWEST)/.installed: pyproject.toml locks/lowest.txt
@@ -176,7 +176,7 @@ $(PEERS)/.installed: benchmarks/peers/requirements.txt
 		"Open MPI is left out: mpirun is not installed (Debian, Ubuntu: apt install openmpi-bin)."
 	@touch $@
 
-check: lint types docs-check test wheel-smoke install-smoke ## the checks of .ci/run
+check: lint types docs-check test wheel-smoke install-smoke ## run the checks of .ci/run
 
 clean: ## remove everything that the other targets made
 	rm -rf $(VENV) $(LOWEST) $(LOCKER) build dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
