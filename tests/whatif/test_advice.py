@@ -17,7 +17,7 @@ from varsim.cli.main import main
 from varsim.experiments.config import Experiment
 from varsim.experiments.runner import run_experiment
 from varsim.report.summary import RunStatus, Summary
-from varsim.spec import VariableSynchronization
+from varsim.spec import VariableAggregation, VariableSynchronization
 from varsim.testing import simulated_cluster
 from varsim.tracing.history import open_history, open_oracle
 from varsim.whatif.advice import Advice, advise
@@ -88,16 +88,17 @@ def test_each_variable_gets_cheaper_settings_only_if_reads_stay_equal(plain: Sum
 
 
 @pytest.mark.parametrize(
-    ("name", "variable", "settings"),
+    ("name", "variable", "settings", "has_others"),
     [
-        ("accuracy_of_3_57_on_4_gpus", "accuracy", ("ON_READ", "MEAN")),
-        ("loss_is_divided_by_the_gpus", "loss", ("ON_READ", "SUM")),
-        ("copies_diverge", "offset", ("ON_WRITE", "MEAN")),
+        ("accuracy_of_3_57_on_4_gpus", "accuracy", ("ON_READ", "MEAN"), True),
+        ("loss_is_divided_by_the_gpus", "loss", ("ON_READ", "SUM"), False),
+        ("copies_diverge", "offset", ("ON_WRITE", "MEAN"), True),
     ],
 )
 def test_advice_corrects_wrong_variables_and_says_so(
-    tmp_path: Path, name: str, variable: str, settings: tuple[str, str]
+    tmp_path: Path, name: str, variable: str, settings: tuple[str, str], has_others: bool
 ):
+    """If other aggregations remove the finding too, the advice names them."""
     program = CORPUS / "planted" / f"{name}.py"
     with simulated_cluster():
         oracle = "ORACLE = True" in program.read_text("utf-8")
@@ -108,6 +109,10 @@ def test_advice_corrects_wrong_variables_and_says_so(
 
     assert one.mends
     assert one.effect.changed
+    others = VariableAggregation.__members__.keys() - {"NONE", settings[1]}
+    assert any(f"{settings[0]} with {other}" in one.proof for other in others) is has_others
+    assert bool(one.costs) is (one.effect.cost_after.messages >= one.effect.cost_before.messages)
+    assert bool(one.saves) is not bool(one.costs)
     after = one.effect.after
     assert settings[1] == after.aggregation.name
     shown = CliRunner().invoke(main, ["advise", ran.directory]).output
@@ -231,7 +236,7 @@ def test_whatif_shows_old_and_new_settings_on_a_console_of_any_width(plain: Summ
         shown = CliRunner().invoke(main, command, env={"COLUMNS": str(width)})
         assert 0 == shown.exit_code
         assert max(map(len, shown.output.splitlines())) <= width
-        assert (width >= 60) == ("merges  if alone  if alone  stale" in shown.output)
+        assert (width >= 60) == ("merges  if alone  if alone" in shown.output)
     assert "→ ON_READ with MEAN" in shown.output
     assert "→ ON_WRITE with MEAN" in shown.output
     assert "seen: 1 of 1 read would give another value." in shown.output.replace("\n", " ")
@@ -315,11 +320,13 @@ def run(job: tf.Job):
 """
 
 
-def test_unread_variables_are_not_changed(tmp_path: Path):
+def test_an_unread_variable_becomes_adaptive_which_changes_no_read(tmp_path: Path):
+    """ON_READ costs nothing either, but a later read could then have another value."""
     weight = advice(run(tmp_path, UNREAD).directory)["weight"]
 
-    assert weight.keeps
-    assert "but no recorded read shows whether values would change" in weight.proof
+    assert Settings(VariableSynchronization.AUTO, VariableAggregation.MEAN) == weight.effect.after
+    assert "By its rules, adaptive gives every read the value of ON_WRITE" in weight.proof
+    assert weight.saves.startswith("100% of the messages (60 → 0)")
 
 
 def test_a_wrong_replay_is_reported(tmp_path: Path):

@@ -5,14 +5,17 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import varsim as tf
 from tests.replica_context import replica_id
+from varsim.analysis.findings.model import times
 from varsim.errors import ConfigError
 from varsim.spec import VariableAggregation, VariableSynchronization
 from varsim.sync.statistics import VariableStatistics
@@ -23,6 +26,7 @@ from varsim.tracing.trace import FRAME_LIMIT_BYTES, TraceOptions
 from varsim.whatif.advice import advise
 from varsim.whatif.compare import Replays, WhatIf
 from varsim.whatif.recorded import Settings
+from varsim.whatif.text import print_what_if
 
 pytestmark = pytest.mark.filterwarnings("ignore::varsim.VarsimWarning")
 ON_WRITE, ON_READ = VariableSynchronization.ON_WRITE, VariableSynchronization.ON_READ
@@ -128,9 +132,10 @@ def test_a_replay_with_another_aggregation_shows_the_changed_reads(tmp_path: Pat
 
 
 def test_settings_that_refuse_sparse_writes_are_not_advised(tmp_path: Path):
-    """ON_READ would be cheaper. The report names the refused line."""
+    """The report names the refused line, and shows no costs for these settings."""
     record(tmp_path)
     with replays_of(tmp_path) as replays:
+        written = StringIO()
         found = under(replays, "ON_WRITE_MEAN", Settings(ON_READ, MEAN))
         advice = {one.effect.name: one for one in advise(replays).advice}
     (effect,) = [one for one in found.effects if one.before != one.after]
@@ -140,8 +145,13 @@ def test_settings_that_refuse_sparse_writes_are_not_advised(tmp_path: Path):
         8 + 1 == effect.refusal.count
     )  # two replicas write in four steps, and the program writes once
     assert "cannot be changed by a sparse write" in effect.refusal.text
+    print_what_if(Console(file=written, width=100), found, [effect.variable], ())
+    lines = written.getvalue().splitlines()
+    (row,) = [line for line in lines if "→ ON_READ with MEAN, refused" in line]
+    assert ["–", "–", "–"] == row.split()[-3:]
+    assert "ON_READ with MEAN refuses 9 operations" in " ".join(lines)
     assert advice["ON_WRITE_MEAN"].keeps
-    assert "cheaper, but refuses the operation at" in advice["ON_WRITE_MEAN"].proof
+    assert "ON_READ with MEAN refuses the operation at" in advice["ON_WRITE_MEAN"].proof
     assert "test_sparse.py" in advice["ON_WRITE_MEAN"].proof
 
 
@@ -152,10 +162,19 @@ def test_reads_after_unrecorded_rows_are_unknown(tmp_path: Path):
 
     assert "" == found.failure
     assert not [one.refusal for one in found.effects if one.refusal]
-    assert all(one.reads == one.unknown for one in found.effects)
+    assert all(one.reads == one.unknown == one.unrecorded for one in found.effects)
+    written = StringIO()
+    print_what_if(
+        Console(file=written, width=300),
+        found,
+        [one.variable for one in found.effects],
+        replays.doubts,
+    )
+    assert 1 == written.getvalue().count("ON_WRITE_MEAN: the values")
+    assert "would depend" not in written.getvalue()
     assert [
-        f"{one.name}: {one.reads:,} reads depend on values that are too large to be recorded with "
-        "trace: ops; use trace: messages."
+        f"{one.name}: the values of {times(one.reads, 'read')} are not known, because values were "
+        "too large to be recorded with trace: ops; use trace: messages."
         for one in found.effects
     ] == list(replays.doubts)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from varsim.analysis.findings.model import times
 from varsim.spec import Synchronization, VariableAggregation, VariableSynchronization
 from varsim.tracing.history import PROGRAM
 from varsim.whatif.compare import Effect, Replays, WhatIf
@@ -23,7 +24,11 @@ ON_READ, ON_WRITE, ADAPTIVE = (
     VariableSynchronization.ON_WRITE,
     VariableSynchronization.AUTO,
 )
-SUM, MEAN = VariableAggregation.SUM, VariableAggregation.MEAN
+SUM, MEAN, FIRST = (
+    VariableAggregation.SUM,
+    VariableAggregation.MEAN,
+    VariableAggregation.ONLY_FIRST_REPLICA,
+)
 
 _LEAST_SAVED: Final = 0.1
 """Least share of a variable's messages that new settings must save."""
@@ -31,7 +36,7 @@ _LEAST_SAVED: Final = 0.1
 _MENDING: Final = tuple(
     Settings(synchronization, aggregation)
     for synchronization in (ON_WRITE, ON_READ)
-    for aggregation in (MEAN, SUM)
+    for aggregation in (MEAN, SUM, FIRST)
 )
 """Settings that may remove a finding."""
 
@@ -42,7 +47,8 @@ class Advice:
 
     effect: Effect  # of the chosen settings, which may be the current settings
     proof: str  # the reasons for these settings, in sentences
-    saves: str
+    saves: str  # the messages that new settings save; "" if they save none
+    costs: str  # the messages of new settings that save none; "" otherwise
     risks: str
     mends: tuple[str, ...]  # findings that new settings remove; values then change on purpose
 
@@ -76,7 +82,8 @@ def advise(
     """
     before = replays.program.settings()
     free = {number for number in before if only is None or number in set(only)}
-    chosen, mended = _mended(replays, before, set() if careful else free)
+    mended = _mended(replays, before, set() if careful else free)
+    chosen = {number: one.settings[0] for number, one in mended.items()}
     tried: dict[int, dict[Settings, Effect]] = {number: {} for number in before}
     for synchronization in (ON_READ, ON_WRITE, ADAPTIVE):
         changes = {
@@ -103,7 +110,7 @@ def advise(
 
 
 def _together(
-    replays: Replays, chosen: dict[int, Settings], mended: Mapping[int, tuple[str, ...]]
+    replays: Replays, chosen: dict[int, Settings], mended: Mapping[int, _Mended]
 ) -> WhatIf:
     """Replay all choices together; revert the choices that change values in this replay."""
     while True:
@@ -114,7 +121,7 @@ def _together(
             one.variable
             for one in result.effects
             if one.variable in chosen
-            and (one.refusal is not None or not (one.variable in mended or one.harmless))
+            and (one.refusal is not None or not (one.variable in mended or _keeps_values(one)))
         }
         if result.failure:
             wrong = set(chosen)
@@ -143,12 +150,27 @@ def _effects(replays: Replays, changes: Mapping[int, Settings]) -> list[Effect]:
 
 
 def _cheapest(tried: Mapping[Settings, Effect]) -> Settings | None:
-    """Return the settings that save the most messages, if they change no value and save enough.
-
-    If no read of a variable was recorded, it is unknown which values its readers need.
-    """
-    harmless = [one for one in tried.values() if one.reads and one.harmless and _is_worth_it(one)]
+    """Return the settings that save the most messages, if they change no value and save enough."""
+    harmless = [one for one in tried.values() if _keeps_values(one) and _is_worth_it(one)]
     return max(harmless, key=_saved).after if harmless else None
+
+
+def _keeps_values(effect: Effect) -> bool:
+    """Return whether no read changes: according to the replay, or to the rules of adaptive.
+
+    If no read of a variable was recorded, the replay does not show which values its readers need.
+    Adaptive gives the values of ON_WRITE to all of them, up to rounding.
+    """
+    if effect.reads and effect.harmless:
+        return True
+    wrong = effect.changed or effect.astray or effect.refusal is not None
+    return _only_defers(effect) and not wrong
+
+
+def _only_defers(effect: Effect) -> bool:
+    """Return whether the change is from ON_WRITE to adaptive, with the same aggregation."""
+    before, after = effect.before, effect.after
+    return (before.synchronization, after) == (ON_WRITE, Settings(ADAPTIVE, before.aggregation))
 
 
 def _is_worth_it(effect: Effect) -> bool:
@@ -165,18 +187,24 @@ def _saved(effect: Effect) -> tuple[int, int]:
 # ---------------------------------------------------------------- findings to remove
 
 
-def _mended(
-    replays: Replays, before: Mapping[int, Settings], free: set[int]
-) -> tuple[dict[int, Settings], dict[int, tuple[str, ...]]]:
-    """For some variables, return settings that remove findings, and the findings' names."""
+@dataclass(frozen=True, slots=True)
+class _Mended:
+    """Settings that remove the findings of one variable."""
+
+    findings: tuple[str, ...]  # their names
+    settings: tuple[Settings, ...]  # the chosen settings first; others differ in the aggregation
+
+
+def _mended(replays: Replays, before: Mapping[int, Settings], free: set[int]) -> dict[int, _Mended]:
+    """Return, by variable, the settings that remove all of its findings."""
     troubled = _troubles(replays)
-    chosen: dict[int, Settings] = {}
-    order = {number: _nearest_first(before[number]) for number in troubled.keys() & free}
+    found: dict[int, list[Settings]] = {number: [] for number in troubled.keys() & free}
+    order = {number: _nearest_first(before[number]) for number in found}
     for rank in range(len(_MENDING)):
         changes = {
             number: settings[rank]
             for number, settings in order.items()
-            if number not in chosen and before[number] != settings[rank]
+            if before[number] != settings[rank] and _is_like(settings[rank], found[number])
         }
         if not changes:
             continue
@@ -185,8 +213,17 @@ def _mended(
         for one in result.effects:
             fine = one.variable in changes and one.refusal is None and not result.failure
             if fine and one.name not in left:
-                chosen[one.variable] = changes[one.variable]
-    return chosen, {number: troubled[number] for number in chosen}
+                found[one.variable].append(changes[one.variable])
+    return {
+        number: _Mended(troubled[number], tuple(settings))
+        for number, settings in found.items()
+        if settings
+    }
+
+
+def _is_like(settings: Settings, found: list[Settings]) -> bool:
+    """Return whether settings have the synchronization of the first found settings, if any."""
+    return not found or found[0].synchronization is settings.synchronization
 
 
 def _nearest_first(now: Settings) -> list[Settings]:
@@ -216,13 +253,16 @@ def _advice(
     replays: Replays,
     effect: Effect,
     tried: Mapping[Settings, Effect],
-    mended: Mapping[int, tuple[str, ...]],
+    mended: Mapping[int, _Mended],
 ) -> Advice:
-    mends = mended.get(effect.variable, ())
+    mends = mended.get(effect.variable)
     proof = f"{_uses(replays, effect)} {_reason(effect, tried, mends)}"
     if effect.before == effect.after:
-        return Advice(effect, proof, "", "", ())
-    return Advice(effect, proof, _saving(effect), _RISKS[effect.after.synchronization], mends)
+        return Advice(effect, proof, "", "", "", ())
+    difference = _difference(effect)
+    saves, costs = (difference, "") if _saved(effect)[0] > 0 else ("", difference)
+    findings = mends.findings if mends else ()
+    return Advice(effect, proof, saves, costs, _RISKS[effect.after.synchronization], findings)
 
 
 def _uses(replays: Replays, effect: Effect) -> str:
@@ -250,41 +290,63 @@ def _location(reads: Iterable[object]) -> str:
     return str(location)
 
 
-def _reason(effect: Effect, tried: Mapping[Settings, Effect], mends: tuple[str, ...]) -> str:
-    if mends:
-        return f"The new settings remove a finding: {', '.join(mends)}."
+def _reason(effect: Effect, tried: Mapping[Settings, Effect], mends: _Mended | None) -> str:
+    if mends and effect.after == mends.settings[0]:
+        others = " and ".join(in_words(one) for one in mends.settings[1:])
+        return f"The new settings remove a finding: {', '.join(mends.findings)}." + (
+            f" {others} would remove it, too: choose the aggregation whose value you need."
+            if others
+            else ""
+        )
     if effect.before != effect.after:
-        rounded = f" ({effect.rounded:,} of them up to rounding)" if effect.rounded else ""
-        return f"Every read gives the same value in the replay{rounded}."
+        return _why_values_stay(effect)
     if effect.cost_before.messages == 0:
         return "Its synchronisation costs nothing."
-    cheaper = [one for one in tried.values() if _is_worth_it(one)]
+    refused = [one for one in tried.values() if one.refusal is not None]
+    cheaper = [one for one in tried.values() if one.refusal is None and _is_worth_it(one)]
     if not cheaper:
-        return "No other setting is much cheaper."
+        return " ".join(["No other setting is much cheaper.", *map(_why_refused, refused)])
     other = max(cheaper, key=_saved)
     name = in_words(other.after)
-    if other.refusal is not None:
-        return f"{name} would be cheaper, but refuses the operation at {other.refusal.location}."
+    if other.first is not None:
+        return (
+            f"{name} would be cheaper, but would change {other.changed:,} of "
+            f"{times(other.reads, 'read')}, first in step {other.first.step} at "
+            f"{other.first.location}."
+        )
     if not other.reads:
         return f"{name} would be cheaper, but no recorded read shows whether values would change."
-    if other.first is None and not other.unknown:
-        return f"{name} would be cheaper, but not with the choices for other variables."
-    if other.first is None:
-        return f"{name} would be cheaper, but {other.unknown:,} reads cannot be checked."
-    return (
-        f"{name} would be cheaper, but would change {other.changed:,} of {other.reads:,} reads, "
-        f"first in step {other.first.step} at {other.first.location}."
-    )
+    if other.unknown:
+        hidden = times(other.unknown, "read")
+        return f"{name} would be cheaper, but {hidden} cannot be checked."
+    return f"{name} would be cheaper, but not with the choices for other variables."
 
 
-def _saving(effect: Effect) -> str:
+def _why_values_stay(effect: Effect) -> str:
+    rules = "By its rules, adaptive gives every read the value of ON_WRITE, up to rounding."
+    if effect.unknown:
+        return f"The replay cannot check {times(effect.unknown, 'read')}. {rules}"
+    if not effect.reads:
+        return rules
+    rounded = f" ({effect.rounded:,} of them up to rounding)" if effect.rounded else ""
+    return f"Every read gives the same value in the replay{rounded}."
+
+
+def _why_refused(effect: Effect) -> str:
+    assert effect.refusal is not None, "only refused settings have a reason"
+    return f"{in_words(effect.after)} refuses the operation at {effect.refusal.location}."
+
+
+def _difference(effect: Effect) -> str:
+    """Return the costs before and after the change, as text."""
     before, after = effect.cost_before, effect.cost_after
-    if not before.messages:
-        return f"nothing: it costs {after.messages:,} messages, instead of none"
     saved = before.messages - after.messages
-    share = f"{saved / before.messages:.0%} of the messages" if saved > 0 else "no message"
+    if saved > 0:
+        said = f"{saved / before.messages:.0%} of the messages"
+    else:
+        said = f"{times(-saved, 'message')} more" if saved else "as many messages as before"
     return (
-        f"{share} ({before.messages:,} → {after.messages:,}), "
+        f"{said} ({before.messages:,} → {after.messages:,}), "
         f"{before.size_bytes:,} → {after.size_bytes:,} bytes"
     )
 

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from varsim.analysis.arithmetic import matches
-from varsim.analysis.findings.model import Finding
+from varsim.analysis.findings.model import Finding, times
 from varsim.analysis.findings.staleness import STALE_READ
 from varsim.analysis.rounding import close
 from varsim.analysis.search import find
@@ -50,7 +50,9 @@ class Effect:
     reads: int
     changed: int  # reads whose value would change
     rounded: int  # reads that would differ by rounding only
-    unknown: int  # reads that depend on unrecorded values
+    unknown: int  # reads that cannot be compared
+    unrecorded: int  # unknown reads that depend on unrecorded values under any settings
+    astray: int  # unknown reads whose values in the replay and in the run differ
     first: ChangedRead | None  # the first read that would change
     refusal: Refusal | None  # the first operation that only the new settings would refuse
     cost_before: VariableStatistics
@@ -151,6 +153,8 @@ class Replays:
                     changed=changed,
                     rounded=rounded,
                     unknown=sum(one.times for one in own if one.event in unknown),
+                    unrecorded=sum(one.times for one in own if one.event in now.unknown),
+                    astray=sum(one.times for one in own if one.event in self._astray),
                     first=first,
                     refusal=None if number in now.played.refused else refusal,
                     cost_before=now.played.costs[number],
@@ -245,8 +249,8 @@ class Replays:
             hidden = sum(one.times for one in own if one.event in unknown)
             if hidden:
                 doubts.append(
-                    f"{row.name}: {hidden:,} reads depend on values that are too large to be "
-                    "recorded with trace: ops; use trace: messages."
+                    f"{row.name}: the values of {times(hidden, 'read')} are not known, because "
+                    "values were too large to be recorded with trace: ops; use trace: messages."
                 )
             wrong = [
                 one
@@ -257,8 +261,8 @@ class Replays:
             ]
             if wrong:
                 doubts.append(
-                    f"{row.name}: {len(wrong):,} of {len(own):,} reads have different values in "
-                    f"the replay and in the run, first in step {wrong[0].step} at "
+                    f"{row.name}: {len(wrong):,} of {times(len(own), 'read')} have different "
+                    f"values in the replay and in the run, first in step {wrong[0].step} at "
                     f"{wrong[0].location}: simultaneous events may have had another order."
                 )
         return doubts

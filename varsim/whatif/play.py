@@ -16,10 +16,11 @@ from typing import Any, Final
 import numpy as np
 
 import varsim as tf
-from varsim.errors import ConfigError, VarsimError
+from varsim.errors import ConfigError, VariableError, VarsimError
 from varsim.spec import SCATTERS, Array, Context, Operation, Rows
 from varsim.sync import policies
 from varsim.sync.statistics import VariableStatistics
+from varsim.texts.refusals import Refused
 from varsim.tracing.progress import Tell
 from varsim.tracing.trace import TraceOptions
 from varsim.whatif.recorded import (
@@ -327,9 +328,18 @@ class _Player:
     ) -> None:
         refusal = self.played.refused.get(variable)
         if refusal is None:
-            self.played.refused[variable] = Refusal(location, step, process, str(error))
+            self.played.refused[variable] = Refusal(location, step, process, _problem_of(error))
         else:
             refusal.count += 1
+
+
+def _problem_of(error: VarsimError) -> str:
+    """Return the text of an error without its variable, location and fixes."""
+    if not isinstance(error, VariableError):
+        return str(error)
+    fact = error.fact
+    is_predicate = isinstance(fact, Refused) and fact.result_of is None
+    return f"the variable {error.problem}" if is_predicate else error.problem
 
 
 _NOTHING: Final = np.float32(0)  # the value to reduce if the record shows only the arrivals

@@ -23,7 +23,7 @@ from varsim.whatif.compare import ChangedRead, Effect, WhatIf
 T = TypeVar("T")
 
 _NAME_WIDTH: Final = 40
-_HEADINGS: Final = ("merges", "messages\nif alone", "bytes\nif alone", "stale")
+_HEADINGS: Final = ("merges", "messages\nif alone", "bytes\nif alone", "stale\nreads")
 
 
 def print_what_if(
@@ -72,7 +72,7 @@ def print_advice(
         title = f"keep {before}" if one.keeps else f"{before} → {after}"
         name = name_of([same.effect.name for same in (one, *others)])
         console.print(Text.assemble((visible(name), "bold"), f": {title}"))
-        for heading, text in (("why", one.proof), ("saves", one.saves), ("risks", one.risks)):
+        for heading, text in (("why", one.proof), *_told(one)):
             if text:
                 _say(console, f"  {heading:6} {text}", indent=9)
         if not one.keeps and one.effect.changed:
@@ -94,6 +94,13 @@ def print_advice(
     _say_of_groups(console, effects)
 
 
+def _told(one: Advice) -> Iterator[tuple[str, str]]:
+    """Yield the headings and texts about the consequences of an advice."""
+    yield "saves", one.saves
+    yield "costs", one.costs
+    yield "risks", one.risks
+
+
 def _groups(
     items: Sequence[T], likeness: Callable[[T], Hashable], *, everything: bool
 ) -> list[list[T]]:
@@ -113,7 +120,7 @@ def _likeness(effect: Effect) -> Hashable:
 def _likeness_of_advice(one: Advice) -> Hashable:
     """Return the key of similar advice. It does not contain costs, which a table shows."""
     name = one.effect.name
-    texts = (one.proof, one.saves, one.risks, " ".join(_effect(one.effect)))
+    texts = (one.proof, one.saves, one.costs, one.risks, " ".join(_effect(one.effect)))
     settings = (one.keeps, one.effect.before, one.effect.after)
     return settings, tuple(without_numbers(text, name) for text in texts)
 
@@ -137,10 +144,15 @@ def _print_costs(console: Console, title: str, groups: Sequence[Sequence[Effect]
     settings: list[tuple[str, str]] = []
     rows: list[list[str]] = []
     for effect, *_ in groups:
-        settings.append((f"  {in_words(effect.before)}", f"→ {in_words(effect.after)}"))
+        after = in_words(effect.after) + (", refused" if effect.refusal else "")
+        settings.append((f"  {in_words(effect.before)}", f"→ {after}"))
         rows += [[""] * len(_HEADINGS), _cells(effect.cost_before, effect.stale_before)]
-        rows.append(_cells(effect.cost_after, effect.stale_after))
+        lacks_writes = effect.cost_after.writes < effect.cost_before.writes
+        rows.append(_UNKNOWN if lacks_writes else _cells(effect.cost_after, effect.stale_after))
     columns = [Column(*one) for one in zip(_HEADINGS, zip(*rows, strict=True), strict=True)]
+    is_stale = any(one.stale_before or one.stale_after for group in groups for one in group)
+    if not is_stale:
+        del columns[-1]
     # Shorten the names so that the table fits, but not below the width of the settings.
     room = console.width - sum(GAP + column.width for column in columns)
     room = min(_NAME_WIDTH, max(room, *(len(one) for pair in settings for one in pair)))
@@ -148,12 +160,19 @@ def _print_costs(console: Console, title: str, groups: Sequence[Sequence[Effect]
     labels = [label for name, pair in zip(names, settings, strict=True) for label in (name, *pair)]
     show_table(console, title, labels, columns, whole=True)
     _say(console, IF_ALONE)
-    _say(
-        console,
-        "stale: number of reads in replicas that lack earlier writes of other replicas. Reads that "
-        "the policy intends to be stale are not counted.",
-    )
+    if is_stale:
+        _say(console, _STALE)
+    if any(one.refusal for group in groups for one in group):
+        _say(console, "refused: the settings refuse operations of this program; see below")
     console.print()
+
+
+_STALE: Final = (
+    "stale reads: reads of a replica that do not have an earlier write of another replica, as "
+    "`varsim check` counts them"
+)
+_UNKNOWN: Final = ["–"] * len(_HEADINGS)
+"""The costs under settings that refuse writes: the replay has only the costs of the others."""
 
 
 def _cells(cost: VariableStatistics, stale: int) -> list[str]:
@@ -165,8 +184,8 @@ def _effect(effect: Effect) -> Iterator[str]:
     if effect.refusal is not None:
         refusal = effect.refusal
         yield (
-            f"{times(refusal.count, 'operation')} would be refused, the first in step "
-            f"{refusal.step} at {refusal.location}: {refusal.text}"
+            f"{in_words(effect.after)} refuses {times(refusal.count, 'operation')}, the first in "
+            f"step {refusal.step} at {refusal.location}: {refusal.text.rstrip('.')}."
         )
     if effect.first is not None:
         yield (
@@ -179,8 +198,9 @@ def _effect(effect: Effect) -> Iterator[str]:
         yield f"{times(effect.reads, 'read')} would give the same value as before."
     if effect.rounded:
         yield f"{times(effect.rounded, 'read')} would differ by rounding."
-    if effect.unknown:
-        yield f"{times(effect.unknown, 'read')} would depend on values that were not recorded."
+    further = effect.unknown - effect.unrecorded - effect.astray  # `doubts` has the others
+    if further:
+        yield f"{times(further, 'read')} would depend on values that were not recorded."
 
 
 def _difference(first: ChangedRead) -> str:

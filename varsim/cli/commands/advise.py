@@ -67,6 +67,7 @@ def _plain(advised: Advised) -> dict[str, Any]:
                 "keep": one.keeps,
                 "proof": one.proof,
                 "saves": one.saves or None,
+                "costs": one.costs or None,
                 "risks": one.risks or None,
                 "mends": list(one.mends),
                 **plain_effect(one.effect),
