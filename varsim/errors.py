@@ -26,6 +26,7 @@ VarsimError
 ├── StillRunning                  (RuntimeError)  a replica still runs a call that has failed
 ├── WorkerLost                    (RuntimeError)  a worker process ended
 ├── ReplicaError                  (RuntimeError)  a replica's exception cannot be sent
+├── InjectedFault                 (RuntimeError)  a fault of the experiment, raised on a replica
 ├── StartError                    (RuntimeError)  the workers did not start
 ├── ProtocolError                 (RuntimeError)  a message that the protocol does not allow
 ├── CheckpointError               (ValueError)    a checkpoint cannot be written or restored
@@ -333,6 +334,12 @@ class CallAborted(BaseException):
 
     The class is not an Exception, so `except Exception` in a program does not catch it.
     """
+
+
+class InjectedFault(VarsimError, RuntimeError):
+    """A fault that the experiment asked for, raised on a replica."""
+
+    definite = False
 
 
 class StartError(VarsimError, RuntimeError):

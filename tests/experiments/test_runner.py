@@ -107,6 +107,30 @@ def run(*overrides: str, watcher: Seen | None = None) -> Summary:
     return run_experiment(experiment, watcher)
 
 
+def test_a_fault_fails_the_run_and_a_fault_that_does_not_happen_causes_a_warning() -> None:
+    failed = run("faults=[raise replica=1 step=3]")
+    assert failed.failure is not None
+    assert (failed.failure.kind, failed.step) == ("InjectedFault", 2)
+    assert failed.warnings == []
+    assert failed.experiment["faults"] == ["raise replica=1 step=3"]
+
+    done = run("faults=[raise replica=1 call=4, delay replica=0 ms=0]")
+    assert done.status is RunStatus.DONE
+    assert done.warnings == [
+        "fault 'raise replica=1 call=4' did not happen: the run did not reach call 4 on replica 1"
+    ]
+    report = io.StringIO()
+    print_report(done, report, 80)
+    assert "fault: raise replica=1 call=4" in report.getvalue()
+
+
+def test_a_fault_of_a_replica_or_a_kind_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ConfigError, match="there is no replica 2; the replicas are 0 to 1"):
+        run("faults=[raise replica=2 call=1]")
+    with pytest.raises(ConfigError, match="'rise' is not one of kill, exit, raise"):
+        run("faults=[rise replica=1 call=1]")
+
+
 def settings(summary: Summary) -> dict[str, tuple[str, str, str, bool]]:
     return {
         v.name: (v.requested, v.synchronization, v.aggregation, v.free) for v in summary.variables

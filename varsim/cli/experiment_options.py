@@ -56,6 +56,22 @@ TRACE: Final = click.option(
     type=click.Choice(["ops", "messages", "off"]),
     help="What is recorded in the run's history: ops, messages (all values), or off.",
 )
+
+
+def _given(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> Any:
+    """Return a list of the texts; None if there are none, so that the file's value stays."""
+    return list(texts) or None
+
+
+FAULTS: Final = click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="FAULT",
+    callback=_given,
+    help="A fault to inject, such as 'kill replica=2 call=30' or 'slow replica=1 factor=3' "
+    "(docs/faults.md). Can be given several times.",
+)
 STRICT: Final = click.option(
     "--strict/--no-strict",
     default=None,
@@ -82,5 +98,7 @@ def overrides_of(options: dict[str, Any]) -> list[Override]:
             listed = split_names(value) if key == "devices" else value
             flag = {True: f"--{key}", False: f"--no-{key}"}
             location = flag[value] if isinstance(value, bool) else f"--{key} {value}"
+            if key == "faults":
+                location = " ".join(f"--fault {text!r}" for text in value)
             overrides.append(Override((key,), listed, location))
     return overrides

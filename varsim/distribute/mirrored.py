@@ -19,6 +19,8 @@ from varsim.distribute.conversion import as_shape, initial_array
 from varsim.distribute.cross_replica import CrossReplica
 from varsim.distribute.distributed import DistributedVariable, Lease, class_of
 from varsim.distribute.extended import Extended
+from varsim.distribute.fault_injection import FaultPlan
+from varsim.distribute.faults import Fault, parse_fault
 from varsim.distribute.functions import Function, site_of
 from varsim.distribute.host import RunHost
 from varsim.distribute.host_requests import CreateVariable
@@ -83,6 +85,8 @@ class MirroredStrategy(Strategy):
         seed: The seed of `random` and `numpy.random` in the workers. Each replica gets its own
             stream. Two runs with the same seed draw the same numbers. By default the numbers differ
             in each run. The generators in the program's own process are not seeded.
+        faults: Faults to inject into the replicas, such as `"kill replica=1 call=3"`; see
+            docs/faults.md.
     Raises:
         ValueError: `devices` is empty or has duplicates, `auto` is invalid, or `seed` is negative.
         ConfigError: The launcher, the transport or the exchange does not exist.
@@ -105,6 +109,7 @@ class MirroredStrategy(Strategy):
         log_dir: str | Path | None = None,
         trace: TraceOptions | None = None,
         seed: int | None = None,
+        faults: Sequence[str] = (),
     ) -> None:
         backends = Backends(launcher=launcher, transport=transport, exchange=exchange)
         self._supervisor = current_supervisor()
@@ -136,6 +141,8 @@ class MirroredStrategy(Strategy):
             seed=_checked_seed(seed),
         )
         self._launcher = launcher_of(backends)
+        if faults:
+            self.inject([parse_fault(text) for text in faults], seed or 0)
         PROGRAM.know("strategy", self.strategy_id, self)
         self._coordinator = None
         self._warned: set[str] = set()  # the warnings shown already
@@ -144,6 +151,9 @@ class MirroredStrategy(Strategy):
         )
         if self._supervisor is not None:
             self._supervisor.made(self, location)
+
+    faults: FaultPlan | None = None
+    """The faults to inject into calls of `run`; None for no faults."""
 
     _supervisor: Supervisor | None = None
     _coordinator: Coordinator | None = None  # None before the start, and in a worker's handle
@@ -169,6 +179,16 @@ class MirroredStrategy(Strategy):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({list(self.devices)})"
+
+    def inject(self, faults: Sequence[Fault], seed: int) -> None:
+        """Inject faults into later calls of `run`, instead of the faults so far.
+
+        Args:
+            seed: The seed from which random choices are drawn.
+        Raises:
+            DistributedValueError: A fault names a replica that does not exist.
+        """
+        self.faults = FaultPlan(faults, seed, self.num_replicas_in_sync)
 
     # ------------------------------------------------------------ the cluster
 
@@ -331,14 +351,19 @@ class MirroredStrategy(Strategy):
         coordinator = self.coordinator
         site = site_of(fn)
         given = tuple(args), dict(kwargs or {})
-        number, function, arguments = self._packed_call(fn, given, site)
+        plan = self.faults
+        faulty = None if plan is None else plan.wrapped(fn, coordinator.calls + 1)
+        number, function, arguments = self._packed_call(faulty or fn, given, site)
         rows = self._rows_of(given, site) if args or kwargs else ()
         host = RunHost(self, coordinator.link.codec, self.warn_once)
         try:
             returned = coordinator.run(number, function, arguments, host, site, rows)
         except RaisedBy as raised:
             self._raise(raised.replica_id, raised.raised)
-        return regroup([coordinator.link.codec.unpack(one.result) for one in returned])
+        results = [coordinator.link.codec.unpack(one.result) for one in returned]
+        if plan is not None and faulty is not None:
+            results = [plan.took(result) for result in results]
+        return regroup(results)
 
     def _packed_call(
         self, fn: Callable[..., Any], arguments: Any, site: CallSite

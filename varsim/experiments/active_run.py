@@ -85,6 +85,8 @@ class ActiveRun:
         number = len(self.strategies) + 1
         files = self.directory if number == 1 else self.directory.strategy(number)
         observed = ObservedStrategy(strategy, self.settings, files)
+        if self.experiment.faults:
+            strategy.inject(self.experiment.parsed_faults, self.experiment.seed)
         self.strategies.append(observed)
         return observed
 
@@ -120,8 +122,19 @@ class ActiveRun:
         self.check_settings()
         self.step, self.total = _whole("step", step), _whole("total", total)
         self.metrics = plain(metrics)
+        for observed in self.strategies:
+            if observed.strategy.faults is not None:
+                observed.strategy.faults.step = self.step + 1
         if self.watcher is not None:
             self.watcher.progressed(self.step, self.total, self.metrics)
+
+    def warn_of_missed_faults(self) -> None:
+        """Warn of the faults of the experiment that did not happen."""
+        for observed in self.strategies:
+            for text in (
+                [] if observed.strategy.faults is None else observed.strategy.faults.missed()
+            ):
+                self.warn(text)
 
     def check_settings(self) -> None:
         """Check that the experiment names only variables that the program has; check only once.

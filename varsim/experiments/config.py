@@ -25,6 +25,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+from varsim.distribute.faults import SYNTAX as FAULTS
+from varsim.distribute.faults import Fault, parse_fault
 from varsim.errors import ConfigError
 from varsim.experiments import catalog
 from varsim.experiments.key_locations import KeyLocations, WrongKey
@@ -176,6 +178,13 @@ class VariableSettings(Keys):
 # ---------------------------------------------------------------- the experiment
 
 
+def _checked_fault(text: str) -> str:
+    return parse_fault(text).text
+
+
+_Fault = Annotated[str, AfterValidator(_checked_fault)]
+
+
 class Experiment(Keys):
     """One run of a workload or a script, as `varsim run` does it."""
 
@@ -270,6 +279,10 @@ class Experiment(Keys):
         description="true or false: run the program once more, on one replica with the whole "
         "batch, to find wrong values, such as values that are N times too large.",
     )
+    faults: list[_Fault] = Field(
+        default_factory=list,
+        description=f"Faults to inject into the replicas (docs/faults.md): {FAULTS}.",
+    )
     strict: bool = Field(
         default=False,
         description="true or false: refuse synchronization NONE, and unnamed collectives called in "
@@ -295,6 +308,15 @@ class Experiment(Keys):
             said = advised if key == "auto" else key in self.model_fields_set
             if said and getattr(self, key) is not False:
                 raise WrongKey((key,), f"not with a script: {why}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_faults(self) -> Experiment:
+        for fault in self.parsed_faults:
+            if self.script is not None and fault.step is not None:
+                raise WrongKey(("faults",), "a script reports no steps: write call= for step=")
+            if self.script is None or self.workers or self.devices:
+                fault.check(len(self.device_names))
         return self
 
     @model_validator(mode="after")
@@ -364,6 +386,11 @@ class Experiment(Keys):
     def parsed_mode(self) -> Mode:
         """Return the modes that `mode` gives to variables."""
         return Mode(None, {}) if self.mode is None else parse_mode(self.mode)
+
+    @property
+    def parsed_faults(self) -> list[Fault]:
+        """Return the faults."""
+        return [parse_fault(text) for text in self.faults]
 
     @property
     def auto_in_force(self) -> str:

@@ -49,6 +49,7 @@ class ExperimentSettings(TypedDict, total=False):
     auto: str | None
     trace: str | Mapping[str, Any] | None
     oracle: bool | None
+    faults: Sequence[str] | None
     strict: bool | None
     out: str | os.PathLike[str] | None
 

@@ -178,6 +178,7 @@ def _play_and_measure(run: ActiveRun, program: RunProgram, began_s: float) -> No
         if run.status is not RunStatus.DONE:
             run.start_no_more()
             run.take_a_last_look()
+        run.warn_of_missed_faults()
     finally:
         for observed in run.strategies:
             observed.strategy.close()

@@ -103,14 +103,15 @@ def _headline(summary: Summary) -> str:
 
 
 def _circumstances(summary: Summary) -> list[str]:
-    """Return the number of workers, and the duration of each phase."""
+    """Return the number of workers, the injected faults, and the duration of each phase."""
     replicas = len(summary.devices)
     took = [
         f"{part.value.replace('_', '-')} {seconds(summary.seconds[part.value])} s"
         for part in Phase
         if summary.seconds.get(part.value, 0.0) >= _WORTH_SAYING_S
     ]
-    return [f"{replicas} worker{'s' * (replicas != 1)}", *took]
+    faults = [f"fault: {text}" for text in summary.experiment.get("faults", ())]
+    return [f"{replicas} worker{'s' * (replicas != 1)}", *faults, *took]
 
 
 def _print_verdict(console: Console, summary: Summary) -> None:

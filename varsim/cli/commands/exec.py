@@ -56,6 +56,7 @@ _EXIT_CODES = (
 @experiment_options.TRACE
 @click.option("--seed", type=int, metavar="N", help="Seed of random and numpy.random. [default: 0]")
 @experiment_options.backends
+@experiment_options.FAULTS
 @experiment_options.STRICT
 @click.option("--oracle", is_flag=True, default=None, hidden=True)  # the error explains why
 @click.option("--steps", type=int, hidden=True)  # as for --oracle

@@ -1,0 +1,202 @@
+"""Faults of an experiment: their texts, their places, and what the seed draws."""
+
+from __future__ import annotations
+
+import pytest
+
+import varsim as tf
+from varsim.distribute import fault_injection
+from varsim.distribute.faults import Fault, parse_fault
+from varsim.errors import DistributedValueError, InjectedFault
+
+STEP_MS = 100
+
+
+class Clock:
+    """Time that passes only in sleeps and in `work`."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.slept: list[int] = []  # ms
+
+    def perf_counter(self) -> float:
+        return self.now_s
+
+    def sleep(self, time_s: float) -> None:
+        self.slept.append(round(time_s * 1000))
+        self.now_s += time_s
+
+    def work(self) -> None:
+        self.now_s += STEP_MS / 1000
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    one = Clock()
+    monkeypatch.setattr(fault_injection, "time", one)
+    return one
+
+
+def with_faults(strategy, *texts, seed=0):
+    strategy.inject([parse_fault(text) for text in texts], seed)
+    with strategy.scope():
+        return tf.Variable(0.0, name="v", aggregation=tf.VariableAggregation.SUM)
+
+
+def results(strategy, function, calls):
+    found = []
+    for _ in range(calls):
+        try:
+            found.append(
+                [float(one) for one in strategy.experimental_local_results(strategy.run(function))]
+            )
+        except InjectedFault as error:
+            found.append(str(error))
+    return found
+
+
+# ---------------------------------------------------------------- texts
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "'' is not one of kill, exit"),
+        ("kil replica=1 call=1", "'kil' is not one of kill, exit, raise, pause, slow, delay"),
+        ("kill call=1", "replica= must be a replica id or one of any, coordinator"),
+        ("kill replica=all call=1", "replica= must be a replica id or one of any, coordinator"),
+        ("slow replica=coordinator factor=2", "replica= must be a replica id or one of any, all"),
+        ("kill replica=1", "kill needs call= or step="),
+        ("kill replica=1 call=1 step=1", "give call= or step=, not both"),
+        ("kill replica=1 call=0", "call= must be a number from 1, or a range"),
+        ("kill replica=1 call=5:5", "call= must be a number from 1, or a range"),
+        ("kill replica=1 call=1 call=2", "duplicate call="),
+        (
+            "kill replica=1 call=1 factor=2",
+            "'factor=2': kill has replica=, call=, step=, operation=",
+        ),
+        ("kill replica=1 call=1 now", "'now': kill has"),
+        ("slow replica=1", "slow needs factor="),
+        ("slow replica=1 factor=0.5", "factor= must be a number from 1 to 1e6"),
+        ("delay replica=1 ms=nan", "ms= must be a number from 0 to 1e6"),
+        ("pause replica=1 call=2 s=-1", "s= must be a number from 0 to 1e6"),
+        ("kill replica=coordinator call=1 operation=2", "the coordinator has no operations"),
+        ("raise replica=1 call=1 operation=1:3", "operation= must be a number from 1"),
+    ],
+)
+def test_a_wrong_text_is_refused_with_the_problem(text, problem):
+    with pytest.raises(DistributedValueError) as caught:
+        parse_fault(text)
+    assert f"invalid fault {text!r}: {problem}" in str(caught.value)
+
+
+def test_a_text_gives_the_place_and_the_amounts():
+    assert Fault(
+        text="delay replica=all call=3:7 operation=2 ms=5",
+        kind="delay",
+        replica="all",
+        call=(3, 7),
+        operation=2,
+        amounts=(("ms", 5.0), ("jitter_ms", 0.0)),
+    ) == parse_fault("  delay replica=all  call=3:7 operation=2 ms=5 ")
+
+
+def test_a_replica_that_does_not_exist_is_refused(strategy):
+    with pytest.raises(
+        DistributedValueError, match="there is no replica 2; the replicas are 0 to 1"
+    ):
+        with_faults(strategy, "raise replica=2 call=1")
+
+
+# ---------------------------------------------------------------- places
+
+
+def test_a_fault_happens_in_its_call_before_its_operation(strategy):
+    v = with_faults(strategy, "raise replica=1 call=2 operation=2", "raise replica=0 call=4")
+
+    def step():
+        v.assign_add(1.0)
+        v.assign_add(1.0)
+        return v.read_value()
+
+    found = results(strategy, step, 5)
+    assert [one for one in found if isinstance(one, str)] == [found[1], found[3]]
+    assert found[1] == "fault 'raise replica=1 call=2 operation=2'"
+    assert found[3] == "fault 'raise replica=0 call=4'"
+    assert strategy.faults.missed() == []
+
+
+def test_a_fault_of_a_step_happens_in_the_first_call_after_the_steps_before(strategy):
+    v = with_faults(strategy, "raise replica=0 step=3")
+    found = []
+    for step in (1, 1, 2, 5, 6):
+        strategy.faults.step = step
+        found += results(strategy, lambda: v.assign_add(1.0), 1)
+    assert [type(one) for one in found] == [list, list, list, str, list]
+
+
+def test_faults_that_do_not_happen_are_named(strategy):
+    v = with_faults(
+        strategy,
+        "raise replica=0 call=1 operation=3",
+        "raise replica=1 call=9",
+        "delay replica=0 call=8:9 ms=1",
+    )
+    results(strategy, lambda: v.assign_add(1.0), 2)
+    assert [text.partition("the run did not reach ")[2] for text in strategy.faults.missed()] == [
+        "operation 3 of call 1 on replica 0",
+        "call 9 on replica 1",
+        "call 8 on replica 0",
+    ]
+
+
+@pytest.mark.parametrize("kind", ["kill", "exit", "pause"])
+def test_a_simulated_replica_refuses_faults_of_processes(strategy, kind):
+    v = with_faults(strategy, f"{kind} replica=0 call=1{' s=1' if kind == 'pause' else ''}")
+    (said,) = results(strategy, lambda: v.assign_add(1.0), 1)
+    assert "needs a worker process, but this replica is simulated: use raise, slow or delay" in said
+
+
+def test_the_seed_draws_the_replica_and_the_call():
+    fault = parse_fault("raise replica=any call=10:50")
+    drawn = [fault.drawn(seed, 0, 4) for seed in range(200)]
+    assert {one.replica for one in drawn} == {0, 1, 2, 3}
+    assert {one.call[0] for one in drawn} == set(range(10, 50))
+    assert all(one.call[1] == one.call[0] + 1 for one in drawn)
+    assert drawn == [fault.drawn(seed, 0, 4) for seed in range(200)]
+    assert drawn != [fault.drawn(seed, 1, 4) for seed in range(200)]
+
+
+# ---------------------------------------------------------------- time
+
+
+def test_a_slow_replica_takes_its_own_time_several_times(strategy, clock):
+    v = with_faults(strategy, "slow replica=1 factor=3")
+
+    def step():
+        clock.work()
+        v.assign_add(1.0)
+        clock.work()
+
+    strategy.run(step)
+    assert [time_ms for time_ms in clock.slept if time_ms] == [2 * STEP_MS, 2 * STEP_MS]
+
+
+def test_a_delay_comes_before_every_operation_of_the_calls_in_its_range(strategy, clock):
+    v = with_faults(strategy, "delay replica=all call=2:3 ms=5")
+    for _ in range(3):
+        strategy.run(lambda: v.assign_add(1.0))
+    assert clock.slept == [5, 5, 5, 5]  # two replicas: before the function, and before its write
+
+
+def test_a_delay_with_jitter_is_the_same_for_the_same_seed(strategy, clock):
+    slept = []
+    for seed in (1, 1, 2):
+        with_faults(strategy, "delay replica=0 ms=50 jitter_ms=40", seed=seed)
+        faulty = strategy.faults.wrapped(len, call=1)
+        session = fault_injection.FaultySession(object(), faulty.faults[0], faulty, 0)
+        clock.slept.clear()
+        session.begin()
+        slept.append(clock.slept[:])
+    assert slept[0] == slept[1] != slept[2]
+    assert all(10 <= time_ms <= 90 for (time_ms,) in slept)

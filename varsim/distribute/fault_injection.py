@@ -1,0 +1,216 @@
+"""Inject faults into the replicas of a strategy.
+
+The program's process wraps the function of a call that has faults; on a replica the wrapper puts a
+`FaultySession` before the replica's session. Calls without faults are not changed.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any, Final
+
+from varsim.distribute.context import current_frame
+from varsim.distribute.faults import ALL, COORDINATOR, DELAY, EXIT, KILL, RAISE, SLOW, Fault
+from varsim.distribute.functions import Function
+from varsim.errors import InjectedFault
+
+_OPERATIONS: Final = frozenset(
+    "all_gather all_reduce call_host merge_call read read_rows scatter write "
+    "write_component".split()
+)
+"""The methods of a replica's session that count as operations of the function."""
+
+
+class FaultPlan:
+    """The faults of one strategy, and how often each of them has happened.
+
+    Args:
+        faults: The faults in the order of the experiment.
+        seed: The seed from which random choices are drawn.
+    """
+
+    def __init__(self, faults: Sequence[Fault], seed: int, num_replicas: int) -> None:
+        for fault in faults:
+            fault.check(num_replicas)
+        self._faults = [fault.drawn(seed, i, num_replicas) for i, fault in enumerate(faults)]
+        self._num_replicas = num_replicas
+        self._seed = seed
+        self._happened = [0] * len(faults)
+        self.step = 1
+        """The current step of the workload, counted from 1."""
+
+    def wrapped(self, function: Any, call: int) -> FaultyFunction | None:
+        """Return a function with the faults of a call; None if the call has no faults.
+
+        A fault that kills the coordinator ends this process.
+        """
+        here = [
+            (i, fault)
+            for i, fault in enumerate(self._faults)
+            if fault.is_at(call, self.step) and (fault.is_lasting or not self._happened[i])
+        ]
+        if any(fault.replica == COORDINATOR for _, fault in here):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if not here:
+            return None
+        own = [
+            [one for one in here if one[1].replica in (replica_id, ALL)]
+            for replica_id in range(self._num_replicas)
+        ]
+        for i, _ in chain.from_iterable(own):
+            self._happened[i] += 1  # `took` corrects this if the function does not reach the fault
+        inner = function.python_function if isinstance(function, Function) else function
+        return FaultyFunction(inner, own, self._seed, call)
+
+    def took(self, result: tuple[Any, tuple[int, ...]]) -> Any:
+        """Return the own result of a `FaultyFunction`; keep which faults did not happen."""
+        value, missed = result
+        for i in missed:
+            self._happened[i] -= 1
+        return value
+
+    def missed(self) -> list[str]:
+        """Return a text for each fault that has not happened."""
+        return [
+            f"fault {fault.text!r} did not happen: the run did not reach {fault.place}"
+            for fault, times in zip(self._faults, self._happened, strict=True)
+            if not times
+        ]
+
+
+# ---------------------------------------------------------------- on a replica
+
+
+class FaultyFunction:
+    """A function of the program, and the faults of each replica during one call of it."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        faults: Sequence[Sequence[tuple[int, Fault]]],  # for each replica: (index, fault)
+        seed: int,
+        call: int,
+    ) -> None:
+        self.function = function
+        self.faults = faults
+        self.seed = seed
+        self.call = call
+        self.program = os.getpid()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> tuple[Any, tuple[int, ...]]:
+        """Call the function on a replica; return its result, and the faults that did not happen."""
+        frame = current_frame()
+        assert frame is not None
+        context: Any = frame.replica
+        session, replica_id = context.session, context.replica_id_in_sync_group
+        faults = FaultySession(session, self.faults[replica_id], self, replica_id)
+        context.session = faults
+        try:
+            faults.begin()
+            result = self.function(*args, **kwargs)
+            faults.end()
+        finally:
+            context.session = session
+        return result, faults.missed()
+
+
+class FaultySession:
+    """A replica's session, with faults before its operations."""
+
+    def __init__(
+        self,
+        session: Any,
+        faults: Sequence[tuple[int, Fault]],
+        function: FaultyFunction,
+        replica_id: int,
+    ) -> None:
+        self._session = session
+        self._faults = faults
+        self._missed = {i for i, _ in faults}
+        self._in_program = function.program == os.getpid()
+        self._draw = random.Random(f"{function.seed}/{function.call}/{replica_id}")
+        self._operation = 0
+        self._since_s = time.perf_counter()
+
+    def __getattr__(self, name: str) -> Any:
+        inner = getattr(self._session, name)
+        if name not in _OPERATIONS:
+            return inner
+
+        def operation(*args: Any, **kwargs: Any) -> Any:
+            self._operation += 1
+            self._before()
+            try:
+                return inner(*args, **kwargs)
+            finally:
+                self._since_s = time.perf_counter()
+
+        return operation
+
+    def begin(self) -> None:
+        """Inject the faults before the function begins."""
+        self._before()
+        self._since_s = time.perf_counter()
+
+    def end(self) -> None:
+        """Slow down the code after the last operation."""
+        self._slow_down()
+
+    def missed(self) -> tuple[int, ...]:
+        """Return the indices of the faults that did not happen."""
+        return tuple(sorted(self._missed))
+
+    def _before(self) -> None:
+        """Inject the faults before an operation, or before the function begins."""
+        if self._operation:
+            self._slow_down()
+        for i, fault in self._faults:
+            now = (fault.operation or 0) == self._operation
+            if fault.kind == DELAY and (now or fault.operation is None):
+                self._missed.discard(i)
+                self._delay(fault)
+            elif not fault.is_lasting and now:
+                self._missed.discard(i)
+                self._inject(fault)
+
+    def _slow_down(self) -> None:
+        """Sleep in proportion to the time since the last operation."""
+        busy_s = time.perf_counter() - self._since_s
+        for i, fault in self._faults:
+            if fault.kind == SLOW and fault.operation in (None, self._operation):
+                self._missed.discard(i)
+                time.sleep((fault.amount("factor") - 1) * busy_s)
+
+    def _delay(self, fault: Fault) -> None:
+        jitter_ms = fault.amount("jitter_ms")
+        delay_ms = fault.amount("ms") + self._draw.uniform(-jitter_ms, jitter_ms)
+        time.sleep(max(0.0, delay_ms) / 1000)
+
+    def _inject(self, fault: Fault) -> None:
+        if fault.kind == RAISE:
+            raise InjectedFault(f"fault {fault.text!r}")
+        if self._in_program:
+            raise InjectedFault(
+                f"fault {fault.text!r} needs a worker process, but this replica is simulated: use "
+                "raise, slow or delay"
+            )
+        if fault.kind == KILL:
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif fault.kind == EXIT:
+            os._exit(int(fault.amount("code")) & 0xFF)
+        else:
+            _pause(fault.amount("s"))
+
+
+def _pause(time_s: float) -> None:
+    """Stop this process by SIGSTOP; another process continues it after the time."""
+    own = os.getpid()
+    alarm = f"(sleep {time_s:g}; kill -CONT {own}) >/dev/null 2>&1 &"
+    subprocess.run(["/bin/sh", "-c", alarm], check=True, stdin=subprocess.DEVNULL)
+    os.kill(own, signal.SIGSTOP)
