@@ -6,7 +6,6 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +37,11 @@ from varsim.distribute.reduction import (
 from varsim.distribute.replica_context import check_axis
 from varsim.distribute.shares import Rows, uneven_rows, warning_of
 from varsim.distribute.strategy import Strategy, check_call
+from varsim.distribute.strategy_arguments import checked_devices, checked_seed, checked_trace
 from varsim.distribute.supervision import Choices, Supervisor, current_supervisor
 from varsim.distribute.values import DistributedValues, is_distributed, regroup, select_replica
 from varsim.errors import ContextError, DistributedValueError, ReplicaError
 from varsim.launch.backends import check_backends, launcher_of
-from varsim.launch.devices import default_devices, problem_with
 from varsim.launch.launcher import Backends, LaunchOptions
 from varsim.protocol.limits import check_name
 from varsim.protocol.messages import Payload, Raised
@@ -117,7 +116,7 @@ class MirroredStrategy(Strategy):
         if self._supervisor is not None:
             location = user_location()
             said = Choices(
-                devices=None if devices is None else _checked(devices),
+                devices=None if devices is None else checked_devices(devices),
                 backends=backends,
                 strict=strict,
                 auto=auto,
@@ -127,7 +126,7 @@ class MirroredStrategy(Strategy):
             devices, backends = chosen.devices, chosen.backends
             strict, auto = chosen.strict, chosen.auto
         check_backends(backends)
-        self._set_up(new_id(), _checked(devices))
+        self._set_up(new_id(), checked_devices(devices))
         self.strict = strict
         if auto not in AUTO_MEANS:
             raise DistributedValueError(f"auto={auto!r}: expected one of {', '.join(AUTO_MEANS)}")
@@ -137,8 +136,8 @@ class MirroredStrategy(Strategy):
             devices=self.devices,
             backends=backends,
             log_dir=None if log_dir is None else Path(log_dir),
-            trace=_checked_trace(trace),
-            seed=_checked_seed(seed),
+            trace=checked_trace(trace),
+            seed=checked_seed(seed),
         )
         self._launcher = launcher_of(backends)
         if faults:
@@ -486,30 +485,3 @@ def _sent_value(value: Any, replica: ReplicaPort) -> Any:
     if isinstance(value, DistributedValues) and not isinstance(value, DistributedVariable):
         return np.asarray(value)
     return value
-
-
-def _checked_trace(trace: Any) -> TraceOptions | None:
-    if trace is not None and not isinstance(trace, TraceOptions):
-        raise DistributedValueError(
-            f"trace={trace!r}: it must be a TraceOptions of varsim.tracing.trace, such as "
-            f"TraceOptions({str(trace)!r})"
-        )
-    return trace
-
-
-def _checked_seed(seed: int | None) -> int | None:
-    if seed is not None and (not hasattr(seed, "__index__") or index(seed) < 0):
-        raise DistributedValueError(f"seed={seed!r}: it must be None or an int of at least 0")
-    return None if seed is None else index(seed)
-
-
-def _checked(devices: Sequence[str] | None) -> tuple[str, ...]:
-    if devices is None:
-        return default_devices()
-    if isinstance(devices, str):
-        raise DistributedValueError(f"devices must be a list of names: write [{devices!r}]")
-    names = tuple(devices)
-    problem = problem_with(names)
-    if problem:
-        raise DistributedValueError(f"devices: {problem}")
-    return names
