@@ -14,6 +14,7 @@ import zmq
 from varsim.errors import ProtocolError, SizeError, StartError
 from varsim.exchange.exchange import CoordinatorExchange
 from varsim.interrupts import Interruptible, held
+from varsim.launch.clock import Clock
 from varsim.launch.fork_server import ForkServer
 from varsim.launch.link import Lost, Received
 from varsim.launch.logs import WorkerLogs
@@ -63,6 +64,7 @@ class ProcessChannel:
         self._process_ids: dict[int, int] = {}
         self._stacks = stacks
         self._inbox: list[tuple[int, Received]] = []
+        self._clock = Clock()
         self._poller = zmq.Poller()
         for polled in (*listener.sockets, fork_server.reports):
             self._poller.register(polled, zmq.POLLIN)
@@ -126,20 +128,22 @@ class ProcessChannel:
             ProtocolError: A worker sent a malformed envelope. The next call returns the messages
                 of the other envelopes.
         """
-        deadline = time.monotonic() + timeout_s
+        now_s = self.now_s()
+        deadline = now_s + timeout_s
         self._exchange.end_round()
         while not self._inbox and not self._problems and self._running:
-            now_s = time.monotonic()
             helped_until_s = self._exchange.deadline_s
             until_s = deadline if helped_until_s is None else min(deadline, helped_until_s)
             with Interruptible():
                 ready = dict(self._poller.poll(timeout_ms(until_s - now_s)))
+            self._clock.waited(max(now_s, until_s))
             if not ready and helped_until_s is not None and now_s >= helped_until_s:
                 self._exchange.give_up()
                 self._take_finished()
             elif not ready and now_s >= deadline:
                 break
             self._collect(ready)
+            now_s = self.now_s()
         if self._problems:
             problems, self._problems = self._problems, []
             raise ProtocolError("; ".join(problems))
@@ -196,8 +200,8 @@ class ProcessChannel:
             self._inbox.append((COORDINATOR, done))
 
     def now_s(self) -> float:
-        """Return the time on a steady clock, in seconds."""
-        return time.monotonic()
+        """Return the time in seconds; the time in which this process was stopped does not count."""
+        return self._clock.now_s()
 
     def where(self, replica_id: int) -> str | None:
         """Return the line that a replica's function runs now, as file:line; None if unknown."""

@@ -48,6 +48,11 @@ _HANDSHAKE_IVL_MS: Final = 30_000  # long, because the allow-list answers only d
 _HEARTBEAT_IVL_MS: Final = 5_000
 _HEARTBEAT_TIMEOUT_MS: Final = 60_000  # long, because a disconnect of a live peer loses messages
 
+_LOOPBACK: Final = ("tcp://127.", "tcp://localhost:", "tcp://[::1]:")
+"""The beginnings of endpoints of this machine. Their sockets have no heartbeats: a connection on
+one machine cannot be cut, the system reports the end of a peer, and a peer that is only stopped
+(Ctrl-Z) must not be disconnected: libzmq would drop its messages, and then connect again."""
+
 
 @dataclass(frozen=True, slots=True)
 class DealerKeys:
@@ -264,7 +269,7 @@ def _configure(socket: zmq.Socket[bytes], endpoint: str) -> None:
     socket.maxmsgsize = MAX_FRAME_BYTES
     socket.sndhwm = socket.rcvhwm = 0
     socket.handshake_ivl = _HANDSHAKE_IVL_MS
-    if endpoint.startswith("tcp://"):  # for ipc, the system reports the end of a peer
+    if endpoint.startswith("tcp://") and not endpoint.startswith(_LOOPBACK):
         socket.heartbeat_ivl = _HEARTBEAT_IVL_MS
         socket.heartbeat_timeout = _HEARTBEAT_TIMEOUT_MS
 

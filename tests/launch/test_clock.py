@@ -1,0 +1,42 @@
+"""The time in which a process is stopped does not count."""
+
+from __future__ import annotations
+
+import pytest
+
+from varsim.launch import clock
+from varsim.launch.clock import LATE_S, Clock
+
+
+class Time:
+    """The clock of the system, which a test moves."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def system(monkeypatch: pytest.MonkeyPatch) -> Time:
+    made = Time()
+    monkeypatch.setattr(clock, "time", made)
+    return made
+
+
+def test_a_wait_that_ends_in_time_counts(system: Time) -> None:
+    measured = Clock()
+    system.now_s += 1.0 + LATE_S / 2
+    measured.waited(101.0)
+    assert system.now_s == measured.now_s()
+
+
+def test_the_time_after_a_wait_counts_only_if_the_process_was_not_stopped(system: Time) -> None:
+    measured = Clock()
+    system.now_s += 75.0
+    measured.waited(101.0)
+    assert 101.0 == measured.now_s()
+    system.now_s += 1.0
+    measured.waited(102.0)
+    assert 102.0 == measured.now_s()

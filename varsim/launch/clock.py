@@ -1,0 +1,34 @@
+"""Measure time without the time in which this process was stopped."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+LATE_S: Final = 0.5
+"""A wait that ends this much too late shows that the process was stopped or got no processor."""
+
+
+class Clock:
+    """A steady clock for deadlines that other processes must meet.
+
+    A process can be stopped, for example by Ctrl-Z or when a laptop sleeps. It has then not
+    received the answers that arrived in the meantime. So this time does not count: after the
+    process continues, it waits for the rest of the time, and receives the answers first.
+    """
+
+    def __init__(self) -> None:
+        self._stopped_s = 0.0
+
+    def now_s(self) -> float:
+        """Return the time in seconds."""
+        return time.monotonic() - self._stopped_s
+
+    def waited(self, until_s: float) -> None:
+        """Record the end of a wait that should have ended at `until_s` at the latest.
+
+        Call this before anything else reads the clock, so that the time never goes back.
+        """
+        late_s = self.now_s() - until_s
+        if late_s > LATE_S:
+            self._stopped_s += late_s
