@@ -122,6 +122,10 @@ class ScriptedLink:
         """Compute a reduction immediately."""
         return request.computed()
 
+    def await_room(self, timeout_s: float) -> str:
+        """Return "": there is no limit of messages that are on the way."""
+        return ""
+
     def where(self, replica_id: int) -> str | None:  # the name in `Channel`
         """Return None: replicas follow the commands of the scenario."""
         return None

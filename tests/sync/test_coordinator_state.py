@@ -39,6 +39,7 @@ from tests.sync.build import handle as act
 from varsim.errors import MismatchError, ProtocolError, ShapeError
 from varsim.protocol.messages import (
     Abort,
+    Acknowledged,
     Component,
     Payload,
     Ready,
@@ -413,7 +414,7 @@ def test_statistics_outlive_their_variables_and_are_in_order_of_creation():
 def test_every_event_and_message_has_a_method():
     """Without this test, a missing method would cause an error only when a message arrives."""
     state = CoordinatorState
-    elsewhere = {Ready, SliceReduced}  # the channel and the exchange handle them
+    elsewhere = {Ready, SliceReduced, Acknowledged}  # the channel and the exchange handle them
 
     assert set(get_args(FreshEvent)) == state._BEGINNINGS.keys()
     assert set(get_args(SettlingEvent)) == set(SETTLING)

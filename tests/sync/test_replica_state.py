@@ -33,6 +33,7 @@ from varsim.errors import AggregationError, OperationError, ProtocolError, Shape
 from varsim.protocol.messages import (
     BY_PROGRAM,
     Abort,
+    Acknowledge,
     Create,
     Define,
     Fetch,
@@ -465,7 +466,7 @@ def test_components_keep_their_dtype(dtype):
 
 def test_every_event_has_a_method():
     """Without this test, a missing method would cause an error only when an event arrives."""
-    elsewhere = {Define, ReduceSlice}  # the shell and the exchange handle them
+    elsewhere = {Define, ReduceSlice, Acknowledge}  # the shell, exchange and channel handle them
 
     assert {*get_args(ProgramEvent), *get_args(ToWorker)} - elsewhere == set(
         ReplicaState._DECISIONS

@@ -31,6 +31,7 @@ class BroadcastCodec:
         self._last: Sequence[Message] = ()
         self._frames: list[Frame] = []
         self._lent: list[tuple[int, Array]] = []  # shared blocks in `_frames`, and their bases
+        self.shared_bytes = 0  # their size
 
     def encode(self, replica_id: int, messages: Sequence[Message]) -> list[Frame]:
         """Return the frames of an envelope to a worker."""
@@ -42,6 +43,7 @@ class BroadcastCodec:
             recording = None if leases is None else _Recording(leases)
             self._frames = encode(messages, recording)
             self._lent = [] if recording is None else recording.lent
+            self.shared_bytes = sum(base.nbytes for _, base in self._lent) if self._lent else 0
             self._last = messages
         elif leases is not None:
             for block, base in self._lent:

@@ -55,6 +55,10 @@ class CoordinatorExchange(Protocol):
     def deadline_s(self) -> float | None:
         """The time at which `give_up` must be called unless the reduction has finished."""
 
+    @property
+    def shared_bytes(self) -> int:
+        """The size of the shared memory to which the last encoded envelope refers."""
+
     def attach(self, channel: ExchangeChannel) -> None:
         """Set the connections that the exchange uses."""
 

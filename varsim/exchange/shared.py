@@ -119,6 +119,11 @@ class SharedCoordinator:
         """The descriptor of the memory, and the limit of memory for each process."""
         return Handover((self.arena.descriptor,), json.dumps(self.arena.limit_bytes))
 
+    @property
+    def shared_bytes(self) -> int:
+        """The size of the shared memory to which the last encoded envelope refers."""
+        return self._codec.shared_bytes
+
     def attach(self, channel: ExchangeChannel) -> None:
         """Set the connections for slices and for releases of memory."""
         self._channel = channel

@@ -39,6 +39,7 @@ class StarCoordinator:
 
     handover = Handover()
     deadline_s = None
+    shared_bytes = 0
 
     def __init__(self, num_replicas: int) -> None:
         self._codec = BroadcastCodec(num_replicas, None)

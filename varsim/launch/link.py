@@ -62,6 +62,12 @@ class Channel(Protocol):
         Returns an empty list after `timeout_s`. A lost worker is reported only once.
         """
 
+    def await_room(self, timeout_s: float) -> str:
+        """Wait until every worker has received most of the bytes that were sent to it.
+
+        Returns "" or, after `timeout_s`, which workers have not received their messages.
+        """
+
     def now_s(self) -> float:
         """Return the time on the steady clock that measures timeouts, in seconds."""
 

@@ -14,6 +14,7 @@ import zmq
 from varsim.errors import ProtocolError, SizeError, StartError
 from varsim.exchange.exchange import CoordinatorExchange
 from varsim.interrupts import Interruptible, held
+from varsim.launch.backlog import Backlog
 from varsim.launch.clock import Clock
 from varsim.launch.fork_server import ForkServer
 from varsim.launch.link import Lost, Received
@@ -21,6 +22,8 @@ from varsim.launch.logs import WorkerLogs
 from varsim.launch.stacks import Stacks
 from varsim.protocol.limits import halves
 from varsim.protocol.messages import (
+    Acknowledge,
+    Acknowledged,
     Message,
     Ready,
     Shutdown,
@@ -65,6 +68,7 @@ class ProcessChannel:
         self._stacks = stacks
         self._inbox: list[tuple[int, Received]] = []
         self._clock = Clock()
+        self._backlog = Backlog(num_replicas)
         self._poller = zmq.Poller()
         for polled in (*listener.sockets, fork_server.reports):
             self._poller.register(polled, zmq.POLLIN)
@@ -109,14 +113,46 @@ class ProcessChannel:
         Do nothing if the worker has ended or the channel is closed.
         """
         if replica_id in self._running:
+            if replica_id in self._backlog.due:
+                # An envelope of its own would end the round of the exchange: see `end_round`.
+                messages = [*messages, Acknowledge(request_id=self._backlog.ask(replica_id))]
             try:
                 frames = self._exchange.encode(replica_id, messages)
             except SizeError as error:
                 for part in halves(messages, error):
                     self.send(replica_id, part)
                 return
-            if self._listener.send(replica_id, frames) and self._trace is not None:
-                self._trace.sent(replica_id, frames, messages)
+            if self._listener.send(replica_id, frames):
+                if self._trace is not None:
+                    self._trace.sent(replica_id, frames, messages)
+                size_bytes = sum(map(len, frames)) + self._exchange.shared_bytes
+                self._backlog.sent(replica_id, size_bytes)
+
+    def await_room(self, timeout_s: float) -> str:
+        """Wait until every worker has received most of the bytes that were sent to it.
+
+        Returns:
+            "" or, after `timeout_s`, which workers have not received their messages.
+        """
+        if not self._backlog.full:
+            return ""
+        now_s = self.now_s()
+        deadline = now_s + timeout_s
+        while self._backlog.full and not self._problems:
+            with Interruptible():
+                ready = dict(self._poller.poll(timeout_ms(deadline - now_s)))
+            self._clock.waited(deadline)
+            now_s = self.now_s()
+            if not ready and now_s >= deadline:
+                return "; ".join(map(self._behind, sorted(self._backlog.full)))
+            self._collect(ready)
+        return ""
+
+    def _behind(self, replica_id: int) -> str:
+        return (
+            f"replica {replica_id} (process {self._process_ids[replica_id]}) has not received "
+            f"{self._backlog.bytes_of(replica_id):,} bytes"
+        )
 
     def receive(self, timeout_s: float) -> list[tuple[int, Received]]:
         """Wait for messages, and return all received messages, in order of arrival.
@@ -172,6 +208,9 @@ class ProcessChannel:
                 self._trace.received(replica_id)
             try:
                 messages = self._exchange.decode(replica_id, frames)
+                if len(messages) == 1 and isinstance(messages[0], Acknowledged):
+                    self._backlog.acknowledged(replica_id, messages[0].request_id)
+                    continue
             except ProtocolError as error:
                 self._problems.append(f"replica {replica_id}: {error}")
             else:
@@ -192,6 +231,7 @@ class ProcessChannel:
         said, log_path = self._logs.of_lost(replica_id)
         self._running.discard(replica_id)
         self._exchange.lose(replica_id)
+        self._backlog.lose(replica_id)
         self._take_finished()
         self._inbox.append((replica_id, Lost(reason, said or self._fork_server.said(), log_path)))
 

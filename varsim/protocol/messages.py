@@ -194,6 +194,17 @@ class ReduceSlice(Message):
     out: Array  # the worker writes the result here
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Acknowledge(Message):
+    """Coordinator → worker: say that you have received everything before this message.
+
+    It is the last message of its envelope. The answer is an `Acknowledged`. The channels handle
+    both messages; a state never gets them.
+    """
+
+    request_id: int
+
+
 # ---------------------------------------------------------------- worker → coordinator
 
 
@@ -355,6 +366,13 @@ class SliceReduced(Message):
     request_id: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Acknowledged(Message):
+    """Worker → coordinator: the worker has received everything before an `Acknowledge`."""
+
+    request_id: int
+
+
 ToWorker = (
     Create
     | Forget
@@ -370,6 +388,7 @@ ToWorker = (
     | Abort
     | Shutdown
     | ReduceSlice
+    | Acknowledge
 )
 CollectiveMessage = Contribution | Scatter | AllReduce | AllGather | MergeCall
 """Messages for collectives. A `Contribution` is for several; every other message is for one."""
@@ -398,4 +417,5 @@ ToCoordinator = (
     | Component
     | SliceReduced
     | DeltaReply
+    | Acknowledged
 )

@@ -140,6 +140,7 @@ class Coordinator:
         """Create a variable on all replicas. The caller must not change the array afterwards."""
         with self.in_use:
             self._check()
+            self._await_room()
             self._handle(ProgramCreate(spec, value, self._channel.now_s()))
             self._flush()
 
@@ -159,6 +160,7 @@ class Coordinator:
         """Write a variable."""
         with self.in_use:
             self._check()
+            self._await_room()
             self._operate(event)
             self._flush()
 
@@ -230,12 +232,14 @@ class Coordinator:
                 of the replica with the lowest id.
             MismatchError: The replicas did different things where they must agree.
             WorkerLost: A worker died.
-            CallTimeout: No replica sent a message for `call_timeout_s`.
+            CallTimeout: No replica sent a message for `call_timeout_s`, or a worker has not
+                received its messages for this time.
         """
         with self.in_use:
             self.in_use.begins(site)
             try:
                 self._check()
+                self._await_room()
                 call = ProgramCall(function_id, function, arguments, site)
                 self._notes.rows = rows
                 finish = self._run(call, host)
@@ -386,6 +390,19 @@ class Coordinator:
             self._channel.send(replica_id, messages)
         if self.state.is_behind:
             self._handle(MessagesSent())
+
+    def _await_room(self) -> None:
+        """Wait until all workers can take more messages. Call it before the state decides.
+
+        Otherwise the memory of messages to a stopped worker would grow without a limit.
+        """
+        behind = self._channel.await_room(self.call_timeout_s)
+        if behind:
+            raise CallTimeout(
+                f"{behind} for {self.call_timeout_s:g} s, so the program has not done this "
+                "operation: the process may be stopped. VARSIM_CALL_TIMEOUT_S changes how long to "
+                "wait."
+            )
 
     def _check(self) -> None:
         if self._closed:

@@ -178,6 +178,10 @@ class SimulatedNetwork:
         """Send messages to the coordinator."""
         self._to_coordinator[replica_id].extend(messages)
 
+    def await_room(self, timeout_s: float) -> str:  # noqa: ARG002  # the name in `Channel`
+        """Return "": there is no limit of messages that are on the way."""
+        return ""
+
     def where(self, replica_id: int) -> str | None:  # noqa: ARG002  # the name in `Channel`
         """Return None: replicas do not run while the program runs."""
         return None

@@ -17,7 +17,7 @@ from varsim.launch.rendezvous import Rendezvous, log_name
 from varsim.launch.stacks import show_stack_on_signal
 from varsim.protocol.buffers import Frame
 from varsim.protocol.limits import Buffer, halves
-from varsim.protocol.messages import Message, Ready
+from varsim.protocol.messages import Acknowledge, Acknowledged, Message, Ready
 from varsim.tracing.trace import PROGRAM, Trace, open_trace
 from varsim.transport.transport import TRANSPORTS, Connection
 from varsim_worker import system
@@ -68,6 +68,10 @@ class ProcessWorkerChannel:
 
     def _decoded(self, frames: Sequence[Buffer]) -> list[Message]:
         messages, answers = self._exchange.decode(frames)
+        request = messages[-1] if messages else None
+        if isinstance(request, Acknowledge):
+            messages = messages[:-1]
+            answers.append(Acknowledged(request_id=request.request_id))
         if answers:
             self.send(answers)
         return messages
