@@ -5,13 +5,12 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from varsim.distribute import generators
+from varsim.distribute.call_packing import CallPacker
 from varsim.distribute.checkpoints import whole_strategy
 from varsim.distribute.context import current_frame, require_cross_replica
 from varsim.distribute.conversion import as_shape, initial_array
@@ -20,7 +19,7 @@ from varsim.distribute.distributed import DistributedVariable, Lease, class_of
 from varsim.distribute.extended import Extended
 from varsim.distribute.fault_injection import FaultPlan
 from varsim.distribute.faults import Fault, parse_fault
-from varsim.distribute.functions import Function, site_of
+from varsim.distribute.functions import site_of
 from varsim.distribute.host import RunHost
 from varsim.distribute.host_requests import CreateVariable
 from varsim.distribute.location import user_location, warn
@@ -37,15 +36,19 @@ from varsim.distribute.reduction import (
 from varsim.distribute.replica_context import check_axis
 from varsim.distribute.shares import Rows, uneven_rows, warning_of
 from varsim.distribute.strategy import Strategy, check_call
-from varsim.distribute.strategy_arguments import checked_devices, checked_seed, checked_trace
+from varsim.distribute.strategy_arguments import (
+    checked_devices,
+    checked_seed,
+    checked_trace,
+    checked_uneven,
+)
 from varsim.distribute.supervision import Choices, Supervisor, current_supervisor
-from varsim.distribute.values import DistributedValues, is_distributed, regroup, select_replica
+from varsim.distribute.values import DistributedValues, regroup
 from varsim.errors import ContextError, DistributedValueError, ReplicaError
 from varsim.launch.backends import check_backends, launcher_of
 from varsim.launch.launcher import Backends, LaunchOptions
 from varsim.protocol.limits import check_name
-from varsim.protocol.messages import Payload, Raised
-from varsim.protocol.structure import function_id
+from varsim.protocol.messages import Raised
 from varsim.shells.coordinator import Coordinator, RaisedBy, call_timeout_s
 from varsim.spec import (
     Array,
@@ -87,7 +90,8 @@ class MirroredStrategy(Strategy):
         faults: Faults to inject into the replicas, such as `"kill replica=1 call=3"`; see
             docs/faults.md.
     Raises:
-        ValueError: `devices` is empty or has duplicates, `auto` is invalid, or `seed` is negative.
+        ValueError: `devices` is empty or has duplicates, `auto`, `faults` or `uneven` is wrong, or
+            `seed` is negative.
         ConfigError: The launcher, the transport or the exchange does not exist.
         StartError: The workers did not start.
 
@@ -145,9 +149,7 @@ class MirroredStrategy(Strategy):
         PROGRAM.know("strategy", self.strategy_id, self)
         self._coordinator = None
         self._warned: set[str] = set()  # the warnings shown already
-        self._shipped: weakref.WeakKeyDictionary[Function, tuple[str, Payload, list[object]]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._packer = CallPacker(self.num_replicas_in_sync)
         if self._supervisor is not None:
             self._supervisor.made(self, location)
 
@@ -352,35 +354,20 @@ class MirroredStrategy(Strategy):
         given = tuple(args), dict(kwargs or {})
         plan = self.faults
         faulty = None if plan is None else plan.wrapped(fn, coordinator.calls + 1)
-        number, function, arguments = self._packed_call(faulty or fn, given, site)
+        codec = coordinator.link.codec
+        number, function, arguments, copies = self._packer.packed(codec, faulty or fn, given, site)
+        for text in copies:
+            self.warn_once(text, site.called_at)
         rows = self._rows_of(given, site) if args or kwargs else ()
-        host = RunHost(self, coordinator.link.codec, self.warn_once)
+        host = RunHost(self, codec, self.warn_once)
         try:
             returned = coordinator.run(number, function, arguments, host, site, rows)
         except RaisedBy as raised:
             self._raise(raised.replica_id, raised.raised)
-        results = [coordinator.link.codec.unpack(one.result) for one in returned]
+        results = [codec.unpack(one.result) for one in returned]
         if plan is not None and faulty is not None:
             results = [plan.took(result) for result in results]
         return regroup(results)
-
-    def _packed_call(
-        self, fn: Callable[..., Any], arguments: Any, site: CallSite
-    ) -> tuple[str, Payload, list[Payload]]:
-        """Pack a function and its arguments; warn if several replicas get copies of a generator."""
-        kinds = generators.kinds() if self.num_replicas_in_sync > 1 else ()
-        copied = PROGRAM.note(kinds)
-        try:
-            number, function = self._ship(fn)
-            captured = list(copied)
-            packed, passed = self._pack_per_replica(arguments, copied)
-        finally:
-            PROGRAM.note(())
-        if copied:
-            for one in (*captured, *passed):
-                text = generators.copies(fn, site, one, captured=one in captured)
-                self.warn_once(text, site.called_at)
-        return number, function, packed
 
     def _rows_of(self, arguments: Any, site: CallSite) -> Rows:
         """Return the numbers of rows, and warn, if only some replicas have rows; else return ()."""
@@ -400,39 +387,6 @@ class MirroredStrategy(Strategy):
         known = what in self._warned
         self._warned.add(what)
         return not known
-
-    def _ship(self, fn: Callable[..., Any]) -> tuple[str, Payload]:
-        if isinstance(fn, Function):
-            if fn not in self._shipped:
-                with PROGRAM.recording() as used:
-                    self._shipped[fn] = *self._packed(fn.python_function), used
-            number, function, _ = self._shipped[fn]
-            return number, function
-        return self._packed(fn)
-
-    def _packed(self, fn: Callable[..., Any]) -> tuple[str, Payload]:
-        payload = self.coordinator.link.codec.pack(fn)
-        if callable(payload.tree):  # not packed, because replicas are in this process
-            return f"live-{new_id()}", payload
-        return function_id(payload), payload
-
-    def _pack_per_replica(
-        self, structure: Any, copied: list[object]
-    ) -> tuple[list[Payload], list[object]]:
-        """Pack each replica's part of a structure; also return generators that several parts have.
-
-        Packing adds the random generators of a part to `copied`.
-        """
-        pack, count = self.coordinator.link.codec.pack, self.num_replicas_in_sync
-        before = len(copied)
-        if not is_distributed(structure):
-            payload = pack(structure)
-            return [payload] * count, copied[before:]
-        packed, noted = [], [before]
-        for i in range(count):
-            packed.append(pack(select_replica(structure, i, count)))
-            noted.append(len(copied))
-        return packed, generators.in_common([copied[i:j] for i, j in pairwise(noted)])
 
     def _raise(self, replica_id: int, raised: Raised) -> None:
         cause = ReplicaError(replica_id, raised.traceback)
