@@ -102,6 +102,74 @@ def test_replicas_without_rows_have_no_weight_in_a_mean(strategy, caught):
     assert not caught
 
 
+# ---------------------------------------------------------------- what happens at such a batch
+
+BATCHES = [np.array([1.0, 2.0]), np.array([3.0]), np.array([5.0, 6.0])]
+
+
+def passes(strategy, batches):
+    return [
+        [list(map(float, rows)) for rows in strategy.experimental_local_results(parts)]
+        for parts in strategy.experimental_distribute_dataset(batches)
+    ]
+
+
+def test_pad_uses_the_rows_of_the_batch_before_again(strategy, caught):
+    strategy.uneven = "pad"
+
+    assert passes(strategy, BATCHES) == [[[1], [2]], [[3], [2]], [[5], [6]]]
+    (text,) = texts(caught)
+    assert text.startswith(
+        "batch 2 has 1 row for 2 replicas: replica 1 gets none. The rows of the batch before are "
+        "used again on replica 1 (uneven: pad), so they count twice.\n"
+    )
+
+
+def test_pad_repeats_the_last_batch_of_a_replica_whose_batches_have_ended(strategy, caught):
+    strategy.uneven = "pad"
+    datasets = strategy.distribute_datasets_from_function(
+        lambda _: [{"x": np.ones(1) * i} for i in range(3)]
+    )
+
+    assert [
+        [float(one["x"][0]) for one in strategy.experimental_local_results(parts)]
+        for parts in datasets
+    ] == [[0, 1], [2, 1]]
+
+
+def test_a_first_batch_cannot_be_padded(strategy):
+    strategy.uneven = "pad"
+
+    with pytest.raises(ValueError, match="There is no batch before it to repeat"):
+        passes(strategy, [np.ones(1)])
+
+
+def test_drop_ends_the_pass_before_the_batch(strategy, caught):
+    strategy.uneven = "drop"
+
+    assert passes(strategy, BATCHES) == [[[1], [2]]]
+    assert (
+        "The pass ends before this batch (uneven: drop), so its rows are not used."
+        in texts(caught)[0]
+    )
+
+
+def test_fail_names_the_replica_and_the_remedy(strategy, caught):
+    strategy.uneven = "fail"
+
+    with pytest.raises(
+        ValueError, match=r"batch 2 has 1 row for 2 replicas: replica 1 gets none\."
+    ) as refused:
+        passes(strategy, BATCHES)
+    assert "Drop the remainder, and use a batch size that is a multiple of 2" in str(refused.value)
+    assert not caught
+
+
+def test_another_word_is_refused():
+    with pytest.raises(ValueError, match="uneven='skip': expected one of empty, fail, drop, pad"):
+        tf.distribute.MirroredStrategy(["a"], uneven="skip")
+
+
 # ---------------------------------------------------------------- ragged values
 
 

@@ -124,6 +124,18 @@ def test_a_fault_fails_the_run_and_a_fault_that_does_not_happen_causes_a_warning
     assert "fault: raise replica=1 call=4" in report.getvalue()
 
 
+def test_uneven_is_set_for_the_strategy(write: Write) -> None:
+    write(
+        "program.py",
+        "import numpy as np\n"
+        "def run(job):\n"
+        "    batches = job.strategy.experimental_distribute_dataset([np.ones(2), np.ones(1)])\n"
+        "    return {'batches': len(list(batches))}\n",
+    )
+    assert run("uneven=drop").result == {"batches": 1}
+    assert run().result == {"batches": 2}
+
+
 def test_a_fault_of_a_replica_or_a_kind_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ConfigError, match="there is no replica 2; the replicas are 0 to 1"):
         run("faults=[raise replica=2 call=1]")

@@ -72,6 +72,13 @@ FAULTS: Final = click.option(
     help="A fault to inject, such as 'kill replica=2 call=30' or 'slow replica=1 factor=3' "
     "(docs/faults.md). Can be given several times.",
 )
+UNEVEN: Final = click.option(
+    "--uneven",
+    metavar="POLICY",
+    type=click.Choice(["empty", "fail", "drop", "pad"]),
+    help="What a distributed dataset does if a batch leaves a replica without rows: empty (no "
+    "rows), fail, drop (the pass ends) or pad (the rows of the batch before).",
+)
 STRICT: Final = click.option(
     "--strict/--no-strict",
     default=None,

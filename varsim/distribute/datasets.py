@@ -13,7 +13,14 @@ import numpy as np
 from varsim.distribute.conversion import as_numpy
 from varsim.distribute.location import user_location
 from varsim.distribute.missing import explains_missing
-from varsim.distribute.shares import rows_of_batch, warning_of
+from varsim.distribute.shares import (
+    UNEVEN,
+    Rows,
+    nothing_to_repeat,
+    refusal_of,
+    rows_of_batch,
+    warning_of,
+)
 from varsim.distribute.values import PerReplica, join_structures, leaves_of, map_structure
 from varsim.errors import DistributedValueError
 
@@ -69,6 +76,7 @@ class DistributedDataset:
         distribute: Converts the batches of one pass to batches with a part for each replica.
         warn_once: Called with a text, a location and a key for each batch that leaves a replica
             without rows; shows only the first warning for each key.
+        uneven: What happens at such a batch: one of `UNEVEN`.
     """
 
     def __init__(
@@ -76,10 +84,12 @@ class DistributedDataset:
         dataset: Iterable[Any],
         distribute: Callable[[Iterator[Any]], Iterator[Any]],
         warn_once: Callable[[str, str, str], None],
+        uneven: str = UNEVEN[0],
     ) -> None:
         self._dataset = dataset
         self._distribute = distribute
         self._warn_once = warn_once
+        self._uneven = uneven
         self._is_used_up = False
 
     def __iter__(self) -> DistributedIterator:
@@ -97,14 +107,49 @@ class DistributedDataset:
         return DistributedIterator(self._pass(batches))
 
     def _pass(self, batches: Iterator[Any]) -> Iterator[Any]:
+        before: Any = None
         for number, parts in enumerate(self._distribute(batches), start=1):
             rows = rows_of_batch(parts)
-            if 0 in rows:
-                location = user_location()
-                text = warning_of(f"batch {number}", rows)
-                self._warn_once(text, location, f"no rows: {location}")
-            yield parts
+            given = self._completed(parts, before, number, rows) if 0 in rows else parts
+            if given is None:
+                break
+            yield given
+            before = given
         self._is_used_up = True
+
+    def _completed(self, parts: Any, before: Any, number: int, rows: Rows) -> Any:
+        """Return the parts of a batch in which some replicas have no rows; None to end the pass.
+
+        Args:
+            before: The parts of the batch before; None if there is none.
+            number: The number of the batch, counted from 1.
+        """
+        what, location = f"batch {number}", user_location()
+        if self._uneven == "fail":
+            raise DistributedValueError(refusal_of(what, rows))
+        if self._uneven == "pad" and before is None:
+            raise DistributedValueError(nothing_to_repeat(what, rows))
+        text = warning_of(what, rows, self._uneven)
+        self._warn_once(text, location, f"no rows: {location}")
+        if self._uneven == "drop":
+            return None
+        if self._uneven == "empty":
+            return parts
+        own = [
+            map_structure(partial(_component, i), one) for i, one in _chosen(rows, parts, before)
+        ]
+        padded = per_replica(own)
+        rows_of_batch(padded)  # marks the values as parts of a batch
+        return padded
+
+
+def _chosen(rows: Rows, parts: Any, before: Any) -> Iterator[tuple[int, Any]]:
+    """Yield for each replica the batch from which it gets its part: this one, or the one before."""
+    return ((i, parts if count else before) for i, count in enumerate(rows))
+
+
+def _component(replica_id: int, leaf: Any) -> Any:
+    return leaf.values[replica_id] if isinstance(leaf, PerReplica) else leaf
 
 
 def split_each(count: int, batches: Iterator[Any]) -> Iterator[Any]:

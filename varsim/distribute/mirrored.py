@@ -34,7 +34,7 @@ from varsim.distribute.reduction import (
     refuse_slices,
 )
 from varsim.distribute.replica_context import check_axis
-from varsim.distribute.shares import Rows, uneven_rows, warning_of
+from varsim.distribute.shares import UNEVEN, Rows, uneven_rows, warning_of
 from varsim.distribute.strategy import Strategy, check_call
 from varsim.distribute.strategy_arguments import (
     checked_devices,
@@ -89,6 +89,9 @@ class MirroredStrategy(Strategy):
             in each run. The generators in the program's own process are not seeded.
         faults: Faults to inject into the replicas, such as `"kill replica=1 call=3"`; see
             docs/faults.md.
+        uneven: What a distributed dataset does at a batch that leaves a replica without rows:
+            "empty" gives it no rows, as TensorFlow does; "fail" raises an error; "drop" ends the
+            pass; "pad" gives it its rows of the batch before, once more.
     Raises:
         ValueError: `devices` is empty or has duplicates, `auto`, `faults` or `uneven` is wrong, or
             `seed` is negative.
@@ -113,6 +116,7 @@ class MirroredStrategy(Strategy):
         trace: TraceOptions | None = None,
         seed: int | None = None,
         faults: Sequence[str] = (),
+        uneven: str = UNEVEN[0],
     ) -> None:
         backends = Backends(launcher=launcher, transport=transport, exchange=exchange)
         self._supervisor = current_supervisor()
@@ -135,6 +139,7 @@ class MirroredStrategy(Strategy):
         if auto not in AUTO_MEANS:
             raise DistributedValueError(f"auto={auto!r}: expected one of {', '.join(AUTO_MEANS)}")
         self.auto = auto
+        self.uneven = checked_uneven(uneven)
         self._options = LaunchOptions(
             cluster_id=self.strategy_id,
             devices=self.devices,

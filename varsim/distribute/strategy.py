@@ -21,6 +21,7 @@ from varsim.distribute.extended import Extended
 from varsim.distribute.location import warn
 from varsim.distribute.missing import explains_missing
 from varsim.distribute.ports import ReplicaPort
+from varsim.distribute.shares import UNEVEN
 from varsim.distribute.values import DistributedValues, map_structure
 from varsim.distribute.variable import Variable
 from varsim.errors import ContextError, DistributedValueError
@@ -47,6 +48,8 @@ class Strategy(ABC):
     strategy_id = 0  # the number of a strategy that has workers; else 0
     is_outside = False  # True for the default strategy; see `StrategyPort`
     devices: tuple[str, ...] = ("cpu:0",)
+    uneven = UNEVEN[0]
+    """What a distributed dataset does at a batch that leaves a replica without rows."""
 
     @property
     def num_replicas_in_sync(self) -> int:
@@ -165,7 +168,8 @@ class Strategy(ABC):
 
         Each replica gets the same number of rows, rounded up, until no rows are left, as in
         TensorFlow. For example, 2 replicas get 3 and 2 rows of a batch of 5, and 1 and 0 rows of a
-        batch of 1. The first batch that leaves a replica without rows causes a warning.
+        batch of 1. `uneven` of the strategy says what happens at a batch that leaves a replica
+        without rows.
 
         Args:
             dataset: An iterable of batches: arrays, or structures of arrays with equal first
@@ -175,7 +179,7 @@ class Strategy(ABC):
             has no first dimension, or if the first dimensions of the arrays differ.
         """
         split = partial(split_each, self.num_replicas_in_sync)
-        return DistributedDataset(dataset, split, self.warn_once)
+        return DistributedDataset(dataset, split, self.warn_once, self.uneven)
 
     def distribute_datasets_from_function(
         self, dataset_fn: Callable[[InputContext], Iterable[Any]], options: Any = None
@@ -183,7 +187,7 @@ class Strategy(ABC):
         """Call `dataset_fn` once, and give the batches of its dataset to the replicas in turn.
 
         If the dataset ends before every replica has a batch, the replicas without a batch get no
-        rows, and a warning is shown.
+        rows, and a warning is shown; `uneven` of the strategy chooses something else.
 
         Args:
             dataset_fn: Returns an iterable of batches, each with the batch size of one replica.
@@ -192,7 +196,9 @@ class Strategy(ABC):
         """
         count = self.num_replicas_in_sync
         dataset = dataset_fn(InputContext(num_replicas_in_sync=count))
-        return DistributedDataset(dataset, partial(one_for_each, count), self.warn_once)
+        return DistributedDataset(
+            dataset, partial(one_for_each, count), self.warn_once, self.uneven
+        )
 
     def experimental_distribute_datasets_from_function(
         self, dataset_fn: Callable[[InputContext], Iterable[Any]], options: Any = None

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from operator import index
 from typing import Any
 
+from varsim.distribute.shares import UNEVEN
 from varsim.errors import DistributedValueError
 from varsim.launch.devices import default_devices, problem_with
 from varsim.tracing.trace import TraceOptions
@@ -42,3 +43,10 @@ def checked_devices(devices: Sequence[str] | None) -> tuple[str, ...]:
     if problem:
         raise DistributedValueError(f"devices: {problem}")
     return names
+
+
+def checked_uneven(uneven: Any) -> str:
+    """Return what a distributed dataset does if a replica has no rows; refuse other values."""
+    if uneven not in UNEVEN:
+        raise DistributedValueError(f"uneven={uneven!r}: expected one of {', '.join(UNEVEN)}")
+    return str(uneven)

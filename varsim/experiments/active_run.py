@@ -85,6 +85,8 @@ class ActiveRun:
         number = len(self.strategies) + 1
         files = self.directory if number == 1 else self.directory.strategy(number)
         observed = ObservedStrategy(strategy, self.settings, files)
+        if self.experiment.uneven is not None:
+            strategy.uneven = self.experiment.uneven
         if self.experiment.faults:
             strategy.inject(self.experiment.parsed_faults, self.experiment.seed)
         self.strategies.append(observed)

@@ -283,6 +283,12 @@ class Experiment(Keys):
         default_factory=list,
         description=f"Faults to inject into the replicas (docs/faults.md): {FAULTS}.",
     )
+    uneven: Literal["empty", "fail", "drop", "pad"] | None = Field(
+        default=None,
+        description="What a distributed dataset does at a batch that leaves a replica without "
+        "rows. empty (the default): no rows, as in TensorFlow. fail: an error. drop: the pass "
+        "ends. pad: the replica's rows of the batch before, once more.",
+    )
     strict: bool = Field(
         default=False,
         description="true or false: refuse synchronization NONE, and unnamed collectives called in "

@@ -50,6 +50,7 @@ class ExperimentSettings(TypedDict, total=False):
     trace: str | Mapping[str, Any] | None
     oracle: bool | None
     faults: Sequence[str] | None
+    uneven: str | None
     strict: bool | None
     out: str | os.PathLike[str] | None
 

@@ -57,6 +57,7 @@ _EXIT_CODES = (
 @click.option("--seed", type=int, metavar="N", help="Seed of random and numpy.random. [default: 0]")
 @experiment_options.backends
 @experiment_options.FAULTS
+@experiment_options.UNEVEN
 @experiment_options.STRICT
 @click.option("--oracle", is_flag=True, default=None, hidden=True)  # the error explains why
 @click.option("--steps", type=int, hidden=True)  # as for --oracle

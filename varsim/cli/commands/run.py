@@ -72,6 +72,7 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, INTERRUPTED)
     help="Repeat the run on one replica, to find wrong values, such as sums instead of means.",
 )
 @experiment_options.FAULTS
+@experiment_options.UNEVEN
 @experiment_options.STRICT
 @experiment_options.OUT
 @experiment_options.EVERYTHING
