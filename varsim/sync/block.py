@@ -38,12 +38,12 @@ class Block:
     def __init__(
         self, variable_ids: Array, parts: Sequence[Array], versions: Sequence[int]
     ) -> None:
-        """Create a block. All parts, which are the variables' values, have the same dtype."""
+        """Create a block of the values `parts`, one for each variable, all of the same dtype."""
         self.key = variable_ids.tobytes()
         self.variable_ids = variable_ids
         self.is_single = len(parts) == 1
         self.versions: Array = np.array(versions, np.int64)
-        self._taken: dict[int, Array] = {}  # copies of the current values, by slot
+        self._taken: dict[int, Array] = {}  # slot → copy of this variable's current value
         self._later: list[tuple[Operation, Rows]] = []  # sparse writes that are not applied yet
         if self.is_single:
             self._values = parts[0]
@@ -56,7 +56,7 @@ class Block:
 
     @property
     def values(self) -> Array:
-        """Return the array, after all sparse writes."""
+        """Return the array, in which all sparse writes are applied."""
         if self._later:
             self.catch_up()
         return self._values

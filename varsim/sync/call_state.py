@@ -358,7 +358,7 @@ class CallState:
         """Return lines for the error of a time-out: where replicas wait, and which replicas run.
 
         Args:
-            now_at: By replica_id, the line of the program that the replica runs now, if known.
+            now_at: replica_id → the line of the program that the replica runs now, if known.
         """
         return mismatch.standstill(self.participants, self._specs, now_at)
 

@@ -54,7 +54,8 @@ class WriteRule:
         self.diverges = cell.diverges
         self.refused = cell.refused
         self.own = cell if cell.writes_itself else None
-        self.known: dict[Hashable, KnownWrite] = {}  # by location; also by shape if it can change
+        self.known: dict[Hashable, KnownWrite] = {}
+        """Location → write; if the variable's shape can change: (location, shape) → write."""
 
     def learn(self, key: Hashable, write: ReplicaWrite) -> KnownWrite:
         """Store a write under a key, so that equal writes are one object."""
@@ -134,7 +135,7 @@ def _is_immutable(value: Array) -> bool:
 
 
 class Components(Mapping[int, VariableSpec]):
-    """All components of one replica. The mapping contains each variable's spec by variable_id.
+    """All components of one replica. As a mapping: variable_id → spec.
 
     A block contains one component, or all components that one commit has changed together.
     """
@@ -142,7 +143,7 @@ class Components(Mapping[int, VariableSpec]):
     def __init__(self, replica_id: int) -> None:
         self.replica_id = replica_id
         self.variables: dict[int, ReplicaVariable] = {}
-        self._blocks: dict[bytes, Block] = {}  # by key
+        self._blocks: dict[bytes, Block] = {}  # key of a block → block
         self._behind: list[Block] = []  # blocks that must `catch_up`
 
     def __getitem__(self, variable_id: int) -> VariableSpec:

@@ -127,8 +127,8 @@ class ProgramWriteComponent:
 class ProgramAssignComponents:
     """The program assigns several components directly, without applying the policy.
 
-    `values` contains the new components by replica_id. If all components get the same value, there
-    is a mirror again.
+    `values` is a mapping: replica_id → new component. If all components get the same value, the
+    variable has a mirror again.
     """
 
     variable_id: int
@@ -232,7 +232,7 @@ class HostCallDone:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """The answer to `Locate`: by replica_id, the line that the replica runs now, if known."""
+    """The answer to `Locate`: replica_id → the line that the replica runs now, if known."""
 
     token: int
     locations: Mapping[int, str]

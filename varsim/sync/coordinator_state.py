@@ -234,7 +234,7 @@ class CoordinatorState:
 
         Args:
             token: The token of the operation or call for which the program waits.
-            now_at: By replica_id, the line of the program that the replica runs now, if known.
+            now_at: replica_id → the line of the program that the replica runs now, if known.
         """
         call = self._calls.of(token)
         lines = [] if call is None else call.stuck(now_at)
@@ -381,7 +381,7 @@ class CoordinatorState:
         HostCallDone: _answered,
         **dict.fromkeys(get_args(ProgramOperation), _operate),
     }
-    """The methods for fresh events, by class."""
+    """Class of a fresh event → the method that handles it."""
 
     _MESSAGES: ClassVar[Mapping[type, Take]] = {
         Component: _component,
@@ -391,7 +391,7 @@ class CoordinatorState:
         Raised: _ended,
         Left: _left,
     }
-    """The methods for messages that have an effect even after their call has failed."""
+    """Class of a message → method; for messages that have an effect even after a failed call."""
 
     _MESSAGES_OF_CALLS: ClassVar[Mapping[type, TakeInCall]] = {
         Contribution: _contribution,
@@ -404,4 +404,4 @@ class CoordinatorState:
         SyncRequest: _sync_request,
         HostCall: _host_call,
     }
-    """The methods for messages that are ignored after their call has failed."""
+    """Class of a message → method; for messages that are ignored after their call has failed."""

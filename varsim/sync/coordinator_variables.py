@@ -25,8 +25,8 @@ class CoordinatorBlock(Block):
 
     A block of one variable can be without a mirror. Then the components may differ, and a commit
     contains the operand, which every replica applies to its own component. `components` contains
-    the components that the coordinator knows. `values` does not exist, so that reading it is an
-    error.
+    the components that the coordinator knows. The attribute `values` then does not exist, because
+    reading it would be an error.
     """
 
     __slots__ = (
@@ -48,13 +48,13 @@ class CoordinatorBlock(Block):
     ) -> None:
         super().__init__(variable_ids, mirrors, versions)
         self.num_replicas = num_replicas
-        self.components: list[Array | None] = []  # by replica; empty while the mirror is known
+        self.components: list[Array | None] = []  # one per replica; empty if there is a mirror
         self.own_commits: list[
             int
-        ] = []  # number of additional commits, by replica; empty if all numbers are equal
-        self.waited_until_s: Array = np.array(waited_until_s)  # time of the last merge, by slot
+        ] = []  # number of additional commits of each replica; empty if all numbers are equal
+        self.waited_until_s: Array = np.array(waited_until_s)  # each variable's last merge
         self.merges = 0  # number of merges that the accounts do not contain yet
-        self.waited_s: Array = np.zeros(len(mirrors))  # waiting time for these merges, by slot
+        self.waited_s: Array = np.zeros(len(mirrors))  # each variable's waiting time for these
 
     # ------------------------------------------------------------ values
 
@@ -239,7 +239,7 @@ class CoordinatorVariables:
         self.num_replicas = num_replicas
         self.by_id: dict[int, CoordinatorVariable] = {}
         self.behind: list[CoordinatorBlock] = []  # blocks that must `catch_up`
-        self._merged: dict[bytes, CoordinatorBlock] = {}  # blocks of several variables, by key
+        self._merged: dict[bytes, CoordinatorBlock] = {}  # key → block of several variables
 
     def add(self, spec: VariableSpec, value: Array) -> None:
         """Add a variable. All its components hold `value`."""

@@ -42,10 +42,10 @@ class _Deferral:
     told: list[WriteCount]  # the last write count that each replica has sent
     settled: list[WriteCount]  # the write counts of the last exchange
     watermarks: dict[int, list[float]] = field(default_factory=dict)
-    """For each watermark, the times at which its readers began to wait."""
+    """Watermark → the times at which its readers began to wait."""
 
-    deltas: dict[int, Delta] = field(default_factory=dict)  # by replica
-    requested: dict[int, int] = field(default_factory=dict)  # replica → request_id
+    deltas: dict[int, Delta] = field(default_factory=dict)  # replica_id → delta
+    requested: dict[int, int] = field(default_factory=dict)  # replica_id → request_id
 
     @property
     def exchanged(self) -> int:

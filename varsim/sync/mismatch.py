@@ -204,7 +204,7 @@ def standstill(
     """Return what the replicas of a call do now, one line per group of replicas.
 
     Args:
-        now_at: By replica_id, the line of the program that the replica runs now, if known.
+        now_at: replica_id → the line of the program that the replica runs now, if known.
     """
     doings = (doing(one, specs, now_at.get(i, "")) for i, one in enumerate(participants))
     return group_lines(grouped(doings))
@@ -222,8 +222,9 @@ def uneven(
     """Return the error about replicas that have made different writes to a deferred variable.
 
     Args:
-        counts: The number of writes by replica: in the call, or since the start if no call runs.
-        operations: A hash of the sequence of operations, by replica.
+        counts: Each replica's number of writes: in the call, or, if no call runs, since the
+            variable's creation.
+        operations: A hash of each replica's sequence of operations.
         participants: The participants of the call; empty if no call runs.
         sparse: Whether a replica has written rows.
     """

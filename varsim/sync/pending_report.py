@@ -16,7 +16,7 @@ class PendingReport:
 
     def __init__(self) -> None:
         self.touched: dict[int, ReplicaVariable] = {}
-        """The variables that this replica has read or has written locally, by variable_id."""
+        """variable_id → variable that this replica has read, or has written locally."""
         self._warnings: list[tuple[str, str]] = []
         self._output = ""
 

@@ -262,7 +262,7 @@ class _OnVariable:
         yield [ProgramWrote(self._number, operation, written, event.location), *actions]
 
     def _shapes(self, replica_ids: Sequence[int]) -> StepsTo[Sequence[tuple[int, ...]]]:
-        """Return the shapes of components. The components are fetched only if these may differ."""
+        """Return the shapes of components; fetch the components only if their shapes may differ."""
         spec = self._spec
         if None in spec.shape:
             components = yield from self.components(replica_ids)

@@ -285,7 +285,7 @@ _CERTAIN: dict[np.dtype[np.generic], Limits] = {
     )
     for name in "i1 i2 i4 i8 u1 u2 u4 u8 f4 f8".split()
 }
-"""Range of sums that certainly do not overflow, by dtype."""
+"""dtype → the range of sums that certainly do not overflow."""
 
 
 def limits_of(dtype: np.dtype[np.generic]) -> Limits | None:

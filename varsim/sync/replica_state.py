@@ -358,4 +358,4 @@ class ReplicaState(ReplicaWrites):
         Abort: _abort,
         Shutdown: _shut_down,
     }
-    """The methods for all events, by class. A look-up is faster than a `match` with many cases."""
+    """Class of an event → method. A look-up is faster than a `match` with many cases."""

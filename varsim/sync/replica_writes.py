@@ -246,4 +246,4 @@ class ReplicaWrites:
         ComponentWrite: _write_component,
         BufferRequest: _supply,
     }
-    """The methods for the program's writes, by class of the event."""
+    """Class of an event of a write → the method that handles it."""

@@ -118,7 +118,7 @@ class Account:
         return num_replicas + (1 if self.first_only else num_replicas)
 
     def exchange_moved(self, messages: int, size_bytes: int) -> None:
-        """Count messages of an exchange of deferred writes; `messages` also counts them."""
+        """Count messages of an exchange of deferred writes, also in the totals of all messages."""
         self.moved(messages, size_bytes)
         self.exchange_messages += messages
         self.exchange_bytes += size_bytes

@@ -35,7 +35,7 @@ class Runner:
     def __init__(self) -> None:
         self.now_s = 0.0  # the time of the current event
         self.backlog: deque[FreshEvent] = deque()
-        self._operations: dict[int, _Operation] = {}  # by token
+        self._operations: dict[int, _Operation] = {}  # token → operation
         self._token = 0  # the token of the reduction that the suspended steps wait for
         self.suspended: Steps | None = None  # the rest of the current event
         self._suspended_operation: _Operation | None = None  # the operation of the suspended steps

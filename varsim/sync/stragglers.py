@@ -44,7 +44,7 @@ class Stragglers:
     """The replicas that still run ended calls, according to their messages."""
 
     def __init__(self) -> None:
-        self._inside: dict[tuple[int, int], Straggler] = {}  # by replica and call
+        self._inside: dict[tuple[int, int], Straggler] = {}  # (replica_id, call_id) → straggler
 
     def __bool__(self) -> bool:
         """Return whether any replica still runs an ended call."""
@@ -85,7 +85,7 @@ def still_running(
     """Return the error for an operation that cannot start, because stragglers do not answer.
 
     Args:
-        now_at: By replica_id, the line of the program that the replica runs now, if known.
+        now_at: replica_id → the line of the program that the replica runs now, if known.
     """
     late = list(stragglers)
     first = late[0]

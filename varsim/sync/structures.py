@@ -48,7 +48,7 @@ def differences(forms: Mapping[int, Form]) -> list[Fact]:
     """Return a fact for each path at which replicas differ.
 
     Args:
-        forms: The form of each replica's value, by replica_id.
+        forms: replica_id → the form of this replica's value.
     """
     nodes = {i: dict(form) for i, form in forms.items()}
     told: list[str] = []  # paths with a difference; paths below these are skipped

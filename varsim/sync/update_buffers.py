@@ -18,7 +18,7 @@ class UpdateBuffers:
 
     def __init__(self, allocate: Allocate) -> None:
         self._allocate = allocate
-        self._given: dict[int, Array] = {}  # by id
+        self._given: dict[int, Array] = {}  # id of a supplied array → the array
 
     def supply(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
         """Return an array in which the program can build an update."""

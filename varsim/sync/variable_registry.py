@@ -223,7 +223,7 @@ class VariableRegistry:
     def fetch(
         self, variable_id: int, replica_ids: Sequence[int]
     ) -> tuple[Request, list[CoordinatorAction]]:
-        """Request components. The answer has them in the order of `replica_ids`."""
+        """Request components. The answer contains them in the order of `replica_ids`."""
         request_id = self._next_request_id
         self._next_request_id += 1
         variable = self._variables.by_id[variable_id]
@@ -273,7 +273,7 @@ class VariableRegistry:
                 self._variables.separate(variable).distrust_one(replica_id)
 
     def distrust_local(self) -> None:
-        """Forget components that replicas may have written in a call that ended unreported."""
+        """Forget components that replicas may have written in a call without reporting it."""
         for variable in self._variables.by_id.values():
             if not variable.merges:
                 self._variables.separate(variable).distrust()

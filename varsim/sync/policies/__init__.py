@@ -1,4 +1,4 @@
-"""The policy table: the effect of an operation on a variable, by synchronization and context.
+"""The policy table: the effect of an operation, for each synchronization, context and aggregation.
 
 Each policy has one file with its rows, and the table consists of these rows. `docs/semantics.md`
 shows the table on one page and explains it. The golden cases in `tests/golden` compare each cell

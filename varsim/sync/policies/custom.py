@@ -38,7 +38,7 @@ class CustomPolicy(ABC):
     aggregations: ClassVar[Mapping[VariableAggregation, VariableAggregation]] = {
         aggregation: aggregation for aggregation in VariableAggregation
     }
-    """The aggregation that applies, by requested aggregation. Missing aggregations are refused."""
+    """Requested aggregation → aggregation that applies. Missing aggregations are refused."""
 
     @property
     @abstractmethod

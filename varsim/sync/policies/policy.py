@@ -36,7 +36,7 @@ class Become:
             (difference D1 in docs/semantics.md).
         if_adaptive: The synchronization that the variable gets under auto="adaptive"; only if its
             shape has no unknown dimension, because values of different shapes cannot be added.
-        aggregations: The aggregation that the variable gets, by requested aggregation. Missing
+        aggregations: Requested aggregation → aggregation that the variable gets. Missing
             aggregations are refused. None means that every aggregation stays as requested.
     """
 
