@@ -35,7 +35,7 @@ class Bucket:
 
     @property
     def first_only(self) -> bool:
-        """Whether the aggregation uses only the values of the first replica."""
+        """Return whether the aggregation uses only the values of the first replica."""
         return self.aggregation is VariableAggregation.ONLY_FIRST_REPLICA
 
 

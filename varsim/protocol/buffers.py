@@ -1,10 +1,10 @@
 """Write and read an envelope's arrays as raw bytes after its header, in descriptor order.
 
-A descriptor is `[dtype code, dimension, …]`. A code is an index of
-`extension_dtypes.NAMES`. Arrays of up to
-`PACK_LIMIT_BYTES` are packed into one frame, each at a multiple of `ALIGNMENT`. Every larger array
-is a separate frame. So the receiver can compute all offsets and sizes, and they are not sent. The
-receiver compares the descriptors with the received frames before it allocates memory.
+A descriptor is `[dtype code, dimension, …]`. A code is an index of `extension_dtypes.NAMES`. Arrays
+of up to `PACK_LIMIT_BYTES` are packed into one frame, each at a multiple of `ALIGNMENT`. Every
+larger array is a separate frame. The receiver computes all offsets and sizes from the descriptors,
+so they are not sent. The receiver compares the descriptors with the received frames before it
+allocates memory.
 
 If an array is in memory that sender and receiver share, no frame contains it. The descriptor is
 then `[SHARED + dtype code, block, size of the block, start, dimension, …]`.
@@ -76,10 +76,10 @@ class Memory(Protocol):
         """
 
     def take_note(self, note: memoryview) -> None:
-        """Process the peer's note of released blocks.
+        """Process the peer's list of released blocks.
 
         Raises:
-            ProtocolError: The note is malformed.
+            ProtocolError: The list is malformed.
         """
 
 
@@ -192,7 +192,8 @@ class ArrayReader:
         Raises:
             ProtocolError: A frame is too large, or the first frame has another length.
         """
-        check_large_arrays(len(frames) - 2, ProtocolError)  # besides packed arrays and a note
+        # Two frames are not large arrays: the packed arrays, and the list of released blocks.
+        check_large_arrays(len(frames) - 2, ProtocolError)
         views = [memoryview(frame).toreadonly() for frame in frames]
         for view in views:
             check_frame(view.nbytes, ProtocolError)
@@ -266,7 +267,7 @@ class ArrayReader:
         """Check that `take` has returned all arrays.
 
         Returns:
-            The frame after the arrays, which is a note about shared memory; None if there is none.
+            The frame after the arrays, which lists released blocks; None if there is none.
         Raises:
             ProtocolError: The frames contain more arrays than the descriptors describe.
         """

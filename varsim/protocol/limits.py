@@ -47,7 +47,7 @@ MAX_NAME: Final = 1000
 
 def _memory_of_bytes() -> Array:
     """Return, for each value of a byte, the most memory for a msgpack value that begins with it."""
-    memory = np.full(256, 8, np.int64)  # a reference; small integers, None and bools are shared
+    memory = np.full(256, 8, np.int64)  # 8 for a reference; Python shares small ints, None, bools
     memory[0x80:0xA0] = 96  # a list or a dict, with its reference
     memory[0xA0:0xC0] = 64  # a short text
     memory[0xC4:0xE0] = 64  # numbers, texts, bytes, long lists
@@ -144,7 +144,7 @@ def check_leaves(structure: Structure, leaves: Sequence[Array]) -> None:
         )
 
 
-_LEAF_BYTES: Final = 700  # a path without its text, the kind of the node, and a descriptor
+_LEAF_BYTES: Final = 700  # size of a path without its text, the kind of a node, and a descriptor
 
 
 def halves(messages: Sequence[_T], error: SizeError) -> tuple[Sequence[_T], Sequence[_T]]:

@@ -46,7 +46,7 @@ def dumps(value: object, references: References) -> tuple[bytes, list[memoryview
     except VarsimError:
         raise
     except (pickle.PicklingError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        check_nesting(value)  # its text is clearer than that of an exceeded recursion limit
+        check_nesting(value)  # its error is clearer than Python's error about recursion
         kind = type(value).__name__
         raise TypeError(f"this {kind} cannot be sent to another process: {error}") from error
     return stream.getvalue(), [buffer.raw() for buffer in buffers]

@@ -155,7 +155,7 @@ class _Packer:
         self._limit_bytes = limit_bytes
         self.arrays: list[Array] = []
         self._indices: dict[int, int] = {}  # id of a packed array → its index
-        self._size_bytes = 0  # of the tree, estimated
+        self._size_bytes = 0  # estimated size of the tree
 
     def tree(self, value: Any, depth: int) -> Any:
         """Return the tree of one value."""
