@@ -49,11 +49,11 @@ class CoordinatorExchange(Protocol):
 
     @property
     def handover(self) -> Handover:
-        """The values that workers need to take part; the descriptors are open until `close`."""
+        """Return the values that workers need; the descriptors are open until `close`."""
 
     @property
     def deadline_s(self) -> float | None:
-        """The time at which `give_up` must be called unless the reduction has finished."""
+        """Return when `give_up` must be called unless the reduction has finished."""
 
     @property
     def shared_bytes(self) -> int:

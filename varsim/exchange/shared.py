@@ -116,7 +116,7 @@ class SharedCoordinator:
 
     @property
     def handover(self) -> Handover:
-        """The descriptor of the memory, and the limit of memory for each process."""
+        """Return the descriptor of the memory, and the limit of memory for each process."""
         return Handover((self.arena.descriptor,), json.dumps(self.arena.limit_bytes))
 
     @property
@@ -152,7 +152,7 @@ class SharedCoordinator:
 
     @property
     def deadline_s(self) -> float | None:
-        """The time at which the coordinator computes an unfinished reduction alone."""
+        """Return when the coordinator computes an unfinished reduction alone."""
         return self._reducer.deadline_s
 
     def reduce(self, request: Reduce, now_s: float) -> Array | None:
@@ -235,7 +235,7 @@ class SharedMemoryReducer:
         """Return the same value as `reduce.merge`, bit for bit; None if workers compute it.
 
         Args:
-            send: Sends the requests for slices to workers, by replica_id.
+            send: Sends requests for slices to workers: replica_id → request.
         """
         self._shared = None
         values, mirror = request.operands, request.mirror
@@ -263,7 +263,7 @@ class SharedMemoryReducer:
 
     @property
     def deadline_s(self) -> float | None:
-        """The time at which the coordinator computes an unfinished reduction alone."""
+        """Return when the coordinator computes an unfinished reduction alone."""
         return None if self._shared is None else self._shared.deadline_s
 
     def take(self, answer: SliceReduced) -> ReductionDone | None:
@@ -337,7 +337,7 @@ class SharedWorker:
         return np.empty(shape, dtype)
 
     def encode(self, messages: Sequence[Message]) -> list[Frame]:
-        """Return the frames of an envelope, with a note of released blocks."""
+        """Return the frames of an envelope, with a list of released blocks."""
         frames = encode(messages, self._leases)
         note = self._leases.note()
         return [*frames, note] if note else frames
@@ -354,7 +354,7 @@ class SharedWorker:
         return messages, answers
 
     def before_waiting(self) -> list[Frame]:
-        """Return a note of released blocks; [] if they are too small for a separate envelope."""
+        """Return a list of released blocks; [] if they are too small for a separate envelope."""
         note = self._leases.note(TOLD_FROM_BYTES)
         return [*encode([]), note] if note else []
 

@@ -119,8 +119,8 @@ class Coordinator:
         handle = self.state.handle
         self._decide = handle if self._log is None else self._log.recording(handle)
         self._next_token = 1
-        self._answers: dict[int, ProgramAnswer] = {}  # by token
-        self._hosts: dict[int, Host] = {}  # by token of a call
+        self._answers: dict[int, ProgramAnswer] = {}  # token → answer
+        self._hosts: dict[int, Host] = {}  # token of a running call → host
         self._tokens: dict[int, int] = {}  # call_id → token, of calls that run
         self._work: deque[RunMerge | PerformHostCall] = deque()
         self._outgoing: dict[int, list[Message]] = {}
@@ -270,7 +270,7 @@ class Coordinator:
         return finish
 
     def _where(self, replica_ids: Iterable[int]) -> dict[int, str]:
-        """Return, by replica_id, the line that each replica runs now, if it is known."""
+        """Return a mapping: replica_id → the line that the replica runs now, if it is known."""
         found = {replica_id: self._channel.where(replica_id) for replica_id in replica_ids}
         return {replica_id: location for replica_id, location in found.items() if location}
 
@@ -279,7 +279,8 @@ class Coordinator:
     def _turn(self, token: int) -> None:
         """Do one step: perform work in the program's process, or else wait for messages.
 
-        While workers compute slices of a reduction, nothing is sent, so that the workers wait.
+        Nothing is sent while workers compute slices of a reduction, because a message could end a
+        worker's wait, and only waiting workers compute slices.
         """
         if not self.state.is_reducing:
             self._flush()
