@@ -1,4 +1,4 @@
-"""Texts about the cells of the policy table, by the key of the cell."""
+"""Texts about the cells of the policy table."""
 
 from __future__ import annotations
 
@@ -201,4 +201,4 @@ CELLS: Final[dict[str, CellText]] = {
         read="The read is refused and nothing changes. The error below says what to do.",
     ),
 }
-"""The texts of the cells, by the key of the cell. A policy of another package adds its texts."""
+"""Key of a cell → its texts. A policy of another package adds its texts."""

@@ -29,7 +29,10 @@ _SAME_LINES: Final = (
 
 
 class Mismatch(IntEnum):
-    """A difference between two replicas' arrivals at a collective. The lowest one is shown."""
+    """A difference between two replicas' arrivals at a collective.
+
+    If there are several differences, the error shows the one with the lowest number.
+    """
 
     OPERATION = 1  # another variable, operation, or kind of collective
     NAME = 2  # the same operation under another name
@@ -119,7 +122,7 @@ class Unlike(Fact):
     """All replicas have arrived at a collective, but the arrivals cannot be combined."""
 
     kind: Mismatch
-    index: int  # of the collective in its call, from 0
+    index: int  # index of the collective in its call, from 0
     groups: tuple[Group, ...]
     details: tuple[Fact, ...]
     reason: NeedsAll
@@ -158,7 +161,7 @@ class Absent(Fact):
     ended: int  # the number of replicas whose functions have ended
     groups: tuple[Group, ...]
     reason: NeedsAll
-    write: Operation | None  # of the replicas that wait; None if they wait at something else
+    write: Operation | None  # the write in which replicas wait; None for another collective
 
     def __str__(self) -> str:
         later = "."
@@ -251,7 +254,7 @@ class Sides(Fact):
 
     sides: tuple[tuple[str, tuple[int, ...]], ...]  # text and replicas, fewest replicas first
     subject: str = ""  # what differs, such as a variable or an argument
-    facet: str = ""  # of the subject: "shape" or "dtype"
+    facet: str = ""  # the property of the subject that differs: "shape" or "dtype"
 
     def __str__(self) -> str:
         subject = f"{self.subject}: " if self.subject else ""

@@ -30,7 +30,7 @@ REASONS: Final[dict[str, str]] = {
         "the rows of all replicas are joined, and these operations do not combine rows"
     ),
 }
-"""The texts of reasons, by the key of the reason. A policy of another package adds its texts."""
+"""Key of a reason → its text. A policy of another package adds its texts."""
 
 
 @dataclass(frozen=True, slots=True)
