@@ -23,7 +23,7 @@ LAUNCHERS: Final = Registry[Launcher](
 REGISTRIES: Final[dict[str, Registry[Any]]] = {
     one.setting: one for one in (LAUNCHERS, TRANSPORTS, EXCHANGES)
 }
-"""The registries, by field of `Backends`."""
+"""Field of `Backends` → registry of its names."""
 
 
 def check_backends(backends: Backends) -> None:

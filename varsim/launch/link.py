@@ -51,7 +51,7 @@ class Channel(Protocol):
 
     @property
     def num_replicas(self) -> int:
-        """The number of workers; their replica ids are 0…num_replicas−1."""
+        """Return the number of workers; their replica ids are 0…num_replicas−1."""
 
     def send(self, replica_id: int, messages: Sequence[Message]) -> None:
         """Send an envelope without waiting. If the worker has died, `receive` reports it."""
@@ -150,5 +150,5 @@ class WorkerLink:
 
     @property
     def num_replicas(self) -> int:
-        """The number of workers of the cluster."""
+        """Return the number of workers of the cluster."""
         return len(self.devices)

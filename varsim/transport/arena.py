@@ -61,7 +61,7 @@ class _Block:
 
     Attributes:
         base: The base of this process's arrays in the block; None if there are none.
-        release: For a foreign block, reports the release to the peer that sent it first.
+        release: For a foreign block, reports the release to the peer that sent the block first.
         count: The number of references to a foreign block that this peer has sent.
     """
 
@@ -141,11 +141,11 @@ class Arena:
         self._memory.madvise(mmap.MADV_DONTDUMP)  # a core dump would read the whole mapping
         self._held_bytes = 0
         self._next_offset = self._region.start
-        self._own: dict[int, _Block] = {}  # blocks of this region, by offset
-        self._free: dict[int, list[_Block]] = defaultdict(list)  # own unused blocks, by size
-        self._holes: dict[int, list[int]] = defaultdict(list)  # offsets of freed blocks, by size
-        self._foreign: dict[int, _Block] = {}  # foreign blocks in use, by offset
-        self._in_use: dict[int, _Block] = {}  # all blocks in use, by the id of their base
+        self._own: dict[int, _Block] = {}  # offset → block of this region
+        self._free: dict[int, list[_Block]] = defaultdict(list)  # size → own unused blocks
+        self._holes: dict[int, list[int]] = defaultdict(list)  # size → offsets of freed blocks
+        self._foreign: dict[int, _Block] = {}  # offset → foreign block in use
+        self._in_use: dict[int, _Block] = {}  # id of a base → its block, own or foreign
         self._ended: deque[_Block] = deque()  # blocks whose base was freed, for `settle`
         forks.watch(self)
 

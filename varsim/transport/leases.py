@@ -30,7 +30,7 @@ took a quarter of the step's time."""
 _MAX_NOTE_BYTES: Final = 2**20
 
 Copies = MutableMapping[int, tuple[Array, Array]]
-"""By the id of an array: the array, and its copy in shared memory."""
+"""Id of an array → the array, and its copy in shared memory."""
 
 
 class Leases:
@@ -108,7 +108,7 @@ class Leases:
         self._released_bytes += size_bytes
 
     def note(self, from_bytes: int = 0) -> bytes | None:
-        """Return a note for the peer: which blocks this process has released, and how often.
+        """Return for the peer which blocks this process has released, and how often, in msgpack.
 
         Args:
             from_bytes: Return None if the total size of these blocks is smaller.
@@ -125,7 +125,7 @@ class Leases:
         """End the leases of blocks that the peer has released.
 
         Raises:
-            ProtocolError: The note releases a block more often than it was lent. No lease changes.
+            ProtocolError: The peer releases a block more often than it was lent. No lease changes.
         """
         returned = _read_note(note)
         for block, count in returned.items():

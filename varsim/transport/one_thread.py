@@ -11,7 +11,7 @@ from varsim.threads import name_of, this_thread, thread_name
 
 
 class OneThread:
-    """Refuses other threads while one thread uses the cluster: libzmq would abort the process.
+    """Refuses other threads while one thread uses the cluster, because libzmq would abort.
 
     It also delays a Ctrl-C until the operation waits for messages or ends.
     """

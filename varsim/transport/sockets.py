@@ -67,7 +67,7 @@ class ServerKeys:
     """The key pairs of a coordinator and of each of its workers."""
 
     own: KeyPair
-    workers: Sequence[KeyPair]  # by replica_id
+    workers: Sequence[KeyPair]  # one pair per worker, in replica order
 
 
 def routing_id(replica_id: int) -> bytes:
@@ -102,17 +102,17 @@ class RouterListener:
 
     @property
     def endpoint(self) -> str:
-        """The endpoint to which the socket is bound."""
+        """Return the endpoint to which the socket is bound."""
         return self._router.endpoint
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The same endpoint for every worker."""
+        """Return the same endpoint for every worker."""
         return (self.endpoint,) * len(self._replica_ids)
 
     @property
     def sockets(self) -> tuple[zmq.Socket[bytes], ...]:
-        """The sockets to poll."""
+        """Return the sockets to poll."""
         router = self._router.socket
         return (router,) if self._allow_list is None else (router, self._allow_list.socket)
 

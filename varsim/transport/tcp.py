@@ -20,7 +20,7 @@ class _TcpListener(RouterListener):
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Per worker: the endpoint, the worker's two keys, and the coordinator's public key."""
+        """Return for each worker the endpoint, its two keys, and the coordinator's public key."""
         return tuple(
             json.dumps([self.endpoint, pair.public.decode(), pair.secret.decode(), self._server])
             for pair in self._workers

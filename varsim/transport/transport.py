@@ -16,7 +16,7 @@ class Listener(Protocol):
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The address of this listener for each worker, by replica_id.
+        """Return the address of this listener for each worker, in replica order.
 
         Only the transport reads an address. An address can contain secret keys, so it must be sent
         through a pipe.
@@ -24,7 +24,7 @@ class Listener(Protocol):
 
     @property
     def sockets(self) -> tuple[Any, ...]:
-        """The sockets that `zmq.Poller` watches; `drain` is called when one of them is readable."""
+        """Return the sockets to poll; `drain` is called when one of them is readable."""
 
     def send(self, replica_id: int, frames: Sequence[Frame]) -> bool:
         """Send an envelope without waiting; return False if the worker is not connected."""
