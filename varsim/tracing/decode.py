@@ -99,14 +99,14 @@ class RecordedVariables:
             )
 
     def packages(self) -> dict[str, str]:
-        """Return, by keyword, the package of each policy that varsim itself does not provide."""
+        """Return keyword → package, for each policy that varsim itself does not provide."""
         used = (spec.synchronization for spec in self.specs.values())
         custom = (one for one in used if isinstance(one, CustomSynchronization))
         return {one.name.partition(":")[0]: one.package for one in custom if one.package}
 
 
 class OpenCollectives:
-    """The positions of the merges that are not committed yet, by call and variable."""
+    """The positions of the merges that are not committed yet, for each call and variable."""
 
     def __init__(self) -> None:
         self._open: dict[int, defaultdict[int, deque[int]]] = {}  # call → variable → indices
@@ -298,7 +298,7 @@ class FromReplica:
         self._rows = rows
         self._absent = absent
         self._outboxes: dict[int, _RecordedOutbox] = {}
-        self._withheld: defaultdict[int, deque[Kept]] = defaultdict(deque)  # by variable
+        self._withheld: defaultdict[int, deque[Kept]] = defaultdict(deque)  # variable_id → values
         self._withheld_rows: defaultdict[int, deque[KeptRows]] = defaultdict(deque)
 
     def withheld(self, variable_id: int, value: Kept) -> None:

@@ -24,8 +24,8 @@ class Packed:
     """One array of a contribution."""
 
     writes: tuple[int, ...]  # indices of the writes whose values the array holds, in order
-    shapes: tuple[tuple[int, ...], ...]  # of these values
-    shape: tuple[int, ...]  # of the array
+    shapes: tuple[tuple[int, ...], ...]  # shapes of these values
+    shape: tuple[int, ...]  # shape of the array
 
 
 def packed(writes: Sequence[Write], specs: Mapping[int, VariableSpec]) -> list[Packed]:

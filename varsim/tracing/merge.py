@@ -110,12 +110,12 @@ class _Merger:
             for replica_id in range(num_replicas)
         ]
         self._mail: defaultdict[tuple[int, int], deque[Sent]] = defaultdict(deque)
-        self._last_messages: dict[int, list[Message]] = {}  # by sender, the messages last sent
+        self._last_messages: dict[int, list[Message]] = {}  # sender → messages of its last envelope
         self._window = window
         self._open = window is None
         """Whether events are in the window; events before the window are dropped."""
         self._shares: dict[int, list[int]] = {}  # call → number of each replica's rows
-        self._reads: dict[int, Columns] = {}  # each process's last read, without `times`
+        self._reads: dict[int, Columns] = {}  # process → its last read, without `times`
         self._traces: list[Reading] = []
 
     def events(self, tell: Tell | None = None) -> Iterator[EventBatch]:

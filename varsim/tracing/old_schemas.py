@@ -41,7 +41,7 @@ SELECT event, process, number, time_s, kind, call, variable, operation, version,
 FROM main.events
 """,
 }
-"""By schema: a query for the events of such a history, with the current columns.
+"""Schema → a query for the events of such a history, with the current columns.
 
 In schema 1 the operation, the name and the number of reads were texts in `note`. In schemas 1 and 2
 a sparse write had neither indices nor values.

@@ -20,7 +20,7 @@ Kept = tuple[str | None, str | None, int | None, bytearray | None]
 """The columns of a value: dtype, shape, digest and content; sqlite3 prefers a bytearray."""
 
 KeptRows = tuple[str | None, str | None, int | None, bytearray | None, bytearray | None]
-"""The columns of rows: those of their values, and the indices. The digest is of both."""
+"""The columns of rows: those of their values, and the indices. One digest covers both."""
 
 Columns = tuple[Any, ...]
 """The columns of an event after the common columns, in the order of the event's form."""
@@ -60,7 +60,7 @@ class HistoryRows:
     """The events that were added and not taken yet. `turn_to` sets the process of new events."""
 
     def __init__(self, num_replicas: int, began_ns: int) -> None:
-        self._told: list[EventBatch] = []  # two batches in a row have different columns
+        self._told: list[EventBatch] = []  # consecutive batches have different columns
         self._columns: tuple[str, ...] = ()  # the columns of the last batch
         self._last: list[Columns] = []  # the events of the last batch
         self._began_ns = began_ns
@@ -184,7 +184,7 @@ def kept(value: Array, absent: AbsentMemory) -> Kept:
 def recorded(
     dtype: np.dtype[Any] | str, shape: Sequence[int], digest: int | None, content: bytes | None
 ) -> Kept:
-    """Return the columns of a value. Its bytes may be unknown, and then its digest, too."""
+    """Return the columns of a value. If its bytes are unknown, the digest may be unknown too."""
     if content is not None:
         digest = zlib.crc32(content)
     name, sizes = _name_of(dtype), json.dumps(tuple(shape))
@@ -207,7 +207,7 @@ def recorded_rows(
     content: bytes | None,
     indices: bytes | None,
 ) -> KeptRows:
-    """Return the columns of rows. Their bytes may be unknown, and then their digest, too."""
+    """Return the columns of rows. If their bytes are unknown, the digest may be unknown too."""
     name, sizes = _name_of(dtype), json.dumps(tuple(shape))
     if content is None or indices is None:
         return name, sizes, digest, None, None

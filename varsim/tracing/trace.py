@@ -67,7 +67,7 @@ class RecordKind(IntEnum):
     """
 
     BEGUN = 1  # process, num_replicas, level, protocol version, seconds since the epoch, window
-    SENT = 2  # peer, frames (an omitted frame: its size); None instead of the same frames again
+    SENT = 2  # peer, frames (or the size of an omitted one); None if the last envelope's frames
     RECEIVED = 3  # peer, whose next envelope has arrived
     READ = 4  # variable_id, replica or None, version, location, value as in `_Kept`
     WROTE = 5  # variable_id, replica or None, operation, location, value or rows
@@ -78,7 +78,7 @@ class RecordKind(IntEnum):
     AGAIN = 10  # repeat count of the preceding READ at the same location
     DECIDED = 11  # frames of commits that no replica waits for; the next envelope contains them
     WITHHELD = 12  # variable_id, value or rows of a contribution that is not used and not sent
-    SHARES = 13  # call_id, number of rows in each replica's arguments, if one number is 0
+    SHARES = 13  # call_id, number of rows in each replica's arguments; only if a number is 0
 
 
 _RECEIVED, _READ, _WROTE = int(RecordKind.RECEIVED), int(RecordKind.READ), int(RecordKind.WROTE)
@@ -91,7 +91,7 @@ _Kept = tuple[str, tuple[int, ...], int | None, bytes | None]
 _KeptRows = tuple[str, tuple[int, ...], int | None, bytes | None, bytes | None]
 """The columns of rows: those of their values, and the bytes of the indices.
 
-The digest is of both.
+One digest covers both.
 """
 
 _SKELETON: Final = (Create, Forget, Layout, Start, Returned, Raised, Abort)
@@ -106,9 +106,9 @@ class TraceOptions:
         ConfigError: A value is invalid; the text says what is expected.
     """
 
-    directory: Path  # of the traces, a Path or a text; created if missing
-    level: str = OPS  # or MESSAGES
-    limit_bytes: int = LIMIT_BYTES  # of each process
+    directory: Path  # directory of the traces, a Path or a text; created if missing
+    level: str = OPS  # OPS or MESSAGES
+    limit_bytes: int = LIMIT_BYTES  # limit of each process's trace
     window: tuple[int, int] | None = None  # (first, end): records the calls first to end - 1
 
     def __post_init__(self) -> None:

@@ -225,7 +225,7 @@ READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     ),
     "trainable": ("true or false", a_bool),
 }
-"""By the key of an entry: a description of its value, and the function that reads the value."""
+"""Key of an entry → a description of its value, and the function that reads the value."""
 
 
 def refuse_beyond(limit_gib: float | None, size_bytes: int, replicas: int) -> None:
