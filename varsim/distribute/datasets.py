@@ -121,7 +121,7 @@ class DistributedDataset:
         """Return the parts of a batch in which some replicas have no rows; None to end the pass.
 
         Args:
-            before: The parts of the batch before; None if there is none.
+            before: The parts of the previous batch; None if there is no such batch.
             number: The number of the batch, counted from 1.
         """
         what, location = f"batch {number}", user_location()
@@ -144,7 +144,7 @@ class DistributedDataset:
 
 
 def _chosen(rows: Rows, parts: Any, before: Any) -> Iterator[tuple[int, Any]]:
-    """Yield for each replica the batch from which it gets its part: this one, or the one before."""
+    """Yield for each replica the batch from which it gets its part: this or the previous one."""
     return ((i, parts if count else before) for i, count in enumerate(rows))
 
 

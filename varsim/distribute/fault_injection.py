@@ -69,7 +69,7 @@ class FaultPlan:
         return FaultyFunction(inner, own, self._seed, call)
 
     def took(self, result: tuple[Any, tuple[int, ...]]) -> Any:
-        """Return the own result of a `FaultyFunction`; keep which faults did not happen."""
+        """Return the result of the program's function; subtract the faults that did not happen."""
         value, missed = result
         for i in missed:
             self._happened[i] -= 1

@@ -25,7 +25,7 @@ AMOUNTS: Final[Mapping[str, Mapping[str, float | None]]] = {
     SLOW: {"factor": None},
     DELAY: {"ms": None, "jitter_ms": 0},
 }
-"""By kind of fault, the amounts that it has, with their defaults; None: it must be given."""
+"""Kind of fault → its amounts and their defaults. None: the user must give the amount."""
 
 _LASTING: Final = (SLOW, DELAY)
 """Faults that last for whole calls; without a call or a step, for all calls."""
@@ -52,7 +52,7 @@ class Fault:
     kind: str
     replica: int | str  # a replica id, "any", "all" or "coordinator"
     call: tuple[int, int] | None = None  # (first, first after), counted from 1
-    step: tuple[int, int] | None = None  # likewise
+    step: tuple[int, int] | None = None  # (first, first after), counted from 1
     operation: int | None = None  # counted from 1; None: before the function begins
     amounts: tuple[tuple[str, float], ...] = ()
 

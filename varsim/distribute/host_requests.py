@@ -35,7 +35,7 @@ class DescribeVariable:
 class CreateVariable:
     """Create a distributed variable. All replicas of a call must create the same variables."""
 
-    arguments: dict[str, Any]  # all arguments of `tf.Variable`, by name
+    arguments: dict[str, Any]  # name → value, for all arguments of `tf.Variable`
 
 
 HostRequest = ReadVariable | WriteVariable | DescribeVariable | CreateVariable

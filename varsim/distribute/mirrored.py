@@ -91,7 +91,7 @@ class MirroredStrategy(Strategy):
             docs/faults.md.
         uneven: What a distributed dataset does at a batch that leaves a replica without rows:
             "empty" gives it no rows, as TensorFlow does; "fail" raises an error; "drop" ends the
-            pass; "pad" gives it its rows of the batch before, once more.
+            pass; "pad" repeats the replica's rows of the previous batch.
     Raises:
         ValueError: `devices` is empty or has duplicates, `auto`, `faults` or `uneven` is wrong, or
             `seed` is negative.
@@ -153,7 +153,7 @@ class MirroredStrategy(Strategy):
             self.inject([parse_fault(text) for text in faults], seed or 0)
         PROGRAM.know("strategy", self.strategy_id, self)
         self._coordinator = None
-        self._warned: set[str] = set()  # the warnings shown already
+        self._warned: set[str] = set()  # texts that identify the warnings shown so far
         self._packer = CallPacker(self.num_replicas_in_sync)
         if self._supervisor is not None:
             self._supervisor.made(self, location)

@@ -71,7 +71,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._objects: list[_Object] = []
-        self._seen: dict[int, object] = {}  # by id; objects are kept, so that ids stay unique
+        self._seen: dict[int, object] = {}  # id → object; so no id is used for two objects
         self._codes: set[CodeType] = set()
 
     def look_at(self, function: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> None:

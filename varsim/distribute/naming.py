@@ -139,7 +139,7 @@ class ReplicaReferences:
         return name_of(value)
 
     def find(self, name: Name) -> object:
-        """Return the handle for a name; it is always the same object."""
+        """Return the handle for a name; the same name always gives the same object."""
         match name[0]:
             case "strategy":
                 return self._strategy(name[1], name[2])

@@ -81,7 +81,7 @@ class ProgramFunctions:
         self._noticed: list[tuple[str, str]] = []  # (text, location)
 
     def define(self, define: Define) -> None:
-        """Store a function, to which later calls refer by name."""
+        """Store a function, to which later calls refer by its id."""
         self._functions[define.function_id] = define.function
 
     def create(self, create: Create) -> None:
@@ -125,7 +125,7 @@ class ProgramFunctions:
         return function
 
     def _watch(self, function: Any, *arguments: Any) -> Watch | None:
-        """Return a watch that finds a function's changes to copies of objects, at its first run.
+        """Return a watch for changes that a function makes to copies of objects in its first run.
 
         Such changes do not reach the program. Only replica 0 looks for them. A replica in the
         program's process has no copies.

@@ -11,7 +11,7 @@ UNEVEN: Final = ("empty", "fail", "drop", "pad")
 """What happens at a batch that leaves a replica without rows.
 
 empty: the replica gets no rows, as in TensorFlow. fail: an error. drop: the pass ends before the
-batch. pad: the replica gets its part of the batch before, once more.
+batch. pad: the replica gets its rows of the previous batch again.
 """
 
 Rows = tuple[int, ...]

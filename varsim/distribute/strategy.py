@@ -168,7 +168,7 @@ class Strategy(ABC):
 
         Each replica gets the same number of rows, rounded up, until no rows are left, as in
         TensorFlow. For example, 2 replicas get 3 and 2 rows of a batch of 5, and 1 and 0 rows of a
-        batch of 1. `uneven` of the strategy says what happens at a batch that leaves a replica
+        batch of 1. The strategy's `uneven` says what happens at a batch that leaves a replica
         without rows.
 
         Args:
@@ -187,7 +187,7 @@ class Strategy(ABC):
         """Call `dataset_fn` once, and give the batches of its dataset to the replicas in turn.
 
         If the dataset ends before every replica has a batch, the replicas without a batch get no
-        rows, and a warning is shown; `uneven` of the strategy chooses something else.
+        rows, and a warning is shown. The strategy's `uneven` can change this.
 
         Args:
             dataset_fn: Returns an iterable of batches, each with the batch size of one replica.

@@ -75,7 +75,7 @@ class FunctionRunner(Protocol):
     """Stores and runs the program's functions for a replica."""
 
     def define(self, define: Define) -> None:
-        """Store a function, to which later calls refer by name."""
+        """Store a function, to which later calls refer by its id."""
 
     def create(self, create: Create) -> None:
         """Prepare for a new variable, whose policy may be a custom one."""

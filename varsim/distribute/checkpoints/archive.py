@@ -2,8 +2,8 @@
 
 The file holds plain data only; nothing in it is unpickled or executed. Its metadata has two texts:
 `varsim`, the JSON document that describes the arrays, and `sha256`, the hash of this document and
-of all arrays. Everything is checked when the file is read, in time and memory proportional to its
-size.
+of all arrays. Everything is checked when the file is read, in time and memory proportional to the
+size of the file.
 """
 
 from __future__ import annotations

@@ -25,7 +25,8 @@ PathLike = str | os.PathLike[str]
 class CheckpointStatus:
     """The result of `restore` and `read`: checks how completely a checkpoint was restored.
 
-    The methods return the status itself. Each first restores variables that were created since.
+    The methods return the status itself. Each method first restores the variables that the program
+    has created in the meantime.
     """
 
     def __init__(self, checkpoint: Checkpoint, restoration: Restoration | None) -> None:
@@ -108,7 +109,7 @@ class Checkpoint:
 
     _root: object
     _held: dict[str, object]
-    _pending: list[Restoration]  # those that have values left, the latest last
+    _pending: list[Restoration]  # restorations that have values left, the latest last
     _save_counter: Variable | None
 
     def __init__(self, root: object = None, **kwargs: Any) -> None:
@@ -176,7 +177,7 @@ class Checkpoint:
             exact: Whether to keep the component of every replica, so that restoring gives the same
                 components, bit for bit. By default each variable has one value, as in TensorFlow.
         Raises:
-            CheckpointError: A variable has no such value, or the file cannot be written.
+            CheckpointError: A variable has no value of this form, or the file cannot be written.
             ContextError: The program is on a replica.
         """
         require_program("Checkpoint.write")
@@ -260,7 +261,7 @@ class Checkpoint:
         require_program("Checkpoint.restore")
         if save_path is None:
             return CheckpointStatus(self, None)
-        assert self.save_counter is not None  # so that it is restored
+        assert self.save_counter is not None  # creates the counter, so that it is restored
         return self.read(save_path)
 
     def _match_pending(self) -> None:
@@ -282,4 +283,4 @@ def _check(name: str, value: object) -> None:
         raise CheckpointError(texts.NOT_TRACKED.format(name=name, value=shown, kind=kind))
 
 
-_SHOWN = 40  # the longest value in a text
+_SHOWN = 40  # largest number of characters of a value in an error

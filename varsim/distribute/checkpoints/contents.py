@@ -59,7 +59,7 @@ class SavedVariable:
 class SavedNode:
     """An object in a checkpoint."""
 
-    children: Mapping[str, int]  # the numbers of nodes
+    children: Mapping[str, int]  # name of a child → number of its node
     variable: int | None = None  # the number of the variable, if the object is one
 
 

@@ -25,7 +25,7 @@ def latest_checkpoint(
 ) -> str | None:
     """Return the path of the newest complete checkpoint of a folder; None if there is none.
 
-    A checkpoint that is damaged is passed over: a warning names it, and says which one is used.
+    Damaged checkpoints are skipped; a warning names them and the checkpoint that is used instead.
 
     Args:
         checkpoint_dir: The folder.

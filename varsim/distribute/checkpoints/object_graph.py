@@ -35,7 +35,7 @@ class Node:
     Attributes:
         held: The object.
         path: The names from the root to the node, by the shortest way.
-        children: The number of the node of each attribute or element, by name.
+        children: Name of an attribute or element → number of its node.
     """
 
     held: Any
@@ -59,9 +59,9 @@ def can_hold_variables(value: object) -> bool:
 
 
 def children_of(value: object) -> Mapping[Any, object] | None:
-    """Return the objects that an object holds, by name; None if it is not searched.
+    """Return name → object for the objects that `value` holds; None if `value` is not searched.
 
-    A class can choose them by a method `_checkpoint_children`.
+    A class can choose these objects by a method `_checkpoint_children`.
     """
     own = getattr(type(value), "_checkpoint_children", None)
     if own is not None:
@@ -101,7 +101,7 @@ def graph_of(root: Mapping[str, object]) -> list[Node]:
 
 def _searched(root: Mapping[str, object]) -> list[Node]:
     nodes = [Node(root, ())]
-    numbers = {id(root): 0}  # by id, which is unique because the nodes keep the objects
+    numbers = {id(root): 0}  # id of an object → number; the nodes keep the objects, and so the ids
     waiting = deque([(0, root)])
     while waiting:
         number, children = waiting.popleft()

@@ -25,7 +25,7 @@ class Placement:
     Attributes:
         write: Performs the writes.
         note: What was done, if the number of replicas or the settings have changed; else "".
-        is_mirrored: Whether every replica gets the saved value, in this case.
+        is_mirrored: Whether every replica gets the saved value, and their number has changed.
     """
 
     write: Callable[[], None]

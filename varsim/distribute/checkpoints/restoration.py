@@ -30,7 +30,7 @@ class _Progress:
     location: str
     left: dict[int, str]  # the number of a node → its path
     restored: bool = False  # whether some variables were restored, without an error
-    silent: bool = False  # whether the program has said that it expects this
+    silent: bool = False  # whether the program has called `expect_partial`
 
     def report(self) -> None:
         """Warn about values that no object has taken."""
@@ -59,7 +59,7 @@ class Restoration:
         """Read a checkpoint.
 
         Raises:
-            CheckpointError: It cannot be read.
+            CheckpointError: The checkpoint cannot be read.
         """
         self.path = path
         self.contents: Contents = files.read(path)
@@ -67,8 +67,8 @@ class Restoration:
             number: shown for number, shown in self.contents.paths.items() if shown != SAVE_COUNTER
         }
         self._progress = _Progress(path, user_location(), left)
-        self._taken: set[tuple[int, int]] = set()  # a node, and the id of a variable
-        self._variables: dict[int, Variable] = {}  # by id; keeps the ids unique
+        self._taken: set[tuple[int, int]] = set()  # pairs: number of a node, id of a variable
+        self._variables: dict[int, Variable] = {}  # id → variable; so no id is used twice
         weakref.finalize(self, self._progress.report)
 
     @property

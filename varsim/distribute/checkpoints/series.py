@@ -26,11 +26,11 @@ class CheckpointManager:
         checkpoint: The checkpoint to save and restore.
         directory: The folder of the files. If it has a list of checkpoints, the series continues.
         max_to_keep: The number of checkpoints to keep; None keeps all.
-        keep_checkpoint_every_n_hours: A checkpoint is kept for ever if it is at least this much
-            older than the last one that is kept for ever.
+        keep_checkpoint_every_n_hours: A checkpoint is kept for ever if it was written at least this
+            many hours after the last checkpoint that is kept for ever.
         checkpoint_name: The first part of the files' names.
         step_counter: A variable that counts steps, for `checkpoint_interval`.
-        checkpoint_interval: The number of steps between two saves; `save` does nothing before.
+        checkpoint_interval: The number of steps between two saves; an earlier `save` does nothing.
         init_fn: Called by `restore_or_initialize` if there is no checkpoint.
     Raises:
         ValueError: `max_to_keep` is not positive, or `checkpoint_interval` has no `step_counter`.
@@ -65,7 +65,7 @@ class CheckpointManager:
         self._interval = checkpoint_interval
         self._init_fn = init_fn
         self._saved_at: int | None = None  # the step of the last save
-        self._kept_for_ever_s: float | None = None  # when the last such checkpoint was written
+        self._kept_for_ever_s: float | None = None  # time of the last one that is kept for ever
         self._paths = [
             path for path in folder.listed(self._folder) if archive.file_of(path).exists()
         ]

@@ -16,7 +16,7 @@ from varsim.texts import checkpoints as texts
 
 
 def named(variables: Sequence[Variable]) -> dict[str, Variable]:
-    """Return variables by name; the second of two equal names gets the suffix `_1`, and so on."""
+    """Return name → variable; the second of two equal names gets the suffix `_1`, and so on."""
     by_name: dict[str, Variable] = {}
     for variable in variables:
         name = first = variable.name.removesuffix(":0")
