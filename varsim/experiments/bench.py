@@ -48,7 +48,7 @@ Cell = tuple[int, int]
 """A number of workers, and a size in bytes."""
 
 Turns = dict[tuple[Quantity, ...], Sample]
-"""Contenders by key; the key has the quantity that each part of the contender measures."""
+"""Quantities that the parts of a contender measure → the contender."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +106,7 @@ class HostMeasurement:
     plan: BenchPlan
     watcher: BenchWatcher
     interrupts: Interrupts
-    deadline_s: float  # on the clock of `now_s`
+    deadline_s: float  # time of the deadline, on the clock of `now_s`
     figures: list[Figure] = field(default_factory=list)
     out_of_time: list[str] = field(default_factory=list)  # what was not measured
 

@@ -31,8 +31,8 @@ Sample = Callable[[], Sequence[float]]
 class Effort:
     """The time that contenders have for their turns."""
 
-    seconds: float  # for all contenders together; more if `_FEWEST_ROUNDS` take longer
-    deadline_s: float  # on the clock of `now_s`: no round begins after this time
+    seconds: float  # time for all contenders together; more if `_FEWEST_ROUNDS` take longer
+    deadline_s: float  # no round begins after this time, on the clock of `now_s`
 
     @property
     def over(self) -> bool:

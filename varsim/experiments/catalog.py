@@ -55,7 +55,7 @@ class Listing:
 
 @cache
 def built_in() -> dict[str, Path]:
-    """Return the files of the workloads that ship with varsim, by name."""
+    """Return name → file, for the workloads that ship with varsim."""
     folder = Path(__file__).parents[1] / "workloads"
     return {
         path.stem: path

@@ -52,7 +52,7 @@ _MAX_NAME_LENGTH: Final = 80
 
 
 def _choice(kind: type[Enum]) -> Any:
-    """Return the annotations of a field that holds a member of an enum, by its lower-case name."""
+    """Return the annotations of a field for an enum's member, written as its lower-case name."""
     return (
         BeforeValidator(member_reader(kind)),
         PlainSerializer(lambda member: member.name.lower()),
@@ -348,12 +348,12 @@ class Experiment(Keys):
 
     @property
     def backends(self) -> Backends:
-        """The launcher, transport and exchange."""
+        """Return the launcher, transport and exchange."""
         return Backends(**{field.name: getattr(self, field.name) for field in fields(Backends)})
 
     @property
     def named_backends(self) -> dict[str, str]:
-        """The backends that the experiment itself names."""
+        """Return the backends that the experiment itself names."""
         return {
             name: value
             for name, value in asdict(self.backends).items()

@@ -76,22 +76,22 @@ class FinishedRun:
 
     @property
     def status(self) -> RunStatus:
-        """DONE, FAILED or INTERRUPTED."""
+        """Return DONE, FAILED or INTERRUPTED."""
         return self.summary.status
 
     @property
     def failure(self) -> Failure | None:
-        """The failure; None if the run did not fail."""
+        """Return the failure; None if the run did not fail."""
         return self.summary.failure
 
     @property
     def result(self) -> dict[str, Plain]:
-        """The workload's result, as JSON values."""
+        """Return the workload's result, as JSON values."""
         return self.summary.result
 
     @cached_property
     def history(self) -> History:
-        """The record, open for reading: `history.events(...)`, or SQL by `history.connection`.
+        """Return the open record: `history.events(...)` reads it, or SQL by `history.connection`.
 
         Raises:
             ConfigError: The run has no record; the text says why, and names the option.
@@ -100,7 +100,7 @@ class FinishedRun:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """The findings of `varsim check` about the program; a failure is a finding, too.
+        """Return the findings of `varsim check` about the program; a failure is a finding, too.
 
         Raises:
             ConfigError: There is no record.
@@ -109,7 +109,7 @@ class FinishedRun:
 
     @property
     def verdict(self) -> Outcome:
-        """Whether varsim kept its promises, as in `varsim check`: VALID, INVALID or UNKNOWN.
+        """Return whether varsim kept its promises, as `varsim check`: VALID, INVALID or UNKNOWN.
 
         Raises:
             ConfigError: There is no record.
@@ -118,7 +118,7 @@ class FinishedRun:
 
     @property
     def further(self) -> list[FinishedRun]:
-        """For a script with several strategies, the runs of the other strategies."""
+        """Return the runs of the other strategies, for a script with several strategies."""
         return [FinishedRun(folder) for folder in further_folders(self.path)]
 
     @cached_property

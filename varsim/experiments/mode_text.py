@@ -13,7 +13,7 @@ from varsim.experiments.nearest import did_you_mean
 from varsim.spec import Synchronization, VariableSynchronization
 
 MODES: Final = {mode.name.lower(): mode for mode in VariableSynchronization}
-"""The modes, by their names in an experiment and on the command line."""
+"""Name in an experiment and on the command line → mode."""
 
 ADAPTIVE: Final = "adaptive"
 """The word for the mode AUTO together with `auto: adaptive`."""
@@ -41,8 +41,8 @@ E = TypeVar("E", bound=Enum)
 class Mode:
     """The synchronizations that an experiment gives to variables."""
 
-    free: Synchronization | None  # for all free variables
-    named: dict[str, Synchronization]  # by name or fnmatch pattern, also for other variables
+    free: Synchronization | None  # the synchronization of all free variables, if one is given
+    named: dict[str, Synchronization]  # name or fnmatch pattern → synchronization
     adaptive: bool = False  # whether AUTO is adaptive
 
 

@@ -143,7 +143,7 @@ def _with_role(entry: Entry, role: str | None) -> Entry:
 
 
 def _roles(nodes: Sequence[Any]) -> dict[int, str]:
-    """Return the roles by node number. They follow from the names that owners give their nodes."""
+    """Return number of a node → role. Roles follow from the names that owners give their nodes."""
     roles: dict[int, str] = {}
     children = [{child.local_name: child.node_id for child in node.children} for node in nodes]
 

@@ -201,7 +201,7 @@ class NothingToRecord(ConfigError):
         super().__init__(
             "the script did not start a strategy with workers, so there is nothing to record"
         )
-        self.exit_code = exit_code  # of the script
+        self.exit_code = exit_code  # exit code of the script
 
 
 class ScriptProgram:
@@ -324,7 +324,7 @@ class _Supervision:
     def __init__(self, run: ActiveRun, began_s: float) -> None:
         self._run = run
         self._began_s = began_s
-        self._observed: dict[int, ObservedStrategy] = {}  # by the strategy's id
+        self._observed: dict[int, ObservedStrategy] = {}  # strategy_id → observed strategy
         self._locations: dict[int, str] = {}
         self._launching_s = 0.0
         self._here = Path.cwd()  # read now, because the script may change the working directory

@@ -31,7 +31,7 @@ class StoredRun:
     """A run's directory on disk."""
 
     path: Path
-    size_bytes: int  # of all its files
+    size_bytes: int  # total size of its files
     tag: str  # empty if the run has no tag
 
 

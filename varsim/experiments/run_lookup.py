@@ -24,7 +24,7 @@ class _Sort(NamedTuple):
     """The sort of directory to find: a run, or the measurement of a host."""
 
     what: str
-    files: tuple[str, ...]  # a directory that has one of them is of this sort
+    files: tuple[str, ...]  # a directory with one of these files is of this sort
     latest: str  # the name of the link to the last directory
     maker: str  # the command that creates such a directory
 

@@ -180,7 +180,7 @@ def take_advice(
 
 
 def _advice(files: RunFiles) -> tuple[dict[str, VariableSettings], list[str], bool]:
-    """Return settings for the AUTO variables by name, the advice, and whether AUTO is adaptive."""
+    """Return name of an AUTO variable → settings; the advice; and whether AUTO is adaptive."""
     from varsim.whatif.advice import advise, in_words
     from varsim.whatif.compare import Replays
     from varsim.whatif.lines import at_odds, is_adaptive

@@ -33,7 +33,7 @@ class ProgramLocation:
 
 @dataclass(slots=True)
 class Sources:
-    """The sources, by their path below the root; the program's file is the first."""
+    """The sources: path below the root → content. The program's file is the first."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)  # imported files that were not read, and why

@@ -42,12 +42,12 @@ class RunFiles:
 
     @property
     def logs(self) -> Path:
-        """The folder of the workers' logs."""
+        """Return the folder of the workers' logs."""
         return self.path / LOGS
 
     @property
     def traces(self) -> Path:
-        """The folder of the processes' traces, until they are merged into the history."""
+        """Return the folder of the processes' traces, until they are merged into the history."""
         return self.path / TRACES
 
     def save(self, summary: Summary) -> None:
@@ -63,7 +63,7 @@ class RunFiles:
 
     @contextmanager
     def claimed(self) -> Iterator[bool]:
-        """Lock the folder within the block. Yields False if another process has locked it.
+        """Lock the folder within the block. Yield False if another process has locked it.
 
         The lock distinguishes a run that has not ended from one whose process was killed.
         """
@@ -117,12 +117,12 @@ class RunDirectory(RunFiles):
 
     @property
     def oracle(self) -> RunFiles:
-        """The files of the single-device oracle."""
+        """Return the files of the single-device oracle."""
         return RunFiles(self.path / ORACLE)
 
     @property
     def pilot(self) -> RunFiles:
-        """The files of the pilot run."""
+        """Return the files of the pilot run."""
         return RunFiles(self.path / PILOT)
 
     def strategy(self, number: int) -> RunFiles:

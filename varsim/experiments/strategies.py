@@ -82,11 +82,11 @@ class ObservedStrategy:
 
     @property
     def calls(self) -> int:
-        """The number of calls of strategy.run."""
+        """Return the number of calls of strategy.run."""
         return self.strategy.coordinator.calls if self.strategy.has_workers else 0
 
     def measure(self) -> None:
-        """Measure the variables, if there are workers, which must answer; measure only once.
+        """Measure the variables once, if there are workers. The workers must be able to answer.
 
         Raises:
             VarsimError: A worker has ended.

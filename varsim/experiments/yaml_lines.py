@@ -119,7 +119,7 @@ def _check_size(text: str) -> None:
     count = 0  # values so far
     below = [0]  # levels below each open node so far; the first item is for the document
     starts: list[tuple[str | None, int]] = []  # the anchor of each open node, and the count before
-    known: dict[str | None, tuple[int, int]] = {}  # by anchor: number of values, levels below
+    known: dict[str | None, tuple[int, int]] = {}  # anchor → number of values, levels below
     for event in yaml.parse(text, Loader=_Loader):
         depth, levels = len(starts), 0
         match event:
