@@ -59,7 +59,7 @@ def modes(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list
 
 
 def setting_names(_ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Offer synchronizations or aggregations, by the name of the parameter."""
+    """Offer synchronizations, or aggregations if the parameter is an aggregation."""
     from varsim.spec import VariableAggregation, VariableSynchronization
 
     known = VariableAggregation if param.name == "aggregation" else VariableSynchronization

@@ -1,6 +1,6 @@
 """End the program at Ctrl-C with an exit code and a line on stderr, if no clean-up is needed.
 
-SIGTERM (of a scheduler) and SIGHUP (of a terminal that was closed) have the effect of Ctrl-C.
+SIGTERM (from a scheduler) and SIGHUP (from a closed terminal) have the effect of Ctrl-C.
 
 This module imports only a little of the standard library, because the program imports it first.
 """
