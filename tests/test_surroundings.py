@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.surroundings import MAX_FOLDER, ensure_open_files, short_temporary
-from varsim.transport.folders import private_folder
+from varsim.transport.folders import PrivateFolder, new_socket_path
 from varsim.transport.sockets import MAX_IPC_PATH
 
 
@@ -52,8 +52,6 @@ def test_a_long_tmpdir_is_not_used_for_sockets_of_tests(long_temporary: Path):
 
 def test_a_long_tmpdir_is_not_used_for_sockets(long_temporary: Path):
     """Neither a cluster nor `varsim bench` uses such a folder."""
-    folder = private_folder("c")
-    folder.rmdir()
-
-    assert len(str(folder / "c")) < MAX_IPC_PATH
+    with PrivateFolder(new_socket_path("c")) as folder:
+        assert len(str(folder.path / "c")) < MAX_IPC_PATH
     assert [] == list(long_temporary.iterdir())

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.launch.conftest import Launch, WorkerCluster
-from tests.waiting import MS, is_running, wait_for_exit
+from tests.waiting import MS, is_running, wait_for, wait_for_exit
 from varsim.launch.logs import TAIL_LINES, tail
 
 pytestmark = pytest.mark.processes
@@ -100,6 +100,96 @@ def test_when_the_fork_server_is_killed_all_workers_are_lost(launch: Launch) -> 
     }
     for worker in workers:
         wait_for_exit(worker)
+
+
+@pytest.mark.parametrize("reaps", [False, True], ids=["ignored", "waited for"])
+def test_a_program_may_take_the_exit_codes_of_all_its_children(launch: Launch, reaps: bool) -> None:
+    """It ignores SIGCHLD, or it waits for any child."""
+    cluster = launch(1)
+    fork_server = cluster.evaluate(0, "os.getppid()")
+    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL if reaps else signal.SIG_IGN)
+    try:
+        os.kill(fork_server, signal.SIGKILL)
+        if reaps:
+            os.waitpid(-1, 0)
+        assert "and its exit code is unknown" in cluster.lost()[0].reason
+        cluster.channel.close()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def test_a_process_that_got_the_id_of_the_fork_server_is_not_killed(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system may use the id again if the program has waited for the fork server itself."""
+    fork_server = launch(1).channel._fork_server
+    killed: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "killpg", lambda group, _: killed.append(group))
+        fork_server.kill()
+        assert [fork_server._process.pid] == killed
+        patch.setattr(fork_server._process, "pid", os.getppid())  # not a child of this process
+        fork_server.kill()
+        assert 1 == len(killed)
+
+
+def test_a_fork_of_the_program_does_not_delay_the_end(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fork holds the pipe to the fork server, so closing the pipe is not enough."""
+    monkeypatch.setattr("varsim.launch.fork_server._END_TIMEOUT_S", 1_000 * MS)
+    channel = launch(1).channel
+    copy = os.fork()
+    if not copy:
+        signal.pause()
+    try:
+        channel.close()
+        assert channel._fork_server.ended
+    finally:
+        os.kill(copy, signal.SIGKILL)
+        os.waitpid(copy, 0)
+
+
+EARLY = """
+import os
+from tests.launch.programs import NoObjects
+from varsim.launch import process
+from varsim.launch.launcher import LaunchOptions
+
+def end(*_):
+    os.kill(os.getpid(), 9)
+
+{patch}
+process.ProcessLauncher("tests.launch.programs:serve").launch(
+    LaunchOptions(7, ("CPU:0",)), NoObjects()
+)
+"""
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        "process.remove_leftovers = end",
+        pytest.param("process.ForkServer.fork_workers = end", marks=pytest.mark.slow),
+        # A fork of the program holds the pipe, so the pipe is not closed.
+        "process.remove_leftovers = lambda: os.fork() and end() or (os.close(2), os.read(0, 1))",
+    ],
+    ids=["directory", "listener", "fork"],
+)
+def test_a_program_that_is_killed_early_leaves_no_directory(
+    patch: str, private_temporary: Path
+) -> None:
+    """The fork server owns the private directory before the directory exists."""
+    with subprocess.Popen(
+        [sys.executable, "-c", EARLY.format(patch=patch)],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert -9 == process.wait()
+        assert process.stderr is not None
+        assert b"" == process.stderr.read()
+        wait_for(lambda: [] == list(private_temporary.glob("varsim-*")))
 
 
 PROGRAM = """

@@ -46,7 +46,6 @@ WHOLE = Rendezvous(
     search_path=("/one", ""),
     log_dir="/logs",
     private_dir="/private",
-    coordinator_pid=1,
     exchange="shared",
     handover=Handover((5,), "100"),
 )

@@ -9,7 +9,6 @@ trip.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +20,7 @@ import zmq
 from varsim.errors import StartError
 from varsim.experiments.baseline_workers import NUMBER_BYTES, SOCKET_NAME, endpoint_in, routing_id
 from varsim.interrupts import blocked, held
-from varsim.transport.folders import private_folder
+from varsim.transport.folders import create_for_start, new_socket_path
 from varsim.transport.sockets import COPY_LIMIT_BYTES
 
 _MODULE: Final = "varsim.experiments.baseline_workers"
@@ -49,8 +48,8 @@ class BareStar:
             self._stack = stack.pop_all()
 
     def _start(self, stack: ExitStack, count: int) -> None:
-        folder = str(private_folder(SOCKET_NAME))
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        private = stack.enter_context(create_for_start(new_socket_path(SOCKET_NAME)))
+        folder = str(private.path)
         context = zmq.Context[zmq.Socket[bytes]]()
         stack.callback(context.term)
         self._hub = context.socket(zmq.ROUTER)

@@ -35,6 +35,7 @@ from varsim.experiments.store import (
     load_summary,
 )
 from varsim.tracing.history import HISTORY, LEFT_OUT, ORACLE, upgrade
+from varsim.transport.folders import PrivateFolder, new_path
 
 _CLASS: Final = re.compile(r"[A-Za-z_][\w.]*(?=:|$)")
 _WITHOUT_VALUES: Final = frozenset(
@@ -73,8 +74,8 @@ def export_run(run: Path, file: Path, *, source: bool = True, values: bool = Tru
     if not file.name.endswith(_FORMATS):
         raise ConfigError(f"{file}: the name must end in {', '.join(_FORMATS)}")
     exported = Exported(file)
-    with tempfile.TemporaryDirectory(prefix="varsim-export-") as temporary:
-        copy = Path(temporary) / run.resolve().name
+    with PrivateFolder(new_path("export-")) as temporary:
+        copy = temporary.path / run.resolve().name
         _Copy(run, copy, exported, source=source, values=values).make()
         exported.names = sorted(
             one.relative_to(copy).as_posix() for one in copy.rglob("*") if one.is_file()

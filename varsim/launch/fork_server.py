@@ -3,7 +3,8 @@
 The fork server is a new interpreter, so a program needs no `if __name__ == "__main__"`. The fork
 server imports the modules that all workers need, and forks one worker for each replica. A fork
 takes a few milliseconds; a new interpreter takes 0.1 s. The fork server kills the workers and ends
-when its stdin is closed. It reports each ended worker on its stdout.
+when the coordinator has ended, or writes another line, or closes the pipe. It reports each ended
+worker on its stdout.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
@@ -22,7 +25,7 @@ import zmq
 
 from varsim.errors import StartError
 from varsim.interrupts import blocked
-from varsim.launch.logs import tail
+from varsim.launch.logs import tail_of
 from varsim.launch.rendezvous import Rendezvous
 from varsim.transport.sockets import timeout_ms
 
@@ -58,38 +61,47 @@ def reason_of(wait_status: int) -> str:
 class ForkServer:
     """A running fork server."""
 
-    def __init__(self, rendezvous: Rendezvous) -> None:
+    def __init__(self, private_dir: Path, descriptors: Sequence[int]) -> None:
         """Start the fork server.
 
+        Args:
+            private_dir: The fork server removes this directory when it ends. The caller creates the
+                directory after this call, so the directory always has an owner.
+            descriptors: Descriptors that the fork server and the workers inherit.
         Raises:
-            StartError: The system cannot start a process, or the process ended immediately.
+            StartError: The system cannot start a process.
         """
-        self._log = Path(rendezvous.private_dir) / "fork_server.log"
         self._pending = b""
         self.ended = False
+        # The file has no name, so the system removes it even if all processes are killed.
+        self._log = tempfile.TemporaryFile(buffering=0, dir=private_dir.parent)  # noqa: SIM115  # `end` closes it
         try:
-            with self._log.open("wb") as log, blocked():
+            with blocked():
                 self._process = subprocess.Popen(
-                    [sys.executable, *_COMMAND],
+                    [sys.executable, *_COMMAND, private_dir, str(os.getpid())],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
-                    stderr=log,
+                    stderr=self._log,
                     bufsize=0,
                     env=os.environ | dict.fromkeys(_ONE_THREAD, "1"),
                     start_new_session=True,  # Ctrl-C is for the program
-                    pass_fds=rendezvous.handover.descriptors,
+                    pass_fds=descriptors,
                 )
         except OSError as error:
+            self._log.close()
             raise StartError(f"cannot start {sys.executable}: {error}") from error
         self.reports = _pipe(self._process.stdout).fileno()
+
+    def fork_workers(self, rendezvous: Rendezvous) -> None:
+        """Send the settings to the fork server, which then forks the workers.
+
+        Raises:
+            StartError: The fork server has ended.
+        """
         try:
             _write_all(_pipe(self._process.stdin).fileno(), rendezvous.to_line())
         except BrokenPipeError:
-            ending, said = self.ending(), self.said()
-            self.end()
-            raise StartError(
-                f"the process that starts the workers {ending}; it said:\n{said}"
-            ) from None
+            raise StartError(self.obituary()) from None
 
     def exits(self) -> list[tuple[int, str]]:
         """Return the workers that have ended since the last call: (replica_id, reason).
@@ -103,19 +115,37 @@ class ForkServer:
         return [(replica_id, reason_of(status)) for replica_id, status in map(json.loads, lines)]
 
     def ending(self) -> str:
-        """Return how the fork server has ended; call this only if `ended` is set."""
-        ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        """Return how the fork server has ended; call this only if its pipes are closed."""
+        try:
+            ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        except ChildProcessError:
+            return (
+                "ended, and its exit code is unknown, because this program ignores SIGCHLD or "
+                "waits for all of its child processes"
+            )
         assert ended is not None, "waitid returns None only with WNOHANG"
         exited = ended.si_code == os.CLD_EXITED
         return reason_of(ended.si_status << 8 if exited else ended.si_status)
 
     def said(self) -> str:
         """Return the last output of the fork server, and of workers before they opened a log."""
-        return tail(self._log)
+        return tail_of(self._log.fileno())
+
+    def obituary(self) -> str:
+        """Return why no workers were started; call this only if the pipes are closed."""
+        said = self.said()
+        return f"the process that starts the workers {self.ending()}" + (
+            f"; it said:\n{said}" if said else "; it said nothing"
+        )
 
     def end(self) -> None:
         """End the fork server, all workers, and all processes that the workers have started."""
-        _pipe(self._process.stdin).close()
+        stdin = _pipe(self._process.stdin)
+        # Closing the pipe is not enough: a fork of the program may hold it too.
+        with suppress(OSError):
+            os.set_blocking(stdin.fileno(), False)
+            os.write(stdin.fileno(), b"\n")
+        stdin.close()
         poller = zmq.Poller()
         poller.register(self.reports, zmq.POLLIN)
         deadline = time.monotonic() + _END_TIMEOUT_S
@@ -124,12 +154,29 @@ class ForkServer:
         self.kill()
         self._process.wait()
         _pipe(self._process.stdout).close()
+        self._log.close()
 
     def kill(self) -> None:
         """Kill the fork server and all workers immediately. `end` must still be called."""
         # Before `wait`, the process id cannot belong to another process or group.
         with suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for a group of zombies
-            os.killpg(self._process.pid, signal.SIGKILL)
+            if not self._was_replaced():
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _was_replaced(self) -> bool:
+        """Return whether the process id belongs to another process.
+
+        This is possible only if the program itself has waited for the fork server. As long as the
+        group has a process, the system does not use the id again.
+        """
+        process_id = self._process.pid
+        try:
+            os.waitid(os.P_PID, process_id, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            with suppress(ProcessLookupError):
+                os.kill(process_id, 0)
+                return True
+        return False
 
 
 def _pipe(stream: IO[bytes] | None) -> IO[bytes]:

@@ -18,12 +18,16 @@ def tail(path: Path, start: int = 0) -> str:
     """Return the last lines of a file, without control characters; skip the first `start` bytes."""
     try:
         with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(start, size - _TAIL_BYTES))
-            text = file.read().decode("utf-8", "replace")
+            return tail_of(file.fileno(), start)
     except OSError:  # there is no log; the caller reports an error without it
         return ""
-    return visible("\n".join(text.splitlines()[-TAIL_LINES:]))
+
+
+def tail_of(descriptor: int, start: int = 0) -> str:
+    """Return the last lines of an open file, as `tail` does; do not move its position."""
+    size = os.fstat(descriptor).st_size
+    end = os.pread(descriptor, _TAIL_BYTES, max(start, size - _TAIL_BYTES))
+    return visible("\n".join(end.decode("utf-8", "replace").splitlines()[-TAIL_LINES:]))
 
 
 class WorkerLogs:

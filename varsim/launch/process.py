@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 import time
 from contextlib import ExitStack
@@ -25,7 +23,7 @@ from varsim.launch.stacks import Stacks
 from varsim.protocol.references import References
 from varsim.protocol.structure import StructureCodec
 from varsim.tracing.trace import PROGRAM, Trace, open_trace, remove_traces
-from varsim.transport.folders import private_folder
+from varsim.transport.folders import create_for_start, new_socket_path, remove_leftovers
 from varsim.transport.transport import TRANSPORTS
 
 
@@ -71,17 +69,20 @@ class ProcessLauncher:
     ) -> tuple[ProcessChannel, CoordinatorExchange, Trace | None]:
         """Start the processes; add the functions that end and free them to `stack`."""
         count = len(options.devices)
-        directory = private_folder()
-        stack.callback(shutil.rmtree, directory, ignore_errors=True)
         transport = TRANSPORTS.make(options.backends.transport)
+        exchange_name, exchange = open_exchange(options.backends.exchange, transport, count)
+        stack.callback(exchange.close)
+        directory = new_socket_path()
+        fork_server = ForkServer(directory, exchange.handover.descriptors)
+        stack.callback(fork_server.end)
+        stack.enter_context(create_for_start(directory))
+        remove_leftovers()
         listener = transport.listen(count, directory)
         stack.callback(listener.close)
         log_dir = (options.log_dir or directory).absolute()
         log_dir.mkdir(parents=True, exist_ok=True)
         logs = WorkerLogs(log_dir, private=options.log_dir is None, num_replicas=count)
-        exchange_name, exchange = open_exchange(options.backends.exchange, transport, count)
-        stack.callback(exchange.close)
-        fork_server = ForkServer(
+        fork_server.fork_workers(
             Rendezvous(
                 options=options,
                 addresses=listener.addresses,
@@ -89,12 +90,10 @@ class ProcessLauncher:
                 search_path=tuple(sys.path),
                 log_dir=str(log_dir),
                 private_dir=str(directory),
-                coordinator_pid=os.getpid(),
                 exchange=exchange_name,
                 handover=exchange.handover,
             )
         )
-        stack.callback(fork_server.end)
         trace = open_trace(options.trace, PROGRAM, count)
         if trace is not None:
             stack.callback(trace.close)

@@ -26,8 +26,7 @@ class Rendezvous:
     entry_point: str
     search_path: tuple[str, ...]  # the program's sys.path, so that workers find its modules
     log_dir: str
-    private_dir: str  # removed by the fork server if the coordinator cannot remove it
-    coordinator_pid: int
+    private_dir: str
     exchange: str  # the name of the exchange; never "auto"
     handover: Handover  # values that workers need to take part in the exchange
 

@@ -1,35 +1,191 @@
-"""Create private folders for ipc sockets, whose paths must be short."""
+"""Create private folders, and remove those of processes that were killed.
+
+Each folder contains a lock file. The process that created the folder holds the lock until it ends;
+the system releases the lock even if the process is killed. So a folder whose lock is free belongs
+to no process, and a later start removes it. A lock also works for containers that share the
+directory, where process ids have no meaning.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
-import tempfile
+import secrets
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from varsim.errors import StartError
 from varsim.transport.sockets import MAX_IPC_PATH
 
 SOCKET_NAME: Final = "c"  # short: the path of an ipc endpoint is limited
+_SHORT: Final = "/tmp"  # noqa: S108  # the folder itself is private
+_ENVIRONMENT: Final = ("TMPDIR", "TEMP", "TMP")  # as for `tempfile`
+_PREFIX: Final = "varsim-"
+_RANDOM_BYTES: Final = 8
+_LOCK: Final = "owner"  # contains the id of the process that created the folder
+
+_YOUNG_S: Final = 60.0
+"""A lock file without a process id is not a leftover before this age: its owner may be about to
+lock it."""
 
 
-def private_folder(socket_name: str = SOCKET_NAME) -> Path:
-    """Create a folder that only this user can enter, and whose path is short enough for a socket.
+def new_path(name: str = "") -> Path:
+    """Return the path of a new folder for temporary files; do not create it."""
+    return places()[0] / (_PREFIX + name + secrets.token_urlsafe(_RANDOM_BYTES))
 
-    The caller must remove the folder.
+
+def new_socket_path(socket_name: str = SOCKET_NAME) -> Path:
+    """Return the path of a new folder whose path is short enough for a socket; do not create it.
 
     Raises:
-        StartError: The folder cannot be created, or its path would be too long, even in /tmp.
+        StartError: The path would be too long, even in /tmp.
     """
-    for parent in (None, "/tmp"):  # noqa: S108  # mkdtemp creates a private folder
-        try:
-            folder = Path(tempfile.mkdtemp(prefix="varsim-", dir=parent))  # its mode is 0700
-        except OSError as error:
-            raise StartError(
-                f"the private folder of a cluster cannot be created: {error}\n"
-                "  Free space there, or set TMPDIR to a folder that can be written."
-            ) from error
-        if len(os.fsencode(folder / socket_name)) <= MAX_IPC_PATH:
+    path = new_path()
+    for place in places():
+        folder = place / path.name
+        if path_bytes_left(folder / socket_name) >= 0:
             return folder
-        folder.rmdir()
-    raise StartError(f"the path of {tempfile.gettempdir()} is too long: set TMPDIR to a short one")
+    raise StartError(f"the path of {path.parent} is too long: set TMPDIR to a short one")
+
+
+def path_bytes_left(socket: Path) -> int:
+    """Return by how many bytes the path of a socket may grow; negative if it is too long."""
+    return MAX_IPC_PATH - len(os.fsencode(socket))
+
+
+def places() -> list[Path]:
+    """Return the directories for private folders, in the order in which they are tried.
+
+    `tempfile.gettempdir` would create a file for a moment, which stays if the process is killed.
+    """
+    named = [os.environ[name] for name in _ENVIRONMENT if os.environ.get(name)]
+    usable = [Path(name).absolute() for name in named if os.access(name, os.W_OK | os.X_OK)]
+    return list(dict.fromkeys((*usable[:1], Path(_SHORT))))
+
+
+class PrivateFolder:
+    """A folder that only this user can enter; it is removed at the end of a `with` block."""
+
+    def __init__(self, path: Path) -> None:
+        """Create the folder.
+
+        Raises:
+            OSError: The folder cannot be created.
+        """
+        self.path: Final = path
+        self._lock = -1
+        path.mkdir(0o700)
+        try:
+            self._lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            # On a file system without locks, the folder is never taken for a leftover.
+            with suppress(OSError):
+                fcntl.flock(self._lock, fcntl.LOCK_EX)
+            os.write(self._lock, b"%d" % os.getpid())
+        except BaseException:
+            self.remove()
+            raise
+
+    def remove(self) -> None:
+        """Remove the folder and its content."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.remove()
+
+
+def create_for_start(path: Path) -> PrivateFolder:
+    """Create a private folder for processes that are started now.
+
+    Raises:
+        StartError: The folder cannot be created.
+    """
+    try:
+        return PrivateFolder(path)
+    except OSError as error:
+        raise StartError(
+            f"the private folder of a cluster cannot be created: {error}\n"
+            "  Free space there, or set TMPDIR to a folder that can be written."
+        ) from error
+
+
+# ---------------------------------------------------------------- folders of killed processes
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """A private folder whose process was killed."""
+
+    path: Path
+    process_id: str  # of the killed process; "" if it was killed before it wrote its id
+
+
+def leftovers() -> list[Leftover]:
+    """Return the private folders of this user's killed processes, in all `places`."""
+    found = []
+    for place in places():
+        for folder in _private_folders(place):
+            lock = _lock_of_nobody(folder)
+            if lock is not None:
+                found.append(Leftover(folder, _process_id(lock)))
+                os.close(lock)
+    return found
+
+
+def remove_leftovers() -> list[Leftover]:
+    """Remove the folders of killed processes; return those that were removed."""
+    return [one for one in leftovers() if _removed(one.path)]
+
+
+def _removed(folder: Path) -> bool:
+    lock = _lock_of_nobody(folder)  # again: another process may be removing it now
+    if lock is None:
+        return False
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(lock)
+    return not folder.exists()
+
+
+def _private_folders(place: Path) -> list[Path]:
+    try:
+        with os.scandir(place) as entries:
+            return [
+                Path(entry.path)
+                for entry in entries
+                if entry.name.startswith(_PREFIX)
+                and entry.is_dir(follow_symlinks=False)
+                and entry.stat(follow_symlinks=False).st_uid == os.geteuid()
+            ]
+    except OSError:  # the place cannot be read, or an entry has just been removed
+        return []
+
+
+def _lock_of_nobody(folder: Path) -> int | None:
+    """Take the lock of a folder, and return its descriptor; None if the folder is in use."""
+    try:
+        lock = os.open(folder / _LOCK, os.O_RDWR)
+    except OSError:  # there is no lock: the folder is not one of these
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _process_id(lock) or time.time() - os.fstat(lock).st_mtime > _YOUNG_S:
+            return lock
+    except OSError:  # another process holds it, or the file system has no locks
+        pass
+    os.close(lock)
+    return None
+
+
+def _process_id(lock: int) -> str:
+    return os.pread(lock, 20, 0).decode("ascii", "replace")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 import numpy as np
@@ -23,6 +21,7 @@ from varsim.tracing.history import History, open_history
 from varsim.tracing.merge import merge
 from varsim.tracing.progress import Tell
 from varsim.tracing.trace import TraceOptions
+from varsim.transport.folders import PrivateFolder, new_path
 from varsim.whatif.play import CallFailed, Played, Refusal, play
 from varsim.whatif.reading import recorded_program
 from varsim.whatif.recorded import RecordedProgram, RecordedRead, Settings, accesses
@@ -189,8 +188,8 @@ class Replays:
         return changed, rounded, first
 
     def _outcome(self, settings: Mapping[int, Settings]) -> _PlayedRun:
-        with TemporaryDirectory(prefix="varsim-replay-") as name:
-            folder = Path(name)
+        with PrivateFolder(new_path("replay-")) as private:
+            folder = private.path
             played, failure = self._play(settings, trace=TraceOptions(folder))
             merge(folder, folder, tell=self._part(_PLAYED, _MERGED))
             with open_history(folder) as history:

@@ -1,7 +1,8 @@
 """Run the fork server: import the workers' modules, fork the workers, and report ended workers.
 
-The fork server runs until its stdin is closed or the coordinator's process has ended. Then it kills
-the workers that still run. It has no second thread and no ZeroMQ context, so forking is safe.
+The fork server runs until the coordinator's process has ended, or the coordinator writes a second
+line to stdin or closes it. Then it kills the workers that still run. It has no second thread and no
+ZeroMQ context, so forking is safe.
 """
 
 from __future__ import annotations
@@ -35,15 +36,20 @@ _STDERR: Final = 2
 _LOG_MODE: Final = 0o600  # only this user can read what user code prints
 
 
-def run(line: bytes) -> None:
-    """Run the fork server for a coordinator; `line` is the coordinator's line on stdin."""
+def run(line: bytes, coordinator: int | None) -> None:
+    """Run the fork server for a coordinator.
+
+    Args:
+        line: The coordinator's line on stdin.
+        coordinator: A descriptor of the coordinator's process; None if the system has none.
+    """
     rendezvous = Rendezvous.from_line(line)
     reports = os.dup(_STDOUT)
     os.dup2(_STDERR, _STDOUT)  # printed text goes to stderr, because stdout is only for reports
     for descriptor in rendezvous.handover.descriptors:
         os.set_inheritable(descriptor, False)  # processes that user code starts must not have it
     serve = _load(rendezvous)
-    fork_server = _ForkServer(rendezvous, serve, reports)
+    fork_server = _ForkServer(rendezvous, serve, reports, coordinator)
     try:
         fork_server.fork_workers()
         fork_server.watch()
@@ -64,7 +70,9 @@ def _load(rendezvous: Rendezvous) -> Serve:
 
 
 class _ForkServer:
-    def __init__(self, rendezvous: Rendezvous, serve: Serve, reports: int) -> None:
+    def __init__(
+        self, rendezvous: Rendezvous, serve: Serve, reports: int, coordinator: int | None
+    ) -> None:
         self._rendezvous = rendezvous
         self._serve = serve
         self._reports = reports
@@ -75,7 +83,7 @@ class _ForkServer:
         os.set_blocking(self._wakeup_writer, False)
         signal.signal(signal.SIGCHLD, _wake_up)
         signal.set_wakeup_fd(self._wakeup_writer, warn_on_full_buffer=False)
-        self._coordinator = system.open_process(rendezvous.coordinator_pid)
+        self._coordinator = coordinator
 
     def fork_workers(self) -> None:
         """Start all workers. In a worker, this method does not return."""
@@ -148,14 +156,20 @@ class _ForkServer:
 
     def end(self) -> None:
         """Kill the workers that still run, and remove the private directory."""
-        orphans = bool(self._workers)
-        for process_id in self._workers:
-            os.kill(process_id, signal.SIGKILL)
-        for process_id in self._workers:
-            os.waitpid(process_id, 0)
-        shutil.rmtree(self._rendezvous.private_dir, ignore_errors=True)
+        orphans = self._kill_workers()
+        shutil.rmtree(self._rendezvous.private_dir, ignore_errors=True)  # killpg may end this too
         if orphans and os.getpgrp() == self._process_id:
             os.killpg(0, signal.SIGKILL)  # including processes that user code has started
+
+    def _kill_workers(self) -> bool:
+        """Kill the workers that still run, and return whether there were any."""
+        killed = list(self._workers)
+        self._workers.clear()
+        for process_id in killed:
+            os.kill(process_id, signal.SIGKILL)
+        for process_id in killed:
+            os.waitpid(process_id, 0)
+        return bool(killed)
 
 
 def _wake_up(signal_number: int, frame: FrameType | None) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 
 from varsim.errors import SizeError
 from varsim.exchange.exchange import EXCHANGES, WorkerExchange
+from varsim.launch.host_needs import MORE_PROCESSES, ZMQ_THREADS
 from varsim.launch.link import WorkerLink
 from varsim.launch.rendezvous import Rendezvous, log_name
 from varsim.launch.stacks import show_stack_on_signal
@@ -19,6 +20,7 @@ from varsim.protocol.buffers import Frame
 from varsim.protocol.limits import Buffer, halves
 from varsim.protocol.messages import Acknowledge, Acknowledged, Message, Ready
 from varsim.tracing.trace import PROGRAM, Trace, open_trace
+from varsim.transport.host_limits import spare_threads
 from varsim.transport.transport import TRANSPORTS, Connection
 from varsim_worker import system
 from varsim_worker.output import KeepingOutput
@@ -91,6 +93,9 @@ def work(rendezvous: Rendezvous, replica_id: int, serve: Callable[[WorkerLink], 
     log_path = str(Path(rendezvous.log_dir) / log_name(replica_id))
     output = KeepingOutput(os.fdopen(1, "wb", closefd=False), log_path)
     sys.stdout = output
+    if spare_threads(ZMQ_THREADS) < ZMQ_THREADS:  # libzmq would abort this process
+        sys.stderr.write(f"the system allows no more threads: {MORE_PROCESSES}\n")
+        return 1
     transport = TRANSPORTS.make(rendezvous.options.backends.transport)
     connection = transport.connect(rendezvous.addresses[replica_id], replica_id)
     options, count = rendezvous.options, len(rendezvous.options.devices)
