@@ -192,6 +192,26 @@ def test_a_program_that_is_killed_early_leaves_no_directory(
         wait_for(lambda: [] == list(private_temporary.glob("varsim-*")))
 
 
+def test_closed_standard_streams_are_not_given_to_sockets(tmp_path: Path) -> None:
+    """The next program that prints would write into a socket."""
+    program = """
+import os, sys
+from pathlib import Path
+for descriptor in range(3):
+    os.close(descriptor)
+""" + PROGRAM.replace("print(worker, fork_server, child, flush=True)", "os.kill(child, 9)")
+    program += (
+        "Path('streams').write_text(repr([os.readlink(f'/proc/self/fd/{i}') for i in (0, 1, 2)]))"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        cwd=tmp_path,
+        check=True,
+    )
+    assert repr(["/dev/null"] * 3) == (tmp_path / "streams").read_text()
+
+
 PROGRAM = """
 import subprocess, sys
 from tests.launch.conftest import WorkerCluster

@@ -13,7 +13,7 @@ from tests.effort import many
 from tests.transport.clusters import INT, LIMIT_BYTES, SIZES, Array, SharedCluster
 from varsim.errors import ProtocolError
 from varsim.protocol.buffers import SharedReference
-from varsim.transport.arena import region_bytes
+from varsim.transport.arena import region_size
 from varsim.transport.leases import SHARED_FROM_BYTES
 
 
@@ -214,8 +214,8 @@ def test_a_wrong_note_is_refused_and_changes_nothing(cluster: SharedCluster, not
 
 
 BLOCK = SHARED_FROM_BYTES
-REGION = region_bytes(LIMIT_BYTES, 3)
-REGION = region_bytes(LIMIT_BYTES, 3)
+REGION = region_size(LIMIT_BYTES, 3)
+REGION = region_size(LIMIT_BYTES, 3)
 WRONG_PLACES = [
     SharedReference(-BLOCK, BLOCK, 0),
     SharedReference(3 * REGION, BLOCK, 0),

@@ -22,10 +22,10 @@ def main() -> NoReturn:
     """Run the program `varsim`."""
     ctrl_c.begin()
     _open_what_is_closed()
-    from varsim.cli.main import main as program
-
     code: object = 0
     try:
+        from varsim.cli.main import main as program
+
         program(prog_name="varsim")
     except SystemExit as end:
         code = ctrl_c.code_of_signal(end.code) if isinstance(end.code, int) else end.code
@@ -33,6 +33,12 @@ def main() -> NoReturn:
         if error.errno not in _FULL:
             raise
         code = _cannot_write(error)
+    except MemoryError:
+        sys.stderr.write(
+            "Error: the system gives this process no more memory: raise the limit of addresses "
+            "(ulimit -v), or of memory (of the container)\n"
+        )
+        code = 1
     with suppress(OSError, ValueError):  # the interpreter flushes again, and reports the error
         sys.stdout.flush()
     ctrl_c.ends_with(code if isinstance(code, int) else int(code is not None), "")

@@ -85,8 +85,12 @@ class Shared:
     def join(self, handover: Handover, replica_id: int, num_replicas: int) -> SharedWorker:
         """Map the memory in a worker."""
         (descriptor,) = handover.descriptors
-        limit_bytes = json.loads(handover.settings)
-        return SharedWorker(Arena(descriptor, replica_id + 1, num_replicas + 1, limit_bytes, _say))
+        limit_bytes, region_bytes = json.loads(handover.settings)
+        owners = num_replicas + 1
+        memory = Arena(
+            descriptor, replica_id + 1, owners, limit_bytes, _say, region_bytes=region_bytes
+        )
+        return SharedWorker(memory)
 
 
 def _warn(text: str) -> None:
@@ -116,8 +120,9 @@ class SharedCoordinator:
 
     @property
     def handover(self) -> Handover:
-        """Return the descriptor of the memory, and the limit of memory for each process."""
-        return Handover((self.arena.descriptor,), json.dumps(self.arena.limit_bytes))
+        """Return the descriptor of the memory, and each process's limit of memory and of addresses."""
+        sizes = [self.arena.limit_bytes, self.arena.region_bytes]
+        return Handover((self.arena.descriptor,), json.dumps(sizes))
 
     @property
     def shared_bytes(self) -> int:

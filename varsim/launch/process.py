@@ -13,10 +13,10 @@ from varsim.errors import StartError
 from varsim.exchange.exchange import CoordinatorExchange, check_exchange, open_exchange
 from varsim.interrupts import held
 from varsim.launch.fork_server import ForkServer
+from varsim.launch.host_needs import DOCTOR, ensure_host
 from varsim.launch.launcher import LaunchOptions
 from varsim.launch.link import Link
 from varsim.launch.logs import WorkerLogs
-from varsim.launch.open_files import ensure_open_files
 from varsim.launch.process_channel import ProcessChannel
 from varsim.launch.rendezvous import ENTRY_POINT, Rendezvous
 from varsim.launch.stacks import Stacks
@@ -46,15 +46,15 @@ class ProcessLauncher:
         """
         backends = options.backends
         check_exchange(backends.exchange, TRANSPORTS.make(backends.transport))
-        ensure_open_files(len(options.devices))
         deadline = time.monotonic() + options.start_timeout_s
         channel: ProcessChannel | None = None
         try:
             with held(), ExitStack() as stack:
                 try:
+                    ensure_host(len(options.devices))
                     channel, exchange, trace = self._start(options, stack)
                 except (OSError, zmq.ZMQError) as error:
-                    raise StartError(f"cannot start workers: {error}") from error
+                    raise StartError(f"cannot start workers: {error}. {DOCTOR}") from error
                 channel.own(stack.pop_all())
             channel.wait_until_ready(deadline)
         except BaseException:  # including Ctrl-C: end the processes that have started

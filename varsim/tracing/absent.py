@@ -11,27 +11,40 @@ from varsim.protocol.buffers import SharedReference
 from varsim.protocol.limits import MAX_FRAME_BYTES, Buffer
 from varsim.spec import Array
 
+_FIRST_BYTES: Final = 2**24
+
 
 class AbsentMemory:
-    """Memory in place of frames that were not recorded. It is never read and takes no space."""
+    """Memory in place of frames that were not recorded. It is never read and takes no space.
+
+    It grows with the largest frame: the addresses of a process can be limited (`ulimit -v`).
+    """
 
     def __init__(self) -> None:
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE
-        self._memory = mmap.mmap(-1, MAX_FRAME_BYTES, flags=flags)
-        everything = np.frombuffer(self._memory, np.uint8)
-        self._bytes: Array = everything
-        self._first = int(everything.__array_interface__["data"][0])
+        self._mapped: list[Array] = []  # each at least twice as large as the one before
+        self._addresses: list[range] = []
 
     def frame(self, kept: bytes | int) -> Buffer:
         """Return a recorded frame; for a frame that was not recorded, memory of the same length."""
         if isinstance(kept, bytes):
             return kept
-        return memoryview(self._memory)[:kept]
+        return self._memory(kept).data
+
+    def _memory(self, size_bytes: int) -> Array:
+        largest = len(self._mapped[-1]) if self._mapped else 0
+        if size_bytes > largest or not largest:
+            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE
+            length = min(max(size_bytes, 2 * largest, _FIRST_BYTES), MAX_FRAME_BYTES)
+            added = np.frombuffer(mmap.mmap(-1, length, flags=flags), np.uint8)
+            first = int(added.__array_interface__["data"][0])
+            self._mapped.append(added)
+            self._addresses.append(range(first, first + length))
+        return self._mapped[-1][:size_bytes]
 
     def is_absent(self, array: Array) -> bool:
         """Return whether an array's bytes were not recorded."""
         address = int(array.__array_interface__["data"][0])
-        return self._first <= address < self._first + MAX_FRAME_BYTES
+        return any(address in one for one in self._addresses)
 
     # ------------------------------------------------------------ as the codec's shared memory
 
@@ -45,7 +58,7 @@ class AbsentMemory:
 
     def get(self, reference: SharedReference, size_bytes: int) -> Array:  # noqa: ARG002  # freed memory
         """Return memory of an array's length."""
-        return self._bytes[:size_bytes]
+        return self._memory(size_bytes)
 
     def take_note(self, note: memoryview) -> None:
         """Ignore that arrays were released."""

@@ -29,6 +29,7 @@ from varsim.errors import ProtocolError
 from varsim.protocol.buffers import SharedReference
 from varsim.spec import Array
 from varsim.transport import forks
+from varsim.transport.host_limits import ADDRESSES_BYTES, address_space
 
 _SMALLEST_BYTES: Final = 2**16
 _CLASSES_PER_DOUBLING: Final = 4  # with four, at most a fifth of a large block is unused
@@ -46,8 +47,8 @@ fault for each page."""
 
 
 _WHAT_TO_DO: Final = (
-    f"{environment.SHARED_MEMORY} sets how much memory a cluster may share. Values that were read "
-    "earlier and are still in use occupy this memory."
+    f"{environment.SHARED_MEMORY} sets how much memory a cluster may share, and `ulimit -v` limits "
+    "it too. Values that were read earlier and are still in use occupy this memory."
 )
 
 
@@ -115,6 +116,8 @@ class Arena:
         num_owners: int,
         limit_bytes: int,
         warn: Callable[[str], None],
+        *,
+        region_bytes: int | None = None,
     ) -> None:
         """Map the file, which has a region for each process.
 
@@ -124,18 +127,19 @@ class Arena:
             num_owners: The number of regions.
             limit_bytes: The limit of the memory in each region.
             warn: Called once, when there is no room for an array for the first time.
+            region_bytes: The size of a region, the same for all processes; None: see `region_size`.
         Raises:
             OSError: The system does not allow a file or an address range of this size.
         """
         self._warn: Callable[[str], None] | None = warn
         self.descriptor = descriptor
-        self.limit_bytes = limit_bytes
+        self.region_bytes = region_bytes or region_size(limit_bytes, num_owners)
+        self.limit_bytes = min(limit_bytes, self.region_bytes)
         self.reclaim: Callable[[int], bool] = _nothing_to_hear
         """Decodes releases of other processes. Called with the size of this region's memory before
         new memory is allocated; it is called again while it returns True."""
-        self._region_bytes = region_bytes(limit_bytes, num_owners)
-        self._file = range(num_owners * self._region_bytes)
-        self._region = self._file[owner * self._region_bytes :][: self._region_bytes]
+        self._file = range(num_owners * self.region_bytes)
+        self._region = self._file[owner * self.region_bytes :][: self.region_bytes]
         os.ftruncate(descriptor, len(self._file))
         self._memory = mmap.mmap(descriptor, len(self._file), mmap.MAP_SHARED)
         self._memory.madvise(mmap.MADV_DONTDUMP)  # a core dump would read the whole mapping
@@ -332,7 +336,7 @@ class Arena:
             or reference.block % _SMALLEST_BYTES
             or not 0 < reference.size_bytes <= self.limit_bytes
             or reference.size_bytes != size_class(reference.size_bytes)
-            or reference.block % self._region_bytes + reference.size_bytes > self._region_bytes
+            or reference.block % self.region_bytes + reference.size_bytes > self.region_bytes
             or not 0 <= reference.start <= reference.size_bytes - size_bytes
         ):
             raise ProtocolError(f"{reference} cannot hold {size_bytes} bytes")
@@ -346,9 +350,17 @@ def size_class(size_bytes: int) -> int:
     return -(-size_bytes // step) * step
 
 
-def region_bytes(limit_bytes: int, num_owners: int) -> int:
-    """Return the size of each region's address range, which is larger than its memory limit."""
-    wanted = min(limit_bytes * _ROOM, _MAX_FILE_BYTES // num_owners)
+def region_size(limit_bytes: int, num_owners: int) -> int:
+    """Return the size of each region's address range, which is larger than its memory limit.
+
+    If the addresses of a process are limited (`ulimit -v`), all regions use at most half of those
+    that are not needed for anything else.
+    """
+    spare = address_space()
+    most = _MAX_FILE_BYTES
+    if spare is not None:
+        most = min(most, max(0, spare - ADDRESSES_BYTES) // 2)
+    wanted = min(limit_bytes * _ROOM, most // num_owners)
     return max(wanted - wanted % _SMALLEST_BYTES, _SMALLEST_BYTES)
 
 

@@ -14,12 +14,14 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import zmq
 
 from varsim.protocol.buffers import Frame
 from varsim.protocol.limits import MAX_FRAME_BYTES, Buffer
+from varsim.transport.host_limits import spare_threads
 from varsim.transport.keys import AllowList, KeyPair
 
 COPY_LIMIT_BYTES: Final = 2**20
@@ -28,6 +30,8 @@ COPY_LIMIT_BYTES: Final = 2**20
 Frames of this size or larger are not copied. pyzmq then starts a thread, which frees the memory
 when it has been sent. For small frames, a copy is faster.
 """
+
+_FREEING_THREADS: Final = 3  # pyzmq's thread, and two of the ZeroMQ context that the thread uses
 
 _VIEW_BYTES: Final = 64 * 1024
 """Smaller frames are copied when they are received: a copy is aligned, and takes less memory."""
@@ -277,8 +281,15 @@ def _configure(socket: zmq.Socket[bytes], endpoint: str) -> None:
 def _send(socket: zmq.Socket[bytes], frames: Sequence[Frame], flags: int) -> None:
     *others, last = frames
     for frame in others:
-        socket.send(frame, flags | _SNDMORE, copy=len(frame) < COPY_LIMIT_BYTES)
-    socket.send(last, flags, copy=len(last) < COPY_LIMIT_BYTES)
+        copied = len(frame) < COPY_LIMIT_BYTES or _must_copy()
+        socket.send(frame, flags | _SNDMORE, copy=copied)
+    socket.send(last, flags, copy=len(last) < COPY_LIMIT_BYTES or _must_copy())
+
+
+@cache
+def _must_copy() -> bool:
+    """Return whether large frames must be copied too, because pyzmq cannot start its threads."""
+    return spare_threads(_FREEING_THREADS) < _FREEING_THREADS
 
 
 def _drain(socket: zmq.Socket[bytes], flags: int) -> list[list[zmq.Frame]]:

@@ -22,6 +22,7 @@ from types import FrameType
 from typing import Final
 
 from varsim.exchange.exchange import EXCHANGES
+from varsim.launch.host_needs import MORE_PROCESSES
 from varsim.launch.link import WorkerLink
 from varsim.launch.rendezvous import Rendezvous, log_name
 from varsim.transport.transport import TRANSPORTS
@@ -89,8 +90,16 @@ class _ForkServer:
         """Start all workers. In a worker, this method does not return."""
         gc.collect()
         gc.freeze()  # garbage collection must not write to pages shared with workers
-        for replica_id in range(len(self._rendezvous.options.devices)):
-            process_id = os.fork()
+        count = len(self._rendezvous.options.devices)
+        for replica_id in range(count):
+            try:
+                process_id = os.fork()
+            except OSError as error:
+                self._kill_workers()
+                sys.exit(
+                    f"the system does not allow process {replica_id + 1} of {count} "
+                    f"({error.strerror}): {MORE_PROCESSES}"
+                )
             if process_id == 0:
                 self._be_worker(replica_id)
             self._workers[process_id] = replica_id

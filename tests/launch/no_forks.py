@@ -1,0 +1,23 @@
+"""An entry point for a system that refuses the third process. The fork server imports this."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from tests.launch.programs import serve
+
+__all__ = ["serve"]
+
+_fork = os.fork
+_left = [2]
+
+
+def _refused() -> int:
+    _left[0] -= 1
+    if _left[0] < 0:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return _fork()
+
+
+os.fork = _refused

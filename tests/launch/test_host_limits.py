@@ -1,0 +1,78 @@
+"""The command under the limits of a system: it works, or it ends with one sentence."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.waiting import MS
+
+pytestmark = [pytest.mark.processes, pytest.mark.slow]
+
+TIMEOUT_S = 30_000 * MS
+COMMAND = [sys.executable, "-m", "varsim", "run", "-n", "2", "--steps", "2"]
+WORKS = "step 2/2  loss"
+GIB = 2**30
+
+
+def limited(limit: int, most: int, folder: Path) -> tuple[int, list[str]]:
+    """Run the command under a limit; return its exit code and the lines on stderr."""
+
+    def lower() -> None:
+        if limit == resource.RLIMIT_NPROC:
+            be_a_user()
+        resource.setrlimit(limit, (most, most))
+
+    done = subprocess.run(
+        COMMAND, cwd=folder, preexec_fn=lower, capture_output=True, text=True, timeout=TIMEOUT_S
+    )
+    return done.returncode, done.stderr.splitlines()
+
+
+def be_a_user() -> None:
+    """Become a user without other processes; root alone has no limit of processes.
+
+    The effective user stays root, because the interpreter may be in root's directory.
+    """
+    libc = ctypes.CDLL(None)
+    for capability in (21, 24):  # CAP_SYS_ADMIN and CAP_SYS_RESOURCE lift the limit
+        libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+    os.setresuid(54_321, 0, 0)
+
+
+@pytest.mark.parametrize("most", [GIB // 4, 2 * GIB, 16 * GIB, 64 * GIB])
+def test_few_addresses(most: int, tmp_path: Path) -> None:
+    code, (line,) = limited(resource.RLIMIT_AS, most, tmp_path)
+    if most >= GIB:
+        assert (0, WORKS) == (code, line[: len(WORKS)])
+        assert (tmp_path / "runs" / "latest" / "history.db").is_file()
+    else:
+        assert 1 == code
+        assert "of addresses, and a cluster needs 256 MiB: raise the limit (ulimit -v)." in line
+
+
+@pytest.mark.parametrize("most", [16, 64, 128])
+def test_few_open_files(most: int, tmp_path: Path) -> None:
+    code, (line,) = limited(resource.RLIMIT_NOFILE, most, tmp_path)
+    if most == 128:
+        assert (0, WORKS) == (code, line[: len(WORKS)])
+    else:
+        assert 1 == code
+        assert f"open files, but this process is allowed only {most}: raise the limit" in line
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a user's other processes count too")
+@pytest.mark.parametrize("most", [3, 4, 6, 8, 10, 64])
+def test_few_processes(most: int, tmp_path: Path) -> None:
+    code, (line,) = limited(resource.RLIMIT_NPROC, most, tmp_path)
+    if most == 64:
+        assert (0, WORKS) == (code, line[: len(WORKS)])
+    else:
+        assert 1 == code
+        assert "2 workers need 9 more processes and threads, but the system allows only" in line
