@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from tests.launch.programs import NoObjects
 from tests.waiting import MS, is_running, wait_for_exit
 from varsim.errors import ConfigError, StartError
 from varsim.launch.backends import launcher_of
+from varsim.launch.host_needs import DOCTOR, MORE_PROCESSES
 from varsim.launch.launcher import Backends, LaunchOptions
 from varsim.launch.process import ProcessLauncher
 from varsim.protocol.messages import Component, Fetch
@@ -38,6 +41,19 @@ def test_workers_answer(launch: Launch, transport: str) -> None:
     assert [(0, [0, 0, 0]), (1, [1, 1, 1])] == [
         (answers[i].variable_id, list(answers[i].value)) for i in range(2)
     ]
+
+
+def test_strangers_cannot_connect_over_tcp(launch: Launch) -> None:
+    """Otherwise each of them would take a descriptor of the program."""
+    cluster = launch(1, transport="tcp")
+    listener: Any = cluster.channel._listener
+    host, port = listener.endpoint.removeprefix("tcp://").split(":")
+
+    with socket.socket() as stranger:
+        stranger.settimeout(50 * MS)
+        with pytest.raises(TimeoutError):
+            stranger.connect((host, int(port)))
+    assert "CPU:0" == cluster.evaluate(0, "link.devices[0]")
 
 
 def test_receiving_ends_at_its_timeout(launch: Launch) -> None:
@@ -180,6 +196,31 @@ def test_the_error_names_a_missing_entry_point(program: str, said: str) -> None:
 def test_the_start_has_a_deadline(launch: Launch) -> None:
     with pytest.raises(StartError, match="1 of 1 workers were not ready in time"):
         launch(1, start_timeout_s=0.0)
+
+
+def test_no_free_descriptor_is_one_sentence(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> int:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("varsim.launch.host_needs.open_files", refuse)
+    with pytest.raises(StartError) as caught:
+        launch(1)
+    assert f"cannot start workers: [Errno 24] Too many open files. {DOCTOR}" == str(caught.value)
+
+
+def test_a_refused_process_is_one_sentence() -> None:
+    """The workers that have started end."""
+    with pytest.raises(StartError) as caught:
+        ProcessLauncher("tests.launch.no_forks:serve").launch(
+            LaunchOptions(7, ("a", "b", "c")), NoObjects()
+        )
+    assert (
+        "the process that starts the workers exited with code 1; it said:\n"
+        "the system does not allow process 3 of 3 (Resource temporarily unavailable): "
+        f"{MORE_PROCESSES}"
+    ) == str(caught.value)
 
 
 def test_the_error_names_a_missing_interpreter(

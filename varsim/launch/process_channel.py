@@ -89,6 +89,8 @@ class ProcessChannel:
         missing = set(range(self.num_replicas))
         while missing:
             received = self.receive(deadline - time.monotonic())
+            if self._fork_server.ended:
+                raise StartError(self._fork_server.obituary())
             for replica_id, message in received:
                 if isinstance(message, Lost):
                     raise StartError(_obituary(replica_id, message))
@@ -97,6 +99,7 @@ class ProcessChannel:
                     self._process_ids[replica_id] = message.process_id
             if not received:
                 raise StartError(self._unready(missing))
+        self._listener.stop_accepting()
 
     def _unready(self, missing: set[int]) -> str:
         stories = [

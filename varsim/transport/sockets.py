@@ -23,6 +23,7 @@ from varsim.protocol.buffers import Frame
 from varsim.protocol.limits import MAX_FRAME_BYTES, Buffer
 from varsim.transport.host_limits import spare_threads
 from varsim.transport.keys import AllowList, KeyPair
+from varsim.transport.listening_port import ListeningPort
 
 COPY_LIMIT_BYTES: Final = 2**20
 """Smaller frames are copied when they are sent; the array can then be changed immediately.
@@ -82,13 +83,21 @@ def routing_id(replica_id: int) -> bytes:
 class RouterListener:
     """The coordinator's end of a transport over ZeroMQ."""
 
-    def __init__(self, endpoint: str, num_replicas: int, keys: ServerKeys | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        num_replicas: int,
+        keys: ServerKeys | None = None,
+        port: ListeningPort | None = None,
+    ) -> None:
         """Bind the socket.
 
         Args:
             endpoint: See `Router`.
             keys: The keys for CURVE: only workers with these keys can connect. None: no CURVE.
+            port: For tcp, the port of the endpoint; `close` closes it.
         """
+        self._port = port
         self._routing_ids = [routing_id(i) for i in range(num_replicas)]
         self._replica_ids = {name: i for i, name in enumerate(self._routing_ids)}
         self._allow_list: AllowList | None = None
@@ -100,7 +109,9 @@ class RouterListener:
                 owners = {pair.public: routing_id(i) for i, pair in workers}
                 self._allow_list = AllowList(context, owners)
                 stack.callback(self._allow_list.close)
-            self._router = Router(context, endpoint, keys.own if keys else None)
+            if port is not None:
+                stack.callback(port.close)
+            self._router = Router(context, endpoint, keys.own if keys else None, port)
             stack.callback(self._router.close)
             self._stack = stack.pop_all()
 
@@ -134,6 +145,11 @@ class RouterListener:
             if sender in self._replica_ids
         ]
 
+    def stop_accepting(self) -> None:
+        """Accept no more connections; keep the others. Other users cannot connect over ipc."""
+        if self._port is not None:
+            self._port.stop_accepting()
+
     def close(self) -> None:
         """Close the sockets; unsent messages are dropped."""
         self._stack.close()
@@ -163,6 +179,7 @@ class Router:
         context: zmq.Context[zmq.Socket[bytes]],
         endpoint: str,
         keys: KeyPair | None = None,
+        port: ListeningPort | None = None,
     ) -> None:
         """Bind the socket.
 
@@ -170,6 +187,7 @@ class Router:
             context: A context that has an `AllowList`, if `keys` are given.
             endpoint: `ipc://…` in a private directory, or `tcp://127.0.0.1:*` with keys.
             keys: The keys for CURVE. With keys, only peers on the allow-list can connect.
+            port: The open port of the endpoint; None: open the port.
         """
         assert keys is not None or endpoint.startswith(("ipc://", "inproc://")), "tcp needs keys"
         self.socket = context.socket(zmq.ROUTER)
@@ -182,6 +200,8 @@ class Router:
             self.socket.curve_secretkey = keys.secret
             self.socket.zap_domain = b"varsim"
         try:
+            if port is not None:
+                self.socket.setsockopt(zmq.USE_FD, port.for_libzmq())
             self.socket.bind(endpoint)
         except zmq.ZMQError:
             self.socket.close()

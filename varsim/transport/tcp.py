@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from varsim.transport.keys import KeyPair
+from varsim.transport.listening_port import ListeningPort
 from varsim.transport.sockets import DealerConnection, DealerKeys, RouterListener, ServerKeys
 
 
@@ -16,7 +17,8 @@ class _TcpListener(RouterListener):
         own, workers = KeyPair.generate(), [KeyPair.generate() for _ in range(num_replicas)]
         self._server = own.public.decode()
         self._workers = workers
-        super().__init__("tcp://127.0.0.1:*", num_replicas, ServerKeys(own, workers))
+        port = ListeningPort()
+        super().__init__(port.endpoint, num_replicas, ServerKeys(own, workers), port)
 
     @property
     def addresses(self) -> tuple[str, ...]:

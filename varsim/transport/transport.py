@@ -32,6 +32,12 @@ class Listener(Protocol):
     def drain(self) -> list[tuple[int, list[Buffer]]]:
         """Return the received envelopes, each with its replica_id, in order of arrival."""
 
+    def stop_accepting(self) -> None:
+        """Accept no more connections, because all workers are connected; keep the others.
+
+        Otherwise strangers could connect until this process has no descriptor left.
+        """
+
     def close(self) -> None:
         """Close the sockets; unsent messages are dropped."""
 
