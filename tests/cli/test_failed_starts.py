@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import resource
 import subprocess
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from varsim.launch import fork_server, process
 from varsim.launch.launcher import LaunchOptions
 from varsim.launch.process import ProcessLauncher
 from varsim.report.summary import RunStatus
+from varsim.transport.folders import PrivateFolder
 from varsim.transport.transport import TRANSPORTS
 
 pytestmark = pytest.mark.processes
@@ -63,7 +63,7 @@ def few_files(patch: Patch) -> None:
 
 
 def no_private_folder(patch: Patch) -> None:
-    patch.setattr(tempfile, "mkdtemp", raises(FULL))
+    patch.setattr(PrivateFolder, "__init__", raises(FULL))
 
 
 def no_socket(patch: Patch) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from varsim.threads import spare_threads
 from varsim.tracing.absent import AbsentMemory
 from varsim.transport import sockets
 from varsim.transport.arena import Arena, create_file, region_size
-from varsim.transport.host_limits import address_space, spare_threads
+from varsim.transport.host_limits import address_space
 
 MIB = 2**20
 

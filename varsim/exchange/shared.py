@@ -120,7 +120,7 @@ class SharedCoordinator:
 
     @property
     def handover(self) -> Handover:
-        """Return the descriptor of the memory, and each process's limit of memory and of addresses."""
+        """Return the descriptor of the memory, and the limits of memory and of addresses."""
         sizes = [self.arena.limit_bytes, self.arena.region_bytes]
         return Handover((self.arena.descriptor,), json.dumps(sizes))
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from varsim.errors import StartError
-from varsim.transport.host_limits import ADDRESSES_BYTES, address_space, spare_threads
+from varsim.threads import spare_threads
+from varsim.transport.host_limits import ADDRESSES_BYTES, address_space
 
 SPARE_FILES: Final = 64
 """Number of files for sockets, pipes, logs and the program, in addition to the open files."""

@@ -21,7 +21,7 @@ import zmq
 
 from varsim.protocol.buffers import Frame
 from varsim.protocol.limits import MAX_FRAME_BYTES, Buffer
-from varsim.transport.host_limits import spare_threads
+from varsim.threads import spare_threads
 from varsim.transport.keys import AllowList, KeyPair
 from varsim.transport.listening_port import ListeningPort
 

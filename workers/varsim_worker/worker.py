@@ -19,8 +19,8 @@ from varsim.launch.stacks import show_stack_on_signal
 from varsim.protocol.buffers import Frame
 from varsim.protocol.limits import Buffer, halves
 from varsim.protocol.messages import Acknowledge, Acknowledged, Message, Ready
+from varsim.threads import spare_threads
 from varsim.tracing.trace import PROGRAM, Trace, open_trace
-from varsim.transport.host_limits import spare_threads
 from varsim.transport.transport import TRANSPORTS, Connection
 from varsim_worker import system
 from varsim_worker.output import KeepingOutput
