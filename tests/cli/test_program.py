@@ -157,7 +157,7 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_files")
 def test_words_are_completed():
     assert [
-        *"advise bench check completion exec explain export".split(),
+        *"advise bench check completion doctor exec explain export".split(),
         *"inventory lens run runs schema whatif workloads".split(),
     ] == completed()
     assert ["configs/", "mine.py", "one.yaml", "two.yml"] == completed("run")[-4:]

@@ -23,10 +23,10 @@ _MOST_TRIED: Final = 256
 
 DOCTOR: Final = "`varsim doctor` shows the limits of this machine"
 
-MORE_PROCESSES: Final = (
-    "raise the limit of processes (ulimit -u, or that of the container), or start fewer workers. "
-    + DOCTOR
+RAISE_PROCESSES: Final = (
+    "raise the limit of processes (ulimit -u, or that of the container), or start fewer workers"
 )
+MORE_PROCESSES: Final = f"{RAISE_PROCESSES}. {DOCTOR}"
 
 
 def ensure_host(num_workers: int) -> None:
@@ -52,7 +52,7 @@ def ensure_open_files(num_workers: int) -> None:
         return
     import resource  # Windows does not have this module
 
-    needed = num_workers + open_files() + SPARE_FILES
+    needed = files_needed(num_workers)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft >= needed or soft == resource.RLIM_INFINITY:
         return
@@ -62,6 +62,11 @@ def ensure_open_files(num_workers: int) -> None:
             f"only {hard}: raise the limit (ulimit -n {needed}), or start fewer workers. {DOCTOR}"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def files_needed(num_workers: int) -> int:
+    """Return how many open files the coordinator of these workers needs, with those it has now."""
+    return num_workers + open_files() + SPARE_FILES
 
 
 def open_files() -> int:
@@ -93,15 +98,21 @@ def threads_needed(num_workers: int) -> int:
     return ZMQ_THREADS + fork_server + num_workers * worker
 
 
+def threads_tried(num_workers: int) -> int:
+    """Return how many of these threads are started and ended to see whether they are allowed."""
+    # With limited addresses, try few threads: each reserves 64 MiB of addresses for its memory.
+    if address_space() is not None:
+        return ZMQ_THREADS
+    return min(threads_needed(num_workers), _MOST_TRIED)
+
+
 def ensure_threads(num_workers: int) -> None:
     """Check that the system allows the threads and processes of a cluster.
 
     Raises:
         StartError: The system does not allow so many; the text says what to do.
     """
-    needed = threads_needed(num_workers)
-    # With limited addresses, try few threads: each reserves 64 MiB of addresses for its memory.
-    tried = ZMQ_THREADS if address_space() is not None else min(needed, _MOST_TRIED)
+    needed, tried = threads_needed(num_workers), threads_tried(num_workers)
     possible = spare_threads(tried)
     if possible < tried:
         raise StartError(
