@@ -9,7 +9,14 @@ import pytest
 
 import varsim as tf
 from tests.replica_context import replica_id
-from varsim.errors import DistributedValueError, DtypeError, PartError, ShapeError, ValueTypeError
+from varsim.errors import (
+    DistributedValueError,
+    DtypeError,
+    PartError,
+    ShapeError,
+    ValueMismatchError,
+    ValueTypeError,
+)
 
 SUM, NONE = tf.VariableAggregation.SUM, tf.VariableAggregation.NONE
 
@@ -153,12 +160,46 @@ def test_invalid_rows_of_one_replica_are_refused_on_all_replicas(
 
 
 def test_a_replica_cannot_write_the_rows_of_all_replicas(strategy: Any) -> None:
-    """A PerReplica that a function captures is not split; only arguments of `run` are."""
-    v = variable(strategy)
+    """A write that is not aggregated changes one component, so it needs one replica's rows."""
+    v = variable(strategy, NONE)
     each = strategy.experimental_distribute_values_from_function(lambda _: rows([0]))
 
-    with pytest.raises(DistributedValueError, match=r"pass it to strategy\.run"):
+    with pytest.raises(DistributedValueError, match=r"'Variable' at .*pass it to strategy\.run"):
         strategy.run(lambda: done(v.scatter_add(each)))
+
+
+def test_an_aggregated_write_combines_the_captured_rows_of_all_replicas(strategy: Any) -> None:
+    """TensorFlow gives the captured value to the merge; `assign` does the same."""
+    v = variable(strategy)
+    each = strategy.experimental_distribute_values_from_function(
+        lambda context: rows([context.replica_id_in_sync_group])
+    )
+    strategy.run(lambda: done(v.scatter_add(each)))
+
+    assert [[1.0, 1.0, 0.0, 0.0]] * 2 == components(v)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda v: tf.IndexedSlices([1.0], [[0], [1, 2]]),
+        lambda v: v[[[0], [1, 2]]],
+        lambda v: v.values[0].sparse_read([[0], [1, 2]]),
+        lambda v: v.values[0].scatter_nd_add([[0], [1, 2]], [1.0]),
+    ],
+)
+def test_ragged_indices_are_refused(strategy: Any, use: Any) -> None:
+    with pytest.raises(ShapeError, match=r"at .*\.py:\d+: the indices are ragged"):
+        use(variable(strategy))
+
+
+def test_slices_are_not_reduced_with_dense_values_or_with_other_rows(strategy: Any) -> None:
+    mixed = tf.distribute.PerReplica([rows([0]), np.zeros(4, np.float32)])
+    with pytest.raises(ValueMismatchError, match="no IndexedSlices on replica 1"):
+        strategy.reduce("SUM", mixed, axis=None)
+    wide = tf.IndexedSlices(np.ones((1, 2), np.float32), [0])
+    with pytest.raises(ValueMismatchError, match="cannot join the rows of IndexedSlices"):
+        strategy.reduce("SUM", tf.distribute.PerReplica([rows([0]), wide]), axis=None)
 
 
 def test_the_statistics_compare_rows_with_whole_values(strategy: Any) -> None:

@@ -18,7 +18,7 @@ from varsim.distribute.host_requests import (
 from varsim.distribute.location import located, user_location
 from varsim.distribute.operands import explain
 from varsim.distribute.policies import know
-from varsim.distribute.ports import ClusterPort
+from varsim.distribute.ports import ClusterPort, ReplicaPort
 from varsim.distribute.resource import ResourceVariable
 from varsim.distribute.sparse import as_rows, row_indices, selects
 from varsim.distribute.values import DistributedValues
@@ -213,7 +213,7 @@ class DistributedVariable(Variable, DistributedValues):
             if frame is not None and frame.replica is not None and frame.strategy is self.strategy:
                 self._check_scatter(Context.REPLICA, operation)
                 if isinstance(sparse_delta, DistributedValues):
-                    raise self._of_all_replicas(sparse_delta)
+                    sparse_delta = self._own(sparse_delta, frame.replica)
                 rows = as_rows(sparse_delta, self._dtype, self._name)
                 event = ReplicaScatter(self._variable_id, operation, rows, user_location(3))
                 frame.replica.session.scatter(event)
@@ -247,7 +247,7 @@ class DistributedVariable(Variable, DistributedValues):
         """Return the part of the value that `key` selects."""
         frame = current_frame()
         here = frame is not None and frame.replica is not None and frame.strategy is self.strategy
-        if not selects(key):
+        if not selects(key, self._name):
             return super().part(key)
         index = row_indices(key, self._name)
         if not here:
@@ -271,17 +271,29 @@ class DistributedVariable(Variable, DistributedValues):
 
     def _operand(self, value: Any) -> Array:
         """Return the value to write on this replica; the result can be the caller's array."""
-        if isinstance(value, DistributedValues) and not isinstance(value, Variable):
-            if not self.merges:
-                raise self._of_all_replicas(value)
-            value = np.asarray(value)
+        if isinstance(value, DistributedValues):
+            frame = current_frame()
+            assert frame is not None
+            assert frame.replica is not None
+            value = self._own(value, frame.replica)
         return as_operand(value, self._dtype, self._name)
 
-    def _of_all_replicas(self, value: DistributedValues) -> DistributedValueError:
-        return DistributedValueError(
-            f"variable {self._name!r}: a {type(value).__name__} has the values of all replicas, so "
-            "it cannot be written to one replica's copy; pass it to strategy.run as an argument"
-        )
+    def _own(self, value: DistributedValues, replica: ReplicaPort) -> Any:
+        """Return this replica's component of a captured per-replica value; a variable as it is.
+
+        Raises:
+            DistributedValueError: The write changes only this replica's component. TensorFlow
+                combines the values of all replicas only if the variable has an aggregation.
+        """
+        if isinstance(value, Variable):
+            return value
+        if not self.merges:
+            raise DistributedValueError(
+                f"variable {self._name!r} at {user_location()}: a {type(value).__name__} has the "
+                "values of all replicas, so it cannot be written to one replica's copy; pass it to "
+                "strategy.run as an argument"
+            )
+        return value.select(replica.replica_id_in_sync_group, replica.num_replicas_in_sync)
 
     # ------------------------------------------------------------ refused, as in TensorFlow
 

@@ -27,16 +27,17 @@ class IndexedSlices:
 
     def __init__(self, values: Any, indices: Any, dense_shape: Any = None) -> None:
         self.values = values
-        self.indices = np.asarray(indices)
+        self.indices = index_array(indices, _NAME)
         self.dense_shape = None if dense_shape is None else _sizes(dense_shape)
         if self.indices.size == 0:  # an empty list has no dtype
             self.indices = self.indices.astype(np.int64)
         if self.indices.dtype.kind not in "iu":
+            remedy = "Use numpy.asarray(indices).astype('int64')."
             raise _located(
                 ValueTypeError(
                     _NAME,
                     f"the indices are {self.indices.dtype}, but must be integers",
-                    "Use numpy.asarray(indices).astype('int64').",
+                    remedy if self.indices.dtype.kind in "fb" else "",
                 )
             )
         if self.indices.dtype == np.uint64 and self.indices.max(initial=0) > _LARGEST:
@@ -110,6 +111,20 @@ class IndexedSlices:
     def __repr__(self) -> str:
         shape = "" if self.dense_shape is None else f", dense_shape={self.dense_shape}"
         return f"IndexedSlices(indices={self.indices!r}, values={self.values!r}{shape})"
+
+
+def index_array(indices: Any, variable: str) -> Array:
+    """Return indices as an array, of any dtype.
+
+    Raises:
+        ShapeError: The indices are nested lists of different lengths.
+    """
+    try:
+        return np.asarray(indices)
+    except ValueError as error:
+        raise _located(
+            ShapeError(variable, "the indices are ragged: their rows differ in length")
+        ) from error
 
 
 _LARGEST = np.iinfo(np.int64).max

@@ -24,6 +24,7 @@ from varsim.errors import (
 from varsim.extension_dtypes import is_extension, kind_of
 from varsim.spec import Array, ReduceOp
 from varsim.sync import reduce
+from varsim.texts.facts import name_replicas
 
 
 def parse_op(op: Any) -> ReduceOp:
@@ -70,6 +71,12 @@ def _reduce_leaf(op: ReduceOp, leaf: Any, num_replicas: int) -> Any:
         )
     if holds_slices(leaf):
         if isinstance(leaf, DistributedValues):
+            dense = [i for i, one in enumerate(leaf.values) if not isinstance(one, IndexedSlices)]
+            if dense:
+                raise ValueMismatchError(
+                    "cannot reduce IndexedSlices together with other values: no IndexedSlices on "
+                    f"{name_replicas(dense)}"
+                )
             return joined(op, leaf.values)
         if num_replicas == 1:
             return leaf
@@ -103,9 +110,17 @@ def joined(op: ReduceOp, parts: Sequence[IndexedSlices]) -> IndexedSlices:
         ShapeError: The number of rows of values is not the number of indices.
     """
     each = [rows_alike(part) for part in parts]
-    values = reduce.concatenate([one for one, _ in each], axis=0)
-    indices = reduce.concatenate([one for _, one in each], axis=0)
+    values, indices = (_in_one_array(columns) for columns in zip(*each, strict=True))
     return IndexedSlices(divided(op, values, len(parts)), indices, parts[0].dense_shape)
+
+
+def _in_one_array(columns: Sequence[Array]) -> Array:
+    if len({(one.dtype, one.shape[1:]) for one in columns}) > 1:
+        raise ValueMismatchError(
+            f"cannot join the rows of IndexedSlices: {reduce.described(columns)}\n"
+            "  The dtypes, and all sizes but the number of rows, must be equal on every replica."
+        )
+    return reduce.concatenate(columns, axis=0)
 
 
 def divided(op: ReduceOp, values: Array, num_replicas: int) -> Array:

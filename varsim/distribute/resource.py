@@ -134,7 +134,11 @@ class ResourceVariable(Variable):
 
     def part(self, key: Any) -> Array:
         """Return the part of the value that `key` selects."""
-        return self._rows((row_indices(key, self._name),)) if selects(key) else super().part(key)
+        return (
+            self._rows((row_indices(key, self._name),))
+            if selects(key, self._name)
+            else super().part(key)
+        )
 
     def _checked_rows(self, method: str, key: tuple[Array, ...]) -> Array:
         try:

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from varsim.distribute.conversion import as_operand, as_tensor
-from varsim.distribute.indexed_slices import IndexedSlices
+from varsim.distribute.indexed_slices import IndexedSlices, index_array
 from varsim.errors import PartError, ShapeError, ValueTypeError
 from varsim.spec import Array, Operation, Rows
 
@@ -59,7 +59,7 @@ def read_indices(method: str, indices: Any, variable: str) -> Array:
         ValueTypeError: The indices are not integers.
         PartError: An index is negative.
     """
-    index = np.asarray(indices)
+    index = index_array(indices, variable)
     if index.size == 0:  # an empty list has no dtype
         return index.astype(np.int64)
     if index.dtype.kind not in "iu":
@@ -81,9 +81,15 @@ def _not_slices(method: str, value: Any, variable: str) -> ValueTypeError:
     )
 
 
-def selects(key: Any) -> bool:
-    """Return whether a key is an array of integers, which selects copies of rows."""
-    return isinstance(key, list | np.ndarray) and np.asarray(key).dtype.kind in "iu"
+def selects(key: Any, variable: str) -> bool:
+    """Return whether a key is an array of integers, which selects copies of rows.
+
+    Raises:
+        ShapeError: The key is a nested list whose rows differ in length.
+    """
+    if isinstance(key, list):
+        key = index_array(key, variable)
+    return isinstance(key, np.ndarray) and key.dtype.kind in "iu"
 
 
 def row_indices(key: Any, variable: str) -> Array:
@@ -94,7 +100,7 @@ def row_indices(key: Any, variable: str) -> Array:
     Raises:
         PartError: An index is negative.
     """
-    index = np.asarray(key)
+    index = index_array(key, variable)
     if index.dtype.kind == "i" and index.size and index.min() < 0:
         raise PartError(
             variable,
@@ -206,7 +212,9 @@ def with_elements(method: str, before: Array, indices: Any, updates: Any, variab
     """
     if method == "batch_scatter_update" and not isinstance(indices, IndexedSlices):
         raise _not_slices(method, indices, variable)
-    index = np.asarray(indices.indices if isinstance(indices, IndexedSlices) else indices)
+    index = index_array(
+        indices.indices if isinstance(indices, IndexedSlices) else indices, variable
+    )
     updates = as_operand(
         indices.values if isinstance(indices, IndexedSlices) else updates, before.dtype, variable
     )
