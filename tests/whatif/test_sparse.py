@@ -15,11 +15,11 @@ from rich.console import Console
 
 import varsim as tf
 from tests.replica_context import replica_id
-from varsim.analysis.findings.model import times
 from varsim.errors import ConfigError
 from varsim.spec import VariableAggregation, VariableSynchronization
 from varsim.sync.statistics import VariableStatistics
 from varsim.testing import simulated_cluster
+from varsim.texts.facts import times
 from varsim.tracing.history import HISTORY, History, open_history
 from varsim.tracing.merge import merge
 from varsim.tracing.trace import FRAME_LIMIT_BYTES, TraceOptions

@@ -16,9 +16,9 @@ from varsim.analysis.findings.model import (
     MOST_LOCATIONS,
     Finding,
     FindingKind,
-    times,
 )
 from varsim.analysis.returned import ReturnedValue
+from varsim.texts.facts import times
 from varsim.tracing.history import Event, History
 
 FAILED_RUN: Final = FindingKind(name="failed run")
@@ -129,7 +129,8 @@ def _alike(calls: Sequence[_FailedCall]) -> list[_FailedCall]:
 def _ended_the_run(call: _FailedCall, ending: Ending) -> bool:
     """Return whether the error of a call is the error that ended the run."""
     first_line = ending.text.partition("\n")[0]
-    return call.finish.error == ending.kind and first_line in call.said
+    names = {str(kind).rpartition(".")[2] for kind in (call.finish.error, ending.kind)}
+    return len(names) == 1 and first_line in call.said
 
 
 def _finding(history: History, call: _FailedCall) -> Finding:

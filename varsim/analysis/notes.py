@@ -9,9 +9,9 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from varsim.analysis.findings.model import times
 from varsim.analysis.outcome import Note, Verdict
 from varsim.analysis.verdict import is_whole
+from varsim.texts.facts import times
 from varsim.tracing.history import LEFT_OUT, History
 from varsim.tracing.trace import FRAME_LIMIT_BYTES, READ_LIMIT_BYTES
 

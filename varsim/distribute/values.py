@@ -15,6 +15,7 @@ from varsim.errors import DistributedValueError, SizeError, ValueMismatchError
 from varsim.protocol.limits import check_nesting
 from varsim.protocol.parts import LEAF, Structure
 from varsim.sync import structures
+from varsim.texts.facts import times
 from varsim.texts.mismatches import UnlikeStructures
 
 
@@ -41,8 +42,8 @@ class DistributedValues:
         """
         if len(self._values) != num_replicas:
             raise DistributedValueError(
-                f"a {type(self).__name__} of {len(self._values)} values cannot be used with "
-                f"{num_replicas} replicas: it needs one value for each"
+                f"a {type(self).__name__} of {times(len(self._values), 'value')} cannot be used "
+                f"with {times(num_replicas, 'replica')}: it needs one value for each"
             )
         return self._values[replica_id]
 

@@ -9,13 +9,13 @@ from typing import Final
 import varsim
 from varsim.analysis.examination import Examination, examine
 from varsim.analysis.failures import DONE, Ending
-from varsim.analysis.findings.model import times
 from varsim.analysis.returned import ReturnedValue, compare_returned
 from varsim.errors import ConfigError, ReplicaError, VarsimError
 from varsim.experiments.store import SUMMARY, load_summary
 from varsim.protocol.paths import shown_path
-from varsim.protocol.tracebacks import location_in, with_shown_paths
+from varsim.protocol.tracebacks import exception_in, location_in, with_shown_paths
 from varsim.report.summary import Failure, Phase, RunStatus, Summary
+from varsim.texts.facts import times
 from varsim.tracing.history import History
 from varsim.tracing.progress import Tell
 
@@ -75,11 +75,20 @@ def _story(error: BaseException) -> str:
     """Return the program's traceback; before it, the traceback of the replica if there is one."""
     parts = []
     if isinstance(error.__cause__, ReplicaError):
-        parts.append(str(error.__cause__))
+        parts.append(_without_text(str(error.__cause__), _text(error)))
     frames = _program_frames(error)
     if frames:
         parts.append("in the program:\n" + "".join(traceback.format_list(frames)))
     return "\n".join(with_shown_paths(part).rstrip() for part in parts)
+
+
+def _without_text(story: str, text: str) -> str:
+    """Return a replica's traceback without the exception at its end if `text` is its text.
+
+    The failure already has this text, which can have many lines.
+    """
+    raised = exception_in(story)
+    return story.rstrip().removesuffix(raised).rstrip() if raised.endswith(text) else story
 
 
 def _program_frames(error: BaseException) -> list[traceback.FrameSummary]:

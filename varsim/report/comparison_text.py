@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from varsim.analysis.findings.comparisons import Compared, Uncompared, ValueDifference
-from varsim.analysis.findings.model import times
 from varsim.analysis.returned import ReturnedValue
 from varsim.report.formatting import count, names, number, visible, wrapped
 from varsim.report.json_values import plain
 from varsim.report.terminal import WIDTH
+from varsim.texts.facts import times
 
 _NO_RULES: Final = (
     "No rule was tried, because no number of the single device is the sum or the mean of the "

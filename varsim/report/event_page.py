@@ -15,6 +15,7 @@ from varsim.extension_dtypes import named
 from varsim.report.formatting import count, number, visible, wrapped
 from varsim.report.json_values import plain
 from varsim.report.space_time import space_time, who
+from varsim.texts.facts import times
 from varsim.tracing.history import KINDS, Event, History
 from varsim.tracing.trace import FRAME_LIMIT_BYTES, READ_LIMIT_BYTES
 
@@ -76,9 +77,9 @@ def _event(history: History, wanted: int) -> Event:
     known = 0 < wanted <= history.last_event  # SQLite refuses integers of more than 64 bits
     event = next(history.events("event = ?", (wanted,)), None) if known else None
     if event is None:
-        raise ConfigError(
-            f"--event {wanted}: no such event; the record has events 1 to {history.last_event}"
-        )
+        last = history.last_event
+        events = f"events 1 to {last}" if last > 1 else times(last, "event") if last else "no event"
+        raise ConfigError(f"--event {wanted}: no such event; the record has {events}")
     return event
 
 

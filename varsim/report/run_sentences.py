@@ -9,6 +9,7 @@ from varsim.report.formatting import count, names, number
 from varsim.report.grouping import name_of
 from varsim.report.summary import Lens, RunStatus, Summary, VariableSummary
 from varsim.report.variable_tables import alone, saving
+from varsim.texts.facts import times
 
 _Group = Sequence[VariableSummary]
 _MOST_NAMES: Final = 3  # listed one by one
@@ -75,7 +76,7 @@ def _on_write(group: _Group) -> str:
     )
     said = (
         f"{became}{_names(group)} {_were(group)} synchronised at every write: "
-        f"{count(merges)} merges, {_moved(group)}."
+        f"{times(merges, 'merge')}, {_moved(group)}."
     )
     return f"{said}{_mirrored(group)}"
 

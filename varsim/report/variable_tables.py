@@ -13,6 +13,7 @@ from varsim.report.formatting import count, dimensions, seconds, size
 from varsim.report.grouping import grouped, name_of
 from varsim.report.summary import VariableSummary
 from varsim.report.tables import LEAST_LABEL, Column, fits, show_table
+from varsim.texts.facts import times
 
 MAX_ROWS: Final = 40  # two screens; --all shows the rest
 _MANY: Final = 20  # with more variables, a row may stand for variables with different names
@@ -117,13 +118,12 @@ def saving(adaptive: Sequence[VariableSummary]) -> str:
 
 def _cost(costs: Sequence[tuple[int, int, int]]) -> str:
     exchanges, messages, size_bytes = map(sum, zip(*costs, strict=True))
-    moved = f"{count(messages)} messages, {size(size_bytes)}"
-    return f"{count(exchanges)} exchange{'s' * (exchanges != 1)}, {moved}"
+    return f"{times(exchanges, 'exchange')}, {times(messages, 'message')}, {size(size_bytes)}"
 
 
 def alone(messages: int, size_bytes: int) -> str:
     """Return the messages and bytes of variables, as if each were sent alone."""
-    return f"{count(messages)} messages and {size(size_bytes)} {_ALONE}"
+    return f"{times(messages, 'message')} and {size(size_bytes)} {_ALONE}"
 
 
 # ---------------------------------------------------------------- columns

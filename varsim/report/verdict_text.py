@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from varsim.analysis.examination import Examination
-from varsim.analysis.findings.model import times
 from varsim.analysis.outcome import Note
 from varsim.analysis.search import SEARCHED_KINDS
 from varsim.report.formatting import visible, wrapped
 from varsim.report.terminal import WIDTH
+from varsim.texts.facts import times
 
 _OF_VARSIM: Final = "This does not say that your program is right."
 
@@ -58,10 +58,9 @@ def nothing_found(examination: Examination) -> str:
         " that need no oracle" if examination.compared is None else " that could be searched for"
     )
     which = "" if num_kinds == len(SEARCHED_KINDS) else which
-    return (
-        f"no finding: {times(examination.num_events, 'event')} were searched for the {num_kinds} "
-        f"kinds{which}"
-    )
+    events = times(examination.num_events, "event")
+    were = "was" if examination.num_events == 1 else "were"
+    return f"no finding: {events} {were} searched for the {num_kinds} kinds{which}"
 
 
 def not_looked_at(notes: Sequence[Note], width: int = WIDTH) -> list[str]:

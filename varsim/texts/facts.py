@@ -45,6 +45,11 @@ def shape_text(shape: Iterable[int | None]) -> str:
     return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"
 
 
+def times(count: int, thing: str) -> str:
+    """Return a count with its noun: "1 read", "1,200 reads"."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 def rows_text(num_rows: int) -> str:
     """Return the numbers of the existing rows, as text."""
     return f"rows 0 to {num_rows - 1}" if num_rows else "no rows"

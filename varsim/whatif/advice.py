@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from varsim.analysis.findings.model import times
 from varsim.spec import Synchronization, VariableAggregation, VariableSynchronization
+from varsim.texts.facts import times
 from varsim.tracing.history import PROGRAM
 from varsim.whatif.compare import Effect, Replays, WhatIf
 from varsim.whatif.lines import at_odds, experiment_keys, python_lines

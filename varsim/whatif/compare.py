@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from varsim.analysis.arithmetic import matches
-from varsim.analysis.findings.model import Finding, times
+from varsim.analysis.findings.model import Finding
 from varsim.analysis.findings.staleness import STALE_READ
 from varsim.analysis.rounding import close
 from varsim.analysis.search import find
@@ -17,6 +17,7 @@ from varsim.errors import ConfigError
 from varsim.extension_dtypes import kind_of
 from varsim.spec import Array
 from varsim.sync.statistics import VariableStatistics
+from varsim.texts.facts import times
 from varsim.tracing.history import History, open_history
 from varsim.tracing.merge import merge
 from varsim.tracing.progress import Tell

@@ -9,13 +9,13 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from varsim.analysis.findings.model import times
 from varsim.report.formatting import count, number, size, visible
 from varsim.report.grouping import grouped, name_of, short_names, without_numbers
 from varsim.report.tables import GAP, Column, show_table
 from varsim.report.variable_tables import IF_ALONE
 from varsim.spec import Array
 from varsim.sync.statistics import VariableStatistics
+from varsim.texts.facts import times
 from varsim.tracing.history import PROGRAM
 from varsim.whatif.advice import Advice, Advised, in_words
 from varsim.whatif.compare import ChangedRead, Effect, WhatIf

@@ -21,9 +21,9 @@ from varsim.analysis.findings.model import (
     finding_of,
     milliseconds,
     most,
-    times,
 )
 from varsim.analysis.findings.variable_facts import VariableFacts
+from varsim.texts.facts import times
 from varsim.tracing.history import PROGRAM, Event
 
 DIVERGENCE: Final = FindingKind(name="divergence", about_values=True, mended_by_settings=True)

@@ -138,11 +138,6 @@ def most(locations: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
     return tuple(sorted(locations.items(), key=lambda one: (-one[1], one[0]))[:MOST_LOCATIONS])
 
 
-def times(count: int, thing: str) -> str:
-    """Return a count with its noun: "1 read", "1,200 reads"."""
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
-
-
 def milliseconds(value_s: float) -> str:
     """Return a time as text for findings."""
     value_ms = value_s * 1e3

@@ -28,12 +28,11 @@ from varsim.analysis.findings.model import (
     Finding,
     FindingKind,
     finding_of,
-    times,
 )
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.extension_dtypes import kind_of
 from varsim.spec import Rows
-from varsim.texts.facts import name_replicas
+from varsim.texts.facts import name_replicas, times
 from varsim.tracing.history import PROGRAM, Event
 
 NOT_FINITE: Final = FindingKind(

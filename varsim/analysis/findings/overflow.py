@@ -20,11 +20,11 @@ from varsim.analysis.findings.model import (
     Finding,
     FindingKind,
     finding_of,
-    times,
 )
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.extension_dtypes import has_infinity, kind_of
 from varsim.spec import Rows
+from varsim.texts.facts import times
 from varsim.tracing.history import Event
 
 OVERFLOW: Final = FindingKind(

@@ -20,10 +20,9 @@ from varsim.analysis.findings.model import (
     Finding,
     FindingKind,
     most,
-    times,
 )
 from varsim.analysis.outcome import Note
-from varsim.texts.facts import name_replicas
+from varsim.texts.facts import name_replicas, times
 from varsim.tracing.history import Event
 
 OTHER_LINES: Final = FindingKind(name="collectives of different lines")

@@ -20,9 +20,9 @@ from varsim.analysis.findings.model import (
     Finding,
     FindingKind,
     finding_of,
-    times,
 )
 from varsim.analysis.findings.variable_facts import VariableFacts
+from varsim.texts.facts import times
 from varsim.tracing.history import PROGRAM, Event
 
 UNREAD_MERGES: Final = FindingKind(name="merges that are never read")

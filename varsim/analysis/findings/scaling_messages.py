@@ -9,11 +9,12 @@ import numpy as np
 
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.findings.comparison import Comparison, Relation
-from varsim.analysis.findings.model import Evidence, Finding, FindingKind, finding_of, times
+from varsim.analysis.findings.model import Evidence, Finding, FindingKind, finding_of
 from varsim.analysis.findings.shard_weights import Weights
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.oracle import Oracle
 from varsim.analysis.rounding import close
+from varsim.texts.facts import times
 
 WRONG_FACTOR: Final = FindingKind(
     name="scaled by the number of replicas",

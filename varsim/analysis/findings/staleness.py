@@ -31,10 +31,10 @@ from varsim.analysis.findings.model import (
     FindingKind,
     finding_of,
     milliseconds,
-    times,
 )
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.outcome import Note
+from varsim.texts.facts import times
 from varsim.tracing.history import Event
 
 STALE_READ: Final = FindingKind(name="stale read", about_values=True)

@@ -19,8 +19,8 @@ from varsim.analysis.findings.model import (
     FindingKind,
     finding_of,
     milliseconds,
-    times,
 )
+from varsim.texts.facts import times
 from varsim.tracing.history import Event
 
 STRAGGLER: Final = FindingKind(name="waiting for one replica")
