@@ -209,7 +209,7 @@ def test_the_element_in_which_replicas_differ_most_is_shown(tmp_path: Path) -> N
     still = [Moment(step, 0.0, (part, part), part) for step in range(2)]
     assert TellingElements(ElementReason.IS_LARGE, (1, 0), (2.0, 1.0)) == telling_of(still, 3)
     assert (
-        "Element [0,1] is shown: it is the largest: 2. The next elements are 0,0 (1)."
+        "Element [0, 1] is shown: it is the largest: 2. The next elements are [0, 0] (1)."
     ) in why_element(TellingElements(ElementReason.IS_LARGE, (1, 0), (2.0, 1.0)), [1, 3])
 
 

@@ -33,7 +33,7 @@ def test_rounding_is_not_a_difference_of_results(got: object, wanted: object):
     ("got", "wanted", "shown"),
     [
         (0.5, 0.51, (0.5, 0.51, None)),
-        ([1.0, 2.0, 3.0], [1.0, 9.0, 4.0], (2.0, 9.0, 1)),
+        ([1.0, 2.0, 3.0], [1.0, 9.0, 4.0], (2.0, 9.0, (1,))),
         ("a", "b", ("a", "b", None)),
         (True, False, (True, False, None)),
         (1.0, None, (1.0, None, None)),
@@ -48,7 +48,7 @@ def test_a_difference_has_both_values(got: object, wanted: object, shown: tuple[
 
 def test_a_value_that_is_not_finite_differs_from_a_finite_one():
     assert only("NaN", 0.5).differs
-    assert 1 == only([1.0, "NaN"], [1.0, 2.0]).element
+    assert (1,) == only([1.0, "NaN"], [1.0, 2.0]).element
 
 
 def test_lists_of_other_sizes_are_not_compared():

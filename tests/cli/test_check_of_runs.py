@@ -26,6 +26,8 @@ def run(job, *, trouble: str, caught: bool = False):
         me = tf.distribute.get_replica_context().replica_id_in_sync_group
         if number == 1 and trouble == "raise" and me == 1:
             raise ValueError("no rows for me")  # raised here
+        if number == 1 and trouble == "refused":
+            w.scatter_max(tf.IndexedSlices([1.0], [0]))  # refused here
         if number == 1 and trouble == "mismatch" and me == 0:
             v.assign(2.0)  # alone
         else:
@@ -78,6 +80,11 @@ def flat(result: Result) -> str:
             "ValueError: no rows for me The error occurred in call 2 on replica 1.",
             ["raised here"],
         ),
+        (
+            "refused",
+            "UnsupportedOperation: variable 'w' at program.py:",
+            ["refused here"],
+        ),
         ("mismatch", "MismatchError: replicas did different things", ["alone", "the others"]),
         ("outside", "KeyError: 'nothing there'", ["outside"]),
     ],
@@ -92,6 +99,7 @@ def test_check_of_a_failed_run_first_shows_error_replica_and_location(
     assert flat(result).startswith(f"failed run what {said}")
     where = result.stdout.partition("  what to do")[0]
     assert all(f"program.py:{LINES[one]}" in where for one in lines)
+    assert "failed call" not in result.stdout, "the finding about the run has the text"
     assert "the run failed, so" not in result.stdout, "no oracle was requested"
 
 

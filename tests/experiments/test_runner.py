@@ -357,6 +357,7 @@ def test_a_failure_of_a_replica_is_saved_with_the_replicas_traceback():
     assert ("ValueError", "a replica's trouble") == (summary.failure.kind, summary.failure.text)
     assert "raised by replica 1" in summary.failure.traceback
     assert "in step" in summary.failure.traceback
+    assert "ValueError: a replica" not in summary.failure.traceback, "the failure has the text"
 
 
 def test_a_program_that_exits_has_failed():

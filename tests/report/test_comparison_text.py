@@ -92,7 +92,7 @@ def test_differences_that_findings_explain_are_counted_separately():
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"element": 14}, "score (element 14), read"),
+        ({"element": (7, 0)}, "score (element [7, 0]), read"),
         ({"got": None, "wanted": None}, "the number of elements is not the single device's"),
         ({"got": float("nan"), "wanted": 1}, "nan instead of 1"),
         ({"access": Access.MERGED, "inside": True}, "score, written by all replicas in step 8"),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from varsim.analysis.rounding import close
+from varsim.texts.facts import index_of
 
 Plain = Any
 """A JSON value; numbers that JSON does not have, such as NaN, are texts."""
@@ -21,7 +22,7 @@ class ReturnedValue:
     name: str  # "accuracy", "layers.bias"
     got: Plain
     wanted: Plain  # the value on a single device; None if it returned no value of that name
-    element: int | None = None  # index of the largest difference in a list
+    element: tuple[int, ...] | None = None  # index of the largest difference in a list
     replica: int | None = None  # in a list with one value per replica: the most different replica
     differs: bool = False  # whether the values differ beyond rounding
     why: str = ""  # why the value was not compared; "" if it was compared
@@ -65,7 +66,7 @@ def _one(name: str, got: Plain, wanted: Plain) -> ReturnedValue:
         name=name,
         got=one.ravel()[element].item(),
         wanted=other.ravel()[element].item(),
-        element=None if each or not one.ndim else element,
+        element=None if each or not one.ndim else index_of(element, one.shape),
         replica=element // (one.size // len(one)) if each else None,
         differs=True,
     )

@@ -10,7 +10,7 @@ from varsim.analysis.returned import ReturnedValue
 from varsim.report.formatting import count, names, number, visible, wrapped
 from varsim.report.json_values import plain
 from varsim.report.terminal import WIDTH
-from varsim.texts.facts import times
+from varsim.texts.facts import element_text, times
 
 _NO_RULES: Final = (
     "No rule was tried, because no number of the single device is the sum or the mean of the "
@@ -106,7 +106,7 @@ def _returned(returned: Sequence[ReturnedValue], width: int, most: int | None) -
 
 
 def _of_returned(one: ReturnedValue) -> str:
-    which = "" if one.element is None else f" (element {one.element})"
+    which = "" if one.element is None else f" ({element_text(one.element)})"
     which = which if one.replica is None else f" (of replica {one.replica})"
     return f"{one.name}{which}: {_number(one.got)} instead of {_number(one.wanted)}"
 
@@ -130,7 +130,7 @@ def _summed(compared: Compared) -> str:
 
 def _told(one: ValueDifference) -> str:
     """Return the variable, the step, the location and both values."""
-    element = "" if one.element is None else f" (element {one.element})"
+    element = "" if one.element is None else f" ({element_text(one.element)})"
     when = f"{'in' if one.inside else 'after'} step {one.step}"
     where = f"{one.variable}{element}, {one.access.value} {when} at {one.location}"
     if one.got is None:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-import numpy as np
 from rich.console import Console
 from rich.text import Text
 
@@ -18,6 +17,7 @@ from varsim.report.formatting import NOTHING, count, dimensions, names, number
 from varsim.report.grouping import grouped, name_of, short_names
 from varsim.report.summary import Digest, Lens, Plain, VariableSummary
 from varsim.report.tables import GAP, new_table, print_table
+from varsim.texts.facts import element_text, index_of
 
 _APART: Final = "apart: the largest difference between two replicas, in any element"
 _TITLE: Final = "value lens: each replica's component, and the value of a cross-replica read"
@@ -312,30 +312,23 @@ def title_of(name: str, settings: str, shape: Sequence[int | None], element: int
         return f"{name} {settings}: value at the end of each step"
     if element is None:
         return f"{name} {settings}: mean of its elements at the end of each step"
-    index = index_text(element, shape)
-    return f"{name} {settings}: element [{index}] of {dimensions(shape)}"
+    which = element_text(index_of(element, shape))
+    return f"{name} {settings}: {which} of {dimensions(shape)}"
 
 
 def why_element(told: TellingElements, shape: Sequence[int | None]) -> str:
     """Return why this element is shown, and which other elements are informative."""
     first, *others = zip(told.indices, told.amounts, strict=True)
-    index = index_text(first[0], shape)
-    said = f"Element [{index}] is shown: {told.reason.value} {number(first[1])}."
+    which = element_text(index_of(first[0], shape)).capitalize()
+    said = f"{which} is shown: {told.reason.value} {number(first[1])}."
     if others:
-        listed = names([f"{index_text(index, shape)} ({number(by)})" for index, by in others])
+        each = [f"{list(index_of(element, shape))} ({number(by)})" for element, by in others]
+        listed = names(each)
         said += (
             f" The next elements are {listed}. --at I,J shows another element, and --at mean "
             "shows the mean of all elements."
         )
     return said
-
-
-def index_text(element: int, shape: Sequence[int | None]) -> str:
-    """Return an element's index in the form of `--at`; a flat index if the shape is unknown."""
-    sizes = [size for size in shape if size is not None]
-    if len(sizes) < len(shape):
-        return str(element)
-    return ",".join(str(int(one)) for one in np.unravel_index(element, sizes))
 
 
 # ---------------------------------------------------------------- columns for replicas

@@ -45,6 +45,23 @@ def shape_text(shape: Iterable[int | None]) -> str:
     return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"
 
 
+def index_of(element: int, shape: Sequence[int | None]) -> tuple[int, ...]:
+    """Return the index of an element in each dimension; its flat index if the shape is unknown."""
+    if None in shape:
+        return (element,)
+    index: list[int] = []
+    for size in reversed(shape):
+        assert size, "an array with an element has no empty dimension"
+        element, one = divmod(element, size)
+        index.append(one)
+    return tuple(reversed(index))
+
+
+def element_text(index: Sequence[int]) -> str:
+    """Return the text for an element with this index: "element [3, 0]"."""
+    return f"element {list(index)}"
+
+
 def times(count: int, thing: str) -> str:
     """Return a count with its noun: "1 read", "1,200 reads"."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"

@@ -15,7 +15,7 @@ from varsim.report.tables import GAP, Column, show_table
 from varsim.report.variable_tables import IF_ALONE
 from varsim.spec import Array
 from varsim.sync.statistics import VariableStatistics
-from varsim.texts.facts import times
+from varsim.texts.facts import element_text, index_of, times
 from varsim.tracing.history import PROGRAM
 from varsim.whatif.advice import Advice, Advised, in_words
 from varsim.whatif.compare import ChangedRead, Effect, WhatIf
@@ -207,12 +207,16 @@ def _difference(first: ChangedRead) -> str:
     who = "the program" if first.process == PROGRAM else f"replica {first.process}"
     where = f"The first, in step {first.step} at {first.location} by {who}"
     if first.after is None:
-        element = " at element 0" if first.before.size > 1 else ""
-        return f"{where}, returned {_shown(first.before)}{element}, and would fail."
+        at = f" at {_element(first.before, 0)}" if first.before.size > 1 else ""
+        return f"{where}, returned {_shown(first.before)}{at}, and would fail."
     index = _most_apart(first.before, first.after)
     before, after = (_shown(one, index) for one in (first.before, first.after))
-    element = f"element {index} was" if first.before.size > 1 else "it was"
-    return f"{where}: {element} {before}, and would be {after}."
+    what = _element(first.before, index) if first.before.size > 1 else "it"
+    return f"{where}: {what} was {before}, and would be {after}."
+
+
+def _element(value: Array, index: int) -> str:
+    return element_text(index_of(index, value.shape))
 
 
 def _most_apart(one: Array, other: Array) -> int:

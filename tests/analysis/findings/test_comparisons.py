@@ -84,7 +84,7 @@ def test_a_value_that_is_not_finite_differs():
         v.read_value()
 
     one = only(comparison(mean_of_nothing))
-    assert (1, True, 2.0) == (one.element, np.isnan(one.got), one.wanted)
+    assert ((1,), True, 2.0) == (one.element, np.isnan(one.got), one.wanted)
     assert (Access.READ, 1, False) == (one.access, one.step, one.inside)
 
 

@@ -94,7 +94,7 @@ def test_a_difference_names_the_element_of_the_variable():
 
     assert (6, 2) == (found.values, found.locations)
     (difference,) = found.differences
-    assert (7 * 2 + 1, 8.0, 4.0) == (difference.element, difference.got, difference.wanted)
+    assert ((7, 1), 8.0, 4.0) == (difference.element, difference.got, difference.wanted)
 
 
 def test_rows_that_have_no_sum_are_named_as_not_compared():

@@ -16,6 +16,7 @@ import numpy as np
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.rounding import close, rounding, wide
 from varsim.extension_dtypes import kind_of
+from varsim.texts.facts import index_of
 from varsim.tracing.history import Event
 
 _ABOUT: Final = 1.5
@@ -105,6 +106,16 @@ class Comparison:
             elements=elements,
             step=step,
         )
+
+    def index_of(self, element: int, shape: Sequence[int | None]) -> tuple[int, ...] | None:
+        """Return the index in the variable of an element of the arrays; None for a scalar.
+
+        Args:
+            shape: The shape of the variable.
+        """
+        if self.elements is not None:
+            return index_of(int(self.elements[element]), shape)
+        return index_of(element * self.step, shape) if len(self.wanted) > 1 else None
 
     @property
     def known(self) -> list[Flat] | None:

@@ -84,7 +84,7 @@ class ValueDifference:
     step: int  # how many calls of strategy.run had begun at the first difference
     inside: bool  # whether the first difference is inside the last of these calls
     event: int  # number of the event that shows the first difference
-    element: int | None  # index of the largest difference in an array; None for a scalar
+    element: tuple[int, ...] | None  # index of the largest difference in an array
     got: Any  # the run's value; None if the sizes differ
     wanted: Any  # the single device's value
     explained: bool = False  # whether a finding explains the difference by a rule
@@ -353,12 +353,11 @@ class Comparisons(EventObserver):
         got, wanted = comparison.got, comparison.wanted
         sized = len(got) == len(wanted)
         element = _most_apart(got, wanted) if sized else 0
-        shown: int | None = element if len(got) > 1 else None
-        if comparison.elements is not None:
-            shown = int(comparison.elements[element])
+        facts = self._variables[site.variable_id]
+        shown = comparison.index_of(element, facts.shape)
         return ValueDifference(
             variable_id=site.variable_id,
-            variable=self._variables[site.variable_id].name,
+            variable=facts.name,
             access=site.access,
             location=site.location,
             count=1,

@@ -14,7 +14,7 @@ from varsim.analysis.findings.shard_weights import Weights
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.oracle import Oracle
 from varsim.analysis.rounding import close
-from varsim.texts.facts import times
+from varsim.texts.facts import element_text, times
 
 WRONG_FACTOR: Final = FindingKind(
     name="scaled by the number of replicas",
@@ -69,15 +69,16 @@ def message(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> Findin
     what, remedy = _TEXTS[fault.kind](facts, fault, oracle)
     if fault.kind is not TRUNCATION:
         compared = f"{evidence.count:,} of {times(fault.count, 'comparison')}"
-        what = f"{what} {compared} with a single device show this. {_numbers(fault.shown)}."
+        what = f"{what} {compared} with a single device show this. {_numbers(fault.shown, facts)}."
     return finding_of(fault.kind, facts, evidence, what, remedy)
 
 
-def _numbers(comparison: Comparison) -> str:
+def _numbers(comparison: Comparison, facts: VariableFacts) -> str:
     """Return two values and their ratio as text; for an array, those of its largest element."""
     index = int(np.abs(comparison.wanted).argmax())
     got, wanted = comparison.got[index].item(), comparison.wanted[index].item()
-    what = f"element {index * comparison.step}" if len(comparison.wanted) > 1 else "it"
+    element = comparison.index_of(index, facts.shape)
+    what = "it" if element is None else element_text(element)
     ratio = f" ({_number(got / wanted)} times as much)" if wanted else ""
     verb = "changes by" if comparison.is_change else "is"
     return (

@@ -20,6 +20,7 @@ class VariableFacts:
     name: str
     dtype: str
     numpy_dtype: np.dtype[Any]
+    shape: tuple[int | None, ...]
     synchronization: str
     aggregation: str  # "" if replicas' writes are not aggregated
     mirrored: bool  # all components should hold one value
@@ -46,6 +47,7 @@ def _facts(row: VariableRow) -> VariableFacts:
         name=row.name,
         dtype=row.dtype,
         numpy_dtype=promise.dtype,
+        shape=promise.shape,
         synchronization=row.synchronization,
         aggregation=promise.aggregation if together else "",
         mirrored=promise.mirrored,
