@@ -344,3 +344,18 @@ def test_an_experiment_may_run_a_script():
     assert 0 == result.exit_code
     assert result.stdout.startswith("__main__ script.py one two ")
     assert ("x", 3) == (latest().experiment["name"], len(latest().devices))
+
+
+def test_options_that_the_script_does_not_read_are_reported():
+    """Options of varsim after the script are arguments of the script."""
+    Path("other.py").write_text(SCRIPT.replace("*sys.argv, ", ""))
+    noted = execute("other.py", "-n", "4")
+
+    assert 0 == noted.exit_code, noted.stderr
+    (warning,) = latest().warnings
+    assert "other.py does not seem to read its arguments -n 4; options of varsim must" in warning
+    assert "does not seem to read" in " ".join(noted.output.split())
+
+    Path("reads.py").write_text(SCRIPT)
+    execute("reads.py", "-n", "4")
+    assert [] == latest().warnings

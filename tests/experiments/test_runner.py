@@ -621,3 +621,13 @@ def test_adaptive_auto_without_an_auto_variable_is_refused():
 def test_an_unknown_value_of_auto_is_refused():
     with pytest.raises(ConfigError, match="auto"):
         run("auto=always")
+
+
+def test_a_number_of_steps_that_the_workload_does_not_read_is_reported():
+    assert [] == [one for one in run("steps=2").warnings if "--steps" in one]
+
+    program = Path("program.py").read_text()
+    Path("program.py").write_text(program.replace("3 if job.steps is None else job.steps", "3"))
+    said = [one for one in run("steps=2").warnings if "--steps" in one]
+    assert ["--steps 2 had no effect: this workload does not read job.steps"] == said
+    assert [] == [one for one in run().warnings if "--steps" in one]

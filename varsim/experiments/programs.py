@@ -94,6 +94,10 @@ class WorkloadProgram:
         with run.doing(Phase.TRAINING), variable_creator_scope(run.settings):
             result: object = self.workload.run(job, **self.params)
         run.check_settings()
+        if experiment.steps is not None and not job.has_read_steps:
+            run.warn(
+                f"--steps {experiment.steps} had no effect: this workload does not read job.steps"
+            )
         return result
 
 
@@ -218,6 +222,7 @@ class ScriptProgram:
         """
         self.params: dict[str, Any] = {}
         self._said, self._args = path, list(args)
+        self._argv = _Arguments([path, *args])
         self.path = whole_path(path)
         self.location: ProgramLocation | None = location_of_file(self.path)
         try:
@@ -259,7 +264,7 @@ class ScriptProgram:
     def _executed(self) -> BaseException | None:
         """Run the script; print and return its error."""
         forget_imported(location_of_file(self.path))
-        with _as_main(self.path, [self._said, *self._args]) as main:
+        with _as_main(self.path, self._argv) as main:
             try:
                 code = compile(self.source, str(self.path), "exec", dont_inherit=True)
                 exec(code, main.__dict__)  # noqa: S102  # the user's own program
@@ -281,6 +286,11 @@ class ScriptProgram:
         for observed in run.strategies:
             observed.look()
         _check_settings(run)
+        if any(one.startswith("-") for one in self._args) and not self._argv.were_read:
+            run.warn(
+                f"{self._said} does not seem to read its arguments {' '.join(self._args)}; options "
+                f"of varsim must come before {self._said}"
+            )
 
     def _end_in_failure(
         self, run: ActiveRun, error: BaseException, refusal: WrongKey | None
@@ -295,6 +305,28 @@ class ScriptProgram:
             own = _from_script(error.__traceback__, str(self.path))
             sys.stderr.write("".join(traceback.format_exception(type(error), error, own)))
         run.take_a_last_look()
+
+
+class _Arguments(list[str]):
+    """The arguments of a script, as `sys.argv`. It records whether the script reads them."""
+
+    were_read = False
+
+    def __getitem__(self, key: Any) -> Any:
+        self.were_read = True
+        return super().__getitem__(key)
+
+    def __iter__(self) -> Iterator[str]:
+        self.were_read = True
+        return super().__iter__()
+
+    def __len__(self) -> int:
+        self.were_read = True
+        return super().__len__()
+
+    def __repr__(self) -> str:
+        self.were_read = True
+        return super().__repr__()
 
 
 def _from_script(trace: TracebackType | None, path: str) -> TracebackType | None:

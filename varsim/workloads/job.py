@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ class Progress(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
 class Job:
     """The first argument of a workload's `run(job, *, ...)`.
 
@@ -30,10 +28,29 @@ class Job:
     varsim checks that every variable that the experiment names exists.
     """
 
-    strategy: tf.distribute.MirroredStrategy  # with running workers
-    seed: int  # for random numbers of the workload
-    steps: int | None  # None: the workload's own default
-    progress: Progress
+    __slots__ = ("_steps", "has_read_steps", "progress", "seed", "strategy")
+
+    def __init__(
+        self,
+        strategy: tf.distribute.MirroredStrategy,
+        seed: int,
+        steps: int | None,
+        progress: Progress,
+    ) -> None:
+        self.strategy = strategy
+        """The strategy, with running workers."""
+        self.seed = seed
+        """The seed for random numbers of the workload."""
+        self.progress = progress
+        self.has_read_steps = False
+        """Whether the workload may have read `steps`."""
+        self._steps = steps
+
+    @property
+    def steps(self) -> int | None:
+        """Return the requested number of steps; None for the workload's own default."""
+        self.has_read_steps = True
+        return self._steps
 
     def __reduce__(self) -> Any:
         """Pickle without `progress`, because a replica cannot report progress."""
