@@ -140,7 +140,7 @@ def call(
     site: CallSite = UNKNOWN,
     now_s: float = 0.0,
 ) -> list[CoordinatorAction]:
-    """Return the event of a call by the program; the token of the call is its number."""
+    """Start a call by the program, whose token is its number; return the coordinator's actions."""
     arguments = [NOTHING] * state.num_replicas
     token = state.calls_begun + 1
     begins, *actions = state.handle(
@@ -153,7 +153,7 @@ def call(
 def give_up(
     state: CoordinatorState, call_id: int, why: str = "KeyboardInterrupt", now_s: float = 0.0
 ) -> list[CoordinatorAction]:
-    """Return the event of an abandoned call."""
+    """Let the program abandon a call; return the coordinator's actions."""
     return state.handle(ProgramGivesUp(call_id, why, now_s))
 
 

@@ -27,8 +27,8 @@ class StateCluster:
         self.registry = self.coordinator.registry
         self.replicas = [ReplicaProgram(i, num_replicas) for i in range(num_replicas)]
         self.specs = {spec.variable_id: spec for spec in specs}
-        self.sent: list[tuple[int, Message]] = []  # what `told` has not returned yet
-        self.left: list[Message] = []  # what `contributions` has not returned yet
+        self.sent: list[tuple[int, Message]] = []  # messages that `told` has not returned yet
+        self.left: list[Message] = []  # messages that `contributions` has not returned yet
         self.finish: Finish | None = None
         self.fetched: tuple[Any, ...] = ()
         self._call_id = 0

@@ -345,7 +345,7 @@ def test_the_error_for_a_missing_write_suggests_on_read():
 # ---------------------------------------------------------------- waits
 
 
-def test_a_wait_ends_with_the_last_commit_of_that_variable():
+def test_a_wait_for_a_variable_ends_with_its_last_commit():
     call = CallDriver()
     for index in (0, 1):
         call.arrive(0, contribution(1.0, index=index))
@@ -357,7 +357,7 @@ def test_a_wait_ends_with_the_last_commit_of_that_variable():
     assert Status.RUNNING is call.statuses()[0]
 
 
-def test_a_wait_is_not_ended_by_another_variable():
+def test_a_commit_of_another_variable_does_not_end_a_wait():
     call = CallDriver()
     call.arrive(0, contribution(1.0, variable_id=V, index=0))
     call.arrive(0, contribution(1.0, index=1))

@@ -176,7 +176,7 @@ def test_long_locations_are_sent_in_several_contributions():
     assert len(parts_of(messages)) > 1
 
 
-def test_a_report_has_few_warnings_and_the_next_one_the_others():
+def test_warnings_beyond_the_limit_are_in_the_next_report():
     report = PendingReport()
     report.add("", tuple((str(number), "train.py:1") for number in range(2 * MAX_WARNINGS)))
 
