@@ -65,8 +65,8 @@ def test_without_an_oracle_nothing_was_compared(tmp_path: Path):
 
 
 def test_the_note_on_a_failed_oracle_has_the_reason(tmp_path: Path):
-    assert [(f"{WITHOUT[0]}: it was interrupted", "")] == said(
-        notes(CALL, tmp_path, "it was interrupted")
+    assert [(f"{WITHOUT[0]}: the oracle was interrupted", "")] == said(
+        notes(CALL, tmp_path, "the oracle was interrupted")
     )
 
 

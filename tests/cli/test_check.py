@@ -215,8 +215,8 @@ def test_an_interrupt_after_the_training_loses_no_events(tmp_path: Path):
 
 
 def test_the_reason_for_a_missing_oracle_is_printed(tmp_path: Path):
-    with_summary(tmp_path, no_oracle="it was interrupted")
-    said = "whether values equal those of a single device: it was interrupted"
+    with_summary(tmp_path, no_oracle="the oracle was interrupted")
+    said = "whether values equal those of a single device: the oracle was interrupted"
     assert said in [
         one["text"] for one in json.loads(varsim(".", "--json").stdout)["not_looked_at"]
     ]

@@ -318,7 +318,7 @@ def test_wrong_use_runs_nothing(arguments: list[str], problem: str):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("workload: digits", "x.yaml:2: workload: not with a script: give one of the two"),
+        ("workload: digits", "x.yaml:2: workload: not with a script: remove workload or script"),
         ("steps: 3", "x.yaml:2: steps: not with a script: a script counts its own"),
         (
             "oracle: true",

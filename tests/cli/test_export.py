@@ -145,7 +145,7 @@ def test_no_source_leaves_out_the_program():
     assert not (folder / "program").exists()
     assert carried is not None
     assert ([], ["program.py: left out of the export"]) == (carried.files, carried.left_out)
-    assert "cannot be run again: its program is not in it" in varsim("run", str(folder)).stderr
+    assert "again: it does not contain its program" in varsim("run", str(folder)).stderr
 
 
 @pytest.mark.parametrize("words", [["params.trouble=true"], ["oracle=true"]])

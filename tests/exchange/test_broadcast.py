@@ -47,7 +47,7 @@ def received(
 
 
 def give_back(cluster: SharedCluster, codec: BroadcastCodec, replica_id: int) -> None:
-    """Give the coordinator a worker's note of released blocks."""
+    """Give the coordinator a worker's list of released blocks."""
     note = cluster["ab"[replica_id]].leases["c"].note()
     assert note is not None
     assert [] == codec.decode(replica_id, [*BroadcastCodec(1, None).encode(0, []), note])

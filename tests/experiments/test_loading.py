@@ -191,7 +191,10 @@ def test_a_wrong_number_in_the_environment_is_one_clear_error(
         ("workers: '2'", "x.yaml:1: workers: invalid value '2'"),
         ("workers: true", "x.yaml:1: workers: invalid value True"),
         ("devices: []", "x.yaml:1: devices: invalid value []"),
-        ("devices: [a, b]\nworkers: 3", "x.yaml:1: 2 devices for 3 workers: give one of the two"),
+        (
+            "devices: [a, b]\nworkers: 3",
+            "x.yaml:1: 2 devices for 3 workers: remove devices or workers",
+        ),
         ("\ndevices: [a, a]", "x.yaml:2: devices: duplicate device 'a'"),
         ("devices: [a, ' ']", "x.yaml:1: devices: name 2 of 2 is empty: each replica's device"),
         ("devices: [a b]", "x.yaml:1: devices: 'a b' contains blanks: names have no blanks, and"),

@@ -180,8 +180,8 @@ def test_a_run_without_its_source_is_refused():
     shutil.rmtree(folder / "program")
 
     assert error_of("latest").endswith(
-        f"cannot be run again: its program is not in it, and {folder}/program/program.py does not "
-        "exist; give the program as workload=PATH"
+        f"cannot be run again: it does not contain its program, and {folder}/program/program.py "
+        "does not exist; give the program as workload=PATH"
     )
 
 

@@ -132,7 +132,7 @@ class SharedCluster:
         return self.deliver(receiver, sender)
 
     def settle(self) -> None:
-        """Deliver everything, and exchange notes until no process has a note to send."""
+        """Deliver everything, and exchange lists of released blocks until no process has one."""
         ways = [(name, peer) for name, process in self.processes.items() for peer in process.leases]
         quiet = False
         while not quiet:

@@ -315,10 +315,10 @@ def _left_out(plan: BenchPlan, out_of_time: list[str]) -> list[str]:
     if plan.too_large:
         cells = ", ".join(f"{whole_size(size)} × {in_words(n)}" for n, size in plan.too_large)
         limit = whole_size(MAX_CELL_BYTES)
-        sentences.append(f"Left out, because all values together exceed {limit}: {cells}.")
+        sentences.append(f"Not measured because all values together exceed {limit}: {cells}.")
     if out_of_time:
         sentences.append(
-            f"Left out, because {plan.limit_s:g} s had passed (this host is slow or busy): "
+            f"Not measured because {plan.limit_s:g} s had passed (this host is slow or busy): "
             f"{'; '.join(out_of_time)}."
         )
     return sentences

@@ -133,7 +133,7 @@ def long_form(value: Any) -> Any:
 
 
 _OF_WORKLOADS: Final = {
-    "workload": "give one of the two",
+    "workload": "remove workload or script",
     "params": "a script has args",
     "steps": "a script counts its own steps; pass their number in args, if "
     "the script has such an argument",
@@ -329,7 +329,8 @@ class Experiment(Keys):
     def _check_auto(self) -> Experiment:
         if self.auto == "advised" and self.parsed_mode.adaptive:
             raise WrongKey(
-                ("auto",), "advised chooses for each variable; omit it, or omit the mode adaptive"
+                ("auto",),
+                "advised chooses for each variable; remove auto: advised, or the mode adaptive",
             )
         return self
 
@@ -339,7 +340,7 @@ class Experiment(Keys):
             return self
         if self.workers is not None and self.workers != len(self.devices):
             raise ValueError(
-                f"{len(self.devices)} devices for {self.workers} workers: give one of the two"
+                f"{len(self.devices)} devices for {self.workers} workers: remove devices or workers"
             )
         problem = problem_with(self.devices)
         if problem:

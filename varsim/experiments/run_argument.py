@@ -156,7 +156,8 @@ def _code(folder: Path, said: dict[str, Any]) -> Path | None:
 
 def _without_source(folder: Path, code: Path, said: dict[str, Any]) -> str:
     key = "script" if "script" in said else "workload"
-    why = "its program is not in it" if code.is_relative_to(folder) else "its program is elsewhere"
+    is_inside = code.is_relative_to(folder)
+    why = "it does not contain its program" if is_inside else "its program is in another folder"
     return (
         f"{folder} cannot be run again: {why}, and {code} does not exist; give the program as "
         f"{key}=PATH"

@@ -200,7 +200,7 @@ def _record_and_judge(run: ActiveRun, program: RunProgram) -> None:
         how = "failed" if run.status is RunStatus.FAILED else "was interrupted"
         run.no_oracle = f"the run {how}, so it was not repeated on a single device"
     elif experiment.oracle and not any(problems):
-        run.no_oracle = "it was interrupted"  # until the oracle has ended
+        run.no_oracle = "the oracle was interrupted"  # until the oracle has ended
         with run.doing(Phase.ORACLE):
             files = run.directory.oracle
             returned = run_oracle(experiment, program.params, interrupts, files)

@@ -251,7 +251,7 @@ class Agrees(Fact):
 
 _ROWS: Final = {
     VariableAggregation.SUM: "the rows of all replicas, in replica order",
-    VariableAggregation.MEAN: "the rows of all replicas, divided by their number",
+    VariableAggregation.MEAN: "the rows of all replicas, divided by the number of replicas",
     VariableAggregation.ONLY_FIRST_REPLICA: "replica 0's rows",
 }
 

@@ -87,7 +87,7 @@ _NO_GRADIENTS: Final = (
     "varsim computes no gradients; compute them in NumPy, PyTorch or JAX on each replica, and give "
     "them to assign_sub"
 )
-_PYTHON_RUNS: Final = "functions run as plain Python, so write Python's own"
+_PYTHON_RUNS: Final = "functions run as plain Python; use Python's"
 _MODEL: Final = "varsim has no layers and no models; write the model in NumPy, PyTorch or JAX"
 _CHECKPOINT: Final = "use tf.train.Checkpoint, which saves and restores variables"
 
@@ -190,7 +190,7 @@ _EXPERIMENTAL: Final = {
     "MultiWorkerMirroredStrategy": _PROCESSES,
     "ParameterServerStrategy": _SYNCHRONOUS,
     "PreemptionCheckpointHandler": _CHECKPOINT,
-    "PreemptionWatcher": "workers are processes of this host; a lost one raises WorkerLost",
+    "PreemptionWatcher": "workers are processes of this host; if one ends, WorkerLost is raised",
     "TPUStrategy": _TPU,
     "TerminationConfig": _CHECKPOINT,
     "coordinator": _SYNCHRONOUS,

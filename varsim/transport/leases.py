@@ -144,18 +144,18 @@ class Leases:
 
 
 def _read_note(note: bytes | bytearray | memoryview) -> Counter[int]:
-    """Return how often each block was released, from a note of `Leases.note`."""
+    """Return how often each block was released, from the bytes that `Leases.note` returned."""
     if len(note) > _MAX_NOTE_BYTES:
-        raise ProtocolError(f"a note has {len(note)} bytes, which is too many")
+        raise ProtocolError(f"a list of released blocks has {len(note)} bytes, which is too many")
     returned: Counter[int] = Counter()
     try:
         rows = msgpack.unpackb(note)
         for block, count in rows:
             if (type(rows), type(block), type(count)) != (list, int, int) or count < 1:
-                raise ProtocolError(f"a note has an invalid block or count: {block!r}, {count!r}")
+                raise ProtocolError(f"invalid block or count of releases: {block!r}, {count!r}")
             returned[block] += count
     except (ValueError, TypeError) as error:
-        raise ProtocolError(f"a note of released blocks is malformed: {error!r}") from error
+        raise ProtocolError(f"a list of released blocks is malformed: {error!r}") from error
     if type(rows) is not list:
-        raise ProtocolError("a note is not [[block, count], …]")
+        raise ProtocolError("a list of released blocks is not [[block, count], …]")
     return returned
