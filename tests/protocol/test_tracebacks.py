@@ -14,19 +14,19 @@ from varsim.protocol.tracebacks import exception_in, location_in, with_shown_pat
 OURS = Path(varsim.__file__).parent
 
 
-def story(*frames: tuple[object, int], said: str = "ValueError: empty") -> str:
+def traceback_of(*frames: tuple[object, int], said: str = "ValueError: empty") -> str:
     shown = [f'  File "{file}", line {line}, in f\n    x = 1\n    ^^^^^\n' for file, line in frames]
     return f"Traceback (most recent call last):\n{''.join(shown)}{said}\n"
 
 
 @pytest.mark.parametrize("said", ["ValueError: empty", "ShapeError: v\n  - a\n    b", "KeyError"])
 def test_an_exception_has_all_lines_of_its_text(said: str):
-    assert said == exception_in(story(("a.py", 3), ("b.py", 4), said=said))
+    assert said == exception_in(traceback_of(("a.py", 3), ("b.py", 4), said=said))
 
 
 def test_the_last_exception_of_a_chain_is_used():
-    chain = story(("a.py", 1), said="KeyError: 'k'") + "\nDuring handling of …\n\n"
-    assert "ValueError: empty" == exception_in(chain + story(("b.py", 4)))
+    chain = traceback_of(("a.py", 1), said="KeyError: 'k'") + "\nDuring handling of …\n\n"
+    assert "ValueError: empty" == exception_in(chain + traceback_of(("b.py", 4)))
 
 
 def test_without_a_traceback_the_whole_text_is_used():
@@ -40,11 +40,11 @@ def test_the_location_is_the_innermost_line_of_the_user(
     """Lines of varsim and of libraries are skipped; paths are relative to the working directory."""
     monkeypatch.chdir(tmp_path)
     library = tmp_path / "lib/site-packages/numpy/core.py"
-    told = story(
+    told = traceback_of(
         (tmp_path / "a dir" / "p.py", 7), (library, 5), (OURS / "distribute" / "variable.py", 9)
     )
     assert "a dir/p.py:7" == location_in(told)
-    digits = story((OURS / "workloads/digits.py", 3))
+    digits = traceback_of((OURS / "workloads/digits.py", 3))
     assert str(location_in(digits)).endswith("workloads/digits.py:3")
 
 
@@ -53,7 +53,9 @@ def test_a_file_is_named_relative_to_its_import_folder(
 ):
     """The innermost import folder is used. A file outside all import folders has its full path."""
     monkeypatch.setattr(sys, "path", ["", str(tmp_path), str(tmp_path / "deep")])
-    told = story((tmp_path / "deep/a.py", 1), (tmp_path / "b.py", 2), (Path("/nowhere/c.py"), 3))
+    told = traceback_of(
+        (tmp_path / "deep/a.py", 1), (tmp_path / "b.py", 2), (Path("/nowhere/c.py"), 3)
+    )
 
     assert ["a.py", "b.py", "/nowhere/c.py"] == re.findall('File "(.*)"', with_shown_paths(told))
     assert "/nowhere/c.py:3" == location_in(told)

@@ -96,7 +96,7 @@ def test_the_error_for_an_impossible_event_shows_earlier_events():
 
     with pytest.raises(InvalidTransition, match="no call has failed") as caught:
         handle(FunctionUnwinds())
-    assert SHOWN_EVENTS + 1 == len(caught.value.story)
+    assert SHOWN_EVENTS + 1 == len(caught.value.preceding)
     assert "ReplicaRead(variable_id=1) -> [ShowValue(" in str(caught.value)
     assert str(caught.value).endswith("FunctionUnwinds() -> []")
 

@@ -94,7 +94,7 @@ def load_experiment(path: Path | None = None, overrides: Iterable[Override] = ()
     try:
         experiment = Experiment.model_validate(layers.values)
     except ValidationError as error:
-        raise ConfigError(_story(error, layers)) from None
+        raise ConfigError(_text_of(error, layers)) from None
     experiment.locations.by_keys.update(layers.locations.by_keys)
     if path is not None:
         experiment.loaded_from(path)
@@ -142,7 +142,7 @@ def _nearest_file(path: Path) -> str:
 # ---------------------------------------------------------------- errors
 
 
-def _story(error: ValidationError, layers: _Layers) -> str:
+def _text_of(error: ValidationError, layers: _Layers) -> str:
     locations = layers.locations
     problems = error.errors()
     first = problems[0]

@@ -28,7 +28,7 @@ def failure_of(error: BaseException) -> Failure:
     return Failure(
         kind=type(error).__name__,
         text=_text(error),
-        traceback=_story(error),
+        traceback=_traceback_of(error),
         exit_code=_exit_code(error),
         location=_location(error),
     )
@@ -71,7 +71,7 @@ def _text(error: BaseException) -> str:
         return f"(no text: its __str__ raised {type(another).__name__})"
 
 
-def _story(error: BaseException) -> str:
+def _traceback_of(error: BaseException) -> str:
     """Return the program's traceback; before it, the traceback of the replica if there is one."""
     parts = []
     if isinstance(error.__cause__, ReplicaError):

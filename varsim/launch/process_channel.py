@@ -36,7 +36,7 @@ from varsim.transport.transport import Listener
 SHUTDOWN_TIMEOUT_S: Final = 1.0
 """A worker that has not ended after this time still runs user code, and is killed."""
 
-_MAX_STORIES: Final = 3  # number of workers whose output is in the error about a failed start
+_MAX_OUTPUTS: Final = 3  # number of workers whose output is in the error about a failed start
 
 
 class ProcessChannel:
@@ -93,7 +93,7 @@ class ProcessChannel:
                 raise StartError(self._fork_server.obituary())
             for replica_id, message in received:
                 if isinstance(message, Lost):
-                    raise StartError(_obituary(replica_id, message))
+                    raise StartError(_error_about(replica_id, message))
                 if isinstance(message, Ready):
                     missing.discard(replica_id)
                     self._process_ids[replica_id] = message.process_id
@@ -102,12 +102,12 @@ class ProcessChannel:
         self._listener.stop_accepting()
 
     def _unready(self, missing: set[int]) -> str:
-        stories = [
+        outputs = [
             f"replica {replica_id} said:\n{self._logs.tail(replica_id) or '(nothing)'}"
-            for replica_id in sorted(missing)[:_MAX_STORIES]
+            for replica_id in sorted(missing)[:_MAX_OUTPUTS]
         ]
         return "\n".join(
-            [f"{len(missing)} of {self.num_replicas} workers were not ready in time", *stories]
+            [f"{len(missing)} of {self.num_replicas} workers were not ready in time", *outputs]
         )
 
     def send(self, replica_id: int, messages: Sequence[Message]) -> None:
@@ -321,7 +321,7 @@ class _ExchangeChannel:
         return channel is not None and channel.hear(timeout_s)
 
 
-def _obituary(replica_id: int, lost: Lost) -> str:
+def _error_about(replica_id: int, lost: Lost) -> str:
     said = f"; it said:\n{lost.stderr_tail}" if lost.stderr_tail else "; it said nothing"
     where = f"\n  full log: {lost.log_path}" if lost.log_path else ""
     return f"replica {replica_id}: worker {lost.reason}, before it was ready{said}{where}"

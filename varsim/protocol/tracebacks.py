@@ -15,30 +15,30 @@ _WORKLOADS: Final = _OURS / "workloads"
 _LIBRARIES: Final = {"site-packages", "dist-packages"}
 
 
-def exception_in(story: str) -> str:
+def exception_in(text: str) -> str:
     """Return the exception at the end of a traceback: its class and all lines of its text."""
     end = 0
-    for frame in _FRAME.finditer(story):
+    for frame in _FRAME.finditer(text):
         end = frame.end()
-    lines = story[end:].rstrip().split("\n")
+    lines = text[end:].rstrip().split("\n")
     while len(lines) > 1 and lines[0].startswith(_CODE):
         del lines[0]
     return "\n".join(lines)
 
 
-def location_in(story: str) -> str | None:
+def location_in(text: str) -> str | None:
     """Return file:line of the innermost frame of user code in a traceback; None if there is none.
 
     The file name is shortened by `shown_path`.
     """
     last = None
-    for frame in _FRAME.finditer(story):
+    for frame in _FRAME.finditer(text):
         if _is_users(Path(frame["file"])):
             last = f"{shown_path(frame['file'])}:{frame['line']}"
     return last
 
 
-def with_shown_paths(story: str) -> str:
+def with_shown_paths(text: str) -> str:
     """Return the traceback with file names that are shortened by `shown_path`.
 
     So the names do not depend on the machine.
@@ -47,7 +47,7 @@ def with_shown_paths(story: str) -> str:
     def shown(frame: re.Match[str]) -> str:
         return frame.group().replace(frame["file"], shown_path(frame["file"]), 1)
 
-    return _FRAME.sub(shown, story)
+    return _FRAME.sub(shown, text)
 
 
 def _is_users(path: Path) -> bool:

@@ -266,7 +266,7 @@ class Coordinator:
             if self._work:
                 self._work = deque(work for work in self._work if work.call_id in self._tokens)
         assert isinstance(finish, Finish)
-        self._notes.finished(finish.call_id, finish.story, self._outgoing.values())
+        self._notes.finished(finish.call_id, finish.error_text, self._outgoing.values())
         return finish
 
     def _where(self, replica_ids: Iterable[int]) -> dict[int, str]:
@@ -319,9 +319,9 @@ class Coordinator:
                 return
             if now_s - started_s >= self.call_timeout_s:
                 now_at = self._where(self.state.busy(token))
-                story = self.state.stuck(token, now_at, now_s)
+                doings = self.state.stuck(token, now_at, now_s)
                 raise CallTimeout(
-                    f"no replica sent a message for {self.call_timeout_s:g} s{story}\n"
+                    f"no replica sent a message for {self.call_timeout_s:g} s{doings}\n"
                     "  VARSIM_CALL_TIMEOUT_S changes how long to wait."
                 )
 

@@ -223,7 +223,7 @@ class Finish:
     warnings: tuple[tuple[str, str], ...] = ()  # the coordinator's warnings: (text, location)
 
     @property
-    def story(self) -> str | None:
+    def error_text(self) -> str | None:
         """Return the text of the call's error in a few lines; None if there is no error."""
         if self.error is not None:
             return f"{type(self.error).__name__}: {self.error}"

@@ -32,11 +32,11 @@ class InvalidTransition(AssertionError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.story: tuple[LoggedEvent, ...] = ()
+        self.preceding: tuple[LoggedEvent, ...] = ()
         """The last entries of the log, and the invalid event; empty if events are not recorded."""
 
     def __str__(self) -> str:
-        lines = [f"  {entry.event!r} -> {list(entry.actions)!r}" for entry in self.story]
+        lines = [f"  {entry.event!r} -> {list(entry.actions)!r}" for entry in self.preceding]
         return "\n".join([self.reason, *lines])
 
 
@@ -64,7 +64,7 @@ class EventLog:
             try:
                 actions = handle(event)
             except InvalidTransition as error:
-                error.story = (*self.entries[-SHOWN_EVENTS:], LoggedEvent(taken))
+                error.preceding = (*self.entries[-SHOWN_EVENTS:], LoggedEvent(taken))
                 raise
             except VarsimError as error:
                 self.note(LoggedEvent(taken, error=error))

@@ -348,9 +348,9 @@ class FromReplica:
                 return (rows.tell("arrive", call=call, **columns),)
             case HostCall(call_id=call, location=location):
                 return (rows.tell("arrive", call=call, location=location, operation="host_call"),)
-            case Raised(call_id=call, traceback=story):
+            case Raised(call_id=call, traceback=traceback):
                 self._drop_withheld()  # unsent writes are dropped
-                where, said = location_in(story), exception_in(story)
+                where, said = location_in(traceback), exception_in(traceback)
                 error = class_of(said)
                 return (rows.tell("raise", call=call, location=where, error=error, note=said),)
         return ()
