@@ -119,7 +119,7 @@ def unsteady_clock(patch: Patch) -> None:
         ("shared memory", no_addresses_for_sharing, "addresses are limited", "ulimit -v"),
         ("shared memory", no_memory, "1.0 MiB of memory is free", "use fewer workers"),
         ("open files", few_files, "can be raised to 20", "raise the limit (ulimit -n"),
-        ("processes and threads", few_threads, "adds 9, and 8 were possible", "ulimit -u"),
+        ("processes and threads", few_threads, "a cluster adds 9; possible: 8", "ulimit -u"),
         ("addresses", few_addresses, "100.0 MiB more", "raise the limit (ulimit -v)"),
         ("path of sockets", long_paths, "is too long", "set TMPDIR"),
         ("temporary files", no_temporary_files, "No space left", "set TMPDIR"),
@@ -211,6 +211,29 @@ def test_a_long_tmpdir_is_named(monkeypatch: Patch, tmp_path: Path) -> None:
     result = check("path of sockets")
     assert State.OK is result.state
     assert result.found.endswith(f"; the path of {long} is too long")
+
+
+@pytest.mark.parametrize("unusable", ["missing", "file"])
+def test_an_unusable_tmpdir_is_named(monkeypatch: Patch, tmp_path: Path, unusable: str) -> None:
+    """Otherwise the user sees files in /tmp and does not know why."""
+    (tmp_path / "file").touch(0o700)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / unusable))
+    result = check("temporary files")
+    assert (State.OK, True) == (
+        result.state,
+        result.found.endswith(f"; TMPDIR={tmp_path / unusable} cannot be used"),
+    )
+
+
+def test_a_current_directory_that_was_removed_is_a_problem(
+    monkeypatch: Patch, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    result = check("folder of runs", runs=Path("runs"))
+    assert (State.PROBLEM, "runs: No such file or directory") == (result.state, result.found)
 
 
 def test_leftovers_are_listed_and_removed(monkeypatch: Patch, tmp_path: Path) -> None:

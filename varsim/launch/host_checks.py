@@ -35,6 +35,7 @@ from varsim.transport.folders import (
     path_bytes_left,
     places,
     remove_leftovers,
+    unusable_place,
 )
 from varsim.transport.host_limits import ADDRESSES_BYTES, address_space
 
@@ -115,6 +116,16 @@ def _curve(_: Request) -> Result:
 # ---------------------------------------------------------------- limits
 
 
+def _addresses(_: Request) -> Result:
+    spare = address_space()
+    if spare is None:
+        return State.OK, "not limited"
+    found = f"{_size(spare)} more; a cluster needs {_size(ADDRESSES_BYTES)} and its shared memory"
+    if spare < ADDRESSES_BYTES:
+        return State.PROBLEM, found, "raise the limit (ulimit -v)"
+    return State.OK, found
+
+
 def _shared_memory(request: Request) -> Result:
     if not arena.shared_memory_exists():
         return State.NOT_CHECKED, "this system has no anonymous files (memfd); exchange: star works"
@@ -188,7 +199,7 @@ def _dev_shm(_: Request) -> Result:
 def _open_files(request: Request) -> Result:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = host_needs.files_needed(request.num_workers)
-    found = f"{_limit(soft)}, can be raised to {_limit(hard)}; a cluster needs about {needed}"
+    found = f"{_limit(soft)}, can be raised to {_limit(hard)}; a cluster needs about {needed:,}"
     if hard != resource.RLIM_INFINITY and hard < needed:
         return State.PROBLEM, found, f"raise the limit (ulimit -n {needed}), or use fewer workers"
     return State.OK, found
@@ -200,21 +211,11 @@ def _processes(request: Request) -> Result:
     tried = host_needs.threads_tried(request.num_workers) if is_limited else needed
     possible = spare_threads(tried)
     limit = _limit(resource.getrlimit(resource.RLIMIT_NPROC)[0])
-    found = f"a cluster adds {needed}, and {possible} were possible; this user may have {limit}"
+    found = f"a cluster adds {needed:,}; possible: {possible:,}; limit of this user: {limit}"
     if possible < tried:
         return State.PROBLEM, found, host_needs.RAISE_PROCESSES
     if tried < needed:
         return State.NOT_CHECKED, f"{found}; more were not tried, because addresses are limited"
-    return State.OK, found
-
-
-def _addresses(_: Request) -> Result:
-    spare = address_space()
-    if spare is None:
-        return State.OK, "not limited"
-    found = f"{_size(spare)} more; a cluster needs {_size(ADDRESSES_BYTES)} and its shared memory"
-    if spare < ADDRESSES_BYTES:
-        return State.PROBLEM, found, "raise the limit (ulimit -v)"
     return State.OK, found
 
 
@@ -237,17 +238,19 @@ def _temporary_files(_: Request) -> Result:
     path = new_path()
     try:
         with PrivateFolder(path):
-            return _room_in(path.parent, "set TMPDIR to a directory with more room")
+            note = f"; {unusable_place()} cannot be used" if unusable_place() else ""
+            return _room_in(path.parent, "set TMPDIR to a directory with more room", note)
     except OSError as error:
         remedy = "set TMPDIR to a directory in which you can create files"
         return State.PROBLEM, f"{path.parent}: {error.strerror}", remedy
 
 
 def _run_directory(request: Request) -> Result:
-    folder = request.runs.absolute()
-    while not folder.exists():
-        folder = folder.parent
+    folder = request.runs
     try:
+        folder = folder.absolute()
+        while not folder.exists():
+            folder = folder.parent
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         remedy = "run in another directory, or use --out with a directory that you can write"
@@ -255,11 +258,11 @@ def _run_directory(request: Request) -> Result:
     return _room_in(folder, "remove old runs (varsim runs --limit), or use --out")
 
 
-def _room_in(folder: Path, remedy: str) -> Result:
-    """Return whether a file system has room for a run."""
+def _room_in(folder: Path, remedy: str, note: str = "") -> Result:
+    """Return whether a file system has room for a run; add a note about the folder."""
     space = os.statvfs(folder)
     free_bytes, free_files = space.f_bavail * space.f_frsize, space.f_favail
-    found = f"{folder} is writable; {_size(free_bytes)} is free"
+    found = f"{folder} is writable; {_size(free_bytes)} is free{note}"
     if free_bytes < LEAST_DISK_BYTES:
         return State.PROBLEM, found, remedy
     if space.f_files and free_files < LEAST_FILES:  # some file systems do not count files
@@ -321,11 +324,11 @@ CHECKS: Final[Sequence[tuple[str, Callable[[Request], Result]]]] = (
     ("Python", _python),
     ("ZeroMQ", _zeromq),
     ("CURVE", _curve),
+    ("addresses", _addresses),
     ("shared memory", _shared_memory),
     (_DEV_SHM, _dev_shm),
     ("open files", _open_files),
     ("processes and threads", _processes),
-    ("addresses", _addresses),
     ("path of sockets", _socket_path),
     ("temporary files", _temporary_files),
     ("folder of runs", _run_directory),

@@ -62,9 +62,25 @@ def places() -> list[Path]:
 
     `tempfile.gettempdir` would create a file for a moment, which stays if the process is killed.
     """
-    named = [os.environ[name] for name in _ENVIRONMENT if os.environ.get(name)]
-    usable = [Path(name).absolute() for name in named if os.access(name, os.W_OK | os.X_OK)]
+    usable = [path.absolute() for path in _named_places().values() if _is_usable(path)]
     return list(dict.fromkeys((*usable[:1], Path(_SHORT))))
+
+
+def unusable_place() -> str:
+    """Return the setting of a directory that cannot be used, such as "TMPDIR=/none"; or ""."""
+    for name, path in _named_places().items():
+        if not _is_usable(path):
+            return f"{name}={path}"
+    return ""
+
+
+def _named_places() -> dict[str, Path]:
+    """Return the directories that the environment names, by the name of the variable."""
+    return {name: Path(os.environ[name]) for name in _ENVIRONMENT if os.environ.get(name)}
+
+
+def _is_usable(place: Path) -> bool:
+    return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
 
 
 class PrivateFolder:
