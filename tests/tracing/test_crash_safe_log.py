@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -90,12 +91,41 @@ def test_an_incomplete_tail_is_ignored(tmp_path: Path):
 
 
 def test_a_full_disk_ends_the_file_after_the_last_complete_record(tmp_path: Path, monkeypatch):
+    """A part of a record is removed. The last record has room even if the tail is full."""
     file = CrashSafeLog(tmp_path / "it", 2**30)
     assert file.append(b"a" * 300_000)
     write = os.write
-    room = iter([5])
-    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[: next(room, None)]))
-    assert not file.append(b"b" * 300_000)
-    file.close(b"end")
+    room = iter([5, 0])
 
-    assert b"a" * 300_000 + b"end" == whole(tmp_path / "it")
+    def full(descriptor: int, content: bytes) -> int:
+        taken = next(room, 0)
+        if not taken:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, content[:taken])
+
+    monkeypatch.setattr(os, "write", full)
+    records = 0
+    while file.append(b"d" * 100):
+        records += 1
+    assert not file.append(b"b" * 300_000)
+    assert "No space left on device" == file.error
+    file.close(b"end" * 20)
+
+    assert b"a" * 300_000 + b"d" * 100 * records + b"end" * 20 == whole(tmp_path / "it")
+    assert records > 2_000
+
+
+def test_a_trace_that_cannot_be_written_ends_with_the_reason(tmp_path: Path, monkeypatch):
+    """The process continues to record in vain."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    trace = Trace(TraceOptions(tmp_path), 0, 2)
+    monkeypatch.setattr(os, "write", full)
+    for call in range(4):
+        trace.finished(call, "x" * 100_000)
+    trace.close()
+    *_, last = records(tmp_path / file_name(0))
+
+    assert [RecordKind.CUT, "No space left on device"] == [last[0], last[2]]

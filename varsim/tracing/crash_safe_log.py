@@ -18,7 +18,7 @@ from typing import Final
 
 _TAIL_BYTES: Final = 2**18
 _HEAD: Final = struct.Struct("<QQ")
-_CLOSING_BYTES: Final = 64  # room for the last record, beyond the limit
+_CLOSING_BYTES: Final = 256  # room for the last record, beyond the limit and on a full disk
 _CHUNK_BYTES: Final = 2**20
 
 
@@ -35,9 +35,12 @@ class CrashSafeLog:
         self._file = _create(path)
         self._tail = _mapped(_tail_of(path))
         self._limit = limit_bytes
+        self._room = _TAIL_BYTES - _CLOSING_BYTES  # how far the tail may be filled
         self._moved = 0  # size of the main file
         self._end = _HEAD.size  # end of the content in the tail
         self._owner = os.getpid()
+        self.error: str | None = None
+        """Why the log could not be written; None if it is open or has reached its limit."""
 
     def append(self, records: bytes | memoryview) -> bool:
         """Append whole records; return False if the limit is reached or the log is closed."""
@@ -45,11 +48,11 @@ class CrashSafeLog:
         if self._file < 0 or self._moved + self._end - _HEAD.size + size > self._limit:
             return False
         end = self._end + size
-        if end > _TAIL_BYTES:
+        if end > self._room:
             if not self._move(self._tail[_HEAD.size : self._end]):
                 return False
             end = self._end + size
-            if end > _TAIL_BYTES:
+            if end > self._room:
                 return self._move(records)
         self._tail[self._end : end] = records
         self._end = end
@@ -60,11 +63,12 @@ class CrashSafeLog:
         """Append to the main file, and empty the tail."""
         if not content:
             return True
+        written = 0
         try:
-            written = os.write(self._file, content)
-        except OSError:
-            written = 0
-        if written < len(content):  # the disk is full
+            while written < len(content):  # after a part, the next write has the error
+                written += os.write(self._file, memoryview(content)[written:])
+        except OSError as error:  # the disk is full
+            self.error = error.strerror  # the error itself would keep `content` in memory
             with suppress(OSError):
                 os.ftruncate(self._file, self._moved)
                 os.lseek(self._file, self._moved, os.SEEK_SET)
@@ -79,6 +83,7 @@ class CrashSafeLog:
         if self._file < 0 or os.getpid() != self._owner:
             return
         self._limit += _CLOSING_BYTES
+        self._room = _TAIL_BYTES
         self.append(last)
         if self._move(self._tail[_HEAD.size : self._end]):
             _tail_of(self._path).unlink(missing_ok=True)

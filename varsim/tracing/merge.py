@@ -206,9 +206,13 @@ class _Merger:
         """Record how a trace ended."""
         if last is None or last[0] != RecordKind.ENDED:
             self.whole = False
-            cut = last is not None and last[0] == RecordKind.CUT
-            self.limited = self.limited or cut
-            why = "reached its limit" if cut else "was not closed, as after a kill"
+            why = "was not closed, as after a kill"
+            if last is not None and last[0] == RecordKind.CUT:
+                why = "reached its limit"
+                if len(last) > 2 and last[2] is not None:
+                    why = f"stops where it could not be written ({last[2]})"
+                else:
+                    self.limited = True
             self.missing.append(f"the record of {_who(process)} {why}")
 
     # ------------------------------------------------------------ records to events

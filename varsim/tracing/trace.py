@@ -74,7 +74,7 @@ class RecordKind(IntEnum):
     FINISHED = 6  # call_id, error text or None
     LOST = 7  # replica, how its worker ended
     ENDED = 8  # the trace was closed: nothing is missing
-    CUT = 9  # the trace has reached its limit
+    CUT = 9  # error text; None or no member: the trace has reached its limit
     AGAIN = 10  # repeat count of the preceding READ at the same location
     DECIDED = 11  # frames of commits that no replica waits for; the next envelope contains them
     WITHHELD = 12  # variable_id, value or rows of a contribution that is not used and not sent
@@ -189,7 +189,8 @@ class Trace:
         self._pending.clear()
         self._value = None
         if not self._file.append(self._packer.getbuffer()):
-            self._file.close(msgpack.packb((RecordKind.CUT, time.monotonic_ns())))
+            why = self._file.error
+            self._file.close(msgpack.packb((RecordKind.CUT, time.monotonic_ns(), why)))
         self._packer.reset()
 
     def begins(self, call_id: int) -> None:
