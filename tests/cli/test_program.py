@@ -64,7 +64,7 @@ def test_unwritable_output_is_an_error_of_one_line():
         done = subprocess.run(ENTRY, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
 
     said = "Error: the output cannot be written: No space left on device\n"
-    assert (1, said) == (done.returncode, done.stderr)
+    assert (6, said) == (done.returncode, done.stderr)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["run", "-h"]])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import os
 import signal
+from contextlib import suppress
 from types import FrameType
 from typing import Final, NoReturn
 
@@ -63,5 +64,6 @@ def _end_at_once(_signal: int, _frame: FrameType | None) -> NoReturn:
     If a workload left a cluster open, the cluster's fork server ends because the program has ended.
     """
     if _last_words:
-        os.write(2, f"{_last_words}\n".encode())
+        with suppress(OSError):  # stderr may be full or closed
+            os.write(2, f"{_last_words}\n".encode())
     os._exit(code_of_signal(_exit_code))

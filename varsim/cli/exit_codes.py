@@ -14,6 +14,7 @@ WRONG_USE: Final = 2
 INVALID: Final = 3
 UNKNOWN: Final = 4
 FOUND: Final = 5
+NOT_WRITTEN: Final = 6
 
 _MEANINGS: Final = {
     DONE: "done",
@@ -22,6 +23,7 @@ _MEANINGS: Final = {
     INVALID: "varsim broke a promise (INVALID)",
     UNKNOWN: "varsim cannot tell whether it broke a promise (UNKNOWN)",
     FOUND: "--fail-on found something",
+    NOT_WRITTEN: "done, but not everything could be written",
     INTERRUPTED: "interrupted",
 }
 
@@ -32,7 +34,7 @@ def exit_codes(*codes: int) -> str:
     return f"Exit codes: {'; '.join(said)}."
 
 
-EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INTERRUPTED)
+EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, NOT_WRITTEN, INTERRUPTED)
 """The exit codes of a command that runs something and does not judge it."""
 
 

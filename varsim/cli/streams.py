@@ -1,0 +1,108 @@
+"""Standard streams of the program that stay usable when nothing more can be written to them.
+
+Python raises an OSError at any `print` to a full disk or to a reader that has ended. Such an error
+would end a training whose results can still be saved. So text that cannot be written is dropped,
+and the program's exit code reports it.
+
+This module imports only a little of the standard library, because the program imports it first.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from typing import Any, Final, TextIO
+
+_READER_ENDED: Final = errno.EPIPE
+"""As after `| head -1`: the reader has what it wants, so this is no failure."""
+
+_guarded: dict[str, _Guarded] = {}
+_replaced: list[object] = []  # Python's own streams: the end of such an object closes a descriptor
+
+
+class _Guarded(io.FileIO):
+    """The descriptor of a standard stream. After an error, everything that is written is dropped.
+
+    `io.TextIOWrapper` and `io.BufferedWriter` would keep unwritten text, and write it again.
+    """
+
+    error: OSError | None = None
+    raises = False  # whether errors are raised, as in Python
+
+    def write(self, content: Any) -> int | None:  # type: ignore[override]  # as FileIO
+        """Write all bytes; return their number."""
+        rest = memoryview(content).cast("B")
+        size = len(rest)
+        while rest and (self.error is None or self.raises):
+            try:
+                written = super().write(rest)
+            except OSError as error:
+                self.error = self.error or OSError(error.errno, error.strerror)
+                if self.raises:
+                    raise
+                break
+            if written is None:  # a descriptor that does not block is not ready
+                return None if len(rest) == size else size - len(rest)
+            rest = rest[written:]
+        return size
+
+
+def guard() -> None:
+    """Reopen closed standard streams, and let no error of stdout and stderr end the program."""
+    _open_what_is_closed()
+    for name in ("stdout", "stderr"):
+        before: io.TextIOWrapper = getattr(sys, name)
+        _replaced.append(before)
+        raw = _guarded[name] = _Guarded(before.fileno(), "w", closefd=False)
+        # Python itself has no buffer between text and descriptor if PYTHONUNBUFFERED is set.
+        buffer: Any = raw if before.write_through else io.BufferedWriter(raw)
+        raw.name = before.name
+        stream = io.TextIOWrapper(
+            buffer,
+            encoding=before.encoding,
+            errors=before.errors,
+            line_buffering=before.line_buffering,
+            write_through=before.write_through,
+        )
+        stream.mode = "w"  # type: ignore[misc]  # as Python's own streams have it
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def raise_errors(*, raises: bool) -> None:
+    """Set whether errors of the streams are raised, which a script expects."""
+    for raw in _guarded.values():
+        raw.raises = raises
+
+
+def problem() -> str | None:
+    """Write everything that is buffered; return why text was lost, or None if none was lost.
+
+    Text for a reader that has ended is not lost.
+    """
+    raise_errors(raises=False)
+    for name, raw in _guarded.items():
+        _flush(getattr(sys, name))
+        _flush(getattr(sys, f"__{name}__"))
+        if raw.error is not None and raw.error.errno != _READER_ENDED:
+            what = "the output" if name == "stdout" else "the messages on stderr"
+            return f"{what} cannot be written: {raw.error.strerror}"
+    return None
+
+
+def _flush(stream: TextIO) -> None:
+    try:
+        stream.flush()
+    except (OSError, ValueError):  # a script has replaced or closed the stream
+        return
+
+
+def _open_what_is_closed() -> None:
+    """Reopen closed standard streams; otherwise other files would get their descriptors."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(nowhere, True)
+            setattr(sys, name, os.fdopen(nowhere, "w" if number else "r", encoding="utf-8"))
