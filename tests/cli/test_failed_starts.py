@@ -50,7 +50,7 @@ except RuntimeError as error:
 
 def raises(error: BaseException) -> Callable[..., Any]:
     def raise_it(*_: object, **__: object) -> Any:
-        raise error
+        raise type(error)(*error.args)  # an error with a traceback would keep objects alive
 
     return raise_it
 
@@ -107,7 +107,7 @@ def no_trace_folder(patch: Patch) -> None:
 
     def mkdir(path: Path, *arguments: Any, **more: Any) -> None:
         if path.name == "trace":
-            raise FULL
+            raise type(FULL)(*FULL.args)
         before(path, *arguments, **more)
 
     patch.setattr(Path, "mkdir", mkdir)

@@ -16,7 +16,7 @@ from tests.report.summaries import lens, summary, variable_summary
 from varsim.cli.main import main
 from varsim.experiments import bench as measuring
 from varsim.experiments import runner
-from varsim.report.summary import Failure, RunStatus, Summary
+from varsim.report.summary import Failure, Phase, RunStatus, Summary
 
 ESCAPE = "\x1b"
 COMMANDS = [
@@ -63,7 +63,13 @@ def _ran(_experiment: Any, watcher: Any) -> Summary:
     watcher.progressed(10, 10, {HOSTILE: 1.0})
     failure = Failure(kind="Trouble", text=HOSTILE, traceback=f"at {HOSTILE}")
     fields = {name: getattr(done, name) for name in Summary.__slots__}
-    return Summary(**fields | {"status": RunStatus.FAILED, "failure": failure})
+    failed = Summary(**fields | {"status": RunStatus.FAILED, "failure": failure})
+    watcher.failed(failure)
+    watcher.measured([failed])
+    watcher.turned_to(Phase.MERGING)
+    watcher.done(0.5)
+    watcher.finished([failed])
+    return failed
 
 
 def _measured(_plan: Any, _out: Path, watcher: Any) -> Any:

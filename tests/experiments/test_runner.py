@@ -6,7 +6,7 @@ import io
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from varsim.experiments.recording import merge_what_is_left
 from varsim.experiments.runner import run_experiment
 from varsim.experiments.store import RunFiles, load_summary
 from varsim.report.run_page import print_report
-from varsim.report.summary import Phase, Plain, RunStatus, Summary, SyncCost
+from varsim.report.summary import Failure, Phase, Plain, RunStatus, Summary, SyncCost
 from varsim.testing import simulated_cluster
 from varsim.tracing.history import open_history
 
@@ -98,6 +98,21 @@ class Seen:
 
     def warned(self, text: str) -> None:
         self.events.append(text.partition("\n")[0])
+
+    def failed(self, failure: Failure) -> None:
+        self.events.append(failure.kind)
+
+    def interrupted(self) -> None:
+        self.events.append("interrupted")
+
+    def measured(self, summaries: Sequence[Summary]) -> None:
+        self.events.append([one.result for one in summaries])
+
+    def unfinished(self, text: str) -> None:
+        self.events.append(text.partition("\n")[0])
+
+    def finished(self, summaries: Sequence[Summary]) -> None:
+        self.final = [*summaries]
 
 
 def run(*overrides: str, watcher: Seen | None = None) -> Summary:
@@ -229,11 +244,13 @@ def test_a_watcher_sees_the_start_every_step_and_each_warning():
         (1, 3, {"loss": 1.0}),
         (2, 3, {"loss": 0.5}),
         (3, 3, {"loss": 1 / 3}),
+        [summary.result],
         Phase.WRITING,
         Phase.MERGING,
         Phase.JUDGING,
     ] == watcher.events
     assert 1.0 == watcher.told
+    assert [summary] == watcher.final
 
 
 def test_warnings_of_the_program_stay_warnings(write: Write):

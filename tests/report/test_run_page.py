@@ -13,7 +13,7 @@ import pytest
 from tests.report.summaries import lens, summary, variable_summary
 from varsim.analysis.outcome import Note
 from varsim.report.run_page import print_report
-from varsim.report.summary import Judgement, RunStatus, Summary, SyncCost
+from varsim.report.summary import Failure, Judgement, RunStatus, Summary, SyncCost
 
 
 def report(run: Summary, width: int = 80) -> str:
@@ -253,35 +253,45 @@ def test_an_unfinished_run_shows_its_progress():
 
 
 @pytest.mark.parametrize(
-    ("part", "headline", "undone"),
+    ("part", "said"),
     [
-        ("merging", "x: 10 steps, interrupted while merging its record", "does both"),
-        (
-            "judging",
-            "x: 10 steps, interrupted while judging its record",
-            "`varsim check` judges it",
-        ),
+        ("merging", "Interrupted while merging its record. The traces of the processes are kept"),
+        ("judging", "Interrupted while judging its record. The run was not judged: `varsim check`"),
     ],
 )
-def test_a_run_interrupted_after_the_training_says_what_is_missing(
-    part: str, headline: str, undone: str
-):
+def test_a_run_interrupted_after_the_training_says_what_is_missing(part: str, said: str):
     text = report(
         summary(status=RunStatus.INTERRUPTED, interrupted=[part], step=10, total_steps=10)
     )
 
-    assert headline == text.splitlines()[0]
-    assert undone in " ".join(text.split())
+    assert "x: 10 steps" == text.splitlines()[0]
+    assert said in " ".join(text.split())
 
 
 def test_the_report_has_the_duration_of_each_phase():
-    """Phases whose duration would be shown as 0.00 are left out."""
+    """The phases after the program are at the end. Durations of 0.00 s are left out."""
     seconds = {"start_up": 0.3, "training": 16, "merging": 12.3, "judging": 9, "writing": 0.001}
+    lines = report(summary(seconds=seconds), width=100).splitlines()
 
-    assert (
-        "2 workers · start-up 0.30 s · training 16.00 s · merging 12.30 s · judging 9.00 s"
-        == (report(summary(seconds=seconds), width=100).splitlines()[1])
+    assert "2 workers · start-up 0.30 s · training 16.00 s" == lines[1]
+    assert "merging 12.30 s · judging 9.00 s" == lines[-2]
+
+
+def test_a_failed_run_names_the_failure_below_the_headline():
+    failure = Failure(kind="WorkerLost", text="replica 1: worker died\n  more", traceback="")
+    lines = report(summary(status=RunStatus.FAILED, failure=failure, step=3)).splitlines()
+
+    assert ["x: failed after 3 of 10 steps", "2 workers · start-up 0.25 s · training 1.50 s"] == (
+        lines[:2]
     )
+    assert "WorkerLost: replica 1: worker died" == lines[2]
+
+
+def test_a_run_with_unwritten_results_says_so():
+    text = report(summary(unfinished=["the history of the run was not written"]))
+
+    assert "The record was not judged, because it could not be written or read" in text
+    assert "\nwhat could be saved is in " in text
 
 
 def test_calls_are_counted_if_the_workload_reports_no_steps():

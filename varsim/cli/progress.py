@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final
 
@@ -13,12 +13,14 @@ import click
 from varsim.cli.output import complain
 from varsim.interrupts import Interrupts
 from varsim.report.formatting import SAME_WARNING, number, visible
-from varsim.report.summary import Phase, Plain, Summary
+from varsim.report.summary import Failure, Phase, Plain, Summary
 from varsim.report.terminal import is_terminal, takes_escapes
 from varsim.tracing.progress import Tell
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+    from varsim.cli.results import Results
 
 BAR_EVERY_S: Final = 0.1  # users cannot see faster changes
 _MOST_REPEATED: Final = 2  # a warning is shown again for at most two further variables
@@ -40,9 +42,10 @@ STARTING: Final = "starting workers"
 
 
 class Quiet:
-    """A watcher that shows only warnings."""
+    """A watcher that shows only warnings and results."""
 
-    def __init__(self) -> None:
+    def __init__(self, results: Results | None = None) -> None:
+        self._results = results
         self._stream = sys.stderr  # `sys.stderr` changes while a program runs
         self._repeated = 0  # warnings that repeat a warning for another variable
 
@@ -67,23 +70,49 @@ class Quiet:
         repeats = SAME_WARNING in text
         self._repeated += repeats
         if not repeats or self._repeated <= _MOST_REPEATED:
-            self._warn(text)
+            self.warn(text)
+
+    def failed(self, failure: Failure) -> None:
+        """Show why the run failed."""
+        self.show(lambda results: results.failed(failure))
+
+    def interrupted(self) -> None:
+        """Show that Ctrl-C has ended the program."""
+        self.show(lambda results: results.interrupted())
+
+    def measured(self, summaries: Sequence[Summary]) -> None:
+        """Show the measurements."""
+        self.show(lambda results: results.measured(summaries))
+
+    def unfinished(self, text: str) -> None:
+        """Show what could not be written or judged."""
+        self.show(lambda results: results.unfinished(text))
+
+    def finished(self, summaries: Sequence[Summary]) -> None:
+        """Keep the final summaries."""
+        self.show(lambda results: results.finished(summaries))
+
+    def show(self, what: Callable[[Results], None]) -> None:
+        """Call a method of the results."""
+        if self._results is not None:
+            what(self._results)
 
     def ended(self) -> None:
         """Print how many warnings were left out."""
         more = self._repeated - _MOST_REPEATED
         if more > 0:
-            self._warn(f"{more:,} more such warnings; summary.json has each warning")
+            self.warn(f"{more:,} more such warnings; summary.json has each warning")
 
-    def _warn(self, text: str) -> None:
+    def warn(self, text: str) -> None:
+        """Print a warning."""
         complain("warning", text, self._stream)
 
 
 class Lines(Quiet):
     """A watcher that prints a line every few seconds, and at the end of the training."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, results: Results | None = None) -> None:
+        super().__init__(results)
         self._shown_s = time.monotonic()
         self._title = ""
         self._clock = _Clock()
@@ -118,8 +147,10 @@ class Lines(Quiet):
 class Bar(Quiet):
     """A watcher that draws a bar. It has no thread, so it redraws only at each report."""
 
-    def __init__(self, progress: Progress, title: str = STARTING) -> None:
-        super().__init__()
+    def __init__(
+        self, progress: Progress, title: str = STARTING, results: Results | None = None
+    ) -> None:
+        super().__init__(results)
         self._progress = progress
         self._task = progress.add_task(title, total=None, count="", words="")
         self._shown_s = 0.0
@@ -141,11 +172,18 @@ class Bar(Quiet):
         """Draw a longer bar."""
         self._draw(fraction, 1.0, f"{fraction:.0%}", "", self._clock.left(fraction, 1))
 
-    def _warn(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         """Print a paragraph above the bar."""
         from rich.text import Text
 
         self._progress.console.print(Text(f"warning: {text}", style="yellow"))
+
+    def show(self, what: Callable[[Results], None]) -> None:
+        """Show results above the bar, which is hidden meanwhile."""
+        self._progress.update(self._task, visible=False)
+        self._progress.refresh()
+        super().show(what)
+        self._progress.update(self._task, visible=True)
 
     def begins(self, title: str) -> None:
         """Set another title, and empty the bar."""
@@ -180,11 +218,70 @@ class _Clock:
         return f"{left_s:.0f} s left" if left_s < 100 else f"{left_s / 60:.0f} min left"
 
 
+class Later(Quiet):
+    """A watcher that shows only phases after the training, and these only if they take long."""
+
+    def __init__(self, stack: ExitStack, results: Results | None = None) -> None:
+        super().__init__(results)
+        self._stack = stack
+        self._shown: Quiet | None = None
+        self._title = ""
+        self._began_s = time.monotonic()
+        self._last = 0.0
+
+    def begins(self, title: str) -> None:
+        """Keep the title, and restart the clock."""
+        self._title, self._began_s, self._last = title, time.monotonic(), 0.0
+        if self._shown is not None:
+            self._shown.begins(title)
+
+    def done(self, fraction: float) -> None:
+        """Show the fraction. A smaller fraction than the last one empties the bar."""
+        waited_s = time.monotonic() - self._began_s
+        if self._shown is None and fraction and waited_s >= _TOO_EARLY_S:
+            watched = watching(quiet=False, title=self._title, results=self._results)
+            self._shown = self._stack.enter_context(watched)
+            self._shown.begins(self._title)
+        if self._shown is not None:
+            if fraction < self._last:
+                self._shown.begins(self._title)
+            self._shown.done(fraction)
+        self._last = fraction
+
+    def show(self, what: Callable[[Results], None]) -> None:
+        """Show results, above the bar if there is one."""
+        if self._shown is None:
+            super().show(what)
+        else:
+            self._shown.show(what)
+
+    def warn(self, text: str) -> None:
+        """Print a warning, above the bar if there is one."""
+        if self._shown is None:
+            super().warn(text)
+        else:
+            self._shown.warn(text)
+
+
 @contextmanager
-def watching(*, quiet: bool, title: str = STARTING) -> Iterator[Quiet]:
-    """Yield a watcher that shows the progress of a run."""
+def watching(
+    *, quiet: bool, title: str = STARTING, results: Results | None = None
+) -> Iterator[Quiet]:
+    """Yield a watcher that shows the progress of a run, and its results."""
     with nullcontext() if quiet or not takes_escapes(sys.stderr) else _bar() as progress:
-        watcher = Bar(progress, title) if progress is not None else Quiet() if quiet else Lines()
+        if progress is not None:
+            watcher: Quiet = Bar(progress, title, results)
+        else:
+            watcher = Quiet(results) if quiet else Lines(results)
+        yield watcher
+        watcher.ended()
+
+
+@contextmanager
+def watching_later(results: Results) -> Iterator[Quiet]:
+    """Yield a watcher that shows nothing while a script runs, and then the phases after it."""
+    with ExitStack() as stack:
+        watcher = Later(stack, results)
         yield watcher
         watcher.ended()
 
@@ -195,23 +292,10 @@ def telling(title: str) -> Iterator[Tell]:
 
     A call with a smaller fraction than the last one empties the bar.
     """
-    began_s = time.monotonic()
-    watcher: Quiet | None = None
-    last = 0.0
     with Interrupts(), ExitStack() as stack:
-
-        def tell(fraction: float) -> None:
-            nonlocal watcher, last
-            if watcher is None and fraction and time.monotonic() - began_s >= _TOO_EARLY_S:
-                watcher = stack.enter_context(watching(quiet=False, title=title))
-                watcher.begins(title)
-            if watcher is not None and fraction < last:
-                watcher.begins(title)
-            last = fraction
-            if watcher is not None:
-                watcher.done(fraction)
-
-        yield tell
+        watcher = Later(stack)
+        watcher.begins(title)
+        yield watcher.done
 
 
 def _bar() -> Progress:

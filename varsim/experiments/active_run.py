@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import operator
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 import varsim
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.experiments.applied_settings import AppliedSettings
 from varsim.experiments.config import Experiment
-from varsim.experiments.store import RunDirectory
+from varsim.experiments.run_ending import failure_of
+from varsim.experiments.store import SUMMARY, RunDirectory
 from varsim.experiments.strategies import ObservedStrategy
 from varsim.interrupts import Interrupts
 from varsim.report.formatting import SAME_WARNING
 from varsim.report.json_values import plain
 from varsim.report.summary import Carried, Failure, Phase, Plain, RunStatus, Summary
+from varsim.texts import saving
 from varsim.tracing.progress import Tell
 
 
@@ -40,6 +43,21 @@ class RunWatcher(Protocol):
 
     def warned(self, text: str) -> None:
         """Report a warning about the workload. The same text is reported only once."""
+
+    def failed(self, failure: Failure) -> None:
+        """Report the failure of the program, as soon as it is known."""
+
+    def interrupted(self) -> None:
+        """Report that Ctrl-C has ended the program."""
+
+    def measured(self, summaries: Sequence[Summary]) -> None:
+        """Report a summary for each strategy; nothing is written, merged or judged yet."""
+
+    def unfinished(self, text: str) -> None:
+        """Report a result that could not be written or judged, with the reason and the remedy."""
+
+    def finished(self, summaries: Sequence[Summary]) -> None:
+        """Report the final summary of each strategy."""
 
 
 @dataclass
@@ -70,6 +88,8 @@ class ActiveRun:
     seconds: dict[str, float] = field(default_factory=dict)
     no_oracle: str = ""
     oracle_result: dict[str, Plain] | None = None
+    unfinished: dict[str, str] = field(default_factory=dict)  # by file: why it was not written
+    _saved: bool = False  # whether a summary was written
     _warned_first: dict[str, str] = field(default_factory=dict)  # warning → its first variable
 
     def __post_init__(self) -> None:
@@ -109,6 +129,14 @@ class ActiveRun:
         self.interrupted.append(self.part)
         if self.status is RunStatus.DONE:
             self.status = RunStatus.INTERRUPTED
+        if self.watcher is not None and self.part is Phase.TRAINING:
+            self.watcher.interrupted()
+
+    def fail(self, error: BaseException) -> None:
+        """Record and report that the program has failed."""
+        self.status, self.failure = RunStatus.FAILED, failure_of(error)
+        if self.watcher is not None:
+            self.watcher.failed(self.failure)
 
     def launched(self, began_s: float) -> None:
         """Record that the first workers are ready."""
@@ -175,11 +203,42 @@ class ActiveRun:
             short = f"{who}{SAME_WARNING}{first.removeprefix('variable ')}"
             self.watcher.warned(prefix + (short if what and first != who else text))
 
+    def measured(self) -> None:
+        """Report the measurements."""
+        if self.watcher is not None:
+            self.watcher.measured(self.summaries())
+
+    def finished(self) -> None:
+        """Report the final summaries, and whether the last one could not be written."""
+        if self.watcher is not None:
+            if SUMMARY in self.unfinished:
+                self.watcher.unfinished(self.unfinished[SUMMARY])
+            self.watcher.finished(self.summaries())
+
+    def leave_unfinished(self, file: Path, text: str) -> None:
+        """Keep and report why a file was not written or not judged."""
+        self.unfinished[str(file)] = text
+        if self.watcher is not None:
+            self.watcher.unfinished(text)
+
     def save(self) -> None:
-        """Save a summary for each strategy, in the folder of the strategy's record."""
-        for observed in self.strategies[1:]:
-            observed.files.save(self.summary_of(observed))
-        self.directory.save(self.summary())
+        """Save a summary for each strategy, in the folder of the strategy's record.
+
+        If this fails, the results in memory are not affected, and `unfinished` has the reason.
+        """
+        self.unfinished.pop(SUMMARY, None)
+        folders = [self.directory, *(observed.files for observed in self.strategies[1:])]
+        for files, summary in zip(folders, self.summaries(), strict=True):
+            try:
+                files.save(summary)
+                self._saved = True
+            except OSError as error:
+                text = saving.summary_not_written(str(files.path), error, earlier=self._saved)
+                self.unfinished.setdefault(SUMMARY, text)
+
+    def summaries(self) -> list[Summary]:
+        """Return a summary for each strategy, or one summary if there is no strategy."""
+        return [self.summary(), *map(self.summary_of, self.strategies[1:])]
 
     def summary(self) -> Summary:
         """Return the summary of the run, with the measurements of the first strategy."""
@@ -212,6 +271,7 @@ class ActiveRun:
             no_oracle=self.no_oracle,
             oracle_result=self.oracle_result,
             carried=self.carried,
+            unfinished=list(self.unfinished.values()),
         )
 
 

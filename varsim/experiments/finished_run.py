@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack
 
 import numpy as np
 
+from varsim.errors import VarsimWarning
 from varsim.experiments.key_locations import KeyPath
 from varsim.experiments.loading import Override, load_experiment
 from varsim.experiments.run_argument import experiment_of
@@ -62,16 +64,17 @@ class FinishedRun:
     or when the object is deleted. Use the record only in the thread that opened it.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], summary: Summary | None = None) -> None:
         """Read the summary of a run.
 
         Args:
             path: The run's directory.
+            summary: The run's summary, which is read by default.
         Raises:
             ConfigError: `path` is not a run's directory, or the run has not ended.
         """
         self.path: Path = Path(path)
-        self.summary: Summary = load_summary(self.path)
+        self.summary: Summary = load_summary(self.path) if summary is None else summary
         self._open = ExitStack()
 
     @property
@@ -166,10 +169,10 @@ def run_experiment(
             `variables` override only the inner keys that they contain. A key whose value is None
             is ignored.
     Returns:
-        The run, even if it failed: see `status` and `failure`.
+        The run, even if it failed: see `status` and `failure`. A VarsimWarning says what could not
+        be written (`summary.unfinished`); the summary in memory is complete.
     Raises:
         ConfigError: The experiment cannot be run; no file is left.
-        OSError: The run cannot be saved.
         KeyboardInterrupt: SIGINT has ended the run.
     """
     said = _overrides(settings)
@@ -181,7 +184,9 @@ def run_experiment(
     summary = run_to_its_end(loaded)
     if summary.interrupted or summary.status is RunStatus.INTERRUPTED:
         raise KeyboardInterrupt(f"the run was interrupted; it is saved in {summary.directory}")
-    return FinishedRun(summary.directory)
+    for text in summary.unfinished:
+        warnings.warn(text, VarsimWarning, stacklevel=2)
+    return FinishedRun(summary.directory, summary)
 
 
 def _overrides(settings: Mapping[str, Any]) -> list[Override]:

@@ -40,7 +40,7 @@ from varsim.interrupts import came_of_interrupt
 from varsim.launch.launcher import LaunchOptions
 from varsim.launch.seeding import AT_IMPORT, seeded
 from varsim.report.json_values import plain
-from varsim.report.summary import Phase, RunStatus
+from varsim.report.summary import Phase
 from varsim.workloads.job import Job
 
 
@@ -297,13 +297,13 @@ class ScriptProgram:
     ) -> None:
         if error is refusal or came_of_interrupt(error):
             raise error
-        run.status, run.failure = RunStatus.FAILED, failure_of(error)
         if isinstance(error, SystemExit):
             if not run.strategies:
-                raise NothingToRecord(run.failure.exit_code)
+                raise NothingToRecord(failure_of(error).exit_code)
         else:
             own = _from_script(error.__traceback__, str(self.path))
             sys.stderr.write("".join(traceback.format_exception(type(error), error, own)))
+        run.fail(error)
         run.take_a_last_look()
 
 

@@ -13,6 +13,7 @@ from varsim.interrupts import held
 from varsim.report.comparison_text import in_short
 from varsim.report.findings_text import in_lines
 from varsim.report.summary import Judgement, Summary
+from varsim.texts import saving
 from varsim.tracing.history import HISTORY, open_history, open_oracle
 from varsim.tracing.merge import merge
 from varsim.tracing.progress import Tell
@@ -40,15 +41,20 @@ def judged(directory: RunFiles, summary: Summary, *, tell: Tell | None = None) -
     )
 
 
+def has_unmerged_traces(files: RunFiles) -> bool:
+    """Return whether there are traces, but no history."""
+    return not (files.path / HISTORY).exists() and (files.traces / file_name(PROGRAM)).exists()
+
+
 def merge_what_is_left(files: RunFiles, *, tell: Tell | None = None) -> None:
     """Merge the traces of a run that was interrupted or killed before its traces were merged.
 
     Raises:
         ConfigError: The run has not ended, or its traces cannot be merged.
     """
-    if (files.path / HISTORY).exists() or not (files.traces / file_name(PROGRAM)).exists():
+    if not has_unmerged_traces(files):
         return
-    with files.claimed() as ours:
+    with files.of_run().claimed() as ours:
         if not ours:
             raise ConfigError(
                 f"{files.path} has no {HISTORY} yet: the run has not ended, or another command is "
@@ -56,7 +62,7 @@ def merge_what_is_left(files: RunFiles, *, tell: Tell | None = None) -> None:
             )
         problem = write_history(files, tell=tell)
     if problem is not None:
-        raise ConfigError(f"{files.path}: {problem}")
+        raise ConfigError(saving.history_not_written(str(files.path), problem))
 
 
 def write_history(directory: RunFiles, *, tell: Tell | None = None) -> str | None:
@@ -72,8 +78,8 @@ def write_history(directory: RunFiles, *, tell: Tell | None = None) -> str | Non
     if (directory.traces / file_name(PROGRAM)).exists():
         try:
             merge(directory.traces, directory.path, tell=tell)
-        except (ProtocolError, OSError, sqlite3.Error) as error:
-            return f"no history of the run was written: {error}"
+        except (ProtocolError, OSError, sqlite3.Error, MemoryError) as error:
+            return str(error) or type(error).__name__
     with held():
         directory.discard_traces()
     return None

@@ -1,7 +1,12 @@
-"""Run an experiment: from its settings to a saved summary, even if the run fails."""
+"""Run an experiment: from its settings to a saved summary, even if the run fails.
+
+At the end, a run first reports its outcome and its measurements. Then it writes the summary and the
+history, and judges the history. A step that fails is reported, and the next steps are done.
+"""
 
 from __future__ import annotations
 
+import sqlite3
 import time
 import warnings
 from collections.abc import Iterator
@@ -17,24 +22,27 @@ from varsim.experiments import catalog, yaml_lines
 from varsim.experiments.active_run import ActiveRun, RunWatcher
 from varsim.experiments.carried_program import carry, program_key
 from varsim.experiments.config import Experiment
+from varsim.experiments.key_locations import WrongKey
 from varsim.experiments.programs import RunProgram, load_program
 from varsim.experiments.recording import judged, write_history
 from varsim.experiments.room import limit_bytes, room_after
-from varsim.experiments.run_ending import failure_of
 from varsim.experiments.shadow_runs import ADVISED, check_oracle, run_oracle, take_advice
-from varsim.experiments.store import RunDirectory
+from varsim.experiments.store import RunDirectory, RunFiles
 from varsim.experiments.strategies import reached
 from varsim.interrupts import Interrupts, came_of_interrupt
 from varsim.launch.seeding import seeded
 from varsim.protocol.paths import shown_path
 from varsim.report.summary import Phase, RunStatus, Summary
+from varsim.texts import saving
+from varsim.tracing.progress import Tell
 
 
 def run_experiment(experiment: Experiment, watcher: RunWatcher | None = None) -> Summary:
     """Run an experiment and save the results.
 
     Returns:
-        The summary, even if the run failed or SIGINT interrupted it.
+        The summary, even if the run failed or SIGINT interrupted it. Its field `unfinished` says
+        what could not be written.
     Raises:
         ConfigError: The experiment cannot be run; no file is left.
         KeyboardInterrupt: SIGINT arrived before the first result; no file is left.
@@ -55,16 +63,12 @@ def run_experiment(experiment: Experiment, watcher: RunWatcher | None = None) ->
         run = ActiveRun(experiment, keys, directory, started, watcher, interrupts)
         try:
             with directory.claimed():
-                directory.write_experiment(
-                    f"# Run by varsim {varsim.__version__} on {started:%Y-%m-%d at %H:%M:%S}\n"
-                    + yaml_lines.dump(keys)
-                )
-                interrupts.enable()
-                run.carried = carry(directory, program.location, experiment.file, program.not_kept)
+                _prepare(run, program)
                 with _warnings_to(run):
                     _go_through(run, program, began_s)
                 run.seconds["in_all"] = time.perf_counter() - began_s
                 _save(run)
+                run.finished()
         except (ConfigError, KeyboardInterrupt):
             interrupts.enabled = False
             directory.discard()
@@ -73,6 +77,26 @@ def run_experiment(experiment: Experiment, watcher: RunWatcher | None = None) ->
         if said and watcher is not None:
             watcher.warned(said)
         return run.summary()
+
+
+def _prepare(run: ActiveRun, program: RunProgram) -> None:
+    """Write the files that exist before a run begins.
+
+    Raises:
+        WrongKey: A file cannot be written.
+    """
+    directory, about = run.directory, f"{run.started:%Y-%m-%d at %H:%M:%S}"
+    try:
+        directory.write_experiment(
+            f"# Run by varsim {varsim.__version__} on {about}\n" + yaml_lines.dump(run.keys)
+        )
+        run.interrupts.enable()
+        file, not_kept = run.experiment.file, program.not_kept
+        run.carried = carry(directory, program.location, file, not_kept)
+    except OSError as error:
+        raise WrongKey(
+            ("out",), f"the run cannot begin, because its files cannot be written: {error}"
+        ) from None
 
 
 def _go_through(run: ActiveRun, program: RunProgram, began_s: float) -> None:
@@ -87,6 +111,7 @@ def _go_through(run: ActiveRun, program: RunProgram, began_s: float) -> None:
         run.follow(followed)
         run.part, began_s = Phase.START_UP, time.perf_counter()
     _play_and_measure(run, program, began_s)
+    run.measured()
     with run.doing(Phase.WRITING):  # keep the results so far: a later phase may fail
         run.save()
     try:
@@ -173,7 +198,7 @@ def _play_and_measure(run: ActiveRun, program: RunProgram, began_s: float) -> No
             if came_of_interrupt(error):
                 run.cut_short()
             else:
-                run.status, run.failure = RunStatus.FAILED, failure_of(error)
+                run.fail(error)
         interrupts.enabled = False
         if run.status is not RunStatus.DONE:
             run.start_no_more()
@@ -191,10 +216,7 @@ def _record_and_judge(run: ActiveRun, program: RunProgram) -> None:
             observed.files.discard_traces()  # nothing was recorded
     with run.doing(Phase.MERGING) as tell:
         interrupts.enable()
-        problems = [write_history(observed.files, tell=tell) for observed in run.strategies]
-    for problem in problems:
-        if problem is not None:
-            run.warn(problem)
+        problems = [_write_history(run, observed.files, tell) for observed in run.strategies]
     run.no_oracle = program.no_oracle
     if experiment.oracle and run.status is not RunStatus.DONE:
         how = "failed" if run.status is RunStatus.FAILED else "was interrupted"
@@ -213,4 +235,17 @@ def _record_and_judge(run: ActiveRun, program: RunProgram) -> None:
     summary = run.summary()
     with run.doing(Phase.JUDGING) as tell:
         for observed in run.strategies:
-            observed.verdict = judged(observed.files, summary, tell=tell)
+            files = observed.files
+            try:
+                observed.verdict = judged(files, summary, tell=tell)
+            except (ConfigError, OSError, sqlite3.Error, MemoryError) as error:
+                why = str(error) or type(error).__name__
+                run.leave_unfinished(files.path, saving.not_judged(str(files.path), why))
+
+
+def _write_history(run: ActiveRun, files: RunFiles, tell: Tell | None) -> bool:
+    """Write a history, and report a failure; return whether it failed."""
+    why = write_history(files, tell=tell)
+    if why is not None:
+        run.leave_unfinished(files.path, saving.history_not_written(str(files.path), why))
+    return why is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -84,6 +85,12 @@ def _say_nothing(step: int, total: int, **metrics: float) -> None:
     """Ignore the progress."""
 
 
+def _history_problem(files: RunFiles) -> str | None:
+    """Write the history; return why this failed."""
+    why = write_history(files)
+    return None if why is None else f"its history was not written: {why}"
+
+
 # ---------------------------------------------------------------- the oracle
 
 
@@ -120,7 +127,7 @@ def run_oracle(
     try:
         returned = run_shadow(experiment, experiment.device_names[:1], params, interrupts, files)
         interrupts.enable()
-        problem = write_history(files)
+        problem = _history_problem(files)
     except KeyboardInterrupt:
         interrupts.enabled = False
         files.discard()
@@ -162,12 +169,16 @@ def take_advice(
     try:
         run_shadow(pilot, experiment.device_names, params, interrupts, files)
         interrupts.enable()
-        problem = write_history(files)
+        problem = _history_problem(files)
     except (Exception, SystemExit) as error:  # a workload may raise anything
         problem = f"the pilot run fails: {in_a_line(error)}"
+    if problem is None:
+        try:
+            chosen, said, adaptive = _advice(files)
+        except (OSError, sqlite3.Error) as error:
+            problem = f"the record of the pilot run cannot be replayed: {error}"
     if problem is not None:
         return as_it_was, [f"AUTO is ON_WRITE: {problem}"]
-    chosen, said, adaptive = _advice(files)
     if not said:
         return as_it_was, ["no variable is AUTO, so there is nothing to advise"]
     kept = {key: value for key, value in experiment.variables.items() if key not in chosen}

@@ -58,8 +58,18 @@ class RunFiles:
     def write(self, name: str, text: str) -> None:
         """Write a text and a newline into a file; a failure leaves the file unchanged."""
         temporary = self.path / f".{name}"
-        temporary.write_text(text + "\n", "utf-8")
-        temporary.replace(self.path / name)
+        try:
+            temporary.write_text(text + "\n", "utf-8")
+            temporary.replace(self.path / name)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+
+    def of_run(self) -> RunFiles:
+        """Return the files of the run to which these files of a strategy or an oracle belong."""
+        path = self.path.absolute()
+        is_part = path.name in {ORACLE, PILOT} or path.name.startswith(STRATEGY)
+        return RunFiles(path.parent) if is_part and (path.parent / EXPERIMENT).is_file() else self
 
     @contextmanager
     def claimed(self) -> Iterator[bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -21,6 +21,7 @@ from varsim.report.summary import Phase, Plain, RunStatus, Summary
 from varsim.report.tables import GAP, flowing, new_table, print_table
 from varsim.report.variable_tables import print_variables
 from varsim.report.verdict_text import (
+    NOT_JUDGED,
     NOT_STARTED,
     NOTHING_RECORDED,
     not_looked_at,
@@ -31,6 +32,9 @@ _LEAST_VALUE: Final = 12  # columns beside a name; with less room, a value is pr
 _MAX_LISTED: Final = 16  # elements of a list on one line
 _MAX_TEXT: Final = 1_000  # characters of a text; summary.json has more
 _WORTH_SAYING_S: Final = 0.005  # a shorter time would be shown as 0.00
+
+_UNTIL_MEASURED: Final = (Phase.PILOT, Phase.START_UP, Phase.TRAINING)
+"""The phases before the first part of the report is printed."""
 
 _IN_WORDS: Final = {
     Phase.MERGING.value: "merging its record",
@@ -58,13 +62,33 @@ def print_report(
         width: Number of columns; by default that of `file`.
         everything: Whether to print each variable. If not, similar variables share a row.
     """
-    print_page(lambda console: _print_to(console, summary, everything=everything), file, width)
+    print_measured(summary, file, width, everything=everything)
+    print_ending(summary, file, width)
 
 
-def _print_to(console: Console, summary: Summary, *, everything: bool) -> None:
+def print_measured(
+    summary: Summary, file: TextIO, width: int | None = None, *, everything: bool = False
+) -> None:
+    """Print the first part of the report, which is known when the program has ended."""
+    print_page(
+        lambda console: _print_measured(console, summary, everything=everything), file, width
+    )
+
+
+def print_ending(summary: Summary, file: TextIO, width: int | None = None) -> None:
+    """Print the second part of the report: the verdict, and where the run is saved."""
+    print_page(lambda console: _print_ending(console, summary), file, width)
+
+
+def _print_measured(console: Console, summary: Summary, *, everything: bool) -> None:
     console.print(Text(_headline(summary), style="bold"))
-    for line in flowing(_circumstances(summary), console.width, separator=" · "):
-        console.print(Text(line, style="dim"))
+    workers = len(summary.devices)
+    faults = [f"fault: {text}" for text in summary.experiment.get("faults", ())]
+    took = _took(summary, _UNTIL_MEASURED)
+    _print_dim(console, [f"{workers} worker{'s' * (workers != 1)}", *faults, *took])
+    if summary.failure is not None:
+        first = summary.failure.text.partition("\n")[0]
+        console.print(Text(f"{summary.failure.kind}: {first}"))
     console.print()
     if summary.result:
         _print_result(console, summary.result)
@@ -79,8 +103,13 @@ def _print_to(console: Console, summary: Summary, *, everything: bool) -> None:
     for sentence in sentences_on_synchronisation(summary):
         console.print(Text(sentence))
         console.print()
+
+
+def _print_ending(console: Console, summary: Summary) -> None:
     _print_verdict(console, summary)
-    console.print(Text(f"saved in {typed(summary.directory)}"), soft_wrap=True)
+    _print_dim(console, _took(summary, [part for part in Phase if part not in _UNTIL_MEASURED]))
+    saved = "what could be saved is" if summary.unfinished else "saved"
+    console.print(Text(f"{saved} in {typed(summary.directory)}"), soft_wrap=True)
 
 
 def _headline(summary: Summary) -> str:
@@ -93,25 +122,26 @@ def _headline(summary: Summary) -> str:
     name = summary.experiment["name"]
     last = done if summary.total_steps is None else summary.total_steps
     what += "s" * (last != 1)
-    afterwards = [_IN_WORDS[part] for part in summary.interrupted if part in _IN_WORDS]
+    afterwards = any(part in _IN_WORDS for part in summary.interrupted)
     if summary.status is RunStatus.FAILED or (
         summary.status is RunStatus.INTERRUPTED and not afterwards
     ):
         return f"{name}: {summary.status.value} after {count(done)}{of_all} {what}"
-    later = "".join(f", interrupted while {words}" for words in afterwards)
-    return f"{name}: {count(done)} {what}{later}"
+    return f"{name}: {count(done)} {what}"
 
 
-def _circumstances(summary: Summary) -> list[str]:
-    """Return the number of workers, the injected faults, and the duration of each phase."""
-    replicas = len(summary.devices)
-    took = [
+def _took(summary: Summary, phases: Iterable[Phase]) -> list[str]:
+    """Return the duration of each phase that took some time."""
+    return [
         f"{part.value.replace('_', '-')} {seconds(summary.seconds[part.value])} s"
-        for part in Phase
+        for part in phases
         if summary.seconds.get(part.value, 0.0) >= _WORTH_SAYING_S
     ]
-    faults = [f"fault: {text}" for text in summary.experiment.get("faults", ())]
-    return [f"{replicas} worker{'s' * (replicas != 1)}", *faults, *took]
+
+
+def _print_dim(console: Console, words: Sequence[str]) -> None:
+    for line in flowing(words, console.width, separator=" · "):
+        console.print(Text(line, style="dim"))
 
 
 def _print_verdict(console: Console, summary: Summary) -> None:
@@ -119,7 +149,12 @@ def _print_verdict(console: Console, summary: Summary) -> None:
     verdict = summary.verdict
     if verdict is None:
         cut_short = [one for one in summary.interrupted if one in _LEFT_UNDONE]
-        said = NOTHING_RECORDED if not cut_short else _LEFT_UNDONE[cut_short[-1]]
+        said = NOTHING_RECORDED
+        if cut_short:
+            while_doing = " and ".join(_IN_WORDS[part] for part in cut_short)
+            said = f"Interrupted while {while_doing}. {_LEFT_UNDONE[cut_short[-1]]}"
+        elif summary.unfinished:
+            said = NOT_JUDGED
         if summary.failure is not None and summary.failure.kind == StartError.__name__:
             said = NOT_STARTED
         console.print(Text(said))

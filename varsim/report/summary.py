@@ -158,3 +158,4 @@ class Summary:
     interrupted: list[str] = field(default_factory=list)  # phases that Ctrl-C ended early
     no_oracle: str = ""  # why a requested comparison with the oracle is missing
     carried: Carried | None = None  # null in runs of older versions
+    unfinished: list[str] = field(default_factory=list)  # what was not written or judged, and why

@@ -17,6 +17,12 @@ _OF_VARSIM: Final = "This does not say that your program is right."
 NOT_STARTED: Final = "The workers did not start, so nothing was recorded, and nothing was checked."
 """Printed instead of a verdict if the start of the workers failed."""
 
+NOT_JUDGED: Final = (
+    "The record was not judged, because it could not be written or read: the error says why, and "
+    "what to do."
+)
+"""Printed instead of a verdict if the merge or the judging failed."""
+
 NOTHING_RECORDED: Final = (
     "Nothing was recorded in this run, so varsim's promises were not checked, and your program was "
     "not searched for findings. With `--trace ops` (the default), a run is recorded from its first "

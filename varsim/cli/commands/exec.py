@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,15 +9,16 @@ import click
 
 from varsim.cli import completion, experiment_options
 from varsim.cli.ctrl_c import saved_so_far
-from varsim.cli.exit_codes import DONE, INTERRUPTED, Failed, WrongUse
+from varsim.cli.exit_codes import DONE, INTERRUPTED, NOT_WRITTEN, Failed, WrongUse
 from varsim.launch.devices import MAX_WORKERS
 
 if TYPE_CHECKING:
+    from varsim.cli.results import ScriptResults
     from varsim.report.summary import Summary
 
 _EXIT_CODES = (
     "Exit codes: the script's own (0 done; the argument of its sys.exit; 1 after an error); 2 "
-    "wrong use; 130 interrupted."
+    "wrong use; 6 done, but not everything could be written; 130 interrupted."
 )
 
 
@@ -88,11 +88,13 @@ def exec_(
     varsim exec -n 4 my_program.py
     varsim exec --mode weights=on_read my_program.py --epochs 3
     """  # noqa: D301  # \b keeps the lines below it apart
+    from varsim.cli.results import ScriptResults
     from varsim.errors import ConfigError
     from varsim.experiments.programs import NothingToRecord
 
+    results = ScriptResults(report=not quiet, everything=everything)
     try:
-        summary = _run(script, args, options)
+        summary = _run(script, args, options, results)
     except NothingToRecord as nothing:
         if not quiet:
             click.echo(f"varsim exec: {nothing}", err=True)
@@ -100,41 +102,50 @@ def exec_(
     except ConfigError as error:
         raise WrongUse(str(error)) from error
     except OSError as error:
-        raise Failed(f"the run could not be saved: {error}") from error
+        raise Failed(f"the run could not begin or end: {error}") from error
     said = saved_so_far(summary.directory)
-    _show(summary, json_file, everything=everything, quiet=quiet)
+    is_written = json_file is None or _write(summary, Path(json_file))
+    results.print_ending()
     if summary.interrupted:
         click.echo(said, err=True)
-    ctx.exit(_exit_code(summary))
+    code = _exit_code(summary)
+    ctx.exit(NOT_WRITTEN if code == DONE and not is_written else code)
 
 
-def _run(script: str, args: tuple[str, ...], options: dict[str, Any]) -> Summary:
-    from varsim.cli.progress import watching
+def _run(
+    script: str, args: tuple[str, ...], options: dict[str, Any], results: ScriptResults
+) -> Summary:
+    from varsim.cli import streams
+    from varsim.cli.progress import watching, watching_later
     from varsim.experiments.loading import Override, load_experiment
     from varsim.experiments.runner import run_experiment
 
     said = [Override(("script",), script, script)]
     said += [Override(("args",), list(args), f"{script} {' '.join(args)}")] if args else []
-    with watching(quiet=True) as watcher:
-        said += experiment_options.overrides_of(options)
-        return run_experiment(load_experiment(None, said), watcher)
+    said += experiment_options.overrides_of(options)
+    experiment = load_experiment(None, said)
+    watched = watching_later(results) if results.has_report else watching(quiet=True)
+    streams.raise_errors(raises=True)  # the script expects them
+    with watched as watcher:
+        return run_experiment(experiment, watcher)
 
 
-def _show(summary: Summary, json_file: str | None, *, everything: bool, quiet: bool) -> None:
-    from varsim.experiments.store import as_json, further_folders, load_summary
-    from varsim.report.run_page import print_report
+def _write(summary: Summary, file: Path) -> bool:
+    """Write the summary into a file; print an error and return False if this fails."""
+    from varsim.cli.output import complain
+    from varsim.experiments.store import as_json
 
-    if json_file is not None:
-        Path(json_file).write_text(as_json(summary) + "\n", "utf-8")
-    if quiet or sys.stdout.closed:  # the script may have closed stdout
-        return
-    sys.stdout.flush()
-    for one in (summary, *map(load_summary, further_folders(Path(summary.directory)))):
-        click.echo()
-        print_report(one, sys.stdout, everything=everything)
+    try:
+        file.write_text(as_json(summary) + "\n", "utf-8")
+    except OSError as error:
+        complain("Error", f"--json {file}: the summary cannot be written: {error.strerror}")
+        return False
+    return True
 
 
 def _exit_code(summary: Summary) -> int:
     if summary.failure is not None:
         return summary.failure.exit_code
-    return INTERRUPTED if summary.status.value == "interrupted" else DONE
+    if summary.status.value == "interrupted":
+        return INTERRUPTED
+    return NOT_WRITTEN if summary.unfinished else DONE

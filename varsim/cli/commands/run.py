@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +14,7 @@ from varsim.cli.exit_codes import (
     FAILED,
     INTERRUPTED,
     INVALID,
+    NOT_WRITTEN,
     WRONG_USE,
     Failed,
     WrongUse,
@@ -23,11 +23,12 @@ from varsim.cli.exit_codes import (
 from varsim.launch.devices import MAX_WORKERS
 
 if TYPE_CHECKING:
+    from varsim.cli.results import Results
     from varsim.experiments.config import Experiment
     from varsim.report.summary import Summary
 
 _EXIT_CODE: Final = {"done": DONE, "failed": FAILED, "interrupted": INTERRUPTED}
-_EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, INTERRUPTED)
+_EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, NOT_WRITTEN, INTERRUPTED)
 
 
 @click.command(epilog=_EXIT_CODES, short_help="Run an experiment, or the built-in job.")
@@ -109,30 +110,44 @@ def run(
     varsim run my_program.py --mode weights=none
     varsim run latest --workers 8
     """  # noqa: D301  # \b keeps the lines below it apart
+    from varsim.cli.results import Results
     from varsim.errors import ConfigError
 
+    alone = as_json or quiet
+    results = Results(report=not alone, everything=everything)
     try:
         experiment = _experiment(words, options, trust=trust)
         if print_config:
             click.echo(_as_yaml(experiment), nl=False)
             return
-        summary = _run(experiment, alone=as_json or quiet)
+        summary = _run(experiment, results, alone=alone)
     except ConfigError as error:
         raise WrongUse(str(error)) from error
     except OSError as error:
-        raise Failed(f"the run could not be saved: {error}") from error
+        raise Failed(f"the run could not begin or end: {error}") from error
     said = saved_so_far(summary.directory)
-    _show(summary, everything=everything, as_json=as_json, quiet=quiet)
+    if alone:
+        click.echo(_as_json(summary) if as_json else summary.directory)
+    else:
+        results.print_ending()
     if summary.interrupted:
         click.echo(said, err=True)
     ctx.exit(_exit_code(summary))
 
 
 def _exit_code(summary: Summary) -> int:
-    """Return the exit code for an interrupt, a fault of varsim, or the run's status."""
+    """Return the exit code for an interrupt, a fault of varsim, the run's status, or lost files."""
     code = _EXIT_CODE[summary.status.value]
     invalid = summary.verdict is not None and summary.verdict.outcome == "INVALID"
-    return INVALID if invalid and code != INTERRUPTED else code
+    if invalid and code != INTERRUPTED:
+        return INVALID
+    return NOT_WRITTEN if summary.unfinished and code == DONE else code
+
+
+def _as_json(summary: Summary) -> str:
+    from varsim.experiments.store import as_json
+
+    return as_json(summary)
 
 
 def _experiment(words: tuple[str, ...], options: dict[str, Any], *, trust: bool) -> Experiment:
@@ -154,7 +169,7 @@ def _as_yaml(experiment: Experiment) -> str:
     return dump(resolved(experiment))
 
 
-def _run(experiment: Experiment, *, alone: bool) -> Summary:
+def _run(experiment: Experiment, results: Results, *, alone: bool) -> Summary:
     """Run an experiment; with `alone`, redirect the program's output from stdout to stderr."""
     from contextlib import nullcontext
 
@@ -165,23 +180,6 @@ def _run(experiment: Experiment, *, alone: bool) -> Summary:
 
     redirected = stdout_as_stderr() if alone else nullcontext()
     # `Interrupts` is outermost, so that the progress bar can restore the terminal.
-    with Interrupts(), redirected, watching(quiet=alone) as watcher, printed_visibly():
+    watched = watching(quiet=alone, results=results)
+    with Interrupts(), redirected, watched as watcher, printed_visibly():
         return run_experiment(experiment, watcher)
-
-
-def _show(summary: Summary, *, everything: bool, as_json: bool, quiet: bool) -> None:
-    from varsim.cli.output import complain
-    from varsim.experiments.store import as_json as json_of
-    from varsim.report.run_page import print_report
-
-    if as_json:
-        click.echo(json_of(summary))
-    elif quiet:
-        click.echo(summary.directory)
-    else:
-        print_report(summary, sys.stdout, everything=everything)
-    if summary.failure is not None:
-        sys.stdout.flush()
-        failure = summary.failure
-        said = f"the run failed: {failure.kind}: {failure.text}"
-        complain("Error", said, more=failure.traceback)

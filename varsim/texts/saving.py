@@ -1,0 +1,38 @@
+"""Sentences about results of a run that could not be written or judged, with the remedy."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_ROOM: Final = "Free space there, or raise the limit of file sizes (ulimit -f)."
+
+
+def summary_not_written(directory: str, why: object, *, earlier: bool) -> str:
+    """Return the sentence about a summary.
+
+    Args:
+        earlier: Whether a summary was written when the program had ended.
+    """
+    left = (
+        "summary.json has the measurements, but not the verdict."
+        if earlier
+        else "The report above is the only copy of the measurements."
+    )
+    return f"the summary of the run was not written into {directory}: {why}\n  {left} {_ROOM}"
+
+
+def history_not_written(directory: str, why: object) -> str:
+    """Return the sentence about a history; the traces are kept."""
+    return (
+        f"the history of the run was not written into {directory}: {why}\n"
+        f"  {_ROOM} The traces are kept, and `varsim check {directory}` merges and judges them."
+    )
+
+
+def not_judged(directory: str, why: object) -> str:
+    """Return the sentence about a history that was written, but could not be judged."""
+    return (
+        f"the history of the run in {directory} was not judged: {why}\n"
+        f"  If a folder for temporary files is full, free space there, or set TMPDIR. "
+        f"`varsim check {directory}` judges the history."
+    )
