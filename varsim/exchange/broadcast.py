@@ -31,7 +31,7 @@ class BroadcastCodec:
         self._last: Sequence[Message] = ()
         self._frames: list[Frame] = []
         self._lent: list[tuple[int, Array]] = []  # shared blocks in `_frames`, and their bases
-        self.shared_bytes = 0  # their size
+        self.shared_bytes = 0  # total size of these blocks
 
     def encode(self, replica_id: int, messages: Sequence[Message]) -> list[Frame]:
         """Return the frames of an envelope to a worker."""

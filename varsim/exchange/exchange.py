@@ -57,7 +57,7 @@ class CoordinatorExchange(Protocol):
 
     @property
     def shared_bytes(self) -> int:
-        """The size of the shared memory to which the last encoded envelope refers."""
+        """Return the size of the shared memory to which the last encoded envelope refers."""
 
     def attach(self, channel: ExchangeChannel) -> None:
         """Set the connections that the exchange uses."""

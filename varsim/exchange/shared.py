@@ -126,7 +126,7 @@ class SharedCoordinator:
 
     @property
     def shared_bytes(self) -> int:
-        """The size of the shared memory to which the last encoded envelope refers."""
+        """Return the size of the shared memory to which the last encoded envelope refers."""
         return self._codec.shared_bytes
 
     def attach(self, channel: ExchangeChannel) -> None:

@@ -308,7 +308,7 @@ class ScriptProgram:
 
 
 class _Arguments(list[str]):
-    """The arguments of a script, as `sys.argv`. It records whether the script reads them."""
+    """The arguments of a script, as `sys.argv`; a list that records whether the script reads it."""
 
     were_read = False
 

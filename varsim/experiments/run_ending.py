@@ -83,9 +83,9 @@ def _traceback_of(error: BaseException) -> str:
 
 
 def _without_text(story: str, text: str) -> str:
-    """Return a replica's traceback without the exception at its end if `text` is its text.
+    """Return a replica's traceback without its last part, if this is an exception with `text`.
 
-    The failure already has this text, which can have many lines.
+    The failure already contains this text, which can have many lines.
     """
     raised = exception_in(story)
     return story.rstrip().removesuffix(raised).rstrip() if raised.endswith(text) else story

@@ -26,8 +26,8 @@ class Backlog:
         """The replicas whose next envelopes must contain a request."""
         self._since = [0] * num_replicas  # bytes since the last request
         self._asked = [deque[tuple[int, int]]() for _ in range(num_replicas)]
-        """Per replica, the unanswered requests: their numbers, and the bytes before each."""
-        self._bytes = [0] * num_replicas  # the bytes of these requests
+        """For each replica, pairs: number of an unanswered request, bytes since the one before."""
+        self._bytes = [0] * num_replicas  # the total of these bytes for each replica
         self._requests = 0
 
     def sent(self, replica_id: int, size_bytes: int) -> None:
@@ -52,7 +52,7 @@ class Backlog:
         """Record that a worker has received all messages before a request.
 
         Raises:
-            ProtocolError: It is not the next request that the worker must answer.
+            ProtocolError: `number` is not the number of the oldest unanswered request.
         """
         asked = self._asked[replica_id]
         if not asked or asked[0][0] != number:

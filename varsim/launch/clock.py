@@ -12,9 +12,9 @@ LATE_S: Final = 0.5
 class Clock:
     """A steady clock for deadlines that other processes must meet.
 
-    A process can be stopped, for example by Ctrl-Z or when a laptop sleeps. It has then not
-    received the answers that arrived in the meantime. So this time does not count: after the
-    process continues, it waits for the rest of the time, and receives the answers first.
+    A process can be stopped, for example by Ctrl-Z or when a laptop sleeps. When the process
+    continues, it has not yet received the answers that arrived in the meantime. The clock does not
+    count the time of the stop, so the process can receive these answers before its deadline.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """Check what this machine gives a cluster, for `varsim doctor`: one function for each subject.
 
-Each function computes what it shows with the function that a start uses, so that a start that fails
-and this check agree. A check that is not possible on this system says so; it is never ok.
+A check and the start of a cluster call the same functions, so they have the same result. If a check
+is not possible on this system, its result is NOT_CHECKED, and not OK.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ OLDEST_LIBZMQ: Final = (4, 2)
 """The first libzmq that takes over an open port, as the transport "tcp" needs."""
 
 LEAST_DISK_BYTES: Final = 100 * 2**20
-"""A run needs less, but its traces grow with its steps."""
+"""Less free space is a problem: one run needs less, but its traces grow with its steps."""
 
-LEAST_FILES: Final = 1000  # a run creates about 20 files; others create files at the same time
-LEAST_REGION_BYTES: Final = 2**24  # of each process; less is not enough for a few large values
+LEAST_FILES: Final = 1000  # a run creates about 20 files; other programs create files too
+LEAST_REGION_BYTES: Final = 2**24  # a smaller region has no room for a few large values
 LEAST_MEMORY_BYTES: Final = 2**28
 _DEV_SHM: Final = "/dev/shm"  # noqa: S108  # it is only looked at
 _PROBE_BYTES: Final = 2**20

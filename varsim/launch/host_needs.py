@@ -17,7 +17,7 @@ from varsim.transport.host_limits import ADDRESSES_BYTES, address_space
 SPARE_FILES: Final = 64
 """Number of files for sockets, pipes, logs and the program, in addition to the open files."""
 
-ZMQ_THREADS: Final = 2  # of each ZeroMQ context
+ZMQ_THREADS: Final = 2  # number of threads of each ZeroMQ context
 _MOST_TRIED: Final = 256
 """Largest number of threads that a start tries. It takes about 20 µs for each thread."""
 
@@ -65,7 +65,7 @@ def ensure_open_files(num_workers: int) -> None:
 
 
 def files_needed(num_workers: int) -> int:
-    """Return how many open files the coordinator of these workers needs, with those it has now."""
+    """Return how many open files the coordinator of these workers needs; those open now count."""
     return num_workers + open_files() + SPARE_FILES
 
 
@@ -129,6 +129,6 @@ def ensure_standard_streams() -> None:
     """
     descriptor = os.open(os.devnull, os.O_RDWR)
     while descriptor <= 2:
-        os.set_inheritable(descriptor, True)  # as all standard streams
+        os.set_inheritable(descriptor, True)  # child processes inherit standard streams
         descriptor = os.dup(descriptor)
     os.close(descriptor)

@@ -21,7 +21,7 @@ class AbsentMemory:
     """
 
     def __init__(self) -> None:
-        self._mapped: list[Array] = []  # each at least twice as large as the one before
+        self._mapped: list[Array] = []  # each array is at least twice as large as the one before
         self._addresses: list[range] = []
 
     def frame(self, kept: bytes | int) -> Buffer:

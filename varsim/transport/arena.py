@@ -353,8 +353,8 @@ def size_class(size_bytes: int) -> int:
 def region_size(limit_bytes: int, num_owners: int) -> int:
     """Return the size of each region's address range, which is larger than its memory limit.
 
-    If the addresses of a process are limited (`ulimit -v`), all regions use at most half of those
-    that are not needed for anything else.
+    If the addresses of a process are limited (`ulimit -v`), all regions together use at most half
+    of the addresses that the process does not need for anything else.
     """
     spare = address_space()
     most = _MAX_FILE_BYTES

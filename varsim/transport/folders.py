@@ -29,8 +29,8 @@ _RANDOM_BYTES: Final = 8
 _LOCK: Final = "owner"  # contains the id of the process that created the folder
 
 _YOUNG_S: Final = 60.0
-"""A lock file without a process id is not a leftover before this age: its owner may be about to
-lock it."""
+"""A lock file without a process id is not a leftover before this age: the process that created the
+file may not have locked it yet."""
 
 
 def new_path(name: str = "") -> Path:
@@ -142,7 +142,7 @@ class Leftover:
     """A private folder whose process was killed."""
 
     path: Path
-    process_id: str  # of the killed process; "" if it was killed before it wrote its id
+    process_id: str  # id of the killed process; "" if the process had not written its id yet
 
 
 def leftovers() -> list[Leftover]:
@@ -163,7 +163,7 @@ def remove_leftovers() -> list[Leftover]:
 
 
 def _removed(folder: Path) -> bool:
-    lock = _lock_of_nobody(folder)  # again: another process may be removing it now
+    lock = _lock_of_nobody(folder)  # again: another process may be removing the folder now
     if lock is None:
         return False
     try:
@@ -191,13 +191,13 @@ def _lock_of_nobody(folder: Path) -> int | None:
     """Take the lock of a folder, and return its descriptor; None if the folder is in use."""
     try:
         lock = os.open(folder / _LOCK, os.O_RDWR)
-    except OSError:  # there is no lock: the folder is not one of these
+    except OSError:  # without a lock file, it is not a private folder of varsim
         return None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if _process_id(lock) or time.time() - os.fstat(lock).st_mtime > _YOUNG_S:
             return lock
-    except OSError:  # another process holds it, or the file system has no locks
+    except OSError:  # another process holds the lock, or the file system has no locks
         pass
     os.close(lock)
     return None

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 ADDRESSES_BYTES: Final = 2**28
-"""Addresses that a process of a cluster needs apart from shared memory: each of the threads of
-ZeroMQ reserves 64 MiB for its memory, and its stack."""
+"""Size of the addresses that a process of a cluster needs, apart from shared memory. Each thread of
+ZeroMQ reserves 64 MiB for its memory, and more for its stack."""
 
 
 def address_space() -> int | None:

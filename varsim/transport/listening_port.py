@@ -1,8 +1,8 @@
 """Open a port of the loopback interface that can stop accepting connections.
 
-libzmq accepts every connection, as long as the process has descriptors. So anybody on the machine
-could open connections until the program cannot open a file any more. `unbind` does not help: libzmq
-also closes the connections that the port has accepted.
+libzmq accepts every connection, as long as the process has descriptors. So any user of the machine
+could open connections until the program cannot open a file any more. `unbind` does not help,
+because it also closes the connections that the port has accepted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _DROP: Final = struct.pack("HBBI", 0x06, 0, 0, 0)  # the BPF program "return 0"
 
 
 class ListeningPort:
-    """A free port, and two descriptors of its socket: this object's, and that of libzmq."""
+    """A free port. Its socket has two descriptors: one of this object, and one of libzmq."""
 
     def __init__(self) -> None:
         """Open the port."""
@@ -29,7 +29,7 @@ class ListeningPort:
 
     @property
     def endpoint(self) -> str:
-        """The endpoint in ZeroMQ's form."""
+        """Return the endpoint in ZeroMQ's form."""
         return f"tcp://{_LOOPBACK}:{self._socket.getsockname()[1]}"
 
     def for_libzmq(self) -> int:
