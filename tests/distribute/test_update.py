@@ -59,7 +59,7 @@ def test_if_one_value_does_not_fit_no_component_changes(strategy, variable):
 
 
 def test_a_value_of_the_wrong_length_changes_nothing(strategy, variable):
-    with pytest.raises(ValueError, match="PerReplica of 1 values"):
+    with pytest.raises(ValueError, match="PerReplica of 1 value "):
         strategy.extended.update(
             variable, lambda v, x: v.assign(x), args=(tf.distribute.PerReplica([5.0]),)
         )

@@ -107,9 +107,9 @@ def test_a_per_replica_value_of_the_wrong_length_changes_nothing(strategy, count
     v = create_variable(strategy, 7.0, "ON_WRITE", "SUM")
     values = tf.distribute.PerReplica([np.float32(1)] * count)
 
-    with pytest.raises(ValueError, match=f"PerReplica of {count} values .* 2 replicas"):
+    with pytest.raises(ValueError, match=rf"PerReplica of {count} values?\b.* 2 replicas"):
         v.assign(values)
-    with pytest.raises(ValueError, match=f"PerReplica of {count} values"):
+    with pytest.raises(ValueError, match=rf"PerReplica of {count} values?\b"):
         strategy.run(lambda x: x, (values,))
     assert [7.0, 7.0] == components(v)
 
