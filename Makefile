@@ -15,6 +15,7 @@ PIP_OPTIONS := --quiet --disable-pip-version-check --retries 5 --timeout 60
 WORKERS ?= 4
 MODE ?= on_read
 EFFORT ?= 20
+FUZZ ?= 100000
 TRACED ?= 4# under coverage, the deadlines of tests are this many times longer
 PYTEST_PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 TESTS := $(BIN)/python -m pytest $(PYTEST_PARALLEL)
@@ -32,7 +33,7 @@ define install_varsim
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test quick test-all test-lowest coverage format lint types scenarios golden soak docs \
+.PHONY: help setup run test quick test-all test-lowest coverage format lint types scenarios golden soak fuzz docs \
         docs-check wheel-smoke install-smoke bench bench-peers check lock upgrade clean
 
 help: ## show this list
@@ -127,6 +128,10 @@ golden: $(INSTALLED) ## compare with recorded results of TensorFlow; print count
 soak: $(INSTALLED) ## test EFFORT times as many random programs, message orders and faults as usual
 	VARSIM_TEST_EFFORT=$(EFFORT) $(TESTS) -q --timeout 0 tests/properties tests/testing \
 		tests/analysis tests/processes/test_torn_operations.py
+
+fuzz: $(INSTALLED) ## a million damaged frames, and FUZZ wrong messages for each state; prints the counts
+	$(BIN)/python -m tests.fuzzing frames 1000000
+	$(BIN)/python -m tests.fuzzing states $(FUZZ)
 
 docs: $(INSTALLED) ## rewrite the generated parts of the documents
 	$(BIN)/python -m docs.generate

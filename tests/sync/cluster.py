@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from tests.sync.build import ASSIGN, array, arrive, call, fetch
+from tests.sync.build import ASSIGN, NOTHING, array, arrive, call, fetch
 from tests.sync.program import ReplicaProgram, sent
 from varsim.protocol.messages import Commit, Contribution, Message
 from varsim.spec import Operation, VariableSpec
-from varsim.sync.actions import CoordinatorAction, Finish, ProgramDone, Reduce, Send
-from varsim.sync.coordinator_events import ProgramCreate, ReductionDone
+from varsim.sync.actions import CoordinatorAction, Finish, ProgramDone, Reduce, RunMerge, Send
+from varsim.sync.coordinator_events import MergeFunctionReturns, ProgramCreate, ReductionDone
 from varsim.sync.coordinator_state import CoordinatorState
 
 
@@ -32,6 +32,7 @@ class StateCluster:
         self.finish: Finish | None = None
         self.fetched: tuple[Any, ...] = ()
         self._call_id = 0
+        self._merge: RunMerge | None = None
         for spec in specs:
             shape = tuple(1 if size is None else size for size in spec.shape)
             self.perform(self.coordinator.handle(ProgramCreate(spec, np.zeros(shape, spec.dtype))))
@@ -53,6 +54,8 @@ class StateCluster:
                 case Reduce(token=token):
                     done = ReductionDone(token, action.computed())
                     self.perform(self.coordinator.handle(done))
+                case RunMerge():
+                    self._merge = action
                 case ProgramDone(values=values):
                     self.fetched = values
                 case _:
@@ -73,7 +76,12 @@ class StateCluster:
             state.begin(self._call_id)
 
     def end(self) -> None:
-        """Let all replicas return."""
+        """Let all replicas return, after the function of the merge_call that runs, if any."""
+        if self._merge is not None:
+            merge, self._merge = self._merge, None
+            results = [NOTHING] * len(self.replicas)
+            event = MergeFunctionReturns(merge.call_id, merge.position, results)
+            self.perform(self.coordinator.handle(event))
         for replica_id, state in enumerate(self.replicas):
             for message in sent(state.end()):
                 self._arrive(replica_id, message, 0.0)

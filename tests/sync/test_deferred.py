@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.sync.build import ADD, ASSIGN, SUB, V, W, array
+from varsim.errors import ProtocolError
 from varsim.protocol.messages import Delta
 from varsim.spec import SCATTERS, Operation, Rows
 from varsim.sync import deferred
@@ -323,10 +324,8 @@ def test_writes_of_a_call_are_kept_separately_until_the_next_call():
 
     assert (0, 2, ADD, [3.0]) == shown(own.delta(W, 2))
     assert (0, 3, ADD, [7.0]) == shown(own.delta(W))
-    with pytest.raises(
-        AssertionError
-    ):  # these two writes are folded, so no delta ends between them
-        own.delta(W, 1)
+    with pytest.raises(ProtocolError, match="no delta of variable 1 up to 1"):
+        own.delta(W, 1)  # these two writes are folded, so no delta ends between them
 
 
 def test_a_failed_call_drops_its_writes():

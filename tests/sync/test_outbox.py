@@ -25,7 +25,7 @@ from varsim.protocol.buckets import PACK_LIMIT_BYTES
 from varsim.protocol.codec import encode
 from varsim.protocol.messages import Contribution, Forget, Layout, Merged
 from varsim.sync import outbox
-from varsim.sync.outbox import MAX_LAYOUTS
+from varsim.sync.participant import MAX_LAYOUTS
 from varsim.sync.pending_report import MAX_WARNINGS, PendingReport
 
 

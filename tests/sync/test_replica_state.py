@@ -46,7 +46,7 @@ from varsim.protocol.messages import (
     Shutdown,
     ToWorker,
 )
-from varsim.sync.replica_events import EnterReduce, ProgramEvent
+from varsim.sync.replica_events import CallHost, EnterReduce, ProgramEvent
 from varsim.sync.replica_state import ReplicaState
 
 # ---------------------------------------------------------------- commits
@@ -345,6 +345,7 @@ def test_an_answer_is_delivered_to_the_innermost_call_only():
     state = replica(spec(), call=1)
     state.enter()
     state.begin(2)
+    state.enter(CallHost(NOTHING, ""))
     answers = [
         Reduced(call_id=1, position=0, leaves=()),
         Merged(call_id=1, position=0, result=NOTHING),

@@ -21,6 +21,7 @@ from tests.testing.programs import (
     seen,
     three_replicas,
 )
+from varsim.errors import ProtocolError
 from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.outbox import Outbox
 from varsim.sync.replica_state import ReplicaState
@@ -139,7 +140,7 @@ def test_a_seed_finds_a_replica_that_counts_wrongly(monkeypatch):
     leave = Outbox.leave
     monkeypatch.setattr(Outbox, "leave", lambda self, call, index: leave(self, call, index + 1))
 
-    with simulated_cluster(seed=3), pytest.raises(AssertionError, match="numbers its collectives"):
+    with simulated_cluster(seed=3), pytest.raises(ProtocolError, match="is at collective 1 inste"):
         PROGRAMS[0]()
 
 

@@ -136,6 +136,11 @@ class Block:
             value = self._taken[slot] = value.reshape(self._shapes[slot])
         return value
 
+    @property
+    def whole_shape(self) -> tuple[int, ...]:
+        """Return the shape of the array of all variables."""
+        return self._values.shape
+
     def shape(self, slot: int) -> tuple[int, ...]:
         """Return the shape of one variable's value."""
         return self._values.shape if self.is_single else self._shapes[slot]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from varsim.errors import Fix, MismatchError
+from varsim.errors import Fix, MismatchError, ProtocolError
 from varsim.protocol.messages import (
     CollectiveMessage,
     Contribution,
@@ -104,10 +104,12 @@ class CallState:
         Returns:
             The collectives that this arrival completes, in order.
         """
-        participant = self.participants[replica_id]
-        assert message.position == participant.position, (
-            "a replica numbers its collectives in order"
-        )
+        participant = self._running(replica_id)
+        if message.position != participant.position:
+            raise ProtocolError(
+                f"replica {replica_id} is at collective {message.position} instead of "
+                f"{participant.position}"
+            )
         stop = message.position + (1 if plan is None else len(plan.writes))
         arrival = Arrival(message.position, stop, message, plan, now_s)
         participant.seen_at = arrival.at(stop - 1).location
@@ -125,6 +127,19 @@ class CallState:
         if stop > self._front.position:
             self._front = participant
         return self._complete(now_s)
+
+    def _running(self, replica_id: int) -> Participant:
+        """Return a replica that can send messages of the call now.
+
+        Raises:
+            ProtocolError: The replica waits for an answer, or its function has ended.
+        """
+        participant = self.participants[replica_id]
+        if participant.status is not Status.RUNNING:
+            raise ProtocolError(
+                f"replica {replica_id} has sent a message, although it {participant.status.value}"
+            )
+        return participant
 
     def _first_difference(self, participant: Participant, arrival: Arrival) -> int | None:
         """Return the first position at which an arrival differs from that of `_front`.
@@ -208,7 +223,7 @@ class CallState:
 
     def wait(self, replica_id: int, waiting: Waiting) -> None:
         """Record that a replica waits for a commit, unless the commit has already been sent."""
-        participant = self.participants[replica_id]
+        participant = self._running(replica_id)
         participant.seen_at = waiting.location
         if waiting.position >= self.next_position:
             participant.status = Status.WAITING
@@ -216,9 +231,10 @@ class CallState:
 
     def request_sync(self, replica_id: int, request: SyncRequest) -> None:
         """Record that a replica waits for the exchange of deferred writes of a variable."""
-        self.participants[replica_id].status = Status.WAITING
-        self.participants[replica_id].waits_for = request
-        self.participants[replica_id].seen_at = request.location
+        participant = self._running(replica_id)
+        participant.status = Status.WAITING
+        participant.waits_for = request
+        participant.seen_at = request.location
 
     def settle(self, variable_id: int, count: int) -> None:
         """Record that `count` deferred writes are exchanged; waiting replicas continue."""
@@ -231,9 +247,10 @@ class CallState:
 
     def request_host_call(self, replica_id: int, host_call: HostCall) -> None:
         """Record that a replica waits for a host call; see `next_host_call`."""
-        self.participants[replica_id].status = Status.WAITING
-        self.participants[replica_id].waits_for = host_call
-        self.participants[replica_id].seen_at = host_call.location
+        participant = self._running(replica_id)
+        participant.status = Status.WAITING
+        participant.waits_for = host_call
+        participant.seen_at = host_call.location
         self._host_calls[replica_id] = host_call
 
     def next_host_call(self) -> tuple[int, HostCall] | None:
@@ -273,7 +290,7 @@ class CallState:
 
     def end(self, replica_id: int, ended: Returned | Raised, now_s: float) -> None:
         """Record that a replica's function has returned or raised."""
-        participant = self.participants[replica_id]
+        participant = self._running(replica_id)
         participant.ended = ended
         participant.status = Status.ENDED
         participant.waits_for = None

@@ -11,7 +11,7 @@ import numpy as np
 from varsim.errors import ProtocolError, ShapeError
 from varsim.protocol.buckets import PACK_LIMIT_BYTES, size_of
 from varsim.protocol.limits import MAX_FRAME_BYTES, check_frame
-from varsim.protocol.messages import Commit, ScatterCommit, Write
+from varsim.protocol.messages import Commit, Create, ScatterCommit, Write
 from varsim.spec import (
     Array,
     Context,
@@ -25,9 +25,17 @@ from varsim.spec import (
 from varsim.sync import policies, reduce, scatter
 from varsim.sync.block import Block
 from varsim.sync.outbox import KnownWrite
+from varsim.sync.replica_door import (
+    check_commit,
+    check_commit_of_rows,
+    check_create,
+    check_dtypes,
+    check_variable_ids,
+)
 from varsim.sync.replica_events import ReplicaWrite
 from varsim.texts.refusals import RESHAPE, ShapesDiffer
 
+_INT64: Final = np.dtype(np.int64)
 _WRITES: Final = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
 
 
@@ -158,9 +166,15 @@ class Components(Mapping[int, VariableSpec]):
     def __len__(self) -> int:
         return len(self.variables)
 
-    def create(self, spec: VariableSpec, value: Array) -> None:
-        """Add a new variable. Do nothing if the variable exists."""
+    def create(self, create: Create) -> None:
+        """Add a new variable. Do nothing if the variable exists.
+
+        Raises:
+            ProtocolError: The value does not fit to the spec.
+        """
+        spec, value = create.spec, create.value
         if spec.variable_id not in self.variables:
+            check_create(create)
             first_only = spec.aggregation is VariableAggregation.ONLY_FIRST_REPLICA
             is_needed = self.replica_id == 0 or not first_only
             block = self._keep(Block(np.array([spec.variable_id], np.int64), [value], [0]))
@@ -203,9 +217,14 @@ class Components(Mapping[int, VariableSpec]):
         Raises:
             ProtocolError: An earlier commit is missing.
         """
-        block = self._blocks.get(commit.variable_ids.tobytes())
+        variable_ids, block = commit.variable_ids, None
+        if variable_ids.dtype == _INT64 and variable_ids.ndim == 1:
+            block = self._blocks.get(variable_ids.tobytes())
         if block is None:
-            block = self._unite(commit.variable_ids)
+            check_variable_ids(variable_ids)
+            block = self._unite(variable_ids)
+        first = self.variables[int(block.variable_ids[0])].spec
+        check_commit(commit, block, first)
         if block.precedes(commit.versions):
             value = commit.value
             if commit.operation is not Operation.ASSIGN:
@@ -251,6 +270,7 @@ class Components(Mapping[int, VariableSpec]):
             ProtocolError: An earlier commit is missing.
         """
         variable = self.find(commit.variable_id)
+        check_commit_of_rows(commit, variable.spec, variable.block.shape(variable.slot))
         if self._is_next(variable, commit.version):
             block = self.separate(variable)
             block.scatter_later(commit.operation, commit.rows)
@@ -271,6 +291,7 @@ class Components(Mapping[int, VariableSpec]):
     def _unite(self, variable_ids: Array) -> Block:
         """Put variables into one block, in this order."""
         members = [self.find(variable_id) for variable_id in variable_ids.tolist()]
+        check_dtypes([member.spec for member in members])
         parts = [self.separate(member) for member in members]
         block = Block(
             variable_ids, [part.values for part in parts], [int(part.versions[0]) for part in parts]

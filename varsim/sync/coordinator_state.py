@@ -33,6 +33,13 @@ from varsim.sync.actions import (
     Steps,
 )
 from varsim.sync.call_state import CallState
+from varsim.sync.coordinator_door import (
+    check_buckets,
+    check_leaves,
+    check_report,
+    check_scatter,
+    spec_of,
+)
 from varsim.sync.coordinator_events import (
     SETTLING,
     CoordinatorEvent,
@@ -291,13 +298,13 @@ class CoordinatorState:
         return []
 
     def _ended(self, replica_id: int, message: Returned | Raised) -> list[CoordinatorAction]:
+        check_report(message.report)
+        call = self._calls.find(message.call_id)
+        if call is not None:
+            call.end(replica_id, message, self._runner.now_s)
         self.registry.take_report(replica_id, message.report)
         self.stragglers.left(replica_id, message.call_id)
-        call = self._calls.find(message.call_id)
-        if call is None:
-            return []
-        call.end(replica_id, message, self._runner.now_s)
-        return self._after(call)
+        return [] if call is None else self._after(call)
 
     # ------------------------------------------------------------ messages of a running call
 
@@ -305,13 +312,13 @@ class CoordinatorState:
         self, call: CallState, replica_id: int, message: Contribution
     ) -> list[CoordinatorAction]:
         plan = self._plans.plan(replica_id, message.layout_id)
+        check_buckets(replica_id, plan.arrangement.buckets, message)
         return self._contributed(call, call.arrive(replica_id, message, self._runner.now_s, plan))
 
     def _scatter(
         self, call: CallState, replica_id: int, message: Scatter
     ) -> list[CoordinatorAction]:
-        if message.write.variable_id not in self.registry.specs:
-            raise ProtocolError("a sparse write names a variable that does not exist")
+        check_scatter(self.registry.specs, message, self.num_replicas)
         return self._contributed(call, call.arrive(replica_id, message, self._runner.now_s))
 
     def _contributed(self, call: CallState, complete: list[Collectives]) -> list[CoordinatorAction]:
@@ -324,6 +331,8 @@ class CoordinatorState:
     def _collective(
         self, call: CallState, replica_id: int, message: AllReduce | AllGather | MergeCall
     ) -> list[CoordinatorAction]:
+        if not isinstance(message, MergeCall):
+            check_leaves(message)
         complete = call.arrive(replica_id, message, self._runner.now_s)
         if complete:
             return self._runner.run(
@@ -334,6 +343,7 @@ class CoordinatorState:
     def _waiting(
         self, call: CallState, replica_id: int, message: Waiting
     ) -> list[CoordinatorAction]:
+        spec_of(self.registry.specs, message.variable_id, "wait")
         call.wait(replica_id, message)
         return self._after(call)
 

@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from varsim.errors import ProtocolError
 from varsim.protocol.buckets import PACK_LIMIT_BYTES
 from varsim.protocol.messages import Delta, DeltaPart, WriteCounts
 from varsim.spec import SCATTERS, Array, Operand, Operation, Rows
@@ -323,8 +324,15 @@ class DeferredWrites:
         return log is not None and bool(log.entries)
 
     def delta(self, variable_id: int, count: int | None = None) -> Delta:
-        """Return the combined effect of the first `count` writes, or of all writes (None)."""
-        log = self._logs[variable_id]
+        """Return the combined effect of the first `count` writes, or of all writes (None).
+
+        Raises:
+            ProtocolError: The coordinator requests a number of writes that it cannot know.
+        """
+        log = self._logs.get(variable_id)
+        if count is not None and (log is None or count not in {one.count for one in log.entries}):
+            raise ProtocolError(f"there is no delta of variable {variable_id} up to {count}")
+        assert log is not None, "a program that waits for an exchange has written"
         count = log.count if count is None else count
         return log.delta(variable_id, count, self._allocate)
 

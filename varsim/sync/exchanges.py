@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from varsim.errors import MismatchError, VarsimError
+from varsim.errors import MismatchError, ProtocolError, VarsimError
 from varsim.protocol.messages import (
     OF_DEFERRED,
     Delta,
@@ -24,6 +24,7 @@ from varsim.spec import SCATTERS, Operand, Operation, Rows, VariableSpec
 from varsim.sync import mismatch, reduce, scatter
 from varsim.sync.actions import CoordinatorAction, Reduce, Send, Steps
 from varsim.sync.call_state import CallState
+from varsim.sync.coordinator_door import check_delta, check_write_counts
 from varsim.sync.coordinator_variables import CoordinatorVariable, CoordinatorVariables
 from varsim.sync.deferred import NO_WRITES, WriteCount
 from varsim.sync.participant import Participant, Status
@@ -111,7 +112,12 @@ class Exchanges:
         self._starts[call_id] = {}
 
     def tell(self, replica_id: int, write_counts: WriteCounts) -> None:
-        """Record the write counts that a replica sends before it waits or ends its call."""
+        """Record the write counts that a replica sends before it waits or ends its call.
+
+        Raises:
+            ProtocolError: The write counts are malformed, or a count decreases.
+        """
+        check_write_counts(write_counts)
         columns = (
             write_counts.variable_ids.tolist(),
             write_counts.counts.tolist(),
@@ -123,6 +129,8 @@ class Exchanges:
             deferral = self._deferrals.get(variable_id)
             if deferral is None:
                 continue  # the program has dropped the variable
+            if told[0] < deferral.told[replica_id].count:
+                raise ProtocolError(f"a write count decreases to {told[0]}")
             for starts in self._starts.values():
                 starts.setdefault(variable_id, list(deferral.told))
             deferral.told[replica_id] = WriteCount(*told)
@@ -172,7 +180,7 @@ class Exchanges:
             Whether the replica must wait. It need not wait if the commit has already been sent.
         """
         delta = request.delta
-        deferral = self._deferrals[delta.variable_id]
+        deferral = self._checked(replica_id, delta)
         if delta.count <= deferral.exchanged:
             return False
         deferral.want(delta.count, now_s)
@@ -181,6 +189,20 @@ class Exchanges:
         if delta.count == min(deferral.watermarks) and delta.since == deferral.exchanged:
             deferral.deltas[replica_id] = delta
         return True
+
+    def _checked(self, replica_id: int, delta: Delta) -> _Deferral:
+        """Check a delta, and return what the coordinator knows of the variable's writes.
+
+        Raises:
+            ProtocolError: The delta is malformed, or has writes that the replica did not report.
+        """
+        deferral = self._deferrals.get(delta.variable_id)
+        if deferral is None:
+            raise ProtocolError(f"variable {delta.variable_id} has no deferred writes")
+        check_delta(self._specs[delta.variable_id], replica_id, delta)
+        if delta.count > deferral.told[replica_id].count:
+            raise ProtocolError(f"replica {replica_id} has not reported {delta.count} writes")
+        return deferral
 
     def request(self, variable_id: int, reader: int | None, now_s: float) -> Request | None:
         """Request the current value of a variable for the program.
@@ -238,9 +260,10 @@ class Exchanges:
         deferral = self._open.get(delta.variable_id)
         if deferral is None or deferral.requested.get(replica_id) != reply.request_id:
             return  # the call has failed, or a reader with a lower watermark came later
-        assert delta.since == deferral.exchanged, (
-            "a replica gets a commit before a request for later writes"
-        )
+        self._checked(replica_id, delta)
+        if (delta.since, delta.count) != (deferral.exchanged, min(deferral.watermarks)):
+            # A replica gets a commit before a request for later writes.
+            raise ProtocolError(f"a delta covers other writes than those up to {delta.count}")
         self._moved(delta)
         deferral.deltas[replica_id] = delta
 
@@ -304,6 +327,9 @@ class Exchanges:
         if len(set(write_counts)) > 1:
             raise self._uneven(variable_id, write_counts)
         variable = self._variables.by_id[variable_id]
+        kinds = {tuple(part.operation for part in delta.parts) for delta in deltas}
+        if len(kinds) > 1:
+            raise ProtocolError("deltas with equal digests have parts with different operations")
         # All reductions come before the first commit, because a reduction can fail.
         changes: list[tuple[Operation, Operand]] = []
         for parts in zip(*(delta.parts for delta in deltas), strict=True):

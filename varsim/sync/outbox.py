@@ -12,10 +12,7 @@ from varsim.protocol.buckets import Bucket, arrange
 from varsim.protocol.limits import MAX_DECODED_BYTES, decoded_bytes
 from varsim.protocol.messages import Contribution, Layout, Message, Scatter, Write
 from varsim.spec import Array, Rows, VariableSpec
-
-MAX_LAYOUTS: Final = 64
-"""Number of layouts that a replica and the coordinator store. A new layout replaces the oldest."""
-
+from varsim.sync.participant import MAX_LAYOUTS
 
 MAX_WRITES: Final = 2**13
 """Largest number of writes in one layout, so that a layout is within the limits of a header. The

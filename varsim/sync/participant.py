@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
 from weakref import WeakValueDictionary
 
 from varsim.errors import ProtocolError
@@ -27,6 +28,10 @@ from varsim.protocol.messages import (
     Write,
 )
 from varsim.spec import Array, VariableSpec
+from varsim.sync.coordinator_door import DENSE, check_write
+
+MAX_LAYOUTS: Final = 64
+"""Number of layouts that a replica and the coordinator store. A new layout replaces the oldest."""
 
 
 class Status(Enum):
@@ -59,21 +64,28 @@ class Plans:
 
     def __init__(self, num_replicas: int, specs: Mapping[int, VariableSpec]) -> None:
         self._specs = specs
+        self._num_replicas = num_replicas
         self._of_replica: list[dict[int, Plan | Layout]] = [{} for _ in range(num_replicas)]
         self._arrangements: WeakValueDictionary[tuple[object, ...], Arrangement] = (
             WeakValueDictionary()
         )
 
     def learn(self, replica_id: int, layout: Layout) -> None:
-        """Store a layout of a replica. It is decoded when a contribution uses it."""
+        """Store a layout of a replica. It is decoded when a contribution uses it.
+
+        Raises:
+            ProtocolError: The layout's id is not one of the few ids that are used again.
+        """
+        if not 0 <= layout.layout_id < MAX_LAYOUTS:
+            raise ProtocolError(f"the id {layout.layout_id} of a layout is out of range")
         self._of_replica[replica_id][layout.layout_id] = layout
 
     def plan(self, replica_id: int, layout_id: int) -> Plan:
         """Return the plan of a contribution.
 
         Raises:
-            ProtocolError: The replica has not sent this layout, or the layout names an unknown
-                variable.
+            ProtocolError: The replica has not sent this layout, or a write of the layout cannot be
+                merged.
         """
         plan = self._of_replica[replica_id].get(layout_id)
         if plan is None:
@@ -86,8 +98,10 @@ class Plans:
         key = tuple([(write.variable_id, write.operation, write.shape) for write in writes])
         arrangement = self._arrangements.get(key)
         if arrangement is None:
-            if not all(write.variable_id in self._specs for write in writes):
-                raise ProtocolError("a layout names a variable that does not exist")
+            if not writes:
+                raise ProtocolError("a layout has no writes")
+            for write in writes:
+                check_write(self._specs, write, DENSE, self._num_replicas)
             arrangement = self._arrangements[key] = Arrangement(arrange(writes, self._specs))
         return Plan(writes, arrangement)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from varsim.errors import ProtocolError
+from varsim.protocol.messages import HostResult, Merged, Message, Reduced
 from varsim.sync.components import ReplicaVariable
 
 
@@ -18,10 +21,49 @@ class ReplicaCall:
     aborted: str | None = None  # why the call has failed; None if it has not failed
     awaits: ReplicaVariable | None = None  # the program waits for commits of this variable
     reads: bool = False  # whether the program reads the variable after this wait
-    awaits_answer: bool = False  # whether the program waits for an answer
+    awaits_answer: type[Message] | None = None  # the class of the answer that the program awaits
+    leaves: int = 0  # the number of leaves of this answer, if it is a `Reduced`
 
     def owe(self, variable: ReplicaVariable) -> None:
         """Record a contribution to a variable, whose commit must arrive."""
         variable.owed_to = self.call_id
         variable.owed_index = self.next_index
         self.next_index += 1
+
+
+def check_settled(call: ReplicaCall, settled: int) -> None:
+    """Check how many collectives of a call are committed.
+
+    Raises:
+        ProtocolError: The replica has not arrived at so many collectives.
+    """
+    if not 0 <= settled <= call.next_index:
+        raise ProtocolError(
+            f"a commit settles {settled} collectives of call {call.call_id}; the replica has "
+            f"arrived at {call.next_index}"
+        )
+
+
+def check_start(calls: Sequence[ReplicaCall], call_id: int) -> None:
+    """Check that a call can start now: no function runs, or the innermost one waits for an answer.
+
+    Raises:
+        ProtocolError: The call runs already, or a function runs.
+    """
+    if calls and (not calls[-1].awaits_answer or any(one.call_id == call_id for one in calls)):
+        raise ProtocolError(f"call {call_id} starts while call {calls[-1].call_id} runs")
+
+
+def check_answer(call: ReplicaCall, answer: Reduced | Merged | HostResult) -> None:
+    """Check that the program waits for this answer.
+
+    Raises:
+        ProtocolError: The program waits for another answer.
+    """
+    fits = type(answer) is call.awaits_answer
+    if fits and not isinstance(answer, HostResult):
+        fits = answer.position == call.next_index - 1
+    if fits and isinstance(answer, Reduced):
+        fits = len(answer.leaves) == call.leaves
+    if not fits:
+        raise ProtocolError(f"a {answer.name} arrives, for which the program does not wait")

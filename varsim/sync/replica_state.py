@@ -43,7 +43,7 @@ from varsim.sync.actions import (
 )
 from varsim.sync.components import ReplicaVariable
 from varsim.sync.event_log import InvalidTransition
-from varsim.sync.replica_call import ReplicaCall
+from varsim.sync.replica_call import ReplicaCall, check_answer, check_settled, check_start
 from varsim.sync.replica_events import (
     CallHost,
     EnterGather,
@@ -64,6 +64,14 @@ from varsim.sync.replica_writes import ReplicaWrites
 
 SHUT_DOWN: Final = "the cluster is shut down"
 """The reason in the error of a call that runs when the coordinator ends the cluster."""
+
+_ANSWERS: Final[Mapping[type, type[Message]]] = {
+    EnterReduce: Reduced,
+    EnterGather: Reduced,
+    EnterMerge: Merged,
+    CallHost: HostResult,
+}
+"""The class of the answer to each operation."""
 
 _NOTHING: Final[tuple[ReplicaAction, ...]] = ()
 
@@ -106,7 +114,7 @@ class ReplicaState(ReplicaWrites):
     # ------------------------------------------------------------ messages
 
     def _create(self, create: Create) -> Sequence[ReplicaAction]:
-        self.components.create(create.spec, create.value)
+        self.components.create(create)
         return _NOTHING
 
     def _show_component(self, fetch: Fetch) -> Sequence[ReplicaAction]:
@@ -117,6 +125,7 @@ class ReplicaState(ReplicaWrites):
         return [Send(COORDINATOR, DeltaReply(request_id=pull.request_id, delta=delta))]
 
     def _start(self, start: Start) -> Sequence[ReplicaAction]:
+        check_start(self._calls, start.call_id)
         return [Run(start)]
 
     def _shut_down(self, _: Shutdown) -> Sequence[ReplicaAction]:
@@ -126,16 +135,23 @@ class ReplicaState(ReplicaWrites):
         return [Stop(), *self._resume()]
 
     def _commit(self, commit: Commit) -> Sequence[ReplicaAction]:
+        self._check_settled(commit)
         self.components.commit(commit)
         if commit.call_id == OF_DEFERRED:
             self._deferred.settle(int(commit.variable_ids[0]), commit.settled)
         return self._settle(commit)
 
     def _commit_rows(self, commit: ScatterCommit) -> Sequence[ReplicaAction]:
+        self._check_settled(commit)
         self.components.commit_rows(commit)
         if commit.call_id == OF_DEFERRED:
             self._deferred.settle(commit.variable_id, commit.settled)
         return self._settle(commit)
+
+    def _check_settled(self, commit: Commit | ScatterCommit) -> None:
+        for call in self._calls:
+            if call.call_id == commit.call_id:
+                check_settled(call, commit.settled)
 
     def _settle(self, commit: Commit | ScatterCommit) -> Sequence[ReplicaAction]:
         for call in self._calls:
@@ -163,7 +179,11 @@ class ReplicaState(ReplicaWrites):
     def _answer(self, answer: Reduced | Merged | HostResult) -> Sequence[ReplicaAction]:
         if not self._calls or self._calls[-1].call_id != answer.call_id:
             return _NOTHING
-        self._calls[-1].awaits_answer = False
+        call = self._calls[-1]
+        if call.aborted is not None and call.awaits_answer is None:
+            return _NOTHING  # the answer was sent before the call failed
+        check_answer(call, answer)
+        call.awaits_answer = None
         return [Deliver(answer)]
 
     def _abort(self, abort: Abort) -> Sequence[ReplicaAction]:
@@ -247,7 +267,7 @@ class ReplicaState(ReplicaWrites):
         call = self._calls[-1]
         variable = call.awaits
         if self.aborted is not None and (variable is not None or call.awaits_answer):
-            call.awaits, call.awaits_answer = None, False
+            call.awaits, call.awaits_answer = None, None
             return [Abandon(self.aborted)]
         if variable is None or self._owes(variable):
             return _NOTHING
@@ -263,9 +283,11 @@ class ReplicaState(ReplicaWrites):
         if self.aborted is not None:
             return [Abandon(self.aborted)]
         call = self._innermost()
-        call.awaits_answer = True
+        call.awaits_answer = _ANSWERS[type(event)]
         if isinstance(event, CallHost):
             return [*self._flush(event.message(call.call_id)), Await(may_block=False)]
+        if not isinstance(event, EnterMerge):
+            call.leaves = len(event.leaves)
         index = call.next_index
         call.next_index += 1
         return [*self._flush(event.message(call.call_id, index)), Await(may_block=False)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from varsim.errors import ProtocolError
 from varsim.protocol.messages import (
     OF_DEFERRED,
     Component,
@@ -18,6 +19,7 @@ from varsim.spec import Array, Operand, Operation, Rows, VariableSpec
 from varsim.sync import policies, reduce
 from varsim.sync.actions import CoordinatorAction, Send
 from varsim.sync.components import check_shape
+from varsim.sync.coordinator_door import check_component
 from varsim.sync.coordinator_variables import CoordinatorVariable, CoordinatorVariables
 from varsim.sync.exchanges import Exchanges
 from varsim.sync.merging import Merging
@@ -236,10 +238,21 @@ class VariableRegistry:
         return request, [Send(replica_id, fetch) for replica_id in replica_ids]
 
     def component(self, replica_id: int, message: Component) -> None:
-        """Store a component that answers a fetch."""
+        """Store a component that answers a fetch.
+
+        Raises:
+            ProtocolError: The component does not fit to the variable.
+        """
         fetching = self._fetches.get(message.request_id)
         if fetching is None or replica_id not in fetching.missing:
             return
+        if message.variable_id != fetching.variable_id:
+            raise ProtocolError(
+                f"a component of variable {message.variable_id} answers a fetch of variable "
+                f"{fetching.variable_id}"
+            )
+        if message.variable_id in self.specs:
+            check_component(self.specs[message.variable_id], message)
         fetching.values[fetching.missing.pop(replica_id)] = message.value
         variable = self._variables.by_id.get(message.variable_id)
         if variable is not None:

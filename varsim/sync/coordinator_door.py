@@ -1,0 +1,250 @@
+"""Check the messages of replicas before they change the coordinator's state.
+
+The codec has already checked the types of all fields. These functions check that the fields fit
+together, and to the variables. The order of a replica's messages is checked in `call_state`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from varsim.errors import ProtocolError, VarsimError
+from varsim.protocol.buckets import Bucket
+from varsim.protocol.messages import (
+    AllGather,
+    AllReduce,
+    Component,
+    Contribution,
+    Delta,
+    DeltaPart,
+    Report,
+    Scatter,
+    Write,
+    WriteCounts,
+)
+from varsim.protocol.parts import LEAF
+from varsim.spec import (
+    SCATTERS,
+    Array,
+    Context,
+    Operation,
+    Rows,
+    Shape,
+    VariableAggregation,
+    VariableSpec,
+)
+from varsim.sync import policies, scatter
+from varsim.sync.policies.legality import check_arithmetic
+
+DENSE: Final = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
+_INT64: Final = np.dtype(np.int64)
+_FIRST: Final = VariableAggregation.ONLY_FIRST_REPLICA
+
+
+def spec_of(specs: Mapping[int, VariableSpec], variable_id: int, message: str) -> VariableSpec:
+    """Return the spec of a variable that a message names.
+
+    Raises:
+        ProtocolError: There is no such variable.
+    """
+    spec = specs.get(variable_id)
+    if spec is None:
+        raise ProtocolError(f"a {message} names variable {variable_id}, which does not exist")
+    return spec
+
+
+def fits(shape: tuple[int, ...], declared: Shape) -> bool:
+    """Return whether a value of this shape can be assigned to a variable."""
+    return len(shape) == len(declared) and all(
+        size is None or size == got for size, got in zip(declared, shape, strict=True)
+    )
+
+
+# ---------------------------------------------------------------- merges
+
+
+def check_write(
+    specs: Mapping[int, VariableSpec],
+    write: Write,
+    kinds: Sequence[Operation],
+    num_replicas: int,
+) -> None:
+    """Check that replicas can contribute this write to a merge.
+
+    Raises:
+        ProtocolError: The variable does not exist, or the write is not merged.
+    """
+    spec = spec_of(specs, write.variable_id, "write")
+    if write.operation not in kinds or min(write.shape, default=0) < 0:
+        raise ProtocolError(f"{write.operation.value} of shape {write.shape} cannot be merged here")
+    cell = policies.cell(spec, Context.REPLICA, write.operation)
+    if cell.refused is not None or not (cell.is_sent or cell.writes_itself):
+        raise ProtocolError(f"{write.operation.value} of variable {spec.name!r} is not merged")
+    if spec.aggregation is VariableAggregation.NONE:
+        raise ProtocolError(f"variable {spec.name!r} has no aggregation, so nothing is merged")
+    try:
+        check_arithmetic(spec, write.operation, num_replicas)
+    except VarsimError as error:
+        raise ProtocolError(f"a write that its replica must refuse: {error}") from error
+
+
+def check_buckets(replica_id: int, buckets: Sequence[Bucket], contribution: Contribution) -> None:
+    """Check that the arrays of a contribution have its layout.
+
+    Raises:
+        ProtocolError: An array has another shape or dtype.
+    """
+    arrays = contribution.buckets
+    if len(arrays) != len(buckets):
+        raise ProtocolError(f"a contribution has {len(arrays)} arrays instead of {len(buckets)}")
+    for bucket, array in zip(buckets, arrays, strict=True):
+        if array.dtype == bucket.dtype and (
+            array.shape == bucket.shape
+            or (replica_id and array.shape == (0,) and bucket.first_only)
+        ):
+            continue
+        raise ProtocolError(
+            f"a contribution has an array of {array.dtype}{list(array.shape)} instead of "
+            f"{bucket.dtype}{list(bucket.shape)}"
+        )
+
+
+def check_scatter(specs: Mapping[int, VariableSpec], message: Scatter, num_replicas: int) -> None:
+    """Check a contribution to a sparse write, except the range of its indices.
+
+    Raises:
+        ProtocolError: The write is not merged, or the rows do not fit to the variable.
+    """
+    check_write(specs, message.write, SCATTERS, num_replicas)
+    spec = specs[message.write.variable_id]
+    shape = message.write.shape
+    if not shape or not fits(shape, spec.shape):
+        raise ProtocolError(f"a sparse write has the shape {shape}; the variable has {spec.shape}")
+    check_rows(spec, message.rows, shape[1:])
+
+
+def check_rows(spec: VariableSpec, rows: Rows, row: Shape) -> None:
+    """Check the dtypes and shapes of rows.
+
+    Raises:
+        ProtocolError: They do not fit to the variable.
+    """
+    indices, values = rows.indices, rows.values
+    if (
+        indices.dtype != _INT64
+        or indices.ndim != 1
+        or values.dtype != spec.dtype
+        or values.shape[:1] != indices.shape
+        or not fits(values.shape[1:], row)
+    ):
+        raise ProtocolError(f"rows of variable {spec.name!r} have a wrong shape or dtype")
+
+
+def check_leaves(message: AllReduce | AllGather) -> None:
+    """Check that the leaves of a collective have its structure.
+
+    Raises:
+        ProtocolError: There are more or fewer leaves, or two nodes have one path.
+    """
+    kinds = [kind for _, kind in message.structure]
+    if kinds.count(LEAF) != len(message.leaves) or not message.leaves:
+        raise ProtocolError(
+            f"a collective has {len(message.leaves)} leaves, and its structure has "
+            f"{kinds.count(LEAF)}"
+        )
+    if len({path for path, _ in message.structure}) < len(kinds):
+        raise ProtocolError("two nodes of a structure have the same path")
+
+
+# ---------------------------------------------------------------- deferred writes
+
+
+def check_write_counts(message: WriteCounts) -> None:
+    """Check the columns of write counts.
+
+    Raises:
+        ProtocolError: They are not lists of int64 of the same length, or a variable occurs twice.
+    """
+    columns = (
+        message.variable_ids,
+        message.counts,
+        message.operations,
+        message.sparse,
+        message.row_bytes,
+    )
+    if any(
+        column.dtype != _INT64 or column.ndim != 1 or column.shape != columns[0].shape
+        for column in columns
+    ):
+        raise ProtocolError("the columns of write counts are not lists of int64 of one length")
+    if len(set(message.variable_ids.tolist())) < len(message.variable_ids):
+        raise ProtocolError("write counts contain a variable twice")
+
+
+def check_delta(spec: VariableSpec, replica_id: int, delta: Delta) -> None:
+    """Check the parts of a delta.
+
+    Raises:
+        ProtocolError: They do not fit to the variable.
+    """
+    if not 0 <= delta.since < delta.count or not delta.parts:
+        raise ProtocolError(f"a delta has {len(delta.parts)} parts from {delta.since}")
+    absent = spec.aggregation is _FIRST and replica_id > 0
+    for part in delta.parts:
+        if part.operation not in DENSE and part.operation not in SCATTERS:
+            raise ProtocolError(f"a delta cannot contain {part.operation.value}")
+        if part.operand or not absent:
+            _check_part(spec, part)
+
+
+def _check_part(spec: VariableSpec, part: DeltaPart) -> None:
+    match part.operand:
+        case [indices, values] if part.operation in SCATTERS and spec.shape:
+            rows = Rows(indices, values)
+            check_rows(spec, rows, spec.shape[1:])
+            size = spec.shape[0]
+            if size is not None:
+                _check_range(spec, part.operation, (size, *values.shape[1:]), rows)
+        case [value] if part.operation in DENSE and _is_value(spec, value):
+            pass
+        case _:
+            raise ProtocolError(f"a part of a delta of variable {spec.name!r} has a wrong operand")
+
+
+def _check_range(
+    spec: VariableSpec, operation: Operation, shape: tuple[int, ...], rows: Rows
+) -> None:
+    try:
+        scatter.check_rows(spec, operation, shape, rows)
+    except VarsimError as error:
+        raise ProtocolError(f"rows that their replica must refuse: {error}") from error
+
+
+def _is_value(spec: VariableSpec, value: Array) -> bool:
+    return value.dtype == spec.dtype and fits(value.shape, spec.shape)
+
+
+# ---------------------------------------------------------------- answers
+
+
+def check_component(spec: VariableSpec, message: Component) -> None:
+    """Check a component that answers a fetch.
+
+    Raises:
+        ProtocolError: It does not fit to the variable.
+    """
+    if message.version < 0 or not _is_value(spec, message.value):
+        raise ProtocolError(f"a component of variable {spec.name!r} has a wrong shape or dtype")
+
+
+def check_report(report: Report) -> None:
+    """Check the numbers of a report.
+
+    Raises:
+        ProtocolError: A number of reads or writes is negative.
+    """
+    if any(writes < 0 or reads < 0 for _, writes, reads in report.accesses):
+        raise ProtocolError("a report has a negative number of reads or writes")

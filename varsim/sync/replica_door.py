@@ -1,0 +1,127 @@
+"""Check the messages of the coordinator before they change a replica's state.
+
+The codec has already checked the types of all fields. These functions check that the fields fit
+together, and to the components of the replica.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from varsim.errors import ProtocolError, VarsimError
+from varsim.protocol.messages import Commit, Create, ScatterCommit
+from varsim.spec import SCATTERS, Array, CustomSynchronization, Operation, Shape, VariableSpec
+from varsim.sync import scatter
+from varsim.sync.block import Block
+from varsim.sync.policies import custom
+from varsim.sync.policies.legality import check_arithmetic
+
+_DENSE: Final = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
+_INT64: Final = np.dtype(np.int64)
+
+
+def check_create(create: Create) -> None:
+    """Check a new variable.
+
+    Raises:
+        ProtocolError: The value does not fit to the spec, or the policy is unknown.
+    """
+    spec, value = create.spec, create.value
+    for synchronization in (spec.synchronization, spec.requested):
+        if isinstance(synchronization, CustomSynchronization) and not custom.known(synchronization):
+            raise ProtocolError(f"the synchronization {synchronization.name!r} is not known")
+    if value.dtype != spec.dtype or not _fits(value.shape, spec.shape):
+        raise ProtocolError(f"the value of variable {spec.name!r} has a wrong shape or dtype")
+
+
+def _fits(shape: tuple[int, ...], declared: Shape) -> bool:
+    return len(shape) == len(declared) and all(
+        size is None or size == got for size, got in zip(declared, shape, strict=True)
+    )
+
+
+# ---------------------------------------------------------------- commits
+
+
+def check_commit(commit: Commit, block: Block, spec: VariableSpec) -> None:
+    """Check a commit to all variables of a block.
+
+    Args:
+        spec: The spec of the block's first variable.
+    Raises:
+        ProtocolError: The commit does not fit to the block.
+    """
+    value, versions, operation = commit.value, commit.versions, commit.operation
+    if (
+        versions.dtype != _INT64
+        or versions.shape != commit.variable_ids.shape
+        or value.dtype != spec.dtype
+        or operation not in _DENSE
+    ):
+        raise ProtocolError(f"a commit of variable {spec.name!r} is malformed")
+    if operation is not Operation.ASSIGN:
+        _check_addition(spec, block, operation)
+    if value.shape == block.whole_shape:
+        return
+    if operation is Operation.ASSIGN and block.is_single and _fits(value.shape, spec.shape):
+        return
+    raise ProtocolError(
+        f"a commit of variable {spec.name!r} has the shape {value.shape} instead of "
+        f"{block.whole_shape}"
+    )
+
+
+def _check_addition(spec: VariableSpec, block: Block, operation: Operation) -> None:
+    if not block.is_single:
+        raise ProtocolError("a commit of several variables must assign their values")
+    try:
+        check_arithmetic(spec, operation, 1)
+    except VarsimError as error:
+        raise ProtocolError(f"a commit that no variable supports: {error}") from error
+
+
+def check_variable_ids(variable_ids: Array) -> None:
+    """Check the variables of a commit, before they are put into one block.
+
+    Raises:
+        ProtocolError: They are not a list of different int64.
+    """
+    if (
+        variable_ids.dtype != _INT64
+        or variable_ids.ndim != 1
+        or not 0 < len(set(variable_ids.tolist())) == len(variable_ids)
+    ):
+        raise ProtocolError("the variables of a commit are not a list of different int64")
+
+
+def check_dtypes(specs: Sequence[VariableSpec]) -> None:
+    """Check that variables can be in one block.
+
+    Raises:
+        ProtocolError: Their dtypes differ.
+    """
+    if len({spec.dtype for spec in specs}) > 1:
+        raise ProtocolError("the variables of a commit have different dtypes")
+
+
+def check_commit_of_rows(commit: ScatterCommit, spec: VariableSpec, shape: tuple[int, ...]) -> None:
+    """Check the commit of a sparse write.
+
+    Raises:
+        ProtocolError: The rows do not fit to the variable.
+    """
+    indices, values = commit.rows.indices, commit.rows.values
+    if (
+        commit.operation not in SCATTERS
+        or indices.dtype != _INT64
+        or indices.ndim != 1
+        or values.dtype != spec.dtype
+    ):
+        raise ProtocolError(f"a sparse commit of variable {spec.name!r} is malformed")
+    try:
+        scatter.check_rows(spec, commit.operation, shape, commit.rows)
+    except VarsimError as error:
+        raise ProtocolError(f"a sparse commit that no variable supports: {error}") from error
