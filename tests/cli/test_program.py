@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 import varsim
 from tests.analysis.test_lens import LensHistory
+from varsim.cli import entry
 from varsim.cli.commands.completion import VARIABLE
 from varsim.cli.main import main
 
@@ -198,3 +199,28 @@ def test_every_shell_has_its_script(shell: str):
 
     assert 0 == result.exit_code
     assert f"{VARIABLE}={shell}_complete" in result.stdout
+
+
+# ---------------------------------------------------------------- too little for NumPy
+
+
+def test_too_few_threads_for_numpy_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise OpenBLAS raises SIGINT, and the command says that it was interrupted."""
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(128)))
+    assert "" == entry.refused_by_system()
+    monkeypatch.setattr("varsim.threads.spare_threads", lambda wanted: wanted - 60)
+    assert entry.refused_by_system().startswith(
+        "NumPy starts 63 threads, and the system allows only 3 more: raise the limit"
+    )
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    assert "" == entry.refused_by_system()
+
+
+def test_too_few_addresses_for_numpy_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda _: (2**27, 2**27))
+    assert (
+        "a process may use only 128 MiB of addresses here, and varsim needs 256 MiB: raise the "
+        "limit (ulimit -v)"
+    ) == entry.refused_by_system()

@@ -46,7 +46,7 @@ def be_a_user() -> None:
     os.setresuid(54_321, 0, 0)
 
 
-@pytest.mark.parametrize("most", [GIB // 4, 2 * GIB, 16 * GIB, 64 * GIB])
+@pytest.mark.parametrize("most", [3 * GIB // 8, 2 * GIB, 16 * GIB, 64 * GIB])
 def test_few_addresses(most: int, tmp_path: Path) -> None:
     code, (line,) = limited(resource.RLIMIT_AS, most, tmp_path)
     if most >= GIB:
@@ -65,6 +65,22 @@ def test_few_open_files(most: int, tmp_path: Path) -> None:
     else:
         assert 1 == code
         assert f"open files, but this process is allowed only {most}: raise the limit" in line
+
+
+@pytest.mark.parametrize("most", [GIB // 10, GIB // 7, GIB // 5])
+def test_so_few_addresses_that_numpy_cannot_be_imported(most: int, tmp_path: Path) -> None:
+    code, (line,) = limited(resource.RLIMIT_AS, most, tmp_path)
+    assert 1 == code
+    assert "MiB of addresses here, and varsim needs 256 MiB: raise the limit (ulimit -v)" in line
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a user's other processes count too")
+def test_so_few_processes_that_numpy_cannot_be_imported(tmp_path: Path) -> None:
+    """OpenBLAS then raises SIGINT; the command was not interrupted."""
+    code, (line,) = limited(resource.RLIMIT_NPROC, 1, tmp_path)
+    assert 1 == code
+    assert "threads, and the system allows only 0 more" in line
+    assert "set OPENBLAS_NUM_THREADS=1" in line
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a user's other processes count too")

@@ -7,6 +7,7 @@ must be installed before the slow imports of a command.
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from typing import Final, NoReturn
 
@@ -16,11 +17,21 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """The disk is full, or a limit is reached. These errors can occur at any write of a command."""
 
 
+_NUMPY_ADDRESSES: Final = 2**28
+_NUMPY_THREADS: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
+_MOST_NUMPY_THREADS: Final = 64  # of OpenBLAS in NumPy's wheels, one for each core
+
+
 def main() -> NoReturn:
     """Run the program `varsim`."""
     ctrl_c.begin()
     streams.guard()
     code: object = 0
+    refused = refused_by_system()
+    if refused:
+        sys.stderr.write(f"Error: {refused}\n")
+        ctrl_c.ends_with(1, "")
+        sys.exit(1)
     try:
         from varsim.cli.main import main as program
 
@@ -42,6 +53,36 @@ def main() -> NoReturn:
         code = _told(problem, code)
     ctrl_c.ends_with(code if isinstance(code, int) else int(code is not None), "")
     sys.exit(code)  # type: ignore[arg-type]  # the argument of sys.exit
+
+
+def refused_by_system() -> str:
+    """Return why NumPy cannot be imported here, and what to do; "" if it can.
+
+    If the system refuses a thread, OpenBLAS raises SIGINT, and the program would seem interrupted.
+    """
+    import resource  # here, because the Ctrl-C handler must be installed first
+
+    from varsim.threads import spare_threads
+
+    most_bytes, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if most_bytes != resource.RLIM_INFINITY:
+        if most_bytes >= _NUMPY_ADDRESSES:
+            return ""  # do not try threads, because each reserves 64 MiB of addresses
+        return (
+            f"a process may use only {most_bytes // 2**20} MiB of addresses here, and varsim needs "
+            f"{_NUMPY_ADDRESSES // 2**20} MiB: raise the limit (ulimit -v)"
+        )
+    if any(os.environ.get(name) for name in _NUMPY_THREADS):
+        return ""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    needed = min(cores, _MOST_NUMPY_THREADS) - 1
+    possible = spare_threads(needed)
+    if possible >= needed:
+        return ""
+    return (
+        f"NumPy starts {needed} threads, and the system allows only {possible} more: raise the "
+        "limit of processes (ulimit -u, or that of the container), or set OPENBLAS_NUM_THREADS=1"
+    )
 
 
 def _told(problem: str, code: object) -> object:
