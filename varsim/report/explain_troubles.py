@@ -17,11 +17,12 @@ from varsim.report.formatting import number
 from varsim.spec import Context, Operation, VariableSpec
 from varsim.sync import mismatch, policies, reduce
 from varsim.sync.actions import Send
-from varsim.sync.creation import in_force
+from varsim.sync.creation import adds_up, in_force
 from varsim.sync.mismatch_fixes import of_mismatch
 from varsim.sync.policies.legality import check_arithmetic, check_gather
 from varsim.sync.replica_events import FunctionBegins, FunctionReturns, ReplicaWrite
 from varsim.sync.replica_state import ReplicaState
+from varsim.texts.checkpoints import starts_on_each
 from varsim.texts.mismatches import Mismatch, Uneven, in_short
 
 _CALL_ID: Final = 1
@@ -49,6 +50,10 @@ def warnings(spec: VariableSpec, warning: str, num_replicas: int) -> Iterator[Tr
     """
     if warning:
         yield Trouble(_WARNING, (), "when it is created", warning)
+    start = np.asarray(START, spec.dtype)
+    if adds_up(spec, start, num_replicas):
+        text = starts_on_each(spec.name, start, num_replicas)
+        yield Trouble(_WARNING, (), "when it is created with another value than 0", text)
     for text in _warnings_of_a_write(spec, num_replicas):
         yield Trouble(_WARNING, (), "at the first write in replica context", _flat(text))
     cell = policies.cell(spec, Context.CROSS_REPLICA, Operation.ASSIGN)
