@@ -94,6 +94,10 @@ EVERYTHING: Final = click.option(
 )
 
 
+_INNER: Final = {"exact": ("checkpoint", "exact")}
+"""The options that stand for a key inside another key."""
+
+
 def overrides_of(options: dict[str, Any]) -> list[Override]:
     """Return the overrides for the given options; None means that an option was not given."""
     from varsim.experiments.loading import Override
@@ -107,5 +111,5 @@ def overrides_of(options: dict[str, Any]) -> list[Override]:
             location = flag[value] if isinstance(value, bool) else f"--{key} {value}"
             if key == "faults":
                 location = " ".join(f"--fault {text!r}" for text in value)
-            overrides.append(Override((key,), listed, location))
+            overrides.append(Override(_INNER.get(key, (key,)), listed, location))
     return overrides

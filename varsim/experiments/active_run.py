@@ -86,6 +86,7 @@ class ActiveRun:
     carried: Carried | None = None
     advice: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    resumed: str = ""  # the run and the step from which this run continues
     no_oracle: str = ""
     oracle_result: dict[str, Plain] | None = None
     unfinished: dict[str, str] = field(default_factory=dict)  # by file: why it was not written
@@ -272,6 +273,7 @@ class ActiveRun:
             oracle_result=self.oracle_result,
             carried=self.carried,
             unfinished=list(self.unfinished.values()),
+            resumed=self.resumed,
         )
 
 

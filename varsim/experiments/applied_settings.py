@@ -6,6 +6,7 @@ variables; settings for a name or a pattern apply to every variable that matches
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
@@ -43,6 +44,13 @@ class AppliedSettings:
         self._unused = {*self._patterns, *self._mode.named}
         self.created: list[Any] = []
         self.free_ids: set[int] = set()
+        self._others: list[weakref.ref[Any]] = []  # variables without the settings
+
+    @property
+    def everything(self) -> list[Any]:
+        """Return the variables of the program; those without the settings while they exist."""
+        others = (ref() for ref in self._others)
+        return [*self.created, *(variable for variable in others if variable is not None)]
 
     def watch(self, strategy: Strategy) -> None:
         """Apply the settings to this strategy's variables too."""
@@ -51,7 +59,9 @@ class AppliedSettings:
     def __call__(self, next_creator: Callable[..., Any], **kwargs: Any) -> Any:
         """Create a variable; apply the settings if one of the strategies owns the variable."""
         if get_strategy() not in self._strategies:
-            return next_creator(**kwargs)
+            other = next_creator(**kwargs)
+            self._others.append(weakref.ref(other))
+            return other
         name = kwargs.get("name") or _UNNAMED
         free = kwargs["synchronization"] is _UNSPECIFIED
         if free and self._mode.free is not None:

@@ -29,6 +29,7 @@ from varsim.distribute.faults import SYNTAX as FAULTS
 from varsim.distribute.faults import Fault, parse_fault
 from varsim.errors import ConfigError
 from varsim.experiments import catalog
+from varsim.experiments.checkpoint_settings import CheckpointSettings
 from varsim.experiments.key_locations import KeyLocations, WrongKey
 from varsim.experiments.mode_text import (
     ADAPTIVE,
@@ -137,6 +138,7 @@ _OF_WORKLOADS: Final = {
     "params": "a script has args",
     "steps": "a script counts its own steps; pass their number in args, if "
     "the script has such an argument",
+    "checkpoint": "a script saves its own checkpoints: use tf.train.Checkpoint in it",
     "oracle": "the oracle runs the program a second time, on one replica; put the training into a "
     "function run(job), and run it with `varsim run`",
     "auto": "advised needs a pilot run with fewer steps, but a script counts its own steps; use "
@@ -274,6 +276,12 @@ class Experiment(Keys):
         "level, steps (100:200 records the calls of strategy.run from the 100th to the 199th) and "
         "limit (the largest trace of each process, such as 64 MiB).",
     )
+    checkpoint: CheckpointSettings | None = Field(
+        default=None,
+        description="Save a checkpoint after every N steps, and keep the last K: {every: N, keep: "
+        "K}, or N alone. `varsim run --resume RUN` continues a run from its last checkpoint. For "
+        "workloads that iterate with `for step in job.steps():`.",
+    )
     oracle: bool = Field(
         default=False,
         description="true or false: run the program once more, on one replica with the whole "
@@ -302,6 +310,7 @@ class Experiment(Keys):
 
     _locations: KeyLocations = PrivateAttr(default_factory=KeyLocations)
     _file: Path | None = PrivateAttr(default=None)
+    _resume: Path | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _check_script(self) -> Experiment:
@@ -376,6 +385,15 @@ class Experiment(Keys):
         self._file = file
 
     @property
+    def resume(self) -> Path | None:
+        """Return the folder of the run that is resumed."""
+        return self._resume
+
+    def resume_from(self, folder: Path) -> None:
+        """Set the folder of the run that is resumed."""
+        self._resume = folder
+
+    @property
     def title(self) -> str:
         """Return the name of the run."""
         program = self.script or self.workload
@@ -432,6 +450,8 @@ def keys_of(path: tuple[str, ...]) -> tuple[dict[str, str], str]:
         return _described(VariableSettings), "a variable's settings have"
     if len(path) == 2 and path[0] == "trace":
         return _described(TraceSettings), "trace has"
+    if len(path) == 2 and path[0] == "checkpoint":
+        return _described(CheckpointSettings), "checkpoint has"
     raise ConfigError(f"{'.'.join(path)} is not a key")
 
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack
 
 import numpy as np
 
-from varsim.errors import VarsimWarning
+from varsim.errors import ConfigError, VarsimWarning
 from varsim.experiments.key_locations import KeyPath
 from varsim.experiments.loading import Override, load_experiment
-from varsim.experiments.run_argument import experiment_of
+from varsim.experiments.run_argument import experiment_of, experiment_to_resume
 from varsim.experiments.run_lookup import find_record
 from varsim.experiments.runner import run_experiment as run_to_its_end
 from varsim.experiments.store import further_folders, load_summary
@@ -50,6 +50,7 @@ class ExperimentSettings(TypedDict, total=False):
     exchange: str | None
     auto: str | None
     trace: str | Mapping[str, Any] | None
+    checkpoint: int | Mapping[str, Any] | None
     oracle: bool | None
     faults: Sequence[str] | None
     uneven: str | None
@@ -152,6 +153,7 @@ def run_experiment(
     /,
     *,
     trust: bool = False,
+    resume: str | os.PathLike[str] | None = None,
     **settings: Unpack[ExperimentSettings],
 ) -> FinishedRun:
     """Run an experiment and save the result, as `varsim run` does.
@@ -165,6 +167,7 @@ def run_experiment(
             run to be repeated, as for `varsim run`; or a mapping with the keys of a YAML file.
             None means the built-in job.
         trust: Whether to run the program of a run that comes from another machine or user.
+        resume: Instead of an experiment: a run to continue from its last checkpoint.
         settings: Keys of the experiment, which override the keys of the file. `params` and
             `variables` override only the inner keys that they contain. A key whose value is None
             is ignored.
@@ -176,7 +179,11 @@ def run_experiment(
         KeyboardInterrupt: SIGINT has ended the run.
     """
     said = _overrides(settings)
-    if isinstance(experiment, Mapping):
+    if resume is not None:
+        if experiment is not None:
+            raise ConfigError("give an experiment, or a run to resume, but not both")
+        loaded = experiment_to_resume(os.fspath(resume), said, trust=trust)
+    elif isinstance(experiment, Mapping):
         loaded = load_experiment(None, [*_overrides(experiment), *said])
     else:
         word = None if experiment is None else os.fspath(experiment)

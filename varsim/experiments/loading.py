@@ -64,6 +64,8 @@ class _Layers:
                 before = long_form(before)
             elif keys[0] == "trace" and isinstance(before, str):
                 before = {"level": before}
+            elif keys[0] == "checkpoint" and isinstance(before, int):
+                before = {"every": before}
             inner[key] = before if isinstance(before, dict) else {}
             inner = inner[key]
         if of_a_variable and len(keys) == 2 and isinstance(value, str):
@@ -188,7 +190,7 @@ def _problem(error: Any) -> str:
 
 
 def _allowed(keys: KeyPath) -> str:
-    depth = {"variables": 3, "trace": 2}.get(keys[0], 1)
+    depth = {"variables": 3, "trace": 2, "checkpoint": 2}.get(keys[0], 1)
     fixed = keys[:depth] if len(keys) >= depth else keys[:1]
     known, _ = keys_of(fixed)
     return f"\n  {fixed[-1]}: {known.get(fixed[-1], '')}"

@@ -34,6 +34,7 @@ from varsim.experiments.sources import (
     location_of_file,
     location_of_module,
 )
+from varsim.experiments.step_loop import ResumePoint, StepLoop, resume_point
 from varsim.experiments.store import RunFiles
 from varsim.experiments.strategies import ObservedStrategy, strategy_of, trace_options
 from varsim.interrupts import came_of_interrupt
@@ -41,6 +42,7 @@ from varsim.launch.launcher import LaunchOptions
 from varsim.launch.seeding import AT_IMPORT, seeded
 from varsim.report.json_values import plain
 from varsim.report.summary import Phase
+from varsim.texts import resuming
 from varsim.workloads.job import Job
 
 
@@ -90,15 +92,28 @@ class WorkloadProgram:
         run.settings.watch(strategy)
         strategy.start()
         run.launched(began_s)
-        job = Job(strategy, experiment.seed, experiment.steps, run.progress)
+        loop = StepLoop(run, strategy, _resumed(run))
+        job = Job(strategy, experiment.seed, experiment.steps, loop.progress, loop)
         with run.doing(Phase.TRAINING), variable_creator_scope(run.settings):
             result: object = self.workload.run(job, **self.params)
+        loop.check_end()
         run.check_settings()
         if experiment.steps is not None and not job.has_read_steps:
             run.warn(
                 f"--steps {experiment.steps} had no effect: this workload does not read job.steps"
             )
         return result
+
+
+def _resumed(run: ActiveRun) -> ResumePoint | None:
+    """Return the checkpoint from which the run continues; warn if there is none."""
+    resume = run.experiment.resume
+    if resume is None:
+        return None
+    point = resume_point(resume)
+    if point is None:
+        run.warn(resuming.NO_CHECKPOINT.format(run=resume.name))
+    return point
 
 
 def _location_of(workload: Workload) -> ProgramLocation | None:

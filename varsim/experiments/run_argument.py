@@ -16,6 +16,7 @@ from varsim.experiments.loading import EXPERIMENT_FILES, Override, load_experime
 from varsim.experiments.nearest import did_you_mean
 from varsim.experiments.run_lookup import OUT, find_run, run_names
 from varsim.experiments.store import EXPERIMENT, LATEST, SUMMARY
+from varsim.texts.resuming import NOT_ITERATED, OTHER_WORKLOAD
 from varsim.tracing.history import HISTORY
 
 _PROGRAM: Final = ".py"
@@ -52,6 +53,32 @@ def experiment_of(
         except _NoSuchRun:
             pass
     raise ConfigError(_unknown(word))
+
+
+def experiment_to_resume(
+    word: str, overrides: Sequence[Override], *, trust: bool = False
+) -> Experiment:
+    """Return the experiment of a run that is to be continued from its last checkpoint.
+
+    Args:
+        word: A run: its path, the beginning of its name, or `latest`.
+        trust: Whether to run the program of a run that comes from another machine or user.
+    Raises:
+        ConfigError: There is no such run, or an override names another program.
+    """
+    other = next((one for one in overrides if one.keys[0] in _OF_THE_PROGRAM), None)
+    if other is not None:
+        raise ConfigError(OTHER_WORKLOAD.format(what=other.location))
+    found = Path(word).expanduser() if Path(word).expanduser().exists() else find_run(word)
+    folder = (found if found.is_dir() else found.parent).resolve()  # `latest` will be the new run
+    if not (folder / EXPERIMENT).is_file():
+        raise ConfigError(f"{word} is not a run: it has no {EXPERIMENT}")
+    without_faults = Override(("faults",), [], "faults")  # the run has had them
+    experiment = experiment_again(folder, [without_faults, *overrides], trust=trust)
+    if experiment.script is not None:
+        raise ConfigError(f"{word} cannot be resumed: {NOT_ITERATED}")
+    experiment.resume_from(folder)
+    return experiment
 
 
 class _NoSuchRun(Exception):

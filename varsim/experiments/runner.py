@@ -218,7 +218,9 @@ def _record_and_judge(run: ActiveRun, program: RunProgram) -> None:
         interrupts.enable()
         problems = [_write_history(run, observed.files, tell) for observed in run.strategies]
     run.no_oracle = program.no_oracle
-    if experiment.oracle and run.status is not RunStatus.DONE:
+    if experiment.oracle and experiment.resume is not None:
+        run.no_oracle = "the run was resumed, so its record does not have the first steps"
+    elif experiment.oracle and run.status is not RunStatus.DONE:
         how = "failed" if run.status is RunStatus.FAILED else "was interrupted"
         run.no_oracle = f"the run {how}, so it was not repeated on a single device"
     elif experiment.oracle and not any(problems):

@@ -6,10 +6,11 @@ streams differ from each other. Two runs with the same seed have the same stream
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -40,6 +41,33 @@ class GeneratorState:
         """Set both generators to this state."""
         random.setstate(self._python)
         np.random.set_state(self._numpy)  # noqa: NPY002
+
+
+def states_here() -> np.ndarray:
+    """Return the states of both generators of this process, as the bytes of a JSON text."""
+    numpy_state: Any = np.random.get_state(legacy=False)  # noqa: NPY002
+    words = {**numpy_state["state"], "key": numpy_state["state"]["key"].tolist()}
+    states = {"python": random.getstate(), "numpy": {**numpy_state, "state": words}}
+    return np.frombuffer(json.dumps(states).encode(), np.uint8)
+
+
+def set_states(saved: np.ndarray | None) -> None:
+    """Set both generators of this process to the states of `states_here`; None leaves them.
+
+    Raises:
+        ValueError: These are not states of generators.
+    """
+    if saved is None:
+        return
+    try:
+        states = json.loads(saved.tobytes())
+        version, words, gauss = states["python"]
+        numpy_state = states["numpy"]
+        numpy_state["state"]["key"] = np.array(numpy_state["state"]["key"], np.uint32)
+        random.setstate((version, tuple(words), gauss))
+        np.random.set_state(numpy_state)  # noqa: NPY002
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        raise ValueError(f"these are not states of random generators: {error}") from error
 
 
 AT_IMPORT: Final = (0, 0)

@@ -84,8 +84,10 @@ def _print_measured(console: Console, summary: Summary, *, everything: bool) -> 
     console.print(Text(_headline(summary), style="bold"))
     workers = len(summary.devices)
     faults = [f"fault: {text}" for text in summary.experiment.get("faults", ())]
+    resumed = [f"resumed: {summary.resumed}"] if summary.resumed else []
     took = _took(summary, _UNTIL_MEASURED)
-    _print_dim(console, [f"{workers} worker{'s' * (workers != 1)}", *faults, *took])
+    replicas = f"{workers} worker{'s' * (workers != 1)}"
+    _print_dim(console, [*resumed, replicas, *faults, *took])
     if summary.failure is not None:
         first = summary.failure.text.partition("\n")[0]
         console.print(Text(f"{summary.failure.kind}: {first}"))

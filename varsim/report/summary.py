@@ -159,3 +159,4 @@ class Summary:
     no_oracle: str = ""  # why a requested comparison with the oracle is missing
     carried: Carried | None = None  # null in runs of older versions
     unfinished: list[str] = field(default_factory=list)  # what was not written or judged, and why
+    resumed: str = ""  # the run and the step whose checkpoint this run continues, if any

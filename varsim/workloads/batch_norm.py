@@ -76,7 +76,7 @@ def run(
         batches = [(x[order], y[order]) for (x, y), order in zip(batches, orders, strict=True)]
     total = steps_of(job, epochs, batches)
     split = split_evenly(strategy, batches)
-    for step in range(total):
+    for step in job.each_step(total):
         loss = strategy.run(train_step, args=split[step % len(batches)])
         job.progress(step + 1, total, loss=mean_over_replicas(strategy, loss))
 

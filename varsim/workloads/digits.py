@@ -76,18 +76,18 @@ def run(
 
     batches = split_evenly(strategy, in_batches(*train_set, batch_size))
     total = steps_of(job, epochs, batches)
-    for epoch_start in range(0, total, len(batches)):
-        accuracy.reset()
-        losses: list[float] = []
-        epoch = batches[: total - epoch_start]  # all batches, unless the last steps are fewer
-        for start in range(0, len(epoch), steps_per_execution):
-            loss = strategy.run(train, args=(epoch[start : start + steps_per_execution],))
+    losses: list[float] = []  # of the epoch
+    for step in job.each_step(total, keep={"losses": losses}):
+        if (position := step % len(batches)) == 0:
+            accuracy.reset()
+            losses.clear()
+        if position % steps_per_execution == 0:  # do this step and those that belong to it
+            some = batches[position:][: min(steps_per_execution, total - step)]
+            loss = strategy.run(train, args=(some,))
             losses += strategy.reduce(tf.distribute.ReduceOp.MEAN, loss, axis=None).tolist()
-            job.progress(epoch_start + len(losses), total, loss=losses[-1])
-        for variable in (weights, bias):
-            if variable.synchronization is tf.VariableSynchronization.ON_READ:
-                # Under ON_READ, the program itself must make the copies equal.
-                variable.assign(variable.read_value())
+            job.progress(step - position + len(losses), total, loss=losses[-1])
+        if position + 1 == len(batches) or step + 1 == total:
+            average_copies(weights, bias)
 
     result: dict[str, object] = {
         "steps": int(steps_done.read_value()),
@@ -101,6 +101,16 @@ def run(
     result["test_accuracy"] = accuracy.result()
     alone = strategy.experimental_local_results(strategy.run(test_alone))
     return result | {"replica_test_accuracy": [int(hits) / len(test_set[1]) for hits in alone]}
+
+
+def average_copies(*variables: tf.Variable) -> None:
+    """Make the copies equal at the end of an epoch: under ON_READ, the program itself must do it.
+
+    With other synchronizations, there is nothing to do.
+    """
+    for variable in variables:
+        if variable.synchronization is tf.VariableSynchronization.ON_READ:
+            variable.assign(variable.read_value())
 
 
 def counter_of_steps() -> tf.Variable:

@@ -68,16 +68,15 @@ def run(
     batches = list(in_batches(*train, 64))
     split = split_evenly(strategy, batches)
     total = steps_of(job, epochs, batches)
-    applied = pending = 0
-    for step in range(total):
+    for step in job.each_step(total):
         loss = strategy.run(accumulate, args=split[step % len(batches)])
-        pending += 1
+        pending = step % every + 1
         if pending == every or step + 1 == total:
             strategy.run(apply, args=(pending,))
-            applied, pending = applied + 1, 0
         job.progress(step + 1, total, loss=mean_over_replicas(strategy, loss))
 
     expected = with_large_batches(batches, total, every, learning_rate)
+    applied = -(-total // every)
     reached = np.asarray(strategy.experimental_local_results(weights)[0])
     return {
         "steps": total,

@@ -77,8 +77,8 @@ def run(
                 number = 1 if dtype.kind in "iu" else share * INCREMENT
                 variable.assign_add(np.full(shape, number, dtype))
 
-    total = 10 if job.steps is None else job.steps
-    for step in range(total):
+    total = job.steps or 10
+    for step in job.each_step(total):
         strategy.run(write_all)
         job.progress(step + 1, total)
     for variable in created:

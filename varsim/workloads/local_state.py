@@ -25,7 +25,7 @@ DARTS = 1000
 def run(job: tf.Job, *, forget_to_seed: bool = False) -> dict[str, object]:
     """Throw darts for `job.steps` steps (default: 100), and compare the replicas' estimates."""
     strategy = job.strategy
-    total = 100 if job.steps is None else job.steps
+    total = job.steps or 100
     seeds = np.random.default_rng(job.seed).integers(
         1, 2**32, size=(strategy.num_replicas_in_sync, DARTS), dtype=np.uint32
     )
@@ -50,7 +50,7 @@ def run(job: tf.Job, *, forget_to_seed: bool = False) -> dict[str, object]:
 
     if not forget_to_seed:
         strategy.run(seed)
-    for step in range(total):
+    for step in job.each_step(total):
         strategy.run(throw)
         job.progress(step + 1, total)
 

@@ -55,8 +55,8 @@ def run(job: tf.Job) -> dict[str, object]:
             for variable in wrong[metric].values():
                 variable.assign(own_average)
 
-    total = len(test_labels) // BATCH if job.steps is None else job.steps
-    for step in range(total):
+    total = job.steps or len(test_labels) // BATCH
+    for step in job.each_step(total):
         strategy.run(count, args=(step * BATCH,))
         job.progress(step + 1, total, accuracy=float(totals["accuracy"] / seen))
 

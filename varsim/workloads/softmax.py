@@ -90,7 +90,7 @@ def split_evenly(
 
 def steps_of(job: tf.Job, epochs: int, batches: Sequence[object]) -> int:
     """Return the job's number of steps; if the job has none, the steps of `epochs` epochs."""
-    steps = epochs * len(batches) if job.steps is None else job.steps
+    steps = job.steps or epochs * len(batches)
     if steps < 1:
         raise ValueError("there is nothing to train: epochs must be at least 1")
     return steps

@@ -45,8 +45,8 @@ def run(job: tf.Job, *, initial: int = 10, restored: int = 13) -> dict[str, obje
         for counter in counters.values():
             counter.assign_add(1)
 
-    total = 100 if job.steps is None else job.steps
-    for step in range(total):
+    total = job.steps or 100
+    for step in job.each_step(total):
         strategy.run(count_step)
         job.progress(step + 1, total)
 

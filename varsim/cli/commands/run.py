@@ -74,6 +74,18 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, NOT_WRITTEN, I
 )
 @experiment_options.FAULTS
 @experiment_options.UNEVEN
+@click.option(
+    "--resume",
+    metavar="RUN",
+    shell_complete=completion.runs,
+    help="Continue a run from its last checkpoint (`checkpoint: {every: N}`), in a new run.",
+)
+@click.option(
+    "--exact/--no-exact",
+    default=None,
+    help="Checkpoints keep every replica's component, so that a resumed run has the same values, "
+    "bit for bit [default]; or one value for each variable, as in TensorFlow.",
+)
 @experiment_options.STRICT
 @experiment_options.OUT
 @experiment_options.EVERYTHING
@@ -96,6 +108,7 @@ def run(
     quiet: bool,
     print_config: bool,
     trust: bool,
+    resume: str | None,
     **options: Any,
 ) -> None:
     """Run WHAT: an experiment in YAML, a program with a function `run(job)`, a workload, or a RUN.
@@ -109,6 +122,7 @@ def run(
     varsim run configs/batch_norm.yaml workers=8 steps=50
     varsim run my_program.py --mode weights=none
     varsim run latest --workers 8
+    varsim run --resume latest
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.cli.results import Results
     from varsim.errors import ConfigError
@@ -116,7 +130,7 @@ def run(
     alone = as_json or quiet
     results = Results(report=not alone, everything=everything)
     try:
-        experiment = _experiment(words, options, trust=trust)
+        experiment = _experiment(words, options, resume, trust=trust)
         if print_config:
             click.echo(_as_yaml(experiment), nl=False)
             return
@@ -150,15 +164,21 @@ def _as_json(summary: Summary) -> str:
     return as_json(summary)
 
 
-def _experiment(words: tuple[str, ...], options: dict[str, Any], *, trust: bool) -> Experiment:
+def _experiment(
+    words: tuple[str, ...], options: dict[str, Any], resume: str | None, *, trust: bool
+) -> Experiment:
     from varsim.experiments.loading import Override
-    from varsim.experiments.run_argument import experiment_of
+    from varsim.experiments.run_argument import experiment_of, experiment_to_resume
 
     named = [word for word in words if "=" not in word or Path(word).is_file()]
     if len(named) > 1:
         raise WrongUse(f"expected one experiment, but got {' and '.join(named)}")
     overrides = [Override.parse(word) for word in words if word not in named]
     overrides += experiment_options.overrides_of(options)
+    if resume is not None:
+        if named:
+            raise WrongUse(f"--resume names the run to continue, so {named[0]} must be left out")
+        return experiment_to_resume(resume, overrides, trust=trust)
     return experiment_of(named[0] if named else None, overrides, trust=trust)
 
 

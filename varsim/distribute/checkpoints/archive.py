@@ -201,9 +201,9 @@ def array_of(array: Array, dtype_name: str) -> Array:
     Raises:
         CheckpointError: The array was not stored from this dtype.
     """
-    parts = _PARTS.get(dtype_name)
-    if parts is None and array.dtype.name == dtype_name:
+    if array.dtype.name == dtype_name:
         return array
+    parts = _PARTS.get(dtype_name)
     if parts is None or array.dtype.name != parts or array.shape[-1:] != (2,):
         raise CheckpointError(f"an array of {array.dtype.name} is described as {dtype_name}")
     whole = np.ascontiguousarray(array).view(dtype_name)

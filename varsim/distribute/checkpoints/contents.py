@@ -77,6 +77,11 @@ class Contents:
         return tuple(self.arrays[name] for name in self.variables[number].array_names)
 
     @property
+    def is_exact(self) -> bool:
+        """Return whether the checkpoint has all components of all variables."""
+        return all(one.kept is not Kept.VALUE for one in self.variables)
+
+    @property
     def paths(self) -> dict[int, str]:
         """Return the path of each node with a variable, as text for users."""
         return {

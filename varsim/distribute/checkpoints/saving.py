@@ -43,7 +43,11 @@ def require_program(what: str) -> None:
 
 
 def contents_of(
-    root: Mapping[str, object], *, exact: bool, extra: Mapping[str, Any] | None = None
+    root: Mapping[str, object],
+    *,
+    exact: bool,
+    extra: Mapping[str, Any] | None = None,
+    more: Mapping[str, Array] | None = None,
 ) -> Contents:
     """Return the variables below a root, with their present values.
 
@@ -51,6 +55,7 @@ def contents_of(
         exact: Whether to keep the component of every replica. If it is false, each variable has
             one value, the value of a cross-replica read, as in TensorFlow.
         extra: Plain JSON values to keep with them.
+        more: Arrays to keep with them.
     Raises:
         CheckpointError: A variable has no value in TensorFlow's form, or there is no variable.
     """
@@ -69,7 +74,7 @@ def contents_of(
     saved_nodes = [
         SavedNode(node.children, numbers.get(number)) for number, node in enumerate(nodes)
     ]
-    return Contents(saved_nodes, variables, arrays, extra or {})
+    return Contents(saved_nodes, variables, {**arrays, **(more or {})}, extra or {})
 
 
 def _one_value(node: Node) -> tuple[SavedVariable, tuple[Array, ...]]:

@@ -12,6 +12,7 @@ from varsim.distribute.checkpoints.restoration import Restoration
 from varsim.distribute.checkpoints.saving import contents_of, require_program
 from varsim.distribute.variable import Variable
 from varsim.errors import UnmatchedCheckpoint
+from varsim.spec import Array
 from varsim.texts import checkpoints as texts
 
 
@@ -34,14 +35,16 @@ def save(
     *,
     exact: bool,
     extra: Mapping[str, Any] | None = None,
+    more: Mapping[str, Array] | None = None,
 ) -> str:
     """Save variables to a file, and return its path without the suffix; see `Strategy.save`.
 
     Args:
         extra: Plain JSON values to keep with them.
+        more: Arrays to keep with them.
     """
     require_program("strategy.save")
-    contents = contents_of(named(variables), exact=exact, extra=extra)
+    contents = contents_of(named(variables), exact=exact, extra=extra, more=more)
     archive.write(path, contents.as_archive())
     return os.fspath(path).removesuffix(archive.SUFFIX)
 
@@ -49,7 +52,11 @@ def save(
 def restore(variables: Sequence[Variable], path: str | os.PathLike[str]) -> Contents:
     """Restore variables from a file, and return its contents; see `Strategy.restore`."""
     require_program("strategy.restore")
-    restoration = Restoration(os.fspath(path))
+    return restore_from(Restoration(os.fspath(path)), variables)
+
+
+def restore_from(restoration: Restoration, variables: Sequence[Variable]) -> Contents:
+    """Restore variables from a checkpoint that was read; see `Strategy.restore`."""
     restoration.expect_partial()
     check_names(restoration, variables)
     restoration.match(named(variables))

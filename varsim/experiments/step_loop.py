@@ -1,0 +1,297 @@
+"""Iterate over the steps of a run: save its checkpoints, and continue from one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+import numpy as np
+
+from varsim.distribute.checkpoints import archive, folder, whole_strategy
+from varsim.distribute.checkpoints.restoration import Restoration
+from varsim.distribute.mirrored import MirroredStrategy
+from varsim.distribute.values import PerReplica
+from varsim.errors import CheckpointError, ConfigError
+from varsim.experiments.active_run import ActiveRun
+from varsim.experiments.checkpoint_settings import CheckpointSettings
+from varsim.experiments.kept_values import GENERATORS, Wrong, decoded, encoded, restore, state_of
+from varsim.experiments.key_locations import WrongKey
+from varsim.experiments.store import CHECKPOINTS
+from varsim.launch.seeding import set_states, states_here
+from varsim.spec import Array
+from varsim.texts import resuming as texts
+
+_LOCAL: Final = "local "  # begins the names of generators in local variables
+_SMALL_BYTES: Final = 2**12  # larger arrays are not compared
+_MANY: Final = 10_000  # containers with more elements are not compared
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePoint:
+    """The checkpoint from which a run continues."""
+
+    restoration: Restoration
+    run: str  # the name of the run that saved it
+    loop: int  # the number of the loop over job.steps(), from 0
+    step: int  # the number of steps that are done
+    kept: Mapping[str, Any]  # the states of kept objects, by name
+    program: Array  # the states of the program's generators
+    workers: list[Array]  # the states of the replicas' generators
+    changed: list[str]  # the local variables that the loop had changed
+
+
+def resume_point(run_folder: Path) -> ResumePoint | None:
+    """Return the newest complete checkpoint of a run; None if there is none.
+
+    A warning names damaged checkpoints that are newer.
+
+    Raises:
+        CheckpointError: The checkpoint was not saved by a run.
+    """
+    path = folder.newest_whole(reversed(folder.listed(run_folder / CHECKPOINTS)))
+    if path is None:
+        return None
+    restoration = Restoration(path)
+    extra, arrays = restoration.contents.extra, restoration.contents.arrays
+    try:
+        found = {name: decoded(one, arrays) for name, one in extra.items()}
+        numbers = [found["loop"], found["step"]]
+        states = [found["program"], *found["workers"]]
+        if not all(isinstance(state, np.ndarray) for state in states):
+            raise Wrong("its states of generators are not arrays")
+        if any(type(number) is not int or number < 0 for number in numbers):
+            raise Wrong("its place is not a number")
+        return ResumePoint(
+            restoration=restoration,
+            run=run_folder.name,
+            loop=found["loop"],
+            step=found["step"],
+            kept=dict(found["kept"]),
+            program=found["program"],
+            workers=states[1:],
+            changed=[str(name) for name in found["changed"]],
+        )
+    except (Wrong, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(texts.DAMAGED.format(path=path, why=error)) from None
+
+
+class StepLoop:
+    """Iterates over the steps of one run. It is the loop of `job.steps`."""
+
+    def __init__(
+        self, run: ActiveRun, strategy: MirroredStrategy, resumed: ResumePoint | None
+    ) -> None:
+        self._run = run
+        self._strategy = strategy
+        self._resumed = resumed
+        self._settings: CheckpointSettings | None = run.experiment.checkpoint
+        self._folder = run.directory.path / CHECKPOINTS
+        self._paths: list[str] = []  # of the checkpoints, the oldest first
+        if resumed is not None:
+            self._adopt(Path(resumed.restoration.path))
+        self._loops = 0
+        self._is_inside = False
+        self._reports = False  # whether the workload reports its progress itself
+
+    def _adopt(self, path: Path) -> None:
+        """Copy the checkpoint into this run, so that this run can be resumed from its start on."""
+        own = self._folder / path.name
+        archive.write_bytes(archive.file_of(own), archive.file_of(path).read_bytes())
+        self._paths = [str(own)]
+        folder.write_list(self._folder, self._paths)
+
+    @property
+    def _is_used(self) -> bool:
+        return self._settings is not None or self._resumed is not None
+
+    def progress(self, step: int, total: int, **metrics: float) -> None:
+        """Handle the progress that the workload reports.
+
+        Raises:
+            WrongKey: The run has checkpoints, and the workload does not iterate with job.steps().
+        """
+        self._reports = True
+        self._check_use()
+        self._run.progress(step, total, **metrics)
+
+    def _check_use(self) -> None:
+        if self._is_used and not self._loops:
+            raise WrongKey(("checkpoint",), texts.NOT_ITERATED)
+
+    def check_end(self) -> None:
+        """Check, at the end of the workload, that its checkpoints could be saved or resumed.
+
+        Raises:
+            ConfigError: The workload has not iterated, or has not reached the resumed loop.
+        """
+        self._check_use()
+        point = self._resumed
+        if point is not None and self._loops <= point.loop:
+            raise ConfigError(
+                texts.NO_SUCH_LOOP.format(run=point.run, wanted=point.loop + 1, loops=self._loops)
+            )
+
+    def __call__(self, total: int, keep: Mapping[str, Any]) -> Iterator[int]:
+        """Yield the numbers of the steps; between two steps, save a checkpoint if it is time.
+
+        Raises:
+            CheckpointError: A checkpoint cannot be saved or restored.
+            ConfigError: The resumed run has fewer steps than are done.
+        """
+        number, point = self._loops, self._resumed
+        self._loops += 1
+        if self._is_inside and self._is_used:
+            raise CheckpointError(texts.NESTED)
+        if point is not None and number < point.loop:
+            return
+        frame = sys._getframe(1)  # noqa: SLF001  # the frame with the for loop
+        watched = _Locals(frame, keep) if self._is_used else None
+        self._run.check_settings()
+        first = 0
+        if point is not None and number == point.loop:
+            assert watched is not None
+            first = self._continue(point, watched, total)
+        self._is_inside = True
+        try:
+            if watched is not None and self._settings is not None:
+                known = len(self._run.settings.everything)
+                self._save(number, first, watched, known)
+            for step in range(first, total):
+                yield step
+                if not self._reports:
+                    self._run.progress(step + 1, total)
+                done = step + 1
+                if watched is not None and self._is_due(done, total):
+                    self._save(number, done, watched, known)
+        finally:
+            self._is_inside = False
+
+    def _is_due(self, done: int, total: int) -> bool:
+        settings = self._settings
+        return settings is not None and (done % settings.every == 0 or done == total)
+
+    # ------------------------------------------------------------ saving
+
+    def _save(self, loop: int, done: int, watched: _Locals, known: int) -> None:
+        settings, variables = self._settings, self._run.settings.everything
+        assert settings is not None
+        if len(variables) > known:
+            new = [variable.name.removesuffix(":0") for variable in variables[known:]]
+            raise CheckpointError(texts.CREATED_INSIDE.format(names=texts.of_names(new)))
+        arrays: dict[str, Array] = {}
+        workers = self._strategy.run(states_here)
+        states = {
+            "loop": loop,
+            "step": done,
+            "kept": {name: state_of(name, one) for name, one in watched.kept().items()},
+            "program": states_here(),
+            "workers": list(self._strategy.experimental_local_results(workers)),
+            "changed": watched.changed(),
+        }
+        try:
+            extra = {name: encoded(one, arrays) for name, one in states.items()}
+        except Wrong as error:
+            raise CheckpointError(
+                f"a checkpoint cannot be saved: job.steps(keep=…): {error}"
+            ) from error
+        path = str(self._folder / f"loop-{loop}-step-{done}")
+        whole_strategy.save(variables, path, exact=settings.exact, extra=extra, more=arrays)
+        self._paths = [*(one for one in self._paths if one != path), path]
+        old, self._paths = self._paths[: -settings.keep], self._paths[-settings.keep :]
+        folder.write_list(self._folder, self._paths)
+        for one in old:
+            with suppress(OSError):
+                archive.file_of(one).unlink()
+
+    # ------------------------------------------------------------ resuming
+
+    def _continue(self, point: ResumePoint, watched: _Locals, total: int) -> int:
+        """Restore everything, and return the number of steps that are done."""
+        if total < point.step:
+            raise ConfigError(
+                texts.TOO_FEW_STEPS.format(
+                    run=point.run, step=point.step, total=total, more=point.step + total
+                )
+            )
+        kept = watched.kept()
+        if kept.keys() != point.kept.keys():
+            raise CheckpointError(
+                texts.OTHER_KEPT.format(
+                    saved=texts.of_names(list(point.kept)), here=texts.of_names(list(kept))
+                )
+            )
+        variables = self._run.settings.everything
+        whole_strategy.restore_from(point.restoration, variables)
+        for name, one in kept.items():
+            restore(name, one, point.kept[name])
+        self._restore_generators(point)
+        if point.changed:
+            names = texts.of_names(point.changed)
+            self._run.warn(texts.NOT_RESTORED.format(step=point.step, names=names))
+        contents, settings = point.restoration.contents, self._settings
+        if settings is not None and settings.exact and not contents.is_exact:
+            self._run.warn(texts.NOT_EXACT.format(run=point.run))
+        self._run.resumed = f"{point.run} after step {point.step}"
+        return point.step
+
+    def _restore_generators(self, point: ResumePoint) -> None:
+        count = self._strategy.num_replicas_in_sync
+        each = [*point.workers[:count], *[None] * (count - len(point.workers))]
+        try:
+            set_states(point.program)
+            self._strategy.run(set_states, args=(PerReplica(each),))
+        except ValueError as error:
+            raise CheckpointError(
+                texts.DAMAGED.format(path=point.restoration.path, why=error)
+            ) from error
+
+
+class _Locals:
+    """The local variables around the loop: generators to keep, and values that the loop changes."""
+
+    def __init__(self, frame: FrameType, keep: Mapping[str, Any]) -> None:
+        self._frame = frame
+        self._keep = dict(keep)
+        self._before = {name: (value, _shape_of(value)) for name, value in frame.f_locals.items()}
+
+    def kept(self) -> dict[str, Any]:
+        """Return what the workload keeps, and the generators among its local variables."""
+        given = {id(one) for one in self._keep.values()}
+        found = {
+            _LOCAL + name: value
+            for name, (value, _) in self._before.items()
+            if isinstance(value, GENERATORS) and id(value) not in given
+        }
+        return {**self._keep, **found}
+
+    def changed(self) -> list[str]:
+        """Return the local variables that the loop has changed, and iterators, sorted."""
+        kept = {id(one) for one in self.kept().values()}
+        now = self._frame.f_locals
+        return sorted(
+            name
+            for name, (before, shape) in self._before.items()
+            if id(before) not in kept
+            and name in now
+            and (now[name] is not before or _shape_of(before) != shape or _is_iterator(before))
+        )
+
+
+def _is_iterator(value: object) -> bool:
+    return hasattr(type(value), "__next__")
+
+
+def _shape_of(value: object) -> object:
+    """Return something that differs if a small container or array was changed in place."""
+    match value:
+        case np.ndarray() if value.nbytes <= _SMALL_BYTES:
+            return value.tobytes()
+        case list() | tuple() | dict() | set() if len(value) <= _MANY:
+            items = [*value, *value.values()] if isinstance(value, dict) else [*value]
+            return [item if isinstance(item, int | float | str) else id(item) for item in items]
+    return None
