@@ -54,10 +54,14 @@ def _shared(item: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _is_stuck(value: object) -> bool:
-    """Return whether a value is or contains a cluster with stragglers of an abandoned call."""
+    """Return whether a value is or contains a cluster that is not ready for the next test.
+
+    Replicas may still run an abandoned call, or a worker may have ended.
+    """
     if isinstance(value, Mapping):
         return any(_is_stuck(member) for member in value.values())
     if not isinstance(value, tf.distribute.MirroredStrategy) or not value.has_workers:
         return False
     everyone = range(value.num_replicas_in_sync)
-    return bool(value.coordinator.state.stragglers.given_up(everyone))
+    coordinator = value.coordinator
+    return coordinator._lost is not None or bool(coordinator.state.stragglers.given_up(everyone))

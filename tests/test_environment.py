@@ -19,7 +19,7 @@ SOURCES = [
 ]
 
 
-@pytest.mark.parametrize("asked", ["abc", "", "0", "-1", "nan", "inf"])
+@pytest.mark.parametrize("asked", ["abc", "", "-1", "nan", "inf"])
 def test_an_invalid_timeout_is_refused_before_a_worker_starts(
     monkeypatch: pytest.MonkeyPatch, asked: str
 ) -> None:
@@ -28,15 +28,35 @@ def test_an_invalid_timeout_is_refused_before_a_worker_starts(
     with simulated_cluster() as cluster, pytest.raises(ConfigError) as caught:
         tf.distribute.MirroredStrategy(["cpu:0"]).start()
 
-    expected = "expected a number of seconds above 0, such as 600 or 0.5"
+    expected = "expected a number of seconds, such as 600 or 0.5; 0 means no limit"
     assert f"VARSIM_CALL_TIMEOUT_S={asked!r} (environment): {expected}" == str(caught.value)
     assert [] == cluster.networks
 
 
-def test_a_timeout_may_be_a_fraction(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VARSIM_CALL_TIMEOUT_S", "0.25")
+def limits(**settings: float) -> tuple[float, float, float]:
+    """Return the limits of a strategy's replicas without progress."""
     with simulated_cluster():
-        assert 0.25 == tf.distribute.MirroredStrategy(["cpu:0"]).coordinator.call_timeout_s
+        strategy = tf.distribute.MirroredStrategy(["cpu:0"], **settings)
+        found = strategy.coordinator.state.stalls.limits
+    return found.warn_s, found.blocked_s, found.computing_s
+
+
+@pytest.mark.parametrize("asked", [0.25, 0])
+def test_a_timeout_may_be_a_fraction_or_zero(monkeypatch: pytest.MonkeyPatch, asked: float) -> None:
+    monkeypatch.setenv("VARSIM_CALL_TIMEOUT_S", str(asked))
+
+    assert (5, asked, asked) == limits()
+
+
+def test_a_setting_of_the_strategy_overrides_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("VARSIM_CALL_TIMEOUT_S", raising=False)
+    assert (5, 60, 600) == limits()
+    monkeypatch.setenv("VARSIM_CALL_TIMEOUT_S", "7")
+
+    assert (2, 3, 3) == limits(stall_warn_s=2, stall_fail_s=3)
+    assert (5, 0, 0) == limits(stall_fail_s=0)
 
 
 def test_environment_variables_are_read_in_one_module() -> None:

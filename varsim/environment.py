@@ -16,7 +16,7 @@ WORKERS: Final = "VARSIM_WORKERS"
 """Number of replicas, for programs and experiments that do not name devices."""
 
 CALL_TIMEOUT: Final = "VARSIM_CALL_TIMEOUT_S"
-"""Longest time without a message from any replica during a call, in seconds."""
+"""Longest time without progress of a replica during a call, in seconds; 0 means no limit."""
 
 SHARED_MEMORY: Final = "VARSIM_SHARED_MEMORY_BYTES"
 """Limit of the shared memory of all processes of a cluster, in bytes."""
@@ -54,7 +54,7 @@ def seconds(name: str) -> float | None:
     """Return an environment variable as a number of seconds; None if it is not set.
 
     Raises:
-        ConfigError: The value is not a finite number above 0.
+        ConfigError: The value is not a finite number of at least 0.
     """
     asked = text(name)
     if asked is None:
@@ -63,8 +63,9 @@ def seconds(name: str) -> float | None:
         number = float(asked)
     except ValueError:
         number = math.nan
-    if not 0 < number < math.inf:
-        raise _impossible(name, asked, "a number of seconds above 0, such as 600 or 0.5")
+    if not 0 <= number < math.inf:
+        expected = "a number of seconds, such as 600 or 0.5; 0 means no limit"
+        raise _impossible(name, asked, expected)
     return number
 
 

@@ -22,7 +22,7 @@ VarsimError
 │   └── CreationError                             replicas of one call create different variables
 ├── MismatchError                 (RuntimeError)  replicas did different operations
 │   └── ValueMismatchError        (ValueError)    … or values of different shape or dtype
-├── CallTimeout                   (TimeoutError)  no message from any replica for too long
+├── CallTimeout                   (TimeoutError)  a replica made no progress for too long
 ├── StillRunning                  (RuntimeError)  a replica still runs a call that has failed
 ├── WorkerLost                    (RuntimeError)  a worker process ended
 ├── ReplicaError                  (RuntimeError)  a replica's exception cannot be sent
@@ -43,6 +43,7 @@ from typing import Any, ClassVar, Final, Self
 from varsim.texts.facts import Fact
 from varsim.texts.missing_names import instead_of
 from varsim.texts.replicas import Group
+from varsim.texts.stalls import StallFailure
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -263,9 +264,18 @@ class ValueMismatchError(MismatchError, ValueError):
 
 
 class CallTimeout(VarsimError, TimeoutError):
-    """During a call, no replica sent a message for longer than VARSIM_CALL_TIMEOUT_S."""
+    """A replica made no progress for too long, so varsim has ended its process.
+
+    The text contains the last operation, the process and the Python stack of the replica. Later
+    operations that need the process raise WorkerLost.
+    """
 
     definite = False
+
+    @property
+    def replica_ids(self) -> tuple[int, ...]:
+        """Return the replicas whose processes were ended."""
+        return self.fact.replica_ids if isinstance(self.fact, StallFailure) else ()
 
 
 class StillRunning(VarsimError, RuntimeError):

@@ -34,3 +34,14 @@ def take_long() -> None:
 def importable(value: Any) -> Any:
     """Do nothing: this function is pickled by reference."""
     return value
+
+
+def ask_forever(variable: Any) -> None:
+    """Send requests to the program, and never end."""
+    while True:
+        str(variable)
+
+
+def compute_slowly(seconds: float) -> None:
+    """Take some time, as a slow step of a program does."""
+    select.select([], [], [], seconds)

@@ -6,15 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 
 import varsim as tf
-from tests.processes.conftest import SOON_S, Strategy
-from tests.waiting import MS
-from varsim.errors import CallTimeout
+from tests.processes.conftest import SOON_S, cluster
+from tests.waiting import MS, wait_for
+from varsim.errors import WorkerLost
 from varsim.launch import backlog
+from varsim.launch.sightings import sighting_of
 
 pytestmark = pytest.mark.processes
 
@@ -26,33 +28,61 @@ def test_no_message_is_lost_while_a_process_is_stopped() -> None:
     assert ("[2.0, 4.0, 6.0, 8.0, 10.0]", 0) == (ended.stdout, ended.returncode), ended.stderr
 
 
-@pytest.mark.parametrize("size", [2**10, 2**16], ids=["in messages", "in shared memory"])
-def test_writes_to_a_stopped_worker_are_limited(
-    strategy: Strategy, size: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def stop(process_id: int) -> None:
+    """Stop a process, and wait until it has stopped."""
+    os.kill(process_id, signal.SIGSTOP)
+    wait_for(lambda: sighting_of(process_id).stopped)
+
+
+@pytest.fixture
+def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limit the bytes on the way to a worker to 1 MiB."""
     monkeypatch.setattr(backlog, "ASK_BYTES", 2**16)
     monkeypatch.setattr(backlog, "MAX_BACKLOG_BYTES", 2**20)
-    with strategy.scope():
-        v = tf.Variable(np.zeros(size))
-    process_id = int(strategy.run(os.getpid).values[1])
 
-    written: list[float] = []
 
-    def write() -> None:
-        for i in range(1_000):
-            v.assign(np.full(size, float(i)))
-            written.append(i)
+@pytest.mark.usefixtures("small_limit")
+@pytest.mark.parametrize("size", [2**10, 2**16], ids=["in messages", "in shared memory"])
+def test_writes_to_a_stopped_worker_are_limited(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program waits, and shows a warning; when the worker goes on, the program does so too."""
+    count = 2**23 // (8 * size)
+    at_warnings: list[int] = []
+    written = process_id = 0
+    texts: list[str] = []
 
-    monkeypatch.setattr(strategy.coordinator, "call_timeout_s", 20 * MS)
-    os.kill(process_id, signal.SIGSTOP)
-    try:
-        with pytest.raises(CallTimeout, match=rf"replica 1 \(process {process_id}\) has not rec"):
-            write()
-    finally:
+    def go_on(message: Warning | str, *_: object, **__: object) -> None:
+        if not process_id:
+            return  # the workers take long for their first call
+        texts.append(str(message))
+        at_warnings.append(written)
         os.kill(process_id, signal.SIGCONT)
-        monkeypatch.setattr(strategy.coordinator, "call_timeout_s", SOON_S)
 
-    assert 0 < len(written) * 8 * size < 2**21
-    v.assign_add(np.ones(size))
-    last = strategy.run(lambda: float(v.read_value()[-1]))
-    assert len(written) == last
+    monkeypatch.setattr(warnings, "showwarning", go_on)
+    with warnings.catch_warnings(), cluster(2, stall_warn_s=50 * MS, stall_fail_s=0) as strategy:
+        warnings.simplefilter("always")
+        with strategy.scope():
+            v = tf.Variable(np.zeros(size))
+        process_id = int(strategy.run(os.getpid).values[1])
+        stop(process_id)
+        for written in range(count):
+            v.assign(np.full(size, float(written)))
+
+        assert 0 < at_warnings[0] * 8 * size < 2**21
+        assert f"  replica 1 (process {process_id}) is stopped by a signal (" in texts[0]
+        assert count - 1 == strategy.run(lambda: float(v.read_value()[-1]))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_limit")
+def test_a_worker_that_stays_stopped_is_ended() -> None:
+    with cluster(2, stall_warn_s=0, stall_fail_s=50 * MS) as strategy:
+        with strategy.scope():
+            v = tf.Variable(np.zeros(2**10))
+        stop(int(strategy.run(os.getpid).values[1]))
+
+        def write() -> None:
+            for number in range(1_000):
+                v.assign(np.full(2**10, float(number)))
+
+        with pytest.raises(WorkerLost, match="it was stopped by a signal"):
+            write()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,9 @@ from varsim.errors import (
     DistributedValueError,
     MismatchError,
     OperationError,
-    StillRunning,
     ValueMismatchError,
     WorkerLost,
 )
-from varsim.sync import program
 
 pytestmark = pytest.mark.processes
 
@@ -68,45 +67,27 @@ def test_1_a_variable_that_one_worker_creates_does_not_hang(strategy: Strategy) 
         strategy.run(step)
 
 
-def test_2_the_error_of_a_timeout_says_where_each_replica_is(
-    strategy: Strategy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    loss = make(strategy, name="loss")
-    monkeypatch.setattr(strategy.coordinator, "call_timeout_s", 100 * MS)
+def test_2_the_error_of_a_timeout_says_where_each_replica_is(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
+    with cluster(3, stall_warn_s=0, stall_fail_s=100 * MS) as strategy:
+        loss = make(strategy, name="loss")
 
-    def step() -> None:
-        if replica_id() == 1:
-            with gate.open():  # opening a FIFO waits until the test opens it, too
-                return
-        loss.assign_add(1.0)
-        float(loss)  # here
+        def step() -> None:
+            if replica_id() == 1:
+                with gate.open():  # opening a FIFO waits until another process opens it
+                    return
+            loss.assign_add(1.0)
+            float(loss)  # here
 
-    with soon(), pytest.raises(CallTimeout) as caught:
-        strategy.run(step)
+        with soon(), pytest.raises(CallTimeout) as caught:
+            strategy.run(step)
 
     text = str(caught.value)
-    assert f"no replica sent a message for {100 * MS:g} s" in text
+    assert re.match(r"replica 1 has made no progress for \d+\.\d s in call 1 of", text)
     waits = "wait in a read of loss, after its own write to it"
     assert f"  replicas 0, 2: {waits} at {location_of(step, 'here')}" in text
-    here = location_of(step, "gate.open")
-    assert f"  replica 1: runs, now at {here}\n" in text  # the stack of the replica, at this moment
-
-    monkeypatch.setattr(program, "PATIENCE_S", 50 * MS)
-    monkeypatch.setattr(program, "REMINDER_S", 10 * MS)
-    with soon(), pytest.raises(StillRunning) as caught_again:
-        strategy.run(replica_id)
-    text = str(caught_again.value)
-    assert (1,) == caught_again.value.replica_ids
-    assert (
-        f"  replica 1: has been running step ({location_of(step, 'def step')}), called by" in text
-    )
-    assert f"; now at {here}\n" in text
-    monkeypatch.undo()
-    with gate.open("w"), soon():
-        assert strategy.run(lambda: True)  # the cluster can still be used
-    assert [0.0] * 3 == components(loss)
+    assert f"      {location_of(step, 'gate.open')} in step\n" in text  # the stack at this moment
 
 
 # ---------------------------------------------------------------- 3: no silent mispairing

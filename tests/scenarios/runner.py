@@ -246,7 +246,7 @@ class ScenarioRunner:
         arguments = [Payload(((), {}))] * len(self._drivers)
         try:
             self._strategy.coordinator.run(
-                "step", Payload("step"), arguments, self, CallSite("step")
+                "step", Payload("step"), arguments, self, CallSite("step", called_at="train.py:90")
             )
         except RaisedBy as raised:
             text = raised.raised.exception.tree

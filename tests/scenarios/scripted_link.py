@@ -7,10 +7,11 @@ from collections.abc import Callable, Collection, Sequence
 
 from tests.scenarios.format import MessageFormat
 from tests.scenarios.script import Command, Ends
-from varsim.launch.link import Received
+from varsim.launch.link import Lost, Received
 from varsim.protocol.messages import Create, Define, Layout, Message
 from varsim.spec import Array
 from varsim.sync.actions import COORDINATOR, Reduce
+from varsim.sync.stalls import Sighting
 
 
 class ScriptedLink:
@@ -37,6 +38,7 @@ class ScriptedLink:
         self._deliver = deliver
         self._go_on = go_on
         self._now_s = 0.0
+        self._until_s = 0.0  # the end of the last command `wait`
         self._flight: list[tuple[Ends, Message]] = []
         self._layouts: list[tuple[Ends, Message]] = []
         self._held: set[Ends] = set()
@@ -48,7 +50,7 @@ class ScriptedLink:
         """Execute one of the commands about messages and time."""
         match command.verb:
             case "wait":
-                self._now_s += float(command.words[0])
+                self._until_s = self._now_s + float(command.words[0])
             case "hold":
                 self._held.add(command.ends)
             case "deliver":
@@ -104,11 +106,11 @@ class ScriptedLink:
                 (sender, _), layout = self._layouts.pop(0)
                 return [(sender, layout)]
             taken = self._take()
+            if taken is None and self._now_s < self._until_s:
+                self._now_s = min(self._until_s, self._now_s + timeout_s)
+                return []
             if taken is None:
-                before_s = self._now_s
                 self._go_on()
-                if self._now_s > before_s:
-                    return []
             elif taken[0][1] == COORDINATOR:
                 return [(taken[0][0], taken[1])]
             else:
@@ -122,13 +124,24 @@ class ScriptedLink:
         """Compute a reduction immediately."""
         return request.computed()
 
-    def await_room(self, timeout_s: float) -> str:
-        """Return "": there is no limit of messages that are on the way."""
-        return ""
+    def await_room(self, timeout_s: float) -> Collection[int]:
+        """Return that all workers keep up: the messages on the way are not limited."""
+        return ()
 
     def where(self, replica_id: int) -> str | None:  # the name in `Channel`
         """Return None: replicas follow the commands of the scenario."""
         return None
+
+    def examine(
+        self, replica_ids: Sequence[int], with_stacks: Collection[int]
+    ) -> dict[int, Sighting]:
+        """Return that nothing is known: there are no processes."""
+        return dict.fromkeys(replica_ids, Sighting())
+
+    def end(self, replica_id: int, reason: str) -> Lost:
+        """Report the end of a worker."""
+        self._say(f"the worker of replica {replica_id} {reason}")
+        return Lost(reason, "", "")
 
     def close(self, busy: Collection[int] = ()) -> None:
         """Do nothing: there are no processes."""

@@ -27,6 +27,7 @@ from varsim.errors import MismatchError, ValueMismatchError
 from varsim.spec import ReduceOp
 from varsim.sync.call_state import GRACE_S, LONGEST_GRACE_S, CallState
 from varsim.sync.participant import Plans, Status
+from varsim.texts.replicas import group_lines
 
 SPECS = {W: spec(), V: spec(variable_id=V)}
 
@@ -598,10 +599,10 @@ def test_a_host_call_after_the_failed_collective_is_not_answered():
     assert "before" == call.state.next_host_call()[1].request.tree
 
 
-# ---------------------------------------------------------------- the text at a standstill
+# ---------------------------------------------------------------- what the replicas do
 
 
-def test_a_standstill_lists_what_replicas_do():
+def test_groups_list_what_replicas_do():
     call = CallDriver(4)
     call.arrive(0, contribution(1.0))
     call.state.wait(0, waiting())
@@ -611,17 +612,15 @@ def test_a_standstill_lists_what_replicas_do():
         "  replica 0: waits in a read of w, after its own write to it at train.py:40",
         "  replica 1: runs",
         "  replica 2: waits in a request to the program at train.py:50",
-        "  replica 3: runs, now at train.py:60",
-    ] == call.state.stuck({3: "train.py:60"})
+    ] == group_lines(call.state.groups([3]))
 
 
-def test_replicas_that_do_the_same_share_a_line_of_a_standstill():
+def test_replicas_that_do_the_same_share_a_group():
     call = CallDriver(5)
     for replica_id in (0, 1, 3):
         call.arrive(replica_id, all_reduce(1.0))
 
     assert [
-        "  replica 2: runs, now at train.py:60",
         "  replica 4: runs",
         "  replicas 0, 1, 3: wait in all_reduce(SUM, float32[]) at train.py:30",
-    ] == call.state.stuck({2: "train.py:60"})
+    ] == group_lines(call.state.groups([2]))

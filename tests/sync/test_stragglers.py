@@ -89,13 +89,7 @@ def test_replicas_of_a_call_that_was_not_abandoned_are_never_late():
     assert [] == late(state)
     assert [1] == [one.replica_id for one in state.stragglers.among(ALL_REPLICAS)]
     call(state, "g", site=CallSite("next"), now_s=101.0)
-    second = state.calls_begun
-    assert [0, 1] == state.busy(second)
-    assert [
-        "  replicas 0, 1: run",
-        "  replica 1: has been running step (train.py:12), called by strategy.run at train.py:30, "
-        "for 95.0 s; no message since the function began",
-    ] == state.stuck(second, {}, 105.0).splitlines()[1:]
+    assert 2 == state.calls_begun  # it does not wait for them
 
 
 def test_the_error_has_function_duration_and_location_of_each_straggler():

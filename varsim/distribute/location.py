@@ -106,8 +106,8 @@ def located(method: Callable[P, T]) -> Callable[P, T]:
 
 
 def warn(text: str, location: str) -> None:
-    """Show a warning at a location in the user's program."""
-    filename, _, line = location.rpartition(":")
+    """Show a warning at a location in the user's program; by default where the program is now."""
+    filename, _, line = (location or user_location()).rpartition(":")
     warnings.warn_explicit(
         text, VarsimWarning, filename or "<unknown>", int(line) if line.isdigit() else 0
     )

@@ -37,19 +37,24 @@ from varsim.distribute.replica_context import check_axis
 from varsim.distribute.shares import UNEVEN, Rows, uneven_rows, warning_of
 from varsim.distribute.strategy import Strategy, check_call
 from varsim.distribute.strategy_arguments import (
+    AUTO_MEANS,
+    checked_auto,
     checked_devices,
     checked_seed,
+    checked_stall_times,
     checked_trace,
     checked_uneven,
+    limits_of_call,
+    limits_of_environment,
 )
 from varsim.distribute.supervision import Choices, Supervisor, current_supervisor
 from varsim.distribute.values import DistributedValues, regroup
-from varsim.errors import ContextError, DistributedValueError, ReplicaError
+from varsim.errors import ContextError, ReplicaError
 from varsim.launch.backends import check_backends, launcher_of
 from varsim.launch.launcher import Backends, LaunchOptions
 from varsim.protocol.limits import check_name
 from varsim.protocol.messages import Raised
-from varsim.shells.coordinator import Coordinator, RaisedBy, call_timeout_s
+from varsim.shells.coordinator import Coordinator, RaisedBy
 from varsim.spec import (
     Array,
     VariableSpec,
@@ -60,9 +65,6 @@ from varsim.sync.statistics import VariableStatistics
 from varsim.texts.checkpoints import starts_on_each
 from varsim.texts.policies import text_of
 from varsim.tracing.trace import TraceOptions
-
-AUTO_MEANS = ("on_write", "adaptive")
-"""The possible meanings of synchronization AUTO. The first one is the default."""
 
 
 class MirroredStrategy(Strategy):
@@ -92,9 +94,12 @@ class MirroredStrategy(Strategy):
         uneven: What a distributed dataset does at a batch that leaves a replica without rows:
             "empty" gives it no rows, as TensorFlow does; "fail" raises an error; "drop" ends the
             pass; "pad" repeats the replica's rows of the previous batch.
+        stall_warn_s: After so many seconds without progress a replica is reported; see
+            docs/python.md. The default is 5; 0 means never.
+        stall_fail_s: After so many seconds without progress a replica ends the call. The default is
+            60 for a replica that is blocked, and 600 for one that computes; 0 means never.
     Raises:
-        ValueError: `devices` is empty or has duplicates, `auto`, `faults` or `uneven` is wrong, or
-            `seed` is negative.
+        ValueError: `devices`, `auto`, `seed`, `faults`, `uneven` or a time is wrong.
         ConfigError: The launcher, the transport or the exchange does not exist.
         StartError: The workers did not start.
 
@@ -117,8 +122,11 @@ class MirroredStrategy(Strategy):
         seed: int | None = None,
         faults: Sequence[str] = (),
         uneven: str = UNEVEN[0],
+        stall_warn_s: float | None = None,
+        stall_fail_s: float | None = None,
     ) -> None:
         backends = Backends(launcher=launcher, transport=transport, exchange=exchange)
+        stall_times = checked_stall_times(stall_warn_s, stall_fail_s)
         self._supervisor = current_supervisor()
         location = ""
         if self._supervisor is not None:
@@ -128,17 +136,16 @@ class MirroredStrategy(Strategy):
                 backends=backends,
                 strict=strict,
                 auto=auto,
+                stall_times=stall_times,
                 location=location,
             )
             chosen = self._supervisor.choose(said)
             devices, backends = chosen.devices, chosen.backends
-            strict, auto = chosen.strict, chosen.auto
+            strict, auto, stall_times = chosen.strict, chosen.auto, chosen.stall_times
         check_backends(backends)
         self._set_up(new_id(), checked_devices(devices))
         self.strict = strict
-        if auto not in AUTO_MEANS:
-            raise DistributedValueError(f"auto={auto!r}: expected one of {', '.join(AUTO_MEANS)}")
-        self.auto = auto
+        self.auto = checked_auto(auto)
         self.uneven = checked_uneven(uneven)
         self._options = LaunchOptions(
             cluster_id=self.strategy_id,
@@ -148,6 +155,7 @@ class MirroredStrategy(Strategy):
             trace=checked_trace(trace),
             seed=checked_seed(seed),
         )
+        self._stall_times = stall_times
         self._launcher = launcher_of(backends)
         if faults:
             self.inject([parse_fault(text) for text in faults], seed or 0)
@@ -208,12 +216,12 @@ class MirroredStrategy(Strategy):
         if self._coordinator is None:
             if self._closed:
                 raise ContextError("this strategy was closed before it had workers: make a new one")
-            timeout_s = call_timeout_s()  # before the start, because it may raise an error
+            limits = limits_of_environment().changed(*self._stall_times)  # may raise an error
             options = self._options
             if self._supervisor is not None:
                 options = self._supervisor.launching(self, options)
             link = self._launcher.launch(options, PROGRAM)
-            self._coordinator = Coordinator(link, timeout_s, strict=self.strict)
+            self._coordinator = Coordinator(link, strict=self.strict, limits=limits, warn=warn)
             weakref.finalize(self, self._coordinator.close)  # is also called when the program ends
             if self._supervisor is not None:
                 self._supervisor.launched(self)
@@ -355,6 +363,7 @@ class MirroredStrategy(Strategy):
         """Call `fn` on every replica, in replica context; see `Strategy.run`."""
         check_call(self, fn, args)
         coordinator = self.coordinator
+        limits = limits_of_call(options, coordinator.state.stalls.limits)
         site = site_of(fn)
         given = tuple(args), dict(kwargs or {})
         plan = self.faults
@@ -366,7 +375,7 @@ class MirroredStrategy(Strategy):
         rows = self._rows_of(given, site) if args or kwargs else ()
         host = RunHost(self, codec, self.warn_once)
         try:
-            returned = coordinator.run(number, function, arguments, host, site, rows)
+            returned = coordinator.run(number, function, arguments, host, site, rows, limits)
         except RaisedBy as raised:
             self._raise(raised.replica_id, raised.raised)
         results = [codec.unpack(one.result) for one in returned]

@@ -1,4 +1,4 @@
-"""Provide TensorFlow's options for performance. Programs can pass them, but they have no effect."""
+"""Provide TensorFlow's options for performance, without effect, and the limits of a call."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class CommunicationImplementation(Enum):
 
 @dataclass(frozen=True, slots=True)
 class CommunicationOptions:
-    """Options of one collective. Use VARSIM_CALL_TIMEOUT_S to limit the time of calls."""
+    """Options of one collective. Use `stall_fail_s` of a strategy to limit the time of calls."""
 
     bytes_per_pack: int = 0
     timeout_seconds: float | None = None
@@ -79,8 +79,17 @@ class InputOptions:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """Options of `strategy.run` for TPUs."""
+    """Options of one `strategy.run`. TensorFlow's options, which are for TPUs, have no effect.
+
+    Args:
+        stall_warn_s: The time after which a replica without progress is reported; 0 means never.
+            By default the time of the strategy.
+        stall_fail_s: The time after which a replica without progress ends the call; 0 means never.
+            By default the time of the strategy.
+    """
 
     experimental_enable_dynamic_batch_size: bool = True
     experimental_bucketizing_dynamic_shape: bool = False
     experimental_xla_options: Any = None
+    stall_warn_s: float | None = None
+    stall_fail_s: float | None = None

@@ -1,18 +1,33 @@
 """Check the arguments of a strategy with workers.
 
-Every function raises a `DistributedValueError` about a wrong argument.
+Functions raise a `DistributedValueError` about a wrong argument.
 """
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Sequence
 from operator import index
-from typing import Any
+from typing import Any, Final
 
+from varsim import environment
+from varsim.distribute.options import RunOptions
 from varsim.distribute.shares import UNEVEN
 from varsim.errors import DistributedValueError
 from varsim.launch.devices import default_devices, problem_with
+from varsim.sync.stalls import DEFAULT_LIMITS, StallLimits
 from varsim.tracing.trace import TraceOptions
+
+AUTO_MEANS: Final = ("on_write", "adaptive")
+"""The possible meanings of synchronization AUTO. The first one is the default."""
+
+
+def checked_auto(auto: str) -> str:
+    """Return the meaning of AUTO; refuse any other text."""
+    if auto not in AUTO_MEANS:
+        raise DistributedValueError(f"auto={auto!r}: expected one of {', '.join(AUTO_MEANS)}")
+    return auto
 
 
 def checked_trace(trace: Any) -> TraceOptions | None:
@@ -50,3 +65,34 @@ def checked_uneven(uneven: Any) -> str:
     if uneven not in UNEVEN:
         raise DistributedValueError(f"uneven={uneven!r}: expected one of {', '.join(UNEVEN)}")
     return str(uneven)
+
+
+def checked_stall_times(
+    stall_warn_s: float | None, stall_fail_s: float | None
+) -> tuple[float | None, float | None]:
+    """Return both times, which are None or finite numbers of at least 0; refuse other values."""
+    for name, time_s in (("stall_warn_s", stall_warn_s), ("stall_fail_s", stall_fail_s)):
+        if time_s is None:
+            continue
+        is_number = isinstance(time_s, numbers.Real)  # a program can pass anything
+        if not is_number or not 0 <= time_s < math.inf:
+            raise DistributedValueError(
+                f"{name}={time_s!r}: expected a number of seconds, such as 60 or 0.5; 0 means never"
+            )
+    return stall_warn_s, stall_fail_s
+
+
+def limits_of_call(options: Any, limits: StallLimits) -> StallLimits | None:
+    """Return the limits of a call that has options; None for those of the strategy."""
+    if not isinstance(options, RunOptions):
+        return None
+    return limits.changed(*checked_stall_times(options.stall_warn_s, options.stall_fail_s))
+
+
+def limits_of_environment() -> StallLimits:
+    """Return the limits of replicas without progress, with the environment's time-out of calls.
+
+    Raises:
+        ConfigError: VARSIM_CALL_TIMEOUT_S is not a time.
+    """
+    return DEFAULT_LIMITS.changed(fail_s=environment.seconds(environment.CALL_TIMEOUT))

@@ -302,6 +302,21 @@ class Experiment(Keys):
         description="true or false: refuse synchronization NONE, and unnamed collectives called in "
         "different lines, instead of warning about them.",
     )
+    stall_warn_s: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="A replica that makes no progress for so many seconds is reported, with its "
+        "Python stack; 0 means never. By default 5.",
+    )
+    stall_fail_s: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="A replica that makes no progress for so many seconds ends the run: its "
+        "process is ended; 0 means never. By default VARSIM_CALL_TIMEOUT_S, or else 60 for a "
+        "replica that is blocked, and 600 for one that computes.",
+    )
     out: str = Field(
         default="runs",
         min_length=1,

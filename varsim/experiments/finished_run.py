@@ -55,6 +55,8 @@ class ExperimentSettings(TypedDict, total=False):
     faults: Sequence[str] | None
     uneven: str | None
     strict: bool | None
+    stall_warn_s: float | None
+    stall_fail_s: float | None
     out: str | os.PathLike[str] | None
 
 

@@ -404,6 +404,10 @@ class _Supervision:
             backends=replace(said.backends, **experiment.named_backends),
             strict=experiment.strict if "strict" in asked else said.strict,
             auto=experiment.auto_in_force if sets_auto else said.auto,
+            stall_times=(
+                _first(experiment.stall_warn_s, said.stall_times[0]),
+                _first(experiment.stall_fail_s, said.stall_times[1]),
+            ),
         )
 
     def made(self, strategy: MirroredStrategy, location: str) -> None:
@@ -454,3 +458,7 @@ def _check_settings(run: ActiveRun) -> None:
             run.check_settings()
     except WrongKey as error:
         run.warn(run.experiment.locations.located(error.keys, error.problem))
+
+
+def _first(one: float | None, other: float | None) -> float | None:
+    return other if one is None else one

@@ -39,6 +39,8 @@ def strategy_of(
         log_dir=files.logs,
         trace=trace_options(experiment, files),
         seed=experiment.seed,
+        stall_warn_s=experiment.stall_warn_s,
+        stall_fail_s=experiment.stall_fail_s,
     )
 
 

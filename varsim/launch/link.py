@@ -6,7 +6,7 @@ values to payloads and back. A *recorder* writes the trace of the process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from varsim.spec import Array
 from varsim.sync.actions import Reduce
 from varsim.sync.coordinator_events import ReductionDone
 from varsim.sync.coordinator_state import CoordinatorState
+from varsim.sync.stalls import Sighting
 from varsim.tracing.trace import Trace
 
 
@@ -62,10 +63,10 @@ class Channel(Protocol):
         Returns an empty list after `timeout_s`. A lost worker is reported only once.
         """
 
-    def await_room(self, timeout_s: float) -> str:
+    def await_room(self, timeout_s: float) -> Collection[int]:
         """Wait until every worker has received most of the bytes that were sent to it.
 
-        Returns "" or, after `timeout_s`, which workers have not received their messages.
+        Returns the replicas whose workers have not, after `timeout_s`; empty if there are none.
         """
 
     def now_s(self) -> float:
@@ -73,6 +74,21 @@ class Channel(Protocol):
 
     def where(self, replica_id: int) -> str | None:
         """Return the line that a replica's function runs now, as file:line; None if unknown."""
+
+    def examine(
+        self, replica_ids: Sequence[int], with_stacks: Collection[int]
+    ) -> Mapping[int, Sighting]:
+        """Return what can be seen of the processes of some replicas; leave out ended ones.
+
+        Args:
+            with_stacks: The replicas whose stacks are needed, too.
+        """
+
+    def end(self, replica_id: int, reason: str) -> Lost | None:
+        """End the worker of a replica that makes no progress; return None if it has ended.
+
+        `receive` does not report this worker as lost.
+        """
 
     def close(self, busy: Collection[int] = ()) -> None:
         """End all workers and free everything. Further calls do nothing.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 import weakref
 from collections.abc import Collection, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from typing import Any, Final
 
 import zmq
@@ -19,6 +21,7 @@ from varsim.launch.clock import Clock
 from varsim.launch.fork_server import ForkServer
 from varsim.launch.link import Lost, Received
 from varsim.launch.logs import WorkerLogs
+from varsim.launch.sightings import sighting_of
 from varsim.launch.stacks import Stacks
 from varsim.protocol.limits import halves
 from varsim.protocol.messages import (
@@ -29,6 +32,7 @@ from varsim.protocol.messages import (
     Shutdown,
 )
 from varsim.sync.actions import COORDINATOR
+from varsim.sync.stalls import Sighting
 from varsim.tracing.trace import Trace
 from varsim.transport.sockets import timeout_ms
 from varsim.transport.transport import Listener
@@ -131,14 +135,14 @@ class ProcessChannel:
                 size_bytes = sum(map(len, frames)) + self._exchange.shared_bytes
                 self._backlog.sent(replica_id, size_bytes)
 
-    def await_room(self, timeout_s: float) -> str:
+    def await_room(self, timeout_s: float) -> Collection[int]:
         """Wait until every worker has received most of the bytes that were sent to it.
 
         Returns:
-            "" or, after `timeout_s`, which workers have not received their messages.
+            The replicas whose workers have not, after `timeout_s`; empty if there are none.
         """
         if not self._backlog.full:
-            return ""
+            return ()
         now_s = self.now_s()
         deadline = now_s + timeout_s
         while self._backlog.full and not self._problems:
@@ -147,15 +151,9 @@ class ProcessChannel:
             self._clock.waited(deadline)
             now_s = self.now_s()
             if not ready and now_s >= deadline:
-                return "; ".join(map(self._behind, sorted(self._backlog.full)))
+                return sorted(self._backlog.full)
             self._collect(ready)
-        return ""
-
-    def _behind(self, replica_id: int) -> str:
-        return (
-            f"replica {replica_id} (process {self._process_ids[replica_id]}) has not received "
-            f"{self._backlog.bytes_of(replica_id):,} bytes"
-        )
+        return ()
 
     def receive(self, timeout_s: float) -> list[tuple[int, Received]]:
         """Wait for messages, and return all received messages, in order of arrival.
@@ -221,14 +219,15 @@ class ProcessChannel:
         self._take_finished()
 
     def _collect_losses(self) -> None:
-        for replica_id, reason in self._fork_server.exits():
-            self._lose(replica_id, reason)
+        lost = self._fork_server.exits()
         if self._fork_server.ended:
-            ending = self._fork_server.ending()
-            for replica_id in sorted(self._running):
-                self._lose(replica_id, f"ended, because the process that started it {ending}")
+            why = f"ended, because the process that started it {self._fork_server.ending()}"
+            lost += [(replica_id, why) for replica_id in sorted(self._running)]
+        for replica_id, reason in lost:
+            if replica_id in self._running:  # not if `end` has killed it
+                self._inbox.append((replica_id, self._lose(replica_id, reason)))
 
-    def _lose(self, replica_id: int, reason: str) -> None:
+    def _lose(self, replica_id: int, reason: str) -> Lost:
         if self._trace is not None:
             self._trace.lost(replica_id, reason)
         said, log_path = self._logs.of_lost(replica_id)
@@ -236,7 +235,7 @@ class ProcessChannel:
         self._exchange.lose(replica_id)
         self._backlog.lose(replica_id)
         self._take_finished()
-        self._inbox.append((replica_id, Lost(reason, said or self._fork_server.said(), log_path)))
+        return Lost(reason, said or self._fork_server.said(), log_path)
 
     def _take_finished(self) -> None:
         for done in self._exchange.finished():
@@ -252,6 +251,36 @@ class ProcessChannel:
         if process_id is None or replica_id not in self._running:
             return None
         return self._stacks.location(replica_id, process_id)
+
+    def examine(
+        self, replica_ids: Sequence[int], with_stacks: Collection[int]
+    ) -> dict[int, Sighting]:
+        """Return what can be seen of the processes of some replicas; leave out ended ones."""
+        seen: dict[int, Sighting] = {}
+        for replica_id in replica_ids:
+            process_id = self._process_ids.get(replica_id)
+            if process_id is None or replica_id not in self._running:
+                continue
+            one = sighting_of(process_id)
+            if replica_id in with_stacks and not one.stopped:
+                one = replace(one, stack=self._stacks.frames(replica_id, process_id))
+            seen[replica_id] = one
+        return seen
+
+    def end(self, replica_id: int, reason: str) -> Lost | None:
+        """Kill the worker of a replica; return None if the worker has ended.
+
+        Later messages of the worker are dropped, and `receive` does not report it as lost.
+        """
+        if dict(self._poller.poll(0)).get(self._fork_server.reports):
+            self._collect_losses()
+        process_id = self._process_ids.get(replica_id)
+        if process_id is None or replica_id not in self._running:
+            return None
+        # The fork server has not reported the end, so the process id belongs to the worker.
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(process_id, signal.SIGKILL)
+        return self._lose(replica_id, reason)
 
     def close(self, busy: Collection[int] = ()) -> None:
         """End all workers and free everything. Further calls do nothing.

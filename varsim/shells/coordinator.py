@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, assert_never
 
-from varsim import environment
-from varsim.errors import CallTimeout, ContextError, WorkerLost
+from varsim.errors import ContextError, WorkerLost
 from varsim.interrupts import Interruptible
 from varsim.launch.link import Link, Lost
 from varsim.protocol.messages import (
@@ -24,6 +23,8 @@ from varsim.shells.event_logs import open_event_log
 from varsim.spec import Array, VariableSpec
 from varsim.sync.actions import (
     CallBegins,
+    EndWorker,
+    Examine,
     Exchanged,
     Finish,
     Locate,
@@ -35,12 +36,15 @@ from varsim.sync.actions import (
     Reduce,
     RunMerge,
     Send,
+    WarnOfStall,
 )
 from varsim.sync.call_site import CallSite
 from varsim.sync.coordinator_events import (
     CoordinatorEvent,
+    Examined,
     HostCallDone,
     Located,
+    LookForStalls,
     MergeFunctionReturns,
     MessageArrives,
     MessagesSent,
@@ -57,6 +61,7 @@ from varsim.sync.coordinator_events import (
     TimePasses,
 )
 from varsim.sync.coordinator_state import CoordinatorState
+from varsim.sync.stalls import DEFAULT_LIMITS, StallLimits
 from varsim.sync.statistics import VariableStatistics
 from varsim.tracing.program import ProgramNotes
 from varsim.transport.one_thread import OneThread
@@ -66,6 +71,9 @@ OtherAction = (
     | PerformHostCall
     | Reduce
     | Locate
+    | Examine
+    | WarnOfStall
+    | EndWorker
     | CallBegins
     | Exchanged
     | ProgramWrote
@@ -73,15 +81,16 @@ OtherAction = (
 )
 """All actions except `Send`."""
 
-CALL_TIMEOUT_S = 600.0
-"""A call fails after this time without a message from any replica.
-
-The time is long, because one step of a user's program can take minutes. VARSIM_CALL_TIMEOUT_S
-changes it. Mismatches between replicas are found when they happen, not after this time.
-"""
+Work = RunMerge | PerformHostCall | WarnOfStall
+"""The actions that run code of the program."""
 
 POLL_S = 1.0
 """The longest single wait for messages."""
+
+_DRAIN_S = 0.2
+_SILENCE_S = 0.02
+"""After a long computation of the program, messages are read until none arrives for `_SILENCE_S`,
+or for `_DRAIN_S`, before a replica is said to have sent none."""
 
 
 class Host(Protocol):
@@ -107,14 +116,23 @@ class Coordinator:
     """
 
     def __init__(
-        self, link: Link, call_timeout_s: float = CALL_TIMEOUT_S, *, strict: bool = False
+        self,
+        link: Link,
+        *,
+        strict: bool = False,
+        limits: StallLimits = DEFAULT_LIMITS,
+        warn: Callable[[str, str], None] | None = None,
     ) -> None:
         self.link = link
         self._channel = link.channel
         self.num_replicas = link.channel.num_replicas
-        self.state = CoordinatorState(self.num_replicas, strict=strict)
+        self._warn = warn
+        self.state = CoordinatorState(self.num_replicas, strict=strict, stall_limits=limits)
         self._log = open_event_log(
-            "CoordinatorState", num_replicas=self.num_replicas, strict=strict
+            "CoordinatorState",
+            num_replicas=self.num_replicas,
+            strict=strict,
+            stall_limits=limits,
         )
         handle = self.state.handle
         self._decide = handle if self._log is None else self._log.recording(handle)
@@ -122,13 +140,13 @@ class Coordinator:
         self._answers: dict[int, ProgramAnswer] = {}  # token → answer
         self._hosts: dict[int, Host] = {}  # token of a running call → host
         self._tokens: dict[int, int] = {}  # call_id → token, of calls that run
-        self._work: deque[RunMerge | PerformHostCall] = deque()
+        self._work: deque[Work] = deque()
         self._outgoing: dict[int, list[Message]] = {}
         self._forgotten: list[int] = []
         self._lost: tuple[int, Lost] | None = None
         self._closed = False
         self.in_use = OneThread()
-        self.call_timeout_s = call_timeout_s
+        self._heard_s = 0.0  # when this process was ready for messages, and none was left
         self._process_id = os.getpid()
         self._notes = ProgramNotes(link.recorder)
         self.observed = True
@@ -181,12 +199,14 @@ class Coordinator:
     def _until_answered(self, event: ProgramOperation | ProgramCall) -> ProgramAnswer:
         """Handle an event of the program, then other events until the state answers its token."""
         event.token = token = self._next_token
-        event.now_s = self._channel.now_s()
+        event.now_s = now_s = self._channel.now_s()
+        if not self._tokens:  # no call runs, so no replica has been silent
+            self._heard_s = now_s
         self._next_token += 1
         try:
             self._handle(event)
             while token not in self._answers or self.state.is_reducing:
-                self._turn(token)
+                self._turn()
         except BaseException as error:
             self._give_up(token, error)
             raise
@@ -218,6 +238,7 @@ class Coordinator:
         host: Host,
         site: CallSite,
         rows: Sequence[int] = (),
+        limits: StallLimits | None = None,
     ) -> tuple[Returned, ...]:
         """Call a function on all replicas.
 
@@ -225,6 +246,7 @@ class Coordinator:
             site: The name of the function and the location of the call, for errors.
             rows: The number of rows in each replica's arguments, for the trace; empty unless a
                 replica has no rows and another one has.
+            limits: The limits of replicas without progress; None for those of the strategy.
         Returns:
             The result of every replica, in replica order.
         Raises:
@@ -232,15 +254,14 @@ class Coordinator:
                 of the replica with the lowest id.
             MismatchError: The replicas did different things where they must agree.
             WorkerLost: A worker died.
-            CallTimeout: No replica sent a message for `call_timeout_s`, or a worker has not
-                received its messages for this time.
+            CallTimeout: A replica made no progress for too long; its process was ended.
         """
         with self.in_use:
             self.in_use.begins(site)
             try:
                 self._check()
                 self._await_room()
-                call = ProgramCall(function_id, function, arguments, site)
+                call = ProgramCall(function_id, function, arguments, site, limits=limits)
                 self._notes.rows = rows
                 finish = self._run(call, host)
                 if not finish.returned:
@@ -276,7 +297,7 @@ class Coordinator:
 
     # ------------------------------------------------------------ the loop
 
-    def _turn(self, token: int) -> None:
+    def _turn(self) -> None:
         """Do one step: perform work in the program's process, or else wait for messages.
 
         Nothing is sent while workers compute slices of a reduction, because a message could end a
@@ -287,9 +308,14 @@ class Coordinator:
             if self._work:
                 self._do(self._work.popleft())
                 return
-        self._receive(token)
+        self._receive()
 
-    def _do(self, work: RunMerge | PerformHostCall) -> None:
+    def _do(self, work: Work) -> None:
+        if isinstance(work, WarnOfStall):
+            if self._warn is not None:
+                with Interruptible():
+                    self._warn(str(work.fact), work.location)
+            return
         host = self._hosts[self._tokens[work.call_id]]
         if isinstance(work, RunMerge):
             with Interruptible():  # Ctrl-C is allowed to end the user's code
@@ -304,31 +330,38 @@ class Coordinator:
             now_s = self._channel.now_s()
             self._handle(HostCallDone(work.call_id, work.replica_id, result, failed, now_s))
 
-    def _receive(self, token: int) -> None:
-        channel = self._channel
-        started_s = now_s = channel.now_s()
-        while True:
-            until_s, deadline_s = started_s + self.call_timeout_s, self.state.deadline_s
-            if deadline_s is not None:
-                until_s = min(until_s, deadline_s)
-            if self._hear(until_s - now_s):
-                return
-            now_s = channel.now_s()
-            if deadline_s is not None and now_s >= deadline_s:
-                self._handle(TimePasses(now_s))
-                return
-            if now_s - started_s >= self.call_timeout_s:
-                now_at = self._where(self.state.busy(token))
-                doings = self.state.stuck(token, now_at, now_s)
-                raise CallTimeout(
-                    f"no replica sent a message for {self.call_timeout_s:g} s{doings}\n"
-                    "  VARSIM_CALL_TIMEOUT_S changes how long to wait."
-                )
+    def _receive(self) -> None:
+        """Wait for messages or a time of the state, and handle them."""
+        state, now_s = self.state, self._channel.now_s()
+        if state.is_reducing:
+            self._hear(POLL_S)
+            return
+        until_s, look_at_s = state.deadline_s, state.stalls.look_at_s
+        if look_at_s <= now_s:
+            self._look_for_stalls(now_s)
+            return
+        wait_s = (look_at_s if until_s is None else min(until_s, look_at_s)) - now_s
+        if not self._hear(wait_s) and until_s is not None and self._heard_s >= until_s:
+            self._handle(TimePasses(self._heard_s))
+
+    def _look_for_stalls(self, now_s: float, behind: Mapping[int, float] | None = None) -> None:
+        """Give the state the time, after all messages that have been sent until now.
+
+        Args:
+            behind: See `LookForStalls`.
+        """
+        if now_s - self._heard_s > POLL_S:  # the program has computed in the meantime
+            until_s = now_s + _DRAIN_S
+            while self._hear(_SILENCE_S) and self._heard_s < until_s:
+                pass
+            now_s = self._heard_s
+        self._handle(LookForStalls(now_s, behind or {}))
 
     def _hear(self, timeout_s: float) -> bool:
         """Wait at most `timeout_s` for messages, and handle them; return whether any arrived."""
-        arrivals = self._channel.receive(max(0.0, min(POLL_S, timeout_s)))
-        now_s = self._channel.now_s()
+        timeout_s = max(0.0, min(POLL_S, timeout_s))
+        arrivals = self._channel.receive(timeout_s)
+        now_s = self._heard_s = self._channel.now_s()
         for replica_id, message in arrivals:
             if isinstance(message, Message):
                 self._handle(MessageArrives(replica_id, message, now_s))
@@ -366,9 +399,16 @@ class Coordinator:
                 return self._reduce(action)
             case Locate(token=token, replica_ids=replica_ids):
                 return (Located(token, self._where(replica_ids)),)
+            case Examine(replica_ids=replica_ids, with_stacks=with_stacks):
+                seen = self._channel.examine(replica_ids, with_stacks)
+                return (Examined(seen, self._channel.now_s()),)
+            case EndWorker():
+                ended = self._channel.end(action.replica_id, action.reason)
+                if ended is not None and self._lost is None:
+                    self._lost = action.replica_id, ended
             case ProgramDone() | ProgramRefused() | Finish():
                 self._answers[action.token] = action
-            case RunMerge() | PerformHostCall():
+            case RunMerge() | PerformHostCall() | WarnOfStall():
                 self._work.append(action)
             case CallBegins(token=token, call_id=call_id):
                 self._tokens[call_id] = token
@@ -397,13 +437,17 @@ class Coordinator:
 
         Otherwise the memory of messages to a stopped worker would grow without a limit.
         """
-        behind = self._channel.await_room(self.call_timeout_s)
-        if behind:
-            raise CallTimeout(
-                f"{behind} for {self.call_timeout_s:g} s, so the program has not done this "
-                "operation: the process may be stopped. VARSIM_CALL_TIMEOUT_S changes how long to "
-                "wait."
-            )
+        if not self._channel.await_room(0.0):
+            return
+        since_s = now_s = self._channel.now_s()
+        stalls = self.state.stalls
+        while behind := self._channel.await_room(max(0.0, min(POLL_S, stalls.look_at_s - now_s))):
+            now_s = self._channel.now_s()
+            if stalls.look_at_s <= now_s:
+                self._look_for_stalls(now_s, dict.fromkeys(behind, since_s))
+                while self._work and isinstance(self._work[-1], WarnOfStall):
+                    self._do(self._work.pop())
+                self._check()
 
     def _check(self) -> None:
         if self._closed:
@@ -432,15 +476,6 @@ class Coordinator:
             self._channel.close({one.replica_id for one in late})
             if self._log is not None:
                 self._log.close()
-
-
-def call_timeout_s() -> float:
-    """Return the time in seconds after which a call without messages fails.
-
-    Raises:
-        ConfigError: VARSIM_CALL_TIMEOUT_S is not a time.
-    """
-    return environment.seconds(environment.CALL_TIMEOUT) or CALL_TIMEOUT_S
 
 
 class RaisedBy(Exception):

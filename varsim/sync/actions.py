@@ -26,6 +26,7 @@ from varsim.protocol.tracebacks import exception_in
 from varsim.spec import Array, Operation, Rows, VariableAggregation
 from varsim.sync import reduce
 from varsim.sync.waits import Wait
+from varsim.texts.facts import Fact
 
 # ---------------------------------------------------------------- actions of both states
 
@@ -160,6 +161,31 @@ class Locate:
     replica_ids: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Examine:
+    """Look at the processes of replicas that make no progress; answer with `Examined`."""
+
+    replica_ids: tuple[int, ...]
+    with_stacks: tuple[int, ...]  # the replicas whose stacks are needed, too
+
+
+@dataclass(frozen=True, slots=True)
+class WarnOfStall:
+    """Show a warning about replicas that make no progress."""
+
+    call_id: int  # 0 if no call runs
+    fact: Fact
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndWorker:
+    """End the process of a replica that makes no progress; later operations say so."""
+
+    replica_id: int
+    reason: str  # as in "worker …"
+
+
 @dataclass(slots=True)
 class CallBegins:
     """Record the id of a call that the program has started. The call's messages contain the id."""
@@ -243,6 +269,9 @@ CoordinatorAction = (
     | PerformHostCall
     | Reduce
     | Locate
+    | Examine
+    | WarnOfStall
+    | EndWorker
     | CallBegins
     | Exchanged
     | ProgramWrote

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from varsim.errors import Fix, MismatchError, ProtocolError
@@ -21,9 +21,13 @@ from varsim.protocol.messages import (
 from varsim.spec import VariableSpec
 from varsim.sync import mismatch
 from varsim.sync.call_site import UNKNOWN, CallSite
+from varsim.sync.description import doing, last_operation
 from varsim.sync.mismatch_fixes import of_mismatch
 from varsim.sync.participant import Arrival, Collectives, Participant, Plan, Status
+from varsim.sync.stalls import Quiet, StallLimits
 from varsim.sync.stragglers import Straggler
+from varsim.texts.facts import Fact
+from varsim.texts.replicas import Group, grouped
 
 GRACE_S = 0.5
 """Shortest time that running replicas have to reach the position at which a call has failed.
@@ -38,6 +42,10 @@ GRACE_S.
 
 LONGEST_GRACE_S = 10.0
 """Longest time of this wait, because a replica in an endless loop never arrives."""
+
+PROMPT_S: Final = 0.1
+"""An answer to a request is prompt if it comes within this time. Then the wait counts as the time
+of the replica, because a replica that keeps asking waits half of its time, and must be noticed."""
 
 _WRITES: Final = (Contribution, Scatter)
 """The collectives that a replica does not wait for; `isinstance` is slower with a union."""
@@ -60,6 +68,7 @@ class CallState:
         strict: Whether to refuse a collective without a name if the replicas' lines differ.
         started_s: The time at which the call started. All times are from the same clock.
         token: Identifies the call for the program.
+        limits: The limits of replicas without progress; None for those of the strategy.
     """
 
     def __init__(
@@ -72,9 +81,11 @@ class CallState:
         *,
         strict: bool = False,
         token: int = 0,
+        limits: StallLimits | None = None,
     ) -> None:
         self.call_id = call_id
         self.token = token
+        self.limits = limits
         self.site = site
         self.started_s = started_s
         self.participants = [Participant() for _ in range(num_replicas)]
@@ -112,10 +123,15 @@ class CallState:
             )
         stop = message.position + (1 if plan is None else len(plan.writes))
         arrival = Arrival(message.position, stop, message, plan, now_s)
-        participant.seen_at = arrival.at(stop - 1).location
-        if not isinstance(message, _WRITES):
-            participant.status = Status.WAITING
-            participant.waits_for = message
+        participant.last = plan
+        if plan is None:
+            collective = arrival.at(message.position)
+            if isinstance(message, Scatter):
+                participant.last = message.write
+            elif not isinstance(message, Contribution):
+                participant.last, participant.last_at = message.__class__, collective.location
+                participant.status = Status.WAITING
+                participant.waits_for = message
         differs_at = self._first_difference(participant, arrival)
         if differs_at is not None:
             self._doom(differs_at, now_s)
@@ -224,7 +240,7 @@ class CallState:
     def wait(self, replica_id: int, waiting: Waiting) -> None:
         """Record that a replica waits for a commit, unless the commit has already been sent."""
         participant = self._running(replica_id)
-        participant.seen_at = waiting.location
+        participant.last = waiting
         if waiting.position >= self.next_position:
             participant.status = Status.WAITING
             participant.waits_for = waiting
@@ -234,10 +250,11 @@ class CallState:
         participant = self._running(replica_id)
         participant.status = Status.WAITING
         participant.waits_for = request
-        participant.seen_at = request.location
+        participant.last, participant.last_at = SyncRequest, request.location
 
-    def settle(self, variable_id: int, count: int) -> None:
+    def settle(self, variable_id: int, count: int, now_s: float) -> None:
         """Record that `count` deferred writes are exchanged; waiting replicas continue."""
+        self._since_s = now_s
         for participant in self.participants:
             waits_for = participant.waits_for
             if not isinstance(waits_for, SyncRequest):
@@ -245,12 +262,13 @@ class CallState:
             if (waits_for.delta.variable_id, waits_for.delta.count) == (variable_id, count):
                 self.resume(participant)
 
-    def request_host_call(self, replica_id: int, host_call: HostCall) -> None:
+    def request_host_call(self, replica_id: int, host_call: HostCall, now_s: float = 0.0) -> None:
         """Record that a replica waits for a host call; see `next_host_call`."""
         participant = self._running(replica_id)
         participant.status = Status.WAITING
         participant.waits_for = host_call
-        participant.seen_at = host_call.location
+        participant.last, participant.last_at = HostCall, host_call.location
+        participant.asked_s = now_s
         self._host_calls[replica_id] = host_call
 
     def next_host_call(self) -> tuple[int, HostCall] | None:
@@ -276,10 +294,20 @@ class CallState:
                 return replica_id, host_call
         return None
 
-    def answered(self, replica_id: int) -> None:
+    def answered(self, replica_id: int, now_s: float = 0.0) -> None:
         """Record that a replica has the result of its host call and continues to run."""
         self._in_service = None
-        self.resume(self.participants[replica_id])
+        participant = self.participants[replica_id]
+        if participant.lent_at != participant.position:
+            participant.lent_at, participant.lent_s = participant.position, 0.0
+        participant.lent_s += _lent(now_s - participant.asked_s)
+        self.resume(participant)
+
+    def merged(self, now_s: float) -> None:
+        """Record that the function of a merge_call has returned; all replicas continue to run."""
+        self._since_s = now_s
+        for participant in self.participants:
+            self.resume(participant)
 
     @property
     def in_service(self) -> int | None:
@@ -371,13 +399,31 @@ class CallState:
         """Return the replicas that neither wait nor have ended."""
         return [i for i, p in enumerate(self.participants) if p.status is Status.RUNNING]
 
-    def stuck(self, now_at: Mapping[int, str]) -> list[str]:
-        """Return lines for the error of a time-out: where replicas wait, and which replicas run.
+    def quiet(self, now_s: float) -> dict[int, Quiet]:
+        """Return since when the replicas that run, or ask the program, have made no progress."""
+        quiet: dict[int, Quiet] = {}
+        for replica_id, one in enumerate(self.participants):
+            asks = isinstance(one.waits_for, HostCall)
+            if one.status is Status.RUNNING or asks:
+                moved_s = max(self._since_s, one.arrivals[-1].at_s if one.arrivals else 0.0)
+                lent_s = one.lent_s if one.lent_at == one.position else 0.0
+                lent_s += _lent(now_s - one.asked_s) if asks else 0.0
+                quiet[replica_id] = Quiet(moved_s, lent_s)
+        return quiet
 
-        Args:
-            now_at: replica_id → the line of the program that the replica runs now, if known.
-        """
-        return mismatch.standstill(self.participants, self._specs, now_at)
+    def last_operation(self, replica_id: int) -> Fact | str:
+        """Return the last operation that a replica has told the coordinator of; "" if none."""
+        return last_operation(self.participants[replica_id], self._specs)
+
+    def groups(self, left_out: Collection[int]) -> tuple[Group, ...]:
+        """Return what the replicas do, except some of them; the smallest group is first."""
+        return grouped(
+            {
+                replica_id: doing(one, self._specs)
+                for replica_id, one in enumerate(self.participants)
+                if replica_id not in left_out
+            }
+        )
 
     def stragglers(self, because: str, *, by_program: bool, now_s: float) -> Iterator[Straggler]:
         """Return the replicas whose functions have not ended although the call is over."""
@@ -399,6 +445,11 @@ class CallState:
                 assert arrival.start <= at < arrival.stop
                 at = arrival.stop
             assert at == max(participant.position, self.next_position)
+
+
+def _lent(waited_s: float) -> float:
+    """Return for how long a replica waited for the program; 0 if the answer came promptly."""
+    return waited_s if waited_s > PROMPT_S else 0.0
 
 
 def _are_alike(one: Arrival, other: Arrival) -> bool:

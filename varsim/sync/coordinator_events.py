@@ -11,13 +11,14 @@ Frequent events are not frozen, because creating a frozen event takes three time
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from varsim.errors import VarsimError
 from varsim.protocol.messages import Message, Payload
 from varsim.spec import Array, Operand, Operation, Rows, VariableSpec
 from varsim.sync.call_site import UNKNOWN, CallSite
+from varsim.sync.stalls import Sighting, StallLimits
 
 # ---------------------------------------------------------------- messages and time
 
@@ -36,6 +37,15 @@ class TimePasses:
     """The state's deadline has passed without a message."""
 
     now_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class LookForStalls:
+    """The time has come to look for replicas without progress (`Stalls.look_at_s`)."""
+
+    now_s: float
+    behind: Mapping[int, float] = field(default_factory=dict)
+    """replica_id → since when the program waits until its process has received more messages."""
 
 
 # ---------------------------------------------------------------- the program
@@ -167,6 +177,7 @@ class ProgramCall:
     site: CallSite = UNKNOWN
     token: int = 0
     now_s: float = 0.0
+    limits: StallLimits | None = None  # None: the limits of the strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,9 +249,19 @@ class Located:
     locations: Mapping[int, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """The answer to `Examine`: by replica_id, what was seen of each process."""
+
+    sightings: Mapping[int, Sighting]
+    now_s: float = 0.0
+
+
 FreshEvent = (
     MessageArrives
     | TimePasses
+    | LookForStalls
+    | Examined
     | ProgramCreate
     | ProgramForget
     | ProgramOperation

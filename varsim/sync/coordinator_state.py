@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any, ClassVar, assert_never, get_args
 
-from varsim.errors import ProtocolError, StillRunning
+from varsim.errors import CallTimeout, ProtocolError, StillRunning
 from varsim.protocol.messages import (
     AllGather,
     AllReduce,
@@ -28,10 +28,14 @@ from varsim.protocol.messages import (
 )
 from varsim.sync.actions import (
     CoordinatorAction,
+    EndWorker,
+    Examine,
     ProgramRefused,
     Send,
     Steps,
+    WarnOfStall,
 )
+from varsim.sync.call_site import CallSite
 from varsim.sync.call_state import CallState
 from varsim.sync.coordinator_door import (
     check_buckets,
@@ -43,9 +47,11 @@ from varsim.sync.coordinator_door import (
 from varsim.sync.coordinator_events import (
     SETTLING,
     CoordinatorEvent,
+    Examined,
     FreshEvent,
     HostCallDone,
     Located,
+    LookForStalls,
     MergeFunctionReturns,
     MessageArrives,
     MessagesSent,
@@ -63,10 +69,13 @@ from varsim.sync.event_log import InvalidTransition
 from varsim.sync.participant import Collectives, Plans
 from varsim.sync.program import await_departures, operate
 from varsim.sync.running_calls import RunningCalls
+from varsim.sync.stall_report import describe_stall
+from varsim.sync.stalls import DEFAULT_LIMITS, Quiet, StallLimits, Stalls
 from varsim.sync.statistics import VariableStatistics
 from varsim.sync.steps import Runner
-from varsim.sync.stragglers import Stragglers, describe
+from varsim.sync.stragglers import Stragglers
 from varsim.sync.variable_registry import VariableRegistry
+from varsim.texts.stalls import Stall, StallFailure, StallWarning
 
 Begin = Callable[[Any, Any], list[CoordinatorAction]]
 Take = Callable[[Any, int, Any], list[CoordinatorAction]]
@@ -83,10 +92,19 @@ class CoordinatorState:
     Args:
         strict: Whether to refuse a collective without a name if the replicas' lines differ, because
             this is probably a mistake. If false, there is one warning for each set of lines.
+        stall_limits: When replicas without progress are reported, and when their call fails.
     """
 
-    def __init__(self, num_replicas: int, *, strict: bool = False) -> None:
+    def __init__(
+        self,
+        num_replicas: int,
+        *,
+        strict: bool = False,
+        stall_limits: StallLimits = DEFAULT_LIMITS,
+    ) -> None:
         self.num_replicas = num_replicas
+        self.stalls = Stalls(stall_limits)
+        self._slow: set[CallSite] = set()  # calls of which a long computation was reported
         self.stragglers = Stragglers()
         self.registry = VariableRegistry(num_replicas, count(1))
         self._runner = Runner()
@@ -185,6 +203,8 @@ class CoordinatorState:
     # ------------------------------------------------------------ calls
 
     def _call(self, event: ProgramCall) -> list[CoordinatorAction]:
+        if event.limits is not None:
+            self.stalls.look_at_s = event.now_s  # the limits may be shorter than those before
         if not self.stragglers:
             return self._calls.start(event)
         return self._runner.operate(event.token, self._start_later(event))
@@ -214,8 +234,7 @@ class CoordinatorState:
         call = self._calls.find(event.call_id)
         if call is None:
             raise InvalidTransition(f"call {event.call_id} does not run")
-        for participant in call.participants:
-            call.resume(participant)
+        call.merged(event.now_s)
         return [
             Send(i, Merged(call_id=event.call_id, position=event.position, result=result))
             for i, result in enumerate(event.results)
@@ -228,7 +247,7 @@ class CoordinatorState:
             return []  # the call has failed in the meantime
         if call.in_service != event.replica_id:
             raise InvalidTransition(f"replica {event.replica_id} has no host call in service")
-        call.answered(event.replica_id)
+        call.answered(event.replica_id, event.now_s)
         answer = HostResult(call_id=event.call_id, result=event.result, failed=event.failed)
         return [Send(event.replica_id, answer), *self._calls.next_host_call(call)]
 
@@ -236,23 +255,58 @@ class CoordinatorState:
         """Return the statistics of all variables, in order of creation."""
         return self.registry.statistics()
 
-    def stuck(self, token: int, now_at: Mapping[int, str], now_s: float) -> str:
-        """Return what the replicas do, in one line each, for the error of a time-out.
+    # ------------------------------------------------------------ replicas without progress
 
-        Args:
-            token: The token of the operation or call for which the program waits.
-            now_at: replica_id → the line of the program that the replica runs now, if known.
-        """
-        call = self._calls.of(token)
-        lines = [] if call is None else call.stuck(now_at)
-        late = self.stragglers.among(range(self.num_replicas))
-        return "".join(f"\n{line}" for line in (*lines, *describe(late, now_at, now_s)))
+    def _look(self, event: LookForStalls) -> list[CoordinatorAction]:
+        """Ask for a look at the processes of replicas that have made no progress for some time."""
+        call, now_s = self._calls.innermost, event.now_s
+        quiet = {} if call is None else call.quiet(now_s)
+        wait, since_s = self._runner.innermost_wait
+        if call is not None:
+            since_s = max(since_s, call.started_s)
+        for replica_id, asked_s in self.registry.owing(wait).items():
+            quiet.setdefault(replica_id, Quiet(max(asked_s, since_s)))
+        for replica_id, behind_s in event.behind.items():
+            quiet.setdefault(replica_id, Quiet(behind_s))
+        limits = self._limits(call)
+        replica_ids, with_stacks = self.stalls.look(quiet, limits, now_s)
+        return [Examine(replica_ids, with_stacks)] if replica_ids else []
 
-    def busy(self, token: int) -> list[int]:
-        """Return the replicas that are known to run their functions now."""
-        late = {one.replica_id for one in self.stragglers.among(range(self.num_replicas))}
-        call = self._calls.of(token)
-        return sorted(late.union([] if call is None else call.running()))
+    def _limits(self, call: CallState | None) -> StallLimits:
+        limits = None if call is None else call.limits
+        return self.stalls.limits if limits is None else limits
+
+    def _examined(self, event: Examined) -> list[CoordinatorAction]:
+        """Warn about replicas without progress, or end their processes and what waits for them."""
+        call = self._calls.innermost
+        limits = self._limits(call)
+        judged = self.stalls.judge(event.sightings, limits, event.now_s)
+        replica_ids = judged.ended or judged.told
+        if not replica_ids:
+            return []
+        stall = describe_stall(
+            replica_ids, event.sightings, self.stalls, call, self.stragglers, event.now_s
+        )
+        if judged.ended:
+            return self._end_stalled(stall, call)
+        if stall.is_slow:
+            if call is None or call.site in self._slow:
+                return []
+            self._slow.add(call.site)
+        fact = StallWarning(stall, limits.blocked_s, limits.computing_s)
+        call_id, location = (0, "") if call is None else (call.call_id, call.site.called_at)
+        return [WarnOfStall(call_id, fact, location)]
+
+    def _end_stalled(self, stall: Stall, call: CallState | None) -> list[CoordinatorAction]:
+        """End the processes of stalled replicas, and the innermost wait of the program."""
+        error = CallTimeout(StallFailure(stall))
+        ends: list[CoordinatorAction] = [
+            EndWorker(one.replica_id, one.ending) for one in stall.stalled
+        ]
+        refused = self._runner.refuse(error)
+        if not refused and call is not None:
+            refused = self._calls.fail(call, error, self._runner.now_s)
+        return ends + refused
 
     # ------------------------------------------------------------ used by `operate`
 
@@ -363,7 +417,7 @@ class CoordinatorState:
     def _host_call(
         self, call: CallState, replica_id: int, message: HostCall
     ) -> list[CoordinatorAction]:
-        call.request_host_call(replica_id, message)
+        call.request_host_call(replica_id, message, self._runner.now_s)
         return self._after(call)
 
     def _after(self, call: CallState) -> list[CoordinatorAction]:
@@ -384,6 +438,8 @@ class CoordinatorState:
     _BEGINNINGS: ClassVar[Mapping[type, Begin]] = {
         MessageArrives: _take,
         TimePasses: _tick,
+        LookForStalls: _look,
+        Examined: _examined,
         ProgramCreate: _create,
         ProgramForget: _forget,
         ProgramCall: _call,

@@ -19,7 +19,7 @@ from varsim.protocol.messages import (
 )
 from varsim.protocol.parts import LEAF
 from varsim.spec import VariableSpec
-from varsim.sync.participant import Participant, Status
+from varsim.sync.participant import Participant, Plan, Status
 from varsim.sync.structures import form_of
 from varsim.texts.facts import Fact
 from varsim.texts.mismatches import key_text
@@ -76,6 +76,18 @@ def doing(participant: Participant, specs: Mapping[int, VariableSpec], now_at: s
     return Runs(now_at) if participant.status is Status.RUNNING else HasEnded(now_at)
 
 
+def last_operation(participant: Participant, specs: Mapping[int, VariableSpec]) -> Fact | str:
+    """Return the operation in a replica's last message; "" if there was no message."""
+    last = participant.last
+    if isinstance(last, Plan):
+        last = last.writes[-1]
+    if isinstance(last, Write | Waiting):
+        return describe(last, specs)
+    if last is HostCall:
+        return HostCallAt(participant.last_at)
+    return "" if last is None else CollectiveAt(_NAMES[last], (), participant.last_at)
+
+
 def after_writing(
     participant: Participant | None, count: int, specs: Mapping[int, VariableSpec]
 ) -> Wrote:
@@ -122,17 +134,15 @@ def describe_collective(collective: ExplicitCollective) -> CollectiveAt:
         arguments += [*_leaves(collective), f"axis={collective.axis}"]
     if collective.label is not None:
         arguments.append(f"name={collective.label!r}")
-    return CollectiveAt(_name_of(collective), tuple(arguments), collective.location)
+    return CollectiveAt(_NAMES[type(collective)], tuple(arguments), collective.location)
 
 
-def _name_of(collective: ExplicitCollective) -> str:
-    match collective:
-        case AllReduce():
-            return "all_reduce"
-        case AllGather():
-            return "all_gather"
-        case MergeCall():
-            return "merge_call"
+_NAMES: Final[Mapping[type, str]] = {
+    AllReduce: "all_reduce",
+    AllGather: "all_gather",
+    MergeCall: "merge_call",
+    SyncRequest: "a read",
+}
 
 
 def _leaves(collective: AllReduce | AllGather) -> Iterator[str]:

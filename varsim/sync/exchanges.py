@@ -89,6 +89,7 @@ class Exchanges:
         """Call → variable → the write counts of all replicas before the call."""
         self._requests: dict[Request, tuple[int, int]] = {}
         """The program's request → the variable, and the number of writes to exchange."""
+        self._pulled_s: dict[int, float] = {}  # replica → time of the last request for a delta
         self._next_request_id = 1
 
     def add(self, variable_id: int) -> None:
@@ -277,7 +278,7 @@ class Exchanges:
         """
         for variable_id, deferral in list(self._open.items()):
             while deferral.watermarks:
-                yield from self._pull_deltas(variable_id, deferral, call)
+                yield from self._pull_deltas(variable_id, deferral, call, now_s)
                 if len(deferral.deltas) < self._variables.num_replicas:
                     break
                 yield from self._exchange(variable_id, deferral, call, now_s, idle)
@@ -285,7 +286,7 @@ class Exchanges:
                 del self._open[variable_id]
 
     def _pull_deltas(
-        self, variable_id: int, deferral: _Deferral, call: CallState | None
+        self, variable_id: int, deferral: _Deferral, call: CallState | None, now_s: float
     ) -> Iterator[CoordinatorAction]:
         """Request deltas up to the lowest watermark from replicas that have made all these writes.
 
@@ -304,6 +305,7 @@ class Exchanges:
                 continue
             request_id = self._new_id()
             deferral.requested[replica_id] = request_id
+            self._pulled_s[replica_id] = now_s
             self._variables.by_id[variable_id].account.exchange_moved(1, 0)
             pull = PullDeltas(request_id=request_id, variable_id=variable_id, count=watermark)
             yield Send(replica_id, pull)
@@ -343,7 +345,7 @@ class Exchanges:
             settled = watermark if number == len(changes) else before
             yield self._commit(variable, operation, operand, settled)
         if call is not None:
-            call.settle(variable_id, watermark)
+            call.settle(variable_id, watermark, now_s)
         for request, wanted in list(self._requests.items()):
             if wanted == (variable_id, watermark):
                 del self._requests[request]
@@ -422,6 +424,14 @@ class Exchanges:
         return any(
             deferral.requested.keys() - deferral.deltas.keys() for deferral in self._open.values()
         )
+
+    def owing(self) -> dict[int, float]:
+        """Return the replicas whose requested deltas have not arrived, with the request's time."""
+        owing: dict[int, float] = {}
+        for deferral in self._open.values():
+            for replica_id in deferral.requested.keys() - deferral.deltas.keys():
+                owing[replica_id] = self._pulled_s.get(replica_id, 0.0)
+        return owing
 
     def standstill(self, call: CallState) -> MismatchError | None:
         """Return the mismatch if a reader waits for more writes than other replicas can make."""

@@ -19,13 +19,12 @@ from varsim.sync.description import (
     after_writing,
     at_collective,
     describe_collective,
-    doing,
 )
 from varsim.sync.participant import Participant
 from varsim.sync.structures import differences, fewest_first, form_of
 from varsim.texts.facts import Fact
 from varsim.texts.mismatches import Absent, Crossing, Mismatch, NeedsAll, Sides, Uneven, Unlike
-from varsim.texts.replicas import Group, group_lines, grouped
+from varsim.texts.replicas import Group, grouped
 
 
 def differ(
@@ -194,20 +193,6 @@ def absent(
     write = collective.operation if isinstance(collective, Write) else None
     fact = Absent(index, ended, groups, _reason(collective, specs), write)
     return MismatchError(fact).by_groups(groups)
-
-
-def standstill(
-    participants: Sequence[Participant],
-    specs: Mapping[int, VariableSpec],
-    now_at: Mapping[int, str],
-) -> list[str]:
-    """Return what the replicas of a call do now, one line per group of replicas.
-
-    Args:
-        now_at: replica_id → the line of the program that the replica runs now, if known.
-    """
-    doings = (doing(one, specs, now_at.get(i, "")) for i, one in enumerate(participants))
-    return group_lines(grouped(doings))
 
 
 def uneven(

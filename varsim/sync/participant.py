@@ -168,7 +168,21 @@ class Participant:
     arrivals: deque[Arrival] = field(default_factory=deque)  # at collectives that are not complete
     waits_for: AllReduce | AllGather | MergeCall | Waiting | SyncRequest | HostCall | None = None
     ended: Returned | Raised | None = None
-    seen_at: str = ""  # file:line of the program in the replica's last message
+    last: Plan | Write | Waiting | type | None = None
+    """The operations of its last message, or else the class of this message, which may be large."""
+
+    last_at: str = ""  # file:line of the program in the last message, unless `last` has it
+    asked_s: float = 0.0  # when it sent the last request to the program
+    lent_s: float = 0.0  # how long it has waited for answers to requests at `lent_at`
+    lent_at: int = -1  # a position
+
+    @property
+    def seen_at(self) -> str:
+        """Return the location in the replica's last message; "" if there was no message."""
+        last = self.last
+        if isinstance(last, Plan):
+            return last.writes[-1].location
+        return last.location if isinstance(last, Write | Waiting) else self.last_at
 
     def collective(self, position: int) -> Collective | None:
         """Return the replica's operation at a pending collective; None if it did not arrive."""

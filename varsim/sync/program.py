@@ -145,7 +145,7 @@ class _OnVariable:
         fetched: Iterable[Array] = ()
         if missing:
             yield from await_departures(self._engine, self._token, missing)
-            request, actions = self._registry.fetch(self._number, missing)
+            request, actions = self._registry.fetch(self._number, missing, self._engine.now_s)
             yield actions
             yield request
             fetched = request.answer

@@ -84,6 +84,7 @@ class RunningCalls:
             event.now_s,
             strict=self._strict,
             token=event.token,
+            limits=event.limits,
         )
         self._registry.call_running = True
         self._registry.exchanges.begin(call_id)
@@ -128,7 +129,7 @@ class RunningCalls:
         except ProtocolError:
             raise
         except VarsimError as error:
-            yield self._fail(call, error, now_s)
+            yield self.fail(call, error, now_s)
             return
         if goes_on or call.doomed:
             yield from self.go_on(call, now_s)
@@ -142,7 +143,7 @@ class RunningCalls:
                 yield from exchanges.advance(call, now_s, idle)
             except MismatchError as error:
                 assert call is not None, "without a call, all replicas have made the same writes"
-                yield self._fail(call, error, now_s)
+                yield self.fail(call, error, now_s)
                 return
         if call is not None:
             yield self.proceed(call, now_s)
@@ -185,7 +186,7 @@ class RunningCalls:
         if call.doomed:
             failure = call.failure(now_s, exchanging=exchanges.is_under_way)
             if isinstance(failure, MismatchError):
-                return self._fail(call, failure, now_s)
+                return self.fail(call, failure, now_s)
             if failure is not None:
                 reason, because = "another replica raised", f"replica {failure[0]} raised"
                 aborts = self.abandon(call, reason, because, now_s)
@@ -193,10 +194,10 @@ class RunningCalls:
         if not call.finished:
             waits = exchanges.is_open and call is self.innermost
             error = exchanges.standstill(call) if waits else None
-            return [] if error is None else self._fail(call, error, now_s)
+            return [] if error is None else self.fail(call, error, now_s)
         error = exchanges.end(call)
         if error is not None:
-            return self._fail(call, error, now_s)
+            return self.fail(call, error, now_s)
         del self._calls[call.call_id]
         self._registry.call_running = bool(self._calls)
         return [self._finish(call, returned=call.returned())]
@@ -229,7 +230,8 @@ class RunningCalls:
         self._registry.exchanges.fail(call.call_id, error)
         return self._all(Abort(call_id=call.call_id, reason=reason))
 
-    def _fail(self, call: CallState, error: VarsimError, now_s: float) -> list[CoordinatorAction]:
+    def fail(self, call: CallState, error: VarsimError, now_s: float) -> list[CoordinatorAction]:
+        """End a call with an error."""
         aborts = self.abandon(call, str(error), type(error).__name__, now_s, error=error)
         return [*aborts, self._finish(call, error=error)]
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from varsim.sync.actions import CoordinatorAction, Reduce, Steps
+from varsim.errors import VarsimError
+from varsim.sync.actions import CoordinatorAction, ProgramRefused, Reduce, Steps
 from varsim.sync.coordinator_events import FreshEvent, Located, ReductionDone
 from varsim.sync.event_log import InvalidTransition
 from varsim.sync.waits import Departure, Request, Wait
@@ -21,6 +22,7 @@ class _Operation:
 
     token: int
     steps: Steps
+    started_s: float
     waits_for: Wait | None = None
 
 
@@ -62,7 +64,7 @@ class Runner:
         """Start an operation; return its actions until it needs a reduction, waits or ends."""
         if token in self._operations:
             raise InvalidTransition(f"the token {token} is in use")
-        operation = self._operations[token] = _Operation(token, steps)
+        operation = self._operations[token] = _Operation(token, steps, self.now_s)
         return self._advance(steps, operation)
 
     def _advance(
@@ -112,6 +114,20 @@ class Runner:
             operation.steps.close()
             if self.suspended is operation.steps:
                 self.suspended = None
+
+    @property
+    def innermost_wait(self) -> tuple[Wait | None, float]:
+        """Return the wait of the operation that started last, and the time at which it started."""
+        operation = next(reversed(self._operations.values()), None)
+        return (None, 0.0) if operation is None else (operation.waits_for, operation.started_s)
+
+    def refuse(self, error: VarsimError) -> list[CoordinatorAction]:
+        """Drop all operations, and raise an error in the program."""
+        refused: list[CoordinatorAction] = []
+        for token in list(self._operations):
+            self.drop_operation(token)
+            refused.append(ProgramRefused(token, error))
+        return refused
 
     def take_locations(self, event: Located) -> None:
         """Give the operation that yielded a `Locate` the answer."""

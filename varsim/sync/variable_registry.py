@@ -24,7 +24,7 @@ from varsim.sync.coordinator_variables import CoordinatorVariable, CoordinatorVa
 from varsim.sync.exchanges import Exchanges
 from varsim.sync.merging import Merging
 from varsim.sync.statistics import Account, VariableStatistics
-from varsim.sync.waits import Request
+from varsim.sync.waits import Request, Wait
 
 
 @dataclass(slots=True)
@@ -33,6 +33,7 @@ class _Fetching:
     missing: dict[int, int]  # replica_id → index in `values`
     keep: bool  # whether to store the fetched components, which are valid until the next write
     request: Request
+    asked_s: float
     values: list[Array | None] = field(default_factory=list)
 
 
@@ -223,7 +224,7 @@ class VariableRegistry:
         return found
 
     def fetch(
-        self, variable_id: int, replica_ids: Sequence[int]
+        self, variable_id: int, replica_ids: Sequence[int], now_s: float = 0.0
     ) -> tuple[Request, list[CoordinatorAction]]:
         """Request components. The answer contains them in the order of `replica_ids`."""
         request_id = self._next_request_id
@@ -232,7 +233,7 @@ class VariableRegistry:
         missing = {replica_id: index for index, replica_id in enumerate(replica_ids)}
         keep = not self._is_uncertain(variable)
         request, values = Request(), [None] * len(missing)
-        self._fetches[request_id] = _Fetching(variable_id, missing, keep, request, [*values])
+        self._fetches[request_id] = _Fetching(variable_id, missing, keep, request, now_s, [*values])
         variable.account.moved(2 * len(missing), 0)
         fetch = Fetch(request_id=request_id, variable_id=variable_id)
         return request, [Send(replica_id, fetch) for replica_id in replica_ids]
@@ -262,6 +263,18 @@ class VariableRegistry:
         if not fetching.missing:
             del self._fetches[message.request_id]
             fetching.request.end(tuple(fetching.values))
+
+    def owing(self, request: Wait | None) -> dict[int, float]:
+        """Return the replicas that have not answered, with the time of the question.
+
+        Args:
+            request: The wait of an operation of the program, if there is one.
+        """
+        owing = self.exchanges.owing()
+        for fetching in self._fetches.values():
+            if fetching.request is request:
+                owing |= dict.fromkeys(fetching.missing, fetching.asked_s)
+        return owing
 
     # ------------------------------------------------------------ reports
 

@@ -32,6 +32,7 @@ from varsim.spec import Array
 from varsim.sync.actions import COORDINATOR, Reduce
 from varsim.sync.coordinator_events import ReductionDone
 from varsim.sync.coordinator_state import CoordinatorState
+from varsim.sync.stalls import Sighting
 from varsim.testing.recording import note_received, note_sent
 from varsim.threads import threads
 from varsim.tracing.trace import PROGRAM, open_trace
@@ -125,6 +126,8 @@ class SimulatedNetwork:
 
     def receive(self, timeout_s: float) -> list[tuple[int, Received]]:
         """Run the simulation until the coordinator has messages, or no replica can run."""
+        if not self._workers:
+            return [(0, Lost("ended with its simulated cluster", "", ""))]
         while True:
             arriving = [i for i, queue in enumerate(self._to_coordinator) if queue]
             runnable = [
@@ -178,13 +181,29 @@ class SimulatedNetwork:
         """Send messages to the coordinator."""
         self._to_coordinator[replica_id].extend(messages)
 
-    def await_room(self, timeout_s: float) -> str:  # noqa: ARG002  # the name in `Channel`
-        """Return "": there is no limit of messages that are on the way."""
-        return ""
+    def await_room(self, timeout_s: float) -> Collection[int]:  # noqa: ARG002  # the name in `Channel`
+        """Return that all workers keep up: the messages on the way are not limited."""
+        return ()
 
     def where(self, replica_id: int) -> str | None:  # noqa: ARG002  # the name in `Channel`
         """Return None: replicas do not run while the program runs."""
         return None
+
+    def examine(
+        self,
+        replica_ids: Sequence[int],
+        with_stacks: Collection[int],  # noqa: ARG002  # replicas do not run now
+    ) -> dict[int, Sighting]:
+        """Return that nothing is known: replicas have no processes."""
+        return {i: Sighting() for i in replica_ids if not self._workers[i].dead}
+
+    def end(self, replica_id: int, reason: str) -> Lost | None:
+        """End a replica at the point where it waits."""
+        worker = self._workers[replica_id]
+        if worker.dead:
+            return None
+        worker.kill()
+        return Lost(reason, "", "")
 
     def close(self, busy: Collection[int] = ()) -> None:  # noqa: ARG002  # replicas are never busy
         """End all simulated workers after they received their messages, and close all traces."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -204,18 +204,20 @@ class Group:
         return f"{name_replicas(self.replica_ids)}: {self.what}"
 
 
-def grouped(doings: Iterable[Doing], more: Iterable[Hashable] | None = None) -> tuple[Group, ...]:
+def grouped(
+    doings: Iterable[Doing] | Mapping[int, Doing], more: Iterable[Hashable] | None = None
+) -> tuple[Group, ...]:
     """Group replicas that do the same. The smallest group is first.
 
     Args:
-        doings: What each replica does, in replica order.
+        doings: What each replica does, in replica order; or some replicas by replica_id.
         more: Further properties of each replica that must be equal within a group. The texts do
             not show these properties.
     """
-    doings = list(doings)
+    by_id = doings if isinstance(doings, Mapping) else dict(enumerate(doings))
     who: dict[tuple[Doing, Hashable], list[int]] = {}
-    further = [None] * len(doings) if more is None else more
-    for replica_id, key in enumerate(zip(doings, further, strict=True)):
+    further = [None] * len(by_id) if more is None else more
+    for replica_id, key in zip(by_id, zip(by_id.values(), further, strict=True), strict=True):
         who.setdefault(key, []).append(replica_id)
     groups = [Group(tuple(ids), doing) for (doing, _), ids in who.items()]
     return tuple(sorted(groups, key=lambda group: (len(group.replica_ids), group.replica_ids)))

@@ -1,0 +1,145 @@
+"""Facts about replicas that make no progress although their processes run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from varsim.texts.facts import Fact, name_replicas
+from varsim.texts.replicas import Group, group_lines
+
+
+class Activity(Enum):
+    """What the process of a stalled replica does."""
+
+    BLOCKED = "blocked"
+    COMPUTING = "computing"
+    STOPPED = "stopped by a signal"
+    UNKNOWN = "running"
+
+    @property
+    def evidence(self) -> str:
+        """Return how varsim knows this."""
+        return _EVIDENCE[self]
+
+
+_EVIDENCE: Final = {
+    Activity.BLOCKED: "its processor time does not grow",
+    Activity.COMPUTING: "its processor time grows",
+    Activity.STOPPED: "SIGSTOP, or Ctrl-Z",
+    Activity.UNKNOWN: "it is unknown whether its processor time grows",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StalledReplica(Fact):
+    """A replica that makes no progress: what its process does, and where."""
+
+    replica_id: int
+    activity: Activity
+    quiet_s: float  # the time since its last progress
+    process_id: int | None  # None if it has no process of its own
+    last: Fact | str  # the last operation that it has sent, with the location; "" if there is none
+    stack: tuple[str, ...]  # file:line and function, innermost first; empty if it is not known
+    earlier: str = ""  # the function of an earlier call that it still runs; "" if it does not
+
+    @property
+    def at(self) -> str:
+        """Return the innermost line of its stack; "" if it is not known."""
+        return self.stack[0] if self.stack else ""
+
+    @property
+    def ending(self) -> str:
+        """Return the reason for which varsim ends its process, as in "worker …"."""
+        at = f" at {self.at}" if self.at else ""
+        return (
+            f"was ended by varsim, because it made no progress for {self.quiet_s:.1f} s: "
+            f"it was {self.activity.value}{at}"
+        )
+
+    def __str__(self) -> str:
+        process = "" if self.process_id is None else f" (process {self.process_id})"
+        last = f"its last message: {self.last}" if self.last else "no message in this call"
+        is_so = f"is {self.activity.value} ({self.activity.evidence})"
+        lines = [f"  replica {self.replica_id}{process} {is_so}; {last}"]
+        if self.earlier:
+            lines.append(f"    it still runs {self.earlier} of an earlier call")
+        if self.stack:
+            lines.append("    its Python stack, innermost first:")
+            lines += [f"      {frame}" for frame in self.stack]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Stall(Fact):
+    """Replicas of one call, or of one read of the program, that make no progress."""
+
+    stalled: tuple[StalledReplica, ...]
+    call: str  # the number and the function of the call; "" if the program reads a variable
+    others: tuple[Group, ...] = ()  # what the other replicas do
+
+    @property
+    def is_slow(self) -> bool:
+        """Return whether all these replicas compute, so that the call may only be slow."""
+        return all(one.activity is Activity.COMPUTING for one in self.stalled)
+
+    def __str__(self) -> str:
+        who = name_replicas([one.replica_id for one in self.stalled])
+        have = "has" if len(self.stalled) == 1 else "have"
+        longest_s = max(one.quiet_s for one in self.stalled)
+        where = f" in {self.call}" if self.call else ", and the program waits for an answer"
+        return "\n".join(
+            [
+                f"{who} {have} made no progress for {longest_s:.1f} s{where}:",
+                *map(str, self.stalled),
+                *group_lines(self.others),
+            ]
+        )
+
+
+def _limit(limit_s: float) -> str:
+    return f"after {limit_s:g} s" if limit_s else "never"
+
+
+@dataclass(frozen=True, slots=True)
+class StallWarning(Fact):
+    """The warning about a stall, and what will happen."""
+
+    stall: Stall
+    blocked_s: float
+    computing_s: float
+
+    def __str__(self) -> str:
+        if not self.blocked_s and not self.computing_s:
+            then = "The call waits without a limit (stall_fail_s is 0)."
+        elif self.blocked_s == self.computing_s:
+            then = f"The call fails {_limit(self.blocked_s)} without progress."
+        else:
+            then = (
+                f"The call fails {_limit(self.blocked_s)} without progress if the replica is "
+                f"blocked, and {_limit(self.computing_s)} if it computes."
+            )
+        remedy = "stall_fail_s changes this limit, and stall_warn_s the time of this warning."
+        return f"{self.stall}\n  {then} {remedy}"
+
+
+@dataclass(frozen=True, slots=True)
+class StallFailure(Fact):
+    """The error about a stall that has lasted too long."""
+
+    stall: Stall
+
+    @property
+    def replica_ids(self) -> tuple[int, ...]:
+        """Return the replicas whose processes were ended."""
+        return tuple(one.replica_id for one in self.stall.stalled)
+
+    def __str__(self) -> str:
+        several = len(self.stall.stalled) > 1
+        which = "these processes" if several else "this process"
+        return (
+            f"{self.stall}\n"
+            f"  varsim has ended {which}, so this strategy cannot be used any more: make a new "
+            "one. stall_fail_s or VARSIM_CALL_TIMEOUT_S changes the limit; 0 means no limit."
+        )
