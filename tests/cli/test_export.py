@@ -183,7 +183,7 @@ def test_export_lists_what_an_archive_contains_and_omits(tmp_path: Path):
     lines = result.stdout.splitlines()
 
     assert lines[0].startswith(f"{run.name}.tar.gz: ")
-    assert "in it: experiment.yaml, history.db, program/program.py, summary.json" == lines[1]
+    assert "included: experiment.yaml, history.db, program/program.py, summary.json" == lines[1]
     assert [
         "left out: values: values of variables, results, metrics, findings, logs, texts of errors",
         "left out: notes.txt",

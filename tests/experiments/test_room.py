@@ -143,8 +143,8 @@ def test_the_command_lists_tags_and_removes_runs(
     ("arguments", "said"),
     [
         (["--limit", "lots"], "--limit lots: expected a size, such as 2GiB or 500MiB"),
-        (["latest"], "RUN goes with --tag or --untag"),
-        (["--tag", "x"], "RUN goes with --tag or --untag"),
+        (["latest"], "a RUN needs one of these options"),
+        (["--tag", "x"], "--tag and --untag need a RUN"),
         (["nothing", "--tag", "x"], "there is no run 'nothing'"),
     ],
 )

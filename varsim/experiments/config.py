@@ -135,7 +135,7 @@ def long_form(value: Any) -> Any:
 
 _OF_WORKLOADS: Final = {
     "workload": "remove workload or script",
-    "params": "a script has args",
+    "params": "use args for a script",
     "steps": "a script counts its own steps; pass their number in args, if "
     "the script has such an argument",
     "checkpoint": "a script saves its own checkpoints: use tf.train.Checkpoint in it",
@@ -331,7 +331,7 @@ class Experiment(Keys):
     def _check_script(self) -> Experiment:
         if self.script is None:
             if self.args:
-                raise ValueError("args belong to a script; without one, use params")
+                raise ValueError("args are for a script; use params for a workload")
             return self
         advised = self.auto == "advised"
         for key, why in _OF_WORKLOADS.items():

@@ -181,7 +181,7 @@ def _problem(error: Any) -> str:
         case "value_error":
             return str(error["ctx"]["error"])
         case "string_pattern_mismatch":
-            return f"invalid value {error['input']!r}: other characters are not allowed"
+            return f"invalid value {error['input']!r}: it contains a character that is not allowed"
         case "dict_type" | "model_type" | "model_attributes_type":
             return f"invalid value {error['input']!r}: expected a mapping, {{key: value}}"
     if isinstance(error["input"], dict):

@@ -133,7 +133,7 @@ def room_after(run: Path) -> str:
             return _large(out, runs)
         room = make_room(out, most_bytes, kept=run)
     except OSError as error:
-        return f"no room was made in {out}/: {error.filename}: {error.strerror}"
+        return f"runs in {out}/ cannot be removed: {error.filename}: {error.strerror}"
     said = (
         f"{_removed(room.removed)} from {out}/ ({environment.RUNS_LIMIT})" if room.removed else ""
     )

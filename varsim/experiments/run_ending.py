@@ -82,13 +82,13 @@ def _traceback_of(error: BaseException) -> str:
     return "\n".join(with_shown_paths(part).rstrip() for part in parts)
 
 
-def _without_text(story: str, text: str) -> str:
+def _without_text(whole: str, text: str) -> str:
     """Return a replica's traceback without its last part, if this is an exception with `text`.
 
     The failure already contains this text, which can have many lines.
     """
-    raised = exception_in(story)
-    return story.rstrip().removesuffix(raised).rstrip() if raised.endswith(text) else story
+    raised = exception_in(whole)
+    return whole.rstrip().removesuffix(raised).rstrip() if raised.endswith(text) else whole
 
 
 def _program_frames(error: BaseException) -> list[traceback.FrameSummary]:

@@ -101,7 +101,7 @@ class ForkServer:
         try:
             _write_all(_pipe(self._process.stdin).fileno(), rendezvous.to_line())
         except BrokenPipeError:
-            raise StartError(self.obituary()) from None
+            raise StartError(self.why_it_ended()) from None
 
     def exits(self) -> list[tuple[int, str]]:
         """Return the workers that have ended since the last call: (replica_id, reason).
@@ -131,7 +131,7 @@ class ForkServer:
         """Return the last output of the fork server, and of workers before they opened a log."""
         return tail_of(self._log.fileno())
 
-    def obituary(self) -> str:
+    def why_it_ended(self) -> str:
         """Return why no workers were started; call this only if the pipes are closed."""
         said = self.said()
         return f"the process that starts the workers {self.ending()}" + (

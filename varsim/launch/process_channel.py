@@ -94,7 +94,7 @@ class ProcessChannel:
         while missing:
             received = self.receive(deadline - time.monotonic())
             if self._fork_server.ended:
-                raise StartError(self._fork_server.obituary())
+                raise StartError(self._fork_server.why_it_ended())
             for replica_id, message in received:
                 if isinstance(message, Lost):
                     raise StartError(_error_about(replica_id, message))

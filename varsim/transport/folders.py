@@ -150,7 +150,7 @@ def leftovers() -> list[Leftover]:
     found = []
     for place in places():
         for folder in _private_folders(place):
-            lock = _lock_of_nobody(folder)
+            lock = _free_lock(folder)
             if lock is not None:
                 found.append(Leftover(folder, _process_id(lock)))
                 os.close(lock)
@@ -163,7 +163,7 @@ def remove_leftovers() -> list[Leftover]:
 
 
 def _removed(folder: Path) -> bool:
-    lock = _lock_of_nobody(folder)  # again: another process may be removing the folder now
+    lock = _free_lock(folder)  # again: another process may be removing the folder now
     if lock is None:
         return False
     try:
@@ -187,7 +187,7 @@ def _private_folders(place: Path) -> list[Path]:
         return []
 
 
-def _lock_of_nobody(folder: Path) -> int | None:
+def _free_lock(folder: Path) -> int | None:
     """Take the lock of a folder, and return its descriptor; None if the folder is in use."""
     try:
         lock = os.open(folder / _LOCK, os.O_RDWR)

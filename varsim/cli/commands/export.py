@@ -49,7 +49,7 @@ def export(run: str, file: Path | None, *, no_source: bool, no_values: bool) -> 
     except OSError as error:
         raise Failed(f"{file} cannot be written: {error.strerror}") from error
     click.echo(f"{file}: {file.stat().st_size:,} bytes")
-    click.echo(f"in it: {', '.join(exported.names)}")
+    click.echo(f"included: {', '.join(exported.names)}")
     for what in exported.left_out:
         click.echo(f"left out: {what}")
     _name_lines(exported.look_at)

@@ -52,7 +52,7 @@ def runs(
 
     folder = Path(out)
     if (run is not None) != (tag is not None or untag):
-        raise WrongUse("RUN goes with --tag or --untag; without them, give no RUN")
+        raise WrongUse("--tag and --untag need a RUN, and a RUN needs one of these options")
     try:
         if run is not None:
             found = find_run(run, folder)
