@@ -76,7 +76,7 @@ class StateCluster:
             state.begin(self._call_id)
 
     def end(self) -> None:
-        """Let all replicas return, after the function of the merge_call that runs, if any."""
+        """Let the function of a running merge_call return, if there is one; then all replicas."""
         if self._merge is not None:
             merge, self._merge = self._merge, None
             results = [NOTHING] * len(self.replicas)

@@ -16,10 +16,10 @@ import sys
 from typing import Any, Final, TextIO
 
 _READER_ENDED: Final = errno.EPIPE
-"""As after `| head -1`: the reader has what it wants, so this is no failure."""
+"""The error after, for example, `| head -1`. It is no failure, because the reader ended itself."""
 
 _guarded: dict[str, _Guarded] = {}
-_replaced: list[object] = []  # Python's own streams: the end of such an object closes a descriptor
+_replaced: list[object] = []  # Python's own streams; freeing one would close its descriptor
 
 
 class _Guarded(io.FileIO):
@@ -72,7 +72,7 @@ def guard() -> None:
 
 
 def raise_errors(*, raises: bool) -> None:
-    """Set whether errors of the streams are raised, which a script expects."""
+    """Set whether errors of the streams are raised. A script expects that they are raised."""
     for raw in _guarded.values():
         raw.raises = raises
 

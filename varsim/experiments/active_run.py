@@ -89,7 +89,7 @@ class ActiveRun:
     resumed: str = ""  # the run and the step from which this run continues
     no_oracle: str = ""
     oracle_result: dict[str, Plain] | None = None
-    unfinished: dict[str, str] = field(default_factory=dict)  # by file: why it was not written
+    unfinished: dict[str, str] = field(default_factory=dict)  # file → why it was not written
     _saved: bool = False  # whether a summary was written
     _warned_first: dict[str, str] = field(default_factory=dict)  # warning → its first variable
 

@@ -170,7 +170,7 @@ class Components(Mapping[int, VariableSpec]):
         """Add a new variable. Do nothing if the variable exists.
 
         Raises:
-            ProtocolError: The value does not fit to the spec.
+            ProtocolError: The value does not match the spec.
         """
         spec, value = create.spec, create.value
         if spec.variable_id not in self.variables:

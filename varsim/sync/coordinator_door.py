@@ -1,7 +1,7 @@
 """Check the messages of replicas before they change the coordinator's state.
 
-The codec has already checked the types of all fields. These functions check that the fields fit
-together, and to the variables. The order of a replica's messages is checked in `call_state`.
+The codec has already checked the types of all fields. These functions check that the fields match
+each other and the variables. `call_state` checks the order of a replica's messages.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def check_buckets(replica_id: int, buckets: Sequence[Bucket], contribution: Cont
     """Check that the arrays of a contribution have its layout.
 
     Raises:
-        ProtocolError: An array has another shape or dtype.
+        ProtocolError: The number of arrays, or the shape or dtype of an array, does not match.
     """
     arrays = contribution.buckets
     if len(arrays) != len(buckets):
@@ -116,7 +116,7 @@ def check_scatter(specs: Mapping[int, VariableSpec], message: Scatter, num_repli
     """Check a contribution to a sparse write, except the range of its indices.
 
     Raises:
-        ProtocolError: The write is not merged, or the rows do not fit to the variable.
+        ProtocolError: The write is not merged, or the rows do not match the variable.
     """
     check_write(specs, message.write, SCATTERS, num_replicas)
     spec = specs[message.write.variable_id]
@@ -130,7 +130,7 @@ def check_rows(spec: VariableSpec, rows: Rows, row: Shape) -> None:
     """Check the dtypes and shapes of rows.
 
     Raises:
-        ProtocolError: They do not fit to the variable.
+        ProtocolError: The rows do not match the variable.
     """
     indices, values = rows.indices, rows.values
     if (
@@ -147,7 +147,7 @@ def check_leaves(message: AllReduce | AllGather) -> None:
     """Check that the leaves of a collective have its structure.
 
     Raises:
-        ProtocolError: There are more or fewer leaves, or two nodes have one path.
+        ProtocolError: There are more or fewer leaves, or two nodes have the same path.
     """
     kinds = [kind for _, kind in message.structure]
     if kinds.count(LEAF) != len(message.leaves) or not message.leaves:
@@ -188,7 +188,7 @@ def check_delta(spec: VariableSpec, replica_id: int, delta: Delta) -> None:
     """Check the parts of a delta.
 
     Raises:
-        ProtocolError: They do not fit to the variable.
+        ProtocolError: A part does not match the variable.
     """
     if not 0 <= delta.since < delta.count or not delta.parts:
         raise ProtocolError(f"a delta has {len(delta.parts)} parts from {delta.since}")
@@ -234,7 +234,7 @@ def check_component(spec: VariableSpec, message: Component) -> None:
     """Check a component that answers a fetch.
 
     Raises:
-        ProtocolError: It does not fit to the variable.
+        ProtocolError: The component does not match the variable.
     """
     if message.version < 0 or not _is_value(spec, message.value):
         raise ProtocolError(f"a component of variable {spec.name!r} has a wrong shape or dtype")

@@ -74,7 +74,7 @@ class Plans:
         """Store a layout of a replica. It is decoded when a contribution uses it.
 
         Raises:
-            ProtocolError: The layout's id is not one of the few ids that are used again.
+            ProtocolError: The layout's id is not from 0 to MAX_LAYOUTS - 1.
         """
         if not 0 <= layout.layout_id < MAX_LAYOUTS:
             raise ProtocolError(f"the id {layout.layout_id} of a layout is out of range")

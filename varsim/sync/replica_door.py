@@ -1,7 +1,7 @@
 """Check the messages of the coordinator before they change a replica's state.
 
-The codec has already checked the types of all fields. These functions check that the fields fit
-together, and to the components of the replica.
+The codec has already checked the types of all fields. These functions check that the fields match
+each other and the components of the replica.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def check_create(create: Create) -> None:
     """Check a new variable.
 
     Raises:
-        ProtocolError: The value does not fit to the spec, or the policy is unknown.
+        ProtocolError: The value does not match the spec, or the policy is unknown.
     """
     spec, value = create.spec, create.value
     for synchronization in (spec.synchronization, spec.requested):
@@ -52,7 +52,7 @@ def check_commit(commit: Commit, block: Block, spec: VariableSpec) -> None:
     Args:
         spec: The spec of the block's first variable.
     Raises:
-        ProtocolError: The commit does not fit to the block.
+        ProtocolError: The commit does not match the block.
     """
     value, versions, operation = commit.value, commit.versions, commit.operation
     if (
@@ -87,7 +87,7 @@ def check_variable_ids(variable_ids: Array) -> None:
     """Check the variables of a commit, before they are put into one block.
 
     Raises:
-        ProtocolError: They are not a list of different int64.
+        ProtocolError: The variables are not a list of int64, or a variable occurs twice.
     """
     if (
         variable_ids.dtype != _INT64
@@ -111,7 +111,7 @@ def check_commit_of_rows(commit: ScatterCommit, spec: VariableSpec, shape: tuple
     """Check the commit of a sparse write.
 
     Raises:
-        ProtocolError: The rows do not fit to the variable.
+        ProtocolError: The rows do not match the variable.
     """
     indices, values = commit.rows.indices, commit.rows.values
     if (

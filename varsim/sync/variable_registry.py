@@ -242,7 +242,7 @@ class VariableRegistry:
         """Store a component that answers a fetch.
 
         Raises:
-            ProtocolError: The component does not fit to the variable.
+            ProtocolError: The component does not match the variable.
         """
         fetching = self._fetches.get(message.request_id)
         if fetching is None or replica_id not in fetching.missing:
