@@ -29,6 +29,6 @@ class Clock:
 
         Call this before anything else reads the clock, so that the time never goes back.
         """
-        late_s = self.now_s() - until_s
+        late_s = time.monotonic() - self._stopped_s - until_s
         if late_s > LATE_S:
             self._stopped_s += late_s

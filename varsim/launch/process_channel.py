@@ -72,6 +72,8 @@ class ProcessChannel:
         self._stacks = stacks
         self._inbox: list[tuple[int, Received]] = []
         self._clock = Clock()
+        self.now_s = self._clock.now_s
+        """Returns the time in seconds, without the time in which this process was stopped."""
         self._backlog = Backlog(num_replicas)
         self._poller = zmq.Poller()
         for polled in (*listener.sockets, fork_server.reports):
@@ -240,10 +242,6 @@ class ProcessChannel:
     def _take_finished(self) -> None:
         for done in self._exchange.finished():
             self._inbox.append((COORDINATOR, done))
-
-    def now_s(self) -> float:
-        """Return the time in seconds; the time in which this process was stopped does not count."""
-        return self._clock.now_s()
 
     def where(self, replica_id: int) -> str | None:
         """Return the line that a replica's function runs now, as file:line; None if unknown."""

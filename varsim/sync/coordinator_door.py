@@ -246,5 +246,6 @@ def check_report(report: Report) -> None:
     Raises:
         ProtocolError: A number of reads or writes is negative.
     """
-    if any(writes < 0 or reads < 0 for _, writes, reads in report.accesses):
-        raise ProtocolError("a report has a negative number of reads or writes")
+    for _, writes, reads in report.accesses:
+        if writes < 0 or reads < 0:
+            raise ProtocolError("a report has a negative number of reads or writes")
