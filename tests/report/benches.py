@@ -1,4 +1,4 @@
-"""Figures of hosts, for tests of reports."""
+"""Invented figures of measured hosts, for tests of reports."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_the_page_has_the_machine_and_its_memory_speed():
     assert "1.0 " in text.partition("GiB/s")[2].splitlines()[0]  # 1 MiB in 2**-10 s
 
 
-def test_an_interrupted_report_has_the_number_of_figures():
+def test_the_report_of_an_interrupted_measurement_counts_its_figures():
     text = "\n".join(printed(bench(status=RunStatus.INTERRUPTED, left_out=("Left out: x.",))))
 
     assert "host h: interrupted after 46 of 47 figures" in text
@@ -77,7 +77,7 @@ def test_an_interrupted_report_has_the_number_of_figures():
 
 
 def shared(quantity: Quantity, workers: int, size_bytes: int) -> float:
-    """Return times of a host with cheap large steps and the same cost for each worker."""
+    """Return seconds: they grow by the same amount with each worker; large steps are cheap."""
     if quantity is Quantity.STEP:
         return 0.0012 * workers if size_bytes < 2**20 else 0.0005 * workers
     return 0.001 * workers
@@ -97,7 +97,7 @@ def test_sentences_compare_steps_with_the_bare_star():
     assert "busy" not in said
 
 
-def test_without_a_size_from_which_steps_are_faster_no_sentence_names_one():
+def test_no_sentence_names_a_size_if_steps_are_never_faster_than_the_bare_star():
     said = " ".join(reading(bench()))
 
     assert "A step of 16 MiB takes 1.0 times the time of the bare star." in said
@@ -114,7 +114,7 @@ def test_a_busy_or_unsteady_host_is_reported():
     assert "The figures vary by ± 105%" in said
 
 
-def test_no_figure_is_required_for_the_sentences():
+def test_missing_figures_cause_no_error_in_the_sentences():
     found = bench()
     assert [] == reading(replace(found, figures=[]))
     for quantity in Quantity:

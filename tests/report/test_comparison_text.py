@@ -53,7 +53,7 @@ def test_without_differences_the_text_says_how_much_was_compared():
     assert [f"compared with a single device: {said}"] == compared_text(NONE)
 
 
-def test_a_comparison_of_nothing_says_so():
+def test_the_text_says_that_nothing_was_compared():
     nothing = Compared(values=0, locations=0, differences=(), uncompared=(), own=("a", "b"))
     assert [
         "compared with a single device: no value of a variable could be compared",
@@ -112,7 +112,7 @@ def test_a_finding_about_values_may_be_the_reason():
     assert "may be the reason" not in " ".join(compared_text(NONE, caused=True))
 
 
-def test_many_locations_are_counted():
+def test_the_first_locations_are_listed_and_the_others_are_counted():
     many = tuple(replace(DIFFERENCE, location=f"{'a/' * 60}train.py:{i}") for i in range(MOST + 3))
     lines = compared_text(replace(NONE, differences=many))
     assert "  - and 3 more locations (--all shows them)" in lines
@@ -123,7 +123,7 @@ def test_no_line_of_short_words_is_wider_than_80_columns():
     assert 80 >= max(map(len, compared_text(ONE)))
 
 
-def test_returned_values_are_compared_too():
+def test_the_text_compares_returned_values():
     returned = compare_returned(
         {"loss": 0.5, "each": [1.0, 2.0, 1.0], "pair": [1, 2], "n": 3},
         {"loss": 0.25, "each": [1.0], "pair": 1, "n": 3},

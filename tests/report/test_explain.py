@@ -1,4 +1,4 @@
-"""The pages of `varsim explain`: every number and every error equals that of a cluster."""
+"""The pages of `varsim explain`: every number and every error is what a cluster gives."""
 
 from __future__ import annotations
 
@@ -226,15 +226,15 @@ def test_every_sparse_example_has_the_results_of_a_cluster(synchronization, aggr
     assert 8 == len(subject.sparse_examples)
 
 
-def test_the_page_shows_the_rows_and_the_bytes_of_two_replicas():
+def test_the_page_shows_the_bytes_of_a_sparse_write_of_two_replicas():
     said = one_line(named("ON_WRITE", "SUM"))
 
-    assert "scatter_add all 14 12 4 144" in said  # 4 rows from the replicas, and 4 to each
+    assert "scatter_add all 14 12 4 144" in said  # 2 rows from each replica, and 4 to each
     assert "v.scatter_add(tf.IndexedSlices(changes, indices)): every copy gets the rows" in said
 
 
 def warned_by(subject: Page) -> list[str]:
-    """Return the warnings of a cluster on which a variable is created and assigned."""
+    """Return the warnings that a cluster gives when a variable is created and assigned."""
     with simulated_cluster(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         devices = [f"cpu:{i}" for i in range(subject.num_replicas)]
@@ -407,12 +407,12 @@ def test_a_page_shows_components_results_refusals_and_differences():
     assert "assign_add refused" in said
     assert "v.assign(v.read_value() + 6.0): then reads 26.0;" in said
     assert "v.assign_add(6.0) inside strategy.run: then reads 32.0;" in said
-    assert "assign with SUM" not in said  # there is only one aggregation
+    assert "assign with SUM" not in said  # the page has only one aggregation
     assert "TensorFlow does the same, except for D7 (see below)." in said
     assert "D7: TensorFlow converts a Python number to float32" in said
 
 
-def test_the_effect_that_operations_share_is_printed_once():
+def test_an_effect_that_several_operations_have_is_printed_once():
     said = one_line(named("ON_WRITE", "MEAN"))
 
     assert 1 == said.count("assign, assign_add and assign_sub: The write is a collective")
@@ -424,13 +424,13 @@ def test_the_page_of_auto_says_when_auto_becomes_on_write():
     assert "A variable created with AUTO becomes ON_WRITE" in said
     assert "(in YAML auto: adaptive, or varsim run --auto adaptive)" in said
     assert "assign_add 16 16 16" not in said
-    assert "assign_add all 16 16 0 9" in said  # 3 messages for each replica, at the read
+    assert "assign_add all 16 16 0 9" in said  # the read sends 3 messages for each replica
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 4, 64])
 @pytest.mark.parametrize("synchronization", SHOWN)
-def test_a_page_has_80_columns_and_cuts_nothing(synchronization, replicas):
-    """This includes pages with all aggregations side by side."""
+def test_a_page_fits_in_80_columns_and_nothing_is_cut(synchronization, replicas):
+    """Pages with all aggregations side by side fit, too."""
     said = text(page(synchronization, EVERY_AGGREGATION, replicas))
 
     assert [] == [line for line in said.splitlines() if len(line) > 80]
@@ -456,7 +456,7 @@ def test_the_differences_on_pages_are_in_the_document_of_the_semantics():
     assert {(key, one.title) for key, one in DIFFERENCES.items()} <= set(headings)
 
 
-def test_every_difference_is_on_a_page():
+def test_every_difference_from_tensorflow_is_on_a_page():
     pages = [about(one, other) for one, other in PAGES]
 
     assert set(DIFFERENCES) == {key for one in pages for key in one.differences}
@@ -476,7 +476,7 @@ def test_a_page_explains_every_difference_that_it_names():
 
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
-    """Provide documents in a folder of this test."""
+    """Make `docs.generate` write into a temporary folder, and return the folder of the pages."""
     folder = tmp_path / "docs" / "modes"
     folder.parent.mkdir()
     monkeypatch.setattr(generate, "ROOT", tmp_path)

@@ -44,11 +44,11 @@ def test_a_finding_says_what_where_how_often_and_what_to_do() -> None:
     ] == findings_text([finding()])
 
 
-def test_a_finding_without_a_histogram_shows_none() -> None:
+def test_a_finding_without_a_histogram_has_no_line_for_staleness() -> None:
     assert not any("staleness" in line for line in findings_text([finding(histogram=())]))
 
 
-def test_a_finding_without_a_variable_names_none() -> None:
+def test_the_title_of_a_finding_without_a_variable_is_its_kind() -> None:
     lines = findings_text([finding(kind=STRAGGLER, variable_id=None, variable="")])
     assert "waiting for one replica" == lines[2]
 
@@ -75,7 +75,7 @@ def test_no_line_is_wider_than_the_console(changes, width: int) -> None:
     assert width >= max(map(len, findings_text([finding(**changes)], width)))
 
 
-def test_a_location_that_is_too_wide_keeps_its_end() -> None:
+def test_a_location_that_is_too_wide_is_cut_at_its_start() -> None:
     lines = findings_text([finding(locations=(("a/" * 60 + "train.py:12", 8),))])
     assert any(line.endswith("/train.py:12") for line in lines)
 
@@ -94,7 +94,7 @@ LAYERS = [
 
 
 def test_similar_findings_are_shown_once() -> None:
-    """The text has the sums, the words of the most frequent finding, and all variables."""
+    """The text has the sum of the counts, and the words of the most frequent finding."""
     assert [
         "64 findings, 1 shown: similar findings are shown once (--all shows each)",
         "",
@@ -124,7 +124,7 @@ def test_all_findings_are_shown_on_request() -> None:
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_findings_with_other_differences_are_shown_separately(other) -> None:
+def test_findings_that_differ_in_more_than_the_variable_are_shown_separately(other) -> None:
     lines = findings_text([finding(), finding(variable="bias", **other)])
 
     assert "2 findings" == lines[0]

@@ -1,4 +1,4 @@
-"""Several variables get one name, and long names are shortened."""
+"""Names in reports: one name for several variables, and short forms of long names."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ LAYERS = [f"encoder/layer_{i:02}/kernel" for i in range(64)]
         (["moving_mean", "moving_variance"], "moving_* (2 variables)"),
     ],
 )
-def test_several_variables_have_one_name(names: list[str], expected: str) -> None:
+def test_several_variables_get_one_name_with_their_number(names: list[str], expected: str) -> None:
     assert expected == name_of(names)
 
 
-def test_a_part_that_all_names_share_is_kept() -> None:
+def test_the_pattern_of_names_keeps_the_parts_that_all_names_have() -> None:
     assert "a/*/w:0" == pattern_of(["a/x/w:0", "a/y/w:0"])
     assert "…" == pattern_of(["a", "b/c"])
 
@@ -85,7 +85,7 @@ def test_short_names_keep_their_differences() -> None:
     assert all("00" in one or "01" in one for one in cut[:2])
 
 
-def test_variables_with_one_name_are_numbered() -> None:
+def test_variables_with_the_same_name_are_numbered() -> None:
     assert ["w", "b", "w #2"] == short_names(["w", "b", "w"], 10)
 
 

@@ -140,7 +140,7 @@ def test_a_cycle_is_cut_where_it_closes():
 
 
 def test_values_that_are_too_deep_or_too_large_are_cut(monkeypatch: pytest.MonkeyPatch):
-    """This includes small objects that contain the same object many times."""
+    """A small object that contains the same object many times is cut, too."""
     monkeypatch.setattr(shapes, "MAX_VALUES", 1000)
     deep = plain(nested(10_000))
     for _ in range(MAX_DEPTH):

@@ -107,7 +107,7 @@ saved in /somewhere/runs/x/
 
 
 def test_a_report_fits_in_80_columns():
-    """A file has no colours, no lines wider than the console, and no blanks at their ends."""
+    """In a file the report has no colours, and no line ends with blanks."""
     assert EXPECTED == report(RUN)
 
 
@@ -152,8 +152,8 @@ def test_only_the_first_and_the_last_of_many_replicas_are_shown():
     assert ["190", "19"] == row.split()[-2:]
 
 
-def test_a_mean_is_shown_where_it_is_useful():
-    """The mean is not shown for values around zero or for equal values. Rows are not repeated."""
+def test_the_mean_of_elements_is_shown_if_it_is_not_near_zero_and_elements_differ():
+    """An element that is shown is not repeated as the minimum or the maximum."""
     around_zero = np.array([-2.0, -1.0, 0.0, 1.0, 2.0, 1e-9])
     text = report(summary(variable_summary("w", lens(around_zero, around_zero), shape=[6])))
     rows = [line.split() for line in text[text.index("value lens") :].splitlines()[3:]]
@@ -233,7 +233,7 @@ def test_only_the_first_of_many_differing_variables_are_shown():
     assert "v40 " not in text.partition("value lens")[0]
 
 
-def test_a_large_result_is_shown_in_part():
+def test_a_large_result_shows_its_shape_and_its_first_elements():
     """An array has its shape and its first elements."""
     square = [[float(index)] * 8 for index in range(8)]
     text = report(summary(result={"square": square, "one": [[1, 2], [3]]}))
@@ -287,7 +287,7 @@ def test_a_failed_run_names_the_failure_below_the_headline():
     assert "WorkerLost: replica 1: worker died" == lines[2]
 
 
-def test_a_run_with_unwritten_results_says_so():
+def test_the_report_says_that_results_of_the_run_were_not_written():
     text = report(summary(unfinished=["the history of the run was not written"]))
 
     assert "The record was not judged, because it could not be written or read" in text

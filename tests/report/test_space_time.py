@@ -70,7 +70,7 @@ def test_the_middle_of_many_events_is_left_out():
     assert "⋮  76 more" == lines[2 + MOST_ROWS // 2].strip()
 
 
-def test_an_unreadable_value_is_shown_as_such():
+def test_an_unreadable_value_is_shown_as_unreadable():
     told = story(1)
     told.add(0, "read", "w", 0.0, version=0)
     event = told.events[0]._replace(dtype="x", variable=9)

@@ -27,7 +27,7 @@ from varsim.report.page import print_page
 from varsim.report.run_page import print_report
 
 WIDTHS = (40, 50, 60, 64, 80, 100, 120, 200)
-NARROWEST = {"explain on_read": 50}  # it names methods that are wider than 40 columns
+NARROWEST = {"explain on_read": 50}  # the page names methods that are wider than 40 columns
 WORD = re.compile(r"[^\s,;:.()─…█/×]+")
 
 _PART = np.array([0.1234], np.float32)
@@ -85,7 +85,7 @@ def shown(page: str, width: int) -> str:
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_fits_any_console(page: str, width: int) -> None:
-    """From 60 columns on, headings and names are complete, too."""
+    """No line is too wide, and no word is cut: every word is in the page at another width."""
     text = shown(page, width)
 
     lines = [line for line in text.splitlines() if not line.startswith("saved in ")]
