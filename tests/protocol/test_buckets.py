@@ -22,7 +22,7 @@ def together(writes, specs=THREE):
     return [bucket.positions for bucket in arrange(writes, specs)]
 
 
-def test_similar_writes_are_one_bucket():
+def test_writes_with_the_same_settings_and_operation_are_in_one_bucket():
     (bucket,) = arrange([wrote(U), wrote(W), wrote(V)], THREE)
 
     assert (0, 1, 2) == bucket.positions
@@ -30,7 +30,7 @@ def test_similar_writes_are_one_bucket():
     assert (3,) == bucket.shape
 
 
-def test_shapes_may_differ_in_a_bucket():
+def test_writes_of_different_shapes_are_in_one_bucket():
     specs = {W: spec(shape=(2, 3)), V: spec(variable_id=V), U: spec(variable_id=U, shape=(0, 4))}
     (bucket,) = arrange([wrote(W, shape=(2, 3)), wrote(V), wrote(U, shape=(0, 4))], specs)
 
@@ -64,7 +64,7 @@ def test_two_writes_of_a_variable_are_in_two_buckets_in_order():
 
 
 def test_a_second_write_of_a_variable_comes_after_all_earlier_writes():
-    """The bucket with the add of V comes before the bucket with the second assign of W."""
+    """The bucket with the add to V comes before the bucket with the second assignment to W."""
     writes = [wrote(W), wrote(V, ADD), wrote(W), wrote(U)]
 
     assert [(0,), (1,), (2, 3)] == together(writes)
@@ -78,7 +78,7 @@ def test_a_write_of_unknown_shape_has_its_own_bucket_and_no_write_moves_past_it(
 
 
 def test_a_large_value_has_its_own_bucket():
-    """Values at the limit are still packed."""
+    """A value of exactly `PACK_LIMIT_BYTES` shares a bucket."""
     limit = PACK_LIMIT_BYTES // 4
     specs = {W: spec(shape=(limit,)), V: spec(variable_id=V, shape=(limit + 1,)), U: THREE[U]}
     writes = [wrote(W, shape=(limit,)), wrote(V, shape=(limit + 1,)), wrote(U)]

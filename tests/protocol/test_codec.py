@@ -49,14 +49,14 @@ def test_small_arrays_share_a_frame_and_each_large_one_has_its_own() -> None:
 @pytest.mark.parametrize(
     ("size_bytes", "frames"), [(0, 1), (8, 1), (MAX_INLINE_BYTES, 1), (MAX_INLINE_BYTES + 1, 2)]
 )
-def test_a_small_array_is_in_the_header(size_bytes: int, frames: int) -> None:
+def test_an_array_up_to_the_inline_limit_is_in_the_header(size_bytes: int, frames: int) -> None:
     value = np.arange(size_bytes, dtype=np.uint8)
 
     assert frames == len(encode([component(value)]))
     assert value.tobytes() == sent(value)[0].tobytes()
 
 
-def test_an_envelope_without_messages_has_a_header() -> None:
+def test_an_envelope_without_messages_is_only_a_header() -> None:
     assert 1 == len(encode([]))
 
 
@@ -139,6 +139,6 @@ def test_text_that_is_not_unicode_is_sent() -> None:
     assert text == message.traceback == message.report.output
 
 
-def test_a_socket_can_send_all_frames() -> None:
+def test_all_frames_have_a_type_that_a_socket_can_send() -> None:
     frames = encode([component(np.zeros(PACK_LIMIT_BYTES, np.bool_))])
     assert all(isinstance(frame, Frame) for frame in frames)

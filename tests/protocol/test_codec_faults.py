@@ -22,7 +22,7 @@ from varsim.protocol.structure import unpack
 
 
 def header(*bodies: Any, packed: Any = b"", version: Any = PROTOCOL_VERSION) -> bytes:
-    """Return frame 0; `packed` has the small arrays, or the number of their bytes in frame 1."""
+    """Return frame 0. `packed`: the small arrays, or the number of their bytes in frame 1."""
     made: bytes = msgpack.packb([version, packed, bodies])
     return made
 
@@ -35,7 +35,7 @@ def component(*descriptor: Any) -> list[Any]:
     return [tag(Component), 1, 2, 3, list(descriptor)]
 
 
-F8 = 3  # float64's code
+F8 = 3  # the code of float64 in a descriptor
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_header_that_is_too_long_is_not_decoded(monkeypatch: pytest.MonkeyPatc
 def test_a_changed_envelope_raises_no_other_error(
     envelope: list[Message], data: st.DataObject
 ) -> None:
-    """Bytes of headers are changed, inserted and cut; frames are lost, doubled and swapped."""
+    """Bytes of the header are changed, inserted or removed; frames are lost, doubled or swapped."""
     frames = [bytearray(frame) for frame in encode(envelope)]
     for _ in range(data.draw(st.integers(1, 3))):
         frame = data.draw(st.sampled_from(frames))
@@ -138,7 +138,7 @@ def test_random_frames_raise_no_other_error(frames: list[bytes]) -> None:
 
 
 class NoReferences:
-    """References of a process in which no object has a name."""
+    """The table of named objects of a process without such objects."""
 
     def name_of(self, value: object) -> None:
         return None

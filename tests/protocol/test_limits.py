@@ -24,11 +24,11 @@ from varsim.protocol.limits import (
 )
 from varsim.protocol.messages import Forget, Payload, Reduced, Report, Returned
 
-MANY = MAX_DECODED_BYTES // 96  # a header of this length is not examined
+MANY = MAX_DECODED_BYTES // 96  # bytes; the content of a header of this length is not examined
 
 UNPACKER_BYTES = 2**15  # memory that msgpack needs for any header
 
-HOSTILE = {  # values that take much more memory than bytes
+HOSTILE = {  # headers whose decoded values take much more memory than the header
     "empty lists": b"\x90" * MANY,
     "nested lists": b"\x91\x91\x90" * (MANY // 3),
     "empty dicts": b"\x80" * MANY,
@@ -43,7 +43,7 @@ HOSTILE = {  # values that take much more memory than bytes
 
 
 def hostile(content: bytes) -> bytes:
-    """Return a header whose messages are `content`, with the right number of values."""
+    """Return a header with the right number of values before `content`, the encoded values."""
     unit = {0x91: 3, 0xA2: 3, 0xC4: 4, 0xCD: 3, 0xCA: 5}.get(content[0], 1)
     count = (len(content) // unit).to_bytes(4, "big")
     return b"\x93%b\xc4\x00\xdd%b%b" % (msgpack.packb(PROTOCOL_VERSION), count, content)
@@ -116,7 +116,7 @@ def test_too_many_large_arrays_are_refused_at_both_ends(monkeypatch: pytest.Monk
         decode(frames)
 
 
-def test_many_leaves_are_refused_with_their_number() -> None:
+def test_the_error_for_too_many_leaves_has_their_number() -> None:
     structure = (("", "a list of 50000"), *((f"[{i}]", "an array") for i in range(50_000)))
     with pytest.raises(SizeError, match="a collective of 50,000 values"):
         check_leaves(structure, [np.zeros(())] * 50_000)
@@ -128,7 +128,7 @@ def test_a_leaf_with_a_very_long_key_is_refused(key: str) -> None:
         check_leaves((("", "a dict"), (key, "an array")), [np.zeros(())])
 
 
-def test_leaves_that_are_accepted_can_be_sent() -> None:
+def test_leaves_that_the_check_accepts_can_be_encoded() -> None:
     count = MAX_DECODED_BYTES // 2 // 800
     structure = tuple((f"['w{i}']", "an array") for i in range(count))
     leaves = [np.zeros(())] * count
@@ -136,13 +136,13 @@ def test_leaves_that_are_accepted_can_be_sent() -> None:
     encode([Reduced(call_id=1, position=0, leaves=tuple(leaves))])
 
 
-def test_a_long_name_is_refused() -> None:
+def test_a_name_of_more_than_1000_characters_is_refused() -> None:
     check_name("x" * 1000, "the name")
     with pytest.raises(SizeError, match="the name has 1,001 characters; the limit is 1,000"):
         check_name("x" * 1001, "the name")
 
 
-def test_an_envelope_that_is_too_large_is_divided() -> None:
+def test_an_envelope_of_several_messages_that_is_too_large_is_divided() -> None:
     messages = [Returned(call_id=i, result=Payload(None), report=Report()) for i in range(3)]
     error = SizeError("too large")
     assert [messages[:1], messages[1:]] == list(halves(messages, error))

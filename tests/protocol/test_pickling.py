@@ -84,7 +84,7 @@ def test_methods_of_a_pickled_class_keep_their_file():
     assert __file__ == travelled(LocalClass).method.__code__.co_filename
 
 
-def test_equal_functions_have_one_name():
+def test_equal_functions_have_the_same_id():
     """A function is sent only once, even if the program creates it again for each call."""
     things = Things()
 

@@ -1,4 +1,4 @@
-"""Arrays of an envelope in memory that both ends share."""
+"""Envelopes whose large arrays are in memory that sender and receiver share."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ WRONG = [
 def test_a_wrong_descriptor_is_refused_and_changes_nothing(
     cluster: SharedCluster, here: Leases, there: Leases, descriptor: tuple[Any, ...]
 ) -> None:
-    """Block 0 was sent before, and has room for one array of `LARGE` bytes."""
+    """Block 0, with room for one array of `LARGE` bytes, was sent to worker a before."""
     kept = cluster.make("c")
     cluster.pass_on("c", "a", kept)
     with pytest.raises(ProtocolError):
@@ -196,7 +196,7 @@ def test_a_note_without_shared_memory_is_refused(here: Leases) -> None:
 @settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32))
 def test_a_changed_envelope_raises_no_other_error(here: Leases, there: Leases, seed: int) -> None:
-    """Bytes of an envelope with references, and of its note, are changed, inserted and cut."""
+    """Bytes of an envelope with references, and of its note, are changed, inserted or removed."""
     decode(encode([message(np.zeros(LARGE // 8))], here), there)
     sample: list[Message] = [
         message(np.zeros(LARGE // 8), np.zeros(3)),
@@ -204,7 +204,7 @@ def test_a_changed_envelope_raises_no_other_error(here: Leases, there: Leases, s
     ]
     frames = [bytearray(part) for part in encode(sample, there)]
     frames.append(bytearray(there.note() or b"\x90"))
-    chance = random.Random(seed)  # offsets of blocks, and so the frames, differ between examples
+    chance = random.Random(seed)  # not drawn by Hypothesis, because frames differ between examples
     for _ in range(chance.randint(1, 3)):
         part = chance.choice(frames)
         start = chance.randint(0, len(part))

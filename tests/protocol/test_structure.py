@@ -36,7 +36,7 @@ class Thing:
 
 
 class Things:
-    """References to three objects."""
+    """A table of three objects with names."""
 
     def __init__(self) -> None:
         self.known = [Thing(number) for number in range(3)]
@@ -118,7 +118,7 @@ def test_numpy_scalars_stay_numpy_scalars(scalar: Any) -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_other_values_are_pickled(value: Any) -> None:
+def test_values_of_other_types_are_pickled(value: Any) -> None:
     got = travelled(value)
     assert (type(value), value) == (type(got), got)
 
@@ -244,7 +244,7 @@ def test_a_shared_part_of_a_structure_is_examined_once() -> None:
 
 
 @pytest.mark.parametrize("digits", [100, LONG_BYTES])
-def test_long_integers_take_little_space_in_a_header(digits: int) -> None:
+def test_integers_of_many_digits_take_little_space_in_a_header(digits: int) -> None:
     value = [16**digits + i for i in range(2_000)]
     payload = pack(value, HERE)
     assert value == travelled(value)

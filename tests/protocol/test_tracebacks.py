@@ -1,4 +1,4 @@
-"""The parts taken from a traceback: the text of the exception, and its location."""
+"""The text of an exception, and its location, are taken from a traceback."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def traceback_of(*frames: tuple[object, int], said: str = "ValueError: empty") -
 
 
 @pytest.mark.parametrize("said", ["ValueError: empty", "ShapeError: v\n  - a\n    b", "KeyError"])
-def test_an_exception_has_all_lines_of_its_text(said: str):
+def test_all_lines_of_the_exceptions_text_are_used(said: str):
     assert said == exception_in(traceback_of(("a.py", 3), ("b.py", 4), said=said))
 
 
