@@ -33,7 +33,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Envelope:
-    """Sent arrays. Each has its reference or the array itself, its size and its number."""
+    """Arrays that were sent: for each, a reference or a copy, its size and its number."""
 
     arrays: list[tuple[SharedReference | Array, int, int]]
     note: bytes | None
@@ -50,7 +50,7 @@ class Process:
     held: list[Kept] = field(default_factory=list)
 
     def used_bytes(self) -> int:
-        """Return the size of its own blocks that a process still reads."""
+        """Return the bytes of this process's own blocks that are not free."""
         self.arena.settle()
         free = sum(size * len(blocks) for size, blocks in self.arena._free.items())
         return self.arena._held_bytes - free
@@ -88,7 +88,7 @@ class SharedCluster:
             process.arena.close()
 
     def make(self, name: str, size: int = SIZES[0], *, shared: bool = True) -> Kept:
-        """Return a new array of a process, with its own number."""
+        """Return a new array of a process; each element is a number of no other array."""
         arena = self[name].arena
         array = arena.empty((size,), INT) if shared else None
         if array is None:
@@ -100,7 +100,7 @@ class SharedCluster:
         return kept
 
     def send(self, sender: str, receiver: str, *arrays: Kept) -> None:
-        """Put arrays into an envelope, with a note."""
+        """Put arrays, and the note of released blocks, into an envelope."""
         leases = self[sender].leases[receiver]
         sent = []
         for kept in arrays:
@@ -110,7 +110,7 @@ class SharedCluster:
         self[receiver].inbox[sender].append(Envelope(sent, leases.note()))
 
     def deliver(self, receiver: str, sender: str) -> list[Kept]:
-        """Take the oldest envelope as `codec.decode` does: arrays first, then the note."""
+        """Take the oldest envelope in the order of `codec.decode`: arrays first, then the note."""
         process = self[receiver]
         leases = process.leases[sender]
         envelope = process.inbox[sender].popleft()
@@ -127,12 +127,12 @@ class SharedCluster:
         return taken
 
     def pass_on(self, sender: str, receiver: str, *arrays: Kept) -> list[Kept]:
-        """Send and deliver."""
+        """Send arrays, and deliver the envelope immediately."""
         self.send(sender, receiver, *arrays)
         return self.deliver(receiver, sender)
 
     def settle(self) -> None:
-        """Deliver everything, and exchange lists of released blocks until no process has one."""
+        """Deliver all envelopes, and exchange notes of released blocks until no process has one."""
         ways = [(name, peer) for name, process in self.processes.items() for peer in process.leases]
         quiet = False
         while not quiet:
@@ -150,7 +150,7 @@ class SharedCluster:
         for process in self.processes.values():
             process.held.clear()
         self.settle()
-        for process in self.processes.values():  # `settle` has just delivered envelopes
+        for process in self.processes.values():  # `settle` has delivered arrays to processes
             process.held.clear()
         self.settle()
 
@@ -160,7 +160,7 @@ class SharedCluster:
                 assert kept.is_unchanged(), f"{process.name} holds {kept.number}: {kept.array}"
 
     def assert_free(self) -> None:
-        """Check that no process holds a block for another."""
+        """Check that each process has only free blocks, and has lent none."""
         for process in self.processes.values():
             assert 0 == process.used_bytes(), process.name
             for peer, leases in process.leases.items():
@@ -169,7 +169,7 @@ class SharedCluster:
     # ------------------------------------------------------------ at random
 
     def act(self, chance: random.Random) -> None:
-        """Do one random operation."""
+        """Make, send, deliver or drop arrays at random."""
         process = self[chance.choice("ccab")]
         match chance.choice("make make send send send deliver deliver deliver drop drop".split()):
             case "make":

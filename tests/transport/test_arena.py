@@ -37,7 +37,7 @@ def warnings() -> list[str]:
 
 @pytest.fixture
 def make(warnings: list[str]) -> Iterator[Make]:
-    """Make the arena of the only process of a cluster."""
+    """Return a function that makes the arena of a cluster with one process."""
     made: list[Arena] = []
 
     def arena(limit: int = 64 * MIB) -> Arena:
@@ -86,7 +86,7 @@ def test_a_larger_array_never_has_a_smaller_block(one: int, other: int) -> None:
     assert (one <= other) <= (size_class(one) <= size_class(other))
 
 
-def test_blocks_have_few_different_sizes() -> None:
+def test_there_are_four_block_sizes_between_a_size_and_its_double() -> None:
     assert 4 == len({size_class(size) for size in range(MIB + 1, 2 * MIB + 1, 1000)})
 
 
@@ -180,9 +180,11 @@ def test_a_full_arena_gives_no_block_and_one_warning(make: Make, warnings: list[
     assert arena.empty((MIB,), BYTE) is not None
 
 
-def test_free_blocks_of_other_sizes_make_room(make: Make, warnings: list[str]) -> None:
+def test_a_full_arena_returns_the_memory_of_free_blocks_of_other_sizes(
+    make: Make, warnings: list[str]
+) -> None:
     arena = make(4 * MIB)
-    for _ in range(3):  # alternate, so that addresses without memory are used again
+    for _ in range(3):  # repeat, so that addresses whose memory was returned are used again
         several = [take(arena, MIB) for _ in range(4)]
         for number, array in enumerate(several):
             array.fill(number + 1)
@@ -225,7 +227,7 @@ def test_an_arena_gives_no_block_if_the_system_gives_no_memory(
     take(arena, MIB).fill(1)
 
 
-def test_an_arena_is_refused_if_its_file_would_be_too_large(make: Make) -> None:
+def test_an_arena_raises_oserror_if_its_file_would_be_too_large(make: Make) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, hard))
     try:
@@ -237,7 +239,7 @@ def test_an_arena_is_refused_if_its_file_would_be_too_large(make: Make) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_warning_that_is_an_error_is_raised_once(make: Make) -> None:
+def test_a_warning_that_raises_an_error_is_given_once(make: Make) -> None:
     arena = make(MIB)
     arena._warn = pytest.fail
     with pytest.raises(pytest.fail.Exception):
@@ -275,7 +277,7 @@ def test_blocks_need_no_descriptors(make: Make) -> None:
     del kept
 
 
-def test_a_closed_arena_leaves_nothing(make: Make) -> None:
+def test_a_closed_arena_leaves_no_file_and_no_descriptor(make: Make) -> None:
     files, opened = segments(), descriptors()
     arena = make()
     take(arena, MIB)
@@ -289,7 +291,7 @@ def test_a_closed_arena_leaves_nothing(make: Make) -> None:
     assert arena.empty((MIB,), BYTE) is None
 
 
-def test_after_the_end_of_an_arena_only_kept_arrays_have_memory(make: Make) -> None:
+def test_after_an_arena_is_closed_only_arrays_in_use_have_memory(make: Make) -> None:
     arena = make()
     descriptor = os.dup(arena.descriptor)
     kept, dropped = take(arena, MIB), take(arena, 8 * MIB)

@@ -1,4 +1,4 @@
-"""Private folders have an owner from their first moment, and those of killed processes go away."""
+"""A private folder has an owner from its creation, and is removed if the owner was killed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def killed(folder: PrivateFolder) -> PrivateFolder:
     return folder
 
 
-def test_a_folder_is_private_and_goes_away() -> None:
+def test_only_the_user_can_open_a_folder_and_it_is_removed_at_its_end() -> None:
     with PrivateFolder(new_path("x-")) as folder:
         assert 0o40700 == folder.path.stat().st_mode
         (folder.path / "file").touch()
@@ -47,10 +47,10 @@ def test_a_folder_in_use_is_not_removed() -> None:
         assert folder.path.exists()
 
 
-def test_the_folder_of_a_forked_owner_is_in_use_until_the_fork_ends() -> None:
-    """A fork of the program may still use the folder."""
+def test_the_folder_of_a_killed_owner_is_in_use_until_its_forks_end() -> None:
+    """A fork of the owner may still use the folder."""
     folder = PrivateFolder(new_path())
-    held = os.dup(folder._lock)  # as a fork has it
+    held = os.dup(folder._lock)  # a fork has such a copy of the descriptor
     killed(folder)
     assert [] == leftovers()
     os.close(held)
@@ -58,7 +58,7 @@ def test_the_folder_of_a_forked_owner_is_in_use_until_the_fork_ends() -> None:
 
 
 def test_other_folders_are_not_touched(place: Path) -> None:
-    """Their names may begin with the same letters."""
+    """Names of other folders may begin with the same letters as those of private folders."""
     (place / "varsim-results").mkdir()
     (place / "varsim-file").touch()
     (place / "elsewhere").mkdir()
@@ -68,8 +68,8 @@ def test_other_folders_are_not_touched(place: Path) -> None:
     assert (place / "elsewhere" / "mine").exists()
 
 
-def test_a_new_folder_without_a_process_id_is_not_removed(place: Path) -> None:
-    """Its owner is about to lock it. Later, the owner must have been killed."""
+def test_a_folder_without_a_process_id_is_only_removed_if_it_is_old(place: Path) -> None:
+    """The owner of a new folder may be about to lock it; the owner of an old one was killed."""
     lock = place / "varsim-new" / "owner"
     lock.parent.mkdir()
     lock.touch()

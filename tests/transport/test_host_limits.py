@@ -1,4 +1,4 @@
-"""The spare threads and addresses of this process."""
+"""The numbers of threads and of addresses that this process can still get."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def refuse_after(count: int) -> Callable[..., int]:
     return start_new_thread
 
 
-def test_threads_are_counted_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spare_threads_are_counted_and_the_started_threads_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def threads() -> int:
         return len(list(Path("/proc/self/task").iterdir()))
 
@@ -56,7 +58,7 @@ def test_threads_are_counted_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert before == threads()
 
 
-def test_addresses_are_counted(few_addresses: int) -> None:
+def test_spare_addresses_are_counted(few_addresses: int) -> None:
     spare = address_space()
     assert spare is not None
     assert 0.9 * few_addresses < spare <= few_addresses
@@ -67,7 +69,7 @@ def test_without_a_limit_addresses_are_not_counted() -> None:
 
 
 def test_shared_memory_fits_into_few_addresses(few_addresses: int) -> None:
-    """All processes use the size of the coordinator's regions."""
+    """The coordinator chooses the size of a region for all processes."""
     assert region_size(2**33, 3) < few_addresses // 6
     descriptor = create_file()
     arena = Arena(descriptor, 0, 3, 2**33, pytest.fail)

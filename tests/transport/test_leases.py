@@ -98,7 +98,7 @@ def test_a_block_that_returns_to_its_owner_is_the_same_memory(cluster: SharedClu
     assert home.is_unchanged()
 
 
-def test_a_block_that_was_sent_several_times_must_be_released_as_often(
+def test_a_block_in_two_envelopes_is_not_reused_after_one_is_released(
     cluster: SharedCluster,
 ) -> None:
     kept = cluster.make("c")
@@ -143,7 +143,7 @@ def test_small_arrays_are_sent_by_value(cluster: SharedCluster) -> None:
     ],
     ids=["steps", "backwards", "transposed", "repeated", "unaligned", "odd start"],
 )
-def test_any_view_of_the_arena_can_be_sent(
+def test_any_view_of_an_array_in_the_arena_can_be_sent(
     cluster: SharedCluster, view: Callable[[Array], Array]
 ) -> None:
     array = cluster.make("c", 100_001).array
@@ -202,7 +202,7 @@ WRONG_NOTES = [
 
 @pytest.mark.parametrize("note", WRONG_NOTES, ids=[note[:12].hex() or "-" for note in WRONG_NOTES])
 def test_a_wrong_note_is_refused_and_changes_nothing(cluster: SharedCluster, note: bytes) -> None:
-    """Block 0 was lent twice."""
+    """The coordinator has lent its block 0 twice to worker a."""
     kept = cluster.make("c")
     cluster.send("c", "a", kept, kept)
     leases = cluster["c"].leases["a"]

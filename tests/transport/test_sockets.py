@@ -1,4 +1,4 @@
-"""ROUTER and DEALER in one process, over ipc and tcp; a peer without a valid key is refused."""
+"""ROUTER and DEALER sockets in one process, over ipc and tcp, with keys and without."""
 
 from __future__ import annotations
 
