@@ -1,4 +1,4 @@
-"""Steps that use varsim in a thread that is not the replica's own, in several ways."""
+"""Functions of replicas that use varsim in other threads, which are started in several ways."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ WAYS = (thread, with_context, pool, loop)
 
 
 def operations(v: Any) -> dict[str, Operation]:
-    """Return all operations that need a context or a component, by name."""
+    """Return name -> operation for all operations that need a context or a component."""
     context = tf.distribute.get_replica_context()
 
     def merge(strategy: Any, value: Any) -> Any:
@@ -110,7 +110,7 @@ def asks_and_raises() -> None:
 
 
 def computes() -> float:
-    """Reduce the thread's result in the function, as the error suggests."""
+    """Reduce the thread's result in the replica's function, as the error suggests."""
     mine = thread(lambda: 1.0 + 1.0)
     return float(tf.distribute.get_replica_context().all_reduce("SUM", mine))
 
@@ -120,7 +120,7 @@ def reduce_one(value: float) -> float:
 
 
 def in_forked_pool(operation: Callable[[float], float]) -> float:
-    """Run an operation in a forked process, and reduce its result here."""
+    """Run an operation in a forked process, and reduce its result in the replica's process."""
     with multiprocessing.get_context("fork").Pool(1) as forked:
         (value,) = forked.map(operation, [-1.0])
     return reduce_one(value)

@@ -14,7 +14,7 @@ from tests.replica_context import replica_id
 Array = np.ndarray[Any, Any]
 
 SIZE = 40_000
-"""A number of float64 elements. Together they have 320 kB, enough for shared memory."""
+"""Number of float64 elements of a value of 320 kB, which is enough for shared memory."""
 
 KEPT: list[tuple[Array, bytes]] = []
 """Values that this replica has read, with copies made at that time."""
@@ -32,7 +32,7 @@ def keep(array: Array) -> None:
 
 
 def changed(forget: int = 0) -> int:
-    """Return how many kept values have changed or are writeable. Drop the first `forget` values."""
+    """Return how many kept values have changed or are writeable; drop the first `forget` values."""
     found = sum(now.tobytes() != then or now.flags.writeable for now, then in KEPT)
     del KEPT[:forget]
     return found
@@ -61,7 +61,7 @@ def write(variable: Any, operation: str, seed: int, *, in_place: bool, keeps: bo
 
 
 def address_and_writeable(variable: Any) -> tuple[bool, bool, bool]:
-    """Return whether a buffer is writeable before assign, and after it, and whether it is read."""
+    """Return whether a buffer is writeable before and after assign, and equal to the read value."""
     buffer = variable.update_buffer()
     buffer.fill(replica_id() + 1.0)
     before = buffer.flags.writeable
@@ -70,7 +70,7 @@ def address_and_writeable(variable: Any) -> tuple[bool, bool, bool]:
 
 
 def several(variables: list[Any], seed: int) -> list[Array]:
-    """Return reads after many kinds of writes."""
+    """Write each variable with several operations, and return the values read at the end."""
     for index, variable in enumerate(variables):
         dtype = variable.dtype.as_numpy_dtype if hasattr(variable.dtype, "as_numpy_dtype") else None
         dtype = dtype or variable.dtype
@@ -88,5 +88,5 @@ def end_at(replica: int) -> None:
 
 
 def last_read(variable: Any) -> Array:
-    """Return the value itself, not a copy."""
+    """Return the read value itself, not a copy of it."""
     return variable.read_value()

@@ -1,4 +1,4 @@
-"""A program that stops a worker, and is stopped itself, for longer than a heartbeat waits."""
+"""A program that is stopped, and stops a worker, for longer than the heartbeat's time-out."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def state(process_id: int) -> str:
 
 
 def stop_for_a_while(process_id: int) -> None:
-    """Stop a process, and let it continue."""
+    """Stop a process, and let it continue after `STOPPED_S`."""
     os.kill(process_id, signal.SIGSTOP)
     wait_for(lambda: state(process_id) == "T")
-    select.select([], [], [], STOPPED_S)  # only time makes a heartbeat fail
+    select.select([], [], [], STOPPED_S)  # a heartbeat fails only after its time-out
     os.kill(process_id, signal.SIGCONT)
 
 

@@ -42,7 +42,7 @@ def train(auto: str) -> tuple[list[Any], tuple[Any, ...]]:
         return [*seen, *ends], strategy.statistics()
 
 
-def test_with_adaptive_a_program_reads_the_values_of_on_write() -> None:
+def test_a_program_with_auto_adaptive_reads_the_values_of_on_write() -> None:
     """The numbers are small integers, so nothing rounds. One array is too large to be packed."""
     expected, _ = train("on_write")
     got, (total, large) = train("adaptive")

@@ -1,4 +1,4 @@
-"""However a replica ends, the program gets the reason, the location and the replica."""
+"""The error of the program names the replica that failed or ended, the reason and the location."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.processes
 
 
 class OddError(Exception):
-    """Can be pickled but not unpickled, because `__init__` needs more arguments than `args` has."""
+    """Cannot be unpickled, because `__init__` needs more arguments than `args` has."""
 
     def __init__(self, row: int, column: int) -> None:
         super().__init__(f"row {row}, column {column}")
@@ -231,7 +231,7 @@ def test_a_merge_call_may_continue_after_a_run_that_failed(strategy: Strategy) -
 
 
 @pytest.mark.parametrize("depth", [1, 3])
-def test_runs_and_merge_calls_nest(strategy: Strategy, depth: int) -> None:
+def test_runs_and_merge_calls_can_be_nested(strategy: Strategy, depth: int) -> None:
     def dive(left: int) -> int:
         if not left:
             return all_reduce("SUM", 1)
@@ -304,7 +304,7 @@ def test_output_before_a_mismatch_is_shown(
 
 
 @pytest.mark.parametrize("slow", [2])
-def test_a_collective_write_before_an_exception_takes_effect_in_any_order(
+def test_a_collective_write_before_an_exception_takes_effect_even_if_a_replica_is_slow(
     strategy: Strategy, slow: int
 ) -> None:
     """In TensorFlow a write waits for all replicas, so it has happened when a later line raises."""
@@ -313,7 +313,7 @@ def test_a_collective_write_before_an_exception_takes_effect_in_any_order(
 
     def step() -> None:
         if replica_id() == slow:
-            sum(range(3_000_000))  # some tens of milliseconds
+            sum(range(3_000_000))  # takes some tens of milliseconds
         v.assign(1.0)
         if replica_id() == 1:
             raise LookupError
@@ -356,7 +356,7 @@ def test_the_error_for_a_lost_worker_says_how_it_ended(
     assert (reason, said) == (lost.reason, lost.stderr_tail)
     assert f"replica 1: worker {reason}; it said:\n{said}" in str(lost)
     with soon(), pytest.raises(WorkerLost, match=reason):
-        mortal.run(lambda: None)  # there is no cluster any more
+        mortal.run(lambda: None)  # the cluster has ended
 
 
 def test_the_log_of_a_lost_worker_is_named(tmp_path: Path) -> None:
@@ -374,7 +374,7 @@ def test_the_log_of_a_lost_worker_is_named(tmp_path: Path) -> None:
     assert f"full log: {log}" in str(lost)
 
 
-def test_a_worker_lost_between_two_calls_is_reported_at_the_next(mortal: Strategy) -> None:
+def test_a_worker_lost_between_two_calls_is_reported_by_the_second_call(mortal: Strategy) -> None:
     pids = mortal.run(os.getpid)
     os.kill(mortal.experimental_local_results(pids)[1], signal.SIGKILL)
 
@@ -425,7 +425,7 @@ def test_use_of_a_closed_strategy_is_an_error(mortal: Strategy) -> None:
             use()
 
 
-def test_a_write_after_all_workers_are_lost_changes_nothing(mortal: Strategy) -> None:
+def test_a_write_after_the_strategy_is_closed_changes_nothing(mortal: Strategy) -> None:
     with mortal.scope():
         v = tf.Variable(1.0, name="v")
     mortal.close()

@@ -30,7 +30,7 @@ pytestmark = [
 ]
 
 LARGE = 100_000
-"""The number of elements of a value that is in shared memory, or in its own frame."""
+"""Number of elements of a value that is large enough for shared memory, or for its own frame."""
 
 
 def create_all(strategy: Any) -> tuple[Any, Any, Any]:

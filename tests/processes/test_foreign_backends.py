@@ -60,7 +60,9 @@ def test_a_cluster_runs_with_the_exchange_and_the_launcher_of_another_package(
     assert [("zipped", "tcp")] == [(o.backends.exchange, o.backends.transport) for o in launched]
 
 
-def test_experiments_accept_the_exchange_and_launcher_too(installed: None) -> None:
+def test_experiments_accept_the_exchange_and_the_launcher_of_another_package(
+    installed: None,
+) -> None:
     experiment = Experiment(launcher="noted", exchange="zipped")
 
     assert {"launcher": "noted", "exchange": "zipped"} == experiment.named_backends
@@ -69,7 +71,7 @@ def test_experiments_accept_the_exchange_and_launcher_too(installed: None) -> No
     assert expected == names
 
 
-def test_without_the_package_its_names_are_refused() -> None:
+def test_the_names_of_a_package_that_is_not_installed_are_refused() -> None:
     with pytest.raises(ConfigError, match="invalid exchange 'zipped': expected 'auto', 'shared'"):
         tf.distribute.MirroredStrategy(["a"], exchange="zipped")
     with pytest.raises(ConfigError, match="invalid launcher 'noted': expected 'process'"):

@@ -114,7 +114,7 @@ print(strategy.run(step, args=(1.0,)))
 
 
 @pytest.mark.parametrize("how", ["-c", "script"])
-def test_functions_of_main_see_the_current_globals_of_main(how: str, tmp_path: Path) -> None:
+def test_functions_of_main_use_the_current_globals_of_main(how: str, tmp_path: Path) -> None:
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)
     printed = run_python("-c", PROGRAM) if how == "-c" else run_python(str(script))
@@ -176,7 +176,9 @@ def test_a_tf_function_is_sent_once_and_keeps_its_closure(
     assert 12.0 == step()  # outside `run`, the function itself is called
 
 
-def test_only_the_last_functions_are_kept(strategy: Strategy, defined: list[Define]) -> None:
+def test_a_function_is_sent_again_after_300_other_functions(
+    strategy: Strategy, defined: list[Define]
+) -> None:
     assert 0 == strategy.run(lambda: 0)
     for number in range(300):
         assert number == strategy.run(_constant(number))
@@ -293,7 +295,7 @@ def test_large_arrays_are_returned_unchanged(strategy: Strategy) -> None:
     rows = tf.distribute.PerReplica([np.asfortranarray(row) for row in large])
 
     def step(row: Any, whole: Any) -> tuple[Any, bool]:
-        row *= 2  # each replica has its own copy of an argument
+        row *= 2  # each replica has its own copy of this argument
         return row, bool(np.array_equal(2 * whole[replica_id()], row))
 
     doubled, alike = strategy.run(step, args=(rows, large))
@@ -316,7 +318,7 @@ def test_per_replica_arguments_are_split_at_any_depth(strategy: Strategy) -> Non
     assert [0, 10, 20] == on_each(strategy, also)
 
 
-def test_variables_are_passed_as_themselves(strategy: Strategy) -> None:
+def test_a_variable_as_argument_or_result_is_the_same_variable(strategy: Strategy) -> None:
     v = total(strategy)
     back = strategy.run(lambda given: given[0].assign_add(1.0), args=([v],))
     assert back is v
@@ -331,7 +333,7 @@ def test_a_captured_strategy_is_the_current_strategy_on_a_replica(strategy: Stra
 # ---------------------------------------------------------------- output, warnings, variables
 
 
-def test_output_of_replicas_is_shown_with_their_number(
+def test_each_line_of_a_replicas_output_is_shown_with_the_replicas_number(
     strategy: Strategy, capfd: pytest.CaptureFixture[str]
 ) -> None:
     strategy.run(lambda: print("one\ntwo", replica_id()))
@@ -349,7 +351,7 @@ def test_only_the_end_of_very_long_output_is_shown(
     assert "characters before this are only in" in shown
 
 
-def test_warnings_of_replicas_have_their_location(strategy: Strategy) -> None:
+def test_a_warning_of_a_replica_has_the_location_of_the_write(strategy: Strategy) -> None:
     with strategy.scope():
         broken = tf.Variable(0.0, name="broken")
 
@@ -462,7 +464,7 @@ def test_sixteen_workers_run_one_call() -> None:
         assert list(range(16)) == on_each(many, many.run(replica_id))
 
 
-def test_two_strategies_side_by_side_do_not_mix(strategy: Strategy) -> None:
+def test_two_strategies_can_be_used_side_by_side_but_not_mixed(strategy: Strategy) -> None:
     with cluster(2) as other:
         mine, theirs = total(strategy, "mine"), total(other, "theirs")
         assert 3.0 == strategy.run(lambda: float(mine.assign_add(1.0)))
@@ -496,7 +498,7 @@ def test_a_change_to_an_object_of_the_program_causes_one_warning(
     assert str(warning.message).startswith("list 'losses' of the program: a replica changed")
 
 
-def test_in_a_simulated_cluster_changes_cause_no_warning() -> None:
+def test_in_a_simulated_cluster_a_change_to_an_object_causes_no_warning() -> None:
     losses: list[float] = []
     with simulated_cluster():
         Strategy(["cpu:0", "cpu:1"]).run(lambda: losses.append(1.0))

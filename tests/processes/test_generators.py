@@ -32,7 +32,7 @@ def warned(run: Callable[[], Any]) -> list[warnings.WarningMessage]:
 
 
 def said(run: Callable[[], Any]) -> list[str]:
-    """Return the first lines of the warnings of a block, up to the colon."""
+    """Return the beginnings of the warnings of `run`, up to the text that is always the same."""
     return [str(one.message).partition(": every replica")[0] for one in warned(run)]
 
 
@@ -125,7 +125,7 @@ def test_a_function_that_creates_its_generator_causes_no_warning(strategy: Strat
     assert [] == said(lambda: strategy.run(draw))
 
 
-def test_a_function_can_use_the_job_on_replicas_except_its_progress(strategy: Strategy) -> None:
+def test_a_function_can_use_the_job_on_replicas_except_for_progress(strategy: Strategy) -> None:
     def report(step: int, total: int, **metrics: float) -> None:
         raise AssertionError((step, total, metrics))
 

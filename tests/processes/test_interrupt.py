@@ -1,4 +1,4 @@
-"""However the program ends, its workers end and its private files are removed."""
+"""After every kind of end of the program, its workers end and its private files are removed."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ FORKS_ON_PURPOSE = "ignore:This process:DeprecationWarning"
 
 @contextmanager
 def running(program: str) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
-    """Provide a program that is in a run, and the process ids of its workers."""
+    """Provide a program that is in `strategy.run`, and the process ids of its workers."""
     handle, name = tempfile.mkstemp()
     os.close(handle)
     ready = Path(name)
@@ -110,7 +110,7 @@ def ends_with(process: subprocess.Popen[str], workers: list[int], signal_number:
         "merging",
     ],
 )
-def test_ctrl_c_ends_everything(step: str) -> None:
+def test_ctrl_c_ends_the_program_and_its_workers(step: str) -> None:
     with running(f"strategy.run({step})") as (process, workers):
         said = ends_with(process, workers, signal.SIGINT)
     assert "KeyboardInterrupt" == said.splitlines()[-1]
@@ -133,8 +133,8 @@ except KeyboardInterrupt:
 """
 
 
-def test_a_program_that_catches_ctrl_c_goes_on() -> None:
-    """An interpreter or a notebook does this."""
+def test_a_program_that_catches_ctrl_c_can_continue() -> None:
+    """An interactive interpreter or a notebook catches Ctrl-C in this way."""
     with running(CAUGHT) as (process, _):
         process.send_signal(signal.SIGINT)
         out, said = process.communicate(timeout=10_000 * MS)
@@ -184,7 +184,7 @@ def test_a_fork_of_the_program_cannot_use_its_workers() -> None:
     assert "0 2" == result
 
 
-def test_a_program_that_never_closes_its_strategy_leaves_nothing() -> None:
+def test_a_program_that_never_closes_its_strategy_leaves_no_process_and_no_file() -> None:
     with running("say()") as (process, workers):
         _, said = process.communicate(timeout=10_000 * MS)
     assert (0, "") == (process.returncode, said)

@@ -1,4 +1,4 @@
-"""A value that cannot be sent is an error of the program; the strategy and its workers go on."""
+"""A value that cannot be sent is an error; the strategy can still be used."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_value_that_cannot_be_sent_is_an_error(
     assert 1 == strategy.run(identity, args=(1,))
 
 
-def test_a_replica_goes_on_after_a_collective_that_cannot_be_sent(strategy: Strategy) -> None:
+def test_a_replica_can_continue_after_a_collective_that_cannot_be_sent(strategy: Strategy) -> None:
     with strategy.scope():
         v = tf.Variable(0.0, aggregation=SUM)
 
@@ -88,14 +88,14 @@ def test_a_variable_that_cannot_be_sent_is_refused_by_name(strategy: Strategy) -
 
 
 class Holder:
-    """An object of the program; a replica changes its copy."""
+    """An object of the program, whose copy a replica changes."""
 
 
 HOLDER = Holder()
 
 
-def test_a_report_that_is_too_large_fails_the_call(strategy: Strategy) -> None:
-    """The warning that a replica changes its copy of an object contains the attribute's name."""
+def test_a_warning_that_is_too_large_to_be_sent_fails_the_call(strategy: Strategy) -> None:
+    """A replica sets an attribute with a long name. The warning about this contains the name."""
 
     def step() -> None:
         setattr(HOLDER, "k" * 5_000_000, 1)

@@ -1,4 +1,4 @@
-"""LocalSGD on real workers: a program, and a training run in this mode."""
+"""LocalSGD on real workers: a program, a run of a workload, and a judged record."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_real_workers_average_at_every_third_write():
         strategy.close()
 
 
-def test_a_run_with_local_sgd_8_is_valid_and_exchanges_at_every_eighth_step(tmp_path):
+def test_a_run_with_local_sgd_8_exchanges_at_every_eighth_step(tmp_path):
     finished = run_experiment(
         workload="digits", workers=2, mode="local_sgd:8", steps=16, out=tmp_path
     )
@@ -47,7 +47,7 @@ def test_a_run_with_local_sgd_8_is_valid_and_exchanges_at_every_eighth_step(tmp_
     )
 
 
-def test_a_recorded_run_with_sparse_writes_is_valid(tmp_path):
+def test_the_record_of_sparse_writes_is_valid(tmp_path):
     with cluster(2, trace=TraceOptions(tmp_path)) as strategy:
         with strategy.scope():
             table = tf.Variable(np.zeros((3, 2), "f"), synchronization=tf.LocalSGD(2))

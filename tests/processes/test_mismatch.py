@@ -36,7 +36,7 @@ class MismatchCluster:
     def fails(
         self, kind: type[Exception], function: Callable[[], Any], *, definite: bool = True
     ) -> str:
-        """Return the text of a run's error. Check that it comes soon and that nothing changed."""
+        """Return the error's text. Check that it comes soon and that no variable changed."""
         before = self.values()
         with soon(), pytest.raises(kind) as caught:
             self.strategy.run(function)
@@ -53,7 +53,7 @@ class MismatchCluster:
         ]
 
     def works(self) -> None:
-        """Check that the cluster can be used: every replica is free."""
+        """Check that the cluster can be used: no replica is still in a call."""
         v, before = self.v, float(self.v)
         with soon():
             assert [before + 6.0] * 3 == local(self.strategy, lambda: float(v.assign_add(2.0)))

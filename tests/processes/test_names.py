@@ -1,4 +1,4 @@
-"""TensorFlow names whose objects are sent to worker processes."""
+"""Objects that varsim provides under TensorFlow's names, used on worker processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fresh states answer the events of recorded runs with the same actions."""
+"""New states return the recorded actions for the events of a recorded run."""
 
 from __future__ import annotations
 
@@ -111,9 +111,7 @@ def test_every_process_saves_its_log(logs: list[RecordedEvents]) -> None:
 
 
 @pytest.mark.parametrize("which", range(3), ids=["coordinator", "a replica", "the other replica"])
-def test_a_fresh_state_answers_a_recorded_run_in_the_same_way(
-    logs: list[RecordedEvents], which: int
-) -> None:
+def test_a_new_state_returns_the_recorded_actions(logs: list[RecordedEvents], which: int) -> None:
     replay(logs[which])
 
 
@@ -127,7 +125,7 @@ def test_the_log_has_events_of_every_kind(logs: list[RecordedEvents]) -> None:
     assert {"Send", "Reduce", "Exchanged", "ProgramRefused", "Finish"} <= actions
 
 
-def test_the_first_event_that_is_answered_differently_is_named(logs: list[RecordedEvents]) -> None:
+def test_the_first_event_with_different_actions_is_named(logs: list[RecordedEvents]) -> None:
     log = of_coordinator(logs)
     entries = list(log.entries)
     indices = [i for i, entry in enumerate(entries) if isinstance(entry.event, ReductionDone)]

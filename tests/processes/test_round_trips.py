@@ -43,7 +43,7 @@ def envelopes(strategy: Strategy, action: Callable[[], Any]) -> Counter[str]:
 
 
 def assert_one_round_trip(count: Counter[str]) -> None:
-    """Check that each replica answers once, and gets one envelope, or two with the commits."""
+    """Check that each replica sends one envelope, and gets one, or two with the commits."""
     assert 3 == count["received"]
     assert count["sent"] in (3, 6)
 
@@ -74,7 +74,9 @@ def test_a_read_of_a_mirror_needs_no_message(strategy: Strategy, variables: list
     assert {} == envelopes(strategy, lambda: [float(variable) for variable in variables])
 
 
-def test_a_read_of_on_read_fetches_every_component_once(strategy: Strategy) -> None:
+def test_a_read_of_an_on_read_variable_fetches_each_needed_component_once(
+    strategy: Strategy,
+) -> None:
     on_read = {"synchronization": tf.VariableSynchronization.ON_READ}
     with strategy.scope():
         total = tf.Variable(0.0, aggregation=SUM, **on_read)
@@ -125,7 +127,7 @@ def test_many_writes_of_one_variable_are_one_round_trip(
 def test_sparse_writes_of_small_tables_are_sent_with_the_dense_writes(
     strategy: Strategy, variables: list[Any]
 ) -> None:
-    """The order of the program is kept, and all writes are one round trip."""
+    """Writes take effect in the order of the program, and need one round trip."""
     with strategy.scope():
         tables = [tf.Variable(np.zeros((4, 2), "f"), aggregation=SUM) for _ in range(20)]
 
@@ -152,7 +154,7 @@ def test_sparse_writes_of_small_tables_are_sent_with_the_dense_writes(
 
 
 def train(strategy: Strategy) -> tuple[bytes, ...]:
-    """Do steps whose last bits depend on the order of additions."""
+    """Do steps whose results differ in their last bits if the order of additions changes."""
     scale = np.float32(0.1)
     with strategy.scope():
         weights = tf.Variable(np.zeros((64, 3), "f"), aggregation=tf.VariableAggregation.MEAN)
@@ -237,7 +239,7 @@ def test_an_overflow_causes_no_warning_as_in_tensorflow(strategy: Strategy) -> N
     assert (np.inf, np.inf) == (float(v), float(mean))
 
 
-def test_an_unknown_dimension_follows_the_writes_of_the_same_call(strategy: Strategy) -> None:
+def test_an_unknown_dimension_gets_the_size_of_the_last_assign(strategy: Strategy) -> None:
     with strategy.scope():
         rows = tf.Variable(np.zeros(2), shape=[None], aggregation=SUM)
 

@@ -1,4 +1,4 @@
-"""Large values in shared memory are equal bit for bit, and are never changed or lost."""
+"""Large values have the same bits with and without shared memory; read values never change."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def variable(strategy: Strategy, value: Any, aggregation: Any = MEAN, **settings
 
 
 def kinds_of(strategy: Strategy) -> list[Any]:
-    """Create variables of many dtypes with sizes around the limits."""
+    """Create variables of many dtypes; some are large enough for shared memory or slices."""
     made = []
     for dtype in "f2 f4 f8 i2 i8 c8".split():
         for size in (5, 40_000, 140_000):
@@ -215,7 +215,7 @@ def test_a_buffer_is_read_only_after_its_assign(shared: Strategy) -> None:
     assert (True, False, True) == first
 
 
-# ---------------------------------------------------------------- bounded, and given back
+# ---------------------------------------------------------------- memory is limited and freed
 
 
 @pytest.mark.parametrize("what", ["replicas write", "replicas return", "program writes", "reads"])
@@ -252,7 +252,7 @@ def test_memory_of_a_dropped_variable_is_freed(shared: Strategy) -> None:
     v = variable(shared, np.zeros(4 * SIZE))
     shared.run(partial(replicas.write, in_place=True, keeps=False), args=(v, "assign", 1))
     del v
-    variable(shared, 0.0)  # the next operation sends the message to forget
+    variable(shared, 0.0)  # the next operation sends the message that drops `v`
     shared.run(replicas.changed)
     assert used_bytes(shared) <= before
 
@@ -266,7 +266,7 @@ def test_memory_of_a_lost_worker_is_freed() -> None:
         with pytest.raises(tf.errors.WorkerLost):
             strategy.run(replicas.end_at, args=(1,))
         assert not leases._lent
-    del v, strategy, leases  # the mirror is a view of the memory
+    del v, strategy, leases  # the mirror is in the shared memory
 
 
 # ---------------------------------------------------------------- settings
@@ -316,6 +316,6 @@ def test_an_unavailable_exchange_is_refused(settings: dict[str, Any], remedy: st
     [({}, True), ({"exchange": "star"}, False), ({"transport": "tcp"}, False)],
     ids=str,
 )
-def test_memory_is_shared_if_possible(settings: dict[str, Any], is_shared: bool) -> None:
+def test_shared_memory_is_used_if_possible(settings: dict[str, Any], is_shared: bool) -> None:
     with cluster(1, **settings) as strategy:
         assert is_shared == isinstance(link_of(strategy)._exchange, SharedCoordinator)

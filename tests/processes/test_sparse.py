@@ -1,4 +1,4 @@
-"""Sparse writes on real worker processes: a recorded run is judged."""
+"""Sparse writes on real worker processes: recorded runs are VALID."""
 
 from __future__ import annotations
 

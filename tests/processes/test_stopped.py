@@ -1,4 +1,4 @@
-"""A process that is stopped for a while loses no message, and does not fill the memory."""
+"""Messages to a stopped process are not lost, and do not fill the memory."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def test_the_fix_in_the_error_works(strategy: Strategy) -> None:
     assert 4.0 == strategy.run(foreign.computes)
 
 
-def test_a_process_that_a_replica_forks_gets_one_error_and_may_compute() -> None:
+def test_a_process_that_a_replica_forks_can_compute_but_not_use_varsim() -> None:
     with cluster(2) as strategy:
         with pytest.raises(ContextError, match=r"^a process that the function of replica \d has"):
             strategy.run(foreign.in_forked_pool, (foreign.reduce_one,))
@@ -89,7 +89,7 @@ def test_a_fork_cannot_use_the_strategy_and_its_exit_does_not_wait() -> None:
         reading, writing = os.pipe()
         child = os.fork()
         if not child:
-            signal.setitimer(signal.ITIMER_REAL, 10_000 * MS)  # ends the fork
+            signal.setitimer(signal.ITIMER_REAL, 10_000 * MS)  # ends the child if it waits
             try:
                 strategy.run(foreign.computes)
             except ContextError:
@@ -119,7 +119,7 @@ def test_an_error_that_ended_its_thread_causes_one_warning(strategy: Strategy) -
     assert at == f"{warning.filename}:{warning.lineno}"
 
 
-def test_a_later_exception_has_a_note_about_the_error_of_the_thread(strategy: Strategy) -> None:
+def test_a_later_exception_mentions_the_error_of_the_thread(strategy: Strategy) -> None:
     with quiet_threads(), pytest.raises(IndexError) as caught:
         strategy.run(foreign.asks_and_raises)
 

@@ -38,7 +38,7 @@ def raise_interrupt() -> None:
 
 
 class Interrupter:
-    """Calls `interrupt` before instruction number `at` of varsim in this process."""
+    """Call `interrupt` before instruction number `at` of varsim in this process."""
 
     def __init__(self, at: int, interrupt: Callable[[], None]) -> None:
         self.left = at
@@ -85,7 +85,7 @@ class Program:
                 synchronization=tf.VariableSynchronization.ON_READ,
                 aggregation=tf.VariableAggregation.SUM,
             )
-        self.operate()  # the workers know the functions from now on
+        self.operate()  # from now on, the workers have the functions
 
     def step(self) -> float:
         """Add 1 in each replica, and return the new first element."""

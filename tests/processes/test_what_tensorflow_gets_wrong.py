@@ -90,7 +90,7 @@ def test_2_the_error_of_a_timeout_says_where_each_replica_is(tmp_path: Path) -> 
     assert f"      {location_of(step, 'gate.open')} in step\n" in text  # the stack at this moment
 
 
-# ---------------------------------------------------------------- 3: no silent mispairing
+# ---------------------------------------------------------------- 3: only equal operations pair
 
 
 def test_3_writes_to_different_variables_are_not_paired(strategy: Strategy) -> None:
@@ -255,7 +255,7 @@ def test_9_literals_can_be_assigned_with_any_aggregation(strategy: Strategy, val
     assert np.all(value == mean.numpy())
 
 
-def test_9_errors_have_clear_texts(strategy: Strategy) -> None:
+def test_9_errors_name_the_operand_that_is_not_allowed(strategy: Strategy) -> None:
     v = make(strategy, name="v")
     per_replica = strategy.run(lambda: np.float32(1))
     with pytest.raises(DistributedValueError, match="has one value per replica"):
@@ -311,7 +311,7 @@ def test_11_a_truncated_integer_share_causes_a_warning(strategy: Strategy) -> No
         count.assign(12)
 
 
-def test_11_a_mean_is_the_same_in_a_function(strategy: Strategy) -> None:
+def test_11_a_mean_is_the_same_in_a_tf_function(strategy: Strategy) -> None:
     v = make(strategy, np.float32(0), aggregation=Aggregation.MEAN)
     numbers = np.float32([0.1, 0.7, 1.3])
     expected = ((numbers[0] + numbers[1]) + numbers[2]) / np.float32(3)
