@@ -127,7 +127,7 @@ golden: $(INSTALLED) ## compare with recorded results of TensorFlow; print count
 
 soak: $(INSTALLED) ## test EFFORT times as many random programs, message orders and faults as usual
 	VARSIM_TEST_EFFORT=$(EFFORT) $(TESTS) -q --timeout 0 tests/properties tests/testing \
-		tests/analysis tests/processes/test_torn_operations.py
+		tests/analysis tests/damage tests/processes/test_torn_operations.py
 
 fuzz: $(INSTALLED) ## a million damaged frames, and FUZZ wrong messages for each state; prints the counts
 	$(BIN)/python -m tests.fuzzing frames 1000000

@@ -370,3 +370,30 @@ class UnmatchedCheckpoint(CheckpointError, AssertionError):
 
 class ConfigError(VarsimError, ValueError):
     """An experiment file or a command line is wrong; the text says where, and what to do."""
+
+
+class FileError(ConfigError):
+    """A file of a run cannot be used: it was damaged or changed, or another program wrote it.
+
+    Attributes:
+        path: The file.
+        problem: What is wrong, and where in the file.
+        remedy: What the user can do.
+    """
+
+    def __init__(self, path: object, problem: str, remedy: str) -> None:
+        super().__init__(path, problem, remedy)
+        self.path = str(path)
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}\n  {self.remedy}"
+
+
+class HistoryError(FileError):
+    """The history of a run cannot be used."""
+
+
+class TraceError(FileError):
+    """The trace of a process cannot be used."""

@@ -25,6 +25,9 @@ NUMPY_DTYPES: Final[tuple[np.dtype[np.generic], ...]] = tuple(
 NAMES: Final = (*(dtype.name for dtype in NUMPY_DTYPES), *EXTENSION_SIZES)
 """The names of all dtypes; in messages a dtype is an index of this tuple."""
 
+SIZES: Final = {**{dtype.name: dtype.itemsize for dtype in NUMPY_DTYPES}, **EXTENSION_SIZES}
+"""The size of an element in bytes, by the name of the dtype."""
+
 _OWN: Final = 1  # `isbuiltin` of NumPy's own dtypes
 _ADDED: Final = 2  # `isbuiltin` of dtypes that other packages have added to NumPy
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ from tests.analysis.corruption import CORRUPTIONS, Corrupted
 from tests.analysis.healthy import Healthy
 from tests.effort import many
 from varsim.analysis.verdict import Outcome, judge, overall
-from varsim.tracing.history import Event, open_history
+from varsim.errors import HistoryError
+from varsim.tracing.history import Event, History, open_history
 
 SEEDS = 500
 GARBAGE_SEEDS = 200
@@ -21,9 +24,14 @@ STORIES = 10
 
 
 def outcome(story: Healthy, corrupted: Corrupted, folder: Path) -> tuple[Outcome, str]:
+    """Return the verdict and its reasons. A history that cannot be opened is UNKNOWN."""
     run = story.run | {"complete": corrupted.complete}
-    with open_history(write(folder, run, story.variables.values(), corrupted.events)) as history:
-        verdicts = judge(history)
+    path = write(folder, run, story.variables.values(), corrupted.events)
+    try:
+        with open_history(path) as history:
+            verdicts = judge(history)
+    except HistoryError as error:
+        return Outcome.UNKNOWN, error.problem
     return overall(verdicts), "\n".join(f"{one.outcome} {one.reason}" for one in verdicts)
 
 
@@ -57,7 +65,7 @@ TOLD = [column for column in Event._fields if column not in {"event", "time_s"}]
 
 @pytest.mark.parametrize("number", range(STORIES))
 def test_garbage_does_not_crash_the_judge(tmp_path: Path, number: int):
-    """Every checker gives a verdict, whatever value is in a column."""
+    """Every checker gives a verdict, whatever value is in a column, even without a validation."""
     story = Healthy(number, calls=1)
     for seed in range(number, many(GARBAGE_SEEDS), STORIES):
         chance = random.Random(seed)
@@ -67,26 +75,28 @@ def test_garbage_does_not_crash_the_judge(tmp_path: Path, number: int):
             column = chance.choice(TOLD)
             garbage = [one for one in GARBAGE if one is not None or column not in REQUIRED]
             events[index] = events[index]._replace(**{column: chance.choice(garbage)})
-        found, reasons = outcome(story, Corrupted(f"garbage of seed {seed}", events), tmp_path)
-        assert isinstance(found, Outcome), reasons
+        path = write(tmp_path, story.run, story.variables.values(), events)
+        with closing(sqlite3.connect(path)) as connection:
+            found = overall(judge(History(connection)))
+        assert isinstance(found, Outcome), f"seed {seed}"
+        outcome(story, Corrupted(f"garbage of seed {seed}", events), tmp_path)
 
 
 @pytest.mark.parametrize("column", ["shape", "dtype", "synchronization", "aggregation", "name"])
 @pytest.mark.parametrize("garbage", ["x", "[0.5]", "null", "[[", 7, b"\x00"])
-def test_a_history_with_an_impossible_variable_is_unknown(
+def test_a_history_with_an_impossible_variable_is_not_valid(
     tmp_path: Path, column: str, garbage: Any
 ):
     story = Healthy(0, calls=1)
     row = story.variables["w"]
     story.variables["w"] = row._replace(**{column: garbage})
-    with story.history(tmp_path) as history:
-        found = overall(judge(history))
+    found, _ = outcome(story, Corrupted(f"another {column}", story.events), tmp_path)
     assert found is not Outcome.VALID or column == "name"
 
 
 @pytest.mark.parametrize("count", [None, "three", -1, 0, 10**9, [3]])
-def test_a_run_without_a_number_of_replicas_is_unknown(tmp_path: Path, count: Any):
+def test_a_run_without_a_number_of_replicas_is_refused(tmp_path: Path, count: Any):
     story = Healthy(0, calls=1)
     story.run["num_replicas"] = count
-    with story.history(tmp_path) as history:
-        assert {Outcome.UNKNOWN} == {verdict.outcome for verdict in judge(history)}
+    with pytest.raises(HistoryError, match=r"'num_replicas' is .*, and must be a number from 1"):
+        story.history(tmp_path).__enter__()

@@ -14,6 +14,7 @@ from varsim.analysis import arithmetic, sparse
 from varsim.analysis.notes import not_looked_at
 from varsim.analysis.outcome import Outcome
 from varsim.analysis.verdict import judge
+from varsim.errors import HistoryError
 from varsim.spec import SCATTERS, Operation, Rows
 from varsim.tracing.history import open_history
 
@@ -116,7 +117,6 @@ def test_the_last_of_equal_indices_determines_a_row(tmp_path: Path, read: float,
     [
         "at [2] = [7.0]",  # the variable has no such row
         "at [-1] = [7.0]",
-        "at [0,1] = [7.0]",  # more indices than values
         "= [7.0,8.0]",  # no indices
     ],
 )
@@ -124,6 +124,13 @@ def test_rows_that_the_variable_cannot_have_are_invalid(tmp_path: Path, rows: st
     text = LOCAL.format("[1.0,2.0]").replace("at [1,1] = [7.0,8.0]", rows)
 
     assert Outcome.INVALID is verdicts(text, tmp_path)["record"].outcome
+
+
+def test_a_history_with_more_indices_than_rows_is_refused(tmp_path: Path):
+    text = LOCAL.format("[1.0,2.0]").replace("at [1,1] = [7.0,8.0]", "at [0,1] = [7.0]")
+
+    with pytest.raises(HistoryError, match="16 bytes of indices, which do not fit the shape"):
+        verdicts(text, tmp_path)
 
 
 def test_a_commit_beyond_an_unknown_dimension_is_invalid(tmp_path: Path):

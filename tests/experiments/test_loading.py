@@ -271,7 +271,7 @@ def test_a_missing_file_is_an_error_with_the_nearest_name(write: Write, name: st
 def test_a_binary_file_is_an_error(tmp_path: Path):
     (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00")
 
-    assert error_of(Path("x.yaml")).startswith("x.yaml: not UTF-8 text")
+    assert error_of(Path("x.yaml")).startswith("x.yaml: line 1 is not UTF-8 text")
     assert "cannot be read" in error_of(tmp_path)
 
 

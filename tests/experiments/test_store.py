@@ -119,7 +119,7 @@ def test_a_summary_of_version_1_is_read():
     [
         (None, "cannot be read"),
         ("{", "is not valid JSON"),
-        ("[]", "a summary of version None; this varsim reads 2"),
+        ("[]", "it is not an object of JSON"),
         ('{"version": 3}', "a summary of version 3; this varsim reads 2"),
         ('{"version": 1}', "is not the summary of a run"),
         ('{"version": 1, "failure": "none"}', "is not the summary of a run"),

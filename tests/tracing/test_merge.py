@@ -15,7 +15,7 @@ import varsim as tf
 from tests.processes.conftest import cluster
 from varsim.analysis.outcome import Outcome, overall
 from varsim.analysis.verdict import judge
-from varsim.errors import ProtocolError, WorkerLost
+from varsim.errors import TraceError, WorkerLost
 from varsim.protocol.buckets import arrange
 from varsim.protocol.codec import encode
 from varsim.protocol.messages import (
@@ -345,7 +345,7 @@ def test_a_record_without_a_causal_position_ends_its_trace(
 
 def test_without_the_program_there_is_no_history(tmp_path: Path) -> None:
     (tmp_path / file_name(PROGRAM)).write_bytes(b"nothing")
-    with pytest.raises(ProtocolError, match="does not begin as a trace"):
+    with pytest.raises(TraceError, match="does not begin as a trace"):
         merge(tmp_path, tmp_path)
     assert not (tmp_path / "history.db").exists()
 

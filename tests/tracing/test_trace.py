@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from varsim.errors import ProtocolError
+from varsim.errors import TraceError
 from varsim.spec import Operation
 from varsim.tracing.reading import begun, records
 from varsim.tracing.trace import (
@@ -151,10 +151,10 @@ def test_closing_a_trace_twice_has_no_further_effect(tmp_path: Path) -> None:
 def test_a_file_that_is_not_a_trace_is_refused(tmp_path: Path) -> None:
     path = tmp_path / file_name(0)
     path.write_bytes(b"varsim-trace-0\n" + bytes(20))
-    with pytest.raises(ProtocolError, match="does not begin as a trace"):
+    with pytest.raises(TraceError, match="does not begin as a trace"):
         list(records(path))
     path.write_bytes(MAGIC + bytes(20))
-    with pytest.raises(ProtocolError, match="does not name its process"):
+    with pytest.raises(TraceError, match="does not describe its process"):
         begun(path)
 
 

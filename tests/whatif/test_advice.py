@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import zlib
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -332,11 +333,12 @@ def test_an_unread_variable_becomes_adaptive_which_changes_no_read(tmp_path: Pat
 def test_a_wrong_replay_is_reported(tmp_path: Path):
     """The recorded value of the last read is changed, as if an unknown event had happened."""
     folder = Path(run(tmp_path).directory)
+    other = np.float32(99).tobytes()
     with closing(sqlite3.connect(folder / "history.db")) as connection:
         connection.execute(
-            "UPDATE events SET value = ?, digest = 1 WHERE event = "
+            "UPDATE events SET value = ?, digest = ? WHERE event = "
             "(SELECT MAX(event) FROM events WHERE kind = 'read')",
-            (np.float32(99).tobytes(),),
+            (other, zlib.crc32(other)),
         )
         connection.commit()
     with open_history(folder) as history:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
 
 from varsim.analysis import arithmetic, sparse
-from varsim.analysis.promises import Promise
+from varsim.analysis.promises import Promise, promise_of
+from varsim.errors import HistoryError
 from varsim.extension_dtypes import named
+from varsim.texts.files import JUDGE
 from varsim.tracing.history import KINDS, PROGRAM, Event, History
 
 _WRITES: Final = frozenset({None, "assign", "assign_add", "assign_sub"}) | sparse.OPERATIONS
@@ -142,7 +144,21 @@ class RowIntegrity:
             return "its cause has a larger number"
         if indices is not None or (value is not None and operation in sparse.OPERATIONS):
             return self._wrong_rows(event)
-        return None if value is None else self._wrong_value(variable, dtype, shape, digest, value)
+        if value is None:
+            return None if shape is None else self._wrong_form(event)
+        return self._wrong_value(variable, dtype, shape, digest, value)
+
+    def _wrong_form(self, event: Event) -> str | None:
+        """Return what is wrong with the dtype and shape of a value that was not recorded."""
+        if event.variable is None:
+            return "its value belongs to no variable"
+        promise = self._promises[event.variable]
+        declared: Sequence[int | None] = promise.shape
+        if event.operation in sparse.OPERATIONS and event.kind in _HAVE_ROWS:
+            declared = (None, *declared[1:])
+        if _size_of(promise.dtype, declared, event.dtype, event.shape) < 0:
+            return "its value does not fit its variable"
+        return None
 
     def _wrong_value(
         self, variable: int | None, dtype: Any, shape: Any, digest: int | None, value: Any
@@ -201,6 +217,31 @@ def _size_of(
         if type(size) is not int or size < 0 or expected not in {None, size}:
             return -1
     return int(math.prod(sizes)) * dtype.itemsize
+
+
+def valid_events(
+    history: History,
+    promises: Mapping[int, Promise] | None = None,
+    where: str = "1",
+    parameters: Iterable[Any] = (),
+) -> Iterator[Event]:
+    """Yield the events that satisfy an SQL condition; raise an error at an invalid row.
+
+    Args:
+        promises: Those of all variables of these events; None means those of all variables.
+    Raises:
+        HistoryError: A row is invalid.
+        ConfigError: No installed package has the promise of a variable.
+    """
+    if promises is None:
+        packages = history.run.get("policies")
+        promises = {n: promise_of(row, packages) for n, row in history.variables.items()}
+    rows = RowIntegrity(history.num_replicas, promises)
+    for event in history.events(where, parameters):
+        flaw = rows.flaw(event)
+        if flaw is not None:
+            raise HistoryError(history.path, f"event {event.event} is invalid: {flaw}", JUDGE)
+        yield event
 
 
 def missing(history: History) -> tuple[int | None, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from varsim.analysis import arithmetic
 from varsim.analysis.arithmetic import Flat
+from varsim.analysis.integrity import valid_events
 from varsim.analysis.observer import Audience
 from varsim.analysis.oracle import twins
 from varsim.analysis.promises import Promise, promise_of
@@ -62,7 +63,8 @@ def moments(
     Args:
         oracle: The history of the same program on a single device.
     Raises:
-        ValueError: The variable's row is invalid.
+        HistoryError: An event of the variable is invalid.
+        ConfigError: No installed package has the promise of the variable's synchronization.
     """
     twin = None if oracle is None else twins(history, oracle).get(variable.variable)
     if oracle is None or twin is None:
@@ -78,12 +80,13 @@ def moments(
 
 
 def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
-    promise = promise_of(variable)
+    promise = promise_of(variable, history.run.get("policies"))
     number = variable.variable
     replay = Replay(history.num_replicas, {number: promise})
     step = 0
     audience = Audience((replay,))
-    for event in history.events("variable = ? OR kind IN ('call', 'finish')", (number,)):
+    where = "variable = ? OR variable IS NULL AND kind IN ('call', 'finish')"
+    for event in valid_events(history, replay.promises, where, (number,)):
         audience.show((event,))
         if event.kind == "finish":
             step += 1

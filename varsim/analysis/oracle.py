@@ -20,6 +20,9 @@ FIRST_REPLICA = 0
 """The oracle's only replica. Its accesses are compared with those of replica 0 in the run."""
 
 
+_Repeated = tuple[FlatOperand | None, int]
+"""An operand or a value, and how often in a row it was written or read."""
+
 AccessKey = tuple[int, str, int, str]
 """Key of the access counts: the variable, the kind of event, the process, file:line."""
 
@@ -31,7 +34,8 @@ class Oracle:
         self._history = history
         self._oracle = oracle
         self._twins = twins(history, oracle)
-        self._accesses: dict[AccessKey, Iterator[FlatOperand | None]] = {}
+        self._accesses: dict[AccessKey, Iterator[_Repeated]] = {}
+        self._left: dict[AccessKey, _Repeated] = {}  # the part of the last access not returned yet
         self.uneven: dict[AccessKey, tuple[int, int]] = {}
         """Numbers of accesses in the run and in the oracle, for keys with different numbers."""
 
@@ -57,24 +61,36 @@ class Oracle:
 
     def next_wrote(self, variable: int, process: int, location: str) -> FlatOperand | None:
         """Return the next operand that the oracle's program or replica writes at the location."""
-        return self._next(variable, "write", process, location)
+        return self._next(variable, "write", process, location, 1)[0]
 
-    def next_read(self, variable: int, location: str) -> Flat | None:
-        """Return the next value of a variable that the program reads at a location."""
-        value = self._next(variable, "read", PROGRAM, location)
+    def next_read(self, variable: int, location: str, most: int) -> tuple[Flat | None, int]:
+        """Return the next value of a variable that the program reads at a location.
+
+        Args:
+            most: The number of reads in the run.
+        Returns:
+            The value, and how many of these reads correspond to reads of this value.
+        """
+        value, times = self._next(variable, "read", PROGRAM, location, most)
         assert not isinstance(value, Rows), "only writes have rows"
-        return value
+        return value, times
 
-    def _next(self, variable: int, kind: str, process: int, location: str) -> FlatOperand | None:
+    def _next(
+        self, variable: int, kind: str, process: int, location: str, most: int
+    ) -> tuple[FlatOperand | None, int]:
         key = variable, kind, process, location
         accesses = self._accesses.get(key)
         if accesses is None:
             accesses = self._accesses[key] = self._same_accesses(*key)
-        return next(accesses, None)
+        kept = self._left.pop(key) if key in self._left else None
+        value, left = kept or next(accesses, (None, most))
+        if left > most:
+            self._left[key] = value, left - most
+        return value, min(left, most)
 
     def _same_accesses(
         self, variable: int, kind: str, process: int, location: str
-    ) -> Iterator[FlatOperand | None]:
+    ) -> Iterator[_Repeated]:
         twin = self._twins.get(variable)
         if twin is None:
             return
@@ -86,8 +102,7 @@ class Oracle:
             return
         dtype = named(twin.dtype)
         for event in _accesses(self._oracle, twin.variable, kind, process, location):
-            for _ in range(event.occurrences):
-                yield operand_of(event, dtype)
+            yield operand_of(event, dtype), event.occurrences
 
 
 def twins(history: History, oracle: History) -> dict[int, VariableRow]:

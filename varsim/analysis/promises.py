@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from varsim.analysis.synchronization_promise import SynchronizationPromise
+from varsim.errors import ConfigError
 from varsim.extension_dtypes import kind_of, named
 from varsim.registry import BuiltIn, Registry
 from varsim.tracing.history import VariableRow
@@ -74,23 +75,23 @@ def synchronization_promise_of(
     Args:
         packages: The installed packages that provided policies when the run was recorded.
     Raises:
-        ValueError: The synchronization is unknown, or no installed package has its promise.
+        ConfigError: The synchronization is unknown, or no installed package has its promise.
     """
     name = str(row.synchronization)
     keyword = name.partition(":")[0]
     if keyword not in POLICIES.built_in and not _CUSTOM.fullmatch(keyword):
-        raise ValueError(_no_settings(row))
+        raise ConfigError(_no_settings(row))
     try:
         return _promised_by(name)
     except LookupError:
         package = (packages or {}).get(keyword)
         missing = f"install {package}" if package else "the program itself defined its policy"
-        raise ValueError(
+        raise ConfigError(
             f"variable {row.variable} has synchronization {name}, and no installed package has "
             f"the promise of this synchronization: {missing}"
         ) from None
     except (TypeError, ValueError):
-        raise ValueError(_no_settings(row)) from None
+        raise ConfigError(_no_settings(row)) from None
 
 
 _CUSTOM: Final = re.compile("[a-z][a-z0-9_]*")
@@ -118,20 +119,20 @@ def promise_of(row: VariableRow, packages: Mapping[str, str] | None = None) -> P
     """Return the promise of a variable.
 
     Raises:
-        ValueError: The row is invalid.
+        ConfigError: The row is invalid, or no installed package has the promise.
     """
     kind = synchronization_promise_of(row, packages)
     if row.aggregation not in AGGREGATIONS:
-        raise ValueError(_no_settings(row))
+        raise ConfigError(_no_settings(row))
     try:
         shape = tuple(json.loads(row.shape))
         dtype = named(row.dtype)
     except (TypeError, ValueError):
-        raise ValueError(f"variable {row.variable} has no readable shape or dtype") from None
+        raise ConfigError(f"variable {row.variable} has no readable shape or dtype") from None
     if not all(one is None or (type(one) is int and one >= 0) for one in shape):
-        raise ValueError(f"variable {row.variable} has no readable shape")
+        raise ConfigError(f"variable {row.variable} has no readable shape")
     if kind_of(dtype) not in "biufc" or type(row.name) is not str:
-        raise ValueError(f"variable {row.variable} has no readable dtype or name")
+        raise ConfigError(f"variable {row.variable} has no readable dtype or name")
     together = kind.mirrored and row.aggregation != "NONE"
     return Promise(
         name=row.name,

@@ -47,9 +47,6 @@ CHECKERS: Final[tuple[type[Checker], ...]] = (
 )
 """The checkers of promises, in the order of reports; `WellFormedRecord` comes before them."""
 
-MAX_REPLICAS: Final = 2**16
-"""No run has more replicas: a larger number in a record is damage, and would need much memory."""
-
 
 def judge(history: History, *, tell: Tell | None = None) -> tuple[Verdict, ...]:
     """Return the verdict of every checker.
@@ -94,17 +91,15 @@ class Judges:
         self._last: int | None = None  # the last event before the first possible gap
         self._reason = ""  # why the history cannot be judged to its end
         try:
-            self._prepare(history.run["num_replicas"])
+            self._prepare(history.num_replicas)
         except (sqlite3.Error, LookupError, ValueError, TypeError) as error:
             self._reason = f"the history does not describe the run: {error}"
 
-    def _prepare(self, num_replicas: object) -> None:
+    def _prepare(self, num_replicas: int) -> None:
         history = self._history
         packages = history.run.get("policies")
         rows = history.variables
         promises = {number: promise_of(row, packages) for number, row in rows.items()}
-        if type(num_replicas) is not int or not 1 <= num_replicas <= MAX_REPLICAS:
-            raise ValueError(f"a run of {num_replicas!r} replicas")
         replay = Replay(num_replicas, promises, from_start=not history.run.get("window"))
         self._last, self._reason = missing(history)
         promised = [synchronization_promise_of(row) for row in rows.values()]

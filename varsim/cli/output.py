@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -32,6 +33,21 @@ def complain(label: str, text: str, stream: TextIO | None = None, *, more: str =
     if takes_escapes(stream):
         said = click.style(label, fg=_COLORS[label]) + said.removeprefix(label)
     click.echo(f"{said}\n{visible(more)}" if more else said, file=stream)
+
+
+def say(text: str = "", *, nl: bool = True, err: bool = False) -> None:
+    """Print a text to stdout or stderr, with escapes instead of control characters.
+
+    All commands print by this function, by `say_json` or by `varsim.report.page`, because texts may
+    come from files: names, locations, messages and file names.
+    """
+    click.echo(visible(text), nl=nl, err=err)
+
+
+def say_json(value: Any, indent: int) -> None:
+    """Print a value as JSON. Every character that a terminal may execute is escaped."""
+    text = json.dumps(value, indent=indent)  # ASCII, in which only DEL is not escaped
+    click.echo(text.replace("\x7f", "\\u007f"))
 
 
 class _Visible:

@@ -134,7 +134,7 @@ class Lines(Quiet):
             self._say(f"{self._title}: {fraction:.0%}", self._clock.left(fraction, 1))
 
     def _say(self, *words: str) -> None:
-        click.echo("  ".join(filter(None, words)), file=self._stream)
+        click.echo(visible("  ".join(filter(None, words))), file=self._stream)
 
     def _is_time(self, *, last: bool = False) -> bool:
         now_s = time.monotonic()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections.abc import Iterator, Sequence
@@ -33,6 +32,7 @@ from varsim.experiments.bench_contenders import (
     timed,
 )
 from varsim.experiments.store import BENCH, LATEST_BENCH, RunDirectory, json_text
+from varsim.experiments.text_files import first_problem, read_object
 from varsim.interrupts import Interrupts
 from varsim.report.bench import Bench, Figure, Machine, Quantity, Spread
 from varsim.report.formatting import whole_size
@@ -342,13 +342,7 @@ def load_bench(path: Path) -> Bench:
         ConfigError: The file does not exist, is not a measurement, or has another version.
     """
     file = path / BENCH if path.is_dir() else path
-    try:
-        values = json.loads(file.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{file} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise ConfigError(f"{file} is not valid JSON: {error}") from None
-    return from_plain(values, str(file))
+    return from_plain(read_object(file, "run `varsim bench`"), str(file))
 
 
 def from_plain(values: Any, name: str) -> Bench:
@@ -365,4 +359,5 @@ def from_plain(values: Any, name: str) -> Bench:
     try:
         return TypeAdapter(Bench).validate_python(values)
     except ValidationError as error:
-        raise ConfigError(f"{name} is not the measurement of a host: {error}") from None
+        why = first_problem(error)
+        raise ConfigError(f"{name} is not the measurement of a host: {why}") from None

@@ -21,9 +21,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 import varsim
-from varsim.errors import ConfigError
+from varsim.errors import ConfigError, FileError
 from varsim.experiments.sources import ProgramLocation, sources_of
 from varsim.experiments.store import EXPERIMENT, RunDirectory
+from varsim.experiments.text_files import read_object
+from varsim.private import make_private_folder, write_private
 from varsim.report.summary import Carried
 
 PROGRAM: Final = "program"
@@ -60,8 +62,8 @@ def carry(
         files[experiment_file.name] = experiment_file.read_bytes()
     for name, content in files.items():
         path = directory.path / PROGRAM / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        make_private_folder(path.parent)
+        write_private(path, content)
     folder = location.root if location is not None else None
     if folder is None and experiment_file is not None:
         folder = experiment_file.absolute().parent
@@ -103,10 +105,9 @@ def _signed_files(path: Path) -> dict[str, bytes]:
 def origin_of(path: Path) -> dict[str, Any]:
     """Return the content of `origin.json`; empty for a run of another machine or user."""
     try:
-        origin = json.loads((path / ORIGIN).read_text("utf-8"))
-    except (OSError, ValueError):
+        return read_object(path / ORIGIN, "run the experiment")
+    except FileError:
         return {}
-    return origin if isinstance(origin, dict) else {}
 
 
 def is_own(path: Path) -> bool:

@@ -34,7 +34,8 @@ from varsim.experiments.store import (
     json_text,
     load_summary,
 )
-from varsim.tracing.history import HISTORY, LEFT_OUT, ORACLE, upgrade
+from varsim.experiments.text_files import read_object, read_text
+from varsim.tracing.history import HISTORY, LEFT_OUT, ORACLE, open_history, upgrade
 from varsim.transport.folders import PrivateFolder, new_path
 
 _CLASS: Final = re.compile(r"[A-Za-z_][\w.]*(?=:|$)")
@@ -154,7 +155,7 @@ class _Copy:
             (copy / LOGS / log.name).write_text(redacted, "utf-8", "surrogateescape")
 
     def _experiment(self, file: Path, copy: Path) -> None:
-        text = file.read_text("utf-8")
+        text = read_text(file, yaml_lines.MAX_BYTES)
         keys = yaml_lines.load(text, str(file)).values
         keys.pop("out", None)
         comments = [line for line in text.splitlines() if line.startswith("#")]
@@ -165,11 +166,11 @@ class _Copy:
 
     def _summary(self, file: Path, copy: Path) -> None:
         load_summary(file)  # raises an error if the file is not a summary
-        summary = json.loads(file.read_text("utf-8"))
+        summary = read_object(file, "run the experiment")
         summary["experiment"].pop("out", None)
         inner = self._copy.name if copy.parent == self._copy else copy.parent.name
         summary["directory"] = inner
-        failure = summary.get("failure")
+        failure: Any = summary.get("failure")
         for key in ("text", "traceback") if failure else ():
             failure[key] = self._redaction.of_all(failure[key])
         if "warnings" in summary:  # an export without values has none
@@ -186,11 +187,9 @@ class _Copy:
 
     def _history(self, file: Path, copy: Path) -> None:
         rough = copy.with_name(f".{copy.name}")
-        shutil.copyfile(file, rough)
-        try:
+        with open_history(file):  # raises an error if it is damaged, or changes
+            shutil.copyfile(file, rough)
             self._redact_history(rough, copy)
-        except sqlite3.DatabaseError as error:
-            raise ConfigError(f"{file} is not the history of a run: {error}") from error
         rough.unlink()
 
     def _redact_history(self, rough: Path, copy: Path) -> None:

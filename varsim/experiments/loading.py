@@ -16,6 +16,7 @@ from varsim.experiments import catalog, yaml_lines
 from varsim.experiments.config import Experiment, keys_of, long_form
 from varsim.experiments.key_locations import KeyLocations, KeyPath, WrongKey, expectation
 from varsim.experiments.nearest import did_you_mean, listed
+from varsim.experiments.text_files import read_text
 from varsim.launch.devices import workers_of_environment
 
 EXPERIMENT_FILES: Final = (".yaml", ".yml")
@@ -103,16 +104,17 @@ def load_experiment(path: Path | None = None, overrides: Iterable[Override] = ()
     return experiment
 
 
+_NO_EXPERIMENT: Final = (
+    "an experiment is a YAML file; unpack an exported run first, and list the variables of a model "
+    "with `varsim inventory`"
+)
+
+
 def _read(path: Path) -> _Layers:
     try:
-        text = path.read_text("utf-8")
+        text = read_text(path, yaml_lines.MAX_BYTES, _NO_EXPERIMENT)
     except FileNotFoundError:
         raise ConfigError(f"there is no file {str(path)!r}{_nearest_file(path)}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{path}: not UTF-8 text: {error}. An experiment is a YAML file; unpack an exported "
-            "run first, and list the variables of a model with `varsim inventory`"
-        ) from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     document = yaml_lines.load(text, str(path))

@@ -6,7 +6,7 @@ import sqlite3
 
 from varsim.analysis.failures import FAILED_RUN
 from varsim.analysis.outcome import Outcome
-from varsim.errors import ConfigError, ProtocolError
+from varsim.errors import ConfigError, TraceError
 from varsim.experiments.run_ending import examined
 from varsim.experiments.store import RunFiles
 from varsim.interrupts import held
@@ -29,7 +29,8 @@ def judged(directory: RunFiles, summary: Summary, *, tell: Tell | None = None) -
     """
     if not (directory.path / HISTORY).exists():
         return None
-    with open_history(directory.path) as history, open_oracle(directory.path) as oracle:
+    merged = open_history(directory.path, validated=True)
+    with merged as history, open_oracle(directory.path) as oracle:
         found = examined(history, oracle, summary, tell=tell)
     reasons = [one.reason for one in found.verdicts if one.outcome is not Outcome.VALID]
     return Judgement(
@@ -78,7 +79,7 @@ def write_history(directory: RunFiles, *, tell: Tell | None = None) -> str | Non
     if (directory.traces / file_name(PROGRAM)).exists():
         try:
             merge(directory.traces, directory.path, tell=tell)
-        except (ProtocolError, OSError, sqlite3.Error, MemoryError) as error:
+        except (TraceError, OSError, sqlite3.Error, MemoryError) as error:
             return str(error) or type(error).__name__
     with held():
         directory.discard_traces()

@@ -16,6 +16,7 @@ from varsim.experiments.loading import EXPERIMENT_FILES, Override, load_experime
 from varsim.experiments.nearest import did_you_mean
 from varsim.experiments.run_lookup import OUT, find_run, run_names
 from varsim.experiments.store import EXPERIMENT, LATEST, SUMMARY
+from varsim.experiments.text_files import read_text
 from varsim.texts.resuming import NOT_ITERATED, OTHER_WORKLOAD
 from varsim.tracing.history import HISTORY
 
@@ -150,7 +151,7 @@ def experiment_again(folder: Path, overrides: Sequence[Override], *, trust: bool
         ConfigError: The program is not trusted, or the run does not carry its program.
     """
     file = folder / EXPERIMENT
-    said = yaml_lines.load(file.read_text("utf-8"), str(file)).values
+    said = yaml_lines.load(read_text(file, yaml_lines.MAX_BYTES), str(file)).values
     replaced = any(one.keys[0] in _OF_THE_PROGRAM for one in overrides)
     code = None if replaced else _code(folder, said)
     if code is not None:

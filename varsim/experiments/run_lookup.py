@@ -162,9 +162,10 @@ def _without_record(path: Path) -> str:
 def _traced_at(path: Path) -> object:
     """Return the level of the experiment's `trace`: the value itself, or its key `level`."""
     from varsim.experiments import yaml_lines  # needed only for an error: completion must be fast
+    from varsim.experiments.text_files import read_text
 
     try:
-        text = (path / EXPERIMENT).read_text("utf-8")
+        text = read_text(path / EXPERIMENT, yaml_lines.MAX_BYTES)
         said = yaml_lines.load(text, EXPERIMENT).values.get("trace")
     except (OSError, ConfigError):
         return None

@@ -23,6 +23,7 @@ from varsim.experiments.strategies import reached, strategy_of
 from varsim.experiments.trace_settings import TraceSettings
 from varsim.interrupts import Interrupts, came_of_interrupt
 from varsim.launch.seeding import AT_IMPORT, seeded
+from varsim.private import make_private_folder, private_opener
 from varsim.report.summary import Plain
 from varsim.tracing.history import open_history
 from varsim.tracing.trace import OFF
@@ -48,12 +49,12 @@ def run_shadow(
     Raises:
         Exception: Any error of the workload.
     """
-    files.logs.mkdir(parents=True)
+    make_private_folder(files.logs)
     strategy = strategy_of(experiment, device_names, files)
     job = Job(strategy, experiment.seed, experiment.steps, _say_nothing)
     settings = AppliedSettings(experiment, strategy)
     with (
-        (files.logs / _LOG).open("w", encoding="utf-8") as said,
+        open(files.logs / _LOG, "w", encoding="utf-8", opener=private_opener) as said,
         redirect_stdout(said),
         redirect_stderr(said),
         _without_warnings(),

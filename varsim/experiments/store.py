@@ -15,8 +15,11 @@ from typing import Any, Final
 
 from varsim.errors import ConfigError
 from varsim.experiments.key_locations import WrongKey
+from varsim.experiments.text_files import first_problem, read_object
+from varsim.private import FOLDER_MODE, write_private
 from varsim.report.summary import RunStatus, Summary
 from varsim.tracing.history import ORACLE
+from varsim.tracing.history import TRACES as TRACES  # noqa: PLC0414  # one of a run's files
 from varsim.visible import OBEYED
 
 VERSION: Final = 2
@@ -25,7 +28,6 @@ VERSION: Final = 2
 SUMMARY: Final = "summary.json"
 EXPERIMENT: Final = "experiment.yaml"
 LOGS: Final = "logs"
-TRACES: Final = "trace"
 CHECKPOINTS: Final = "checkpoints"
 PILOT: Final = "pilot"
 STRATEGY: Final = "strategy-"
@@ -53,14 +55,15 @@ class RunFiles:
 
     def save(self, summary: Summary) -> None:
         """Write the summary."""
-        self.path.mkdir(exist_ok=True)
+        self.path.mkdir(FOLDER_MODE, exist_ok=True)
         self.write(SUMMARY, as_json(summary))
 
     def write(self, name: str, text: str) -> None:
         """Write a text and a newline into a file; a failure leaves the file unchanged."""
         temporary = self.path / f".{name}"
         try:
-            temporary.write_text(text + "\n", "utf-8")
+            temporary.unlink(missing_ok=True)  # it would keep its mode
+            write_private(temporary, f"{text}\n".encode())
             temporary.replace(self.path / name)
         except OSError:
             temporary.unlink(missing_ok=True)
@@ -142,7 +145,7 @@ class RunDirectory(RunFiles):
 
     def write_experiment(self, text: str) -> None:
         """Write the experiment with all defaults."""
-        (self.path / EXPERIMENT).write_text(text, "utf-8")
+        write_private(self.path / EXPERIMENT, text.encode())
 
     def discard(self) -> None:
         """Remove the directory, and restore the target of `latest`."""
@@ -159,7 +162,7 @@ def _new_folder(out: Path, name: str) -> Path:
     for number in range(1, _MAX_SAME_SECOND):
         path = out / (name if number == 1 else f"{name}-{number}")
         with suppress(FileExistsError):
-            path.mkdir()
+            path.mkdir(FOLDER_MODE)
             return path
     raise FileExistsError(0, f"there are {_MAX_SAME_SECOND} runs called {name!r}")
 
@@ -232,13 +235,7 @@ def load_summary(path: Path) -> Summary:
         ConfigError: The file does not exist, is not a summary, or has another version.
     """
     file = path / SUMMARY if path.is_dir() else path
-    try:
-        values = json.loads(file.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{file} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise ConfigError(f"{file} is not valid JSON: {error}") from None
-    return from_plain(values, str(file))
+    return from_plain(read_object(file, "run the experiment"), str(file))
 
 
 def further_folders(path: Path) -> list[Path]:
@@ -265,7 +262,8 @@ def from_plain(values: Any, name: str) -> Summary:
             {**values, "status": RunStatus(values["status"])}
         )
     except (ValidationError, ValueError, KeyError) as error:
-        raise ConfigError(f"{name} is not the summary of a run: {error}") from None
+        why = first_problem(error) if isinstance(error, ValidationError) else error
+        raise ConfigError(f"{name} is not the summary of a run: {why}") from None
 
 
 def _of_version_1(values: dict[str, Any]) -> dict[str, Any]:

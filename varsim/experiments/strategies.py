@@ -16,6 +16,7 @@ from varsim.experiments.applied_settings import AppliedSettings
 from varsim.experiments.config import Experiment
 from varsim.experiments.store import RunFiles
 from varsim.interrupts import within
+from varsim.private import make_private_folder
 from varsim.report.json_values import SMALL_SIZE, digest, furthest_apart, plain
 from varsim.report.summary import Judgement, Lens, Plain, Sample, SyncCost, VariableSummary
 from varsim.sync import statistics
@@ -53,7 +54,7 @@ def trace_options(experiment: Experiment, directory: RunFiles) -> TraceOptions |
     options = experiment.trace.options(directory.traces)
     if options is not None:
         try:
-            directory.traces.mkdir(parents=True)
+            make_private_folder(directory.traces)
         except OSError as error:
             raise StartError(
                 f"the folder of the traces cannot be created: {error}\n"

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from varsim.analysis import component_distance as distances
+from varsim.analysis.integrity import valid_events
 from varsim.analysis.lens import moments
 from varsim.analysis.search import find
 from varsim.errors import ConfigError
@@ -51,7 +52,7 @@ def most_telling(history: History, run: Path) -> Chosen:
     Args:
         run: The run's directory, or its history. For a long run, only its summary is read.
     Raises:
-        ConfigError: The run has no variable.
+        ConfigError: The run has no variable, or its history is damaged.
     """
     if not history.variables:
         raise ConfigError("the record of this run has no variable")
@@ -64,7 +65,9 @@ def most_telling(history: History, run: Path) -> Chosen:
 
 
 def _of_all(history: History) -> Iterator[Chosen]:
-    """Choose a variable by reading the whole history."""
+    """Choose a variable by reading the whole history, after a check of all its rows."""
+    for _ in valid_events(history):
+        pass
     for finding in find(history):
         if finding.variable_id is not None and finding.kind.about_values:
             row = history.variables[finding.variable_id]

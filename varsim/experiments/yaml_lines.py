@@ -16,9 +16,13 @@ import yaml
 
 from varsim.errors import ConfigError
 from varsim.experiments.key_locations import KeyPath
+from varsim.visible import OBEYED
 
 MAX_CHARACTERS: Final = 2**20
 """Length limit of a text. A model with thousands of variables needs less."""
+
+MAX_BYTES: Final = 4 * MAX_CHARACTERS
+"""Size limit of a file: UTF-8 has at most four bytes for a character."""
 
 MAX_VALUES: Final = 100_000
 """Limit of the number of values. An alias counts as often as the value that it stands for."""
@@ -210,7 +214,22 @@ def one_line(values: dict[str, Any]) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    pass
+    """Writes escapes instead of the characters that a terminal executes."""
+
+    def write_double_quoted(self, text: str, split: bool = True) -> None:  # noqa: FBT001, FBT002
+        """Write a text in double quotes."""
+        allowed = self.allow_unicode
+        self.allow_unicode = allowed and not OBEYED.search(text)
+        super().write_double_quoted(text, split)
+        self.allow_unicode = allowed
+
+
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    style = '"' if OBEYED.search(text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+_Dumper.add_representer(str, _text)
 
 
 _Dumper.add_implicit_resolver(  # quotes a word that this loader reads as a number

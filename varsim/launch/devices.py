@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from varsim import environment
+from varsim.spec import MAX_REPLICAS
 
 DEFAULT_WORKERS: Final = 2
 
-MAX_WORKERS: Final = 1024
+MAX_WORKERS: Final = MAX_REPLICAS
 """Largest number of workers. A larger number is a mistake: one machine could not run them well."""
 
 

@@ -20,6 +20,7 @@ from varsim.launch.logs import WorkerLogs
 from varsim.launch.process_channel import ProcessChannel
 from varsim.launch.rendezvous import ENTRY_POINT, Rendezvous
 from varsim.launch.stacks import Stacks
+from varsim.private import make_private_folder
 from varsim.protocol.references import References
 from varsim.protocol.structure import StructureCodec
 from varsim.tracing.trace import PROGRAM, Trace, open_trace, remove_traces
@@ -80,7 +81,7 @@ class ProcessLauncher:
         listener = transport.listen(count, directory)
         stack.callback(listener.close)
         log_dir = (options.log_dir or directory).absolute()
-        log_dir.mkdir(parents=True, exist_ok=True)
+        make_private_folder(log_dir)
         logs = WorkerLogs(log_dir, private=options.log_dir is None, num_replicas=count)
         fork_server.fork_workers(
             Rendezvous(

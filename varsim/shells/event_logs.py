@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from varsim import environment
+from varsim.private import private_opener
 from varsim.sync.event_log import SHOWN_EVENTS, EventLog, LoggedEvent
 
 SUFFIX = ".events"
@@ -25,7 +26,8 @@ class EventFile(EventLog):
         super().__init__()
         number = sum(1 for _ in folder.glob(f"{state}-{os.getpid()}-*"))
         path = folder / f"{state}-{os.getpid()}-{number}{SUFFIX}"
-        self._file: BinaryIO = path.open("xb", buffering=0)
+        descriptor = private_opener(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        self._file: BinaryIO = os.fdopen(descriptor, "wb", buffering=0)
         self._file.write(pickle.dumps((state, parameters)))
 
     def note(self, entry: LoggedEvent) -> None:

@@ -12,21 +12,23 @@ from __future__ import annotations
 
 import os
 import pickle
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from varsim.environment import EVENT_LOGS
-from varsim.errors import VarsimError
+from varsim.errors import FileError, VarsimError
 from varsim.shells.event_logs import SUFFIX
 from varsim.sync.actions import Supply
 from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.event_log import LoggedEvent, kept
 from varsim.sync.replica_state import ReplicaState
+from varsim.texts.files import OTHERS_LOG, OTHERS_LOG_REMEDY
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +71,25 @@ def read_logs(folder: Path) -> list[RecordedEvents]:
     return [_read(path) for path in sorted(folder.glob(f"*{SUFFIX}"))]
 
 
+_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
+
+
 def _read(path: Path) -> RecordedEvents:
+    """Read a log.
+
+    Raises:
+        FileError: Another user may have written the log, which can execute code.
+    """
     entries: list[LoggedEvent] = []
+    state = path.stat()
+    if state.st_uid != os.geteuid() or state.st_mode & _BY_OTHERS:
+        raise FileError(path, OTHERS_LOG, OTHERS_LOG_REMEDY)
     with path.open("rb") as file:
-        state, parameters = pickle.load(file)
+        name, parameters = pickle.load(file)
         with suppress(EOFError, pickle.UnpicklingError):  # the process was killed during a write
             while True:
                 entries.append(pickle.load(file))
-    return RecordedEvents(state, parameters, tuple(entries))
+    return RecordedEvents(name, parameters, tuple(entries))
 
 
 def replay(log: RecordedEvents) -> None:

@@ -7,14 +7,21 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from varsim.errors import ConfigError
-from varsim.tracing import old_schemas
+from varsim.errors import ConfigError, HistoryError
+from varsim.private import write_private
+from varsim.texts.files import (
+    CHANGED,
+    CHANGED_REMEDY,
+    HISTORY_REMEDY,
+    HISTORY_WITH_TRACES_REMEDY,
+)
+from varsim.tracing import old_schemas, validation
 from varsim.tracing.signals import heeding_signals
 from varsim.tracing.trace import PROGRAM as PROGRAM  # noqa: PLC0414  # for readers of the tables
 
@@ -22,6 +29,9 @@ SCHEMA_VERSION: Final = 3
 """The version of the tables. It increases when the meaning of a column changes (`old_schemas`)."""
 
 HISTORY: Final = "history.db"
+
+TRACES: Final = "trace"
+"""The folder in a run's directory for the traces, until they are merged into the history."""
 
 ORACLE: Final = "oracle"
 """The folder in a run's directory for the history of the same program on one replica."""
@@ -158,10 +168,11 @@ class VariableRow(NamedTuple):
 
 
 class History:
-    """A history opened for reading."""
+    """A history opened for reading; `open_history` validates it."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path = Path(HISTORY)) -> None:
         self.connection = connection
+        self.path = path
         self.run: dict[str, Any] = {
             key: json.loads(value) for key, value in connection.execute("SELECT * FROM run")
         }
@@ -193,13 +204,17 @@ class History:
 
 
 @contextmanager
-def open_history(path: Path) -> Iterator[History]:
-    """Open a history for reading.
+def open_history(path: Path, *, validated: bool = False) -> Iterator[History]:
+    """Open a history for reading, and validate it.
+
+    A file that SQLite cannot read, or that changes within the block, causes a HistoryError too.
 
     Args:
         path: A run's directory, or a `history.db`.
+        validated: Whether this process has just merged the history, which has validated it.
     Raises:
-        ConfigError: There is no such file, or the file is not a history of a known schema.
+        ConfigError: There is no such file, or another version of varsim wrote the history.
+        HistoryError: The file is damaged.
     """
     file = path / HISTORY if path.is_dir() else path
     if not file.is_file():
@@ -207,18 +222,102 @@ def open_history(path: Path) -> Iterator[History]:
             f"{path} has no {HISTORY}: give the directory of a run that was traced "
             "(trace: ops, which is the default)"
         )
-    with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        try:
-            history = History(connection)
-            version = history.run.get("schema")
-        except (sqlite3.Error, ValueError, TypeError) as error:
-            raise ConfigError(f"{file} is not the history of a run: {error}") from None
-        if version not in (*old_schemas.READABLE, SCHEMA_VERSION):
-            raise ConfigError(
-                f"{file} has schema {version}: this version of varsim reads "
-                f"{', '.join(map(str, (*old_schemas.READABLE, SCHEMA_VERSION)))}"
-            )
-        yield history
+    uri = f"{file.absolute().as_uri()}?mode=ro"
+    before = _state_of(file)
+    try:
+        with closing(sqlite3.connect(uri, uri=True)) as connection:
+            with validation.limited(connection, file):
+                history = History(connection, file) if validated else _validated(connection, file)
+            yield history
+        _check_unchanged(file, before)
+    except validation.DamageError as error:
+        raise HistoryError(file, str(error), _remedy(file)) from None
+    except (sqlite3.InterfaceError, sqlite3.ProgrammingError):
+        raise  # wrong use of the connection
+    except sqlite3.Error as error:
+        _check_unchanged(file, before, error)
+        problem = f"it is not the history of a run, or it is damaged: {error}"
+        raise HistoryError(file, problem, _remedy(file)) from error
+    except ConfigError:
+        raise
+    except Exception as error:
+        _check_unchanged(file, before, error)
+        raise
+
+
+def _validated(connection: sqlite3.Connection, file: Path) -> History:
+    """Return a history after validating all its tables.
+
+    Raises:
+        DamageError: A table is invalid; the text says where.
+        ConfigError: Another version of varsim wrote the history.
+        sqlite3.DatabaseError: The file is not an SQLite file, or is cut.
+    """
+    validation.check_tables(connection)
+    schema = validation.entries(connection).get("schema")
+    if type(schema) is not int:
+        raise validation.DamageError(f"its schema is {_shown(schema)}, and must be a number")
+    if schema not in (*old_schemas.READABLE, SCHEMA_VERSION):
+        raise ConfigError(
+            f"{file} has schema {_shown(schema)}: this version of varsim reads "
+            f"{', '.join(map(str, (*old_schemas.READABLE, SCHEMA_VERSION)))}"
+        )
+    validation.check_columns(connection, "run", ("key", "value"))
+    validation.check_columns(connection, "variables", VariableRow._fields)
+    history = History(connection, file)
+    check_tables(connection, history.run)
+    return history
+
+
+def check_tables(connection: sqlite3.Connection, run: Mapping[str, Any] | None = None) -> None:
+    """Check the rows of all tables.
+
+    Args:
+        run: The entries of the table `run`, with the current keys; by default they are read.
+    Raises:
+        DamageError: A row is invalid; the text says where.
+    """
+    validation.check_variables(connection, VariableRow._fields)
+    entries = validation.entries(connection) if run is None else run
+    validation.check_entries(entries)
+    validation.check_events(connection, Event._fields, entries["num_replicas"])
+
+
+def _state_of(file: Path) -> tuple[int, int, int]:
+    """Return the inode, the size and the time of the last change."""
+    state = file.stat()
+    return state.st_ino, state.st_size, state.st_mtime_ns
+
+
+def _check_unchanged(
+    file: Path, before: tuple[int, int, int], error: Exception | None = None
+) -> None:
+    """Raise an error if a file was changed. A file that was replaced or removed is still readable.
+
+    Args:
+        error: What the change has caused, if anything.
+    Raises:
+        HistoryError: The file was changed.
+    """
+    try:
+        now = _state_of(file)
+    except FileNotFoundError:
+        return
+    if now[0] == before[0] and now != before:
+        raise HistoryError(file, CHANGED, CHANGED_REMEDY) from error
+
+
+def _remedy(file: Path) -> str:
+    traces = file.parent / TRACES
+    return HISTORY_WITH_TRACES_REMEDY if traces.is_dir() else HISTORY_REMEDY
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
+
+
+_MOST_SHOWN: Final = 40
 
 
 @contextmanager
@@ -257,6 +356,7 @@ def write_batches(
     run: Mapping[str, Any],
     variables: Iterable[VariableRow],
     told: Iterable[EventBatch],
+    check: Callable[[sqlite3.Connection], None] | None = None,
 ) -> None:
     """Write a whole history. If this fails, write nothing.
 
@@ -266,10 +366,12 @@ def write_batches(
         variables: The variables, which are read after the events, because reading the events may
             add variables.
         told: The events, in order.
+        check: A function that gets the written tables. If it raises an error, no history is left.
     """
     temporary = path.with_name(f".{path.name}")
     temporary.unlink(missing_ok=True)
     try:
+        write_private(temporary, b"")  # SQLite gives its own files the mode of this one
         with closing(sqlite3.connect(temporary)) as connection, heeding_signals(connection):
             connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;")
             tables, _, indices = SCHEMA.partition("CREATE INDEX")
@@ -281,6 +383,8 @@ def write_batches(
             entries = [(key, json.dumps(value)) for key, value in run.items()]
             entries += [("schema", json.dumps(SCHEMA_VERSION)), ("events", json.dumps(count))]
             _insert(connection, "run", ("key", "value"), entries)
+            if check is not None:
+                check(connection)
             connection.executescript(f"CREATE INDEX {indices}")
             connection.commit()
         temporary.replace(path)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from heapq import heapify, heappop, heappush, heappushpop
 from pathlib import Path
 from typing import Final
 
-from varsim.errors import ProtocolError
+from varsim.errors import ProtocolError, TraceError
 from varsim.protocol.codec import decode
 from varsim.protocol.messages import Commit, Message, Raised, Returned, ScatterCommit, Start
+from varsim.texts.files import TRACE_REMEDY
 from varsim.tracing.absent import AbsentMemory
 from varsim.tracing.decode import (
     Events,
@@ -22,12 +24,13 @@ from varsim.tracing.decode import (
     class_of,
     installed,
 )
-from varsim.tracing.history import HISTORY, PROGRAM, EventBatch, write_batches
+from varsim.tracing.history import HISTORY, PROGRAM, EventBatch, check_tables, write_batches
 from varsim.tracing.progress import EVERY, Tell
 from varsim.tracing.reading import Reading, TraceRecord, begun
 from varsim.tracing.rows import Columns, Form, HistoryRows, recorded, recorded_rows
 from varsim.tracing.trace import RecordKind, file_name
 from varsim.tracing.uncollected import uncollected
+from varsim.tracing.validation import DamageError
 
 Sent = list[tuple[Message, Events]]
 """The messages of an envelope, each with its events."""
@@ -57,8 +60,8 @@ def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
         history: The file to write, or a directory for a `history.db`.
         tell: A function that gets the fraction of the traces that is merged, from 0 to 1.
     Raises:
-        ProtocolError: There is no trace of the program, or another version wrote it.
-        OSError: The history cannot be written.
+        TraceError: The trace of the program is damaged, or another version wrote it.
+        OSError: There is no trace of the program, or the history cannot be written.
     """
     first = begun(directory / file_name(PROGRAM))
     about = {"num_replicas": first[3], "level": first[4], "began": first[6], "window": first[7]}
@@ -73,8 +76,22 @@ def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
             about["policies"] = packages
 
     file = history / HISTORY if history.is_dir() else history
-    with uncollected():
-        write_batches(file, about, merger.variables.rows(), told())
+    try:
+        with uncollected():
+            write_batches(file, about, merger.variables.rows(), told(), check=check_tables)
+    except _UNSTORABLE as error:
+        problem = f"the traces cannot be merged: {error}"
+        raise TraceError(directory, problem, TRACE_REMEDY) from error
+
+
+_UNSTORABLE: Final = (
+    DamageError,
+    OverflowError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+)
+"""Errors that only messages with impossible numbers or texts cause."""
 
 
 class _Merger:
@@ -188,7 +205,7 @@ class _Merger:
                 self.whole = False
 
     def _open_trace(self, process: int) -> Iterator[TraceRecord]:
-        trace = Reading(self._directory / file_name(process))
+        trace = Reading(self._directory / file_name(process), len(self._replicas))
         self._traces.append(trace)
         return iter(trace)
 
@@ -196,7 +213,7 @@ class _Merger:
         """Return the first record of a trace; None if the file has no record or is no trace."""
         try:
             first = next(source, None)
-        except ProtocolError:
+        except TraceError:
             self.whole, first = False, None
         if first is None:
             self._check_end(process, None)

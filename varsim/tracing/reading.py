@@ -2,74 +2,108 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 import msgpack
 
-from varsim.errors import ProtocolError
+from varsim.errors import TraceError
+from varsim.spec import MAX_REPLICAS
+from varsim.texts.files import TRACE_REMEDY
 from varsim.tracing.crash_safe_log import chunks
+from varsim.tracing.records import TraceRecord as TraceRecord  # noqa: PLC0414  # for readers
+from varsim.tracing.records import is_valid
 from varsim.tracing.trace import MAGIC, RecordKind
 
-TraceRecord = list[Any]
-"""`[kind, time_ns, …]`: see `RecordKind`."""
-
 _MAX_RECORD_BYTES: Final = 2**34
-_ENVELOPES: Final = (int(RecordKind.SENT), int(RecordKind.RECEIVED))
 
 
 class Reading:
     """The records of a trace; if its process was killed, only the complete records."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, num_replicas: int = MAX_REPLICAS) -> None:
         self._path = path
-        self._unpacker = msgpack.Unpacker(
-            max_buffer_size=_MAX_RECORD_BYTES, unicode_errors="surrogatepass"
-        )
+        self._num_replicas = num_replicas
+        self._records = _CompleteRecords()
         self.size_bytes = path.stat().st_size
         """The approximate size: if the process was killed, a small part is in another file."""
 
     @property
     def done_bytes(self) -> int:
         """Return how many bytes have been read."""
-        return int(self._unpacker.tell())
+        return self._records.done_bytes
 
     def __iter__(self) -> Iterator[TraceRecord]:
-        """Yield the records.
+        """Yield the records before the first one that is damaged.
 
         Raises:
-            ProtocolError: The file is not a trace of this version.
+            TraceError: The file is not a trace of this version.
         """
         content = filter(None, chunks(self._path))
         first = next(content, b"")
         if not first.startswith(MAGIC):
-            raise ProtocolError(f"{self._path} does not begin as a trace of this version does")
-        unpacker = self._unpacker
-        for chunk in chain([first[len(MAGIC) :]], content):
-            unpacker.feed(chunk)
+            problem = "it does not begin as a trace of this version of varsim does"
+            raise TraceError(self._path, problem, TRACE_REMEDY)
+        try:
+            for record in self._records.of(chain([first[len(MAGIC) :]], content)):
+                if not is_valid(record, self._num_replicas):
+                    return
+                yield record
+        except ValueError:  # all errors of msgpack are ValueErrors: the trace is damaged
+            return
+
+
+class _CompleteRecords:
+    """Unpacks records, each only after its last byte was read.
+
+    msgpack allocates a list as soon as it reads the list's length. In a complete record, the length
+    is at most the record's number of bytes. So memory is in proportion to the size of the file.
+    """
+
+    def __init__(self) -> None:
+        self._finder: Any = msgpack.Unpacker(max_buffer_size=_MAX_RECORD_BYTES)
+        self._unpacker: Any = msgpack.Unpacker(
+            max_buffer_size=_MAX_RECORD_BYTES, unicode_errors="surrogatepass"
+        )
+        self._buffer = bytearray()  # the last chunk, after a part of a record
+        self._before_bytes = 0  # the number of bytes before the buffer
+
+    @property
+    def done_bytes(self) -> int:
+        """Return how many bytes have been unpacked."""
+        return int(self._finder.tell())
+
+    def of(self, content: Iterable[bytes]) -> Iterator[Any]:
+        """Yield the complete records.
+
+        Raises:
+            ValueError: The content is not msgpack.
+        """
+        finder, unpacker, buffer = self._finder, self._unpacker, self._buffer
+        for chunk in content:
+            buffer += chunk
+            finder.feed(chunk)
+            begin = 0
             try:
-                for record in unpacker:
-                    if _is_damaged(record):
-                        return
-                    yield record
-            except ValueError:  # all errors of msgpack are ValueErrors: the trace is damaged
-                return
-
-
-def _is_damaged(record: object) -> bool:
-    """Return whether a record has no valid time, or an envelope has no valid peer."""
-    if type(record) is not list or len(record) < 2 or type(record[1]) is not int:
-        return True
-    return record[0] in _ENVELOPES and (len(record) < 3 or type(record[2]) is not int)
+                with memoryview(buffer) as content_left:
+                    while True:
+                        finder.skip()  # after OutOfData, it goes on where it has stopped
+                        end = finder.tell() - self._before_bytes
+                        unpacker.feed(content_left[begin:end])
+                        begin = end
+                        yield unpacker.unpack()
+            except msgpack.OutOfData:
+                del buffer[:begin]
+                self._before_bytes += begin
 
 
 def records(path: Path) -> Iterator[TraceRecord]:
     """Return the records of a trace.
 
     Raises:
-        ProtocolError: The file is not a trace of this version.
+        TraceError: The file is not a trace of this version.
     """
     return iter(Reading(path))
 
@@ -78,9 +112,9 @@ def begun(path: Path) -> TraceRecord:
     """Return the first record of a trace.
 
     Raises:
-        ProtocolError: The file is not a trace of this version, or has no record.
+        TraceError: The file is not a trace of this version, or has no record.
     """
     first = next(records(path), None)
     if first is None or first[0] != RecordKind.BEGUN:
-        raise ProtocolError(f"{path} does not name its process")
+        raise TraceError(path, "its first record does not describe its process", TRACE_REMEDY)
     return first

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import Final
 
 _STEPS: Final = 100_000
@@ -12,14 +13,20 @@ _STEPS: Final = 100_000
 
 
 @contextmanager
-def heeding_signals(connection: sqlite3.Connection) -> Iterator[None]:
+def heeding_signals(
+    connection: sqlite3.Connection, most_steps: int | None = None
+) -> Iterator[None]:
     """Let an exception of a signal handler end a running statement, such as CREATE INDEX.
 
     Without this, Python runs no handler before the statement ends. SQLite reports only that the
     statement was interrupted, so this function raises the handler's exception again.
+
+    Args:
+        most_steps: The approximate number of instructions after which SQLite interrupts the
+            statements within the block; None means no limit.
     """
     raised: list[BaseException] = []
-    looks = _looks(raised)
+    looks = _looks(raised, None if most_steps is None else most_steps // _STEPS + 1)
     connection.set_progress_handler(looks.__next__, _STEPS)
     try:
         yield
@@ -31,16 +38,17 @@ def heeding_signals(connection: sqlite3.Connection) -> Iterator[None]:
         connection.set_progress_handler(None, 0)
 
 
-def _looks(raised: list[BaseException]) -> Iterator[bool]:
-    """Yield False until a signal handler raises an exception; then yield True, to stop.
+def _looks(raised: list[BaseException], most: int | None) -> Iterator[bool]:
+    """Yield False, at most so many times or until a signal handler raises; then True, to stop.
 
     Python runs handlers when the generator resumes, which is inside the `try`.
     """
     try:
-        while True:
+        for _ in count() if most is None else range(most):
             yield False
     except GeneratorExit:
         raise
     except BaseException as error:  # raised again by `heeding_signals`
         raised.append(error)
-    yield True
+    while True:
+        yield True

@@ -23,6 +23,7 @@ import numpy as np
 
 from varsim.errors import ConfigError
 from varsim.extension_dtypes import key_of
+from varsim.private import make_private_folder
 from varsim.protocol.buffers import Frame
 from varsim.protocol.codec import PROTOCOL_VERSION, encode
 from varsim.protocol.messages import (
@@ -145,7 +146,7 @@ class Trace:
         """
         self._everything = options.level == MESSAGES
         self._read_limit = FRAME_LIMIT_BYTES if process == PROGRAM else READ_LIMIT_BYTES
-        options.directory.mkdir(parents=True, exist_ok=True)
+        make_private_folder(options.directory)
         self._file = CrashSafeLog(options.directory / file_name(process), options.limit_bytes)
         self._file.append(MAGIC)
         self._packer = msgpack.Packer(

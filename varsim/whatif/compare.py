@@ -25,7 +25,13 @@ from varsim.tracing.trace import TraceOptions
 from varsim.transport.folders import PrivateFolder, new_path
 from varsim.whatif.play import CallFailed, Played, Refusal, play
 from varsim.whatif.reading import recorded_program
-from varsim.whatif.recorded import RecordedProgram, RecordedRead, Settings, accesses
+from varsim.whatif.recorded import (
+    RecordedForget,
+    RecordedProgram,
+    RecordedRead,
+    Settings,
+    accesses,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +123,8 @@ class Replays:
         self.program: RecordedProgram = recorded_program(history)
         if not self.program.variables:
             raise ConfigError("the record of this run has no variable: there is nothing to replay")
+        if all(isinstance(one, RecordedForget) for one in self.program.actions):
+            raise ConfigError("the record of this run has no operation: there is nothing to replay")
         self._oracle = oracle
         self._tell = tell
         self._reads = [
@@ -193,7 +201,7 @@ class Replays:
             folder = private.path
             played, failure = self._play(settings, trace=TraceOptions(folder))
             merge(folder, folder, tell=self._part(_PLAYED, _MERGED))
-            with open_history(folder) as history:
+            with open_history(folder, validated=True) as history:
                 findings = find(history, self._oracle, tell=self._part(_MERGED, 1.0))
         unknown: frozenset[int] = frozenset()
         if self.program.unknown:

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from varsim.analysis.integrity import missing
+from varsim.analysis.integrity import missing, valid_events
 from varsim.distribute.policies import know
 from varsim.errors import ConfigError
 from varsim.extension_dtypes import named
@@ -39,11 +39,16 @@ _WHERE: Final = (
 
 
 def recorded_program(history: History) -> RecordedProgram:
-    """Return the program in a history, as far as it was recorded."""
+    """Return the program in a history, as far as it was recorded.
+
+    Raises:
+        HistoryError: An event is invalid.
+        ConfigError: The program cannot be played; the text says why.
+    """
     last, problem = missing(history)
     where = _WHERE if last is None else f"{_WHERE} AND event <= {last:d}"
     builder = _Builder(history)
-    for event in history.events(where):
+    for event in valid_events(history, where=where):
         builder.take(event)
     if history.run.get("window"):
         problem = problem or "only a window of steps was recorded"

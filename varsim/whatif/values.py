@@ -12,6 +12,7 @@ from varsim.extension_dtypes import is_extension, kind_of, named
 from varsim.spec import Array, Rows
 
 _MAX_LOCATIONS: Final = 10_000  # enough for all lines in which a program accesses variables
+_MAX_DIGITS: Final = 9  # of a line number
 _SEED: Final = 20_261_123  # seed of the values that replace unrecorded ones
 
 
@@ -78,11 +79,10 @@ def whole_of(share: Array, num_replicas: int, *, splits: bool) -> Array:
 def at(location: str) -> Callable[..., Any]:
     """Return a function that calls another function; the call seems to be at file:line."""
     file, _, line = location.rpartition(":")
-    lines = int(line) if line.isdigit() else 1
-    source = (
-        "\n" * (lines - 1) + "def call(target, *args, **kwargs): return target(*args, **kwargs)"
-    )
+    source = "def call(target, *args, **kwargs): return target(*args, **kwargs)"
     scope: dict[str, Any] = {"__name__": "program"}
     exec(compile(source, file or "<program>", "exec"), scope)  # noqa: S102  # for file and line
     call: Callable[..., Any] = scope["call"]
+    if line.isdecimal() and len(line) <= _MAX_DIGITS:
+        call.__code__ = call.__code__.replace(co_firstlineno=int(line))
     return call

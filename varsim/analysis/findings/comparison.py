@@ -72,6 +72,7 @@ class Comparison:
     before: Flat | None = None  # the variable's previous value in both runs, for an assign
     is_change: bool = False  # whether the numbers are differences from the previous value
     elements: Flat | None = None  # if only some elements are compared: their flat indices
+    times: int = 1  # number of equal comparisons in a row
     step: int = 1  # the arrays hold every step-th element
 
     def change(self) -> Comparison | None:

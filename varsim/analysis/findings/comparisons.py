@@ -329,12 +329,14 @@ class Comparisons(EventObserver):
             known = value is None and content is not None
             by_replica.append(flat(content, dtype) if known and content is not None else value)
         others = tuple(one.event for one in self._wrote[variable].values())
-        for _ in range(event.occurrences):
-            wanted = self.oracle.next_read(variable, location)
+        left = event.occurrences
+        while left:
+            wanted, times = self.oracle.next_read(variable, location, left)
+            left -= times
             if wanted is not None and got is not None:
-                yield Comparison(event, others, tuple(by_replica), got, wanted)
+                yield Comparison(event, others, tuple(by_replica), got, wanted, times=times)
             else:
-                self._lacking[site_of(event)] += 1
+                self._lacking[site_of(event)] += times
 
     # ------------------------------------------------------------ counts
 
@@ -343,9 +345,9 @@ class Comparisons(EventObserver):
         count = self._counts.get(site)
         if count is None:
             count = self._counts[site] = _Count()
-        count.count += 1
+        count.count += comparison.times
         if not close(comparison.got, comparison.wanted):
-            count.differing += 1
+            count.differing += comparison.times
             if count.first is None:
                 count.first = self._difference(site, comparison)
 

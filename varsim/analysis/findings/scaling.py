@@ -90,9 +90,9 @@ class ComparisonStatistics:
         if self.first is None:
             self.first, self.telling = relation, comparison.telling
             self.first_alike = alike
-        self.count += 1
-        self.alike += alike
-        self.related[relation] += 1
+        self.count += comparison.times
+        self.alike += comparison.times if alike else 0
+        self.related[relation] += comparison.times
         self.evidence.setdefault(relation, Evidence()).add(comparison.event, *comparison.others)
         if relation not in self.shown or len(self.kept) < _MOST_KEPT:
             few = comparison.thinned()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import click
 from varsim.cli import completion
 from varsim.cli.commands.whatif import plain_effect
 from varsim.cli.exit_codes import WrongUse
+from varsim.cli.output import say_json
 from varsim.cli.record import open_record
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def advise(*, run: str, everything: bool, as_json: bool) -> None:
     except ConfigError as error:
         raise WrongUse(str(error)) from error
     if as_json:
-        click.echo(json.dumps(_plain(advised), indent=1))
+        say_json(_plain(advised), 1)
         return
     yaml = yaml_lines.dump(advised.experiment)
 

@@ -13,6 +13,7 @@ import click
 from varsim.cli import completion
 from varsim.cli.ctrl_c import saved_so_far
 from varsim.cli.exit_codes import DONE, EXIT_CODES, FAILED, INTERRUPTED, Failed, WrongUse
+from varsim.cli.output import say
 from varsim.report.terminal import is_terminal, takes_escapes, width_of
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class _ProgressLine:
             click.echo(f"{_CLEAR_LINE}{cut}", nl=False, err=True)
         elif self._shown and time.monotonic() - self._said_s >= LINE_EVERY_S:
             self._said_s = time.monotonic()
-            click.echo(said, err=True)
+            say(said, err=True)
 
     def clear(self) -> None:
         """Remove the line."""
@@ -138,7 +139,7 @@ def bench(
     said = saved_so_far(found.directory)
     _show(found, other, as_json=as_json, quiet=quiet)
     if found.status.value == "interrupted":
-        click.echo(said, err=True)
+        say(said, err=True)
     ctx.exit(_EXIT_CODE[found.status.value])
 
 
@@ -155,13 +156,13 @@ def _show(found: Bench, other: Bench | None, *, as_json: bool, quiet: bool) -> N
     from varsim.report.bench_page import print_bench, print_comparison
 
     if as_json:
-        click.echo(json_of(found))
+        say(json_of(found))
     elif quiet:
-        click.echo(found.directory)
+        say(found.directory)
     else:
         print_bench(found, sys.stdout)
         if other is not None:
-            click.echo()
+            say()
             print_comparison(found, other, sys.stdout)
     if found.failure is not None:
         sys.stdout.flush()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -23,6 +22,7 @@ from varsim.cli.exit_codes import (
     WrongUse,
     exit_codes,
 )
+from varsim.cli.output import say, say_json
 from varsim.cli.record import open_record
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def check(
         _show_failure(failed, str(error), as_json=as_json)
         ctx.exit(FAILED)
     if as_json:
-        click.echo(json.dumps(_plain(found), indent=2))
+        say_json(_plain(found), 2)
     else:
         print_page(lambda it: print_check(it, found, names, everything=everything), sys.stdout)
     ctx.exit(_exit_code(found, asked))
@@ -157,9 +157,9 @@ def _show_failure(failed: Finding, without_record: str, *, as_json: bool) -> Non
 
     if as_json:
         told = {"status": "failed", "outcome": None, "findings": [_plain_finding(failed)]}
-        click.echo(json.dumps(told, indent=2))
+        say_json(told, 2)
     else:
-        click.echo("\n".join([*finding_text(failed), "", without_record]))
+        say("\n".join([*finding_text(failed), "", without_record]))
 
 
 def _exit_code(found: Examination, asked: frozenset[str]) -> int:
@@ -169,12 +169,12 @@ def _exit_code(found: Examination, asked: frozenset[str]) -> int:
         return verdict if verdict == INVALID else FAILED
     seen = fail_on.seen(found, asked)
     if seen:
-        click.echo(f"--fail-on: found {', '.join(seen)}", err=True)
+        say(f"--fail-on: found {', '.join(seen)}", err=True)
         return FOUND
     unseen = fail_on.not_looked_for(found, asked)
     if unseen:
         why = "without --oracle" if found.compared is None else "because no rule could be tried"
-        click.echo(f"--fail-on: not looked for, {why}: {', '.join(unseen)}", err=True)
+        say(f"--fail-on: not looked for, {why}: {', '.join(unseen)}", err=True)
         return UNKNOWN
     return verdict
 
@@ -184,7 +184,7 @@ def _show_events(history: History, events: Sequence[int], *, as_json: bool) -> N
     from varsim.report.page import print_page
 
     if as_json:
-        click.echo(json.dumps([event_plain(history, one) for one in events], indent=2))
+        say_json([event_plain(history, one) for one in events], 2)
     else:
         print_page(lambda it: print_events(it, history, events), sys.stdout)
 

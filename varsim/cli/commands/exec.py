@@ -10,6 +10,7 @@ import click
 from varsim.cli import completion, experiment_options
 from varsim.cli.ctrl_c import saved_so_far
 from varsim.cli.exit_codes import DONE, INTERRUPTED, NOT_WRITTEN, Failed, WrongUse
+from varsim.cli.output import say
 from varsim.launch.devices import MAX_WORKERS
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def exec_(
         summary = _run(script, args, options, results)
     except NothingToRecord as nothing:
         if not quiet:
-            click.echo(f"varsim exec: {nothing}", err=True)
+            say(f"varsim exec: {nothing}", err=True)
         ctx.exit(nothing.exit_code)
     except ConfigError as error:
         raise WrongUse(str(error)) from error
@@ -107,7 +108,7 @@ def exec_(
     is_written = json_file is None or _write(summary, Path(json_file))
     results.print_ending()
     if summary.interrupted:
-        click.echo(said, err=True)
+        say(said, err=True)
     code = _exit_code(summary)
     ctx.exit(NOT_WRITTEN if code == DONE and not is_written else code)
 

@@ -8,6 +8,7 @@ import click
 
 from varsim.cli import completion
 from varsim.cli.exit_codes import Failed, WrongUse
+from varsim.cli.output import say
 
 _MAX_LINES = 5  # lines of the program that the warning lists
 
@@ -48,10 +49,10 @@ def export(run: str, file: Path | None, *, no_source: bool, no_values: bool) -> 
         raise WrongUse(str(error)) from error
     except OSError as error:
         raise Failed(f"{file} cannot be written: {error.strerror}") from error
-    click.echo(f"{file}: {file.stat().st_size:,} bytes")
-    click.echo(f"included: {', '.join(exported.names)}")
+    say(f"{file}: {file.stat().st_size:,} bytes")
+    say(f"included: {', '.join(exported.names)}")
     for what in exported.left_out:
-        click.echo(f"left out: {what}")
+        say(f"left out: {what}")
     _name_lines(exported.look_at)
 
 
@@ -59,7 +60,7 @@ def _name_lines(lines: list[str]) -> None:
     if lines:
         more = len(lines) - _MAX_LINES
         which = ", ".join(lines[:_MAX_LINES]) + (f" and {more} more" if more > 0 else "")
-        click.echo(
+        say(
             "warning: the program is exported unchanged, and it names this machine or its user: "
             f"{which}",
             err=True,

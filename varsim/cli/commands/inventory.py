@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from varsim.cli.exit_codes import DONE, FAILED, INTERRUPTED, WRONG_USE, Failed, WrongUse, exit_codes
+from varsim.cli.output import say
 
 
 @click.command(
@@ -47,13 +48,13 @@ def inventory(model: Path, *, output: Path | None, python: str) -> None:
     except ConfigError as error:
         raise WrongUse(str(error)) from error
     if output is None:
-        click.echo(found.as_yaml(), nl=False)
+        say(found.as_yaml(), nl=False)
         return
     try:
         output.write_text(found.as_yaml(), "utf-8")
     except OSError as error:
         raise Failed(f"{output} cannot be written: {error.strerror}") from error
-    click.echo(f"{output}: {found.summary}")
+    say(f"{output}: {found.summary}")
     for note in found.notes:
-        click.echo(f"  {note}")
-    click.echo(f"Next: varsim run {output} --workers 4 --mode on_read")
+        say(f"  {note}")
+    say(f"Next: varsim run {output} --workers 4 --mode on_read")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +10,7 @@ import click
 
 from varsim.cli import completion
 from varsim.cli.exit_codes import WrongUse
+from varsim.cli.output import say_json
 from varsim.cli.record import open_record
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def lens(
     if not found:
         raise WrongUse(f"the record of this run does not have the creation of {row.name!r}")
     if as_json:
-        click.echo(json.dumps([_plain(one) for one in found], indent=1))
+        say_json([_plain(one) for one in found], 1)
         return
     if why:
         why = f"No variable was named. {row.name} is shown: {why}."

@@ -20,6 +20,7 @@ from varsim.cli.exit_codes import (
     WrongUse,
     exit_codes,
 )
+from varsim.cli.output import say
 from varsim.launch.devices import MAX_WORKERS
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def run(
     try:
         experiment = _experiment(words, options, resume, trust=trust)
         if print_config:
-            click.echo(_as_yaml(experiment), nl=False)
+            say(_as_yaml(experiment), nl=False)
             return
         summary = _run(experiment, results, alone=alone)
     except ConfigError as error:
@@ -141,11 +142,11 @@ def run(
         raise Failed(f"the run could not begin or end: {error}") from error
     said = saved_so_far(summary.directory)
     if alone:
-        click.echo(_as_json(summary) if as_json else summary.directory)
+        say(_as_json(summary) if as_json else summary.directory)
     else:
         results.print_ending()
     if summary.interrupted:
-        click.echo(said, err=True)
+        say(said, err=True)
     ctx.exit(_exit_code(summary))
 
 

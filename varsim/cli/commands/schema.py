@@ -6,6 +6,8 @@ import json
 
 import click
 
+from varsim.cli.output import say
+
 
 @click.command(short_help="Print the JSON Schema of experiments.")
 @click.argument("what", type=click.Choice(["experiment", "summary"]), default="experiment")
@@ -15,7 +17,7 @@ def schema(what: str) -> None:
     An editor with the YAML language server uses the schema if a YAML file starts with
     `# yaml-language-server: $schema=experiment.schema.json`.
     """
-    click.echo(text_of(what))
+    say(text_of(what))
 
 
 def text_of(what: str) -> str:

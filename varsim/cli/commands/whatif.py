@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import click
 
 from varsim.cli import completion
 from varsim.cli.exit_codes import WrongUse
+from varsim.cli.output import say_json
 from varsim.cli.record import open_record
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def whatif(*, run: str, changes: Sequence[str], everything: bool, as_json: bool)
     except ConfigError as error:
         raise WrongUse(str(error)) from error
     if as_json:
-        click.echo(json.dumps(_plain(result, replays), indent=1))
+        say_json(_plain(result, replays), 1)
         return
 
     def show(console: Console) -> None:

@@ -1,0 +1,2 @@
+-- exit 2: one more column
+ALTER TABLE events ADD COLUMN more TEXT;

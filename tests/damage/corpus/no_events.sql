@@ -1,0 +1,2 @@
+-- exit 2: a missing table
+DROP TABLE events;

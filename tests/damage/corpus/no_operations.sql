@@ -1,0 +1,2 @@
+-- exit 4: variables without events
+DELETE FROM events;

@@ -1,0 +1,253 @@
+"""Every command that reads a run ends with a result or with one error, whatever its files contain.
+
+The long tests (`make test-all`, `make soak`) print their counts. `corpus/` has damaged inputs that
+caused a traceback, an endless command or raw control characters.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.damage import damages
+from tests.damage.reading import COMMANDS, OF_EXPERIMENT, OF_SUMMARY, Tally
+from tests.damage.runs import Runs, record
+from varsim.cli.main import main
+from varsim.errors import HistoryError
+from varsim.experiments.store import EXPERIMENT, SUMMARY, TRACES
+from varsim.tracing.history import HISTORY, ORACLE, open_history
+
+CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.sql"))
+HISTORIES, OTHERS = 1000, 500
+"""Numbers of damaged files in the long tests."""
+
+QUICK = 20
+"""Number of damaged files in each quick test."""
+
+Damage = Callable[[Path, random.Random], str]
+"""Damages one file of a run's directory, and returns how."""
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """Provide small recorded runs."""
+    return record(tmp_path_factory.mktemp("runs"))
+
+
+def damaged_history(run: Path, chance: random.Random) -> str:
+    """Damage the history of a run or of its oracle, by SQL or by bytes."""
+    file = run / HISTORY
+    if (run / ORACLE / HISTORY).exists() and chance.random() < 0.1:
+        file = run / ORACLE / HISTORY
+    content = file.read_bytes()
+    if chance.random() < 0.25:
+        file.write_bytes(damages.damaged_bytes(content, chance))
+        return "other bytes"
+    scripts = damages.statements(chance, *damages.sizes(content))
+    file.write_bytes(damages.after_scripts(content, scripts))
+    return repr(scripts)
+
+
+def damaged_trace(run: Path, chance: random.Random) -> str:
+    """Damage the trace of a process, by members of records or by bytes."""
+    (run / HISTORY).unlink(missing_ok=True)
+    file = chance.choice(sorted((run / TRACES).iterdir()))
+    damage = damages.damaged_bytes if chance.random() < 0.3 else damages.damaged_records
+    content = damage(file.read_bytes(), chance)
+    file.write_bytes(content)
+    return f"{file.name} {content!r}"
+
+
+def damaged_summary(run: Path, chance: random.Random) -> str:
+    """Damage the summary of a run, by values or by bytes."""
+    file = run / SUMMARY
+    if chance.random() < 0.3:
+        content = damages.damaged_bytes(file.read_bytes(), chance)
+    else:
+        content = damages.damaged_json(file.read_text("utf-8"), chance).encode()
+    file.write_bytes(content)
+    return repr(content)
+
+
+def damaged_experiment(run: Path, chance: random.Random) -> str:
+    """Damage the YAML of a run."""
+    file = run / EXPERIMENT
+    content = damages.damaged_bytes(file.read_bytes(), chance)
+    file.write_bytes(content)
+    return repr(content)
+
+
+def tally_of(
+    damage: Damage,
+    sources: tuple[Path, ...],
+    folder: Path,
+    seeds: range,
+    commands: tuple[tuple[str, ...], ...],
+    each: int,
+) -> Tally:
+    """Damage runs, and read each of them with some commands, in turns."""
+    tally = Tally()
+    run = folder / "run"
+    for seed in seeds:
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.copytree(sources[seed % len(sources)], run)
+        how = f"seed {seed}: {damage(run, random.Random(seed))}"
+        chosen = [commands[(seed * each + i) % len(commands)] for i in range(each)]
+        tally.read(chosen, run, how)
+    return tally
+
+
+def test_quickly_damaged_histories(runs: Runs, tmp_path: Path) -> None:
+    """The name of each test here begins with `quickly` if it reads few files."""
+    found = tally_of(damaged_history, runs.recorded, tmp_path, range(3 * QUICK), COMMANDS, 1)
+    assert [] == found.wrong
+    assert found.codes[2] > QUICK, "too few of the histories are damaged"
+
+
+def test_quickly_damaged_traces(runs: Runs, tmp_path: Path) -> None:
+    found = tally_of(damaged_trace, (runs.traced,), tmp_path, range(QUICK), COMMANDS[:6], 1)
+    assert [] == found.wrong
+
+
+def test_quickly_damaged_summaries(runs: Runs, tmp_path: Path) -> None:
+    found = tally_of(damaged_summary, runs.recorded, tmp_path, range(QUICK), OF_SUMMARY, 1)
+    assert [] == found.wrong
+
+
+def test_quickly_damaged_experiments(runs: Runs, tmp_path: Path) -> None:
+    found = tally_of(damaged_experiment, runs.recorded, tmp_path, range(QUICK), OF_EXPERIMENT, 1)
+    assert [] == found.wrong
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    ("damage", "count", "commands"),
+    [
+        pytest.param(damaged_history, HISTORIES, COMMANDS, id="histories"),
+        pytest.param(damaged_trace, OTHERS, COMMANDS[:6], id="traces"),
+        pytest.param(damaged_summary, OTHERS, OF_SUMMARY, id="summaries"),
+        pytest.param(damaged_experiment, OTHERS, OF_EXPERIMENT, id="experiments"),
+    ],
+)
+def test_many_damaged_files(
+    runs: Runs,
+    tmp_path: Path,
+    damage: Damage,
+    count: int,
+    commands: tuple[tuple[str, ...], ...],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sources = (runs.traced,) if damage is damaged_trace else runs.recorded
+    seeds = range(10_000, 10_000 + count)
+    found = tally_of(damage, sources, tmp_path, seeds, commands, 3)
+    with capsys.disabled():
+        print(f"\n{len(seeds):,} files, {damage.__name__}: {found}")
+    assert [] == found.wrong
+
+
+# ---------------------------------------------------------------- known inputs
+
+
+@pytest.mark.parametrize("script", CORPUS, ids=lambda script: script.stem)
+def test_a_known_damage_causes_one_error(runs: Runs, tmp_path: Path, script: Path) -> None:
+    """The first line of a script begins with the expected exit code of `varsim check`."""
+    run = tmp_path / "run"
+    shutil.copytree(runs.recorded[0], run)
+    text = script.read_text("utf-8")
+    code = int(text.removeprefix("-- exit ").split(":")[0])
+    content = (run / HISTORY).read_bytes()
+    (run / HISTORY).write_bytes(damages.after_scripts(content, text.split("-- connect again\n")))
+    result = CliRunner().invoke(main, ["check", str(run)])
+
+    assert code == result.exit_code, result.output
+    if code == 2:
+        assert result.stderr.startswith(f"Error: {run / HISTORY}: ")
+        assert "run the experiment again" in result.stderr
+    tally = Tally()
+    tally.read(COMMANDS, run, script.name)
+    assert [] == tally.wrong
+
+
+def test_an_error_names_the_event_and_the_column(runs: Runs, tmp_path: Path) -> None:
+    path = copied_history(runs, tmp_path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE events SET version = 'two' WHERE event = 4")
+        connection.commit()
+
+    with pytest.raises(HistoryError) as raised, open_history(path):
+        pass
+    assert str(path) == raised.value.path
+    assert (
+        "event 4 has another text in the column 'version', which must be a number from 0 to "
+        f"{2**53}"
+    ) == raised.value.problem
+
+
+# ---------------------------------------------------------------- a file that changes
+
+
+def copied_history(runs: Runs, folder: Path) -> Path:
+    shutil.copyfile(runs.recorded[0] / HISTORY, folder / HISTORY)
+    return folder / HISTORY
+
+
+def test_a_history_that_is_cut_while_it_is_read_causes_one_error(
+    runs: Runs, tmp_path: Path
+) -> None:
+    path = copied_history(runs, tmp_path)
+
+    def read() -> int:
+        with open_history(path) as history:
+            path.write_bytes(path.read_bytes()[:8000])
+            return sum(1 for _ in history.events())
+
+    with pytest.raises(HistoryError, match="the file was changed while it was read"):
+        read()
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_history_that_changes_while_it_is_read_causes_one_error(
+    runs: Runs, tmp_path: Path, *, raises: bool
+) -> None:
+    """The result may consist of old and new parts, even if nothing else fails."""
+    path = copied_history(runs, tmp_path)
+
+    def read() -> None:
+        with open_history(path):
+            with path.open("r+b") as file:
+                file.seek(5000)
+                file.write(b"other")
+            path.touch()
+            if raises:
+                raise TypeError("an effect of the change")
+
+    with pytest.raises(HistoryError, match="the file was changed while it was read"):
+        read()
+
+
+def test_a_history_that_is_replaced_while_it_is_read_stays_readable(
+    runs: Runs, tmp_path: Path
+) -> None:
+    path = copied_history(runs, tmp_path)
+    (tmp_path / "other").write_bytes(b"other")
+    with open_history(path) as history:
+        (tmp_path / "other").replace(path)
+        assert history.last_event == sum(1 for _ in history.events())
+
+
+# ---------------------------------------------------------------- modes
+
+
+def test_only_the_owner_can_read_the_files_of_a_run(runs: Runs) -> None:
+    for run in (*runs.recorded, runs.traced / TRACES):
+        for path in (run, *run.rglob("*")):
+            expected = 0o700 if path.is_dir() else 0o600
+            assert expected == path.stat().st_mode & 0o777, path

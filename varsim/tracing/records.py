@@ -1,0 +1,220 @@
+"""Validate the records of a trace, so that the merge can rely on their types and limits.
+
+`RecordKind` lists the members of each kind of record.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Final
+
+from varsim.extension_dtypes import EXTENSION_SIZES, NUMPY_DTYPES, key_of
+from varsim.protocol.buffers import MAX_DIMENSIONS, MAX_FRAME_BYTES
+from varsim.spec import MAX_REPLICAS
+from varsim.tracing.trace import PROGRAM, RecordKind
+
+TraceRecord = list[Any]
+"""`[kind, time_ns, …]`: see `RecordKind`."""
+
+MAX_NUMBER: Final = 2**53
+"""Limit for counts and numbers: every reader of JSON can represent them."""
+
+MAX_NAME_CHARACTERS: Final = 2**16
+"""Length limit of a variable's name, of a location and of a synchronization."""
+
+_MAX_WORD: Final = 64
+_MAX_TIME_NS: Final = 2**63
+_INDEX_BYTES: Final = 8
+
+_READ_MEMBERS: Final = 5  # of a READ and of a WROTE, after the time
+_VALUE_MEMBERS, _ROWS_MEMBERS = 4, 5  # see `trace._Kept` and `trace._KeptRows`
+
+_SIZES: Final = {**{key_of(one): one.itemsize for one in NUMPY_DTYPES}, **EXTENSION_SIZES}
+"""The size of an element in bytes, by the name of the dtype in a trace."""
+
+
+def is_valid(record: object, num_replicas: int = MAX_REPLICAS) -> bool:
+    """Return whether a record has the members of its kind, within limits.
+
+    Records of an unknown kind are valid; the merge ignores them.
+    """
+    if type(record) is not list or len(record) < 2 or not _is_count(record[1], _MAX_TIME_NS):
+        return False
+    check = _CHECKS.get(record[0]) if type(record[0]) is int else None
+    return type(record[0]) is int if check is None else check(num_replicas, *record[2:])
+
+
+def _is_count(value: object, most: int = MAX_NUMBER) -> bool:
+    return type(value) is int and 0 <= value <= most
+
+
+def _is_process(value: object, num_replicas: int) -> bool:
+    return type(value) is int and PROGRAM <= value < num_replicas
+
+
+def _is_owner(value: object, num_replicas: int) -> bool:
+    return value is None or (type(value) is int and 0 <= value < num_replicas)
+
+
+def _is_text(value: object, most: int = MAX_NAME_CHARACTERS) -> bool:
+    return type(value) is str and len(value) <= most
+
+
+def _are_frames(value: object) -> bool:
+    return type(value) is list and all(
+        type(one) is bytes or _is_count(one, MAX_FRAME_BYTES) for one in value
+    )
+
+
+def _is_operand(value: object) -> bool:
+    """Return whether a member is the columns of a value, or those of rows."""
+    if type(value) is not list or not _VALUE_MEMBERS <= len(value) <= _ROWS_MEMBERS:
+        return False
+    dtype, shape, digest, content = value[:_VALUE_MEMBERS]
+    indices = value[-1] if len(value) == _ROWS_MEMBERS else None
+    if type(dtype) is not str or type(shape) is not list:
+        return False
+    for one in shape:
+        if type(one) is not int:
+            return False
+    size = _size_bytes(dtype, tuple(shape))
+    return (
+        size >= 0
+        and (digest is None or _is_count(digest, 2**32 - 1))
+        and (content is None or (type(content) is bytes and len(content) == size))
+        and (
+            indices is None or (type(indices) is bytes and len(indices) == shape[0] * _INDEX_BYTES)
+        )
+    )
+
+
+@lru_cache(4096)
+def _size_bytes(dtype: str, shape: tuple[int, ...]) -> int:
+    """Return the size of a value; -1 if there is no such value."""
+    if dtype not in _SIZES or len(shape) > MAX_DIMENSIONS or any(one < 0 for one in shape):
+        return -1
+    if math.prod(one or 1 for one in shape) * _SIZES[dtype] > MAX_FRAME_BYTES:
+        return -1
+    return math.prod(shape) * _SIZES[dtype]
+
+
+# ---------------------------------------------------------------- one function for each kind
+
+
+def _begun(
+    _: int,
+    process: object = None,
+    num_replicas: object = None,
+    level: object = None,
+    version: object = None,
+    began: object = None,
+    window: object = None,
+    *others: object,
+) -> bool:
+    match window:
+        case None:
+            valid = True
+        case [int(first), int(after)]:
+            valid = _is_count(after) and 1 <= first < after
+        case _:
+            valid = False
+    return (
+        valid
+        and not others
+        and _is_count(num_replicas, MAX_REPLICAS)
+        and num_replicas != 0
+        and _is_process(process, MAX_REPLICAS)
+        and _is_text(level, _MAX_WORD)
+        and _is_count(version)
+        and type(began) in {int, float}
+        and bool(0 <= began <= MAX_NUMBER)  # type: ignore[operator]  # a number
+    )
+
+
+def _sent(num_replicas: int, peer: object = None, frames: object = (), *others: object) -> bool:
+    known = frames is None or _are_frames(frames)
+    return known and _is_process(peer, num_replicas) and not others
+
+
+def _received(num_replicas: int, peer: object = None, *others: object) -> bool:
+    return _is_process(peer, num_replicas) and not others
+
+
+def _read(num_replicas: int, *members: object) -> bool:
+    if len(members) != _READ_MEMBERS:
+        return False
+    variable, replica, version, location, value = members
+    return (
+        _is_count(variable)
+        and _is_owner(replica, num_replicas)
+        and _is_count(version)
+        and _is_text(location)
+        and _is_operand(value)
+    )
+
+
+def _wrote(num_replicas: int, *members: object) -> bool:
+    if len(members) != _READ_MEMBERS:
+        return False
+    variable, replica, operation, location, value = members
+    return (
+        _is_count(variable)
+        and _is_owner(replica, num_replicas)
+        and _is_text(operation, _MAX_WORD)
+        and _is_text(location)
+        and _is_operand(value)
+    )
+
+
+def _finished(_: int, call: object = None, note: object = 0, *others: object) -> bool:
+    return _is_count(call) and (note is None or type(note) is str) and not others
+
+
+def _lost(num_replicas: int, replica: object = None, note: object = None, *others: object) -> bool:
+    known = replica is not None and _is_owner(replica, num_replicas)
+    return known and type(note) is str and not others
+
+
+def _again(_: int, times: object = None, *others: object) -> bool:
+    return _is_count(times) and times != 0 and not others
+
+
+def _decided(_: int, frames: object = None, *others: object) -> bool:
+    return _are_frames(frames) and not others
+
+
+def _withheld(_: int, variable: object = None, value: object = None, *others: object) -> bool:
+    return _is_count(variable) and _is_operand(value) and not others
+
+
+def _shares(num_replicas: int, call: object = None, rows: object = None, *others: object) -> bool:
+    if type(rows) is not list or len(rows) != num_replicas or others:
+        return False
+    return _is_count(call) and all(_is_count(one) for one in rows)
+
+
+def _end(_: int, *others: object) -> bool:
+    return not others
+
+
+def _cut(_: int, why: object = None, *others: object) -> bool:
+    return (why is None or type(why) is str) and not others
+
+
+_CHECKS: Final[dict[int, Callable[..., bool]]] = {
+    int(RecordKind.BEGUN): _begun,
+    int(RecordKind.SENT): _sent,
+    int(RecordKind.RECEIVED): _received,
+    int(RecordKind.READ): _read,
+    int(RecordKind.WROTE): _wrote,
+    int(RecordKind.FINISHED): _finished,
+    int(RecordKind.LOST): _lost,
+    int(RecordKind.ENDED): _end,
+    int(RecordKind.CUT): _cut,
+    int(RecordKind.AGAIN): _again,
+    int(RecordKind.DECIDED): _decided,
+    int(RecordKind.WITHHELD): _withheld,
+    int(RecordKind.SHARES): _shares,
+}
