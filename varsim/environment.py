@@ -12,6 +12,9 @@ from typing import Final
 
 from varsim.errors import ConfigError
 
+MAX_REPLICAS: Final = 1024
+"""Largest number of replicas of a cluster. A history or a trace with more of them is damaged."""
+
 WORKERS: Final = "VARSIM_WORKERS"
 """Number of replicas, for programs and experiments that do not name devices."""
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
-
-MAX_REPLICAS: Final = 1024
-"""Largest number of replicas of a cluster."""
 
 Shape = tuple[int | None, ...]
 """A variable's declared shape. None is an unknown dimension, which an assign can change."""

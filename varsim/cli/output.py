@@ -12,8 +12,8 @@ from typing import Any, Final, TextIO
 
 import click
 
-from varsim.report.formatting import visible, wrapped
 from varsim.report.terminal import is_terminal, takes_escapes, width_of
+from varsim.visible import visible
 
 _COLORS: Final = {"Error": "red", "warning": "yellow"}
 
@@ -29,6 +29,8 @@ def complain(label: str, text: str, stream: TextIO | None = None, *, more: str =
     stream = sys.stderr if stream is None else stream
     said = visible(f"{label}: {text}")
     if is_terminal(stream):
+        from varsim.report.formatting import wrapped
+
         said = "\n".join(wrapped(said, width_of(stream), indent="  "))
     if takes_escapes(stream):
         said = click.style(label, fg=_COLORS[label]) + said.removeprefix(label)

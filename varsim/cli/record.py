@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 if TYPE_CHECKING:
     from varsim.tracing.history import History
 
@@ -22,6 +20,7 @@ def open_record(run: str) -> Iterator[tuple[Path, History, History | None]]:
     Raises:
         ConfigError: The run does not exist, or has no record; the text says why.
     """
+    from varsim.cli.output import say
     from varsim.cli.progress import PHASE_TITLES, telling
     from varsim.experiments.recording import has_unmerged_traces, merge_what_is_left
     from varsim.experiments.run_lookup import find_record, find_run
@@ -33,7 +32,7 @@ def open_record(run: str) -> Iterator[tuple[Path, History, History | None]]:
     path = find_run(run)
     with Interrupts():  # a caller may have private files to remove
         if path.is_dir() and has_unmerged_traces(RunFiles(path)):
-            click.echo(f"merging the traces of {path}, which its run did not merge", err=True)
+            say(f"merging the traces of {path}, which its run did not merge", err=True)
             with telling(PHASE_TITLES[Phase.MERGING]) as tell:
                 merge_what_is_left(RunFiles(path), tell=tell)
         path = find_record(run)

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from varsim import environment
-from varsim.spec import MAX_REPLICAS
 
 DEFAULT_WORKERS: Final = 2
 
-MAX_WORKERS: Final = MAX_REPLICAS
+MAX_WORKERS: Final = environment.MAX_REPLICAS
 """Largest number of workers. A larger number is a mistake: one machine could not run them well."""
 
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import msgpack
 
+from varsim.environment import MAX_REPLICAS
 from varsim.errors import TraceError
-from varsim.spec import MAX_REPLICAS
 from varsim.texts.files import TRACE_REMEDY
 from varsim.tracing.crash_safe_log import chunks
 from varsim.tracing.records import TraceRecord as TraceRecord  # noqa: PLC0414  # for readers

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final
 
+from varsim.environment import MAX_REPLICAS
 from varsim.extension_dtypes import EXTENSION_SIZES, NUMPY_DTYPES, key_of
-from varsim.protocol.buffers import MAX_DIMENSIONS, MAX_FRAME_BYTES
-from varsim.spec import MAX_REPLICAS
+from varsim.protocol.limits import MAX_DIMENSIONS, MAX_FRAME_BYTES
 from varsim.tracing.trace import PROGRAM, RecordKind
 
 TraceRecord = list[Any]

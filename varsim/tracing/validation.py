@@ -20,9 +20,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from varsim.environment import MAX_REPLICAS
 from varsim.extension_dtypes import SIZES
-from varsim.protocol.buffers import MAX_DIMENSIONS, MAX_FRAME_BYTES
-from varsim.spec import MAX_REPLICAS, VariableAggregation, synchronization_named
+from varsim.protocol.limits import MAX_DIMENSIONS, MAX_FRAME_BYTES
+from varsim.spec import VariableAggregation, synchronization_named
 from varsim.tracing.records import MAX_NAME_CHARACTERS, MAX_NUMBER
 from varsim.tracing.signals import heeding_signals
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from varsim.cli.exit_codes import DONE, FAILED, INTERRUPTED, WRONG_USE
+from varsim.cli.output import say
 from varsim.launch.devices import MAX_WORKERS
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def doctor(*, workers: int | None, out: str, clean: bool, as_json: bool) -> None
     removed = host_checks.clean() if clean else []
     checks = host_checks.check_host(host_checks.Request(number, Path(out)))
     if as_json:
-        click.echo(_as_json(checks, removed))
+        say(_as_json(checks, removed))
     else:
 
         def show(console: Console) -> None:

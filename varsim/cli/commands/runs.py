@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import click
 
 from varsim.cli import completion
 from varsim.cli.exit_codes import Failed, WrongUse
+from varsim.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,7 +60,7 @@ def runs(
         if limit is not None:
             most_bytes = room.parsed_limit(limit, f"--limit {limit}")
             for gone in room.make_room(folder, most_bytes).removed:
-                click.echo(f"removed {gone.path.name}", err=as_json)
+                say(f"removed {gone.path.name}", err=as_json)
     except ConfigError as error:
         raise WrongUse(str(error)) from error
     except OSError as error:
@@ -79,7 +79,7 @@ def _show(stored: list[StoredRun], folder: Path, *, as_json: bool) -> None:
             {"run": str(one.path), "status": status, "size_bytes": one.size_bytes, "tag": one.tag}
             for one, status in zip(stored, statuses, strict=True)
         ]
-        click.echo(json.dumps(listed, indent=1))
+        say_json(listed, 1)
         return
     total = size(sum(one.size_bytes for one in stored))
     title = f"{folder}/: {len(stored)} run{'s' * (len(stored) != 1)}, {total}"
@@ -95,7 +95,7 @@ def _show(stored: list[StoredRun], folder: Path, *, as_json: bool) -> None:
     if stored:
         print_page(show, sys.stdout)
     else:
-        click.echo(title)
+        say(title)
 
 
 def _status(run: Path) -> str:
