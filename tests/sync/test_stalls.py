@@ -155,7 +155,7 @@ def test_a_blocked_replica_is_reported_after_5_s_and_ended_after_60_s():
 
     assert [(5, {1: BLOCKED})] == cluster.warned  # once
     assert [(60, {1: BLOCKED})] == cluster.ended
-    assert {1} == cluster.examined  # nobody looks at a replica that waits
+    assert {1} == cluster.examined  # a replica that waits is not examined
 
 
 def test_a_busy_replica_is_not_taken_for_a_blocked_one():

@@ -25,7 +25,7 @@ class Choices:
     backends: Backends
     strict: bool
     auto: str
-    stall_times: tuple[float | None, float | None]  # to warn, to fail; None: the default
+    stall_times: tuple[float | None, float | None]  # times to warn, to fail; None: the default
     location: str  # file:line at which the program creates the strategy
 
 

@@ -11,7 +11,7 @@ from varsim.sync.stalls import Sighting
 _STATE: Final = 0  # index in the fields after the name of the process; see proc(5)
 _USER_TICKS: Final = 11
 _SYSTEM_TICKS: Final = 12
-_STOPPED: Final = "Tt"  # by a signal, or by a debugger
+_STOPPED: Final = "Tt"  # the states of a process that a signal or a debugger has stopped
 
 
 def sighting_of(process_id: int) -> Sighting:

@@ -29,7 +29,7 @@ _ANSWER_S: Final = 0.2
 _MORE_S: Final = 0.01  # the longest time between two parts of a stack
 _READ_BYTES: Final = 2**16
 _FRAME: Final = re.compile(r'^  File "(.*)", line (\d+) in (.*)$', re.MULTILINE)
-_MOST_FRAMES: Final = 12  # the innermost ones, which say what the worker does
+_MOST_FRAMES: Final = 12  # number of innermost frames in a report
 _ESCAPED: Final = re.compile(r"\\x([0-9a-f]{2})|\\u([0-9a-f]{4})|\\U([0-9a-f]{8})")
 """The escapes that `faulthandler` writes for non-ASCII characters."""
 

@@ -89,8 +89,8 @@ POLL_S = 1.0
 
 _DRAIN_S = 0.2
 _SILENCE_S = 0.02
-"""After a long computation of the program, messages are read until none arrives for `_SILENCE_S`,
-or for `_DRAIN_S`, before a replica is said to have sent none."""
+"""After a long computation of the program, the coordinator reads messages until none arrives for
+`_SILENCE_S`, but at most for `_DRAIN_S`. Then it looks for replicas without progress."""
 
 
 class Host(Protocol):

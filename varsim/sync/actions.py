@@ -183,7 +183,7 @@ class EndWorker:
     """End the process of a replica that makes no progress; later operations say so."""
 
     replica_id: int
-    reason: str  # as in "worker …"
+    reason: str  # the text that follows "worker" in the error
 
 
 @dataclass(slots=True)

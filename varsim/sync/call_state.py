@@ -44,8 +44,9 @@ LONGEST_GRACE_S = 10.0
 """Longest time of this wait, because a replica in an endless loop never arrives."""
 
 PROMPT_S: Final = 0.1
-"""An answer to a request is prompt if it comes within this time. Then the wait counts as the time
-of the replica, because a replica that keeps asking waits half of its time, and must be noticed."""
+"""An answer to a request is prompt if it comes within this time. The wait for a prompt answer
+counts as time without progress: otherwise a replica that sends requests in an endless loop, and
+waits for answers half of the time, would be noticed late."""
 
 _WRITES: Final = (Contribution, Scatter)
 """The collectives that a replica does not wait for; `isinstance` is slower with a union."""

@@ -251,7 +251,7 @@ class Located:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """The answer to `Examine`: by replica_id, what was seen of each process."""
+    """The answer to `Examine`: replica_id → what was seen of the replica's process."""
 
     sightings: Mapping[int, Sighting]
     now_s: float = 0.0

@@ -1,11 +1,12 @@
 """Find replicas that make no progress, decide when to warn, and when to end their processes.
 
 A replica makes progress when it arrives at a collective, when all replicas have arrived at one, and
-when its function begins or ends. A request to the program is no progress, so that a replica that
-keeps asking is noticed. The time in which a replica waits for an answer does not count.
+when its function begins or ends. A request to the program is not progress, because a replica that
+sends requests in an endless loop must be noticed too. The time in which a replica waits for an
+answer does not count.
 
-The state cannot look at processes. It asks for a look (`Examine`) at replicas without progress, and
-compares their processor times of two looks: a replica *computes* if the time has grown.
+The state cannot look at processes. It returns an `Examine` for replicas without progress, and
+compares the processor times of two looks: a replica *computes* if its processor time has grown.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ _LOOK_S: Final = 2.5
 """The time between two looks if there is no limit: the next call can have limits."""
 
 _NEAR: Final = 0.9
-"""Replicas that have nearly reached a limit join the report about the first one that has."""
+"""A report about a replica that has reached a limit also contains the replicas that have reached
+this share of the limit."""
 
 _TICK_S: Final = 0.011
 """A smaller growth of processor time is not certain: most systems count it in ticks of 10 ms."""
@@ -46,7 +48,7 @@ class StallLimits:
 
     warn_s: float = 5.0
     blocked_s: float = 60.0  # for a replica that is blocked, or stopped by a signal
-    computing_s: float = 600.0  # for a replica that computes, or of which this is not known
+    computing_s: float = 600.0  # for a replica that computes, or whose activity is not known
 
     def changed(self, warn_s: float | None = None, fail_s: float | None = None) -> StallLimits:
         """Return these limits with other times; None means no change.
@@ -76,7 +78,7 @@ class Sighting:
 
     process_id: int | None = None  # None if the replica has no process of its own
     processor_s: float | None = None  # the processor time so far; None if it is not known
-    ready_s: float | None = None  # this time, and the waits for a processor; None if not known
+    ready_s: float | None = None  # `processor_s` plus waits for a processor; None if not known
     stopped: bool = False  # whether a signal has stopped the process
     stack: tuple[str, ...] = ()  # file:line and function, innermost first; empty if not known
 
@@ -190,7 +192,8 @@ class Stalls:
         """Return the replicas to examine, and those of them whose stacks are needed.
 
         Args:
-            quiet: By replica_id, how long each replica that must continue has made no progress.
+            quiet: replica_id → how long the replica has made no progress; only for replicas that
+                must continue.
         """
         self._watches = {i: self._watch(i, one) for i, one in quiet.items()}
         self._schedule(limits, now_s)
