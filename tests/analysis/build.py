@@ -1,4 +1,4 @@
-"""Histories from a compact description: one event per line.
+"""Build histories from a compact description: one event per line.
 
     replicas 2
     variable w ON_WRITE MEAN float32 []
@@ -8,9 +8,9 @@
     0 begin call=1                                   after start
     0 write w assign_add call=1 position=0 = 2.0
 
-`= 2.0` is the value; `~ 2.0` is a value of which only the digest was recorded. For a sparse write,
-`at [0,2]` gives the indices, before the value. `as` gives an event a name, and `after` is followed
-by the name of the event that caused this one.
+`= 2.0` is the value; `~ 2.0` is a value of which only the digest was recorded. In a sparse write,
+`at [0,2]` before the value gives the indices. `as start` gives an event the name `start`, and
+`after start` says that the event with this name caused the event of the line.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ LOCAL = ("write", "read")
 
 
 class HistoryBuilder:
-    """Builds a history event by event."""
+    """Build a history event by event."""
 
     def __init__(self, replicas: int = 2) -> None:
         self.run: dict[str, Any] = {
@@ -64,7 +64,7 @@ class HistoryBuilder:
     def add(
         self, process: int, kind: str, name: str | None = None, value: Any = None, **columns: Any
     ) -> int:
-        """Append an event. It records all of `value`, or only the digest of `digest_of`.
+        """Append an event with the whole `value`, or with only the digest of `digest_of`.
 
         Args:
             at: The indices of a sparse write; the value has a row for each.

@@ -1,4 +1,4 @@
-"""Damage histories, and tell which damage a correct run could also have recorded."""
+"""Damage histories, and say which damaged histories a correct run could have recorded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Corrupted:
 
     how: str
     events: list[Event]
-    harmless: str = ""  # the reason if a correct run could have this history
+    harmless: str = ""  # why a correct run could have this history; empty if it could not
     complete: bool = True
 
 
@@ -52,7 +52,7 @@ def another_value(story: Healthy, chance: random.Random) -> Corrupted:
 def _is_same_write(event: Event, other: Event) -> bool:
     """Return whether two local sparse writes always have the same result."""
     if event.position is not None or event.process == PROGRAM:
-        return False  # its rows are compared with those of the commit
+        return False  # the judge compares the rows of this write with those of the commit
     before = [-1 - i for i in range(ROWS)]
     results = [
         with_rows(
@@ -69,7 +69,7 @@ def _is_same_write(event: Event, other: Event) -> bool:
 
 
 def another_digest(story: Healthy, chance: random.Random) -> Corrupted:
-    """Replace a digest by that of another value."""
+    """Replace a digest by the digest of another value."""
     index, event = _choose(story, chance, lambda one: one.digest is not None)
     events = [*story.events]
     events[index] = event._replace(digest=event.digest ^ (1 << chance.randrange(32)))
@@ -108,7 +108,7 @@ def swapped(story: Healthy, chance: random.Random) -> Corrupted:
 
 
 def another_index(story: Healthy, chance: random.Random) -> Corrupted:
-    """Let a row change another row of the variable."""
+    """Change an index of a sparse write, so that its value changes another row of the variable."""
 
     def changed(indices: np.ndarray, values: np.ndarray) -> None:
         row = chance.randrange(len(indices))
@@ -185,13 +185,13 @@ def _matters(before: Sequence[Event], after: Sequence[Event], first: Event, seco
     if any(one.cause is not None and one.cause >= one.event for one in after):
         return True
     if second.kind == "wait" and first.position is not None:
-        return True  # the program knows of the wait, and of messages sent before it
+        return True  # the program receives the wait after the earlier messages of the replica
     if first.kind == "receive":
         return _needs_to_hear(before[first.cause - 1], second)
     if first.process != PROGRAM and {first.kind, second.kind} & ENDS:
         return _call_matters(before, first, second)
     if None not in {first.position, second.position} and PROGRAM != first.process:
-        return True  # a replica numbers its collectives
+        return True  # the numbers of a replica's collectives have the order of their events
     return (
         first.variable == second.variable
         and first.variable is not None
@@ -205,12 +205,12 @@ def _conflict(first: Event, second: Event) -> bool:
     if not kinds <= CHANGES | LOOKS or kinds <= LOOKS:
         return False
     if first.variable == DEFERRED_NUMBER and kinds == {"write"}:
-        return False  # two adds
+        return False  # both writes add
     return not (first.kind == "install" and second.kind == "write" and second.position is not None)
 
 
 def _needs_to_hear(heard: Event, then: Event) -> bool:
-    """Return whether an event of the program follows from a message of a replica."""
+    """Return whether an event of the program is possible only after a message of a replica."""
     match then.kind:
         case "commit":
             return heard.kind == "wait" and heard.variable != DEFERRED_NUMBER
@@ -224,7 +224,7 @@ def _needs_to_hear(heard: Event, then: Event) -> bool:
 
 
 def _call_matters(before: Sequence[Event], first: Event, second: Event) -> bool:
-    """Return whether an event begins or ends a call on a replica."""
+    """Return whether the order matters if one of two events begins or ends a call on a replica."""
     if second.kind == "begin" and first.kind == "install":
         return first.cause < second.cause  # earlier commits come before the call
     if second.kind == "begin":

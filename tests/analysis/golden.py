@@ -1,6 +1,6 @@
-"""The recorded histories beside this file, and the expected verdicts.
+"""The recorded histories in the folder `histories`, and the expected verdicts.
 
-A file has a history, `----`, and a verdict. The name of the file is the name of the checker.
+A file has a history, `----`, and a verdict. The name of the file begins with the checker's name.
 `python -m tests.analysis.golden` rewrites the text under `----`.
 """
 

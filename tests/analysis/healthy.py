@@ -21,7 +21,7 @@ LOCAL_ROWS = "e"  # each replica changes rows of its own component
 ROWS = 4  # the number of rows of both variables
 MERGED[MERGED_ROWS] = "MEAN"
 LOCAL = {"p": "NONE", "t": "SUM", "m": "MEAN", "o": "ONLY_FIRST_REPLICA", "n": "NONE"}
-SHAPED = "w"  # its value is a list of a number and the double of this number
+SHAPED = "w"  # the variable whose value is a list of a number and its double
 DEFERRED = "a"
 
 Rows = tuple[list[int], list[int]]
@@ -62,11 +62,11 @@ class Healthy(HistoryBuilder):
             self._replicas_read(name, None)
 
     def _number(self) -> int:
-        """Return a positive multiple of the number of replicas."""
+        """Return a positive multiple of `REPLICAS`."""
         return REPLICAS * self.chance.randint(1, 30)
 
     def _rows(self, indices: Sequence[int]) -> Rows:
-        """Return rows of values that occur once in the run: multiples of the number of replicas."""
+        """Return rows whose values occur once in the run, and are multiples of `REPLICAS`."""
         numbers = range(self.counter + 1, self.counter + 1 + len(indices))
         self.counter += len(indices)
         return [*indices], [REPLICAS * number for number in numbers]
@@ -109,7 +109,7 @@ class Healthy(HistoryBuilder):
         self._read(replica, name, call)
 
     def _local_sparse_write(self, replica: int, call: int) -> None:
-        """Change a row twice and another row once; the last value of a row stays."""
+        """Write one row twice and another row once; the last value of each row stays."""
         once, twice = self.chance.sample(range(ROWS), 2)
         rows = self._rows([twice, once, twice])
         held = self.held[LOCAL_ROWS]
@@ -200,7 +200,7 @@ class Healthy(HistoryBuilder):
     def _program_writes(self) -> None:
         for name in self.chance.sample(["w", "s", "p", "t", "m", "n"], 3):
             number = self._number()
-            number += number in self.held[name]  # so that the write changes every component
+            number += number in self.held[name]  # now the write changes every component
             self.held[name] = [number] * REPLICAS
             self.versions[name] += 1
             self.add(PROGRAM, "write", name, self._mirror(name), operation="assign")

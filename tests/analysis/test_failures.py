@@ -71,7 +71,7 @@ def test_similar_failed_calls_are_one_finding(tmp_path: Path):
 
 
 def test_a_failed_run_and_its_failed_call_are_one_finding(tmp_path: Path):
-    """Replica and location come from the record."""
+    """The finding has the replica and the location of the failed call in the record."""
     found = examined(RAISED, tmp_path, FAILED_SO)
     finding = only(found)
 
@@ -121,7 +121,7 @@ def test_a_failure_is_found_in_an_incomplete_record(tmp_path: Path):
     assert (("p.py:5", 1),) == only(found).locations
 
 
-def test_the_error_has_the_locations_of_replicas(tmp_path: Path):
+def test_the_finding_has_the_replicas_locations_in_the_error(tmp_path: Path):
     said = (
         "MismatchError:_x\n__replica_0:_v_at_a_b.py:3\n__'v'_created_at_c.py:1,\n__1:_w_at_d.py:4"
     )

@@ -1,4 +1,4 @@
-"""The integrity of a history: valid rows are accepted, and invalid ones are not."""
+"""The integrity of a history: only valid rows of its database are accepted."""
 
 from __future__ import annotations
 

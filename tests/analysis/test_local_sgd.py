@@ -88,7 +88,7 @@ SPARSE = (
     .replace("position=0 = 7.0", "position=0 = [2.0,8.0]")
     .replace("v=1 = 5.0", "v=1 = [3.0,6.0]")
 )
-"""The same history with a variable of two rows; three of the four writes are sparse."""
+"""The history above with a variable of two rows; three of the four writes are sparse."""
 
 
 def test_sparse_writes_are_counted_and_change_the_component(tmp_path):

@@ -42,7 +42,7 @@ program finish call=1
 
 
 def notes(text: str, folder: Path, no_oracle: str = "", **run: object) -> list[Note]:
-    """Return all notes except the last. Every run has it: it is about values outside variables."""
+    """Return all notes except the last, which every run has: values outside variables."""
     story = parse_history(text)
     story.run |= run
     with story.history(folder) as history:
@@ -120,8 +120,8 @@ def test_a_note_names_the_option():
     assert "a" == str(Note(text="a"))
 
 
-def test_kinds_that_could_not_be_searched_for_are_not_counted(tmp_path: Path):
-    """These kinds need an oracle or a rule. Integer truncation needs neither."""
+def test_kinds_that_could_not_be_searched_for_are_left_out_of_the_count(tmp_path: Path):
+    """Three kinds need an oracle and rules. Integer truncation needs only a comparison."""
     with parse_history(CALL).history(tmp_path) as history:
         found = examine(history)
     nothing = Compared(values=1, locations=1, differences=(), uncompared=(), own=())

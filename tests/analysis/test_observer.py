@@ -27,7 +27,7 @@ EVENTS = (
 
 
 class Notes(EventObserver):
-    """Stores the events that it gets."""
+    """An observer that stores the numbers of its events."""
 
     def __init__(self, only: int | None = None) -> None:
         self.said: list[str] = []
@@ -81,7 +81,7 @@ def test_the_pass_ends_at_an_event_that_is_not_accepted():
     assert ["1 by the program"] == notes.said
 
 
-def test_one_pass_gives_the_result_of_two(tmp_path: Path):
+def test_one_pass_gives_the_verdicts_and_findings_of_two_passes(tmp_path: Path):
     with Healthy(3).history(tmp_path) as history:
         verdicts, findings = judge(history), find(history)
         statements: list[str] = []

@@ -51,11 +51,11 @@ def test_a_value_that_is_not_finite_differs_from_a_finite_one():
     assert (1,) == only([1.0, "NaN"], [1.0, 2.0]).element
 
 
-def test_lists_of_other_sizes_are_not_compared():
+def test_lists_of_different_sizes_are_not_compared():
     assert "it has the shape [2], and on a single device one number" == only([1, 2], 1).why
 
 
-def test_a_value_for_each_replica_is_compared_with_the_single_one():
+def test_each_replicas_value_is_compared_with_the_value_of_the_single_device():
     assert not only([0.5, 0.5, 0.5], [0.5]).differs
     one = only([[1, 2], [1, 5], [1, 3]], [[1, 2]])
     assert (5, 2, 1, None) == (one.got, one.wanted, one.replica, one.element)

@@ -1,4 +1,4 @@
-"""For every checker: a recorded history that keeps its promise, and one that breaks it."""
+"""Verdicts of every checker, on a history that keeps its promise and on one that breaks it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def said(text: str, checker: str, folder: Path) -> tuple[str, str]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_kept_promise_is_valid(tmp_path: Path, name: str):
-    """In this history all other promises are also kept."""
+    """The history for one promise also keeps all other promises."""
     text = (FOLDER / f"{name}-valid.txt").read_text("utf-8")
 
     assert dict.fromkeys(NAMES, Outcome.VALID) == {
@@ -115,7 +115,7 @@ def test_events_removed_from_a_history_are_noticed(tmp_path: Path, where: str, c
 
 
 def test_a_window_is_judged_without_its_past(tmp_path: Path):
-    """The first value is accepted; errors after it are found."""
+    """The first value in the window is accepted; errors after it are found."""
     begun = (
         "run window=[10,20]\nvariable w ON_WRITE SUM int32 []\nprogram read w v=7 = 3\n"
         "program write w assign = 5\nprogram commit w assign v=8 = 5 as c\n"

@@ -24,7 +24,7 @@ SHORT_MS = 0.01
 
 
 class ProgramHistory:
-    """Builds a history operation by operation."""
+    """Build a history operation by operation."""
 
     def __init__(self, num_replicas: int = 2, *, values: bool = True, **variables: str) -> None:
         self.num_replicas = num_replicas
@@ -77,7 +77,7 @@ class ProgramHistory:
     # The program
 
     def call(self) -> None:
-        """Let the program call a function, and let all replicas begin it."""
+        """Let the program call a function, and let all replicas begin the call."""
         self._calls, self._position = self._calls + 1, 0
         self._call = self._calls
         cause = self.event(PROGRAM, "call")
@@ -158,8 +158,8 @@ class ProgramHistory:
         """Let all replicas work for a while, write, wait, and get the mean.
 
         Args:
-            works_ms: How long each replica works before its write. All work at the same time, so
-                the history begins with the replica that works for the shortest time.
+            works_ms: How long each replica works before its write. All replicas work at the same
+                time, so the first write is that of the replica with the shortest time.
         """
         start_s, works = self.now_s, works_ms or [1] * self.num_replicas
         order = sorted(self.replicas, key=lambda replica_id: works[replica_id])
@@ -202,7 +202,7 @@ class ProgramHistory:
         works_ms: Sequence[float] | None = None,
         locations: Sequence[str] = (),
     ) -> None:
-        """Let all replicas work for a while and do a collective without a variable.
+        """Let all replicas work for a while, and then do a collective without a variable.
 
         Args:
             locations: The line of each replica, by default the same line for all.
@@ -220,7 +220,7 @@ class ProgramHistory:
         self._position += 1
 
     def hear(self, replica_id: int, cause: int | None = None) -> None:
-        """Let a replica receive the last answer."""
+        """Let a replica receive the message that event `cause` sent, by default the last answer."""
         self.event(replica_id, "install", cause=self._answered if cause is None else cause)
 
     def _commit(self, name: str, value: float, version: int, position: int | None = None) -> None:

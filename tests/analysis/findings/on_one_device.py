@@ -94,7 +94,7 @@ def _seen(
 
 
 def in_short(found: list[Finding], program: Program) -> list[str]:
-    """Return kind and variable of each finding, and its line if that has no mark `# here`."""
+    """Return kind and variable of each finding, and its line unless this ends with `# here`."""
     lines, first = inspect.getsourcelines(program)
     return [f"{one.kind.name}: {one.variable}{_elsewhere(one, lines, first)}" for one in found]
 

@@ -1,4 +1,4 @@
-"""A comparison with a single device reports every difference and every value it cannot compare."""
+"""A comparison with one device lists every difference and every value that was not compared."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def only(compared: Compared) -> ValueDifference:
 
 
 def mean_of_maxima(strategy: Strategy) -> None:
-    """Assign maxima. No rule applies: a batch's maximum is not the mean of its parts' maxima."""
+    """Assign maxima. A batch's maximum is not the mean of its parts' maxima, so no rule applies."""
     with strategy.scope():
         v = variable(0.0, "ON_WRITE MEAN")
     on_each_batch(strategy, lambda batch: v.assign(part(batch).max()))
@@ -73,7 +73,7 @@ def test_a_difference_that_a_finding_explains_is_explained():
 
 
 def test_a_value_that_is_not_finite_differs():
-    """Rules do not apply to such numbers, but they are compared."""
+    """NaN and infinity are compared, but no rule applies to them."""
 
     def mean_of_nothing(strategy: Strategy) -> None:
         with strategy.scope():
@@ -144,7 +144,7 @@ def test_local_state_is_not_compared():
 
 
 def test_a_single_device_with_a_part_of_the_batch_is_detected():
-    """In this case no rule is tried, and the comparison says so."""
+    """No rule is tried for a part of the batch, and the comparison says so."""
 
     def always_two_shards(strategy: Strategy) -> None:
         with strategy.scope():

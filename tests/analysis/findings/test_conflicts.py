@@ -1,4 +1,4 @@
-"""Conflicts: unordered accesses, whose values no aggregation combines."""
+"""Conflicts: accesses that are not ordered, and whose values no aggregation combines."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_local_writes_conflict_if_the_program_reads_one_component_as_the_value()
 
 
 def test_writes_separated_by_a_collective_are_ordered() -> None:
-    """A collective is between the writes, so the later writer knew the earlier write."""
+    """Both replicas take part in the collective, so the first write happens before the second."""
     story = ProgramHistory(w="ON_WRITE NONE")
     story.call()
     story.write(0, "w", 1.0, "turn.py:2")

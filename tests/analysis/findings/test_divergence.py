@@ -11,7 +11,7 @@ from varsim.analysis.findings.divergence import DIVERGENCE
 def diverged(
     settings: str, *, apart: float = 1.0, add: bool = False, values: bool = True
 ) -> ProgramHistory:
-    """Build a history in which every replica writes another value to its component."""
+    """Build a history in which each replica writes a different value to its component."""
     story = ProgramHistory(values=values, w=settings)
     story.call()
     for replica_id in story.replicas:
@@ -41,7 +41,7 @@ def test_a_read_of_one_differing_component_is_found(settings: str) -> None:
 
 
 @pytest.mark.parametrize("settings", ["NONE NONE", "ON_READ MEAN", "ON_WRITE NONE"])
-def test_one_of_equal_components_may_be_read(settings: str) -> None:
+def test_a_read_of_one_of_equal_components_is_not_found(settings: str) -> None:
     story = diverged(settings, apart=0.0)
     story.show("w", "save.py:2", 0)
     assert [] == story.found()
@@ -66,7 +66,7 @@ def test_digests_suffice_to_find_a_divergence() -> None:
 
 
 def test_additions_to_unknown_values_are_not_a_divergence() -> None:
-    """No component was read. Only the added numbers are known, and they differ."""
+    """The components' values were not recorded. Only the added numbers are known; they differ."""
     story = diverged("NONE NONE", add=True, values=False)
     story.show("w", "save.py:2", 0)
     assert [] == [one for one in story.findings() if one.kind is DIVERGENCE]

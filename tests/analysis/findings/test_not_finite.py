@@ -62,7 +62,7 @@ def test_replicas_that_only_pass_on_a_nan_are_not_named():
     assert "In the same write, replica 0 wrote a finite value." in loss.what
 
 
-def test_infinity_is_called_infinity():
+def test_a_finding_about_an_infinity_does_not_say_nan():
     (finding,) = found(merged(INF, INF, INF))
 
     assert finding.what.startswith("Replicas 0–2 wrote the first infinity in call 2")
@@ -70,7 +70,7 @@ def test_infinity_is_called_infinity():
     assert "for example the result of an all_reduce; such results are not recorded" in finding.what
 
 
-def test_finite_values_are_not_found():
+def test_finite_values_cause_no_finding():
     assert [] == found(merged(1.0, 2.0, 3.0))
 
 
@@ -229,7 +229,7 @@ def test_a_nan_in_a_row_is_found_with_its_replica_and_row(tmp_path):
     )
 
 
-def test_a_row_that_is_nan_when_created_may_get_nan(tmp_path):
+def test_a_nan_in_a_row_that_is_nan_when_created_is_not_found(tmp_path):
     rows, commit = "[0] = [[NaN,NaN]]", "[1,0] = [[1,1],[NaN,NaN]]"
     read = "[[NaN,NaN],[2,2],[1,1],[0,0]]"
 

@@ -1,4 +1,4 @@
-"""Unnamed collectives in different lines are findings. Several in one line are a note."""
+"""Collectives without a name: in different lines they are a finding, in one line a note."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_each_set_of_lines_is_one_finding():
     [("all_reduce",), ("all_reduce loss", "a.py:4", "a.py:9", "a.py:9")],
     ids=["one line", "a name"],
 )
-def test_collectives_with_the_same_line_or_name_are_right(collective):
+def test_collectives_with_the_same_line_or_name_are_not_found(collective):
     assert () == story(collective).findings()
 
 

@@ -180,7 +180,7 @@ def test_a_program_that_synchronises_after_every_write_is_found(
 
     assert (EAGER_SYNCHRONISATION, "w") == (finding.kind, finding.variable)
     assert location == finding.locations[0][0]
-    assert 5 == finding.count  # the first one could also be a reset
+    assert 5 == finding.count  # the first of the 6 writes could also be a reset
 
 
 @pytest.mark.parametrize("by_replicas", [True, False])

@@ -1,4 +1,4 @@
-"""Values whose error follows a rule: each kind of error is found only in programs that have it."""
+"""Wrong values that follow a rule: each kind is found only in programs that have it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ CLEAN: list[Program] = []
 
 
 def planted(expected: str):
-    """Mark a program that has exactly this finding."""
+    """Return a decorator for a program that has exactly this finding."""
     return lambda program: PLANTED.append((expected, program)) or program
 
 
 def clean(program: Program) -> Program:
-    """Mark a program without findings."""
+    """Decorate a program that has no findings."""
     CLEAN.append(program)
     return program
 
@@ -122,7 +122,7 @@ def gradients_that_a_merge_call_sums(strategy: Strategy) -> None:
 
 @planted("scaled by the number of replicas: w")
 def weights_that_do_not_begin_at_zero(strategy: Strategy) -> None:
-    """Start from a nonzero value. The first change is too small."""
+    """Start from a nonzero value. The first change of the weights is too small."""
     with strategy.scope():
         w = variable(np.linspace(-1, 1, 5, dtype=np.float32), "ON_WRITE MEAN", "w")
 
@@ -432,7 +432,7 @@ def a_batch_for_each_replica(strategy: Strategy) -> None:
 
 @clean
 def examples_that_each_replica_draws_for_itself(strategy: Strategy) -> None:
-    """Draw as many examples as a single device, but different ones."""
+    """Draw as many examples as a single device, but different examples."""
     chance = np.random.default_rng(strategy.num_replicas_in_sync)
     drawn = chance.normal(3, 1, (6, strategy.num_replicas_in_sync, 8)).astype(np.float32)
     with strategy.scope():
@@ -453,7 +453,7 @@ def examples_that_each_replica_draws_for_itself(strategy: Strategy) -> None:
 
 @clean
 def a_share_of_the_examples_for_each_replica(strategy: Strategy) -> None:
-    """Do fewer steps than a single device, so the k-th values do not correspond."""
+    """Do fewer steps than a single device, so the values of step k do not correspond."""
     with strategy.scope():
         seen = variable(0, "ON_WRITE SUM", "seen")
     for _ in range(12 // strategy.num_replicas_in_sync):

@@ -97,7 +97,7 @@ def test_a_difference_names_the_element_of_the_variable():
     assert ((7, 1), 8.0, 4.0) == (difference.element, difference.got, difference.wanted)
 
 
-def test_rows_that_have_no_sum_are_named_as_not_compared():
+def test_rows_that_have_no_sum_are_listed_as_not_compared():
     def program(strategy: Any) -> None:
         with strategy.scope():
             table = variable(np.zeros((9, 2), np.float32), "ON_WRITE ONLY_FIRST_REPLICA", "table")

@@ -29,7 +29,7 @@ def test_a_read_of_an_older_version_than_another_replica_used_is_stale() -> None
 
 
 def test_a_read_before_an_unused_commit_is_not_stale() -> None:
-    """Version 3 was committed and not read; version 2 was read."""
+    """The second commit was not read before this read of the first commit's value."""
     story = ProgramHistory(w="ON_WRITE MEAN")
     story.call()
     story.merge("w", [1.0, 1.0], "train.py:4")
@@ -112,7 +112,10 @@ def test_a_read_after_a_manual_synchronisation_is_not_stale() -> None:
 
 
 def local_training(*, averaged: bool) -> ProgramHistory:
-    """Build calls that read and write weights in turn; each epoch ends with an exchange."""
+    """Build calls that read, and calls that write, weights in turn; 4 steps are an epoch.
+
+    If `averaged`, the program assigns the mean at the end of each epoch.
+    """
     story = ProgramHistory(w="ON_READ MEAN")
     for step in range(12):
         story.call()

@@ -9,7 +9,7 @@ from varsim.analysis.findings.waits import STRAGGLER
 
 
 def training(works_ms: list[list[float]], collective: str = "merge") -> ProgramHistory:
-    """Build one call per step, with these working times of the replicas."""
+    """Build one call per step; `works_ms` has the replicas' working times of each step."""
     story = ProgramHistory(len(works_ms[0]), w="ON_WRITE MEAN")
     for step, works in enumerate(works_ms):
         story.call()
