@@ -71,7 +71,7 @@ def rows_of(rows: BareRows) -> Rows:
 
 
 class BareCluster:
-    """Runs a program on states without shells. `seen` has the values of its reads and fetches.
+    """Run a program on states without shells. `seen` has the values of its reads and fetches.
 
     Args:
         validates: Whether both states are validated after every event. A validation reads the
@@ -84,7 +84,7 @@ class BareCluster:
         self.registry = self.coordinator.registry
         self.replicas = [ReplicaState(i, program.num_replicas) for i in range(program.num_replicas)]
         self.seen: dict[tuple[int, ...], Array] = {}
-        self.layouts = 0  # number of layouts sent
+        self.layouts = 0  # number of layouts that the replicas have sent
         self._before: list[
             tuple[Array, bytes]
         ] = []  # all values that were read, with their bytes at that time
@@ -96,14 +96,14 @@ class BareCluster:
         self._can_run = [False for _ in self.replicas]
         self._outcomes: dict[
             int, Deliver | ShowValue
-        ] = {}  # the outcome for each replica that has waited
+        ] = {}  # replica -> outcome of the operation for which it waited
         self._work: deque[RunMerge] = deque()
         self._fetched: dict[int, tuple[Array, ...]] = {}
         self._finished: set[int] = set()
         self._next_token = 1
-        self._reduction: Reduce | None = None  # it is done at a random time
+        self._reduction: Reduce | None = None  # the pending reduction, which ends at a random time
         self._now_s = 0.0
-        self._at: tuple[int, ...] = ()  # the running call
+        self._at: tuple[int, ...] = ()  # the position of the running call in the program
         self._steps: tuple[Step, ...] = ()
 
     def run(self) -> None:
@@ -216,7 +216,7 @@ class BareCluster:
     # ------------------------------------------------------------ a replica
 
     def _function(self, replica_id: int, call_id: int) -> Iterator[bool]:
-        """Do the steps of the call. Each yield says whether the replica waits."""
+        """Do the steps of the call. Yield True while the replica waits, otherwise False."""
         state, path = self.replicas[replica_id], self._at
         self._act(replica_id, state.handle(FunctionBegins(call_id)))
         for number, step in enumerate(self._steps):

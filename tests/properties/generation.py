@@ -41,7 +41,7 @@ _NAMES: Final = "float16 float32 float64 bfloat16 int8 uint8 int32 int64 uint16 
 DRAWN: Final = tuple(dtype for dtype in DTYPES if dtype.name in _NAMES)
 SHAPES: Final = ((), (3,), (0,), (2, 2))
 LARGE: Final = (2, 20_000)
-"""An array of this shape with at least 4 bytes per element is in shared memory or its own frame."""
+"""A shape large enough for shared memory, or for a frame of its own, from 4 bytes per element."""
 WRITES: Final = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
 
 synchronizations = st.sampled_from(VariableSynchronization)
@@ -101,7 +101,7 @@ def values_for(draw: Draw, creation: Creation, count: int) -> tuple[Any, ...]:
 
 @st.composite
 def rows_for(draw: Draw, creation: Creation, count: int, operation: Operation) -> Any:
-    """Draw rows of a sparse write for each replica. All of them fit the variable, or none does.
+    """Draw rows of a sparse write for each replica. Either all rows fit the variable, or none.
 
     Products and quotients of floats stay small, and divisors of integers are above 0.
     """
@@ -131,7 +131,7 @@ def creations(draw: Draw, shapes: st.SearchStrategy[tuple[int, ...]] = shapes) -
 
 
 def refused(creation: Creation) -> bool:
-    """Return whether varsim refuses to create such a variable."""
+    """Return whether varsim refuses to create this variable."""
     mean = creation.aggregation is VariableAggregation.MEAN
     return mean and creation.initial.dtype.kind in "iub"
 

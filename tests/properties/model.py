@@ -29,7 +29,7 @@ UNORDERED: Final = (Operation.SCATTER_MIN, Operation.SCATTER_MAX, Operation.SCAT
 
 
 class RefusedError(Exception):
-    """The rules do not allow this operation."""
+    """The error for an operation that the rules do not allow."""
 
 
 def outcome(operation: Callable[[], Any]) -> Any:
@@ -49,7 +49,7 @@ def left_fold(values: Sequence[Array]) -> Array:
 
 
 def mean_of(values: Sequence[Array]) -> Array:
-    """Return the sum, divided in the dtype."""
+    """Return the sum divided by the number of values, computed in their dtype."""
     return np.asarray(left_fold(values) / values[0].dtype.type(len(values)))
 
 
@@ -132,7 +132,7 @@ class ModelVariable:
         self._change(operation, mine)
 
     def write_on(self, replica_id: int, operation: Operation, value: Any) -> None:
-        """Write one replica's own component. Variables that merge do not have this operation."""
+        """Write one replica's own component of a variable that does not merge."""
         assert not self.merges
         component = self.components[replica_id]
         self.components[replica_id] = changed(component, operation, self._as_mine(value))
@@ -184,7 +184,7 @@ class ModelVariable:
         self._scatter(operation, rows)
 
     def scatter(self, operation: Operation, rows: Sequence[BareRows]) -> None:
-        """Do a cross-replica sparse write: the same rows for all components, or rows for each."""
+        """Do a cross-replica sparse write: one set of rows for all components, or one for each."""
         self._require_sparse(operation)
         self.scatter_each(operation, [*rows] * (len(self.components) // len(rows)))
 

@@ -55,7 +55,7 @@ class BareRead:
 
 @dataclass(frozen=True, slots=True)
 class BareProgramWrite:
-    """The program writes one value to all components, or one value to each."""
+    """The program writes one value to all components, or a different value to each."""
 
     variable: int
     operation: Operation
@@ -154,7 +154,7 @@ def merges(spec: VariableSpec) -> bool:
 
 
 def merged(values: Sequence[Array], aggregation: VariableAggregation) -> Array:
-    """Combine the replicas' values: a sum from the left, rounded at each step."""
+    """Combine the replicas' values; a sum is computed in replica order and rounded at each step."""
     if aggregation is FIRST or len(values) == 1:
         return values[0]
     total = values[0]
@@ -195,7 +195,7 @@ def scattered(component: Array, operation: Operation, rows: BareRows) -> Array:
 
 
 def _product(before: Any, value: Any) -> Any:
-    """Return the product; for complex numbers, each operation is rounded."""
+    """Return the product; for complex numbers, every single multiplication and sum is rounded."""
     if before.dtype.kind != "c":
         return before * value
     product = np.empty(np.shape(before), before.dtype)
@@ -259,7 +259,7 @@ class ModelledVariable:
 
 
 class BareModel:
-    """Runs a program. `seen` has the values of all reads and fetches, in program order."""
+    """Run a program. `seen` has the values of all reads and fetches, in program order."""
 
     def __init__(self, program: BareProgram) -> None:
         self.count = program.num_replicas
@@ -269,7 +269,7 @@ class BareModel:
         ]
         self.seen: dict[
             tuple[int, ...], Array | None
-        ] = {}  # the key has the position in the program, and the replica
+        ] = {}  # (position in the program, replica) -> value
         self._in_call = False
         with np.errstate(all="ignore"):
             for path, doing in enumerate(program.doings):

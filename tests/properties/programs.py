@@ -90,7 +90,7 @@ class UpdateStep:
 
 @dataclass(frozen=True, slots=True)
 class CrossScatter:
-    """A sparse write of the same rows to all components, or of a PerReplica if there are more."""
+    """A sparse write of the same rows to all components; of a PerReplica if there are several."""
 
     variable: int
     operation: Operation
@@ -122,7 +122,7 @@ class WriteAction:
 
 @dataclass(frozen=True, slots=True)
 class WriteAlone:
-    """Some replicas write, each with its own operation. The variable is one that does not merge."""
+    """Some replicas write, each with its own operation, to a variable that does not merge."""
 
     variable: int
     operations: tuple[Operation | None, ...]
@@ -140,7 +140,7 @@ class ScatterAction:
 
 @dataclass(frozen=True, slots=True)
 class ScatterOwn:
-    """Each replica writes rows of its component. The variable is one that does not merge."""
+    """Each replica writes rows of its component of a variable that does not merge."""
 
     variable: int
     operation: Operation
@@ -217,7 +217,7 @@ class RandomProgram:
     steps: tuple[Step | RunStep, ...]
 
 
-# ---------------------------------------------------------------- by varsim
+# ---------------------------------------------------------------- outcomes in varsim
 
 
 def run_program(program: RandomProgram, strategy: tf.distribute.Strategy) -> list[Any]:
@@ -258,7 +258,7 @@ def write(variable: Any, operation: Operation, value: Any) -> str:
 
 
 def scatter(variable: Any, operation: Operation, rows: Sequence[BareRows]) -> str:
-    """Do a sparse write of these rows, or of a PerReplica."""
+    """Do a sparse write of these rows: of one set of rows, or of a PerReplica of several sets."""
     slices = [tf.IndexedSlices(values, [*indices]) for indices, values in rows]
     each = slices[0] if len(slices) == 1 else tf.distribute.PerReplica(slices)
     getattr(variable, operation.value)(each)
@@ -350,11 +350,11 @@ def write_merged(strategy: Any, variable: Any, value: Any, operation: Operation)
 
 
 def take_steps_merged(strategy: Any, variables: Sequence[Any], steps: Sequence[Step]) -> list[Any]:
-    """Do steps inside merge_call. Their results are one value for all replicas."""
+    """Do steps inside merge_call. The result of each step is one value for all replicas."""
     return [attempt(partial(take_step, step, strategy, variables)) for step in steps]
 
 
-# ---------------------------------------------------------------- by the model
+# ---------------------------------------------------------------- outcomes in the model
 
 
 def model_program(program: RandomProgram) -> list[Any]:

@@ -65,7 +65,7 @@ def no_advice() -> Iterator[None]:
 
 @st.composite
 def creations(draw: st.DrawFn) -> Creation:
-    """Draw a variable whose writes are deferred, or sometimes one whose writes are not deferred."""
+    """Draw a variable; the writes of most variables are deferred."""
     synchronization = draw(st.sampled_from([AUTO, AUTO, AUTO, ON_WRITE]))
     aggregation = draw(st.sampled_from(AGGREGATIONS))
     mean = aggregation is VariableAggregation.MEAN
@@ -129,7 +129,7 @@ def bound(program: RandomProgram, eps: float) -> float:
 
 
 def magnitude(value: Any) -> float:
-    """Return the largest element."""
+    """Return the largest magnitude of an element."""
     array = np.abs(np.asarray(value, np.float64))
     return float(array.max()) if array.size else 0.0
 
@@ -149,7 +149,7 @@ def near(program: RandomProgram, expected: Any, got: Any) -> bool:
     return bool(np.all(apart <= bound(program, float(np.finfo(expected.dtype).eps))))
 
 
-# ---------------------------------------------------------------- the facts
+# ---------------------------------------------------------------- comparison with ON_WRITE
 
 
 def run(program: RandomProgram, auto: str, seed: int | None) -> tuple[list[Any], list[Any]]:
@@ -229,7 +229,7 @@ class TableProgram:
     aggregation: VariableAggregation
     dtype: str
     num_replicas: int
-    calls: tuple[tuple[TableWrite | None, ...], ...]  # None: a read
+    calls: tuple[tuple[TableWrite | None, ...], ...]  # None stands for a read
     between: tuple[str, ...]  # one operation of the program after each call
 
 
@@ -279,7 +279,7 @@ def apply_to_table(table: Any, operation: str, operand: float | Rows, dtype: str
 
 
 def run_table(program: TableProgram, auto: str, seed: int | None) -> tuple[list[Any], Any]:
-    """Return all values that are read, and the account of the table."""
+    """Return all values that the program reads, and the statistics of the table."""
     with simulated_cluster(seed):
         devices = [f"cpu:{i}" for i in range(program.num_replicas)]
         strategy = tf.distribute.MirroredStrategy(devices, auto=auto)
@@ -313,7 +313,7 @@ def run_table(program: TableProgram, auto: str, seed: int | None) -> tuple[list[
 
 @thorough
 @given(table_programs(), st.none() | st.integers(0, 2**32), st.sampled_from([1, 2, 1024]))
-def test_sparse_writes_have_the_values_and_the_compared_cost_of_on_write(
+def test_sparse_writes_have_the_values_of_on_write_and_a_limited_cost(
     program: TableProgram, seed: int | None, limit: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""The history of every program is VALID, and its replay has the same reads."""
+"""The history of every program is VALID, and its replay gives the values that the program read."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_history_of_any_program_is_valid(
 
 @settings(max_examples=many(40), deadline=None, suppress_health_check=list(HealthCheck))
 @given(programs(st.integers(2, 3)), AUTO)
-def test_the_replay_of_any_program_has_its_reads(program: RandomProgram, auto: str) -> None:
+def test_the_replay_of_any_program_gives_the_values_read(program: RandomProgram, auto: str) -> None:
     """The rows of sparse writes have the same bytes, too."""
     with recorded(program, None, auto) as (history, rows_bytes):
         replays = Replays(history)

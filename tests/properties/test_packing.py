@@ -80,7 +80,7 @@ def spec_of(variable_id: int, kind: Kind, shape: Shape) -> VariableSpec:
 
 
 class Maker:
-    """Draws a program, and tracks the sizes of unknown dimensions."""
+    """Draw a program, and track the sizes of unknown dimensions."""
 
     def __init__(self, draw: Draw) -> None:
         self.draw = draw

@@ -80,7 +80,7 @@ Clusters = dict[tuple[int, str], tf.distribute.MirroredStrategy]
 
 @pytest.fixture(scope="module")
 def clusters() -> Iterator[Clusters]:
-    """Provide clusters of real workers by size and exchange, which all examples share."""
+    """Provide (number of replicas, exchange) -> cluster of real workers, for all examples."""
     with ExitStack() as stack:
         started = {
             (n, exchange): stack.enter_context(strategy_of(n, exchange))
