@@ -1,4 +1,4 @@
-"""Runs commands in this process, with a pseudo-terminal as stdout and stderr."""
+"""Run commands in this process, with a pseudo-terminal as stdout and stderr."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def on_terminal(*arguments: str, columns: int = 80, **environment: str) -> Shown
     """Run a command on a terminal with this number of columns.
 
     Args:
-        environment: Variables such as NO_COLOR, TERM and COLUMNS, instead of the test's own.
+        environment: Environment variables that replace those of the test: NO_COLOR, TERM, COLUMNS.
     """
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (_LINES, columns))
@@ -57,7 +57,7 @@ def _exit_code(arguments: tuple[str, ...]) -> int:
 
 
 def _read_all(descriptor: int, read: list[bytes]) -> None:
-    """Read until the other end is closed. Linux reports this as an error."""
+    """Read until the other end is closed, which Linux reports as an error."""
     with suppress(OSError):
         while part := os.read(descriptor, 65536):
             read.append(part)

@@ -29,7 +29,7 @@ TIMEOUT_S = 30_000 * MS
 
 
 class Asked:
-    """Replaces the measurement: it stores the plan, and returns the given figures."""
+    """A replacement for the measurement, which stores the plan and returns prepared figures."""
 
     def __init__(self) -> None:
         self.plan: BenchPlan | None = None
@@ -58,7 +58,7 @@ def varsim(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["bench", *arguments])
 
 
-def test_the_report_goes_to_stdout_and_no_progress_to_a_file(asked: Asked):
+def test_the_report_is_on_stdout_and_progress_is_not_written_into_a_file(asked: Asked):
     result = varsim()
 
     assert (0, "") == (result.exit_code, result.stderr)
@@ -171,7 +171,7 @@ def test_a_quick_measurement_works_with_real_processes():
 
 
 @pytest.mark.processes
-def test_ctrl_c_ends_everything_with_130():
+def test_ctrl_c_ends_the_measurement_with_exit_code_130():
     process = subprocess.Popen(
         [sys.executable, "-m", "varsim", "bench"],
         stdout=subprocess.PIPE,

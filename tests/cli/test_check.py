@@ -60,8 +60,8 @@ def test_the_last_run_is_judged():
     ] == lines[lines.index("") :]
 
 
-def test_a_broken_promise_is_proved_and_sets_the_exit_code():
-    """The path may be that of a history.db or of its directory."""
+def test_a_broken_promise_is_shown_with_its_proof_and_sets_the_exit_code():
+    """The argument may be the path of a history.db or of its directory."""
     path = saved("reduction-invalid", "elsewhere")
     result = varsim(str(path))
 
@@ -236,12 +236,12 @@ def test_the_reason_for_a_missing_oracle_is_printed(tmp_path: Path):
     ],
 )
 def test_fail_on_sets_the_exit_code(asked: list[str], code: int, tmp_path: Path):
-    """A kind that was not searched for does not give exit code 0 either."""
+    """If a kind was not searched for, the exit code is 4, not 0."""
     parse_history(DIVERGED).write(tmp_path)
     assert code == varsim(".", *asked).exit_code
 
 
-def test_an_unknown_kind_of_finding_is_an_error_with_the_nearest_one(tmp_path: Path):
+def test_the_error_for_an_unknown_kind_of_finding_names_the_nearest_kind(tmp_path: Path):
     parse_history(DIVERGED).write(tmp_path)
     result = varsim(".", "--fail-on", "stale-raed")
 
@@ -304,7 +304,7 @@ def test_an_unknown_event_is_refused(tmp_path: Path, number: str):
     assert (2, True) == (result.exit_code, "the record has events 1 to 15" in result.stderr)
 
 
-def test_a_missing_value_has_a_reason(tmp_path: Path):
+def test_the_reason_for_a_missing_value_is_shown(tmp_path: Path):
     parse_history(DIVERGED.replace("location=p.py:5 = 1", "location=p.py:5 ~ 1")).write(tmp_path)
     assert "was recorded, because it is larger than 1 KiB: use --trace messages" in " ".join(
         varsim(".", "--event", "5").stdout.split()

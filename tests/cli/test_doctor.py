@@ -28,7 +28,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
-    """Replace the checks by one of each state."""
+    """Replace the checks by one check for each state, and provide the requests to the first."""
     requests: list[Request] = []
 
     def ok(request: Request) -> host_checks.Result:
@@ -48,7 +48,7 @@ def doctor(*words: str) -> Result:
     return CliRunner().invoke(main, ["doctor", *words], env={"COLUMNS": "80"})
 
 
-def test_a_healthy_machine() -> None:
+def test_a_real_check_shows_python_and_finds_no_leftovers() -> None:
     result = doctor()
     assert "Python: 3." in result.output
     assert "leftovers: no folders of killed programs in" in result.output
@@ -67,7 +67,7 @@ def test_each_state_is_shown_with_its_remedy(asked: list[Request]) -> None:
     assert max(map(len, lines)) <= 80
 
 
-def test_json_has_the_same(asked: list[Request]) -> None:
+def test_json_has_the_same_checks(asked: list[Request]) -> None:
     result = doctor("--json")
     said = json.loads(result.output)
     assert (1, False, []) == (result.exit_code, said["ok"], said["removed"])
@@ -76,7 +76,7 @@ def test_json_has_the_same(asked: list[Request]) -> None:
     ][1]
 
 
-def test_what_was_not_checked_is_no_problem(
+def test_what_was_not_checked_does_not_change_the_exit_code(
     asked: list[Request], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(host_checks, "CHECKS", host_checks.CHECKS[::2])
@@ -88,7 +88,7 @@ def test_what_was_not_checked_is_no_problem(
     ("words", "environment", "workers"),
     [((), None, 2), ((), "7", 7), (("-n", "5"), "7", 5)],
 )
-def test_the_workers_are_those_of_a_run(
+def test_the_checks_are_for_the_number_of_workers_of_a_run(
     asked: list[Request],
     monkeypatch: pytest.MonkeyPatch,
     words: tuple[str, ...],
@@ -101,7 +101,7 @@ def test_the_workers_are_those_of_a_run(
     assert [Request(workers, Path("elsewhere"))] == asked
 
 
-def test_a_wrong_number_of_workers_is_wrong_use(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_number_of_workers_exits_with_2(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 2 == doctor("-n", "0").exit_code
     monkeypatch.setenv("VARSIM_WORKERS", "many")
     result = doctor()

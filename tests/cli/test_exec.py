@@ -57,7 +57,7 @@ def latest() -> Summary:
 
 
 def test_a_script_runs_as_with_python_and_leaves_a_record():
-    """The script has its own name and arguments. The state of this process is restored later."""
+    """The script has its own name and arguments. Then this process has its old state again."""
     write()
     before = sys.modules["__main__"], sys.argv, sys.path[:]
     result = execute("-n", "3", "script.py", "--epochs", "2", "-n", "9")
@@ -186,7 +186,7 @@ def test_an_interrupted_script_exits_with_130_and_is_saved():
 
 
 @pytest.mark.parametrize(("end", "code"), [("", 0), ("import sys; sys.exit(4)", 4)])
-def test_a_script_without_a_strategy_leaves_nothing(end: str, code: int):
+def test_a_script_without_a_strategy_is_not_recorded(end: str, code: int):
     write(end, start="print('alone')\n")
     result = execute("script.py")
 
@@ -214,7 +214,7 @@ def test_devices_cannot_be_set_for_a_script_that_names_its_own(option: str, valu
 
 
 def test_every_strategy_with_workers_is_recorded():
-    """The first strategy uses the run's directory. Others have their own folders in it."""
+    """The first strategy uses the run's directory. Each other one has its own folder in it."""
     write(
         """
 unused = tf.distribute.MirroredStrategy(["nobody"])
@@ -236,7 +236,7 @@ with tf.distribute.MirroredStrategy(["x"]) as other, other.scope():
 
 
 def test_an_experiment_within_a_script_is_a_separate_run():
-    """The experiment has its own devices."""
+    """The experiment's number of devices does not depend on `-n` of the script."""
     write("", start="import varsim; varsim.run_experiment('step_counter', steps=2, workers=3)")
     result = execute("-n", "2", "script.py")
 
@@ -245,7 +245,7 @@ def test_an_experiment_within_a_script_is_a_separate_run():
 
 
 def test_a_script_may_change_directory_and_stdout(tmp_path: Path):
-    """Record and report are in the right place even if this happens before the workers start."""
+    """Even if it does so before the workers start, record and report are in the right place."""
     leave = "import io, os, sys\nos.chdir('/')\nsys.stdout = io.StringIO()\n"
     write(start=leave + SCRIPT)
     result = execute("script.py")
@@ -255,8 +255,8 @@ def test_a_script_may_change_directory_and_stdout(tmp_path: Path):
     assert (Path("runs/latest") / "history.db").is_file()
 
 
-def test_a_fork_of_a_script_is_not_recorded():
-    """Strategies that the child creates are not recorded."""
+def test_strategies_of_a_scripts_child_process_are_not_recorded():
+    """A child is simulated: `os.getpid` returns another number."""
     write("""
 import os
 from varsim.distribute.supervision import current_supervisor
@@ -280,7 +280,7 @@ def test_an_unknown_variable_name_is_a_warning():
     assert 1 == len(latest().warnings)
 
 
-def test_a_variable_that_cannot_be_read_any_more_keeps_its_counts():
+def test_counts_of_a_variable_that_cannot_be_read_any_more_are_saved():
     write("""
 try:
     strategy.run(lambda: 1 / 0)
@@ -305,7 +305,7 @@ except ZeroDivisionError:
         ([], "Missing argument 'SCRIPT.py'"),
     ],
 )
-def test_wrong_use_runs_nothing(arguments: list[str], problem: str):
+def test_after_a_wrong_command_line_the_script_does_not_run(arguments: list[str], problem: str):
     write("print('it runs')")
     result = execute(*arguments)
 

@@ -14,7 +14,7 @@ def explain(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["explain", *arguments])
 
 
-def test_without_arguments_it_shows_all_modes():
+def test_without_arguments_all_modes_are_shown():
     result = explain()
 
     assert 0 == result.exit_code
@@ -23,7 +23,7 @@ def test_without_arguments_it_shows_all_modes():
     assert "varsim explain on_read sum" in " ".join(result.stdout.split())
 
 
-def test_a_synchronization_alone_means_all_its_aggregations():
+def test_a_synchronization_without_an_aggregation_shows_all_its_aggregations():
     result = explain("on_read")
 
     assert 0 == result.exit_code
@@ -93,7 +93,7 @@ def test_output_to_a_pipe_is_plain_text_of_80_columns():
     assert [] == [line for line in said.splitlines() if line != line.rstrip()]
 
 
-def test_words_are_completed():
+def test_synchronizations_and_aggregations_are_completed():
     shell = ShellComplete(main, {}, "varsim", VARIABLE)
 
     def completed(*words: str, incomplete: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The command `varsim export` in this process: what an archive contains, and what it omits."""
+"""The command `varsim export` in this process: the contents of an archive, and what it omits."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_an_exported_run_is_not_trusted():
 
 
 def test_an_exported_run_does_not_name_the_machine(tmp_path: Path):
-    """Names are removed from the error, the logs, free pages of the history, and the headers."""
+    """Paths and names of user and host are removed from texts, free pages, and tar headers."""
     run = ran("params.trouble=true", f"params.data={Path.home()}/data.csv", f"out={tmp_path}/runs")
     (run / "logs").mkdir()
     log = f"{tmp_path}/mine/program.py said myself@my-host.example in {sys.prefix}/x.py\n"
@@ -125,7 +125,7 @@ def test_an_exported_run_does_not_name_the_machine(tmp_path: Path):
 
 
 def test_a_run_names_files_relative_to_their_import_folder():
-    """Names are relative even before the export. The program is outside the working directory."""
+    """Paths are relative even before the export. The program is outside the working directory."""
     run = ran("params.trouble=true")
     failure = load_summary(run).failure
 

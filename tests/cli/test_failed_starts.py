@@ -1,6 +1,6 @@
 """Every way in which the start of workers can fail, through the commands `run` and `exec`.
 
-The command says why, saves the run as failed, leaves no trace, and does not start workers again.
+The command prints the reason, saves the run as failed, leaves no traces, and starts workers once.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def varsim(*arguments: str) -> Result:
     ],
 )
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_start_that_fails_fails_the_run_once(
+def test_a_failed_start_is_reported_once_and_the_run_is_saved_as_failed(
     fault: Callable[[Patch], None],
     words: tuple[str, ...],
     monkeypatch: Patch,
@@ -200,7 +200,7 @@ def test_a_script_that_catches_the_failure_starts_no_workers_at_its_end(
 
 
 def test_a_start_can_be_repeated_after_a_failure(monkeypatch: Patch, tmp_path: Path) -> None:
-    """The failed start leaves no traces, which another start would not overwrite."""
+    """The failed start leaves no traces. The second start could not overwrite them."""
     from varsim.distribute.mirrored import MirroredStrategy
     from varsim.errors import StartError
     from varsim.tracing.trace import TraceOptions

@@ -26,7 +26,7 @@ from varsim.testing import simulated_cluster
 pytestmark = pytest.mark.processes
 
 HEEDED_S = 1_000 * MS
-"""The longest time from Ctrl-C to the end: half for the interrupted phase, half for the report."""
+"""Time limit from Ctrl-C to the end: half for the interrupted phase, half for the report."""
 
 TIMEOUT_S = 30_000 * MS
 MOMENTS = 30
@@ -45,7 +45,7 @@ def told(*arguments, install=signal.signal):
 signal.signal = told
 main()
 """
-"""Runs varsim, and prints a word when varsim's handler for Ctrl-C is installed."""
+"""Run varsim, and print a word when varsim's handler for Ctrl-C is installed."""
 
 
 class InterruptedRun(NamedTuple):
@@ -54,7 +54,7 @@ class InterruptedRun(NamedTuple):
     exit_code: int
     out: str
     complained: list[str]  # the lines on stderr, except those about the progress
-    ended_after_s: float  # time since the signal
+    ended_after_s: float  # time from the signal to the end of the process
 
 
 @pytest.fixture(autouse=True)
@@ -167,7 +167,7 @@ def test_an_interrupted_replay_leaves_no_private_files(
 
 @pytest.mark.slow
 def test_ctrl_c_interrupts_the_merge_of_the_record_at_once() -> None:
-    """The output says what is saved, and `varsim check` merges and judges it."""
+    """The output says that the traces are saved; `varsim check` merges and judges them."""
     with running("--workers", "2", "--steps", "1100") as process:
         wait_for(is_merging, TIMEOUT_S)
         run = interrupted(process)
@@ -197,7 +197,7 @@ def after(seconds: float) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_ctrl_c_at_30_moments_of_a_run(private_temporary: Path, tmp_path: Path) -> None:
-    """The moments cover the whole run. The process or its group gets the signal, once or twice."""
+    """The moments cover the whole run. The process, or its group, gets one or two signals."""
     began_s = time.monotonic()
     with running() as process:
         process.communicate(timeout=TIMEOUT_S)
@@ -214,7 +214,7 @@ def test_ctrl_c_at_30_moments_of_a_run(private_temporary: Path, tmp_path: Path) 
                 life_s *= 0.95  # this run was faster than expected, and ended before the signal
                 continue
             run = interrupted(process, (os.kill, os.killpg)[done % 2], 1 + done % 3 % 2)
-        if run.exit_code == 0:  # the run was interrupted after its last write
+        if run.exit_code == 0:  # the interrupt came after the run's last write
             assert "\nsaved in runs/" in run.out
             life_s *= 0.95
             continue

@@ -94,8 +94,8 @@ def test_the_built_in_job_runs_on_two_workers():
     }
 
 
-def test_a_run_leaves_its_history():
-    """The history of a run ends when a worker dies. A run without a record has no history."""
+def test_a_recorded_run_leaves_a_history():
+    """If a worker dies, the history is incomplete. A run without a record has no history."""
     kept = {}
     for name, words in {
         "done": ("--steps", "2"),
@@ -139,7 +139,7 @@ def test_only_the_summary_is_on_stdout_with_json():
 
 @pytest.mark.parametrize("trouble", ["none", "spin"])
 def test_ctrl_c_ends_a_run_and_saves_the_measurements(trouble: str):
-    """This holds even if a replica never stops by itself, and if Ctrl-C is pressed again."""
+    """This holds even if a replica never ends its step, and if Ctrl-C is pressed twice."""
     process = subprocess.Popen(
         [*VARSIM, "run", "--workload", "deep/program.py", f"params.trouble={trouble}"],
         stdout=subprocess.PIPE,

@@ -26,7 +26,7 @@ def invoke(*arguments: str) -> Result:
 
 
 def test_help_imports_nothing_heavy():
-    """This makes help fast. The test uses a new process: this one has imported everything."""
+    """This makes help fast. The test uses a new process, which has imported nothing."""
     code = (
         "import sys\n"
         "from varsim.cli.main import main\n"
@@ -77,7 +77,7 @@ def test_help_explains_exit_codes(arguments: list[str]):
 
 
 def test_every_command_is_listed_with_its_help():
-    """The first line of its help fits into the list."""
+    """The first line of a command's help fits into the list."""
     for name in main.list_commands(click.Context(main)):
         assert name in invoke("--help").stdout
         assert f"Usage: main {name}" in invoke(name, "--help").stdout
@@ -156,7 +156,7 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_files")
-def test_words_are_completed():
+def test_commands_options_and_their_values_are_completed():
     assert [
         *"advise bench check completion doctor exec explain export".split(),
         *"inventory lens run runs schema whatif workloads".split(),
@@ -194,7 +194,7 @@ def test_runs_and_their_variables_are_completed():
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_every_shell_has_its_script(shell: str):
+def test_every_shell_has_a_completion_script(shell: str):
     result = invoke("completion", shell)
 
     assert 0 == result.exit_code

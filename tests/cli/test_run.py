@@ -57,7 +57,7 @@ def run(*arguments: str) -> Result:
     return varsim("run", "--workload", "program.py", *arguments)
 
 
-def test_a_report_goes_to_stdout_and_progress_to_stderr():
+def test_the_report_is_on_stdout_and_progress_is_on_stderr():
     result = run("-n", "3", "--mode", "on_read")
 
     assert 0 == result.exit_code
@@ -79,7 +79,7 @@ def test_a_program_or_a_workload_is_accepted_instead_of_an_experiment():
 
 
 @pytest.mark.parametrize("flag", ["-n", "-np", "--workers"])
-def test_the_number_of_workers_has_the_usual_options(flag: str):
+def test_the_number_of_workers_can_be_set_with_each_usual_option(flag: str):
     assert 0 == run(flag, "4", "--quiet").exit_code
     assert 4 == len(load_summary(Path("runs/latest")).devices)
 
@@ -121,7 +121,7 @@ def test_options_override_key_value_arguments_which_override_the_file():
 
 
 def test_json_is_the_only_output():
-    """The output is the summary. The output of the program is on stderr."""
+    """The output is the summary as JSON. The output of the program is on stderr."""
     result = run("--json", "--mode", "none")
 
     assert 0 == result.exit_code
@@ -148,7 +148,7 @@ def test_a_failed_run_exits_with_1_and_prints_the_location():
     assert "failed" == load_summary(Path("runs/latest")).status.value
 
 
-def test_a_failed_run_has_json_too():
+def test_a_failed_run_is_also_printed_as_json():
     result = run("params.trouble=no luck", "--json")
 
     assert 1 == result.exit_code

@@ -1,4 +1,4 @@
-"""Standard streams that are full, closed, or have no reader: no traceback, and the right code."""
+"""Standard streams that are full, closed, or have no reader: no traceback, correct exit codes."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def ran(
     command: list[str], out: str | None = None, err: str | None = None
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a command with such a stdout and stderr; None is a pipe that is read."""
+    """Run a command with these kinds of stdout and stderr; None is a pipe that is read."""
     opened: list[int] = []
 
     def stream(kind: str | None) -> int:
@@ -112,7 +112,7 @@ def test_a_program_continues_without_its_output(
     unbuffered: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Text that cannot be written is a problem, unless a reader has ended or there is no stream."""
+    """Unwritten text is a problem, unless the reader has ended or the stream does not exist."""
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     done = ran([sys.executable, "-c", PRINTS], out, err)
 
@@ -168,8 +168,8 @@ def test_a_script_gets_the_errors_of_its_streams_as_under_python() -> None:
 
 
 @pytest.mark.slow
-def test_a_limit_of_the_file_size_loses_only_the_history() -> None:
-    """The output says so, and `varsim check` writes the history when the limit is gone."""
+def test_with_a_limit_of_the_file_size_only_the_history_is_missing() -> None:
+    """The output names the missing history. Without the limit, `varsim check` writes it."""
     limit = 290_000  # a trace's first file has 262,144 bytes
 
     def limited() -> None:
@@ -193,7 +193,7 @@ def test_a_limit_of_the_file_size_loses_only_the_history() -> None:
 
 @pytest.mark.slow
 def test_the_failure_and_the_report_do_not_wait_for_the_merge() -> None:
-    """A reader of the output gets them while the traces are not merged yet."""
+    """Both are printed before the traces are merged."""
     reads, writes = os.pipe()
     process = subprocess.Popen(
         [*VARSIM, "run", "ends.py", "-n", "2", "params.victim=worker"],
@@ -212,7 +212,7 @@ def test_the_failure_and_the_report_do_not_wait_for_the_merge() -> None:
 
 @pytest.mark.slow
 def test_the_traces_of_a_killed_run_are_merged_and_judged() -> None:
-    """The kill proves nothing about varsim: the verdict is UNKNOWN, not INVALID."""
+    """The verdict is UNKNOWN, not INVALID, because the killed run is not a fault of varsim."""
     process = subprocess.Popen(
         [*VARSIM, "run", "ends.py", "-n", "2", "params.victim=program"],
         stdout=subprocess.DEVNULL,
@@ -240,6 +240,6 @@ def processes() -> str:
         try:
             if here in (folder / "environ").read_bytes():
                 found.append((folder / "cmdline").read_text())
-        except OSError:  # it has ended, or is not ours
+        except OSError:  # the process has ended, or belongs to another user
             continue
     return "\n".join(found)

@@ -1,4 +1,4 @@
-"""Escape sequences: when varsim writes them, and how it shows those of programs."""
+"""Escape sequences: when varsim writes them, and how it shows escape sequences of programs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SHOWN = r"w\x1b[31m\x9b2J\u202e"
 
 @pytest.fixture(autouse=True)
 def _runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Provide a run with findings, and replace the run and the measurement of hosts."""
+    """Provide a run with findings; replace the functions that run and that measure hosts."""
     monkeypatch.chdir(tmp_path)
     folder = Path("runs/latest")
     folder.mkdir(parents=True)
@@ -105,7 +105,7 @@ PAGES = COMMANDS[:9]
 
 @pytest.mark.parametrize("words", PAGES, ids=" ".join)
 def test_every_page_has_the_width_of_the_terminal_up_to_100_columns(words: list[str]) -> None:
-    """A file has 80 columns, and COLUMNS sets any other width."""
+    """Output into a file has at most 80 columns. COLUMNS sets the width of the terminal."""
 
     def widest(text: str) -> int:
         lines = [line for line in text.splitlines() if not line.startswith("warned of")]
