@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give each test its own folder for runs and files, and its own modules."""
+    """Give each test an empty current folder, its own `sys.path`, and no VARSIM_WORKERS."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.delenv("VARSIM_WORKERS", raising=False)

@@ -1,4 +1,4 @@
-"""The measurement of a machine: its figures, its files, and what happens if it is interrupted."""
+"""The measurement of a machine: its figures and files, and its end after Ctrl-C or a failure."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_watcher_gets_the_next_figure_and_the_progress():
     assert sorted(done for _, done, _ in watcher.told) == [done for _, done, _ in watcher.told]
 
 
-def test_ctrl_c_ends_the_measurement_and_keeps_its_figures():
+def test_ctrl_c_ends_the_measurement_and_its_figures_are_saved():
     found = run_bench(SMALL, Path("runs"), Told(5, interrupted))
 
     assert RunStatus.INTERRUPTED is found.status
@@ -123,14 +123,14 @@ def test_ctrl_c_ends_the_measurement_and_keeps_its_figures():
     assert found == load_bench(Path("runs/latest-bench"))
 
 
-def test_ctrl_c_before_the_first_figure_leaves_nothing():
+def test_ctrl_c_before_the_first_figure_leaves_no_files():
     with pytest.raises(KeyboardInterrupt):
         run_bench(SMALL, Path("runs"), Told(1, interrupted))
 
     assert not Path("runs").exists()
 
 
-def test_a_failure_keeps_the_figures_and_is_reported():
+def test_after_a_failure_the_figures_are_saved_with_the_error():
     found = run_bench(SMALL, Path("runs"), Told(8, refused))
 
     assert (RunStatus.FAILED, "no process could be started") == (found.status, found.failure)
@@ -138,7 +138,7 @@ def test_a_failure_keeps_the_figures_and_is_reported():
 
 
 def test_no_figure_is_begun_after_the_time_limit():
-    """The figures that were not measured are named."""
+    """The measurement names the figures that it left out."""
     found = run_bench(BenchPlan(workers=(1,), sizes=(8, 4096), limit_s=0.0), Path("runs"), Told())
 
     assert [] == found.figures
@@ -160,7 +160,7 @@ def test_quick_measures_fewer_figures_than_the_default():
     assert QUICK.limit_s < BenchPlan().limit_s < 20
 
 
-def test_a_step_with_a_wrong_result_is_not_a_figure(monkeypatch: pytest.MonkeyPatch):
+def test_a_step_with_a_wrong_result_is_an_error_not_a_figure(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(bench_contenders, "_replica_number", lambda: 7.0)
     with pytest.raises(AssertionError, match="is not"):
         run_bench(SMALL, Path("runs"), Told())

@@ -1,4 +1,4 @@
-"""Contenders take turns. The tests use a simulated clock, and assert no real times."""
+"""Measured functions take turns. The tests use a simulated clock, and assert no real times."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_contenders_take_turns_until_the_time_is_over(clock: WorkClock):
     turns = {name: once(partial(work, name, 1.0)) for name in "ab"}
     taken = take_turns(turns, Effort(seconds=8.0, deadline_s=1000.0))
 
-    assert "aabb" + "ab" * 4 == "".join(order)  # each contender is tried twice before
+    assert "aabb" + "ab" * 4 == "".join(order)  # before its turns, each contender runs twice
     assert {"a": [[1.0] * 4], "b": [[1.0] * 4]} == taken
 
 
@@ -53,7 +53,7 @@ def test_the_first_of_many_samples_of_a_turn_is_not_counted(clock: WorkClock):
 
     taken = take_turns({"a": once(work)}, Effort(seconds=0.0, deadline_s=1000.0))
 
-    assert 5 * 3 == len(taken["a"][0])  # a turn takes 0.01 s, and there are at least three turns
+    assert 5 * 3 == len(taken["a"][0])  # 5 samples of 0.002 s in each of 3 turns
     assert 2 + 6 * 3 == done
 
 

@@ -86,7 +86,7 @@ def test_an_invalid_workload_is_refused_with_the_reason(write: Write, name: str,
     write("nojob.py", "def run(*, job): pass\n")
     write("broken.py", "\nx\ndef run(job): ...\n")
     write("syntax.py", "def run(:\n")
-    write("exits.py", "import sys\nsys.exit(3)\ndef run(job): ...\n")  # 3 is INVALID
+    write("exits.py", "import sys\nsys.exit(3)\ndef run(job): ...\n")  # exit code 3 means INVALID
     write("awaited.py", "async def run(job): ...\n")
     write("yields.py", "def run(job): yield 1\n")
 
@@ -157,7 +157,9 @@ def test_parameters_have_the_defaults_and_types_of_the_signature():
         ({"plain": "x"}, "params.plain: invalid value 'x'"),
     ],
 )
-def test_a_wrong_parameter_is_an_error_with_the_allowed_ones(params: dict[str, Any], problem: str):
+def test_a_wrong_parameter_is_an_error_with_the_allowed_parameters(
+    params: dict[str, Any], problem: str
+):
     assert error_of(lambda: check_params(workload(example), params)).startswith(problem)
 
 

@@ -73,7 +73,7 @@ def test_an_experiment_is_run_from_python(capfd: pytest.CaptureFixture[str]):
         ("step_counter", {"steps": 2}, "step_counter", 2),
     ],
 )
-def test_an_experiment_may_be_given_in_many_forms(
+def test_an_experiment_may_be_a_path_a_name_or_an_object(
     experiment: Any, settings: dict[str, Any], title: str, workers: int
 ):
     run = varsim.run_experiment(experiment, **settings)
@@ -89,7 +89,7 @@ def test_a_run_can_be_run_again_from_python():
     assert {"v": 7.0} == varsim.run_experiment("latest", params={"times": 7}).result
 
 
-def test_settings_of_variables_have_both_forms():
+def test_settings_of_variables_may_have_the_short_or_the_long_form():
     run = varsim.run_experiment("program.py", variables={"v": "on_read/sum"})
     assert {"v": {"synchronization": "on_read", "aggregation": "sum"}} == run.summary.experiment[
         "variables"
@@ -149,7 +149,7 @@ def test_an_interrupt_ends_the_run_and_the_calling_program():
         ({"params": {"times": "x"}, "workload": "program.py"}, {}, "times='x': invalid value"),
     ],
 )
-def test_an_impossible_run_is_one_clear_error(
+def test_the_error_for_an_impossible_run_says_why(
     experiment: Any, settings: dict[str, Any], problem: str
 ):
     with pytest.raises(varsim.ConfigError) as raised:
@@ -159,7 +159,7 @@ def test_an_impossible_run_is_one_clear_error(
     assert not Path("runs").exists()
 
 
-def test_a_run_leaves_the_process_as_it_was():
+def test_a_run_does_not_change_the_state_of_the_process():
     def state() -> list[object]:
         handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGALRM)]
         return [
@@ -189,7 +189,7 @@ def test_an_experiment_can_be_run_in_another_thread():
 
 
 def test_a_program_and_its_imports_are_loaded_again(write: Write):
-    """Therefore a run carries the files that ran, even in a notebook."""
+    """Therefore the carried files are those that were executed, even in a notebook."""
     varsim.run_experiment("program.py")
     write("beside.py", "ONE = 10.0\n")
     write("other/program.py", PROGRAM)

@@ -1,7 +1,7 @@
-"""`varsim inventory`: what is listed, what is left out and why, and every error.
+"""`varsim inventory`: the variables listed, the variables left out and why, and every error.
 
-Most tests use recorded answers of the reader, which needs TensorFlow (models/answers.json). One
-test runs the reader, if TensorFlow is installed. The others replace the interpreter by a script.
+The reader of models needs TensorFlow, so most tests use its recorded answers (models/answers.json).
+One test runs the reader if TensorFlow is installed. Others replace its interpreter by a script.
 """
 
 from __future__ import annotations
@@ -75,14 +75,14 @@ def test_an_inventory_is_an_experiment_that_runs(name: str, write: Callable[[str
 
 
 def test_the_lesson_is_an_inventory():
-    """configs/inventory.yaml was written by the command; a comment and `workers` were added."""
+    """`varsim inventory` wrote configs/inventory.yaml; a comment and `workers` were added."""
     lesson = CONFIG.read_text("utf-8").replace("workers: 4\n", "")
 
     _, comment_of_command = inventory_of("digits").as_yaml().split("\n", 1)
     assert lesson.endswith(comment_of_command)
 
 
-def test_a_saved_model_has_the_settings():
+def test_variables_of_a_saved_model_have_their_settings():
     seen, steps, *_ = inventory_of("settings").variables
 
     assert {
@@ -96,7 +96,7 @@ def test_a_saved_model_has_the_settings():
     assert ("a_1", "int64") == (steps["name"], steps["dtype"])
 
 
-def test_a_checkpoint_says_that_it_has_no_settings():
+def test_a_note_says_that_a_checkpoint_has_no_settings():
     assert all(
         {"name", "shape", "dtype"} == set(one) for one in inventory_of("checkpoint").variables
     )
@@ -106,7 +106,7 @@ def test_a_checkpoint_says_that_it_has_no_settings():
 
 
 def test_variables_of_an_optimizer_are_left_out():
-    """A step does not exchange the slots of optimizers in Keras and in TensorFlow 1 sessions."""
+    """In Keras and in TensorFlow 1 sessions, a step does not exchange an optimizer's slots."""
     assert "perceptron/dense/kernel" in listed("checkpoint")
     assert not any(name.startswith("adam") for name in listed("checkpoint"))
     assert (
@@ -180,7 +180,7 @@ def test_the_summary_has_the_size_of_the_model():
     )
 
 
-# ---------------------------------------------------------------- which file it is
+# ---------------------------------------------------------------- kinds of files
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_the_command_writes_an_experiment(interpreter: Callable[..., str], tmp_p
 
 @pytest.mark.skipif(find_spec("keras") is not None, reason="TensorFlow is installed")
 def test_a_missing_tensorflow_is_an_error_with_the_remedy():
-    """This runs the real reader, in an interpreter without TensorFlow."""
+    """The test runs the real reader in an interpreter without TensorFlow."""
     result = inventory(sys.executable)
 
     assert 2 == result.exit_code

@@ -150,7 +150,7 @@ def test_the_environment_sets_the_default_number_of_workers(
 
 
 @pytest.mark.parametrize("count", ["many", "", "0", "-1", "2.5", "1025", "²", "2 3"])
-def test_a_wrong_number_in_the_environment_is_one_clear_error(
+def test_the_error_for_a_wrong_number_in_the_environment_names_the_variable(
     monkeypatch: pytest.MonkeyPatch, count: str
 ):
     monkeypatch.setenv("VARSIM_WORKERS", count)
@@ -214,7 +214,7 @@ def test_a_wrong_number_in_the_environment_is_one_clear_error(
         ("steps: x\nseed: x", "x.yaml:1: steps: invalid value 'x'"),
     ],
 )
-def test_a_wrong_key_or_value_has_its_line_and_the_allowed_ones(
+def test_the_error_for_a_wrong_key_or_value_has_its_line_and_the_allowed_ones(
     write: Write, text: str, problem: str
 ):
     write("x.yaml", text)
@@ -260,7 +260,7 @@ def test_devices_and_workers_on_one_command_line_must_agree():
 
 
 @pytest.mark.parametrize("name", ["configs/none.yaml", "digits_none.yml", "configs/digits_none"])
-def test_a_missing_file_is_an_error_with_the_nearest_name(write: Write, name: str):
+def test_the_error_for_a_missing_file_has_the_nearest_name(write: Write, name: str):
     write("configs/digits_none.yaml", "")
 
     assert f"there is no file {name!r}; did you mean 'configs/digits_none.yaml'?" == error_of(

@@ -27,7 +27,7 @@ AUTO, NONE, ON_WRITE, ON_READ = VariableSynchronization
         ("a=b=none", Mode(None, {"a=b": NONE})),
     ],
 )
-def test_a_mode_is_for_all_free_variables_or_for_named_ones(text: str, expected: Mode):
+def test_a_mode_sets_all_free_variables_or_named_variables(text: str, expected: Mode):
     assert expected == parse_mode(text)
 
 
@@ -47,7 +47,7 @@ def test_a_mode_is_for_all_free_variables_or_for_named_ones(text: str, expected:
         ("on_read,on_write", "'on_read,on_write' has two modes without the name of a variable"),
     ],
 )
-def test_a_wrong_mode_is_an_error_with_the_nearest_one(text: str, problem: str):
+def test_the_error_for_a_wrong_mode_names_the_nearest_one(text: str, problem: str):
     with pytest.raises(ConfigError) as raised:
         parse_mode(text)
 

@@ -1,4 +1,4 @@
-"""Room for runs: sizes, tags, and the removal of the oldest runs."""
+"""Disk space for runs: sizes, tags, and the removal of the oldest runs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_oldest_runs_are_removed_until_the_limit_is_met(tmp_path: Path) -> N
     assert names(tmp_path) == ["03", "04"]
 
 
-def test_tagged_runs_running_runs_and_the_kept_run_stay(tmp_path: Path) -> None:
+def test_tagged_runs_running_runs_and_the_newest_run_are_not_removed(tmp_path: Path) -> None:
     tagged, running, kept, other = (stored(tmp_path, day) for day in (1, 2, 3, 4))
     room.set_tag(tagged, "baseline")
     with RunFiles(running).claimed():
@@ -68,7 +68,7 @@ def test_a_directory_that_varsim_did_not_make_is_never_removed(tmp_path: Path) -
     assert mine.is_dir()
 
 
-def test_a_link_to_files_elsewhere_counts_as_the_link(tmp_path: Path) -> None:
+def test_the_files_that_a_link_refers_to_are_not_counted_and_not_removed(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "data").write_bytes(bytes(50 * KIB))

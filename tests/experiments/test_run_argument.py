@@ -1,4 +1,4 @@
-"""A run carries its program, and can be run again from it."""
+"""A run carries its program, and can be repeated from the carried program."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def error_of(word: str, *overrides: str) -> str:
 
 
 def moved(folder: str, to: str) -> Path:
-    """Provide a run as on another machine: without its original files, and with another key."""
+    """Copy a run as if to another machine: the original files of its program are removed."""
     path = Path(to)
     shutil.copytree(folder, path, symlinks=True)
     shutil.rmtree("far", ignore_errors=True)
@@ -77,7 +77,7 @@ def test_a_run_carries_its_program_and_versions():
     assert str(Path.cwd()) not in told
 
 
-def test_the_experiment_is_kept_as_it_was_written(write: Write):
+def test_the_experiment_is_carried_as_it_was_written(write: Write):
     text = "# my comment\nworkload: program.py\n"
     write("far/mine.yaml", text)
     summary = run("far/mine.yaml")
@@ -185,7 +185,7 @@ def test_a_run_without_its_source_is_refused():
     )
 
 
-def test_a_run_of_a_module_is_repeated_too(write: Write, monkeypatch: pytest.MonkeyPatch):
+def test_a_run_of_a_module_can_be_repeated(write: Write, monkeypatch: pytest.MonkeyPatch):
     write("pack_for_rerun/__init__.py", "")
     write("pack_for_rerun/age.py", "from . import one\n" + PROGRAM.replace("beside", "one", 2))
     write("pack_for_rerun/one.py", "ONE = 3.0\n")
@@ -217,7 +217,7 @@ def test_an_installed_module_is_not_carried_but_imported_again():
 def test_without_a_key_a_run_is_possible_but_not_trusted(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "far/program.py"))  # no folder
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "far/program.py"))  # a file, not a folder
     folder = run("far/program.py").directory
 
     assert None is json.loads((Path(folder) / "origin.json").read_text())["mark"]
@@ -236,7 +236,7 @@ def test_the_key_is_private_and_not_in_the_run():
     )
 
 
-def test_the_commit_and_whether_the_tree_was_dirty_are_kept():
+def test_the_commit_and_whether_the_tree_was_dirty_are_saved():
     def git(*words: str) -> str:
         who = ("-c", "user.name=a", "-c", "user.email=a@b.example")
         command = ["git", "-C", "far", *who, *words]

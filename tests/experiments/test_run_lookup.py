@@ -64,7 +64,7 @@ def test_a_complete_name_takes_precedence_over_a_prefix() -> None:
 
 
 def test_without_a_link_the_newest_run_is_the_latest() -> None:
-    """A file system may not support links, and the last run may have been deleted."""
+    """Some file systems do not support links, and a link may refer to a deleted run."""
     Path("runs", "latest").unlink()
     assert OUT / THIRD == find_run("latest") == find_run("runs/latest")
 
@@ -79,7 +79,7 @@ def test_an_ambiguous_prefix_is_refused_with_all_names() -> None:
 
 
 @pytest.mark.parametrize("text", ["loss", "2026102-080000-loss", "runs/loss", "runs/los"])
-def test_an_unknown_run_names_the_nearest(text: str) -> None:
+def test_the_error_for_an_unknown_run_names_the_nearest_run(text: str) -> None:
     said = refused(text)
 
     assert said.startswith(f"there is no run '{text}': it is not a path, and no name in ")

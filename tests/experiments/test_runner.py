@@ -1,4 +1,4 @@
-"""Runs on the simulated cluster: what is applied, measured and saved, however a run ends."""
+"""Runs on the simulated cluster: settings, measurements and saved files, for every kind of end."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def settings(summary: Summary) -> dict[str, tuple[str, str, str, bool]]:
     }
 
 
-# ---------------------------------------------------------------- a run that ends well
+# ---------------------------------------------------------------- a run that succeeds
 
 
 def test_the_measurements_of_a_run_are_saved():
@@ -202,7 +202,7 @@ def test_every_variable_of_the_strategy_is_measured():
     assert 9 == array.lens.samples[0].value
 
 
-def test_a_refused_read_has_its_reason():
+def test_the_lens_has_the_reason_for_a_refused_read():
     free, *_ = run("mode=none").variables
 
     assert free.lens is not None
@@ -211,7 +211,7 @@ def test_a_refused_read_has_its_reason():
 
 
 def test_the_experiment_is_saved_so_that_it_can_be_run_again():
-    """The saved experiment has all defaults, and the workload as it was given."""
+    """The saved experiment has all defaults. Its workload is the carried program."""
     first = run("mode=free=none", "workers=3", "variables.fixed.aggregation=mean")
     again = load_experiment(Path("runs/latest/experiment.yaml"))
 
@@ -253,7 +253,7 @@ def test_a_watcher_sees_the_start_every_step_and_each_warning():
     assert [summary] == watcher.final
 
 
-def test_warnings_of_the_program_stay_warnings(write: Write):
+def test_warnings_of_other_classes_are_not_in_the_summary(write: Write):
     write(
         "noisy.py",
         "import warnings\ndef run(job): warnings.warn('mine', UserWarning, stacklevel=1)\n",
@@ -265,7 +265,7 @@ def test_warnings_of_the_program_stay_warnings(write: Write):
 # ---------------------------------------------------------------- settings
 
 
-def test_the_mode_is_for_free_variables():
+def test_the_mode_sets_only_free_variables():
     assert {
         "free": ("ON_READ", "ON_READ", "MEAN", True),
         "array": ("ON_READ", "ON_READ", "SUM", True),
@@ -279,7 +279,7 @@ def test_the_mode_is_for_free_variables():
 
 
 def test_a_name_overrides_a_pattern_and_both_override_the_program():
-    """Entries of `variables:` apply in order, then `name=mode`. Other modes set free variables."""
+    """First the entries of `variables:` apply in order, then `name=mode`."""
     experiment = Experiment.model_validate(
         {
             "workload": "program.py",
@@ -325,7 +325,7 @@ def test_an_impossible_run_leaves_no_files(override: str, problem: str):
 
 
 def test_a_wrong_name_is_found_after_the_first_step():
-    """All variables exist after the first step, so the error comes then, not after the run."""
+    """All variables exist after the first step, so the run is refused then, not at its end."""
     watcher = Seen()
     with pytest.raises(ConfigError):
         run("mode=fre=none", watcher=watcher)
@@ -333,7 +333,7 @@ def test_a_wrong_name_is_found_after_the_first_step():
     assert ["program"] == watcher.events
 
 
-def test_a_wrong_run_leaves_the_latest_one_in_place():
+def test_after_a_refused_run_latest_is_still_the_run_before():
     before = run().directory
     with pytest.raises(ConfigError):
         run("mode=fre=none")
@@ -429,7 +429,7 @@ class Interrupting(Seen):
 def test_ctrl_c_keeps_the_results_of_completed_phases(
     part: Phase, left: set[str], undone: list[str]
 ):
-    """The summary names the interrupted phase. Its incomplete files are removed or reusable."""
+    """The summary names the interrupted phase. Incomplete files are removed or can be reused."""
     summary = run("oracle=true", watcher=Interrupting(part))
 
     assert summary == load_summary(Path("runs/latest"))
@@ -464,7 +464,7 @@ def test_ctrl_c_before_the_training_leaves_no_directory(monkeypatch: pytest.Monk
 
 
 def test_workers_that_do_not_start_fail_the_run(monkeypatch: pytest.MonkeyPatch):
-    """The workers are not started again to read their variables."""
+    """The end of the run does not start the workers again to read their variables."""
     starts = []
 
     def fail(self: MirroredStrategy) -> None:
@@ -481,7 +481,7 @@ def test_calls_are_counted():
     assert (3, 3) == ((summary := run()).calls, summary.step)
 
 
-def test_interrupts_work_as_before_after_a_run():
+def test_signal_handlers_are_restored_after_a_run():
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGALRM)
     run("params.trouble=interrupt")
 
@@ -575,7 +575,7 @@ def test_an_exception_without_a_text_fails_the_run(write: Write):
     )
 
 
-def test_steps_are_whole_numbers(write: Write):
+def test_a_step_that_is_not_a_whole_number_fails_the_run(write: Write):
     write("steps.py", "def run(job): job.progress('one', 2)\n")
     summary = run("workload=steps.py")
 
@@ -619,7 +619,7 @@ def test_adaptive_auto_has_the_cost_of_on_write():
     assert load_summary(Path("runs/latest")).variables[1] == array
 
 
-def test_adaptive_is_a_mode_too():
+def test_adaptive_can_be_given_as_a_mode():
     """The mode sets `auto: adaptive`, and a mode of a later run replaces this setting."""
     assert run("auto=adaptive").variables == run("mode=adaptive").variables
     assert ["ON_READ"] * 3 == [one.synchronization for one in run("mode=on_read").variables[:3]]

@@ -1,4 +1,4 @@
-"""The committed JSON Schema equals that of the code."""
+"""The committed JSON Schema equals the schema of the code."""
 
 from __future__ import annotations
 

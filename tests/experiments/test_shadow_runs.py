@@ -1,4 +1,4 @@
-"""In a run with an oracle, the program runs again on one replica with the whole batch."""
+"""Runs with an oracle: the program runs again on one replica with the whole batch."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_the_wrong_values_of_the_lessons_are_found(words: str, workers: int):
 
 
 def test_the_results_of_both_runs_are_saved(write: Callable[[str, str], Path]):
-    """With them `varsim check` can compare values that are not in variables."""
+    """With the results, `varsim check` can compare values that are not in variables."""
     write("alone.py", "def run(job):\n    return {'n': job.strategy.num_replicas_in_sync}\n")
     summary = run("workers=3", workload="alone.py")
 

@@ -1,4 +1,4 @@
-"""The files of a program."""
+"""The search for the source files of a program."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_imports_from_the_folder_of_a_file_are_followed(write: Write):
 
 
 def test_varsim_itself_is_not_part_of_a_program(write: Write, monkeypatch: pytest.MonkeyPatch):
-    """This holds even for a program beside varsim, as in a checkout."""
+    """This holds even for a program in the folder of the package varsim, as in a checkout."""
     monkeypatch.setattr(sources, "_OURS", write("varsim/__init__.py", "").parent)
 
     assert ["program.py"] == names(location_of_file(write("program.py", "import varsim as tf")))
@@ -72,7 +72,7 @@ def test_packages_installed_beside_a_program_are_not_part_of_it(write: Write):
     )
 
 
-def test_a_file_with_a_syntax_error_is_kept(write: Write):
+def test_a_file_with_a_syntax_error_is_part_of_the_program(write: Write):
     assert ["program.py"] == names(location_of_file(write("program.py", "def\nimport beside")))
 
 

@@ -96,7 +96,7 @@ def test_discarding_a_run_removes_only_its_own_files(tmp_path: Path):
     assert kept.path == (tmp_path / "a" / "latest").resolve()
 
 
-def test_a_folder_called_latest_is_kept(tmp_path: Path):
+def test_a_folder_called_latest_is_not_replaced_by_a_link(tmp_path: Path):
     (tmp_path / "latest").mkdir()
     RunDirectory.make(tmp_path, "x", NOW)
 

@@ -1,4 +1,4 @@
-"""Runs whose results cannot all be written: each step after the program is done or reported."""
+"""Runs that cannot write some results: each step after the training is done, or its error shown."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def files_of_run() -> set[str]:
 
 
 def failing_from(patch: Patch, nth: int) -> None:
-    """Let the n-th save of a summary, and all after it, fail."""
+    """Let the n-th save of a summary, and all later saves, fail."""
     save, seen = RunFiles.save, []
 
     def saved(self: RunFiles, summary: Summary) -> None:
@@ -114,7 +114,7 @@ def test_a_summary_that_cannot_be_written_stops_nothing_else(
 def test_a_history_that_cannot_be_written_leaves_the_traces(
     error: BaseException, monkeypatch: Patch
 ):
-    """Everything else is done. The command that the error names merges and judges them later."""
+    """All other steps are done. The error names the command that merges and judges the traces."""
     with monkeypatch.context() as patch:
         patch.setattr(history, "_insert", raises(error))
         result = run()
@@ -134,7 +134,7 @@ def test_a_history_that_cannot_be_written_leaves_the_traces(
 
 
 @pytest.mark.parametrize("error", [NO_ROOM, FULL, MemoryError()])
-def test_a_history_that_cannot_be_judged_stays(error: BaseException, monkeypatch: Patch):
+def test_a_history_that_cannot_be_judged_is_not_removed(error: BaseException, monkeypatch: Patch):
     monkeypatch.setattr(recording, "examined", raises(error))
     result = run()
 
@@ -149,7 +149,7 @@ def test_a_full_disk_is_reported_once_for_each_file(monkeypatch: Patch):
     failing_from(monkeypatch, 1)
     result = run("params.fails=true")
 
-    assert 1 == result.exit_code  # the run failed; this code is kept
+    assert 1 == result.exit_code  # the code of a failed run takes precedence
     lines = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
     assert ["the run failed", "the history of the", "the summary of the"] == [
         line.removeprefix("Error: ")[:18].partition(":")[0] for line in lines
@@ -158,7 +158,7 @@ def test_a_full_disk_is_reported_once_for_each_file(monkeypatch: Patch):
 
 
 @pytest.mark.parametrize("words", [["-q"], ["--json"]])
-def test_the_output_for_scripts_is_whole(words: list[str], monkeypatch: Patch):
+def test_the_output_for_scripts_is_complete(words: list[str], monkeypatch: Patch):
     failing_from(monkeypatch, 1)
     result = run(*words)
 
@@ -183,11 +183,11 @@ def test_a_pilot_run_whose_record_cannot_be_replayed_gives_no_advice(monkeypatch
     assert "advised: AUTO is ON_WRITE: the record of the pilot run" in result.stdout
 
 
-# ---------------------------------------------------------------- the order, and the halves
+# ---------------------------------------------------------------- the order, and incomplete files
 
 
 def test_the_failure_and_the_report_come_before_anything_is_written(monkeypatch: Patch):
-    """Then the summary is written, then the history, and then the history is judged."""
+    """After them, the summary and the history are written, and the history is judged."""
     order: list[str] = []
     for module, name in ((runner, "write_history"), (runner, "judged"), (RunFiles, "save")):
         before = getattr(module, name)
@@ -244,7 +244,7 @@ def test_from_python_the_results_are_returned_with_a_warning(monkeypatch: Patch)
     assert () == finished.findings
 
 
-def test_a_record_of_a_strategy_is_not_merged_while_its_run_goes_on():
+def test_the_folder_of_a_later_strategy_belongs_to_its_run():
     run("-q")
     part = find_run("latest") / "strategy-2"
     part.mkdir()

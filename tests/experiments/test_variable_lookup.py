@@ -18,7 +18,7 @@ from varsim.experiments.variable_lookup import find_variable, most_telling
 from varsim.tracing.history import History
 
 
-def test_a_name_of_several_variables_asks_for_the_number(tmp_path: Path) -> None:
+def test_the_error_for_a_name_of_several_variables_asks_for_the_number(tmp_path: Path) -> None:
     story = LensHistory("ON_READ", "SUM")
     story.variables.append(story.variables[0]._replace(variable=2))
     with story.history(tmp_path) as history:
@@ -44,7 +44,7 @@ def test_a_name_of_several_variables_asks_for_the_number(tmp_path: Path) -> None
         ),
     ],
 )
-def test_a_wrong_name_is_an_error_with_the_nearest_three(
+def test_the_error_for_a_wrong_name_lists_the_three_nearest_names(
     name: str, names: list[str], expected: str
 ) -> None:
     said = no_variable(name, names)
@@ -55,7 +55,7 @@ def test_a_wrong_name_is_an_error_with_the_nearest_three(
 
 @contextmanager
 def two_variables(folder: Path, *written: tuple[float, float]) -> Iterator[History]:
-    """Write a run in which replicas write these values to `v`; `other` has no writes."""
+    """Provide a history in which replicas write these values to `v`, and do not write `other`."""
     story = LensHistory("ON_READ", "MEAN")
     story.variables.insert(0, story.variables[0]._replace(variable=2, name="other"))
     story.step(1, *written)

@@ -1,4 +1,4 @@
-"""YAML is read with the line of every value."""
+"""YAML is read, and the line of every value is stored."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_every_value_has_a_line():
         ("{a: {b: 1}}", {"a": {"b": 1}}),
     ],
 )
-def test_words_have_the_meaning_of_yaml_1_2(text: str, expected: Any):
+def test_scalars_have_the_types_of_yaml_1_2(text: str, expected: Any):
     assert expected == value_of(text)
     assert type(expected) is type(value_of(text))
 
@@ -96,7 +96,7 @@ BILLION_LAUGHS = "a0: &a0 [lol]\n" + "".join(
         ("a: \x00", "f.yaml: not valid YAML:"),
     ],
 )
-def test_an_error_has_its_line(text: str, problem: str):
+def test_an_error_in_yaml_has_its_line(text: str, problem: str):
     with pytest.raises(ConfigError) as raised:
         load(text, "f.yaml")
 
@@ -104,10 +104,10 @@ def test_an_error_has_its_line(text: str, problem: str):
 
 
 @pytest.mark.parametrize("text", ["[" * 5000, "&a [*a]", "9" * 5000])
-def test_a_value_of_the_command_line_has_the_same_limits(text: str):
+def test_a_value_of_the_command_line_has_the_limits_of_a_value_in_a_file(text: str):
     with pytest.raises(ConfigError, match="a value has "):
         value_of(text)
 
 
-def test_an_empty_file_is_empty():
+def test_an_empty_file_has_no_values():
     assert {} == load("# only a comment\n", "f").values

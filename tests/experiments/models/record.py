@@ -1,4 +1,4 @@
-"""Record small models with TensorFlow, and what the reader of models says about them.
+"""Record small models with TensorFlow, and the answers of the reader of models for them.
 
 `PYTHON tests/experiments/models/record.py`, with an interpreter that has TensorFlow, writes the
 files beside this one. Tests compare varsim with `answers.json`, so they do not need TensorFlow.
@@ -61,7 +61,7 @@ def perceptron() -> Any:
 
 
 def digits() -> Any:
-    """Return a model for images of 8 x 8 pixels: that of configs/inventory.yaml."""
+    """Return the model of configs/inventory.yaml, for images of 8 x 8 pixels."""
     layers = keras.layers
     return keras.Sequential(
         [
@@ -78,7 +78,7 @@ def digits() -> Any:
 
 
 def answer(kind: str, path: Path) -> Any:
-    """Return what the reader says about a file."""
+    """Return the reader's answer for a file."""
     said = subprocess.run(
         [sys.executable, str(READER), kind, str(path)], check=True, capture_output=True
     )
