@@ -1,4 +1,4 @@
-"""Runs a program of the corpus, and compares its findings with its marks."""
+"""Run a program of the corpus, and compare its findings with its marks."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Found:
     """The differences between the findings of a run and the marks of its program."""
 
     missed: set[ExpectedFinding]  # faults that were not found
-    unexpected: set[str]  # findings that are neither a fault nor one of its consequences
+    unexpected: set[str]  # findings that are neither a marked fault nor a consequence of one
     outcome: Outcome
     failure: str
 
@@ -89,7 +89,7 @@ def run(path: Path, out: Path) -> Found:
     """Run a program in a simulated cluster, and search for its faults.
 
     With `PROCESSES = True` the program runs on worker processes, because times matter.
-    Other programs on the machine can then make a replica slow. So the run is repeated if its
+    Other processes on the machine can make a replica slow. So the run is repeated if its
     findings about waits differ from the marks.
     """
     found = _run(path, out)

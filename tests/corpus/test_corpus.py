@@ -19,12 +19,12 @@ KNOWN_MISSES = {
     "mean_of_accuracies": "it has only a few scalar means of unequal shards, and no counts",
     "uneven_gradients": "later weights depend on earlier ones, so only one comparison is possible",
 }
-"""Programs of the blind sets whose faults are not found, with the reason."""
+"""Name of a program of the blind sets -> the reason why its fault is not found."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def one_revision() -> Iterator[None]:
-    """Ask git only once for each folder, because the programs do not change between their runs."""
+    """Ask git once for each folder, because the programs do not change between the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(carried_program, "revision_of", cache(carried_program.revision_of))
         yield
