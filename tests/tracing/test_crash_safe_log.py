@@ -23,14 +23,16 @@ def whole(path: Path) -> bytes:
 
 
 def left_by_a_kill(folder: Path, to: Path) -> Path:
-    """Return what a process would leave behind if it ended now."""
+    """Copy the files that a process leaves if it is killed now; return the copy's folder."""
     shutil.rmtree(to, ignore_errors=True)
     shutil.copytree(folder, to)
     return to
 
 
 @given(st.lists(SIZES, max_size=12))
-def test_appended_records_survive(tmp_path_factory: pytest.TempPathFactory, sizes: list[int]):
+def test_appended_records_can_be_read_before_and_after_the_close(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int]
+):
     folder = tmp_path_factory.mktemp("lasting")
     file = CrashSafeLog(folder / "it", 2**30)
     expected = b""
@@ -84,14 +86,14 @@ def test_the_trace_of_a_killed_process_is_readable(tmp_path: Path, damage: bytes
     assert left_over == len(kinds)
 
 
-def test_an_incomplete_tail_is_ignored(tmp_path: Path):
+def test_an_empty_tail_is_ignored(tmp_path: Path):
     (tmp_path / "it").write_bytes(b"what is there")
     (tmp_path / "it-tail").write_bytes(b"")
     assert b"what is there" == whole(tmp_path / "it")
 
 
 def test_a_full_disk_ends_the_file_after_the_last_complete_record(tmp_path: Path, monkeypatch):
-    """A part of a record is removed. The last record has room even if the tail is full."""
+    """A part of a record is removed. `close` can write the end even if the tail is full."""
     file = CrashSafeLog(tmp_path / "it", 2**30)
     assert file.append(b"a" * 300_000)
     write = os.write
@@ -116,7 +118,7 @@ def test_a_full_disk_ends_the_file_after_the_last_complete_record(tmp_path: Path
 
 
 def test_a_trace_that_cannot_be_written_ends_with_the_reason(tmp_path: Path, monkeypatch):
-    """The process continues to record in vain."""
+    """The process continues, and its later records are lost."""
 
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -1,4 +1,4 @@
-"""Merging and judging report progress, and can be interrupted without a loss."""
+"""Merging and judging report their progress, and an interrupt loses no trace."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ ENDLESS = "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n) SELE
 
 
 class Enough(Exception):
-    """Raised by tests instead of KeyboardInterrupt, which would end pytest."""
+    """The interrupt in these tests; a KeyboardInterrupt would end pytest."""
 
 
 def recorded(folder: Path, steps: int = 20) -> Path:
-    """Provide the traces of a few steps."""
+    """Record the traces of a few steps, and return their folder."""
     traced = TracedCluster(folder)
     traced.variable(1)
     for call in range(1, steps + 1):
@@ -48,7 +48,9 @@ def test_merging_reports_its_progress(tmp_path: Path, monkeypatch: pytest.Monkey
     assert said[-1] == 1.0
 
 
-def test_examining_reports_its_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examining_a_history_reports_its_progress(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(progress, "EVERY", 2)
     calls = [f"program call call={i}\nprogram finish call={i}" for i in range(1, 4)]
     said: list[float] = []
@@ -59,7 +61,9 @@ def test_examining_reports_its_progress(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("when", [0.0, 1.0])
-def test_an_interrupted_merge_leaves_no_history_and_all_traces(tmp_path: Path, when: float) -> None:
+def test_an_interrupted_merge_writes_no_history_and_keeps_all_traces(
+    tmp_path: Path, when: float
+) -> None:
     before = {path: path.read_bytes() for path in recorded(tmp_path).iterdir()}
 
     def stop(fraction: float) -> None:
@@ -76,7 +80,7 @@ def test_an_interrupted_merge_leaves_no_history_and_all_traces(tmp_path: Path, w
 
 @contextmanager
 def alarm_after(seconds: float) -> Iterator[None]:
-    """Raise `Enough` in the main thread, as Ctrl-C raises KeyboardInterrupt."""
+    """Raise `Enough` in the main thread by a signal; Ctrl-C raises KeyboardInterrupt so."""
 
     def ring(*_: object) -> None:
         raise Enough
@@ -90,7 +94,7 @@ def alarm_after(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def test_a_signal_ends_a_statement_of_sql() -> None:
+def test_a_signal_ends_a_running_sql_statement() -> None:
     with closing(sqlite3.connect(":memory:")) as connection:
         with alarm_after(20 * MS), pytest.raises(Enough), heeding_signals(connection):
             connection.execute(ENDLESS).fetchone()

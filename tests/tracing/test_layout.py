@@ -1,4 +1,4 @@
-"""The judge reads contributions with its own code, so it finds faults in the code of the states."""
+"""The judge arranges contributions with its own code, so it finds faults of the states' code."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def wrote(number: int, operation=ADD) -> Write:
 
 
 def indices(*numbers: int) -> list[tuple[int, ...]]:
-    """Return which writes of these variables share an array."""
+    """Return, for each array, the positions of its writes, after one write of each variable."""
     return [one.writes for one in packed([wrote(number) for number in numbers], SPECS)]
 
 
@@ -77,7 +77,7 @@ WRITES = st.lists(st.tuples(st.sampled_from(sorted(SPECS)), st.sampled_from([ADD
 
 
 @given(WRITES)
-def test_states_and_judge_read_the_same_layout(chosen):
+def test_states_and_judge_arrange_the_same_writes_in_the_same_arrays(chosen):
     writes = [wrote(*one) for one in chosen]
 
     assert [(one.positions, one.shape) for one in arrange(writes, SPECS)] == [
@@ -89,7 +89,7 @@ def test_states_and_judge_read_the_same_layout(chosen):
 
 
 def record(folder: Path, monkeypatch: pytest.MonkeyPatch, broken: Arrange) -> None:
-    """Record a program while all code of varsim uses this function to arrange values."""
+    """Record a program while the states use `broken` instead of `arrange`."""
     launch = SimulatedCluster.launch
 
     def traced(self, given, references):

@@ -46,7 +46,7 @@ END_BYTES = len(msgpack.packb((RecordKind.ENDED, 2**60)))
 
 
 class TracedCluster:
-    """The traces of a program and two replicas that send envelopes to each other."""
+    """The traces of a program and of two replicas, with methods that record envelopes in them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -114,7 +114,7 @@ class TracedCluster:
             self.up(replica, *self.contribution(call, *written), returned)
 
     def history(self) -> list[Event]:
-        """Return all events."""
+        """Merge the traces, check the order of the events, and return them."""
         for trace in (self.program, *self.replicas):
             trace.close()
         merge(self.folder, self.folder)
@@ -126,7 +126,7 @@ class TracedCluster:
 
 
 def _check_order(events: list[Event]) -> None:
-    """Check properties of every history."""
+    """Check that events are numbered from 1, per process from 0, and that causes come first."""
     assert list(range(1, len(events) + 1)) == [event.event for event in events]
     for process in {event.process for event in events}:
         numbers = [event.number for event in events if event.process == process]
@@ -189,7 +189,7 @@ def test_a_merge_consists_of_writes_then_a_commit_then_installs(traced: TracedCl
 
 
 def test_each_write_of_a_call_has_its_own_position(traced: TracedCluster) -> None:
-    """This is true for two writes of one variable, and for variables in the same commit."""
+    """Two writes of one variable and variables in the same commit have their own positions, too."""
     traced.variable(1)
     traced.variable(2)
     traced.step(1, ((1, 1.0), (2, 2.0), (1, 3.0)), ((1, 1.0), (2, 2.0), (1, 3.0)))
@@ -205,7 +205,7 @@ def test_each_write_of_a_call_has_its_own_position(traced: TracedCluster) -> Non
     assert [1.0, 2.0, 4.0] == values
 
 
-def test_contributions_that_are_not_used_have_no_value(traced: TracedCluster) -> None:
+def test_a_write_whose_value_is_not_sent_has_no_value(traced: TracedCluster) -> None:
     traced.variable(1, VariableAggregation.ONLY_FIRST_REPLICA)
     traced.step(1, ((1, 5.0),), ((1, None),))
     written = [event for event in traced.history() if event.kind == "write"]
@@ -255,7 +255,7 @@ def test_a_fetch_comes_before_its_component(traced: TracedCluster) -> None:
     assert [(0, sent)] == of_kind(events, "receive", "replica", "cause")
 
 
-def test_reads_waits_and_aborts_have_their_call(traced: TracedCluster) -> None:
+def test_reads_waits_and_aborts_have_the_number_of_their_call(traced: TracedCluster) -> None:
     traced.variable(1)
     traced.all(Start(call_id=4, function_id="f", arguments=NOTHING))
     traced.replicas[0].read(1, 0, 0, "p:2", np.array(0, "f4"))
@@ -270,7 +270,7 @@ def test_reads_waits_and_aborts_have_their_call(traced: TracedCluster) -> None:
     assert [(1, "was killed")] == of_kind(events, "lost", "replica", "note")
 
 
-def test_large_values_have_dtype_and_shape_only(traced: TracedCluster) -> None:
+def test_large_values_are_recorded_only_by_dtype_and_shape(traced: TracedCluster) -> None:
     traced.variable(1, size=FRAME_LIMIT_BYTES)
     (made,) = [event for event in traced.history() if event.kind == "create"]
 
@@ -301,14 +301,16 @@ def test_a_cause_precedes_its_effect_whatever_the_clocks_show(
     for call in range(1, 4):
         traced.step(call, ((1, 2.0),), ((1, 4.0),))
         traced.all(commit(call, call, 3.0, 1))
-    events = traced.history()  # checks the order
+    events = traced.history()  # this checks the order
 
     assert 6 == len(of_kind(events, "install"))
     assert traced.run["complete"]
 
 
 @pytest.mark.parametrize("what", ["gone", "open", "torn"])
-def test_an_incomplete_record_is_marked(traced: TracedCluster, what: str) -> None:
+def test_a_history_without_the_end_of_a_trace_is_marked_as_incomplete(
+    traced: TracedCluster, what: str
+) -> None:
     traced.variable(1)
     traced.step(1, ((1, 2.0),), ((1, 4.0),))
     traced.replicas[1].close()
@@ -343,7 +345,7 @@ def test_a_record_without_a_causal_position_ends_its_trace(
     assert not traced.run["complete"]
 
 
-def test_without_the_program_there_is_no_history(tmp_path: Path) -> None:
+def test_without_the_trace_of_the_program_no_history_is_written(tmp_path: Path) -> None:
     (tmp_path / file_name(PROGRAM)).write_bytes(b"nothing")
     with pytest.raises(TraceError, match="does not begin as a trace"):
         merge(tmp_path, tmp_path)
@@ -354,7 +356,7 @@ def test_without_the_program_there_is_no_history(tmp_path: Path) -> None:
 
 
 @pytest.mark.processes
-def test_a_real_cluster_leaves_a_history_that_is_valid(tmp_path: Path) -> None:
+def test_the_history_of_worker_processes_is_valid(tmp_path: Path) -> None:
     with cluster(2, trace=TraceOptions(tmp_path)) as strategy:
         with strategy.scope():
             w = tf.Variable([1.0, 2.0], name="w", aggregation=tf.VariableAggregation.MEAN)
@@ -394,7 +396,7 @@ def test_a_real_cluster_leaves_a_history_that_is_valid(tmp_path: Path) -> None:
 
 
 @pytest.mark.processes
-def test_the_events_of_a_killed_worker_are_recorded(tmp_path: Path) -> None:
+def test_the_history_has_the_events_of_a_killed_worker(tmp_path: Path) -> None:
     with cluster(2, trace=TraceOptions(tmp_path)) as strategy:
         with strategy.scope():
             v = tf.Variable(3.0, aggregation=tf.VariableAggregation.SUM)
@@ -421,7 +423,7 @@ def test_the_events_of_a_killed_worker_are_recorded(tmp_path: Path) -> None:
     assert Outcome.INVALID is not overall(verdicts)
 
 
-def test_begin_events_have_the_numbers_of_rows_if_a_replica_has_none(tmp_path):
+def test_if_a_replica_has_no_rows_of_the_batch_begin_events_have_the_numbers_of_rows(tmp_path):
     traced = TracedCluster(tmp_path)
     traced.program.shares(1, (3, 0))
     traced.step(1, (), ())

@@ -1,4 +1,4 @@
-"""The queries in docs/history.md answer their questions."""
+"""Each SQL query in docs/history.md returns the answer to the question in its heading."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_each_question_has_an_answer(folder: Path, question: str):
         assert asked(history, question)
 
 
-def test_answers_are_right(folder: Path):
+def test_the_answers_about_a_known_run_are_right(folder: Path):
     with open_history(folder) as history:
         costs = asked(history, "Which variable costs most?")
         last = asked(history, "What did each replica contribute to the last merge of a variable?")
@@ -68,6 +68,6 @@ def test_answers_are_right(folder: Path):
 
     assert [("weight", 4, 24, 12), ("seen", 0, 4, 12)] == costs
     assert [(0, "assign_sub"), (1, "assign_sub"), (2, "assign_sub")] == [one[:2] for one in last]
-    assert [2, -1] == [one[1] for one in why][:2]  # an install of replica 2, because of a commit
+    assert [2, -1] == [one[1] for one in why][:2]  # replica 2 installed a commit of the program
     assert ["seen"] * 3 == [one[0] for one in end]
     assert 1 == len({one[2] for one in end})

@@ -89,7 +89,7 @@ def test_local_writes_have_their_rows(tmp_path: Path):
 
 
 def test_rows_that_are_not_sent_are_recorded(tmp_path: Path):
-    """ONLY_FIRST_REPLICA does not use the rows of replica 1."""
+    """With ONLY_FIRST_REPLICA, replica 1 does not send its rows."""
     first, second, commit, *_ = recorded(tmp_path, FIRST)
 
     assert ("scatter_add", [2, 1], [[2.0, 3.0], [4.0, 5.0]]) == rows(second)
@@ -111,7 +111,7 @@ def test_large_rows_that_are_not_sent_have_only_a_digest(tmp_path: Path):
 def test_rows_above_the_limit_are_not_recorded(
     tmp_path: Path, aggregation, level: str, is_recorded: bool
 ):
-    """All rows are recorded only with `trace: messages`."""
+    """With `trace: messages` all rows are recorded."""
     width = FRAME_LIMIT_BYTES // 4 + 1
     events = recorded(tmp_path, aggregation, width=width, level=level)
 

@@ -1,4 +1,4 @@
-"""Histories of earlier versions are judged as before. A change of the schema is detected."""
+"""Histories with earlier schemas can be read, are judged as before, and can be upgraded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OLD = sorted(RECORDED.glob("schema-*.sql"))
 
 
 def restored(dump: Path, folder: Path) -> Path:
-    """Create the database of a dump in a folder."""
+    """Create a history in a folder from the SQL of a dump."""
     file = folder / HISTORY
     with closing(sqlite3.connect(file)) as connection:
         connection.executescript(dump.read_text("utf-8"))
@@ -40,7 +40,7 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def now(old: Path) -> Iterator[Path]:
-    """Upgrade the history to the current schema."""
+    """Upgrade an old history to the current schema, and return its file."""
     with closing(sqlite3.connect(old)) as connection:
         upgrade(connection)
         connection.commit()
@@ -65,7 +65,7 @@ def test_an_old_history_is_judged_as_before(old: Path):
     assert (("program.py:42", 1), ("program.py:40", 1)) == found.findings[1].locations
 
 
-def test_texts_of_an_old_history_become_fields(old: Path):
+def test_the_fields_that_an_old_history_had_in_texts_can_be_read(old: Path):
     with open_history(old) as history:
         events = list(history.events())
 

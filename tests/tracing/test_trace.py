@@ -74,7 +74,7 @@ def test_a_written_value_is_recorded_unchanged(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("level", [OPS, MESSAGES])
-def test_large_values_are_recorded_with_messages(tmp_path: Path, level: str) -> None:
+def test_large_values_are_recorded_only_with_the_level_messages(tmp_path: Path, level: str) -> None:
     trace = make(tmp_path, level)
     middle = np.zeros(READ_LIMIT_BYTES + 1, np.uint8)
     large = np.zeros(FRAME_LIMIT_BYTES + 1, np.uint8)
@@ -120,7 +120,7 @@ def test_a_value_may_have_any_size(tmp_path: Path) -> None:
     ]
 
 
-def test_at_its_limit_a_trace_ends_with_a_note(tmp_path: Path) -> None:
+def test_a_trace_that_reaches_its_limit_ends_with_the_record_cut(tmp_path: Path) -> None:
     trace = make(tmp_path, limit_bytes=10_000)
     for number in range(100_000):
         trace.finished(number, "what happened")
@@ -165,7 +165,7 @@ def test_a_trace_is_readable_by_its_user_only(tmp_path: Path) -> None:
 
 
 def test_a_value_at_a_reused_address_is_another_value(tmp_path: Path) -> None:
-    """Python reuses addresses while other records are pending."""
+    """Python uses the address of a freed value again while the trace still counts its reads."""
     trace = make(tmp_path)
     for number in range(50):
         trace.read(1, 0, 7, "p.py:1", np.float32(number))

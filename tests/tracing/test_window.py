@@ -1,4 +1,4 @@
-"""With a window only some calls are recorded, and nothing is assumed about earlier events."""
+"""With a window only its calls are recorded, and the judge assumes nothing about earlier events."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_only_the_calls_of_the_window_are_recorded(tmp_path: Path):
 
 @pytest.mark.processes
 def test_worker_processes_record_only_the_window(tmp_path: Path):
-    """The 10th and the 11th of 50 calls are recorded. The directory is given as a str."""
+    """Only calls 10 and 11 of 50 are recorded. The program gives the directory as a str."""
     options = TraceOptions(str(tmp_path / "trace"), window=(10, 12))  # type: ignore[arg-type]
     with tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"], trace=options) as strategy:
         with strategy.scope():
@@ -99,7 +99,7 @@ def test_a_directory_is_not_accepted_as_trace_options():
         tf.distribute.MirroredStrategy(["cpu:0"], trace="runs/x")  # type: ignore[arg-type]
 
 
-def test_a_record_that_reached_its_limit_is_marked(tmp_path: Path):
+def test_a_verdict_says_that_the_record_reached_its_limit(tmp_path: Path):
     with open_history(recorded(tmp_path, {"limit": "64 KiB"})) as history:
         reasons = {one.reason for one in judge(history)}
     assert any("the record of the program reached its limit" in reason for reason in reasons)
@@ -114,7 +114,7 @@ def test_a_record_that_reached_its_limit_is_marked(tmp_path: Path):
         ("trace.stps=1:2", "trace has no key 'stps'; did you mean 'steps'?"),
     ],
 )
-def test_a_wrong_trace_is_an_error_with_the_allowed_values(said: str, problem: str):
+def test_the_error_for_a_wrong_trace_setting_has_an_allowed_value(said: str, problem: str):
     with pytest.raises(ConfigError) as caught:
         load_experiment(None, [Override.parse(said)])
     assert problem in str(caught.value)

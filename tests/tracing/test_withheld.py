@@ -1,4 +1,4 @@
-"""Values that are not used are not sent, but the history shows whether they differed."""
+"""Replicas do not send values that are not used, but the history shows whether these differed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STEPS = 4
 
 
 def history_of(folder: Path, *, differ: bool, size: int = 2) -> AbstractContextManager[History]:
-    """Run replicas that contribute to variables with the aggregation ONLY_FIRST_REPLICA."""
+    """Open the history of replicas that write variables with the aggregation ONLY_FIRST_REPLICA."""
     strategy = tf.distribute.MirroredStrategy(
         ["cpu:0", "cpu:1", "cpu:2"], trace=TraceOptions(folder)
     )
@@ -70,7 +70,7 @@ def test_large_values_are_not_digested(tmp_path: Path):
 
 
 def test_a_message_with_long_texts_is_recorded(tmp_path: Path):
-    """Large frames of arrays are left out, but frames that describe a call never are."""
+    """A trace leaves out large frames of arrays, but no frame that describes a call."""
     with simulated_cluster():
         strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"], trace=TraceOptions(tmp_path))
 
