@@ -1,4 +1,4 @@
-"""Fixtures: clusters of real worker processes that run the programs beside this file."""
+"""Fixtures: clusters of real worker processes that run the programs of `programs.py`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WAIT_S = 5_000 * MS
 
 
 class WorkerCluster:
-    """A channel, with methods to talk to the workers behind it."""
+    """The link of a launcher, with methods to send code to the workers and to get answers."""
 
     def __init__(self, link: Link) -> None:
         assert isinstance(link.channel, ProcessChannel)
@@ -55,7 +55,7 @@ Launch = Callable[..., WorkerCluster]
 
 @pytest.fixture
 def launch() -> Iterator[Launch]:
-    """Start a cluster that is closed after the test."""
+    """Return a function that starts a cluster. The cluster is closed after the test."""
     with ExitStack() as stack:
 
         def start(num_replicas: int = 2, program: str = "serve", **options: Any) -> WorkerCluster:

@@ -1,4 +1,4 @@
-"""An entry point for a system that refuses the third process. The fork server imports this."""
+"""An entry point of workers; its import makes `os.fork` in the fork server fail the third time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs of workers in these tests: they answer, print, and end in a given way."""
+"""Programs that the workers of these tests run instead of varsim's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from varsim.protocol.structure import StructureCodec
 
 
 class NoObjects:
-    """References of a process in which no object has a name."""
+    """The table of named objects of a process without such objects."""
 
     def name_of(self, value: object) -> None:
         return None
@@ -32,7 +32,7 @@ def _received(link: WorkerLink) -> Iterator[Message]:
 
 
 def serve(link: WorkerLink) -> None:
-    """Answer a `Fetch`, and execute the reason of an `Abort` as code, which may call `answer`."""
+    """Answer each `Fetch`. Run the reason of an `Abort` as code, and send its `answer`."""
     while True:
         for message in _received(link):
             match message:
@@ -76,5 +76,5 @@ def keeping(link: WorkerLink) -> None:
 
 
 def draw() -> tuple[float, float]:
-    """Return one number of each global generator, for `strategy.run`."""
+    """Return one number of each global generator; a function for `strategy.run`."""
     return random.random(), float(np.random.random())  # noqa: NPY002  # as programs still do

@@ -1,4 +1,4 @@
-"""A worker that does not acknowledge its messages gets no more of them."""
+"""A worker that does not acknowledge its messages gets no further messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def ask_after(backlog: Backlog, replica_id: int, size_bytes: int) -> int:
     return backlog.ask(replica_id)
 
 
-def test_a_worker_is_asked_after_many_bytes() -> None:
+def test_an_acknowledgement_is_requested_after_many_bytes() -> None:
     backlog = Backlog(2)
     for due in (set[int](), {1}):
         backlog.sent(1, ASK_BYTES // 2)
@@ -25,7 +25,7 @@ def test_a_worker_is_asked_after_many_bytes() -> None:
     assert [0, ASK_BYTES] == [backlog.bytes_of(replica_id) for replica_id in (0, 1)]
 
 
-def test_a_worker_that_does_not_answer_is_full_until_it_answers() -> None:
+def test_a_worker_is_full_until_it_acknowledges_a_part_of_its_bytes() -> None:
     backlog = Backlog(2)
     numbers = [ask_after(backlog, 1, ASK_BYTES) for _ in range(FULL)]
     assert {1} == backlog.full
@@ -36,7 +36,7 @@ def test_a_worker_that_does_not_answer_is_full_until_it_answers() -> None:
     assert MAX_BACKLOG_BYTES == backlog.bytes_of(1)
 
 
-def test_one_large_envelope_is_sent() -> None:
+def test_a_worker_is_full_until_it_acknowledges_one_large_envelope() -> None:
     backlog = Backlog(1)
     number = ask_after(backlog, 0, 2 * MAX_BACKLOG_BYTES)
     assert {0} == backlog.full
@@ -51,7 +51,7 @@ def test_a_dead_worker_is_not_full() -> None:
     assert set() == backlog.full
 
 
-def test_an_answer_to_no_request_is_refused() -> None:
+def test_an_acknowledgement_without_a_request_is_refused() -> None:
     backlog = Backlog(2)
     number = ask_after(backlog, 0, ASK_BYTES)
     for replica_id, wrong in ((1, number), (0, number + 1)):

@@ -1,4 +1,4 @@
-"""The time in which a process is stopped does not count."""
+"""The clock does not count the time in which its process was stopped."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from varsim.launch.clock import LATE_S, Clock
 
 
 class Time:
-    """The clock of the system, which a test moves."""
+    """A replacement for the module `time`; a test sets its time."""
 
     def __init__(self) -> None:
         self.now_s = 100.0
@@ -25,7 +25,7 @@ def system(monkeypatch: pytest.MonkeyPatch) -> Time:
     return made
 
 
-def test_a_wait_that_ends_in_time_counts(system: Time) -> None:
+def test_a_wait_that_ends_a_little_late_counts_in_full(system: Time) -> None:
     measured = Clock()
     system.now_s += 1.0 + LATE_S / 2
     measured.waited(101.0)

@@ -36,5 +36,5 @@ def test_the_reason_for_refusing_a_list_of_devices_is_given(
     assert problem in problem_with(names)
 
 
-def test_the_largest_cluster_has_no_problem() -> None:
+def test_the_largest_allowed_number_of_devices_is_accepted() -> None:
     assert "" == problem_with(cpus(MAX_WORKERS))

@@ -1,4 +1,4 @@
-"""If a process ends in any way, the other processes are informed or end, and nothing is left."""
+"""When a process ends in any way, the others learn this or end, and no process or file is left."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_loss_is_reported_once_and_the_others_continue(launch: Launch) -> None
     assert 0 == cluster.evaluate(0, "link.replica_id")
 
 
-def test_a_program_does_not_wait_if_all_workers_are_lost(launch: Launch) -> None:
+def test_receiving_does_not_wait_if_all_workers_are_lost(launch: Launch) -> None:
     cluster = launch(1)
     cluster.tell(0, "os._exit(1)")
     cluster.lost()
@@ -104,7 +104,7 @@ def test_when_the_fork_server_is_killed_all_workers_are_lost(launch: Launch) -> 
 
 @pytest.mark.parametrize("reaps", [False, True], ids=["ignored", "waited for"])
 def test_a_program_may_take_the_exit_codes_of_all_its_children(launch: Launch, reaps: bool) -> None:
-    """It ignores SIGCHLD, or it waits for any child."""
+    """The program ignores SIGCHLD, or waits for any child."""
     cluster = launch(1)
     fork_server = cluster.evaluate(0, "os.getppid()")
     before = signal.signal(signal.SIGCHLD, signal.SIG_DFL if reaps else signal.SIG_IGN)
@@ -121,7 +121,7 @@ def test_a_program_may_take_the_exit_codes_of_all_its_children(launch: Launch, r
 def test_a_process_that_got_the_id_of_the_fork_server_is_not_killed(
     launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The system may use the id again if the program has waited for the fork server itself."""
+    """If the program has waited for the fork server, the system may use its process id again."""
     fork_server = launch(1).channel._fork_server
     killed: list[int] = []
     with monkeypatch.context() as patch:
@@ -133,7 +133,7 @@ def test_a_process_that_got_the_id_of_the_fork_server_is_not_killed(
         assert 1 == len(killed)
 
 
-def test_a_fork_of_the_program_does_not_delay_the_end(
+def test_a_fork_of_the_program_does_not_delay_the_end_of_the_fork_server(
     launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The fork holds the pipe to the fork server, so closing the pipe is not enough."""
@@ -171,7 +171,7 @@ process.ProcessLauncher("tests.launch.programs:serve").launch(
     [
         "process.remove_leftovers = end",
         pytest.param("process.ForkServer.fork_workers = end", marks=pytest.mark.slow),
-        # A fork of the program holds the pipe, so the pipe is not closed.
+        # A fork of the program holds the pipe, so the pipe stays open when the program ends.
         "process.remove_leftovers = lambda: os.fork() and end() or (os.close(2), os.read(0, 1))",
     ],
     ids=["directory", "listener", "fork"],
@@ -179,7 +179,7 @@ process.ProcessLauncher("tests.launch.programs:serve").launch(
 def test_a_program_that_is_killed_early_leaves_no_directory(
     patch: str, private_temporary: Path
 ) -> None:
-    """The fork server owns the private directory before the directory exists."""
+    """The fork server already waits for the program's end when the directory is created."""
     with subprocess.Popen(
         [sys.executable, "-c", EARLY.format(patch=patch)],
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
@@ -193,7 +193,7 @@ def test_a_program_that_is_killed_early_leaves_no_directory(
 
 
 def test_closed_standard_streams_are_not_given_to_sockets(tmp_path: Path) -> None:
-    """The next program that prints would write into a socket."""
+    """With such a socket, text that a program prints would be written into the socket."""
     program = """
 import os, sys
 from pathlib import Path
@@ -280,7 +280,7 @@ def test_a_fork_of_the_program_does_not_end_its_workers(launch: Launch) -> None:
 
 
 def test_escapes_at_the_end_of_a_log_are_made_visible(tmp_path: Path) -> None:
-    """A worker's output may contain escapes. It is part of an error that a terminal shows."""
+    """A worker's output may contain escapes, and a terminal shows this output in an error."""
     log = tmp_path / "worker-0.log"
     log.write_bytes(b"fine\r\n\x1b[2Jhidden\x9b\n")
 

@@ -1,4 +1,4 @@
-"""`varsim doctor` finds each problem, says what to do, and never calls an unchecked subject ok."""
+"""`varsim doctor` finds each problem, says what to do, and reports no unchecked subject as ok."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_what_is_not_looked_at_is_not_ok(
     assert found in result.found
 
 
-def test_free_memory_that_the_system_does_not_tell_is_not_ok(monkeypatch: Patch) -> None:
+def test_the_check_says_that_unknown_free_memory_is_not_checked(monkeypatch: Patch) -> None:
     monkeypatch.setattr(host_checks, "_available_bytes", lambda: None)
     assert "the free memory is not checked on this system" in check("shared memory").found
 
@@ -190,7 +190,7 @@ def test_every_subject_is_checked_once() -> None:
     assert [subject for subject, _ in CHECKS] == [one.subject for one in checks]
 
 
-def test_the_needs_of_many_workers_are_those_of_a_start(monkeypatch: Patch) -> None:
+def test_the_check_and_a_start_require_the_same_number_of_open_files(monkeypatch: Patch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (100, 500))
     monkeypatch.setattr(host_needs, "open_files", lambda: 10)
     result = check("open files", workers=1000)
@@ -200,11 +200,13 @@ def test_the_needs_of_many_workers_are_those_of_a_start(monkeypatch: Patch) -> N
     assert "ulimit -n 1074" in result.remedy
 
 
-def test_a_folder_of_runs_that_does_not_exist_is_checked_above(tmp_path: Path) -> None:
+def test_if_the_folder_of_runs_does_not_exist_its_nearest_parent_is_checked(tmp_path: Path) -> None:
     assert f"{tmp_path} is writable" in check("folder of runs", runs=tmp_path / "a" / "b").found
 
 
-def test_a_long_tmpdir_is_named(monkeypatch: Patch, tmp_path: Path) -> None:
+def test_the_check_names_a_tmpdir_whose_path_is_too_long(
+    monkeypatch: Patch, tmp_path: Path
+) -> None:
     long = tmp_path / ("x" * 100)
     long.mkdir()
     monkeypatch.setenv("TMPDIR", str(long))
@@ -214,8 +216,10 @@ def test_a_long_tmpdir_is_named(monkeypatch: Patch, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("unusable", ["missing", "file"])
-def test_an_unusable_tmpdir_is_named(monkeypatch: Patch, tmp_path: Path, unusable: str) -> None:
-    """Otherwise the user sees files in /tmp and does not know why."""
+def test_the_check_names_an_unusable_tmpdir(
+    monkeypatch: Patch, tmp_path: Path, unusable: str
+) -> None:
+    """Without this text the user would not know why files are in /tmp."""
     (tmp_path / "file").touch(0o700)
     monkeypatch.setenv("TMPDIR", str(tmp_path / unusable))
     result = check("temporary files")

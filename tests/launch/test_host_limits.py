@@ -1,4 +1,4 @@
-"""The command under the limits of a system: it works, or it ends with one sentence."""
+"""`varsim run` under low limits of the system: the run succeeds, or one sentence says why not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GIB = 2**30
 
 
 def limited(limit: int, most: int, folder: Path) -> tuple[int, list[str]]:
-    """Run the command under a limit; return its exit code and the lines on stderr."""
+    """Run the command with one resource limit; return its exit code and its lines on stderr."""
 
     def lower() -> None:
         if limit == resource.RLIMIT_NPROC:
@@ -36,18 +36,20 @@ def limited(limit: int, most: int, folder: Path) -> tuple[int, list[str]]:
 
 
 def be_a_user() -> None:
-    """Become a user without other processes; root alone has no limit of processes.
+    """Become a user who has no other processes; the limit of processes does not apply to root.
 
     The effective user stays root, because the interpreter may be in root's directory.
     """
     libc = ctypes.CDLL(None)
-    for capability in (21, 24):  # CAP_SYS_ADMIN and CAP_SYS_RESOURCE lift the limit
+    for capability in (21, 24):  # with CAP_SYS_ADMIN or CAP_SYS_RESOURCE no limit applies
         libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
     os.setresuid(54_321, 0, 0)
 
 
 @pytest.mark.parametrize("most", [3 * GIB // 8, 2 * GIB, 16 * GIB, 64 * GIB])
-def test_few_addresses(most: int, tmp_path: Path) -> None:
+def test_a_run_with_few_addresses_succeeds_or_says_which_limit_to_raise(
+    most: int, tmp_path: Path
+) -> None:
     code, (line,) = limited(resource.RLIMIT_AS, most, tmp_path)
     if most >= GIB:
         assert (0, WORKS) == (code, line[: len(WORKS)])
@@ -58,7 +60,9 @@ def test_few_addresses(most: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("most", [16, 64, 128])
-def test_few_open_files(most: int, tmp_path: Path) -> None:
+def test_a_run_with_few_open_files_succeeds_or_says_which_limit_to_raise(
+    most: int, tmp_path: Path
+) -> None:
     code, (line,) = limited(resource.RLIMIT_NOFILE, most, tmp_path)
     if most == 128:
         assert (0, WORKS) == (code, line[: len(WORKS)])
@@ -68,15 +72,19 @@ def test_few_open_files(most: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("most", [GIB // 10, GIB // 7, GIB // 5])
-def test_so_few_addresses_that_numpy_cannot_be_imported(most: int, tmp_path: Path) -> None:
+def test_the_error_names_the_limit_if_addresses_do_not_suffice_to_import_numpy(
+    most: int, tmp_path: Path
+) -> None:
     code, (line,) = limited(resource.RLIMIT_AS, most, tmp_path)
     assert 1 == code
     assert "MiB of addresses here, and varsim needs 256 MiB: raise the limit (ulimit -v)" in line
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a user's other processes count too")
-def test_so_few_processes_that_numpy_cannot_be_imported(tmp_path: Path) -> None:
-    """OpenBLAS then raises SIGINT; the command was not interrupted."""
+def test_the_error_names_the_limit_if_processes_do_not_suffice_to_import_numpy(
+    tmp_path: Path,
+) -> None:
+    """OpenBLAS raises SIGINT in this case; the error does not say "interrupted"."""
     code, (line,) = limited(resource.RLIMIT_NPROC, 1, tmp_path)
     assert 1 == code
     assert "threads, and the system allows only 0 more" in line
@@ -85,7 +93,9 @@ def test_so_few_processes_that_numpy_cannot_be_imported(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a user's other processes count too")
 @pytest.mark.parametrize("most", [3, 4, 6, 8, 10, 64])
-def test_few_processes(most: int, tmp_path: Path) -> None:
+def test_a_run_with_few_processes_succeeds_or_says_how_many_it_needs(
+    most: int, tmp_path: Path
+) -> None:
     code, (line,) = limited(resource.RLIMIT_NPROC, most, tmp_path)
     if most == 64:
         assert (0, WORKS) == (code, line[: len(WORKS)])

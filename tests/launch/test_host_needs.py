@@ -1,4 +1,4 @@
-"""A system that gives too little is an error of varsim. Otherwise libzmq would abort."""
+"""varsim checks the limits of the system and raises an error, because libzmq would abort."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INFINITY = resource.RLIM_INFINITY
 
 @pytest.fixture
 def limits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """Record the soft and hard limits that are set; the last entry is in force."""
+    """Record the pairs (soft limit, hard limit) that are set; `getrlimit` returns the last pair."""
     found = [(64, 4096)]
     monkeypatch.setattr(resource, "getrlimit", lambda _: found[-1])
     monkeypatch.setattr(resource, "setrlimit", lambda _, both: found.append(both))
@@ -49,7 +49,9 @@ def test_an_unlimited_number_is_enough(limits: list[tuple[int, int]]) -> None:
     assert (INFINITY, INFINITY) == limits[-1]
 
 
-def test_a_hard_limit_is_an_error_that_says_what_to_do(limits: list[tuple[int, int]]) -> None:
+def test_a_hard_limit_that_is_too_low_is_an_error_that_says_what_to_do(
+    limits: list[tuple[int, int]],
+) -> None:
     with pytest.raises(StartError, match=r"5000 workers need .*ulimit -n \d+"):
         ensure_open_files(5000)
     assert [(64, 4096)] == limits
@@ -69,7 +71,7 @@ def test_too_few_threads_are_an_error_that_says_what_to_do(
     ) == str(caught.value)
 
 
-def test_enough_threads_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exactly_the_needed_number_of_threads_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_needs, "spare_threads", lambda wanted: wanted)
     ensure_threads(1000)
 

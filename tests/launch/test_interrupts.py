@@ -1,4 +1,4 @@
-"""Ctrl-C while a user's program starts its workers, with Python's own handler."""
+"""Ctrl-C while a program starts its workers; the program has Python's own handler of SIGINT."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NEVER = sys.maxsize
 
 
 def launch(interrupted_at: int) -> int:
-    """Start a cluster, send SIGINT at the given function call, and return the number of calls."""
+    """Start a cluster; send SIGINT at function call number `interrupted_at`; count the calls."""
     calls = 0
 
     def count(_frame: FrameType, event: str, _what: Any) -> None:
@@ -45,7 +45,7 @@ def launch(interrupted_at: int) -> int:
 def test_ctrl_c_while_workers_start_raises_keyboard_interrupt_and_frees_everything(
     moments: int,
 ) -> None:
-    """The interrupt never becomes a StartError. The leak check finds resources that are left."""
+    """No StartError replaces the interrupt. The leak check of the suite finds what is left."""
     launch(NEVER)  # the first launch imports modules
     calls, chained = launch(NEVER), 0
     for moment in range(1, moments + 1):

@@ -1,4 +1,4 @@
-"""The output of user code is written to the log, and its end is kept for errors."""
+"""The output of user code is written to the log, and its last characters are kept for errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def output(monkeypatch: pytest.MonkeyPatch) -> KeepingOutput:
     return KeepingOutput(io.BytesIO(), "worker-0.log")
 
 
-def test_output_is_taken_once(output: KeepingOutput) -> None:
+def test_taken_output_is_not_returned_again(output: KeepingOutput) -> None:
     print("one", 2, file=output)
     assert "one 2\n" == output.take()
     assert "" == output.take()

@@ -44,7 +44,7 @@ def test_workers_answer(launch: Launch, transport: str) -> None:
 
 
 def test_strangers_cannot_connect_over_tcp(launch: Launch) -> None:
-    """Otherwise each of them would take a descriptor of the program."""
+    """Each connection of a stranger would need a descriptor of the program."""
     cluster = launch(1, transport="tcp")
     listener: Any = cluster.channel._listener
     host, port = listener.endpoint.removeprefix("tcp://").split(":")
@@ -116,7 +116,9 @@ def test_logs_stay_in_the_requested_folder(launch: Launch, tmp_path: Path) -> No
     assert "one\ntwo\n" == (tmp_path / "worker-0.log").read_text()
 
 
-def test_closing_leaves_nothing(launch: Launch, private_temporary: Path) -> None:
+def test_closing_leaves_no_process_and_no_directory(
+    launch: Launch, private_temporary: Path
+) -> None:
     cluster = launch(2)
     processes = [cluster.evaluate(i, "os.getpid()") for i in range(2)] + [
         cluster.evaluate(0, "os.getppid()")
@@ -134,7 +136,7 @@ def test_closing_leaves_nothing(launch: Launch, private_temporary: Path) -> None
     cluster.channel.send(0, [Fetch(request_id=1, variable_id=1)])
 
 
-def test_a_link_that_is_dropped_leaves_nothing(private_temporary: Path) -> None:
+def test_a_link_that_is_dropped_leaves_no_process_and_no_directory(private_temporary: Path) -> None:
     launcher = ProcessLauncher("tests.launch.programs:serve")
     options = LaunchOptions(7, ("CPU:0",))
     link = launcher.launch(options, NoObjects())
@@ -193,12 +195,12 @@ def test_the_error_names_a_missing_entry_point(program: str, said: str) -> None:
         ProcessLauncher(program).launch(LaunchOptions(7, ("CPU:0",)), None)  # type: ignore[arg-type]
 
 
-def test_the_start_has_a_deadline(launch: Launch) -> None:
+def test_workers_that_are_not_ready_in_time_are_an_error(launch: Launch) -> None:
     with pytest.raises(StartError, match="1 of 1 workers were not ready in time"):
         launch(1, start_timeout_s=0.0)
 
 
-def test_no_free_descriptor_is_one_sentence(
+def test_the_error_for_no_free_descriptor_is_one_sentence(
     launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse() -> int:
@@ -210,8 +212,8 @@ def test_no_free_descriptor_is_one_sentence(
     assert f"cannot start workers: [Errno 24] Too many open files. {DOCTOR}" == str(caught.value)
 
 
-def test_a_refused_process_is_one_sentence() -> None:
-    """The workers that have started end."""
+def test_the_error_for_a_refused_process_is_one_sentence() -> None:
+    """The workers that were already started end."""
     with pytest.raises(StartError) as caught:
         ProcessLauncher("tests.launch.no_forks:serve").launch(
             LaunchOptions(7, ("a", "b", "c")), NoObjects()

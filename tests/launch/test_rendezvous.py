@@ -56,8 +56,8 @@ def test_settings_arrive_unchanged() -> None:
     assert 1 == WHOLE.to_line().count(b"\n")
 
 
-def test_every_field_arrives() -> None:
-    """For each field, a value that differs from the default is sent."""
+def test_every_field_of_the_settings_arrives() -> None:
+    """For each field, a value that differs from the value in `WHOLE` is sent."""
     for name in (field.name for field in fields(Rendezvous)):
         if name == "options":
             continue

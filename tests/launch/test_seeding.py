@@ -38,7 +38,7 @@ def test_one_seed_gives_the_same_numbers_and_restores_the_state() -> None:
     assert expected == draw()
 
 
-def test_a_restored_state_continues() -> None:
+def test_a_generator_state_that_is_used_again_continues_its_numbers() -> None:
     own = seeded(5)
     with own.here():
         first = draw()
@@ -55,7 +55,7 @@ def draws_of(strategy: Any) -> list[Any]:
 
 @pytest.mark.processes
 def test_worker_processes_draw_the_numbers_of_their_seed() -> None:
-    """A simulated cluster draws the same numbers. Both start with the state of `seeded`."""
+    """A simulated cluster draws the same numbers. Both kinds start with the state of `seeded`."""
     devices = ["cpu:0", "cpu:1"]
     with simulated_cluster():
         simulated = draws_of(tf.distribute.MirroredStrategy(devices, seed=5))
@@ -68,7 +68,7 @@ def test_worker_processes_draw_the_numbers_of_their_seed() -> None:
 
 
 @pytest.mark.parametrize("seed", [-1, 0.5, "1"])
-def test_a_seed_is_an_integer_from_0(seed: Any) -> None:
+def test_a_seed_that_is_not_an_integer_of_at_least_0_is_refused(seed: Any) -> None:
     with pytest.raises(DistributedValueError, match=f"seed={seed!r}: it must be None or an int"):
         tf.distribute.MirroredStrategy(["cpu:0"], seed=seed)
 
@@ -87,7 +87,9 @@ def run(job):
 """
 
 
-def test_two_runs_agree_and_the_programs_generators_are_restored(tmp_path: Path) -> None:
+def test_two_runs_with_one_seed_agree_and_the_programs_generators_are_restored(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "draws.py"
     path.write_text(WORKLOAD)
 

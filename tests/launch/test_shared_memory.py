@@ -39,7 +39,7 @@ SUM, MEAN = VariableAggregation.SUM, VariableAggregation.MEAN
 
 
 def large(cluster: WorkerCluster, replica_id: int, value: float, size: int = LARGE) -> Array:
-    """Return an array that a worker has sent, as it was received."""
+    """Make a worker send an array, and return the received array without a copy."""
     cluster.tell(replica_id, f"answer = np.full({size}, {value})")
     received: list[tuple[int, Any]] = []
     while not any(isinstance(message, HostCall) for _, message in received):
@@ -50,13 +50,13 @@ def large(cluster: WorkerCluster, replica_id: int, value: float, size: int = LAR
 
 
 def arena_of(cluster: WorkerCluster) -> Arena | None:
-    """Return the shared memory of a cluster; None if it has none."""
+    """Return the arena of a cluster; None if the cluster has no shared memory."""
     exchange = cluster.exchange
     return exchange.arena if isinstance(exchange, SharedCoordinator) else None
 
 
 def used_bytes(cluster: WorkerCluster) -> int:
-    """Return how many bytes the coordinator holds in its region, without free blocks."""
+    """Return the bytes of the blocks in the coordinator's region that are not free."""
     arena = arena_of(cluster)
     assert arena is not None
     arena.settle()
@@ -69,7 +69,7 @@ def is_shared(cluster: WorkerCluster, array: Array) -> bool:
 
 
 def send(cluster: WorkerCluster, *arrays: Array) -> None:
-    """Send arrays that the workers of these tests do not read."""
+    """Send arrays to all workers; the programs of these tests do not read them."""
     for replica_id in range(cluster.channel.num_replicas):
         cluster.channel.send(replica_id, [Reduced(call_id=1, position=1, leaves=arrays)])
 
@@ -106,7 +106,7 @@ def test_a_value_that_was_read_never_changes(launch: Launch) -> None:
 
 
 def test_memory_is_used_again_when_workers_have_released_it(launch: Launch) -> None:
-    """A worker that releases much memory reports this immediately. Here it sends nothing else."""
+    """A worker that releases much memory reports this at once, even if it sends nothing else."""
     cluster = launch(2, "hearing")
     value = np.zeros(MIB)
     for _ in range(4 + 4 * TOLD_FROM_BYTES // value.nbytes):
@@ -133,7 +133,7 @@ def test_memory_that_a_dead_worker_held_is_free(launch: Launch) -> None:
 # ---------------------------------------------------------------- no free shared memory
 
 
-def test_without_room_values_are_sent_through_sockets(
+def test_if_shared_memory_is_full_values_are_sent_through_sockets(
     launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(SHARED_MEMORY, str(MIB // 2))
@@ -149,7 +149,7 @@ def test_without_room_values_are_sent_through_sockets(
     assert 1 == said.count("there is no room"), "one warning, however many values had no room"
 
 
-def test_a_program_without_room_is_warned_once(
+def test_a_program_whose_shared_memory_is_full_is_warned_once(
     launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(SHARED_MEMORY, "0")
@@ -162,7 +162,7 @@ def test_a_program_without_room_is_warned_once(
 
 @pytest.fixture
 def small_files() -> Iterator[None]:
-    """Have the system refuse files of more than a megabyte."""
+    """Make the system refuse files of more than a mebibyte."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, before[1]))
     yield
@@ -200,7 +200,7 @@ def test_a_limit_that_is_not_a_number_is_refused(
         ({"exchange": "shared", "transport": "tcp"}, "use exchange='auto'"),
     ],
 )
-def test_an_unknown_exchange_is_refused(
+def test_an_unknown_exchange_or_one_that_does_not_fit_the_transport_is_refused(
     launch: Launch, options: dict[str, Any], problem: str
 ) -> None:
     with pytest.raises(ConfigError, match=problem):
@@ -222,7 +222,7 @@ def reduced(
     mirror: Array | None,
     idle: list[int],
 ) -> Array:
-    """Return the value of a reduction; other messages of workers are received later."""
+    """Return the value of a reduction; leave other messages of workers in the inbox."""
     value = cluster.exchange.reduce(
         Reduce(7, values, aggregation, operation, mirror, idle), cluster.channel.now_s()
     )
@@ -241,7 +241,7 @@ def reduced(
 def check_merge(
     cluster: WorkerCluster, values: list[Array], operation: Operation, idle: list[int]
 ) -> bool:
-    """Compare a merge of two workers' arrays with `reduce.merge`. Return whether it is shared."""
+    """Check that a merge equals `reduce.merge`. Return whether its value is in shared memory."""
     mirror = np.linspace(0.0, 1.0, values[0].size)
     expected = reduce.merge(values, MEAN, operation, mirror)
 
@@ -260,7 +260,7 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_merge_has_the_same_value_with_the_help_of_workers(
     launch: Launch, two_cores: None, size: int
 ) -> None:
-    """One size is too small to be shared, one is merged by one process, and one in two slices."""
+    """The first size is not shared; one process merges the second; the third has two slices."""
     cluster = launch(2)
     for operation in (Operation.ASSIGN, Operation.ASSIGN_SUB):
         shared = check_merge(cluster, contributions(cluster, size), operation, [0, 1])
@@ -283,7 +283,7 @@ def test_other_messages_that_come_during_a_merge_are_received_later(
     assert (1, 7) == (replica_id, cluster.codec.unpack(message.request))
 
 
-def test_a_merge_is_complete_without_a_helper_that_dies(
+def test_a_merge_is_complete_even_if_a_worker_dies_before_it_computes_its_slice(
     launch: Launch, two_cores: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("varsim.exchange.shared.SLICE_TIMEOUT_S", 1e6)
@@ -296,7 +296,7 @@ def test_a_merge_is_complete_without_a_helper_that_dies(
     assert "exited with code 3" == cluster.lost()[2].reason
 
 
-def test_a_merge_does_not_wait_for_ever_for_a_helper(
+def test_a_merge_does_not_wait_for_ever_for_the_slice_of_a_stopped_worker(
     launch: Launch, two_cores: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("varsim.exchange.shared.SLICE_TIMEOUT_S", 1 * MS)
@@ -313,7 +313,7 @@ def test_a_merge_does_not_wait_for_ever_for_a_helper(
     )
 
 
-# ---------------------------------------------------------------- after the end
+# ---------------------------------------------------------------- after the end of processes
 
 PROGRAM = """
 import os
@@ -332,7 +332,7 @@ print(file.st_ino, worker, fork_server, flush=True)
 
 
 def holders(inode: int) -> set[int]:
-    """Return the processes that have mapped the anonymous file with this inode."""
+    """Return the ids of the processes that have mapped the anonymous file with this inode."""
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -342,7 +342,7 @@ def holders(inode: int) -> set[int]:
     return found
 
 
-def test_when_all_processes_are_killed_nothing_is_left(private_temporary: Path) -> None:
+def test_when_all_processes_are_killed_no_shared_memory_is_left(private_temporary: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM + "input()"],
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},

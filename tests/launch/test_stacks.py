@@ -23,7 +23,7 @@ from varsim.sync.stalls import Sighting
 def test_a_location_has_the_name_of_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """Characters that are not ASCII are escaped in a stack."""
+    """In a written stack, characters that are not ASCII are escaped."""
     monkeypatch.chdir(tmp_path)
     with (tmp_path / "stack").open("w+b") as written:
         code = compile("\n\ndump(file=written, all_threads=False)", str(tmp_path / name), "exec")
