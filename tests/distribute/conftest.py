@@ -10,7 +10,7 @@ from varsim.testing import simulated_cluster
 
 @pytest.fixture
 def simulated():
-    """Run the replicas of the test's strategies in this process."""
+    """Run the replicas of the test's strategies in this process, and provide the cluster."""
     with simulated_cluster() as cluster:
         yield cluster
 

@@ -1,4 +1,4 @@
-"""AUTO under auto="adaptive" in programs; tests/properties compares it with ON_WRITE."""
+"""Programs with auto="adaptive"; tests/properties compares their values with ON_WRITE."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_variable_has_the_synchronization_auto(strategy, v):
     assert strategy.extended.variable_created_in_scope(v)
 
 
-def test_many_writes_are_one_exchange(strategy, v):
+def test_many_writes_need_one_exchange(strategy, v):
     def step() -> None:
         for _ in range(10):
             v.assign_add(1.0)
@@ -169,7 +169,7 @@ def test_a_call_in_a_merge_call_can_write(strategy, v):
     assert 242.0 == float(v)
 
 
-def test_a_call_that_fails_in_a_merge_call_loses_only_its_own_writes(strategy, v):
+def test_a_failed_call_in_a_merge_call_loses_only_its_own_writes(strategy, v):
     def inner(number: float) -> None:
         v.assign_add(number)
         if number == 100.0:
@@ -247,7 +247,7 @@ def test_a_deep_copy_contains_deferred_writes(strategy, v):
     assert (2.0, 4.0, AUTO) == (float(v), float(twin), twin.synchronization)
 
 
-def test_writes_to_a_dropped_variable_are_dropped(strategy):
+def test_deferred_writes_to_a_freed_variable_are_not_exchanged(strategy):
     with strategy.scope():
         gone = tf.Variable(0.0, aggregation=MEAN)
         kept = tf.Variable(0.0, aggregation=MEAN)

@@ -1,4 +1,4 @@
-"""`tf.train.Checkpoint`: what is saved and restored, and what is reported."""
+"""`tf.train.Checkpoint`: the values saved and restored, and the warnings and errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def mirrored(count: int) -> Any:
 
 
 def four_kinds(strategy: Any) -> dict[str, Any]:
-    """Return a variable of each kind, with components that differ where they can."""
+    """Return four kinds of variables after a step; components of ON_READ variables may differ."""
     on_read = SYNC.ON_READ
     with strategy.scope():
         made = {
@@ -65,7 +65,7 @@ def state_of(made: dict[str, Any]) -> dict[str, list[Any]]:
 # ---------------------------------------------------------------- values
 
 
-def test_exact_keeps_every_component_of_all_four_kinds(strategy, tmp_path):
+def test_exact_saves_and_restores_every_component_of_all_four_kinds(strategy, tmp_path):
     made = four_kinds(strategy)
     before = state_of(made)
     checkpoint = tf.train.Checkpoint(**made)
@@ -79,7 +79,7 @@ def test_exact_keeps_every_component_of_all_four_kinds(strategy, tmp_path):
     assert [3, 4] == before["seen"]
 
 
-def test_components_without_an_aggregation_need_exact(strategy, tmp_path):
+def test_a_variable_without_an_aggregation_can_only_be_saved_with_exact(strategy, tmp_path):
     made = four_kinds(strategy)
 
     with pytest.raises(ValueError, match=r"'state' cannot be saved.*(.|\n)*exact=True"):
@@ -87,7 +87,7 @@ def test_components_without_an_aggregation_need_exact(strategy, tmp_path):
     assert [] == list(tmp_path.iterdir())
 
 
-def test_a_sum_of_integers_is_divided_and_the_loss_is_told(strategy, tmp_path):
+def test_a_sum_of_integers_is_divided_with_a_warning_about_the_lost_remainder(strategy, tmp_path):
     seen = four_kinds(strategy)["seen"]
     checkpoint = tf.train.Checkpoint(seen=seen)
     path = checkpoint.save(tmp_path / "c")
@@ -98,7 +98,7 @@ def test_a_sum_of_integers_is_divided_and_the_loss_is_told(strategy, tmp_path):
     assert [3, 3] == components(seen)
 
 
-def test_other_replicas_get_shares_and_it_is_told(simulated, tmp_path):
+def test_with_another_number_of_replicas_each_gets_a_share_with_a_warning(simulated, tmp_path):
     path = tf.train.Checkpoint(**four_kinds(mirrored(3))).write(tmp_path / "c", exact=True)
     made = four_kinds(mirrored(2))
 
@@ -130,10 +130,10 @@ def test_a_sum_of_integers_with_exact_keeps_its_remainder(simulated, tmp_path):
     assert 12 == seen.numpy()
 
 
-def test_a_sum_given_as_an_initial_value_is_warned_about(strategy):
+def test_an_initial_value_of_a_sum_causes_a_warning(strategy):
     with pytest.warns(tf.VarsimWarning, match=r"'seen': each of the 2.* 36, .*reads 72 at first"):
         strategy_variable(strategy, 36, "seen")
-    with strategy.scope():  # the values are not added up
+    with strategy.scope():  # no warning: a MEAN does not add up the initial values
         tf.Variable(36.0, synchronization=SYNC.ON_READ, aggregation=AGGREGATION.MEAN)
 
 
@@ -145,7 +145,7 @@ def strategy_variable(strategy: Any, value: Any, name: str) -> Any:
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float8_e4m3fn", "complex128", "bool", "uint16"])
-def test_all_dtypes_are_kept(strategy, tmp_path, dtype):
+def test_values_of_every_dtype_are_saved_and_restored(strategy, tmp_path, dtype):
     pytest.importorskip("ml_dtypes")
     with strategy.scope():
         v = tf.Variable(tf.cast([[0, 1, 1], [1, 0, 1]], getattr(tf, dtype, dtype)))
@@ -240,7 +240,7 @@ def test_a_variable_created_later_is_restored_when_it_becomes_an_attribute(strat
     checkpoint.a = later
 
     assert [7.0, 8.0] == later.kernel.numpy().tolist()
-    status.assert_consumed()  # b is the same object
+    status.assert_consumed()  # b is the same object as a
 
 
 def test_a_variable_created_later_in_a_plain_object_is_restored_by_the_status(strategy, tmp_path):
@@ -260,7 +260,7 @@ def test_a_variable_created_later_in_a_plain_object_is_restored_by_the_status(st
     assert 5.0 == model.w.numpy()
 
 
-def test_a_checkpoint_holds_only_what_can_hold_variables(strategy):
+def test_a_checkpoint_refuses_objects_that_cannot_contain_variables(strategy):
     with pytest.raises(ValueError, match=r"Checkpoint\(step=5\).*int.*use tf.Variable\(5\)"):
         tf.train.Checkpoint(step=5)
     with pytest.raises(CheckpointError, match="under the key 3: use strings"):
@@ -269,7 +269,7 @@ def test_a_checkpoint_holds_only_what_can_hold_variables(strategy):
         tf.train.Checkpoint(v={}).write("never")
 
 
-# ---------------------------------------------------------------- what was lost
+# ---------------------------------------------------------------- values that do not match
 
 
 def test_a_value_without_a_variable_is_reported(strategy, tmp_path):
@@ -280,7 +280,7 @@ def test_a_value_without_a_variable_is_reported(strategy, tmp_path):
 
     with pytest.raises(AssertionError, match="no object of the program has taken 'b'"):
         status.assert_consumed()
-    status.assert_existing_objects_matched()  # says that this is expected
+    status.assert_existing_objects_matched()  # accepts that 'b' is not used
     other = tf.train.Checkpoint(a=tf.Variable(0.0))
     other.read(path)
     objects = [other]
@@ -393,7 +393,7 @@ def test_older_checkpoints_are_deleted(tmp_path):
     assert [f"{tmp_path}/ckpt-5"] == later.checkpoints
 
 
-def test_a_series_saves_at_its_interval_or_calls_the_initializer(tmp_path):
+def test_a_manager_saves_at_its_interval_or_calls_the_initializer(tmp_path):
     step, called = tf.Variable(0), []
     keeper = tf.train.CheckpointManager(
         tf.train.Checkpoint(step=step),
@@ -424,7 +424,7 @@ def test_a_series_saves_at_its_interval_or_calls_the_initializer(tmp_path):
 
 @pytest.fixture
 def two_saves(tmp_path):
-    """Save 1.0 as c-1 and 2.0 as c-2, and return the variable, the checkpoint and the last file."""
+    """Save 1.0 as c-1 and 2.0 as c-2; provide the variable, the checkpoint and the file of c-2."""
     v = tf.Variable([1.0] * 50)
     checkpoint = tf.train.Checkpoint(v=v)
     checkpoint.save(tmp_path / "c")
@@ -434,7 +434,7 @@ def two_saves(tmp_path):
 
 
 @pytest.mark.parametrize("how", ["torn", "altered", "empty", "name", "gone"])
-def test_a_damaged_checkpoint_is_passed_over(two_saves, tmp_path, how):
+def test_if_the_last_checkpoint_is_damaged_the_one_before_is_used(two_saves, tmp_path, how):
     v, checkpoint, file = two_saves
     contents = bytearray(file.read_bytes())
     match how:
@@ -460,7 +460,7 @@ def test_a_damaged_checkpoint_is_passed_over(two_saves, tmp_path, how):
         checkpoint.restore(tmp_path / "c-2")
 
 
-def test_a_damaged_list_is_read_from_the_names_of_files(two_saves, tmp_path):
+def test_if_the_list_of_checkpoints_is_damaged_the_names_of_files_are_used(two_saves, tmp_path):
     (tmp_path / "checkpoint").write_bytes(b"\xff\x00")
     assert f"{tmp_path}/c-2" == tf.train.latest_checkpoint(tmp_path)
 

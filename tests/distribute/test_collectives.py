@@ -1,4 +1,4 @@
-"""Collectives of replicas are matched by name, by key, or otherwise by order and line."""
+"""Collectives of replicas are matched by name, or by order and line; dicts are matched by key."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_different_results_are_reported_by_path(simulated):
 
 
 def log_all(named: bool) -> Callable[[], tuple[float, float]]:
-    """Log two metrics, on odd replicas in the opposite order."""
+    """Return a step that reduces two metrics; odd replicas reduce them in the opposite order."""
 
     def step():
         values = {"loss": F(2.0), "accuracy": F(0.5)}
@@ -225,7 +225,7 @@ def test_an_update_on_replicas_accepts_a_name(strategy):
     [("", ValueError), ("a\nb", ValueError), ("\ud800", ValueError), (7, TypeError)],
 )
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_name_is_text(simulated, name, error, count):
+def test_an_invalid_name_is_refused(simulated, name, error, count):
     strategy = cluster(count) if count > 1 else tf.distribute.OneDeviceStrategy("cpu:0")
 
     with pytest.raises(error, match="name="):
@@ -247,7 +247,7 @@ def test_without_replicas_a_name_has_no_effect():
     assert 3 == strategy.run(lambda: context().merge_call(lambda _: 3, name="x"))
 
 
-# ---------------------------------------------------------------- by order alone
+# ---------------------------------------------------------------- by order, without a name
 
 
 def lines_apart() -> float:
@@ -330,7 +330,7 @@ def test_the_replica_that_skips_a_write_is_named_first(simulated):
     assert others.endswith(f"test_collectives.py:{line + 2}")
 
 
-def test_the_error_for_a_loop_that_one_replica_leaves_groups_the_others(simulated):
+def test_the_error_for_a_loop_that_one_replica_leaves_lists_the_other_replicas_together(simulated):
     strategy = cluster(4)
 
     def step():

@@ -62,7 +62,7 @@ def test_a_global_batch_is_divided_equally():
         context.get_per_replica_batch_size(33)
 
 
-def test_without_replicas_batches_are_not_divided(simulated):
+def test_on_one_device_batches_are_not_divided(simulated):
     one = tf.distribute.OneDeviceStrategy()
     dataset = one.distribute_datasets_from_function(lambda context: [context.num_replicas_in_sync])
 

@@ -1,6 +1,6 @@
 """Programs in the style of TensorFlow's documentation of tf.distribute.
 
-They run unchanged, except that datasets are lists, because varsim has no tf.data.
+Their code is unchanged, except that datasets are lists, because varsim has no tf.data.
 """
 
 from __future__ import annotations

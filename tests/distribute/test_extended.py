@@ -11,7 +11,7 @@ from tests.replica_context import replica_id
 
 
 def test_a_condition_in_a_merge_call_decides_for_every_replica(strategy):
-    """A condition that holds for all replicas is decided once, in cross-replica context."""
+    """The condition is computed once, in cross-replica context, and holds for all replicas."""
     weight = create_variable(strategy, 1.0, "ON_WRITE", "MEAN")
 
     def apply_it(rate):

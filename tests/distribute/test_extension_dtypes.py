@@ -78,7 +78,7 @@ def test_writes_in_bfloat16_equal_those_of_tensorflow_bit_for_bit(cluster):
 
 @needs_the_package
 def test_reductions_in_bfloat16_equal_those_of_tensorflow_bit_for_bit(cluster):
-    """A sum along an axis of one value is computed in float32, and is rounded once."""
+    """A sum along an axis within one replica's value is computed in float32, and rounded once."""
     for case in cases_of("reductions", cluster):
         values = tf.distribute.PerReplica([numbers(one) for one in case["values"]])
         reduced = cluster.reduce(case["operation"], values, axis=case["axis"])

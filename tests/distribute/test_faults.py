@@ -1,4 +1,4 @@
-"""Faults of an experiment: their texts, their places, and what the seed draws."""
+"""Faults of an experiment: their texts, their places, and random choices with a seed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.now_s = 0.0
-        self.slept: list[int] = []  # ms
+        self.slept: list[int] = []  # the durations of all sleeps in ms
 
     def perf_counter(self) -> float:
         return self.now_s
@@ -84,13 +84,13 @@ def results(strategy, function, calls):
         ("raise replica=1 call=1 operation=1:3", "operation= must be a number from 1"),
     ],
 )
-def test_a_wrong_text_is_refused_with_the_problem(text, problem):
+def test_the_error_for_a_wrong_text_names_the_problem(text, problem):
     with pytest.raises(DistributedValueError) as caught:
         parse_fault(text)
     assert f"invalid fault {text!r}: {problem}" in str(caught.value)
 
 
-def test_a_text_gives_the_place_and_the_amounts():
+def test_the_text_of_a_fault_is_read_into_place_and_amounts():
     assert Fault(
         text="delay replica=all call=3:7 operation=2 ms=5",
         kind="delay",
@@ -170,7 +170,7 @@ def test_the_seed_draws_the_replica_and_the_call():
 # ---------------------------------------------------------------- time
 
 
-def test_a_slow_replica_takes_its_own_time_several_times(strategy, clock):
+def test_a_slow_replica_needs_a_multiple_of_its_working_time(strategy, clock):
     v = with_faults(strategy, "slow replica=1 factor=3")
 
     def step():
@@ -186,7 +186,7 @@ def test_a_delay_comes_before_every_operation_of_the_calls_in_its_range(strategy
     v = with_faults(strategy, "delay replica=all call=2:3 ms=5")
     for _ in range(3):
         strategy.run(lambda: v.assign_add(1.0))
-    assert clock.slept == [5, 5, 5, 5]  # two replicas: before the function, and before its write
+    assert clock.slept == [5, 5, 5, 5]  # on two replicas, before the function and before its write
 
 
 def test_a_delay_with_jitter_is_the_same_for_the_same_seed(strategy, clock):

@@ -1,4 +1,4 @@
-"""Every fix of an error is legal, and gives the value in the error."""
+"""A program changed by a fix runs without an error, and gives the value in the text of the fix."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class New:
         return strategy, v
 
     def after(self, change: str) -> New:
-        """Return these arguments, changed by a fix of settings or dtype."""
+        """Return these arguments after a fix that changes the settings or the dtype."""
         found = re.match(r"(synchronization|aggregation|dtype)=(\w+)", change)
         if found is None:
             return self
@@ -115,7 +115,7 @@ def applied(new: New, operation: Operation, fix: Fix) -> Any:
 @pytest.mark.parametrize("replicas", [1, 2, 3])
 @pytest.mark.parametrize("operation", [Operation.READ, *WRITES])
 @pytest.mark.parametrize(("synchronization", "aggregation"), SETTINGS)
-def test_fixes_of_a_cross_replica_refusal_give_their_values(
+def test_fixes_of_a_refused_cross_replica_operation_give_their_values(
     synchronization, aggregation, operation, replicas
 ):
     new = New(synchronization, aggregation, replicas=replicas)
@@ -141,7 +141,7 @@ def test_fixes_of_a_cross_replica_refusal_give_their_values(
 def test_each_refused_operation_names_variable_and_location(
     synchronization, aggregation, operation
 ):
-    """Without this test, the previous test would also pass if no operation were refused."""
+    """The test above would also pass if no operation were refused."""
     new = New(VariableSynchronization[synchronization], VariableAggregation[aggregation])
     _, v = trained(new)
 
@@ -151,7 +151,7 @@ def test_each_refused_operation_names_variable_and_location(
     assert f"variable 'v' at {error.location}: " in str(error)
 
 
-def test_the_values_of_all_replicas_are_in_the_error():
+def test_the_error_of_a_refused_operation_has_the_values_of_all_replicas():
     new = New(VariableSynchronization.ON_READ, start=0.0)
     _, v = trained(new)
 
@@ -298,7 +298,7 @@ def test_a_refused_per_replica_value_can_be_assigned_in_the_replicas(aggregation
 
 
 def together(new: New, operations: list[Operation], values: list[Any]) -> Any:
-    """Return how much a step changes the value if replicas write with different operations."""
+    """Return the change of the value by a step in which each replica writes with its operation."""
     strategy, v = new.made()
     before = v.read_value()
     strategy.run(lambda: getattr(v, operations[mine()].value)(values[mine()], read_value=False))
@@ -361,7 +361,7 @@ def test_the_fix_of_different_reductions_gives_its_value(kinds):
         is_given(fix, act([op] * 2, [np.asarray(x, dtype) for x in values]))
 
 
-# ---------------------------------------------------------------- a mirror that breaks
+# ---------------------------------------------------------------- copies that diverge
 
 
 @pytest.mark.parametrize("operation", WRITES)
@@ -380,10 +380,10 @@ def test_the_warning_of_diverged_copies_has_the_values_of_other_settings(operati
     assert "synchronization=ON_READ" in lines[3]
 
 
-# ---------------------------------------------------------------- the page
+# ---------------------------------------------------------------- the documented errors
 
 
-def test_the_page_of_errors_shows_every_error_of_a_variable():
+def test_the_document_of_errors_shows_every_error_of_a_variable():
     shown = {said(example)[0] for example in EXAMPLES}
 
     assert {kind.__name__ for kind in everything_below(VariableError)} <= shown

@@ -1,4 +1,4 @@
-"""`tf.IndexedSlices` holds rows of an array, and can become the array."""
+"""`tf.IndexedSlices` contains rows of an array, and can be converted to the array."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def test_the_error_for_slices_that_cannot_become_an_array_says_why(
         np.asarray(slices)
 
 
-def test_indices_are_integers() -> None:
-    """A float index would select a row by rounding."""
+def test_indices_that_are_not_integers_are_refused() -> None:
+    """A float index would have to be rounded, so it is refused."""
     with pytest.raises(ValueTypeError, match="must be integers"):
         tf.IndexedSlices([1.0], [0.5])
 

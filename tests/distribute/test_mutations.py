@@ -1,4 +1,4 @@
-"""Changes that a function makes to the program's objects, found by comparing before and after."""
+"""Changes by a function to objects of the program; the objects are compared before and after."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ table = np.zeros(3)
 
 
 def changed(function: Any, *args: Any, **kwargs: Any) -> list[str]:
-    """Return the objects that the warnings name, as `kind name`."""
+    """Run a function; return the objects that the warnings name, as `kind name`."""
     watch = Watch()
     watch.look_at(function, args, kwargs)
     function(*args, **kwargs)

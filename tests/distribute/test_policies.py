@@ -1,4 +1,4 @@
-"""Policies that TensorFlow does not have are found by name, or defined by the program."""
+"""Custom synchronizations: varsim finds their policies by name, or the program defines them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MEAN, SUM = VariableAggregation.MEAN, VariableAggregation.SUM
 
 @dataclass(frozen=True)
 class OnReadMean(CustomPolicy):
-    """ON_READ that accepts only MEAN. The parameter of the policy has no effect."""
+    """A policy like ON_READ that accepts only MEAN. Its parameter has no effect."""
 
     keyword: ClassVar[str] = "on_read_mean"
     aggregations: ClassVar[dict[VariableAggregation, VariableAggregation]] = {
@@ -50,7 +50,7 @@ def test_a_name_is_a_member_or_the_name_of_a_policy():
 
 
 @pytest.mark.parametrize("name", ["", "on read", "8", "a:", "a:1,2", "A"])
-def test_other_texts_are_not_names(name):
+def test_a_text_that_is_not_a_name_is_refused(name):
     with pytest.raises(ValueError, match="invalid name"):
         synchronization_named(name)
 
@@ -102,7 +102,7 @@ class Doubled(Cell):
 
 @dataclass(frozen=True)
 class InTable(CustomPolicy):
-    """A policy whose cells are given as an argument of the class."""
+    """A policy whose cell for writes on replicas is an attribute of the class."""
 
     keyword: ClassVar[str] = "in_table"
     cell: ClassVar[Cell] = Local()
@@ -117,7 +117,7 @@ class InTable(CustomPolicy):
 
 @dataclass(frozen=True)
 class InDoubledTable(InTable):
-    """The same policy, with a cell that varsim does not have."""
+    """The policy above, with a cell that varsim does not have."""
 
     keyword: ClassVar[str] = "in_doubled_table"
     cell: ClassVar[Cell] = Doubled()
@@ -178,7 +178,7 @@ def test_rows_of_each_replica_are_refused_where_one_value_is_needed(table_of):
 # ---------------------------------------------------------------- settings
 
 
-def test_an_unsuitable_aggregation_is_refused_with_the_suitable_ones():
+def test_the_error_for_an_unsuitable_aggregation_names_the_suitable_ones():
     with simulated_cluster():
         strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
         with strategy.scope(), pytest.raises(AggregationError, match="it needs MEAN") as caught:
@@ -191,7 +191,7 @@ def test_an_unsuitable_aggregation_is_refused_with_the_suitable_ones():
 
 def test_a_policy_of_the_program_is_sent_with_the_spec_and_is_then_known(monkeypatch):
     synchronization = tf.Variable(0.0, synchronization=OnReadMean(5)).synchronization
-    monkeypatch.setattr(custom, "_KNOWN", {})  # as in another process
+    monkeypatch.setattr(custom, "_KNOWN", {})  # in another process, no policy is known
 
     know(synchronization)
 
@@ -214,7 +214,7 @@ def test_another_package_provides_a_policy_and_is_named_in_the_spec(tmp_path, mo
 
 
 @pytest.mark.slow
-def test_workers_learn_a_programs_own_policy():
+def test_workers_get_a_programs_own_policy():
     strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
     try:
         with strategy.scope():

@@ -1,4 +1,4 @@
-"""Every public name of TensorFlow 2.21 about variables works, or says what to use instead."""
+"""Every public name of TensorFlow 2.21 about variables works, or its error says what to use."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_every_name_works_or_has_an_explanation(roots):
     assert {"works", "explains"} == set(outcomes.values()), outcomes
 
 
-def test_a_missing_name_says_what_to_use_instead():
+def test_the_error_for_a_missing_name_says_what_to_use():
     v: Any = tf.Variable(1.0)
 
     assert not hasattr(v, "handle")
@@ -83,7 +83,7 @@ def test_a_missing_name_says_what_to_use_instead():
         getattr(tf.distribute, "coordinator")  # noqa: B009
 
 
-def test_a_value_of_each_replica_says_how_to_read_it(strategy):
+def test_the_error_for_an_attribute_of_a_per_replica_value_says_how_to_read_it(strategy):
     with strategy.scope():
         v = tf.Variable(1.0, aggregation=tf.VariableAggregation.SUM)
     each = tf.distribute.PerReplica([1.0, 2.0])
@@ -117,7 +117,7 @@ def test_the_earlier_name_of_run_works(strategy):
         ("name_that_tensorflow_never_had", "use NumPy"),
     ],
 )
-def test_common_names_of_tensorflow_say_what_to_use(name, instead):
+def test_errors_for_common_names_of_tensorflow_say_what_to_use(name, instead):
     with pytest.raises(AttributeError, match=f"varsim has no tf.{name}: .*{instead}"):
         getattr(tf, name)
 

@@ -39,7 +39,7 @@ def test_results_of_different_structure_are_refused(strategy):
         strategy.run(lambda: [1] * (replica_id() + 1))
 
 
-def test_a_variable_is_passed_and_returned_as_itself(strategy):
+def test_a_variable_as_argument_or_result_is_the_same_variable(strategy):
     v = create_variable(strategy, 0.0, "ON_WRITE", "SUM")
 
     assert v is strategy.run(lambda x: x.assign_add(1.0), (v,))
@@ -116,14 +116,14 @@ def test_an_error_of_a_variable_can_be_caught_on_the_replica(strategy):
     assert [10.0] == v.numpy().tolist()
 
 
-def test_a_handler_for_every_exception_does_not_hide_a_mismatch(strategy):
+def test_a_replica_that_catches_every_exception_does_not_hide_a_mismatch(strategy):
     v = create_variable(strategy, 0.0, "ON_WRITE", "SUM")
 
     def step():
         try:
             if replica_id() == 0:
                 v.assign_add(1.0).read_value()
-        except Exception:  # as careless programs do
+        except Exception:  # careless programs do this
             pass
 
     with pytest.raises(MismatchError, match="replica 1: never arrived"):
@@ -245,7 +245,7 @@ def test_replicas_must_create_the_same_variables(strategy):
         strategy.run(lambda: tf.Variable(0.0, name=f"v{replica_id()}"))
 
 
-def test_creator_scopes_see_every_creation_innermost_first(strategy):
+def test_creator_functions_are_called_for_every_creation_innermost_first(strategy):
     asked = []
 
     def logging(tag):

@@ -39,7 +39,7 @@ def components(v: Any) -> list[list[float]]:
 
 
 def test_a_plain_variable_has_every_sparse_method() -> None:
-    """The value of the variable is changed in place only if the array was not read."""
+    """A write changes the variable's array in place only if the program has not read the array."""
     v = tf.Variable(np.arange(4, dtype=np.float32))
     before = v.read_value()
 
@@ -54,7 +54,7 @@ def test_a_plain_variable_has_every_sparse_method() -> None:
     assert [1.0, 1.0] == v.gather_nd([[0], [3]]).tolist()
 
 
-def test_batches_are_written_along_the_last_axis() -> None:
+def test_a_batch_scatter_writes_along_the_last_axis() -> None:
     """Each row of the indices belongs to one row of the variable."""
     v = tf.Variable(np.zeros((2, 3), np.float32))
 
@@ -66,7 +66,7 @@ def test_batches_are_written_along_the_last_axis() -> None:
 
 
 def test_an_array_that_was_read_never_changes(strategy: Any) -> None:
-    """Arrays that the program and replicas read stay as they are. A read of rows returns a copy."""
+    """Writes change no array that the program or a replica has read. A read of rows copies them."""
     v = variable(strategy)
     kept = []
 
@@ -169,7 +169,7 @@ def test_a_replica_cannot_write_the_rows_of_all_replicas(strategy: Any) -> None:
 
 
 def test_an_aggregated_write_combines_the_captured_rows_of_all_replicas(strategy: Any) -> None:
-    """TensorFlow gives the captured value to the merge; `assign` does the same."""
+    """TensorFlow's merge uses all components of a captured PerReplica; so does `assign`."""
     v = variable(strategy)
     each = strategy.experimental_distribute_values_from_function(
         lambda context: rows([context.replica_id_in_sync_group])
@@ -202,8 +202,8 @@ def test_slices_are_not_reduced_with_dense_values_or_with_other_rows(strategy: A
         strategy.reduce("SUM", tf.distribute.PerReplica([rows([0]), wide]), axis=None)
 
 
-def test_the_statistics_compare_rows_with_whole_values(strategy: Any) -> None:
-    """A row has 8 bytes of index and 4 of value. Each replica sends one row and gets two rows."""
+def test_the_statistics_have_the_bytes_of_rows_and_of_whole_values(strategy: Any) -> None:
+    """A row has an index of 8 bytes and a value of 4 bytes. Each replica sends one and gets two."""
     v = variable(strategy)
 
     strategy.run(lambda: done(v.scatter_add(rows([0]))))
@@ -242,10 +242,10 @@ def test_slices_cannot_be_gathered(strategy: Any) -> None:
         strategy.run(lambda: tf.distribute.get_replica_context().all_gather(rows([0]), axis=0))
 
 
-# ---------------------------------------------------------------- public reports
+# ---------------------------------------------------------------- programs of users
 
 
-def test_the_advice_about_a_slice_gives_the_wanted_rows(strategy: Any) -> None:
+def test_the_fix_for_an_assign_to_a_slice_gives_the_wanted_rows(strategy: Any) -> None:
     """Each replica lowers its own row by 1."""
     with strategy.scope():
         centers = tf.Variable(np.full(2, 10, np.float32), aggregation=SUM)
@@ -301,7 +301,7 @@ def test_a_sparse_write_moves_centers_as_far_as_a_dense_write(strategy: Any) -> 
 def test_rows_that_do_not_exist_cannot_be_read(
     method: str, indices: Any, error: type[Exception], said: str
 ) -> None:
-    """NumPy counts a negative index from the end; TensorFlow refuses it."""
+    """For example, TensorFlow refuses a negative index, which NumPy counts from the end."""
     with pytest.raises(error, match=rf"'table' at .*\.py:\d+: {method}.*{said}"):
         getattr(tf.Variable(np.zeros(4, np.float32), name="table"), method)(indices)
 

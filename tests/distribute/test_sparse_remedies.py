@@ -23,7 +23,7 @@ SETTINGS = [
     (ON_READ, VariableAggregation.SUM, 9.0),
     (ON_READ, VariableAggregation.MEAN, 9.0),
 ]
-"""Settings of variables, and their initial values."""
+"""Synchronization, aggregation and initial value of each variable tested."""
 
 KINDS = {"synchronization": VariableSynchronization, "aggregation": VariableAggregation}
 ELEMENTS = ("batch_scatter_update", "scatter_nd_add")
@@ -43,7 +43,7 @@ NAMES = {
     "value": VALUES[0],
     "x": VALUES[0],
 }
-"""The names in the code of a fix."""
+"""Name in the code of a fix -> its value in these tests."""
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +55,7 @@ def cluster() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Case:
-    """A variable, and the place from which it is written."""
+    """A variable, and whether a replica or the program writes it."""
 
     synchronization: Any
     aggregation: Any
@@ -167,7 +167,7 @@ SUM_ON_WRITE = (ON_WRITE, VariableAggregation.SUM)
         ("v[indices]", [-1, 0], "v.read_value()[indices]", [2.0, 9.0]),
     ],
 )
-def test_the_remedy_of_a_refused_read_reads_these_parts(
+def test_the_remedy_of_a_refused_read_reads_the_requested_elements(
     code: str, indices: Any, remedy: str, expected: Any, inside: bool
 ):
     case = Case(*SUM_ON_WRITE, inside)

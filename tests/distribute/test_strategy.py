@@ -164,7 +164,7 @@ def test_a_batch_is_split_along_axis_0(strategy):
     assert [(1,), (0,)] == [part.shape for part in split[1]["y"].values]
 
 
-def test_a_batch_feeds_a_run(strategy):
+def test_the_parts_of_a_batch_can_be_arguments_of_run(strategy):
     total = create_variable(strategy, 0.0, "ON_READ", "SUM")
     data = [np.arange(4, dtype=np.float32), np.arange(3, dtype=np.float32)]
     for batch in strategy.experimental_distribute_dataset(data):
@@ -247,14 +247,14 @@ def test_use_of_a_closed_strategy_is_an_error(strategy):
             use()
 
 
-def test_a_strategy_is_closed_by_its_block(simulated):
+def test_a_strategy_is_closed_at_the_end_of_its_with_block(simulated):
     with tf.distribute.MirroredStrategy(["cpu:0"]) as strategy:
         assert 1 == strategy.run(lambda: 1)
     with pytest.raises(RuntimeError, match="has been closed"):
         strategy.run(lambda: 1)
 
 
-def test_nothing_starts_before_it_is_needed(simulated):
+def test_a_strategy_without_operations_starts_no_workers(simulated):
     strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
     assert () == strategy.statistics()
     strategy.close()
@@ -266,7 +266,7 @@ def test_nothing_starts_before_it_is_needed(simulated):
 
 
 @pytest.mark.parametrize("kind", ["default", "one_device"])
-def test_a_program_also_works_without_replicas(kind):
+def test_a_program_also_works_on_one_device(kind):
     one = (
         tf.distribute.get_strategy()
         if kind == "default"

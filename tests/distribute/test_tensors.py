@@ -1,4 +1,4 @@
-"""TensorFlow's functions and dtypes for tensors that programs use, on NumPy arrays."""
+"""TensorFlow's functions and dtypes for tensors, as varsim provides them for NumPy arrays."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_only_numbers_can_be_cast():
 
 
 class WithArray:
-    """A tensor that converts itself, such as PyTorch's, JAX's and TensorFlow's."""
+    """A tensor with `__array__`, such as the tensors of PyTorch, JAX and TensorFlow."""
 
     def __init__(self, *values: float, dtype: str = "float32") -> None:
         self.held = np.array(values, dtype)
@@ -176,7 +176,7 @@ def test_the_error_for_a_tensor_on_a_gpu_says_what_to_do(strategy):
 
 
 class Peer(WithDlpack):
-    """A tensor that refuses NumPy's arrays in arithmetic, as PyTorch's do."""
+    """A tensor that refuses NumPy's arrays in arithmetic, as a tensor of PyTorch does."""
 
     __array_ufunc__ = None
 

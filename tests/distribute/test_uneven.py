@@ -1,4 +1,4 @@
-"""Shares of different sizes: empty shares cause a warning, and refused shares change nothing."""
+"""Parts of a batch with different sizes: an empty part causes a warning; errors change nothing."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_an_empty_batch_warns(strategy, caught):
     assert texts(caught)[0].startswith("batch 1 has 0 rows for 2 replicas: replicas 0, 1 get none")
 
 
-def test_a_replica_without_a_batch_of_its_own_warns(strategy, caught):
+def test_a_replica_whose_own_dataset_has_ended_causes_a_warning(strategy, caught):
     list(strategy.distribute_datasets_from_function(lambda _: [np.ones(4)]))
 
     assert texts(caught)[0].startswith("batch 1 has 4 rows for 2 replicas: replica 1 gets none")
@@ -102,7 +102,7 @@ def test_replicas_without_rows_have_no_weight_in_a_mean(strategy, caught):
     assert not caught
 
 
-# ---------------------------------------------------------------- what happens at such a batch
+# ---------------------------------------------------------------- settings of `uneven`
 
 BATCHES = [np.array([1.0, 2.0]), np.array([3.0]), np.array([5.0, 6.0])]
 
@@ -114,7 +114,7 @@ def passes(strategy, batches):
     ]
 
 
-def test_pad_uses_the_rows_of_the_batch_before_again(strategy, caught):
+def test_pad_repeats_the_rows_of_the_batch_before(strategy, caught):
     strategy.uneven = "pad"
 
     assert passes(strategy, BATCHES) == [[[1], [2]], [[3], [2]], [[5], [6]]]
@@ -165,7 +165,7 @@ def test_fail_names_the_replica_and_the_remedy(strategy, caught):
     assert not caught
 
 
-def test_another_word_is_refused():
+def test_an_unknown_setting_of_uneven_is_refused():
     with pytest.raises(ValueError, match="uneven='skip': expected one of empty, fail, drop, pad"):
         tf.distribute.MirroredStrategy(["a"], uneven="skip")
 
@@ -221,7 +221,7 @@ def test_a_read_that_cannot_combine_components_names_variable_and_remedy(strateg
     assert [[1.0, 1.0], []] == components(v)
 
 
-def test_values_of_different_ranks_name_their_replicas(strategy):
+def test_the_error_for_values_of_different_ranks_names_their_replicas(strategy):
     with pytest.raises(ValueError, match=r"replica 0: float32\[2, 3\], replica 1: float32\[3\]"):
         strategy.reduce("SUM", ragged(strategy, (2, 3), 3), axis=1)
 

@@ -1,4 +1,4 @@
-"""The method extended.update changes each component separately. If a change fails, none changes.
+"""The method extended.update changes each component separately. If one change fails, none is made.
 
 This is difference D4 in docs/semantics.md.
 """
@@ -26,7 +26,7 @@ def test_each_component_gets_its_slice(strategy, variable):
     assert [12.0, 13.0] == components(variable)
 
 
-def test_a_function_sees_its_own_writes(strategy, variable):
+def test_a_function_reads_its_own_writes(strategy, variable):
     seen = []
 
     def twice(v):

@@ -43,14 +43,14 @@ def test_the_documented_example_outside_every_scope_runs_unchanged():
 
 
 @pytest.mark.parametrize("synchronization", ["ON_WRITE", "ON_READ"])
-def test_assigns_chain(strategy, synchronization):
+def test_assigns_can_be_chained(strategy, synchronization):
     v = create_variable(strategy, 1.0, synchronization, "MEAN")
 
     assert v is v.assign(5.0)
     assert 6.0 == v.assign(5.0).assign_add(2.0).assign_sub(1.0).numpy()
 
 
-def test_assigns_chain_on_replicas(strategy):
+def test_assigns_can_be_chained_on_replicas(strategy):
     v = create_variable(strategy, 0.0, "ON_WRITE", "SUM")
     results = strategy.run(lambda: v.assign(1.0).assign_add(10.0).read_value())
 
@@ -129,7 +129,7 @@ def test_a_distributed_variable_can_be_assigned(strategy):
 
 
 @pytest.mark.parametrize("synchronization", ["ON_WRITE", "ON_READ"])
-def test_a_value_that_was_read_is_stable_under_later_writes(strategy, synchronization):
+def test_later_writes_do_not_change_a_value_that_was_read(strategy, synchronization):
     v = create_variable(strategy, [1.0, 2.0], synchronization, "MEAN")
     outside = v.read_value()
 
@@ -194,7 +194,7 @@ def test_the_text_shows_the_components(strategy):
 
 @pytest.fixture(params=["plain", "ON_WRITE", "ON_READ"])
 def array_like(request, strategy):
-    """Provide a variable that reads [1., 2., 4.]."""
+    """Provide a variable with the value [1., 2., 4.]."""
     if request.param == "plain":
         return tf.Variable([1.0, 2.0, 4.0])
     return create_variable(strategy, [1.0, 2.0, 4.0], request.param, "MEAN")
@@ -265,7 +265,7 @@ def test_a_slice_of_a_distributed_variable_cannot_be_assigned(strategy):
 @pytest.mark.filterwarnings("ignore::varsim.VarsimWarning")
 @pytest.mark.parametrize("synchronization", ["ON_READ", "NONE"])
 def test_a_slice_of_a_replicas_own_component_can_be_assigned(strategy, synchronization):
-    """A write to one component has no aggregation that a slice could bypass."""
+    """A write to one component is not aggregated, so a slice of it can be written, too."""
     v = create_variable(strategy, [1.0, 2.0], synchronization, "SUM")
 
     def step():
@@ -317,7 +317,7 @@ def test_a_variable_cannot_be_pickled(strategy):
             pickle.dumps(v)
 
 
-def test_an_unreferenced_variable_is_freed(strategy):
+def test_a_variable_without_references_is_freed(strategy):
     v = create_variable(strategy, 1.0, "ON_WRITE", "SUM", name="gone")
     number = v.spec.variable_id
     del v

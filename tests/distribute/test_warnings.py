@@ -43,7 +43,7 @@ def test_synchronization_none_warns_once_for_each_variable_with_its_location(str
         assert part in text
 
 
-def test_a_strict_strategy_refuses_instead(simulated):
+def test_a_strict_strategy_raises_an_error_instead_of_a_warning(simulated):
     strategy = tf.distribute.MirroredStrategy(["cpu:0"], strict=True)
 
     with pytest.raises(ValueError, match="strict"):

@@ -1,8 +1,8 @@
-"""Record what TensorFlow computes in bfloat16, in `answers.json`.
+"""Record results of TensorFlow in bfloat16, in `answers.json`.
 
 `PYTHON tests/distribute/bfloat16/record.py`, with an interpreter that has TensorFlow 2.21, writes
-the file beside this one. `test_extension_dtypes.py` compares varsim with it, bit for bit. A case
-is a mapping; numbers are lists of the 16 bits of each element, as integers.
+the file. `test_extension_dtypes.py` compares varsim's results with it, bit for bit. A case is a
+mapping; an array is a list with the 16 bits of each element, as an integer.
 """
 
 from __future__ import annotations
