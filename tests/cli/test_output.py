@@ -1,4 +1,4 @@
-"""The functions by which commands print: no control character of a file reaches a terminal."""
+"""The functions that print the output of commands replace control characters by escapes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from varsim.visible import OBEYED
 WILD = "a\x1b[31m\x7f\x9b\u202eb"
 
 
-def test_texts_and_json_have_escapes(capsys: pytest.CaptureFixture[str]):
+def test_control_characters_are_escaped_in_texts_and_json(capsys: pytest.CaptureFixture[str]):
     say(WILD)
     say_json([WILD], 1)
     out = capsys.readouterr().out
@@ -27,7 +27,7 @@ def test_texts_and_json_have_escapes(capsys: pytest.CaptureFixture[str]):
     assert [WILD] == json.loads(rest)
 
 
-def test_yaml_has_escapes_and_the_same_value():
+def test_control_characters_are_escaped_in_yaml_without_a_change_of_the_value():
     values = {"name": WILD, "plain": "größer"}
     text = yaml_lines.dump(values)
 
@@ -41,8 +41,8 @@ def test_yaml_has_escapes_and_the_same_value():
     sorted(Path(next(iter(commands.__path__))).glob("*.py")),
     ids=lambda file: file.stem,
 )
-def test_commands_print_by_these_functions(file: Path):
-    """The line of progress of `bench` moves the cursor, and a completion script is constant."""
+def test_commands_print_only_with_the_functions_that_escape(file: Path):
+    """Two exceptions are allowed: `bench` moves the cursor, and completion scripts are constant."""
     printed = re.findall(r"^\s*(?:click\.echo|print)\((.*)$", file.read_text("utf-8"), re.MULTILINE)
     allowed = "_CLEAR_LINE" if file.stem == "bench" else "kind(main"
     assert [] == [one for one in printed if allowed not in one]

@@ -41,7 +41,7 @@ class Found:
     """The differences between the findings of a run and the marks of its program."""
 
     missed: set[ExpectedFinding]  # faults that were not found
-    unexpected: set[str]  # findings that are neither a marked fault nor a consequence of one
+    unexpected: set[str]  # findings that are neither a marked fault nor a marked consequence
     outcome: Outcome
     failure: str
 
@@ -68,7 +68,7 @@ def programs(*folders: str) -> list[Path]:
 
 
 def marks(path: Path) -> tuple[set[ExpectedFinding], set[ExpectedFinding]]:
-    """Return the faults that are marked in a program, and their possible consequences.
+    """Return the marked faults of a program, and the marked consequences that are allowed.
 
     A mark is a separate line above the statement that it describes.
     """

@@ -1,4 +1,4 @@
-"""The settings of replicas without progress, and when their time counts, on a simulated cluster."""
+"""Time limits for replicas without progress: their settings, and what counts as progress."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def step() -> float:
 def test_messages_that_arrived_while_the_program_computed_are_progress(
     simulated: SimulatedCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The program performs a request of replica 0 for a long time. Replica 1 has not been heard."""
+    """The program works long on a request of replica 0, and meanwhile receives no messages."""
     perform = RunHost.perform
 
     def take_long(host: RunHost, *arguments: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A workload with every kind of state that a checkpoint of a run keeps."""
+"""A workload with every kind of state that a checkpoint of a run contains."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ SYNC, AGGREGATION = tf.VariableSynchronization, tf.VariableAggregation
 
 
 def run(job: tf.Job, *, flag: str = "", nest: bool = False, create: bool = False) -> dict[str, Any]:
-    """Use components, random generators here and on replicas, and a kept list.
+    """Use components, random generators in the program and on replicas, and a list given as `keep`.
 
     Args:
         flag: A file; if it exists, the workload fails at step 5.
-        nest: Whether to iterate in a loop inside the loop.
-        create: Whether to create a variable inside the loop.
+        nest: Whether to start a second loop over steps inside the first one.
+        create: Whether to create a variable inside the loop over steps.
     """
     strategy = job.strategy
     with strategy.scope():

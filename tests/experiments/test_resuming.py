@@ -1,4 +1,4 @@
-"""Runs that save checkpoints, and runs that continue from one."""
+"""Runs that save checkpoints, and runs that continue from a checkpoint."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_run_without_a_checkpoint_starts_from_its_first_step(failed, undisturb
 
 @pytest.mark.slow
 @pytest.mark.processes
-def test_another_number_of_replicas_is_told(failed, tmp_path):
+def test_a_run_resumed_with_another_number_of_replicas_has_a_warning(failed, tmp_path):
     resumed = tf.run_experiment(resume=failed.path, workers=3, out=tmp_path)
 
     assert resumed.failure is None
@@ -93,7 +93,7 @@ def test_another_number_of_replicas_is_told(failed, tmp_path):
 
 
 @pytest.mark.processes
-def test_a_workload_without_the_loop_is_refused(tmp_path):
+def test_checkpoints_of_a_workload_without_a_loop_over_steps_are_refused(tmp_path):
     other = tmp_path / "other.py"
     other.write_text("def run(job):\n    job.progress(1, 2)\n")
 
@@ -107,7 +107,7 @@ def test_a_workload_without_the_loop_is_refused(tmp_path):
     ("param", "said"),
     [("nest", "one such loop at a time"), ("create", "late was created inside the loop")],
 )
-def test_what_cannot_be_resumed_fails_at_once(tmp_path, param, said):
+def test_a_loop_that_cannot_be_resumed_fails_the_run(tmp_path, param, said):
     run = tf.run_experiment(
         PROGRAM, workers=1, checkpoint=1, out=tmp_path, trace="off", params={param: True}
     )
@@ -116,7 +116,7 @@ def test_what_cannot_be_resumed_fails_at_once(tmp_path, param, said):
     assert said in run.failure.text
 
 
-def test_a_run_is_resumed_with_its_own_workload(failed, tmp_path):
+def test_a_run_cannot_be_resumed_with_another_workload_or_too_few_steps(failed, tmp_path):
     with pytest.raises(ConfigError, match="with its own workload, so workload='digits' cannot"):
         tf.run_experiment(resume=failed.path, workload="digits")
     with pytest.raises(ConfigError, match="an experiment, or a run to resume"):
@@ -130,7 +130,7 @@ def test_a_run_is_resumed_with_its_own_workload(failed, tmp_path):
 # ---------------------------------------------------------------- settings
 
 
-def test_a_number_is_short_for_every(tmp_path):
+def test_a_number_as_checkpoint_sets_the_interval(tmp_path):
     file = tmp_path / "x.yaml"
     file.write_text("workload: digits\ncheckpoint: 5\n")
 
@@ -147,7 +147,7 @@ def test_a_number_is_short_for_every(tmp_path):
         load_experiment(file)
 
 
-def test_the_steps_of_a_job_are_a_number_and_a_loop():
+def test_steps_of_a_job_is_a_number_and_can_be_called_for_a_loop():
     given = Job(None, 0, 3, lambda *_: None)
     without = Job(None, 0, None, lambda *_: None)
 
@@ -160,7 +160,7 @@ def test_the_steps_of_a_job_are_a_number_and_a_loop():
     assert (3, [0, 1, 2]) == (sent.steps, list(sent.steps()))
 
 
-# ---------------------------------------------------------------- kept objects
+# ---------------------------------------------------------------- objects given as `keep`
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_the_steps_of_a_job_are_a_number_and_a_loop():
         np.bool_(True),
     ],
 )
-def test_kept_values_are_the_same_afterwards(value):
+def test_values_are_equal_after_saving_and_loading(value):
     arrays: dict[str, Any] = {}
     said = encoded(value, arrays)
 
@@ -181,7 +181,7 @@ def test_kept_values_are_the_same_afterwards(value):
     assert repr(value) == repr(again)
 
 
-def test_generators_continue_where_they_were():
+def test_a_restored_generator_draws_the_same_numbers_again():
     kept: list[Any] = [np.random.default_rng(1), np.random.RandomState(2), random.Random(3)]
     for generator in kept:
         arrays: dict[str, Any] = {}
@@ -194,7 +194,7 @@ def test_generators_continue_where_they_were():
         assert drawn == [draw() for _ in range(3)]
 
 
-def test_kept_objects_are_restored_in_place_or_refused():
+def test_objects_are_restored_in_place_or_refused():
     array, kept = np.zeros(2), {"a": 1}
     restore("array", array, np.ones(2))
     restore("kept", kept, {"b": 2})

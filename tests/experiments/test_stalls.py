@@ -1,4 +1,4 @@
-"""The limits of replicas without progress are keys of an experiment."""
+"""The time limits for replicas without progress are keys of an experiment."""
 
 from __future__ import annotations
 

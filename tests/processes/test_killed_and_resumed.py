@@ -36,7 +36,7 @@ def finished(words: list[str]) -> dict[str, Any]:
 
 
 def killed_after(words: list[str], delay_s: float) -> None:
-    """Start a command, and kill its first process after this time, unless it has ended."""
+    """Start a command, and kill its process after this time, unless the process has ended."""
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             process.wait(delay_s)
@@ -55,7 +55,7 @@ def _kept(summary: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.timeout(KILLS * 60)
 def test_a_killed_and_resumed_run_equals_a_run_without_interruption(tmp_path):
-    """Each run is killed once or twice, at random points, and resumed with --exact."""
+    """Each run is killed at one or two random points, and resumed with --exact."""
     chance = random.Random(SEED)
     new = [str(PROGRAM), "checkpoint=3", f"steps={STEPS}", "workers=2", "trace=off"]
     began_s = time.monotonic()

@@ -1,4 +1,4 @@
-"""Real workers that make no progress are reported with their stacks, and ended."""
+"""Real workers without progress: varsim reports them with their stacks, and ends them."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def process_ids(strategy: Strategy) -> list[int]:
 
 @contextmanager
 def quick(limit_s: float = 1_000 * MS) -> Iterator[None]:
-    """Fail if the block takes longer; it must not wait for a limit once more."""
+    """Fail if the block takes longer than `limit_s`; it must not wait for a stall limit again."""
     started_s = time.monotonic()
     yield
     assert time.monotonic() - started_s < limit_s
 
 
-def test_each_kind_of_stall_is_told_apart_and_ended() -> None:
-    """One call has a replica of each kind, and one that waits for them."""
+def test_the_error_names_each_replicas_kind_of_stall_and_their_processes_are_ended() -> None:
+    """In one call, replicas 1 to 4 have different kinds of stall, and replica 0 waits for them."""
     strategy = cluster(5, stall_warn_s=WARN_S, stall_fail_s=FAIL_S)
     with strategy.scope():
         total = tf.Variable(0.0, name="total", aggregation=tf.VariableAggregation.SUM)
@@ -96,7 +96,7 @@ def test_each_kind_of_stall_is_told_apart_and_ended() -> None:
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Strategy]:
-    """Provide two workers, which stay usable."""
+    """Provide two workers for several tests, which must leave them usable."""
     with cluster(2) as started:
         yield started
 
@@ -134,7 +134,7 @@ def test_many_short_steps_are_progress(pair: Strategy) -> None:
 
 
 @pytest.mark.slow
-def test_a_replica_that_keeps_asking_is_ended() -> None:
+def test_a_replica_that_only_sends_requests_is_ended() -> None:
     with cluster(2, stall_warn_s=0, stall_fail_s=FAIL_S) as strategy:
         with strategy.scope():
             total = tf.Variable(0.0, name="total", aggregation=tf.VariableAggregation.SUM)
@@ -153,7 +153,7 @@ def test_a_replica_that_keeps_asking_is_ended() -> None:
 
 
 @pytest.mark.slow
-def test_a_replica_that_keeps_asking_does_not_hide_another_one() -> None:
+def test_a_replica_that_only_sends_requests_does_not_hide_a_blocked_replica() -> None:
     with cluster(2, stall_warn_s=0, stall_fail_s=FAIL_S) as strategy:
         with strategy.scope():
             total = tf.Variable(0.0, name="total", aggregation=tf.VariableAggregation.SUM)
@@ -170,7 +170,7 @@ def test_a_replica_that_keeps_asking_does_not_hide_another_one() -> None:
 
 
 @pytest.mark.slow
-def test_a_stopped_process_does_not_answer_a_read() -> None:
+def test_a_read_reports_a_stopped_process() -> None:
     with cluster(2, stall_warn_s=WARN_S, stall_fail_s=FAIL_S) as strategy:
         with strategy.scope():
             seen = tf.Variable(
@@ -190,7 +190,7 @@ def test_a_stopped_process_does_not_answer_a_read() -> None:
 
 
 @pytest.mark.slow
-def test_a_process_that_was_stopped_for_a_short_time_goes_on(pair: Strategy) -> None:
+def test_a_call_continues_after_a_process_was_stopped_for_a_short_time(pair: Strategy) -> None:
     options = tf.distribute.RunOptions(stall_warn_s=0, stall_fail_s=FAIL_S)
     stopped = process_ids(pair)[1]
     os.kill(stopped, signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""The program divides the sum of hits by the sum of examples; both sums are those of 4 GPUs."""
+"""The program divides the sum of hits by the sum of examples, each of them over 4 GPUs."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Both GPUs take the same time."""
+"""Both GPUs take the same time for a step."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""All workers write the threshold. The first worker's value is used, and then all read it."""
+"""All workers write the threshold; the first worker's value is used. Then all workers read it."""
 
 import varsim as tf
 

@@ -1,4 +1,4 @@
-"""The program reads the size of the data set once, and keeps it."""
+"""The program reads the size of the data set once, and stores it in a Python variable."""
 
 import varsim as tf
 

@@ -1,4 +1,4 @@
-"""Two GPUs are slower than one: the loss is merged in each step, but logged in every tenth.
+"""Two GPUs are slower than one: the loss is merged in each step, but logged in every tenth step.
 
 Similar report: tensorflow#33809 ("bought a second GPU").
 """

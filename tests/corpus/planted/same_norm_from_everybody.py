@@ -1,4 +1,4 @@
-"""The spectral norm is equal on all GPUs, because the weights are equal. It is sent at each step.
+"""Each step sends the spectral norm, although it is equal on all GPUs, like the weights.
 
 Similar report: tensorflow#35347 (the vector u of spectral normalisation).
 """
