@@ -1,4 +1,4 @@
-"""Advice saves messages without changing reads, or corrects mistakes. A replay has proved this."""
+"""Advice saves messages without changing reads, or corrects mistakes; a replay proves this."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def run(tmp_path: Path, text: str = JOB, **keys: Any) -> Summary:
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Summary:
-    """Provide a run of the built-in job. Tests only read its folder."""
+    """Run `JOB` one time, and return its summary. Tests only read the run's folder."""
     return run(tmp_path_factory.mktemp("plain"))
 
 
@@ -96,10 +96,10 @@ def test_each_variable_gets_cheaper_settings_only_if_reads_stay_equal(plain: Sum
         ("copies_diverge", "offset", ("ON_WRITE", "MEAN"), True),
     ],
 )
-def test_advice_corrects_wrong_variables_and_says_so(
+def test_advice_for_a_variable_with_wrong_settings_corrects_its_value(
     tmp_path: Path, name: str, variable: str, settings: tuple[str, str], has_others: bool
 ):
-    """If other aggregations remove the finding too, the advice names them."""
+    """If other aggregations also remove the finding, the advice names these aggregations."""
     program = CORPUS / "planted" / f"{name}.py"
     with simulated_cluster():
         oracle = "ORACLE = True" in program.read_text("utf-8")
@@ -120,7 +120,7 @@ def test_advice_corrects_wrong_variables_and_says_so(
     assert "would give another value" in shown
 
 
-def test_advice_can_be_pasted(tmp_path: Path, plain: Summary):
+def test_the_lines_of_the_advice_can_be_pasted_into_an_experiment(tmp_path: Path, plain: Summary):
     shown = CliRunner().invoke(main, ["advise", plain.directory], env={"COLUMNS": "80"})
     assert 0 == shown.exit_code
     assert max(map(len, shown.output.splitlines())) <= 80
@@ -130,14 +130,14 @@ def test_advice_can_be_pasted(tmp_path: Path, plain: Summary):
 
     assert {"auto", "variables"} == keys.keys()
     assert {"seen": 240.0} == again.result
-    assert sum(v.messages for v in again.variables) < 300  # it was 720
+    assert sum(v.messages for v in again.variables) < 300  # 720 without the advice
     modes = {one.name: one.synchronization for one in again.variables}
     assert {"weight": "ON_WRITE", "seen": "ON_READ", "rarely": "AUTO"} == modes
     assert all(one.keeps for one in advice(again.directory).values())
 
 
 @pytest.mark.parametrize("name", ["a: b", "yes", "w[0]", 'say "it"'])
-def test_lines_to_paste_support_any_name(tmp_path: Path, name: str):
+def test_the_lines_to_paste_are_valid_for_any_variable_name(tmp_path: Path, name: str):
     text = JOB.replace('name="seen"', f"name={name!r}")
     shown = CliRunner().invoke(main, ["advise", run(tmp_path, text).directory]).output
     pasted = shown.partition("in an experiment\n")[2].partition("\n\n")[0]
@@ -160,7 +160,7 @@ def test_variables_with_the_same_name_get_the_same_advice_or_none(tmp_path: Path
 
 
 def test_lines_to_paste_turn_adaptive_off_if_no_variable_is_adaptive(tmp_path: Path):
-    """Otherwise the experiment would be refused, because no variable uses `auto: adaptive`."""
+    """An experiment with `auto: adaptive` and without an adaptive variable would be refused."""
     with open_history(Path(run(tmp_path, auto="adaptive").directory)) as history:
         program = Replays(history).program
     on_read = {
@@ -195,7 +195,7 @@ def test_a_run_uses_the_advice_of_a_pilot_run(tmp_path: Path, plain: Summary):
 @pytest.mark.parametrize(
     "keys", [{"variables": {"seen": {"synchronization": "auto"}}}, {"mode": "see*=auto"}]
 )
-def test_the_advice_is_for_auto_variables(tmp_path: Path, keys: dict[str, Any]):
+def test_a_pilot_run_advises_only_on_auto_variables(tmp_path: Path, keys: dict[str, Any]):
     text = JOB.replace('name="seen",', 'name="seen", synchronization=NONE,')
     text = text.replace("{settings}", "NONE = tf.VariableSynchronization.NONE")
     advised = run(tmp_path, text, auto="advised", **keys)
@@ -206,7 +206,7 @@ def test_the_advice_is_for_auto_variables(tmp_path: Path, keys: dict[str, Any]):
 
 
 def test_a_pilot_run_does_not_advise_on_read_for_variables_that_replicas_read(tmp_path: Path):
-    """Replicas have written equal values up to now, so ON_READ would not yet change a read."""
+    """In the pilot run replicas write equal values, so ON_READ would not change a read yet."""
     alike = JOB.replace("0.5 * me", "0.5")
     modes = {
         one.name: one.synchronization for one in run(tmp_path, alike, auto="advised").variables
@@ -293,7 +293,9 @@ def test_similar_variables_are_shown_once(tmp_path: Path, command: list[str], to
         ("seen", "expected VARIABLE=MODE"),
     ],
 )
-def test_a_wrong_change_lists_the_variables(plain: Summary, change: str, problem: str):
+def test_a_wrong_change_of_settings_is_refused_with_the_reason(
+    plain: Summary, change: str, problem: str
+):
     result = CliRunner().invoke(main, ["whatif", plain.directory, "--set", change])
     assert 2 == result.exit_code
     assert problem in result.output
@@ -321,8 +323,8 @@ def run(job: tf.Job):
 """
 
 
-def test_an_unread_variable_becomes_adaptive_which_changes_no_read(tmp_path: Path):
-    """ON_READ costs nothing either, but a later read could then have another value."""
+def test_the_advice_for_an_unread_variable_is_adaptive(tmp_path: Path):
+    """ON_READ would also send nothing, but with ON_READ a later read could have another value."""
     weight = advice(run(tmp_path, UNREAD).directory)["weight"]
 
     assert Settings(VariableSynchronization.AUTO, VariableAggregation.MEAN) == weight.effect.after
@@ -331,7 +333,7 @@ def test_an_unread_variable_becomes_adaptive_which_changes_no_read(tmp_path: Pat
 
 
 def test_a_wrong_replay_is_reported(tmp_path: Path):
-    """The recorded value of the last read is changed, as if an unknown event had happened."""
+    """The test changes the recorded value of the last read, so the replay cannot agree with it."""
     folder = Path(run(tmp_path).directory)
     other = np.float32(99).tobytes()
     with closing(sqlite3.connect(folder / "history.db")) as connection:

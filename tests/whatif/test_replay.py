@@ -34,7 +34,7 @@ SUM, MEAN = VariableAggregation.SUM, VariableAggregation.MEAN
 
 @contextmanager
 def recorded(program, monkeypatch) -> Iterator[Replays]:
-    """Record a program in a simulated cluster; provide replays of its history."""
+    """Record a program in a simulated cluster, and return replays of its history."""
     launch = SimulatedCluster.launch
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -83,8 +83,8 @@ def with_local_sgd() -> None:
     v.read_value()
 
 
-def test_a_policy_that_tensorflow_does_not_have_is_replayed_too(monkeypatch):
-    """A replay repeats only the recorded local writes; the policy then repeats the exchanges."""
+def test_a_custom_synchronization_is_replayed(monkeypatch):
+    """A replay does the recorded local writes; then the policy does the same exchanges again."""
     with recorded(with_local_sgd, monkeypatch) as replays:
         same = effect_on(replays.under({}), "v")
         assert same.harmless
@@ -96,7 +96,7 @@ def test_a_policy_that_tensorflow_does_not_have_is_replayed_too(monkeypatch):
         assert not other.harmless
 
 
-def test_a_policy_that_is_not_installed_is_not_compared(monkeypatch):
+def test_a_synchronization_whose_policy_is_not_installed_is_refused(monkeypatch):
     with recorded(with_local_sgd, monkeypatch) as replays:
         rows = replays.program.variables
     other = {number: row._replace(synchronization="acme:2") for number, row in rows.items()}
@@ -149,7 +149,7 @@ def test_a_replay_with_other_settings_equals_a_run_with_them(monkeypatch):
     assert (2.0, 1.0, 1) == (effect.first.before, effect.first.after, effect.first.step)
     assert (3, 12) == (effect.cost_before.merges, effect.cost_before.messages)
     assert (0, 0) == (effect.cost_after.merges, effect.cost_after.messages)
-    assert (0, 4) == (effect.stale_before, effect.stale_after)  # in the steps after the first
+    assert (0, 4) == (effect.stale_before, effect.stale_after)  # all reads after the first step
     assert effect_on(result, "total").harmless
 
 
@@ -157,7 +157,7 @@ def test_a_replay_with_other_settings_equals_a_run_with_them(monkeypatch):
     ("settings", "value"),
     [(Settings(ON_READ, SUM), 12.0), (Settings(ON_READ, MEAN), 6.0), (Settings(ADAPTIVE, SUM), 12)],
 )
-def test_a_replay_has_the_value_that_is_read_at_the_end(
+def test_a_replay_computes_the_value_that_the_program_reads_at_the_end(
     monkeypatch, settings: Settings, value: float
 ):
     with recorded(counting, monkeypatch) as replays:
@@ -180,7 +180,7 @@ def test_a_refused_operation_is_reported_with_its_location(monkeypatch):
 
 
 def first_counts() -> None:
-    """Write a variable that uses only replica 0's values. All replicas' values are recorded."""
+    """Write a variable with ONLY_FIRST_REPLICA; the history has the values of all replicas."""
     strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
     with strategy.scope():
         one = tf.Variable(0.0, name="one", aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
@@ -193,7 +193,7 @@ def first_counts() -> None:
     strategy.close()
 
 
-def test_recorded_values_that_were_not_used_are_used_under_other_settings(monkeypatch):
+def test_other_settings_use_recorded_values_that_the_run_did_not_use(monkeypatch):
     with recorded(first_counts, monkeypatch) as replays:
         result = replays.under(settings_for(replays, "one", Settings(ON_READ, SUM)))
     first = effect_on(result, "one").first
@@ -264,5 +264,5 @@ def test_collectives_keep_their_names_and_lines(monkeypatch):
             [(one.kind, one.name) for one in own] for own in call.replicas
         ]
         result = replays.under(settings_for(replays, "v", Settings(ON_READ, MEAN)))
-        assert ("", ()) == (result.failure, result.warned)  # as in the run: no new warning
+        assert ("", ()) == (result.failure, result.warned)  # the replay causes no new warning
         assert ["collectives of different lines"] == [one.kind.name for one in result.findings]

@@ -1,4 +1,4 @@
-"""Sparse writes are replayed, with the recorded settings and with others."""
+"""The replay of sparse writes, with the recorded settings and with other settings."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ SETTINGS: list[tuple[Any, VariableAggregation]] = [
 
 
 def record(folder: Path, *, width: int = WIDTH) -> Sequence[VariableStatistics]:
-    """Record a run with an embedding for each setting, and return the run's statistics."""
+    """Record a run with one embedding for each pair of settings; return the run's statistics."""
     with simulated_cluster():
         strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"], trace=TraceOptions(folder))
         with strategy.scope():
@@ -102,7 +102,7 @@ def under(replays: Replays, name: str, settings: Settings) -> WhatIf:
 
 
 def test_a_replay_with_the_same_settings_has_the_reads_and_the_bytes_of_the_run(tmp_path: Path):
-    """The bytes of sparse writes are those of their rows."""
+    """For a sparse write only the bytes of its rows are counted."""
     costs = record(tmp_path)
     with replays_of(tmp_path) as replays:
         found = replays.under({})
