@@ -1,7 +1,7 @@
 """The digits workload in plain NumPy and one process: the expected results of every mode.
 
-The model shares no code with varsim: the replicas are a list, and a merge is a loop. Every sum is
-taken in replica order and in float32, so the workload must agree with the model bit for bit.
+The model shares no code with varsim: the replicas are a list, and a merge is a loop. The model adds
+in replica order and in float32, so the workload must agree with the model bit for bit.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ReferenceResult:
 
 
 def train(mode: str, replicas: int, steps: int, learning_rate: float = 0.5) -> ReferenceResult:
-    """Train as with this mode (on_write, on_read or none) and this number of replicas."""
+    """Train with a mode (on_write, on_read or none) and a number of replicas."""
     with np.load(DIGITS) as file:
         images = (file["images"] / 16).astype(np.float32)
         labels = file["labels"].astype(np.int64)
@@ -84,7 +84,7 @@ def train(mode: str, replicas: int, steps: int, learning_rate: float = 0.5) -> R
 def gradients(
     model: DigitsModel, images: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.float32, int]:
-    """Return one shard's mean gradients, its mean loss, and its number of right answers."""
+    """Return the mean gradients, the mean loss and the number of right answers of one shard."""
     logits = images @ model.weights + model.bias
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     error = odds / odds.sum(axis=1, keepdims=True)
@@ -97,7 +97,7 @@ def gradients(
 
 
 def mean(values: list[np.ndarray]) -> np.ndarray:
-    """Return a left fold in replica order, divided once: the definition of MEAN."""
+    """Add the values in replica order, and divide the sum once: the definition of MEAN."""
     total = values[0]
     for value in values[1:]:
         total = total + value

@@ -1,4 +1,4 @@
-"""Runs a workload as `varsim run --mode` would, on the simulated cluster or on processes."""
+"""Runs a workload in the way of `varsim run --mode`, on a simulated cluster or on processes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from varsim.testing.simulation import simulated_cluster
 
 @dataclass
 class WorkloadRun:
-    """The result of a workload, and its variables' components at the end."""
+    """The result and the progress of a workload, and the components of its variables at the end."""
 
     result: dict[str, Any]
     progress: list[tuple[int, int]]
-    components: dict[str, list[np.ndarray]]  # by variable, in replica order
+    components: dict[str, list[np.ndarray]]  # name of a variable -> components in replica order
 
 
 def run_workload(

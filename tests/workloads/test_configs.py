@@ -1,4 +1,4 @@
-"""Each lesson in configs/ is valid, is in the course, and shows the results of its comment."""
+"""Each lesson in configs/ is valid, is in the course, and has the results that it describes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.s
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory):
-    """Run a lesson on the simulated cluster for two epochs of 22 steps, once for all tests."""
+    """Return a function that runs a lesson for two epochs of 22 steps; each lesson runs once."""
 
     @cache
     def run_lesson(name: str) -> Summary:
@@ -65,7 +65,7 @@ def test_a_lesson_runs(lesson: Path, run) -> None:
 
 
 def test_the_course_has_every_lesson_once() -> None:
-    """README.md lists the lessons in an order, and its links exist."""
+    """README.md of configs/ has one link to each lesson."""
     readme = (CONFIGS / "README.md").read_text(encoding="utf-8")
 
     assert 12 == len(LESSONS)
@@ -74,7 +74,7 @@ def test_the_course_has_every_lesson_once() -> None:
 
 
 def test_on_write_keeps_copies_equal_and_merges_at_every_step(run) -> None:
-    """This holds for digits_on_write and for digits_auto."""
+    """digits_on_write and digits_auto: both have these properties and the same results."""
     for name in ("digits_on_write", "digits_auto"):
         weights = variable(run(name), "weights")
         assert ("ON_WRITE", 44) == (weights.synchronization, weights.merges)
@@ -84,7 +84,7 @@ def test_on_write_keeps_copies_equal_and_merges_at_every_step(run) -> None:
 
 
 def test_on_read_exchanges_once_per_epoch(run) -> None:
-    """digits_on_read: it sends few bytes compared with on_write, with nearly the same accuracy."""
+    """digits_on_read: on_read sends far fewer bytes than on_write; the accuracy is nearly equal."""
     often, rarely = run("digits_on_write"), run("digits_on_read")
 
     assert 0 == apart(rarely, "weights")
@@ -104,14 +104,14 @@ def test_with_none_copies_differ_and_nothing_is_sent(run) -> None:
 
 
 def test_each_variable_can_have_its_own_mode(run) -> None:
-    """digits_mixed: the large variable is exchanged rarely, the small one always."""
+    """digits_mixed: the large variable is never merged in a step, the small one in every step."""
     summary = run("digits_mixed")
 
     assert (0, 44) == (variable(summary, "weights").merges, variable(summary, "bias").merges)
 
 
 def test_an_on_read_counter_sends_nothing_until_it_is_read(run) -> None:
-    """step_counter: two counters are right, and one of them costs almost nothing."""
+    """step_counter: two counters have the right value, and the ON_READ one sends almost nothing."""
     summary = run("step_counter")
 
     assert 44 == summary.result["steps"] == summary.result["steps_lazily"]
@@ -120,7 +120,7 @@ def test_an_on_read_counter_sends_nothing_until_it_is_read(run) -> None:
 
 
 def test_accumulators_are_never_sent(run) -> None:
-    """gradient_accumulation: accumulators are written in all steps, weights in every fourth."""
+    """gradient_accumulation: each step writes accumulators, and each fourth step the weights."""
     summary = run("gradient_accumulation")
 
     assert (11, 11) == (variable(summary, "weights").merges, summary.result["exchanges"])
@@ -129,7 +129,7 @@ def test_accumulators_are_never_sent(run) -> None:
 
 
 def test_the_largest_variable_of_a_model_decides_its_cost(run) -> None:
-    """inventory: nearly all bytes are those of one variable, but its messages are not."""
+    """inventory: one variable sends nearly all bytes, but not more messages than the others."""
     summary = run("inventory")
     largest = variable(summary, "hidden/kernel")
 

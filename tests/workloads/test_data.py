@@ -1,4 +1,4 @@
-"""The data file is the one whose source and licence its README names."""
+"""The README beside the data file names the file's checksums, source and licence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FOLDER = resources.files("varsim.workloads.data")
 
 
 def test_the_file_is_the_one_that_the_readme_describes() -> None:
-    """The checksums in README.md are those of the file and of its content."""
+    """README.md has the checksum of the file and the checksum of its content."""
     packed = (FOLDER / "digits.npz").read_bytes()
     with (FOLDER / "digits.npz").open("rb") as file, np.load(file) as arrays:
         unpacked = arrays["images"].tobytes() + arrays["labels"].tobytes()
@@ -25,7 +25,7 @@ def test_the_file_is_the_one_that_the_readme_describes() -> None:
 
 
 def test_the_readme_names_source_and_licence() -> None:
-    """The licence requires this of everyone who redistributes the file."""
+    """The licence requires these names from everyone who redistributes the file."""
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
 
     for words in ("Alpaydin", "Kaynak", "10.24432/C50P49", "CC BY 4.0"):

@@ -1,4 +1,4 @@
-"""The digits workload equals a model that shares no code with varsim, bit for bit."""
+"""The results of the digits workload equal those of `digits_model`, bit for bit."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_every_mode_agrees_with_the_model(mode: str, replicas: int) -> None:
 @pytest.mark.processes
 @pytest.mark.parametrize("mode", ["on_write", "on_read"])
 def test_real_processes_agree_with_the_model(mode: str) -> None:
-    """Worker processes compute the same values as the simulated cluster, bit for bit."""
+    """The loss, the test accuracy and the weights agree bit for bit."""
     expected = train(mode, 4, 25)
     run = run_workload(digits, mode=mode, replicas=4, steps=25, processes=True)
 
@@ -51,7 +51,7 @@ def test_real_processes_agree_with_the_model(mode: str) -> None:
 
 @pytest.mark.parametrize("replicas", [3, 12, 64])
 def test_parts_of_a_batch_differ_by_one_image_at_most(replicas: int) -> None:
-    """This holds even if the batch cannot be split evenly. So every replica has an image."""
+    """Every replica has an image, even if the batch cannot be split evenly."""
     expected = train("on_write", replicas, 22)
     run = run_workload(digits, mode="on_write", replicas=replicas, steps=22)
 
@@ -60,7 +60,7 @@ def test_parts_of_a_batch_differ_by_one_image_at_most(replicas: int) -> None:
 
 
 def test_a_run_with_auto_equals_a_run_with_on_write() -> None:
-    """A free variable without a mode is mirrored, bit for bit."""
+    """Without a mode, free variables are AUTO, and have the values of on_write bit for bit."""
     expected = train("on_write", 2, 22)
     run = run_workload(digits, replicas=2, steps=22)
 
@@ -75,7 +75,7 @@ def test_a_run_with_auto_equals_a_run_with_on_write() -> None:
 def test_steps_per_execution_change_the_progress_but_not_the_results(
     per_execution: int, reports: list[int]
 ) -> None:
-    """The job reports its progress more or less often, but the results are the same."""
+    """With fewer steps per execution the job reports its progress more often."""
     expected = train("on_read", 2, 25)
     run = run_workload(
         digits, mode="on_read", replicas=2, steps=25, steps_per_execution=per_execution
@@ -87,7 +87,7 @@ def test_steps_per_execution_change_the_progress_but_not_the_results(
 
 
 def test_impossible_params_are_refused() -> None:
-    """Such parameters are refused before any training."""
+    """The workload refuses them before any training."""
     with pytest.raises(ValueError, match="epochs must be at least 1"):
         run_workload(digits, replicas=2, epochs=0)
     with pytest.raises(ValueError, match="steps_per_execution must be at least 1"):

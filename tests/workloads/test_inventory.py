@@ -37,7 +37,7 @@ def test_floats_are_averaged_and_variables_of_other_dtypes_count_steps():
 
 
 def test_the_mode_applies_to_free_floats_only():
-    """A counter has no mean, so on_read or local_sgd would not fit it."""
+    """A counter has no mean, so the modes on_read and local_sgd are not for counters."""
     listed = [W, COUNTER, {**W, "name": "kept", "synchronization": "on_write"}]
     components = run_workload(
         inventory, replicas=3, steps=4, mode="on_read", variables=listed
@@ -48,7 +48,7 @@ def test_the_mode_applies_to_free_floats_only():
     assert [[4 * MEAN] * 3] * 3 == [*map(list, components["kept"])]
 
 
-def test_listed_settings_are_those_of_the_variables():
+def test_the_variables_have_the_settings_of_the_list():
     seen = {**W, "name": "seen", "synchronization": "on_read", "aggregation": "sum"}
     local = {**W, "name": "local", "synchronization": "none", "trainable": False}
     created: dict[str, tf.Variable] = {}
@@ -82,7 +82,7 @@ def test_every_dtype_and_shape_of_a_variable_can_be_written():
 
 
 def test_a_run_and_a_single_device_have_the_same_values(tmp_path: Path):
-    """--oracle finds no difference. The only finding is redundant exchanges of the counter."""
+    """The oracle shows no difference. The only finding is about redundant merges of the counter."""
     with simulated_cluster():
         ran = run_experiment(
             Experiment(workload="inventory", workers=3, oracle=True, out=str(tmp_path))
@@ -115,13 +115,13 @@ def test_the_result_has_the_size_of_the_model():
         ([W | {"trainable": "yes"}], "trainable: invalid value 'yes': expected true or false"),
     ],
 )
-def test_a_wrong_list_names_the_entry(listed: list[dict[str, Any]], problem: str):
+def test_the_error_for_a_wrong_list_names_the_entry(listed: list[dict[str, Any]], problem: str):
     with pytest.raises(tf.ConfigError, match=problem):
         run_workload(inventory, replicas=2, variables=listed)
 
 
 def test_too_large_variables_are_refused_before_they_are_created():
-    """The text has the memory that is needed, and the remedy."""
+    """The error has the memory that is needed, the limit and the remedy."""
     huge = [{"name": "table", "shape": [10**9, 64], "dtype": "float32"}]
 
     problem = (

@@ -1,4 +1,4 @@
-"""Each lesson shows the results that its comment describes."""
+"""Each workload of a lesson has the results that the lesson's comment describes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_separately_trained_copy_is_worse_than_the_common_model() -> None:
 
 
 def test_the_built_in_job_learns() -> None:
-    """The job runs with its defaults, and counts every image of the last epoch once."""
+    """The built-in job, with its defaults, reaches the expected accuracy."""
     run = run_workload(digits, mode="on_read", replicas=4)
 
     assert 440 == run.result["steps"]
@@ -38,7 +38,7 @@ def test_the_built_in_job_learns() -> None:
 
 
 def test_a_step_is_counted_once_or_once_per_replica() -> None:
-    """step_counter: the count with ONLY_FIRST_REPLICA is right, and with SUM N times too large."""
+    """step_counter: the count is right with ONLY_FIRST_REPLICA, and N times too large with SUM."""
     with pytest.warns(tf.VarsimWarning, match="loses its remainder"):
         result = run_workload(step_counter, replicas=4, steps=7).result
 
@@ -52,7 +52,7 @@ def test_a_step_is_counted_once_or_once_per_replica() -> None:
 
 
 def test_only_sums_and_counts_equal_those_of_a_single_device() -> None:
-    """metrics: aggregated quotients are wrong in the way that the lesson describes."""
+    """metrics: the mean, the sum, or the first of the replicas' quotients is a wrong value."""
     result = run_workload(metrics, replicas=4).result
 
     for metric in ("loss", "accuracy"):
@@ -66,7 +66,7 @@ def test_only_sums_and_counts_equal_those_of_a_single_device() -> None:
 
 @pytest.mark.parametrize(("by_label", "missing"), [(False, 0.045), (True, 0.172)])
 def test_the_mean_of_variances_is_too_small(*, by_label: bool, missing: float) -> None:
-    """batch_norm: the mean is right, and the variance lacks the variance between the parts."""
+    """batch_norm: the mean is right; the variance lacks the variance between replicas' parts."""
     result = run_workload(batch_norm, replicas=4, by_label=by_label).result
 
     assert result["aggregated"]["mean_off_by_at_most"] < 1e-6
@@ -85,7 +85,7 @@ def test_synchronized_statistics_are_those_of_the_whole_batch() -> None:
 
 @pytest.mark.parametrize(("every", "exchanges"), [(1, 44), (4, 11), (5, 9)])
 def test_accumulated_batches_train_like_one_large_batch(every: int, exchanges: int) -> None:
-    """gradient_accumulation: the weights are equal within rounding, also after a partial group."""
+    """gradient_accumulation: weights are equal within rounding, also after an incomplete group."""
     result = run_workload(gradient_accumulation, replicas=4, steps=44, every=every).result
 
     assert (44, exchanges, 44 - exchanges) == (
@@ -97,7 +97,7 @@ def test_accumulated_batches_train_like_one_large_batch(every: int, exchanges: i
 
 
 def test_replicas_with_different_generators_estimate_better() -> None:
-    """local_state: with seeds the four replicas' estimates differ. Without seeds they are equal."""
+    """local_state: the replicas' estimates differ with seeds, and are equal without seeds."""
     with pytest.warns(tf.VarsimWarning, match="synchronization=NONE"):
         own = run_workload(local_state, replicas=4).result
     with pytest.warns(tf.VarsimWarning, match="synchronization=NONE"):
