@@ -1,4 +1,4 @@
-"""Compares varsim with TensorFlow, case by case: `python -m tests.golden [ID…]`."""
+"""Compares varsim with TensorFlow in each golden case: `python -m tests.golden [ID…]`."""
 
 from __future__ import annotations
 

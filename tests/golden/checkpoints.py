@@ -20,8 +20,8 @@ WRITTEN: Final = {"float": [1.5, 2.25, -4.0, 7.125], "int": [3, 4, -9, 15]}
 class Checkpoints(Operations):
     """One running program with a checkpoint.
 
-    A case that restores names the variable that was saved: its settings are in the id, and
-    `saved_by_world` is its number of replicas. varsim makes this checkpoint as well.
+    For a case that restores, varsim also makes the checkpoint. The id of the case has the settings
+    of the saved variable, and `saved_by_world` is the number of its replicas.
     """
 
     def __init__(self, case: Case, strategies: tuple[Any, Any], folder: Path) -> None:
@@ -29,7 +29,7 @@ class Checkpoints(Operations):
 
         Args:
             strategies: The program's strategy, and the strategy of the saved variable.
-            folder: The checkpoints of earlier cases, which several cases restore.
+            folder: The folder of checkpoints; a case restores the checkpoint of an earlier case.
         """
         super().__init__(case, strategies[0])
         self._saving = strategies[1]
@@ -79,7 +79,7 @@ class Checkpoints(Operations):
         assert repr(saved) == repr(self._case.record["saved"]), f"{self._case.id}: saved {saved}"
 
     def replay(self) -> CaseOutcome:
-        """Run the program; a program that saves has no cross-replica read at its end."""
+        """Run the program. The outcome of a program that saves has no cross-replica value."""
         ours = super().replay()
         if ours.error is not None:
             return ours

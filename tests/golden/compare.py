@@ -54,7 +54,7 @@ def same_kind(theirs: str, ours: RecordedError, message: str = "") -> bool:
     """Return whether varsim may raise this kind of error where TensorFlow raises `theirs`.
 
     If no kernel supports a dtype, TensorFlow raises an InvalidArgumentError in eager mode and
-    a TypeError while tracing. Both count as accidental.
+    a TypeError while tracing. In both cases varsim may raise any clear error.
 
     If the program's own line reads an attribute that does not exist, both must raise an
     AttributeError. varsim's can be a MissingName, which says what to use instead.
@@ -117,7 +117,7 @@ def _in_returned(
 
 
 def same_value(theirs: Json, ours: Json) -> bool:
-    """Return whether two recorded values are equal bit for bit, or errors of the same kind."""
+    """Return whether two values are equal bit for bit, or both are errors of the same kind."""
     match theirs, ours:
         case {"error": {"type": kind}}, {"error": RecordedError() as failure}:
             return same_kind(kind, failure)

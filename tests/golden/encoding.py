@@ -13,7 +13,7 @@ _SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
 def number(value: Json) -> Any:
-    """Return a recorded number, or nested list of numbers, as Python numbers."""
+    """Return a recorded number, or a nested list of recorded numbers, in Python's types."""
     if isinstance(value, list):
         return [number(member) for member in value]
     return _SPECIAL.get(value, value) if isinstance(value, str) else value
@@ -31,7 +31,7 @@ def numpy_number(value: Json, dtype: str) -> Any:
 
 
 def encoded(value: Any) -> Json:
-    """Return an array or number in the format of the recording."""
+    """Return an array or a number in the format of the recording."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, list):

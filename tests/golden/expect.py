@@ -54,7 +54,7 @@ class _Model:
         self._local = case.synchronization in ("NONE", "ON_READ")
         self._on_read = case.synchronization == "ON_READ"
         self._aggregation = case.aggregation
-        if not case.is_mirrored:  # the settings have no effect
+        if not case.is_mirrored:  # a plain variable ignores its settings
             self._local = self._on_read = False
             self._aggregation = "NONE"
 
@@ -142,7 +142,7 @@ class _Model:
         }
 
     def _restore(self) -> None:
-        """Give every component the saved value; or its share, if a read adds the components up."""
+        """Set every component to the saved value, or to its share if a read adds components."""
         saved = decoded(self._case.record["saved"], self._case.dtype)
         if self._on_read and self._aggregation == "SUM":
             quotient = np.asarray(saved / saved.dtype.type(self._world))
@@ -183,7 +183,7 @@ class _Model:
         return value
 
     def _converted(self, value: Any, dtype: np.dtype[Any]) -> Array:
-        """Return a number, or list of numbers, in the variable's dtype."""
+        """Return a number, or a list of numbers, as an array of the variable's dtype."""
         if value is None:
             raise ExpectedError("ValueError")
         found = np.asarray(value)
@@ -204,7 +204,7 @@ class _Model:
             else:
                 self._write_all(method, [self._aggregated(values, method)] * self._world)
             return
-        if "update" in where or not self._on_read:  # per component, without aggregation
+        if "update" in where or not self._on_read:  # each component gets its own value
             self._write_all(method, values)
             return
         each = next(iter(recorded)).startswith("per_replica") or where == "merge"
@@ -298,7 +298,7 @@ class _Model:
         return [(decoded(values, dtype), indices) for values, indices in each]
 
     def _check_scatter(self, method: str, *, of_each: bool) -> None:
-        """Raise an error if only the components of the variable accept this sparse write."""
+        """Raise an error if the variable refuses this sparse write, which its components accept."""
         if method.startswith("scatter_nd_") and of_each:
             raise ExpectedError("TypeError")  # a PerReplica has no `values` and `indices`
         if self._on_read or method.startswith(("scatter_nd_", "batch_")):
@@ -350,7 +350,7 @@ def _read_as(value: Array, how: str) -> Json:
 
 
 def scattered(method: str, part: Array, rows: tuple[Array, list[int]]) -> Array:
-    """Return a component after a sparse write: each row is changed in turn."""
+    """Return a component after a sparse write that changes one row after the other."""
     after = part.copy()
     for value, index in zip(*rows, strict=True):
         after[index] = _CHANGED[method.rpartition("_")[2]](after[index], value)
@@ -372,7 +372,7 @@ _CHANGED: dict[str, Any] = {
     "max": max,
     "update": lambda _, value: value,
 }
-"""The end of a method's name → the new value of a row."""
+"""The end of a method's name → a function of a row and its operand that returns the new row."""
 
 
 def left_fold(values: Sequence[Array]) -> Array:
@@ -391,9 +391,9 @@ def mean_of(total: Array, count: int) -> Array:
 
 
 def _share(value: Any, dtype: np.dtype[Any], count: int) -> Array:
-    """Return one replica's share, computed without loss in the variable's dtype (D7).
+    """Return one replica's share of a value, computed without loss in the variable's dtype (D7).
 
-    For integers it is truncated. A share of True is True.
+    A share that is an integer is truncated. A share of True is True.
     """
     if dtype.kind == "b" and isinstance(value, bool):
         return np.asarray(value)

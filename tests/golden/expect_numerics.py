@@ -13,7 +13,7 @@ from tests.golden.expect_python import aggregated, described, on_each
 from tests.golden.recorded import Case, CaseOutcome, Json
 
 LEFT_FOLD_BYTES = 64
-"""Up to this size TensorFlow's ring also computes a left fold."""
+"""Up to this size of a tensor TensorFlow also adds in replica order."""
 
 
 def folds_left(case: Case) -> CaseOutcome | None:
@@ -63,7 +63,7 @@ def _per_replica(values: list[Any], dtype: str) -> list[Array]:
 
 
 def is_near(case: Case, expected: CaseOutcome) -> bool:
-    """Return whether TensorFlow's result equals this one within rounding.
+    """Return whether TensorFlow's result equals the expected result within rounding.
 
     The error of a sum of W numbers in any order is at most W roundings of the sum of their
     magnitudes; the reciprocal adds one rounding.

@@ -112,7 +112,7 @@ def refused(case: Case, after: Json, kind: str = REFUSAL) -> CaseOutcome:
 
 
 def none_is_local_state(case: Case) -> CaseOutcome | None:
-    """Apply D1: a variable with synchronization NONE is created."""
+    """Apply D1: each replica gets the local variable that a program creates with NONE."""
     if not (
         case.is_mirrored and "synchronization=VS.NONE" in case.text and "s.run(f)" in case.text
     ):
@@ -155,7 +155,7 @@ def one_replica_reduces_in_a_function(case: Case) -> CaseOutcome | None:
 
 
 def numbers_are_reduced(case: Case) -> CaseOutcome | None:
-    """Apply D2: reduce treats numbers per replica as tensors. The sum and the mean of a 0 are 0."""
+    """Apply D2: reduce combines a PerReplica of numbers. The sum and the mean of 0 are 0."""
     if not case.is_mirrored:
         return None
     if re.search(r"out = s\.reduce\(R\.\w+, 0, axis=None\)$", case.text):
@@ -170,7 +170,7 @@ def numbers_are_reduced(case: Case) -> CaseOutcome | None:
 
 
 def values_are_aggregated(case: Case) -> CaseOutcome | None:
-    """Apply D2: each replica's list of numbers, or variable, is its contribution to `v.assign`."""
+    """Apply D2: a list of numbers or a variable is each replica's contribution to `v.assign`."""
     v = variable_of(case)
     found = re.search(r"[sa]\.run\(lambda: v\.assign\((w|\[.*\])\)\)$", case.text)
     if v is None or found is None or v.synchronization == "ON_READ" or v.aggregation == "NONE":
@@ -194,7 +194,7 @@ def lists_are_shared_out(case: Case) -> CaseOutcome | None:
     if (v.synchronization, v.aggregation) != ("ON_READ", "SUM"):
         return None
     parts = [mean_of(tensor(json.loads(found[1])), v.world)] * v.world
-    if ".assign_add(" in case.text:  # ON_READ SUM refuses it; the assign before it keeps its effect
+    if ".assign_add(" in case.text:  # ON_READ SUM refuses it, but the assign before it has happened
         return refused(case, v.state(parts)["per_replica"], "ValueError")
     if "copy.deepcopy(v)" in case.text:
         item = {"type": "list", "items": [_python(value) for value in v.value.tolist()]}
@@ -222,7 +222,7 @@ def mixed_operations_are_refused(case: Case) -> CaseOutcome | None:
 
 
 def a_failed_update_changes_nothing(case: Case) -> CaseOutcome | None:
-    """Apply D4: an update that raises for one component changes none."""
+    """Apply D4: an update that raises for one component changes no component."""
     v = variable_of(case)
     if v is None or not re.search(r'c\.assign\(5\.0\)\n.*raise KeyError\("u"\)', case.text):
         return None
@@ -230,7 +230,7 @@ def a_failed_update_changes_nothing(case: Case) -> CaseOutcome | None:
 
 
 def the_others_go_on(case: Case) -> CaseOutcome | None:
-    """Apply D4: when one replica raises, the local operations of the others still take effect."""
+    """Apply D4: if one replica raises, the local writes of the other replicas still take effect."""
     v = variable_of(case)
     raises = re.search(r'if rid\(\) == (0|W - 1): raise KeyError\("boom"\)\n +v\.assign', case.text)
     if v is None or raises is None or v.synchronization != "ON_READ":
@@ -255,7 +255,7 @@ def a_refused_write_changes_nothing(case: Case) -> CaseOutcome | None:
 
 
 def assigns_chain(case: Case) -> CaseOutcome | None:
-    """Apply D6: the result of an assign can be assigned to."""
+    """Apply D6: an assign returns the variable, so a program can call assign_add on the result."""
     v = variable_of(case)
     found = re.search(r"v\.assign\((\[.*?\])\)\.assign_add\((\[.*?\])\)$", case.text)
     if v is None or found is None:
@@ -285,7 +285,7 @@ def slices_are_refused(case: Case) -> CaseOutcome | None:
 
 
 def variables_convert_as_arrays(case: Case) -> CaseOutcome | None:
-    """Apply D13: float, len and bool use the variable's value, as they use an array."""
+    """Apply D13: float, len and bool of a variable use its value in the same way as an array."""
     found = re.search(r"(float|len|bool)\(v\)$", case.text)
     created = re.search(r"v = tf\.Variable\((\[.*?\]|[\d.]+),", case.text)
     if found is None or created is None:
@@ -303,7 +303,7 @@ def variables_convert_as_arrays(case: Case) -> CaseOutcome | None:
 
 
 def replica_ids_are_numbers(case: Case) -> CaseOutcome | None:
-    """Apply D2: a Python number stays a number, where TensorFlow converts it to a tensor."""
+    """Apply D2: a replica id stays a Python number; TensorFlow returns a tensor."""
     if not re.search(r"out = s\.run\(lambda: ctx\(\)\.replica_id_in_sync_group\)", case.text):
         return None
     each = [{"type": "int", "value": i} for i in range(case.world)]
@@ -312,7 +312,7 @@ def replica_ids_are_numbers(case: Case) -> CaseOutcome | None:
 
 
 def structures_are_gathered_from_all(case: Case) -> CaseOutcome | None:
-    """Apply D4: a gather uses all replicas, where TensorFlow takes only replica 0's structure."""
+    """Apply D4: a gather of a dict uses all replicas; TensorFlow uses only replica 0's dict."""
     program = r'x = \{"a": PR\((.*), "float32"\)\}\nout = s\.gather\(x, axis=0\)'
     found = re.search(program, case.text)
     if not found or not case.is_mirrored or case.world == 1:

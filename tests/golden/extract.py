@@ -26,10 +26,10 @@ MESSAGE_CHARACTERS = 100
 
 
 def in_scope(case_id: str) -> bool:
-    """Return whether varsim is compared with a case.
+    """Return whether the project compares varsim with a case.
 
     Out of scope are the multi-worker, central-storage and parameter-server strategies, and cases
-    after which TensorFlow's process does not work any more.
+    after which TensorFlow's process did not work any more.
     """
     group, family = case_id.split("/")[:2]
     return group in {"mixing", "ckpt"} or (group in GROUPS and family in FAMILIES)

@@ -27,7 +27,7 @@ READS: dict[str, Callable[[Any], Any]] = {
 
 
 class Value:
-    """The value of a write, in one replica or in all replicas together."""
+    """The recorded operand of a write: one value for all replicas, or a value for each."""
 
     def __init__(self, recorded: Json, dtype: str, strategy: Any) -> None:
         dtype = recorded.get("dtype", dtype)
@@ -57,14 +57,14 @@ class Value:
         self._is_fresh = kind == "fresh_tensor"
 
     def everywhere(self) -> Any:
-        """Return the value in cross-replica context: a PerReplica if replicas' values differ."""
+        """Return the operand for cross-replica context: one value, or a PerReplica."""
         each = self._each
         if each is None:
             return self._one
         return per_replica_value(self._strategy, lambda replica_id: each[replica_id])
 
     def in_replica(self, then: Callable[[Any], Any]) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        """Return a function that calls `then` with the replica's value, and its own arguments."""
+        """Return a function for `run` that calls `then` with the replica's value; and `args`."""
         if self._each is not None:
             return then, (self.everywhere(),)
         one = self._one
@@ -101,7 +101,7 @@ class Operations:
         for index, entry in enumerate(self._case.program):
             try:
                 returned = self._perform(*entry)
-            except Exception as error:  # any error is compared with TensorFlow's
+            except Exception as error:  # the comparison with TensorFlow judges any error
                 return CaseOutcome(error=failure(error, index, self._after()))
         return CaseOutcome(state=self._state(), returned=self._described(returned))
 
@@ -124,7 +124,7 @@ class Operations:
         return state
 
     def _asks_for_attributes(self) -> bool:
-        """Return True if TensorFlow's attributes are recorded, or if its error prevented that."""
+        """Return True if the case has TensorFlow's attributes, or an error instead of them."""
         recorded = self._case.recorded
         return "attrs" in recorded.state or (
             recorded.error is not None and self._case.family == "create"
@@ -228,7 +228,7 @@ class Operations:
         for one in [how] if isinstance(how, str) else how:
             try:
                 value = self._read_once(context, one)
-            except Exception as error:  # any error is compared with TensorFlow's
+            except Exception as error:  # the comparison with TensorFlow judges any error
                 described[one] = {"error": failure(error, 0, None)}
             else:
                 described[one] = Descriptions(self._variable).describe(value)
@@ -247,7 +247,7 @@ class Operations:
             case "cross":
                 with self._scope():
                     return read(v)
-        return read(v)  # outside the scope; varsim has no device scopes
+        return read(v)  # outside the scope of the strategy; varsim has no device scopes
 
 
 class _DescribedReads:
@@ -270,7 +270,7 @@ def update(strategy: Any, variable: Any, method: str, value: Any) -> Any:
 
 
 def _member(kind: Any, name: str | None) -> Any:
-    """Return the member of an enum with this name, or the argument itself if there is none."""
+    """Return the member of an enum with this name, or the name itself if there is no member."""
     return getattr(kind, name, name) if name is not None else None
 
 
@@ -313,7 +313,7 @@ def state_of(variable: Any, dtype: str) -> dict[str, Json]:
     state: dict[str, Json] = {"per_replica": per_replica(variable)}
     try:
         value = variable.read_value()
-    except Exception as error:  # any error is compared with TensorFlow's
+    except Exception as error:  # the comparison with TensorFlow judges any error
         state["cross_read"] = {"error": failure(error, 0, None)}
         return state
     state["cross_read"] = encoded(value)

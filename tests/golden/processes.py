@@ -1,7 +1,7 @@
 """Selects the cases for real worker processes: a sample, because processes are slow.
 
-Worker processes share no memory with the program. Programs that use such shared memory have
-another outcome on processes. They are recognised by their text and left out.
+Worker processes share no memory with the program. Some programs need it, and have another outcome
+on processes, for example if replicas change a list. `LEFT_OUT` has patterns of their texts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LEFT_OUT = {
     "it returns a replica's context": r"s\.run\(lambda: ctx\(\)\)",
     "it starts workers of its own": r"MirroredStrategy\(",
 }
-"""Reason why a program has another outcome on processes → pattern of its text."""
+"""Reason why a program has another outcome on processes → pattern in the program's text."""
 
 
 def fits_processes(case: Case) -> bool:

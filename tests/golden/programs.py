@@ -39,7 +39,7 @@ class PythonProgram:
         for index, line in enumerate(self._case.program):
             try:
                 exec(compile(self._translated(line), f"<line {index}>", "exec"), self._names)
-            except Exception as error:  # any error is compared with TensorFlow's
+            except Exception as error:  # the comparison with TensorFlow judges any error
                 return CaseOutcome(error=failure(error, index, self._after()))
         variable = self._variable()
         recorded_dtype = self._case.recorded.state.get("cross_read_dtype")
@@ -49,10 +49,10 @@ class PythonProgram:
         return CaseOutcome(state=state, returned=self._describe(self._names.get("out")))
 
     def _translated(self, line: str) -> str:
-        """Return the line as varsim's users write it. varsim's tensors have no numpy()."""
+        """Return the line without calls of numpy(): varsim's tensors have no such method."""
         if not self._case.is_mirrored:
-            line = line.replace("x.numpy()", "x")  # PR of one tensor returns this tensor
-        return line.replace("y.numpy()", "y")  # an element of a dataset
+            line = line.replace("x.numpy()", "x")  # x is the tensor that PR of one tensor returns
+        return line.replace("y.numpy()", "y")  # y is an element of a dataset
 
     def _variable(self) -> Any:
         found = self._names.get("v")

@@ -21,12 +21,12 @@ infinities are the strings "nan", "inf" and "-inf"."""
 class RecordedError:
     """The error that ended a program."""
 
-    kind: str  # the exception's class
-    kinds: frozenset[str] = frozenset()  # its class and all base classes
+    kind: str  # name of the exception's class
+    kinds: frozenset[str] = frozenset()  # names of the exception's class and of its base classes
     at: int  # index of the program's entry that raised
     after: Json  # the components after the error; None if there is no variable
     message: str
-    by_program: bool = False  # whether the program's own line raised the error, and not a library
+    by_program: bool = False  # whether the program's own line, and no library, raised the error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,11 +33,11 @@ class SharedStrategies:
     """
 
     def __init__(self, shared_by: int | None = SHARED_BY) -> None:
-        """Create new strategies after this many cases. With None, keep the strategies."""
+        """Share strategies among `shared_by` cases, then create new ones. None: keep them."""
         self._shared_by = shared_by
         self._replayed = 0
         self._strategies: dict[tuple[str, ...], Any] = {}
-        self._folder = Path(tempfile.mkdtemp())  # of checkpoints
+        self._folder = Path(tempfile.mkdtemp())  # the folder of all cases' checkpoints
         weakref.finalize(self, shutil.rmtree, self._folder)
 
     def replay(self, case: Case) -> CaseOutcome:

@@ -54,7 +54,7 @@ class Classification:
 
 
 def classify(case: Case, ours: CaseOutcome) -> Classification:
-    """Return the class of a case with this outcome in varsim."""
+    """Return the class of a case; `ours` is the outcome of its program in varsim."""
     missing = not_offered(case)
     if missing:
         return Classification(CaseClass.NOT_YET, why=(missing,))
@@ -186,7 +186,7 @@ OPERATIONS: dict[str, Callable[[Case], bool]] = {
     "D7": lambda case: _writes_across(case, "SUM"),
     "D10": _reads_under_a_device,
 }
-"""Rule → whether the rule can apply to a program of operations. D4 and D6 can apply to all."""
+"""Rule → whether it can apply to a program of operations. D4 and D6 can apply to any program."""
 
 
 # ---------------------------------------------------------------- programs of Python
@@ -247,7 +247,7 @@ def _is_new_value(theirs: Json, value: Json) -> bool:
 
 
 def _is_regrouped_by_value(difference: OutcomeDifference, case: Case) -> bool:
-    """Return whether D2 explains a difference: results are regrouped by value, not by identity.
+    """Return whether D2 explains a difference: results become a PerReplica by value, not identity.
 
     Arrays always become a PerReplica, even if they are the same object. Equal plain Python values
     become one value, even if they are different objects.
@@ -269,7 +269,7 @@ def _is_regrouped_by_value(difference: OutcomeDifference, case: Case) -> bool:
 
 
 def _is_kept_as_a_tensor_is(difference: OutcomeDifference, case: Case) -> bool:
-    """Return whether D2 explains a difference: TensorFlow drops NumPy values of updates."""
+    """Return whether D2 explains a difference: an update returns NumPy values only in varsim."""
     return (
         difference.path == ("numpy",)
         and case.program[-1][:2] == ["read", "update"]

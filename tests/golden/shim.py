@@ -24,7 +24,7 @@ NOT_OFFERED = {
 
 
 def constant(value: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
-    """Do `tf.constant`: Python floats become float32, and ints int32."""
+    """Do `tf.constant`: Python floats become float32, and Python ints become int32."""
     with np.errstate(all="ignore"):
         found = np.asarray(value)
         if dtype is not None:

@@ -30,15 +30,17 @@ def cases() -> list[Case]:
     return load()
 
 
-def test_the_copy_is_complete(cases: list[Case]) -> None:
-    """The project's copy has all cases in scope."""
+def test_the_projects_copy_of_the_recording_is_complete(cases: list[Case]) -> None:
+    """The copy has all cases in scope."""
     assert 41_842 == len(cases)
     assert [case.id for case in cases] == sorted({case.id for case in cases})
 
 
-@pytest.mark.timeout(300)  # three seconds of work; more on a busy machine
+@pytest.mark.timeout(300)  # seconds; three on an idle machine
 @pytest.mark.parametrize("part", range(PARTS))
-def test_every_case_is_the_same_or_different_on_purpose(cases: list[Case], part: int) -> None:
+def test_varsims_outcome_of_every_case_is_the_same_or_different_on_purpose(
+    cases: list[Case], part: int
+) -> None:
     """On the simulated cluster, every difference from TensorFlow follows from a rule.
 
     `make golden` prints the counts of all cases.
@@ -49,9 +51,11 @@ def test_every_case_is_the_same_or_different_on_purpose(cases: list[Case], part:
 
 
 @pytest.mark.processes
-@pytest.mark.timeout(300)  # see the previous test
-def test_a_sample_on_processes_is_the_same_or_different_on_purpose(cases: list[Case]) -> None:
-    """The sample is seeded, and runs on real worker processes."""
+@pytest.mark.timeout(300)  # seconds, for the reason of the previous test
+def test_outcomes_on_worker_processes_are_the_same_or_different_on_purpose(
+    cases: list[Case],
+) -> None:
+    """The test runs a sample, which depends only on `SEED`."""
     counts = CaseCounts()
     stage = SharedStrategies(shared_by=None)
     try:
@@ -67,7 +71,7 @@ def test_a_sample_on_processes_is_the_same_or_different_on_purpose(cases: list[C
 
 
 def test_without_a_rule_the_expected_outcome_is_that_of_tensorflow(cases: list[Case]) -> None:
-    """This test checks the small model in `expect`."""
+    """This test checks the small model in `expect` with the recording."""
     wrong = [
         f"{case.id}: {one}"
         for case in cases
@@ -75,13 +79,13 @@ def test_without_a_rule_the_expected_outcome_is_that_of_tensorflow(cases: list[C
         and not regroups(case)
         and not any(holds(case) for holds in OPERATIONS.values())
         for one in differences(expected(case), _as_ours(case))
-        if one.aspect != "after"  # D4, which can apply to all
+        if one.aspect != "after"  # D4 can change the state after any error
     ]
     assert [] == wrong[:10]
 
 
 def _as_ours(case: Case) -> CaseOutcome:
-    """Return TensorFlow's outcome in varsim's form: no results of writes, and clear errors."""
+    """Return TensorFlow's outcome without results of writes, and with varsim's kinds of errors."""
     recorded = case.recorded
     if recorded.error is not None:
         kinds = frozenset({recorded.error.kind})
@@ -130,7 +134,7 @@ def test_no_rule_explains_a_wrong_outcome(cases: list[Case]) -> None:
 
 
 def _spoiled(ours: CaseOutcome) -> Iterator[CaseOutcome]:
-    """Yield outcomes that are each wrong in one value."""
+    """Yield changed outcomes; each is wrong in one value."""
     if ours.error is not None:
         yield CaseOutcome(returned={"type": "None"})
         yield replace(ours, error=replace(ours.error, at=ours.error.at + 1))
