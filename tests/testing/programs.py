@@ -1,4 +1,4 @@
-"""Programs for the simulated cluster; each returns all values that it reads, as text."""
+"""Programs for the simulated cluster; each returns a text of all values that it reads."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def merge_calls() -> str:
 
 
 def counters() -> str:
-    """Use ON_READ and NONE variables, and copies that diverge and become equal again."""
+    """Use ON_READ and NONE variables, and a mirror whose components diverge and become equal."""
     strategy = three_replicas()
     total = create_without_warnings(strategy, 0, "ON_READ", "SUM")
     average = create_without_warnings(strategy, 0.0, "ON_READ", "MEAN")
@@ -134,7 +134,7 @@ def counters() -> str:
 
 
 def mismatch() -> str:
-    """Skip a write on replica 1: the call fails, and the next one succeeds."""
+    """Skip a write on replica 1: this call fails, and the next call succeeds."""
     strategy = three_replicas()
     w = create_without_warnings(strategy, 0.0, "ON_WRITE", "SUM")
 
@@ -193,7 +193,7 @@ def host_calls() -> str:
 
 
 def sparse_writes() -> str:
-    """Write rows of variables of several settings, in both contexts, and of components."""
+    """Write rows of variables with several settings, in both contexts, and rows of components."""
     strategy = three_replicas()
     zeros = np.zeros((6, 2), np.float32)
     mean, total, first, own, gathered = [

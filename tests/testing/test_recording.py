@@ -1,4 +1,4 @@
-"""A simulated cluster records a complete and valid history, as a real one does."""
+"""A simulated cluster records a complete and valid history."""
 
 from __future__ import annotations
 

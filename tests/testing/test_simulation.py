@@ -62,7 +62,7 @@ def replay(seed, request):
 
 @pytest.fixture
 def sent(monkeypatch):
-    """Provide the messages in order of sending, as (sender, names)."""
+    """Return the sent messages in order: (replica, *names), or ("to", replica, *names)."""
     log = []
     from_worker, send = SimulatedNetwork.from_worker, SimulatedNetwork.send
 
@@ -91,7 +91,7 @@ def test_the_same_seed_gives_the_same_order_of_messages(sent):
         assert order(sent, seed) == order(sent, seed)
 
 
-def test_the_order_of_a_seed_does_not_depend_on_other_randomness(sent):
+def test_the_order_of_a_seed_does_not_depend_on_the_global_generator(sent):
     random.seed(1)
     first = order(sent, 5)
     random.seed(2)
@@ -99,7 +99,7 @@ def test_the_order_of_a_seed_does_not_depend_on_other_randomness(sent):
     assert first == order(sent, 5)
 
 
-def test_seeds_give_many_orders(sent):
+def test_different_seeds_give_different_orders(sent):
     assert 40 < len({order(sent, seed) for seed in range(50)})
 
 
@@ -135,8 +135,8 @@ def test_both_states_are_validated_after_every_event(monkeypatch):
     assert calls["ReplicaState.validate"] > 10
 
 
-def test_a_seed_finds_a_replica_that_counts_wrongly(monkeypatch):
-    """The fault of a state is found when it happens, and not later by a wrong value."""
+def test_validation_finds_a_replica_that_counts_collectives_wrongly(monkeypatch):
+    """The error appears at the event that makes the state wrong, before a value is wrong."""
     leave = Outbox.leave
     monkeypatch.setattr(Outbox, "leave", lambda self, call, index: leave(self, call, index + 1))
 
@@ -172,7 +172,7 @@ def test_two_clusters_are_independent():
         assert (6.0, 6.0) == (float(v), float(w))
 
 
-def test_the_cluster_ends_with_its_block():
+def test_a_strategy_cannot_be_used_after_the_block_of_its_cluster():
     with simulated_cluster() as simulated:
         strategy = three_replicas()
         w = create_without_warnings(strategy, 0.0, "ON_WRITE", "SUM")
@@ -187,7 +187,7 @@ def test_the_cluster_ends_with_its_block():
 
 
 def test_replicas_learn_of_a_failed_call_before_the_program(sent):
-    """Otherwise the replicas would wait or work until the next operation of the program."""
+    """Without the message the replicas would wait or work until the program's next operation."""
     with simulated_cluster():
         strategy = three_replicas()
         w = create_without_warnings(strategy, 0.0, "ON_WRITE", "SUM")
@@ -238,7 +238,7 @@ def test_a_component_written_by_another_replica_does_not_end_a_wait_for_a_merge(
 
 
 def test_a_plain_variable_is_used_in_replica_order_between_collectives():
-    """Replica 0 uses the variable after the collective write, as with real processes."""
+    """Replica 0 uses the plain variable after the collective; real processes do the same."""
     with simulated_cluster():
         strategy = three_replicas()
         plain = tf.Variable(1.0)
@@ -258,7 +258,7 @@ def test_a_plain_variable_is_used_in_replica_order_between_collectives():
 
 @pytest.mark.parametrize("seed", [None, *range(10)])
 def test_a_replica_with_a_host_call_still_reaches_earlier_collectives(seed):
-    """The replica gets its answer soon, and then makes the write that the other replica made."""
+    """Replica 0 writes and raises. The others write after the answer to their host call."""
     with simulated_cluster(seed=seed):
         strategy = three_replicas()
         plain = tf.Variable(1.0)
