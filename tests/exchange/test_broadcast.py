@@ -1,4 +1,4 @@
-"""The coordinator's codec encodes and copies a message only once for several workers."""
+"""The coordinator's codec encodes a message to several workers, and copies its array, only once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LARGE = SHARED_FROM_BYTES // 8
 
 @pytest.fixture
 def cluster() -> Iterator[SharedCluster]:
-    """Provide a coordinator "c", and the workers "a" (replica 0) and "b" (replica 1)."""
+    """Return a cluster: the coordinator "c", and workers "a" (replica 0) and "b" (replica 1)."""
     made = SharedCluster()
     yield made
     made.close()
@@ -39,7 +39,7 @@ def message(value: Array) -> Reduced:
 def received(
     cluster: SharedCluster, codec: BroadcastCodec, replica_id: int, messages: list[Message]
 ) -> Array:
-    """Return the array that a worker gets."""
+    """Send messages to a worker, and return the array of the last message."""
     leases = cluster["ab"[replica_id]].leases["c"]
     last = decode(codec.encode(replica_id, messages), leases)[-1]
     assert isinstance(last, Reduced)
@@ -47,7 +47,7 @@ def received(
 
 
 def give_back(cluster: SharedCluster, codec: BroadcastCodec, replica_id: int) -> None:
-    """Give the coordinator a worker's list of released blocks."""
+    """Send a worker's note of released blocks to the coordinator."""
     note = cluster["ab"[replica_id]].leases["c"].note()
     assert note is not None
     assert [] == codec.decode(replica_id, [*BroadcastCodec(1, None).encode(0, []), note])
@@ -56,7 +56,7 @@ def give_back(cluster: SharedCluster, codec: BroadcastCodec, replica_id: int) ->
 def test_an_array_for_several_workers_is_copied_once(
     cluster: SharedCluster, codec: BroadcastCodec
 ) -> None:
-    """This holds even if each worker also gets other messages, such as its first call."""
+    """Each worker also gets another message of its own before the array."""
     value = np.arange(float(LARGE))
     got = [
         received(cluster, codec, i, [Fetch(request_id=i, variable_id=1), message(value)])
@@ -70,7 +70,7 @@ def test_an_array_for_several_workers_is_copied_once(
 def test_the_next_envelope_to_a_worker_keeps_no_copies_of_earlier_envelopes(
     cluster: SharedCluster, codec: BroadcastCodec
 ) -> None:
-    """A program that writes in a loop needs no memory for values that were replaced."""
+    """A program that writes in a loop therefore needs no memory for values that were replaced."""
     for _ in range(5):
         for replica_id in (0, 1):
             received(cluster, codec, replica_id, [message(np.zeros(LARGE))])

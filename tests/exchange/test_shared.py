@@ -1,4 +1,4 @@
-"""Merges of large values are divided among workers, even if a worker fails."""
+"""The merge of a large value is divided among workers, and is complete even if a worker fails."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LARGE = 4 * SLICE_BYTES // 8
 
 @dataclass
 class Workers:
-    """Workers that compute the requested slices, or that do nothing."""
+    """The slices requested of workers, and whether the workers compute them."""
 
     works: bool = True
     requested: dict[int, ReduceSlice] = field(default_factory=dict)
@@ -52,7 +52,7 @@ def merged(
     idle: Sequence[int],
     workers: Workers,
 ) -> Array:
-    """Return the value of a reduction, with the workers' slices or without them."""
+    """Return the value of a reduction; without slices of workers if these do not work."""
     request = Reduce(7, values, aggregation, operation, mirror, idle)
     value = reducer.reduce(request, workers.request, now_s=0.0)
     if value is not None:
@@ -125,8 +125,10 @@ def test_workers_get_equal_slices_which_together_are_the_whole_array(
 
 
 @pytest.mark.parametrize("cores", [1, 2, 64, 1000])
-def test_every_part_is_large_enough_to_be_shared(reducer: SharedMemoryReducer, cores: int) -> None:
-    """A worker would compute a slice of an array that is sent by value in a private copy."""
+def test_every_slice_is_large_enough_to_be_in_shared_memory(
+    reducer: SharedMemoryReducer, cores: int
+) -> None:
+    """A smaller array is sent by value, so a worker would write its slice into a private copy."""
     reducer._cores = cores
     for size in (SHARED_FROM_BYTES // 8, SLICE_BYTES // 4, LARGE, 10 * LARGE):
         workers = Workers()
@@ -140,7 +142,7 @@ def test_every_part_is_large_enough_to_be_shared(reducer: SharedMemoryReducer, c
         )
 
 
-def test_memory_that_a_lost_worker_may_still_write_to_is_not_the_result(
+def test_a_lost_worker_that_still_writes_its_slice_does_not_change_the_result(
     reducer: SharedMemoryReducer,
 ) -> None:
     workers = Workers(works=False)
@@ -195,7 +197,7 @@ def test_the_slice_of_a_worker_that_died_is_computed_without_it(
     assert None is reducer.lose(1)
 
 
-def test_without_room_in_shared_memory_a_merge_is_not_divided() -> None:
+def test_if_shared_memory_is_full_a_merge_is_not_divided() -> None:
     warnings: list[str] = []
     arena = Arena(create_file(), 0, 1, 2**16, warnings.append)
     values = values_of(LARGE)
