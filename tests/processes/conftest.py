@@ -49,7 +49,7 @@ def mortal() -> Iterator[Strategy]:
 
 @contextmanager
 def soon() -> Iterator[None]:
-    """Fail if the block takes longer than an error may take."""
+    """Fail if the block takes longer than `SOON_S`."""
     started_s = time.monotonic()
     yield
     took_s = time.monotonic() - started_s

@@ -36,7 +36,7 @@ def stop(process_id: int) -> None:
 
 @pytest.fixture
 def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Limit the bytes on the way to a worker to 1 MiB."""
+    """Limit the bytes that a worker has not received yet to 1 MiB."""
     monkeypatch.setattr(backlog, "ASK_BYTES", 2**16)
     monkeypatch.setattr(backlog, "MAX_BACKLOG_BYTES", 2**20)
 
@@ -44,7 +44,7 @@ def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small_limit")
 @pytest.mark.parametrize("size", [2**10, 2**16], ids=["in messages", "in shared memory"])
 def test_writes_to_a_stopped_worker_are_limited(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The program waits, and shows a warning; when the worker goes on, the program does so too."""
+    """The program shows a warning and waits. It continues when the worker continues."""
     count = 2**23 // (8 * size)
     at_warnings: list[int] = []
     written = process_id = 0
@@ -52,7 +52,7 @@ def test_writes_to_a_stopped_worker_are_limited(size: int, monkeypatch: pytest.M
 
     def go_on(message: Warning | str, *_: object, **__: object) -> None:
         if not process_id:
-            return  # the workers take long for their first call
+            return  # a warning before the worker was stopped: its first call may take long
         texts.append(str(message))
         at_warnings.append(written)
         os.kill(process_id, signal.SIGCONT)

@@ -135,7 +135,7 @@ def test_a_thread_of_the_program_has_its_own_context(strategy: Strategy) -> None
 
 
 class quiet_threads:  # noqa: N801  # used like a function
-    """Suppress the output for an exception in a thread, and pytest's warning, in the block."""
+    """In the block, suppress the output and pytest's warning for an exception in a thread."""
 
     def __enter__(self) -> None:
         self._hook, threading.excepthook = threading.excepthook, lambda _: None

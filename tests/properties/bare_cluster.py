@@ -66,7 +66,7 @@ NOTHING = Payload(None)
 
 
 def rows_of(rows: BareRows) -> Rows:
-    """Return rows in the form that the states accept."""
+    """Return rows as the type that the states accept."""
     return Rows(np.array(rows[0], np.int64), rows[1].copy())
 
 
@@ -74,8 +74,8 @@ class BareCluster:
     """Run a program on states without shells. `seen` has the values of its reads and fetches.
 
     Args:
-        validates: Whether both states are validated after every event. A validation reads the
-            whole state, which can hide faults that occur without it.
+        validates: Whether a state is validated after each of its events. A validation reads the
+            whole state, which can hide faults that occur without a validation.
     """
 
     def __init__(self, program: BareProgram, seed: int, *, validates: bool) -> None:
