@@ -38,9 +38,7 @@ def test_the_projects_copy_of_the_recording_is_complete(cases: list[Case]) -> No
 
 @pytest.mark.timeout(300)  # seconds; three on an idle machine
 @pytest.mark.parametrize("part", range(PARTS))
-def test_every_case_is_the_same_or_different_on_purpose(
-    cases: list[Case], part: int
-) -> None:
+def test_every_case_is_the_same_or_different_on_purpose(cases: list[Case], part: int) -> None:
     """On the simulated cluster, every difference from TensorFlow follows from a rule.
 
     `make golden` prints the counts of all cases.
