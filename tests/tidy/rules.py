@@ -1,4 +1,4 @@
-"""Check the rules of CONTRIBUTING.md that a program can check, and that Ruff does not check.
+"""Checks of those rules of CONTRIBUTING.md that Ruff does not check.
 
 Each function checks one rule: it takes a file and yields the lines that break the rule, with a
 remedy.
@@ -72,7 +72,7 @@ def decisions_are_pure(source: Source) -> Iterator[Violation]:
 
 
 def nothing_sleeps(source: Source) -> Iterator[Violation]:
-    """Find sleeps: wait for a state with a deadline instead.
+    """Find sleeps; a test must wait for a state with a deadline.
 
     Only the injection of faults is allowed to sleep, because a fault can be a delay.
     """
@@ -114,14 +114,14 @@ def names_say_something(source: Source) -> Iterator[Violation]:
     vague = VAGUE.intersection(stem.split("_"))
     if vague and not stem.startswith(
         "test_"
-    ):  # a test file is named after the module that it tests
+    ):  # a test file has the name of the module that it tests
         yield Violation(
             source.path, 1, f"{min(vague)!r} is vague; name the file after what it does"
         )
 
 
 def ports_are_not_chosen(source: Source) -> Iterator[Violation]:
-    """Find fixed ports: another program may use them."""
+    """Find fixed ports, because another program may use the port."""
     for number, line in enumerate(source.text.splitlines(), 1):
         if re.search(r"tcp://[^\s\"'/]*:[1-9]\d{1,4}\b", line):
             yield Violation(
@@ -132,7 +132,7 @@ def ports_are_not_chosen(source: Source) -> Iterator[Violation]:
 
 
 def broad_excepts_have_reasons(source: Source) -> Iterator[Violation]:
-    """Find handlers that catch everything without a comment, and do not raise again."""
+    """Find handlers that catch everything, do not raise again, and have no comment."""
     for node in source.nodes:
         if not isinstance(node, ast.ExceptHandler) or not _is_broad(node.type):
             continue
@@ -192,7 +192,7 @@ def _names_mode(node: ast.AST) -> bool:
 
 
 def no_machine_is_named(source: Source) -> Iterator[Violation]:
-    """Find folders, package indexes and addresses of one machine."""
+    """Find folders, package indexes and addresses that exist only on one machine."""
     if source.path.startswith("tests/tidy/"):
         return
     for number, line in enumerate(source.text.splitlines(), 1):
@@ -215,7 +215,7 @@ def conflicts_are_resolved(source: Source) -> Iterator[Violation]:
 
 
 def no_package_is_called_workers(source: Source) -> Iterator[Violation]:
-    """Find a package called workers: other projects have one too."""
+    """Find a package called workers, because other projects have packages of this name."""
     if source.path == "workers/__init__.py" or source.path.startswith("workers/workers/"):
         yield Violation(source.path, 1, "workers/ is a source root; the package is varsim_worker")
 
@@ -224,8 +224,8 @@ def every_module_is_used(project: Sequence[Source], reachable_by_name: str) -> I
     """Find dead modules: no module imports them, and no text names them.
 
     Args:
-        reachable_by_name: The texts in which a module may be named instead: pyproject.toml and
-            the experiments in configs/.
+        reachable_by_name: The texts of pyproject.toml and of the experiments in configs/. A module
+            that they name is not dead.
     """
     installed = [source for source in project if source.installed]
     imported = {name for source in installed for _, name in source.imports()}

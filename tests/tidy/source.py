@@ -1,4 +1,4 @@
-"""The project's sources for the tidy rules, read once."""
+"""The project's files for the tidy rules; each file is read and parsed once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OTHERS_FOLDERS = frozenset({"build", "dist", "runs", "__pycache__", "results"})
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A location that breaks a rule, and what to do."""
+    """A location that breaks a rule, and a text that says what is wrong and what to do."""
 
     path: str
     line: int
@@ -34,7 +34,7 @@ class Violation:
 class Source:
     """One file of the project."""
 
-    path: str  # from the project's root, with slashes
+    path: str  # relative to the project's root, with slashes
     text: str
 
     @cached_property
@@ -49,7 +49,7 @@ class Source:
 
     @cached_property
     def comments(self) -> dict[int, str]:
-        """Return every comment by its line, without `#`."""
+        """Return a dict: the number of a line -> the text of its comment, without `#`."""
         tokens = tokenize.generate_tokens(io.StringIO(self.text).readline)
         return {
             token.start[0]: token.string.lstrip("# ").strip()
@@ -59,7 +59,7 @@ class Source:
 
     @property
     def module(self) -> str:
-        """Return the dotted name under which the file is imported."""
+        """Return the dotted name with which Python imports the file."""
         parts = Path(self.path).with_suffix("").parts
         if parts[0] == "workers":
             parts = parts[1:]
