@@ -48,7 +48,7 @@ def test_a_lock_has_all_requirements(lock: Path, python: str):
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
 def test_a_lock_has_hashes_and_no_address(lock: Path):
-    """The index is in pip's configuration on each machine."""
+    """The address of the package index is in pip's configuration on each machine."""
     text = lock.read_text("utf-8")
     entry = re.compile(r"[\w.-]+==\S+( ; [^\\/]+)? \\(\n    --hash=sha256:[0-9a-f]{64}( \\)?)+")
     rest = re.sub(r"^(#.*)$", "", entry.sub("", text), flags=re.MULTILINE)
@@ -58,7 +58,7 @@ def test_a_lock_has_hashes_and_no_address(lock: Path):
 
 
 def test_the_oldest_releases_are_the_lower_bounds():
-    """A lower bound that is not a release could not be tested."""
+    """If a lower bound were not a release, CI could not test it."""
     lowest = installed.pins(relock.LOWEST, on("3.11"))
     newest = installed.pins(installed.NEWEST, on("3.11"))
     bound = {canonicalize_name(a.name): str(a.specifier).removeprefix(">=") for a in ASKED}
@@ -71,8 +71,8 @@ def test_the_oldest_releases_are_the_lower_bounds():
     assert lowest["cloudpickle"] != newest["cloudpickle"]
 
 
-def test_with_other_versions_documents_are_not_compared(monkeypatch: pytest.MonkeyPatch):
-    """With a new release of click or pydantic the check passes. It says what it did not compare."""
+def test_documents_are_not_compared_with_other_releases(monkeypatch: pytest.MonkeyPatch):
+    """With another release of click or pydantic the check is skipped, and the reason is given."""
     here = installed.pins(installed.NEWEST) | {"click": "99.0"}
     monkeypatch.setattr(metadata, "version", here.__getitem__)
 
@@ -101,7 +101,7 @@ def test_changes_are_listed_by_package():
     ] == told
 
 
-def test_a_version_that_depends_on_python_is_listed_with_it(tmp_path: Path):
+def test_a_version_that_depends_on_python_is_listed_with_its_python(tmp_path: Path):
     lock = tmp_path / "lock.txt"
     lock.write_text(
         "one==1.0 ; python_full_version < '3.12' \\\n    --hash=sha256:0\n"
