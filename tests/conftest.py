@@ -37,10 +37,10 @@ FULL_COLLECTION_AFTER = 100
 
 
 def pytest_collection_finish() -> None:
-    """Make full garbage collections rare: each visits all modules and collected tests again.
+    """Make full garbage collections rare, because each visits all modules and collected tests.
 
-    `gc.freeze` would avoid these visits too. But `gc.get_referrers` does not see frozen objects,
-    and hypothesis then takes the global random generators for objects that are about to be freed.
+    `gc.freeze` would avoid these visits, too. But `gc.get_referrers` does not see frozen objects,
+    so hypothesis would treat the global random generators as objects about to be freed.
     """
     young, middle, _ = gc.get_threshold()
     gc.set_threshold(young, middle, FULL_COLLECTION_AFTER)
@@ -48,9 +48,9 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def private_temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Provide a folder that all processes of this test run use for temporary files.
+    """Create a folder that all processes of this test run use for temporary files.
 
-    So a leaked file is found, and files of another test run are not reported as leaks.
+    With this folder the leak check finds each file of this run, and no file of another test run.
     The path is short, because the path of an ipc socket has at most 107 characters.
     """
     tmp_path_factory.getbasetemp()  # pytest's own folders stay in their usual place
@@ -59,7 +59,7 @@ def private_temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     patch.setenv("TMPDIR", str(path))
     patch.setenv(MARK, uuid.uuid4().hex)
     (path / "state").mkdir()
-    patch.setenv("XDG_STATE_HOME", str(path / "state"))  # where varsim keeps a user's key
+    patch.setenv("XDG_STATE_HOME", str(path / "state"))  # the folder of the user's key
     patch.setattr(tempfile, "tempdir", None)
     yield path
     patch.undo()

@@ -8,5 +8,5 @@ EFFORT = float(os.environ.get("VARSIM_TEST_EFFORT", "1"))
 
 
 def many(usual: int) -> int:
-    """Return this number of examples or seeds for a test run, and more for a soak."""
+    """Return `usual`, a number of examples or seeds, multiplied by VARSIM_TEST_EFFORT."""
     return max(1, round(usual * EFFORT))

@@ -61,7 +61,7 @@ _SHAPES = ((), (), (1,), (2,), (2,), (3,), (0,), (2, 2), (2, 3))
 
 
 def value_of(hint: Any, rng: Random) -> Any:
-    """Return a value of a type annotation that occurs in messages."""
+    """Return a random value for a type annotation that occurs in messages."""
     if hint == Structure:
         nodes = (("", rng.choice(("a list of 2", LEAF))), ("[0]", LEAF), ("[1]", LEAF))
         return nodes[: rng.randrange(4)]
@@ -118,7 +118,7 @@ def _hints(cls: Any) -> dict[str, Any]:
 
 
 def changed(value: Any, rng: Random) -> Any:
-    """Return a copy of a dataclass in which one field, or a part of it, is another value."""
+    """Return a copy of a dataclass in which one field, or a part of this field, is different."""
     hints = _hints(type(value))
     if not hints:
         return value
@@ -175,7 +175,7 @@ def _changed_array(old: Any, rng: Random) -> Any:
 
 
 def corpus(rng: Random) -> list[list[bytes]]:
-    """Return the frames of envelopes with random messages of every class."""
+    """Return the frames of 300 envelopes; each has random messages of random classes."""
     made: list[list[bytes]] = []
     while len(made) < 300:
         messages = [instance_of(rng.choice(MESSAGES), rng) for _ in range(rng.randrange(1, 4))]
@@ -185,7 +185,7 @@ def corpus(rng: Random) -> list[list[bytes]]:
 
 
 def damaged(frames: list[bytes], rng: Random) -> list[bytes]:
-    """Return an envelope in which bytes, values or frames are changed."""
+    """Return the frames of an envelope with changed bytes, values or frames."""
     result = [bytearray(frame) for frame in frames]
     for _ in range(rng.choice((1, 1, 2, 3))):
         frame = rng.choice(result)
@@ -228,7 +228,7 @@ def _other_value(header: bytes, rng: Random) -> bytes:
 
 
 def hostile(rng: Random) -> bytes:
-    """Return a large header of values that take much more memory than bytes."""
+    """Return a large header whose decoded values take much more memory than the header."""
     unit = rng.choice((b"\x90", b"\x80", b"\xe0", b"\xa2ab", b"\xcd\x01\x01", b"\x01", b"\x91\x90"))
     count = rng.choice((2**14, 2**18, 2**20, 2**22, 2**25)) // len(unit)
     length = count.to_bytes(4, "big")
@@ -236,7 +236,7 @@ def hostile(rng: Random) -> bytes:
 
 
 def frame_cases(rng: Random) -> Iterator[Case]:
-    """Yield decodings of damaged envelopes, without end."""
+    """Yield functions without end; each decodes a damaged envelope."""
     envelopes = corpus(rng)
     while True:
         frames = damaged(rng.choice(envelopes), rng)
@@ -252,7 +252,7 @@ def _decode(frames: list[bytes]) -> None:
 
 @dataclasses.dataclass
 class Recorded:
-    """The events of one state in a run, and the messages among them."""
+    """A function that creates a state, and the events of this state in a run."""
 
     make: Callable[[], Any]
     events: list[Any]
@@ -261,7 +261,7 @@ class Recorded:
 def recorded(seeds: range) -> list[Recorded]:
     """Run programs in the simulated cluster; return the events of every state."""
     found: dict[int, Recorded] = {}
-    kept = []  # so that ids stay unique
+    kept = []  # states that must not be freed, so that their ids stay unique
 
     def recording(cls: Any, make: Callable[[Any], Callable[[], Any]]) -> Any:
         handle = cls.handle
@@ -292,7 +292,7 @@ def recorded(seeds: range) -> list[Recorded]:
 
 
 def state_cases(kind: type, rng: Random, seeds: range) -> Iterator[Case]:
-    """Yield wrong messages to states of a kind, at random moments of recorded runs."""
+    """Yield functions without end; each gives a wrong message to a state in a recorded run."""
     runs = [one for one in recorded(seeds) if isinstance(one.make(), kind)]
     to_coordinator = kind is CoordinatorState
     classes = get_args(ToCoordinator if to_coordinator else ToWorker)
@@ -301,7 +301,7 @@ def state_cases(kind: type, rng: Random, seeds: range) -> Iterator[Case]:
         state = run.make()
         stop = rng.randrange(len(run.events))
         for event in run.events[:stop]:
-            with suppress(Exception):  # the program's operations can raise any error
+            with suppress(Exception):  # an event of the recorded program can raise any error
                 state.handle(event)
         for _ in range(10):
             if to_coordinator:
@@ -312,7 +312,7 @@ def state_cases(kind: type, rng: Random, seeds: range) -> Iterator[Case]:
 
 
 def _handled(state: Any, event: Any) -> None:
-    """Handle a message; if it is accepted, the state must still be consistent."""
+    """Give a message to a state; check that a state that accepts it is still consistent."""
     state.handle(event)
     state.validate()
 
@@ -344,7 +344,7 @@ def _wrong_message(run: Recorded, stop: int, classes: Any, rng: Random) -> Messa
 
 @dataclasses.dataclass
 class Outcome:
-    """The counts of many cases."""
+    """The counts of many cases, and the first traceback of each kind of crash."""
 
     refused: int = 0
     accepted: int = 0
@@ -366,7 +366,7 @@ class Outcome:
 
 
 def judged(cases: Iterator[Case], count: int) -> Outcome:
-    """Run many cases; any exception except a ProtocolError is a crash."""
+    """Run `count` cases; count any exception except a ProtocolError as a crash."""
     outcome = Outcome()
     for _ in range(count):
         case = next(cases)

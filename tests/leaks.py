@@ -1,7 +1,7 @@
 """Finds what a test leaves behind: processes, threads, descriptors, temporary files, segments.
 
-A snapshot costs about a tenth of a millisecond, so every test can take two. Searching all
-processes costs more, and is done only after a test that has started a process.
+A snapshot takes about a tenth of a millisecond, so the check takes two for every test. A search of
+all processes takes longer, so the check does it only after a test that has started a process.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MARK = "VARSIM_TEST_RUN"
 """An environment variable that identifies all descendants of a test run, including orphans."""
 
 GRACE_S = 500 * MS
-"""Processes and threads that are ending are allowed to take this long."""
+"""The time in seconds in which processes and threads must end after a test."""
 
 SEGMENTS = Path("/dev/shm")
 
@@ -34,12 +34,12 @@ class Snapshot:
     children: frozenset[int]
     children_faults: int  # page faults of children that have ended and were waited for
     threads: frozenset[threading.Thread]
-    descriptors: Counter[str]  # targets of open descriptors
+    descriptors: Counter[str]  # target of open descriptors -> number of descriptors
     files: frozenset[str]
 
 
 def snapshot(temporary: Path) -> Snapshot:
-    """Return the current resources; `temporary` has the private files of this test run."""
+    """Return the current resources; `temporary` is the folder of this test run's files."""
     return Snapshot(
         children=frozenset(_children()),
         children_faults=resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt,
@@ -100,7 +100,7 @@ class LeakCheck:
         """Return one line for each leak; processes and threads get time to end."""
         if not self._left():
             return []
-        gc.collect()  # resources of garbage are not leaks, although they should be closed
+        gc.collect()  # this closes resources of unreachable objects, which are not leaks
         with suppress(AssertionError):
             wait_for(lambda: not self._left(), GRACE_S)
         return self._left()
@@ -114,7 +114,7 @@ class LeakCheck:
     def _started(self) -> set[int]:
         """Return the running processes that started after the snapshot.
 
-        A child belongs to them even without the mark: its environment is empty while it starts.
+        A child without the mark is included, because its environment is empty while it starts.
         """
         children = {pid for pid in _children() if is_running(pid)} - self._before.children
         return children | (_descendants(self._mark) - self._processes)

@@ -1,6 +1,6 @@
 """The current replica's number, for functions that replicas run.
 
-Workers import this module too. So it must not import pytest.
+Workers also import this module, so it must not import pytest.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Creates shared fixtures of a module again after a test that failed or left a call running.
 
 Tests of a module share a cluster, because starting one for each test is slow. A test that fails in
-the middle may leave replicas that wait for it, and every later test would wait for these replicas.
-So the module fixtures that such a test has used are finished, with all fixtures that depend on
-them. The next test gets new fixtures.
+the middle may leave replicas that wait, and every later test would wait for these replicas. So this
+plugin finishes the module fixtures that such a test has used, and all fixtures that depend on them.
+The next test gets new fixtures.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def pytest_runtest_makereport(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: Any) -> Generator[None, None, None]:
-    """Finish shared fixtures of a test that failed or left them stuck."""
+    """Finish the shared fixtures of a test that failed, or that left a cluster stuck."""
     try:
         return (yield)
     finally:

@@ -17,7 +17,7 @@ most 107 characters, and also contains the folders of the test and of the progra
 
 
 def ensure_open_files(needed: int = OPEN_FILES) -> None:
-    """Raise the limit of open files as far as needed, as varsim does.
+    """Raise the soft limit of open files to `needed`.
 
     Raises:
         pytest.UsageError: The system does not allow this limit.

@@ -21,7 +21,7 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 @dataclass(frozen=True)
 class ExampleSection:
-    """The examples of one section of a document at their lines; the other lines are blank."""
+    """The examples of one section, with a blank line for each other line of the document."""
 
     path: Path
     title: str
@@ -32,7 +32,7 @@ class ExampleSection:
 
 
 def sections(path: Path) -> Iterator[ExampleSection]:
-    """Yield the sections with examples; each begins with the examples before the first heading."""
+    """Yield the sections with examples; add the examples before the first heading to each."""
     lines = path.read_text("utf-8").splitlines()
     owners: list[str] = []  # for each line of the document: the title of its section
     title, inside = "", False
@@ -52,14 +52,14 @@ WITH_EXAMPLES = [section for path in documents() for section in sections(path)]
 
 
 def test_the_documents_have_examples() -> None:
-    """Without this test, a change of the form of examples could make the next test empty."""
+    """If examples got another form, the next test would find none, and pass without this test."""
     assert {"README.md", "semantics.md"} <= {section.path.name for section in WITH_EXAMPLES}
     assert 20 < len(WITH_EXAMPLES)
 
 
 @pytest.mark.parametrize("section", WITH_EXAMPLES, ids=str)
 def test_an_example_has_the_documented_results(section: ExampleSection) -> None:
-    """An example runs on the simulated cluster, and is allowed to cause warnings of varsim."""
+    """An example runs on a simulated cluster, and may cause warnings of varsim."""
     globals_ = {"__name__": "__main__"}
     test = doctest.DocTestParser().get_doctest(
         section.examples, globals_, section.title, str(section.path), 0
@@ -104,14 +104,14 @@ def _anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-def test_every_decision_is_listed() -> None:
+def test_every_decision_record_is_in_the_list_of_decisions() -> None:
     adr = ROOT / "docs" / "adr"
     listed = re.findall(r"\((\d{4}-[^)]*)\)", (adr / "README.md").read_text("utf-8"))
     assert listed == sorted(path.name for path in adr.glob("[0-9]*.md"))
 
 
 def test_every_module_has_a_docstring() -> None:
-    """ARCHITECTURE.md is written from the first sentences of the modules' docstrings."""
+    """`make docs` copies the first sentence of each docstring into ARCHITECTURE.md."""
     modules = [p for top in ("varsim", "workers") for p in (ROOT / top).rglob("*.py")]
     silent = [str(p.relative_to(ROOT)) for p in modules if p.stat().st_size and not _speaks(p)]
     assert [] == silent

@@ -1,4 +1,4 @@
-"""Each environment variable has one form, and a wrong value is one clear error."""
+"""The allowed values of environment variables, and the errors for other values."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_an_invalid_timeout_is_refused_before_a_worker_starts(
 
 
 def limits(**settings: float) -> tuple[float, float, float]:
-    """Return the limits of a strategy's replicas without progress."""
+    """Return after how many seconds without progress a strategy warns, and fails."""
     with simulated_cluster():
         strategy = tf.distribute.MirroredStrategy(["cpu:0"], **settings)
         found = strategy.coordinator.state.stalls.limits
@@ -60,7 +60,7 @@ def test_a_setting_of_the_strategy_overrides_the_environment(
 
 
 def test_environment_variables_are_read_in_one_module() -> None:
-    """A wrong value must be one clear error, and not an error at the import of varsim."""
+    """This module gives a wrong value one clear error, and not one at the import of varsim."""
     named = {path.name for path in SOURCES if re.search(r"[\"']VARSIM_", path.read_text("utf-8"))}
     assert {"environment.py"} == named
 

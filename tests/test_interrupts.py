@@ -37,8 +37,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
     return clock
 
 
-def test_after_an_interrupt_the_next_ones_wait(clock: SetClock):
-    """Later interrupts must not stop the saving of the run that the first interrupt has ended."""
+def test_interrupts_soon_after_an_interrupt_are_deferred(clock: SetClock):
+    """The first interrupt ends a run. Later interrupts must not stop the saving of this run."""
     with Interrupts() as interrupts:
         with pytest.raises(KeyboardInterrupt):
             interrupt()
@@ -59,7 +59,7 @@ def test_a_program_that_has_caught_an_interrupt_can_be_interrupted_again(clock: 
             clock.now_s += AGAIN_S
 
 
-def test_an_interrupt_waits_where_interrupts_are_deferred():
+def test_a_deferred_interrupt_is_raised_when_interrupts_are_enabled():
     with Interrupts() as interrupts:
         interrupts.enabled = False
         interrupt()
@@ -68,7 +68,7 @@ def test_an_interrupt_waits_where_interrupts_are_deferred():
             interrupts.enable()
 
 
-def test_a_deferred_interrupt_is_not_lost():
+def test_a_deferred_interrupt_is_raised_at_the_end_of_the_block():
     def disabled() -> None:
         with Interrupts() as interrupts:
             interrupts.enabled = False
@@ -95,7 +95,7 @@ def test_an_error_caused_by_an_interrupt_counts_as_an_interrupt():
 
 
 def test_an_interrupt_in_a_finalizer_is_not_lost():
-    """Python prints exceptions of finalizers, and continues."""
+    """Python only prints an exception of a finalizer, so the interrupt is raised later."""
 
     class Garbage:
         def __del__(self) -> None:
@@ -111,7 +111,7 @@ def test_an_interrupt_in_a_finalizer_is_not_lost():
 def test_an_interrupt_is_deferred_until_all_resources_are_owned(
     around: type[AbstractContextManager[None]],
 ):
-    """This holds for any handler. An error that the interrupt caused is dropped."""
+    """The test uses several handlers. An error that the interrupt caused is dropped."""
     made = []
 
     def make() -> None:
@@ -135,8 +135,8 @@ def uninterrupted() -> Iterator[None]:
         UNINTERRUPTED.end()
 
 
-def test_an_interrupt_of_an_operation_waits_until_it_ends():
-    """An interactive interpreter, for example, does not use `Interrupts`."""
+def test_an_interrupt_of_an_operation_is_deferred_until_the_operation_ends():
+    """`Interrupts` is not used here, as in an interactive interpreter."""
     done = []
 
     def operate() -> None:
@@ -153,7 +153,7 @@ def test_an_interrupt_of_an_operation_waits_until_it_ends():
         interrupt()
 
 
-def test_a_pending_interrupt_is_raised_when_the_operation_waits():
+def test_a_pending_interrupt_is_raised_when_the_operation_begins_to_wait():
     def operate() -> None:
         with uninterrupted():
             interrupt()
@@ -168,7 +168,7 @@ def test_only_a_second_ctrl_c_stops_an_operation_that_does_not_wait(clock: SetCl
     with uninterrupted():
         interrupt()
         clock.now_s += 0.1
-        interrupt()  # a second signal for the same Ctrl-C
+        interrupt()  # 0.1 s later: this signal still counts as the same Ctrl-C
         clock.now_s += 0.2
         with pytest.raises(KeyboardInterrupt) as raised:
             interrupt()
@@ -184,7 +184,7 @@ def test_an_operation_keeps_the_handler_of_the_program():
             assert [] == came
         assert [signal.SIGINT] == came
         with uninterrupted():
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the program's code in a merge_call
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # code in a merge_call can do this
         assert signal.SIG_IGN == signal.getsignal(signal.SIGINT)
         with uninterrupted():
             interrupt()
@@ -192,7 +192,7 @@ def test_an_operation_keeps_the_handler_of_the_program():
         signal.signal(signal.SIGINT, before)
 
 
-def test_a_program_that_ignores_interrupts_goes_on_ignoring_them():
+def test_a_program_that_ignores_interrupts_ignores_them_during_and_after_the_block():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with held():

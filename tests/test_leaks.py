@@ -94,7 +94,7 @@ def test_a_private_folder_is_found(check: LeakCheck, private_temporary: Path) ->
 def test_a_segment_is_found(
     check: LeakCheck, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The test uses its own folder, because other running tests check the folder of the system."""
+    """The test uses its own folder, because other tests check the system's folder meanwhile."""
     monkeypatch.setattr("tests.leaks.SEGMENTS", tmp_path)
     segment = tmp_path / "varsim-x"
     segment.touch()

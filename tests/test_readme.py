@@ -1,4 +1,4 @@
-"""The shell lines of the README work in order."""
+"""The shell commands of the README succeed in their order."""
 
 from __future__ import annotations
 
@@ -33,15 +33,17 @@ def test_the_environment_is_active_before_the_command_is_used():
     assert len(LINES) - 3 == len(COMMANDS)
 
 
-def test_make_has_the_targets():
+def test_the_makefile_has_all_targets_of_the_readme():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
 
     assert {line.split()[1] for line in LINES if line.startswith("make ")} <= targets
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_the_command_accepts_the_line(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Click parses the line, with types and checks. The run need not exist."""
+def test_the_varsim_command_accepts_each_line(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The test only parses the line and checks the types of its options."""
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     latest = tmp_path / "runs" / "latest"
     latest.mkdir(parents=True)
@@ -58,7 +60,7 @@ def test_the_command_accepts_the_line(line: str, tmp_path: Path, monkeypatch: py
 
 @pytest.mark.slow
 @pytest.mark.processes
-@pytest.mark.timeout(600)  # half a minute of work; more on a busy machine
+@pytest.mark.timeout(600)  # seconds; 30 on an idle machine
 def test_the_lines_work_in_order(tmp_path: Path):
     """The lines run with real processes, except those that measure the host."""
     shutil.copytree(ROOT / "configs", tmp_path / "configs")

@@ -16,7 +16,7 @@ OWN = {"one": BuiltIn("collections:Counter", "counts"), "two": BuiltIn("nowhere:
 
 @pytest.fixture
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry[object]:
-    """Provide a registry, and a package that has an entry point for it."""
+    """Return a registry, for which an installed package has entry points."""
     folder = tmp_path / "other-1.0.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")

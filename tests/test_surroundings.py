@@ -15,7 +15,7 @@ from varsim.transport.sockets import MAX_IPC_PATH
 
 @pytest.fixture
 def limits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """Provide the limits that were set. The last pair is in force."""
+    """Record the pairs (soft limit, hard limit) that are set; `getrlimit` returns the last pair."""
     found = [(64, 64)]
     monkeypatch.setattr(resource, "getrlimit", lambda _: found[-1])
     monkeypatch.setattr(resource, "setrlimit", lambda _, both: found.append(both))
@@ -35,7 +35,7 @@ def test_too_few_open_files_are_one_clear_error(limits: list[tuple[int, int]]):
         ensure_open_files()
 
 
-def test_a_limit_is_raised_if_allowed(limits: list[tuple[int, int]]):
+def test_the_soft_limit_is_raised_if_the_hard_limit_allows_this(limits: list[tuple[int, int]]):
     limits.append((64, 4096))
     ensure_open_files()
 
@@ -51,7 +51,7 @@ def test_a_long_tmpdir_is_not_used_for_sockets_of_tests(long_temporary: Path):
 
 
 def test_a_long_tmpdir_is_not_used_for_sockets(long_temporary: Path):
-    """Neither a cluster nor `varsim bench` uses such a folder."""
+    """Clusters and `varsim bench` choose the folder of a socket with `new_socket_path`."""
     with PrivateFolder(new_socket_path("c")) as folder:
         assert len(str(folder.path / "c")) < MAX_IPC_PATH
     assert [] == list(long_temporary.iterdir())

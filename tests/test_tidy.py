@@ -1,6 +1,6 @@
 """The rules of the project that a program can check; CONTRIBUTING.md has the reasons.
 
-What Ruff checks (docstrings of public names, annotations, prints, layout) is not checked again.
+These tests do not repeat checks of Ruff (docstrings of public names, annotations, prints, layout).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Rule = Callable[[Source], Iterator[Violation]]
 
 @pytest.fixture(scope="module", autouse=True)
 def free_sources() -> Iterator[None]:
-    """Free the syntax trees after these tests: garbage collections look at all nodes."""
+    """Free the syntax trees after these tests, because garbage collections visit all nodes."""
     yield
     sources.cache_clear()
     texts.cache_clear()
@@ -43,7 +43,7 @@ def test_functions_are_short() -> None:
 
 
 def test_decisions_are_pure() -> None:
-    """This test looks at imports. tests/processes/test_replay.py also replays real runs."""
+    """This test only looks at code; tests/processes/test_replay.py replays the events of runs."""
     check(rules.decisions_are_pure, sources())
 
 
@@ -192,7 +192,7 @@ CONTRACTS = (
     "from importlinter.cli import lint_imports; raise SystemExit(lint_imports(no_cache=True))"
 )
 
-FORBIDDEN = {  # file: the import in it, and what import-linter says about it
+FORBIDDEN = {  # path of a file -> (its forbidden import, the output of import-linter about it)
     "varsim/sync/x.py": (
         "import varsim.shells.coordinator",
         "varsim.sync.x -> varsim.shells.coordinator (l.1)",
@@ -203,7 +203,7 @@ FORBIDDEN = {  # file: the import in it, and what import-linter says about it
         "varsim.distribute.x -> varsim.report (l.1)",
     ),
     "varsim/stray.py": ("", "- varsim.stray"),  # the module has no layer
-    "varsim/distribute/stray.py": ("", "- varsim.distribute.stray"),  # has no layer in its package
+    "varsim/distribute/stray.py": ("", "- varsim.distribute.stray"),  # no layer in its package
     "varsim/protocol/x.py": ("import varsim.protocol.y", "- .y -> .x (1 import)"),
     "varsim/protocol/y.py": (
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n  from varsim.protocol import x",
@@ -242,7 +242,7 @@ def test_imports_keep_the_contracts() -> None:
 
 
 def test_the_contracts_refuse_what_they_name(tmp_path: Path) -> None:
-    """Each contract in pyproject.toml can fail, and names the module and the line."""
+    """Each contract in pyproject.toml can fail, and import-linter names the module and the line."""
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     for source in sources():
         if source.installed:

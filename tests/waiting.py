@@ -59,7 +59,7 @@ def wait_for_exit(pid: int, deadline_s: float = 2_000 * MS) -> None:
 
 
 class SetClock:
-    """A clock that a test sets."""
+    """A clock with a time that a test sets."""
 
     now_s = 100.0
 
