@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 OPEN_FILES = 256
-"""Open files that one process of a test run needs, for a cluster of three and for pytest."""
+"""The number of open files that one process needs for pytest and a cluster of three replicas."""
 
 MAX_FOLDER = 60
 """Longest path of the folder for temporary files, in characters. The path of an ipc socket has at

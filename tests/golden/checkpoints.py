@@ -14,7 +14,7 @@ from tests.golden.terms import per_replica
 SUFFIX: Final = ".safetensors"
 
 WRITTEN: Final = {"float": [1.5, 2.25, -4.0, 7.125], "int": [3, 4, -9, 15]}
-"""What the replicas write before a program saves; a restored checkpoint is made in this way."""
+"""Kind of dtype → the values that replicas write before varsim saves a checkpoint to restore."""
 
 
 class Checkpoints(Operations):

@@ -18,7 +18,7 @@ from tests.golden.recorded import Case, CaseOutcome, Json, RecordedError
 Array = np.ndarray[Any, Any]
 
 KINDS_OF_NUMBERS = {"b": "b", "i": "iu", "f": "iuf"}
-"""Kind of a variable's dtype → kinds of numbers that it holds without changing them."""
+"""Kind of a variable's dtype → kinds of numbers that varsim converts to this dtype."""
 
 SYNCHRONIZATIONS = frozenset({"AUTO", "NONE", "ON_WRITE", "ON_READ"})
 AGGREGATIONS = frozenset({"NONE", "SUM", "MEAN", "ONLY_FIRST_REPLICA"})

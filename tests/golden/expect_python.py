@@ -340,5 +340,5 @@ RULES: list[tuple[str, Callable[[Case], CaseOutcome | None]]] = [
     ("D12", slices_are_refused),
     ("D13", variables_convert_as_arrays),
 ]
-"""Rule → the function that gives the expected outcome. At most one applies to a program. `rules`
-has the changes that D6 and D8 make to outcomes of other rules."""
+"""Pairs of a rule and a function that gives the expected outcome. At most one function returns an
+outcome for a program. `rules` applies D8 and D6 after these functions."""

@@ -19,7 +19,7 @@ from tests.golden.recorded import Case, CaseOutcome
 
 SHARED_BY = 25
 """How many cases share a simulated cluster. The cluster checks all variables at every event, even
-those of earlier cases, so a new cluster is faster."""
+those of earlier cases, so a new cluster after these cases is faster."""
 
 
 DEVICES = 4

@@ -17,7 +17,7 @@ from varsim.launch.process_channel import ProcessChannel
 from varsim.protocol.messages import Abort, HostCall
 
 WAIT_S = 5_000 * MS
-"""Deadline for an answer of a worker process."""
+"""The time in seconds in which a worker process must answer."""
 
 
 class WorkerCluster:

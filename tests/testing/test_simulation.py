@@ -32,7 +32,7 @@ SEEDS = many(100)
 """The number of event orders in which each program runs. Each run takes about 2 ms."""
 
 ONLY = os.environ.get("VARSIM_TEST_SEED")
-"""The seed to replay, which a failure has printed."""
+"""The only seed to run, or None; a test that fails prints its seed."""
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
