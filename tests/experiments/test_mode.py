@@ -41,8 +41,9 @@ def test_a_mode_sets_all_free_variables_or_named_variables(text: str, expected: 
         ("=on_read", "'=on_read' does not name a variable"),
         (
             "w=adaptive",
-            "'w=adaptive': adaptive applies to all AUTO variables of a strategy; use auto: "
-            "adaptive, and on_write for the variables that are exchanged at every write",
+            "'w=adaptive': adaptive cannot be set for single variables, because it applies to all "
+            "AUTO variables of a strategy; set auto: adaptive, and on_write for the variables to "
+            "exchange at every write",
         ),
         ("on_read,on_write", "'on_read,on_write' has two modes without the name of a variable"),
     ],

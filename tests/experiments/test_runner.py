@@ -625,7 +625,9 @@ def test_adaptive_can_be_given_as_a_mode():
     assert ["ON_READ"] * 3 == [one.synchronization for one in run("mode=on_read").variables[:3]]
     with pytest.raises(ConfigError, match="advised chooses for each variable"):
         run("mode=adaptive", "auto=advised")
-    with pytest.raises(ConfigError, match="'adaptive': adaptive applies to all AUTO"):
+    with pytest.raises(
+        ConfigError, match="'adaptive': adaptive cannot be set for single variables"
+    ):
         run("variables.free=adaptive")
 
 

@@ -16,7 +16,7 @@ MODES: Final = {mode.name.lower(): mode for mode in VariableSynchronization}
 """Name in an experiment and on the command line → mode."""
 
 ADAPTIVE: Final = "adaptive"
-"""The word for the mode AUTO together with `auto: adaptive`."""
+"""This mode is short for two settings: `mode: auto` and `auto: adaptive`."""
 
 WITH_PARAMETERS: Final = "[a-z][a-z0-9_]*(:[A-Za-z0-9_.+-]+)+"
 """A pattern of a policy that TensorFlow does not have, as in local_sgd:8."""
@@ -25,13 +25,13 @@ PLAIN: Final = ", ".join([*MODES, *(f"{keyword}:…" for keyword in BUILT_IN)])
 """The modes, without those of other packages; the dots stand for parameters."""
 
 SYNTAX: Final = (
-    f"{PLAIN}; {ADAPTIVE} (mode: auto and auto: {ADAPTIVE}); or name=mode,name=mode for some "
-    "variables"
+    f"{PLAIN}; {ADAPTIVE} (short for mode: auto with auto: {ADAPTIVE}); or name=mode,name=mode for "
+    "some variables"
 )
 
 _NOT_BY_NAME: Final = (
-    f"{ADAPTIVE} applies to all AUTO variables of a strategy; use auto: {ADAPTIVE}, and on_write "
-    "for the variables that are exchanged at every write"
+    f"{ADAPTIVE} cannot be set for single variables, because it applies to all AUTO variables of a "
+    f"strategy; set auto: {ADAPTIVE}, and on_write for the variables to exchange at every write"
 )
 
 E = TypeVar("E", bound=Enum)
@@ -50,8 +50,8 @@ def parse_mode(text: str) -> Mode:
     """Parse `on_read`, or `weights=on_read,bias=on_write`, or both: `on_read,bias=on_write`.
 
     Raises:
-        ConfigError: There is no such mode (the text names the nearest one), or adaptive is given
-            to a single name.
+        ConfigError: There is no such mode (the error names the nearest one), or adaptive is set for
+            a single variable.
     """
     free: Synchronization | None = None
     adaptive = False

@@ -114,7 +114,7 @@ def make_room(out: Path, most_bytes: int, kept: Path | None = None) -> Room:
     for run in reversed(runs):
         if left <= most_bytes:
             break
-        if not run.tag and run.path != kept and _is_removed(run.path):
+        if not run.tag and run.path != kept and _remove(run.path):
             removed.append(run)
             left -= run.size_bytes
     return Room(tuple(removed), left)
@@ -123,7 +123,7 @@ def make_room(out: Path, most_bytes: int, kept: Path | None = None) -> Room:
 def room_after(run: Path) -> str:
     """Apply the limit of the environment after a run; return a text for the user, or "".
 
-    Without a limit, nothing is removed; the text says so if the folder has grown large.
+    Without a limit, nothing is removed. If the folder has grown large, the text says how large.
     """
     out = run.parent
     try:
@@ -139,8 +139,8 @@ def room_after(run: Path) -> str:
     )
     if room.left_bytes > most_bytes:
         too_large = (
-            f"{out}/ still has {size(room.left_bytes)}: the other runs have a tag, or have not "
-            "ended, or this is the last run"
+            f"{out}/ still has {size(room.left_bytes)}: the runs that are left have a tag, have "
+            "not ended, or have just ended"
         )
         return f"{said}; {too_large}" if said else too_large
     return said
@@ -163,7 +163,7 @@ def _large(out: Path, runs: Sequence[StoredRun]) -> str:
     )
 
 
-def _is_removed(run: Path) -> bool:
+def _remove(run: Path) -> bool:
     """Remove a run's directory; return False if it still runs or if varsim did not make it."""
     if not _OF_A_RUN.match(run.name) or not (run / EXPERIMENT).is_file():
         return False

@@ -51,7 +51,7 @@ class StalledReplica(Fact):
 
     @property
     def ending(self) -> str:
-        """Return the reason for which varsim ends its process, as in "worker …"."""
+        """Return why varsim ended the process, as the end of a sentence about "worker 2"."""
         at = f" at {self.at}" if self.at else ""
         return (
             f"was ended by varsim, because it made no progress for {self.quiet_s:.1f} s: "
@@ -73,7 +73,7 @@ class StalledReplica(Fact):
 
 @dataclass(frozen=True, slots=True)
 class Stall(Fact):
-    """Replicas of one call, or of one read of the program, that make no progress."""
+    """Replicas that make no progress in one call, or while the program reads a variable."""
 
     stalled: tuple[StalledReplica, ...]
     call: str  # the number and the function of the call; "" if the program reads a variable

@@ -1,7 +1,8 @@
 """The relation between one value of a run and the value of a single device.
 
-Numbers are compared within rounding, because a single device adds in another order. If a number
-matches a rule only approximately, the difference has another cause, and no rule is reported.
+Numbers are compared within rounding, because a single device adds in another order. A number that
+matches a relation only approximately gets `OTHER`, because its difference has another cause. The
+only exception is `ABOUT_TIMES_N`.
 """
 
 from __future__ import annotations
@@ -20,16 +21,17 @@ from varsim.texts.facts import index_of
 from varsim.tracing.history import Event
 
 _ABOUT: Final = 1.5
-"""A sum of unequal values may differ from N times the right value by at most this factor."""
+"""Tolerance for a sum of unequal values: it is about N times the single device's value if it is
+between N / 1.5 times and N * 1.5 times that value."""
 
 _TELLING_ELEMENTS: Final = 4
-"""Number of different whole numbers that exclude a match by chance.
+"""If values have at least this many different whole numbers, a match is no coincidence.
 
-One number with a fraction is enough.
+One number with a fractional part is enough.
 """
 
 _NEARLY: Final = 0.05
-"""A number is about N times another one if their relative distance is at most this."""
+"""Largest relative distance between a number and N times another one if it is about N times."""
 
 _LARGE: Final = 100
 """Smallest whole number that is unlikely to match by chance."""
@@ -51,10 +53,10 @@ class Relation(Enum):
     TIMES_N = auto()  # too large by a factor of the number of replicas
     OVER_N = auto()  # too small by a factor of the number of replicas
     TIMES_N_TWICE = auto()  # too large by the square of the number of replicas
-    ABOUT_TIMES_N = auto()  # too large by about this factor: a sum instead of a mean
+    ABOUT_TIMES_N = auto()  # about N times too large: a sum instead of a mean
     FIRST_OF_SUM = auto()  # the first replica's value; the single device has the sum
     FIRST_OF_MEAN = auto()  # the first replica's value; the single device has the mean
-    ONLY_MINE = auto()  # the single device did only the first replica's part
+    ONLY_MINE = auto()  # the single device has the first replica's value
     OTHER = auto()
 
     __hash__ = object.__hash__
@@ -66,10 +68,10 @@ class Comparison:
 
     event: Event  # the last event that shows the value
     others: tuple[int, ...]  # the numbers of the other events that show it
-    by_replica: tuple[Flat | None, ...]  # the replicas' values; None if the program wrote it
+    by_replica: tuple[Flat | None, ...]  # each replica's value; None if it is not known
     got: Flat
     wanted: Flat  # the single device's value
-    before: Flat | None = None  # the variable's previous value in both runs, for an assign
+    before: Flat | None = None  # at the first assign: the initial value of the variable
     is_change: bool = False  # whether the numbers are differences from the previous value
     elements: Flat | None = None  # if only some elements are compared: their flat indices
     times: int = 1  # number of equal comparisons in a row
@@ -109,7 +111,7 @@ class Comparison:
         )
 
     def index_of(self, element: int, shape: Sequence[int | None]) -> tuple[int, ...] | None:
-        """Return the index in the variable of an element of the arrays; None for a scalar.
+        """Return the index that an element of the arrays has in the variable; None for a scalar.
 
         Args:
             shape: The shape of the variable.
@@ -146,7 +148,10 @@ class Comparison:
 
     @property
     def odd(self) -> bool:
-        """Return whether any number is not a simple fraction; accuracies are simple fractions."""
+        """Return whether at least one number is not a simple fraction.
+
+        Simple fractions, such as accuracies, are more often equal by chance.
+        """
         if kind_of(self.wanted.dtype) not in "fc":
             return False
         multiples = np.outer(wide(self.wanted), np.arange(1, _SIMPLE + 1))
@@ -164,7 +169,7 @@ class Comparison:
 
     @property
     def comparable(self) -> bool:
-        """Return whether the numbers can show a factor."""
+        """Return whether the values can be compared: they are finite numbers, and not all 0."""
         if len(self.got) != len(self.wanted) or kind_of(self.wanted.dtype) not in "iufc":
             return False
         finite = np.isfinite(self.got).all() and np.isfinite(self.wanted).all()
@@ -218,7 +223,7 @@ def _of_first(comparison: Comparison) -> Relation | None:
 
 
 def _is_about(comparison: Comparison, factor: float) -> bool:
-    """Return whether each element is about the factor times the single device's element.
+    """Return whether each element is approximately the single device's element times the factor.
 
     Sums of means have this relation, if the shards are almost equal.
     """
