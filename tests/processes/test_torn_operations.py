@@ -143,7 +143,7 @@ def test_an_interrupt_that_cannot_be_delayed_breaks_the_strategy_with_an_error()
     program, broken = Program(), 0
     try:
         instructions = program.instructions()
-        for _ in range(many(8)):
+        for _ in range(many(3)):
             at = random_numbers.randrange(1, instructions)
             interrupter = Interrupter(at, raise_interrupt)
             with suppress(KeyboardInterrupt), interrupter.active():
