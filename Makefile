@@ -34,7 +34,7 @@ endef
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test quick test-all test-lowest coverage format lint types scenarios golden soak fuzz docs \
-        docs-check wheel-smoke install-smoke bench bench-peers check lock upgrade clean
+        docs-check golden-rest wheel-smoke install-smoke bench bench-peers check lock upgrade clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -125,6 +125,9 @@ golden: $(INSTALLED) ## compare with recorded results of TensorFlow; print count
 	$(TESTS) -q tests/golden --deselect \
 		tests/golden/test_golden.py::test_every_case_is_the_same_or_different_on_purpose
 
+golden-rest: $(INSTALLED)
+	$(TESTS) -q -m slow tests/golden
+
 soak: $(INSTALLED) ## test EFFORT times as many random programs, message orders and faults as usual
 	VARSIM_TEST_EFFORT=$(EFFORT) $(TESTS) -q --timeout 0 tests/properties tests/testing \
 		tests/analysis tests/damage tests/processes/test_torn_operations.py
@@ -181,7 +184,7 @@ $(PEERS)/.installed: benchmarks/peers/requirements.txt
 		"Open MPI is left out: mpirun is not installed (Debian, Ubuntu: apt install openmpi-bin)."
 	@touch $@
 
-check: lint types docs-check test wheel-smoke install-smoke ## run the checks of .ci/run
+check: lint types docs-check test golden-rest wheel-smoke install-smoke ## run the checks of .ci/run
 
 clean: ## remove everything that the other targets made
 	rm -rf $(VENV) $(LOWEST) $(LOCKER) build dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -18,7 +18,7 @@ from varsim.analysis.verdict import Outcome, judge, overall
 from varsim.errors import HistoryError
 from varsim.tracing.history import Event, History, open_history
 
-SEEDS = 500
+SEEDS = 250
 GARBAGE_SEEDS = 200
 STORIES = 10
 

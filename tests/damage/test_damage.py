@@ -28,7 +28,7 @@ CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.sql"))
 HISTORIES, OTHERS = 1000, 500
 """Numbers of damaged files in the long tests."""
 
-QUICK = 20
+QUICK = 12
 """Number of damaged files in each quick test."""
 
 Damage = Callable[[Path, random.Random], str]

@@ -23,6 +23,9 @@ SEED = 2021
 PARTS = 8
 """The cases are split into this many parts, so that all cores are used."""
 
+QUICK_PARTS = 4
+"""`make test` runs this many parts. Every family has cases in each part. `make check` runs all."""
+
 
 @pytest.fixture(scope="module")
 def cases() -> list[Case]:
@@ -37,7 +40,10 @@ def test_the_projects_copy_of_the_recording_is_complete(cases: list[Case]) -> No
 
 
 @pytest.mark.timeout(300)  # seconds; three on an idle machine
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize(
+    "part",
+    [pytest.param(part, marks=[pytest.mark.slow] * (part >= QUICK_PARTS)) for part in range(PARTS)],
+)
 def test_every_case_is_the_same_or_different_on_purpose(cases: list[Case], part: int) -> None:
     """On the simulated cluster, every difference from TensorFlow follows from a rule.
 
