@@ -43,7 +43,7 @@ from varsim.spec import (
 )
 from varsim.sync import policies
 from varsim.sync.fixes import refusal_of_elements, refusal_of_rows
-from varsim.sync.replica_events import ReplicaScatter, ReplicaWrite, RowsRead
+from varsim.sync.replica_events import ReplicaScatter, RowsRead
 
 
 class DistributedVariable(Variable, DistributedValues):
@@ -187,7 +187,7 @@ class DistributedVariable(Variable, DistributedValues):
                     value = self._operand(value)
                 location = user_location(3) if self._uses_location else ""
                 session = frame.replica.session
-                session.write(ReplicaWrite(self._variable_id, operation, value, location))
+                session.write(self._variable_id, operation, value, location)
             except VariableError as error:
                 self._explain(error, Context.REPLICA, operation, given)
                 raise
