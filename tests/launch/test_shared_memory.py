@@ -109,10 +109,15 @@ def test_memory_is_used_again_when_workers_have_released_it(launch: Launch) -> N
     """A worker that releases much memory reports this at once, even if it sends nothing else."""
     cluster = launch(2, "hearing")
     value = np.zeros(MIB)
+
+    def is_released() -> bool:
+        cluster.channel.hear(0)  # a list of released blocks, or an acknowledgement of bytes
+        return used_bytes(cluster) < TOLD_FROM_BYTES
+
     for _ in range(4 + 4 * TOLD_FROM_BYTES // value.nbytes):
         send(cluster, value)
         cluster.channel._exchange.end_round()
-        wait_for(lambda: cluster.channel.hear(0) or used_bytes(cluster) < TOLD_FROM_BYTES)
+        wait_for(is_released)
     arena = arena_of(cluster)
     assert arena is not None
     assert arena._held_bytes <= TOLD_FROM_BYTES + value.nbytes
