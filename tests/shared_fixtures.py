@@ -63,5 +63,5 @@ def _is_stuck(value: object) -> bool:
     if not isinstance(value, tf.distribute.MirroredStrategy) or not value.has_workers:
         return False
     everyone = range(value.num_replicas_in_sync)
-    coordinator = value.coordinator
-    return coordinator._lost is not None or bool(coordinator.state.stragglers.given_up(everyone))
+    state = value.coordinator.state
+    return bool(state.registry.losses) or bool(state.stragglers.given_up(everyone))

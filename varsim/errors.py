@@ -24,7 +24,7 @@ VarsimError
 │   └── ValueMismatchError        (ValueError)    … or values of different shape or dtype
 ├── CallTimeout                   (TimeoutError)  a replica made no progress for too long
 ├── StillRunning                  (RuntimeError)  a replica still runs a call that has failed
-├── WorkerLost                    (RuntimeError)  a worker process ended
+├── WorkerLost                    (RuntimeError)  a worker process ended, and is needed
 ├── ReplicaError                  (RuntimeError)  a replica's exception cannot be sent
 ├── InjectedFault                 (RuntimeError)  a fault of the experiment, raised on a replica
 ├── StartError                    (RuntimeError)  the workers did not start
@@ -41,6 +41,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 
 from varsim.texts.facts import Fact
+from varsim.texts.losses import Loss
 from varsim.texts.missing_names import instead_of
 from varsim.texts.replicas import Group
 from varsim.texts.stalls import StallFailure
@@ -296,29 +297,29 @@ class StillRunning(VarsimError, RuntimeError):
 
 
 class WorkerLost(VarsimError, RuntimeError):
-    """A worker process ended while its cluster was in use. The strategy is no longer usable.
+    """A worker process has ended, and the operation needs it.
+
+    Calls, writes and new variables need all workers. Reads work as long as the components that they
+    need are known, or belong to other replicas.
 
     Attributes:
-        replica_id: The replica of the worker.
+        replica_id: The replica of the worker that was lost first.
         reason: The worker's exit code, or the name of the signal that ended the worker.
         stderr_tail: The last lines of the worker's stderr.
         log_path: The file with all output of the worker.
+        replica_ids: All replicas whose workers were lost.
     """
 
     definite = False
 
-    def __init__(self, replica_id: int, reason: str, stderr_tail: str, log_path: str) -> None:
-        super().__init__(replica_id, reason, stderr_tail, log_path)
-        self.replica_id = replica_id
-        self.reason = reason
-        self.stderr_tail = stderr_tail
-        self.log_path = log_path
-
-    def __str__(self) -> str:
-        said = f"; it said:\n{self.stderr_tail}" if self.stderr_tail else "; it said nothing"
-        where = f"\n  full log: {self.log_path}" if self.log_path else ""
-        remedy = "\n  this strategy cannot be used any more: make a new one"
-        return f"replica {self.replica_id}: worker {self.reason}{said}{where}{remedy}"
+    def __init__(self, loss: Loss) -> None:
+        super().__init__(loss)
+        first = loss.workers[0]
+        self.replica_id = first.replica_id
+        self.reason = first.reason
+        self.stderr_tail = first.stderr_tail
+        self.log_path = first.log_path
+        self.replica_ids = tuple(worker.replica_id for worker in loss.workers)
 
 
 class ReplicaError(VarsimError, RuntimeError):

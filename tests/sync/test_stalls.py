@@ -28,7 +28,7 @@ from varsim.errors import CallTimeout
 from varsim.protocol.messages import Component, MergeCall, Report
 from varsim.sync.actions import (
     CoordinatorAction,
-    EndWorker,
+    EndWorkers,
     Examine,
     Finish,
     ProgramRefused,
@@ -124,8 +124,8 @@ class Cluster:
                 case WarnOfStall(fact=StallWarning() as fact):
                     self.warnings.append(fact)
                     self.warned.append((self.now_s, activities(fact.stall)))
-                case EndWorker(reason=reason):
-                    self.ends.append(reason)
+                case EndWorkers(reasons=reasons):
+                    self.ends += reasons.values()
                 case Finish(error=CallTimeout() as error) | ProgramRefused(error=error):
                     assert isinstance(error, CallTimeout)
                     self.errors.append(error)

@@ -18,6 +18,7 @@ from varsim.sync.actions import Reduce
 from varsim.sync.coordinator_events import ReductionDone
 from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.stalls import Sighting
+from varsim.texts.losses import LostWorker
 from varsim.tracing.trace import Trace
 
 
@@ -41,6 +42,10 @@ class Lost:
     reason: str  # for example "exited with code 3", "was killed by SIGKILL"
     stderr_tail: str
     log_path: str
+
+    def of(self, replica_id: int) -> LostWorker:
+        """Return the worker of a replica that has ended so."""
+        return LostWorker(replica_id, self.reason, self.stderr_tail, self.log_path)
 
 
 Received = Message | Lost | ReductionDone

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, assert_never
 
-from varsim.errors import ContextError, WorkerLost
+from varsim.errors import ContextError
 from varsim.interrupts import Interruptible
 from varsim.launch.link import Link, Lost
 from varsim.protocol.messages import (
@@ -23,7 +23,7 @@ from varsim.shells.event_logs import open_event_log
 from varsim.spec import Array, VariableSpec
 from varsim.sync.actions import (
     CallBegins,
-    EndWorker,
+    EndWorkers,
     Examine,
     Exchanged,
     Finish,
@@ -58,11 +58,13 @@ from varsim.sync.coordinator_events import (
     ProgramWriting,
     ReductionDone,
     ReductionFailed,
+    ReplicasLost,
     TimePasses,
 )
 from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.stalls import DEFAULT_LIMITS, StallLimits
 from varsim.sync.statistics import VariableStatistics
+from varsim.texts.losses import LostWorker
 from varsim.tracing.program import ProgramNotes
 from varsim.transport.one_thread import OneThread
 
@@ -73,7 +75,7 @@ OtherAction = (
     | Locate
     | Examine
     | WarnOfStall
-    | EndWorker
+    | EndWorkers
     | CallBegins
     | Exchanged
     | ProgramWrote
@@ -143,7 +145,6 @@ class Coordinator:
         self._work: deque[Work] = deque()
         self._outgoing: dict[int, list[Message]] = {}
         self._forgotten: list[int] = []
-        self._lost: tuple[int, Lost] | None = None
         self._closed = False
         self.in_use = OneThread()
         self._heard_s = 0.0  # when this process was ready for messages, and none was left
@@ -169,7 +170,8 @@ class Coordinator:
     def look(self, event: ProgramRead | ProgramFetch) -> ProgramDone:
         """Read a variable, or fetch components.
 
-        If no message is needed, the method also works after the workers have ended.
+        The method also works after the loss of a worker, if the components are known or belong to
+        other replicas; and after `close`, if no message is needed.
         """
         with self.in_use:
             return self._operate(event)
@@ -222,11 +224,10 @@ class Coordinator:
             self._notes.finished(call_id, said, self._outgoing.values())
         self._answers.pop(token, None)
         self._handle(ProgramGivesUp(token, type(error).__name__, self._channel.now_s()))
-        if self._lost is None:
-            # In the record, an envelope is one event of its receiver. So a remaining request must
-            # not be in one envelope with messages of the next operation, which change the answer.
-            self._check()
-            self._flush()
+        # In the record, an envelope is one event of its receiver. So a remaining request must not
+        # be in one envelope with messages of the next operation, which change the answer.
+        self._check()
+        self._flush()
 
     # ------------------------------------------------------------ calls
 
@@ -362,13 +363,16 @@ class Coordinator:
         timeout_s = max(0.0, min(POLL_S, timeout_s))
         arrivals = self._channel.receive(timeout_s)
         now_s = self._heard_s = self._channel.now_s()
+        lost: list[LostWorker] = []
         for replica_id, message in arrivals:
             if isinstance(message, Message):
                 self._handle(MessageArrives(replica_id, message, now_s))
             elif isinstance(message, Lost):
-                self._lost = replica_id, message
+                lost.append(message.of(replica_id))
             else:
                 self._handle(message)
+        if lost:
+            self._handle(ReplicasLost(tuple(lost), now_s))
         self._check()
         return bool(arrivals)
 
@@ -402,10 +406,10 @@ class Coordinator:
             case Examine(replica_ids=replica_ids, with_stacks=with_stacks):
                 seen = self._channel.examine(replica_ids, with_stacks)
                 return (Examined(seen, self._channel.now_s()),)
-            case EndWorker():
-                ended = self._channel.end(action.replica_id, action.reason)
-                if ended is not None and self._lost is None:
-                    self._lost = action.replica_id, ended
+            case EndWorkers(reasons=reasons):
+                ended = {i: self._channel.end(i, reason) for i, reason in reasons.items()}
+                lost = tuple(one.of(i) for i, one in ended.items() if one is not None)
+                return (ReplicasLost(lost, self._channel.now_s()),)
             case ProgramDone() | ProgramRefused() | Finish():
                 self._answers[action.token] = action
             case RunMerge() | PerformHostCall() | WarnOfStall():
@@ -462,9 +466,6 @@ class Coordinator:
                 "this strategy belongs to the process that made it, but this process is a fork: "
                 "make a new strategy in this process"
             )
-        if self._lost is not None:
-            replica_id, lost = self._lost
-            raise WorkerLost(replica_id, lost.reason, lost.stderr_tail, lost.log_path)
 
     def close(self) -> None:
         """End all workers. Further calls do nothing."""

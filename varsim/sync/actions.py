@@ -5,7 +5,7 @@ Frequent actions are not frozen, because creating a frozen action takes three ti
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -179,11 +179,13 @@ class WarnOfStall:
 
 
 @dataclass(frozen=True, slots=True)
-class EndWorker:
-    """End the process of a replica that makes no progress; later operations say so."""
+class EndWorkers:
+    """End the processes of replicas that make no progress; answer with `ReplicasLost`.
 
-    replica_id: int
-    reason: str  # the text that follows "worker" in the error
+    `reasons` is a mapping: replica_id → the text that follows "worker" in the error.
+    """
+
+    reasons: Mapping[int, str]
 
 
 @dataclass(slots=True)
@@ -271,7 +273,7 @@ CoordinatorAction = (
     | Locate
     | Examine
     | WarnOfStall
-    | EndWorker
+    | EndWorkers
     | CallBegins
     | Exchanged
     | ProgramWrote

@@ -19,6 +19,7 @@ from varsim.protocol.messages import Message, Payload
 from varsim.spec import Array, Operand, Operation, Rows, VariableSpec
 from varsim.sync.call_site import UNKNOWN, CallSite
 from varsim.sync.stalls import Sighting, StallLimits
+from varsim.texts.losses import LostWorker
 
 # ---------------------------------------------------------------- messages and time
 
@@ -48,6 +49,14 @@ class LookForStalls:
     """replica_id → since when the program waits until its process has received more messages."""
 
 
+@dataclass(frozen=True, slots=True)
+class ReplicasLost:
+    """The workers of these replicas have ended. All messages that they sent have arrived."""
+
+    workers: tuple[LostWorker, ...]
+    now_s: float = 0.0
+
+
 # ---------------------------------------------------------------- the program
 
 
@@ -55,7 +64,7 @@ class LookForStalls:
 class ProgramCreate:
     """The program creates a variable. The initial value of every component is `value`.
 
-    The array must not change afterwards. The event has no token, because it cannot be refused.
+    The array must not change afterwards. The program does not wait, so there is no token.
     """
 
     spec: VariableSpec
@@ -65,7 +74,7 @@ class ProgramCreate:
 
 @dataclass(frozen=True, slots=True)
 class ProgramForget:
-    """The program has dropped a variable. The event has no token, because it cannot be refused."""
+    """The program has dropped a variable. The program does not wait, so there is no token."""
 
     variable_id: int
     now_s: float = 0.0
@@ -262,6 +271,7 @@ FreshEvent = (
     | TimePasses
     | LookForStalls
     | Examined
+    | ReplicasLost
     | ProgramCreate
     | ProgramForget
     | ProgramOperation

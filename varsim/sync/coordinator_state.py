@@ -28,7 +28,7 @@ from varsim.protocol.messages import (
 )
 from varsim.sync.actions import (
     CoordinatorAction,
-    EndWorker,
+    EndWorkers,
     Examine,
     ProgramRefused,
     Send,
@@ -57,11 +57,14 @@ from varsim.sync.coordinator_events import (
     MessagesSent,
     ProgramCall,
     ProgramCreate,
+    ProgramFetch,
     ProgramForget,
     ProgramGivesUp,
     ProgramOperation,
+    ProgramRead,
     ReductionDone,
     ReductionFailed,
+    ReplicasLost,
     SettlingEvent,
     TimePasses,
 )
@@ -118,6 +121,7 @@ class CoordinatorState:
 
         Raises:
             ProtocolError: A replica has sent a message that the protocol does not allow.
+            WorkerLost: The program creates a variable after the loss of a replica.
             InvalidTransition: The event is not valid now, which is a bug of the shell.
         """
         runner = self._runner
@@ -192,6 +196,8 @@ class CoordinatorState:
     def _operate(self, event: ProgramOperation) -> list[CoordinatorAction]:
         if event.variable_id not in self.registry.specs:
             raise InvalidTransition(f"there is no variable {event.variable_id}")
+        if self.registry.losses and not isinstance(event, ProgramRead | ProgramFetch):
+            return [ProgramRefused(event.token, self.registry.losses.error())]
         return self._runner.operate(event.token, operate(event, self.registry, self))
 
     def _create(self, event: ProgramCreate) -> list[CoordinatorAction]:
@@ -203,6 +209,8 @@ class CoordinatorState:
     # ------------------------------------------------------------ calls
 
     def _call(self, event: ProgramCall) -> list[CoordinatorAction]:
+        if self.registry.losses:
+            return [ProgramRefused(event.token, self.registry.losses.error())]
         if event.limits is not None:
             self.stalls.look_at_s = event.now_s  # the limits may be shorter than those before
         if not self.stragglers:
@@ -233,6 +241,8 @@ class CoordinatorState:
         """Send every replica its part of the value that a merge_call's function returned."""
         call = self._calls.find(event.call_id)
         if call is None:
+            if self.registry.losses:
+                return []  # the call has failed in the meantime
             raise InvalidTransition(f"call {event.call_id} does not run")
         call.merged(event.now_s)
         return [
@@ -300,13 +310,24 @@ class CoordinatorState:
     def _end_stalled(self, stall: Stall, call: CallState | None) -> list[CoordinatorAction]:
         """End the processes of stalled replicas, and the innermost wait of the program."""
         error = CallTimeout(StallFailure(stall))
-        ends: list[CoordinatorAction] = [
-            EndWorker(one.replica_id, one.ending) for one in stall.stalled
-        ]
+        ends = EndWorkers({one.replica_id: one.ending for one in stall.stalled})
         refused = self._runner.refuse(error)
         if not refused and call is not None:
             refused = self._calls.fail(call, error, self._runner.now_s)
-        return ends + refused
+        return [ends, *refused]
+
+    # ------------------------------------------------------------ lost replicas
+
+    def _lose(self, event: ReplicasLost) -> list[CoordinatorAction]:
+        """Fail all calls, and refuse the operation for which the program waits."""
+        losses, now_s = self.registry.losses, self._runner.now_s
+        if not losses.add(event.workers):
+            return []
+        error = losses.error()
+        actions = self._runner.refuse(error) + self._calls.fail_all(error, now_s)
+        self.stragglers.lose([worker.replica_id for worker in event.workers])
+        self.registry.lose(error)
+        return actions
 
     # ------------------------------------------------------------ used by `operate`
 
@@ -440,6 +461,7 @@ class CoordinatorState:
         TimePasses: _tick,
         LookForStalls: _look,
         Examined: _examined,
+        ReplicasLost: _lose,
         ProgramCreate: _create,
         ProgramForget: _forget,
         ProgramCall: _call,

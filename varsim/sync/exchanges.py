@@ -42,6 +42,7 @@ class _Deferral:
 
     told: list[WriteCount]  # the last write count that each replica has sent
     settled: list[WriteCount]  # the write counts of the last exchange
+    lost: int = 0  # number of writes of each replica that can never be exchanged
     watermarks: dict[int, list[float]] = field(default_factory=dict)
     """Watermark → the times at which its readers began to wait."""
 
@@ -155,12 +156,29 @@ class Exchanges:
             if deferral is not None:
                 deferral.told = list(map(max, before, deferral.settled))
                 self._count(variable_id)
+        self._close(error)
+
+    def _close(self, error: VarsimError) -> None:
+        """End all exchanges and requests with `error`."""
         for deferral in self._open.values():
             deferral.close()
         self._open.clear()
         requests, self._requests = self._requests, {}
         for request in requests:
             request.end(error=error)
+
+    def lose(self, error: VarsimError) -> None:
+        """Drop all unexchanged writes: a replica is lost, and with it its part of them."""
+        self._close(error)
+        for deferral in self._deferrals.values():
+            written = max(write_count.count for write_count in deferral.told)
+            deferral.lost += written - deferral.exchanged
+            deferral.told = [*deferral.settled]
+
+    def lost_writes(self, variable_id: int) -> int:
+        """Return how many writes of each replica are lost with a replica."""
+        deferral = self._deferrals.get(variable_id)
+        return 0 if deferral is None else deferral.lost
 
     def _count(self, variable_id: int) -> None:
         """Update the number of merges that ON_WRITE would have made until now."""

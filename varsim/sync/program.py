@@ -116,7 +116,10 @@ class _OnVariable:
     def read(self) -> StepsTo[Array]:
         """Return the value of the variable, as the policy says."""
         spec, cell = self._spec, self._cell(Operation.READ)
-        self._registry.count_read(self._number)
+        registry = self._registry
+        registry.count_read(self._number)
+        if registry.losses:
+            registry.losses.require_writes(spec, self._exchanges.lost_writes(self._number))
         if cell.refused is not None:
             raise (yield from self._refusal(cell.refused, Operation.READ))
         if cell.gathers:
@@ -144,6 +147,7 @@ class _OnVariable:
         missing = [i for i, value in zip(replica_ids, known, strict=True) if value is None]
         fetched: Iterable[Array] = ()
         if missing:
+            self._registry.losses.require(self._spec, missing)
             yield from await_departures(self._engine, self._token, missing)
             request, actions = self._registry.fetch(self._number, missing, self._engine.now_s)
             yield actions
@@ -272,8 +276,13 @@ class _OnVariable:
     # ------------------------------------------------------------ deferred writes
 
     def _exchange(self) -> Steps:
-        """Wait until all deferred writes to the variable are exchanged."""
+        """Wait until all deferred writes to the variable are exchanged.
+
+        After the loss of a replica there is nothing to exchange.
+        """
         engine = self._engine
+        if self._registry.losses:
+            return
         yield from await_departures(engine, self._token, self._everyone)
         request = self._exchanges.request(self._number, engine.in_service, engine.now_s)
         if request is None:

@@ -68,7 +68,7 @@ class RunningCalls:
         return next(reversed(self._calls.values()), None)
 
     def _all(self, message: Message) -> list[CoordinatorAction]:
-        return [Send(i, message) for i in range(self._registry.num_replicas)]
+        return [Send(i, message) for i in self._registry.losses.survivors]
 
     # ------------------------------------------------------------ the start
 
@@ -234,6 +234,11 @@ class RunningCalls:
         """End a call with an error."""
         aborts = self.abandon(call, str(error), type(error).__name__, now_s, error=error)
         return [*aborts, self._finish(call, error=error)]
+
+    def fail_all(self, error: VarsimError, now_s: float) -> list[CoordinatorAction]:
+        """End all calls with an error, the innermost call first."""
+        calls = reversed(list(self))
+        return [action for call in calls for action in self.fail(call, error, now_s)]
 
     def _finish(
         self,

@@ -58,6 +58,12 @@ class Stragglers:
         """Record that a replica has left a call."""
         self._inside.pop((replica_id, call_id), None)
 
+    def lose(self, replica_ids: Collection[int]) -> None:
+        """Record that these replicas are lost."""
+        self._inside = {
+            key: one for key, one in self._inside.items() if one.replica_id not in replica_ids
+        }
+
     def among(self, replica_ids: Collection[int]) -> list[Straggler]:
         """Return the stragglers among these replicas, each only with its outermost call."""
         outermost: dict[int, Straggler] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from varsim.errors import ProtocolError
+from varsim.errors import ProtocolError, VarsimError
 from varsim.protocol.messages import (
     OF_DEFERRED,
     Component,
@@ -22,6 +22,7 @@ from varsim.sync.components import check_shape
 from varsim.sync.coordinator_door import check_component
 from varsim.sync.coordinator_variables import CoordinatorVariable, CoordinatorVariables
 from varsim.sync.exchanges import Exchanges
+from varsim.sync.losses import Losses
 from varsim.sync.merging import Merging
 from varsim.sync.statistics import Account, VariableStatistics
 from varsim.sync.waits import Request, Wait
@@ -46,6 +47,7 @@ class VariableRegistry:
 
     def __init__(self, num_replicas: int, tokens: Iterator[int]) -> None:
         self.num_replicas = num_replicas
+        self.losses = Losses(num_replicas)
         self.call_running = False
         self.specs: dict[int, VariableSpec] = {}
         self._variables = CoordinatorVariables(num_replicas)
@@ -56,10 +58,16 @@ class VariableRegistry:
         self._fetches: dict[int, _Fetching] = {}
 
     def _all(self, message: Message) -> list[CoordinatorAction]:
-        return [Send(i, message) for i in range(self.num_replicas)]
+        return [Send(i, message) for i in self.losses.survivors]
 
     def create(self, spec: VariableSpec, value: Array) -> list[CoordinatorAction]:
-        """Create a variable. Every component gets `value`, which must not change afterwards."""
+        """Create a variable. Every component gets `value`, which must not change afterwards.
+
+        Raises:
+            WorkerLost: A replica is lost, so the variable cannot have all components.
+        """
+        if self.losses:
+            raise self.losses.error()
         self.specs[spec.variable_id] = spec
         self._variables.add(spec, value)
         if policies.defers(spec):
@@ -276,6 +284,18 @@ class VariableRegistry:
                 owing |= dict.fromkeys(fetching.missing, fetching.asked_s)
         return owing
 
+    # ------------------------------------------------------------ lost replicas
+
+    def lose(self, error: VarsimError) -> None:
+        """Drop what can never end after a loss: fetches from lost replicas, and exchanges."""
+        losses = self.losses
+        self._fetches = {
+            number: fetching
+            for number, fetching in self._fetches.items()
+            if not any(i in losses for i in fetching.missing)
+        }
+        self.exchanges.lose(error)
+
     # ------------------------------------------------------------ reports
 
     def statistics(self) -> tuple[VariableStatistics, ...]:
@@ -306,5 +326,8 @@ class VariableRegistry:
 
     def validate(self) -> None:
         """Assert the conditions that hold after every event."""
+        for fetching in self._fetches.values():
+            assert not any(i in self.losses for i in fetching.missing)
+        assert not (self.losses and (self.call_running or self.exchanges.is_open))
         self._variables.validate(self.specs)
         self.exchanges.validate()

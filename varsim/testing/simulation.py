@@ -127,7 +127,8 @@ class SimulatedNetwork:
     def receive(self, timeout_s: float) -> list[tuple[int, Received]]:
         """Run the simulation until the coordinator has messages, or no replica can run."""
         if not self._workers:
-            return [(0, Lost("ended with its simulated cluster", "", ""))]
+            lost = Lost("ended with its simulated cluster", "", "")
+            return [(i, lost) for i in range(self.num_replicas)]
         while True:
             arriving = [i for i, queue in enumerate(self._to_coordinator) if queue]
             runnable = [
