@@ -16,7 +16,7 @@ from varsim.experiments import carried_program
 from varsim.experiments.loading import Override
 from varsim.experiments.run_argument import experiment_of
 from varsim.experiments.runner import run_experiment
-from varsim.experiments.store import load_summary
+from varsim.experiments.store import RunDirectory, load_summary
 from varsim.report.summary import Summary
 from varsim.testing import simulated_cluster
 
@@ -75,6 +75,23 @@ def test_a_run_carries_its_program_and_versions():
     assert summary == load_summary(folder)
     told = (folder / "summary.json").read_text() + (folder / "experiment.yaml").read_text()
     assert str(Path.cwd()) not in told
+
+
+def test_a_run_killed_right_after_it_has_an_experiment_can_be_repeated(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Nothing that a repetition needs is written after `experiment.yaml`."""
+    write_experiment = RunDirectory.write_experiment
+
+    def copied(directory: RunDirectory, text: str) -> None:
+        write_experiment(directory, text)
+        shutil.copytree(directory.path, "killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, "write_experiment", copied)
+        run("far/program.py", "params.times=2")
+
+    assert {"v": 4.0} == run("killed").result
 
 
 def test_the_experiment_is_carried_as_it_was_written(write: Write):

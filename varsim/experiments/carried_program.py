@@ -40,13 +40,18 @@ def program_key(location: ProgramLocation) -> str:
 
 def carry(
     directory: RunDirectory,
+    experiment: str,
     location: ProgramLocation | None,
     experiment_file: Path | None,
     not_kept: str = "",
 ) -> Carried:
-    """Copy the program into a run's directory, which has its `experiment.yaml` already.
+    """Write the program, its origin, and then the experiment into a run's directory.
+
+    A folder is a run as soon as it has an `experiment.yaml`. This file is written last, so a killed
+    process never leaves a run whose program has no origin.
 
     Args:
+        experiment: The text of `experiment.yaml`.
         location: The location of the program; None if its sources are not kept.
         experiment_file: The experiment as the user wrote it; None if there is no such file.
         not_kept: Why the sources of a user's program are not kept; "" otherwise.
@@ -67,7 +72,10 @@ def carry(
     folder = location.root if location is not None else None
     if folder is None and experiment_file is not None:
         folder = experiment_file.absolute().parent
-    _write_origin(directory, folder)
+    signed = {EXPERIMENT: experiment.encode()}
+    signed |= {f"{PROGRAM}/{name}": content for name, content in files.items()}
+    _write_origin(directory, signed, folder)
+    directory.write_experiment(experiment)
     revision = None if folder is None else revision_of(folder)
     return Carried(
         files=list(files),
@@ -83,9 +91,11 @@ def carry(
     )
 
 
-def _write_origin(directory: RunDirectory, folder: Path | None) -> None:
+def _write_origin(
+    directory: RunDirectory, signed: Mapping[str, bytes], folder: Path | None
+) -> None:
     origin = {
-        "mark": signature_of(_signed_files(directory.path)),
+        "mark": signature_of(signed),
         "program": None if folder is None else str(folder),
         "working_directory": str(Path.cwd()),
     }

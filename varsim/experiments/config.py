@@ -397,7 +397,8 @@ class Experiment(Keys):
 
     def loaded_from(self, file: Path | None) -> None:
         """Set the YAML file that a user wrote."""
-        self._file = file
+        # `latest`, which may be in the path, will be the new run.
+        self._file = None if file is None else file.parent.resolve() / file.name
 
     @property
     def resume(self) -> Path | None:

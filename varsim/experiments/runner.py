@@ -85,14 +85,12 @@ def _prepare(run: ActiveRun, program: RunProgram) -> None:
     Raises:
         WrongKey: A file cannot be written.
     """
-    directory, about = run.directory, f"{run.started:%Y-%m-%d at %H:%M:%S}"
+    about = f"{run.started:%Y-%m-%d at %H:%M:%S}"
+    text = f"# Run by varsim {varsim.__version__} on {about}\n" + yaml_lines.dump(run.keys)
+    run.interrupts.enable()
     try:
-        directory.write_experiment(
-            f"# Run by varsim {varsim.__version__} on {about}\n" + yaml_lines.dump(run.keys)
-        )
-        run.interrupts.enable()
         file, not_kept = run.experiment.file, program.not_kept
-        run.carried = carry(directory, program.location, file, not_kept)
+        run.carried = carry(run.directory, text, program.location, file, not_kept)
     except OSError as error:
         raise WrongKey(
             ("out",), f"the run cannot begin, because its files cannot be written: {error}"

@@ -144,8 +144,8 @@ class RunDirectory(RunFiles):
         return RunFiles(self.path / f"{STRATEGY}{number}")
 
     def write_experiment(self, text: str) -> None:
-        """Write the experiment with all defaults."""
-        write_private(self.path / EXPERIMENT, text.encode())
+        """Write the experiment with all defaults; a failure leaves no file."""
+        self.write(EXPERIMENT, text.removesuffix("\n"))
 
     def discard(self) -> None:
         """Remove the directory, and restore the target of `latest`."""
