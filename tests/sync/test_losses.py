@@ -388,7 +388,7 @@ def test_deferred_writes_that_were_not_exchanged_are_lost_on_all_replicas() -> N
     lose(cluster.coordinator, 1)
 
     assert (
-        "variable 'w': the last 2 writes of each replica were not exchanged, and cannot be "
+        "variable 'w': the last 2 writes of each replica, which were not exchanged, cannot be "
         "exchanged any more (replica 1: worker was killed by SIGKILL)"
     ) == outcome(cluster, ProgramRead(W, TOKEN))
     assert [0.0, 0.0] == outcome(cluster, ProgramFetch(W, (0, 1), TOKEN))

@@ -412,6 +412,11 @@ class CallState:
                 quiet[replica_id] = Quiet(moved_s, lent_s)
         return quiet
 
+    @property
+    def title(self) -> str:
+        """Return the number and the function of the call, for errors."""
+        return f"call {self.call_id} of strategy.run, {self.site.described}"
+
     def last_operation(self, replica_id: int) -> Fact | str:
         """Return the last operation that a replica has told the coordinator of; "" if none."""
         return last_operation(self.participants[replica_id], self._specs)

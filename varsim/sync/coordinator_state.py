@@ -320,14 +320,11 @@ class CoordinatorState:
 
     def _lose(self, event: ReplicasLost) -> list[CoordinatorAction]:
         """Fail all calls, and refuse the operation for which the program waits."""
-        losses, now_s = self.registry.losses, self._runner.now_s
-        if not losses.add(event.workers):
-            return []
-        error = losses.error()
-        actions = self._runner.refuse(error) + self._calls.fail_all(error, now_s)
-        self.stragglers.lose([worker.replica_id for worker in event.workers])
-        self.registry.lose(error)
-        return actions
+        replica_ids = self.registry.losses.add(event.workers)
+        if not replica_ids:
+            return []  # the replicas were lost before
+        error, actions = self._calls.lose(replica_ids, self._runner.now_s)
+        return self._runner.refuse(error) + actions
 
     # ------------------------------------------------------------ used by `operate`
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from varsim.errors import WorkerLost
 from varsim.spec import VariableSpec
@@ -27,21 +27,24 @@ class Losses:
     def __contains__(self, replica_id: int) -> bool:
         return replica_id in self._workers
 
-    def add(self, workers: Iterable[LostWorker]) -> bool:
-        """Add lost replicas; return whether any of them was not lost before."""
-        before = len(self._workers)
-        for worker in workers:
-            self._workers.setdefault(worker.replica_id, worker)
-        self.survivors = [i for i in self.survivors if i not in self._workers]
-        return len(self._workers) > before
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._workers)
+
+    def add(self, workers: Iterable[LostWorker]) -> tuple[int, ...]:
+        """Add lost replicas; return those that were not lost before."""
+        new = {one.replica_id: one for one in workers if one.replica_id not in self._workers}
+        self._workers |= new
+        self.survivors = [i for i in self.survivors if i not in new]
+        return tuple(new)
 
     @property
-    def _all(self) -> tuple[LostWorker, ...]:
+    def workers(self) -> tuple[LostWorker, ...]:
+        """Return how the workers ended."""
         return tuple(self._workers.values())
 
     def error(self) -> WorkerLost:
-        """Return the error for an operation that needs all replicas."""
-        return WorkerLost(AllNeeded(self._all))
+        """Return the error for a new operation that needs all replicas."""
+        return WorkerLost(AllNeeded(self.workers))
 
     def require(self, spec: VariableSpec, replica_ids: Iterable[int]) -> None:
         """Check that components which are not known can be fetched.
@@ -51,7 +54,7 @@ class Losses:
         """
         gone = tuple(i for i in replica_ids if i in self._workers)
         if gone:
-            raise WorkerLost(ComponentsLost(self._all, spec.name, gone))
+            raise WorkerLost(ComponentsLost(self.workers, spec.name, gone))
 
     def require_writes(self, spec: VariableSpec, lost_writes: int) -> None:
         """Check that no deferred write of a variable is lost.
@@ -60,4 +63,4 @@ class Losses:
             WorkerLost: A replica is lost, and with it this number of its writes.
         """
         if lost_writes:
-            raise WorkerLost(WritesLost(self._all, spec.name, lost_writes))
+            raise WorkerLost(WritesLost(self.workers, spec.name, lost_writes))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from varsim.errors import ContextError, MismatchError, ProtocolError, VarsimError
+from varsim.errors import ContextError, MismatchError, ProtocolError, VarsimError, WorkerLost
 from varsim.protocol.messages import (
     Abort,
     AllGather,
@@ -19,7 +19,7 @@ from varsim.protocol.messages import (
     Start,
 )
 from varsim.spec import Array
-from varsim.sync import reduce
+from varsim.sync import loss_report, reduce
 from varsim.sync.actions import (
     CallBegins,
     CoordinatorAction,
@@ -36,6 +36,7 @@ from varsim.sync.functions import Functions
 from varsim.sync.participant import Collectives
 from varsim.sync.stragglers import Stragglers
 from varsim.sync.variable_registry import VariableRegistry
+from varsim.texts.losses import AllNeeded, LossReport
 
 
 class RunningCalls:
@@ -235,10 +236,25 @@ class RunningCalls:
         aborts = self.abandon(call, str(error), type(error).__name__, now_s, error=error)
         return [*aborts, self._finish(call, error=error)]
 
-    def fail_all(self, error: VarsimError, now_s: float) -> list[CoordinatorAction]:
-        """End all calls with an error, the innermost call first."""
-        calls = reversed(list(self))
-        return [action for call in calls for action in self.fail(call, error, now_s)]
+    def lose(
+        self, replica_ids: Sequence[int], now_s: float
+    ) -> tuple[WorkerLost, list[CoordinatorAction]]:
+        """End all calls, the innermost call first, because these replicas are lost.
+
+        Returns:
+            The error of these calls, and the actions that end them.
+        """
+        registry, losses = self._registry, self._registry.losses
+        calls = list(reversed(self._calls.values()))
+        places = tuple(loss_report.places(replica_ids, calls))
+        actions: list[CoordinatorAction] = []
+        for call in calls:
+            reason = AllNeeded(losses.workers).endings
+            actions += self.abandon(call, reason, WorkerLost.__name__, now_s, error=losses.error())
+        self._stragglers.lose(replica_ids)
+        registry.lose(losses.error())
+        error = WorkerLost(LossReport(losses.workers, places, loss_report.left(registry)))
+        return error, [*actions, *(self._finish(call, error=error) for call in calls)]
 
     def _finish(
         self,

@@ -41,5 +41,4 @@ def describe_stall(
         stalled.append(one)
     if call is None:
         return Stall(tuple(stalled), "")
-    where = f"call {call.call_id} of strategy.run, {call.site.described}"
-    return Stall(tuple(stalled), where, call.groups(replica_ids))
+    return Stall(tuple(stalled), call.title, call.groups(replica_ids))

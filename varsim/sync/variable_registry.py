@@ -296,6 +296,17 @@ class VariableRegistry:
         }
         self.exchanges.lose(error)
 
+    def remains(self) -> Iterator[tuple[VariableSpec, tuple[int, ...], int]]:
+        """Yield each variable with what is lost of it. No call may run.
+
+        These are the lost replicas whose components are not known, and the number of deferred
+        writes of each replica that can never be exchanged.
+        """
+        for variable_id, variable in self._variables.by_id.items():
+            components = variable.block.components
+            gone = tuple(i for i in self.losses if components and components[i] is None)
+            yield variable.spec, gone, self.exchanges.lost_writes(variable_id)
+
     # ------------------------------------------------------------ reports
 
     def statistics(self) -> tuple[VariableStatistics, ...]:

@@ -1,10 +1,19 @@
-"""Facts about lost workers: how they ended, and what is lost with them."""
+"""Facts about lost workers: how they ended, where they were, and what is lost with them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
 
 from varsim.texts.facts import Fact, name_replicas, times
+
+MOST_WORKERS: Final = 3
+"""Largest number of lost workers with their output in one error; the others are only named."""
+
+MOST_NAMES: Final = 8
+"""Largest number of variables in one line; the others are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +37,50 @@ class LostWorker(Fact):
 
 
 @dataclass(frozen=True, slots=True)
-class Loss(Fact):
-    """What an operation of the program has met: some workers are lost.
+class LostIn(Fact):
+    """The call in which a worker was lost, and what its replica did last."""
 
-    The first worker is the one that was lost first.
-    """
+    replica_id: int
+    call: str  # the number and the function of the call
+    has_ended: bool  # whether the replica's function had ended
+    last: Fact | str  # the operation in its last message, with the location; "" if there is none
+
+    def __str__(self) -> str:
+        if self.has_ended:
+            did = "its function had ended"
+        else:
+            did = f"its last message: {self.last}" if self.last else "no message in this call"
+        return f"  replica {self.replica_id} was in {self.call}; {did}"
+
+
+@dataclass(frozen=True, slots=True)
+class Left(Fact):
+    """What is left of the variables of a cluster after a loss."""
+
+    whole: tuple[str, ...]  # variables whose components can all be read
+    partial: tuple[tuple[str, tuple[int, ...]], ...]  # variable, replicas with lost components
+    writes: tuple[tuple[str, int], ...]  # variable, lost deferred writes of each replica
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        if self.whole:
+            yield f"  can still be read: {_names(self.whole)}"
+        by_ids = sorted(self.partial, key=lambda one: one[1])
+        for ids, ones in groupby(by_ids, key=lambda one: one[1]):
+            of = _names([name for name, _ in ones])
+            yield f"  lost: the component{_s(ids)} of {name_replicas(ids)} of {of}"
+        for name, count in self.writes[:MOST_NAMES]:
+            yield f"  lost: {_unexchanged(count)} to {name}"
+        if len(self.writes) > MOST_NAMES:
+            more = times(len(self.writes) - MOST_NAMES, "variable")
+            yield f"  lost: writes to {more} more that were not exchanged"
+
+
+@dataclass(frozen=True, slots=True)
+class Loss(Fact):
+    """The reason of a `WorkerLost`: lost workers, in the order in which they were lost."""
 
     workers: tuple[LostWorker, ...]
 
@@ -41,18 +89,36 @@ class Loss(Fact):
         """Return how the processes ended, in one line."""
         return "; ".join(worker.ending for worker in self.workers)
 
+    @property
+    def remedy(self) -> str:
+        """Return what the user can do."""
+        return "  this strategy cannot run or write any more: make a new one"
+
+    def _workers(self) -> Iterator[str]:
+        yield from map(str, self.workers[:MOST_WORKERS])
+        if more := [worker.replica_id for worker in self.workers[MOST_WORKERS:]]:
+            yield f"  the worker{_s(more)} of {name_replicas(more)} ended, too"
+
 
 @dataclass(frozen=True, slots=True)
 class AllNeeded(Loss):
-    """The operation needs all replicas."""
+    """An operation needs all replicas, but workers were lost before."""
 
     def __str__(self) -> str:
-        return "\n".join(
-            [
-                *map(str, self.workers),
-                "  this strategy cannot run or write any more: make a new one",
-            ]
-        )
+        return "\n".join([*self._workers(), self.remedy])
+
+
+@dataclass(frozen=True, slots=True)
+class LossReport(Loss):
+    """The loss of workers that ends a call or an operation of the program."""
+
+    places: tuple[LostIn, ...]  # the innermost call first; empty if no call runs
+    left: Left
+
+    def __str__(self) -> str:
+        places = map(str, self.places[:MOST_WORKERS])
+        left = str(self.left)
+        return "\n".join([*self._workers(), *places, *([left] if left else []), self.remedy])
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +129,10 @@ class ComponentsLost(Loss):
     replica_ids: tuple[int, ...]
 
     def __str__(self) -> str:
-        several = len(self.replica_ids) > 1
+        ids = self.replica_ids
         return (
-            f"variable {self.variable!r}: the component{'s' if several else ''} of "
-            f"{name_replicas(self.replica_ids)} {'are' if several else 'is'} lost "
-            f"({self.endings})\n"
+            f"variable {self.variable!r}: the component{_s(ids)} of {name_replicas(ids)} "
+            f"{'are' if len(ids) > 1 else 'is'} lost ({self.endings})\n"
             f"  {self.variable}.values[i] still reads the components of the other replicas"
         )
 
@@ -81,9 +146,25 @@ class WritesLost(Loss):
 
     def __str__(self) -> str:
         return (
-            f"variable {self.variable!r}: the last {times(self.count, 'write')} of each replica "
-            f"{'was' if self.count == 1 else 'were'} not exchanged, and cannot be exchanged any "
-            f"more ({self.endings})\n"
+            f"variable {self.variable!r}: {_unexchanged(self.count)} cannot be exchanged any more "
+            f"({self.endings})\n"
             f"  {self.variable}.values[i] still reads the value before "
             f"{'this write' if self.count == 1 else 'these writes'}"
         )
+
+
+def _unexchanged(count: int) -> str:
+    if count == 1:
+        return "the last write of each replica, which was not exchanged,"
+    return f"the last {count:,} writes of each replica, which were not exchanged,"
+
+
+def _names(names: Iterable[str]) -> str:
+    every = list(names)
+    more = len(every) - MOST_NAMES
+    shown = ", ".join(every[:MOST_NAMES])
+    return f"{shown} and {times(more, 'variable')} more" if more > 0 else shown
+
+
+def _s(members: Iterable[object]) -> str:
+    return "s" if len(list(members)) > 1 else ""
