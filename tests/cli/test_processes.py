@@ -163,14 +163,21 @@ def test_ctrl_c_ends_a_run_and_saves_the_measurements(trouble: str):
 
 
 def test_a_worker_that_dies_fails_the_run():
-    """The saved failure says how the worker died and where its log is."""
+    """The failure says how the worker died; the summary has the component of the other replica."""
     done = varsim("--workload", "deep/program.py", "params.trouble=death")
     summary = load_summary(Path("runs/latest"))
 
     assert 1 == done.returncode
     assert "Error: the run failed: WorkerLost: replica 1: worker exited with code 3" in done.stderr
     assert RunStatus.FAILED is summary.status
-    assert "v" == summary.variables[0].name
+    (v,) = summary.variables
+    assert v.lens is not None
+    kept, lost = v.lens.components
+    assert kept is not None
+    assert ("v", None, None) == (v.name, lost, v.lens.value)
+    assert v.lens.refused == v.lens.lost
+    assert v.lens.lost.startswith("the component of replica 1 is lost (replica 1: worker exited ")
+    assert "  lost: the component of replica 1 of v\n" in done.stderr
 
 
 def test_a_wrong_name_leaves_no_process_and_no_file():

@@ -10,26 +10,32 @@ from varsim.report.json_values import digest, furthest_apart, plain
 from varsim.report.summary import Lens, RunStatus, Sample, Summary, VariableSummary
 
 
-def lens(*components: Any, value: Any = None, refused: str = "") -> Lens:
-    """Return the lens of these components, with a sample for arrays of more than four elements."""
-    arrays = [np.asarray(component) for component in components]
-    apart, indices = furthest_apart(arrays, 2)
+def lens(*components: Any, value: Any = None, refused: str = "", lost: str = "") -> Lens:
+    """Return the lens of these components, with a sample for arrays of more than four elements.
+
+    Args:
+        lost: Why components are None.
+    """
+    every = [None if component is None else np.asarray(component) for component in components]
+    arrays = [array for array in every if array is not None]
+    apart, indices = furthest_apart(arrays, 2) if arrays else (None, [])
     samples = []
-    if arrays[0].size > 4 and apart is not None:
+    if arrays and arrays[0].size > 4 and apart is not None:
         samples = [
             Sample(
                 index=list(index),
-                components=[plain(array[index]) for array in arrays],
+                components=[None if array is None else plain(array[index]) for array in every],
                 value=None if value is None else plain(np.asarray(value)[index]),
             )
             for index in indices
         ]
     return Lens(
-        components=[digest(array) for array in arrays],
+        components=[None if array is None else digest(array) for array in every],
         value=None if value is None else digest(np.asarray(value)),
         refused=refused,
-        apart=apart,
+        apart=None if lost else apart,
         samples=samples,
+        lost=lost,
     )
 
 

@@ -172,6 +172,35 @@ def test_components_of_different_shapes_are_shown_by_their_shapes():
     assert ["shape", "[2]", "[5]"] in rows
 
 
+LOST = "the component of replica 1 is lost (replica 1: worker was killed by SIGKILL)"
+
+
+@pytest.mark.parametrize(
+    ("components", "rows"),
+    [
+        ((4, None, 6), ["v 4 – 6 – –"]),
+        ((None, None, None), ["v – – – – –"]),
+        (([1, 2], None, [3, 4]), ["v – –", "[0] 1 – 3", "[1] 2 – 4"]),
+        (
+            ([1, 2], None, [3]),
+            ["v – –", "shape [2] – [1]", "min 1 – 3", "mean 1.5 – 3", "max 2 – 3"],
+        ),
+        (
+            (np.arange(6), None, np.zeros(6)),
+            ["v – –", "[5] 5 – 0", "[4] 4 – 0", "min 0 – 0", "mean 2.5 – 0"],
+        ),
+    ],
+)
+def test_lost_components_are_dashes_with_one_reason(components: Any, rows: list[str]):
+    seen = lens(*components, refused=LOST, lost=LOST)
+    text = report(summary(variable_summary("v", seen), status=RunStatus.FAILED))
+
+    table = text[text.index("value lens") :].splitlines()
+    assert rows == [" ".join(line.split()) for line in table[3 : 3 + len(rows)]]
+    assert "" == table[3 + len(rows)]
+    assert 1 == " ".join(text.split()).count(f"v: {LOST}")
+
+
 def test_a_dict_of_dicts_is_a_table():
     """The inner keys are the headings. If this is too wide, the outer keys are the headings."""
     row = {"mean_of_means": 1.0, "sum_of_means": 2.0, "first_replica": 3.0, "one_device": 4.0}

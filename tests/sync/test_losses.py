@@ -18,6 +18,8 @@ from tests.sync.build import (
     ON_READ,
     ON_WRITE,
     SUM,
+    U,
+    V,
     W,
     all_reduce,
     array,
@@ -35,10 +37,12 @@ from tests.sync.build import (
     waiting,
 )
 from tests.sync.cluster import StateCluster
+from tests.sync.test_exchanges import write_counts
 from varsim.errors import WorkerLost
 from varsim.protocol.messages import Component, Left, Report
 from varsim.spec import VariableSpec
 from varsim.sync.actions import CoordinatorAction, Finish, ProgramDone, ProgramRefused, Reduce
+from varsim.sync.call_site import CallSite
 from varsim.sync.coordinator_events import (
     HostCallDone,
     MergeFunctionReturns,
@@ -206,6 +210,54 @@ def test_a_second_loss_of_a_replica_changes_nothing() -> None:
     lose(state, 1)
 
     assert [] == lose(state, 1)
+
+
+# ---------------------------------------------------------------- the report
+
+
+def test_the_report_says_where_the_replica_was_and_what_is_left() -> None:
+    """Of the nested calls, the innermost is first."""
+    variables = spec(SUM, AUTO), spec(SUM, ON_READ, variable_id=V), spec(variable_id=U)
+    state = coordinator(*variables, num_replicas=3, calls=0)
+    call(state, site=CallSite("before", "train.py:1"))
+    for replica_id in range(3):
+        handle(state, replica_id, write_counts(2))
+        handle(state, replica_id, returned())
+    call(state, site=CallSite("step", "a.py:12"))
+    for replica_id in range(3):
+        handle(state, replica_id, merge_call(call=2, location="a.py:20"))
+    call(state, "inner", site=CallSite("inner", "a.py:30"))
+    handle(state, 1, returned(call=3))
+
+    *_, error = (one.error for one in lose(state, 1, 2) if isinstance(one, Finish))
+
+    assert """\
+replica 1: worker was killed by SIGKILL; it said nothing
+replica 2: worker was killed by SIGKILL; it said nothing
+  replica 1 was in call 3 of strategy.run, inner (a.py:30); its function had ended
+  replica 2 was in call 3 of strategy.run, inner (a.py:30); no message in this call
+  replica 1 was in call 2 of strategy.run, step (a.py:12); its last message: merge_call at a.py:20
+  can still be read: u
+  lost: the components of replicas 1, 2 of v
+  lost: the last 2 writes of each replica, which were not exchanged, to w
+  this strategy cannot run or write any more: make a new one""" == str(error)
+
+
+def test_the_report_of_many_losses_is_short() -> None:
+    """The fork server has ended, and with it all workers; they have many variables."""
+    variables = [spec(variable_id=i) for i in range(1, 30)]
+    variables += [spec(SUM, ON_READ, variable_id=i) for i in range(30, 60)]
+    state = coordinator(*variables, num_replicas=64)
+
+    lines = str(error_of(lose(state, *range(64)))).splitlines()
+
+    assert 10 == len(lines)
+    assert "  the workers of replicas 3–63 ended, too" == lines[3]
+    assert "  can still be read: w, v, u, variable4, " in lines[7]
+    assert lines[7].endswith(" and 21 variables more")
+    assert lines[8].startswith(
+        "  lost: the components of replicas 0–63 of variable30, variable31, "
+    )
 
 
 # ---------------------------------------------------------------- later operations

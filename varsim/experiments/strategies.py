@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ import numpy as np
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.values import DistributedValues
 from varsim.distribute.variable import Variable
-from varsim.errors import StartError, VariableError, VarsimError
+from varsim.errors import StartError, VariableError, VarsimError, WorkerLost
 from varsim.experiments.applied_settings import AppliedSettings
 from varsim.experiments.config import Experiment
 from varsim.experiments.store import RunFiles
@@ -21,6 +22,7 @@ from varsim.report.json_values import SMALL_SIZE, digest, furthest_apart, plain
 from varsim.report.summary import Judgement, Lens, Plain, Sample, SyncCost, VariableSummary
 from varsim.sync import statistics
 from varsim.sync.statistics import VariableStatistics
+from varsim.texts.losses import ValueLost
 from varsim.tracing.trace import TraceOptions
 
 
@@ -95,53 +97,53 @@ class ObservedStrategy:
             VarsimError: A worker has ended.
         """
         if self.strategy.has_workers and not self._measured:
-            self.variables = measure_variables(self.strategy, self._settings)
+            with self._measuring() as lenses:
+                for variable in self._variables():
+                    lenses[variable.spec.variable_id] = look_at(self.strategy, variable)
             self._measured = True
 
     def look(self) -> None:
-        """Measure the variables; leave out their values if workers do not answer any more."""
-        try:
-            self.measure()
-        except VarsimError:
-            self._measure_without_values()
+        """Measure the variables; leave out the values that cannot be read any more."""
+        if self.strategy.has_workers and not self._measured:
+            self._measured = True
+            with suppress(VarsimError), self._measuring() as lenses:
+                self._look(lenses)
 
     def take_a_last_look(self) -> None:
-        """Measure the variables in limited time; leave out values if workers do not answer."""
-        if self._measured or not self.strategy.has_workers:
-            return
-        try:
-            with within(LAST_LOOK_S):
-                self.measure()
-        except Exception:  # the cluster has ended, or is busy, or was interrupted within a step
-            self._measure_without_values()
+        """Measure the variables in limited time; leave out the values that cannot be read."""
+        if self.strategy.has_workers and not self._measured:
+            self._measured = True
+            # The cluster may have ended, or be busy, or be interrupted within a step.
+            with suppress(Exception), self._measuring() as lenses, within(LAST_LOOK_S):
+                self._look(lenses)
 
-    def _measure_without_values(self) -> None:
-        self.variables = measure_variables(self.strategy, self._settings, with_values=False)
-        self._measured = True
+    def _variables(self) -> list[Any]:
+        """Return the variables of the strategy that the program still has."""
+        own = {account.variable_id for account in self.strategy.statistics()}
+        return [one for one in self._settings.created if one.spec.variable_id in own]
+
+    def _look(self, lenses: dict[int, Lens]) -> None:
+        for variable in self._variables():
+            lenses[variable.spec.variable_id] = look_at(self.strategy, variable, partly=True)
+
+    @contextmanager
+    def _measuring(self) -> Iterator[dict[int, Lens]]:
+        """Yield a dictionary for lenses; then summarise the variables, even after an error."""
+        accounts = self.strategy.statistics()  # first, because reading the values sends messages
+        self.strategy.coordinator.observed = False
+        lenses: dict[int, Lens] = {}  # variable_id → values
+        try:
+            yield lenses
+        finally:
+            free_ids = self._settings.free_ids
+            self.variables = [
+                _summary(account, free_ids, lenses.get(account.variable_id)) for account in accounts
+            ]
 
 
 # ---------------------------------------------------------------- measurement
 
 _ELEMENTS: Final = 2  # number of elements shown of a large array
-
-
-def measure_variables(
-    strategy: MirroredStrategy, settings: AppliedSettings, *, with_values: bool = True
-) -> list[VariableSummary]:
-    """Return the statistics of all variables, in order of creation, and their values.
-
-    Args:
-        with_values: Whether to fetch the components; the workers must be able to answer.
-    """
-    accounts = strategy.statistics()  # taken first, because reading the values sends messages
-    strategy.coordinator.observed = False
-    variables = {variable.spec.variable_id: variable for variable in settings.created}
-    summaries = []
-    for account in accounts:
-        variable = variables.get(account.variable_id) if with_values else None
-        lens = None if variable is None else look_at(strategy, variable)
-        summaries.append(_summary(account, settings.free_ids, lens))
-    return summaries
 
 
 def _summary(account: VariableStatistics, free_ids: set[int], lens: Lens | None) -> VariableSummary:
@@ -170,39 +172,64 @@ def _cost(cost: statistics.Cost) -> SyncCost:
     return SyncCost(merges=cost.merges, messages=cost.messages, size_bytes=cost.size_bytes)
 
 
-def look_at(strategy: MirroredStrategy, variable: Any) -> Lens:
-    """Return the components of a variable beside its cross-replica value."""
-    components = [np.asarray(part) for part in strategy.experimental_local_results(variable)]
+def look_at(strategy: MirroredStrategy, variable: Any, *, partly: bool = False) -> Lens:
+    """Return the components of a variable beside its cross-replica value.
+
+    Args:
+        partly: Whether to leave out what is lost with a worker, instead of raising an error.
+    Raises:
+        VarsimError: A component cannot be read.
+    """
+    components: list[np.ndarray | None] = []
+    lost: dict[str, None] = {}  # the reasons, each one only once
+    for part in strategy.experimental_local_results(variable):
+        try:
+            components.append(np.asarray(part))
+        except WorkerLost as error:
+            if not partly:
+                raise
+            components.append(None)
+            lost[_reason(error)] = None
     value: np.ndarray | None = None
     refused = ""
     try:
         value = variable.numpy()
     except VarsimError as error:
-        if not isinstance(error, ValueError):
+        if not isinstance(error, ValueError) and not (partly and isinstance(error, WorkerLost)):
             raise
-        refused = str(error).splitlines()[0]
-        if isinstance(error, VariableError):
-            refused = error.problem
-    apart, indices = furthest_apart(components, _ELEMENTS)
+        refused = _reason(error)
+    known = [component for component in components if component is not None]
+    apart, indices = furthest_apart(known, _ELEMENTS) if known else (None, [])
     return Lens(
-        components=[digest(component) for component in components],
+        components=[None if one is None else digest(one) for one in components],
         value=None if value is None else digest(value),
         refused=refused,
-        apart=apart,
+        apart=None if lost else apart,
         samples=_samples(components, value, indices),
+        lost="; ".join(lost),
     )
 
 
+def _reason(error: VarsimError) -> str:
+    """Return why a read is refused, in one line and without the name of the variable."""
+    if isinstance(error, VariableError):
+        return error.problem
+    fact = error.fact
+    return fact.problem if isinstance(fact, ValueLost) else str(error).splitlines()[0]
+
+
 def _samples(
-    components: list[np.ndarray], value: np.ndarray | None, indices: Sequence[tuple[int, ...]]
+    components: Sequence[np.ndarray | None],
+    value: np.ndarray | None,
+    indices: Sequence[tuple[int, ...]],
 ) -> list[Sample]:
     """Return some elements of all components; none for small arrays: these are shown completely."""
-    if components[0].size <= SMALL_SIZE:
+    if all(one is None or one.size <= SMALL_SIZE for one in components):
         return []
     return [
         Sample(
             index=list(index),
-            components=[plain(component[index]) for component in components],
+            components=[None if one is None else plain(one[index]) for one in components],
             value=None if value is None else plain(value[index]),
         )
         for index in indices

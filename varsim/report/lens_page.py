@@ -84,9 +84,10 @@ def print_lens(
     if any(said):
         console.print(Text(" ".join(filter(None, said))))
         console.print()
-    for reason in dict.fromkeys(lens.refused for _, lens in known if lens.refused):
-        refused = names([v.name for v, lens in known if lens.refused == reason])
-        console.print(Text(f"{refused}: {reason}", style="dim"))
+    reasons = [(one.name, reason) for one, lens in known for reason in (lens.refused, lens.lost)]
+    for reason in dict.fromkeys(reason for _, reason in reasons if reason):
+        of = names(list(dict.fromkeys(name for name, other in reasons if other == reason)))
+        console.print(Text(f"{of}: {reason}", style="dim"))
         console.print()
 
 
@@ -94,7 +95,7 @@ def relative(lens: Lens) -> float:
     """Return the largest difference divided by the largest element; 0 if the shapes differ."""
     if not lens.apart:
         return 0.0
-    extremes = [one for part in lens.components for one in (part.minimum, part.maximum)]
+    extremes = [one for part in _known(lens) for one in (part.minimum, part.maximum)]
     scale = max((abs(float(one)) for one in extremes if isinstance(one, int | float)), default=0.0)
     return float(lens.apart) / scale if isinstance(lens.apart, int | float) and scale else math.inf
 
@@ -108,14 +109,16 @@ def _beside(rows: Sequence[_Row]) -> int:
 
 
 def _rows(name: str, lens: Lens) -> list[_Row]:
-    apart = number(lens.apart)
-    parts, value = lens.components, lens.value
-    if all(part.shape == [] for part in parts):
-        cells = [number(part.elements) for part in parts]
+    apart = NOTHING if lens.lost else number(lens.apart)
+    parts, value, known = lens.components, lens.value, _known(lens)
+    if all(part.shape == [] for part in known):
+        cells = [_cell(part, "elements") for part in parts]
         return [_Row(name, cells, _cell(value, "elements"), apart)]
     first = _Row(name, [""] * len(parts), "" if value else NOTHING, apart)
-    if lens.apart is None:
-        shapes = _Row("  shape", [dimensions(part.shape) for part in parts])
+    if any(part.shape != known[0].shape for part in known):
+        shapes = _Row(
+            "  shape", [NOTHING if one is None else dimensions(one.shape) for one in parts]
+        )
         return [first, shapes, *_in_short(parts, value)]
     if not lens.samples:
         return [first, *_elements(parts, value)]
@@ -132,7 +135,12 @@ def _rows(name: str, lens: Lens) -> list[_Row]:
     return [first, *samples, *rest]
 
 
-def _in_short(parts: Sequence[Digest], value: Digest | None) -> list[_Row]:
+def _known(lens: Lens) -> list[Digest]:
+    """Return the components that are not lost."""
+    return [part for part in lens.components if part is not None]
+
+
+def _in_short(parts: Sequence[Digest | None], value: Digest | None) -> list[_Row]:
     """Return rows for the smallest and the largest element, and for the mean if it is useful."""
     kinds = [("min", "minimum"), ("mean", "mean"), ("max", "maximum")]
     return [
@@ -142,7 +150,7 @@ def _in_short(parts: Sequence[Digest], value: Digest | None) -> list[_Row]:
             "" if value is None else _cell(value, key),
         )
         for label, key in kinds
-        if key != "mean" or any(map(_says_something, parts))
+        if key != "mean" or any(_says_something(part) for part in parts if part is not None)
     ]
 
 
@@ -155,17 +163,18 @@ def _says_something(part: Digest) -> bool:
     return bool(abs(part.mean) > _LEAST_MEAN * spread > 0)
 
 
-def _elements(parts: Sequence[Digest], value: Digest | None) -> list[_Row]:
+def _elements(parts: Sequence[Digest | None], value: Digest | None) -> list[_Row]:
     """Return a row for each element of small arrays of the same shape."""
-    columns = [_flat(part.elements) for part in parts]
+    columns = [None if part is None else _flat(part.elements) for part in parts]
     of_value = None if value is None else _flat(value.elements)
+    known = next(part for part in parts if part is not None)
     return [
         _Row(
-            f"  {index}" if len(parts[0].shape) > 1 else f"  [{index}]",
-            [number(column[index]) for column in columns],
+            f"  {index}" if len(known.shape) > 1 else f"  [{index}]",
+            [NOTHING if column is None else number(column[index]) for column in columns],
             "" if of_value is None else number(of_value[index]),
         )
-        for index in range(len(columns[0]))
+        for index in range(len(_flat(known.elements)))
     ]
 
 

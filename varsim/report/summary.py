@@ -52,7 +52,7 @@ class Sample:
     """The same element of all components, and of the cross-replica value."""
 
     index: list[int]  # the element's index in each dimension
-    components: list[Plain]  # in replica order
+    components: list[Plain]  # in replica order; null if a component is lost
     value: Plain  # null if there is no cross-replica value
 
 
@@ -60,11 +60,12 @@ class Sample:
 class Lens:
     """The values of one variable at the end: each component, and the cross-replica value."""
 
-    components: list[Digest]  # in replica order
+    components: list[Digest | None]  # in replica order; null if it is lost with its worker
     value: Digest | None  # the result of a cross-replica read; null if such a read is refused
     refused: str  # why a cross-replica read is refused; "" if it is not refused
-    apart: Plain  # the largest difference between components in any element; null if shapes differ
+    apart: Plain  # the largest difference in any element; null if shapes differ, or one is lost
     samples: list[Sample]  # for a large array: the elements that differ most, or the largest
+    lost: str = ""  # which components are lost, and why; "" if none is lost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

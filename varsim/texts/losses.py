@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -122,35 +123,62 @@ class LossReport(Loss):
 
 
 @dataclass(frozen=True, slots=True)
-class ComponentsLost(Loss):
-    """A read needs components that are lost with their workers."""
+class ValueLost(Loss):
+    """A read needs what is lost with a worker."""
 
     variable: str
-    replica_ids: tuple[int, ...]
+
+    @property
+    @abstractmethod
+    def problem(self) -> str:
+        """Return what is lost, without the name of the variable."""
+
+    @property
+    @abstractmethod
+    def remaining(self) -> str:
+        """Return what `v.values[i]` still reads."""
 
     def __str__(self) -> str:
-        ids = self.replica_ids
         return (
-            f"variable {self.variable!r}: the component{_s(ids)} of {name_replicas(ids)} "
-            f"{'are' if len(ids) > 1 else 'is'} lost ({self.endings})\n"
-            f"  {self.variable}.values[i] still reads the components of the other replicas"
+            f"variable {self.variable!r}: {self.problem}\n"
+            f"  {self.variable}.values[i] still reads {self.remaining}"
         )
 
 
 @dataclass(frozen=True, slots=True)
-class WritesLost(Loss):
+class ComponentsLost(ValueLost):
+    """A read needs components that are lost with their workers."""
+
+    replica_ids: tuple[int, ...]
+
+    @property
+    def problem(self) -> str:
+        """Return which components are lost."""
+        ids = self.replica_ids
+        are = "are" if len(ids) > 1 else "is"
+        return f"the component{_s(ids)} of {name_replicas(ids)} {are} lost ({self.endings})"
+
+    @property
+    def remaining(self) -> str:
+        """Return the other components."""
+        return "the components of the other replicas"
+
+
+@dataclass(frozen=True, slots=True)
+class WritesLost(ValueLost):
     """A read needs deferred writes that are lost with their worker."""
 
-    variable: str
     count: int  # the number of lost writes of each replica; of the replica with the most
 
-    def __str__(self) -> str:
-        return (
-            f"variable {self.variable!r}: {_unexchanged(self.count)} cannot be exchanged any more "
-            f"({self.endings})\n"
-            f"  {self.variable}.values[i] still reads the value before "
-            f"{'this write' if self.count == 1 else 'these writes'}"
-        )
+    @property
+    def problem(self) -> str:
+        """Return how many writes are lost."""
+        return f"{_unexchanged(self.count)} cannot be exchanged any more ({self.endings})"
+
+    @property
+    def remaining(self) -> str:
+        """Return the value of the last exchange."""
+        return f"the value before {'this write' if self.count == 1 else 'these writes'}"
 
 
 def _unexchanged(count: int) -> str:
