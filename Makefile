@@ -16,6 +16,7 @@ WORKERS ?= 4
 MODE ?= on_read
 EFFORT ?= 20
 FUZZ ?= 100000
+INTERRUPTS ?= 167
 TRACED ?= 4# under coverage, the deadlines of tests are this many times longer
 PYTEST_PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 TESTS := $(BIN)/python -m pytest $(PYTEST_PARALLEL)
@@ -33,8 +34,8 @@ define install_varsim
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test quick test-all test-lowest coverage format lint types scenarios golden soak fuzz docs \
-        docs-check golden-rest wheel-smoke install-smoke bench bench-peers check lock upgrade clean
+.PHONY: help setup run test quick test-all test-lowest coverage format lint types scenarios golden soak fuzz interrupts \
+        docs docs-check golden-rest wheel-smoke install-smoke bench bench-peers check lock upgrade clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -135,6 +136,10 @@ soak: $(INSTALLED) ## test EFFORT times as many random programs, message orders 
 fuzz: $(INSTALLED) ## a million damaged frames, and FUZZ wrong messages for each state; prints the counts
 	$(BIN)/python -m tests.fuzzing frames 1000000
 	$(BIN)/python -m tests.fuzzing states $(FUZZ)
+
+interrupts: $(INSTALLED) ## Ctrl-C in 20,000 operations and in 500 runs, at random times; prints the counts
+	VARSIM_TEST_EFFORT=$(INTERRUPTS) $(BIN)/python -m pytest -q -s --timeout 0 -k sigint \
+		tests/processes/test_torn_operations.py tests/cli/test_interrupted_runs.py
 
 docs: $(INSTALLED) ## rewrite the generated parts of the documents
 	$(BIN)/python -m docs.generate

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import random
-import signal
+import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
 
 import varsim as tf
 from tests.effort import many
+from tests.interrupter import Interrupter, raise_interrupt, send_interrupt
 from tests.processes.conftest import Strategy, cluster
+from tests.waiting import MS
 from varsim.analysis.outcome import Outcome
 from varsim.analysis.verdict import judge
 from varsim.tracing.history import open_history
@@ -25,49 +30,22 @@ from varsim.tracing.trace import TraceOptions
 
 pytestmark = pytest.mark.processes
 
-PACKAGE = str(Path(tf.__file__).parent)
 REPLICAS = 2
 
+SENDER = """
+import os, select, signal, sys
+for line in sys.stdin:
+    select.select([], [], [], float(line))
+    os.kill(int(sys.argv[1]), signal.SIGINT)
+"""
+"""Send a SIGINT to a process after each duration on stdin, in seconds."""
 
-def send_interrupt() -> None:
-    signal.raise_signal(signal.SIGINT)
+LATEST_S = 0.03
+"""The latest time of a SIGINT after the beginning of an operation: an operation takes about 5 ms,
+so the SIGINT comes in one of the first operations."""
 
-
-def raise_interrupt() -> None:
-    raise KeyboardInterrupt
-
-
-class Interrupter:
-    """Call `interrupt` before instruction number `at` of varsim in this process."""
-
-    def __init__(self, at: int, interrupt: Callable[[], None]) -> None:
-        self.left = at
-        self.interrupt = interrupt
-        self.location = "none"
-
-    @contextmanager
-    def active(self) -> Iterator[None]:
-        before = sys.gettrace()
-        sys.settrace(self._enters)
-        try:
-            yield
-        finally:
-            sys.settrace(before)
-
-    def _enters(self, frame: FrameType, _event: str, _argument: object) -> Any:
-        if not frame.f_code.co_filename.startswith(PACKAGE):
-            return None
-        frame.f_trace_opcodes = True
-        return self._instruction
-
-    def _instruction(self, frame: FrameType, event: str, _argument: object) -> Any:
-        if event == "opcode":
-            self.left -= 1
-            if not self.left:
-                self.location = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-                sys.settrace(None)
-                self.interrupt()
-        return self._instruction
+LOST_S = 10_000 * MS
+"""A SIGINT that has no effect for this time is lost."""
 
 
 class Program:
@@ -101,6 +79,16 @@ class Program:
         self.total.assign(2.0)
         self.strategy.reduce("SUM", self.strategy.run(np.ones, args=(2,)), axis=None)
 
+    def operate_until_interrupted(self, send: Callable[[], object]) -> bool:
+        """Operate until KeyboardInterrupt; return False if none is raised within `LOST_S`."""
+        with suppress(KeyboardInterrupt):
+            end_s = time.monotonic() + LOST_S
+            send()
+            while time.monotonic() < end_s:
+                self.operate()
+            return False
+        return True
+
     def instructions(self) -> int:
         never = Interrupter(-1, send_interrupt)
         with never.active():
@@ -117,24 +105,102 @@ class Program:
         seen |= {float(one) for one in self.strategy.experimental_local_results(told)}
         return {before + REPLICAS} == seen and float(self.total.numpy()) == REPLICAS
 
+    def after_interrupt(self) -> str:
+        """Use the strategy again; return "whole", "silent" (it diverged) or "broken: …"."""
+        try:
+            return "whole" if self.agrees() else "silent"
+        except (tf.VarsimError, AssertionError) as error:
+            return f"broken: {error}"
+
+
+class Tally:
+    """Counts what became of a strategy after each interrupt, and replaces it if it is not whole."""
+
+    def __init__(self, folder: Path, interrupts: str) -> None:
+        self._folder = folder
+        self._interrupts = interrupts
+        self._counts: Counter[str] = Counter()
+        self._wrong: list[str] = []
+        self._programs = 0
+        self._begin()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.program.strategy.close()
+
+    def count(self, outcome: str, location: str) -> None:
+        """Count an outcome: "whole", or what is wrong with the strategy."""
+        self._counts[outcome.partition(":")[0]] += 1
+        if outcome != "whole":
+            self._wrong.append(f"{outcome}, after an interrupt at {location}")
+            self._judge()
+            self._begin()
+
+    def conclude(self) -> None:
+        """Print the counts; fail if anything was wrong."""
+        self._judge()
+        kinds = ("whole", "broken", "silent", "lost", "INVALID records")
+        counts = ", ".join(f"{self._counts[kind]} {kind}" for kind in kinds)
+        print(f"\n{self._interrupts}: {counts}")
+        assert [] == self._wrong
+
+    def _begin(self) -> None:
+        self._programs += 1
+        self._directory = self._folder / str(self._programs)
+        self.program = Program(trace=TraceOptions(self._directory))
+
+    def _judge(self) -> None:
+        self.program.strategy.close()
+        merge(self._directory, self._directory)
+        with open_history(self._directory) as history:
+            for verdict in judge(history):
+                if verdict.outcome is Outcome.INVALID:
+                    self._counts["INVALID records"] += 1
+                    self._wrong.append(f"INVALID record: {verdict}")
+
 
 def test_sigint_at_any_instruction_leaves_the_strategy_and_its_record_whole(tmp_path: Path):
-    program = Program(trace=TraceOptions(tmp_path))
     random_numbers = random.Random(0)
-    try:
-        instructions = program.instructions()
+    with Tally(tmp_path, "SIGINT at an instruction of varsim") as tally:
+        instructions = tally.program.instructions()
         for _ in range(many(60)):
             at = random_numbers.randrange(1, instructions)
             interrupter = Interrupter(at, send_interrupt)
             with suppress(KeyboardInterrupt), interrupter.active():
-                program.operate()
-            assert program.agrees(), interrupter.location
+                tally.program.operate()
+            tally.count(tally.program.after_interrupt(), interrupter.location)
+        tally.conclude()
+
+
+@contextmanager
+def sender() -> Iterator[Callable[[float], object]]:
+    """Provide a function that makes another process send a SIGINT after some seconds."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SENDER, str(os.getpid())],
+        stdin=subprocess.PIPE,
+        bufsize=0,
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    pipe = process.stdin
+    try:
+        yield lambda seconds: pipe.write(f"{seconds}\n".encode())
     finally:
-        program.strategy.close()
-    merge(tmp_path, tmp_path)
-    with open_history(tmp_path) as history:
-        wrong = [one for one in judge(history) if one.outcome is Outcome.INVALID]
-    assert [] == wrong
+        process.communicate()
+
+
+@pytest.mark.slow
+def test_sigint_of_another_process_leaves_the_strategy_and_its_record_whole(tmp_path: Path):
+    random_numbers = random.Random(0)
+    with sender() as send_after, Tally(tmp_path, "SIGINT of another process") as tally:
+        for number in range(many(60)):
+            send = partial(send_after, random_numbers.uniform(0.0, LATEST_S))
+            raised = tally.program.operate_until_interrupted(send)
+            outcome = tally.program.after_interrupt() if raised else "lost"
+            tally.count(outcome, f"a random time (interrupt {number})")
+        tally.conclude()
 
 
 def test_an_interrupt_that_cannot_be_delayed_breaks_the_strategy_with_an_error():
