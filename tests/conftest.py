@@ -19,12 +19,13 @@ from tests.shared_fixtures import (  # noqa: F401 - hooks of pytest
     pytest_runtest_makereport,
     pytest_runtest_teardown,
 )
-from tests.surroundings import ensure_open_files, short_temporary
+from tests.surroundings import ensure_open_files, heed_interrupts, short_temporary
 
 
 def pytest_configure() -> None:
-    """Check the machine's limits, and make random tests repeatable where CI runs them."""
+    """Check the machine's limits, heed SIGINT, and make random tests repeatable in CI."""
     ensure_open_files()
+    heed_interrupts()
     # A deadline would fail tests on a busy machine. CI draws the same examples each time: only
     # newer releases of hypothesis do this by default. Other runs draw new examples.
     in_ci = bool(os.environ.get("CI"))

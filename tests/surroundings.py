@@ -1,8 +1,9 @@
-"""Requirements of the tests on the machine: enough open files, and a short path for sockets."""
+"""Requirements of the tests on their surroundings: open files, a short path for sockets, SIGINT."""
 
 from __future__ import annotations
 
 import resource
+import signal
 import tempfile
 from pathlib import Path
 
@@ -31,6 +32,16 @@ def ensure_open_files(needed: int = OPEN_FILES) -> None:
             f"raise the limit (ulimit -n {needed}) in a new shell"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def heed_interrupts() -> None:
+    """Let SIGINT raise KeyboardInterrupt, also in the programs under test.
+
+    A shell without job control starts a job in the background with SIGINT ignored, and all
+    processes of this job inherit this.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def short_temporary() -> Path:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import resource
+import signal
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from tests.surroundings import MAX_FOLDER, ensure_open_files, short_temporary
+from tests.surroundings import MAX_FOLDER, ensure_open_files, heed_interrupts, short_temporary
 from varsim.transport.folders import PrivateFolder, new_socket_path
 from varsim.transport.sockets import MAX_IPC_PATH
 
@@ -40,6 +41,16 @@ def test_the_soft_limit_is_raised_if_the_hard_limit_allows_this(limits: list[tup
     ensure_open_files()
 
     assert (256, 4096) == limits[-1]
+
+
+def test_tests_in_a_background_job_heed_interrupts():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        heed_interrupts()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_long_tmpdir_is_not_used_for_sockets_of_tests(long_temporary: Path):
