@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import select
+import time
 from typing import Any
 
 import varsim as tf
 
 LONG_S = 60.0
 """A duration in seconds that exceeds the time limit of every test."""
+
+SHORT_S = 0.02
+"""The longest delay of a signal in `take_long`, in seconds."""
 
 
 def all_reduce(op: str, value: Any) -> Any:
@@ -27,8 +31,14 @@ def merge_call(merge_fn: Any, *args: Any) -> Any:
 
 
 def take_long() -> None:
-    """Work without waiting for messages, so that no message can interrupt it."""
-    select.select([], [], [], LONG_S)
+    """Work without waiting for messages, so that no message can interrupt it.
+
+    A signal that arrives just before a wait is only handled after it. So one long wait would
+    sometimes delay a Ctrl-C until its end.
+    """
+    end_s = time.monotonic() + LONG_S
+    while time.monotonic() < end_s:
+        select.select([], [], [], SHORT_S)
 
 
 def importable(value: Any) -> Any:

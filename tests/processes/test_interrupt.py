@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import _thread
+import operator
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from tests.processes import replicas
 from tests.processes.conftest import environment
+from tests.processes.replicas import SHORT_S, take_long
 from tests.waiting import MS, is_running, wait_for, wait_for_exit
 
 pytestmark = pytest.mark.processes
@@ -139,6 +147,23 @@ def test_a_program_that_catches_ctrl_c_can_continue() -> None:
         process.send_signal(signal.SIGINT)
         out, said = process.communicate(timeout=10_000 * MS)
     assert (0, "caught 2\n", "") == (process.returncode, out, said)
+
+
+def test_a_ctrl_c_just_before_a_wait_does_not_prolong_the_tests_of_this_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Functions in C follow each other without a look for signals, as within `select`."""
+
+    def interrupted(*arguments: object) -> None:
+        wait = partial(select.select, *arguments)
+        deque(map(operator.call, (_thread.interrupt_main, wait)))
+
+    waits = SimpleNamespace(select=interrupted)
+    monkeypatch.setattr(replicas, "select", waits)
+    began_s = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        take_long()
+    assert SHORT_S <= time.monotonic() - began_s < END_S
 
 
 FORKED = """
