@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from itertools import count
 
 import pytest
 
+from tests.interrupter import Interrupter
 from tests.waiting import MS, SetClock
 from varsim import interrupts
 from varsim.interrupts import (
@@ -153,15 +155,47 @@ def test_an_interrupt_of_an_operation_is_deferred_until_the_operation_ends():
         interrupt()
 
 
+def test_an_interrupt_of_an_inner_operation_is_raised_when_this_operation_ends():
+    """An example is a write in the function of a merge_call, before a long computation."""
+    done = []
+
+    def operate() -> None:
+        with uninterrupted(), Interruptible():
+            with uninterrupted():
+                interrupt()
+                done.append("write")
+            done.append("computation")
+
+    with pytest.raises(KeyboardInterrupt):
+        operate()
+    assert ["write"] == done
+
+
+def test_after_an_interrupt_at_any_instruction_the_handler_of_the_program_is_active():
+    """Otherwise a later `Interrupts` could take varsim's handler for that of the program."""
+    for instruction in count(1):
+        interrupter = Interrupter(instruction, interrupt)
+        with suppress(KeyboardInterrupt), interrupter.active(), uninterrupted():
+            pass
+        assert signal.default_int_handler == signal.getsignal(signal.SIGINT), instruction
+        with pytest.raises(KeyboardInterrupt):
+            interrupt()
+        if interrupter.left > 0:
+            return
+
+
 def test_a_pending_interrupt_is_raised_when_the_operation_begins_to_wait():
+    waited = []
+
     def operate() -> None:
         with uninterrupted():
             interrupt()
             with Interruptible():
-                raise AssertionError("not reached")
+                waited.append("here")
 
     with pytest.raises(KeyboardInterrupt):
         operate()
+    assert [] == waited
 
 
 def test_only_a_second_ctrl_c_stops_an_operation_that_does_not_wait(clock: SetClock):

@@ -75,14 +75,14 @@ class _Uninterrupted:
         self._outer.append(outer)
 
     def end(self) -> None:
-        """End a `begin`; after the outermost one, raise KeyboardInterrupt for a delayed SIGINT."""
+        """End a `begin`. If SIGINT now raises again, raise KeyboardInterrupt for a delayed one."""
         if not in_main_thread():
             return
         self._heeded = self._outer.pop()
         if not self._outer:
             self.raised = None
-            if _getsignal(signal.SIGINT) == self._handle:
-                _signal(signal.SIGINT, self._before)
+            self._restore_handler()
+        if self._heeded:
             self._deliver()
 
     def pause(self) -> None:
@@ -114,12 +114,18 @@ class _Uninterrupted:
             self._before = before
             _signal(signal.SIGINT, self._handle)
 
+    def _restore_handler(self) -> None:
+        if _getsignal(signal.SIGINT) == self._handle:
+            _signal(signal.SIGINT, self._before)
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         heeded, now_s = self._heeded, time.monotonic()
         if not heeded and (self._came_s is None or now_s - self._came_s < _IMPATIENT_S):
             self._came_s = self._came_s or now_s
             return
         self._came_s = None
+        if not self._outer:  # the SIGINT came at the edge of `begin` or `end`, which it now ends
+            self._restore_handler()
         try:
             self._before(number, frame)
         except BaseException as error:
