@@ -3,6 +3,9 @@
 Python handles SIGINT between any two instructions of the main thread. `held` delays SIGINT until a
 block ends. `Interrupts` raises KeyboardInterrupt for the first SIGINT, and then delays the next
 SIGINT until the interrupted work is saved and its resources are freed.
+
+A SIGINT can come after Python's last look for signals and before a system call that waits. Then the
+handler runs only after this call. So a wait of varsim consists of waits of at most `MAX_WAIT_S`.
 """
 
 from __future__ import annotations
@@ -17,6 +20,9 @@ from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
 from varsim.threads import in_main_thread
+
+MAX_WAIT_S: Final = 1.0
+"""The longest single wait during which a SIGINT must have an effect."""
 
 AGAIN_S: Final = 1.0
 """Shortest time between two SIGINTs that raise KeyboardInterrupt. After this time the interrupted

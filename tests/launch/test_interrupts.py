@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -9,8 +10,10 @@ from types import FrameType
 from typing import Any
 
 import pytest
+import zmq
 
 from tests.launch.programs import NoObjects
+from varsim.interrupts import MAX_WAIT_S
 from varsim.launch.launcher import LaunchOptions
 from varsim.launch.process import ProcessLauncher
 
@@ -57,3 +60,20 @@ def test_ctrl_c_while_workers_start_raises_keyboard_interrupt_and_frees_everythi
         else:
             assert reached < at, "the interrupt was lost"
     assert 0 == chained
+
+
+def test_no_wait_for_the_start_of_workers_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Ctrl-C that arrives just before a wait has its effect after this wait."""
+    waits_s: list[float] = []
+
+    class Poller(zmq.Poller):
+        def poll(self, timeout: float | None = None) -> list[tuple[Any, int]]:
+            waits_s.append(math.inf if timeout is None else timeout / 1000)
+            return super().poll(timeout)
+
+    monkeypatch.setattr(zmq, "Poller", Poller)
+    launcher = ProcessLauncher(entry_point="tests.launch.programs:serve")
+    link = launcher.launch(LaunchOptions(7, ("a", "b")), NoObjects())
+    longest_s = max(waits_s)
+    link.channel.close()
+    assert 0 < longest_s <= MAX_WAIT_S

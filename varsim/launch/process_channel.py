@@ -15,7 +15,7 @@ import zmq
 
 from varsim.errors import ProtocolError, SizeError, StartError
 from varsim.exchange.exchange import CoordinatorExchange
-from varsim.interrupts import Interruptible, held
+from varsim.interrupts import MAX_WAIT_S, Interruptible, held
 from varsim.launch.backlog import Backlog
 from varsim.launch.clock import Clock
 from varsim.launch.fork_server import ForkServer
@@ -94,7 +94,8 @@ class ProcessChannel:
         """
         missing = set(range(self.num_replicas))
         while missing:
-            received = self.receive(deadline - time.monotonic())
+            left_s = deadline - time.monotonic()
+            received = self.receive(min(left_s, MAX_WAIT_S))
             if self._fork_server.ended:
                 raise StartError(self._fork_server.why_it_ended())
             for replica_id, message in received:
@@ -103,7 +104,7 @@ class ProcessChannel:
                 if isinstance(message, Ready):
                     missing.discard(replica_id)
                     self._process_ids[replica_id] = message.process_id
-            if not received:
+            if not received and left_s <= MAX_WAIT_S:
                 raise StartError(self._unready(missing))
         self._listener.stop_accepting()
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, assert_never
 
 from varsim.errors import ContextError
-from varsim.interrupts import Interruptible
+from varsim.interrupts import MAX_WAIT_S, Interruptible
 from varsim.launch.link import Link, Lost
 from varsim.protocol.messages import (
     HostCall,
@@ -85,9 +85,6 @@ OtherAction = (
 
 Work = RunMerge | PerformHostCall | WarnOfStall
 """The actions that run code of the program."""
-
-POLL_S = 1.0
-"""The longest single wait for messages."""
 
 _DRAIN_S = 0.2
 _SILENCE_S = 0.02
@@ -335,7 +332,7 @@ class Coordinator:
         """Wait for messages or a time of the state, and handle them."""
         state, now_s = self.state, self._channel.now_s()
         if state.is_reducing:
-            self._hear(POLL_S)
+            self._hear(MAX_WAIT_S)
             return
         until_s, look_at_s = state.deadline_s, state.stalls.look_at_s
         if look_at_s <= now_s:
@@ -351,7 +348,7 @@ class Coordinator:
         Args:
             behind: See `LookForStalls`.
         """
-        if now_s - self._heard_s > POLL_S:  # the program has computed in the meantime
+        if now_s - self._heard_s > MAX_WAIT_S:  # the program has computed in the meantime
             until_s = now_s + _DRAIN_S
             while self._hear(_SILENCE_S) and self._heard_s < until_s:
                 pass
@@ -360,8 +357,7 @@ class Coordinator:
 
     def _hear(self, timeout_s: float) -> bool:
         """Wait at most `timeout_s` for messages, and handle them; return whether any arrived."""
-        timeout_s = max(0.0, min(POLL_S, timeout_s))
-        arrivals = self._channel.receive(timeout_s)
+        arrivals = self._channel.receive(_wait_s(timeout_s))
         now_s = self._heard_s = self._channel.now_s()
         lost: list[LostWorker] = []
         for replica_id, message in arrivals:
@@ -445,7 +441,7 @@ class Coordinator:
             return
         since_s = now_s = self._channel.now_s()
         stalls = self.state.stalls
-        while behind := self._channel.await_room(max(0.0, min(POLL_S, stalls.look_at_s - now_s))):
+        while behind := self._channel.await_room(_wait_s(stalls.look_at_s - now_s)):
             now_s = self._channel.now_s()
             if stalls.look_at_s <= now_s:
                 self._look_for_stalls(now_s, dict.fromkeys(behind, since_s))
@@ -486,6 +482,11 @@ class RaisedBy(Exception):
         super().__init__(replica_id)
         self.replica_id = replica_id
         self.raised = raised
+
+
+def _wait_s(timeout_s: float) -> float:
+    """Return the duration of the next wait."""
+    return max(0.0, min(MAX_WAIT_S, timeout_s))
 
 
 def _raise_failure(finish: Finish) -> None:
