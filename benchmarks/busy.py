@@ -5,7 +5,7 @@ main thread in a step. *coordinator I/O* is the processor time of the program's 
 belong to ZeroMQ. The two columns of a worker have the same meaning. *busy* is the processor time of
 all processes in a step, divided by the time that all cores had during the step. *sleeps* counts how
 often a worker released its core in a step. *preempted* counts how often the system took the core
-away.
+away from a worker.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Used(NamedTuple):
 
 
 def used() -> Used:
-    """Return the resources that this process has used; `thread_s` is of the calling thread."""
+    """Return the resources that this process has used; `thread_s` is the calling thread's time."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return Used(time.thread_time(), time.process_time(), usage.ru_nvcsw, usage.ru_nivcsw)
 
@@ -82,7 +82,7 @@ def of_workers(strategy: tf.distribute.Strategy) -> list[Used]:
 
 
 def per_step(before: Used, after: Used, steps: int) -> Used:
-    """Return the resources that one step used on average, from two measurements."""
+    """Return the average resources of one step, from a measurement before and one after."""
     return Used(*((now - then) / steps for then, now in zip(before, after, strict=True)))
 
 

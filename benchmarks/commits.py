@@ -101,7 +101,10 @@ def checkout(name: str, source: Path) -> Peer:
 
 
 def paired(turns: dict[str, Turn], pairs: int) -> Iterator[dict[str, float]]:
-    """Yield the median seconds of a step by contender, once per pair; the order varies."""
+    """For each round, yield each contender's median seconds per step.
+
+    The order in which the contenders run changes from round to round.
+    """
     steps = max(steps_that_fill_a_turn(turn) for turn in turns.values())
     orders = list(permutations(turns))
     for number in range(pairs):
@@ -148,7 +151,7 @@ def measure(commits: Sequence[str], cases: Sequence[str], workers: int, pairs: i
 
 
 def orders_of_start(start: int) -> tuple[str, ...]:
-    """Return the order in which the contenders are started, by the number of the start."""
+    """Return the order in which the contenders are started for the start with this number."""
     orders = list(permutations((OLD, NEW, AGAIN)))
     return orders[start % len(orders)]
 

@@ -1,8 +1,9 @@
 """How long does the digits job take: to its first result, and to train?
 
 Whole programs are measured, in turns. *First result* is the time of one epoch, from the command to
-its end, with all imports. *20 epochs* is the time of 20 epochs in a program that has started; in
-the first epoch functions are compiled or sent. *20 after the first* leaves out the first epoch.
+its end, with all imports. *20 epochs* is the time of the first 20 epochs in a program that has
+started. The first of these epochs compiles or sends functions. *20 after the first* is the time of
+the 20 epochs after the first epoch.
 
 varsim (ON_WRITE) is compared with a TensorFlow program that has the same model, images, batches and
 steps. It uses MirroredStrategy on as many logical CPU devices, inside a `tf.function` that takes

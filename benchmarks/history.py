@@ -2,11 +2,11 @@
 
 A cluster records steps in which every replica writes and reads ON_WRITE MEAN scalars, adds to
 ON_READ counters and writes an ONLY_FIRST_REPLICA counter, until its history has a million events.
-Then new processes merge the traces, and examine the history: they judge it and look for findings in
-one pass, as the end of a run and `varsim check` do. Rows *judge* and *find* show these two tasks
-separately.
-*processor* is the processor time, which is more reliable than *took* on a busy machine. *peak* is
-the largest memory of a process that does the task, with its interpreter and all imports.
+Then new processes merge the traces and examine the history. To examine a history is to judge it and
+to look for findings in one pass, as the end of a run and `varsim check` do. Rows *judge* and *find*
+show these two tasks separately. *processor* is the processor time, which is more reliable than
+*took* on a busy machine. *peak* is the largest memory of a process that does the task, with its
+interpreter and all imports.
 """
 
 from __future__ import annotations

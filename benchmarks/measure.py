@@ -94,7 +94,7 @@ def side_by_side(
 ) -> dict[Name, Quartiles]:
     """Let the contenders take turns, so that a load on the machine affects all of them.
 
-    A turn is a number of steps one after another, which take about `TURN_S`. If a turn has several
+    A turn is several steps in a row that together take about `TURN_S`. If a turn has several
     steps, the first step is not counted, because it wakes processes that slept during other turns.
 
     Args:

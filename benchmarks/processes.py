@@ -33,7 +33,7 @@ def _parent(folder: Path) -> int | None:
 
 
 def own_bytes(process_id: int) -> int:
-    """Return a process's proportional set size: its own memory, and its share of shared memory."""
+    """Return a process's own memory and its part of the shared memory (PSS)."""
     lines = (PROC / str(process_id) / "smaps_rollup").read_text("utf-8").splitlines()
     (kib,) = (line.split()[1] for line in lines if line.startswith("Pss:"))
     return int(kib) * 1024

@@ -1,8 +1,8 @@
 """What does one more worker cost: to start, in a step that writes 1 KiB, and in memory?
 
-Memory is the proportional set size (PSS) of a worker after some steps: its own memory, and its
-share of shared memory. The step takes turns with a bare star of ROUTER and DEALER, which has as
-many processes and sends the same bytes.
+Memory is the proportional set size (PSS) of a worker after some steps: its own memory and its part
+of the shared memory. The step takes turns with a bare star of ROUTER and DEALER, which has as many
+processes and sends the same bytes.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def measure(workers: int, rounds: int) -> dict[str, object]:
 
 
 def judged(row: dict[str, object]) -> Rows:
-    """Return a row for each target of a measured row."""
+    """Return a row for each target that applies to a measured row."""
     start, step, memory = row["start"], row["step of 1 KiB"], row["PSS, MiB"]
     assert isinstance(start, Quartiles)
     assert isinstance(step, Quartiles)

@@ -1,9 +1,9 @@
-"""Measure the lower limit of small steps: their bytes over ROUTER and DEALER, and nothing else.
+"""Measure the lower limit of a small step: the time to send its bytes over ROUTER and DEALER.
 
 In a *round trip*, the hub sends a payload to every worker, and each worker answers with a payload
 of the same size. In *three hops*, the hub sends a start signal, every worker answers with its
-payload, and the hub sends a payload to every worker, as in a step whose result all workers need. A
-*gather* is the first two of these hops. There is no arithmetic and no encoding.
+payload, and the hub sends a payload to every worker. A step whose result all workers need has these
+three hops. A *gather* is the first two of these hops. There is no arithmetic and no encoding.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How long does a cluster take to start, by number of workers?
 
 *ready* is the time from `MirroredStrategy.start`, in a program that has imported varsim, until all
-workers are ready. *ended* is the time to end them. The other columns are the times of the same
-number of interpreters: plain interpreters that do nothing, and interpreters that import what a
+workers are ready. *ended* is the time to end them. The other columns are the times to start the
+same number of interpreters: plain interpreters that do nothing, and interpreters that import what a
 worker needs.
 """
 

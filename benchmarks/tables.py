@@ -1,4 +1,4 @@
-"""Return kept measurements as Markdown: the newest of each question, for docs/performance.md."""
+"""Return the newest kept measurement of each question as Markdown, for docs/performance.md."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ A document marks such a part with `<!-- generated: NAME -->` and `<!-- end -->`;
 `PARTS`. `--check` writes nothing, and its exit code says whether all parts are current. Parts with
 the output of a run are not checked, because the output of each run is different. If the installed
 releases differ from locks/newest.txt, `--check` checks nothing, because the documents depend on
-releases.
+these releases.
 
 The pages in docs/modes are written and checked in the same way: see `docs.mode_pages`.
 """

@@ -24,8 +24,8 @@ def pins(lock: Path, environment: dict[str, str] | None = None) -> dict[str, str
     """Return the version of each package of a lock, for this Python and system.
 
     Args:
-        environment: Values for the markers, such as `{"python_full_version": "3.14.0"}`; this
-            system's without it.
+        environment: Values for the markers, such as `{"python_full_version": "3.14.0"}`. If it is
+            None, the markers get this system's values.
     """
     found: dict[str, str] = {}
     for line in lock.read_text("utf-8").splitlines():
@@ -51,7 +51,7 @@ def other_versions() -> dict[str, tuple[str, str]]:
 
 
 def why_documents_may_differ() -> str:
-    """Return why this environment cannot check generated documents; "" if it can."""
+    """Return the reason why this environment cannot check generated documents, or ""."""
     others = [
         f"{name} {here} instead of {locked}" for name, (locked, here) in other_versions().items()
     ]

@@ -29,7 +29,7 @@ def relock(uv: str, *, upgrade: bool) -> None:
 
     Args:
         uv: The command.
-        upgrade: Whether to take newer releases; without it, pins that still fit are kept.
+        upgrade: Whether to take newer releases. If False, pins that still fit are kept.
     """
     project = tomllib.loads(PYPROJECT.read_text("utf-8"))
     needed_to_build = "\n".join(project["build-system"]["requires"])

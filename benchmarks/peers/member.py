@@ -1,4 +1,4 @@
-"""Take steps as a process of a peer's group when the benchmark asks, and block otherwise.
+"""Run a process of a peer's group: take steps when the benchmark requests them, else wait.
 
 The benchmark sends the same lines to all members of a group, each of which has its own socket:
 

@@ -1,8 +1,8 @@
 """Run the fork server: import the workers' modules, fork the workers, and report ended workers.
 
-The fork server runs until the coordinator's process has ended, or the coordinator writes a second
-line to stdin or closes it. Then it kills the workers that still run. It has no second thread and no
-ZeroMQ context, so forking is safe.
+The fork server runs until the coordinator's process has ended, or until the coordinator writes a
+second line to stdin or closes stdin. Then the fork server kills the workers that still run. The
+fork server has no second thread and no ZeroMQ context, so forking is safe.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class ProcessWorkerChannel:
 
 
 def work(rendezvous: Rendezvous, replica_id: int, serve: Callable[[WorkerLink], None]) -> int:
-    """Run the worker of a replica in this process, which was forked for it.
+    """Run the worker of a replica in this process, which the fork server made for this replica.
 
     Returns:
         The exit code: 0 if `serve` has returned; the code of a `sys.exit` in user code; 1 after
