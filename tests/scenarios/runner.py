@@ -137,7 +137,7 @@ class ScenarioRunner:
         elif step.verb in LINK_COMMANDS:
             self._link.command(step)
         elif step.verb == "show":
-            self._shows_all, self._link.untold = True, ()
+            self._shows_all, self._link.hidden = True, ()
         elif self._call is not None:
             raise ScenarioError(f"{step.location}: {step.verb}: the program waits for its call")
         elif step.verb == "cluster":
@@ -242,7 +242,7 @@ class ScenarioRunner:
     def _run(self, call: _ScenarioCall) -> None:
         around, self._call = self._call, call
         if not self._shows_all:
-            self._link.untold = (Create, Define, *([Start, Returned] if call.implicit else []))
+            self._link.hidden = (Create, Define, *([Start, Returned] if call.implicit else []))
         arguments = [Payload(((), {}))] * len(self._drivers)
         try:
             self._strategy.coordinator.run(

@@ -33,7 +33,7 @@ class ScriptedLink:
     ) -> None:
         self.num_replicas = num_replicas
         self.format = MessageFormat()
-        self.untold: tuple[type[Message], ...] = (Create, Define)
+        self.hidden: tuple[type[Message], ...] = (Create, Define)
         self._say = say
         self._deliver = deliver
         self._go_on = go_on
@@ -68,7 +68,7 @@ class ScriptedLink:
             self._layouts.append((ends, message))
             return
         self._flight.append((ends, message))
-        if not isinstance(message, self.untold):
+        if not isinstance(message, self.hidden):
             self._tell(ends, message, " (held)" if ends in self._held else "")
 
     def settle(self) -> None:

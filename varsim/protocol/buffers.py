@@ -66,7 +66,7 @@ class Memory(Protocol):
         """
 
     def take_back(self, reference: SharedReference) -> None:
-        """Undo the last `put` that returned this reference, because it is not sent."""
+        """Undo the last `put` that returned this reference, because the reference is not sent."""
 
     def get(self, reference: SharedReference, size_bytes: int) -> Array:
         """Return the bytes of an array to which the peer has sent a reference.
@@ -157,7 +157,7 @@ def dtype_of(code: int) -> np.dtype[Any]:
 
     Raises:
         ProtocolError: No dtype has this code.
-        MissingDtype: It is the code of an extension dtype, and `ml_dtypes` is not installed.
+        MissingDtype: The code belongs to an extension dtype, and `ml_dtypes` is not installed.
     """
     dtype = _DTYPES.get(code)
     if dtype is None:
@@ -188,7 +188,7 @@ class ArrayReader:
         """Prepare to read the frames after the header.
 
         Args:
-            packed: The packed arrays; or their length, if they are the first frame.
+            packed: The packed arrays, or their length if the first frame contains them.
         Raises:
             ProtocolError: A frame is too large, or the first frame has another length.
         """

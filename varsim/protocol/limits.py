@@ -46,7 +46,7 @@ MAX_NAME: Final = 1000
 
 
 def _memory_of_bytes() -> Array:
-    """Return, for each value of a byte, the most memory for a msgpack value that begins with it."""
+    """Return, for each possible first byte of a msgpack value, the most memory of the value."""
     memory = np.full(256, 8, np.int64)  # 8 for a reference; Python shares small ints, None, bools
     memory[0x80:0xA0] = 96  # a list or a dict, with its reference
     memory[0xA0:0xC0] = 64  # a short text
@@ -113,7 +113,7 @@ def check_large_arrays(count: int, error: type[VarsimError]) -> None:
 
 
 def check_name(name: str | None, what: str) -> None:
-    """Raise an error if a name that a program gives is too long to be sent with every message.
+    """Refuse a name of the program that is too long to be sent with every message.
 
     Raises:
         SizeError: The name is too long.

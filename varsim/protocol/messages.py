@@ -1,10 +1,10 @@
-"""Define the messages of coordinator and workers; those about deferred writes are in `deferral`.
+"""Define the messages of coordinator and workers, except those about deferred writes.
 
 Coordinator and workers send *envelopes*: one or more of these messages in order, encoded together
 (see `codec`). A message is a value: after its creation, the message and its arrays do not change.
 Messages on one channel arrive in the order in which they were sent.
 
-In each call, every replica numbers its collectives from 0; a collective is a write that is merged,
+In each call, every replica numbers its collectives from 0. A collective is a write that is merged,
 a reduction, a gather or a merge_call. The coordinator pairs the collectives of all replicas by this
 `position`. If paired collectives do not match, the call fails.
 """
@@ -64,7 +64,7 @@ class Create(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Forget(Message):
-    """Coordinator → every replica: free these variables and functions; they are no longer used.
+    """Coordinator → every replica: free these variables and functions, which are no longer used.
 
     A second delivery changes nothing.
     """
@@ -196,10 +196,10 @@ class ReduceSlice(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Acknowledge(Message):
-    """Coordinator → worker: say that you have received everything before this message.
+    """Coordinator → worker: confirm that you have received everything before this message.
 
-    It is the last message of its envelope. The answer is an `Acknowledged`. The channels handle
-    both messages; a state never gets them.
+    This message is the last one of its envelope. The answer is an `Acknowledged`. The channels
+    handle both messages; a state never gets them.
     """
 
     request_id: int

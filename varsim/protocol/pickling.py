@@ -31,13 +31,13 @@ _ANY_CODE: Final = (lambda: None).__code__
 
 
 def dumps(value: object, references: References) -> tuple[bytes, list[memoryview]]:
-    """Return a pickle of an object, and its buffers, such as arrays, which are not in the pickle.
+    """Return a pickle of an object, and the buffers (such as arrays) that are outside the pickle.
 
     At most `MAX_BUFFERS` buffers are outside the pickle.
 
     Raises:
         TypeError: The object contains something that cannot be pickled.
-        SizeError: Lists, tuples or dicts are nested too deep.
+        SizeError: Lists, tuples or dicts are nested too deeply.
     """
     stream = io.BytesIO()
     buffers: list[pickle.PickleBuffer] = []

@@ -184,7 +184,7 @@ def _either(members: type[Enum], other: type) -> FieldEncoding:
 
 
 def _tuple(arguments: tuple[Any, ...]) -> FieldEncoding:
-    """Return the encoding of a tuple as a list; the list of a `tuple[X, ...]` has any length."""
+    """Return the encoding of a tuple as a list. The list of a `tuple[X, ...]` has any length."""
     encodings = [_encoding(argument) for argument in arguments if argument is not Ellipsis]
     if Ellipsis not in arguments:
         assert not any(encoding.encode for encoding in encodings), (

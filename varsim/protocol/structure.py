@@ -66,7 +66,7 @@ def pack(value: Any, references: References) -> Payload:
 
     Raises:
         TypeError: A value cannot be pickled.
-        SizeError: An array is too large, or the structure is nested too deep.
+        SizeError: An array is too large, or the structure is nested too deeply.
     """
     try:
         packer = _Packer(references, MAX_TREE_BYTES)
@@ -80,7 +80,7 @@ def pack(value: Any, references: References) -> Payload:
 
 
 def unpack(payload: Payload, references: References) -> Any:
-    """Return the structure that was packed; its arrays are writeable copies.
+    """Return the structure that was packed. Its arrays are writeable copies.
 
     Raises:
         ProtocolError: The payload is malformed.

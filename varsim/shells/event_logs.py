@@ -31,7 +31,7 @@ class EventFile(EventLog):
         self._file.write(pickle.dumps((state, parameters)))
 
     def note(self, entry: LoggedEvent) -> None:
-        """Write an entry. Keep the last entries for the text of an error."""
+        """Write an entry to the file, and keep the last entries for the text of an error."""
         super().note(entry)
         del self.entries[:-SHOWN_EVENTS]
         if not self._file.closed:

@@ -164,7 +164,7 @@ class Replica:
         try:
             actions = self._handle(event)
         finally:
-            event.value = _NO_VALUE  # the memory of the value must not stay in use
+            event.value = _NO_VALUE  # otherwise the event would keep the memory of the value in use
         if actions:
             actions = self._repeated(ReplicaWrite(variable_id, operation, value, location), actions)
         if self._trace is not None and self.state.aborted is None:
@@ -214,14 +214,20 @@ class Replica:
     def _repeated(
         self, event: ReplicaEvent, actions: Sequence[ReplicaAction]
     ) -> Sequence[ReplicaAction]:
-        """Return the actions of an event; if they begin with a wait, wait and repeat the event."""
+        """Return the actions of an event.
+
+        If the actions begin with a wait, wait and repeat the event.
+        """
         if not actions or actions[0] != WAIT_AND_REPEAT:
             return actions
         self._await(actions)
         return self._handle(event)
 
     def buffer(self, variable_id: int) -> Array:
-        """Return an array in which to build an update; a write does not copy a large array."""
+        """Return an array in which to build an update.
+
+        A later write of a large array does not copy it.
+        """
         supplied = self._operate(BufferRequest(variable_id))
         assert isinstance(supplied, Supply)
         return supplied.array
@@ -271,7 +277,7 @@ class Replica:
         return self._codec.unpack(answer.result)
 
     def call_host(self, request: Any) -> Any:
-        """Have the program's process perform a request; requests are served in replica order.
+        """Have the program's process perform a request. Requests are performed in replica order.
 
         Raises:
             Exception: The exception that the request raised in the program's process.

@@ -64,8 +64,8 @@ class Await:
     """Let the program wait: handle messages until an action lets the program continue.
 
     If `may_block` is true, give the state `ProgramBlocks` before blocking for a message. If `again`
-    is true, the event has changed nothing: give the state the same event again when the program is
-    allowed to continue.
+    is true, the event that returned this action has changed nothing. Give the state the same event
+    again when the program is allowed to continue.
     """
 
     may_block: bool
@@ -166,7 +166,7 @@ class Examine:
     """Look at the processes of replicas that make no progress; answer with `Examined`."""
 
     replica_ids: tuple[int, ...]
-    with_stacks: tuple[int, ...]  # the replicas whose stacks are needed, too
+    with_stacks: tuple[int, ...]  # the replicas of which the stacks are needed, too
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,11 +71,11 @@ class Block:
             self._taken = {}
 
     def change(self, values: Array, *, is_owned: bool) -> None:
-        """Set the value of a block of one variable; the version stays.
+        """Set the value of a block of one variable. The version does not change.
 
         Args:
             is_owned: Whether the block is allowed to change the array, because no other reference
-                to it exists.
+                to the array exists.
         """
         self._values = values
         self.is_owned = is_owned
@@ -97,7 +97,7 @@ class Block:
             self.scatter_now(operation, rows)
 
     def scatter_now(self, operation: Operation, rows: Rows) -> None:
-        """Change rows of a block of one variable; the version stays.
+        """Change rows of a block of one variable. The version does not change.
 
         If another reference to the array may exist, the array is copied first. Later sparse writes
         change this copy in place, until `show` returns it.
@@ -123,7 +123,7 @@ class Block:
         return np.array_equal(versions, self.versions + 1)
 
     def value(self, slot: int) -> Array:
-        """Return the value of one variable. The array is the same one until the value changes.
+        """Return the value of one variable, as the same array until the value changes.
 
         The caller must not write to the array, even if the array is writable.
         """

@@ -1,9 +1,9 @@
 """Compute a merge of large arrays piece by piece, so that each contribution is read only once.
 
 `reduce` makes one pass over the whole arrays for each replica, so large arrays are loaded into the
-cache repeatedly. This module combines all replicas' values of one piece before the next piece.
-Every element is computed by the same operations in the same order as in `reduce`, so the result is
-equal bit for bit.
+cache repeatedly. This module divides the arrays into pieces, and combines all replicas' values of
+one piece before the next piece. Every element is computed by the same operations in the same order
+as in `reduce`, so the result is equal bit for bit.
 """
 
 from __future__ import annotations

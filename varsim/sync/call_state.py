@@ -418,7 +418,7 @@ class CallState:
         return f"call {self.call_id} of strategy.run, {self.site.described}"
 
     def last_operation(self, replica_id: int) -> Fact | str:
-        """Return the last operation that a replica has told the coordinator of; "" if none."""
+        """Return the last operation that a replica has reported; "" if there is none."""
         return last_operation(self.participants[replica_id], self._specs)
 
     def groups(self, left_out: Collection[int]) -> tuple[Group, ...]:

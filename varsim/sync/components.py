@@ -87,11 +87,11 @@ class ReplicaVariable:
     shape: Shape = field(init=False)  # the shape in the spec
     rules: dict[Operation, WriteRule] = field(init=False)  # see `rule`
     is_bool: bool = field(init=False)
-    is_open: bool = field(init=False)  # whether an assign may change its shape
+    is_open: bool = field(init=False)  # whether an assign may change the variable's shape
     is_small: bool = field(init=False)  # whether all its writes are packed into buckets
     limits: reduce.Limits | None = field(init=False)
-    owed_to: int = 0  # id of the call of the last contribution
-    owed_index: int = -1  # index of the last contribution in that call
+    owed_to: int = 0  # id of the call in which this replica contributed last
+    owed_index: int = -1  # index of the last contribution in this call
     coming: Array | None = None  # the last assigned value, if its shape may be new
     writes: int = 0
     reads: int = 0
@@ -113,7 +113,7 @@ class ReplicaVariable:
         return int(self.block.versions[self.slot])
 
     def rule(self, operation: Operation) -> WriteRule:
-        """Return the rule of any write; the rule of a sparse write is made at its first use."""
+        """Return the rule of any write. The rule of a sparse write is made at its first use."""
         rule = self.rules.get(operation)
         if rule is None:
             rule = self.rules[operation] = WriteRule(self.spec, operation)
@@ -152,7 +152,7 @@ class Components(Mapping[int, VariableSpec]):
         self.replica_id = replica_id
         self.variables: dict[int, ReplicaVariable] = {}
         self._blocks: dict[bytes, Block] = {}  # key of a block → block
-        self._behind: list[Block] = []  # blocks that must `catch_up`
+        self._behind: list[Block] = []  # blocks whose method `catch_up` must be called
 
     def __getitem__(self, variable_id: int) -> VariableSpec:
         return self.find(variable_id).spec
@@ -324,8 +324,8 @@ def check_shape(
     Args:
         shape: The shape of the component before the write.
     Raises:
-        ShapeError: The shape differs from the declared shape of the variable; or, if the declared
-            shape has unknown dimensions and the write is an add, from that of the component.
+        ShapeError: The shape differs from the declared shape of the variable. If the declared shape
+            has unknown dimensions, the shape of an added value must equal the component's shape.
         SizeError: The value is too large to be sent.
     """
     if value.nbytes > MAX_FRAME_BYTES:

@@ -111,7 +111,8 @@ class ProgramWrite:
             shares, each share of such a value is the value itself.
         returns_value: Whether the program uses the value of the variable after the write.
         problem: The reason why the value cannot be converted; `values` is then empty.
-        location: file:line in the program; empty if neither a trace nor an error needs it.
+        location: file:line in the program; empty if neither a trace nor an error needs the
+            location.
     """
 
     variable_id: int
@@ -208,7 +209,7 @@ ProgramOperation = ProgramRead | ProgramFetch | ProgramWriting
 
 @dataclass(frozen=True, slots=True)
 class MessagesSent:
-    """All messages are sent. The shell gives the state this event only if the state `is_behind`.
+    """All messages are sent. The shell gives the state this event only if `is_behind` is true.
 
     The state then does postponed work on which no message depends.
     """

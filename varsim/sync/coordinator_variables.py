@@ -54,7 +54,7 @@ class CoordinatorBlock(Block):
         ] = []  # number of additional commits of each replica; empty if all numbers are equal
         self.waited_until_s: Array = np.array(waited_until_s)  # each variable's last merge
         self.merges = 0  # number of merges that the accounts do not contain yet
-        self.waited_s: Array = np.zeros(len(mirrors))  # each variable's waiting time for these
+        self.waited_s: Array = np.zeros(len(mirrors))  # each variable's waiting time in them
 
     # ------------------------------------------------------------ values
 
@@ -231,14 +231,14 @@ class CoordinatorVariables:
 
     Variables that replicas write together share a block. A merge needs one array operation and one
     commit for the whole block. If a write changes only one variable of the block, this variable
-    gets its own block. The other variables stay in the old block, but it is no longer merged as one
-    array. The next merge of all these variables makes a new block.
+    gets its own block. The other variables stay in the old block, but the old block is no longer
+    merged as one array. The next merge of all these variables makes a new block.
     """
 
     def __init__(self, num_replicas: int) -> None:
         self.num_replicas = num_replicas
         self.by_id: dict[int, CoordinatorVariable] = {}
-        self.behind: list[CoordinatorBlock] = []  # blocks that must `catch_up`
+        self.behind: list[CoordinatorBlock] = []  # blocks whose method `catch_up` must be called
         self._merged: dict[bytes, CoordinatorBlock] = {}  # key → block of several variables
 
     def add(self, spec: VariableSpec, value: Array) -> None:

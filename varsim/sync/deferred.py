@@ -45,7 +45,7 @@ NO_WRITES: Final = WriteCount(0, 0)
 
 @dataclass(slots=True, eq=False)  # not frozen: creating a frozen object takes twice as long
 class LogEntry:
-    """One write, or consecutive writes; no program reads the variable between them."""
+    """One write, or consecutive writes between which no program reads the variable."""
 
     count: int  # number of all writes up to this entry
     operations: int  # hash of the operations of these writes
@@ -111,7 +111,7 @@ class Log:
         )
 
     def fold(self, count: int) -> None:
-        """Combine the entries after the first `count` writes. No program reads between them."""
+        """Combine the entries after the first `count` writes, between which no program reads."""
         start = sum(entry.count <= count for entry in self.entries)
         if len(self.entries) - start > 1:
             self._keep([*self.entries[:start], *combined(self.entries[start:], np.empty)])
@@ -174,8 +174,8 @@ def combined(entries: Sequence[LogEntry], allocate: Allocate) -> list[LogEntry]:
 
     An assign replaces all earlier writes. Additions and subtractions of values and rows are summed.
     Other sparse writes with the same operation are joined. The operations of the result depend only
-    on those of the writes, so they are equal on all replicas, and do not depend on whether some of
-    the writes were combined before.
+    on the operations of the writes, and not on whether some writes were combined before. So the
+    operations of the result are equal on all replicas.
     """
     assigns = [i for i, entry in enumerate(entries) if entry.operation is Operation.ASSIGN]
     kept = entries[assigns[-1] :] if assigns else entries
@@ -224,8 +224,8 @@ def _combined(run: Sequence[LogEntry], allocate: Allocate) -> LogEntry:
 def _sum(run: Sequence[LogEntry], allocate: Allocate) -> Array:
     """Return the sum of additions, at least one of which has a value for all rows.
 
-    The first value is negated if it is subtracted; adding a negated value gives exactly the same
-    result.
+    If the first write is a subtraction, its value is negated: adding a negated value gives exactly
+    the same result.
     """
     index = next(i for i, entry in enumerate(run) if entry.operation not in _SPARSE)
     first, others = run[index], [*run[:index], *run[index + 1 :]]
@@ -275,7 +275,7 @@ class DeferredWrites:
     def __init__(self, allocate: Allocate) -> None:
         self._allocate = allocate
         self._logs: dict[int, Log] = {}
-        self._untold: dict[int, Log] = {}  # logs with writes since the last write counts were sent
+        self._unreported: dict[int, Log] = {}  # logs with writes since the last sent write counts
         self._running: list[int] = []  # calls, innermost last
         self._starts: dict[int, dict[int, int]] = {}  # call → variable → writes before the call
 
@@ -304,7 +304,7 @@ class DeferredWrites:
         if variable_id not in self._starts[self._running[-1]]:
             self._enter(variable_id, log)
         log.write(operation, operand)
-        self._untold[variable_id] = log
+        self._unreported[variable_id] = log
         return log.is_full
 
     def _enter(self, variable_id: int, log: Log) -> None:
@@ -338,14 +338,14 @@ class DeferredWrites:
 
     def write_counts(self) -> list[WriteCounts]:
         """Return the write counts that the coordinator needs before a wait or the end of a call."""
-        if not self._untold:
+        if not self._unreported:
             return []
-        untold, self._untold = self._untold, {}
-        logs = untold.values()
+        unreported, self._unreported = self._unreported, {}
+        logs = unreported.values()
         return [
             WriteCounts(
                 call_id=self._running[-1],
-                variable_ids=np.array([*untold], np.int64),
+                variable_ids=np.array([*unreported], np.int64),
                 counts=np.array([log.count for log in logs], np.int64),
                 operations=np.array([log.operations for log in logs], np.int64),
                 sparse=np.array([log.sparse for log in logs], np.int64),
@@ -364,14 +364,14 @@ class DeferredWrites:
         for variable_id, count in self._starts.pop(call_id, {}).items():
             if variable_id in self._logs:
                 self._logs[variable_id].truncate(count)
-                self._untold.pop(variable_id, None)
+                self._unreported.pop(variable_id, None)
         if call_id in self._running:
             self._starts[call_id] = {}
 
     def forget(self, variable_id: int) -> None:
         """Drop a variable. No later message refers to the variable."""
         self._logs.pop(variable_id, None)
-        self._untold.pop(variable_id, None)
+        self._unreported.pop(variable_id, None)
 
     def validate(self) -> None:
         """Assert the conditions that hold after every event."""

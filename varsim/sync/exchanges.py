@@ -40,7 +40,7 @@ class _Deferral:
     `requested` belong to the lowest watermark.
     """
 
-    told: list[WriteCount]  # the last write count that each replica has sent
+    reported: list[WriteCount]  # the last write count that each replica has sent
     settled: list[WriteCount]  # the write counts of the last exchange
     lost: int = 0  # number of writes of each replica that can never be exchanged
     watermarks: dict[int, list[float]] = field(default_factory=dict)
@@ -127,23 +127,23 @@ class Exchanges:
             write_counts.sparse.tolist(),
             write_counts.row_bytes.tolist(),
         )
-        for variable_id, *told in zip(*columns, strict=True):
+        for variable_id, *reported in zip(*columns, strict=True):
             deferral = self._deferrals.get(variable_id)
             if deferral is None:
                 continue  # the program has dropped the variable
-            if told[0] < deferral.told[replica_id].count:
-                raise ProtocolError(f"a write count decreases to {told[0]}")
+            if reported[0] < deferral.reported[replica_id].count:
+                raise ProtocolError(f"a write count decreases to {reported[0]}")
             for starts in self._starts.values():
-                starts.setdefault(variable_id, list(deferral.told))
-            deferral.told[replica_id] = WriteCount(*told)
+                starts.setdefault(variable_id, list(deferral.reported))
+            deferral.reported[replica_id] = WriteCount(*reported)
 
     def end(self, call: CallState) -> MismatchError | None:
         """Record that all replicas have returned; return an error if their writes differ."""
         starts = self._starts[call.call_id]
         for variable_id, before in starts.items():
             deferral = self._deferrals.get(variable_id)
-            if deferral is not None and len(set(deferral.told)) > 1:
-                return self._uneven(variable_id, deferral.told, before, call.participants)
+            if deferral is not None and len(set(deferral.reported)) > 1:
+                return self._uneven(variable_id, deferral.reported, before, call.participants)
         for variable_id in starts:
             self._count(variable_id)
         del self._starts[call.call_id]
@@ -154,7 +154,7 @@ class Exchanges:
         for variable_id, before in self._starts.pop(call_id, {}).items():
             deferral = self._deferrals.get(variable_id)
             if deferral is not None:
-                deferral.told = list(map(max, before, deferral.settled))
+                deferral.reported = list(map(max, before, deferral.settled))
                 self._count(variable_id)
         self._close(error)
 
@@ -171,9 +171,9 @@ class Exchanges:
         """Drop all unexchanged writes: a replica is lost, and with it its part of them."""
         self._close(error)
         for deferral in self._deferrals.values():
-            written = max(write_count.count for write_count in deferral.told)
+            written = max(write_count.count for write_count in deferral.reported)
             deferral.lost += written - deferral.exchanged
-            deferral.told = [*deferral.settled]
+            deferral.reported = [*deferral.settled]
 
     def lost_writes(self, variable_id: int) -> int:
         """Return how many writes of each replica are lost with a replica."""
@@ -185,10 +185,10 @@ class Exchanges:
         deferral = self._deferrals.get(variable_id)
         if deferral is not None:
             account = self._variables.by_id[variable_id].account
-            told = deferral.told
-            account.deferred = min(write_count.count for write_count in told)
-            account.deferred_sparse = min(write_count.sparse for write_count in told)
-            account.deferred_row_bytes = sum(write_count.row_bytes for write_count in told)
+            reported = deferral.reported
+            account.deferred = min(write_count.count for write_count in reported)
+            account.deferred_sparse = min(write_count.sparse for write_count in reported)
+            account.deferred_row_bytes = sum(write_count.row_bytes for write_count in reported)
 
     # ------------------------------------------------------------ requests
 
@@ -219,7 +219,7 @@ class Exchanges:
         if deferral is None:
             raise ProtocolError(f"variable {delta.variable_id} has no deferred writes")
         check_delta(self._specs[delta.variable_id], replica_id, delta)
-        if delta.count > deferral.told[replica_id].count:
+        if delta.count > deferral.reported[replica_id].count:
             raise ProtocolError(f"replica {replica_id} has not reported {delta.count} writes")
         return deferral
 
@@ -227,8 +227,8 @@ class Exchanges:
         """Request the current value of a variable for the program.
 
         Args:
-            reader: The replica whose host call reads the variable; None if all replicas wait or no
-                call runs.
+            reader: The replica whose host call reads the variable. None if all replicas wait, or if
+                no call runs.
         Returns:
             A request that ends with the exchange; None if all writes are already exchanged.
         Raises:
@@ -245,7 +245,9 @@ class Exchanges:
         return request
 
     def written(self, variable_id: int, reader: int | None) -> int:
-        """Return how often the reader, or without a reader every replica, has written a variable.
+        """Return how often the reader has written a variable.
+
+        If there is no reader, return how often every replica has written the variable.
 
         Raises:
             MismatchError: There is no reader, and the replicas have not made the same writes.
@@ -254,10 +256,10 @@ class Exchanges:
         if deferral is None:
             return 0
         if reader is not None:
-            return deferral.told[reader].count
-        if len(set(deferral.told)) > 1:
-            raise self._uneven(variable_id, deferral.told)
-        return deferral.told[0].count
+            return deferral.reported[reader].count
+        if len(set(deferral.reported)) > 1:
+            raise self._uneven(variable_id, deferral.reported)
+        return deferral.reported[0].count
 
     def overwrite(self, variable_id: int) -> int:
         """Drop the unexchanged writes to a variable, because the program assigns a new value.
@@ -269,7 +271,7 @@ class Exchanges:
         """
         self.written(variable_id, None)
         deferral = self._deferrals[variable_id]
-        deferral.settled = [*deferral.told]
+        deferral.settled = [*deferral.reported]
         self._count(variable_id)
         return deferral.exchanged
 
@@ -308,11 +310,11 @@ class Exchanges:
     ) -> Iterator[CoordinatorAction]:
         """Request deltas up to the lowest watermark from replicas that have made all these writes.
 
-        A running replica gets no request: it would answer only when it waits, and then it often
-        sends the delta without a request.
+        A running replica gets no request. It would answer only when it waits, and at that time it
+        often sends the delta without a request.
         """
         watermark = min(deferral.watermarks)
-        for replica_id, write_count in enumerate(deferral.told):
+        for replica_id, write_count in enumerate(deferral.reported):
             if (
                 write_count.count < watermark
                 or replica_id in deferral.deltas
@@ -380,8 +382,9 @@ class Exchanges:
         """Combine the same part of all replicas' deltas; return its operation and operand.
 
         Args:
-            is_first: Whether the part is the first of its delta. If so, and if there is a mirror,
-                the mirror is the value before the part, and the result is an ASSIGN.
+            is_first: Whether the part is the first part of its delta. If it is the first part and
+                there is a mirror, the mirror is the value before the part, and the result is an
+                ASSIGN.
         """
         operation, aggregation = parts[0].operation, variable.spec.aggregation
         assert all(part.operation is operation for part in parts), (
@@ -452,7 +455,7 @@ class Exchanges:
         return owing
 
     def standstill(self, call: CallState) -> MismatchError | None:
-        """Return the mismatch if a reader waits for more writes than other replicas can make."""
+        """Return the mismatch of a reader that waits for writes that cannot happen any more."""
         if not self._open or self.is_under_way or call.doomed:
             return None
         if call.in_service is not None and not self._requests:
@@ -461,7 +464,7 @@ class Exchanges:
             return None
         variable_id, deferral = next(iter(self._open.items()))
         before = self._starts[call.call_id].get(variable_id)
-        return self._uneven(variable_id, deferral.told, before, call.participants)
+        return self._uneven(variable_id, deferral.reported, before, call.participants)
 
     def _uneven(
         self,
@@ -484,6 +487,6 @@ class Exchanges:
         """Assert the conditions that hold after every event."""
         for variable_id, deferral in self._deferrals.items():
             assert bool(deferral.watermarks) == (variable_id in self._open)
-            assert all(write_count.count >= deferral.exchanged for write_count in deferral.told)
+            assert all(write_count.count >= deferral.exchanged for write_count in deferral.reported)
             assert not deferral.watermarks or min(deferral.watermarks) > deferral.exchanged
         assert not self._requests or self._open

@@ -254,8 +254,8 @@ def _after(
     Args:
         assigns_total: True if the fix assigns the new value of the variable; False if it applies
             the operation.
-        shows_components: True to show the components as the result; False to show the variable's
-            value.
+        shows_components: True to show the components as the result, and False to show the
+            variable's value.
     """
     if components is None or value is None:
         return Fix(change, WRITES_ALL if shows_components else IS_LEGAL)
@@ -297,7 +297,7 @@ def refusal_of_rows(
 
 
 def _of_scalar(spec: VariableSpec, context: Context, operation: Operation) -> Iterator[Fix]:
-    """Yield fixes: dense writes, because a scalar has no rows whatever its settings are."""
+    """Yield fixes that are dense writes: a scalar has no rows, under any settings."""
     is_read = context is Context.REPLICA or is_readable(spec)
     for dense in (*filter(None, [_DENSE.get(operation)]), Operation.ASSIGN):
         change = WriteValue(dense) if is_read else WriteUnread(dense, None)

@@ -207,8 +207,8 @@ def uneven(
     """Return the error about replicas that have made different writes to a deferred variable.
 
     Args:
-        counts: Each replica's number of writes: in the call, or, if no call runs, since the
-            variable's creation.
+        counts: Each replica's number of writes in the call. If no call runs, each replica's number
+            of writes since the variable's creation.
         operations: A hash of each replica's sequence of operations.
         participants: The participants of the call; empty if no call runs.
         sparse: Whether a replica has written rows.

@@ -143,7 +143,7 @@ def _memory_bytes(write: Write) -> int:
 
 def _packed(bucket: Bucket, values: list[bytes | Array | None], count: int) -> Array:
     first = values[bucket.positions[0]]
-    if first is None:  # the other values are not needed either
+    if first is None:  # the aggregation uses none of the values
         return np.empty(0, bucket.dtype)
     if len(bucket.positions) == 1:
         if isinstance(first, np.ndarray):

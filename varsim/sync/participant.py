@@ -172,9 +172,9 @@ class Participant:
     """The operations of its last message, or else the class of this message, which may be large."""
 
     last_at: str = ""  # file:line of the program in the last message, unless `last` has it
-    asked_s: float = 0.0  # when it sent the last request to the program
-    lent_s: float = 0.0  # how long it has waited for answers to requests at `lent_at`
-    lent_at: int = -1  # a position
+    asked_s: float = 0.0  # the time at which the replica sent its last request to the program
+    lent_s: float = 0.0  # the time that the replica has waited for answers at `lent_at`
+    lent_at: int = -1  # the position of the replica during these waits
 
     @property
     def seen_at(self) -> str:

@@ -320,7 +320,7 @@ def await_departures(engine: Engine, token: int, replica_ids: Collection[int]) -
 
 
 def _operand(event: ProgramWrite, cell: Cell) -> Array | None:
-    """Return the value from which fixes are computed; None if it is too large or not known."""
+    """Return the value from which fixes are computed; None if it is too large or unknown."""
     if event.per_replica or event.problem is not None or cell.shares:
         return None
     return event.values[0] if fixes.are_few(event.values) else None

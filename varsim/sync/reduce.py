@@ -184,7 +184,7 @@ def concatenate(values: Sequence[Array], axis: int) -> Array:
         axis: The axis, counted from 0. As in TensorFlow, it cannot be negative.
     Raises:
         ValueMismatchError: The dtypes differ, or the sizes along another axis differ.
-        ValueTypeError: The values are bools. TensorFlow refuses them too.
+        ValueTypeError: The values are bools, which TensorFlow also refuses.
         ShapeError: The values do not have this axis.
         SizeError: The result is too large to be sent.
     Source: TensorFlow 2.21, recorded in tests/golden (difference D4: empty values).
@@ -214,9 +214,9 @@ def concatenate(values: Sequence[Array], axis: int) -> Array:
 def share_of(value: Array, dtype: np.dtype[np.generic], num_replicas: int, variable: str) -> Array:
     """Return one replica's share of a value that is assigned to an ON_READ SUM variable.
 
-    The quotient of integers is exact, and is truncated towards zero. For example, 7 divided over 2
-    replicas gives the share 3, so a read of the variable gives 6. For an integer variable, the
-    share of a fraction is truncated too.
+    The quotient of integers is computed exactly, and then truncated towards zero. For example, 7
+    divided over 2 replicas gives the share 3, so a read of the variable gives 6. For an integer
+    variable, the share of a value with a fraction is truncated, too.
 
     Args:
         value: Numbers of any dtype except bool. A quotient is rounded to the dtype of the value

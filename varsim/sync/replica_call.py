@@ -16,7 +16,7 @@ class ReplicaCall:
 
     call_id: int
     next_index: int = 0  # position of the next collective
-    left: int = 0  # number of collectives that were sent
+    left: int = 0  # number of collectives whose messages were sent
     settled: int = 0  # number of collectives whose commits have arrived
     aborted: str | None = None  # why the call has failed; None if it has not failed
     awaits: ReplicaVariable | None = None  # the program waits for commits of this variable
@@ -45,7 +45,9 @@ def check_settled(call: ReplicaCall, settled: int) -> None:
 
 
 def check_start(calls: Sequence[ReplicaCall], call_id: int) -> None:
-    """Check that a call can start now: no function runs, or the innermost one waits for an answer.
+    """Check that a call can start now.
+
+    It can start if no function runs, or if the innermost function waits for an answer.
 
     Raises:
         ProtocolError: The call runs already, or a function runs.

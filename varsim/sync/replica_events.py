@@ -178,7 +178,7 @@ class ProgramBlocks:
 
 @dataclass(frozen=True, slots=True)
 class MessagesHandled:
-    """All messages are handled. The shell gives the state this event only if the state `is_behind`.
+    """All messages are handled. The shell gives the state this event only if `is_behind` is true.
 
     The state then does postponed work on which no message depends.
     """

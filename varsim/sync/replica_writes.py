@@ -60,7 +60,7 @@ class ReplicaWrites:
         self._outbox = Outbox(self.components)
         self._deferred = DeferredWrites(allocate)
         self._calls: list[ReplicaCall] = []  # innermost last
-        self._going_on: ReplicaCall | None = None  # the innermost call; None if it has failed
+        self._going_on: ReplicaCall | None = None  # the innermost call; None after it failed
         self._report = PendingReport()
         self._warned: set[int] = set()
         self._touched = self._report.touched

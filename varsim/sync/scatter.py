@@ -124,7 +124,7 @@ def apply_rows(operation: Operation, component: Array, rows: Rows) -> None:
 
 
 def _repeats(indices: Array) -> Iterator[tuple[slice | Array, slice | Array]]:
-    """Yield pairs of positions with the same index: one occurrence of the index, and the next.
+    """Yield pairs of positions: of an occurrence of an index, and of its next occurrence.
 
     The pairs are in the order in which their second positions must be changed.
     """

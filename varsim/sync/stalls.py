@@ -1,12 +1,13 @@
 """Find replicas that make no progress, decide when to warn, and when to end their processes.
 
-A replica makes progress when it arrives at a collective, when all replicas have arrived at one, and
-when its function begins or ends. A request to the program is not progress, because a replica that
-sends requests in an endless loop must be noticed too. The time in which a replica waits for an
-answer does not count.
+A replica makes progress when it arrives at a collective, when all replicas have arrived at a
+collective, and when its function begins or ends. A request to the program is not progress, because
+a replica that sends requests in an endless loop must also be noticed. The time in which a replica
+waits for an answer does not count.
 
-The state cannot look at processes. It returns an `Examine` for replicas without progress, and
-compares the processor times of two looks: a replica *computes* if its processor time has grown.
+The state cannot examine processes. It returns an `Examine` for replicas without progress, and
+compares the processor times of two examinations: a replica *computes* if its processor time has
+grown.
 """
 
 from __future__ import annotations
@@ -74,9 +75,9 @@ DEFAULT_LIMITS: Final = StallLimits()
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """What can be seen of a replica's process from outside."""
+    """What the system shows about a replica's process."""
 
-    process_id: int | None = None  # None if the replica has no process of its own
+    process_id: int | None = None  # None if the replica has no separate process
     processor_s: float | None = None  # the processor time so far; None if it is not known
     ready_s: float | None = None  # `processor_s` plus waits for a processor; None if not known
     stopped: bool = False  # whether a signal has stopped the process
@@ -84,7 +85,7 @@ class Sighting:
 
 
 def _is_busy(before: Sighting, now: Sighting, past_s: float) -> bool:
-    """Return whether a process has computed in the `past_s` between two looks."""
+    """Return whether a process has computed in the `past_s` between two examinations."""
     computed_s = _grown(before.processor_s, now.processor_s)
     ready_s = _grown(before.ready_s, now.ready_s)
     return computed_s > max(_TICK_S, _BUSY_SHARE * past_s) or ready_s > _READY_SHARE * past_s
@@ -99,12 +100,12 @@ def _grown(before_s: float | None, now_s: float | None) -> float:
 class Quiet:
     """How long a replica has made no progress."""
 
-    moved_s: float  # time of its last progress
-    lent_s: float = 0.0  # how long it has waited for the program since then
+    moved_s: float  # time of the replica's last progress
+    lent_s: float = 0.0  # how long the replica has waited for the program since its last progress
 
     @property
     def since_s(self) -> float:
-        """Return since when it has made no progress; waits for the program do not count."""
+        """Return since when the replica has made no progress, without its waits for the program."""
         return self.moved_s + self.lent_s
 
 
@@ -113,11 +114,11 @@ class _Watch:
     """What is known of one replica since its last progress."""
 
     quiet: Quiet
-    busy_s: float = 0.0  # time of the last look at which it was computing; 0 if there was none
-    seen_s: float | None = None  # time of the last look
-    seen: Sighting = Sighting()  # what the last look has shown
-    activity: Activity | None = None  # None until it is known
-    is_told: bool = False  # whether the program was warned
+    busy_s: float = 0.0  # time of the last examination that found it computing; 0 if none did
+    seen_s: float | None = None  # time of the last examination
+    seen: Sighting = Sighting()  # the result of the last examination
+    activity: Activity | None = None  # None until the activity is known
+    is_warned: bool = False  # whether the program was warned
 
     @property
     def since_s(self) -> float:
@@ -130,11 +131,11 @@ class _Watch:
         return max(self.since_s, self.busy_s)
 
     def see(self, sighting: Sighting, step_s: float, now_s: float) -> None:
-        """Record a look at the process.
+        """Record an examination of the process.
 
         Args:
-            step_s: The usual time between two looks. In a much shorter time, the processor time of
-                a busy process may not grow by a tick.
+            step_s: The usual time between two examinations. In a much shorter time, the processor
+                time of a busy process may not grow by a tick.
         """
         if sighting.stopped:
             self.activity = Activity.STOPPED
@@ -147,7 +148,7 @@ class _Watch:
             elif past_s >= step_s / 2:
                 self.activity = Activity.BLOCKED
             else:
-                return  # the next look compares with the last one
+                return  # the next examination is compared with the one stored in `seen`
         self.seen_s, self.seen = now_s, sighting
 
     def limits(self, limits: StallLimits) -> Iterator[float]:
@@ -158,13 +159,13 @@ class _Watch:
             yield self.since_s + limits.computing_s
 
     def is_over(self, limits: StallLimits, now_s: float, share: float = 1.0) -> bool:
-        """Return whether the replica has reached this share of the time until its call fails."""
+        """Return whether the replica has reached this fraction of the time until its call fails."""
         end_s = min(self.limits(limits), default=None)
         return end_s is not None and now_s >= self.since_s + share * (end_s - self.since_s)
 
     def is_noteworthy(self, limits: StallLimits, now_s: float, share: float = 1.0) -> bool:
-        """Return whether the replica has reached this share of the time until a warning."""
-        if not limits.warn_s or self.is_told or self.activity is None:
+        """Return whether the replica has reached this fraction of the time until a warning."""
+        if not limits.warn_s or self.is_warned or self.activity is None:
             return False
         return now_s >= self.since_s + share * limits.warn_s
 
@@ -189,7 +190,7 @@ class Stalls:
     def look(
         self, quiet: Mapping[int, Quiet], limits: StallLimits, now_s: float
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return the replicas to examine, and those of them whose stacks are needed.
+        """Return the replicas to examine, and the replicas among them whose stacks are needed.
 
         Args:
             quiet: replica_id → how long the replica has made no progress; only for replicas that
@@ -210,8 +211,8 @@ class Stalls:
         return one
 
     def _may_be_due(self, one: _Watch, limits: StallLimits, now_s: float) -> bool:
-        """Return whether this look may lead to a report about a replica."""
-        if limits.warn_s and not one.is_told and now_s >= one.since_s + _NEAR * limits.warn_s:
+        """Return whether this examination may lead to a report about a replica."""
+        if limits.warn_s and not one.is_warned and now_s >= one.since_s + _NEAR * limits.warn_s:
             return True
         blocked_s, computing_s = _NEAR * limits.blocked_s, _NEAR * limits.computing_s
         return bool(
@@ -220,7 +221,7 @@ class Stalls:
         )
 
     def judge(self, sightings: Mapping[int, Sighting], limits: StallLimits, now_s: float) -> Judged:
-        """Record a look at replicas; return which of them have reached a limit."""
+        """Record an examination of replicas; return the replicas that have reached a limit."""
         seen = {i: self._watches[i] for i in sightings if i in self._watches}
         for replica_id, one in seen.items():
             one.see(sightings[replica_id], limits.step_s, now_s)
@@ -231,23 +232,23 @@ class Stalls:
         elif any(one.is_noteworthy(limits, now_s) for one in seen.values()):
             told = tuple(i for i, one in seen.items() if one.is_noteworthy(limits, now_s, _NEAR))
             for replica_id in told:
-                seen[replica_id].is_told = True
+                seen[replica_id].is_warned = True
         self._schedule(limits, now_s)
         return Judged(told, ended)
 
     def activity(self, replica_id: int) -> tuple[Activity, float]:
-        """Return what a replica that was judged does, and the time of its last progress."""
+        """Return the activity of a judged replica, and the time of its last progress."""
         one = self._watches[replica_id]
         return one.activity or Activity.UNKNOWN, one.since_s
 
     def _schedule(self, limits: StallLimits, now_s: float) -> None:
-        """Set the time of the next look: a limit of a replica, or else one step later."""
+        """Set the time of the next examination: a replica's next limit, or else one step later."""
         self.look_at_s = now_s + limits.step_s
         for one in self._watches.values():
             times = [*one.limits(limits), one.idle_s + limits.blocked_s]
             if one.seen_s is None:
                 times.append(one.since_s + limits.step_s)
-            if not one.is_told:
+            if not one.is_warned:
                 times.append(one.since_s + limits.warn_s)
             for time_s in times:
                 if now_s < time_s < self.look_at_s:

@@ -31,7 +31,7 @@ class VariableStatistics:
     merges: int  # writes that were collectives of all replicas
     messages: int
     size_bytes: int
-    waited_s: float  # total time that replicas' contributions waited for those of other replicas
+    waited_s: float  # total time that contributions waited for other replicas' contributions
     sparse_bytes: int  # the part of `size_bytes` for sparse writes
     dense_bytes: int  # the bytes of the same writes if each message contained the whole value
     spared: int  # components that reads did not fetch again, because they were unchanged
@@ -114,7 +114,7 @@ class Account:
         self.dense_bytes += dense_bytes
 
     def _values_of(self, num_replicas: int) -> int:
-        """Return how many values one merge sends, in contributions and commits."""
+        """Return the number of values that one merge sends, in contributions and commits."""
         return num_replicas + (1 if self.first_only else num_replicas)
 
     def exchange_moved(self, messages: int, size_bytes: int) -> None:

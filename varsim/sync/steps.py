@@ -57,11 +57,11 @@ class Runner:
         return min((time_s for time_s in times if time_s is not None), default=None)
 
     def run(self, steps: Steps) -> list[CoordinatorAction]:
-        """Start an event; return its actions until it needs a reduction or ends."""
+        """Start an event; return its actions until the event needs a reduction or ends."""
         return self._advance(steps, None)
 
     def operate(self, token: int, steps: Steps) -> list[CoordinatorAction]:
-        """Start an operation; return its actions until it needs a reduction, waits or ends."""
+        """Start an operation; return the actions until its first reduction, wait or end."""
         if token in self._operations:
             raise InvalidTransition(f"the token {token} is in use")
         operation = self._operations[token] = _Operation(token, steps, self.now_s)

@@ -1,7 +1,7 @@
 """Keep track of replicas that still run the function of an ended call.
 
 varsim cannot interrupt the code of a replica. The replica receives the abort at its next wait, or
-when its function ends. Then it answers with `Left`.
+when its function ends. Then the replica answers with `Left`.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Stragglers:
         return list(outermost.values())
 
     def reminders(self, replica_ids: Collection[int]) -> list[tuple[int, Abort]]:
-        """Return the aborts to send again: pairs of a replica_id and a message."""
+        """Return the aborts to send again, each as a replica_id and a message."""
         return [
             (replica_id, Abort(call_id=call_id, reason=one.because))
             for (replica_id, call_id), one in self._inside.items()
@@ -81,7 +81,7 @@ class Stragglers:
         ]
 
     def given_up(self, replica_ids: Collection[int]) -> list[Straggler]:
-        """Return the stragglers among these replicas that run a call the program abandoned."""
+        """Return the stragglers among these replicas whose call the program has abandoned."""
         return [one for one in self.among(replica_ids) if one.by_program]
 
 

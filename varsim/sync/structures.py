@@ -51,12 +51,12 @@ def differences(forms: Mapping[int, Form]) -> list[Fact]:
         forms: replica_id → the form of this replica's value.
     """
     nodes = {i: dict(form) for i, form in forms.items()}
-    told: list[str] = []  # paths with a difference; paths below these are skipped
+    covered: list[str] = []  # paths with a difference; paths below these are skipped
     found: list[Fact] = []
     for path in dict.fromkeys(path for own in nodes.values() for path in own):
         at_path = {i: own.get(path) for i, own in nodes.items()}
-        if len(set(at_path.values())) > 1 and not any(_is_below(path, one) for one in told):
-            told.append(path)
+        if len(set(at_path.values())) > 1 and not any(_is_below(path, one) for one in covered):
+            covered.append(path)
             found += _at(path, at_path)
     return found
 

@@ -32,7 +32,7 @@ from varsim.sync.waits import Request, Wait
 class _Fetching:
     variable_id: int
     missing: dict[int, int]  # replica_id → index in `values`
-    keep: bool  # whether to store the fetched components, which are valid until the next write
+    keep: bool  # whether to store the fetched components, which stay valid until the next write
     request: Request
     asked_s: float
     values: list[Array | None] = field(default_factory=list)
@@ -95,7 +95,7 @@ class VariableRegistry:
         return self.call_running and not variable.merges
 
     def version(self, variable_id: int, replica_id: int | None) -> int:
-        """Return the version of a component; without a replica_id, the largest version."""
+        """Return the version of a replica's component; for None, the largest version."""
         variable = self._variables.by_id[variable_id]
         if replica_id is not None:
             return variable.version(replica_id)
@@ -273,7 +273,7 @@ class VariableRegistry:
             fetching.request.end(tuple(fetching.values))
 
     def owing(self, request: Wait | None) -> dict[int, float]:
-        """Return the replicas that have not answered, with the time of the question.
+        """Return the replicas that have not answered a request, with the time of the request.
 
         Args:
             request: The wait of an operation of the program, if there is one.

@@ -47,7 +47,7 @@ class Defer(Cell):
         return aggregated(spec, operation, components, values)
 
     def cost_of_write(self, known: Known) -> int:
-        """Count no message: the exchange counts as part of the next read."""
+        """Count no message: the messages of the exchange are counted for the next read."""
         known.pending = True
         return 0
 

@@ -51,8 +51,8 @@ class LocalComponent(Protocol):
     Attributes:
         local_writes: The number of writes since the last exchange, if the cell counts writes.
         writes: The number of local writes since the last report to the coordinator.
-        diverged: Whether the component differs from the last exchanged value by local writes that
-            are not reported yet.
+        diverged: Whether there are local writes since the last exchange that the coordinator has
+            not received a report of.
     """
 
     local_writes: int
@@ -217,7 +217,7 @@ class Cell:
         raise AssertionError(f"{self} is not a cell of a write")
 
     def bytes_of_rows(self, spec: VariableSpec, rows: Sequence[Rows], whole_bytes: int) -> int:
-        """Return the size of what a sparse write sends; by default it sends nothing.
+        """Return the size of the arrays that a sparse write sends; 0 by default.
 
         Args:
             rows: The rows that each replica writes, or that each component gets.
@@ -257,7 +257,7 @@ def aggregated(
 
 @dataclass(frozen=True, slots=True)
 class Local(Cell):
-    """An operation in replica context that uses only this replica's component, without messages.
+    """An operation in replica context that uses only this replica's component and sends no message.
 
     If `diverges` is true, the variable is mirrored, and its other components do not change.
     """
@@ -393,7 +393,7 @@ class Broadcast(Cell):
 
 @dataclass(frozen=True, slots=True)
 class Mirror(Cell):
-    """A read of the value that all components hold; if they diverged, a read of component 0."""
+    """A read of the value that all components hold, or of component 0 after a divergence."""
 
     def needed(self, spec: VariableSpec, num_replicas: int) -> range:
         """Return replica 0."""
@@ -412,7 +412,7 @@ class Refuse(Cell):
 
     @property
     def refused(self) -> Reason | None:
-        """Return why the operation is an error."""
+        """Return the reason for which the operation is refused."""
         return self.reason
 
     def for_rows(self, operation: Operation, aggregation: VariableAggregation) -> Cell:

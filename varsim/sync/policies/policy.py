@@ -34,10 +34,12 @@ class Become:
         synchronization: The synchronization that the variable gets.
         unless_strict: Whether a strict strategy refuses the synchronization, as TensorFlow does
             (difference D1 in docs/semantics.md).
-        if_adaptive: The synchronization that the variable gets under auto="adaptive"; only if its
-            shape has no unknown dimension, because values of different shapes cannot be added.
-        aggregations: Requested aggregation → aggregation that the variable gets. Missing
-            aggregations are refused. None means that every aggregation stays as requested.
+        if_adaptive: The synchronization that the variable gets under auto="adaptive". It applies
+            only to a variable whose shape has no unknown dimension, because values of different
+            shapes cannot be added.
+        aggregations: A mapping from the requested aggregation to the aggregation that the variable
+            gets. An aggregation that is not a key is refused. None means that every aggregation
+            stays as requested.
     """
 
     synchronization: Synchronization
