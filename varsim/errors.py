@@ -53,7 +53,7 @@ class Fix:
 
     what: Fact  # the change
     outcome: Fact  # the effect of the change, with the resulting value if it is known
-    value: Any = None  # the resulting value, an array; None if it is not known
+    value: Any = None  # the resulting value, an array; None for an unknown value
 
     @property
     def change(self) -> str:
@@ -178,18 +178,18 @@ class PerReplicaError(DistributedValueError, TypeError):
 
 
 class SizeError(VarsimError, ValueError):
-    """A value cannot be sent to another process, because it is too large or nested too deep.
+    """A value cannot be sent to another process, because it is too large or nested too deeply.
 
     Nothing was sent, and no variable has changed. The text says the size and the limit.
     """
 
 
 class UnsupportedError(VarsimError, NotImplementedError):
-    """An operation that TensorFlow refuses for every value of this kind, and varsim too."""
+    """An operation that TensorFlow and varsim refuse for every value of this kind."""
 
 
 class UnsupportedOperation(VariableError, UnsupportedError):
-    """An operation that TensorFlow refuses for a distributed variable, and varsim too."""
+    """An operation that TensorFlow and varsim refuse for a distributed variable."""
 
 
 class MissingName(VarsimError, AttributeError):
@@ -213,7 +213,7 @@ class MissingName(VarsimError, AttributeError):
 class MissingDtype(VarsimError, AttributeError):
     """A dtype needs the package `ml_dtypes`, which is not installed.
 
-    It is an AttributeError, so that `hasattr(tf, "bfloat16")` is then False.
+    The error is an AttributeError, so that `hasattr(tf, "bfloat16")` is False without the package.
 
     Attributes:
         name: The name of the dtype.
@@ -341,14 +341,14 @@ class ReplicaError(VarsimError, RuntimeError):
 
 
 class CallAborted(BaseException):
-    """Ends the function of a replica whose call has failed elsewhere; varsim catches it again.
+    """Ends the function of a replica whose call has failed elsewhere. varsim catches this error.
 
     The class is not an Exception, so `except Exception` in a program does not catch it.
     """
 
 
 class InjectedFault(VarsimError, RuntimeError):
-    """A fault that the experiment asked for, raised on a replica."""
+    """A fault of the experiment, which is raised on a replica."""
 
     definite = False
 

@@ -38,7 +38,7 @@ def named(name: str) -> np.dtype[Any]:
     """Return the dtype with this name, even if no variable can have it.
 
     Raises:
-        MissingDtype: It is the name of an extension dtype, and `ml_dtypes` is not installed.
+        MissingDtype: The name belongs to an extension dtype, and `ml_dtypes` is not installed.
         TypeError: No dtype has this name.
     """
     found: np.dtype[Any] = _extension(name) if name in EXTENSION_SIZES else np.dtype(name)
@@ -92,5 +92,5 @@ def eps_of(dtype: np.dtype[Any]) -> float:
 
 
 def has_infinity(dtype: np.dtype[Any]) -> bool:
-    """Return whether a dtype of floats has an infinity; without it, an overflow gives NaN."""
+    """Return whether a dtype of floats has an infinity. If not, an overflow gives NaN."""
     return dtype.name != "float8_e4m3fn"

@@ -92,7 +92,7 @@ class _Uninterrupted:
             self._deliver()
 
     def pause(self) -> None:
-        """Let SIGINT raise from now on; raise KeyboardInterrupt for a delayed SIGINT."""
+        """Let SIGINT raise from now on. Raise KeyboardInterrupt for a delayed SIGINT."""
         if in_main_thread():
             self._heeded = True
             self._deliver()
@@ -163,9 +163,9 @@ class Interruptible:
 
 
 class Interrupts:
-    """Raises KeyboardInterrupt for a SIGINT in a `with` block if `enabled`, and else delays it.
+    """Raises KeyboardInterrupt for a SIGINT in a `with` block, or delays it if not `enabled`.
 
-    It has no effect outside the main thread.
+    The object has no effect outside the main thread.
     """
 
     def __init__(self) -> None:
@@ -209,7 +209,7 @@ class Interrupts:
         """Let SIGINT raise KeyboardInterrupt from now on, even soon after an earlier SIGINT.
 
         Raises:
-            KeyboardInterrupt: A SIGINT has arrived after the last one that raised.
+            KeyboardInterrupt: A SIGINT has arrived after the last SIGINT that raised.
         """
         self._raised_s = -math.inf
         self.enabled = True

@@ -11,7 +11,7 @@ FILE_MODE: Final = 0o600
 
 
 def make_private_folder(path: Path) -> None:
-    """Create a folder that only its owner can read, and its missing parents; it may exist."""
+    """Create a folder that only its owner can read, and its parents, unless the folder exists."""
     missing = [one for one in (path, *path.parents) if not one.exists()]
     for folder in reversed(missing):
         folder.mkdir(FOLDER_MODE, exist_ok=True)
@@ -23,6 +23,6 @@ def private_opener(path: str | os.PathLike[str], flags: int) -> int:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read; an existing file keeps its mode."""
+    """Write a file that only its owner can read. An existing file keeps its mode."""
     with open(path, "wb", opener=private_opener) as file:  # Path has no opener
         file.write(content)

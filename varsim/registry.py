@@ -31,7 +31,7 @@ class Registry(Generic[T]):
         built_in: The implementations of varsim, the default one first.
         group: The entry-point group in which other packages register implementations; "" if other
             packages cannot do so.
-        also: Additional names with their summaries; each selects one of the implementations.
+        also: Additional names with their summaries. Each of these names selects an implementation.
     """
 
     def __init__(
@@ -100,6 +100,6 @@ class Registry(Generic[T]):
     def _foreign(self) -> dict[str, EntryPoint]:
         if not self.group:
             return {}
-        from importlib.metadata import entry_points  # here, because this import takes long
+        from importlib.metadata import entry_points  # imported here, because this takes long
 
         return {one.name: one for one in entry_points(group=self.group)}

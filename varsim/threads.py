@@ -1,6 +1,6 @@
-"""Identify threads, so that varsim can refuse a wrong thread; count how many may be started.
+"""Identify threads, so that varsim can refuse a wrong thread, and count possible threads.
 
-varsim itself starts threads only to count them, and they do nothing.
+varsim itself starts threads only to count them, and these threads do nothing.
 This is the only module that imports `threading`.
 """
 
@@ -49,7 +49,7 @@ def spare_threads(wanted: int) -> int:
     """Return how many threads this user may still start, but at most `wanted`.
 
     The function starts threads and ends them. The limits themselves (of the user, of a container,
-    of the system) do not tell how many threads already exist.
+    of the system) do not show how many threads already exist.
     """
     before = _system_threads()
     gate = _thread.allocate_lock()

@@ -215,7 +215,7 @@ def test_an_object_that_cannot_be_checked_is_skipped() -> None:
     def step() -> None:
         not_iterable.append(2)
 
-    assert [] == watch_of(step, (), {}).told()
+    assert [] == watch_of(step, (), {}).warnings()
 
 
 def test_a_change_of_an_array_without_dimensions_is_reported() -> None:

@@ -76,7 +76,9 @@ class Case:
         Args:
             change: A setting with which the variable is created, such as "aggregation=SUM".
         Returns:
-            The variable, and the value of the line in cross-replica context.
+            The variable, and the value of the line. In a replica, this is the value of the replica
+            that executed the line last. The value is None if the line was not executed in this
+            process.
         """
         settings: dict[str, Any] = {one: getattr(self, one) for one in KINDS}
         if change:
@@ -227,7 +229,7 @@ def test_a_dtype_without_arithmetic_can_be_replaced_as_the_error_says():
 
 
 @pytest.mark.parametrize("aggregation", ["SUM", "MEAN"])
-def test_a_dense_write_of_slices_without_a_shape_names_the_variable_and_the_shape(
+def test_the_error_of_a_dense_write_without_a_shape_gives_the_remedy(
     aggregation: str,
 ):
     case = Case(ON_WRITE, VariableAggregation[aggregation])

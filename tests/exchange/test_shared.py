@@ -52,7 +52,10 @@ def merged(
     idle: Sequence[int],
     workers: Workers,
 ) -> Array:
-    """Return the value of a reduction; without slices of workers if these do not work."""
+    """Return the value of a reduction.
+
+    If the workers do not compute their slices, the reducer computes the value alone.
+    """
     request = Reduce(7, values, aggregation, operation, mirror, idle)
     value = reducer.reduce(request, workers.request, now_s=0.0)
     if value is not None:

@@ -109,7 +109,10 @@ class ArrayLike:
         return refused
 
     def part(self, key: Any) -> Array:
-        """Return the part of the value that `key` selects; a copy if `key` has integer arrays."""
+        """Return the part of the value that `key` selects.
+
+        If `key` has integer arrays, it is a copy.
+        """
         return np.asarray(self.convert()[key])
 
     def __iter__(self) -> Iterator[Any]:

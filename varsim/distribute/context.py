@@ -85,7 +85,7 @@ def replica_in_force() -> ReplicaPort | None:
 
 
 def set_outermost(strategy: StrategyPort | None) -> None:
-    """Set the strategy whose scope applies outside every other scope; None for no strategy."""
+    """Set the strategy whose scope applies outside all other scopes; None for no strategy."""
     _outermost[:] = [] if strategy is None else [strategy]
 
 
@@ -129,7 +129,7 @@ def require_cross_replica(strategy: StrategyPort, what: str) -> None:
 
 
 def mixed(here: StrategyPort, there: StrategyPort) -> ContextError:
-    """Return the error for an object of one strategy that is used under another one."""
+    """Return the error for an object of one strategy that is used under another strategy."""
     return ContextError(
         f"an object of {there!r} is used under {here!r}: two strategies cannot be mixed"
     )

@@ -2,7 +2,7 @@
 
 *Numbers* are Python numbers, NumPy scalars, and nested lists of these. They are converted to the
 variable's dtype; a conversion can lose only precision. *Arrays* are tensors, which have an explicit
-dtype: if it differs from the variable's dtype, this is an error, as in TensorFlow.
+dtype. As in TensorFlow, it is an error if this dtype differs from the variable's dtype.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _of_torch(value: Any, name: str) -> Array:
 
 
 def converted(value: Any, dtype: np.dtype[np.generic]) -> Array:
-    """Return a value as a new array of a dtype; unlike `to_array`, convert arrays too.
+    """Return a value as a new array of a dtype. Unlike `to_array`, also convert arrays.
 
     Raises:
         ValueTypeError: The dtype cannot hold the value.
@@ -221,7 +221,7 @@ def initial_array(value: Any, dtype: Any, shape: Shape | None, variable: str) ->
     """Return a variable's initial value as an array.
 
     If `dtype` is None, a Python int becomes int32 and a Python float becomes float32, as in
-    TensorFlow; a value that has a dtype keeps it.
+    TensorFlow. A value with a dtype keeps its dtype.
 
     Raises:
         ValueError: The value is None, or its shape does not match `shape`.
@@ -274,7 +274,7 @@ def as_dtype(dtype: Any) -> np.dtype[np.generic]:
 
     Raises:
         ValueTypeError: A variable cannot hold this dtype.
-        MissingDtype: It is a dtype of `ml_dtypes`, which is not installed.
+        MissingDtype: The dtype belongs to the package `ml_dtypes`, which is not installed.
     """
     found: np.dtype[np.generic] = named(dtype) if isinstance(dtype, str) else np.dtype(dtype)
     if not is_supported(found):

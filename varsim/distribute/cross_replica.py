@@ -77,7 +77,7 @@ class CrossReplica:
     def write_component(
         self, variable: DistributedVariable, replica_id: int, operation: Operation, operand: Operand
     ) -> None:
-        """Write one component; the components of a mirrored variable then differ.
+        """Write one component. The components of a mirrored variable then differ.
 
         Raises:
             VariableError: The component cannot take the operand; nothing has changed.
@@ -104,7 +104,10 @@ class CrossReplica:
         self._coordinator.write(event)
 
     def write_components(self, variable: DistributedVariable, values: dict[int, Array]) -> None:
-        """Assign several components; equal values for all components make a mirror again."""
+        """Assign several components.
+
+        If all components get equal values, they have a mirror again.
+        """
         number, location = variable.spec.variable_id, self._location()
         self._coordinator.write(ProgramAssignComponents(number, values, location))
 

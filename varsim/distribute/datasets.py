@@ -74,8 +74,9 @@ class DistributedDataset:
     Args:
         dataset: Any iterable of batches.
         distribute: Converts the batches of one pass to batches with a part for each replica.
-        warn_once: Called with a text, a location and a key for each batch that leaves a replica
-            without rows; shows only the first warning for each key.
+        warn_once: A function that shows a warning. It is called with a text, a location and a key
+            for each batch that leaves a replica without rows, and shows only the first warning for
+            each key.
         uneven: What happens at such a batch: one of `UNEVEN`.
     """
 
@@ -163,7 +164,7 @@ def split_each(count: int, batches: Iterator[Any]) -> Iterator[Any]:
 
 
 def one_for_each(count: int, batches: Iterator[Any]) -> Iterator[Any]:
-    """Give each replica its own batch; a replica for which no batch is left gets no rows.
+    """Give each replica its own batch. A replica for which no batch is left gets no rows.
 
     Raises:
         DistributedValueError: A replica should get 0 rows, but the batches have no first dimension.
@@ -177,7 +178,7 @@ def one_for_each(count: int, batches: Iterator[Any]) -> Iterator[Any]:
 
 
 def per_replica(values: Sequence[Any]) -> Any:
-    """Regroup as `regroup` does, but convert every leaf to a PerReplica, even equal values."""
+    """Regroup as `regroup` does, but convert every leaf, even equal values, to a PerReplica."""
     return join_structures(values, PerReplica)
 
 

@@ -134,8 +134,8 @@ class DistributedVariable(Variable, DistributedValues):
     def convert(self) -> Array:
         """Return the value as an operand; read-only.
 
-        Under another strategy, `read_value` raises an error. But this method returns a component
-        of a mirrored variable, as in TensorFlow: the component with the current replica's id.
+        Under another strategy, `read_value` raises an error. For a mirrored variable this method
+        then returns the component with the current replica's id, as in TensorFlow.
         """
         frame = current_frame()
         if (
@@ -279,11 +279,12 @@ class DistributedVariable(Variable, DistributedValues):
         return as_operand(value, self._dtype, self._name)
 
     def _own(self, value: DistributedValues, replica: ReplicaPort) -> Any:
-        """Return this replica's component of a captured per-replica value; a variable as it is.
+        """Return this replica's component of a captured per-replica value, or a given variable.
 
         Raises:
-            DistributedValueError: The write changes only this replica's component. TensorFlow
-                combines the values of all replicas only if the variable has an aggregation.
+            DistributedValueError: The write changes only this replica's component, because the
+                variable has no aggregation. As in TensorFlow, such a write cannot take a captured
+                per-replica value.
         """
         if isinstance(value, Variable):
             return value

@@ -111,7 +111,10 @@ class Extended:
         return regroup(results, Mirrored) if group else tuple(results)
 
     def reduce_to(self, reduce_op: Any, value: Any, destinations: Any) -> Any:
-        """Reduce a value; return the result, on every replica if `destinations` is a variable."""
+        """Reduce a value.
+
+        If `destinations` is a variable, the result has a value for every replica.
+        """
         reduced = self._strategy.reduce(parse_op(reduce_op), value, axis=None)
         if not isinstance(destinations, DistributedVariable):
             return reduced
@@ -164,7 +167,7 @@ def _everywhere(value: Any, count: int) -> Any:
 
 
 class _NotInScopeError(ContextError, ValueError):
-    """A variable of another strategy was passed instead of one of this strategy."""
+    """A variable of another strategy was passed instead of a variable of this strategy."""
 
 
 def _not_in_scope(variable: Any) -> _NotInScopeError:

@@ -14,9 +14,9 @@ from varsim.sync.call_site import CallSite
 class Function:
     """A function whose code and captured values are fixed when it first runs on the replicas.
 
-    This class replaces `tf.function`, which fixes both when it traces the function. Captured
-    numbers and arrays are sent once, so later changes of them have no effect. A captured variable
-    is sent as a name, so the function always uses the variable's current value.
+    This class replaces `tf.function`, which fixes code and captured values when it traces the
+    function. Captured numbers and arrays are sent once, so later changes of them have no effect. A
+    captured variable is sent as a name, so the function always uses the variable's current value.
     """
 
     python_function: Callable[..., Any]

@@ -31,7 +31,7 @@ class Home:
         """The threads that do not belong to the replica, so that they are not refused; None to
         refuse all threads except the replica's."""
         self._refused: list[ContextError] = []
-        self._told: set[str] = set()  # the locations of warnings that were returned
+        self._returned: set[str] = set()  # the locations of warnings that were returned
 
     def refuse(self) -> ContextError:
         """Return the error for a thread or process that does not belong to the replica."""
@@ -63,7 +63,7 @@ class Home:
 
         Args:
             raised: The error of the replica's function, which the program sees. The result does not
-                contain it.
+                contain this error.
         """
         refused, self._refused = self._refused, []
         return [error for error in refused if error is not raised]
@@ -71,8 +71,8 @@ class Home:
     def warnings(self) -> Iterator[tuple[str, str]]:
         """Yield warnings about refused threads of a function that has returned."""
         for error in self.silent():
-            if error.location not in self._told:
-                self._told.add(error.location)
+            if error.location not in self._returned:
+                self._returned.add(error.location)
                 at = f" at {error.location}" if error.location else ""
                 yield f"{_SILENT.format(at=at)}\n  {error}", error.location
 
@@ -132,7 +132,7 @@ def settle(home: Home) -> None:
 
 @contextmanager
 def inhabited(home: Home, guests: frozenset[int]) -> Iterator[None]:
-    """Let a replica run in this process during the `with` block; new threads belong to it.
+    """Let a replica run in this process during the `with` block; new threads belong to the replica.
 
     Args:
         guests: The existing threads, which do not belong to the replica.

@@ -16,7 +16,7 @@ from varsim.texts.facts import rows_text
 
 @explains_missing("tf.IndexedSlices")
 class IndexedSlices:
-    """Rows of a larger array: `values[i]` belongs to row `indices[i]`; an index can be repeated.
+    """Rows of a larger array: `values[i]` belongs to row `indices[i]`. Indices can repeat.
 
     Args:
         values: The rows, as an array or nested list.

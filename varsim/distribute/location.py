@@ -41,7 +41,8 @@ def user_location(depth: int = 2) -> str:
     """Return the file:line of the innermost frame that does not belong to varsim.
 
     Args:
-        depth: Number of frames to skip, including that of this function: they belong to varsim.
+        depth: Number of innermost frames to skip, because they belong to varsim. The frame of this
+            function is one of them.
     """
     frame: FrameType | None = sys._getframe(depth)  # noqa: SLF001  # inspect.stack() reads files
     while frame is not None:
@@ -106,7 +107,7 @@ def located(method: Callable[P, T]) -> Callable[P, T]:
 
 
 def warn(text: str, location: str) -> None:
-    """Show a warning at a location in the user's program; by default where the program is now."""
+    """Show a warning at a location in the user's program; by default at the current line."""
     filename, _, line = (location or user_location()).rpartition(":")
     warnings.warn_explicit(
         text, VarsimWarning, filename or "<unknown>", int(line) if line.isdigit() else 0

@@ -79,7 +79,7 @@ class MirroredStrategy(Strategy):
             lists launchers, transports and exchanges; other packages can add launchers and
             exchanges.
         strict: True to raise an error instead of a warning in two cases: a variable has
-            synchronization NONE, which TensorFlow refuses too; or replicas call a collective
+            synchronization NONE, which TensorFlow also refuses; or replicas call a collective
             without a name in different lines.
         auto: The meaning of AUTO: "on_write" as in TensorFlow, or "adaptive". With "adaptive" the
             values are the same up to rounding, but writes are summed locally, and are exchanged
@@ -92,12 +92,13 @@ class MirroredStrategy(Strategy):
         faults: Faults to inject into the replicas, such as `"kill replica=1 call=3"`; see
             docs/faults.md.
         uneven: What a distributed dataset does at a batch that leaves a replica without rows:
-            "empty" gives it no rows, as TensorFlow does; "fail" raises an error; "drop" ends the
-            pass; "pad" repeats the replica's rows of the previous batch.
+            "empty" gives the replica no rows, as TensorFlow does; "fail" raises an error; "drop"
+            ends the pass; "pad" repeats the replica's rows of the previous batch.
         stall_warn_s: After so many seconds without progress a replica is reported; see
             docs/python.md. The default is 5; 0 means never.
-        stall_fail_s: After so many seconds without progress a replica ends the call. The default is
-            60 for a replica that is blocked, and 600 for one that computes; 0 means never.
+        stall_fail_s: After so many seconds without progress of a replica, varsim ends its process,
+            and the call fails. The default is 60 for a replica that is blocked, and 600 for a
+            replica that computes; 0 means never.
     Raises:
         ValueError: `devices`, `auto`, `seed`, `faults`, `uneven` or a time is wrong.
         ConfigError: The launcher, the transport or the exchange does not exist.
@@ -195,7 +196,7 @@ class MirroredStrategy(Strategy):
         return f"{type(self).__name__}({list(self.devices)})"
 
     def inject(self, faults: Sequence[Fault], seed: int) -> None:
-        """Inject faults into later calls of `run`, instead of the faults so far.
+        """Inject faults into later calls of `run`. These faults replace earlier ones.
 
         Args:
             seed: The seed from which random choices are drawn.
@@ -244,7 +245,7 @@ class MirroredStrategy(Strategy):
     def close(self) -> None:
         """End the workers and their variables. Further calls do nothing.
 
-        A strategy that has no workers yet gets none after this call.
+        A strategy without workers does not get workers after this call.
         """
         if self._coordinator is None:
             self._closed = True
@@ -325,11 +326,12 @@ class MirroredStrategy(Strategy):
     def save(self, path: str | Path, *, exact: bool = True) -> str:
         """Save all variables of the strategy to a file, and return its path without the suffix.
 
-        Variables with the same name are told apart by the order of their creation.
+        Variables with the same name are distinguished by the order of their creation.
 
         Args:
-            exact: Whether to keep the component of every replica. If it is false, each variable has
-                one value, as in TensorFlow; a variable without such a value is then refused.
+            exact: Whether to keep the component of every replica. If it is false, the file has one
+                value for each variable, as in TensorFlow, and a variable without such a value is
+                refused.
         Raises:
             CheckpointError: A variable has no such value, or the file cannot be written.
             ContextError: The program is on a replica.
@@ -384,7 +386,7 @@ class MirroredStrategy(Strategy):
         return regroup(results)
 
     def _rows_of(self, arguments: Any, site: CallSite) -> Rows:
-        """Return the numbers of rows, and warn, if only some replicas have rows; else return ()."""
+        """If only some replicas have rows, warn and return the numbers of rows; else return ()."""
         rows, is_warned = uneven_rows(arguments) or ((), True)
         if not is_warned:
             text = warning_of("an argument of strategy.run", rows)
@@ -397,7 +399,7 @@ class MirroredStrategy(Strategy):
             warn(text, location)
 
     def is_new(self, what: str) -> bool:
-        """Return True only for the first call with this text."""
+        """Return whether this is the first call with this text."""
         known = what in self._warned
         self._warned.add(what)
         return not known

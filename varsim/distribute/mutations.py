@@ -71,7 +71,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._objects: list[_Object] = []
-        self._seen: dict[int, object] = {}  # id → object; so no id is used for two objects
+        self._seen: dict[int, object] = {}  # id → object; so no id is reused
         self._codes: set[CodeType] = set()
 
     def look_at(self, function: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> None:
@@ -95,8 +95,8 @@ class Watch:
                 location = location_of_change(one.code, name)
                 yield _TEXT.format(kind=one.kind, name=name, location=location), location
 
-    def told(self) -> list[tuple[str, str]]:
-        """Return the warnings of `changes`; stop at the first object that cannot be examined."""
+    def warnings(self) -> list[tuple[str, str]]:
+        """Return the warnings of `changes`. Stop at the first object that cannot be examined."""
         found: list[tuple[str, str]] = []
         with suppress(Exception):  # methods of user objects are called, and can raise any exception
             found.extend(self.changes())

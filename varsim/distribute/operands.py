@@ -1,4 +1,4 @@
-"""Find alternatives to a refused value for a variable; suggest only those that are legal."""
+"""Find alternatives to a refused value for a variable, and suggest only the legal ones."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _done(
     """Return a fix: a write of another value, or the same write with another spec.
 
     Raises:
-        VariableError: The write with the fix is refused too.
+        VariableError: The write with the fix is also refused.
     """
     value = to_array(value, spec.dtype, spec.name)
     cell = policies.cell(spec, context, operation)

@@ -47,7 +47,7 @@ def replica_of(
     """Return a replica that runs the program's functions.
 
     Args:
-        references: Creates handles of the program's objects; None if the replica runs in the
+        references: Creates handles of the program's objects. None if the replica runs in the
             program's process, which needs no handles.
     """
     runner = ProgramFunctions(link, codec, strategy, home, references)
@@ -111,7 +111,7 @@ class ProgramFunctions:
                 finally:
                     self._home.end_if_forked()
                 if watch is not None:
-                    self._noticed += watch.told()
+                    self._noticed += watch.warnings()
             return FunctionReturns(self._codec.pack(result), *self._seen())
         except CallAborted:
             return FunctionUnwinds()  # the next report will contain the function's output

@@ -140,7 +140,8 @@ class ReplicaContext:
                 array on each replica, `merge_fn` gets a PerReplica of these arrays.
             name: A name for the call; see `all_reduce`.
         Returns:
-            The function's result; of a distributed value in it, this replica's component.
+            The function's result. If the result contains a distributed value, this replica's
+            component of the value replaces it.
         Raises:
             MismatchError: Not all replicas have made the call.
         """

@@ -108,7 +108,7 @@ class ResourceVariable(Variable):
         self.write(Operation.ASSIGN, after)
 
     def _from_a_replica(self) -> Replica | None:
-        """Return the current replica if it uses this variable as a plain one; else None."""
+        """Return the current replica if it uses this variable as a plain variable; else None."""
         frame = current_frame()
         if self.container is not None or frame is None or frame.replica is None:
             return None

@@ -19,7 +19,7 @@ Rows = tuple[int, ...]
 
 
 def rows_of_batch(parts: Any) -> Rows:
-    """Return the number of rows for each replica; set `is_of_batch` of the values in `parts`."""
+    """Return the number of rows of each replica, and set `is_of_batch` of the values in `parts`."""
     leaves = [leaf for leaf in leaves_of(parts) if isinstance(leaf, PerReplica)]
     for leaf in leaves:
         leaf.is_of_batch = True

@@ -95,7 +95,7 @@ def selects(key: Any, variable: str) -> bool:
 def row_indices(key: Any, variable: str) -> Array:
     """Return the indices of `v[key]`, which copies rows. Refuse negative indices.
 
-    Such an index cannot be written either, and `sparse_read` of TensorFlow refuses it.
+    A sparse write also refuses negative indices, and so does TensorFlow's `sparse_read`.
 
     Raises:
         PartError: An index is negative.
@@ -250,7 +250,7 @@ def with_elements(method: str, before: Array, indices: Any, updates: Any, variab
 
 
 def _batch_indices(index: Array) -> Array:
-    """Return a tuple for each row number: the position of its batch, then the row number."""
+    """Return a tuple for each row: the position of the row's batch, then the row's number."""
     if not index.ndim:
         return index
     batch = np.indices(index.shape)[:-1]

@@ -70,7 +70,7 @@ def checked_uneven(uneven: Any) -> str:
 def checked_stall_times(
     stall_warn_s: float | None, stall_fail_s: float | None
 ) -> tuple[float | None, float | None]:
-    """Return both times, which are None or finite numbers of at least 0; refuse other values."""
+    """Return both times, each None or a finite number that is not negative; refuse other values."""
     for name, time_s in (("stall_warn_s", stall_warn_s), ("stall_fail_s", stall_fail_s)):
         if time_s is None:
             continue

@@ -95,7 +95,7 @@ def leaves_of(structure: Any) -> list[Any]:
     """Return the leaves of nested tuples, lists and dicts, in order.
 
     Raises:
-        SizeError: The structure contains itself, or is nested too deep.
+        SizeError: The structure contains itself, or is nested too deeply.
     """
     leaves: list[Any] = []
     try:
@@ -206,8 +206,8 @@ def regroup(values: Sequence[Any], kind: type[DistributedValues] = PerReplica) -
 
     Raises:
         ValueMismatchError: The replicas' structures differ.
-    Source: TensorFlow 2.21's regrouping, but by equality instead of identity (difference D2 in
-    docs/semantics.md).
+    Source: TensorFlow 2.21's regrouping. But values are compared by equality instead of identity
+        (difference D2 in docs/semantics.md).
     """
     try:
         return join_structures(values, lambda leaves: _join(leaves, kind))
@@ -216,7 +216,7 @@ def regroup(values: Sequence[Any], kind: type[DistributedValues] = PerReplica) -
 
 
 def join_structures(values: Sequence[Any], join: Callable[[list[Any]], Any]) -> Any:
-    """Combine the replicas' structures into one; `join` combines the replicas' leaves into one.
+    """Combine the replicas' structures into one structure, whose leaves `join` computes.
 
     Raises:
         ValueMismatchError: The structures differ.

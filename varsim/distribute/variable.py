@@ -153,9 +153,9 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
             `synchronization` is ON_READ.
         name: The name of the variable in texts for users.
         dtype: One of `varsim.extension_dtypes.NAMES`; by default the dtype of the initial value.
-        shape: The shape, if it is more general than that of the initial value: None stands for a
-            dimension that an assign can change.
-        synchronization, aggregation: See `VariableSynchronization` and `VariableAggregation`.
+        shape: The shape, if it is more general than the shape of the initial value. In it, None is
+        a dimension that an assign can change. synchronization, aggregation: See
+        `VariableSynchronization` and `VariableAggregation`.
     Raises:
         ValueError: The initial value does not match the shape, or the strategy refuses the
             settings.
@@ -240,7 +240,10 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
 
     @property
     def synchronization(self) -> Synchronization:
-        """Return the synchronization that applies; AUTO only if it is adaptive or has no effect."""
+        """Return the synchronization that applies.
+
+        It is AUTO only if adaptive or without effect.
+        """
         return self._synchronization
 
     @property

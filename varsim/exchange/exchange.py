@@ -3,7 +3,7 @@
 An exchange creates the coordinator's end and each worker's end. The ends encode and decode
 envelopes. So the exchange decides how an array is represented in a message: by value, or by a
 reference to shared memory. The states pass the operands of a reduction to the exchange without
-looking at them.
+reading them.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class CoordinatorExchange(Protocol):
         """
 
     def end_round(self) -> None:
-        """Drop frames that were kept for other workers. The channel calls it before each wait."""
+        """Drop frames that were kept for other workers. The channel calls this before each wait."""
 
     def lose(self, replica_id: int) -> None:
         """Record that a worker has died."""
@@ -99,7 +99,7 @@ class WorkerExchange(Protocol):
     """A worker's end of an exchange."""
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
-        """Return an uninitialised array to fill and send; sending it is as cheap as possible."""
+        """Return an uninitialised array to fill and send. It is the cheapest array to send."""
 
     def encode(self, messages: Sequence[Message]) -> list[Frame]:
         """Return the frames of an envelope to the coordinator."""
@@ -112,7 +112,7 @@ class WorkerExchange(Protocol):
         """
 
     def before_waiting(self) -> list[Frame]:
-        """Return the frames of an envelope to send before the worker waits; [] if there is none."""
+        """Return the frames of an envelope to send before the worker waits; [] for no envelope."""
 
 
 class Exchange(Protocol):

@@ -114,7 +114,7 @@ class SharedCoordinator:
         self._reducer = SharedMemoryReducer(memory)
         self._channel: ExchangeChannel | None = None
         self._finished: list[ReductionDone] = []
-        self._held_bytes = -1  # memory in use when this round first grew; -1 until then
+        self._held_bytes = -1  # memory in use when it first grew in this round; -1 until then
         self._growth_bytes = _GROWTH_BYTES
         self.encode = self._codec.encode
 
@@ -193,7 +193,7 @@ class SharedCoordinator:
         A program that writes in a loop can need memory faster than the workers release it. The
         coordinator then waits for a release, because reusing memory is faster than allocating it.
         If no release arrives, the workers still use the memory. The coordinator then waits again
-        only after twice as much growth.
+        only when the memory has grown by twice as much.
         """
         if self._channel is None:
             return False
@@ -334,7 +334,10 @@ class SharedWorker:
         self._leases = Leases(memory)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
-        """Return an uninitialised array; a large array is in shared memory unless this is full."""
+        """Return an uninitialised array.
+
+        If it is large and shared memory has room, it lies there.
+        """
         if math.prod(shape) * dtype.itemsize >= SHARED_FROM_BYTES:
             shared = self._leases.arena.empty(shape, dtype)
             if shared is not None:
@@ -348,7 +351,7 @@ class SharedWorker:
         return [*frames, note] if note else frames
 
     def decode(self, frames: Sequence[Buffer]) -> tuple[list[Message], list[Message]]:
-        """Compute the requested slices; return the envelope's other messages, and the answers."""
+        """Compute the requested slices. Return the envelope's other messages, and the answers."""
         messages: list[Message] = []
         answers: list[Message] = []
         for message in decode(frames, self._leases):
@@ -359,7 +362,7 @@ class SharedWorker:
         return messages, answers
 
     def before_waiting(self) -> list[Frame]:
-        """Return a list of released blocks; [] if they are too small for a separate envelope."""
+        """Return an envelope with the released blocks; [] if they are too small for an envelope."""
         note = self._leases.note(TOLD_FROM_BYTES)
         return [*encode([]), note] if note else []
 
@@ -367,7 +370,7 @@ class SharedWorker:
 def reduce_slice(request: ReduceSlice) -> SliceReduced:
     """Compute a slice in place, and return the answer."""
     out = request.out
-    out.setflags(write=True)  # arrays of messages are read-only; this one is the output
+    out.setflags(write=True)  # arrays of messages are read-only, but this array is the output
     mirror = request.mirror[0] if request.mirror else None
     merge_into(out, request.values, request.aggregation, request.operation, mirror)
     return SliceReduced(request_id=request.request_id)

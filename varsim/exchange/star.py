@@ -82,5 +82,5 @@ class StarWorker:
         return decode(frames), []
 
     def before_waiting(self) -> list[Frame]:
-        """Return []: this exchange needs no envelope of its own."""
+        """Return []: this exchange never sends a separate envelope."""
         return []

@@ -50,5 +50,5 @@ def use_launcher(launcher: Launcher) -> Iterator[None]:
 
 
 def launcher_of(backends: Backends) -> Launcher:
-    """Return the launcher for a new strategy: that of `use_launcher`, or else the named one."""
+    """Return the launcher for a new strategy: the one of `use_launcher`, or else the named one."""
     return _in_use.get() or LAUNCHERS.make(backends.launcher)

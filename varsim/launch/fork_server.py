@@ -2,9 +2,9 @@
 
 The fork server is a new interpreter, so a program needs no `if __name__ == "__main__"`. The fork
 server imports the modules that all workers need, and forks one worker for each replica. A fork
-takes a few milliseconds; a new interpreter takes 0.1 s. The fork server kills the workers and ends
-when the coordinator has ended, or writes another line, or closes the pipe. It reports each ended
-worker on its stdout.
+takes a few milliseconds; a new interpreter takes 0.1 s. The fork server reports each ended worker
+on its stdout. It kills the workers and ends in three cases: the coordinator has ended, writes
+another line, or closes the pipe.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class ForkServer:
     def end(self) -> None:
         """End the fork server, all workers, and all processes that the workers have started."""
         stdin = _pipe(self._process.stdin)
-        # Closing the pipe is not enough: a fork of the program may hold it too.
+        # Closing the pipe is not enough: a fork of the program may also hold the pipe.
         with suppress(OSError):
             os.set_blocking(stdin.fileno(), False)
             os.write(stdin.fileno(), b"\n")

@@ -1,4 +1,4 @@
-"""Check what this machine gives a cluster, for `varsim doctor`: one function for each subject.
+"""Check what this machine offers to a cluster, for `varsim doctor`: one function per subject.
 
 A check and the start of a cluster call the same functions, so they have the same result. If a check
 is not possible on this system, its result is NOT_CHECKED, and not OK.
@@ -46,7 +46,7 @@ OLDEST_LIBZMQ: Final = (4, 2)
 LEAST_DISK_BYTES: Final = 100 * 2**20
 """Less free space is a problem: one run needs less, but its traces grow with its steps."""
 
-LEAST_FILES: Final = 1000  # a run creates about 20 files; other programs create files too
+LEAST_FILES: Final = 1000  # a run creates about 20 files; other programs also create files
 LEAST_REGION_BYTES: Final = 2**24  # a smaller region has no room for a few large values
 LEAST_MEMORY_BYTES: Final = 2**28
 _DEV_SHM: Final = "/dev/shm"  # noqa: S108  # it is only looked at

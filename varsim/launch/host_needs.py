@@ -65,12 +65,12 @@ def ensure_open_files(num_workers: int) -> None:
 
 
 def files_needed(num_workers: int) -> int:
-    """Return how many open files the coordinator of these workers needs; those open now count."""
+    """Return how many open files the coordinator of these workers needs, with those open now."""
     return num_workers + open_files() + SPARE_FILES
 
 
 def open_files() -> int:
-    """Return the number of open files of this process; 0 if the system does not tell it."""
+    """Return the number of open files of this process; 0 if the system does not show it."""
     # Do not leave a generator early: while Python closes a generator, a Ctrl-C is lost.
     for folder in (Path("/proc/self/fd"), Path("/dev/fd")):
         if folder.is_dir():
@@ -99,7 +99,7 @@ def threads_needed(num_workers: int) -> int:
 
 
 def threads_tried(num_workers: int) -> int:
-    """Return how many of these threads are started and ended to see whether they are allowed."""
+    """Return the number of these threads to start and end, as a test whether they are allowed."""
     # With limited addresses, try few threads: each reserves 64 MiB of addresses for its memory.
     if address_space() is not None:
         return ZMQ_THREADS

@@ -71,7 +71,7 @@ class Channel(Protocol):
     def await_room(self, timeout_s: float) -> Collection[int]:
         """Wait until every worker has received most of the bytes that were sent to it.
 
-        Returns the replicas whose workers have not, after `timeout_s`; empty if there are none.
+        Returns the replicas whose workers have not received these bytes after `timeout_s`.
         """
 
     def now_s(self) -> float:
@@ -83,7 +83,7 @@ class Channel(Protocol):
     def examine(
         self, replica_ids: Sequence[int], with_stacks: Collection[int]
     ) -> Mapping[int, Sighting]:
-        """Return what can be seen of the processes of some replicas; leave out ended ones.
+        """Return what the system shows about the processes of some replicas; leave out ended ones.
 
         Args:
             with_stacks: The replicas whose stacks are needed, too.
@@ -143,9 +143,9 @@ class WorkerChannel(Protocol):
     def receive(self, timeout_s: float | None) -> list[list[Message]]:
         """Wait for envelopes, and return the messages of each received envelope, in order.
 
-        The caller records an envelope when it handles the envelope. Returns an empty list after
-        `timeout_s`. If `timeout_s` is None, the wait has no limit. An envelope that was only for
-        the exchange has no messages.
+        The caller records an envelope when it handles the envelope. The method returns an empty
+        list after `timeout_s`. If `timeout_s` is None, the wait has no limit. For an envelope that
+        was only for the exchange, the list of messages is empty.
         """
 
 

@@ -34,8 +34,9 @@ class WorkerLogs:
     """The log files of one cluster's workers.
 
     If the program names a directory, the logs stay there, and new output is appended. Otherwise the
-    logs are private, and are removed with the cluster. There is one exception: if the error about a
-    lost worker shows only the end of a log, the log is moved to a temporary file, which remains.
+    logs are private, and are removed with the cluster. There is one exception. If the error about a
+    lost worker shows only the end of a private log, the log is moved to a temporary file, which is
+    not removed.
     """
 
     def __init__(self, directory: Path, *, private: bool, num_replicas: int) -> None:

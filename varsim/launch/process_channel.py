@@ -124,7 +124,7 @@ class ProcessChannel:
         """
         if replica_id in self._running:
             if replica_id in self._backlog.due:
-                # An envelope of its own would end the round of the exchange: see `end_round`.
+                # A separate envelope would end the round of the exchange: see `end_round`.
                 messages = [*messages, Acknowledge(request_id=self._backlog.ask(replica_id))]
             try:
                 frames = self._exchange.encode(replica_id, messages)
@@ -142,7 +142,7 @@ class ProcessChannel:
         """Wait until every worker has received most of the bytes that were sent to it.
 
         Returns:
-            The replicas whose workers have not, after `timeout_s`; empty if there are none.
+            The replicas whose workers have not received these bytes after `timeout_s`.
         """
         if not self._backlog.full:
             return ()
@@ -254,7 +254,7 @@ class ProcessChannel:
     def examine(
         self, replica_ids: Sequence[int], with_stacks: Collection[int]
     ) -> dict[int, Sighting]:
-        """Return what can be seen of the processes of some replicas; leave out ended ones."""
+        """Return the system's view of the processes of some replicas; leave out ended ones."""
         seen: dict[int, Sighting] = {}
         for replica_id in replica_ids:
             process_id = self._process_ids.get(replica_id)

@@ -52,7 +52,7 @@ def states_here() -> np.ndarray:
 
 
 def set_states(saved: np.ndarray | None) -> None:
-    """Set both generators of this process to the states of `states_here`; None leaves them.
+    """Set both generators of this process to the states of `states_here`; None changes nothing.
 
     Raises:
         ValueError: These are not states of generators.

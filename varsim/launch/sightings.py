@@ -1,4 +1,4 @@
-"""Look at the process of a replica from outside: its processor time, and whether it is stopped."""
+"""Read the processor time of a replica's process, and whether the process is stopped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STOPPED: Final = "Tt"  # the states of a process that a signal or a debugger ha
 
 
 def sighting_of(process_id: int) -> Sighting:
-    """Return what the system tells of a process; without /proc, only its id."""
+    """Return what the system shows about a process. Without /proc, this is only the process id."""
     try:
         text = Path(f"/proc/{process_id}/stat").read_text("ascii", "replace")
     except OSError:  # another system, or the process has ended
@@ -28,10 +28,10 @@ def sighting_of(process_id: int) -> Sighting:
 
 
 def _ready_s(process_id: int) -> float | None:
-    """Return how long the main thread has computed or waited for a processor, if it is known."""
+    """Return how long the main thread has computed or waited for a processor; None if unknown."""
     try:
         text = Path(f"/proc/{process_id}/schedstat").read_text("ascii")
-    except OSError:  # the kernel does not measure it, or the process has ended
+    except OSError:  # the kernel does not measure this time, or the process has ended
         return None
     computed_ns, waited_ns, *_ = map(int, text.split())
     return (computed_ns + waited_ns) / 1e9

@@ -1,4 +1,4 @@
-"""Ask a worker for its stack by a signal: the worker writes the stack into a pipe.
+"""Request a worker's stack by a signal: the worker writes the stack into a pipe.
 
 By default, a process ignores this signal. So the signal does nothing if user code has removed the
 handler. The handler is `faulthandler`, which writes the stack even while C code runs.
@@ -43,14 +43,14 @@ def show_stack_on_signal(directory: str, replica_id: int) -> None:
     """Make this process write its stack when it gets the signal."""
     path = _path(Path(directory), replica_id)
     os.mkfifo(path, 0o600)
-    # Open the pipe for reading too. Otherwise `open` would wait for a reader, and a write without a
-    # reader would fail.
+    # Open the pipe also for reading. Otherwise `open` would wait for a reader, and a write without
+    # a reader would fail.
     pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
     faulthandler.register(_SIGNAL, file=pipe, all_threads=False)
 
 
 class Stacks:
-    """Asks workers of this machine which line of the program they run."""
+    """Finds the lines of the program that workers of this machine run."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

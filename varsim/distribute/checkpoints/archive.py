@@ -1,9 +1,9 @@
 """Write and read the file of a checkpoint: arrays in safetensors, with a description in JSON.
 
-The file holds plain data only; nothing in it is unpickled or executed. Its metadata has two texts:
-`varsim`, the JSON document that describes the arrays, and `sha256`, the hash of this document and
-of all arrays. Everything is checked when the file is read, in time and memory proportional to the
-size of the file.
+The file contains only plain data, and its content is never unpickled or executed. Its metadata has
+two texts: `varsim`, the JSON document that describes the arrays, and `sha256`, the hash of this
+document and of all arrays. The reader checks the whole file. This needs time and memory in
+proportion to the size of the file.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Archive:
 
 
 def file_of(path: str | os.PathLike[str]) -> Path:
-    """Return the file of a checkpoint, which is named with or without the suffix."""
+    """Return the file of a checkpoint. The name can be given with or without the suffix."""
     name = os.fspath(path)
     return Path(name if name.endswith(SUFFIX) else name + SUFFIX)
 
@@ -187,7 +187,7 @@ def read(path: str | os.PathLike[str]) -> Archive:
 
 
 def problem_of(path: str | os.PathLike[str]) -> str:
-    """Return why a checkpoint cannot be read; "" if it is complete and unchanged."""
+    """Return the reason why a checkpoint cannot be read; "" if it is complete and unchanged."""
     try:
         read(path)
     except CheckpointError as error:

@@ -23,10 +23,10 @@ PathLike = str | os.PathLike[str]
 
 
 class CheckpointStatus:
-    """The result of `restore` and `read`: checks how completely a checkpoint was restored.
+    """The result of `restore` and `read`: checks which values of a checkpoint were restored.
 
     The methods return the status itself. Each method first restores the variables that the program
-    has created in the meantime.
+    has created since `restore` or the last method.
     """
 
     def __init__(self, checkpoint: Checkpoint, restoration: Restoration | None) -> None:
@@ -46,7 +46,7 @@ class CheckpointStatus:
         return self.assert_existing_objects_matched()
 
     def assert_existing_objects_matched(self) -> CheckpointStatus:
-        """Check that every variable of the objects has got a value.
+        """Check that every variable of the objects has received a value.
 
         Raises:
             UnmatchedCheckpoint: An AssertionError; it names the variables.
@@ -59,7 +59,7 @@ class CheckpointStatus:
         return self.expect_partial()
 
     def assert_nontrivial_match(self) -> CheckpointStatus:
-        """Check that at least one variable has got a value.
+        """Check that at least one variable has received a value.
 
         Raises:
             UnmatchedCheckpoint: An AssertionError; it names the values and variables.
@@ -99,9 +99,9 @@ class Checkpoint:
     """`tf.train.Checkpoint`: saves variables to a file, and restores them.
 
     Args:
-        root: An object whose attributes are saved as those of the checkpoint itself.
-        kwargs: Variables; or lists, dicts and objects of the program's classes that hold variables.
-            They become attributes of the checkpoint.
+        root: An object whose attributes are saved like the attributes of the checkpoint itself.
+        kwargs: Variables, and lists, dicts and objects of the program's classes that hold
+            variables. Each becomes an attribute of the checkpoint.
     Raises:
         ValueError: An argument cannot hold variables.
     Source: `tf.train.Checkpoint` of TensorFlow 2.21. `exact` is an addition of varsim.
@@ -151,7 +151,10 @@ class Checkpoint:
 
     @property
     def save_counter(self) -> Variable:
-        """Return a variable that counts the calls of `save`; it is saved and restored as well."""
+        """Return a variable that counts the calls of `save`.
+
+        The checkpoint saves and restores it, too.
+        """
         if self._save_counter is None:
             self._save_counter = default_strategy().create_variable(
                 initial_value=np.int64(0),
@@ -208,7 +211,7 @@ class Checkpoint:
         return path
 
     def save_numbered(self, file_prefix: PathLike, number: int | None, *, exact: bool) -> str:
-        """Save the variables to `<file_prefix>-<number>`; by default `save_counter` is the number.
+        """Save the variables to `<file_prefix>-<number>`. By default `save_counter` is the number.
 
         Raises:
             CheckpointError: See `write`; the counter has not changed.
@@ -252,8 +255,8 @@ class Checkpoint:
         """Restore the variables and `save_counter` from a file that `save` has made.
 
         Args:
-            save_path: The path that `save` has returned; None does nothing, so that the result of
-                `latest_checkpoint` can be given.
+            save_path: The path that `save` has returned. With None, the method does nothing,
+                because `latest_checkpoint` can return None.
         Raises:
             CheckpointError: See `read`.
             ContextError: The program is on a replica.

@@ -24,15 +24,15 @@ class Kept(Enum):
     """Which arrays of a variable a checkpoint has."""
 
     VALUE = "value"  # the value of a cross-replica read, as TensorFlow saves it
-    SAME = "same"  # the component of every replica; they are equal, and saved once
-    EACH = "each"  # the component of every replica
+    SAME = "same"  # the components of all replicas, which are equal and are saved once
+    EACH = "each"  # the components of all replicas, which are saved one by one
 
 
 @dataclass(frozen=True, slots=True)
 class SavedVariable:
     """A variable in a checkpoint."""
 
-    key: str  # the path of its object; the arrays are named after it
+    key: str  # the path of the variable's object, from which the arrays get their names
     name: str
     dtype: str
     synchronization: str
@@ -60,7 +60,7 @@ class SavedNode:
     """An object in a checkpoint."""
 
     children: Mapping[str, int]  # name of a child → number of its node
-    variable: int | None = None  # the number of the variable, if the object is one
+    variable: int | None = None  # the number of the variable, if the object is a variable
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Contents:
         }
 
     def as_archive(self) -> Archive:
-        """Return the contents as a file has them."""
+        """Return the contents in the form of a file."""
         variables = [
             {**asdict(one), "kept": one.kept.value, "shape": _shape(self, number)}
             for number, one in enumerate(self.variables)

@@ -23,7 +23,7 @@ _NUMBERED: Final = re.compile(r"-(\d{1,18})$")
 def latest_checkpoint(
     checkpoint_dir: str | os.PathLike[str], latest_filename: str | None = None
 ) -> str | None:
-    """Return the path of the newest complete checkpoint of a folder; None if there is none.
+    """Return the path of the newest complete checkpoint of a folder, or None.
 
     Damaged checkpoints are skipped; a warning names them and the checkpoint that is used instead.
 
@@ -37,7 +37,7 @@ def latest_checkpoint(
 
 
 def newest_whole(paths: Iterable[str]) -> str | None:
-    """Return the first complete checkpoint, and warn about those that are damaged.
+    """Return the first complete checkpoint, and warn about damaged checkpoints.
 
     Args:
         paths: Checkpoints, the newest first.
@@ -60,7 +60,7 @@ def newest_whole(paths: Iterable[str]) -> str | None:
 
 
 def listed(folder: Path, state: str = STATE) -> list[str]:
-    """Return the paths of a folder's checkpoints, the oldest first, as its list names them.
+    """Return the paths of the checkpoints in a folder's list, the oldest first.
 
     If the list cannot be read, return the folder's checkpoints in the order of their numbers.
     """

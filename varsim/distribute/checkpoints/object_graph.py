@@ -1,7 +1,7 @@
 """Find the variables of a program's objects, with the names of the attributes that lead to them.
 
-An object is a variable, a list, a tuple, a dict, or an object of a class of the program. Objects
-are matched by these names, and not by the names of variables, as in TensorFlow.
+An object is a variable, a list, a tuple, a dict, or an object of a class of the program. As in
+TensorFlow, objects are matched by the names of these attributes, and not by the names of variables.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _LEAVES: Final = (type, FunctionType, MethodType, ModuleType, DistributedValues,
 
 @dataclass(slots=True)
 class Node:
-    """An object that has variables, or is one.
+    """An object that has variables, or is a variable.
 
     Attributes:
         held: The object.
-        path: The names from the root to the node, by the shortest way.
-        children: Name of an attribute or element → number of its node.
+        path: The names on the shortest path from the root to the node.
+        children: A mapping: name of an attribute or element → number of its node.
     """
 
     held: Any
@@ -59,7 +59,7 @@ def can_hold_variables(value: object) -> bool:
 
 
 def children_of(value: object) -> Mapping[Any, object] | None:
-    """Return name → object for the objects that `value` holds; None if `value` is not searched.
+    """Return name → object for the objects in `value`; None if `value` is not searched.
 
     A class can choose these objects by a method `_checkpoint_children`.
     """
@@ -88,13 +88,13 @@ def _attributes(value: object) -> Iterator[tuple[str, object]]:
 
 
 def graph_of(root: Mapping[str, object]) -> list[Node]:
-    """Return the nodes below a root, in the order of their distance from it; node 0 is the root.
+    """Return the root and the nodes below it, in the order of their distance from the root.
 
     Objects without variables have no node.
 
     Raises:
-        CheckpointError: A variable is the value of a dict whose key is not a string, or there are
-            more than `MAX_NODES` objects.
+        CheckpointError: A dict holds a variable under a key that is not a string, or there are more
+            than `MAX_NODES` objects.
     """
     return _pruned(_searched(root))
 

@@ -24,8 +24,10 @@ class Placement:
 
     Attributes:
         write: Performs the writes.
-        note: What was done, if the number of replicas or the settings have changed; else "".
-        is_mirrored: Whether every replica gets the saved value, and their number has changed.
+        note: A text about the changes to the value, if the number of replicas or the settings have
+            changed; else "".
+        is_mirrored: Whether every replica gets the saved value, and the number of replicas has
+            changed.
     """
 
     write: Callable[[], None]
@@ -36,7 +38,7 @@ class Placement:
 def placement(
     path: str, saved: SavedVariable, arrays: Sequence[Array], variable: Variable
 ) -> Placement:
-    """Return the writes that restore a variable; nothing is written yet.
+    """Return the writes that restore a variable. This function writes nothing itself.
 
     Args:
         path: The path of the object, for texts.
@@ -85,7 +87,7 @@ def _check(path: str, arrays: Sequence[Array], variable: Variable) -> None:
 
 
 def _combined(saved: SavedVariable, arrays: Sequence[Array]) -> Array | None:
-    """Return the value of a cross-replica read of the saved variable; None if it has none."""
+    """Return the value of a cross-replica read of the saved variable; None if it cannot be read."""
     if saved.kept is Kept.VALUE or saved.is_mirrored:
         return arrays[0]
     aggregation = VariableAggregation[saved.aggregation]

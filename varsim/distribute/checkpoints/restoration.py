@@ -1,4 +1,4 @@
-"""Give the values of a checkpoint to the objects of a program, now and when they are created."""
+"""Give the values of a checkpoint to the objects of a program, including objects created later."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Progress:
 
 @dataclass
 class _Notes:
-    """What was done because the number of replicas or the settings have changed."""
+    """Texts about changed values: the number of replicas or the settings have changed."""
 
     replicas: set[tuple[int, int]] = field(default_factory=set)
     moved: list[str] = field(default_factory=list)
@@ -52,7 +52,7 @@ class _Notes:
 class Restoration:
     """A checkpoint that was read, and the objects that have taken its values so far.
 
-    If the program drops the restoration while values are left, a warning names them.
+    If the program drops the restoration while values are left, a warning names these values.
     """
 
     def __init__(self, path: str) -> None:
@@ -68,7 +68,7 @@ class Restoration:
         }
         self._progress = _Progress(path, user_location(), left)
         self._taken: set[tuple[int, int]] = set()  # pairs: number of a node, id of a variable
-        self._variables: dict[int, Variable] = {}  # id → variable; so no id is used twice
+        self._variables: dict[int, Variable] = {}  # id → variable; so no id is reused
         weakref.finalize(self, self._progress.report)
 
     @property
@@ -78,7 +78,7 @@ class Restoration:
 
     @property
     def matched(self) -> int:
-        """Return the number of variables that have got a value."""
+        """Return the number of variables that have received a value."""
         return len(self._variables)
 
     def warn_of_missing(self, root: Mapping[str, object]) -> None:
@@ -93,7 +93,7 @@ class Restoration:
         self._progress.silent = True
 
     def missing(self, root: Mapping[str, object]) -> list[str]:
-        """Return the paths of the variables below a root that have not got a value."""
+        """Return the paths of the variables below a root that have not received a value."""
         return [
             node.shown
             for node in graph_of(root)
@@ -103,7 +103,7 @@ class Restoration:
         ]
 
     def match(self, root: Mapping[str, object]) -> int:
-        """Restore the variables below a root that have not got their values yet.
+        """Restore the variables below a root that have not received their values yet.
 
         Returns:
             The number of variables that were restored.
@@ -161,7 +161,7 @@ class Restoration:
         return one
 
     def _say(self, notes: _Notes) -> None:
-        """Warn about what was done because the number of replicas or the settings differ."""
+        """Warn about values that were changed because replicas or settings differ."""
         location = user_location()
         for saved, restored in sorted(notes.replicas):
             lines = [*notes.moved]

@@ -1,4 +1,4 @@
-"""Collect the values that a checkpoint keeps, by reads of the program."""
+"""Collect the values that a checkpoint keeps: read them as the program does."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def contents_of(
     """Return the variables below a root, with their present values.
 
     Args:
-        exact: Whether to keep the component of every replica. If it is false, each variable has
-            one value, the value of a cross-replica read, as in TensorFlow.
-        extra: Plain JSON values to keep with them.
-        more: Arrays to keep with them.
+        exact: Whether to keep the component of every replica. If it is false, the checkpoint has
+            one value for each variable, the value of a cross-replica read, as in TensorFlow.
+        extra: Plain JSON values to keep with the variables.
+        more: Arrays to keep with the variables.
     Raises:
         CheckpointError: A variable has no value in TensorFlow's form, or there is no variable.
     """

@@ -26,11 +26,13 @@ class CheckpointManager:
         checkpoint: The checkpoint to save and restore.
         directory: The folder of the files. If it has a list of checkpoints, the series continues.
         max_to_keep: The number of checkpoints to keep; None keeps all.
-        keep_checkpoint_every_n_hours: A checkpoint is kept for ever if it was written at least this
-            many hours after the last checkpoint that is kept for ever.
+        keep_checkpoint_every_n_hours: The smallest number of hours between two checkpoints that are
+            never deleted. A checkpoint that is written this long after the last such checkpoint is
+            also never deleted.
         checkpoint_name: The first part of the files' names.
         step_counter: A variable that counts steps, for `checkpoint_interval`.
-        checkpoint_interval: The number of steps between two saves; an earlier `save` does nothing.
+        checkpoint_interval: The number of steps between two saves. A `save` after fewer steps does
+            nothing.
         init_fn: Called by `restore_or_initialize` if there is no checkpoint.
     Raises:
         ValueError: `max_to_keep` is not positive, or `checkpoint_interval` has no `step_counter`.
@@ -65,7 +67,7 @@ class CheckpointManager:
         self._interval = checkpoint_interval
         self._init_fn = init_fn
         self._saved_at: int | None = None  # the step of the last save
-        self._kept_for_ever_s: float | None = None  # time of the last one that is kept for ever
+        self._kept_for_ever_s: float | None = None  # time of the last one never to delete
         self._paths = [
             path for path in folder.listed(self._folder) if archive.file_of(path).exists()
         ]
@@ -92,7 +94,10 @@ class CheckpointManager:
 
     @property
     def latest_checkpoint(self) -> str | None:
-        """Return the newest complete checkpoint; a warning names damaged ones that are newer."""
+        """Return the newest complete checkpoint.
+
+        A warning names newer checkpoints that are damaged.
+        """
         return folder.newest_whole(reversed(self._paths))
 
     def save(
@@ -103,10 +108,11 @@ class CheckpointManager:
         *,
         exact: bool = False,
     ) -> str | None:
-        """Save a checkpoint, and delete those that are not kept any more.
+        """Save a checkpoint, and delete the checkpoints that are not kept any more.
 
         Args:
-            checkpoint_number: The number in the file's name, by default that of `save_counter`.
+            checkpoint_number: The number in the file's name. By default it is the value of
+                `save_counter`.
             check_interval: Whether `checkpoint_interval` applies.
             exact: See `Checkpoint.write`.
         Returns:

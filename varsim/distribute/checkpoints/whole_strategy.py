@@ -17,7 +17,7 @@ from varsim.texts import checkpoints as texts
 
 
 def named(variables: Sequence[Variable]) -> dict[str, Variable]:
-    """Return name → variable; the second of two equal names gets the suffix `_1`, and so on."""
+    """Return name → variable. The second of two equal names gets the suffix `_1`, and so on."""
     by_name: dict[str, Variable] = {}
     for variable in variables:
         name = first = variable.name.removesuffix(":0")
@@ -40,8 +40,8 @@ def save(
     """Save variables to a file, and return its path without the suffix; see `Strategy.save`.
 
     Args:
-        extra: Plain JSON values to keep with them.
-        more: Arrays to keep with them.
+        extra: Plain JSON values to keep with the variables.
+        more: Arrays to keep with the variables.
     """
     require_program("strategy.save")
     contents = contents_of(named(variables), exact=exact, extra=extra, more=more)
