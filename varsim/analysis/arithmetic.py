@@ -62,7 +62,7 @@ def total(values: Sequence[Flat]) -> Flat:
 def committed(
     operands: Sequence[FlatOperand], operation: str | None, aggregation: str
 ) -> FlatOperand | None:
-    """Return what the commit of a merge applies; None if the operands cannot be combined.
+    """Return the operand that the commit of a merge applies; None if operands cannot be combined.
 
     Args:
         operands: The operands of one write by each replica, in replica order.

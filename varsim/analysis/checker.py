@@ -54,10 +54,11 @@ class Checker(EventObserver):
         """Handle the end of a history that has no missing events."""
 
     def conclude(self, missing: str) -> Conclusion:
-        """Return what was found.
+        """Return the verdict.
 
         Args:
-            missing: Why the history could not be judged to its end; "" if it could be judged.
+            missing: The reason why the history could not be judged to its end; "" if it could be
+                judged.
         """
         if self._wrong is not None:
             return self._wrong

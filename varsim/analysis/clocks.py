@@ -1,8 +1,8 @@
 """Vector clocks over the events of a history: which events of other processes each process knew.
 
 Each process has one clock; events have none. For each process, the clock holds the number of the
-last known event of that process. An event x happened before an event y if, when y happened, the
-process of y knew x or a later event of the process of x.
+last known event of that process. Let p be the process of an event x. Then x happened before an
+event y if the process of y knew x, or a later event of p, when y happened.
 """
 
 from __future__ import annotations
@@ -84,14 +84,14 @@ class Clocks(EventObserver):
             if now[other] < cause and other not in (_NO_PROCESS, process):
                 self._join(process, number, other, cause)
         now[process] = number
-        if number == len(processes):  # always so if the numbers have no gaps
+        if number == len(processes):  # always true if the numbers have no gaps
             processes.append(process)
         elif number > len(processes):
             processes.extend([_NO_PROCESS] * (number - len(processes)))
             processes.append(process)
 
     def known(self, knower: int, other: int) -> int:
-        """Return the last event of the process `other` that `knower` knows; 0 if it knows none."""
+        """Return the last event of the process `other` that `knower` knows; 0 for no event."""
         return self._now[knower][other]
 
     def clock(self, process: int) -> list[int]:

@@ -79,7 +79,7 @@ def largest(measured: np.ndarray, most: int) -> list[int]:
 
 
 def telling(components: Sequence[np.ndarray], most: int) -> TellingElements:
-    """Return the elements in which components differ most; if all are equal, the largest ones."""
+    """Return the elements in which components differ most, or the largest if all are equal."""
     differs = ranges(components)
     if differs.any():
         return _telling(ElementReason.DIFFERS, differs, most)

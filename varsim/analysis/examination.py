@@ -70,8 +70,8 @@ def examine(
 
     Args:
         oracle: The history of the same program on one replica with the whole batch, for comparison.
-        ending: How the program ended; None if that is not known.
-        no_oracle: Why a requested oracle is missing; "" if none was requested.
+        ending: How the program ended; None if this is not known.
+        no_oracle: The reason why a requested oracle is missing; "" if no oracle was requested.
         tell: A function that gets the fraction of the history that was read, from 0 to 1.
     """
     one_device = sound(oracle)
@@ -87,7 +87,7 @@ def examine(
         compared = replace(compared, returned=ending.returned)
     failed = failures(history, ending)
     notes: list[Note] = []
-    if search is not None and whole:  # these notes come first: they name lines of the program
+    if search is not None and whole:  # these notes come first, because they name program lines
         notes += search.notes()
     notes += not_looked_at(history, verdicts, no_oracle, compared=compared is not None)
     if ending is None:

@@ -43,7 +43,7 @@ class Ending:
     kind: str = ""  # the class of the error, if the run failed
     text: str = ""  # the text of that error
     location: str = ""  # where in the program the error was raised, as file:line
-    returned: tuple[ReturnedValue, ...] = ()  # compared with those of a single device
+    returned: tuple[ReturnedValue, ...] = ()  # compared with the single device's return values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class Failures:
     """What failed in a run."""
 
     findings: tuple[Finding, ...]  # the failure of the run first
-    run_failed: bool  # taken from the ending; from the record if the ending is unknown
+    run_failed: bool  # according to the ending, or to the record if the ending is unknown
 
 
 @dataclass(slots=True)
@@ -62,14 +62,14 @@ class _FailedCall:
     said: str
     raised: list[Event]  # exceptions of replicas, or losses of their workers
     count: int = 1
-    last: int = 0  # the number of the last of these calls
+    last: int = 0  # the number of the last such call
 
 
 def failures(history: History, ending: Ending | None) -> Failures:
     """Return the failures in a run. The record need not be whole.
 
     Args:
-        ending: How the program ended; None if that is not known.
+        ending: How the program ended; None if this is not known.
     """
     try:
         calls = list(_failed_calls(history))
@@ -184,9 +184,9 @@ def _by(call: _FailedCall) -> str:
 
 
 def _locations(history: History, call: _FailedCall) -> tuple[tuple[str, int], ...]:
-    """Return where the error was raised.
+    """Return the locations at which the error was raised.
 
-    If this is not known, return the locations in the error's text, or those of the last events.
+    If these are not known, return the locations in the error's text, or of the last events.
     """
     locations = [one.location for one in call.raised if one.location]
     locations = locations or _LOCATION.findall(call.said) or list(_last_locations(history, call))

@@ -228,7 +228,8 @@ def valid_events(
     """Yield the events that satisfy an SQL condition; raise an error at an invalid row.
 
     Args:
-        promises: Those of all variables of these events; None means those of all variables.
+        promises: The promises of the variables of these events. None means the promises of all
+            variables of the history.
     Raises:
         HistoryError: A row is invalid.
         ConfigError: No installed package has the promise of a variable.
@@ -248,7 +249,7 @@ def missing(history: History) -> tuple[int | None, str]:
     """Return where events may be missing from a history, and why.
 
     Returns:
-        The last event before the first gap, or None if there is no gap; and the reason.
+        The last event before the first gap (None if there is no gap), and the reason.
     """
     window = history.run.get("window")
     if not window and not _unfinished(history) and _is_gapless(history):
@@ -280,7 +281,7 @@ def missing(history: History) -> tuple[int | None, str]:
 def _is_gapless(history: History) -> bool:
     """Return whether every process has as many events as its last event number implies.
 
-    Only the last event of each process is read, which is fast. If the result is False,
+    This is fast, because only the last event of each process is read. If the result is False,
     events may be missing.
     """
     (count,) = history.connection.execute("SELECT COUNT(*) FROM events").fetchone()

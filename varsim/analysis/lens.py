@@ -23,7 +23,7 @@ class Moment:
     step: int  # number of ended calls; 0 at the creation
     time_s: float  # seconds since the run began
     components: tuple[Flat | None, ...]  # in replica order, flat; None if unknown
-    value: Flat | None  # that the program would read; None if the read is refused or unknown
+    value: Flat | None  # the value of a read by the program; None if it is refused or unknown
     oracle: Flat | None = None  # the single device's value; None if unknown
 
     @property
@@ -46,7 +46,7 @@ class Moment:
     def unlike(self) -> bool:
         """Return whether a single device certainly has a different value, beyond rounding.
 
-        Compare the variable's value. If the variable has no single value, compare all components.
+        The variable's value is compared. If the variable has no single value, all components are.
         """
         oracle = self.oracle
         known = self.components if self.value is None else (self.value,)

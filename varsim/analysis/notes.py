@@ -1,4 +1,4 @@
-"""Notes on unexamined parts: what the record lacks, and which option would record the missing part.
+"""Notes on unexamined parts: what the record lacks, and the option that would record it.
 
 Without these notes, a reader would assume that everything was examined.
 """
@@ -39,7 +39,7 @@ def not_looked_at(
     """Yield the notes about the record, the comparison with a single device, and values.
 
     Args:
-        no_oracle: Why a requested oracle is missing; "" if none was requested.
+        no_oracle: The reason why a requested oracle is missing; "" if no oracle was requested.
         compared: Whether the run was compared with an oracle.
     """
     whole = is_whole(verdicts)

@@ -20,7 +20,7 @@ class EventObserver:
     """
 
     def concerns(self, variable: int | None) -> bool:  # noqa: ARG002  # all, by default
-        """Return whether the observer gets the events of a variable, or those without a variable.
+        """Return whether the observer gets the events of a variable; None stands for no variable.
 
         The answer must be the same at every call.
         """
@@ -63,7 +63,7 @@ class Audience:
 
 
 class _TakersByKind(dict[str, "_TakersByVariable"]):
-    """Methods that take events, by kind and then by variable; each is looked up at first use."""
+    """Methods that take events, by kind and then by variable. Each is found at its first use."""
 
     def __init__(self, observers: Sequence[EventObserver], *, by_program: bool) -> None:
         super().__init__()

@@ -1,9 +1,9 @@
 """The single-device oracle: the same program's run on one replica.
 
-Variables of the two runs correspond by name. If several variables have the same name, the k-th of
-one run corresponds to the k-th of the other. Accesses at one location (file:line) correspond in
-order, if both runs have the same number of accesses there. If the numbers differ, the program took
-another path, and these accesses do not correspond.
+Variables of the two runs correspond by name. If several variables have the same name, the k-th
+variable of one run corresponds to the k-th variable of the other run. Accesses at one location
+(file:line) correspond in order, if both runs have the same number of accesses there. If the numbers
+differ, the program took another path, and these accesses do not correspond.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Oracle:
         self._oracle = oracle
         self._twins = twins(history, oracle)
         self._accesses: dict[AccessKey, Iterator[_Repeated]] = {}
-        self._left: dict[AccessKey, _Repeated] = {}  # the part of the last access not returned yet
+        self._left: dict[AccessKey, _Repeated] = {}  # the unread part of the last access
         self.uneven: dict[AccessKey, tuple[int, int]] = {}
         """Numbers of accesses in the run and in the oracle, for keys with different numbers."""
 
@@ -69,7 +69,8 @@ class Oracle:
         Args:
             most: The number of reads in the run.
         Returns:
-            The value, and how many of these reads correspond to reads of this value.
+            The value, and the number of the run's reads that correspond to oracle reads of this
+            value.
         """
         value, times = self._next(variable, "read", PROGRAM, location, most)
         assert not isinstance(value, Rows), "only writes have rows"

@@ -25,11 +25,11 @@ class Verdict:
     outcome: Outcome
     reason: str  # one sentence
     events: tuple[Event, ...] = ()  # the shortest proof, in causal order
-    variable: int | None = None  # the variable, if all events have the same one
+    variable: int | None = None  # the variable, if all events have the same variable
 
 
 def overall(verdicts: Iterable[Verdict]) -> Outcome:
-    """Return INVALID if any verdict is INVALID; else UNKNOWN if any is; else VALID."""
+    """Return INVALID if any verdict is INVALID; else UNKNOWN if any is UNKNOWN; else VALID."""
     found = {verdict.outcome for verdict in verdicts}
     for outcome in (Outcome.INVALID, Outcome.UNKNOWN):
         if outcome in found:
@@ -42,7 +42,7 @@ class Note:
     """A note on something that was not examined."""
 
     text: str  # what was not examined, and why
-    option: str = ""  # the option with which it is examined; "" if there is none
+    option: str = ""  # the option that examines it; "" if there is no such option
 
     def __str__(self) -> str:
         return f"{self.text}; use {self.option}" if self.option else self.text

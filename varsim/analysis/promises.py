@@ -55,15 +55,15 @@ class Promise:
     aggregation: str
     mirrored: bool
     gathered: bool
-    merges: bool  # all replicas must write it together; every write is a merge
-    deferred: bool  # all replicas must write it together; writes are exchanged later
+    merges: bool  # all replicas must write the variable together, and every write is a merge
+    deferred: bool  # all replicas must write the variable together, and exchange writes later
     apart: bool  # each replica writes its own component, without a collective
     local_reads: bool  # a replica may read a component that lacks other replicas' writes
     every: int  # number of local writes after which a replica takes part in a collective
 
     @property
     def stays_local(self) -> bool:
-        """Return True if components stay on their replicas unless the program asks for them."""
+        """Return whether components leave their replicas only at the program's request."""
         return not (self.mirrored or self.gathered)
 
 

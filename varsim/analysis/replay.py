@@ -32,9 +32,9 @@ class ComponentState:
     ) -> None:
         self.version = version  # None if unknown
         self.value = value  # None if unknown
-        self.lineage = lineage  # a number that components with the same writes have in common
-        self.made = made  # the event that made its version
-        self.why = why  # the events that produced its value
+        self.lineage = lineage  # a number; equal for components with the same writes
+        self.made = made  # the event that made the version
+        self.why = why  # the events that produced the value
 
     def prove(self, event: int) -> None:
         """Record that an event showed the value, so that a proof needs no earlier event."""
@@ -62,7 +62,7 @@ class ReplayedVariable:
 
     @property
     def version(self) -> int | None:
-        """Return the version that a read of all components has: the latest of their versions."""
+        """Return the version of a read of all components: the latest of their versions."""
         known = [one.version for one in self.at_program if one.version is not None]
         return max(known) if len(known) == len(self.at_program) else None
 
@@ -120,7 +120,7 @@ class Change:
     ) -> None:
         self.event = event
         self.merge = merge  # the merge that the commit ends
-        self.write = write  # the program's write, if the commit belongs to one
+        self.write = write  # the program's write, if the commit belongs to such a write
         # replica → its component before and after the commit
         self.components: dict[int, tuple[ComponentState, ComponentState]] = {}
         self.installed: int | None = None  # the first event in which a replica installed the commit
@@ -145,7 +145,7 @@ class OpenMerges:
             merge.writes[event.process] = event
 
     def known(self, event: Event) -> tuple[int, ...]:
-        """Return the earlier event that proves that a contribution comes too late or twice."""
+        """Return an earlier event, which proves that a contribution comes too late or twice."""
         merge = self._calls.get(event.call or 0, {}).get(event.position or 0)
         if isinstance(merge, int):
             return (merge,)
@@ -306,7 +306,7 @@ class Replay(EventObserver):
         self.left: list[ReplayedMerge] = []
         """The uncommitted merges of the last ended call."""
         self._answered: set[int] = set()  # variables with fetched components
-        self._heard = [0] * num_replicas  # for each replica, its last event that the program knows
+        self._known = [0] * num_replicas  # for each replica, its last event that the program knows
 
     # ------------------------------------------------------------ changes of components
 
@@ -413,11 +413,11 @@ class Replay(EventObserver):
     def on_receive(self, event: Event) -> None:
         """Record that the program knows a replica's events up to the cause of this event."""
         if event.replica is not None and event.cause is not None:
-            self._heard[event.replica] = max(self._heard[event.replica], event.cause)
+            self._known[event.replica] = max(self._known[event.replica], event.cause)
 
-    def heard(self, event: Event) -> bool:
+    def may_know(self, event: Event) -> bool:
         """Return whether the program can know a replica's event."""
-        return event.event <= self._heard[event.process] or not self.from_start
+        return event.event <= self._known[event.process] or not self.from_start
 
     def on_component(self, event: Event) -> None:
         """Store a component that a replica sends to the program."""
@@ -434,7 +434,7 @@ class Replay(EventObserver):
 
 
 class MovesOn(EventObserver):
-    """Tells the replay, after the checkers, that the program did something other than a fetch."""
+    """Drops the fetched components of the replay, after the checkers, at the next other event."""
 
     def __init__(self, replay: Replay) -> None:
         self._replay = replay

@@ -21,7 +21,7 @@ class ReturnedValue:
 
     name: str  # "accuracy", "layers.bias"
     got: Plain
-    wanted: Plain  # the value on a single device; None if it returned no value of that name
+    wanted: Plain  # the single device's value of this name; None if there is no such value
     element: tuple[int, ...] | None = None  # index of the largest difference in a list
     replica: int | None = None  # in a list with one value per replica: the most different replica
     differs: bool = False  # whether the values differ beyond rounding
@@ -52,7 +52,7 @@ def _one(name: str, got: Plain, wanted: Plain) -> ReturnedValue:
     if one is None or other is None:
         return ReturnedValue(name=name, got=got, wanted=wanted, differs=got != wanted)
     each = one.ndim > 0 and other.shape == (1, *one.shape[1:]) and len(one) > 1
-    if each:  # a value per replica; a single device has one
+    if each:  # a value per replica; a single device has only one value
         other = np.broadcast_to(other, one.shape)
     if one.shape != other.shape:
         why = f"it has {_size(one)}, and on a single device {_size(other)}"
@@ -84,7 +84,7 @@ def _numbers(value: Plain) -> np.ndarray | None:
 
 
 def _texts(array: np.ndarray) -> np.ndarray | None:
-    """Return an array of texts as numbers (NaN is a text in JSON); None if one is not a number."""
+    """Return an array of texts as numbers (NaN is a text in JSON), or None if that fails."""
     try:
         return array.astype(np.float64) if array.dtype.kind == "U" else None
     except ValueError:

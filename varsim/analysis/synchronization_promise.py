@@ -10,7 +10,7 @@ from typing import Any
 class SynchronizationPromise:
     """The promises of one synchronization; each file in `varsim.analysis.policies` has one."""
 
-    mirrored: bool = False  # all components hold one value, unless a write changes only one
+    mirrored: bool = False  # all components hold one value, except after a write to only one
     late: bool = False  # writes by all replicas are exchanged later
     gathered: bool = False  # a read by the program combines the components
     local_reads: bool = False  # a replica may read a component that lacks other replicas' writes

@@ -89,7 +89,7 @@ class Judges:
         """The observers that need the events, in the required order."""
         self._record: WellFormedRecord | None = None
         self._last: int | None = None  # the last event before the first possible gap
-        self._reason = ""  # why the history cannot be judged to its end
+        self._reason = ""  # the reason why the history cannot be judged to its end
         try:
             self._prepare(history.num_replicas)
         except (sqlite3.Error, LookupError, ValueError, TypeError) as error:

@@ -17,7 +17,8 @@ _FIRST_BYTES: Final = 2**24
 class AbsentMemory:
     """Memory in place of frames that were not recorded. It is never read and takes no space.
 
-    It grows with the largest frame: the addresses of a process can be limited (`ulimit -v`).
+    The memory is only as large as the largest frame, because the addresses of a process can be
+    limited (`ulimit -v`).
     """
 
     def __init__(self) -> None:
@@ -61,7 +62,7 @@ class AbsentMemory:
         return self._memory(size_bytes)
 
     def take_note(self, note: memoryview) -> None:
-        """Ignore that arrays were released."""
+        """Do nothing when arrays are released."""
 
 
 _NORESERVE: Final = getattr(mmap, "MAP_NORESERVE", 0)

@@ -35,7 +35,7 @@ class CrashSafeLog:
         self._file = _create(path)
         self._tail = _mapped(_tail_of(path))
         self._limit = limit_bytes
-        self._room = _TAIL_BYTES - _CLOSING_BYTES  # how far the tail may be filled
+        self._room = _TAIL_BYTES - _CLOSING_BYTES  # number of bytes of the tail that may be filled
         self._moved = 0  # size of the main file
         self._end = _HEAD.size  # end of the content in the tail
         self._owner = os.getpid()
@@ -65,7 +65,7 @@ class CrashSafeLog:
             return True
         written = 0
         try:
-            while written < len(content):  # after a part, the next write has the error
+            while written < len(content):  # after a partial write, the next one fails
                 written += os.write(self._file, memoryview(content)[written:])
         except OSError as error:  # the disk is full
             self.error = error.strerror  # the error itself would keep `content` in memory

@@ -137,23 +137,23 @@ class _ToAll:
 
     def __init__(self, num_replicas: int) -> None:
         self._num_replicas = num_replicas
-        self._told: dict[tuple[object, ...], tuple[Events, set[int]]] = {}
+        self._delivered: dict[tuple[object, ...], tuple[Events, set[int]]] = {}
 
     def __contains__(self, what: tuple[object, ...]) -> bool:
-        return what in self._told
+        return what in self._delivered
 
     def first(
         self, replica_id: int, what: tuple[object, ...], make: Callable[[], Events]
     ) -> Events:
         """Return the events of a message; create these events at the first delivery."""
-        found = self._told.get(what)
+        found = self._delivered.get(what)
         if found is None:
-            found = self._told[what] = make(), set()
+            found = self._delivered[what] = make(), set()
         events, who = found
         if replica_id != _NO_REPLICA:
             who.add(replica_id)
             if len(who) == self._num_replicas:
-                del self._told[what]
+                del self._delivered[what]
         return events
 
 
@@ -181,9 +181,9 @@ class FromProgram:
 
     def decided(self, message: Message) -> None:
         """Create the events of a message that is sent later."""
-        self.tell(_NO_REPLICA, message)
+        self.events_of(_NO_REPLICA, message)
 
-    def tell(self, replica_id: int, message: Message) -> Events:
+    def events_of(self, replica_id: int, message: Message) -> Events:
         """Return the events of a message; another replica may have received the message before."""
         match message:
             case Commit():
@@ -205,18 +205,18 @@ class FromProgram:
             case Abort(call_id=call_id, reason=reason):
                 return self._once(replica_id, "abort", call=call_id, note=reason)
             case Fetch(variable_id=variable_id):
-                return (self._rows.tell("fetch", variable=variable_id, replica=replica_id),)
+                return (self._rows.add("fetch", variable=variable_id, replica=replica_id),)
             case HostResult(call_id=call_id):
                 operation = _ANSWERS[HostResult]
-                told = self._rows.tell(
+                event = self._rows.add(
                     "answer", call=call_id, replica=replica_id, operation=operation
                 )
-                return (told,)
+                return (event,)
         return ()
 
     def _once(self, replica_id: int, kind: str, **columns: Any) -> Events:
         what = kind, *columns.values()
-        return self._to_all.first(replica_id, what, lambda: (self._rows.tell(kind, **columns),))
+        return self._to_all.first(replica_id, what, lambda: (self._rows.add(kind, **columns),))
 
     def _create(self, replica_id: int, spec: VariableSpec, value: Array) -> Events:
         number = spec.variable_id
@@ -224,8 +224,8 @@ class FromProgram:
 
         def make() -> Events:
             shown, location = kept(value, self._absent), spec.created_at
-            tell = self._rows.tell
-            return (tell("create", variable=number, version=0, location=location, value=shown),)
+            add = self._rows.add
+            return (add("create", variable=number, version=0, location=location, value=shown),)
 
         return self._to_all.first(replica_id, ("create", number), make)
 
@@ -250,7 +250,7 @@ class FromProgram:
             shown = kept_rows(commit.rows, self._absent)
             columns = number, commit.operation._value_, version, position, *shown, *one
             form = _SPARSE_COMMITS_TO_ONE if one else _SPARSE_COMMITS
-            return self._rows.tell_all("commit", form, [columns], call=call)
+            return self._rows.add_all("commit", form, [columns], call=call)
 
         return make() if whose is not None else self._to_all.first(replica_id, what, make)
 
@@ -272,7 +272,7 @@ class FromProgram:
             for i, version, shown in zip(ids, versions, self._values(commit, ids), strict=True)
         ]
         form = _COMMITS_TO_ONE if one else _COMMITS
-        return self._rows.tell_all("commit", form, columns, call=call)
+        return self._rows.add_all("commit", form, columns, call=call)
 
     def _values(self, commit: Commit, ids: Sequence[int]) -> list[Kept]:
         if len(ids) == 1:
@@ -309,7 +309,7 @@ class FromReplica:
         """Store the rows of the variable's next sparse write, whose message has no rows."""
         self._withheld_rows[variable_id].append(rows)
 
-    def tell(self, message: Message) -> Events:
+    def events_of(self, message: Message) -> Events:
         """Return the events of a message."""
         rows = self._rows
         match message:
@@ -319,20 +319,18 @@ class FromReplica:
                 return self._sparse_write(message)
             case Returned(call_id=call):
                 self._drop_withheld()
-                return (rows.tell("return", call=call),)
+                return (rows.add("return", call=call),)
             case Waiting(call_id=call, variable_id=variable, location=location):
-                return (rows.tell("wait", call=call, variable=variable, location=location),)
+                return (rows.add("wait", call=call, variable=variable, location=location),)
             case Layout(layout_id=layout_id, writes=writes):
                 specs = self._variables.specs
                 if all(write.variable_id in specs for write in writes):
                     self._outboxes[layout_id] = _RecordedOutbox(writes, packed(writes, specs))
             case Component(variable_id=variable, version=version, value=value):
                 shown = kept(value, self._absent)
-                return (rows.tell("component", variable=variable, version=version, value=shown),)
+                return (rows.add("component", variable=variable, version=version, value=shown),)
             case SyncRequest(call_id=call, delta=delta, location=location):
-                return (
-                    rows.tell("wait", call=call, variable=delta.variable_id, location=location),
-                )
+                return (rows.add("wait", call=call, variable=delta.variable_id, location=location),)
             case (
                 AllReduce(call_id=call, position=index, label=label, location=location)
                 | AllGather(call_id=call, position=index, label=label, location=location)
@@ -345,14 +343,14 @@ class FromReplica:
                 }
                 if label is not None:
                     columns["note"] = label
-                return (rows.tell("arrive", call=call, **columns),)
+                return (rows.add("arrive", call=call, **columns),)
             case HostCall(call_id=call, location=location):
-                return (rows.tell("arrive", call=call, location=location, operation="host_call"),)
+                return (rows.add("arrive", call=call, location=location, operation="host_call"),)
             case Raised(call_id=call, traceback=traceback):
                 self._drop_withheld()  # unsent writes are dropped
                 where, said = location_in(traceback), exception_in(traceback)
                 error = class_of(said)
-                return (rows.tell("raise", call=call, location=where, error=error, note=said),)
+                return (rows.add("raise", call=call, location=where, error=error, note=said),)
         return ()
 
     def _drop_withheld(self) -> None:
@@ -365,7 +363,7 @@ class FromReplica:
             return ()  # the beginning of the trace is missing
         self._collectives.write(message.call_id, message.position, outbox.variable_ids)
         columns = outbox.columns(message.position, message.buckets, self._absent, self._withheld)
-        return self._rows.tell_all("write", _CONTRIBUTIONS, columns, call=message.call_id)
+        return self._rows.add_all("write", _CONTRIBUTIONS, columns, call=message.call_id)
 
     def _sparse_write(self, message: Scatter) -> Events:
         write, call = message.write, message.call_id
@@ -377,7 +375,7 @@ class FromReplica:
         else:
             shown = kept_rows(message.rows, self._absent)
         columns = number, write.operation._value_, message.position, write.location, *shown
-        return self._rows.tell_all("write", _SPARSE_CONTRIBUTIONS, [columns], call=call)
+        return self._rows.add_all("write", _SPARSE_CONTRIBUTIONS, [columns], call=call)
 
     def _is_withheld(self, variable_id: int) -> bool:
         """Return whether this replica's contributions to a variable are not used, and not sent."""
@@ -453,7 +451,7 @@ def installed(message: Commit | ScatterCommit, causes: Events, rows: HistoryRows
     """Add the installs of a commit by a replica."""
     if isinstance(message, ScatterCommit):
         number, operation = message.variable_id, message.operation._value_
-        rows.tell_all("install", _INSTALLS, [(number, operation, message.version, causes[0])])
+        rows.add_all("install", _INSTALLS, [(number, operation, message.version, causes[0])])
         return
     ids, versions = message.variable_ids.tolist(), message.versions.tolist()
     operation = message.operation._value_
@@ -461,4 +459,4 @@ def installed(message: Commit | ScatterCommit, causes: Events, rows: HistoryRows
         (i, operation, version, cause)
         for i, version, cause in zip(ids, versions, causes, strict=True)
     ]
-    rows.tell_all("install", _INSTALLS, columns)
+    rows.add_all("install", _INSTALLS, columns)

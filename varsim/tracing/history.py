@@ -207,7 +207,7 @@ class History:
 def open_history(path: Path, *, validated: bool = False) -> Iterator[History]:
     """Open a history for reading, and validate it.
 
-    A file that SQLite cannot read, or that changes within the block, causes a HistoryError too.
+    A file that SQLite cannot read, or that changes within the block, also causes a HistoryError.
 
     Args:
         path: A run's directory, or a `history.db`.
@@ -273,7 +273,8 @@ def check_tables(connection: sqlite3.Connection, run: Mapping[str, Any] | None =
     """Check the rows of all tables.
 
     Args:
-        run: The entries of the table `run`, with the current keys; by default they are read.
+        run: The entries of the table `run`, with the current keys. By default the function reads
+            them.
     Raises:
         DamageError: A row is invalid; the text says where.
     """
@@ -295,7 +296,7 @@ def _check_unchanged(
     """Raise an error if a file was changed. A file that was replaced or removed is still readable.
 
     Args:
-        error: What the change has caused, if anything.
+        error: The error that the change has caused, if any.
     Raises:
         HistoryError: The file was changed.
     """
@@ -355,7 +356,7 @@ def write_batches(
     path: Path,
     run: Mapping[str, Any],
     variables: Iterable[VariableRow],
-    told: Iterable[EventBatch],
+    events: Iterable[EventBatch],
     check: Callable[[sqlite3.Connection], None] | None = None,
 ) -> None:
     """Write a whole history. If this fails, write nothing.
@@ -365,7 +366,7 @@ def write_batches(
             (the number of events) are added.
         variables: The variables, which are read after the events, because reading the events may
             add variables.
-        told: The events, in order.
+        events: The events, in order.
         check: A function that gets the written tables. If it raises an error, no history is left.
     """
     temporary = path.with_name(f".{path.name}")
@@ -376,7 +377,7 @@ def write_batches(
             connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;")
             tables, _, indices = SCHEMA.partition("CREATE INDEX")
             connection.executescript(tables)
-            for columns, rows in told:  # writing a NULL takes as long as writing a text
+            for columns, rows in events:  # writing a NULL takes as long as writing a text
                 _insert(connection, "events", columns, rows)
             count = connection.total_changes
             _insert(connection, "variables", VariableRow._fields, variables)

@@ -45,8 +45,8 @@ def packed(writes: Sequence[Write], specs: Mapping[int, VariableSpec]) -> list[P
 def _runs(writes: Sequence[Write], specs: Mapping[int, VariableSpec]) -> Iterator[list[int]]:
     """Split writes into runs.
 
-    A variable occurs only once in a run. A variable whose shape has an unknown dimension has a run
-    of its own.
+    A variable occurs only once in a run. A write to a variable whose shape has an unknown dimension
+    is a separate run.
     """
     run: list[int] = []
     variables: set[int] = set()

@@ -67,7 +67,7 @@ def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
     about = {"num_replicas": first[3], "level": first[4], "began": first[6], "window": first[7]}
     merger = _Merger(directory, num_replicas=int(first[3]), began_ns=int(first[1]), window=first[7])
 
-    def told() -> Iterator[EventBatch]:
+    def batches() -> Iterator[EventBatch]:
         yield from merger.events(tell)
         about["complete"] = merger.whole
         about["missing"] = merger.missing
@@ -78,7 +78,7 @@ def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
     file = history / HISTORY if history.is_dir() else history
     try:
         with uncollected():
-            write_batches(file, about, merger.variables.rows(), told(), check=check_tables)
+            write_batches(file, about, merger.variables.rows(), batches(), check=check_tables)
     except _UNSTORABLE as error:
         problem = f"the traces cannot be merged: {error}"
         raise TraceError(directory, problem, TRACE_REMEDY) from error
@@ -154,9 +154,9 @@ class _Merger:
             except (ProtocolError, ValueError, TypeError, LookupError):
                 self.whole = False  # a damaged record: its events are missing
             if rows.count - taken >= most:
-                taken, told = rows.count, rows.take()
+                taken, batches = rows.count, rows.take()
                 if self._open:
-                    yield from told
+                    yield from batches
         yield from rows.take()
         if tell is not None:
             tell(1.0)
@@ -259,13 +259,13 @@ class _Merger:
         value: Recorded,
     ) -> None:
         columns = self._reads[process] = (variable, version, replica, location, *recorded(*value))
-        self._rows.tell_one("read", _READS, columns)
+        self._rows.add_one("read", _READS, columns)
 
     def _again(self, process: int, count: int) -> None:
         if count == 1:
-            self._rows.tell_one("read", _READS, self._reads[process])
+            self._rows.add_one("read", _READS, self._reads[process])
         else:
-            self._rows.tell_one("read", _REPEATED_READS, (*self._reads[process], count))
+            self._rows.add_one("read", _REPEATED_READS, (*self._reads[process], count))
 
     def _withheld(self, process: int, variable: int, value: Recorded | RecordedRows) -> None:
         replica = self._replicas[process]
@@ -281,13 +281,13 @@ class _Merger:
 
     def _finished(self, process: int, call: int, note: str | None) -> None:  # noqa: ARG002
         if note is None:
-            self._rows.tell("finish", call=call)
+            self._rows.add("finish", call=call)
         else:
-            self._rows.tell("finish", call=call, error=class_of(note), note=note)
+            self._rows.add("finish", call=call, error=class_of(note), note=note)
         self._collectives.end(call)
 
     def _lost(self, process: int, replica: int, note: str) -> None:  # noqa: ARG002
-        self._rows.tell("lost", replica=replica, note=note)
+        self._rows.add("lost", replica=replica, note=note)
 
     def _shares_of_call(self, process: int, call: int, rows: list[int]) -> None:  # noqa: ARG002
         self._shares[call] = rows
@@ -296,10 +296,10 @@ class _Merger:
         self._rows.begin(call)
         rows = self._shares.get(call)
         if rows is None:
-            self._rows.tell("begin", call=call, cause=cause)
+            self._rows.add("begin", call=call, cause=cause)
         else:
             note = f"{rows[process]} of {sum(rows)} rows"
-            self._rows.tell("begin", call=call, cause=cause, note=note)
+            self._rows.add("begin", call=call, cause=cause, note=note)
 
     def _messages(self, frames: Iterable[bytes | int]) -> list[Message]:
         return decode([self._absent.frame(frame) for frame in frames], self._absent)
@@ -319,9 +319,9 @@ class _Merger:
         match value:
             case [_, _, _, _, _]:
                 rows = recorded_rows(*value)
-                self._rows.tell_one("write", _SPARSE_WRITES, (*columns, *rows))
+                self._rows.add_one("write", _SPARSE_WRITES, (*columns, *rows))
             case _:
-                self._rows.tell_one("write", _WRITES, (*columns, *recorded(*value)))
+                self._rows.add_one("write", _WRITES, (*columns, *recorded(*value)))
 
     def _sent(self, process: int, peer: int, frames: Iterable[bytes | int] | None) -> None:
         if frames is not None:
@@ -331,9 +331,9 @@ class _Merger:
             if process == PROGRAM:
                 if self._window is not None and isinstance(message, Start):
                     self._open = self._window[0] <= message.call_id < self._window[1]
-                events = self._program.tell(peer, message)
+                events = self._program.events_of(peer, message)
             else:
-                events = self._replicas[process].tell(message)
+                events = self._replicas[process].events_of(message)
                 if isinstance(message, Returned | Raised):
                     self._rows.end()
             sent.append((message, events))
@@ -343,9 +343,9 @@ class _Merger:
         sent = self._mail[peer, process].popleft()
         rows = self._rows
         if process == PROGRAM:
-            told = [events[-1] for _, events in sent if events]
-            if told:
-                rows.tell("receive", replica=peer, cause=told[-1])
+            last = [events[-1] for _, events in sent if events]
+            if last:
+                rows.add("receive", replica=peer, cause=last[-1])
             return
         for message, events in sent:
             match message:

@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 def reported(items: Iterable[Item], count: int, tell: Tell | None) -> Iterator[Iterator[Item]]:
     """Yield the items in batches, and report the finished fraction of about `count` items.
 
-    The caller must consume each batch before it asks for the next one.
+    The caller must consume each batch before it requests the next batch.
     """
     source, passed = iter(items), 0
     for first in source:

@@ -56,7 +56,7 @@ class Reading:
 
 
 class _CompleteRecords:
-    """Unpacks records, each only after its last byte was read.
+    """Unpacks records. A record is unpacked only after its last byte was read.
 
     msgpack allocates a list as soon as it reads the list's length. In a complete record, the length
     is at most the record's number of bytes. So memory is in proportion to the size of the file.
@@ -89,7 +89,7 @@ class _CompleteRecords:
             try:
                 with memoryview(buffer) as content_left:
                     while True:
-                        finder.skip()  # after OutOfData, it goes on where it has stopped
+                        finder.skip()  # after OutOfData, this continues where it stopped
                         end = finder.tell() - self._before_bytes
                         unpacker.feed(content_left[begin:end])
                         begin = end

@@ -60,7 +60,7 @@ class HistoryRows:
     """The events that were added and not taken yet. `turn_to` sets the process of new events."""
 
     def __init__(self, num_replicas: int, began_ns: int) -> None:
-        self._told: list[EventBatch] = []  # consecutive batches have different columns
+        self._added: list[EventBatch] = []  # consecutive batches have different columns
         self._columns: tuple[str, ...] = ()  # the columns of the last batch
         self._last: list[Columns] = []  # the events of the last batch
         self._began_ns = began_ns
@@ -78,21 +78,21 @@ class HistoryRows:
 
     def take(self) -> list[EventBatch]:
         """Take the events added since the last call."""
-        told, self._told, self._columns = self._told, [], ()
-        return told
+        added, self._added, self._columns = self._added, [], ()
+        return added
 
     def turn_to(self, process: int, time_ns: int) -> None:
         """Set the process and time of the next events."""
         self._process, self._time_s = process, (time_ns - self._began_ns) / 1e9
 
-    def tell(
+    def add(
         self, kind: str, *, call: int | None = _OWN_CALL, value: Kept | None = None, **columns: Any
     ) -> int:
         """Add an event, and return its number."""
         form = _form(*columns, *(() if value is None else ("value",)))
-        return self.tell_one(kind, form, (*columns.values(), *(value or ())), call=call)
+        return self.add_one(kind, form, (*columns.values(), *(value or ())), call=call)
 
-    def tell_one(
+    def add_one(
         self, kind: str, form: Form, columns: Columns, *, call: int | None = _OWN_CALL
     ) -> int:
         """Add an event, and return its number."""
@@ -114,9 +114,9 @@ class HistoryRows:
     def _turn_to_columns(self, form: Form) -> None:
         """Set the columns of the next rows."""
         self._columns, self._last = form.columns, []
-        self._told.append((self._columns, self._last))
+        self._added.append((self._columns, self._last))
 
-    def tell_all(
+    def add_all(
         self, kind: str, form: Form, columns: Iterable[Columns], *, call: int | None = _OWN_CALL
     ) -> range:
         """Add several events in a row, and return their numbers."""
@@ -184,7 +184,7 @@ def kept(value: Array, absent: AbsentMemory) -> Kept:
 def recorded(
     dtype: np.dtype[Any] | str, shape: Sequence[int], digest: int | None, content: bytes | None
 ) -> Kept:
-    """Return the columns of a value. If its bytes are unknown, the digest may be unknown too."""
+    """Return the columns of a value. If the bytes are unknown, the digest may also be unknown."""
     if content is not None:
         digest = zlib.crc32(content)
     name, sizes = _name_of(dtype), json.dumps(tuple(shape))

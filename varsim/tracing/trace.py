@@ -1,7 +1,7 @@
 """Record one process while it runs: its messages, reads and writes.
 
 A trace is a file: `MAGIC`, then msgpack arrays `[kind, time_ns, …]`. The first array has the kind
-`BEGUN`. The time is that of the system's steady clock, which all processes of a host share. The
+`BEGUN`. The time is read from the system's steady clock, which all processes of a host share. The
 sender of an envelope records the encoded bytes (see `protocol.codec`), which costs little; the
 receiver records only the time. Records of reads and writes wait in memory until the next envelope
 is recorded, or until many are pending. Written records survive even if the process is killed (see
@@ -68,7 +68,7 @@ class RecordKind(IntEnum):
     """
 
     BEGUN = 1  # process, num_replicas, level, protocol version, seconds since the epoch, window
-    SENT = 2  # peer, frames (or the size of an omitted one); None if the last envelope's frames
+    SENT = 2  # peer, frames (or sizes of omitted frames); None: the frames of the last envelope
     RECEIVED = 3  # peer, whose next envelope has arrived
     READ = 4  # variable_id, replica or None, version, location, value as in `_Kept`
     WROTE = 5  # variable_id, replica or None, operation, location, value or rows
@@ -212,7 +212,7 @@ class Trace:
                 return
         if self._everything:
             frames = encode(messages)
-        # Frames of array memory are not kept, because that memory will be reused.
+        # Frames that share the memory of arrays are not kept, because this memory will be reused.
         self._sent = frames if all(type(frame) is bytes for frame in frames) else ()
         self._note(RecordKind.SENT, peer, self._kept(frames))
 
@@ -220,8 +220,8 @@ class Trace:
         """Return the messages to record.
 
         In the window these are all messages. Outside, they are only those that decoding needs.
-        Messages before the `Start` of the window's first call are outside the window, even if they
-        are in the same envelope.
+        Messages before the `Start` of the window's first call are outside the window, also those in
+        the same envelope as the `Start`.
         """
         found = []
         to_peer = self._open_to.get(peer, self._open)
@@ -234,7 +234,10 @@ class Trace:
         return found
 
     def _kept(self, frames: Sequence[Frame]) -> list[bytes | memoryview | int]:
-        """Return the frames, but only the sizes of large arrays. The first frame is no array."""
+        """Return the frames, with the size in place of each large array.
+
+        Frame 0 is not an array.
+        """
         if self._everything:
             return list(frames)
         header, *arrays = frames
@@ -283,7 +286,7 @@ class Trace:
         self._defer((_WROTE, time.monotonic_ns(), *what))
 
     def withheld(self, variable_id: int, value: Operand) -> None:
-        """Record a contribution that is not sent, because it is not used."""
+        """Record a contribution that is not sent, because the aggregation does not use it."""
         if self._open:
             if isinstance(value, Rows):
                 shown: _Kept | _KeptRows = self._row_columns(value, self._read_limit)

@@ -44,7 +44,7 @@ _INDEX_BYTES: Final = np.dtype(np.int64).itemsize
 
 
 class DamageError(Exception):
-    """What is wrong with a history, and where."""
+    """A fault of a history, with its place in the tables."""
 
 
 def _number(column: str, low: int, high: int, *, null: bool = True) -> str:
@@ -60,7 +60,7 @@ def _text(column: str, limit: int, *, null: bool = True) -> str:
 
 
 def _column_checks(last_replica: int) -> dict[str, tuple[str, str]]:
-    """Return, by column of `events`: the condition that its value is wrong, and what belongs there.
+    """Return, for each column of `events`: an SQL condition for wrong values, and the right values.
 
     An integer is smaller than every text and every blob in SQLite, so BETWEEN refuses these too.
     """
@@ -110,7 +110,7 @@ _TABLES: Final = ("run", "variables", "events")
 
 @contextmanager
 def limited(connection: sqlite3.Connection, file: Path) -> Iterator[None]:
-    """Limit what SQLite does for a file: no code of the file, and steps in proportion to its size.
+    """Let SQLite execute no code of a file, and only as many steps as its size allows.
 
     Raises:
         DamageError: The file needs too many steps.
@@ -152,7 +152,7 @@ def check_columns(connection: sqlite3.Connection, table: str, expected: Sequence
     """Check that a table, or the view of an older schema, has exactly these columns.
 
     Raises:
-        DamageError: A column is missing, additional, computed, or in another place.
+        DamageError: A column is missing, additional, computed, or at another position.
     """
     rows = list(connection.execute(f"PRAGMA table_xinfo({table})"))
     found = [name for _, name, *_ in rows]

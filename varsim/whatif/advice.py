@@ -45,10 +45,10 @@ _MENDING: Final = tuple(
 class Advice:
     """The advice for one variable."""
 
-    effect: Effect  # of the chosen settings, which may be the current settings
+    effect: Effect  # the effect of the chosen settings, which may be the current settings
     proof: str  # the reasons for these settings, in sentences
-    saves: str  # the messages that new settings save; "" if they save none
-    costs: str  # the messages of new settings that save none; "" otherwise
+    saves: str  # the messages that new settings save; "" if no message is saved
+    costs: str  # the messages under new settings, if no message is saved; "" otherwise
     risks: str
     mends: tuple[str, ...]  # findings that new settings remove; values then change on purpose
 
@@ -76,9 +76,9 @@ def advise(
 
     Args:
         only: Variables whose settings may change; None for all.
-        careful: Whether later steps may differ from the replayed steps. If so, no value may change,
-            and a variable that replicas read must not become ON_READ, because replicas may have
-            written equal values only by chance.
+        careful: Whether later steps may differ from the replayed steps. If true, no value may
+            change, and a variable that replicas read must not become ON_READ, because replicas may
+            have written equal values only by chance.
     """
     before = replays.program.settings()
     free = {number for number in before if only is None or number in set(only)}
@@ -156,10 +156,10 @@ def _cheapest(tried: Mapping[Settings, Effect]) -> Settings | None:
 
 
 def _keeps_values(effect: Effect) -> bool:
-    """Return whether no read changes: according to the replay, or to the rules of adaptive.
+    """Return whether no read changes, according to the replay or to the rules of adaptive AUTO.
 
     If no read of a variable was recorded, the replay does not show which values its readers need.
-    Adaptive gives the values of ON_WRITE to all of them, up to rounding.
+    Adaptive AUTO gives the values of ON_WRITE to all readers, up to rounding.
     """
     if effect.reads and effect.harmless:
         return True
@@ -191,8 +191,8 @@ def _saved(effect: Effect) -> tuple[int, int]:
 class _Mended:
     """Settings that remove the findings of one variable."""
 
-    findings: tuple[str, ...]  # their names
-    settings: tuple[Settings, ...]  # the chosen settings first; others differ in the aggregation
+    findings: tuple[str, ...]  # the names of the findings
+    settings: tuple[Settings, ...]  # the chosen ones first; the others have other aggregations
 
 
 def _mended(replays: Replays, before: Mapping[int, Settings], free: set[int]) -> dict[int, _Mended]:
@@ -222,7 +222,7 @@ def _mended(replays: Replays, before: Mapping[int, Settings], free: set[int]) ->
 
 
 def _is_like(settings: Settings, found: list[Settings]) -> bool:
-    """Return whether settings have the synchronization of the first found settings, if any."""
+    """Return whether settings have the same synchronization as the first found settings."""
     return not found or found[0].synchronization is settings.synchronization
 
 

@@ -68,7 +68,7 @@ class Effect:
 
     @property
     def harmless(self) -> bool:
-        """Return whether it is certain that no read changes."""
+        """Return whether certainly no read changes."""
         return not (self.changed or self.unknown or self.refusal)
 
 
@@ -106,8 +106,8 @@ _MERGED: Final = 0.7
 class Replays:
     """Replays a recorded program under its own and under other settings.
 
-    Training is not repeated: replicas and the program write the recorded values, whatever they read
-    in the replay.
+    Training is not repeated: replicas and the program write the recorded values, also if a read in
+    the replay has another value.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ _AUTO: Final = VariableSynchronization.AUTO
 
 
 def at_odds(program: RecordedProgram, chosen: Mapping[int, Settings]) -> set[int]:
-    """Return the chosen variables that share their name with a variable with other settings.
+    """Return the chosen variables for which another variable has the same name but other settings.
 
     An experiment cannot distinguish such variables, because it refers to variables by name.
     """

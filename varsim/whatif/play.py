@@ -1,7 +1,7 @@
 """Play a recorded program in the simulated cluster, under any settings, without processes.
 
-The operations use the public interface, and they seem to be called from the program's recorded
-locations. So errors of varsim and the record of the replay have these locations.
+The operations use the public interface. They are called with the program's recorded locations, so
+errors of varsim and the record of the replay have these locations.
 """
 
 from __future__ import annotations
@@ -271,7 +271,7 @@ class _Player:
             self._refuse(write.variable, write.location, write.step, write.process, error)
 
     def _operand(self, variable: Any, write: RecordedWrite, number: int) -> Any:
-        """Return a value or IndexedSlices to write; a replacement if they were not recorded."""
+        """Return a value or IndexedSlices to write, or a replacement if none was recorded."""
         operand, shape = write.operands[number], write.shapes[number]
         dtype = self._program.variables[write.variable].dtype
         if operand is None and write.operation in SCATTERS:
@@ -299,7 +299,7 @@ class _Player:
             at(write.location)(getattr(variable, write.operation.value), each)
 
     def _write_all(self, variable: Any, write: RecordedWrite, value: Array) -> None:
-        """Write the variable; read the value back only if the recorded settings allow this read."""
+        """Write the variable, and read it back only if the recorded settings allow this read."""
         if write.shares:
             cell = policies.cell(variable.spec, Context.CROSS_REPLICA, Operation.ASSIGN)
             splits = cell.shares
@@ -310,7 +310,7 @@ class _Player:
         at(write.location)(getattr(variable, write.operation.value), value, read_value=read_value)
 
     def _write_each(self, variable: Any, write: RecordedWrite, values: list[Array]) -> None:
-        """Write one value to each component; use `update` if `assign` refuses such a write."""
+        """Write one value to each component. Use `update` if `assign` refuses such a write."""
         each = tf.distribute.PerReplica(values)
         cell = policies.cell(variable.spec, Context.CROSS_REPLICA, write.operation)
         if cell.per_component:

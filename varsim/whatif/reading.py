@@ -200,7 +200,7 @@ class _Builder:
         if event.note is not None:
             frame.call.failed.append(event.note)
         self._now().append(frame.call)
-        self._now().extend(frame.pending)  # of a merge_call that raised an error
+        self._now().extend(frame.pending)  # the actions in a merge_call that raised an error
 
     def _belongs(self, event: Event) -> bool:
         """Return whether an event continues a write to all components with the next component."""

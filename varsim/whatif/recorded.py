@@ -26,7 +26,7 @@ HOST_CALL: Final = "host_call"
 
 
 class Settings(NamedTuple):
-    """The settings of a variable. AUTO means adaptive AUTO; plain AUTO has become ON_WRITE."""
+    """The settings of a variable. AUTO means adaptive AUTO, because plain AUTO became ON_WRITE."""
 
     synchronization: Synchronization
     aggregation: VariableAggregation
@@ -74,7 +74,7 @@ class RecordedWrite:
     operation: Operation
     operands: tuple[Operand | None, ...]  # None if not recorded
     shapes: tuple[tuple[int, ...] | None, ...]  # of the values, or of the values of the rows
-    of_component: bool = False  # a write of `v.values[i]`: the settings refuse it for the variable
+    of_component: bool = False  # a write of `v.values[i]`, which the variable itself refuses
     shares: bool = False  # the value is one replica's share of the value that the program assigned
 
 
@@ -87,7 +87,7 @@ class RecordedArrival:
     step: int
     location: str
     kind: str  # all_reduce, all_gather, merge_call, or HOST_CALL
-    name: str | None  # of the collective, as given by the program
+    name: str | None  # the name of the collective, as given by the program
     # The program's actions before its answer. All replicas of the collective share one list.
     body: list[RecordedAction]
 
@@ -147,7 +147,7 @@ def spec_of(row: VariableRow, settings: Settings) -> VariableSpec:
 def accesses(
     actions: tuple[RecordedAction, ...] | list[RecordedAction],
 ) -> Iterator[RecordedRead | RecordedWrite]:
-    """Yield all reads and writes in program order; within a call, replica by replica."""
+    """Yield all reads and writes in program order, and within a call replica by replica."""
     for action in actions:
         match action:
             case RecordedRead() | RecordedWrite():

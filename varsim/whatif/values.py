@@ -57,7 +57,7 @@ def whole_of(share: Array, num_replicas: int, *, splits: bool) -> Array:
     """Return the assigned value from the share that each replica received.
 
     Args:
-        splits: Whether the value is split again. If so, the new shares must be equal to the
+        splits: Whether the value is split again. If true, the new shares must be equal to the
             recorded share bit for bit.
     """
     if share.dtype.kind in "iu":
@@ -77,7 +77,7 @@ def whole_of(share: Array, num_replicas: int, *, splits: bool) -> Array:
 
 @lru_cache(maxsize=_MAX_LOCATIONS)
 def at(location: str) -> Callable[..., Any]:
-    """Return a function that calls another function; the call seems to be at file:line."""
+    """Return a function that calls another function as if the call were at file:line."""
     file, _, line = location.rpartition(":")
     source = "def call(target, *args, **kwargs): return target(*args, **kwargs)"
     scope: dict[str, Any] = {"__name__": "program"}

@@ -59,7 +59,10 @@ class Atomic(Checker):
         if event.call is None or event.position is None or not self.replay.from_start:
             return
         came = self._arrived.get(event.call, {}).pop(event.position, [])
-        if len({one.process for one in came if self.replay.heard(one)}) < self.replay.num_replicas:
+        if (
+            len({one.process for one in came if self.replay.may_know(one)})
+            < self.replay.num_replicas
+        ):
             reason = "a collective is answered before all replicas have arrived"
             self.wrong(None, reason, (*(one.event for one in came), event.event))
 
@@ -81,7 +84,7 @@ class Atomic(Checker):
         self._arrived.pop(event.call or 0, None)
         running = self._running.pop(event.call or 0, {})
         for one in running.values() if event.note is None else ():
-            if one.kind != "return" or not self.replay.heard(one):
+            if one.kind != "return" or not self.replay.may_know(one):
                 reason = f"a call has ended before {seen_by(one)} has returned"
                 self.wrong(None, reason, (one.event, event.event))
         for replica in self.replay.replicas:
@@ -115,7 +118,7 @@ class Atomic(Checker):
             reason = f"a commit has {len(writes)} of {self.replay.num_replicas} contributions"
             self.wrong(variable, reason, (*(write.event for write in writes), event.event))
         for write in writes:
-            if not self.replay.heard(write):
+            if not self.replay.may_know(write):
                 reason = f"a commit has a write of {seen_by(write)} that has not arrived yet"
                 self.wrong(variable, reason, (write.event, event.event))
             if write.variable != event.variable:

@@ -34,7 +34,7 @@ class GatheredReads(Checker):
         if variable.promise.aggregation == "ONLY_FIRST_REPLICA":
             count = 1
         for replica, answer in variable.answers.items():
-            if replica < count and not self.replay.heard(answer):
+            if replica < count and not self.replay.may_know(answer):
                 reason = f"the program reads before replica {replica} has answered"
                 self.wrong(variable, reason, (answer.event, event.event))
         values = [self._component(variable, replica) for replica in range(count)]

@@ -70,7 +70,7 @@ class ReadYourWrites(Checker):
         if answer is None or arithmetic.digest_of(answer) is None:
             self._compare(variable, variable.at_program[replica], event)
             return
-        if not self.replay.heard(answer):
+        if not self.replay.may_know(answer):
             reason = f"the program reads before replica {replica} has answered"
             self.wrong(variable, reason, (answer.event, event.event))
         digest = arithmetic.digest_of(event)

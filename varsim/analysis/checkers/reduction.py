@@ -118,7 +118,7 @@ class Reduction(Checker):
         operand: FlatOperand | None,
         shown: tuple[Event, ...],
     ) -> None:
-        """Check a commit that has the resulting value, although the writes have operands."""
+        """Check a commit that has the resulting value in place of the combined operands."""
         for before, _ in dict.fromkeys(change.components.values()):
             after = None
             if operand is not None and before.value is not None:

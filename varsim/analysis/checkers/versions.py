@@ -58,7 +58,7 @@ class Versions(Checker):
     on_read_by_replica = on_component
 
     def on_read_by_program(self, event: Event) -> None:
-        """Check that the version is the component's, or the latest version of all components."""
+        """Check that the version is that of the component, or the latest of all components."""
         variable = self.variable_of(event)
         if event.replica is not None:
             held = variable.at_program[event.replica]

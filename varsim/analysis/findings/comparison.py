@@ -21,17 +21,24 @@ from varsim.texts.facts import index_of
 from varsim.tracing.history import Event
 
 _ABOUT: Final = 1.5
-"""Tolerance for a sum of unequal values: it is about N times the single device's value if it is
-between N / 1.5 times and N * 1.5 times that value."""
+"""Tolerance for a sum of unequal values.
+
+Such a sum counts as about N times the single device's value if it lies between N / 1.5 and N * 1.5
+times that value.
+"""
 
 _TELLING_ELEMENTS: Final = 4
-"""If values have at least this many different whole numbers, a match is no coincidence.
+"""Number of different whole numbers in values from which on a match is no coincidence.
 
 One number with a fractional part is enough.
 """
 
 _NEARLY: Final = 0.05
-"""Largest relative distance between a number and N times another one if it is about N times."""
+"""Largest relative error of "about N times".
+
+A number counts as about N times another number if its relative distance from N times that number is
+at most this.
+"""
 
 _LARGE: Final = 100
 """Smallest whole number that is unlikely to match by chance."""
@@ -56,7 +63,7 @@ class Relation(Enum):
     ABOUT_TIMES_N = auto()  # about N times too large: a sum instead of a mean
     FIRST_OF_SUM = auto()  # the first replica's value; the single device has the sum
     FIRST_OF_MEAN = auto()  # the first replica's value; the single device has the mean
-    ONLY_MINE = auto()  # the single device has the first replica's value
+    ONLY_MINE = auto()  # all replicas' values are combined; the single device has the first's value
     OTHER = auto()
 
     __hash__ = object.__hash__
@@ -67,11 +74,11 @@ class Comparison:
     """One value computed from the replicas' values, and the single device's value."""
 
     event: Event  # the last event that shows the value
-    others: tuple[int, ...]  # the numbers of the other events that show it
-    by_replica: tuple[Flat | None, ...]  # each replica's value; None if it is not known
+    others: tuple[int, ...]  # the numbers of the other events that show the value
+    by_replica: tuple[Flat | None, ...]  # each replica's value; None for an unknown value
     got: Flat
     wanted: Flat  # the single device's value
-    before: Flat | None = None  # at the first assign: the initial value of the variable
+    before: Flat | None = None  # the initial value, if the event is the variable's first assign
     is_change: bool = False  # whether the numbers are differences from the previous value
     elements: Flat | None = None  # if only some elements are compared: their flat indices
     times: int = 1  # number of equal comparisons in a row
@@ -122,7 +129,7 @@ class Comparison:
 
     @property
     def known(self) -> list[Flat] | None:
-        """Return the values of all replicas; None if one is unknown."""
+        """Return the values of all replicas; None if a value is unknown."""
         parts = [
             part for part in self.by_replica if part is not None and len(part) == len(self.wanted)
         ]

@@ -76,7 +76,7 @@ class ValueDifference:
     """Values of a variable at one location that differ from a single device beyond rounding."""
 
     variable_id: int
-    variable: str  # its name
+    variable: str  # the name of the variable
     access: Access
     location: str  # file:line in the program
     count: int  # number of values that differ
@@ -94,7 +94,7 @@ class ValueDifference:
 class Uncompared:
     """Values of a variable that could not be compared."""
 
-    variable: str  # its name
+    variable: str  # the name of the variable
     location: str  # file:line in the program; "" for all locations
     why: str  # the reason, as a clause
 
@@ -169,7 +169,8 @@ class Comparisons(EventObserver):
         self._listener: Callable[[Comparison], None] = lambda _: None
         self._known: dict[int, bool] = {}
         self._writes: dict[tuple[int, str], _WritesAtSite] = {}
-        # variable → replica → the component that it sent last, and its last write
+        # variable → replica → the component that the replica sent last, and the replica's last
+        # write
         self._sent: defaultdict[int, dict[int, Event]] = defaultdict(dict)
         self._wrote: defaultdict[int, dict[int, Event]] = defaultdict(dict)
         self._reduced_in: dict[int, int | None] = {}  # replica → call of its last all_reduce
@@ -287,7 +288,7 @@ class Comparisons(EventObserver):
         return self.oracle.created(event.variable)
 
     def _write(self, event: Event, facts: VariableFacts, location: str) -> Iterator[Comparison]:
-        """Store one replica's write; the write of the last replica completes the comparison."""
+        """Store one replica's write. The write of the last replica completes the comparison."""
         key, replica_id = (facts.variable_id, location), event.process
         writes = self._writes.get(key)
         if writes is None:

@@ -50,9 +50,9 @@ class Copies:
         self.diverged: Event | None = None  # the write that made the components differ
         self.program_write: Event | None = None  # the program's last write, with its location
         self.differ = False  # whether the components certainly differ
-        self.united_at = -1  # the last event that made the components equal again
+        self.united_at = -1  # the last event after which the components were equal again
         self.written = [0] * num_replicas  # how often each replica wrote after `united_at`
-        self.written_before = 0  # the largest of these counts just before `united_at`
+        self.written_before = 0  # the largest count in `written` just before `united_at`
         # The components that the program has read since the last write.
         self.gathered_by_program: set[int] = set()
         self.synchronised_at = -1  # the last event that synchronised the components
@@ -78,7 +78,7 @@ class Copies:
         return [r for r, d in enumerate(self.digests) if d is not None and d != known]
 
     def write(self, event: Event, replicas: Iterable[int]) -> None:
-        """Apply a write to some components; equal components stay equal."""
+        """Apply a write to some components. Among these, equal components stay equal."""
         digest = digest_of(event)
         operand = event.event if digest is None else digest
         if event.operation == "assign":
@@ -200,7 +200,7 @@ class ComponentTracker(EventObserver):
         copies.written_before = max(copies.written) - by_replicas
         copies.written = [0] * len(self._replicas)
         digest = digest_of(event)
-        # If the common value is the same every time, the program resets the variable instead.
+        # A common value that is the same every time is a reset by the program, no synchronisation.
         if (by_replicas or by_program) and copies.synchronised_to not in {None, digest}:
             copies.synchronised_at = event.event
         copies.synchronised_to = digest

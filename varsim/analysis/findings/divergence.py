@@ -1,8 +1,8 @@
 """Divergence: the program takes one component as the variable's value, but others differ.
 
 This happens if the program reads a mirrored variable whose components have diverged, or reads only
-one component of a variable. A program that reads several components compares them; it does not take
-one of them as the value.
+one component of a variable. A program that reads several components compares these components. It
+does not take one of them as the value.
 """
 
 from __future__ import annotations

@@ -29,12 +29,12 @@ MOST_LOCATIONS: Final = 5
 class FindingKind:
     """A kind of problem that a program can have."""
 
-    name: str  # its name in reports: "stale read"
-    about_values: bool = False  # the value lens can show it
-    needs_oracle: bool = False  # it compares with the run on a single device
-    needs_whole_batch: bool = False  # the single device must also have the whole batch
-    explains_differences: bool = False  # it can be the cause of differences from a single device
-    mended_by_settings: bool = False  # other settings can remove it, and also change values
+    name: str  # the name of the kind in reports: "stale read"
+    about_values: bool = False  # whether the value lens can show the problem
+    needs_oracle: bool = False  # whether the finder compares with the run on a single device
+    needs_whole_batch: bool = False  # whether the single device must have the whole batch
+    explains_differences: bool = False  # whether it can cause differences from a single device
+    mended_by_settings: bool = False  # whether other settings, which change values, remove it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ class Finder(EventObserver):
 
 @dataclass(slots=True)
 class Evidence:
-    """Occurrences of something: their count, locations, and first events."""
+    """Occurrences of a problem: their count, locations, and first events."""
 
     count: int = 0
     locations: Counter[str] = field(default_factory=Counter)
@@ -134,7 +134,7 @@ def finding_of(
 
 
 def most(locations: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
-    """Return the locations with the highest counts, highest first; equal counts by name."""
+    """Return the locations with the highest counts, sorted by count and then by name."""
     return tuple(sorted(locations.items(), key=lambda one: (-one[1], one[0]))[:MOST_LOCATIONS])
 
 

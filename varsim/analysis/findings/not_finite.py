@@ -191,7 +191,7 @@ class NotFinite(Finder):
             seen.evidence.add(event)
 
     def _unexpected(self, number: int, value: Flat, rows: Rows | None = None) -> Mask | None:
-        """Return the elements that are not finite, except those that were not finite initially.
+        """Return the elements that are not finite now, but were finite initially.
 
         Args:
             rows: For a sparse write, the indices of the rows that `value` contains.
@@ -208,7 +208,7 @@ class NotFinite(Finder):
         """Return the finding about one variable.
 
         Args:
-            origin: The variable that became NaN or infinite first; "" if it is this variable.
+            origin: The variable that became NaN or infinite first; "" for this variable itself.
         """
         first, evidence = seen.first, seen.evidence
         if seen.before is not None:
@@ -262,12 +262,12 @@ def _first(event: Event, value: Flat, bad: Mask, k: int) -> _Seen:
 
 
 def _row_of(rows: Rows, bad: Mask) -> int:
-    """Return the index of the first row that has an element which is not finite."""
+    """Return the index of the first row with an element that is not finite."""
     return int(rows.indices[int(bad.argmax()) // rows.values.shape[1]])
 
 
 def _at_rows(meant: Mask, rows: Rows) -> Mask | None:
-    """Return the part of a mask at these rows; None if the variable does not have all of them."""
+    """Return the part of a mask at these rows; None if the variable lacks one of the rows."""
     width = rows.values.shape[1]
     if not width or len(meant) % width or (rows.indices >= len(meant) // width).any():
         return None

@@ -1,9 +1,9 @@
 """Unnamed collectives: pairs from different lines, and pairs that only the order determines.
 
 A reduction, a gather or a merge_call without a name is paired only by its position in the call. If
-two paired collectives are in different lines, they may be different operations. If a line has
-several collectives in one call, they may also be different operations, but the record does not show
-this.
+two paired collectives are in different lines, they may be different operations. If one line makes
+several collectives in one call, these may also be different operations, but the record does not
+show this.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _PairedByOrder(NamedTuple):
 
     location: str
     operation: str  # all_reduce, all_gather or merge_call
-    most: int  # the largest number of them in one call of one replica
+    most: int  # the largest number of these collectives in one call of one replica
 
 
 @dataclass(slots=True)

@@ -48,7 +48,7 @@ class _MergeCounts:
     """The merges of one mirrored variable."""
 
     count: int = 0
-    are_sparse: bool = False  # whether one of them is a sparse write, which ON_READ refuses
+    are_sparse: bool = False  # whether a merged write is sparse, which ON_READ would refuse
     equal: int = 0  # number of merges of equal contributions
     unread: Evidence = field(default_factory=Evidence)
     shown_equal: Evidence = field(default_factory=Evidence)
@@ -155,7 +155,7 @@ class Redundancy(Finder):
             merges.shown_equal.add(event, first.event, location=location)
         if event.version is not None:
             merges.newest = event.version
-            if event.version != merges.read:  # the program may read it before any replica gets it
+            if event.version != merges.read:  # the program may read a version first
                 merges.open[event.version] = event, location
             if len(merges.open) > _OPEN_VERSIONS:
                 shown, location = merges.open.pop(next(iter(merges.open)))

@@ -7,8 +7,8 @@ such as weights, depend on the value of the previous step. After a mistake in th
 values of such a variable cannot be compared. Then only the first comparison counts, if its numbers
 exclude a relation by chance.
 
-A single device that did not get the whole batch cannot be an oracle. There are two signs of this:
-the single device did only the first replica's part of the work, or none of its values is an
+A single device that did not get the whole batch cannot be an oracle. There are two signs of such a
+single device: it did only the first replica's part of the work, or none of its values is an
 aggregate of the replicas' values.
 """
 
@@ -71,7 +71,7 @@ class ComparisonStatistics:
     alike: int = 0  # comparisons with a wrong value, although all replicas had the same value
     related: Counter[Relation] = field(default_factory=Counter)
     evidence: dict[Relation, Evidence] = field(default_factory=dict)
-    shown: dict[Relation, Comparison] = field(default_factory=dict)  # the first of each relation
+    shown: dict[Relation, Comparison] = field(default_factory=dict)  # the first comparison of each
     kept: list[Comparison] = field(default_factory=list)
     values: set[bytes] = field(default_factory=set)  # a few different values of the oracle
 
@@ -333,7 +333,7 @@ def _of(
     statistics: ComparisonStatistics,
     relation: Relation = Relation.OTHER,
 ) -> ScalingFault | None:
-    """Return the fault that the wrong comparisons show; None if there are no such comparisons."""
+    """Return the fault that the wrong comparisons show; None if no comparison is wrong."""
     if not wrong:
         return None
     evidence = Evidence()

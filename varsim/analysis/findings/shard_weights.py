@@ -65,9 +65,9 @@ def _candidates(rows: np.ndarray, wanted: np.ndarray) -> Iterator[Weights]:
 def _groupings(count: int) -> Iterator[np.ndarray]:
     """Yield groupings of replicas that share a weight, as matrices with a column for each weight.
 
-    In one grouping every replica has its own weight. In the others the first few replicas have one
-    weight, and all other replicas another one. This happens if the first replicas get one more
-    example, from the remainder of a batch.
+    In one grouping every replica has its own weight. In the other groupings the first few replicas
+    have one weight, and all other replicas have another weight. Such weights occur if the first
+    replicas get one more example, from the remainder of a batch.
     """
     yield np.eye(count)
     for first in range(1, count if count > 2 else 1):
@@ -105,8 +105,8 @@ def explains(weights: Weights, comparison: Comparison) -> bool:
 def sizes(comparisons: Sequence[Comparison]) -> Iterator[list[Weights]]:
     """Yield the weights that a counter of examples implies.
 
-    The weights of all comparisons come from the last count or from the sum of all counts; or each
-    comparison has weights from its own count.
+    There are three ways to get weights: for all comparisons from the last count, for all
+    comparisons from the sum of all counts, or for each comparison from its own count.
     """
     counts: list[Weights] = []
     for comparison in comparisons:
@@ -122,7 +122,7 @@ def sizes(comparisons: Sequence[Comparison]) -> Iterator[list[Weights]]:
 
 
 def _different(rows: np.ndarray) -> int:
-    """Return the number of rows, without rows that are equal within rounding."""
+    """Return the number of different rows. Rows that are equal within rounding count once."""
     scale = np.abs(rows).max()
     return len(np.unique(np.round(rows / scale, 4), axis=0)) if scale else 0
 

@@ -8,9 +8,9 @@ after these writes. The clocks show which writes happened before; concurrent wri
 
 There are three exceptions:
 - If the replica writes the component after the read, it accumulates a value, and the read is not
-  stale. The write must follow in the same call. If the program synchronises the components, and
-  they are not parts of a sum, the write may also follow later, before the next synchronisation. An
-  add to a part of a sum does not count as such a write, because it needs no read.
+  stale. The write must follow in the same call. The write may also follow in a later call before
+  the next synchronisation, if the program synchronises the components and they are not parts of a
+  sum. An add to a part of a sum does not count as such a write, because an add needs no read.
 - If the variable has no aggregation, no read is stale before the first synchronisation.
 - If the policy of the variable intends such reads, they cause a note instead of a finding.
 """
@@ -95,7 +95,7 @@ class _VersionUses:
 
 
 class VersionStaleness(Finder):
-    """Finds reads of a mirrored variable that return an older version than was used before them.
+    """Finds reads of a mirrored variable that return an older version than earlier uses.
 
     A commit that no process has used may still be in transit, so reads need not show it.
     """
@@ -160,7 +160,7 @@ class VersionStaleness(Finder):
             for process, (used, when_s) in mirror.used.items()
             if process != event.process
         ):
-            counted = all(one is None for one in mirror.owners)  # if so, versions have no gaps
+            counted = all(one is None for one in mirror.owners)  # if true, versions have no gaps
             staleness = missed[-1][0] - version if counted else len(missed)
             mirror.staleness.add(event, staleness, event.time_s - missed[0][1])
         else:
@@ -207,7 +207,7 @@ class _LocalWrites:
         return self.forgotten + bisect_right(self.numbers, clock)
 
     def time_of(self, index: int) -> float:
-        """Return the time of a write by its index; for a dropped one, the oldest kept time."""
+        """Return the time of a write by its index; the oldest kept time for a dropped write."""
         return self.times_s[max(index - self.forgotten, 0)]
 
 
@@ -242,7 +242,7 @@ class UnsyncedWrites:
         pending.add(read, lacks, age_s)
 
     def go_on(self, replica_id: int) -> None:
-        """Count a replica's stored reads as fresh: the replica now writes the component."""
+        """Count a replica's stored reads as fresh, because the replica now writes the component."""
         fresh = 0
         if pending := self.pending.pop(replica_id, None):
             fresh = sum(pending.reads.values())

@@ -50,7 +50,7 @@ class _Arrivals:
     variable: int
     location: str | None
     came: dict[int, tuple[Event, float]] = field(default_factory=dict)  # replica → arrival, work
-    waiting: set[int] = field(default_factory=set)  # replicas that are blocked there
+    waiting: set[int] = field(default_factory=set)  # replicas that are blocked at the collective
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ class Waits(Finder):
         self._reset(None)
 
     def on_call(self, event: Event) -> None:
-        """Measure a call, unless it is inside another one."""
+        """Measure a call, unless it is inside another call."""
         if event.call is None or event.call != self._call:
             self._reset(event)
 
@@ -161,7 +161,7 @@ class Waits(Finder):
         self._end = _Arrivals(_END, None)
         self._outbox: list[list[int]] = [[] for _ in range(self.num_replicas)]
         self._resumed: dict[int, float] = {}
-        # replica → the time since which it waits, and the position at which it waits
+        # replica → the time since which the replica waits, and the position at which it waits
         self._paused: dict[int, tuple[float, int | None]] = {}
 
     def _arrive(self, event: Event, replica_id: int) -> None:

@@ -14,7 +14,7 @@ _MISSING: Final = "not all values of a component were recorded"
 
 
 class Averaging(Checker):
-    """Checks that, at every k-th write, a replica exchanges the value of its component.
+    """Checks that a replica exchanges the value of its component at every k-th write.
 
     `Reduction` checks that the commit is the mean of the exchanged values.
     """
