@@ -42,8 +42,8 @@ def test_a_mode_sets_all_free_variables_or_named_variables(text: str, expected: 
         (
             "w=adaptive",
             "'w=adaptive': adaptive cannot be set for single variables, because it applies to all "
-            "AUTO variables of a strategy; set auto: adaptive, and on_write for the variables to "
-            "exchange at every write",
+            "AUTO variables of a strategy; set auto: adaptive, and give the mode on_write to the "
+            "variables that must be exchanged at every write",
         ),
         ("on_read,on_write", "'on_read,on_write' has two modes without the name of a variable"),
     ],

@@ -22,7 +22,7 @@ _last_words = "interrupted"
 
 
 def begin() -> None:
-    """From now on, make Ctrl-C end the program immediately, with 130 and one line on stderr."""
+    """Make Ctrl-C end the program immediately from now on, with 130 and one line on stderr."""
     if signal.getsignal(signal.SIGINT) is _end_at_once:
         return
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -46,7 +46,7 @@ def code_of_signal(exit_code: int) -> int:
 
 
 def saved_so_far(directory: str) -> str:
-    """Return the line for an interrupt after the results are saved; make Ctrl-C print this line."""
+    """Return the line for an interrupt after saving, and make Ctrl-C print this line."""
     said = f"interrupted: the results so far are saved in {directory}"
     ends_with(INTERRUPTED, said)
     return said

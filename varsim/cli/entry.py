@@ -19,7 +19,7 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 _NUMPY_ADDRESSES: Final = 2**28
 _NUMPY_THREADS: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
-_MOST_NUMPY_THREADS: Final = 64  # of OpenBLAS in NumPy's wheels, one for each core
+_MOST_NUMPY_THREADS: Final = 64  # threads of OpenBLAS in NumPy's wheels, one for each core
 
 
 def main() -> NoReturn:
@@ -60,7 +60,7 @@ def refused_by_system() -> str:
 
     If the system refuses a thread, OpenBLAS raises SIGINT, and the program would seem interrupted.
     """
-    import resource  # here, because the Ctrl-C handler must be installed first
+    import resource  # imported here, because the Ctrl-C handler must be installed first
 
     from varsim.threads import spare_threads
 

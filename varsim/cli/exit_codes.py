@@ -29,7 +29,7 @@ _MEANINGS: Final = {
 
 
 def exit_codes(*codes: int) -> str:
-    """Return the meaning of these exit codes; by default, of all exit codes."""
+    """Return the meaning of the given exit codes, or of all exit codes by default."""
     said = (f"{code} {what}" for code, what in _MEANINGS.items() if not codes or code in codes)
     return f"Exit codes: {'; '.join(said)}."
 

@@ -59,7 +59,7 @@ TRACE: Final = click.option(
 
 
 def _given(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> Any:
-    """Return a list of the texts; None if there are none, so that the file's value stays."""
+    """Return a list of the texts. None, for no texts, keeps the file's value."""
     return list(texts) or None
 
 

@@ -59,7 +59,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that the arguments name; an error contains the nearest name.
+        """Return the command that the arguments name. An error contains the nearest name.
 
         Raises:
             UsageError: There is no such command.

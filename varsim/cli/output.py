@@ -93,7 +93,7 @@ def stdout_as_stderr() -> Iterator[None]:
 
 @contextmanager
 def _descriptors_too() -> Iterator[None]:
-    """Redirect the descriptor of stdout, for child processes; do nothing without a descriptor."""
+    """Redirect the descriptor of stdout, if there is one, for child processes."""
     try:
         out, err = sys.__stdout__.fileno(), sys.__stderr__.fileno()  # type: ignore[union-attr]
     except (AttributeError, io.UnsupportedOperation, ValueError):

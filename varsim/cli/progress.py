@@ -219,7 +219,7 @@ class _Clock:
 
 
 class Later(Quiet):
-    """A watcher that shows only phases after the training, and these only if they take long."""
+    """A watcher that shows only long phases after the training."""
 
     def __init__(self, stack: ExitStack, results: Results | None = None) -> None:
         super().__init__(results)
@@ -279,7 +279,7 @@ def watching(
 
 @contextmanager
 def watching_later(results: Results) -> Iterator[Quiet]:
-    """Yield a watcher that shows nothing while a script runs, and then the phases after it."""
+    """Yield a watcher that shows nothing while a script runs, and the phases after the script."""
     with ExitStack() as stack:
         watcher = Later(stack, results)
         yield watcher

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def open_record(run: str) -> Iterator[tuple[Path, History, History | None]]:
     """Open the history of the run that a command-line word names, and the history of its oracle.
 
-    Also yield a path: the run's directory; or the file, if the word is the path of a file.
+    Also yield the path of the run's directory. If the word is the path of a file, yield this file.
 
     Raises:
         ConfigError: The run does not exist, or has no record; the text says why.

@@ -1,4 +1,4 @@
-"""Standard streams of the program that stay usable when nothing more can be written to them.
+"""Keep the standard streams of the program usable when a stream cannot be written any more.
 
 Python raises an OSError at any `print` to a full disk or to a reader that has ended. Such an error
 would end a training whose results can still be saved. So text that cannot be written is dropped,
@@ -78,7 +78,7 @@ def raise_errors(*, raises: bool) -> None:
 
 
 def problem() -> str | None:
-    """Write everything that is buffered; return why text was lost, or None if none was lost.
+    """Write all buffered text. Return the reason why text was lost, or None if no text was lost.
 
     Text for a reader that has ended is not lost.
     """
@@ -100,7 +100,7 @@ def _flush(stream: TextIO) -> None:
 
 
 def _open_what_is_closed() -> None:
-    """Reopen closed standard streams; otherwise other files would get their descriptors."""
+    """Reopen closed standard streams, because other files would get their descriptors."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             nowhere = os.open(os.devnull, os.O_RDWR)

@@ -36,7 +36,7 @@ class RunWatcher(Protocol):
         """Report that the workload has done a step."""
 
     def turned_to(self, part: Phase) -> None:
-        """Report that a phase begins, before or after the workload."""
+        """Report the beginning of a phase that is before or after the workload."""
 
     def done(self, fraction: float) -> None:
         """Report the finished fraction of the phase, from 0 to 1. Some phases do not report it."""
@@ -51,7 +51,7 @@ class RunWatcher(Protocol):
         """Report that Ctrl-C has ended the program."""
 
     def measured(self, summaries: Sequence[Summary]) -> None:
-        """Report a summary for each strategy; nothing is written, merged or judged yet."""
+        """Report a summary for each strategy, before anything is written, merged or judged."""
 
     def unfinished(self, text: str) -> None:
         """Report a result that could not be written or judged, with the reason and the remedy."""
@@ -102,7 +102,10 @@ class ActiveRun:
         self.settings = AppliedSettings(experiment)
 
     def observe(self, strategy: MirroredStrategy) -> ObservedStrategy:
-        """Observe a strategy. The first uses the run's own files; each other uses a new folder."""
+        """Observe a strategy.
+
+        The first one uses the run's own files, each other one a new folder.
+        """
         number = len(self.strategies) + 1
         files = self.directory if number == 1 else self.directory.strategy(number)
         observed = ObservedStrategy(strategy, self.settings, files)
@@ -184,7 +187,7 @@ class ActiveRun:
                 observed.strategy.close()
 
     def take_a_last_look(self) -> None:
-        """Measure the strategies that still answer after a failure or an interrupt."""
+        """Measure the strategies whose workers still answer after a failure or an interrupt."""
         for observed in self.strategies:
             observed.take_a_last_look()
 
@@ -217,7 +220,7 @@ class ActiveRun:
             self.watcher.finished(self.summaries())
 
     def leave_unfinished(self, file: Path, text: str) -> None:
-        """Keep and report why a file was not written or not judged."""
+        """Keep and report the reason why a file was not written or not judged."""
         self.unfinished[str(file)] = text
         if self.watcher is not None:
             self.watcher.unfinished(text)

@@ -48,16 +48,16 @@ class AppliedSettings:
 
     @property
     def everything(self) -> list[Any]:
-        """Return the variables of the program; those without the settings while they exist."""
+        """Return the program's variables; variables without the settings only while they exist."""
         others = (ref() for ref in self._others)
         return [*self.created, *(variable for variable in others if variable is not None)]
 
     def watch(self, strategy: Strategy) -> None:
-        """Apply the settings to this strategy's variables too."""
+        """Apply the settings to this strategy's variables, too."""
         self._strategies.append(strategy)
 
     def __call__(self, next_creator: Callable[..., Any], **kwargs: Any) -> Any:
-        """Create a variable; apply the settings if one of the strategies owns the variable."""
+        """Create a variable, with the settings if one of the strategies owns the variable."""
         if get_strategy() not in self._strategies:
             other = next_creator(**kwargs)
             self._others.append(weakref.ref(other))

@@ -58,7 +58,7 @@ class BenchPlan:
     workers: tuple[int, ...] = (1, 2, 4, 8)
     sizes: tuple[int, ...] = (8, 64 * 2**10, 2**20, 16 * 2**20)
     quick: bool = False
-    turns_s: float = 0.2  # time for a cell's steps, and for its reads; more if values are large
+    turns_s: float = 0.2  # time for a cell's steps and again for its reads; more for large values
     limit_s: float = 17.0  # no measurement begins after this time, so that all end within 20 s
 
     @property
@@ -157,7 +157,10 @@ class HostMeasurement:
             read.check()
 
     def _may_begin(self, what: str) -> bool:
-        """Return whether there is time for `what`; tell the watcher, or record it as left out."""
+        """Return whether there is time for `what`.
+
+        Inform the watcher, or record `what` as left out.
+        """
         if now_s() >= self.deadline_s:
             self.out_of_time.append(what)
             return False
@@ -199,7 +202,7 @@ _PACKAGES: Final = ("numpy", "pyzmq", "msgpack")
 
 
 def this_machine() -> Machine:
-    """Describe this machine. Call this before measuring; later, the load includes this program."""
+    """Describe this machine. Call this before measuring, while the load is that of others."""
     return Machine(
         host=platform.node(),
         processor=_processor(),

@@ -54,7 +54,7 @@ def carry(
         experiment: The text of `experiment.yaml`.
         location: The location of the program; None if its sources are not kept.
         experiment_file: The experiment as the user wrote it; None if there is no such file.
-        not_kept: Why the sources of a user's program are not kept; "" otherwise.
+        not_kept: The reason why the sources of a user's program are not kept; "" if they are kept.
     Raises:
         OSError: A file cannot be written.
     """
@@ -147,7 +147,7 @@ _KEY_BYTES: Final = 32
 
 
 def signature_of(files: Mapping[str, bytes]) -> str | None:
-    """Return a keyed checksum of named files; None if this user has no key and cannot store one.
+    """Return a keyed checksum of named files; None if this user has no key and cannot store a key.
 
     The key is a random number, which is made for the user's first run and stored in the user's
     state directory. The key does not identify the machine, and is not written anywhere else.

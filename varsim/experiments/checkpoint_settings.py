@@ -20,7 +20,7 @@ KEEP: Final = 2
 
 
 class CheckpointSettings(Keys):
-    """When a run saves checkpoints; a number alone is short for a mapping with `every`."""
+    """When a run saves checkpoints. A number alone is short for a mapping with `every`."""
 
     every: int = Field(ge=1, description="The number of steps between two checkpoints.")
     keep: int = Field(

@@ -439,7 +439,7 @@ class Experiment(Keys):
         return ADAPTIVE if self.parsed_mode.adaptive else self.auto
 
     def as_keys(self) -> dict[str, Any]:
-        """Return the keys and values of an equivalent YAML file, without empty ones."""
+        """Return the keys and values of an equivalent YAML file, without empty values."""
         left_out = _OF_WORKLOADS.keys() - {"auto"} if self.script is not None else set()
         keys: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, exclude=left_out)
         return {key: value for key, value in keys.items() if value not in ({}, [], None)}

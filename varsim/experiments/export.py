@@ -60,7 +60,7 @@ class Exported:
 
 
 def export_run(run: Path, file: Path, *, source: bool = True, values: bool = True) -> Exported:
-    """Write a run into an archive; leave no file after a failure.
+    """Write a run into an archive. After a failure, no file is left.
 
     Args:
         file: The archive. Its name determines the format: .tar.gz, .tgz or .zip.
@@ -120,7 +120,7 @@ class _Copy:
         self._redaction = Redaction(one for one in folders if isinstance(one, str))
 
     def make(self) -> None:
-        """Copy what may be exported, and list what may not."""
+        """Copy what may be exported, and list what is left out."""
         self._files_of(self._run, self._copy)
         for path in sorted(self._run.iterdir()):
             strategy = path.name.startswith(STRATEGY)
@@ -239,7 +239,7 @@ class _Copy:
                 self._exported.look_at += list(self._still_named(file, name))
 
     def _still_named(self, file: Path, name: Path) -> Iterator[str]:
-        """Yield the lines of a source that may identify this machine; sources are not changed."""
+        """Yield the lines of a source that may identify this machine. Sources are not changed."""
         lines = file.read_text("utf-8", "replace").splitlines()
         for number, line in enumerate(lines, start=1):
             if self._redaction.of_all(line) != line:
@@ -253,7 +253,7 @@ def _kind_of(error: str) -> str:
 
 
 def _forget_values(summary: dict[str, Any]) -> None:
-    """Remove all keys that are not listed as free of values. So future keys are removed, too."""
+    """Remove all keys that are not in the list of keys without values, also future keys."""
     for key in summary.keys() - _WITHOUT_VALUES:
         del summary[key]
     summary |= {"result": {}, "metrics": {}}
@@ -330,7 +330,7 @@ class Redaction:
 
 
 def _without(text: str, folder: str, other: str) -> str:
-    """Replace a folder's path by `other`; if `other` is "", make the folder's paths relative."""
+    """Replace a folder's path by `other`. If `other` is "", make the folder's paths relative."""
     if other:
         return re.sub(rf"{re.escape(folder)}(?=$|[^\w.-])", other, text)
     text = text.replace(f"{folder}/", "")

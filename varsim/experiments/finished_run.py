@@ -32,7 +32,7 @@ _MAPPINGS: Final = frozenset({"params", "variables"})
 
 
 class ExperimentSettings(TypedDict, total=False):
-    """The keys of an experiment as keyword arguments; docs/cli.md says what each means."""
+    """The keys of an experiment as keyword arguments, which docs/cli.md explains."""
 
     name: str | None
     workload: str | os.PathLike[str] | None
@@ -115,7 +115,7 @@ class FinishedRun:
 
     @property
     def verdict(self) -> Outcome:
-        """Return whether varsim kept its promises, as `varsim check`: VALID, INVALID or UNKNOWN.
+        """Return the verdict of `varsim check` on varsim's promises: VALID, INVALID or UNKNOWN.
 
         Raises:
             ConfigError: There is no record.
@@ -135,7 +135,7 @@ class FinishedRun:
             return examined(self.history, oracle, self.summary)
 
     def close(self) -> None:
-        """Close the record; the next use opens it again."""
+        """Close the record. The next use of the record opens it again."""
         self._open.close()
         self.__dict__.pop("history", None)
 

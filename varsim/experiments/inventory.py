@@ -94,7 +94,7 @@ def take_inventory(path: Path, python: str) -> Inventory:
     Args:
         python: The interpreter that has TensorFlow.
     Raises:
-        ConfigError: The file is of another kind, cannot be read, or has no variables; or the
+        ConfigError: The file is of another kind, cannot be read, or has no variables. Or the
             interpreter cannot be run, or has no TensorFlow.
     """
     kind, place = recognized(path)
@@ -133,7 +133,7 @@ def recognized(path: Path) -> tuple[str, Path]:
 
 
 def _checkpoint_in(folder: Path) -> Path:
-    """Return the folder if it names its latest checkpoint; else the folder's only checkpoint."""
+    """Return the folder if it names its latest checkpoint, or else its only checkpoint."""
     if (folder / "checkpoint").is_file():
         return folder
     found = sorted(folder.glob("*.index"))
@@ -227,7 +227,7 @@ def writable(found: Iterable[dict[str, Any]], kind: str) -> tuple[list[dict[str,
 
 
 def _why_not(one: dict[str, Any]) -> str:
-    """Return why a variable is left out; "" if the variable is listed."""
+    """Return the reason why a variable is left out; "" if the variable is listed."""
     if "role" in one:
         return _ROLES[one["role"]]
     if one["dtype"] not in NAMES:
@@ -238,7 +238,7 @@ def _why_not(one: dict[str, Any]) -> str:
 
 
 def _unused(name: str, used: dict[str, Any]) -> str:
-    """Return the name; if another variable has it, append a number, as TensorFlow does."""
+    """Return an unused name: if another variable has it, append a number, as TensorFlow does."""
     candidates: Iterator[str] = (f"{name}_{number}" for number in count(1))
     return name if name not in used else next(one for one in candidates if one not in used)
 

@@ -21,7 +21,7 @@ _ARRAY: Final = "extra/"
 
 
 class Wrong(Exception):
-    """A value cannot be saved, or a saved value is not what it should be."""
+    """A value cannot be saved, or a saved value was not made by this module."""
 
 
 def encoded(value: object, arrays: dict[str, Array]) -> Any:

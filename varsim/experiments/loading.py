@@ -77,7 +77,7 @@ class _Layers:
         self.overridden.add(keys[0])
         other = _ONE_OF_TWO.get(keys[0])
         if other is not None and other not in self.overridden:
-            self.values.pop(other, None)  # the file's value is replaced too
+            self.values.pop(other, None)  # the file's value is also replaced
 
 
 def load_experiment(path: Path | None = None, overrides: Iterable[Override] = ()) -> Experiment:

@@ -22,7 +22,7 @@ WITH_PARAMETERS: Final = "[a-z][a-z0-9_]*(:[A-Za-z0-9_.+-]+)+"
 """A pattern of a policy that TensorFlow does not have, as in local_sgd:8."""
 
 PLAIN: Final = ", ".join([*MODES, *(f"{keyword}:…" for keyword in BUILT_IN)])
-"""The modes, without those of other packages; the dots stand for parameters."""
+"""The modes that varsim itself has. The dots stand for parameters."""
 
 SYNTAX: Final = (
     f"{PLAIN}; {ADAPTIVE} (short for mode: auto with auto: {ADAPTIVE}); or name=mode,name=mode for "
@@ -31,7 +31,8 @@ SYNTAX: Final = (
 
 _NOT_BY_NAME: Final = (
     f"{ADAPTIVE} cannot be set for single variables, because it applies to all AUTO variables of a "
-    f"strategy; set auto: {ADAPTIVE}, and on_write for the variables to exchange at every write"
+    f"strategy; set auto: {ADAPTIVE}, and give the mode on_write to the variables that must be "
+    "exchanged at every write"
 )
 
 E = TypeVar("E", bound=Enum)
@@ -75,7 +76,7 @@ def parse_mode(text: str) -> Mode:
 
 
 def without_auto(text: str) -> str | None:
-    """Return the text without the parts that give AUTO; None if nothing is left."""
+    """Return the text without the parts that give AUTO, or None if no part remains."""
     auto = VariableSynchronization.AUTO
     parts = text.split(",")
     return ",".join(p for p in parts if _mode(p.rpartition("=")[2].strip()) is not auto) or None
@@ -98,7 +99,7 @@ def _mode(word: str) -> Synchronization:
 
 
 def member_reader(kind: type[E]) -> Callable[[Any], E]:
-    """Return a validator that reads the name of an enum's member, in any case."""
+    """Return a validator that reads the name of an enum's member, in upper or lower case."""
     names = [member.name.lower() for member in kind]
 
     def read(value: Any) -> E:

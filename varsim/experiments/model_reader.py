@@ -1,6 +1,6 @@
 """Read the variables of a Keras model, a SavedModel or a checkpoint: `PYTHON model_reader.py`.
 
-This file is a program of its own, for an interpreter that has TensorFlow but may not have varsim.
+This file is a separate program, for an interpreter that has TensorFlow but may not have varsim.
 Its arguments are a kind (a key of `_READERS`) and a path. It prints a JSON object with `variables`,
 `missing` (a module that is not installed) or `error`. A variable has a name, a shape (null if the
 shape is not known), a dtype, and the settings that the format contains. If no step writes the
@@ -143,7 +143,7 @@ def _with_role(entry: Entry, role: str | None) -> Entry:
 
 
 def _roles(nodes: Sequence[Any]) -> dict[int, str]:
-    """Return number of a node → role. Roles follow from the names that owners give their nodes."""
+    """Return number of a node → role. A node's role follows from its name in its owner."""
     roles: dict[int, str] = {}
     children = [{child.local_name: child.node_id for child in node.children} for node in nodes]
 

@@ -11,7 +11,10 @@ _MAX_NEAR: Final = 3
 
 
 def nearest(word: str, known: Iterable[str], most: int = _MAX_NEAR) -> list[str]:
-    """Return similar words, the nearest first; only one word if no other begins with `word`."""
+    """Return similar words, the nearest first.
+
+    If exactly one word begins with `word`, return only this word.
+    """
     words = list(dict.fromkeys(known))
     begun = [one for one in words if len(word) > 1 and one.lower().startswith(word.lower())]
     if len(begun) == 1:
@@ -30,7 +33,7 @@ def did_you_mean(word: str, known: Iterable[str], most: int = 1) -> str:
 
 
 def listed(known: Iterable[str]) -> str:
-    """Return the words separated by commas; only the first ones if there are many."""
+    """Return the words separated by commas; of many words, only the first few."""
     words = list(known)
     more = len(words) - _MAX_LISTED
     shown = words[:_MAX_LISTED] if more > 0 else words

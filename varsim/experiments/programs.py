@@ -50,10 +50,10 @@ class RunProgram(Protocol):
     """The program of a run."""
 
     params: dict[str, Any]  # the program's arguments, including defaults
-    no_oracle: str  # why an oracle is impossible; "" if it is possible
+    no_oracle: str  # the reason why an oracle is impossible; "" if an oracle is possible
 
     location: ProgramLocation | None  # None if a run does not keep its sources
-    not_kept: str  # why the sources of a user's program are not kept; "" otherwise
+    not_kept: str  # the reason why the sources of a user's program are not kept; "" if kept
 
     def keys(self) -> dict[str, Any]:
         """Return the keys that complete the experiment."""
@@ -106,7 +106,7 @@ class WorkloadProgram:
 
 
 def _resumed(run: ActiveRun) -> ResumePoint | None:
-    """Return the checkpoint from which the run continues; warn if there is none."""
+    """Return the checkpoint from which the run continues. If there is none, warn."""
     resume = run.experiment.resume
     if resume is None:
         return None
@@ -323,7 +323,7 @@ class ScriptProgram:
 
 
 class _Arguments(list[str]):
-    """The arguments of a script, as `sys.argv`; a list that records whether the script reads it."""
+    """The arguments of a script, as `sys.argv`: a list that records whether the script reads it."""
 
     were_read = False
 

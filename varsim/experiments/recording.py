@@ -74,7 +74,8 @@ def write_history(directory: RunFiles, *, tell: Tell | None = None) -> str | Non
     Args:
         tell: Receives the merged fraction of the traces.
     Returns:
-        None after a success. If the merge failed, the reason; the traces are then kept.
+        None after a success. If the merge failed, the result is the reason, and the traces are
+        kept.
     """
     if (directory.traces / file_name(PROGRAM)).exists():
         try:

@@ -22,7 +22,7 @@ TAG: Final = "tag.txt"
 LARGE_BYTES: Final = 5 * 2**30
 """From this size on, `room_after` tells the user that a folder has grown large."""
 
-_OF_A_RUN: Final = re.compile(r"\d{8}-\d{6}-.")  # how the name of a run's directory begins
+_OF_A_RUN: Final = re.compile(r"\d{8}-\d{6}-.")  # the beginning of the name of a run's directory
 _MAX_TAG: Final = 80
 
 
@@ -51,7 +51,7 @@ def stored_runs(out: Path) -> list[StoredRun]:
 
 
 def tag_of(run: Path) -> str:
-    """Return the tag of a run; empty if it has none."""
+    """Return the tag of a run; "" for a run without a tag."""
     try:
         return (run / TAG).read_text("utf-8", "replace")[:_MAX_TAG].strip()
     except OSError:
@@ -59,7 +59,7 @@ def tag_of(run: Path) -> str:
 
 
 def set_tag(run: Path, tag: str) -> None:
-    """Give a run a tag, so that it is never removed to make room; an empty tag removes the tag.
+    """Tag a run, so that it is never removed to make room. An empty tag removes the tag.
 
     Raises:
         ConfigError: The tag has several lines or is too long, or the file cannot be written.
@@ -121,7 +121,7 @@ def make_room(out: Path, most_bytes: int, kept: Path | None = None) -> Room:
 
 
 def room_after(run: Path) -> str:
-    """Apply the limit of the environment after a run; return a text for the user, or "".
+    """Apply the limit of the environment after a run. Return a text for the user, or "".
 
     Without a limit, nothing is removed. If the folder has grown large, the text says how large.
     """
@@ -164,7 +164,7 @@ def _large(out: Path, runs: Sequence[StoredRun]) -> str:
 
 
 def _remove(run: Path) -> bool:
-    """Remove a run's directory; return False if it still runs or if varsim did not make it."""
+    """Remove a run's directory. Return False if the run has not ended or is not varsim's."""
     if not _OF_A_RUN.match(run.name) or not (run / EXPERIMENT).is_file():
         return False
     files = RunFiles(run)

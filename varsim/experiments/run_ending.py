@@ -37,8 +37,8 @@ def failure_of(error: BaseException) -> Failure:
 def _location(error: BaseException) -> str:
     """Return an error's location.
 
-    This is its field `location`; else the line in the replica's function; else the line in the
-    program.
+    This is the error's field `location`. Without this field, it is the line in the replica's
+    function, or else the line in the program.
     """
     if isinstance(error, VarsimError) and error.location:
         return error.location
@@ -72,7 +72,7 @@ def _text(error: BaseException) -> str:
 
 
 def _traceback_of(error: BaseException) -> str:
-    """Return the program's traceback; before it, the traceback of the replica if there is one."""
+    """Return the program's traceback, after the replica's traceback if there is one."""
     parts = []
     if isinstance(error.__cause__, ReplicaError):
         parts.append(_without_text(str(error.__cause__), _text(error)))
@@ -83,7 +83,7 @@ def _traceback_of(error: BaseException) -> str:
 
 
 def _without_text(whole: str, text: str) -> str:
-    """Return a replica's traceback without its last part, if this is an exception with `text`.
+    """Return a replica's traceback. If its last part is an exception with `text`, omit this part.
 
     The failure already contains this text, which can have many lines.
     """

@@ -40,7 +40,7 @@ def find_run(text: str, out: Path = OUT) -> Path:
         text: A path, which has priority; `latest`; or a unique beginning of a run's name in `out`.
             In `FOLDER/latest`, the name is looked up in FOLDER.
     Returns:
-        The run's directory; or the file, if `text` is the path of a file.
+        The run's directory. If `text` is the path of a file, this file.
     Raises:
         ConfigError: No run matches, or several match; the text names the nearest runs.
     """
@@ -51,7 +51,7 @@ def find_record(text: str, out: Path = OUT) -> Path:
     """Return the run that a word names, as `find_run` does, and require a record.
 
     Raises:
-        ConfigError: As for `find_run`; or the run has no record: the text says why, and names the
+        ConfigError: As for `find_run`. Or the run has no record: the text says why, and names the
             option for a record.
     """
     path = find_run(text, out)
@@ -105,7 +105,7 @@ def _names(out: Path, sort: _Sort) -> list[str]:
 
 
 def _last(out: Path, sort: _Sort, names: Sequence[str]) -> str:
-    """Return the target of the link; without a link, the newest name; "" if there are no names."""
+    """Return the target of the link, or else the newest name; "" if there are no names."""
     link = out / sort.latest
     if not link.is_dir():
         return next(iter(names), "")

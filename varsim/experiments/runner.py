@@ -1,7 +1,8 @@
 """Run an experiment: from its settings to a saved summary, even if the run fails.
 
-At the end, a run first reports its outcome and its measurements. Then it writes the summary and the
-history, and judges the history. A step that fails is reported, and the next steps are done.
+At its end, a run first reports its outcome and its measurements. Then it writes the summary and the
+history, and judges the history. If one of these steps fails, the failure is reported, and the next
+step is done.
 """
 
 from __future__ import annotations
@@ -244,7 +245,7 @@ def _record_and_judge(run: ActiveRun, program: RunProgram) -> None:
 
 
 def _write_history(run: ActiveRun, files: RunFiles, tell: Tell | None) -> bool:
-    """Write a history, and report a failure; return whether it failed."""
+    """Write a history and report a failure. Return whether writing failed."""
     why = write_history(files, tell=tell)
     if why is not None:
         run.leave_unfinished(files.path, saving.history_not_written(str(files.path), why))

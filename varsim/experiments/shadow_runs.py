@@ -42,8 +42,8 @@ def run_shadow(
     """Run an experiment's workload on these devices, and keep its traces.
 
     Args:
-        interrupts: Raises KeyboardInterrupt at SIGINT while the workload runs; delays SIGINT after
-            that.
+        interrupts: Raises KeyboardInterrupt at SIGINT while the workload runs, and delays SIGINT
+            after the workload.
     Returns:
         The workload's result.
     Raises:
@@ -87,7 +87,7 @@ def _say_nothing(step: int, total: int, **metrics: float) -> None:
 
 
 def _history_problem(files: RunFiles) -> str | None:
-    """Write the history; return why this failed."""
+    """Write the history. If this fails, return the reason; else return None."""
     why = write_history(files)
     return None if why is None else f"its history was not written: {why}"
 
@@ -120,7 +120,8 @@ def run_oracle(
     Args:
         interrupts: Raises KeyboardInterrupt at SIGINT, except while the cluster ends.
     Returns:
-        The workload's result. If there is no history, the reason; no file is then kept.
+        The workload's result, or the reason why there is no history. Without a history, no file is
+        kept.
     Raises:
         KeyboardInterrupt: SIGINT arrived; no file is kept.
     """
@@ -192,7 +193,7 @@ def take_advice(
 
 
 def _advice(files: RunFiles) -> tuple[dict[str, VariableSettings], list[str], bool]:
-    """Return name of an AUTO variable → settings; the advice; and whether AUTO is adaptive."""
+    """Return settings by the names of AUTO variables, the advice, and whether AUTO is adaptive."""
     from varsim.whatif.advice import advise, in_words
     from varsim.whatif.compare import Replays
     from varsim.whatif.lines import at_odds, is_adaptive

@@ -81,7 +81,7 @@ def resume_point(run_folder: Path) -> ResumePoint | None:
 
 
 class StepLoop:
-    """Iterates over the steps of one run. It is the loop of `job.steps`."""
+    """Iterates over the steps of one run, for `job.steps`."""
 
     def __init__(
         self, run: ActiveRun, strategy: MirroredStrategy, resumed: ResumePoint | None
@@ -91,7 +91,7 @@ class StepLoop:
         self._resumed = resumed
         self._settings: CheckpointSettings | None = run.experiment.checkpoint
         self._folder = run.directory.path / CHECKPOINTS
-        self._paths: list[str] = []  # of the checkpoints, the oldest first
+        self._paths: list[str] = []  # the paths of the checkpoints, the oldest first
         if resumed is not None:
             self._adopt(Path(resumed.restoration.path))
         self._loops = 0
@@ -137,7 +137,7 @@ class StepLoop:
             )
 
     def __call__(self, total: int, keep: Mapping[str, Any]) -> Iterator[int]:
-        """Yield the numbers of the steps; between two steps, save a checkpoint if it is time.
+        """Yield the numbers of the steps. Between two steps, save a checkpoint if one is due.
 
         Raises:
             CheckpointError: A checkpoint cannot be saved or restored.
@@ -260,7 +260,7 @@ class _Locals:
         self._before = {name: (value, _shape_of(value)) for name, value in frame.f_locals.items()}
 
     def kept(self) -> dict[str, Any]:
-        """Return what the workload keeps, and the generators among its local variables."""
+        """Return the objects in `keep`, and the generators among the workload's local variables."""
         given = {id(one) for one in self._keep.values()}
         found = {
             _LOCAL + name: value
@@ -287,7 +287,7 @@ def _is_iterator(value: object) -> bool:
 
 
 def _shape_of(value: object) -> object:
-    """Return something that differs if a small container or array was changed in place."""
+    """Return a value that differs after a small container or array was changed in place."""
     match value:
         case np.ndarray() if value.nbytes <= _SMALL_BYTES:
             return value.tobytes()

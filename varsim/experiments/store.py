@@ -62,7 +62,7 @@ class RunFiles:
         """Write a text and a newline into a file; a failure leaves the file unchanged."""
         temporary = self.path / f".{name}"
         try:
-            temporary.unlink(missing_ok=True)  # it would keep its mode
+            temporary.unlink(missing_ok=True)  # an existing file would keep its mode
             write_private(temporary, f"{text}\n".encode())
             temporary.replace(self.path / name)
         except OSError:
@@ -140,7 +140,7 @@ class RunDirectory(RunFiles):
         return RunFiles(self.path / PILOT)
 
     def strategy(self, number: int) -> RunFiles:
-        """Return the files of a further strategy; the first strategy uses the run's own files."""
+        """Return the files of a further strategy. The first strategy uses the run's own files."""
         return RunFiles(self.path / f"{STRATEGY}{number}")
 
     def write_experiment(self, text: str) -> None:

@@ -103,14 +103,14 @@ class ObservedStrategy:
             self._measured = True
 
     def look(self) -> None:
-        """Measure the variables; leave out the values that cannot be read any more."""
+        """Measure the variables. Leave out the values that cannot be read any more."""
         if self.strategy.has_workers and not self._measured:
             self._measured = True
             with suppress(VarsimError), self._measuring() as lenses:
                 self._look(lenses)
 
     def take_a_last_look(self) -> None:
-        """Measure the variables in limited time; leave out the values that cannot be read."""
+        """Measure the variables in limited time. Leave out the values that cannot be read."""
         if self.strategy.has_workers and not self._measured:
             self._measured = True
             # The cluster may have ended, or be busy, or be interrupted within a step.
@@ -223,7 +223,7 @@ def _samples(
     value: np.ndarray | None,
     indices: Sequence[tuple[int, ...]],
 ) -> list[Sample]:
-    """Return some elements of all components; none for small arrays: these are shown completely."""
+    """Return some elements of all components of a large array; [] for a small array."""
     if all(one is None or one.size <= SMALL_SIZE for one in components):
         return []
     return [
@@ -237,7 +237,7 @@ def _samples(
 
 
 def reached(result: object) -> dict[str, Plain]:
-    """Return a workload's result as JSON values; a per-replica value becomes a list."""
+    """Return a workload's result as JSON values. A per-replica value becomes a list."""
     shaped = plain(result, _in_replica_order)
     if shaped is None:
         return {}

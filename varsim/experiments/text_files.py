@@ -23,7 +23,7 @@ def read_text(file: Path, most_bytes: int, remedy: str = TEXT_REMEDY) -> str:
 
     Raises:
         OSError: The file cannot be read.
-        FileError: It is too large, or it is not UTF-8.
+        FileError: The file is too large, or is not UTF-8.
     """
     with file.open("rb") as stream:
         content = stream.read(most_bytes + 1)
@@ -40,7 +40,7 @@ def read_object(file: Path, command: str) -> dict[str, Any]:
     """Return the JSON object in a file that a command of varsim wrote.
 
     Raises:
-        FileError: The file cannot be read, or it has another content.
+        FileError: The file cannot be read, or is not a JSON object within the limits.
     """
     remedy = JSON_REMEDY.format(command=command)
     try:
@@ -79,7 +79,7 @@ def _check_depth(value: Any, depth: int) -> None:
     """Check the depth of nested containers.
 
     Raises:
-        ValueError: It is too large.
+        ValueError: The depth is too large.
     """
     if depth > _MAX_DEPTH:
         raise ValueError(f"it is nested more than {_MAX_DEPTH} deep")
@@ -95,7 +95,7 @@ def _check_depth(value: Any, depth: int) -> None:
 
 
 def first_problem(error: Any) -> str:
-    """Return the first problem of a pydantic ValidationError, and its place."""
+    """Return the first problem of a pydantic ValidationError, with the field that has it."""
     problem = error.errors()[0]
     place = ".".join(map(str, problem["loc"]))
     others = error.error_count() - 1

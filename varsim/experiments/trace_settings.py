@@ -68,7 +68,7 @@ def _size_bytes(value: Any) -> int:
 
 
 class TraceSettings(Keys):
-    """What the processes of a run record; a level alone is short for a mapping with a level."""
+    """What the processes of a run record. A level alone is short for a mapping with a level."""
 
     level: Annotated[
         str, BeforeValidator(_level), WithJsonSchema({"type": "string", "enum": list(LEVELS)})

@@ -31,7 +31,7 @@ class Chosen(NamedTuple):
 
 
 def find_variable(history: History, name: str) -> VariableRow:
-    """Return the variable with this name; if several have the same name, `name` can be a number.
+    """Return the variable with this name or, if several have the same name, with this number.
 
     Raises:
         ConfigError: No variable matches, or several match; the text names the nearest variables.
@@ -47,7 +47,7 @@ def find_variable(history: History, name: str) -> VariableRow:
 
 
 def most_telling(history: History, run: Path) -> Chosen:
-    """Return the most informative variable: one with a finding, or the one that differs most.
+    """Return the most informative variable: with a finding, or else with the largest differences.
 
     Args:
         run: The run's directory, or its history. For a long run, only its summary is read.

@@ -1,8 +1,8 @@
 """Read YAML with the line of every value, so that errors can name the line.
 
 Plain words have the meaning of YAML 1.2 (core schema): `1e-3` is a number, and `on` and `yes` are
-words. PyYAML follows YAML 1.1, which reads them differently. ADR 29 says why varsim has code of its
-own.
+words. PyYAML follows YAML 1.1, which reads these words differently. ADR 29 says why varsim does not
+use another library.
 """
 
 from __future__ import annotations
@@ -118,11 +118,11 @@ def _check_size(text: str) -> None:
     """Refuse a text that would need much more memory than its length, before it is loaded.
 
     Raises:
-        _RefusedError: The text has more than `MAX_VALUES` values, or is nested too deep.
+        _RefusedError: The text has more than `MAX_VALUES` values, or is nested too deeply.
     """
     count = 0  # values so far
     below = [0]  # levels below each open node so far; the first item is for the document
-    starts: list[tuple[str | None, int]] = []  # the anchor of each open node, and the count before
+    starts: list[tuple[str | None, int]] = []  # each open node: anchor, count before it
     known: dict[str | None, tuple[int, int]] = {}  # anchor → number of values, levels below
     for event in yaml.parse(text, Loader=_Loader):
         depth, levels = len(starts), 0

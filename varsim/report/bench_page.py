@@ -167,7 +167,7 @@ def _compare(console: Console, bench: Bench, other: Bench) -> None:
 
 
 def _home(bench: Bench, quantity: Quantity) -> int:
-    """Return the number of workers that is saved with a figure of one process alone."""
+    """Return the number of workers that is stored for a figure of one process alone."""
     return next((f.workers for f in bench.figures if f.quantity is quantity), 0)
 
 
@@ -180,7 +180,7 @@ def _over(one: Spread | None, other: Spread | None) -> float | None:
 _FEW: Final = 4
 """Sentences are about this number of workers, or the largest smaller number that was measured."""
 
-_CLEARLY_LESS: Final = 0.9  # of the bare star's time; a smaller saving may be measurement error
+_CLEARLY_LESS: Final = 0.9  # of the bare star's time; a smaller saving is within the error
 _BUSY: Final = 0.5  # load per core in the minute before; with a higher load the host is busy
 _UNSTEADY: Final = 0.3  # half the interquartile range ÷ the median; for most figures it is lower
 
@@ -198,7 +198,7 @@ def reading(bench: Bench) -> list[str]:
 
 
 def reference(workers: Sequence[int]) -> int:
-    """Return the number of workers that a short text is about."""
+    """Return the number of workers for which a short text gives the figures."""
     return max((n for n in workers if n <= _FEW), default=min(workers))
 
 

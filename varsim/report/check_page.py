@@ -52,7 +52,7 @@ def print_check(
 
 
 def _how_to_see(found: Examination, width: int) -> list[str]:
-    """Return the hint how to print an event; nothing if no finding or difference has an event."""
+    """Return the hint how to print an event; [] if no finding or difference has an event."""
     events = [event for one in found.findings for event in one.events]
     if found.compared is not None:
         events += [one.event for one in found.compared.unexplained]
@@ -95,6 +95,6 @@ def _print_promises(console: Console, verdicts: Sequence[Verdict], width: int) -
 
 
 def _print_lines(console: Console, lines: Sequence[str]) -> None:
-    """Print lines that already have their line breaks."""
+    """Print lines without wrapping them."""
     for line in lines:
         console.print(Text(line), soft_wrap=True)

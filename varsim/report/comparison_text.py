@@ -33,7 +33,7 @@ _CAUSED: Final = (
 
 
 def in_short(compared: Compared) -> str:
-    """Return the comparison in brief: the number of values, how many differ, and the first one."""
+    """Return the comparison in brief: the numbers of all and of different values, and the first."""
     said = f"{_of_variables(compared)}{_left_out(compared)}"
     differ = [one for one in compared.returned if one.differs]
     if not differ:
@@ -150,7 +150,7 @@ def _often(one: ValueDifference) -> str:
 
 
 def _left_out(compared: Compared) -> str:
-    """Return which variables could not be compared; "" if all were."""
+    """Return a text on the variables that could not be compared; "" if all were compared."""
     if not compared.uncompared:
         return ""
     return f" ({names(_who(compared.uncompared))} could not be compared)"

@@ -168,7 +168,7 @@ def _of(spec: VariableSpec, sections: Iterable[Section]) -> Iterator[Worked]:
 
 
 def _once(troubles: Iterable[Trouble]) -> tuple[Trouble, ...]:
-    """Return one trouble for all operations and aggregations that have the same text."""
+    """Return one trouble for all operations and aggregations whose troubles have the same text."""
     told: dict[tuple[str, ...], Trouble] = {}
     for trouble in troubles:
         own = trouble.operations[0].value if trouble.operations else ""
@@ -186,7 +186,7 @@ def _section(specs: Sequence[VariableSpec], context: Context, num_replicas: int)
 
 
 def _meanings(specs: Sequence[VariableSpec], context: Context) -> Iterator[Meaning]:
-    """Yield the sentences; operations and aggregations with the same sentence share one."""
+    """Yield the sentences, each only once for all operations and aggregations that it is about."""
     concerned: dict[tuple[str, tuple[Operation, ...]], list[VariableSpec]] = {}
     for spec in specs:
         told: dict[str, list[Operation]] = {}

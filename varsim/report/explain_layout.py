@@ -153,7 +153,7 @@ _WAYS: Final = {
 
 
 def _outcomes(examples: Iterable[Worked]) -> Iterator[tuple[str, ...]]:
-    """Yield a row for each example; if the rows of all aggregations are equal, yield one."""
+    """Yield a row for each example, or one row if the rows of all aggregations are equal."""
     of_each: dict[str, list[tuple[str, ...]]] = {}
     for example in examples:
         told = of_each.setdefault(_called(example), [])
@@ -184,7 +184,7 @@ def _outside(example: Worked) -> str:
 
 
 def components(values: Iterable[Array]) -> str:
-    """Return the components side by side; if there are many, the first two and the last."""
+    """Return the components side by side; of many components, the first two and the last."""
     shown = [_number(value) for value in values]
     if len(shown) > _PAIR and len(set(shown)) == 1:
         return f"all {shown[0]}"

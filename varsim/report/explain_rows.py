@@ -37,7 +37,7 @@ class SparseExample:
     aggregation: VariableAggregation
     context: Context
     operation: Operation
-    refused: UnsupportedOperation | None  # the error if the write is refused; then nothing changed
+    refused: UnsupportedOperation | None  # the error if the write is refused and changed nothing
     components: tuple[Array, ...]
     messages: int  # number of messages of the write
     size_bytes: int  # size of the indices and values in these messages
@@ -94,7 +94,7 @@ def sparse_examples(
 
 
 def sparse_meanings(specs: Sequence[VariableSpec]) -> Iterator[SparseMeaning]:
-    """Yield the sentences; operations and aggregations with the same sentence share one."""
+    """Yield the sentences, each only once for all operations and aggregations that it is about."""
     for context in Context:
         concerned: dict[tuple[str, tuple[Operation, ...]], list[VariableAggregation]] = {}
         for spec in specs:

@@ -46,7 +46,7 @@ def sentence(spec: VariableSpec, context: Context, operation: Operation) -> str:
 class Difference:
     """An intended difference from TensorFlow."""
 
-    title: str  # its title in docs/semantics.md
+    title: str  # the title of the difference in docs/semantics.md
     tensorflow: str  # what TensorFlow does, in sentences
 
 

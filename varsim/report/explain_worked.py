@@ -1,8 +1,8 @@
 """Compute worked examples of operations on a variable, by their policy cells.
 
-The cluster has one variable; the program and the replicas run one after the other. The cells
-compute the values and count the messages. A test compares each example with a cluster that runs
-the same program.
+In an example, the cluster has one variable, and the program and the replicas run one after the
+other. The cells compute the values and count the messages. A test compares each example with a
+cluster that runs the same program.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Worked:
     context: Context
     operation: Operation
     way: Way
-    refused: VariableError | None  # the error if the operation is refused; then nothing changed
+    refused: VariableError | None  # the error if the operation is refused and changed nothing
     components: tuple[Array, ...]  # after the operation
     outside: Array | None  # the result of the read from outside; None if it is refused
     messages: int  # number of messages of the operation
@@ -169,7 +169,7 @@ class _Variable:
         self.messages += cell.cost_of_write(self._known)
 
     def read(self, context: Context) -> Array:
-        """Read the variable; outside cross-replica context, return replica 0's component.
+        """Read the variable. Outside cross-replica context, return replica 0's component.
 
         Raises:
             VariableError: The policy refuses the read.
@@ -187,7 +187,7 @@ class _Variable:
     def _refusal(
         self, reason: Reason, operation: Operation, value: Array | None = None
     ) -> VariableError:
-        """Return the error of a cell that refuses; fetch the components that the error shows."""
+        """Return the error of a cell that refuses. Fetch the components that the error shows."""
         components = None
         if reason.shows_components:
             self.messages += self._known.fetch(self._replicas)

@@ -70,7 +70,7 @@ def _title(group: Sequence[Finding]) -> str:
 
 
 def _told(group: Sequence[Finding], width: int) -> Iterator[str]:
-    """Yield the lines on similar findings, with the texts of the most frequent one."""
+    """Yield the lines on similar findings, with the texts of the most frequent finding."""
     words = max(group, key=lambda finding: finding.count)
     differ = len({finding.what.replace(finding.variable, "") for finding in group}) > 1
     yield from _heading(_title(group), width)
@@ -95,7 +95,7 @@ def _told(group: Sequence[Finding], width: int) -> Iterator[str]:
 
 
 def _heading(title: str, width: int) -> list[str]:
-    """Return the heading; the variables get a line of their own if the heading is too wide."""
+    """Return the heading. If it is too wide, the variables are on a separate line."""
     kind, colon, name = title.partition(": ")
     if len(title) <= width or not colon:
         return [middle(title, width)]
@@ -113,7 +113,7 @@ def _labelled(label: str, text: str, width: int) -> list[str]:
 
 
 def _end_of(location: str, width: int) -> str:
-    """Return a location, shortened at its beginning: file name and line are at its end."""
+    """Return a location. If it is too long, shorten its beginning: file name and line remain."""
     location = visible(location)
     return location if len(location) <= width else f"…{location[len(location) - width + 1 :]}"
 

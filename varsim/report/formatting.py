@@ -88,7 +88,7 @@ def middle(text: str, width: int) -> str:
 
 
 def wrapped(text: str, width: int, indent: str = "") -> list[str]:
-    """Break a text into lines between words; a word that is too wide gets a line of its own.
+    """Break a text into lines between words. A word that is too wide gets a separate line.
 
     Args:
         indent: The text before each continuation line, after the indentation of the first line.

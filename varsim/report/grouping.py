@@ -51,7 +51,7 @@ def name_of(names: Sequence[str]) -> str:
 
 
 def pattern_of(names: Sequence[str]) -> str:
-    """Return the common pattern of names, part by part; `*` stands for a difference in a part.
+    """Return the common pattern of names, part by part. `*` stands for a difference in a part.
 
     If names have different numbers of parts, `…` stands for the parts in the middle.
     """
@@ -138,7 +138,7 @@ def short(name: str, width: int) -> str:
 
 
 def _apart(names: Sequence[str], width: int) -> list[str]:
-    """Shorten names with the same beginning and end: keep the part in which the names differ."""
+    """Shorten names with the same beginning and end, but keep the part in which they differ."""
     head = len(_begin(names))
     tail = len(_begin([name[head:][::-1] for name in names]))
     differs = [name[head : len(name) - tail] for name in names]

@@ -38,13 +38,13 @@ _MAX_BYTES: Final = 40  # a longer bytes object is cut after these bytes; its le
 
 
 def plain(value: Any, replaced: Callable[[Any], Any] | None = None) -> Plain:
-    """Return the value in a form that JSON can hold; if there is none, the value's text.
+    """Return the value in a form that JSON can hold, or as text if there is no such form.
 
     The function never raises an error.
 
     Args:
-        replaced: A function that gets each object whose type is not from Python or NumPy. It
-            returns the value to convert instead, or the object itself.
+        replaced: A function that gets each object whose type is not from Python or NumPy. The
+            function returns the value to convert instead, or the object itself.
     """
     return _Shaper(replaced).of(value, 0)
 
@@ -210,7 +210,7 @@ def digest(array: np.ndarray) -> Digest:
 def furthest_apart(
     components: Iterable[np.ndarray], most: int = 1
 ) -> tuple[Plain, list[tuple[int, ...]]]:
-    """Return the largest difference between components, and the elements where it is largest.
+    """Return the largest difference between components, and the elements that differ most.
 
     Args:
         components: One or more components of the same dtype.

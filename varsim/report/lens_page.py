@@ -42,8 +42,8 @@ def print_lens(
     """Print the variables whose values are known, and why some have no cross-replica value.
 
     Args:
-        everything: Whether to print each variable. If not, variables with equal values share a row,
-            and of many rows only those whose replicas differ most are printed.
+        everything: Whether to print each variable. If false, variables with equal values share a
+            row. If there are many rows, only the rows whose replicas differ most are printed.
     """
     known = [(one, one.lens) for one in variables if one.lens is not None]
     if not known:
@@ -364,7 +364,7 @@ class ReplicaColumns(NamedTuple):
         return ["" if one is None else row[one] for one in self.replicas]
 
     def sentence(self, num_replicas: int) -> str:
-        """Return which replicas are shown; "" if all are."""
+        """Return a text on the replicas that are shown; "" if all replicas are shown."""
         shown = [str(one) for one in self.replicas if one is not None]
         if len(shown) == num_replicas:
             return ""
@@ -375,7 +375,7 @@ class ReplicaColumns(NamedTuple):
 
 
 def replica_columns(rows: Sequence[Sequence[str]], room: int) -> ReplicaColumns:
-    """Return columns for all replicas if they fit, else for the first and the last ones.
+    """Return columns for all replicas if they fit, else for the first and the last replicas.
 
     Args:
         rows: Rows with one cell per replica.

@@ -34,7 +34,7 @@ def page_on(stream: TextIO, width: int | None = None) -> ReportConsole:
     """Return a console that writes to a stream.
 
     Args:
-        width: Number of columns; by default that of the stream.
+        width: Number of columns; by default the width of the stream.
     """
     escapes = takes_escapes(stream)
     return ReportConsole(

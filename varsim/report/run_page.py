@@ -181,7 +181,7 @@ def _print_verdict(console: Console, summary: Summary) -> None:
 
 
 def typed(directory: str) -> str:
-    """Return the path of a directory; inside the working directory, a relative path."""
+    """Return the path of a directory, as a relative path if it is in the working directory."""
     path = Path(directory)
     try:
         return f"{path.absolute().relative_to(Path.cwd())}/"
@@ -218,7 +218,7 @@ def _print_result(console: Console, result: Mapping[str, Plain]) -> None:
 
 
 def _matrix(console: Console, result: Mapping[str, Plain]) -> Table | None:
-    """Return a table for a dict of dicts with the same keys; None if there is none that fits."""
+    """Return a table for a dict of dicts with the same keys; None if no such table fits."""
     rows = list(result.values())
     if len(rows) < 2 or not all(isinstance(row, dict) and row for row in rows):
         return None

@@ -19,8 +19,8 @@ _SAME: Final = "the same"
 def sentences_on_synchronisation(summary: Summary) -> list[str]:
     """Return one paragraph for each synchronization that was in force.
 
-    If there are free variables, the paragraphs are about these only, because the mode sets their
-    synchronization. Otherwise the paragraphs are about all variables.
+    If there are free variables, the paragraphs are only about the free variables, because the mode
+    sets their synchronization. Otherwise the paragraphs are about all variables.
     """
     happened = any(variable.writes for variable in summary.variables)
     if not happened or summary.status is RunStatus.FAILED:
@@ -55,7 +55,7 @@ def _were(group: _Group) -> str:
 
 
 def _differ(group: _Group) -> str | None:
-    """Return by how much the components differ, with a verb; None if the values are unknown."""
+    """Return a clause on how much the components differ; None if the values are unknown."""
     lenses = [variable.lens for variable in group if isinstance(variable.lens, Lens)]
     distances = [lens.apart for lens in lenses if lens.apart is not None]
     if len(lenses) < len(group) or len(distances) < len(group):

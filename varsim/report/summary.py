@@ -1,7 +1,7 @@
 """The summary of a run: the content of `summary.json`, which the report shows.
 
-JSON can hold all values, so a summary that is read from its file equals the one that was written.
-docs/results.md describes each field.
+JSON can hold all values, so a summary that is read from its file equals the summary that was
+written. docs/results.md describes each field.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Judgement:
 
     outcome: str  # VALID: varsim kept its promises; INVALID: it broke a promise; or UNKNOWN
     reasons: list[str]  # a sentence for each check that is not VALID
-    findings: list[str] = field(default_factory=list)  # one line for each group of similar ones
+    findings: list[str] = field(default_factory=list)  # one line for each group of similar findings
     compared: str = ""  # the comparison with a single device; "" without a comparison
     not_looked_at: list[Note] = field(default_factory=list)  # what was not examined, and the option
 
@@ -93,7 +93,7 @@ class VariableSummary:
     """One variable: its settings, the cost of its synchronisation, and its values."""
 
     name: str  # the name that the program gave; two variables may have the same name
-    free: bool  # whether the workload left its synchronization to the experiment
+    free: bool  # whether the workload left the variable's synchronization to the experiment
     requested: str  # a member of VariableSynchronization, by name
     synchronization: str  # the synchronization in force; AUTO only if adaptive
     aggregation: str  # a member of VariableAggregation, by name
@@ -102,7 +102,7 @@ class VariableSummary:
     writes: int  # number of writes, in replica context and in cross-replica context
     reads: int  # number of reads, in replica context and in cross-replica context
     merges: int  # number of collective writes
-    messages: int  # number of messages if it were sent alone; in fact variables share messages
+    messages: int  # number of messages if the variable were sent alone, without shared messages
     size_bytes: int  # size of the values in these messages
     waited_s: float  # time from the arrival of a contribution to the commit, summed over replicas
     lens: Lens | None  # null if the values could not be fetched any more
@@ -117,8 +117,8 @@ class Failure:
 
     kind: str  # the exception's class
     text: str  # its message
-    traceback: str  # the program's traceback; also the replica's, if a replica raised the error
-    exit_code: int = 1  # that of `varsim exec`: the argument of the program's sys.exit, or 1
+    traceback: str  # the program's traceback, after the replica's traceback if a replica raised
+    exit_code: int = 1  # the exit code of `varsim exec`: the argument of sys.exit, or 1
     location: str = ""  # location in the program, as file:line; "" if unknown
 
 
@@ -142,12 +142,12 @@ class Summary:
     failure: Failure | None  # null if the run did not fail
     varsim: str  # the version of varsim
     started: str  # local time with its offset, ISO 8601
-    directory: str  # its directory below `out`, relative to the folder where varsim was started
+    directory: str  # the run's directory, relative to the folder where varsim was started
     experiment: dict[str, Any]  # the content of experiment.yaml
     devices: list[str]  # the name of each replica's device, in replica order
     seconds: dict[str, float]  # time of each phase that began (start_up, …); in_all is the total
     step: int  # number of finished steps that the workload reported
-    total_steps: int | None  # number of planned steps, if the workload reported it
+    total_steps: int | None  # number of planned steps, if the workload reported this number
     metrics: dict[str, Plain]  # the last values that the workload reported
     result: dict[str, Plain]  # what the program returned
     variables: list[VariableSummary] = field(default_factory=list)  # in order of creation

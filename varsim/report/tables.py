@@ -101,7 +101,7 @@ def show_table(
 def show_texts(
     console: Console, labels: Sequence[str], columns: Sequence[Column], *, corner: str = ""
 ) -> None:
-    """Print a table without a title; cells and headings break between words if necessary."""
+    """Print a table without a title. Cells and headings break between words if necessary."""
     every = [Column(corner, labels, right=False), *columns]
     least = [column.longest_word for column in every]
     room = console.width - GAP * (len(every) - 1)

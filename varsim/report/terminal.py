@@ -16,7 +16,8 @@ _WITHOUT_ESCAPES: Final = {"dumb", "unknown"}
 def takes_escapes(stream: TextIO) -> bool:
     """Return whether a stream takes escape sequences for colours and the cursor.
 
-    A terminal takes them, unless NO_COLOR is set to any value or TERM is `dumb`.
+    A terminal takes escape sequences. There are two exceptions: NO_COLOR is set to any value, or
+    TERM is `dumb`.
     """
     if os.environ.get("NO_COLOR") or os.environ.get("TERM", "") in _WITHOUT_ESCAPES:
         return False

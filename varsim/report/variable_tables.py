@@ -39,7 +39,8 @@ def print_variables(
     """Print the variables, in as few tables as the console has room for.
 
     Args:
-        everything: Whether to print a row for each variable. If not, similar ones share a row.
+        everything: Whether to print a row for each variable. If false, similar variables share a
+            row.
     """
     if not variables:
         return
@@ -132,7 +133,7 @@ def alone(messages: int, size_bytes: int) -> str:
 def _laid_out(
     groups: Sequence[Group], labels: Sequence[str], sums: Group, num_replicas: int, width: int
 ) -> list[tuple[str, list[Column]]]:
-    """Return the titles and columns of as few tables as fit; if none fit, those of one table."""
+    """Return the titles and columns of as few tables as fit, or of one table if none fit."""
     settings, shapes, uses = _settings(groups), _shapes(groups), _uses(groups)
     costs = _costs(groups, num_replicas)
     if sums:

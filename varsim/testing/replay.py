@@ -137,7 +137,7 @@ def _unlike(one: Any, other: Any, where: str) -> str:
     if isinstance(one, np.ndarray):
         same = one.shape == other.shape and one.dtype == other.dtype
         return "" if same and one.tobytes() == other.tobytes() else where
-    if isinstance(one, BaseException):  # later, the program may have added notes to the exception
+    if isinstance(one, BaseException):  # the program may have added notes to the exception later
         return _unlike(one.args, other.args, f"{where}.args")
     if is_dataclass(one):
         names = [field.name for field in fields(one)]

@@ -15,12 +15,13 @@ class CellText:
         narrow: The effect of a write in replica context, for a narrow column.
         write, read: The effect of an operation, and its messages.
         deferred_write, deferred_read: The same texts for a variable whose writes are deferred;
-            empty if `write` and `read` also describe it.
-        rows: The effect of a sparse write, and its messages; empty if `write` also describes it.
+        empty if `write` and `read` also describe such a variable.
+        rows: The effect of a sparse write, and its messages; empty if `write` also describes a
+            sparse write.
         rows_brief: The effect of a sparse write, for the table of all cells; empty if `brief` also
-            describes it.
-        waits: The reason why replicas wait for each other at a write, without its last words. The
-            last words name the aggregate.
+            describes a sparse write.
+        waits: The beginning of the reason why replicas wait for each other at a write. The end of
+            the sentence names the aggregate.
         differences: The numbers of the differences from TensorFlow that concern a write.
         read_differences: The numbers of the differences from TensorFlow that concern a read.
     """

@@ -104,14 +104,14 @@ def starts_on_each(name: str, initial: np.ndarray, count: int) -> str:
 
 
 def names_of(paths: list[str]) -> str:
-    """Return a list of names as text; of a long list only the first names."""
+    """Return names as text. Of a long list, the text has only the first names."""
     shown = ", ".join(repr(path) for path in paths[:_MOST])
     more = len(paths) - _MOST
     return f"{shown} and {more} more" if more > 0 else shown
 
 
 def lines_of(lines: list[str]) -> str:
-    """Return lines for the end of a text; of a long list only the first lines."""
+    """Return lines for the end of a text. Of a long list, there are only the first lines."""
     more = len(lines) - _MOST
     shown = [*lines[:_MOST], *([f"and {more} more"] if more > 0 else [])]
     return "".join(f"\n  - {line}" for line in shown)

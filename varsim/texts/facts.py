@@ -27,7 +27,7 @@ class Fact(ABC):
 
 
 def shown(value: Array) -> str:
-    """Return a value as part of a line: all elements of a small value, else dtype and shape."""
+    """Return a value as part of a line: all elements if it is small, else dtype and shape."""
     if value.size > _SHOWN_ELEMENTS:
         return f"{value.dtype}{shape_text(value.shape)}"
     return _elements(value)
@@ -46,7 +46,7 @@ def shape_text(shape: Iterable[int | None]) -> str:
 
 
 def index_of(element: int, shape: Sequence[int | None]) -> tuple[int, ...]:
-    """Return the index of an element in each dimension; its flat index if the shape is unknown."""
+    """Return the index of an element in each dimension, or its flat index for an unknown shape."""
     if None in shape:
         return (element,)
     index: list[int] = []

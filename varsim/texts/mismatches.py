@@ -82,7 +82,7 @@ def _headline(kind: Mismatch, index: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class NeedsAll(Fact):
-    """The reason why replicas wait: at a write if there is a spec, else at another collective."""
+    """The reason why replicas wait at a write (with a spec) or at another collective (without)."""
 
     spec: VariableSpec | None = None
     cell: str = ""  # the key of the variable's cell
@@ -141,7 +141,10 @@ class Unlike(Fact):
 
 @dataclass(frozen=True, slots=True)
 class UnlikeStructures(Fact):
-    """Replicas returned structures that cannot be joined. Without details, keys of dicts differ."""
+    """Replicas returned structures that cannot be joined.
+
+    If `details` is empty, dict keys differ.
+    """
 
     details: tuple[Fact, ...]
 

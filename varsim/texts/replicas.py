@@ -157,7 +157,7 @@ def _now(location: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class DidNotCome(Doing):
-    """The replica has not arrived at the collective; it does something else."""
+    """The replica has not arrived at the collective, and does something else."""
 
     instead: Doing
 
@@ -168,7 +168,7 @@ class DidNotCome(Doing):
 
 @dataclass(frozen=True, slots=True)
 class Wrote(Doing):
-    """The number of the replica's writes to a variable, and what it does now if relevant."""
+    """The number of the replica's writes to a variable, and what the replica does now."""
 
     count: int
     ended: str = ""  # "raised" or "returned"; "" while the function runs
@@ -210,7 +210,7 @@ def grouped(
     """Group replicas that do the same. The smallest group is first.
 
     Args:
-        doings: What each replica does, in replica order; or some replicas by replica_id.
+        doings: What each replica does, in replica order, or what some replicas do, by replica_id.
         more: Further properties of each replica that must be equal within a group. The texts do
             not show these properties.
     """
@@ -224,7 +224,7 @@ def grouped(
 
 
 def group_lines(groups: Sequence[Group]) -> list[str]:
-    """Return a line for each group; if there are too many, for the first ones and the largest."""
+    """Return a line for each group, or for the first and the largest of too many groups."""
     more = len(groups) - MOST_GROUPS
     if more <= 0:
         return [f"  {group}" for group in groups]

@@ -20,7 +20,7 @@ class Activity(Enum):
 
     @property
     def evidence(self) -> str:
-        """Return how varsim knows this."""
+        """Return the evidence for the activity, as text."""
         return _EVIDENCE[self]
 
 
@@ -34,24 +34,24 @@ _EVIDENCE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class StalledReplica(Fact):
-    """A replica that makes no progress: what its process does, and where."""
+    """A replica that makes no progress, with the activity and the location of its process."""
 
     replica_id: int
     activity: Activity
-    quiet_s: float  # the time since its last progress
-    process_id: int | None  # None if it has no process of its own
-    last: Fact | str  # the last operation that it has sent, with the location; "" if there is none
-    stack: tuple[str, ...]  # file:line and function, innermost first; empty if it is not known
-    earlier: str = ""  # the function of an earlier call that it still runs; "" if it does not
+    quiet_s: float  # the time since the replica's last progress
+    process_id: int | None  # None if the replica has no separate process
+    last: Fact | str  # the last operation that was sent, with its location; "" for no operation
+    stack: tuple[str, ...]  # file:line and function, innermost first; empty if unknown
+    earlier: str = ""  # the function of an earlier call that the replica still runs; "" for none
 
     @property
     def at(self) -> str:
-        """Return the innermost line of its stack; "" if it is not known."""
+        """Return the innermost line of the stack; "" if the stack is unknown."""
         return self.stack[0] if self.stack else ""
 
     @property
     def ending(self) -> str:
-        """Return why varsim ended the process, as the end of a sentence about "worker 2"."""
+        """Return the reason for ending the process, as the end of a sentence about "worker 2"."""
         at = f" at {self.at}" if self.at else ""
         return (
             f"was ended by varsim, because it made no progress for {self.quiet_s:.1f} s: "
@@ -81,7 +81,7 @@ class Stall(Fact):
 
     @property
     def is_slow(self) -> bool:
-        """Return whether all these replicas compute, so that the call may only be slow."""
+        """Return whether all stalled replicas compute. The call may then only be slow."""
         return all(one.activity is Activity.COMPUTING for one in self.stalled)
 
     def __str__(self) -> str:
@@ -104,7 +104,7 @@ def _limit(limit_s: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StallWarning(Fact):
-    """The warning about a stall, and what will happen."""
+    """The warning about a stall: the stalled replicas, and when varsim will end the call."""
 
     stall: Stall
     blocked_s: float

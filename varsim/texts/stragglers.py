@@ -9,7 +9,7 @@ from varsim.texts.facts import Fact
 
 @dataclass(frozen=True, slots=True)
 class RunningSince(Fact):
-    """The function that such a replica runs, with its start time and location."""
+    """The function that a straggler runs, with its start time and location."""
 
     replica_id: int
     function: str
@@ -32,7 +32,7 @@ class RunningSince(Fact):
 
 @dataclass(frozen=True, slots=True)
 class StillInCall(Fact):
-    """An operation needs replicas that still run a call which the program has abandoned."""
+    """An operation needs replicas that still run a call that the program has abandoned."""
 
     running: tuple[RunningSince, ...]
     given_up_s: float  # the time since the program abandoned the call

@@ -4,9 +4,9 @@ Each replica normalises with the mean and the variance of its own part of the ba
 moving averages of the mean and the variance for later use (ON_READ, MEAN: nothing is sent before a
 cross-replica read).
 The aggregated mean is right. The aggregated variance is too small: a mean of the parts' variances
-lacks the distances between the parts' means. The error is larger if the parts are less similar
-(`by_label`). `synchronized` averages the statistics in every step, which costs one message per
-replica and step.
+does not contain the distances between the parts' means. The error is larger if the parts are less
+similar (`by_label`). `synchronized` averages the statistics in every step, which costs one message
+per replica and step.
 """
 
 from __future__ import annotations

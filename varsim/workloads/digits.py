@@ -71,7 +71,7 @@ def run(
         accuracy.count(count_hits(scores(weights, bias, images), labels), len(labels))
 
     @tf.function
-    def test_alone() -> np.integer:  # this replica's own copy, on all test images
+    def test_alone() -> np.integer:  # tests this replica's own copy on all test images
         return count_hits(scores(weights, bias, test_set[0]), test_set[1])
 
     batches = split_evenly(strategy, in_batches(*train_set, batch_size))
@@ -81,7 +81,7 @@ def run(
         if (position := step % len(batches)) == 0:
             accuracy.reset()
             losses.clear()
-        if position % steps_per_execution == 0:  # do this step and those that belong to it
+        if position % steps_per_execution == 0:  # do this step and the other steps of its execution
             some = batches[position:][: min(steps_per_execution, total - step)]
             loss = strategy.run(train, args=(some,))
             losses += strategy.reduce(tf.distribute.ReduceOp.MEAN, loss, axis=None).tolist()
@@ -104,7 +104,7 @@ def run(
 
 
 def average_copies(*variables: tf.Variable) -> None:
-    """Make the copies equal at the end of an epoch: under ON_READ, the program itself must do it.
+    """Make the copies equal at the end of an epoch, as the program must do under ON_READ.
 
     With other synchronizations, there is nothing to do.
     """

@@ -1,8 +1,8 @@
 """Gradient accumulation: replicas sum their gradients, and exchange the sums every k steps.
 
 Every replica adds its gradients to its own accumulators (ON_READ: nothing is sent). At every k-th
-step the replicas apply the mean of the accumulators to the weights (ON_WRITE, MEAN). This is the
-only exchange, so only every k-th step costs messages. The weights after k batches of 64 equal the
+step the replicas apply the mean of the accumulators to the weights (ON_WRITE, MEAN). There is no
+other exchange, so only every k-th step costs messages. The weights after k batches of 64 equal the
 weights after one batch of 64 k. The workload compares the weights with those of a training on one
 device that uses batches of 64 k.
 """

@@ -8,8 +8,8 @@ refuse such variables. varsim supports them, but leaves three things to the prog
       `forget_to_seed` all replicas throw the same darts, so N replicas estimate no better than one.
     - There is no single value to read: a cross-replica read is an error. The program must say how
       it wants to read the components. Three ways are used below.
-    - If all replicas must call a collective, or decide in the same way, the code must not depend on
-      such a variable.
+    - Code in which all replicas must call a collective, or must decide in the same way, must not
+      depend on such a variable.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import varsim as tf
 
 
 def classifier() -> tuple[tf.Variable, tf.Variable]:
-    """Create free weights and bias. MEAN: a write averages the values of all replicas."""
+    """Create free weights and bias with MEAN, so that a write averages all replicas' values."""
     return (
         tf.Variable(
             np.zeros((64, 10), np.float32), name="weights", aggregation=tf.VariableAggregation.MEAN
@@ -89,7 +89,7 @@ def split_evenly(
 
 
 def steps_of(job: tf.Job, epochs: int, batches: Sequence[object]) -> int:
-    """Return the job's number of steps; if the job has none, the steps of `epochs` epochs."""
+    """Return the job's number of steps, or else the number of steps of `epochs` epochs."""
     steps = job.steps or epochs * len(batches)
     if steps < 1:
         raise ValueError("there is nothing to train: epochs must be at least 1")

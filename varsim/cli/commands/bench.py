@@ -55,7 +55,7 @@ class Numbers(_Parameter):
 
 
 class _ProgressLine:
-    """A terminal line that shows the current measurement; a file or pipe gets nothing.
+    """A terminal line that shows the current measurement. Nothing is written to a file or pipe.
 
     On a terminal without escape sequences, a new line is written every few seconds.
     """

@@ -134,7 +134,7 @@ def _examined(history: History, oracle: History | None, path: Path) -> Examinati
 
 
 def _failed_without_record(run: str) -> Finding | None:
-    """Return the failure of a run without a record; None if it has a record or did not fail."""
+    """Return the failure of a run that has no record; None if there is a record or no failure."""
     from varsim.analysis.failures import failed_run
     from varsim.errors import ConfigError
     from varsim.experiments.run_ending import ending_of, summary_beside

@@ -1,4 +1,4 @@
-"""`varsim doctor`: check what this machine gives a cluster."""
+"""`varsim doctor`: check what this machine offers to a cluster."""
 
 from __future__ import annotations
 

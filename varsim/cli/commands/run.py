@@ -191,7 +191,7 @@ def _as_yaml(experiment: Experiment) -> str:
 
 
 def _run(experiment: Experiment, results: Results, *, alone: bool) -> Summary:
-    """Run an experiment; with `alone`, redirect the program's output from stdout to stderr."""
+    """Run an experiment. With `alone`, redirect the program's output from stdout to stderr."""
     from contextlib import nullcontext
 
     from varsim.cli.output import printed_visibly, stdout_as_stderr
