@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from varsim.texts.uneven import MEANINGS
+from varsim.texts.uneven import UNEVEN as NAMES_OF_UNEVEN
+
 if TYPE_CHECKING:
     from varsim.experiments.loading import Override
 
@@ -75,9 +78,9 @@ FAULTS: Final = click.option(
 UNEVEN: Final = click.option(
     "--uneven",
     metavar="POLICY",
-    type=click.Choice(["empty", "fail", "drop", "pad"]),
-    help="What a distributed dataset does if a batch leaves a replica without rows: empty (no "
-    "rows), fail, drop (the pass ends) or pad (the rows of the batch before).",
+    type=click.Choice(NAMES_OF_UNEVEN),
+    help=f"What a distributed dataset does at a batch that leaves a replica without rows. "
+    f"{MEANINGS}.",
 )
 STRICT: Final = click.option(
     "--strict/--no-strict",

@@ -34,7 +34,7 @@ from varsim.distribute.reduction import (
     refuse_slices,
 )
 from varsim.distribute.replica_context import check_axis
-from varsim.distribute.shares import UNEVEN, Rows, uneven_rows, warning_of
+from varsim.distribute.shares import Rows, uneven_rows
 from varsim.distribute.strategy import Strategy, check_call
 from varsim.distribute.strategy_arguments import (
     AUTO_MEANS,
@@ -64,6 +64,7 @@ from varsim.sync.call_site import CallSite
 from varsim.sync.statistics import VariableStatistics
 from varsim.texts.checkpoints import starts_on_each
 from varsim.texts.policies import text_of
+from varsim.texts.uneven import UNEVEN, warning_of
 from varsim.tracing.trace import TraceOptions
 
 

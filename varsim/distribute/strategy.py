@@ -21,10 +21,10 @@ from varsim.distribute.extended import Extended
 from varsim.distribute.location import warn
 from varsim.distribute.missing import explains_missing
 from varsim.distribute.ports import ReplicaPort
-from varsim.distribute.shares import UNEVEN
 from varsim.distribute.values import DistributedValues, map_structure
 from varsim.distribute.variable import Variable
 from varsim.errors import ContextError, DistributedValueError
+from varsim.texts.uneven import UNEVEN
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ from typing import Any, Final
 
 from varsim import environment
 from varsim.distribute.options import RunOptions
-from varsim.distribute.shares import UNEVEN
 from varsim.errors import DistributedValueError
 from varsim.launch.devices import default_devices, problem_with
 from varsim.sync.stalls import DEFAULT_LIMITS, StallLimits
+from varsim.texts.uneven import UNEVEN
 from varsim.tracing.trace import TraceOptions
 
 AUTO_MEANS: Final = ("on_write", "adaptive")

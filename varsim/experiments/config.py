@@ -47,6 +47,7 @@ from varsim.launch.backends import REGISTRIES
 from varsim.launch.devices import DEFAULT_WORKERS, MAX_WORKERS, cpus, problem_with
 from varsim.launch.launcher import Backends
 from varsim.spec import Synchronization, VariableAggregation
+from varsim.texts.uneven import MEANINGS, UNEVEN, Uneven
 
 _MAX_NAME_LENGTH: Final = 80
 """A file system allows 255 bytes, and the name of the run's directory also contains a time."""
@@ -291,11 +292,10 @@ class Experiment(Keys):
         default_factory=list,
         description=f"Faults to inject into the replicas (docs/faults.md): {FAULTS}.",
     )
-    uneven: Literal["empty", "fail", "drop", "pad"] | None = Field(
+    uneven: Uneven | None = Field(
         default=None,
         description="What a distributed dataset does at a batch that leaves a replica without "
-        "rows. empty (the default): no rows, as in TensorFlow. fail: an error. drop: the pass "
-        "ends. pad: the replica's rows of the batch before, once more.",
+        f"rows (default: {UNEVEN[0]}). {MEANINGS}.",
     )
     strict: bool = Field(
         default=False,

@@ -1,0 +1,78 @@
+"""Texts about batches that leave replicas without rows, and the list of what can happen then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal, get_args
+
+from varsim.texts.facts import name_replicas
+
+Uneven = Literal["empty", "fail", "drop", "pad"]
+"""What a distributed dataset does at a batch that leaves a replica without rows."""
+
+UNEVEN: Final[tuple[str, ...]] = get_args(Uneven)
+"""The possible values of the setting `uneven`. The first one is the default."""
+
+_MEANINGS: Final[Mapping[str, str]] = {
+    "empty": "the replica gets no rows, as in TensorFlow",
+    "fail": "an error",
+    "drop": "the pass ends before the batch",
+    "pad": "the replica gets its rows of the batch before once more",
+}
+
+MEANINGS: Final = "; ".join(f"{name}: {_MEANINGS[name]}" for name in UNEVEN)
+"""All values with their meanings, for help texts."""
+
+_EFFECTS: Final[Mapping[str, str]] = {
+    "empty": " The mean of no rows is NaN, and an aggregation by SUM or MEAN passes the NaN on to "
+    "all replicas.",
+    "drop": " The pass ends before this batch (uneven: drop), so its rows are not used.",
+    "pad": " The rows of the batch before are used again on {who} (uneven: pad), so they count "
+    "twice.",
+}
+
+
+def warning_of(what: str, rows: Sequence[int], uneven: str = UNEVEN[0]) -> str:
+    """Return the text of the warning that some or all replicas get no rows.
+
+    Args:
+        what: The name of the batch with these rows, such as "batch 3".
+        rows: The number of rows of each replica.
+        uneven: What happens: any value of `UNEVEN` except "fail".
+    """
+    effect = _EFFECTS[uneven].format(who=name_replicas(_empty_in(rows)))
+    return f"{_without_rows(what, rows)}{effect}{_remedy(rows)}"
+
+
+def refusal_of(what: str, rows: Sequence[int]) -> str:
+    """Return the text of the error about a batch that leaves replicas without rows."""
+    return f"{_without_rows(what, rows)} The strategy refuses this (uneven: fail).{_remedy(rows)}"
+
+
+def nothing_to_repeat(what: str, rows: Sequence[int]) -> str:
+    """Return the text of the error about a first batch that cannot be padded."""
+    return (
+        f"{_without_rows(what, rows)} There is no batch before it to repeat (uneven: pad)."
+        f"{_remedy(rows)}"
+    )
+
+
+def _empty_in(rows: Sequence[int]) -> list[int]:
+    return [replica_id for replica_id, count in enumerate(rows) if not count]
+
+
+def _without_rows(what: str, rows: Sequence[int]) -> str:
+    total, count = sum(rows), len(rows)
+    who = f"{name_replicas(_empty_in(rows))} get{'s' if rows.count(0) == 1 else ''} none"
+    return f"{what} has {total} row{_s(total)} for {count} replica{_s(count)}: {who}."
+
+
+def _remedy(rows: Sequence[int]) -> str:
+    return (
+        f"\n  Drop the remainder, and use a batch size that is a multiple of {len(rows)}; or "
+        "weight by rows: sum over the rows on each replica, and divide by the number of all rows."
+    )
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
