@@ -193,7 +193,7 @@ def test_a_delay_with_jitter_is_the_same_for_the_same_seed(strategy, clock):
     slept = []
     for seed in (1, 1, 2):
         with_faults(strategy, "delay replica=0 ms=50 jitter_ms=40", seed=seed)
-        faulty = strategy.faults.wrapped(len, call=1)
+        faulty = strategy.faults.wrapped(len, call=1, present=2)
         session = fault_injection.FaultySession(object(), faulty.faults[0], faulty, 0)
         clock.slept.clear()
         session.begin()

@@ -166,7 +166,9 @@ def test_fail_names_the_replica_and_the_remedy(strategy, caught):
 
 
 def test_an_unknown_setting_of_uneven_is_refused():
-    with pytest.raises(ValueError, match="uneven='skip': expected one of empty, fail, drop, pad"):
+    with pytest.raises(
+        ValueError, match="uneven='skip': expected one of empty, fail, drop, pad, join"
+    ):
         tf.distribute.MirroredStrategy(["a"], uneven="skip")
 
 

@@ -118,14 +118,14 @@ def test_unsupported_arrays_are_refused(value: Array, problem: str) -> None:
 
 def test_a_number_of_more_than_64_bits_is_refused() -> None:
     with pytest.raises(ValueError, match="more than 64 bits"):
-        encode([Start(call_id=2**64, function_id="f", arguments=Payload(None))])
+        encode([Start(call_id=2**64, function_id="f", arguments=Payload(None), present=2)])
 
 
 def test_an_envelope_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_DECODED_BYTES", 800)
     monkeypatch.setattr(limits, "MAX_HEADER_BYTES", 100)
     with pytest.raises(SizeError, match=r"the limit is 100\. Use NumPy"):
-        encode([Start(call_id=1, function_id="f", arguments=Payload([1] * 100))])
+        encode([Start(call_id=1, function_id="f", arguments=Payload([1] * 100), present=2)])
 
 
 def test_text_that_is_not_unicode_is_sent() -> None:

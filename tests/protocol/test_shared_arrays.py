@@ -125,7 +125,7 @@ def test_an_envelope_that_is_too_large_leaves_no_block_lent(
     monkeypatch.setattr(limits, "MAX_DECODED_BYTES", 800)
     payload = Payload([1] * 100, (np.zeros(LARGE),))
     with pytest.raises(SizeError, match="Use NumPy arrays"):
-        encode([Start(call_id=1, function_id="f", arguments=payload)], here)
+        encode([Start(call_id=1, function_id="f", arguments=payload, present=2)], here)
     assert not here._lent
     assert 0 == cluster["c"].used_bytes()
 

@@ -57,7 +57,7 @@ Point = namedtuple("Point", "x y")  # noqa: PYI024 - users have them
 
 def travelled(value: Any) -> Any:
     """Return a value after it was sent to another process in an envelope."""
-    start = Start(call_id=1, function_id="f", arguments=pack(value, HERE))
+    start = Start(call_id=1, function_id="f", arguments=pack(value, HERE), present=2)
     (message,) = decode([bytes(frame) for frame in encode([start])])
     assert isinstance(message, Start)
     return unpack(message.arguments, THERE)
@@ -248,7 +248,7 @@ def test_integers_of_many_digits_take_little_space_in_a_header(digits: int) -> N
     value = [16**digits + i for i in range(2_000)]
     payload = pack(value, HERE)
     assert value == travelled(value)
-    assert len(encode([Start(call_id=1, function_id="f", arguments=payload)])[0]) < 2**19
+    assert len(encode([Start(call_id=1, function_id="f", arguments=payload, present=2)])[0]) < 2**19
 
 
 def test_an_array_that_is_too_large_is_refused_before_it_is_copied() -> None:

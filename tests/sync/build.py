@@ -321,8 +321,8 @@ def host_call(question: str = "?") -> HostCall:
     return HostCall(call_id=1, request=Payload(question), location="train.py:50")
 
 
-def start(call: int = 1) -> Start:
-    return Start(call_id=call, function_id="f", arguments=NOTHING)
+def start(call: int = 1, present: int = 2) -> Start:
+    return Start(call_id=call, function_id="f", arguments=NOTHING, present=present)
 
 
 def returned(report: Report | None = None, *, call: int = 1) -> Returned:

@@ -21,6 +21,7 @@ from tests.sync.build import (
     coordinator,
     returned,
     spec,
+    start,
 )
 from tests.sync.build import replica as running
 from varsim.errors import ProtocolError
@@ -35,7 +36,6 @@ from varsim.protocol.messages import (
     Merged,
     PullDeltas,
     Reduced,
-    Start,
     SyncRequest,
     Waiting,
     Write,
@@ -152,7 +152,7 @@ def test_the_coordinator_refuses(name):
 @pytest.mark.parametrize(
     ("message", "problem"),
     [
-        (Start(call_id=2, function_id="f", arguments=NOTHING), "call 2 starts while call 1 runs"),
+        (start(2), "call 2 starts while call 1 runs"),
         (Reduced(call_id=1, position=0, leaves=()), "a Reduced arrives"),
         (Merged(call_id=1, position=0, result=NOTHING), "a Merged arrives"),
         (HostResult(call_id=1, result=NOTHING), "a HostResult arrives"),

@@ -108,7 +108,7 @@ class TracedCluster:
 
     def step(self, call: int, *of_replicas: tuple[tuple[int, float | None], ...]) -> None:
         """Let all replicas begin a call, write, and return."""
-        self.all(Start(call_id=call, function_id="f", arguments=NOTHING))
+        self.all(Start(call_id=call, function_id="f", arguments=NOTHING, present=2))
         for replica, written in enumerate(of_replicas):
             returned = Returned(call_id=call, result=NOTHING, report=Report())
             self.up(replica, *self.contribution(call, *written), returned)
@@ -257,7 +257,7 @@ def test_a_fetch_comes_before_its_component(traced: TracedCluster) -> None:
 
 def test_reads_waits_and_aborts_have_the_number_of_their_call(traced: TracedCluster) -> None:
     traced.variable(1)
-    traced.all(Start(call_id=4, function_id="f", arguments=NOTHING))
+    traced.all(Start(call_id=4, function_id="f", arguments=NOTHING, present=2))
     traced.replicas[0].read(1, 0, 0, "p:2", np.array(0, "f4"))
     traced.up(0, Waiting(call_id=4, variable_id=1, position=0, location="p:3"))
     traced.all(Abort(call_id=4, reason="a reason"))

@@ -22,7 +22,7 @@ class PackedCall(NamedTuple):
 
     function_id: str
     function: Payload
-    arguments: list[Payload]  # one per replica
+    arguments: list[Payload]  # one per replica that takes part
     warnings: list[str]  # one for each random generator of which several replicas get a copy
 
 
@@ -36,19 +36,20 @@ class CallPacker:
         )
 
     def packed(
-        self, codec: Codec, fn: Callable[..., Any], arguments: Any, site: CallSite
+        self, codec: Codec, fn: Callable[..., Any], arguments: Any, site: CallSite, present: int
     ) -> PackedCall:
         """Pack a function and its arguments.
 
         Args:
             arguments: The structure of all arguments; it may contain distributed values.
+            present: The number of replicas that take part in the call.
         """
         kinds = generators.kinds() if self._num_replicas > 1 else ()
         copied = PROGRAM.note(kinds)
         try:
             number, function = self._ship(codec, fn)
             captured = list(copied)
-            packed, passed = self._pack_per_replica(codec, arguments, copied)
+            packed, passed = self._pack_per_replica(codec, arguments, copied, present)
         finally:
             PROGRAM.note(())
         return PackedCall(number, function, packed, list(_warnings(fn, site, captured, passed)))
@@ -63,7 +64,7 @@ class CallPacker:
         return _packed(codec, fn)
 
     def _pack_per_replica(
-        self, codec: Codec, structure: Any, copied: list[object]
+        self, codec: Codec, structure: Any, copied: list[object], present: int
     ) -> tuple[list[Payload], list[object]]:
         """Pack each replica's part of a structure; also return generators that several parts have.
 
@@ -72,9 +73,9 @@ class CallPacker:
         before = len(copied)
         if not is_distributed(structure):
             payload = codec.pack(structure)
-            return [payload] * self._num_replicas, copied[before:]
+            return [payload] * present, copied[before:]
         packed, noted = [], [before]
-        for i in range(self._num_replicas):
+        for i in range(present):
             packed.append(codec.pack(select_replica(structure, i, self._num_replicas)))
             noted.append(len(copied))
         return packed, generators.in_common([copied[i:j] for i, j in pairwise(noted)])

@@ -16,7 +16,7 @@ from varsim.distribute.missing import explains_missing
 from varsim.distribute.shares import Rows, rows_of_batch
 from varsim.distribute.values import PerReplica, join_structures, leaves_of, map_structure
 from varsim.errors import DistributedValueError
-from varsim.texts.uneven import UNEVEN, nothing_to_repeat, refusal_of, warning_of
+from varsim.texts.uneven import UNEVEN, cannot_join, nothing_to_repeat, refusal_of, warning_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +124,17 @@ class DistributedDataset:
             raise DistributedValueError(refusal_of(what, rows))
         if self._uneven == "pad" and before is None:
             raise DistributedValueError(nothing_to_repeat(what, rows))
+        present = rows.index(0)
+        if self._uneven == "join" and (not present or any(rows[present:])):
+            raise DistributedValueError(cannot_join(what, rows))
         text = warning_of(what, rows, self._uneven)
         self._warn_once(text, location, f"no rows: {location}")
         if self._uneven == "drop":
             return None
         if self._uneven == "empty":
             return parts
+        if self._uneven == "join":
+            return map_structure(partial(_of_present, present, len(rows) - present), parts)
         own = [
             map_structure(partial(_component, i), one) for i, one in _chosen(rows, parts, before)
         ]
@@ -141,6 +146,15 @@ class DistributedDataset:
 def _chosen(rows: Rows, parts: Any, before: Any) -> Iterator[tuple[int, Any]]:
     """Yield for each replica the batch from which it gets its part: this or the previous one."""
     return ((i, parts if count else before) for i, count in enumerate(rows))
+
+
+def _of_present(present: int, joined: int, leaf: Any) -> Any:
+    """Return a part of a batch without the components of the last replicas, which have joined."""
+    if not isinstance(leaf, PerReplica):
+        return leaf
+    own = PerReplica(leaf.values[:present], joined)
+    own.is_of_batch = True
+    return own
 
 
 def _component(replica_id: int, leaf: Any) -> Any:

@@ -39,16 +39,18 @@ class FaultPlan:
         for fault in faults:
             fault.check(num_replicas)
         self._faults = [fault.drawn(seed, i, num_replicas) for i, fault in enumerate(faults)]
-        self._num_replicas = num_replicas
         self._seed = seed
         self._happened = [0] * len(faults)
         self.step = 1
         """The current step of the workload, counted from 1."""
 
-    def wrapped(self, function: Any, call: int) -> FaultyFunction | None:
+    def wrapped(self, function: Any, call: int, present: int) -> FaultyFunction | None:
         """Return a function with the faults of a call; None if the call has no faults.
 
         A fault that kills the coordinator ends this process.
+
+        Args:
+            present: The number of replicas that take part in the call.
         """
         here = [
             (i, fault)
@@ -61,7 +63,7 @@ class FaultPlan:
             return None
         own = [
             [one for one in here if one[1].replica in (replica_id, ALL)]
-            for replica_id in range(self._num_replicas)
+            for replica_id in range(present)
         ]
         for i, _ in chain.from_iterable(own):
             self._happened[i] += 1  # `took` corrects this if the function does not reach the fault

@@ -22,34 +22,40 @@ from varsim.distribute.variable import create
 from varsim.errors import CreationError
 from varsim.launch.link import Codec
 from varsim.protocol.messages import HostCall, MergeCall, Payload, Report
+from varsim.sync import policies
 
 
 class RunHost:
     """Serves the replicas of one `strategy.run`."""
 
     def __init__(
-        self, strategy: StrategyPort, codec: Codec, warn_once: Callable[[str, str], None]
+        self,
+        strategy: StrategyPort,
+        codec: Codec,
+        warn_once: Callable[[str, str], None],
+        present: int,
     ) -> None:
         self._strategy = strategy
         self._warn_once = warn_once  # called with text and location
         self._codec = codec
+        self._joined = strategy.num_replicas_in_sync - present  # number of replicas
         self._around = current_frame()  # the frame in which the program called `run`
         self._created: list[tuple[str | None, Any]] = []  # names and variables of replica 0
         self._merged: list[Any] = []  # results of merge functions, to keep variables in them alive
         self._next_creation = [0] * strategy.num_replicas_in_sync
 
     def merge(self, merge_calls: Sequence[MergeCall]) -> list[Payload]:
-        """Run replica 0's function with all replicas' arguments, in cross-replica context."""
+        """Run replica 0's function with the arguments of all present replicas, as the program."""
         count = self._strategy.num_replicas_in_sync
         function = self._codec.unpack(merge_calls[0].function)
         arguments = [self._codec.unpack(merge_call.arguments) for merge_call in merge_calls]
-        args, kwargs = regroup(arguments)
+        args, kwargs = regroup(arguments, joined=self._joined)
         with entered(Frame(self._strategy)):
             result = function(self._strategy, *args, **kwargs)
         self._merged.append(result)
         if not is_distributed(result):
-            return [self._codec.pack(result)] * count
-        return [self._codec.pack(select_replica(result, i, count)) for i in range(count)]
+            return [self._codec.pack(result)] * len(arguments)
+        return [self._codec.pack(select_replica(result, i, count)) for i in range(len(arguments))]
 
     def perform(self, replica_id: int, host_call: HostCall) -> tuple[Payload, bool]:
         """Perform a replica's request; return the result, and True if it is an exception."""
@@ -93,7 +99,10 @@ class RunHost:
         name = kwargs["name"]
         if replica_id == 0:
             with entered(Frame(self._strategy)):
-                self._created.append((name, create(**kwargs)))
+                variable: Any = create(**kwargs)
+            if self._joined:
+                policies.check_joining((variable.spec,))
+            self._created.append((name, variable))
         if index >= len(self._created) or self._created[index][0] != name:
             theirs = repr(self._created[index][0]) if index < len(self._created) else "none"
             raise CreationError(

@@ -48,7 +48,7 @@ from varsim.distribute.strategy_arguments import (
     limits_of_environment,
 )
 from varsim.distribute.supervision import Choices, Supervisor, current_supervisor
-from varsim.distribute.values import DistributedValues, regroup
+from varsim.distribute.values import DistributedValues, leaves_of, present_of, regroup
 from varsim.errors import ContextError, ReplicaError
 from varsim.launch.backends import check_backends, launcher_of
 from varsim.launch.launcher import Backends, LaunchOptions
@@ -370,13 +370,18 @@ class MirroredStrategy(Strategy):
         site = site_of(fn)
         given = tuple(args), dict(kwargs or {})
         plan = self.faults
-        faulty = None if plan is None else plan.wrapped(fn, coordinator.calls + 1)
+        leaves = leaves_of(given) if args or kwargs else []
+        count = self.num_replicas_in_sync
+        present = present_of(leaves, count)
+        faulty = None if plan is None else plan.wrapped(fn, coordinator.calls + 1, present)
         codec = coordinator.link.codec
-        number, function, arguments, copies = self._packer.packed(codec, faulty or fn, given, site)
+        number, function, arguments, copies = self._packer.packed(
+            codec, faulty or fn, given, site, present
+        )
         for text in copies:
             self.warn_once(text, site.called_at)
-        rows = self._rows_of(given, site) if args or kwargs else ()
-        host = RunHost(self, codec, self.warn_once)
+        rows = self._rows_of(leaves, site)
+        host = RunHost(self, codec, self.warn_once, present)
         try:
             returned = coordinator.run(number, function, arguments, host, site, rows, limits)
         except RaisedBy as raised:
@@ -384,11 +389,11 @@ class MirroredStrategy(Strategy):
         results = [codec.unpack(one.result) for one in returned]
         if plan is not None and faulty is not None:
             results = [plan.took(result) for result in results]
-        return regroup(results)
+        return regroup(results, joined=count - present)
 
-    def _rows_of(self, arguments: Any, site: CallSite) -> Rows:
+    def _rows_of(self, leaves: Sequence[Any], site: CallSite) -> Rows:
         """If only some replicas have rows, warn and return the numbers of rows; else return ()."""
-        rows, is_warned = uneven_rows(arguments) or ((), True)
+        rows, is_warned = uneven_rows(leaves) or ((), True)
         if not is_warned:
             text = warning_of("an argument of strategy.run", rows)
             self.warn_once(text, site.called_at, f"no rows: {site.called_at}")

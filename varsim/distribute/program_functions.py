@@ -101,6 +101,8 @@ class ProgramFunctions:
 
     def run(self, start: Start) -> FunctionEnd:
         """Call a function in replica context."""
+        outer = self.context.num_replicas_present
+        self.context.num_replicas_present = start.present
         try:
             with entered(Frame(self._strategy, self.context, home=self._home)):
                 args, kwargs = self._codec.unpack(start.arguments)
@@ -117,6 +119,8 @@ class ProgramFunctions:
             return FunctionUnwinds()  # the next report will contain the function's output
         except BaseException as error:  # every exception of user code is sent to the program
             return self._raised(error)
+        finally:
+            self.context.num_replicas_present = outer
 
     def _function(self, function_id: str) -> Any:
         function = self._functions[function_id]

@@ -12,7 +12,7 @@ from varsim.distribute.distributed import DistributedVariable, MirroredVariable
 from varsim.distribute.indexed_slices import IndexedSlices
 from varsim.distribute.location import user_location
 from varsim.distribute.sparse import rows_alike
-from varsim.distribute.values import DistributedValues, map_structure
+from varsim.distribute.values import DistributedValues, map_structure, present_of
 from varsim.errors import (
     AggregationError,
     DistributedValueError,
@@ -102,7 +102,7 @@ def holds_slices(value: Any) -> bool:
 def joined(op: ReduceOp, parts: Sequence[IndexedSlices]) -> IndexedSlices:
     """Return the rows of all replicas in one IndexedSlices, in replica order.
 
-    For MEAN, the values are divided by the number of replicas. Rows with the same index stay
+    For MEAN, the values are divided by the number of parts. Rows with the same index stay
     separate rows.
 
     Raises:
@@ -177,7 +177,8 @@ def reduce_along(
     if isinstance(value, tuple):
         if op is ReduceOp.MEAN:
             raise ValueTypeError("(value)", "cannot take the mean of a tuple along an axis")
-        parts = [_of_each_replica(member, num_replicas) for member in value]
+        present = present_of(value, num_replicas)
+        parts = [_of_each_replica(member, present)[:present] for member in value]
         per_replica = [np.stack(members) for members in zip(*parts, strict=True)]
     else:
         per_replica = _of_each_replica(value, num_replicas)

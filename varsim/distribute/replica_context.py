@@ -31,6 +31,12 @@ class ReplicaContext:
         self._strategy = strategy
         self._replica_id = replica_id
         self.session: Replica = session
+        self.num_replicas_present = strategy.num_replicas_in_sync
+        """The number of replicas that take part in the running call: the first ones.
+
+        It is less than `num_replicas_in_sync` if replicas have joined (uneven: join). TensorFlow
+        has no such attribute.
+        """
 
     @property
     def strategy(self) -> Strategy:
@@ -62,7 +68,7 @@ class ReplicaContext:
             value: A number, array or variable, or a structure of these. All replicas must pass the
                 same structure, shapes and dtypes. The order of keys in dicts does not matter.
                 IndexedSlices are joined in replica order, and for MEAN their values are divided by
-                the number of replicas; replicas can have different numbers of rows.
+                `num_replicas_present`; replicas can have different numbers of rows.
             name: A name for the reduced value. It is an error if the replicas' names differ.
                 Without names, only the order of the calls determines which calls belong together.
         Returns:
@@ -91,7 +97,7 @@ class ReplicaContext:
         parts = [part for leaf in sparse for part in rows_alike(leaf)]
         check_axis(parts, 0)
         gathered = self.session.all_gather(0, taken_apart(parts)[0], parts, label)
-        count = self.num_replicas_in_sync
+        count = self.num_replicas_present
         rows = (
             IndexedSlices(divided(op, values, count), indices, leaf.dense_shape)
             for leaf, values, indices in zip(sparse, gathered[::2], gathered[1::2], strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from varsim.distribute.values import PerReplica, leaves_of
@@ -24,14 +25,14 @@ def _rows_of(value: PerReplica) -> Rows | None:
     return tuple(shape[0] for shape in shapes if shape) if all(shapes) else None
 
 
-def uneven_rows(structure: Any) -> tuple[Rows, bool] | None:
+def uneven_rows(leaves: Sequence[Any]) -> tuple[Rows, bool] | None:
     """Find a value that has rows on some replicas and no rows on others.
 
     Returns:
         The numbers of rows of the first such value, and whether the program has already been
         warned; None if there is no such value.
     """
-    for leaf in leaves_of(structure):
+    for leaf in leaves:
         if isinstance(leaf, PerReplica):
             rows = _rows_of(leaf)
             if rows and 0 in rows and any(rows):

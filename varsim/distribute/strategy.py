@@ -21,7 +21,7 @@ from varsim.distribute.extended import Extended
 from varsim.distribute.location import warn
 from varsim.distribute.missing import explains_missing
 from varsim.distribute.ports import ReplicaPort
-from varsim.distribute.values import DistributedValues, map_structure
+from varsim.distribute.values import DistributedValues, leaves_of, map_structure, present_of
 from varsim.distribute.variable import Variable
 from varsim.errors import ContextError, DistributedValueError
 from varsim.texts.uneven import UNEVEN
@@ -142,10 +142,8 @@ class Strategy(ABC):
         if isinstance(value, DistributedValues):
             return value.values
         if isinstance(value, dict | list | tuple):
-            return tuple(
-                map_structure(partial(_component, i), value)
-                for i in range(self.num_replicas_in_sync)
-            )
+            present = present_of(leaves_of(value), self.num_replicas_in_sync)
+            return tuple(map_structure(partial(_component, i), value) for i in range(present))
         return (value,)
 
     def unwrap(self, value: Any) -> tuple[Any, ...]:

@@ -65,9 +65,42 @@ class DistributedValues:
 
 @explains_missing("tf.distribute.DistributedValues")
 class PerReplica(DistributedValues):
-    """A value with a different component on each replica."""
+    """A value with a different component on each replica.
+
+    Args:
+        values: The components, in replica order.
+        joined: The number of replicas that have joined: they take no part in a call with this
+            value, and have no component. They are the last replicas.
+    """
 
     is_of_batch = False  # whether the value is a part of a distributed dataset's batch
+
+    def __init__(self, values: Iterable[Any], joined: int = 0) -> None:
+        super().__init__(values)
+        self.joined = joined
+
+    def select(self, replica_id: int, num_replicas: int) -> Any:
+        """Return one replica's component; see `DistributedValues.select`.
+
+        Raises:
+            DistributedValueError: The replica has joined, or the number of components is wrong.
+        """
+        present = len(self._values)
+        if not self.joined or present + self.joined != num_replicas:
+            return super().select(replica_id, num_replicas)
+        if replica_id >= present:
+            raise DistributedValueError(
+                f"a PerReplica of {times(present, 'value')} has no value for replica {replica_id}, "
+                "which has joined (uneven: join): reduce the value over the replicas that are "
+                "present first"
+            )
+        return self._values[replica_id]
+
+    def __repr__(self) -> str:
+        present = len(self._values)
+        lines = [f"  {i}: {value!r}" for i, value in enumerate(self._values)]
+        lines += [f"  {i}: joined, no value" for i in range(present, present + self.joined)]
+        return "PerReplica:{\n" + ",\n".join(lines) + "\n}"
 
 
 @explains_missing("tf.distribute.DistributedValues")
@@ -181,6 +214,15 @@ def _by_text(structure: dict[Any, Any]) -> list[tuple[str, Any]]:
     return sorted(texts.items(), key=itemgetter(0))
 
 
+def present_of(leaves: Iterable[Any], num_replicas: int) -> int:
+    """Return how many replicas take part in a call with these values: all, or the first ones."""
+    present = num_replicas
+    for leaf in leaves:
+        if isinstance(leaf, PerReplica) and leaf.joined:
+            present = min(present, len(leaf.values))
+    return present
+
+
 def is_distributed(structure: Any) -> bool:
     """Return whether a structure contains a distributed value."""
     return any(isinstance(leaf, DistributedValues) for leaf in leaves_of(structure))
@@ -196,7 +238,9 @@ def select_replica(structure: Any, replica_id: int, num_replicas: int) -> Any:
     )
 
 
-def regroup(values: Sequence[Any], kind: type[DistributedValues] = PerReplica) -> Any:
+def regroup(
+    values: Sequence[Any], kind: type[DistributedValues] = PerReplica, joined: int = 0
+) -> Any:
     """Combine the replicas' values into one structure of distributed values.
 
     Plain Python values (None, bool, int, float, str, an enum's member, a function) that are equal
@@ -204,11 +248,18 @@ def regroup(values: Sequence[Any], kind: type[DistributedValues] = PerReplica) -
     result is the variable. With one replica, all values stay unchanged. Every other leaf becomes an
     instance of `kind`. A structure that contains itself also becomes an instance of `kind`.
 
+    Args:
+        values: The values of the present replicas, in replica order.
+        joined: The number of replicas that have joined; see `PerReplica`. If there are some, and
+            only one replica is present, a number becomes a PerReplica, so that `strategy.reduce`
+            accepts it.
     Raises:
         ValueMismatchError: The replicas' structures differ.
     Source: TensorFlow 2.21's regrouping. But values are compared by equality instead of identity
         (difference D2 in docs/semantics.md).
     """
+    if joined:
+        return join_structures(values, lambda leaves: _join_present(leaves, joined))
     try:
         return join_structures(values, lambda leaves: _join(leaves, kind))
     except RecursionError:
@@ -258,6 +309,16 @@ def _join(values: list[Any], kind: type[DistributedValues]) -> Any:
     if container is not None:
         return container
     return values[0] if len(values) == 1 or _all_equal(values) else kind(values)
+
+
+def _join_present(values: list[Any], joined: int) -> Any:
+    container = _common_variable(values)
+    if container is not None:
+        return container
+    is_number = isinstance(values[0], int | float | complex) and not isinstance(values[0], bool)
+    if _all_equal(values) and (len(values) > 1 or not is_number):
+        return values[0]
+    return PerReplica(values, joined)
 
 
 def _common_variable(values: Sequence[Any]) -> Any:

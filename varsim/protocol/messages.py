@@ -133,6 +133,7 @@ class Start(Message):
     call_id: int
     function_id: str
     arguments: Payload  # (args, kwargs) for this replica
+    present: int  # number of replicas that take part in the call: 0 … present - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -66,6 +66,7 @@ class CallState:
     reason.
 
     Args:
+        num_replicas: The number of replicas that take part in the call. They are the first ones.
         strict: Whether to refuse a collective without a name if the replicas' lines differ.
         started_s: The time at which the call started. All times are from the same clock.
         token: Identifies the call for the program.

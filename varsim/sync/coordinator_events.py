@@ -179,11 +179,15 @@ class ProgramScatter:
 
 @dataclass(slots=True, eq=False)
 class ProgramCall:
-    """The program calls a function on all replicas; each replica has its own arguments."""
+    """The program calls a function on all replicas; each replica has its own arguments.
+
+    If there are fewer arguments than replicas, the last replicas have joined: they take no part in
+    the call, and its collectives combine the values of the replicas that are present.
+    """
 
     function_id: str
     function: Payload
-    arguments: Sequence[Payload]
+    arguments: Sequence[Payload]  # one per present replica
     site: CallSite = UNKNOWN
     token: int = 0
     now_s: float = 0.0

@@ -31,6 +31,7 @@ class CoordinatorBlock(Block):
 
     __slots__ = (
         "components",
+        "contributions",
         "merges",
         "num_replicas",
         "own_commits",
@@ -54,6 +55,7 @@ class CoordinatorBlock(Block):
         ] = []  # number of additional commits of each replica; empty if all numbers are equal
         self.waited_until_s: Array = np.array(waited_until_s)  # each variable's last merge
         self.merges = 0  # number of merges that the accounts do not contain yet
+        self.contributions = 0  # number of contributions to these merges
         self.waited_s: Array = np.zeros(len(mirrors))  # each variable's waiting time in them
 
     # ------------------------------------------------------------ values
@@ -183,9 +185,10 @@ class CoordinatorBlock(Block):
         Time that has already been counted for an earlier merge of a variable is not counted again.
 
         Args:
-            since_s: The time at which each replica arrived.
+            since_s: The time at which each replica arrived that takes part in the call.
         """
         self.merges += 1
+        self.contributions += len(since_s)
         waited_s = now_s - np.maximum(np.array(since_s)[:, np.newaxis], self.waited_until_s)
         self.waited_s += waited_s.sum(axis=0)
         self.waited_until_s[:] = now_s
@@ -320,8 +323,10 @@ class CoordinatorVariables:
         each = zip(block.variable_ids.tolist(), block.waited_s.tolist(), strict=True)
         for slot, (variable_id, waited_s) in enumerate(each):
             account, size_bytes = self.by_id[variable_id].account, block.size_bytes(slot)
-            account.merged(block.merges, self.num_replicas, size_bytes, waited_s)
-        block.merges = 0
+            account.merged(
+                block.merges, block.contributions, self.num_replicas, size_bytes, waited_s
+            )
+        block.merges = block.contributions = 0
         block.waited_s[:] = 0
 
     def validate(self, specs: Iterable[int]) -> None:

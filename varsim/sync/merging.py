@@ -25,7 +25,7 @@ class Merging:
     def merge(
         self, call_id: int, collectives: Collectives, now_s: float, idle: Sequence[int]
     ) -> Steps:
-        """Merge and commit writes to which all replicas have contributed.
+        """Merge and commit writes to which all replicas of the call have contributed.
 
         Raises:
             VariableError: The values of a write cannot be merged. Earlier writes are committed.
@@ -108,7 +108,8 @@ class Merging:
         reduce.require_numbers(values, spec.aggregation)
         new = yield Reduce(next(self._tokens), values, spec.aggregation, operation, mirror, idle)
         waited_s = block.wait([arrival.at_s for arrival in collectives.arrivals], now_s)
-        variable.account.merged(1, len(collectives.arrivals), new.nbytes, waited_s)
+        arrived = len(collectives.arrivals)
+        variable.account.merged(1, arrived, block.num_replicas, new.nbytes, waited_s)
         if mirror is not None:
             operation = Operation.ASSIGN
         block.apply(operation, new)
@@ -138,7 +139,9 @@ class Merging:
             )
         waited_s = block.wait([arrival.at_s for arrival in collectives.arrivals], now_s)
         sent = sum(part.nbytes for part in parts)
-        variable.account.merged_rows(len(parts), sent, rows.nbytes, block.bytes_of_one(), waited_s)
+        variable.account.merged_rows(
+            len(parts), block.num_replicas, sent, rows.nbytes, block.bytes_of_one(), waited_s
+        )
         return self._variables.scatter(block, operation, rows, call_id, collectives.stop)
 
 

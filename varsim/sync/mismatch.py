@@ -210,11 +210,12 @@ def uneven(
         counts: Each replica's number of writes in the call. If no call runs, each replica's number
             of writes since the variable's creation.
         operations: A hash of each replica's sequence of operations.
-        participants: The participants of the call; empty if no call runs.
+        participants: The participants of the call; empty if no call runs. If there are fewer than
+            counts, the last replicas take no part in the call.
         sparse: Whether a replica has written rows.
     """
-    present: Sequence[Participant | None] = participants or [None] * len(counts)
-    wrote = (after_writing(*one, specs) for one in zip(present, counts, strict=True))
+    everyone = (*participants, *[None] * (len(counts) - len(participants)))
+    wrote = (after_writing(*one, specs) for one in zip(everyone, counts, strict=True))
     groups = grouped(wrote, operations)
     return MismatchError(Uneven(spec, len(set(counts)) == 1, groups, sparse)).by_groups(groups)
 

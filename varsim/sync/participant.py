@@ -136,7 +136,7 @@ class Arrival:
 
 @dataclass(slots=True, eq=False)  # not frozen, so that it is created faster
 class Collectives:
-    """Consecutive collectives at which all replicas have arrived."""
+    """Consecutive collectives at which all replicas of the call have arrived."""
 
     start: int
     stop: int

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from varsim.errors import ProtocolError
-from varsim.protocol.messages import HostResult, Merged, Message, Reduced
+from varsim.protocol.messages import HostResult, Merged, Message, Reduced, Start
 from varsim.sync.components import ReplicaVariable
 
 
@@ -44,14 +44,22 @@ def check_settled(call: ReplicaCall, settled: int) -> None:
         )
 
 
-def check_start(calls: Sequence[ReplicaCall], call_id: int) -> None:
+def check_start(
+    calls: Sequence[ReplicaCall], start: Start, replica_id: int, num_replicas: int
+) -> None:
     """Check that a call can start now.
 
     It can start if no function runs, or if the innermost function waits for an answer.
 
     Raises:
-        ProtocolError: The call runs already, or a function runs.
+        ProtocolError: The call runs already, a function runs, or the replica has joined.
     """
+    call_id = start.call_id
+    if not replica_id < start.present <= num_replicas:
+        raise ProtocolError(
+            f"call {call_id} starts on replica {replica_id}, but {start.present} of {num_replicas} "
+            "replicas take part in it"
+        )
     if calls and (not calls[-1].awaits_answer or any(one.call_id == call_id for one in calls)):
         raise ProtocolError(f"call {call_id} starts while call {calls[-1].call_id} runs")
 

@@ -125,7 +125,7 @@ class ReplicaState(ReplicaWrites):
         return [Send(COORDINATOR, DeltaReply(request_id=pull.request_id, delta=delta))]
 
     def _start(self, start: Start) -> Sequence[ReplicaAction]:
-        check_start(self._calls, start.call_id)
+        check_start(self._calls, start, self.replica_id, self.num_replicas)
         return [Run(start)]
 
     def _shut_down(self, _: Shutdown) -> Sequence[ReplicaAction]:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from varsim.errors import ContextError, MismatchError, ProtocolError, VarsimError, WorkerLost
+from varsim.errors import (
+    ContextError,
+    MismatchError,
+    ProtocolError,
+    SynchronizationError,
+    VarsimError,
+    WorkerLost,
+)
 from varsim.protocol.messages import (
     Abort,
     AllGather,
@@ -19,12 +26,13 @@ from varsim.protocol.messages import (
     Start,
 )
 from varsim.spec import Array
-from varsim.sync import loss_report, reduce
+from varsim.sync import loss_report, policies, reduce
 from varsim.sync.actions import (
     CallBegins,
     CoordinatorAction,
     Finish,
     PerformHostCall,
+    ProgramRefused,
     RunMerge,
     Send,
     Steps,
@@ -74,12 +82,21 @@ class RunningCalls:
     # ------------------------------------------------------------ the start
 
     def start(self, event: ProgramCall) -> list[CoordinatorAction]:
-        """Call a function on all replicas; the call ends with a `Finish`."""
+        """Call a function on the present replicas; the call ends with a `Finish`.
+
+        The call is refused if replicas have joined, and a variable needs all replicas in each call.
+        """
+        present = len(event.arguments)
+        if present < self._registry.num_replicas:
+            try:
+                policies.check_joining(self._registry.specs.values())
+            except SynchronizationError as error:
+                return [ProgramRefused(event.token, error)]
         self.begun += 1
         call_id = self.begun
         self._calls[call_id] = CallState(
             call_id,
-            self._registry.num_replicas,
+            present,
             self._registry.specs,
             event.site,
             event.now_s,
@@ -96,7 +113,12 @@ class RunningCalls:
         for i, own in enumerate(event.arguments):
             # Replicas that have the same arguments object get the same message.
             if start is None or start.arguments is not own:
-                start = Start(call_id=call_id, function_id=event.function_id, arguments=own)
+                start = Start(
+                    call_id=call_id,
+                    function_id=event.function_id,
+                    arguments=own,
+                    present=present,
+                )
             actions.append(Send(i, start))
         return actions
 
@@ -110,7 +132,7 @@ class RunningCalls:
         *,
         goes_on: bool,
     ) -> Steps:
-        """Perform the collectives at which all replicas have arrived.
+        """Perform the collectives at which all present replicas have arrived.
 
         Args:
             goes_on: Whether to call `go_on` afterwards. If the call is doomed, `go_on` is
@@ -173,7 +195,8 @@ class RunningCalls:
                 reduce.concatenate(values, first.axis) for values in _by_leaf(collectives)
             )
         call.release(collectives)
-        return self._all(Reduced(call_id=call.call_id, position=first.position, leaves=leaves))
+        answer = Reduced(call_id=call.call_id, position=first.position, leaves=leaves)
+        return [Send(i, answer) for i in range(len(collectives.arrivals))]
 
     # ------------------------------------------------------------ the end
 

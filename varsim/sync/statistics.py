@@ -72,31 +72,45 @@ class Account:
         """Return whether the aggregation uses only the first replica's values."""
         return self.spec.aggregation is VariableAggregation.ONLY_FIRST_REPLICA
 
-    def merged(self, count: int, num_replicas: int, size_bytes: int, waited_s: float) -> None:
-        """Count merges of a value of this size, with their writes, contributions and commits."""
-        self.writes += num_replicas * count
-        values = self._values_of(num_replicas)
+    def merged(
+        self, count: int, contributions: int, num_replicas: int, size_bytes: int, waited_s: float
+    ) -> None:
+        """Count merges of a value of this size, with their writes and commits.
+
+        Args:
+            contributions: The number of contributions to all these merges.
+        """
+        self.writes += contributions
         self.merges += count
         self.waited_s += waited_s
-        self.moved(2 * num_replicas * count, values * size_bytes * count)
+        commits = num_replicas * count
+        values = commits + (count if self.first_only else contributions)
+        self.moved(contributions + commits, values * size_bytes)
 
     def merged_rows(
-        self, num_replicas: int, sent_bytes: int, rows_bytes: int, dense_bytes: int, waited_s: float
+        self,
+        contributions: int,
+        num_replicas: int,
+        sent_bytes: int,
+        rows_bytes: int,
+        dense_bytes: int,
+        waited_s: float,
     ) -> None:
         """Count the merge of one sparse write.
 
         Args:
+            contributions: The number of contributions.
             sent_bytes: The size of the rows of all contributions.
             rows_bytes: The size of the rows of the commit.
             dense_bytes: The size of one component.
         """
-        self.writes += num_replicas
+        self.writes += contributions
         self.merges += 1
         self.waited_s += waited_s
         self._moved_rows(
-            2 * num_replicas,
+            contributions + num_replicas,
             sent_bytes + num_replicas * rows_bytes,
-            self._values_of(num_replicas) * dense_bytes,
+            (num_replicas + (1 if self.first_only else contributions)) * dense_bytes,
         )
 
     def wrote_rows(self, num_replicas: int, rows_bytes: int, dense_bytes: int) -> None:

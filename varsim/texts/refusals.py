@@ -106,6 +106,19 @@ class AggregationDoesNotFit(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class NeedsAllInEachCall(Fact):
+    """A call in which some replicas have joined, and a variable whose policy counts writes."""
+
+    synchronization: Synchronization
+
+    def __str__(self) -> str:
+        return (
+            f"synchronization={self.synchronization.name} needs the same number of writes on every "
+            "replica, but some replicas have joined and take no part in this call (uneven: join)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class ShapesDiffer(Fact):
     """A write of a value with another shape."""
 
@@ -140,6 +153,7 @@ USE_FLOATS: Final = "Use a float dtype, or aggregation=SUM and divide where you 
 USE_INTEGERS: Final = "Use assign, or an integer dtype."
 COUNT_INSTEAD: Final = "Use an integer dtype for a count, or ONLY_FIRST_REPLICA."
 NOT_STRICT: Final = "Use ON_READ, or a strategy without strict=True."
+ALL_IN_EACH_CALL: Final = "Use ON_WRITE or ON_READ for this variable, or uneven: drop or pad."
 RESHAPE: Final = "Nothing is broadcast; reshape the value, or use numpy.broadcast_to."
 """Remedies, for errors without fixes."""
 

@@ -7,7 +7,7 @@ from typing import Final, Literal, get_args
 
 from varsim.texts.facts import name_replicas
 
-Uneven = Literal["empty", "fail", "drop", "pad"]
+Uneven = Literal["empty", "fail", "drop", "pad", "join"]
 """What a distributed dataset does at a batch that leaves a replica without rows."""
 
 UNEVEN: Final[tuple[str, ...]] = get_args(Uneven)
@@ -18,6 +18,7 @@ _MEANINGS: Final[Mapping[str, str]] = {
     "fail": "an error",
     "drop": "the pass ends before the batch",
     "pad": "the replica gets its rows of the batch before once more",
+    "join": "the replica takes no part in a call with the batch",
 }
 
 MEANINGS: Final = "; ".join(f"{name}: {_MEANINGS[name]}" for name in UNEVEN)
@@ -29,6 +30,8 @@ _EFFECTS: Final[Mapping[str, str]] = {
     "drop": " The pass ends before this batch (uneven: drop), so its rows are not used.",
     "pad": " The rows of the batch before are used again on {who} (uneven: pad), so they count "
     "twice.",
+    "join": " Only {others} {take} part in a call with this batch (uneven: join), so a MEAN "
+    "divides by {count}.",
 }
 
 
@@ -40,7 +43,13 @@ def warning_of(what: str, rows: Sequence[int], uneven: str = UNEVEN[0]) -> str:
         rows: The number of rows of each replica.
         uneven: What happens: any value of `UNEVEN` except "fail".
     """
-    effect = _EFFECTS[uneven].format(who=name_replicas(_empty_in(rows)))
+    others = [replica_id for replica_id, count in enumerate(rows) if count]
+    effect = _EFFECTS[uneven].format(
+        who=name_replicas(_empty_in(rows)),
+        others=name_replicas(others),
+        take="takes" if len(others) == 1 else "take",
+        count=len(others),
+    )
     return f"{_without_rows(what, rows)}{effect}{_remedy(rows)}"
 
 
@@ -54,6 +63,15 @@ def nothing_to_repeat(what: str, rows: Sequence[int]) -> str:
     return (
         f"{_without_rows(what, rows)} There is no batch before it to repeat (uneven: pad)."
         f"{_remedy(rows)}"
+    )
+
+
+def cannot_join(what: str, rows: Sequence[int]) -> str:
+    """Return the text of the error about a batch without rows on the first replicas."""
+    why = "the replicas without rows must be the last ones" if any(rows) else "no replica has rows"
+    return (
+        f"{_without_rows(what, rows)} The strategy cannot use this batch (uneven: join): {why}."
+        "\n  Leave empty batches out of the dataset."
     )
 
 

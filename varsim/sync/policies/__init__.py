@@ -7,6 +7,7 @@ with TensorFlow. Code outside this folder does not branch on a synchronization.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -65,6 +66,23 @@ def merges(spec: VariableSpec) -> bool:
 def defers(spec: VariableSpec) -> bool:
     """Return whether replicas keep their writes to a variable until the variable is read."""
     return cell(spec, Context.REPLICA, Operation.ASSIGN).is_deferred
+
+
+def check_joining(specs: Iterable[VariableSpec]) -> None:
+    """Check that the variables can be used in a call in which some replicas take no part.
+
+    Raises:
+        SynchronizationError: A policy exchanges values after a number of writes, so every replica
+            must write the variable equally often.
+    """
+    for spec in specs:
+        own = cell(spec, Context.REPLICA, Operation.ASSIGN)
+        if own.is_deferred or own.writes_itself:
+            raise SynchronizationError(
+                spec.name,
+                refusals.NeedsAllInEachCall(spec.synchronization),
+                refusals.ALL_IN_EACH_CALL,
+            )
 
 
 def is_readable(spec: VariableSpec) -> bool:
