@@ -15,6 +15,8 @@ from tests.analysis.build import HistoryBuilder
 from varsim.tracing.history import PROGRAM
 
 REPLICAS = 3
+JOINED = 1  # in the last call of a story that `joins`, the last replica takes no part
+DIVISOR = REPLICAS * (REPLICAS - JOINED)  # a mean over the replicas of any call is a whole number
 MERGED = {"w": "MEAN", "s": "SUM", "f": "ONLY_FIRST_REPLICA"}
 MERGED_ROWS = "b"  # the replicas' sparse writes to this variable are merged
 LOCAL_ROWS = "e"  # each replica changes rows of its own component
@@ -29,9 +31,14 @@ Rows = tuple[list[int], list[int]]
 
 
 class Healthy(HistoryBuilder):
-    """A run of a few calls."""
+    """A run of a few calls.
 
-    def __init__(self, seed: int, calls: int = 3) -> None:
+    Args:
+        joins: Whether a replica takes no part in the last call. The replicas then do not write the
+            adaptive variable.
+    """
+
+    def __init__(self, seed: int, calls: int = 3, *, joins: bool = False) -> None:
         super().__init__(REPLICAS)
         self.chance = random.Random(seed)
         self.variable("w", "ON_WRITE", "MEAN", "float32", "[2]")
@@ -55,37 +62,39 @@ class Healthy(HistoryBuilder):
         for name in self.variables:
             self._replicas_read(name, None)
         for call in range(1, calls + 1):
-            self._call(call)
+            self._call(call, REPLICAS - JOINED if joins and call == calls else REPLICAS)
             self._program_writes()
         for name in self.variables:
             self._program_reads(name)
             self._replicas_read(name, None)
 
     def _number(self) -> int:
-        """Return a positive multiple of `REPLICAS`."""
-        return REPLICAS * self.chance.randint(1, 30)
+        """Return a positive multiple of `DIVISOR`."""
+        return DIVISOR * self.chance.randint(1, 30)
 
     def _rows(self, indices: Sequence[int]) -> Rows:
-        """Return rows whose values occur once in the run, and are multiples of `REPLICAS`."""
+        """Return rows whose values occur once in the run, and are multiples of `DIVISOR`."""
         numbers = range(self.counter + 1, self.counter + 1 + len(indices))
         self.counter += len(indices)
-        return [*indices], [REPLICAS * number for number in numbers]
+        return [*indices], [DIVISOR * number for number in numbers]
 
     def _value(self, name: str, number: Any) -> Any:
         return [number, 2 * number] if name == SHAPED else number
 
     # ------------------------------------------------------------ a call
 
-    def _call(self, call: int) -> None:
-        start = self.add(PROGRAM, "call", call=call)
-        order = self.chance.sample(range(REPLICAS), REPLICAS)
+    def _call(self, call: int, present: int) -> None:
+        columns = {} if present == REPLICAS else {"present": present}
+        start = self.add(PROGRAM, "call", call=call, **columns)
+        order = self.chance.sample(range(present), present)
         for replica in order:
             self.add(replica, "begin", call=call, cause=start)
             for name in self.chance.sample([*LOCAL], 3):
                 self._local_write(replica, name, call)
             self._local_sparse_write(replica, call)
         self._merge(call, order)
-        self._deferred(call, order)
+        if present == REPLICAS:
+            self._deferred(call, order)
         arrivals = {
             i: self.add(i, "arrive", call=call, position=len(MERGED), operation="merge_call")
             for i in order
@@ -123,10 +132,10 @@ class Healthy(HistoryBuilder):
         numbers: dict[str, list[Any]] = {}
         for name in MERGED:
             operations[name] = self.chance.choice(["assign", "assign_add", "assign_sub"])
-            numbers[name] = [self._number() for _ in range(REPLICAS)]
+            numbers[name] = [self._number() for _ in order]
         operations[MERGED_ROWS] = self.chance.choice(["scatter_add", "scatter_sub"])
         numbers[MERGED_ROWS] = [
-            self._rows(self.chance.choices(range(ROWS), k=i + 1)) for i in range(REPLICAS)
+            self._rows(self.chance.choices(range(ROWS), k=i + 1)) for i in range(len(order))
         ]
         for replica in order:
             for position, name in enumerate(MERGED):
@@ -145,13 +154,17 @@ class Healthy(HistoryBuilder):
                 continue
             operand = numbers[name][0]
             if aggregation != "ONLY_FIRST_REPLICA":
-                operand = sum(numbers[name]) // (REPLICAS if aggregation == "MEAN" else 1)
+                operand = sum(numbers[name]) // (len(order) if aggregation == "MEAN" else 1)
             commits[name] = self._merged(name, operations[name], operand, call, position)
         for replica in order:
             for name, commit in commits.items():
                 self._install(replica, name, commit, call)
             for name in commits:
                 self._read(replica, name, call)
+        for replica in range(len(order), REPLICAS):
+            for name, commit in commits.items():
+                self._install(replica, name, commit, None)
+                self._read(replica, name, None)
 
     def _merged(self, name: str, operation: str, operand: int, call: int, position: int) -> int:
         before = self.held[name][0]
@@ -164,7 +177,7 @@ class Healthy(HistoryBuilder):
 
     def _merged_rows(self, operation: str, parts: Sequence[Rows], call: int, position: int) -> int:
         indices = [index for own, _ in parts for index in own]
-        values = [value // REPLICAS for _, own in parts for value in own]
+        values = [value // len(parts) for _, own in parts for value in own]
         columns = {"call": call, "position": position}
         return self._commit_rows(operation, (indices, values), **columns)
 

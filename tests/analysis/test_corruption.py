@@ -35,16 +35,17 @@ def outcome(story: Healthy, corrupted: Corrupted, folder: Path) -> tuple[Outcome
     return overall(verdicts), "\n".join(f"{one.outcome} {one.reason}" for one in verdicts)
 
 
+@pytest.mark.parametrize("joins", [False, True])
 @pytest.mark.parametrize("seed", range(STORIES))
-def test_a_correct_run_is_valid(tmp_path: Path, seed: int):
-    with Healthy(seed).history(tmp_path) as history:
+def test_a_correct_run_is_valid(tmp_path: Path, seed: int, joins: bool):
+    with Healthy(seed, joins=joins).history(tmp_path) as history:
         assert {Outcome.VALID} == {verdict.outcome for verdict in judge(history)}
 
 
 @pytest.mark.parametrize("number", range(STORIES))
 def test_a_damaged_history_is_not_valid(tmp_path: Path, number: int):
     """The history is valid only if a correct run could have recorded the damaged events."""
-    story = Healthy(number)
+    story = Healthy(number, joins=bool(number % 2))
     harmless = 0
     for seed in range(number, many(SEEDS), STORIES):
         corrupt = CORRUPTIONS[seed // STORIES % len(CORRUPTIONS)]

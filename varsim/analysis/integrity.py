@@ -80,13 +80,15 @@ class RowIntegrity:
         # This runs for every event. So all columns are unpacked in one statement, and the columns
         # that valid rows share are looked up in a cache.
         (number, process, in_process, _, kind, call, variable, operation, version, position,
-         replica, _, dtype, shape, digest, value, indices, cause, times, _, _) = event  # fmt: skip
+         replica, _, dtype, shape, digest, value, indices, cause, times, _, _,
+         present) = event  # fmt: skip
         form = (process, kind, variable, operation, replica, dtype, shape,
                 call is None, version is None, cause is None)  # fmt: skip
         size = self._sound.get(form)
         if (
             size is not None
             and indices is None
+            and present is None
             and type(number) is type(process) is type(in_process) is int
             and (replica is None or type(replica) is int)
             and (call is None or (type(call) is int and call >= 0))
@@ -113,7 +115,8 @@ class RowIntegrity:
     def _flaw(self, event: Event) -> str | None:
         """Return what is wrong with a row, after checking it column by column."""
         (number, process, in_process, _, kind, call, variable, operation, version, position,
-         replica, _, dtype, shape, digest, value, indices, cause, times, _, _) = event  # fmt: skip
+         replica, _, dtype, shape, digest, value, indices, cause, times, _, _,
+         present) = event  # fmt: skip
         if type(number) is not int or type(process) is not int or type(in_process) is not int:
             return "its numbers are not integers"
         if not PROGRAM <= process < self._num_replicas:
@@ -138,6 +141,8 @@ class RowIntegrity:
                 return f"process {process} does not hold the component of replica {replica}"
         if operation not in _OPERATIONS.get(kind, _WRITES):
             return f"unknown operation {operation!r}"
+        if present is not None and (kind != "call" or not self._can_be_present(present)):
+            return f"{present!r} replicas cannot take part"
         if variable is not None and variable not in self._promises:
             return f"unknown variable {variable!r}"
         if cause is not None and cause >= number:
@@ -147,6 +152,9 @@ class RowIntegrity:
         if value is None:
             return None if shape is None else self._wrong_form(event)
         return self._wrong_value(variable, dtype, shape, digest, value)
+
+    def _can_be_present(self, present: object) -> bool:
+        return type(present) is int and 1 <= present <= self._num_replicas
 
     def _wrong_form(self, event: Event) -> str | None:
         """Return what is wrong with the dtype and shape of a value that was not recorded."""

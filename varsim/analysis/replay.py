@@ -14,6 +14,7 @@ from typing import Final
 from varsim.analysis import arithmetic
 from varsim.analysis.arithmetic import Flat, FlatOperand
 from varsim.analysis.observer import EventObserver, Take
+from varsim.analysis.presence import Presence
 from varsim.analysis.promises import Promise
 from varsim.spec import Rows
 from varsim.tracing.history import Event
@@ -305,6 +306,9 @@ class Replay(EventObserver):
         """The last install: the replica's component before it, and the commit."""
         self.left: list[ReplayedMerge] = []
         """The uncommitted merges of the last ended call."""
+        self._presence = Presence(num_replicas)
+        self.present = self._presence.of
+        self.on_call = self._presence.on_call
         self._answered: set[int] = set()  # variables with fetched components
         self._known = [0] * num_replicas  # for each replica, its last event that the program knows
 

@@ -92,6 +92,9 @@ def _fields(history: History, event: Event) -> Iterator[tuple[str, str]]:
     step = _step(history, event)
     inside = f"in call {event.call} of strategy.run; " if event.call is not None else ""
     yield "step", f"{inside}{'in' if inside else 'outside all calls, after'} step {step}"
+    if event.present is not None:
+        everyone = history.num_replicas
+        yield "replicas", f"{event.present} of {everyone} take part; the last ones have joined"
     if event.position is not None:
         yield "collective", f"number {event.position} of this call"
     row = history.variables.get(event.variable or 0)

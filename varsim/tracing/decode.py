@@ -133,26 +133,29 @@ class OpenCollectives:
 
 
 class _ToAll:
-    """Keeps the events of a message to all replicas until all replicas have received it."""
+    """Keeps the events of a message to several replicas until all of them have received it."""
 
-    def __init__(self, num_replicas: int) -> None:
-        self._num_replicas = num_replicas
+    def __init__(self) -> None:
         self._delivered: dict[tuple[object, ...], tuple[Events, set[int]]] = {}
 
     def __contains__(self, what: tuple[object, ...]) -> bool:
         return what in self._delivered
 
     def first(
-        self, replica_id: int, what: tuple[object, ...], make: Callable[[], Events]
+        self, replica_id: int, what: tuple[object, ...], receivers: int, make: Callable[[], Events]
     ) -> Events:
-        """Return the events of a message; create these events at the first delivery."""
+        """Return the events of a message; create these events at the first delivery.
+
+        Args:
+            receivers: The number of replicas that receive the message.
+        """
         found = self._delivered.get(what)
         if found is None:
             found = self._delivered[what] = make(), set()
         events, who = found
         if replica_id != _NO_REPLICA:
             who.add(replica_id)
-            if len(who) == self._num_replicas:
+            if len(who) == receivers:
                 del self._delivered[what]
         return events
 
@@ -172,7 +175,9 @@ class FromProgram:
         self._collectives = collectives
         self._rows = rows
         self._absent = absent
-        self._to_all = _ToAll(num_replicas)
+        self._num_replicas = num_replicas
+        self._present: dict[int, int] = {}  # call in which replicas have joined → number of others
+        self._to_all = _ToAll()
         self._to_one: defaultdict[tuple[int, int], int] = defaultdict(int)
 
     def writes_to_one(self, variable_id: int, replica_id: int) -> None:
@@ -190,20 +195,24 @@ class FromProgram:
                 return self._commit(replica_id, message)
             case ScatterCommit():
                 return self._scatter_commit(replica_id, message)
-            case Start(call_id=call_id):
-                return self._once(replica_id, "call", call=call_id)
+            case Start():
+                return self._call(replica_id, message)
             case Reduced(call_id=call_id, position=index) | Merged(call_id=call_id, position=index):
                 operation = _ANSWERS[type(message)]
-                return self._once(
-                    replica_id, "answer", call=call_id, position=index, operation=operation
-                )
+                receivers = self._present.get(call_id, self._num_replicas)
+                columns = {"call": call_id, "position": index, "operation": operation}
+                return self._once(replica_id, "answer", receivers, **columns)
             case Create(spec=spec, value=value):
                 return self._create(replica_id, spec, value)
             case Forget(variable_ids=variable_ids):
-                once = [self._once(replica_id, "forget", variable=one) for one in variable_ids]
+                everyone = self._num_replicas
+                once = [
+                    self._once(replica_id, "forget", everyone, variable=one) for one in variable_ids
+                ]
                 return [event for events in once for event in events]
             case Abort(call_id=call_id, reason=reason):
-                return self._once(replica_id, "abort", call=call_id, note=reason)
+                everyone = self._num_replicas
+                return self._once(replica_id, "abort", everyone, call=call_id, note=reason)
             case Fetch(variable_id=variable_id):
                 return (self._rows.add("fetch", variable=variable_id, replica=replica_id),)
             case HostResult(call_id=call_id):
@@ -214,9 +223,22 @@ class FromProgram:
                 return (event,)
         return ()
 
-    def _once(self, replica_id: int, kind: str, **columns: Any) -> Events:
+    def _call(self, replica_id: int, start: Start) -> Events:
+        call, present = start.call_id, start.present
+        columns = {"call": call}
+        if present < self._num_replicas:
+            self._present[call] = columns["present"] = present
+        return self._once(replica_id, "call", present, **columns)
+
+    def end(self, call: int) -> None:
+        """Drop a call."""
+        self._present.pop(call, None)
+
+    def _once(self, replica_id: int, kind: str, receivers: int, **columns: Any) -> Events:
         what = kind, *columns.values()
-        return self._to_all.first(replica_id, what, lambda: (self._rows.add(kind, **columns),))
+        return self._to_all.first(
+            replica_id, what, receivers, lambda: (self._rows.add(kind, **columns),)
+        )
 
     def _create(self, replica_id: int, spec: VariableSpec, value: Array) -> Events:
         number = spec.variable_id
@@ -227,7 +249,7 @@ class FromProgram:
             add = self._rows.add
             return (add("create", variable=number, version=0, location=location, value=shown),)
 
-        return self._to_all.first(replica_id, ("create", number), make)
+        return self._to_all.first(replica_id, ("create", number), self._num_replicas, make)
 
     def _commit(self, replica_id: int, commit: Commit) -> Events:
         what = "commit", commit.variable_ids.tobytes(), commit.versions.tobytes()
@@ -235,7 +257,10 @@ class FromProgram:
             whose = self._whose(int(commit.variable_ids[0]), replica_id)
             if whose is not None:
                 return self._new_commit(commit, whose)
-        return self._to_all.first(replica_id, what, lambda: self._new_commit(commit, None))
+        everyone = self._num_replicas
+        return self._to_all.first(
+            replica_id, what, everyone, lambda: self._new_commit(commit, None)
+        )
 
     def _scatter_commit(self, replica_id: int, commit: ScatterCommit) -> Events:
         """Return the event of a sparse commit."""
@@ -252,7 +277,9 @@ class FromProgram:
             form = _SPARSE_COMMITS_TO_ONE if one else _SPARSE_COMMITS
             return self._rows.add_all("commit", form, [columns], call=call)
 
-        return make() if whose is not None else self._to_all.first(replica_id, what, make)
+        if whose is not None:
+            return make()
+        return self._to_all.first(replica_id, what, self._num_replicas, make)
 
     def _whose(self, variable_id: int, replica_id: int) -> int | None:
         if (variable_id, replica_id) not in self._to_one:

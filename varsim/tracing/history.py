@@ -25,7 +25,7 @@ from varsim.tracing import old_schemas, validation
 from varsim.tracing.signals import heeding_signals
 from varsim.tracing.trace import PROGRAM as PROGRAM  # noqa: PLC0414  # for readers of the tables
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 """The version of the tables. It increases when the meaning of a column changes (`old_schemas`)."""
 
 HISTORY: Final = "history.db"
@@ -76,7 +76,8 @@ CREATE TABLE events (
     cause     INTEGER,              -- number of the event of another process that caused this event
     times     INTEGER,              -- number of equal reads in a row; NULL means one
     error     TEXT,                 -- the class of an exception
-    note      TEXT                  -- text of an exception, name of a collective, …
+    note      TEXT,                 -- text of an exception, name of a collective, …
+    present   INTEGER               -- number of replicas in a call; NULL means all replicas
 );
 CREATE INDEX events_by_variable ON events (variable);
 CREATE INDEX events_by_call ON events (call);
@@ -85,7 +86,8 @@ CREATE INDEX events_by_call ON events (call);
 KINDS: Final[Mapping[str, str]] = {
     "create": "the program creates a variable, with the value of every component (version 0)",
     "forget": "the program dropped a variable",
-    "call": "the program calls a function on all replicas",
+    "call": "the program calls a function on all replicas. If some have joined, the replicas 0 to "
+    "`present` - 1 take part",
     "begin": "a replica begins a call; caused by `call`. If the arguments have rows on some "
     "replicas only, `note` says how many rows this replica has: `0 of 9 rows`",
     "write": "a write (assign, assign_add, assign_sub, scatter_add, …), before it takes effect. "
@@ -142,6 +144,7 @@ class Event(NamedTuple):
     times: int | None = None
     error: str | None = None
     note: str | None = None
+    present: int | None = None
 
     @property
     def occurrences(self) -> int:

@@ -285,6 +285,7 @@ class _Merger:
         else:
             self._rows.add("finish", call=call, error=class_of(note), note=note)
         self._collectives.end(call)
+        self._program.end(call)
 
     def _lost(self, process: int, replica: int, note: str) -> None:  # noqa: ARG002
         self._rows.add("lost", replica=replica, note=note)

@@ -99,6 +99,10 @@ def _column_checks(last_replica: int) -> dict[str, tuple[str, str]]:
         "times": (_number("times", 1, MAX_NUMBER), f"a number from 1 to {MAX_NUMBER}"),
         "error": ("typeof(error) NOT IN ('text', 'null')", "a text"),
         "note": ("typeof(note) NOT IN ('text', 'null')", "a text"),
+        "present": (
+            _number("present", 1, last_replica + 1),
+            f"a number of replicas: from 1 to {last_replica + 1}",
+        ),
     }
 
 

@@ -1,4 +1,4 @@
-"""Every call is atomic: all replicas take part in a collective, or none does."""
+"""Every call is atomic: all its replicas take part in a collective, or none does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from varsim.tracing.history import Event
 class Atomic(Checker):
     """Checks that a merge has one contribution from each replica, and one commit for each replica.
 
-    After a call is aborted, none of its writes may be committed.
+    Replicas that have joined take no part in a call: only the other replicas contribute. After a
+    call is aborted, none of its writes may be committed.
     """
 
     name = "atomic"
@@ -55,19 +56,20 @@ class Atomic(Checker):
             self._arrived.setdefault(event.call, {}).setdefault(event.position, []).append(event)
 
     def on_answer(self, event: Event) -> None:
-        """Check that all replicas have arrived, and that the program received their arrivals."""
+        """Check that all present replicas have arrived, and that the program knows of it."""
         if event.call is None or event.position is None or not self.replay.from_start:
             return
         came = self._arrived.get(event.call, {}).pop(event.position, [])
-        if (
-            len({one.process for one in came if self.replay.may_know(one)})
-            < self.replay.num_replicas
-        ):
+        known = {one.process for one in came if self.replay.may_know(one)}
+        if len(known) < len(self.replay.present(event.call)):
             reason = "a collective is answered before all replicas have arrived"
             self.wrong(None, reason, (*(one.event for one in came), event.event))
 
     def on_begin(self, event: Event) -> None:
-        """Record that a replica runs a call."""
+        """Record that a replica runs a call, and check that it takes part in the call."""
+        if event.process not in self.replay.present(event.call):
+            reason = f"{seen_by(event)} runs a call in which it takes no part"
+            self.wrong(None, reason, (event.cause or 0, event.event))
         self._running.setdefault(event.call or 0, {})[event.process] = event
 
     def on_return(self, event: Event) -> None:
@@ -91,7 +93,7 @@ class Atomic(Checker):
             self._last.pop((replica, event.call or 0), None)
 
     def on_commit(self, event: Event) -> None:
-        """Check that all replicas contributed to the same variable by the same operation."""
+        """Check that the present replicas contributed to the same variable by one operation."""
         change, variable = self.replay.change, self.variable_of(event)
         if event.call in self._aborts:
             proof = (self._aborts[event.call or 0], event.event)
@@ -114,8 +116,9 @@ class Atomic(Checker):
             self.wrong(variable, reason, (*earlier, event.event))
             return
         writes = merge.writes.values()
-        if len(writes) < self.replay.num_replicas and self.replay.from_start:
-            reason = f"a commit has {len(writes)} of {self.replay.num_replicas} contributions"
+        present = self.replay.present(event.call)
+        if len(writes) < len(present) and self.replay.from_start:
+            reason = f"a commit has {len(writes)} of {len(present)} contributions"
             self.wrong(variable, reason, (*(write.event for write in writes), event.event))
         for write in writes:
             if not self.replay.may_know(write):

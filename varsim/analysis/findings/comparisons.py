@@ -32,6 +32,7 @@ from varsim.analysis.findings.sparse_changes import SUMMED, Changes, changes_of
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.observer import EventObserver, Take
 from varsim.analysis.oracle import FIRST_REPLICA, Oracle
+from varsim.analysis.presence import Presence
 from varsim.analysis.returned import ReturnedValue
 from varsim.analysis.rounding import close, wide
 from varsim.spec import Rows
@@ -153,16 +154,22 @@ class _WritesAtSite:
 
 
 class Comparisons(EventObserver):
-    """Compares a value when all its events are known, and passes each comparison to a listener."""
+    """Compares a value when all its events are known, and passes comparisons to a listener.
+
+    The listener does not get comparisons of a call in which some replicas have joined, because the
+    rules about scaling and weights need a value of every replica.
+    """
 
     def __init__(
         self,
         num_replicas: int,
+        presence: Presence,
         variables: Mapping[int, VariableFacts],
         components: ComponentTracker,
         oracle: Oracle,
     ) -> None:
         self._num_replicas = num_replicas
+        self._presence = presence
         self._variables = variables
         self._components = components
         self.oracle = oracle
@@ -193,7 +200,7 @@ class Comparisons(EventObserver):
         """Whether the single device had the whole batch; the finder sets this."""
 
     def pass_to(self, listener: Callable[[Comparison], None]) -> None:
-        """Call the listener with each comparison from now on."""
+        """Call the listener with each comparison of all replicas from now on."""
         self._listener = listener
 
     def taker(self, kind: str, *, by_program: bool) -> Take | None:  # noqa: ARG002  # one for both
@@ -203,7 +210,8 @@ class Comparisons(EventObserver):
     def _take(self, event: Event) -> None:
         for comparison in self._completed_by(event):
             self._count(comparison)
-            self._listener(comparison)
+            if len(comparison.by_replica) == self._num_replicas:
+                self._listener(comparison)
 
     # ------------------------------------------------------------ from events to comparisons
 
@@ -301,8 +309,11 @@ class Comparisons(EventObserver):
             self.reduced_before.add(facts.variable_id)
         together = writes.open.setdefault(number, {})
         together[replica_id] = event
-        if len(together) == self._num_replicas:
+        present = self._presence.of(event.call)
+        if len(together) == len(present):
             del writes.open[number]
+            for joined in range(len(present), self._num_replicas):
+                writes.counts[joined] += 1  # its next write is compared with those of a later call
             wanted = self.oracle.next_wrote(facts.variable_id, FIRST_REPLICA, location)
             fresh = not number and self._first[facts.variable_id][0] == location
             before = self._before(event) if fresh else None

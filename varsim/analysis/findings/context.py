@@ -15,6 +15,7 @@ from varsim.analysis.findings.contributions import Contributions
 from varsim.analysis.findings.variable_facts import VariableFacts, variable_facts
 from varsim.analysis.observer import EventObserver
 from varsim.analysis.oracle import Oracle
+from varsim.analysis.presence import Presence
 from varsim.tracing.history import History
 
 
@@ -23,6 +24,7 @@ class FindingContext:
     """What finders know about one history. Its observers get each event before the finders."""
 
     num_replicas: int
+    presence: Presence
     variables: Mapping[int, VariableFacts]
     clocks: Clocks
     components: ComponentTracker
@@ -34,7 +36,7 @@ class FindingContext:
     @property
     def observers(self) -> tuple[EventObserver, ...]:
         """Return the observers that need the events, in the required order."""
-        first = (self.clocks, self.components, self.contributions)
+        first = (self.presence, self.clocks, self.components, self.contributions)
         return first if self.comparisons is None else (*first, self.comparisons)
 
 
@@ -46,11 +48,13 @@ def context_of(history: History, oracle: History | None = None) -> FindingContex
     """
     num_replicas, variables = history.num_replicas, variable_facts(history.variables)
     components = ComponentTracker(num_replicas, variables)
-    comparisons = None
+    presence, comparisons = Presence(num_replicas), None
     if oracle is not None:
-        comparisons = Comparisons(num_replicas, variables, components, Oracle(history, oracle))
+        both = Oracle(history, oracle)
+        comparisons = Comparisons(num_replicas, presence, variables, components, both)
     return FindingContext(
         num_replicas=num_replicas,
+        presence=presence,
         variables=variables,
         clocks=Clocks(num_replicas),
         components=components,

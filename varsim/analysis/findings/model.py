@@ -65,6 +65,7 @@ class Finder(EventObserver):
         """Prepare for one history."""
         self.context = context
         self.num_replicas = context.num_replicas
+        self.present = context.presence.of
 
     @abstractmethod
     def finish(self) -> list[Finding]:

@@ -231,7 +231,7 @@ class NotFinite(Finder):
             said.append(f"{times(evidence.count, 'write')} contained NaN or infinity.")
         if origin:
             said.append(f"Variable {origin!r} became NaN or infinite earlier.")
-        elif len(wrote) == self.num_replicas and not empty:
+        elif len(wrote) == len(self.present(first.call)) and not empty:
             said.append(
                 "All replicas wrote such a value. It may come from a value that they share, for "
                 "example the result of an all_reduce; such results are not recorded."

@@ -117,12 +117,12 @@ class Overflow(Finder):
             return
         parts = [_exact(one, facts) for one in contributions.values()]
         known = [part for part in parts if isinstance(part, np.ndarray) and len(part) == len(value)]
-        if len(known) < self.num_replicas:
+        if len(known) < len(self.present(event.call)):
             return
         first = next(iter(contributions.values()))
         together: Exact = np.sum(known, axis=0)
         if facts.aggregation == "MEAN":
-            together = together / self.num_replicas
+            together = together / len(known)
         if first.operation != "assign":
             before = self._mirrors.get(facts.variable_id)
             if before is None or len(before) != len(value):

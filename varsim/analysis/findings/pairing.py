@@ -84,7 +84,7 @@ class Pairing(Finder):
             return
         came = self._came.get(event.call, {}).pop(event.position, {})
         locations = frozenset(one.location or "" for one in came.values())
-        if len(came) < self.num_replicas or len(locations) < 2:
+        if len(came) < len(self.present(event.call)) or len(locations) < 2:
             return
         crossed = self._crossed.setdefault(locations, _Crossed(came))
         crossed.count += 1

@@ -156,6 +156,7 @@ class Waits(Finder):
 
     def _reset(self, call: Event | None) -> None:
         self._call = None if call is None else call.call
+        self._present = len(self.present(self._call))
         self._began_s = None if call is None else call.time_s
         self._collectives: dict[int, _Arrivals] = {}
         self._end = _Arrivals(_END, None)
@@ -181,13 +182,13 @@ class Waits(Finder):
             if numbers:
                 self._collectives[numbers[-1]].waiting.add(replica_id)
         for number in numbers:
-            if len(self._collectives[number].came) == self.num_replicas:
+            if len(self._collectives[number].came) == self._present:
                 self._charge(self._collectives.pop(number), replica_id)
         numbers.clear()
         if ends:
             self._end.came[replica_id] = (event, work_s)
             self._end.waiting.add(replica_id)
-            if len(self._end.came) == self.num_replicas:
+            if len(self._end.came) == self._present:
                 self._charge(self._end, replica_id)
 
     def _charge(self, collective: _Arrivals, last: int) -> None:
@@ -201,7 +202,7 @@ class Waits(Finder):
             came, own_work_s = collective.came[replica_id]
             waited_s = min(event.time_s - came.time_s, work_s - own_work_s)
             if waited_s >= _NOTICEABLE_S:
-                lost_s += waited_s / (self.num_replicas - 1)
+                lost_s += waited_s / (self._present - 1)
                 first = came if came.time_s < first.time_s else first
         if lost_s:
             late.lost_s += lost_s

@@ -1,0 +1,105 @@
+"""The judge of calls in which replicas have joined: only the other replicas contribute."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.analysis.build import parse_history
+from tests.analysis.golden import verdicts
+from varsim.analysis.outcome import Outcome
+
+JOINED = """
+replicas 3
+variable w ON_WRITE MEAN float32 []
+
+program create w v=0 = 0.0
+program call call=1 present=2 as start
+0 begin call=1 after start
+1 begin call=1 after start
+0 write w assign call=1 position=0 = 2.0 as sent0
+1 write w assign call=1 position=0 = 4.0 as sent1
+program receive replica=0 after sent0
+program receive replica=1 after sent1
+program commit w assign call=1 position=0 v=1 = 3.0 as w1
+0 install w v=1 call=1 after w1
+1 install w v=1 call=1 after w1
+2 install w v=1 after w1
+0 arrive call=1 position=1 operation=all_reduce as came0
+1 arrive call=1 position=1 operation=all_reduce as came1
+program receive replica=0 after came0
+program receive replica=1 after came1
+program answer call=1 position=1 operation=reduced as answer
+0 return call=1 as end0
+1 return call=1 as end1
+program receive replica=0 after end0
+program receive replica=1 after end1
+program finish call=1
+"""
+
+
+def wrong(text: str, folder: Path) -> dict[str, str]:
+    """Return the reasons of the verdicts that are not VALID."""
+    found = verdicts(text, folder)
+    return {name: one.reason for name, one in found.items() if one.outcome is not Outcome.VALID}
+
+
+def test_a_mean_over_the_present_replicas_is_valid(tmp_path: Path):
+    assert {} == wrong(JOINED, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("present=2 ", "", {"atomic": "w: a commit has 2 of 3 contributions"}),
+        (
+            "v=1 = 3.0",
+            "v=1 = 2.0",
+            {"reduction": "w: the commit differs from the reduction of the writes"},
+        ),
+        (
+            "0 write w assign call=1",
+            "2 begin call=1 after start\n0 write w assign call=1",
+            {"atomic": "replica 2 runs a call in which it takes no part"},
+        ),
+        (
+            "program receive replica=0 after sent0",
+            "2 write w assign call=1 position=0 = 9.0 as sent2\n"
+            "program receive replica=2 after sent2\nprogram receive replica=0 after sent0",
+            {"record": "replica 2 acts in call 1, which is not running there"},
+        ),
+        (
+            "program receive replica=1 after came1\n",
+            "",
+            {"atomic": "a collective is answered before all replicas have arrived"},
+        ),
+        (
+            "2 install w v=1 after w1\n",
+            "",
+            {"atomic": "w: version 1 had not reached replica 2 when the record ended"},
+        ),
+        ("finish call=1", "finish call=1 present=2", {"record": "2 replicas cannot take part"}),
+    ],
+    ids=[
+        "all",
+        "mean over all",
+        "begins",
+        "contributes",
+        "answered",
+        "not installed",
+        "another event",
+    ],
+)
+def test_another_record_of_the_call_is_not_valid(tmp_path: Path, before, after, expected):
+    assert before in JOINED
+    found = wrong(JOINED.replace(before, after), tmp_path)
+
+    assert all(reason in found.get(name, "") for name, reason in expected.items()), found
+
+
+def test_a_record_without_the_column_is_judged_for_all_replicas(tmp_path: Path):
+    """Every event of an older history belongs to a call of all replicas."""
+    story = parse_history(JOINED)
+
+    assert {None, 2} == {event.present for event in story.events}

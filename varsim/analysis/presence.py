@@ -1,0 +1,23 @@
+"""The replicas that take part in each call: all replicas, or those that have not joined."""
+
+from __future__ import annotations
+
+from varsim.analysis.observer import EventObserver
+from varsim.tracing.history import Event
+
+
+class Presence(EventObserver):
+    """Keeps the replicas of the calls in which some replicas have joined."""
+
+    def __init__(self, num_replicas: int) -> None:
+        self._everyone = range(num_replicas)
+        self._present: dict[int | None, range] = {}
+
+    def on_call(self, event: Event) -> None:
+        """Record which replicas take part in a call, if some have joined."""
+        if event.present is not None:
+            self._present[event.call] = range(event.present)
+
+    def of(self, call: int | None) -> range:
+        """Return the replicas that take part in a call."""
+        return self._present.get(call, self._everyone)
