@@ -249,3 +249,41 @@ def test_the_lens_does_not_say_that_unrecorded_values_are_equal():
     assert "was compared with a single device's in 1 of 2 steps" in said_of(
         [True, False], oracle=True
     )
+
+
+def sentences_of(moments: Sequence[Moment], aggregation: str) -> str:
+    """Return what is printed below the table of steps, without line breaks."""
+    out = StringIO()
+    print_steps(Console(width=200, file=out), "v", moments, 0, aggregation=aggregation)
+    return out.getvalue()
+
+
+def test_the_lens_says_how_many_replicas_a_mean_combines(tmp_path: Path):
+    story = LensHistory("ON_WRITE", "MEAN")
+    for call, joins in enumerate((False, True, True), 1):
+        story.add(-1, "call", call=call, present=1 if joins else None)
+        for replica in range(1 if joins else 2):
+            write = {"operation": "assign", "position": 0}
+            story.add(replica, "write", call=call, **write, **_value(call, 1))
+        commit = {"operation": "assign", "version": call, "position": 0}
+        story.add(-1, "commit", call=call, **commit, **_value(call, 1))
+        story.add(-1, "finish", call=call)
+    seen = story.seen(tmp_path)
+
+    assert [None, None, 1, 1] == [one.present for one in seen]
+    assert [3, 1] == seen[-1].components[1].tolist()
+    said = "over 1 of 2 replicas at steps 2 and 3; the others had joined."
+    assert f"MEAN {said}" in sentences_of(seen, "MEAN")
+    assert f"SUM {said}" in sentences_of(seen, "SUM")
+
+
+def test_the_lens_says_when_a_replica_could_not_write_its_component(tmp_path: Path):
+    story = LensHistory("ON_READ", "MEAN")
+    story.step(1, (1, 0), (2, 0))
+    story.add(-1, "call", call=2, present=1)
+    story.add(-1, "finish", call=2)
+
+    assert "1 of 2 replicas took part at step 2; the others had joined." in sentences_of(
+        story.seen(tmp_path), "MEAN"
+    )
+    assert "joined" not in sentences_of(story.seen(tmp_path)[:-1], "MEAN")

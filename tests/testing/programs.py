@@ -230,6 +230,39 @@ def sparse_writes() -> str:
     return seen(*[v for each in returned for v in each], mean, total, first, gathered, *parts)
 
 
+def joined_replicas() -> str:
+    """Run batches of three, two and one row: replicas without rows take no part in the call."""
+    strategy = three_replicas()
+    strategy.uneven = "join"
+    mean = create_without_warnings(strategy, 1.0, "ON_WRITE", "MEAN")
+    pair = create_without_warnings(strategy, [1.0, 2.0], "ON_WRITE", "MEAN")
+    first = create_without_warnings(strategy, 0, "ON_WRITE", "ONLY_FIRST_REPLICA")
+    total = create_without_warnings(strategy, 0.0, "ON_READ", "SUM")
+    table = create_without_warnings(strategy, [0.0] * 4, "ON_WRITE", "MEAN")
+
+    def apply(strategy: Any, value: Any) -> Any:
+        return strategy.extended.reduce_to("MEAN", value, mean)
+
+    def step(rows: Any) -> Any:
+        context = tf.distribute.get_replica_context()
+        mean.assign_add(rows[0] * 0.3)
+        pair.assign_sub(np.array([0.1, 0.7], np.float32) * rows[0])
+        first.assign_add(replica_id() + context.num_replicas_present)
+        total.assign_add(rows[0] / 3)
+        table.scatter_add(tf.IndexedSlices(rows, [replica_id()]))
+        merged = context.merge_call(apply, args=(rows[0],))
+        return mean.read_value(), merged, context.all_reduce("MEAN", rows[0] + mean)
+
+    rows = [np.arange(count, dtype=np.float32) + 0.1 for count in (3, 2, 1, 3)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", tf.VarsimWarning)
+        batches = list(strategy.experimental_distribute_dataset(rows))
+    results = [strategy.run(step, args=(batch,)) for batch in batches]
+    reduced = [strategy.reduce("MEAN", one[0], axis=None) for one in results]
+    components = [part for v in (mean, total, first) for part in v.values]
+    return seen(*[v for each in results for v in each], *reduced, pair, total, table, *components)
+
+
 PROGRAMS = (
     several_writes,
     all_reduces,
@@ -237,6 +270,7 @@ PROGRAMS = (
     counters,
     host_calls,
     sparse_writes,
+    joined_replicas,
     mismatch,
     exception,
 )

@@ -25,6 +25,8 @@ class Moment:
     components: tuple[Flat | None, ...]  # in replica order, flat; None if unknown
     value: Flat | None  # the value of a read by the program; None if it is refused or unknown
     oracle: Flat | None = None  # the single device's value; None if unknown
+    present: int | None = None  # number of replicas in the call, if some had joined
+    merged: bool = False  # whether the call combined the replicas' values of the variable
 
     @property
     def diverged(self) -> bool:
@@ -83,15 +85,22 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
     promise = promise_of(variable, history.run.get("policies"))
     number = variable.variable
     replay = Replay(history.num_replicas, {number: promise})
-    step = 0
+    step, merged = 0, False
     audience = Audience((replay,))
     where = "variable = ? OR variable IS NULL AND kind IN ('call', 'finish')"
     for event in valid_events(history, replay.promises, where, (number,)):
         audience.show((event,))
+        merged = merged or (event.kind == "commit" and event.position is not None)
         if event.kind == "finish":
             step += 1
         if event.kind in {"create", "finish"}:
-            yield _moment(replay, number, promise, step, event.time_s)
+            present = len(replay.present(event.call))
+            yield replace(
+                _moment(replay, number, promise, step, event.time_s),
+                present=present if present < history.num_replicas else None,
+                merged=merged,
+            )
+            merged = False
 
 
 def _moment(replay: Replay, number: int, promise: Promise, step: int, time_s: float) -> Moment:

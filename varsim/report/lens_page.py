@@ -17,7 +17,7 @@ from varsim.report.formatting import NOTHING, count, dimensions, names, number
 from varsim.report.grouping import grouped, name_of, short_names
 from varsim.report.summary import Digest, Lens, Plain, VariableSummary
 from varsim.report.tables import GAP, new_table, print_table
-from varsim.texts.facts import element_text, index_of
+from varsim.texts.facts import element_text, index_of, times
 
 _APART: Final = "apart: the largest difference between two replicas, in any element"
 _TITLE: Final = "value lens: each replica's component, and the value of a cross-replica read"
@@ -201,11 +201,13 @@ def print_steps(
     moments: Sequence[Moment],
     element: int | None,
     *,
+    aggregation: str = "",
     everything: bool = False,
 ) -> None:
     """Print a variable's values at the end of each step.
 
     Args:
+        aggregation: The variable's aggregation, for steps without some replicas.
         element: The index of the element in the flattened value; None prints the mean.
         everything: Whether to print all steps. If not, print the first and the last steps, and the
             steps around the first difference.
@@ -243,7 +245,8 @@ def print_steps(
         table.add_row(steps[row], *columns.cells(components[row]), *cells, mark[row])
         before = index
     print_table(console, title, table)
-    said = [_sentence(moments, diverged), columns.sentence(len(components[0])), _missing(moments)]
+    said = [_sentence(moments, diverged), *_joined(moments, aggregation)]
+    said += [columns.sentence(len(components[0])), _missing(moments)]
     console.print(Text(" ".join(filter(None, said))))
     if "oracle" in beside:
         console.print(Text(_about_oracle(moments, unlike)))
@@ -291,6 +294,19 @@ def _sentence(moments: Sequence[Moment], diverged: int | None) -> str:
         f"The replicas first differ at the end of step {moments[diverged].step}; they differ at "
         f"the end of {differing} of {steps} steps."
     )
+
+
+def _joined(moments: Sequence[Moment], aggregation: str) -> Iterator[str]:
+    """Yield how many replicas took part in the steps in which some had joined."""
+    steps: dict[tuple[int, bool], list[str]] = {}
+    for one in moments:
+        if one.present is not None:
+            combines = one.merged and aggregation in {"SUM", "MEAN"}
+            steps.setdefault((one.present, combines), []).append(str(one.step))
+    for (present, combines), numbers in steps.items():
+        of_all = f"{present} of {times(len(moments[0].components), 'replica')}"
+        what = f"{aggregation} over {of_all}" if combines else f"{of_all} took part"
+        yield f"{what} at step{'s' * (len(numbers) > 1)} {names(numbers)}; the others had joined."
 
 
 def _missing(moments: Sequence[Moment]) -> str:

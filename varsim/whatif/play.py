@@ -209,7 +209,7 @@ class _Player:
             )
 
     def _call(self, call: RecordedCall) -> None:
-        def replica() -> None:
+        def replica(*_: Any) -> None:
             context = tf.distribute.get_replica_context()
             replica_id = context.replica_id_in_sync_group
             for act in call.replicas[replica_id]:
@@ -217,8 +217,10 @@ class _Player:
             if replica_id in call.raised:
                 raise _ReplicaRaised
 
+        joined = self._program.num_replicas - len(call.replicas)
+        values = [tf.distribute.PerReplica([None] * len(call.replicas), joined)] if joined else []
         try:
-            self._strategy.run(replica)
+            self._strategy.run(replica, values)
         except _ReplicaRaised:
             pass
         except VarsimError as error:

@@ -177,7 +177,8 @@ class _Builder:
     def _call(self, event: Event) -> None:
         assert event.call is not None
         self._steps += 1
-        call = RecordedCall(event.call, tuple([] for _ in range(self._num_replicas)))
+        present = event.present or self._num_replicas
+        call = RecordedCall(event.call, tuple([] for _ in range(present)))
         frame = self._by_call[event.call] = _OpenCall(call)
         self._frames.append(frame)
 
@@ -220,6 +221,8 @@ class _Builder:
     # ------------------------------------------------------------ replicas
 
     def _of_replica(self, frame: _OpenCall, event: Event) -> None:
+        if event.process >= len(frame.call.replicas):
+            return  # only a damaged record has an event of a replica that had joined
         own = frame.call.replicas[event.process]
         match event.kind:
             case "read":

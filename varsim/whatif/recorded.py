@@ -94,7 +94,10 @@ class RecordedArrival:
 
 @dataclass(frozen=True, slots=True)
 class RecordedCall:
-    """One `strategy.run`: what each replica did, in its own order."""
+    """One `strategy.run`: what each replica did, in its own order.
+
+    If there are fewer lists than replicas of the program, the last replicas had joined.
+    """
 
     number: int
     replicas: tuple[list[RecordedRead | RecordedWrite | RecordedArrival], ...]

@@ -154,11 +154,7 @@ class _WritesAtSite:
 
 
 class Comparisons(EventObserver):
-    """Compares a value when all its events are known, and passes comparisons to a listener.
-
-    The listener does not get comparisons of a call in which some replicas have joined, because the
-    rules about scaling and weights need a value of every replica.
-    """
+    """Compares a value when all its events are known, and passes each comparison to a listener."""
 
     def __init__(
         self,
@@ -200,7 +196,7 @@ class Comparisons(EventObserver):
         """Whether the single device had the whole batch; the finder sets this."""
 
     def pass_to(self, listener: Callable[[Comparison], None]) -> None:
-        """Call the listener with each comparison of all replicas from now on."""
+        """Call the listener with each comparison of the values of all replicas from now on."""
         self._listener = listener
 
     def taker(self, kind: str, *, by_program: bool) -> Take | None:  # noqa: ARG002  # one for both
@@ -313,7 +309,7 @@ class Comparisons(EventObserver):
         if len(together) == len(present):
             del writes.open[number]
             for joined in range(len(present), self._num_replicas):
-                writes.counts[joined] += 1  # its next write is compared with those of a later call
+                writes.counts[joined] += 1  # it has no write to compare
             wanted = self.oracle.next_wrote(facts.variable_id, FIRST_REPLICA, location)
             fresh = not number and self._first[facts.variable_id][0] == location
             before = self._before(event) if fresh else None

@@ -110,7 +110,7 @@ def _show(
         console.print(Text(why))
         console.print()
     title = title_of(row.name, f"({row.synchronization}, {row.aggregation})", shape, element)
-    print_steps(console, title, found, element, everything=everything)
+    print_steps(console, title, found, element, aggregation=row.aggregation, everything=everything)
     if told is not None:
         console.print(Text(why_element(told, shape)))
 
@@ -140,6 +140,7 @@ def _plain(moment: Moment) -> dict[str, Any]:
         "components": [None if one is None else one.tolist() for one in moment.components],
         "value": None if moment.value is None else moment.value.tolist(),
         "oracle": None if moment.oracle is None else moment.oracle.tolist(),
+        "present": moment.present or len(moment.components),
         "diverged": moment.diverged or (False if moment.is_known else None),
         "unlike": moment.unlike or (False if moment.is_compared else None),
     }
