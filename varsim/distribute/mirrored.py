@@ -94,7 +94,8 @@ class MirroredStrategy(Strategy):
             docs/faults.md.
         uneven: What a distributed dataset does at a batch that leaves a replica without rows:
             "empty" gives the replica no rows, as TensorFlow does; "fail" raises an error; "drop"
-            ends the pass; "pad" repeats the replica's rows of the previous batch.
+            ends the pass; "pad" repeats the replica's rows of the previous batch; "join" leaves the
+            replica out of a call with this batch.
         stall_warn_s: After so many seconds without progress a replica is reported; see
             docs/python.md. The default is 5; 0 means never.
         stall_fail_s: After so many seconds without progress of a replica, varsim ends its process,

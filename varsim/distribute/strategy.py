@@ -114,7 +114,8 @@ class Strategy(ABC):
                 component of each PerReplica in them.
         Returns:
             A structure of PerReplica with the replicas' results. A plain Python value that is equal
-            on all replicas is returned unchanged.
+            on all replicas is returned unchanged. If an argument has no value for some replicas,
+            because they have joined, `fn` runs only on the others, and only they have a result.
         Raises:
             Exception: `fn` raised this exception on a replica. If it raised on several replicas,
                 this is the exception of the replica with the lowest id. The exception's cause is a
