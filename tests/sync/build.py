@@ -139,9 +139,14 @@ def call(
     *,
     site: CallSite = UNKNOWN,
     now_s: float = 0.0,
+    present: int | None = None,
 ) -> list[CoordinatorAction]:
-    """Start a call by the program, whose token is its number; return the coordinator's actions."""
-    arguments = [NOTHING] * state.num_replicas
+    """Start a call by the program, whose token is its number; return the coordinator's actions.
+
+    Args:
+        present: The number of replicas that take part; None for all.
+    """
+    arguments = [NOTHING] * (state.num_replicas if present is None else present)
     token = state.calls_begun + 1
     begins, *actions = state.handle(
         ProgramCall(function_id, NOTHING, arguments, site, token, now_s)

@@ -150,8 +150,10 @@ class CallState:
         """Return a replica that can send messages of the call now.
 
         Raises:
-            ProtocolError: The replica waits for an answer, or its function has ended.
+            ProtocolError: The replica takes no part in the call, waits for an answer, or has ended.
         """
+        if replica_id >= len(self.participants):
+            raise ProtocolError(f"replica {replica_id} takes no part in call {self.call_id}")
         participant = self.participants[replica_id]
         if participant.status is not Status.RUNNING:
             raise ProtocolError(
