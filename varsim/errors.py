@@ -25,7 +25,7 @@ VarsimError
 ├── CallTimeout                   (TimeoutError)  a replica made no progress for too long
 ├── StillRunning                  (RuntimeError)  a replica still runs a call that has failed
 ├── WorkerLost                    (RuntimeError)  a worker process ended, and is needed
-├── ReplicaError                  (RuntimeError)  a replica's exception cannot be sent
+├── ReplicaError                  (RuntimeError)  cause of an exception of a replica
 ├── InjectedFault                 (RuntimeError)  a fault of the experiment, raised on a replica
 ├── StartError                    (RuntimeError)  the workers did not start
 ├── ProtocolError                 (RuntimeError)  a message that the protocol does not allow
@@ -325,8 +325,8 @@ class WorkerLost(VarsimError, RuntimeError):
 class ReplicaError(VarsimError, RuntimeError):
     """A replica's function raised an exception; the text has the replica's traceback.
 
-    A ReplicaError is the cause of the exception that the program sees. If an exception cannot be
-    sent to the program's process, the program sees the ReplicaError instead.
+    A ReplicaError is the cause of the exception that the program sees. If the program's process
+    cannot raise the exception itself, the program sees the ReplicaError instead.
     """
 
     definite = False

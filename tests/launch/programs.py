@@ -13,7 +13,7 @@ import numpy as np
 
 from varsim.launch.link import WorkerLink
 from varsim.protocol.messages import Abort, Component, Fetch, HostCall, Message, Payload, Shutdown
-from varsim.protocol.structure import StructureCodec
+from varsim.protocol.python_values import StructureCodec
 
 
 class NoObjects:

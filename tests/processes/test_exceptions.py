@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import varsim as tf
-from tests.processes.conftest import Strategy, location_of, soon
+from tests.processes.conftest import Strategy, location_of, run_python, soon
 from tests.processes.replicas import all_reduce, merge_call
 from tests.replica_context import replica_id
 from tests.waiting import MS, wait_for
@@ -25,8 +25,20 @@ pytestmark = pytest.mark.processes
 class OddError(Exception):
     """Cannot be unpickled, because `__init__` needs more arguments than `args` has."""
 
-    def __init__(self, row: int, column: int) -> None:
+    def __init__(self, row: int, *, column: int) -> None:
         super().__init__(f"row {row}, column {column}")
+        self.column = column
+
+
+class TemporaryError(Exception):
+    """Has a text that needs a value without a plain form."""
+
+    def __init__(self, rows: Any) -> None:
+        super().__init__()
+        self.rows = rows
+
+    def __str__(self) -> str:
+        return f"{len(self.rows)} rows"
 
 
 def cause_of(error: BaseException) -> ReplicaError:
@@ -89,28 +101,109 @@ def test_an_exception_of_the_program_itself_is_caught_by_its_class(strategy: Str
     assert (0,) == caught.value.args
 
 
-def test_an_exception_that_cannot_be_pickled_is_reported(strategy: Strategy) -> None:
+def test_arguments_without_a_plain_form_are_replaced_by_the_text(strategy: Strategy) -> None:
     def step() -> None:
-        error = RuntimeError("broken pipe")
-        error.args = ("broken pipe", (number for number in range(3)))
-        raise error
+        raise RuntimeError("broken pipe", (number for number in range(3)))
+
+    with soon(), pytest.raises(RuntimeError) as caught:
+        strategy.run(step)
+
+    (text,) = caught.value.args
+    assert text.startswith("('broken pipe', <generator")
+    assert 0 == cause_of(caught.value).replica_id
+
+
+def test_an_exception_that_cannot_be_raised_with_its_text_is_reported(strategy: Strategy) -> None:
+    def step() -> None:
+        raise TemporaryError({1, 2})
 
     with soon(), pytest.raises(ReplicaError) as caught:
         strategy.run(step)
 
     assert 0 == caught.value.replica_id
-    assert "RuntimeError: ('broken pipe'" in str(caught.value)
-    assert "the exception itself cannot be sent" in str(caught.value)
+    assert "TemporaryError: 2 rows" in str(caught.value)
+    reason = "TemporaryError would have another text here"
+    assert f"(the exception itself cannot be raised here: {reason})" in str(caught.value)
 
 
-def test_an_exception_that_cannot_be_unpickled_is_reported(strategy: Strategy) -> None:
+def test_a_group_with_an_exception_of_another_kind_is_reported(strategy: Strategy) -> None:
     def step() -> None:
-        raise OddError(3, 4)
+        raise ExceptionGroup("several", [ValueError(1), TemporaryError({1, 2})])
 
-    with soon(), pytest.raises(ReplicaError) as caught:
+    with soon(), pytest.raises(ReplicaError, match="TemporaryError: 2 rows"):
         strategy.run(step)
 
-    assert "OddError: row 3, column 4" in str(caught.value)
+
+def test_an_exception_is_raised_although_its_constructor_needs_a_keyword(
+    strategy: Strategy,
+) -> None:
+    def step() -> None:
+        raise OddError(3, column=4)
+
+    with soon(), pytest.raises(OddError, match="row 3, column 4") as caught:
+        strategy.run(step)
+
+    assert 4 == caught.value.column
+
+
+def test_an_exception_of_a_worker_runs_no_code_of_the_worker(
+    strategy: Strategy, tmp_path: Path
+) -> None:
+    """`__reduce__` of the worker's class names a function, which unpickling would call."""
+    trap = tmp_path / "trap"
+
+    class TrapError(Exception):
+        def __reduce__(self) -> Any:
+            return Path.touch, (trap,)
+
+    def step() -> None:
+        raise TrapError("x")
+
+    with soon(), pytest.raises(TrapError, match="x"):
+        strategy.run(step)
+    assert not trap.exists()
+
+
+def test_exceptions_of_the_main_program_and_of_groups_are_raised(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(MAIN_PROGRAM)
+    assert "row 3; 3\nKeyError('w') ValueError(1)\nNo such file a.csv\n" == run_python(str(program))
+
+
+MAIN_PROGRAM = """
+import varsim as tf
+
+class Errors:
+    class RowError(LookupError):
+        def __init__(self, *, row):
+            super().__init__(f"row {row}")
+            self.row = row
+
+def missing():
+    raise Errors.RowError(row=3)
+
+def group():
+    raise ExceptionGroup("several", [KeyError("w"), ValueError(1)])
+
+def file():
+    raise OSError(2, "No such file", "a.csv")
+
+with tf.distribute.MirroredStrategy(["cpu:0"]) as strategy:
+    try:
+        strategy.run(missing)
+    except Errors.RowError as error:
+        print(error, error.row, sep="; ")
+    try:
+        strategy.run(group)
+    except* LookupError as errors:
+        print(*map(repr, errors.exceptions), end=" ")
+    except* ValueError as errors:
+        print(*map(repr, errors.exceptions))
+    try:
+        strategy.run(file)
+    except FileNotFoundError as error:
+        print(error.strerror, error.filename)
+"""
 
 
 def test_a_result_that_cannot_be_pickled_is_an_exception_of_the_replica(strategy: Strategy) -> None:
@@ -129,7 +222,8 @@ def test_an_argument_that_cannot_be_pickled_is_refused_before_the_call(
 
 def test_the_text_of_an_exception_may_have_any_length(strategy: Strategy) -> None:
     def step() -> None:
-        raise ValueError("begin" + "x" * 70_000_000 + "end")
+        if replica_id() == 1:
+            raise ValueError("begin" + "x" * 70_000_000 + "end")
 
     with pytest.raises(ValueError) as caught:
         strategy.run(step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 import threading
@@ -196,14 +197,27 @@ def test_a_class_that_is_defined_in_a_function_is_sent() -> None:
     assert 3 == travelled(LocalClass)().value
 
 
-def test_exceptions_are_sent() -> None:
+def test_exceptions_are_sent_as_other_objects_are() -> None:
+    """Only an exception that a function raises has a plain form."""
     problem = ShapeError("w", "it is too long")
-    problem.add_note("in step 3")
+    assert str(problem) == str(travelled(problem))
 
-    got = travelled(problem)
 
-    assert str(problem) == str(got)
-    assert ["in step 3"] == got.__notes__
+def test_a_class_keeps_its_qualified_name() -> None:
+    class LocalClass:
+        pass
+
+    name = "test_a_class_keeps_its_qualified_name.<locals>.LocalClass"
+    program = f"""
+import pickle, sys
+class Nothing:
+    def find(self, name): return None
+from varsim.protocol.pickling import loads
+assert {name!r} == loads(pickle.load(sys.stdin.buffer), [], Nothing()).__qualname__
+"""
+    pickled, _ = pickling.dumps(LocalClass, HERE)
+    command = [sys.executable, "-c", program]
+    assert 0 == subprocess.run(command, input=pickle.dumps(pickled), check=False).returncode
 
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH - 1, MAX_DEPTH + 1, MAX_NESTING])

@@ -43,8 +43,8 @@ from varsim.protocol.messages import (
     Returned,
     Start,
 )
+from varsim.protocol.python_values import LiveCodec
 from varsim.protocol.references import References
-from varsim.protocol.structure import LiveCodec
 from varsim.shells.coordinator import RaisedBy
 from varsim.spec import (
     Context,

@@ -413,12 +413,13 @@ class MirroredStrategy(Strategy):
 
     def _raise(self, replica_id: int, raised: Raised) -> None:
         cause = ReplicaError(replica_id, raised.traceback)
-        try:
-            error = self.coordinator.link.codec.unpack(raised.exception)
-        except Exception:  # loading a user's exception can raise any exception
-            error = None
-        if error is None:
+        if raised.exception.tree is None:
             raise cause
+        try:
+            error = self.coordinator.link.codec.unpack_exception(raised.exception)
+        except Exception as reason:  # the text of a user's exception can raise any exception
+            note = f"\n(the exception itself cannot be raised here: {reason})"
+            raise ReplicaError(replica_id, raised.traceback + note) from None
         raise error from cause
 
     def reduce(self, reduce_op: Any, value: Any, axis: Any) -> Any:

@@ -17,7 +17,7 @@ from varsim.distribute.replica_context import ReplicaContext
 from varsim.errors import CallAborted
 from varsim.launch.link import Codec, WorkerLink
 from varsim.protocol.messages import Create, Define, Forget, Payload, Start
-from varsim.protocol.structure import StructureCodec
+from varsim.protocol.python_values import StructureCodec
 from varsim.shells.replica import FunctionEnd, Replica
 from varsim.sync.replica_events import FunctionRaises, FunctionReturns, FunctionUnwinds
 
@@ -166,7 +166,7 @@ class ProgramFunctions:
             text += f"\n(a {type(error).__name__} in a replica ends the call but not the program)"
             return FunctionRaises(payload, text, *self._seen())
         try:
-            payload = self._codec.pack(error)
+            payload = self._codec.pack_exception(error)
         except Exception as unpackable:  # the exception can contain any object, even a socket
             payload = self._codec.pack(None)
             text += f"\n(the exception itself cannot be sent: {unpackable})"

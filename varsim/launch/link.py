@@ -31,6 +31,16 @@ class Codec(Protocol):
     def unpack(self, payload: Payload) -> Any:
         """Return the structure that the other end packed."""
 
+    def pack_exception(self, error: BaseException) -> Payload:
+        """Return a raised exception as a payload that the other end does not unpickle."""
+
+    def unpack_exception(self, payload: Payload) -> BaseException:
+        """Return the exception that the other end packed.
+
+        Raises:
+            Exception: The exception cannot be made in this process.
+        """
+
 
 # ---------------------------------------------------------------- the coordinator's end
 

@@ -21,8 +21,8 @@ from varsim.launch.process_channel import ProcessChannel
 from varsim.launch.rendezvous import ENTRY_POINT, Rendezvous
 from varsim.launch.stacks import Stacks
 from varsim.private import make_private_folder
+from varsim.protocol.python_values import StructureCodec
 from varsim.protocol.references import References
-from varsim.protocol.structure import StructureCodec
 from varsim.tracing.trace import PROGRAM, Trace, open_trace, remove_traces
 from varsim.transport.folders import create_for_start, new_socket_path, remove_leftovers
 from varsim.transport.transport import TRANSPORTS

@@ -77,11 +77,16 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no annotati
         """Return the reduced form of a value; for a code object, all its fields.
 
         varsim needs the field `co_filename` to show file:line of a function, and cloudpickle does
-        not promise to keep it.
+        not promise to keep it. The name of a raised exception's class in the program is its
+        `__qualname__`, which cloudpickle does not keep.
         """
         if isinstance(value, CodeType):
             return _code, tuple(getattr(value, name) for name in _CODE_FIELDS)
-        return super().reducer_override(value)
+        reduced = super().reducer_override(value)
+        match reduced:
+            case (_, _, (dict() as attributes, _), _, _, _) if isinstance(value, type):
+                attributes["__qualname__"] = value.__qualname__
+        return reduced
 
 
 def _code(*fields: Any) -> CodeType:

@@ -10,7 +10,9 @@ are unchanged. Every other value becomes a list: a tag, followed by
   arrays are never pickled;
 - `NAME`: the name of an object that is sent as a name;
 - `PICKLE`: a pickle by cloudpickle, and the indices of its buffers in `Payload.arrays`. Functions,
-  classes, exceptions and all other objects are pickled. A pickle can also contain names.
+  classes and all other objects are pickled. A pickle can also contain names;
+- `EXCEPTION`: a raised exception; `DTYPE`, `PATH`, `MEMBER`, `RECORD`: parts of it (see
+  `exceptions`).
 
 Unpack only payloads from an authenticated connection.
 """
@@ -69,12 +71,12 @@ def pack(value: Any, references: References) -> Payload:
         SizeError: An array is too large, or the structure is nested too deeply.
     """
     try:
-        packer = _Packer(references, MAX_TREE_BYTES)
+        packer = Packer(references, MAX_TREE_BYTES)
         tree = packer.tree(value, 0)
-    except _NoTreeError as reason:
+    except NoTreeError as reason:
         if isinstance(reason, _TooDeepError):
             check_nesting(value)
-        packer = _Packer(references, MAX_HEADER_BYTES)
+        packer = Packer(references, MAX_HEADER_BYTES)
         tree = packer.pickle(value)
     return Payload(tree, tuple(packer.arrays))
 
@@ -86,7 +88,7 @@ def unpack(payload: Payload, references: References) -> Any:
         ProtocolError: The payload is malformed.
         Exception: Loading a pickled object can raise any exception, such as an ImportError.
     """
-    return _Unpacker(payload.arrays, references).value(payload.tree, 0)
+    return Unpacker(payload.arrays, references).value(payload.tree, 0)
 
 
 def function_id(payload: Payload) -> str:
@@ -99,34 +101,9 @@ def function_id(payload: Payload) -> str:
     return digest.hexdigest()
 
 
-class StructureCodec:
-    """Packs and unpacks structures with the names of one process."""
+class Tag(IntEnum):
+    """The first item of a list in a tree, which says what the list is."""
 
-    def __init__(self, references: References) -> None:
-        self._references = references
-
-    def pack(self, value: Any) -> Payload:
-        """Return a structure of Python values as a payload."""
-        return pack(value, self._references)
-
-    def unpack(self, payload: Payload) -> Any:
-        """Return the structure that the other end packed."""
-        return unpack(payload, self._references)
-
-
-class LiveCodec:
-    """Passes values unchanged, for replicas in the program's own process."""
-
-    def pack(self, value: Any) -> Payload:
-        """Return the value itself in a payload."""
-        return Payload(value)
-
-    def unpack(self, payload: Payload) -> Any:
-        """Return the value itself."""
-        return payload.tree
-
-
-class _Tag(IntEnum):
     TUPLE = 0
     LIST = 1
     DICT = 2
@@ -139,17 +116,24 @@ class _Tag(IntEnum):
     LONG_BYTES = 9
     NAME = 10
     PICKLE = 11
+    DTYPE = 12
+    MEMBER = 13
+    RECORD = 14
+    EXCEPTION = 15
+    PATH = 16
 
 
-class _NoTreeError(Exception):
-    """A structure has no tree, because it is larger than `MAX_TREE_BYTES`."""
+class NoTreeError(Exception):
+    """A structure has no tree: it is too large, or has a value that must not be pickled."""
 
 
-class _TooDeepError(_NoTreeError):
+class _TooDeepError(NoTreeError):
     """A structure has no tree, because it is nested deeper than `MAX_DEPTH`."""
 
 
-class _Packer:
+class Packer:
+    """Converts values to trees, and collects their arrays."""
+
     def __init__(self, references: References, limit_bytes: int) -> None:
         self._references = references
         self._limit_bytes = limit_bytes
@@ -167,31 +151,36 @@ class _Packer:
         if kind is str:
             return self._str(value)
         if kind is tuple or kind is list:
-            tag = _Tag.TUPLE if kind is tuple else _Tag.LIST
+            tag = Tag.TUPLE if kind is tuple else Tag.LIST
             self._grow(len(value) * _ITEM_BYTES)
             return [tag, *[self.tree(item, depth + 1) for item in value]]
         if kind is dict:
             self._grow(len(value) * 2 * _ITEM_BYTES)
             pairs = [part for pair in value.items() for part in pair]
-            return [_Tag.DICT, *[self.tree(part, depth + 1) for part in pairs]]
+            return [Tag.DICT, *[self.tree(part, depth + 1) for part in pairs]]
         if kind is np.ndarray:
             return self._array(value)
         if kind is int:
-            return value if value in _INLINE_INTS else [_Tag.LONG_INT, self._str(f"{value:x}")]
+            return value if value in _INLINE_INTS else [Tag.LONG_INT, self._str(f"{value:x}")]
         if kind is complex:
-            return [_Tag.COMPLEX, value.real, value.imag]
+            return [Tag.COMPLEX, value.real, value.imag]
         if kind is bytes:
             return self._bytes(value)
-        return self._object(value, depth)
+        return self._named(value, depth)
 
-    def _object(self, value: Any, depth: int) -> Any:
+    def _named(self, value: Any, depth: int) -> Any:
         name = self._references.name_of(value)
         if name is not None:
-            return [_Tag.NAME, *[self.tree(part, depth + 1) for part in name]]
+            return [Tag.NAME, *[self.tree(part, depth + 1) for part in name]]
         if isinstance(value, np.generic) and is_supported(value.dtype):
-            return [_Tag.SCALAR, self._index(np.asarray(value))]
+            return [Tag.SCALAR, self._index(np.asarray(value))]
         if isinstance(value, Enum) and type(value) in _ENUMS.values():
-            return [_Tag.ENUM, type(value).__name__, value.name]
+            return [Tag.ENUM, type(value).__name__, value.name]
+        return self.opaque(value, depth)
+
+    def opaque(self, value: Any, depth: int) -> Any:
+        """Return the tree of a value that is not a plain one."""
+        del depth
         return self.pickle(value)
 
     def pickle(self, value: Any) -> Any:
@@ -201,12 +190,12 @@ class _Packer:
 
         pickled, buffers = dumps(value, self._references)
         indices = [self._index(_bytes_array(buffer)) for buffer in buffers]
-        return [_Tag.PICKLE, self._bytes(pickled), *indices]
+        return [Tag.PICKLE, self._bytes(pickled), *indices]
 
     def _array(self, array: Array) -> Any:
         if is_supported(array.dtype):
-            return [_Tag.ARRAY, self._index(array)]
-        return self.pickle(array)
+            return [Tag.ARRAY, self._index(array)]
+        return self.opaque(array, 0)
 
     def _index(self, array: Array) -> int:
         index = self._indices.setdefault(id(array), len(self.arrays))
@@ -216,23 +205,33 @@ class _Packer:
             self.arrays.append(array)
         return index
 
+    def mark(self) -> tuple[int, int]:
+        """Return the present state, for `return_to`."""
+        return self._size_bytes, len(self.arrays)
+
+    def return_to(self, mark: tuple[int, int]) -> None:
+        """Forget everything that was packed since `mark` returned this state."""
+        self._size_bytes, count = mark
+        del self.arrays[count:]
+        self._indices = {key: index for key, index in self._indices.items() if index < count}
+
     def _grow(self, size_bytes: int) -> None:
         self._size_bytes += size_bytes
         if self._size_bytes > self._limit_bytes:
-            raise _NoTreeError
+            raise NoTreeError
 
     def _str(self, value: str) -> Any:
         size_bytes = len(value) if value.isascii() else _CHARACTER_BYTES * len(value)
         if size_bytes < LONG_BYTES:
             self._grow(size_bytes)
             return value
-        return [_Tag.LONG_STR, self._index(_bytes_array(value.encode("utf-8", "surrogatepass")))]
+        return [Tag.LONG_STR, self._index(_bytes_array(value.encode("utf-8", "surrogatepass")))]
 
     def _bytes(self, value: bytes) -> Any:
         if len(value) < LONG_BYTES:
             self._grow(len(value))
             return value
-        return [_Tag.LONG_BYTES, self._index(_bytes_array(value))]
+        return [Tag.LONG_BYTES, self._index(_bytes_array(value))]
 
 
 def _bytes_array(buffer: bytes | memoryview) -> Array:
@@ -248,7 +247,9 @@ _ENUMS: Final[dict[str, type[Enum]]] = {
 }
 
 
-class _Unpacker:
+class Unpacker:
+    """Converts trees back to values."""
+
     def __init__(self, arrays: tuple[Array, ...], references: References) -> None:
         self._arrays = arrays
         self._references = references
@@ -265,20 +266,20 @@ class _Unpacker:
             raise ProtocolError("a structure holds a value without a tag")
         tag, *parts = tree
         match tag:
-            case _Tag.TUPLE:
+            case Tag.TUPLE:
                 return tuple([self.value(part, depth + 1) for part in parts])
-            case _Tag.LIST:
+            case Tag.LIST:
                 return [self.value(part, depth + 1) for part in parts]
-            case _Tag.DICT:
+            case Tag.DICT:
                 return self._dict([self.value(part, depth + 1) for part in parts])
-            case _Tag.NAME:
+            case Tag.NAME:
                 name = tuple([self.value(part, depth + 1) for part in parts])
                 return self._references.find(name)
-            case _Tag.PICKLE:
-                return self._pickle(parts)
-            case _Tag.ENUM:
+            case Tag.PICKLE | Tag.DTYPE | Tag.MEMBER | Tag.RECORD | Tag.EXCEPTION | Tag.PATH:
+                return self.opaque(tag, parts, depth)
+            case Tag.ENUM:
                 return self._enum(parts)
-            case _Tag.COMPLEX | _Tag.LONG_INT:
+            case Tag.COMPLEX | Tag.LONG_INT:
                 return self._number(tag, parts)
             case _:
                 return self._of_array(tag, parts)
@@ -289,11 +290,15 @@ class _Unpacker:
         except (TypeError, ValueError) as error:
             raise ProtocolError(f"a dict is malformed: {error}") from error
 
-    def _pickle(self, parts: list[Any]) -> Any:
+    def opaque(self, tag: int, parts: list[Any], depth: int) -> Any:
+        """Return the value of a tree that `Packer.opaque` has made."""
+        del depth
+        if tag != Tag.PICKLE:
+            raise ProtocolError("a structure contains a part of a raised exception")
         from varsim.protocol.pickling import loads
 
         pickled, *indices = parts or [None]
-        stream = self._of_array(_Tag.LONG_BYTES, pickled[1:]) if type(pickled) is list else pickled
+        stream = self._of_array(Tag.LONG_BYTES, pickled[1:]) if type(pickled) is list else pickled
         if type(stream) is not bytes:
             raise ProtocolError("a pickle is not bytes")
         return loads(stream, [self._copy([index]) for index in indices], self._references)
@@ -307,9 +312,9 @@ class _Unpacker:
 
     def _number(self, tag: int, parts: list[Any]) -> Any:
         match tag, parts:
-            case _Tag.COMPLEX, [float(real), float(imaginary)]:
+            case Tag.COMPLEX, [float(real), float(imaginary)]:
                 return complex(real, imaginary)
-            case _Tag.LONG_INT, [digits]:
+            case Tag.LONG_INT, [digits]:
                 try:
                     return int(self.value(digits, MAX_DEPTH), 16)
                 except (ValueError, TypeError) as error:
@@ -318,16 +323,16 @@ class _Unpacker:
                 raise ProtocolError(f"{parts} is not a number")
 
     def _of_array(self, tag: int, parts: list[Any]) -> Any:
-        if tag == _Tag.ARRAY:
+        if tag == Tag.ARRAY:
             return self._copy(parts)
         array = self._array(parts)
-        if tag == _Tag.SCALAR:
+        if tag == Tag.SCALAR:
             if array.shape != ():
                 raise ProtocolError("a scalar has a shape")
             return array[()]
         try:
             content = array.tobytes()
-            return content if tag == _Tag.LONG_BYTES else content.decode("utf-8", "surrogatepass")
+            return content if tag == Tag.LONG_BYTES else content.decode("utf-8", "surrogatepass")
         except UnicodeDecodeError as error:
             raise ProtocolError("a string is not UTF-8") from error
 
@@ -348,4 +353,4 @@ class _Unpacker:
 
 
 _ATOMS: Final = frozenset((NoneType, bool, int, float, str, bytes))
-_TAGS: Final = frozenset(int(tag) for tag in _Tag)
+_TAGS: Final = frozenset(int(tag) for tag in Tag)

@@ -476,7 +476,7 @@ class Coordinator:
 
 
 class RaisedBy(Exception):
-    """Carries a replica's pickled exception to the strategy, which unpickles and raises it."""
+    """Carries a replica's packed exception to the strategy, which unpacks and raises it."""
 
     def __init__(self, replica_id: int, raised: Raised) -> None:
         super().__init__(replica_id)

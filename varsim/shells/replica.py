@@ -377,7 +377,7 @@ class Replica:
         except SizeError as error:
             raised = Raised(
                 call_id=call_id,
-                exception=self._codec.pack(error),
+                exception=self._codec.pack_exception(error),
                 traceback=f"{type(error).__name__}: {error}",
                 report=Report(),
             )

@@ -26,8 +26,8 @@ from varsim.launch.launcher import LaunchOptions
 from varsim.launch.link import Link, Lost, Received, WorkerLink
 from varsim.launch.seeding import seeded
 from varsim.protocol.messages import Message
+from varsim.protocol.python_values import LiveCodec
 from varsim.protocol.references import References
-from varsim.protocol.structure import LiveCodec
 from varsim.spec import Array
 from varsim.sync.actions import COORDINATOR, Reduce
 from varsim.sync.coordinator_events import ReductionDone

@@ -1,0 +1,257 @@
+"""Send raised exceptions in a plain form: the receiver runs no code that the sender chose.
+
+The form has the exception's class as a name, its `args`, its attributes and a digest of its text.
+The receiver makes an object of this class with the constructor of Python's own exception below it.
+It runs no `__reduce__`, `__setstate__`, `__new__` or `__init__` of the class, and unpickles
+nothing. It refuses an exception whose class does not exist, or whose object has another text: then
+the program gets a `ReplicaError` with the traceback, which is a text.
+
+Besides the values that `structure` sends unpickled, an exception can contain dtypes, paths,
+other exceptions, and varsim's own enums and dataclasses, such as facts.
+"""
+
+from __future__ import annotations
+
+import builtins
+import hashlib
+import importlib
+import sys
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from types import MemberDescriptorType
+from typing import Any, Final
+
+import numpy as np
+
+from varsim.errors import ProtocolError, SizeError
+from varsim.extension_dtypes import is_supported, key_of, named
+from varsim.protocol.messages import Payload
+from varsim.protocol.references import References
+from varsim.protocol.structure import (
+    MAX_TREE_BYTES,
+    NoTreeError,
+    Packer,
+    Tag,
+    Unpacker,
+)
+
+_OURS: Final = "varsim."
+
+_PYTHONS: Final = frozenset(
+    cls
+    for cls in vars(builtins).values()
+    if isinstance(cls, type) and issubclass(cls, BaseException)
+)
+
+MAX_EXCEPTIONS: Final = 1_000
+"""Limit of the exceptions in a payload: exceptions can contain each other in many ways."""
+
+_PATH: Final = type(Path())
+
+_FIELDS: Final = ("name", "path", "name_from")
+"""Fields of Python's own exceptions that are keyword arguments, and so are not in `args`."""
+
+
+def pack(error: BaseException, references: References) -> Payload:
+    """Return a raised exception as a payload that contains no pickle.
+
+    Arguments that have no plain form are replaced by the exception's text; other attributes that
+    have no plain form are left out.
+
+    Raises:
+        TypeError: An exception in a group has no plain form.
+    """
+    packer = _ExceptionPacker(references, MAX_TREE_BYTES)
+    try:
+        tree = packer.opaque(error, 0)
+    except NoTreeError as reason:
+        raise TypeError(f"this {type(error).__name__} has no plain form") from reason
+    return Payload(tree, tuple(packer.arrays))
+
+
+def unpack(payload: Payload, references: References) -> BaseException:
+    """Return a new exception with the class, `args`, attributes and text of the packed exception.
+
+    Raises:
+        ProtocolError: The payload is malformed.
+        LookupError: This process does not have the class, and cannot import it.
+        ValueError: The new exception has another text.
+        Exception: The class refuses its arguments.
+    """
+    if type(payload.tree) is not list or payload.tree[:1] != [Tag.EXCEPTION]:
+        raise ProtocolError("a payload is not a raised exception")
+    error = _ExceptionUnpacker(payload.arrays, references).value(payload.tree, 0)
+    assert isinstance(error, BaseException)
+    return error
+
+
+class _ExceptionPacker(Packer):
+    _exceptions_left = MAX_EXCEPTIONS
+
+    def opaque(self, value: Any, depth: int) -> Any:
+        cls = type(value)
+        if isinstance(value, BaseException):
+            return self._exception(value, depth)
+        if isinstance(value, np.dtype) and is_supported(value):
+            return [Tag.DTYPE, key_of(value)]
+        if cls is _PATH:
+            return [Tag.PATH, self.tree(str(value), depth + 1)]
+        if not cls.__module__.startswith(_OURS):
+            raise NoTreeError
+        if isinstance(value, Enum):
+            return [Tag.MEMBER, cls.__module__, cls.__qualname__, value.name]
+        if not is_dataclass(value):
+            raise NoTreeError
+        values = [self.tree(getattr(value, field.name), depth + 1) for field in fields(value)]
+        return [Tag.RECORD, cls.__module__, cls.__qualname__, *values]
+
+    def _exception(self, error: BaseException, depth: int) -> Any:
+        if not self._exceptions_left:
+            raise NoTreeError
+        self._exceptions_left -= 1
+        cls = type(error)
+        args = self._tree_if_plain(_constructor_args(error), depth + 1)
+        state: list[Any] = []
+        for name, value in (vars(error) | _values(error)).items():
+            tree = self._tree_if_plain(value, depth + 2)  # its dict is one level above
+            if tree is not None:
+                state += (name, tree[0])
+        args = self.tree((_text(error),), depth + 1) if args is None else args[0]
+        parts = _digest(error), args, [Tag.DICT, *state]
+        return [Tag.EXCEPTION, cls.__module__, cls.__qualname__, *parts]
+
+    def _tree_if_plain(self, value: Any, depth: int) -> tuple[Any] | None:
+        """Return the tree of a value in a tuple; None if the value has no plain form."""
+        before = self.mark()
+        try:
+            return (self.tree(value, depth),)
+        except (NoTreeError, SizeError):
+            self.return_to(before)
+            return None
+
+
+def _constructor_args(error: BaseException) -> tuple[Any, ...]:
+    """Return the arguments for the constructor; they are `args`, except for an OSError's files."""
+    if not isinstance(error, OSError) or len(error.args) != 2 or error.filename is None:
+        return error.args
+    if error.filename2 is None:
+        return (*error.args, error.filename)
+    return (*error.args, error.filename, None, error.filename2)
+
+
+def _fields(cls: type[BaseException]) -> dict[str, Any]:
+    """Return the descriptors of `_FIELDS`, and those of the slots of a user's class."""
+    return {
+        name: field
+        for base in cls.__mro__
+        for name, field in vars(base).items()
+        if isinstance(field, MemberDescriptorType) and (base not in _PYTHONS or name in _FIELDS)
+    }
+
+
+def _values(error: BaseException) -> dict[str, Any]:
+    values = {}
+    for name, field in _fields(type(error)).items():
+        with suppress(AttributeError):  # a slot can be empty
+            values[name] = field.__get__(error)
+    return values
+
+
+def _digest(error: BaseException) -> bytes | None:
+    """Return a digest of the text, which can be very long; None if there is no text."""
+    text = _text(error)
+    if text is None:
+        return None
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _text(error: BaseException) -> str | None:
+    try:
+        return str(error)
+    except Exception:  # the `__str__` of a user's class can raise any exception
+        return None
+
+
+class _ExceptionUnpacker(Unpacker):
+    def opaque(self, tag: int, parts: list[Any], depth: int) -> Any:
+        match tag, parts:
+            case Tag.DTYPE, [str(key)]:
+                return named(key)
+            case Tag.PATH, [tree]:
+                return Path(str(self.value(tree, depth + 1)))
+            case Tag.MEMBER, [str(module), str(name), str(member)]:
+                cls = _our_class(module, name)
+                if issubclass(cls, Enum) and member in cls.__members__:
+                    return cls[member]
+            case Tag.RECORD, [str(module), str(name), *trees]:
+                cls = _our_class(module, name)
+                if is_dataclass(cls) and len(fields(cls)) == len(trees):
+                    return _record(cls, [self.value(tree, depth + 1) for tree in trees])
+            case Tag.EXCEPTION, [str(module), str(name), digest, *trees] if len(trees) == 2:
+                args, state = [self.value(tree, depth + 1) for tree in trees]
+                if type(args) is tuple and type(state) is dict:
+                    return _rebuilt(_exception_class(module, name), args, state, digest)
+        raise ProtocolError("a raised exception is malformed, or contains a pickle")
+
+
+def _our_class(module: str, name: str) -> type:
+    """Return a class of varsim that is not an exception."""
+    found = vars(sys.modules[module]).get(name) if module.startswith(_OURS) else None
+    if not isinstance(found, type):
+        raise ProtocolError(f"varsim has no class {module}.{name}")
+    return found
+
+
+def _record(cls: type, values: list[Any]) -> Any:
+    made: Any = object.__new__(cls)
+    for field, value in zip(fields(cls), values, strict=True):
+        object.__setattr__(made, field.name, value)
+    return made
+
+
+def _exception_class(module: str, name: str) -> type[BaseException]:
+    """Return the class that the program has now, or that importing the module defines."""
+    found = _defined_class(module, name)
+    if found is None and module not in sys.modules:
+        with suppress(Exception, SystemExit):  # running a user's module can raise any exception
+            importlib.import_module(module)
+        found = _defined_class(module, name)
+    if found is None:
+        raise LookupError(f"this process has no exception {module}.{name}")
+    return found
+
+
+def _defined_class(module: str, name: str) -> type[BaseException] | None:
+    """Return the newest class with this name: a function can define the same class many times."""
+    found = None
+    seen = set()
+    waiting: list[type[BaseException]] = [BaseException]
+    while waiting:
+        cls = waiting.pop()
+        if cls in seen:
+            continue
+        seen.add(cls)
+        waiting += reversed(type.__subclasses__(cls))
+        if (cls.__module__, cls.__qualname__) == (module, name):
+            found = cls
+    return found
+
+
+def _rebuilt(
+    cls: type[BaseException], args: tuple[Any, ...], state: dict[str, Any], digest: bytes | None
+) -> BaseException:
+    base: Any = cls
+    while base not in _PYTHONS:
+        base = base.__base__
+    error: BaseException = base.__new__(cls, *args)
+    pythons = [vars(one) for one in cls.__mro__ if one in _PYTHONS]
+    next(one["__init__"] for one in pythons if "__init__" in one)(error, *args)
+    for name, field in _fields(cls).items():
+        if name in state:
+            field.__set__(error, state.pop(name))
+    error.__dict__.update(state)
+    if digest is not None and digest != _digest(error):
+        raise ValueError(f"{cls.__qualname__} would have another text here")
+    return error
