@@ -85,6 +85,33 @@ def test_a_workload_beside_the_file_is_found_from_anywhere(write: Write):
     assert str(path.parent / "mine.py") == load(path).workload
 
 
+@pytest.mark.parametrize("value", ["../train.py", "/train.py", "~/train.py", "a/../../train.py"])
+@pytest.mark.parametrize("key", ["workload", "script", "out"])
+def test_a_path_outside_the_folder_is_refused_unless_it_is_allowed(
+    write: Write, key: str, value: str
+):
+    path = write("x.yaml", f"workers: 2\n{key}: {value}")
+    text = error_of(path)
+    assert text.startswith(f"{path}:2: {key}: ")
+    assert "is outside the " in text
+    assert f"add --allow-paths (in Python: allow_paths=True), or give {key}=PATH yourself" in text
+
+    allowed = load_experiment(path, allow_paths=True)
+    assert getattr(allowed, key).endswith("train.py" if key != "out" else value)
+
+
+def test_a_path_on_the_command_line_may_lead_anywhere(write: Write):
+    path = write("x.yaml", "workload: ../train.py\nout: /elsewhere")
+    loaded = load(path, "workload=../mine.py", "out=../runs")
+    assert ("../mine.py", "../runs") == (loaded.workload, loaded.out)
+
+
+@pytest.mark.parametrize("value", ["train.py", "./train.py", "a/../train.py", "a/train.py"])
+def test_a_path_below_the_folder_is_allowed(write: Write, value: str):
+    path = write("x.yaml", f"workload: {value}\nout: runs/mine/../yours")
+    assert str(path.parent / value) == load(path).workload
+
+
 def test_the_command_line_overrides_the_file(write: Write):
     path = write("x.yaml", "steps: 1\nparams: {epochs: 3, learning_rate: 0.5}\nmode: none\n")
     experiment = load(

@@ -155,6 +155,7 @@ def run_experiment(
     /,
     *,
     trust: bool = False,
+    allow_paths: bool = False,
     resume: str | os.PathLike[str] | None = None,
     **settings: Unpack[ExperimentSettings],
 ) -> FinishedRun:
@@ -169,6 +170,8 @@ def run_experiment(
             run to be repeated, as for `varsim run`; or a mapping with the keys of a YAML file.
             None means the built-in job.
         trust: Whether to run the program of a run that comes from another machine or user.
+        allow_paths: Whether paths in a YAML file may lead out of its folder (for `out`: out of the
+            current folder).
         resume: Instead of an experiment: a run to continue from its last checkpoint.
         settings: Keys of the experiment, which override the keys of the file. `params` and
             `variables` override only the inner keys that they contain. A key whose value is None
@@ -189,7 +192,7 @@ def run_experiment(
         loaded = load_experiment(None, [*_overrides(experiment), *said])
     else:
         word = None if experiment is None else os.fspath(experiment)
-        loaded = experiment_of(word, said, trust=trust)
+        loaded = experiment_of(word, said, trust=trust, allow_paths=allow_paths)
     summary = run_to_its_end(loaded)
     if summary.interrupted or summary.status is RunStatus.INTERRUPTED:
         raise KeyboardInterrupt(f"the run was interrupted; it is saved in {summary.directory}")

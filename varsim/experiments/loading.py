@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -80,15 +81,22 @@ class _Layers:
             self.values.pop(other, None)  # the file's value is also replaced
 
 
-def load_experiment(path: Path | None = None, overrides: Iterable[Override] = ()) -> Experiment:
+def load_experiment(
+    path: Path | None = None, overrides: Iterable[Override] = (), *, allow_paths: bool = False
+) -> Experiment:
     """Load the experiment of a YAML file, or the defaults; apply `overrides` in their order.
 
+    Args:
+        allow_paths: Whether paths in the file may lead out of its folder, or, for `out`, out of the
+            current folder. Paths in overrides always may.
     Raises:
         ConfigError: The file cannot be read, or a key or a value is wrong.
     """
     layers = _Layers({}, KeyLocations()) if path is None else _read(path)
     for override in overrides:
         layers.put(override)
+    if path is not None and not allow_paths:
+        _check_paths(layers, path.parent)
     # In a script, a strategy without devices reads the environment itself.
     if not {"workers", "devices", "script"} & layers.values.keys():
         asked = workers_of_environment()
@@ -129,6 +137,34 @@ def _read(path: Path) -> _Layers:
     if isinstance(script, str):
         layers.values["script"] = str(path.parent / Path(script).expanduser())
     return layers
+
+
+def _check_paths(layers: _Layers, folder: Path) -> None:
+    """Refuse paths of the file that lead out of the folder to which they are relative.
+
+    Links inside the folder are followed.
+
+    Raises:
+        ConfigError: A path does so, and no override replaces it.
+    """
+    for key, below in (("workload", folder), ("script", folder), ("out", Path())):
+        path = layers.values.get(key)
+        if key in layers.overridden or not isinstance(path, str):
+            continue
+        if key == "workload" and not catalog.is_path(path):
+            continue
+        if not _absolute(Path(path).expanduser()).is_relative_to(_absolute(below)):
+            whose = "current folder" if key == "out" else f"experiment's folder {below}"
+            problem = (
+                f"{path} is outside the {whose}; if you trust the file, add --allow-paths "
+                f"(in Python: allow_paths=True), or give {key}=PATH yourself"
+            )
+            raise ConfigError(layers.locations.located((key,), problem))
+
+
+def _absolute(path: Path) -> Path:
+    """Return an absolute path without `..`; links are not resolved."""
+    return Path(os.path.normpath(path.absolute()))
 
 
 def _nearest_file(path: Path) -> str:

@@ -24,7 +24,11 @@ _PROGRAM: Final = ".py"
 
 
 def experiment_of(
-    word: str | None, overrides: Sequence[Override], *, trust: bool = False
+    word: str | None,
+    overrides: Sequence[Override],
+    *,
+    trust: bool = False,
+    allow_paths: bool = False,
 ) -> Experiment:
     """Return the experiment that a word names, with `overrides` applied in their order.
 
@@ -33,6 +37,7 @@ def experiment_of(
 
     Args:
         trust: Whether to run the program of a run that comes from another machine or user.
+        allow_paths: Whether paths in an experiment's file may lead out of its folder.
     Raises:
         ConfigError: The word does not name an experiment; the text contains the nearest name.
     """
@@ -45,7 +50,7 @@ def experiment_of(
     if path.suffix == _PROGRAM:
         return _of_workload(word, overrides)
     if path.is_file() or path.suffix in EXPERIMENT_FILES:
-        return load_experiment(path, overrides)
+        return load_experiment(path, overrides, allow_paths=allow_paths)
     if word in catalog.built_in():
         return _of_workload(word, overrides)
     if not path.exists():
@@ -164,7 +169,8 @@ def experiment_again(folder: Path, overrides: Sequence[Override], *, trust: bool
         if _is_module(said):
             sys.path.insert(0, str((folder / PROGRAM).absolute()))
     out = Override(("out",), Experiment.model_fields["out"].default, "out")
-    experiment = load_experiment(file, [out, *overrides])
+    # The rule of trust protects the user: a program that varsim did not carry is elsewhere.
+    experiment = load_experiment(file, [out, *overrides], allow_paths=True)
     experiment.loaded_from(None)  # varsim wrote the file, and not a user
     return experiment
 

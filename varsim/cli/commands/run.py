@@ -97,6 +97,11 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, NOT_WRITTEN, I
     is_flag=True,
     help="Run the program of a run that comes from another machine or user.",
 )
+@click.option(
+    "--allow-paths",
+    is_flag=True,
+    help="Allow paths in an experiment's file that lead out of its folder.",
+)
 @click.option("--print-config", is_flag=True, help="Print the experiment as YAML, and run nothing.")
 @click.pass_context
 def run(
@@ -109,6 +114,7 @@ def run(
     quiet: bool,
     print_config: bool,
     trust: bool,
+    allow_paths: bool,
     resume: str | None,
     **options: Any,
 ) -> None:
@@ -131,7 +137,8 @@ def run(
     alone = as_json or quiet
     results = Results(report=not alone, everything=everything)
     try:
-        experiment = _experiment(words, options, resume, trust=trust)
+        allowed = {"trust": trust, "allow_paths": allow_paths}
+        experiment = _experiment(words, options, resume, **allowed)
         if print_config:
             say(_as_yaml(experiment), nl=False)
             return
@@ -166,7 +173,12 @@ def _as_json(summary: Summary) -> str:
 
 
 def _experiment(
-    words: tuple[str, ...], options: dict[str, Any], resume: str | None, *, trust: bool
+    words: tuple[str, ...],
+    options: dict[str, Any],
+    resume: str | None,
+    *,
+    trust: bool,
+    allow_paths: bool,
 ) -> Experiment:
     from varsim.experiments.loading import Override
     from varsim.experiments.run_argument import experiment_of, experiment_to_resume
@@ -180,7 +192,8 @@ def _experiment(
         if named:
             raise WrongUse(f"--resume names the run to continue, so {named[0]} must be left out")
         return experiment_to_resume(resume, overrides, trust=trust)
-    return experiment_of(named[0] if named else None, overrides, trust=trust)
+    word = named[0] if named else None
+    return experiment_of(word, overrides, trust=trust, allow_paths=allow_paths)
 
 
 def _as_yaml(experiment: Experiment) -> str:
