@@ -26,8 +26,8 @@ def pytest_configure() -> None:
     """Check the machine's limits, heed SIGINT, and make random tests repeatable in CI."""
     ensure_open_files()
     heed_interrupts()
-    # A deadline would fail tests on a busy machine. CI draws the same examples each time: only
-    # newer releases of hypothesis do this by default. Other runs draw new examples.
+    # A deadline would fail tests on a busy machine. In CI, each run draws the same examples, which
+    # older releases of hypothesis do not do by default. Other runs draw new examples.
     in_ci = bool(os.environ.get("CI"))
     settings.register_profile("varsim", deadline=None, derandomize=in_ci)
     settings.load_profile("varsim")
@@ -54,7 +54,7 @@ def private_temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     With this folder the leak check finds each file of this run, and no file of another test run.
     The path is short, because the path of an ipc socket has at most 107 characters.
     """
-    tmp_path_factory.getbasetemp()  # pytest's own folders stay in their usual place
+    tmp_path_factory.getbasetemp()  # pytest's own folders stay in their usual folder
     path = short_temporary()
     patch = pytest.MonkeyPatch()
     patch.setenv("TMPDIR", str(path))

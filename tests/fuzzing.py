@@ -261,7 +261,7 @@ class Recorded:
 def recorded(seeds: range) -> list[Recorded]:
     """Run programs in the simulated cluster; return the events of every state."""
     found: dict[int, Recorded] = {}
-    kept = []  # states that must not be freed, so that their ids stay unique
+    kept = []  # states that are not freed, so that no id is reused
 
     def recording(cls: Any, make: Callable[[Any], Callable[[], Any]]) -> Any:
         handle = cls.handle

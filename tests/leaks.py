@@ -1,7 +1,8 @@
 """Finds what a test leaves behind: processes, threads, descriptors, temporary files, segments.
 
-A snapshot takes about a tenth of a millisecond, so the check takes two for every test. A search of
-all processes takes longer, so the check does it only after a test that has started a process.
+A snapshot takes about a tenth of a millisecond, and the check takes two snapshots for every test. A
+search of all processes takes longer, so the check does it only after a test that has started a
+process.
 """
 
 from __future__ import annotations
@@ -97,10 +98,10 @@ class LeakCheck:
             self._processes = _descendants(mark)
 
     def leaks(self) -> list[str]:
-        """Return one line for each leak; processes and threads get time to end."""
+        """Return one line for each leak, after processes and threads have had time to end."""
         if not self._left():
             return []
-        gc.collect()  # this closes resources of unreachable objects, which are not leaks
+        gc.collect()  # closes the resources of unreachable objects, because these are no leaks
         with suppress(AssertionError):
             wait_for(lambda: not self._left(), GRACE_S)
         return self._left()

@@ -52,7 +52,7 @@ WITH_EXAMPLES = [section for path in documents() for section in sections(path)]
 
 
 def test_the_documents_have_examples() -> None:
-    """If examples got another form, the next test would find none, and pass without this test."""
+    """If examples had another form, the next test would find no example, and would pass."""
     assert {"README.md", "semantics.md"} <= {section.path.name for section in WITH_EXAMPLES}
     assert 20 < len(WITH_EXAMPLES)
 

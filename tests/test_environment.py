@@ -60,7 +60,7 @@ def test_a_setting_of_the_strategy_overrides_the_environment(
 
 
 def test_environment_variables_are_read_in_one_module() -> None:
-    """This module gives a wrong value one clear error, and not one at the import of varsim."""
+    """So a wrong value causes one clear error, and no error at the import of varsim."""
     named = {path.name for path in SOURCES if re.search(r"[\"']VARSIM_", path.read_text("utf-8"))}
     assert {"environment.py"} == named
 

@@ -155,7 +155,7 @@ def test_an_interrupt_of_an_operation_is_deferred_until_the_operation_ends():
         interrupt()
 
 
-def test_an_interrupt_of_an_inner_operation_is_raised_when_this_operation_ends():
+def test_an_interrupt_is_raised_when_the_inner_operation_ends():
     """An example is a write in the function of a merge_call, before a long computation."""
     done = []
 
@@ -171,7 +171,7 @@ def test_an_interrupt_of_an_inner_operation_is_raised_when_this_operation_ends()
     assert ["write"] == done
 
 
-def test_after_an_interrupt_at_any_instruction_the_handler_of_the_program_is_active():
+def test_the_programs_handler_is_active_after_any_interrupt():
     """Otherwise a later `Interrupts` could take varsim's handler for that of the program."""
     for instruction in count(1):
         interrupter = Interrupter(instruction, interrupt)
@@ -198,7 +198,7 @@ def test_a_pending_interrupt_is_raised_when_the_operation_begins_to_wait():
     assert [] == waited
 
 
-def test_only_a_second_ctrl_c_stops_an_operation_that_does_not_wait(clock: SetClock):
+def test_a_second_ctrl_c_stops_an_operation_without_waits(clock: SetClock):
     with uninterrupted():
         interrupt()
         clock.now_s += 0.1
@@ -226,7 +226,7 @@ def test_an_operation_keeps_the_handler_of_the_program():
         signal.signal(signal.SIGINT, before)
 
 
-def test_a_program_that_ignores_interrupts_ignores_them_during_and_after_the_block():
+def test_a_program_that_ignores_interrupts_ignores_all():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with held():

@@ -44,7 +44,7 @@ def test_an_unknown_name_is_refused(registry: Registry[object], name: object) ->
     assert f"invalid thing {name!r}: {expected}" == str(caught.value)
 
 
-def test_an_implementation_that_cannot_be_imported_is_an_error_of_the_setting(
+def test_an_unimportable_implementation_is_a_config_error(
     registry: Registry[object],
 ) -> None:
     with pytest.raises(ConfigError, match="thing 'two' cannot be imported: No module named"):

@@ -140,7 +140,7 @@ WRONG: list[tuple[Rule, str, str, int]] = [
 def test_each_rule_finds_a_violation_and_names_its_line(
     rule: Rule, path: str, text: str, line: int
 ) -> None:
-    """Each rule can fail, and names the line."""
+    """Each rule can fail, and its text names the line."""
     assert [(path, line)] == [(found.path, found.line) for found in rule(Source(path, text))]
 
 

@@ -37,7 +37,7 @@ def wait_for(
 
 
 def is_running(pid: int) -> bool:
-    """Return True if a process runs. A zombie has ended, so it does not run."""
+    """Return whether a process runs. A zombie has ended, so it does not run."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

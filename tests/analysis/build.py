@@ -67,7 +67,7 @@ class HistoryBuilder:
         """Append an event with the whole `value`, or with only the digest of `digest_of`.
 
         Args:
-            at: The indices of a sparse write; the value has a row for each.
+            at: The indices of a sparse write. The value has a row for each index.
         """
         seen, at = columns.pop("digest_of", None), columns.pop("at", None)
         row = None if name is None else self.variables[name]

@@ -19,7 +19,7 @@ class Corrupted:
 
     how: str
     events: list[Event]
-    harmless: str = ""  # why a correct run could have this history; empty if it could not
+    harmless: str = ""  # why a correct run could record this history; empty if none could
     complete: bool = True
 
 
@@ -52,7 +52,7 @@ def another_value(story: Healthy, chance: random.Random) -> Corrupted:
 def _is_same_write(event: Event, other: Event) -> bool:
     """Return whether two local sparse writes always have the same result."""
     if event.position is not None or event.process == PROGRAM:
-        return False  # the judge compares the rows of this write with those of the commit
+        return False  # the judge compares the rows of this write with the rows of the commit
     before = [-1 - i for i in range(ROWS)]
     results = [
         with_rows(

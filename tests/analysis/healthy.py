@@ -19,7 +19,7 @@ JOINED = 1  # in the last call of a story that `joins`, the last replica takes n
 DIVISOR = REPLICAS * (REPLICAS - JOINED)  # a mean over the replicas of any call is a whole number
 MERGED = {"w": "MEAN", "s": "SUM", "f": "ONLY_FIRST_REPLICA"}
 MERGED_ROWS = "b"  # the replicas' sparse writes to this variable are merged
-LOCAL_ROWS = "e"  # each replica changes rows of its own component
+LOCAL_ROWS = "e"  # each replica changes rows of its own component of this variable
 ROWS = 4  # the number of rows of both variables
 MERGED[MERGED_ROWS] = "MEAN"
 LOCAL = {"p": "NONE", "t": "SUM", "m": "MEAN", "o": "ONLY_FIRST_REPLICA", "n": "NONE"}
@@ -118,7 +118,7 @@ class Healthy(HistoryBuilder):
         self._read(replica, name, call)
 
     def _local_sparse_write(self, replica: int, call: int) -> None:
-        """Write one row twice and another row once; the last value of each row stays."""
+        """Write one row twice and another row once. The last value of each row remains."""
         once, twice = self.chance.sample(range(ROWS), 2)
         rows = self._rows([twice, once, twice])
         held = self.held[LOCAL_ROWS]

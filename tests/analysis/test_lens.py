@@ -126,7 +126,7 @@ def test_missing_values_are_shown_as_missing(tmp_path: Path) -> None:
     assert (1, [None, [2, 0]], None, False) == plain(story.seen(tmp_path)[-1])
 
 
-def test_a_moment_has_the_oracles_value_and_the_first_difference_is_marked(
+def test_the_first_difference_from_the_oracle_is_marked(
     tmp_path: Path,
 ) -> None:
     story, oracle = LensHistory("ON_READ", "SUM"), LensHistory("ON_READ", "SUM")
@@ -152,7 +152,7 @@ def shown(seen: list[Moment], element: int | None = None, width: int = 80) -> li
     return file.getvalue().splitlines()
 
 
-def test_a_long_run_shows_its_first_and_last_steps_and_the_first_difference(tmp_path: Path) -> None:
+def test_a_long_run_shows_both_ends_and_the_first_difference(tmp_path: Path) -> None:
     story = LensHistory("ON_READ", "SUM")
     for call in range(1, 51):
         story.step(call, (1, 0), (1, call // 25))

@@ -115,7 +115,7 @@ def test_a_wrong_sparse_write_is_found(right, forged, reason, tmp_path):
     assert reason in said
 
 
-def test_without_the_rows_of_a_sparse_write_the_exchanged_value_is_unknown(tmp_path):
+def test_without_recorded_rows_the_exchanged_value_is_unknown(tmp_path):
     """Earlier versions of varsim did not record rows."""
     text = SPARSE.replace("scatter_update call=1 at [0] = [2.0]", "scatter_update call=1")
 

@@ -1,4 +1,4 @@
-"""Each note names what was not examined, and the option that would have it examined."""
+"""Each note names what was not examined, and the option that examines it."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_a_note_names_the_option():
     assert "a" == str(Note(text="a"))
 
 
-def test_kinds_that_could_not_be_searched_for_are_left_out_of_the_count(tmp_path: Path):
+def test_kinds_that_cannot_be_searched_for_are_not_counted(tmp_path: Path):
     """Three kinds need an oracle and rules. Integer truncation needs only a comparison."""
     with parse_history(CALL).history(tmp_path) as history:
         found = examine(history)

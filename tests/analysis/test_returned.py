@@ -55,7 +55,7 @@ def test_lists_of_different_sizes_are_not_compared():
     assert "it has the shape [2], and on a single device one number" == only([1, 2], 1).why
 
 
-def test_each_replicas_value_is_compared_with_the_value_of_the_single_device():
+def test_each_replicas_value_is_compared_with_the_single_device():
     assert not only([0.5, 0.5, 0.5], [0.5]).differs
     one = only([[1, 2], [1, 5], [1, 3]], [[1, 2]])
     assert (5, 2, 1, None) == (one.got, one.wanted, one.replica, one.element)

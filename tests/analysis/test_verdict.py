@@ -1,4 +1,4 @@
-"""Verdicts of every checker, on a history that keeps its promise and on one that breaks it."""
+"""Verdicts of every checker, on a history that keeps its promise and on a history that does not."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_every_recorded_history_is_for_a_checker():
     assert expected == {path.name for path in FOLDER.iterdir()}
 
 
-def test_the_worst_outcome_counts():
+def test_the_worst_outcome_is_the_outcome_of_all():
     def worst_of(*outcomes: Outcome) -> Outcome:
         return overall(Verdict("x", outcome, "y") for outcome in outcomes)
 

@@ -27,7 +27,7 @@ def on_terminal(*arguments: str, columns: int = 80, **environment: str) -> Shown
     """Run a command on a terminal with this number of columns.
 
     Args:
-        environment: Environment variables that replace those of the test: NO_COLOR, TERM, COLUMNS.
+        environment: The environment variables NO_COLOR, TERM and COLUMNS of the command.
     """
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (_LINES, columns))

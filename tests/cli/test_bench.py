@@ -58,7 +58,7 @@ def varsim(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["bench", *arguments])
 
 
-def test_the_report_is_on_stdout_and_progress_is_not_written_into_a_file(asked: Asked):
+def test_the_report_is_on_stdout_without_the_progress(asked: Asked):
     result = varsim()
 
     assert (0, "") == (result.exit_code, result.stderr)

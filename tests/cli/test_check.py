@@ -60,7 +60,7 @@ def test_the_last_run_is_judged():
     ] == lines[lines.index("") :]
 
 
-def test_a_broken_promise_is_shown_with_its_proof_and_sets_the_exit_code():
+def test_a_broken_promise_is_proved_and_sets_the_exit_code():
     """The argument may be the path of a history.db or of its directory."""
     path = saved("reduction-invalid", "elsewhere")
     result = varsim(str(path))
@@ -151,7 +151,7 @@ def with_summary(folder: Path, **changes: Any) -> None:
 FAILURE = Failure(kind="ValueError", text="no data", traceback="…", location="p.py:20")
 
 
-def test_the_failure_of_a_run_is_printed_first_and_sets_the_exit_code(tmp_path: Path):
+def test_a_failed_run_is_printed_first_with_its_exit_code(tmp_path: Path):
     with_summary(tmp_path, status=RunStatus.FAILED, failure=FAILURE)
     result = varsim(".")
 
@@ -241,7 +241,7 @@ def test_fail_on_sets_the_exit_code(asked: list[str], code: int, tmp_path: Path)
     assert code == varsim(".", *asked).exit_code
 
 
-def test_the_error_for_an_unknown_kind_of_finding_names_the_nearest_kind(tmp_path: Path):
+def test_the_error_for_an_unknown_kind_names_the_nearest_one(tmp_path: Path):
     parse_history(DIVERGED).write(tmp_path)
     result = varsim(".", "--fail-on", "stale-raed")
 

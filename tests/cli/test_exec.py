@@ -57,7 +57,7 @@ def latest() -> Summary:
 
 
 def test_a_script_runs_as_with_python_and_leaves_a_record():
-    """The script has its own name and arguments. Then this process has its old state again."""
+    """The script has its own name and arguments. After its end this process has its old state."""
     write()
     before = sys.modules["__main__"], sys.argv, sys.path[:]
     result = execute("-n", "3", "script.py", "--epochs", "2", "-n", "9")
@@ -116,7 +116,7 @@ def test_a_script_imports_from_its_own_folder():
     assert 0 == execute("deep/script.py").exit_code
 
 
-def test_an_exception_of_a_script_is_saved_and_printed_as_python_prints_it():
+def test_an_exception_of_a_script_is_printed_as_by_python():
     write("strategy.close()\nraise KeyError('mine')\n")
     result = execute("script.py")
 
@@ -214,7 +214,7 @@ def test_devices_cannot_be_set_for_a_script_that_names_its_own(option: str, valu
 
 
 def test_every_strategy_with_workers_is_recorded():
-    """The first strategy uses the run's directory. Each other one has its own folder in it."""
+    """The first strategy uses the run's directory. Each other strategy has a folder in it."""
     write(
         """
 unused = tf.distribute.MirroredStrategy(["nobody"])
@@ -245,7 +245,7 @@ def test_an_experiment_within_a_script_is_a_separate_run():
 
 
 def test_a_script_may_change_directory_and_stdout(tmp_path: Path):
-    """Even if it does so before the workers start, record and report are in the right place."""
+    """Record and report are in the right place, even if the script does this before the start."""
     leave = "import io, os, sys\nos.chdir('/')\nsys.stdout = io.StringIO()\n"
     write(start=leave + SCRIPT)
     result = execute("script.py")
@@ -280,7 +280,7 @@ def test_an_unknown_variable_name_is_a_warning():
     assert 1 == len(latest().warnings)
 
 
-def test_counts_of_a_variable_that_cannot_be_read_any_more_are_saved():
+def test_counts_of_an_unreadable_variable_are_saved():
     write("""
 try:
     strategy.run(lambda: 1 / 0)

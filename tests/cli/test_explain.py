@@ -1,4 +1,4 @@
-"""The command `varsim explain`: its arguments, and its errors for wrong ones."""
+"""The command `varsim explain`: its arguments, and its errors for wrong arguments."""
 
 from __future__ import annotations
 
@@ -75,9 +75,7 @@ def test_an_impossible_number_of_replicas_is_an_error(count: str):
         ),
     ],
 )
-def test_the_error_for_a_wrong_word_is_one_line_with_the_nearest_word(
-    words: list[str], expected: str
-):
+def test_the_error_for_a_wrong_word_has_the_nearest_word(words: list[str], expected: str):
     result = explain(*words)
 
     assert 2 == result.exit_code

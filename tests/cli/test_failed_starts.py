@@ -162,7 +162,7 @@ def varsim(*arguments: str) -> Result:
     ],
 )
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_failed_start_is_reported_once_and_the_run_is_saved_as_failed(
+def test_a_failed_start_is_reported_once_and_saved(
     fault: Callable[[Patch], None],
     words: tuple[str, ...],
     monkeypatch: Patch,
@@ -188,7 +188,7 @@ def test_a_failed_start_is_reported_once_and_the_run_is_saved_as_failed(
     assert [] == [*Path(summary.directory).glob("trace"), *Path(summary.directory).glob("strat*")]
 
 
-def test_a_script_that_catches_the_failure_starts_no_workers_at_its_end(
+def test_after_a_caught_failure_no_workers_are_started(
     monkeypatch: Patch, launches: list[object]
 ) -> None:
     with monkeypatch.context() as patch:
@@ -200,7 +200,7 @@ def test_a_script_that_catches_the_failure_starts_no_workers_at_its_end(
 
 
 def test_a_start_can_be_repeated_after_a_failure(monkeypatch: Patch, tmp_path: Path) -> None:
-    """The failed start leaves no traces. The second start could not overwrite them."""
+    """The failed start leaves no traces, because the second start could not overwrite traces."""
     from varsim.distribute.mirrored import MirroredStrategy
     from varsim.errors import StartError
     from varsim.tracing.trace import TraceOptions

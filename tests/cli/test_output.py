@@ -27,7 +27,7 @@ def test_control_characters_are_escaped_in_texts_and_json(capsys: pytest.Capture
     assert [WILD] == json.loads(rest)
 
 
-def test_control_characters_are_escaped_in_yaml_without_a_change_of_the_value():
+def test_control_characters_are_escaped_in_equal_yaml():
     values = {"name": WILD, "plain": "größer"}
     text = yaml_lines.dump(values)
 

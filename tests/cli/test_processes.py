@@ -189,7 +189,7 @@ def test_a_wrong_name_leaves_no_process_and_no_file():
 
 
 def test_a_script_runs_as_it_is_and_is_recorded(tmp_path: Path):
-    """Workers have the functions and classes of `__main__`, and a module of the script's folder."""
+    """Workers have the functions and classes of `__main__`, and import from the script's folder."""
     (tmp_path / "deep" / "script.py").write_text(
         PROGRAM.partition("def run(job")[0]
         + """

@@ -36,7 +36,7 @@ def test_progress_lines_are_printed_at_intervals_and_at_the_end(
 
 
 def test_a_bar_is_drawn_at_intervals_and_at_the_end(clock: SetClock):
-    """The call at the end of a step draws the bar; no thread does this."""
+    """The call at the end of a step draws the bar, because varsim has no thread for this."""
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=80, highlight=False)
     columns = "{task.description}", "{task.fields[count]}", "{task.fields[words]}"

@@ -226,7 +226,7 @@ def test_the_experiment_can_be_shown_without_running_it():
     )
 
 
-def test_a_file_with_an_equals_sign_in_its_name_is_a_file():
+def test_a_file_name_may_have_an_equals_sign():
     Path("lr=1.yaml").write_text("workload: program.py\nsteps: 1\n")
     result = varsim("run", "lr=1.yaml", "--quiet")
 

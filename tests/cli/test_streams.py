@@ -112,7 +112,7 @@ def test_a_program_continues_without_its_output(
     unbuffered: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Unwritten text is a problem, unless the reader has ended or the stream does not exist."""
+    """Unwritten text is no problem if the reader has ended or if the stream does not exist."""
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     done = ran([sys.executable, "-c", PRINTS], out, err)
 
@@ -168,7 +168,7 @@ def test_a_script_gets_the_errors_of_its_streams_as_under_python() -> None:
 
 
 @pytest.mark.slow
-def test_with_a_limit_of_the_file_size_only_the_history_is_missing() -> None:
+def test_a_limit_of_the_file_size_loses_only_the_history() -> None:
     """The output names the missing history. Without the limit, `varsim check` writes it."""
     limit = 290_000  # a trace's first file has 262,144 bytes
 

@@ -104,7 +104,7 @@ PAGES = COMMANDS[:9]
 
 
 @pytest.mark.parametrize("words", PAGES, ids=" ".join)
-def test_every_page_has_the_width_of_the_terminal_up_to_100_columns(words: list[str]) -> None:
+def test_a_page_has_the_terminals_width_up_to_100_columns(words: list[str]) -> None:
     """Output into a file has at most 80 columns. COLUMNS sets the width of the terminal."""
 
     def widest(text: str) -> int:

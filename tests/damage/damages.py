@@ -88,7 +88,7 @@ def _literal(chance: random.Random) -> str:
 
 
 def statements(chance: random.Random, events: int, variables: int) -> list[str]:
-    """Return SQL scripts that damage a history with so many rows; each needs a connection."""
+    """Return SQL scripts that damage a history with so many rows, each for a new connection."""
     scripts = [_LOOSE] if chance.random() < 0.3 else []
     parts = []
     for _ in range(chance.choice([1, 1, 1, 2, 20])):

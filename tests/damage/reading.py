@@ -77,7 +77,7 @@ class Tally:
                 self.wrong.append(f"{' '.join(command)}: {problem}\n    after {how[:2000]}")
 
     def _problem(self, command: Sequence[str], run: Path) -> str:
-        """Run a command; return what is wrong with its end, "" if nothing is."""
+        """Run a command. Return what is wrong with its end, or "" if it ended correctly."""
         known = {"RUN": str(run)} | {
             name: str(run.parent / name) for name in command if name.startswith("OUT.")
         }
@@ -113,7 +113,7 @@ def _resident_bytes() -> int:
 
 
 def _status(key: str) -> int:
-    """Return a size from the status of this process; 0 if the system does not have it."""
+    """Return a size from the status of this process; 0 if the system has no such size."""
     with suppress(OSError):
         found = re.search(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text("ascii"))
         return int(found[1]) * 1024 if found else 0

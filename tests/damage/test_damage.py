@@ -92,7 +92,7 @@ def tally_of(
     commands: tuple[tuple[str, ...], ...],
     each: int,
 ) -> Tally:
-    """Damage runs, and read each of them with some commands, in turns."""
+    """Damage runs, and read each damaged run with some of the commands, in turns."""
     tally = Tally()
     run = folder / "run"
     for seed in seeds:
@@ -199,9 +199,7 @@ def copied_history(runs: Runs, folder: Path) -> Path:
     return folder / HISTORY
 
 
-def test_a_history_that_is_cut_while_it_is_read_causes_one_error(
-    runs: Runs, tmp_path: Path
-) -> None:
+def test_a_history_cut_during_a_read_causes_one_error(runs: Runs, tmp_path: Path) -> None:
     path = copied_history(runs, tmp_path)
 
     def read() -> int:

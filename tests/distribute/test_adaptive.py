@@ -169,7 +169,7 @@ def test_a_call_in_a_merge_call_can_write(strategy, v):
     assert 242.0 == float(v)
 
 
-def test_a_failed_call_in_a_merge_call_loses_only_its_own_writes(strategy, v):
+def test_a_failed_inner_call_loses_only_its_own_writes(strategy, v):
     def inner(number: float) -> None:
         v.assign_add(number)
         if number == 100.0:

@@ -87,7 +87,7 @@ def test_a_variable_without_an_aggregation_can_only_be_saved_with_exact(strategy
     assert [] == list(tmp_path.iterdir())
 
 
-def test_a_sum_of_integers_is_divided_with_a_warning_about_the_lost_remainder(strategy, tmp_path):
+def test_a_lost_remainder_of_a_sum_causes_a_warning(strategy, tmp_path):
     seen = four_kinds(strategy)["seen"]
     checkpoint = tf.train.Checkpoint(seen=seen)
     path = checkpoint.save(tmp_path / "c")
@@ -98,7 +98,7 @@ def test_a_sum_of_integers_is_divided_with_a_warning_about_the_lost_remainder(st
     assert [3, 3] == components(seen)
 
 
-def test_with_another_number_of_replicas_each_gets_a_share_with_a_warning(simulated, tmp_path):
+def test_another_number_of_replicas_causes_a_warning(simulated, tmp_path):
     path = tf.train.Checkpoint(**four_kinds(mirrored(3))).write(tmp_path / "c", exact=True)
     made = four_kinds(mirrored(2))
 
@@ -243,7 +243,7 @@ def test_a_variable_created_later_is_restored_when_it_becomes_an_attribute(strat
     status.assert_consumed()  # b is the same object as a
 
 
-def test_a_variable_created_later_in_a_plain_object_is_restored_by_the_status(strategy, tmp_path):
+def test_the_status_restores_variables_that_are_created_later(strategy, tmp_path):
     class Model:
         pass
 
@@ -460,7 +460,7 @@ def test_if_the_last_checkpoint_is_damaged_the_one_before_is_used(two_saves, tmp
         checkpoint.restore(tmp_path / "c-2")
 
 
-def test_if_the_list_of_checkpoints_is_damaged_the_names_of_files_are_used(two_saves, tmp_path):
+def test_names_of_files_replace_a_damaged_list_of_checkpoints(two_saves, tmp_path):
     (tmp_path / "checkpoint").write_bytes(b"\xff\x00")
     assert f"{tmp_path}/c-2" == tf.train.latest_checkpoint(tmp_path)
 

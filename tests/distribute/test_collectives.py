@@ -330,7 +330,7 @@ def test_the_replica_that_skips_a_write_is_named_first(simulated):
     assert others.endswith(f"test_collectives.py:{line + 2}")
 
 
-def test_the_error_for_a_loop_that_one_replica_leaves_lists_the_other_replicas_together(simulated):
+def test_replicas_that_stay_in_a_loop_are_one_group(simulated):
     strategy = cluster(4)
 
     def step():

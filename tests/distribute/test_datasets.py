@@ -70,7 +70,7 @@ def test_on_one_device_batches_are_not_divided(simulated):
     assert 1 == iter(dataset).get_next()
 
 
-def test_the_error_for_a_missing_attribute_of_a_dataset_says_what_to_do(strategy):
+def test_a_missing_attribute_of_a_dataset_has_a_remedy(strategy):
     dataset = strategy.experimental_distribute_dataset([])
 
     with pytest.raises(AttributeError, match=r"use next\(iterator, None\)"):

@@ -60,7 +60,7 @@ def test_a_replica_context_updates_components(strategy):
     assert [2.0, 3.0] == components(v)
 
 
-def test_a_reference_to_a_variable_can_be_a_key_of_a_dict(strategy):
+def test_a_reference_to_a_variable_can_be_a_key(strategy):
     v, w = create_variable(strategy, 1.0), create_variable(strategy, 1.0)
     names = {v.ref(): "v", w.ref(): "w"}
 

@@ -126,7 +126,7 @@ def test_a_fault_happens_in_its_call_before_its_operation(strategy):
     assert strategy.faults.missed() == []
 
 
-def test_a_fault_of_a_step_happens_in_the_first_call_after_the_steps_before(strategy):
+def test_a_fault_of_a_step_happens_in_its_first_call(strategy):
     v = with_faults(strategy, "raise replica=0 step=3")
     found = []
     for step in (1, 1, 2, 5, 6):
@@ -182,7 +182,7 @@ def test_a_slow_replica_needs_a_multiple_of_its_working_time(strategy, clock):
     assert [time_ms for time_ms in clock.slept if time_ms] == [2 * STEP_MS, 2 * STEP_MS]
 
 
-def test_a_delay_comes_before_every_operation_of_the_calls_in_its_range(strategy, clock):
+def test_a_delay_comes_before_every_operation_of_its_calls(strategy, clock):
     v = with_faults(strategy, "delay replica=all call=2:3 ms=5")
     for _ in range(3):
         strategy.run(lambda: v.assign_add(1.0))

@@ -141,7 +141,7 @@ def test_fixes_of_a_refused_cross_replica_operation_give_their_values(
 def test_each_refused_operation_names_variable_and_location(
     synchronization, aggregation, operation
 ):
-    """The test above would also pass if no operation were refused."""
+    """The previous test would also pass if no operation were refused."""
     new = New(VariableSynchronization[synchronization], VariableAggregation[aggregation])
     _, v = trained(new)
 
@@ -151,7 +151,7 @@ def test_each_refused_operation_names_variable_and_location(
     assert f"variable 'v' at {error.location}: " in str(error)
 
 
-def test_the_error_of_a_refused_operation_has_the_values_of_all_replicas():
+def test_the_error_of_a_refusal_has_all_replicas_values():
     new = New(VariableSynchronization.ON_READ, start=0.0)
     _, v = trained(new)
 

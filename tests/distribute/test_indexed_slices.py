@@ -65,7 +65,7 @@ def test_empty_indices_may_have_any_dtype() -> None:
         (np.array([2**64 - 1], np.uint64), None, ShapeError, "index 18446744073709551615"),
     ],
 )
-def test_a_wrong_shape_or_index_is_refused_when_the_slices_are_made(
+def test_slices_with_a_wrong_shape_or_index_are_refused(
     indices: object, dense_shape: object, error: type[Exception], said: str
 ) -> None:
     with pytest.raises(error, match=said):

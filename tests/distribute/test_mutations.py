@@ -37,7 +37,7 @@ def counts() -> None:
     log(1.0)
 
 
-def test_changes_by_a_function_and_its_callees_are_reported_with_the_line() -> None:
+def test_changes_by_a_function_are_reported_with_the_line() -> None:
     watch = Watch()
     watch.look_at(counts, (), {})
     counts()

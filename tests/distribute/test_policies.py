@@ -189,7 +189,7 @@ def test_the_error_for_an_unsuitable_aggregation_names_the_suitable_ones():
     assert "synchronization=ON_READ" in changes
 
 
-def test_a_policy_of_the_program_is_sent_with_the_spec_and_is_then_known(monkeypatch):
+def test_a_policy_of_the_program_is_sent_with_the_spec(monkeypatch):
     synchronization = tf.Variable(0.0, synchronization=OnReadMean(5)).synchronization
     monkeypatch.setattr(custom, "_KNOWN", {})  # in another process, no policy is known
 
@@ -228,7 +228,7 @@ def test_workers_get_a_programs_own_policy():
 
 
 @pytest.mark.slow
-def test_a_replica_creates_variables_with_policies_that_its_program_has_not_used():
+def test_a_replica_creates_variables_with_unused_policies():
     """The replica sends the policies to the program, and the program sends them to all replicas."""
 
     def step():

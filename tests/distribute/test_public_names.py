@@ -83,7 +83,7 @@ def test_the_error_for_a_missing_name_says_what_to_use():
         getattr(tf.distribute, "coordinator")  # noqa: B009
 
 
-def test_the_error_for_an_attribute_of_a_per_replica_value_says_how_to_read_it(strategy):
+def test_the_error_for_a_per_replica_value_has_a_remedy(strategy):
     with strategy.scope():
         v = tf.Variable(1.0, aggregation=tf.VariableAggregation.SUM)
     each = tf.distribute.PerReplica([1.0, 2.0])

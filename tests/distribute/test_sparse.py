@@ -160,7 +160,7 @@ def test_invalid_rows_of_one_replica_are_refused_on_all_replicas(
 
 
 def test_a_replica_cannot_write_the_rows_of_all_replicas(strategy: Any) -> None:
-    """A write that is not aggregated changes one component, so it needs one replica's rows."""
+    """A write without aggregation changes one component, so it needs the rows of one replica."""
     v = variable(strategy, NONE)
     each = strategy.experimental_distribute_values_from_function(lambda _: rows([0]))
 
@@ -169,7 +169,7 @@ def test_a_replica_cannot_write_the_rows_of_all_replicas(strategy: Any) -> None:
 
 
 def test_an_aggregated_write_combines_the_captured_rows_of_all_replicas(strategy: Any) -> None:
-    """TensorFlow's merge uses all components of a captured PerReplica; so does `assign`."""
+    """In TensorFlow a merge and `assign` use all components of a captured PerReplica."""
     v = variable(strategy)
     each = strategy.experimental_distribute_values_from_function(
         lambda context: rows([context.replica_id_in_sync_group])
@@ -203,7 +203,10 @@ def test_slices_are_not_reduced_with_dense_values_or_with_other_rows(strategy: A
 
 
 def test_the_statistics_have_the_bytes_of_rows_and_of_whole_values(strategy: Any) -> None:
-    """A row has an index of 8 bytes and a value of 4 bytes. Each replica sends one and gets two."""
+    """A row has 8 bytes of index and 4 bytes of value.
+
+    A replica sends one row and gets two rows.
+    """
     v = variable(strategy)
 
     strategy.run(lambda: done(v.scatter_add(rows([0]))))
@@ -245,7 +248,7 @@ def test_slices_cannot_be_gathered(strategy: Any) -> None:
 # ---------------------------------------------------------------- programs of users
 
 
-def test_the_fix_for_an_assign_to_a_slice_gives_the_wanted_rows(strategy: Any) -> None:
+def test_the_fix_for_an_assigned_slice_gives_its_rows(strategy: Any) -> None:
     """Each replica lowers its own row by 1."""
     with strategy.scope():
         centers = tf.Variable(np.full(2, 10, np.float32), aggregation=SUM)

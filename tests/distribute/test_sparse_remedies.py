@@ -229,7 +229,7 @@ def test_a_dtype_without_arithmetic_can_be_replaced_as_the_error_says():
 
 
 @pytest.mark.parametrize("aggregation", ["SUM", "MEAN"])
-def test_the_error_of_a_dense_write_without_a_shape_gives_the_remedy(
+def test_a_dense_write_without_a_shape_has_a_remedy(
     aggregation: str,
 ):
     case = Case(ON_WRITE, VariableAggregation[aggregation])

@@ -47,7 +47,7 @@ def step() -> float:
 def test_messages_that_arrived_while_the_program_computed_are_progress(
     simulated: SimulatedCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The program works long on a request of replica 0, and meanwhile receives no messages."""
+    """The program needs long for a request of replica 0, and receives no messages meanwhile."""
     perform = RunHost.perform
 
     def take_long(host: RunHost, *arguments: Any) -> Any:

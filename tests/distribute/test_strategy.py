@@ -29,7 +29,7 @@ def test_each_part_of_a_program_has_its_context(strategy):
     assert (False, False, False) == where()
 
 
-def test_a_scope_can_be_nested_in_itself_but_in_no_other_scope(strategy):
+def test_a_scope_can_be_nested_only_in_itself(strategy):
     other = tf.distribute.MirroredStrategy(["cpu:0"])
     with strategy.scope(), strategy.scope():
         assert strategy is tf.distribute.get_strategy()

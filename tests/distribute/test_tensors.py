@@ -168,7 +168,7 @@ def test_a_tensor_keeps_its_dtype(strategy, kind):
     assert tf.float64 == tf.Variable(kind(1.0, dtype="float64")).dtype
 
 
-def test_the_error_for_a_tensor_on_a_gpu_says_what_to_do(strategy):
+def test_a_tensor_on_a_gpu_has_a_remedy(strategy):
     v = create_variable(strategy, 1.0)
 
     with pytest.raises(TypeError, match=r"Elsewhere cannot be read .*: it is on cuda"):
@@ -176,7 +176,7 @@ def test_the_error_for_a_tensor_on_a_gpu_says_what_to_do(strategy):
 
 
 class Peer(WithDlpack):
-    """A tensor that refuses NumPy's arrays in arithmetic, as a tensor of PyTorch does."""
+    """A tensor that refuses arithmetic with NumPy's arrays, as a tensor of PyTorch does."""
 
     __array_ufunc__ = None
 

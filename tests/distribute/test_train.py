@@ -19,7 +19,7 @@ def step_toward(average, value):
     return average - (average - value) * SHARE
 
 
-def test_an_update_moves_the_average_of_a_plain_variable_toward_its_value():
+def test_an_update_moves_an_average_toward_the_value():
     v = tf.Variable(1.0, name="w")
     ema = tf.train.ExponentialMovingAverage(0.9)
     assert ema.average(v) is None

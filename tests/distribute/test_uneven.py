@@ -30,7 +30,7 @@ def ragged(strategy, *sizes):
 # ---------------------------------------------------------------- warnings
 
 
-def test_a_batch_that_leaves_a_replica_without_rows_warns_once_at_its_loop(strategy, caught):
+def test_a_batch_without_rows_for_a_replica_warns_once(strategy, caught):
     batches = [np.ones(2), np.ones(2), np.ones(1), np.ones(1)]
     line = inspect.currentframe().f_lineno + 1  # type: ignore[union-attr]
     for part in strategy.experimental_distribute_dataset(batches):
@@ -76,7 +76,7 @@ def test_arguments_with_rows_on_some_replicas_only_warn_once(strategy, caught):
 
 
 @pytest.mark.parametrize("sizes", [(3, 1), (0, 0), (2, 2)])
-def test_arguments_with_rows_on_all_replicas_or_on_none_do_not_warn(strategy, caught, sizes):
+def test_rows_on_all_or_no_replicas_cause_no_warning(strategy, caught, sizes):
     strategy.run(lambda x: None, args=(ragged(strategy, *sizes),))
     strategy.run(lambda x: None, args=(each(strategy, 1.0, 2.0),))
 
@@ -125,7 +125,7 @@ def test_pad_repeats_the_rows_of_the_batch_before(strategy, caught):
     )
 
 
-def test_pad_repeats_the_last_batch_of_a_replica_whose_batches_have_ended(strategy, caught):
+def test_pad_repeats_the_last_batch_of_a_replica(strategy, caught):
     strategy.uneven = "pad"
     datasets = strategy.distribute_datasets_from_function(
         lambda _: [{"x": np.ones(1) * i} for i in range(3)]
@@ -201,7 +201,7 @@ BOTH = "replica 0: float32[2, 3], replica 1: float32[2, 4]"
         lambda strategy, value: strategy.gather(value, axis=0),
     ],
 )
-def test_the_error_for_a_ragged_value_shows_its_shape_on_each_replica(strategy, operation):
+def test_the_error_for_a_ragged_value_shows_each_shape(strategy, operation):
     with pytest.raises(tf.VarsimError) as caught:
         operation(strategy, ragged(strategy, (2, 3), (2, 4)))
 

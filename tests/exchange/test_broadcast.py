@@ -67,10 +67,10 @@ def test_an_array_for_several_workers_is_copied_once(
     assert 1 == len(cluster["c"].arena._own)
 
 
-def test_the_next_envelope_to_a_worker_keeps_no_copies_of_earlier_envelopes(
+def test_the_next_envelope_frees_copies_of_earlier_ones(
     cluster: SharedCluster, codec: BroadcastCodec
 ) -> None:
-    """A program that writes in a loop therefore needs no memory for values that were replaced."""
+    """So a program that writes in a loop needs no memory for values that were replaced."""
     for _ in range(5):
         for replica_id in (0, 1):
             received(cluster, codec, replica_id, [message(np.zeros(LARGE))])

@@ -1,4 +1,4 @@
-"""The merge of a large value is divided among workers, and is complete even if a worker fails."""
+"""The merge of a large value is divided among workers, and needs no worker that has failed."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_workers_get_equal_slices_which_together_are_the_whole_array(
 def test_every_slice_is_large_enough_to_be_in_shared_memory(
     reducer: SharedMemoryReducer, cores: int
 ) -> None:
-    """A smaller array is sent by value, so a worker would write its slice into a private copy."""
+    """A smaller array is sent by value, and a worker would write its slice into its own copy."""
     reducer._cores = cores
     for size in (SHARED_FROM_BYTES // 8, SLICE_BYTES // 4, LARGE, 10 * LARGE):
         workers = Workers()
@@ -145,7 +145,7 @@ def test_every_slice_is_large_enough_to_be_in_shared_memory(
         )
 
 
-def test_a_lost_worker_that_still_writes_its_slice_does_not_change_the_result(
+def test_late_writes_of_a_lost_worker_change_no_result(
     reducer: SharedMemoryReducer,
 ) -> None:
     workers = Workers(works=False)

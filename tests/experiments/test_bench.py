@@ -46,7 +46,7 @@ class NoStar:
 
 
 class Told:
-    """A watcher that stores what is measured, and calls `act` at measurement number `act_at`."""
+    """A watcher that stores the measured figures, and calls `act` at measurement `act_at`."""
 
     def __init__(self, act_at: int = -1, act: Callable[[], None] = lambda: None) -> None:
         self.told: list[tuple[str, int, int]] = []
@@ -146,7 +146,7 @@ def test_no_figure_is_begun_after_the_time_limit():
     assert "copies of 4 KiB; the start of 1 worker" in found.left_out[0]
 
 
-def test_sizes_that_are_too_large_for_all_workers_together_are_left_out():
+def test_sizes_too_large_for_all_workers_are_left_out():
     plan = BenchPlan(workers=(1, 64), sizes=(8, 16 * 2**20))
 
     assert [(64, 16 * 2**20)] == plan.too_large
@@ -160,7 +160,7 @@ def test_quick_measures_fewer_figures_than_the_default():
     assert QUICK.limit_s < BenchPlan().limit_s < 20
 
 
-def test_a_step_with_a_wrong_result_is_an_error_not_a_figure(monkeypatch: pytest.MonkeyPatch):
+def test_a_step_with_a_wrong_result_is_an_error(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(bench_contenders, "_replica_number", lambda: 7.0)
     with pytest.raises(AssertionError, match="is not"):
         run_bench(SMALL, Path("runs"), Told())

@@ -47,7 +47,7 @@ def test_every_built_in_workload_can_be_loaded(listing: Any):
     assert listing.params.keys() == check_params(workload, {}).keys()
 
 
-def test_a_file_is_loaded_with_modules_beside_it_and_is_pickled_by_value(write: Write):
+def test_a_file_and_its_modules_are_pickled_by_value(write: Write):
     write("deep/friend.py", "X = 41\n")
     path = write("deep/statistics.py", "import friend\ndef run(job): return {'x': friend.X + 1}\n")
     workload = load_workload(str(path))

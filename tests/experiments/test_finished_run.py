@@ -189,7 +189,7 @@ def test_an_experiment_can_be_run_in_another_thread():
 
 
 def test_a_program_and_its_imports_are_loaded_again(write: Write):
-    """Therefore the carried files are those that were executed, even in a notebook."""
+    """So the carried files are the executed files, even in a notebook."""
     varsim.run_experiment("program.py")
     write("beside.py", "ONE = 10.0\n")
     write("other/program.py", PROGRAM)

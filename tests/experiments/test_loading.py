@@ -26,7 +26,7 @@ def error_of(path: Path | None = None, *overrides: str) -> str:
     return str(raised.value)
 
 
-def test_without_a_file_the_experiment_is_the_built_in_job_on_two_workers():
+def test_the_default_experiment_is_the_built_in_job():
     experiment = load()
 
     assert "digits" == experiment.workload == experiment.title
@@ -158,7 +158,7 @@ def test_a_short_form_changes_only_the_settings_that_it_names(write: Write):
     } == settings_of(file, "variables.v.aggregation=mean", "variables.w=none")
 
 
-def test_workers_on_the_command_line_replace_devices_in_the_file_and_vice_versa(write: Write):
+def test_the_command_line_replaces_workers_and_devices(write: Write):
     devices = write("d.yaml", "devices: [a, b]")
     workers = write("w.yaml", "workers: 5")
 
@@ -177,7 +177,7 @@ def test_the_environment_sets_the_default_number_of_workers(
 
 
 @pytest.mark.parametrize("count", ["many", "", "0", "-1", "2.5", "1025", "²", "2 3"])
-def test_the_error_for_a_wrong_number_in_the_environment_names_the_variable(
+def test_a_wrong_environment_variable_is_named_in_the_error(
     monkeypatch: pytest.MonkeyPatch, count: str
 ):
     monkeypatch.setenv("VARSIM_WORKERS", count)
@@ -241,9 +241,7 @@ def test_the_error_for_a_wrong_number_in_the_environment_names_the_variable(
         ("steps: x\nseed: x", "x.yaml:1: steps: invalid value 'x'"),
     ],
 )
-def test_the_error_for_a_wrong_key_or_value_has_its_line_and_the_allowed_ones(
-    write: Write, text: str, problem: str
-):
+def test_an_error_has_its_line_and_the_allowed_values(write: Write, text: str, problem: str):
     write("x.yaml", text)
 
     assert error_of(Path("x.yaml")).startswith(problem)

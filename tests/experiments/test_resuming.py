@@ -116,7 +116,7 @@ def test_a_loop_that_cannot_be_resumed_fails_the_run(tmp_path, param, said):
     assert said in run.failure.text
 
 
-def test_a_run_cannot_be_resumed_with_another_workload_or_too_few_steps(failed, tmp_path):
+def test_a_resumed_run_needs_its_workload_and_more_steps(failed, tmp_path):
     with pytest.raises(ConfigError, match="with its own workload, so workload='digits' cannot"):
         tf.run_experiment(resume=failed.path, workload="digits")
     with pytest.raises(ConfigError, match="an experiment, or a run to resume"):
@@ -147,7 +147,7 @@ def test_a_number_as_checkpoint_sets_the_interval(tmp_path):
         load_experiment(file)
 
 
-def test_steps_of_a_job_is_a_number_and_can_be_called_for_a_loop():
+def test_the_steps_of_a_job_are_a_number_and_a_loop():
     given = Job(None, 0, 3, lambda *_: None)
     without = Job(None, 0, None, lambda *_: None)
 

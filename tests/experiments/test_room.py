@@ -68,7 +68,7 @@ def test_a_directory_that_varsim_did_not_make_is_never_removed(tmp_path: Path) -
     assert mine.is_dir()
 
 
-def test_the_files_that_a_link_refers_to_are_not_counted_and_not_removed(tmp_path: Path) -> None:
+def test_targets_of_links_are_not_counted_or_removed(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "data").write_bytes(bytes(50 * KIB))
@@ -148,7 +148,9 @@ def test_the_command_lists_tags_and_removes_runs(
         (["nothing", "--tag", "x"], "there is no run 'nothing'"),
     ],
 )
-def test_wrong_use(arguments: list[str], said: str, tmp_path: Path) -> None:
+def test_wrong_uses_of_the_command_are_errors(
+    arguments: list[str], said: str, tmp_path: Path
+) -> None:
     result = varsim("runs", *arguments, "--out", str(tmp_path))
     assert result.exit_code == 2
     assert said in result.stderr

@@ -77,7 +77,7 @@ def test_a_run_carries_its_program_and_versions():
     assert str(Path.cwd()) not in told
 
 
-def test_a_run_killed_right_after_it_has_an_experiment_can_be_repeated(
+def test_a_run_killed_at_its_start_can_be_repeated(
     monkeypatch: pytest.MonkeyPatch,
 ):
     """Nothing that a repetition needs is written after `experiment.yaml`."""
@@ -172,7 +172,7 @@ def test_a_changed_program_needs_trust(change: str):
 
 
 def test_compiled_code_beside_the_sources_is_not_executed():
-    """A user cannot read compiled code. Python executes it if it contains the source's date."""
+    """A user cannot read compiled code. Python executes it if its date is that of the source."""
     folder = Path(run("far/program.py").directory)
     cache = folder / "program/__pycache__"
     cache.mkdir()

@@ -122,7 +122,7 @@ def run(*overrides: str, watcher: Seen | None = None) -> Summary:
     return run_experiment(experiment, watcher)
 
 
-def test_a_fault_fails_the_run_and_a_fault_that_does_not_happen_causes_a_warning() -> None:
+def test_a_fault_fails_the_run_or_causes_a_warning() -> None:
     failed = run("faults=[raise replica=1 step=3]")
     assert failed.failure is not None
     assert (failed.failure.kind, failed.step) == ("InjectedFault", 2)
@@ -151,7 +151,7 @@ def test_uneven_is_set_for_the_strategy(write: Write) -> None:
     assert run().result == {"batches": 2}
 
 
-def test_a_fault_of_a_replica_or_a_kind_that_does_not_exist_is_refused() -> None:
+def test_an_impossible_fault_is_refused() -> None:
     with pytest.raises(ConfigError, match="there is no replica 2; the replicas are 0 to 1"):
         run("faults=[raise replica=2 call=1]")
     with pytest.raises(ConfigError, match="'rise' is not one of kill, exit, raise"):
@@ -316,7 +316,7 @@ def test_a_name_overrides_a_pattern_and_both_override_the_program():
     ],
 )
 def test_an_impossible_run_leaves_no_files(override: str, problem: str):
-    """The run's directory is removed, and so is `out` if it was created for the run."""
+    """The run's directory is removed. `out` is also removed if it was created for the run."""
     with pytest.raises(ConfigError) as raised:
         run(override)
 
@@ -620,7 +620,7 @@ def test_adaptive_auto_has_the_cost_of_on_write():
 
 
 def test_adaptive_can_be_given_as_a_mode():
-    """The mode sets `auto: adaptive`, and a mode of a later run replaces this setting."""
+    """The mode sets `auto: adaptive`. The mode of a later run replaces this setting."""
     assert run("auto=adaptive").variables == run("mode=adaptive").variables
     assert ["ON_READ"] * 3 == [one.synchronization for one in run("mode=on_read").variables[:3]]
     with pytest.raises(ConfigError, match="advised chooses for each variable"):
@@ -642,7 +642,7 @@ def test_an_unknown_value_of_auto_is_refused():
         run("auto=always")
 
 
-def test_a_number_of_steps_that_the_workload_does_not_read_is_reported():
+def test_an_unread_number_of_steps_is_reported():
     assert [] == [one for one in run("steps=2").warnings if "--steps" in one]
 
     program = Path("program.py").read_text()

@@ -1,4 +1,4 @@
-"""Runs that cannot write some results: each step after the training is done, or its error shown."""
+"""Runs that cannot write some results: each later step is done, or its error is shown."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def raises(error: BaseException) -> Callable[..., Any]:
 
 
 def new(error: BaseException) -> BaseException:
-    """Return an equal error; one with a traceback would keep the memory of a cluster alive."""
+    """Return an equal error without a traceback, which would keep a cluster's memory alive."""
     return type(error)(*error.args)
 
 

@@ -18,7 +18,7 @@ from varsim.experiments.variable_lookup import find_variable, most_telling
 from varsim.tracing.history import History
 
 
-def test_the_error_for_a_name_of_several_variables_asks_for_the_number(tmp_path: Path) -> None:
+def test_an_ambiguous_name_of_variables_needs_a_number(tmp_path: Path) -> None:
     story = LensHistory("ON_READ", "SUM")
     story.variables.append(story.variables[0]._replace(variable=2))
     with story.history(tmp_path) as history:

@@ -104,7 +104,7 @@ def test_an_error_in_yaml_has_its_line(text: str, problem: str):
 
 
 @pytest.mark.parametrize("text", ["[" * 5000, "&a [*a]", "9" * 5000])
-def test_a_value_of_the_command_line_has_the_limits_of_a_value_in_a_file(text: str):
+def test_limits_of_files_hold_for_the_command_line(text: str):
     with pytest.raises(ConfigError, match="a value has "):
         value_of(text)
 

@@ -1,8 +1,8 @@
 """Computes the expected outcome of a program on one variable: TensorFlow's, changed by D1-D13.
 
-This is another, small implementation that uses only NumPy. It shares no code with varsim, so one
-mistake cannot make both implementations wrong in the same way. It follows the recording:
-where no rule applies, it gives TensorFlow's outcome, and a test checks this.
+This module is another, small implementation that uses only NumPy. The module shares no code with
+varsim, so one mistake cannot make both implementations wrong in the same way. The module follows
+the recording: where no rule applies, it gives TensorFlow's outcome, and a test checks this.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ AGGREGATIONS = frozenset({"NONE", "SUM", "MEAN", "ONLY_FIRST_REPLICA"})
 
 
 class ExpectedError(Exception):
-    """The program ends with an error of this class. "" allows ValueError and TypeError."""
+    """The program ends with an error of this class. "" stands for ValueError or TypeError."""
 
     def __init__(self, kind: str = "") -> None:
         super().__init__(kind)
@@ -298,7 +298,7 @@ class _Model:
         return [(decoded(values, dtype), indices) for values, indices in each]
 
     def _check_scatter(self, method: str, *, of_each: bool) -> None:
-        """Raise an error if the variable refuses this sparse write, which its components accept."""
+        """Raise an error if the variable, but not its components, refuses this sparse write."""
         if method.startswith("scatter_nd_") and of_each:
             raise ExpectedError("TypeError")  # a PerReplica has no `values` and `indices`
         if self._on_read or method.startswith(("scatter_nd_", "batch_")):

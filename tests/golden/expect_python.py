@@ -1,7 +1,8 @@
 """Computes the expected outcome of Python programs to which a rule applies: a function per rule.
 
-A function recognises its programs by their text, and returns None for others. Like `expect` it
-uses only NumPy. It gives only the part of `returned` that the rule changes.
+A function recognises its programs by their text, and returns None for other programs. As in
+`expect`, the functions use only NumPy. The result has only the part of `returned` that the rule
+changes.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ def each_contributes(case: Case) -> CaseOutcome | None:
 
 
 def each_is_gathered(case: Case) -> CaseOutcome | None:
-    """Apply D2: all_gather of one object gathers it from each replica; scalars are refused."""
+    """Apply D2: all_gather of one object gathers it from each replica, and refuses scalars."""
     if not case.is_mirrored or case.world == 1:
         return None
     if "ctx().all_gather([3.0], axis=0)" in case.text:
@@ -194,7 +195,7 @@ def lists_are_shared_out(case: Case) -> CaseOutcome | None:
     if (v.synchronization, v.aggregation) != ("ON_READ", "SUM"):
         return None
     parts = [mean_of(tensor(json.loads(found[1])), v.world)] * v.world
-    if ".assign_add(" in case.text:  # ON_READ SUM refuses it, but the assign before it has happened
+    if ".assign_add(" in case.text:  # ON_READ SUM refuses it after the assign has happened
         return refused(case, v.state(parts)["per_replica"], "ValueError")
     if "copy.deepcopy(v)" in case.text:
         item = {"type": "list", "items": [_python(value) for value in v.value.tolist()]}

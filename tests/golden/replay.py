@@ -33,7 +33,7 @@ class SharedStrategies:
     """
 
     def __init__(self, shared_by: int | None = SHARED_BY) -> None:
-        """Share strategies among `shared_by` cases, then create new ones. None: keep them."""
+        """Share strategies among `shared_by` cases, then create new ones; with None, never."""
         self._shared_by = shared_by
         self._replayed = 0
         self._strategies: dict[tuple[str, ...], Any] = {}

@@ -107,7 +107,7 @@ def _by_operations(
         reasons = {rule for rule, holds in OPERATIONS.items() if holds(case)}
         if (
             difference.aspect == "after" and len(found) == 1
-        ):  # both raise an error, but only one of them has written before it
+        ):  # both raise an error, but only one of the two has written before the error
             reasons = reasons & {"D5"} or {"D4"}
         if not reasons:
             unexplained.append(f"no rule for {difference}")
@@ -227,7 +227,7 @@ def _is_variable(difference: OutcomeDifference, ours: CaseOutcome) -> bool:
                 each,
                 ours.state["cross_read"],
                 each[0],
-            ]  # a tf.function returns the last of these
+            ]  # a tf.function returns the last value
             return any(_is_new_value(difference.theirs, value) for value in values)
         case {"type": "component", "index": index}:
             return _is_new_value(difference.theirs, each[index])

@@ -116,9 +116,9 @@ def _cleared(value: Json) -> Json:
 
 
 def test_no_rule_explains_a_wrong_outcome(cases: list[Case]) -> None:
-    """If one value of a classified outcome is changed, the outcome is unexplained.
+    """An outcome with one changed value is unexplained.
 
-    One exception: the change can make an outcome equal to that of TensorFlow.
+    There is one exception: the change can make an outcome equal to that of TensorFlow.
     """
     seen: Counter[CaseClass] = Counter()
     with simulated_cluster():

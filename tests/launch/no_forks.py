@@ -1,4 +1,4 @@
-"""An entry point of workers; its import makes `os.fork` in the fork server fail the third time."""
+"""An entry point of workers. Its import makes the third `os.fork` of the fork server fail."""
 
 from __future__ import annotations
 

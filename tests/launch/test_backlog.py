@@ -25,7 +25,7 @@ def test_an_acknowledgement_is_requested_after_many_bytes() -> None:
     assert [0, ASK_BYTES] == [backlog.bytes_of(replica_id) for replica_id in (0, 1)]
 
 
-def test_a_worker_is_full_until_it_acknowledges_a_part_of_its_bytes() -> None:
+def test_a_worker_is_full_until_it_acknowledges_enough_bytes() -> None:
     backlog = Backlog(2)
     numbers = [ask_after(backlog, 1, ASK_BYTES) for _ in range(FULL)]
     assert {1} == backlog.full

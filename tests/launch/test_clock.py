@@ -32,7 +32,7 @@ def test_a_wait_that_ends_a_little_late_counts_in_full(system: Time) -> None:
     assert system.now_s == measured.now_s()
 
 
-def test_the_time_after_a_wait_counts_only_if_the_process_was_not_stopped(system: Time) -> None:
+def test_the_time_of_a_stopped_process_does_not_count(system: Time) -> None:
     measured = Clock()
     system.now_s += 75.0
     measured.waited(101.0)

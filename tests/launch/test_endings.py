@@ -1,4 +1,4 @@
-"""When a process ends in any way, the others learn this or end, and no process or file is left."""
+"""The end of any process is reported or ends the other processes, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_crash_in_native_code_leaves_a_traceback(launch: Launch) -> None:
     assert "Fatal Python error: Segmentation fault" in said
 
 
-def test_the_end_of_a_long_log_is_shown_and_the_log_is_kept(launch: Launch) -> None:
+def test_a_long_log_is_kept_and_its_end_is_shown(launch: Launch) -> None:
     cluster = launch(1)
     cluster.tell(0, "print('line\\n' * 9999, 'last'); os._exit(1)")
 
@@ -104,7 +104,7 @@ def test_when_the_fork_server_is_killed_all_workers_are_lost(launch: Launch) -> 
 
 @pytest.mark.parametrize("reaps", [False, True], ids=["ignored", "waited for"])
 def test_a_program_may_take_the_exit_codes_of_all_its_children(launch: Launch, reaps: bool) -> None:
-    """The program ignores SIGCHLD, or waits for any child."""
+    """The program ignores SIGCHLD, or waits for all its children."""
     cluster = launch(1)
     fork_server = cluster.evaluate(0, "os.getppid()")
     before = signal.signal(signal.SIGCHLD, signal.SIG_DFL if reaps else signal.SIG_IGN)
@@ -118,7 +118,7 @@ def test_a_program_may_take_the_exit_codes_of_all_its_children(launch: Launch, r
         signal.signal(signal.SIGCHLD, before)
 
 
-def test_a_process_that_got_the_id_of_the_fork_server_is_not_killed(
+def test_a_process_with_a_reused_id_is_not_killed(
     launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If the program has waited for the fork server, the system may use its process id again."""
@@ -133,7 +133,7 @@ def test_a_process_that_got_the_id_of_the_fork_server_is_not_killed(
         assert 1 == len(killed)
 
 
-def test_a_fork_of_the_program_does_not_delay_the_end_of_the_fork_server(
+def test_a_fork_of_the_program_does_not_delay_the_end(
     launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The fork holds the pipe to the fork server, so closing the pipe is not enough."""

@@ -1,4 +1,4 @@
-"""`varsim doctor` finds each problem, says what to do, and reports no unchecked subject as ok."""
+"""`varsim doctor` finds each problem, names the remedy, and never calls unchecked subjects ok."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def test_every_subject_is_checked_once() -> None:
     assert [subject for subject, _ in CHECKS] == [one.subject for one in checks]
 
 
-def test_the_check_and_a_start_require_the_same_number_of_open_files(monkeypatch: Patch) -> None:
+def test_check_and_start_need_the_same_open_files(monkeypatch: Patch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (100, 500))
     monkeypatch.setattr(host_needs, "open_files", lambda: 10)
     result = check("open files", workers=1000)
@@ -200,7 +200,7 @@ def test_the_check_and_a_start_require_the_same_number_of_open_files(monkeypatch
     assert "ulimit -n 1074" in result.remedy
 
 
-def test_if_the_folder_of_runs_does_not_exist_its_nearest_parent_is_checked(tmp_path: Path) -> None:
+def test_the_nearest_parent_of_a_missing_folder_is_checked(tmp_path: Path) -> None:
     assert f"{tmp_path} is writable" in check("folder of runs", runs=tmp_path / "a" / "b").found
 
 
@@ -219,7 +219,7 @@ def test_the_check_names_a_tmpdir_whose_path_is_too_long(
 def test_the_check_names_an_unusable_tmpdir(
     monkeypatch: Patch, tmp_path: Path, unusable: str
 ) -> None:
-    """Without this text the user would not know why files are in /tmp."""
+    """Without this text the user would not know why the files of a cluster are in /tmp."""
     (tmp_path / "file").touch(0o700)
     monkeypatch.setenv("TMPDIR", str(tmp_path / unusable))
     result = check("temporary files")

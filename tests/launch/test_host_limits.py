@@ -47,9 +47,7 @@ def be_a_user() -> None:
 
 
 @pytest.mark.parametrize("most", [3 * GIB // 8, 2 * GIB, 16 * GIB, 64 * GIB])
-def test_a_run_with_few_addresses_succeeds_or_says_which_limit_to_raise(
-    most: int, tmp_path: Path
-) -> None:
+def test_few_addresses_are_enough_or_cause_an_error(most: int, tmp_path: Path) -> None:
     code, (line,) = limited(resource.RLIMIT_AS, most, tmp_path)
     if most >= GIB:
         assert (0, WORKS) == (code, line[: len(WORKS)])
@@ -60,9 +58,7 @@ def test_a_run_with_few_addresses_succeeds_or_says_which_limit_to_raise(
 
 
 @pytest.mark.parametrize("most", [16, 64, 128])
-def test_a_run_with_few_open_files_succeeds_or_says_which_limit_to_raise(
-    most: int, tmp_path: Path
-) -> None:
+def test_few_open_files_are_enough_or_cause_an_error(most: int, tmp_path: Path) -> None:
     code, (line,) = limited(resource.RLIMIT_NOFILE, most, tmp_path)
     if most == 128:
         assert (0, WORKS) == (code, line[: len(WORKS)])
@@ -72,16 +68,14 @@ def test_a_run_with_few_open_files_succeeds_or_says_which_limit_to_raise(
 
 
 @pytest.mark.parametrize("most", [GIB // 10, GIB // 7, GIB // 5])
-def test_the_error_names_the_limit_if_addresses_do_not_suffice_to_import_numpy(
-    most: int, tmp_path: Path
-) -> None:
+def test_too_few_addresses_for_numpy_name_the_limit(most: int, tmp_path: Path) -> None:
     code, (line,) = limited(resource.RLIMIT_AS, most, tmp_path)
     assert 1 == code
     assert "MiB of addresses here, and varsim needs 256 MiB: raise the limit (ulimit -v)" in line
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a user's other processes count too")
-def test_the_error_names_the_limit_if_processes_do_not_suffice_to_import_numpy(
+def test_too_few_processes_for_numpy_name_the_limit(
     tmp_path: Path,
 ) -> None:
     """OpenBLAS raises SIGINT in this case; the error does not say "interrupted"."""
@@ -93,9 +87,7 @@ def test_the_error_names_the_limit_if_processes_do_not_suffice_to_import_numpy(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a user's other processes count too")
 @pytest.mark.parametrize("most", [3, 4, 6, 8, 10, 64])
-def test_a_run_with_few_processes_succeeds_or_says_how_many_it_needs(
-    most: int, tmp_path: Path
-) -> None:
+def test_few_processes_are_enough_or_cause_an_error(most: int, tmp_path: Path) -> None:
     code, (line,) = limited(resource.RLIMIT_NPROC, most, tmp_path)
     if most == 64:
         assert (0, WORKS) == (code, line[: len(WORKS)])

@@ -49,7 +49,7 @@ def test_an_unlimited_number_is_enough(limits: list[tuple[int, int]]) -> None:
     assert (INFINITY, INFINITY) == limits[-1]
 
 
-def test_a_hard_limit_that_is_too_low_is_an_error_that_says_what_to_do(
+def test_a_hard_limit_that_is_too_low_has_a_remedy(
     limits: list[tuple[int, int]],
 ) -> None:
     with pytest.raises(StartError, match=r"5000 workers need .*ulimit -n \d+"):

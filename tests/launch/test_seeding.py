@@ -68,7 +68,7 @@ def test_worker_processes_draw_the_numbers_of_their_seed() -> None:
 
 
 @pytest.mark.parametrize("seed", [-1, 0.5, "1"])
-def test_a_seed_that_is_not_an_integer_of_at_least_0_is_refused(seed: Any) -> None:
+def test_a_seed_must_be_an_integer_from_0(seed: Any) -> None:
     with pytest.raises(DistributedValueError, match=f"seed={seed!r}: it must be None or an int"):
         tf.distribute.MirroredStrategy(["cpu:0"], seed=seed)
 
@@ -87,7 +87,7 @@ def run(job):
 """
 
 
-def test_two_runs_with_one_seed_agree_and_the_programs_generators_are_restored(
+def test_two_runs_with_one_seed_draw_equal_numbers(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "draws.py"

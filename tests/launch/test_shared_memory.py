@@ -205,7 +205,7 @@ def test_a_limit_that_is_not_a_number_is_refused(
         ({"exchange": "shared", "transport": "tcp"}, "use exchange='auto'"),
     ],
 )
-def test_an_unknown_exchange_or_one_that_does_not_fit_the_transport_is_refused(
+def test_an_unusable_exchange_is_refused(
     launch: Launch, options: dict[str, Any], problem: str
 ) -> None:
     with pytest.raises(ConfigError, match=problem):
@@ -265,7 +265,10 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_merge_has_the_same_value_with_the_help_of_workers(
     launch: Launch, two_cores: None, size: int
 ) -> None:
-    """The first size is not shared; one process merges the second; the third has two slices."""
+    """The first size is not shared.
+
+    The second is merged by one process, the third in two slices.
+    """
     cluster = launch(2)
     for operation in (Operation.ASSIGN, Operation.ASSIGN_SUB):
         shared = check_merge(cluster, contributions(cluster, size), operation, [0, 1])
@@ -288,7 +291,7 @@ def test_other_messages_that_come_during_a_merge_are_received_later(
     assert (1, 7) == (replica_id, cluster.codec.unpack(message.request))
 
 
-def test_a_merge_is_complete_even_if_a_worker_dies_before_it_computes_its_slice(
+def test_a_merge_needs_no_slice_of_a_dead_worker(
     launch: Launch, two_cores: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("varsim.exchange.shared.SLICE_TIMEOUT_S", 1e6)
@@ -301,7 +304,7 @@ def test_a_merge_is_complete_even_if_a_worker_dies_before_it_computes_its_slice(
     assert "exited with code 3" == cluster.lost()[2].reason
 
 
-def test_a_merge_does_not_wait_for_ever_for_the_slice_of_a_stopped_worker(
+def test_a_merge_needs_no_slice_of_a_stopped_worker(
     launch: Launch, two_cores: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("varsim.exchange.shared.SLICE_TIMEOUT_S", 1 * MS)

@@ -1,4 +1,4 @@
-"""What can be seen of a worker: the stack that it writes, and its processor time."""
+"""The stack that a worker writes, and what the system shows about the worker's process."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_the_processor_time_of_a_process_grows_while_it_computes() -> None:
     assert not after.stopped
 
 
-def test_a_stopped_process_is_seen_and_an_ended_one_is_not() -> None:
+def test_a_stopped_process_is_shown_as_stopped() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         assert not sighting_of(process.pid).stopped
         process.send_signal(signal.SIGSTOP)

@@ -206,7 +206,7 @@ with tf.distribute.MirroredStrategy(["cpu:0"]) as strategy:
 """
 
 
-def test_a_result_that_cannot_be_pickled_is_an_exception_of_the_replica(strategy: Strategy) -> None:
+def test_an_unpicklable_result_is_an_exception_of_the_replica(strategy: Strategy) -> None:
     with soon(), pytest.raises(TypeError, match="this generator cannot be sent") as caught:
         strategy.run(lambda: (number for number in range(3)))
     assert 0 == cause_of(caught.value).replica_id
@@ -256,7 +256,7 @@ def test_an_exception_in_a_merge_call_reaches_the_program(strategy: Strategy) ->
     assert strategy.run(lambda: True)
 
 
-def test_an_exception_in_a_run_inside_a_merge_call_reaches_the_program(strategy: Strategy) -> None:
+def test_an_exception_in_a_nested_run_reaches_the_program(strategy: Strategy) -> None:
     with strategy.scope():
         v = tf.Variable(1.0, name="v", aggregation=tf.VariableAggregation.SUM)
 
@@ -346,10 +346,10 @@ def test_a_merge_call_inside_a_merge_call_is_refused(strategy: Strategy) -> None
     assert strategy.run(lambda: True)
 
 
-def test_the_error_of_a_merge_call_with_unpicklable_arguments_can_be_caught(
+def test_an_unpicklable_argument_of_merge_call_can_be_caught(
     strategy: Strategy,
 ) -> None:
-    """The merge_call did not happen, so it is not counted as a collective."""
+    """A merge_call that did not happen is not counted as a collective."""
     with strategy.scope():
         v = tf.Variable(1.0, name="v", aggregation=tf.VariableAggregation.SUM)
 
@@ -398,9 +398,7 @@ def test_output_before_a_mismatch_is_shown(
 
 
 @pytest.mark.parametrize("slow", [2])
-def test_a_collective_write_before_an_exception_takes_effect_even_if_a_replica_is_slow(
-    strategy: Strategy, slow: int
-) -> None:
+def test_a_collective_write_before_an_exception_takes_effect(strategy: Strategy, slow: int) -> None:
     """In TensorFlow a write waits for all replicas, so it has happened when a later line raises."""
     with strategy.scope():
         v = tf.Variable(0.0, name="v", aggregation=tf.VariableAggregation.SUM)
@@ -468,7 +466,7 @@ def test_the_log_of_a_lost_worker_is_named(tmp_path: Path) -> None:
     assert f"full log: {log}" in str(lost)
 
 
-def test_a_worker_lost_between_two_calls_is_reported_by_the_second_call(mortal: Strategy) -> None:
+def test_the_next_call_reports_a_lost_worker(mortal: Strategy) -> None:
     pids = mortal.run(os.getpid)
     os.kill(mortal.experimental_local_results(pids)[1], signal.SIGKILL)
 

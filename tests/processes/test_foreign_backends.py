@@ -46,7 +46,7 @@ def written(**backends: str) -> list[list[float]]:
         return [value.tolist() for value in strategy.run(write, args=(variable,)).values]
 
 
-def test_a_cluster_runs_with_the_exchange_and_the_launcher_of_another_package(
+def test_a_cluster_uses_backends_of_another_package(
     installed: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operands: list[int] = []
@@ -60,7 +60,7 @@ def test_a_cluster_runs_with_the_exchange_and_the_launcher_of_another_package(
     assert [("zipped", "tcp")] == [(o.backends.exchange, o.backends.transport) for o in launched]
 
 
-def test_experiments_accept_the_exchange_and_the_launcher_of_another_package(
+def test_experiments_accept_backends_of_another_package(
     installed: None,
 ) -> None:
     experiment = Experiment(launcher="noted", exchange="zipped")

@@ -171,7 +171,7 @@ def test_a_tf_function_is_sent_once_and_keeps_its_closure(
     assert 1.0 == strategy.run(step)
     offset = 2.0
     v.assign(10.0)
-    assert 11.0 == strategy.run(step)  # a captured variable can change, a number cannot
+    assert 11.0 == strategy.run(step)  # a captured variable can change, but a number cannot
     assert 1 == len(defined)
     assert 12.0 == step()  # outside `run`, the function itself is called
 
@@ -190,7 +190,7 @@ def _constant(number: int) -> Callable[[], int]:
     return lambda: number
 
 
-def test_a_tf_function_keeps_its_variable_when_the_name_is_bound_again(
+def test_a_tf_function_keeps_its_variable_after_a_rebinding(
     strategy: Strategy,
 ) -> None:
     """This happens when a notebook cell that creates the variable runs again."""
@@ -227,7 +227,7 @@ for number in range(3):
 """
 
 
-def test_a_tf_function_of_a_freed_variable_raises_an_error_or_works() -> None:
+def test_a_freed_variable_in_a_function_works_or_raises() -> None:
     """In TensorFlow such a function raises an error that says that the old variable was freed."""
     first, *others = run_python("-c", REBOUND).splitlines()
     assert "0.0 0.0" == first
@@ -333,7 +333,7 @@ def test_a_captured_strategy_is_the_current_strategy_on_a_replica(strategy: Stra
 # ---------------------------------------------------------------- output, warnings, variables
 
 
-def test_each_line_of_a_replicas_output_is_shown_with_the_replicas_number(
+def test_each_line_of_output_has_the_replicas_number(
     strategy: Strategy, capfd: pytest.CaptureFixture[str]
 ) -> None:
     strategy.run(lambda: print("one\ntwo", replica_id()))
@@ -413,7 +413,7 @@ def test_replicas_use_a_component_of_another_replica_in_turn(strategy: Strategy)
     assert 40.0 == float(v.values[0].numpy())
 
 
-def test_a_component_that_a_replica_wrote_is_read_in_the_same_call(strategy: Strategy) -> None:
+def test_a_component_written_in_a_call_is_read_there(strategy: Strategy) -> None:
     """The copies have diverged. An add keeps their difference; an assign makes them equal."""
     v = total(strategy)
 
@@ -498,7 +498,7 @@ def test_a_change_to_an_object_of_the_program_causes_one_warning(
     assert str(warning.message).startswith("list 'losses' of the program: a replica changed")
 
 
-def test_in_a_simulated_cluster_a_change_to_an_object_causes_no_warning() -> None:
+def test_a_simulated_cluster_causes_no_warning_of_changes() -> None:
     losses: list[float] = []
     with simulated_cluster():
         Strategy(["cpu:0", "cpu:1"]).run(lambda: losses.append(1.0))

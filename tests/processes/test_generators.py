@@ -67,7 +67,7 @@ def test_the_warning_names_the_captured_generator_its_function_and_fixes(
     assert "np.random.default_rng([seed, replica_id])" in str(warning.message)
 
 
-def test_a_generator_is_found_in_every_place_that_a_function_can_use(strategy: Strategy) -> None:
+def test_a_generator_is_found_wherever_a_function_uses_it(strategy: Strategy) -> None:
     rng = random.Random(3)
     held = {"deep": [rng]}
     legacy = np.random.RandomState(3).random_sample

@@ -149,10 +149,10 @@ def test_a_program_that_catches_ctrl_c_can_continue() -> None:
     assert (0, "caught 2\n", "") == (process.returncode, out, said)
 
 
-def test_a_ctrl_c_just_before_a_wait_does_not_prolong_the_tests_of_this_file(
+def test_a_ctrl_c_before_a_wait_does_not_prolong_tests(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Functions in C follow each other without a look for signals, as within `select`."""
+    """No signal is handled between functions in C that follow each other, as within `select`."""
 
     def interrupted(*arguments: object) -> None:
         wait = partial(select.select, *arguments)
@@ -176,7 +176,7 @@ print(status, strategy.run(lambda: int(all_reduce("SUM", 1))))
 """
 
 
-def test_a_fork_of_the_program_ends_quickly_and_leaves_the_cluster_intact() -> None:
+def test_a_fork_of_the_program_leaves_the_cluster_intact() -> None:
     started_s = time.monotonic()
     with running(FORKED) as (process, _):
         out, said = process.communicate(timeout=10_000 * MS)
@@ -209,7 +209,7 @@ def test_a_fork_of_the_program_cannot_use_its_workers() -> None:
     assert "0 2" == result
 
 
-def test_a_program_that_never_closes_its_strategy_leaves_no_process_and_no_file() -> None:
+def test_a_strategy_that_is_never_closed_leaves_nothing() -> None:
     with running("say()") as (process, workers):
         _, said = process.communicate(timeout=10_000 * MS)
     assert (0, "") == (process.returncode, said)
@@ -274,7 +274,7 @@ print(time.monotonic() - began)
 """
 
 
-def test_after_ctrl_c_the_next_use_says_which_replica_is_still_busy() -> None:
+def test_the_use_after_ctrl_c_names_the_busy_replica() -> None:
     """Closing the strategy does not wait for this replica."""
     with running(STILL_BUSY) as (process, _):
         process.send_signal(signal.SIGINT)

@@ -45,10 +45,10 @@ def killed_after(words: list[str], delay_s: float) -> None:
 
 
 def _kept(summary: dict[str, Any]) -> dict[str, Any]:
-    """Return the result without the entry of a local variable, which only the steps set.
+    """Return the result without the entry of a local variable that only the steps set.
 
-    If a run is killed after its last checkpoint, the resumed run has no step left. It warns that
-    the local variable has its value from before the loop.
+    If a run is killed after its last checkpoint, the resumed run has no step left. Then the local
+    variable has its value from before the loop, and a warning says this.
     """
     return {name: value for name, value in summary["result"].items() if name != "last"}
 

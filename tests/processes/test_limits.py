@@ -94,7 +94,7 @@ class Holder:
 HOLDER = Holder()
 
 
-def test_a_warning_that_is_too_large_to_be_sent_fails_the_call(strategy: Strategy) -> None:
+def test_a_warning_too_large_to_send_fails_the_call(strategy: Strategy) -> None:
     """A replica sets an attribute with a long name. The warning about this contains the name."""
 
     def step() -> None:

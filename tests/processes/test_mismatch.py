@@ -326,7 +326,7 @@ def test_a_replica_that_catches_the_error_cannot_continue(stage: MismatchCluster
     stage.fails(MismatchError, step)
 
 
-def test_the_record_is_complete_if_a_cluster_is_closed_right_after_a_mismatch(
+def test_the_record_is_complete_after_a_mismatch_and_a_close(
     tmp_path: Path,
 ) -> None:
     """Waiting replicas leave the call and close their traces before they end."""

@@ -74,7 +74,7 @@ def test_a_read_of_a_mirror_needs_no_message(strategy: Strategy, variables: list
     assert {} == envelopes(strategy, lambda: [float(variable) for variable in variables])
 
 
-def test_a_read_of_an_on_read_variable_fetches_each_needed_component_once(
+def test_a_read_fetches_each_needed_component_once(
     strategy: Strategy,
 ) -> None:
     on_read = {"synchronization": tf.VariableSynchronization.ON_READ}

@@ -220,7 +220,7 @@ def test_a_buffer_is_read_only_after_its_assign(shared: Strategy) -> None:
 
 @pytest.mark.parametrize("what", ["replicas write", "replicas return", "program writes", "reads"])
 def test_memory_is_reused(shared: Strategy, what: str) -> None:
-    """After a few steps, no further step needs more memory. This holds for values of every process.
+    """After a few steps, no further step needs more memory for the values of any process.
 
     Every ten steps the test waits for the replicas. A program that only writes can be ahead of
     the replicas; how far ahead depends on the exchange, on memory and on time.

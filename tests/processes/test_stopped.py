@@ -52,7 +52,7 @@ def test_writes_to_a_stopped_worker_are_limited(size: int, monkeypatch: pytest.M
 
     def go_on(message: Warning | str, *_: object, **__: object) -> None:
         if not process_id:
-            return  # a warning before the worker was stopped: its first call may take long
+            return  # a warning before the worker was stopped, because its first call may take long
         texts.append(str(message))
         at_warnings.append(written)
         os.kill(process_id, signal.SIGCONT)

@@ -36,7 +36,7 @@ def strategy(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.mark.parametrize("way", foreign.WAYS, ids=lambda way: way.__name__)
-def test_another_thread_of_a_replica_gets_the_same_error_for_every_operation(
+def test_every_operation_in_another_thread_is_refused(
     strategy: Strategy, way: Callable[..., Any]
 ) -> None:
     with strategy.scope():
@@ -69,7 +69,7 @@ def test_the_fix_in_the_error_works(strategy: Strategy) -> None:
     assert 4.0 == strategy.run(foreign.computes)
 
 
-def test_a_process_that_a_replica_forks_can_compute_but_not_use_varsim() -> None:
+def test_a_forked_process_can_compute_without_varsim() -> None:
     with cluster(2) as strategy:
         with pytest.raises(ContextError, match=r"^a process that the function of replica \d has"):
             strategy.run(foreign.in_forked_pool, (foreign.reduce_one,))
@@ -82,7 +82,7 @@ def test_a_forked_process_does_not_continue_as_the_replica() -> None:
         assert 2.0 == strategy.run(foreign.reduce_one, (1.0,))
 
 
-def test_a_fork_cannot_use_the_strategy_and_its_exit_does_not_wait() -> None:
+def test_a_fork_cannot_use_the_strategy() -> None:
     with cluster(2) as strategy:
         with strategy.scope():
             v = tf.Variable(3.0, name="v")

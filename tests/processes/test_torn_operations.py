@@ -203,7 +203,7 @@ def test_sigint_of_another_process_leaves_the_strategy_and_its_record_whole(tmp_
         tally.conclude()
 
 
-def test_an_interrupt_that_cannot_be_delayed_breaks_the_strategy_with_an_error():
+def test_an_interrupt_without_a_delay_breaks_the_strategy():
     """The exception comes from outside the signal handler, so varsim cannot delay it."""
     random_numbers = random.Random(0)
     program, broken = Program(), 0

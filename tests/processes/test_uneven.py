@@ -16,7 +16,7 @@ from varsim.tracing.merge import merge
 from varsim.tracing.trace import MESSAGES, TraceOptions
 
 
-def test_the_mean_of_an_empty_share_is_found_and_ragged_values_are_refused(tmp_path):
+def test_a_replica_without_rows_is_a_finding(tmp_path):
     with cluster(3, trace=TraceOptions(tmp_path)) as strategy:
         with strategy.scope():
             loss = tf.Variable(0.0, name="loss", aggregation=tf.VariableAggregation.MEAN)

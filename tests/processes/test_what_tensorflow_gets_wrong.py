@@ -322,7 +322,7 @@ def test_11_a_mean_is_the_same_in_a_tf_function(strategy: Strategy) -> None:
     assert float(expected) == strategy.run(step) == strategy.run(tf.function(step))
 
 
-def test_12_a_write_of_too_few_or_too_many_values_changes_nothing(strategy: Strategy) -> None:
+def test_12_a_wrong_number_of_values_changes_nothing(strategy: Strategy) -> None:
     v = make(strategy)
     for count in (2, 4):
         with pytest.raises(DistributedValueError, match=f"of {count} values"):

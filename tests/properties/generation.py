@@ -101,7 +101,7 @@ def values_for(draw: Draw, creation: Creation, count: int) -> tuple[Any, ...]:
 
 @st.composite
 def rows_for(draw: Draw, creation: Creation, count: int, operation: Operation) -> Any:
-    """Draw rows of a sparse write for each replica. Either all rows fit the variable, or none.
+    """Draw rows of a sparse write for each replica. All rows fit the variable, or no row fits.
 
     Products and quotients of floats stay small, and divisors of integers are above 0.
     """

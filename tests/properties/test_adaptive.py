@@ -313,7 +313,7 @@ def run_table(program: TableProgram, auto: str, seed: int | None) -> tuple[list[
 
 @thorough
 @given(table_programs(), st.none() | st.integers(0, 2**32), st.sampled_from([1, 2, 1024]))
-def test_sparse_writes_have_the_values_of_on_write_and_a_limited_cost(
+def test_sparse_writes_equal_on_write_at_limited_cost(
     program: TableProgram, seed: int | None, limit: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:

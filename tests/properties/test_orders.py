@@ -66,7 +66,7 @@ def test_no_write_to_another_replicas_component_is_lost() -> None:
     check(2.0, program)
 
 
-def test_a_write_by_all_replicas_takes_effect_even_if_one_raises_later() -> None:
+def test_a_complete_write_survives_a_later_exception() -> None:
     def program(strategy: Strategy) -> float:
         v = total(strategy)
 

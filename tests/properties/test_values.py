@@ -67,7 +67,7 @@ def test_programs_read_the_values_of_the_model(program: RandomProgram) -> None:
 
 @thorough
 @given(programs(st.integers(2, 4)), st.integers(0, 2**32))
-def test_programs_read_the_values_of_the_model_for_any_order_of_messages(
+def test_programs_equal_the_model_in_any_order_of_messages(
     program: RandomProgram, seed: int
 ) -> None:
     """Messages are delayed at random, and replicas run ahead of each other."""

@@ -70,7 +70,7 @@ def test_a_second_write_of_a_variable_comes_after_all_earlier_writes():
     assert [(0,), (1,), (2, 3)] == together(writes)
 
 
-def test_a_write_of_unknown_shape_has_its_own_bucket_and_no_write_moves_past_it():
+def test_no_write_moves_past_a_write_of_unknown_shape():
     specs = {**THREE, V: spec(variable_id=V, shape=(None,))}
     writes = [wrote(W), wrote(W, ADD), wrote(V, shape=(2,)), wrote(U), wrote(W)]
 
@@ -105,7 +105,7 @@ def test_unpacking_gives_every_write_its_value_and_shape():
     assert [[[1.0], [2.0]], 4.0, 3.0] == [value.tolist() for value in values]
 
 
-def test_values_that_a_replica_does_not_send_are_unpacked_as_empty_arrays():
+def test_unsent_values_are_unpacked_as_empty_arrays():
     specs = {i: spec(FIRST, variable_id=i) for i in (W, V)}
 
     assert [0, 0] == [v.size for v in unpacked([wrote(W), wrote(V)], specs, [array([])])]

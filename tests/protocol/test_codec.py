@@ -37,7 +37,7 @@ def test_every_message_has_a_tag() -> None:
     assert {cls.__name__ for cls in Message.__subclasses__()} == {cls.name for cls in MESSAGES}
 
 
-def test_small_arrays_share_a_frame_and_each_large_one_has_its_own() -> None:
+def test_only_small_arrays_share_a_frame() -> None:
     small, large = np.zeros(MAX_INLINE_BYTES // 8 + 1), np.zeros(PACK_LIMIT_BYTES // 8 + 1)
 
     frames = encode([component(large), component(small), component(large), component(small)])

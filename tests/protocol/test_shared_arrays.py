@@ -93,7 +93,7 @@ def test_a_note_of_released_blocks_is_one_more_frame(
 def test_a_block_that_one_envelope_both_returns_and_releases_is_kept(
     cluster: SharedCluster, here: Leases, there: Leases
 ) -> None:
-    """Arrays are received before the note of the same envelope is handled."""
+    """Arrays are received before the releases in the same envelope are handled."""
     (first,) = decode(encode([message(np.full(LARGE, 7.0))], here), there)
     assert isinstance(first, Reduced)
     frames = encode([message(*first.leaves)], there)
@@ -173,7 +173,7 @@ WRONG = [
 def test_a_wrong_descriptor_is_refused_and_changes_nothing(
     cluster: SharedCluster, here: Leases, there: Leases, descriptor: tuple[Any, ...]
 ) -> None:
-    """Block 0, with room for one array of `LARGE` bytes, was sent to worker a before."""
+    """Worker a has received block 0 before, which has room for one array of `LARGE` bytes."""
     kept = cluster.make("c")
     cluster.pass_on("c", "a", kept)
     with pytest.raises(ProtocolError):

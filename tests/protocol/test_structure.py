@@ -265,7 +265,7 @@ def test_integers_of_many_digits_take_little_space_in_a_header(digits: int) -> N
     assert len(encode([Start(call_id=1, function_id="f", arguments=payload, present=2)])[0]) < 2**19
 
 
-def test_an_array_that_is_too_large_is_refused_before_it_is_copied() -> None:
+def test_a_too_large_array_is_refused_without_a_copy() -> None:
     array = np.broadcast_to(np.int8(0), (MAX_FRAME_BYTES + 1,))
     with pytest.raises(SizeError, match="17,179,869,185 bytes; the limit is 17,179,869,184"):
         pack({"grads": [array]}, HERE)

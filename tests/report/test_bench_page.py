@@ -19,7 +19,7 @@ def printed(found: Bench, width: int = 80) -> list[str]:
     return file.getvalue().splitlines()
 
 
-def test_a_spread_has_the_quartiles_of_many_samples_or_the_extremes_of_few():
+def test_a_spread_has_quartiles_or_extremes():
     assert Spread(median=3, low=2, high=4, count=5) == Spread.of([5, 1, 4, 2, 3])
     assert Spread(median=2, low=1, high=3, count=3) == Spread.of([3, 1, 2])
 
@@ -77,7 +77,7 @@ def test_the_report_of_an_interrupted_measurement_counts_its_figures():
 
 
 def shared(quantity: Quantity, workers: int, size_bytes: int) -> float:
-    """Return seconds: they grow by the same amount with each worker; large steps are cheap."""
+    """Return seconds that grow by the same amount with each worker. Large steps are cheap."""
     if quantity is Quantity.STEP:
         return 0.0012 * workers if size_bytes < 2**20 else 0.0005 * workers
     return 0.001 * workers
@@ -97,7 +97,7 @@ def test_sentences_compare_steps_with_the_bare_star():
     assert "busy" not in said
 
 
-def test_no_sentence_names_a_size_if_steps_are_never_faster_than_the_bare_star():
+def test_without_a_faster_step_no_sentence_names_a_size():
     said = " ".join(reading(bench()))
 
     assert "A step of 16 MiB takes 1.0 times the time of the bare star." in said

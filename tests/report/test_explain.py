@@ -226,7 +226,7 @@ def test_every_sparse_example_has_the_results_of_a_cluster(synchronization, aggr
     assert 8 == len(subject.sparse_examples)
 
 
-def test_the_page_shows_the_bytes_of_a_sparse_write_of_two_replicas():
+def test_the_page_shows_the_bytes_of_a_sparse_write():
     said = one_line(named("ON_WRITE", "SUM"))
 
     assert "scatter_add all 14 12 4 144" in said  # 2 rows from each replica, and 4 to each
@@ -257,7 +257,7 @@ def test_every_warning_equals_that_of_a_cluster(synchronization, aggregation, re
     assert expected == warned_by(subject)
 
 
-def test_an_integer_that_cannot_be_split_loses_the_remainder_that_the_page_names():
+def test_the_page_names_the_lost_remainder_of_an_integer():
     subject = named("ON_READ", "SUM", replicas=2)
     (warning,) = (one for one in subject.warnings if "integer" in one.when)
 
@@ -352,7 +352,7 @@ def test_strict_refuses_synchronization_none_with_the_text_of_its_page():
 
 @pytest.mark.parametrize(("synchronization", "aggregation"), PAGES)
 def test_the_first_read_equals_that_of_a_cluster(synchronization, aggregation):
-    """With ON_READ and SUM the first read is N times the initial value for N replicas."""
+    """With ON_READ and SUM on N replicas, the first read is N times the initial value."""
     subject = about(synchronization, aggregation, replicas=3)
 
     with cluster(3) as strategy:
@@ -364,14 +364,14 @@ def test_the_first_read_equals_that_of_a_cluster(synchronization, aggregation):
     assert subject.fresh == (read,)
 
 
-def test_the_page_of_on_read_sum_has_the_value_of_the_first_read():
+def test_the_page_of_on_read_sum_has_the_first_read():
     assert "Before any write, a cross-replica read returns 30." in one_line(
         named("ON_READ", "SUM", replicas=3)
     )
 
 
 @pytest.mark.parametrize(("operation", "expected"), [("assign_add", 4 * 3), ("assign", 3)])
-def test_deferred_writes_are_exchanged_before_an_add_and_dropped_by_an_assign(operation, expected):
+def test_an_add_exchanges_deferred_writes_an_assign_drops_them(operation, expected):
 
     subject = named("AUTO", "SUM", replicas=3)
 
@@ -500,7 +500,7 @@ def test_stale_missing_and_superfluous_pages_are_found_and_corrected(elsewhere, 
     assert "removed docs/modes/sometimes.md" in capsys.readouterr().out
 
 
-def test_there_is_a_page_for_each_mode_one_for_auto_and_one_for_local_sgd():
+def test_each_mode_has_a_page():
     pages = sorted(path.name for path in mode_pages.mode_pages())
 
     assert 3 * 4 + 1 + 1 + 1 == len(pages)

@@ -94,7 +94,7 @@ LAYERS = [
 
 
 def test_similar_findings_are_shown_once() -> None:
-    """The text has the sum of the counts, and the words of the most frequent finding."""
+    """The text has the sum of the counts, and otherwise describes the most frequent finding."""
     assert [
         "64 findings, 1 shown: similar findings are shown once (--all shows each)",
         "",

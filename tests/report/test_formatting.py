@@ -34,7 +34,7 @@ from varsim.report.formatting import (
         ([1, [2.5, None]], "[1 [2.5 –]]"),
     ],
 )
-def test_a_float_has_at_most_four_digits_and_a_long_integer_an_exponent(value: Any, expected: str):
+def test_long_numbers_are_rounded_or_have_an_exponent(value: Any, expected: str):
     assert expected == number(value)
 
 
@@ -103,7 +103,7 @@ def test_control_characters_are_made_visible(text: str, expected: str):
     assert expected == visible(text) == visible(visible(text))
 
 
-def test_paragraphs_of_a_docstring_are_filled_and_its_lists_keep_their_lines():
+def test_paragraphs_are_filled_and_lists_keep_their_lines():
     docstring = "One.\n\nMany words in\ntwo lines.\n\n    a  of a list\n    b  with words\n"
 
     assert [

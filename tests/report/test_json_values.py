@@ -203,9 +203,7 @@ NAN = np.nan
         ([[1, -3, 2], [1, -3, 2]], (0.0, (1,))),
     ],
 )
-def test_the_distance_of_components_is_that_of_the_element_that_differs_most(
-    components: list[Any], expected: Any
-):
+def test_the_distance_of_components_is_the_largest_difference(components: list[Any], expected: Any):
     apart, indices = furthest_apart([np.asarray(component) for component in components])
 
     assert expected == (apart, next(iter(indices), ()))

@@ -152,7 +152,7 @@ def test_only_the_first_and_the_last_of_many_replicas_are_shown():
     assert ["190", "19"] == row.split()[-2:]
 
 
-def test_the_mean_of_elements_is_shown_if_it_is_not_near_zero_and_elements_differ():
+def test_only_a_useful_mean_of_elements_is_shown():
     """An element that is shown is not repeated as the minimum or the maximum."""
     around_zero = np.array([-2.0, -1.0, 0.0, 1.0, 2.0, 1e-9])
     text = report(summary(variable_summary("w", lens(around_zero, around_zero), shape=[6])))
@@ -360,7 +360,7 @@ def test_the_saving_of_adaptive_variables_is_printed_below_the_table():
     assert "adaptive" not in report(summary(variable_summary("other")))
 
 
-def test_the_bytes_of_sparse_writes_are_compared_with_those_of_dense_ones():
+def test_bytes_of_sparse_and_dense_writes_are_compared():
     table = variable_summary("table", size_bytes=2_048, sparse_bytes=1_536, dense_bytes=3 * 2**20)
 
     text = " ".join(report(summary(table, variable_summary()), 100).split())
@@ -422,7 +422,7 @@ def test_the_report_has_the_verdict(verdict: Judgement, expected: str):
     assert expected in " ".join(text.split())
 
 
-def test_a_long_text_and_a_name_of_two_lines_do_not_break_the_table():
+def test_long_texts_and_names_keep_the_table_intact():
     result = {"text": "y" * 5_000, "a\nb": 1}
     lines = report(summary(variable_summary("w"), result=result)).splitlines()
 

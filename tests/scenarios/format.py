@@ -39,7 +39,10 @@ from varsim.spec import VariableSpec
 
 
 class MessageFormat:
-    """Formats each message as a line. `hear` must get all messages, as some refer to others."""
+    """Formats each message as a line.
+
+    `hear` must get all messages, because some refer to others.
+    """
 
     def __init__(self) -> None:
         self.specs: dict[int, VariableSpec] = {}  # all variables, including dropped ones

@@ -185,7 +185,7 @@ def commit(
     call: int = 1,
     settled: int = 1,
 ) -> Commit:
-    """Return a commit of one variable. If the program wrote, the commit settles no contribution."""
+    """Return a commit of one variable. A commit of the program's write settles no contribution."""
     return Commit(
         call_id=call,
         settled=0 if call == BY_PROGRAM else settled,
@@ -356,7 +356,7 @@ def handle(
 def arrive(
     state: CoordinatorState, replica_id: int, message: Message, now_s: float = 0.0
 ) -> list[CoordinatorAction]:
-    """Give the coordinator a message, and return its actions. A requested reduction is not done."""
+    """Give the coordinator a message, and return its actions, without the requested reductions."""
     return state.handle(MessageArrives(replica_id, message, now_s))
 
 

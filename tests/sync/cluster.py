@@ -1,4 +1,4 @@
-"""A coordinator with its replicas; the test decides when messages arrive."""
+"""A coordinator with its replicas, for tests that decide when messages arrive."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class StateCluster:
         return [state.read(variable_id).tolist() for state in self.replicas]
 
     def look(self, variable_id: int, replica_ids: Iterable[int] | None = None) -> list[Any]:
-        """Return the components that the program reads; unknown ones are fetched."""
+        """Return the components that the program reads, after a fetch of unknown components."""
         asked = list(range(len(self.replicas)) if replica_ids is None else replica_ids)
         self.perform(fetch(self.coordinator, asked, variable_id))
         return [value.tolist() for value in self.fetched]

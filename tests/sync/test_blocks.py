@@ -1,4 +1,4 @@
-"""Blocks of variables that are written together, and operations on one of them alone."""
+"""Blocks of variables that are written together, and operations on a single member."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_an_assign_by_the_program_changes_only_one_member(cluster):
     assert [[4.0] * 2, [102.0] * 2, [8.0] * 2] == values(cluster)
 
 
-def test_an_add_by_the_program_starts_from_the_members_value_in_the_block(cluster):
+def test_an_add_by_the_program_uses_the_members_value(cluster):
     cluster.perform(cluster.registry.write(V, ADD, [array(100.0)] * 2, same=True))
 
     assert [[2.0] * 2, [104.0] * 2, [6.0] * 2] == values(cluster)
@@ -125,7 +125,7 @@ def test_a_member_can_join_another_block_later(cluster):
     assert [[4.0] * 2, [8.0] * 2, [10.0] * 2] == values(cluster)
 
 
-def test_the_remaining_members_of_a_block_are_merged_as_a_new_block(cluster):
+def test_remaining_members_of_a_block_are_a_new_block(cluster):
     """W leaves the block of three; then writes to V and U are merged as a new block."""
     cluster.perform(cluster.registry.write(W, ASSIGN, [array(100.0)] * 2, same=True))
     assert [[W]] == commits(cluster)

@@ -46,8 +46,8 @@ def numbers(dtype: np.dtype[Any], size: int, seed: int) -> Array:
 def bits_of(array: Array) -> bytes:
     """Return the bits of an array, with the same bits for every NaN.
 
-    The sum of two NaNs has the bits of one of them, with either sign. Which bits it has depends on
-    the instructions that NumPy uses at this position of the array.
+    The sum of two NaNs has the bits of one of the two, with either sign. The choice depends on the
+    instructions that NumPy uses at this position of the array.
     """
     kind = kind_of(array.dtype)
     if kind not in "fc":

@@ -85,7 +85,7 @@ def test_a_collective_is_complete_when_all_have_arrived():
     assert [6.0, 7.0, 5.0] == [arrival.at_s for arrival in collectives.arrivals]
 
 
-def test_the_k_th_collectives_belong_together_even_if_a_replica_is_ahead():
+def test_the_k_th_collectives_of_all_replicas_belong_together():
     call = CallDriver()
     call.arrive(0, contribution(1.0, index=0))
     call.arrive(0, contribution(2.0, index=1))
@@ -231,7 +231,7 @@ def test_different_names_are_both_reported_and_no_fix_mixes_their_values():
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (2, 0, 4, 1, 3)])
-def test_the_different_replica_is_listed_first_and_the_others_share_a_line(order):
+def test_the_different_replica_is_listed_first(order):
     """This holds for every order, because the error is raised when all replicas have arrived."""
     call = CallDriver(5)
     for replica_id in order:
@@ -398,7 +398,7 @@ def test_a_host_call_waits_for_every_lower_running_replica():
     assert None is call.state.next_host_call()
 
 
-def test_a_host_call_waits_for_the_answer_to_the_previous_host_call():
+def test_a_host_call_waits_for_the_previous_one():
     """After the answer the lower replica continues, and its next host call may come first."""
     call = CallDriver()
     call.state.request_host_call(0, host_call("first"))
@@ -574,7 +574,7 @@ def test_at_one_position_an_exception_takes_precedence_over_a_mismatch(order):
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (1, 2, 0), (2, 0, 1)])
-def test_a_replica_that_is_missing_because_of_an_exception_is_not_a_mismatch(order):
+def test_a_replica_that_raised_is_not_a_mismatch(order):
     call = CallDriver(3)
     does = {
         0: lambda: call.arrive(0, contribution(1.0)),

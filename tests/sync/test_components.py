@@ -111,7 +111,7 @@ def test_versions_in_one_commit_may_differ(state):
 # ---------------------------------------------------------------- values never change
 
 
-def test_a_read_value_does_not_change_after_later_commits_of_its_block(state):
+def test_later_commits_do_not_change_a_read_value(state):
     state.handle(commit_of_all({W: 1, V: 1, U: 1}, [1, 2, 3, 4]))
     before = [state.read(i) for i in (W, V, U)]
     for number in (2, 3):
@@ -185,7 +185,7 @@ def test_a_second_local_write_does_not_change_a_read_value(state):
     assert (11.0, 21.0) == (float(before), float(state.read(W)))
 
 
-def test_a_component_may_be_written_with_an_array_that_the_program_keeps(state):
+def test_a_component_may_be_written_with_a_kept_array(state):
     value = array([1.0, 2.0])
     state.write_component(V, ASSIGN, value)
     value.fill(9.0)
@@ -193,7 +193,7 @@ def test_a_component_may_be_written_with_an_array_that_the_program_keeps(state):
     assert [1.0, 2.0] == state.read(V).tolist()
 
 
-def test_a_component_may_be_written_with_a_view_of_the_programs_array(state):
+def test_a_component_may_be_written_with_a_view(state):
     """A view may be read-only although its base is writeable."""
     kept = array([1.0, 2.0])
     view = kept[:]

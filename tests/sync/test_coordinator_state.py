@@ -117,8 +117,8 @@ def test_with_only_first_replica_the_value_of_replica_0_is_committed():
     )
 
 
-def test_a_value_that_does_not_fit_the_mirror_fails_the_call_and_changes_nothing():
-    """A replica cannot check an unknown dimension. Either all replicas write, or none."""
+def test_a_value_that_does_not_fit_changes_no_component():
+    """A replica cannot check an unknown dimension. All replicas write, or no replica writes."""
     state = coordinator(spec(shape=(None,)))
     handle(state, 0, contribution([1.0, 2.0], ADD))
 
@@ -156,7 +156,7 @@ def test_a_reduction_without_a_result_fails_the_call():
     assert "finish 1: ShapeError" in handle(state, 1, all_gather([1.0], 1))
 
 
-def test_a_merge_call_is_run_once_and_each_replica_gets_its_slice():
+def test_a_merge_call_runs_once_for_all_replicas():
     state = coordinator()
     handle(state, 0, merge_call())
 
@@ -200,7 +200,7 @@ def test_a_mismatch_ends_the_call_on_all_replicas():
     state.validate()
 
 
-def test_later_messages_of_a_failed_call_are_used_only_for_their_reports():
+def test_messages_after_the_failure_give_only_reports():
     state = coordinator(spec(), spec(NONE, variable_id=V))
     handle(state, 0, contribution(1.0))
     handle(state, 1, returned())

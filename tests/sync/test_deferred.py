@@ -156,7 +156,7 @@ def test_folding_and_exchanging_do_not_change_the_operations():
     assert own.write_count == other.write_count
 
 
-def test_a_log_is_full_at_a_number_of_entries_or_of_bytes(monkeypatch):
+def test_a_log_is_full_at_either_limit(monkeypatch):
     monkeypatch.setattr(deferred, "MAX_ENTRIES", 2)
     monkeypatch.setattr(deferred, "MAX_LOG_BYTES", 100)
     large = Log()
@@ -199,7 +199,7 @@ def test_added_rows_with_the_same_index_are_summed():
 
 
 def test_repeated_rows_of_one_write_are_sent_as_they_are():
-    """Each addition rounds: if no writes are added up, the result is that of ON_WRITE."""
+    """Each addition rounds, so without added-up writes the result is that of ON_WRITE."""
     own = table_log((S_ADD, rows([1, 1], [1.0, 2.0])))
 
     assert [(S_ADD, [1, 1], [1.0, 2.0])] == shown_parts(own.delta(W, 1, np.empty))
@@ -248,7 +248,7 @@ def test_unsigned_rows_wrap():
     assert [(S_ADD, [0], [255])] == shown_parts(own.delta(W, 1, np.empty))
 
 
-def test_a_replica_whose_rows_are_not_used_has_the_same_parts_without_rows():
+def test_unused_rows_are_parts_without_rows():
     own = table_log((S_ADD, None), (S_MUL, None), (S_SUB, None), (ADD, None))
 
     assert [(S_ADD,), (S_MUL,), (ADD,)] == shown_parts(own.delta(W, 4, np.empty))
@@ -280,7 +280,7 @@ def after_delta(delta: Delta, before: np.ndarray) -> np.ndarray:
 
 
 @given(some_writes, st.data())
-def test_a_delta_has_the_effect_of_its_writes_whether_some_were_folded_before(some, data):
+def test_a_fold_does_not_change_the_effect_of_a_delta(some, data):
     """Integers give equal results with and without a fold, and the parts have equal operations."""
     whole, folded = Log(), Log()
     fold_after = data.draw(st.integers(0, len(some) - 1))

@@ -267,7 +267,7 @@ def test_a_reader_that_waits_for_a_missing_write_fails():
     assert "replica 1: 0 writes; its function returned" in text
 
 
-def test_a_call_does_not_fail_while_a_reply_is_on_its_way():
+def test_a_reply_on_its_way_delays_the_failure():
     own = state(num_replicas=3)
     handle(own, 0, write_counts(1))
     handle(own, 0, sync_request(1, 1.0))
@@ -303,7 +303,7 @@ def test_a_waiting_program_learns_that_its_call_has_failed():
     assert isinstance(refused.error, MismatchError)
 
 
-def test_a_call_that_can_only_fail_waits_for_replies_on_their_way():
+def test_a_doomed_call_waits_for_replies_on_their_way():
     """Therefore the value that replica 0 reads does not depend on the speed of other replicas."""
     own = state()
     handle(own, 1, write_counts(1))
@@ -318,7 +318,7 @@ def test_a_call_that_can_only_fail_waits_for_replies_on_their_way():
     assert "finish 1: 1 raised trouble" == describe(handle(own, 0, returned()))[-1]
 
 
-def test_a_call_that_can_only_fail_waits_for_running_replicas():
+def test_a_doomed_call_waits_for_running_replicas():
     """Replica 0 waits for a write of replica 2. After this write, replica 0 can continue."""
     own = state(num_replicas=3)
     handle(own, 1, write_counts(1))

@@ -122,7 +122,7 @@ def test_an_assign_by_the_program_makes_all_components_known():
     assert [] == fetched_from(cluster)
 
 
-def test_an_add_by_the_program_changes_known_components_and_others_are_fetched():
+def test_after_an_add_only_unknown_components_are_fetched():
     cluster = three()
     in_call(cluster, by_1=5.0)
     cluster.perform(cluster.registry.write(W, ADD, [array(1.0)] * 3, same=True))
@@ -152,7 +152,7 @@ def test_a_component_that_the_program_assigned_is_known(operation, fetched):
     assert fetched == fetched_from(cluster)
 
 
-def test_components_of_a_variable_that_merges_are_known_after_a_call_without_reports():
+def test_merged_components_are_known_without_reports():
     """No replica can have changed its component alone."""
     cluster = three(spec(SUM))
     cluster.perform([cluster.registry.write_component(W, 2, ASSIGN, array(9.0))])
@@ -193,7 +193,7 @@ def test_after_a_call_without_reports_all_components_are_fetched():
 
 
 def test_inside_a_merge_call_all_components_are_fetched_each_time():
-    """Replicas may have written before it, and may write after it."""
+    """Replicas may have written before the merge_call, and may write after it."""
     cluster = three()
     cluster.start()
     cluster.write(W, 5.0, by=1)

@@ -61,7 +61,7 @@ def test_a_read_waits_for_the_average_and_then_shows_it(own):
     assert 5.0 == own.read(W)
 
 
-def test_a_third_write_waits_for_the_average_before_it_changes_the_component(own):
+def test_a_third_write_waits_for_the_average(own):
     own.write(W, ADD, array(3.0))
     own.write(W, ADD, array(4.0))
     third = ReplicaWrite(W, ADD, array(1.0), "")
@@ -211,7 +211,7 @@ def programs(draw):
 
 @settings(deadline=None)
 @given(programs(), st.integers(1, 4), st.booleans(), st.none() | st.integers(0, 99))
-def test_components_are_those_of_a_plain_model_in_any_order_of_messages(calls, every, reads, seed):
+def test_components_equal_a_plain_model_in_any_order(calls, every, reads, seed):
     count = len(calls[0])
     with simulated_cluster(seed):
         strategy = tf.distribute.MirroredStrategy([f"cpu:{i}" for i in range(count)])

@@ -142,7 +142,7 @@ def test_all_nested_calls_fail_the_innermost_first() -> None:
     assert [] == state.handle(MergeFunctionReturns(1, 0, [NOTHING] * 2))  # the program goes on
 
 
-def test_the_result_of_a_host_call_of_a_failed_call_has_no_effect() -> None:
+def test_a_host_result_after_the_failure_has_no_effect() -> None:
     state = coordinator(spec(), num_replicas=2)
     handle(state, 0, host_call())
     handle(state, 1, all_reduce(1.0))
@@ -383,7 +383,7 @@ def test_a_component_that_was_read_before_the_loss_is_still_known() -> None:
     assert [6.0] == outcome(cluster, ProgramRead(W, TOKEN))
 
 
-def test_a_failed_call_may_have_changed_a_component_that_was_read_before() -> None:
+def test_a_failed_call_may_change_a_known_component() -> None:
     cluster = cluster_after(spec(SUM, ON_READ), 1.0, 2.0, 3.0)
     cluster.look(W)
     cluster.start()

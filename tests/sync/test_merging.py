@@ -78,7 +78,7 @@ def test_each_aggregation_has_its_own_bucket():
     assert [4.0, 4.0, 3.0, 16.0, 10.0, 6.0] == [cluster.read(i)[1] for i in range(1, 7)]
 
 
-def test_only_the_first_replica_sends_values_of_a_bucket_for_only_first_replica():
+def test_only_the_first_replica_sends_its_bucket():
     cluster = StateCluster(*[spec(FIRST, variable_id=i) for i in (W, V)])
     cluster.start()
     for variable_id in (W, V):
@@ -102,7 +102,7 @@ def test_with_only_first_replica_the_values_may_differ_in_shape():
     assert [3.0, 3.0] == cluster.read(U)
 
 
-def test_the_commit_of_the_last_bucket_ends_the_waits_for_a_contribution():
+def test_the_last_buckets_commit_ends_the_waits():
     """A read may wait slightly too long for this commit, but never returns an incomplete value."""
     cluster = StateCluster(spec(), spec(MEAN, variable_id=V))
     cluster.start()
@@ -183,7 +183,7 @@ def test_two_writes_of_a_variable_equal_single_writes(first, second, expected, b
 # ---------------------------------------------------------------- mirrors that are not known
 
 
-def test_variables_of_a_bucket_are_merged_one_by_one_if_one_has_diverged():
+def test_a_bucket_with_a_diverged_variable_is_merged_singly():
     cluster = StateCluster(*THREE)
     cluster.perform([cluster.registry.write_component(V, 1, ASSIGN, array(100.0))])
     cluster.start()

@@ -195,7 +195,7 @@ def test_the_program_may_change_what_it_has_written():
     assert [1.0, 2.0] == leave(state)[-1].buckets[0].tolist()
 
 
-def test_the_program_may_change_what_it_has_written_however_large_it_is():
+def test_the_program_may_change_a_written_value_of_any_size():
     size = PACK_LIMIT_BYTES
     state = replica(spec(shape=(size,)))
     value = array([1.0] * size)
@@ -205,7 +205,7 @@ def test_the_program_may_change_what_it_has_written_however_large_it_is():
     assert {1.0} == set(leave(state)[-1].buckets[0].tolist())
 
 
-def test_a_large_value_that_was_built_in_a_buffer_is_not_copied():
+def test_a_large_value_in_a_buffer_is_not_copied():
     size = PACK_LIMIT_BYTES
     state = replica(spec(shape=(size,)))
     buffer = state.buffer(W)
@@ -272,7 +272,7 @@ def test_each_replica_has_its_own_layouts():
         arrive(state, 1, message, 0.0)
 
 
-def test_a_replica_of_a_failed_call_may_still_write_what_the_program_has_dropped():
+def test_a_replica_of_a_failed_call_may_write_dropped_variables():
     """The replica does not know of the failure yet. Its message is ignored and causes no error."""
     state = coordinator(spec(), spec(variable_id=V))
     layout, message = contribution(1.0).packed(state.registry.specs)

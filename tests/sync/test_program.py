@@ -101,7 +101,7 @@ def test_a_refused_read_shows_the_components():
     assert "gives (0.0, 0.0)" in str(error)
 
 
-def test_an_assign_to_an_on_read_sum_variable_is_divided_into_shares():
+def test_an_assign_to_a_sum_is_divided_into_shares():
     state = on_read()
     wrote, *sends, done = state.handle(write(7.0))
 
@@ -182,7 +182,7 @@ def test_an_impossible_event_of_the_program_is_an_invalid_transition(event, reas
 
 
 def test_a_sparse_write_changes_the_mirror_after_its_messages_are_sent():
-    """The commits do not wait for the work on the mirror, which is an event of its own."""
+    """The commits do not wait for the work on the mirror, which is a separate event."""
     state = coordinator(spec(SUM, ON_WRITE, shape=(3,)), num_replicas=2, calls=0)
     rows = Rows(np.array([1]), array([2.0]))
     scatter = ProgramScatter(W, Operation.SCATTER_ADD, (rows,), token=TOKEN)

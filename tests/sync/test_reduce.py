@@ -78,7 +78,7 @@ def test_only_first_replica_uses_the_first_value_only():
     assert first is reduce.aggregate([first, array(2.0)], FIRST)
 
 
-def test_one_value_is_its_own_sum_and_mean_even_if_it_is_a_bool():
+def test_one_value_is_its_own_sum_and_mean():
     for aggregation in (SUM, MEAN):
         assert reduce.aggregate([array(True, "bool")], aggregation)
 

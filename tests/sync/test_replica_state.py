@@ -247,7 +247,7 @@ def test_an_unknown_dimension_accepts_any_size_in_an_assign_only():
     assert [2.0, 3.0, 4.0] == state.read(W).tolist()
 
 
-def test_an_add_must_fit_an_earlier_assign_that_is_not_committed_yet():
+def test_an_add_must_fit_an_earlier_uncommitted_assign():
     state = replica(spec(SUM, shape=(None,)))
     state.write(W, ASSIGN, array([1.0, 2.0, 3.0]))
     state.write(W, ADD, array([1.0, 1.0, 1.0]))
@@ -296,7 +296,7 @@ def test_local_bools_may_be_assigned_with_any_aggregation():
 # ---------------------------------------------------------------- divergence, and reports
 
 
-def test_a_write_that_makes_copies_diverge_warns_once_with_name_and_location():
+def test_a_diverging_write_warns_once_with_its_location():
     state = replica(spec(NONE))
     state.write(W, ASSIGN, array(1.0), "train.py:7")
     state.write(W, ADD, array(1.0), "train.py:8")
@@ -358,7 +358,7 @@ def test_an_answer_is_delivered_to_the_innermost_call_only():
     )
 
 
-def test_an_abort_of_a_call_that_does_not_run_is_answered_at_once():
+def test_an_abort_without_a_running_call_is_answered():
     """The message that starts the call may never have been sent."""
     state = replica(spec(), call=None)
     assert ["-> Left"] == describe(state.handle(Abort(call_id=1, reason="over")))
@@ -376,7 +376,7 @@ def test_an_abort_of_an_outer_call_aborts_its_inner_calls():
     assert "another replica raised" == state.aborted
 
 
-def test_an_aborted_call_waits_for_no_commit_and_only_reports_its_end():
+def test_an_aborted_call_only_reports_its_end():
     state = replica(spec())
     state.write(W, ASSIGN, array(1.0))
     state.handle(Abort(call_id=1, reason="over"))

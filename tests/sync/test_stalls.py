@@ -58,12 +58,12 @@ Told = tuple[float, dict[int, Activity]]
 
 @dataclass(frozen=True)
 class Uses:
-    """A process that uses a share of a processor until a time."""
+    """A process that uses a fraction of a processor until a time."""
 
     share: float = 0.0
     until_s: float = math.inf
     stopped: bool = False
-    ready: float = 0.0  # the share of the time in which it computes or waits for a processor
+    ready: float = 0.0  # the fraction of the time in which it computes or waits for a processor
 
     def seen(self, replica_id: int, now_s: float) -> Sighting:
         processor_s = self.share * min(now_s, self.until_s)
@@ -83,7 +83,7 @@ ASLEEP = Uses()
 class Cluster:
     """A coordinator's state, a clock, and the processes of the replicas.
 
-    A process is `None` if the system does not tell its processor time.
+    A process is `None` if the system does not show its processor time.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Cluster:
         handle(self.state, replica_id, message, self.now_s)
 
     def wait(self, seconds: float) -> None:
-        """Let time pass; look for stalls whenever the state asks for it."""
+        """Let time pass, and look for stalls at each time that the state has requested."""
         until_s = self.now_s + seconds
         while not self.ends and self.state.stalls.look_at_s <= until_s:
             self.now_s = max(self.now_s, self.state.stalls.look_at_s)
@@ -148,7 +148,7 @@ def activities(stall: Stall) -> dict[int, Activity]:
 # ---------------------------------------------------------------- times
 
 
-def test_a_blocked_replica_is_reported_after_5_s_and_ended_after_60_s():
+def test_a_blocked_replica_is_reported_and_then_ended():
     cluster = Cluster(ASLEEP, ASLEEP)
     cluster.hear(0, all_reduce(1.0))
     cluster.wait(1000)
@@ -158,7 +158,7 @@ def test_a_blocked_replica_is_reported_after_5_s_and_ended_after_60_s():
     assert {1} == cluster.examined  # a replica that waits is not examined
 
 
-def test_a_busy_replica_is_not_taken_for_a_blocked_one():
+def test_a_busy_replica_is_not_a_blocked_replica():
     cluster = Cluster(ASLEEP, BUSY)
     cluster.hear(0, all_reduce(1.0))
     cluster.wait(1000)
@@ -192,7 +192,7 @@ def test_the_time_of_a_blocked_replica_begins_when_it_stops_computing():
     assert 110 <= ended_s <= 112.5
 
 
-def test_a_stopped_process_is_blocked_whatever_it_has_used_before():
+def test_a_stopped_process_is_blocked():
     cluster = Cluster(Uses(1.0, until_s=4, stopped=True))
     cluster.wait(1000)
 
@@ -217,7 +217,7 @@ def test_one_limit_holds_for_every_replica(use):
     assert [4] == [time_s for time_s, _ in cluster.ended]
 
 
-def test_zero_means_never():
+def test_a_limit_of_zero_never_ends_a_call():
     cluster = Cluster(ASLEEP, limits=DEFAULT_LIMITS.changed(warn_s=0, fail_s=0))
     cluster.wait(10_000)
     assert ([], []) == (cluster.warned, cluster.ended)
@@ -270,7 +270,7 @@ def test_writes_that_others_have_not_made_are_progress():
     assert {0} == {i for _, did in cluster.warned for i in did}
 
 
-def test_a_replica_that_keeps_asking_makes_no_progress_and_does_not_hide_others():
+def test_requests_are_no_progress_and_hide_no_other_replica():
     cluster = Cluster(BUSY, ASLEEP)
     for _ in range(700):
         cluster.hear(0, host_call())
@@ -281,7 +281,7 @@ def test_a_replica_that_keeps_asking_makes_no_progress_and_does_not_hide_others(
     assert [(60, {1: BLOCKED})] == cluster.ended
 
 
-def test_a_replica_that_keeps_asking_is_ended():
+def test_a_replica_that_only_sends_requests_is_ended():
     cluster = Cluster(BUSY, ASLEEP)
     cluster.hear(1, all_reduce(1.0))
     while not cluster.ended and cluster.now_s < 2_000:
@@ -309,7 +309,7 @@ def test_the_time_of_the_program_does_not_count():
     cluster.wait(2)
     assert [] == cluster.warned
     cluster.wait(2)
-    assert [(205, {1: BLOCKED})] == cluster.warned  # it has had 2 s before its request
+    assert [(205, {1: BLOCKED})] == cluster.warned  # 2 of its 5 s were before its request
 
 
 def test_the_function_of_a_merge_call_may_take_long():
@@ -386,7 +386,7 @@ def test_a_report_has_call_process_last_message_and_stack():
     assert "stall_fail_s or VARSIM_CALL_TIMEOUT_S" in str(error)
 
 
-def test_a_replica_that_still_runs_an_earlier_call_is_named_with_it():
+def test_a_replica_in_an_earlier_call_is_named():
     cluster = Cluster(ASLEEP, ASLEEP)
     cluster.hear(0, raised("wrong"))
     cluster.state.handle(TimePasses(1.0))  # the call fails, but replica 1 runs its function
@@ -402,7 +402,7 @@ def test_a_replica_that_still_runs_an_earlier_call_is_named_with_it():
     assert [(61, {1: BLOCKED})] == cluster.ended
 
 
-def test_a_process_that_does_not_answer_a_read_of_the_program_is_ended_too():
+def test_a_process_without_an_answer_to_a_read_is_ended():
     cluster = Cluster(ASLEEP, Uses(stopped=True), calls=0)
     one = spec(synchronization=ON_READ)
     cluster.state.handle(ProgramCreate(one, array(0.0)))
@@ -423,7 +423,7 @@ def test_a_process_that_does_not_answer_a_read_of_the_program_is_ended_too():
     assert [(160, {1: STOPPED})] == cluster.ended
 
 
-def test_a_process_that_does_not_receive_its_messages_is_ended_too():
+def test_a_process_that_receives_no_messages_is_ended():
     cluster = Cluster(ASLEEP, Uses(stopped=True), calls=0)
     cluster.wait(100)
     cluster.behind = {1: 100.0}

@@ -43,7 +43,7 @@ def late(state: CoordinatorState) -> list[int]:
     return [one.replica_id for one in state.stragglers.given_up(ALL_REPLICAS)]
 
 
-def test_a_replica_that_runs_when_the_call_is_abandoned_is_a_straggler():
+def test_a_replica_in_an_abandoned_call_is_a_straggler():
     state = running()
     arrive(state, 0, returned(), 11.0)
     give_up(state, 1, "KeyboardInterrupt", 12.0)
@@ -53,7 +53,7 @@ def test_a_replica_that_runs_when_the_call_is_abandoned_is_a_straggler():
 
 
 def test_a_replica_that_has_left_is_not_a_straggler_any_more():
-    """Either the replica sends `Left`, or its last message, sent before the abort, arrives late."""
+    """The replica sends `Left`, or its last message, sent before the abort, arrives late."""
     state = running()
     give_up(state, 1, "CallTimeout", 12.0)
     raised = Raised(call_id=1, exception=NOTHING, traceback="", report=Report())
@@ -89,7 +89,7 @@ def test_replicas_of_a_call_that_was_not_abandoned_are_never_late():
     assert [] == late(state)
     assert [1] == [one.replica_id for one in state.stragglers.among(ALL_REPLICAS)]
     call(state, "g", site=CallSite("next"), now_s=101.0)
-    assert 2 == state.calls_begun  # it does not wait for them
+    assert 2 == state.calls_begun  # the second call does not wait for the replicas
 
 
 def test_the_error_has_function_duration_and_location_of_each_straggler():
@@ -126,7 +126,7 @@ def call_again(state: CoordinatorState, now_s: float) -> list[CoordinatorAction]
     return state.handle(ProgramCall("f", NOTHING, [NOTHING] * 3, SITE, 7, now_s))
 
 
-def test_the_next_call_begins_when_the_replicas_have_left_the_abandoned_call():
+def test_the_next_call_begins_when_replicas_have_left():
     state = running()
     give_up(state, 1, "KeyboardInterrupt", 12.0)
     arrive(state, 0, Left(call_id=1), 13.0)

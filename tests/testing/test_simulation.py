@@ -91,7 +91,7 @@ def test_the_same_seed_gives_the_same_order_of_messages(sent):
         assert order(sent, seed) == order(sent, seed)
 
 
-def test_the_order_of_a_seed_does_not_depend_on_the_global_generator(sent):
+def test_the_order_does_not_depend_on_the_global_generator(sent):
     random.seed(1)
     first = order(sent, 5)
     random.seed(2)
@@ -136,7 +136,7 @@ def test_both_states_are_validated_after_every_event(monkeypatch):
 
 
 def test_validation_finds_a_replica_that_counts_collectives_wrongly(monkeypatch):
-    """The error appears at the event that makes the state wrong, before a value is wrong."""
+    """The validation fails at the event that makes the state wrong, before a value is wrong."""
     leave = Outbox.leave
     monkeypatch.setattr(Outbox, "leave", lambda self, call, index: leave(self, call, index + 1))
 
@@ -220,7 +220,7 @@ def test_a_failed_call_leaves_the_same_values_for_every_seed():
     assert 1 == len(results)
 
 
-def test_a_component_written_by_another_replica_does_not_end_a_wait_for_a_merge():
+def test_a_merge_is_awaited_despite_writes_of_other_replicas():
     """Replica 1 must not read before its second write is merged."""
     with simulated_cluster():
         strategy = three_replicas()

@@ -80,7 +80,7 @@ def test_an_interrupted_merge_writes_no_history_and_keeps_all_traces(
 
 @contextmanager
 def alarm_after(seconds: float) -> Iterator[None]:
-    """Raise `Enough` in the main thread by a signal; Ctrl-C raises KeyboardInterrupt so."""
+    """Raise `Enough` in the main thread by a signal, as Ctrl-C raises KeyboardInterrupt."""
 
     def ring(*_: object) -> None:
         raise Enough

@@ -91,7 +91,10 @@ class TracedCluster:
         self.all(Create(spec=spec, value=np.zeros(shape, "f4")))
 
     def contribution(self, call: int, *written: tuple[int, float | None]) -> list[Message]:
-        """Return the messages of a replica that adds values; None is a value that is not sent."""
+        """Return the messages of a replica that adds values.
+
+        None stands for a value that is not sent.
+        """
         writes = tuple(Write(number, ADD, (), f"p:{10 + number}") for number, _ in written)
         buckets = []
         for bucket in arrange(writes, self.specs):
@@ -189,7 +192,7 @@ def test_a_merge_consists_of_writes_then_a_commit_then_installs(traced: TracedCl
 
 
 def test_each_write_of_a_call_has_its_own_position(traced: TracedCluster) -> None:
-    """Two writes of one variable and variables in the same commit have their own positions, too."""
+    """This holds for two writes of one variable, and for variables in the same commit."""
     traced.variable(1)
     traced.variable(2)
     traced.step(1, ((1, 1.0), (2, 2.0), (1, 3.0)), ((1, 1.0), (2, 2.0), (1, 3.0)))
@@ -308,7 +311,7 @@ def test_a_cause_precedes_its_effect_whatever_the_clocks_show(
 
 
 @pytest.mark.parametrize("what", ["gone", "open", "torn"])
-def test_a_history_without_the_end_of_a_trace_is_marked_as_incomplete(
+def test_a_trace_without_an_end_makes_the_history_incomplete(
     traced: TracedCluster, what: str
 ) -> None:
     traced.variable(1)
@@ -423,7 +426,7 @@ def test_the_history_has_the_events_of_a_killed_worker(tmp_path: Path) -> None:
     assert Outcome.INVALID is not overall(verdicts)
 
 
-def test_if_a_replica_has_no_rows_of_the_batch_begin_events_have_the_numbers_of_rows(tmp_path):
+def test_begin_events_have_the_numbers_of_rows(tmp_path):
     traced = TracedCluster(tmp_path)
     traced.program.shares(1, (3, 0))
     traced.step(1, (), ())

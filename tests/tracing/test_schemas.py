@@ -65,7 +65,7 @@ def test_an_old_history_is_judged_as_before(old: Path):
     assert (("program.py:42", 1), ("program.py:40", 1)) == found.findings[1].locations
 
 
-def test_the_fields_that_an_old_history_had_in_texts_can_be_read(old: Path):
+def test_an_old_history_has_fields_from_its_texts(old: Path):
     with open_history(old) as history:
         events = list(history.events())
 

@@ -135,7 +135,7 @@ def test_a_trace_is_saved_in_its_shortest_form(said: Any, kept: Any):
     assert Experiment(trace=said).trace == Experiment(**keys).trace
 
 
-def test_an_override_of_trace_steps_keeps_the_trace_level_of_the_file(tmp_path: Path):
+def test_overridden_trace_steps_keep_the_files_level(tmp_path: Path):
     file = tmp_path / "e.yaml"
     file.write_text("trace: messages\n", "utf-8")
     experiment = load_experiment(file, [Override.parse("trace.steps=1:3")])

@@ -1,4 +1,4 @@
-"""Replicas do not send values that are not used, but the history shows whether these differed."""
+"""Replicas do not send unused values, but the history shows whether these values differed."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_large_values_are_not_digested(tmp_path: Path):
 
 
 def test_a_message_with_long_texts_is_recorded(tmp_path: Path):
-    """A trace leaves out large frames of arrays, but no frame that describes a call."""
+    """A trace leaves out large frames of arrays, and keeps the frames that describe a call."""
     with simulated_cluster():
         strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"], trace=TraceOptions(tmp_path))
 

@@ -88,7 +88,7 @@ class SharedCluster:
             process.arena.close()
 
     def make(self, name: str, size: int = SIZES[0], *, shared: bool = True) -> Kept:
-        """Return a new array of a process; each element is a number of no other array."""
+        """Return a new array of a process, whose number is in no other array."""
         arena = self[name].arena
         array = arena.empty((size,), INT) if shared else None
         if array is None:

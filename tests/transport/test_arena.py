@@ -148,7 +148,7 @@ def test_a_step_that_drops_its_arrays_needs_one_block(make: Make) -> None:
     assert MIB == arena._held_bytes == allocated_bytes(arena)
 
 
-def test_a_block_that_a_fork_may_still_read_is_not_used_again(make: Make) -> None:
+def test_a_block_that_a_fork_reads_is_not_reused(make: Make) -> None:
     arena = make()
     array = take(arena, MIB)
     array.fill(1)
@@ -180,9 +180,7 @@ def test_a_full_arena_gives_no_block_and_one_warning(make: Make, warnings: list[
     assert arena.empty((MIB,), BYTE) is not None
 
 
-def test_a_full_arena_returns_the_memory_of_free_blocks_of_other_sizes(
-    make: Make, warnings: list[str]
-) -> None:
+def test_a_full_arena_returns_free_blocks_of_other_sizes(make: Make, warnings: list[str]) -> None:
     arena = make(4 * MIB)
     for _ in range(3):  # repeat, so that addresses whose memory was returned are used again
         several = [take(arena, MIB) for _ in range(4)]
@@ -256,7 +254,7 @@ def test_a_limit_that_is_not_a_number_is_refused(
         limit_bytes()
 
 
-def test_the_limit_is_half_of_the_memory_or_set_by_the_environment(
+def test_the_default_limit_is_half_of_the_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv(SHARED_MEMORY, raising=False)

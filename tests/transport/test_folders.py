@@ -24,7 +24,7 @@ def killed(folder: PrivateFolder) -> PrivateFolder:
     return folder
 
 
-def test_only_the_user_can_open_a_folder_and_it_is_removed_at_its_end() -> None:
+def test_a_folder_is_private_and_is_removed() -> None:
     with PrivateFolder(new_path("x-")) as folder:
         assert 0o40700 == folder.path.stat().st_mode
         (folder.path / "file").touch()
@@ -47,7 +47,7 @@ def test_a_folder_in_use_is_not_removed() -> None:
         assert folder.path.exists()
 
 
-def test_the_folder_of_a_killed_owner_is_in_use_until_its_forks_end() -> None:
+def test_forks_of_a_killed_owner_keep_its_folder() -> None:
     """A fork of the owner may still use the folder."""
     folder = PrivateFolder(new_path())
     held = os.dup(folder._lock)  # a fork has such a copy of the descriptor
@@ -68,7 +68,7 @@ def test_other_folders_are_not_touched(place: Path) -> None:
     assert (place / "elsewhere" / "mine").exists()
 
 
-def test_a_folder_without_a_process_id_is_only_removed_if_it_is_old(place: Path) -> None:
+def test_only_an_old_unowned_folder_is_removed(place: Path) -> None:
     """The owner of a new folder may be about to lock it; the owner of an old one was killed."""
     lock = place / "varsim-new" / "owner"
     lock.parent.mkdir()

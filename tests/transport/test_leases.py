@@ -98,7 +98,7 @@ def test_a_block_that_returns_to_its_owner_is_the_same_memory(cluster: SharedClu
     assert home.is_unchanged()
 
 
-def test_a_block_in_two_envelopes_is_not_reused_after_one_is_released(
+def test_a_block_in_two_envelopes_needs_two_releases(
     cluster: SharedCluster,
 ) -> None:
     kept = cluster.make("c")
@@ -253,7 +253,7 @@ def test_a_wrong_reference_is_refused_and_changes_nothing(
     assert process.leases["c"].note() is None
 
 
-def test_a_reference_to_an_own_block_that_was_never_sent_is_refused(cluster: SharedCluster) -> None:
+def test_a_reference_to_an_unsent_block_is_refused(cluster: SharedCluster) -> None:
     kept = cluster.make("a")
     reference = cluster["a"].arena.reference_of(kept.array)
     assert reference is not None

@@ -205,7 +205,7 @@ def test_a_pilot_run_advises_only_on_auto_variables(tmp_path: Path, keys: dict[s
     assert "seen: ON_READ with SUM, which saves" in advised.advice[1]
 
 
-def test_a_pilot_run_does_not_advise_on_read_for_variables_that_replicas_read(tmp_path: Path):
+def test_a_pilot_run_keeps_variables_that_replicas_read(tmp_path: Path):
     """In the pilot run replicas write equal values, so ON_READ would not change a read yet."""
     alike = JOB.replace("0.5 * me", "0.5")
     modes = {
@@ -230,7 +230,7 @@ def test_a_failed_pilot_run_is_reported(tmp_path: Path):
     assert advised.status is RunStatus.DONE
 
 
-def test_whatif_shows_old_and_new_settings_on_a_console_of_any_width(plain: Summary):
+def test_whatif_compares_settings_at_any_width(plain: Summary):
     """The comparison is a table if the console has 60 columns or more."""
     command = ["whatif", plain.directory, "--set", "w*=on_read", "--set", "seen=/mean"]
     for width in (40, 60, 80):
@@ -324,7 +324,7 @@ def run(job: tf.Job):
 
 
 def test_the_advice_for_an_unread_variable_is_adaptive(tmp_path: Path):
-    """ON_READ would also send nothing, but with ON_READ a later read could have another value."""
+    """ON_READ would also send nothing, but a later read could then have another value."""
     weight = advice(run(tmp_path, UNREAD).directory)["weight"]
 
     assert Settings(VariableSynchronization.AUTO, VariableAggregation.MEAN) == weight.effect.after
@@ -333,7 +333,7 @@ def test_the_advice_for_an_unread_variable_is_adaptive(tmp_path: Path):
 
 
 def test_a_wrong_replay_is_reported(tmp_path: Path):
-    """The test changes the recorded value of the last read, so the replay cannot agree with it."""
+    """The test changes the recorded value of the last read, so the replay reads another value."""
     folder = Path(run(tmp_path).directory)
     other = np.float32(99).tobytes()
     with closing(sqlite3.connect(folder / "history.db")) as connection:

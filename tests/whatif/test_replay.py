@@ -84,7 +84,7 @@ def with_local_sgd() -> None:
 
 
 def test_a_custom_synchronization_is_replayed(monkeypatch):
-    """A replay does the recorded local writes; then the policy does the same exchanges again."""
+    """A replay repeats the recorded local writes, and so the policy repeats the exchanges."""
     with recorded(with_local_sgd, monkeypatch) as replays:
         same = effect_on(replays.under({}), "v")
         assert same.harmless
@@ -157,9 +157,7 @@ def test_a_replay_with_other_settings_equals_a_run_with_them(monkeypatch):
     ("settings", "value"),
     [(Settings(ON_READ, SUM), 12.0), (Settings(ON_READ, MEAN), 6.0), (Settings(ADAPTIVE, SUM), 12)],
 )
-def test_a_replay_computes_the_value_that_the_program_reads_at_the_end(
-    monkeypatch, settings: Settings, value: float
-):
+def test_a_replay_computes_the_last_read_value(monkeypatch, settings: Settings, value: float):
     with recorded(counting, monkeypatch) as replays:
         result = replays.under(settings_for(replays, "total", settings))
     effect = effect_on(result, "total")

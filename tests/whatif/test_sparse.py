@@ -101,7 +101,7 @@ def under(replays: Replays, name: str, settings: Settings) -> WhatIf:
     return replays.under({number: settings for number, row in rows.items() if row.name == name})
 
 
-def test_a_replay_with_the_same_settings_has_the_reads_and_the_bytes_of_the_run(tmp_path: Path):
+def test_a_replay_has_the_reads_and_bytes_of_the_run(tmp_path: Path):
     """For a sparse write only the bytes of its rows are counted."""
     costs = record(tmp_path)
     with replays_of(tmp_path) as replays:

@@ -52,7 +52,7 @@ def test_a_step_is_counted_once_or_once_per_replica() -> None:
 
 
 def test_only_sums_and_counts_equal_those_of_a_single_device() -> None:
-    """metrics: the mean, the sum, or the first of the replicas' quotients is a wrong value."""
+    """metrics: the mean, the sum and the first one of the replicas' quotients are wrong values."""
     result = run_workload(metrics, replicas=4).result
 
     for metric in ("loss", "accuracy"):

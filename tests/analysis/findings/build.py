@@ -159,7 +159,7 @@ class ProgramHistory:
 
         Args:
             works_ms: How long each replica works before its write. All replicas work at the same
-                time, so the first write is that of the replica with the shortest time.
+                time, so the replica with the shortest time writes first.
         """
         start_s, works = self.now_s, works_ms or [1] * self.num_replicas
         order = sorted(self.replicas, key=lambda replica_id: works[replica_id])
@@ -188,7 +188,7 @@ class ProgramHistory:
         self.late = (name, value, version, call)
 
     def send_late(self) -> None:
-        """Let the program send the pending commit, after its call has ended."""
+        """Let the program send the pending commit after the end of the call."""
         name, value, version, call = self.late
         columns = {"operation": "assign", "version": version, "call": call}
         cause = self.event(PROGRAM, "commit", name, value=value, **columns)
@@ -220,7 +220,7 @@ class ProgramHistory:
         self._position += 1
 
     def hear(self, replica_id: int, cause: int | None = None) -> None:
-        """Let a replica receive the message that event `cause` sent, by default the last answer."""
+        """Let a replica receive the message of event `cause`, by default the last answer."""
         self.event(replica_id, "install", cause=self._answered if cause is None else cause)
 
     def _commit(self, name: str, value: float, version: int, position: int | None = None) -> None:

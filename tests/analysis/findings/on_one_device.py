@@ -1,4 +1,4 @@
-"""Run small programs on several replicas and on one, in this process, and compare the results."""
+"""Run small programs on several replicas and on a single device, and compare the results."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def test_a_commit_knows_all_contributions_to_its_collective() -> None:
     assert (1, 2) == (taken.known(PROGRAM, 0), taken.known(PROGRAM, 1))
 
 
-def test_an_answer_knows_all_arrivals_of_its_collective_but_not_of_the_next() -> None:
+def test_an_answer_knows_exactly_the_arrivals_of_its_collective() -> None:
     at = {"call": 1, "position": 0}
     taken = clocks(
         2,

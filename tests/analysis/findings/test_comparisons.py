@@ -114,7 +114,7 @@ def test_a_variable_with_another_initial_value_is_listed_as_not_compared():
     ] == uncompared(scaled)
 
 
-def test_an_on_read_sum_variable_that_is_never_read_is_listed_as_not_compared():
+def test_an_unread_sum_is_listed_as_not_compared():
     def unread(strategy: Strategy) -> None:
         with strategy.scope():
             v = variable(0.0, "ON_READ SUM")

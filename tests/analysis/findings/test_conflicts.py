@@ -1,4 +1,4 @@
-"""Conflicts: accesses that are not ordered, and whose values no aggregation combines."""
+"""Conflicts: accesses without an order, to values that no aggregation combines."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_equal_writes_do_not_conflict() -> None:
     assert [] == both_write("ON_WRITE NONE", apart=0.0).found()
 
 
-def test_local_writes_conflict_if_the_program_reads_one_component_as_the_value() -> None:
+def test_local_writes_conflict_if_one_component_is_the_value() -> None:
     story = both_write("NONE NONE")
     story.show("w", "save.py:2", 0)
     assert ["write-write conflict: w ×3 at step.py:3"] == conflicts(story)

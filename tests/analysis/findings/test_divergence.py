@@ -66,7 +66,10 @@ def test_digests_suffice_to_find_a_divergence() -> None:
 
 
 def test_additions_to_unknown_values_are_not_a_divergence() -> None:
-    """The components' values were not recorded. Only the added numbers are known; they differ."""
+    """The components' values were not recorded.
+
+    Only the added numbers are known, and they differ.
+    """
     story = diverged("NONE NONE", add=True, values=False)
     story.show("w", "save.py:2", 0)
     assert [] == [one for one in story.findings() if one.kind is DIVERGENCE]

@@ -186,7 +186,7 @@ program read table v=1 location=a.py:9 = [0,{}]
 """
 
 
-def test_a_nan_of_a_sparse_write_is_found_when_it_is_read(tmp_path):
+def test_a_nan_of_a_sparse_write_is_found_at_a_read(tmp_path):
     with described(SPARSE.format("NaN")).history(tmp_path) as history:
         (finding,) = [one for one in find(history) if one.kind is NOT_FINITE]
 
@@ -216,7 +216,7 @@ def found_in(tmp_path, **columns: str) -> list[Finding]:
         return [one for one in find(history) if one.kind is NOT_FINITE]
 
 
-def test_a_nan_in_a_row_is_found_with_its_replica_and_row(tmp_path):
+def test_a_nan_in_a_row_is_found_with_its_row(tmp_path):
     rows = "[2,3] = [[1,1],[1,NaN]]"
     commit = "[1,2,3] = [[1,1],[1,1],[1,NaN]]"
     read = "[[NaN,NaN],[2,2],[2,2],[0,NaN]]"
@@ -229,14 +229,14 @@ def test_a_nan_in_a_row_is_found_with_its_replica_and_row(tmp_path):
     )
 
 
-def test_a_nan_in_a_row_that_is_nan_when_created_is_not_found(tmp_path):
+def test_a_row_that_is_created_as_nan_is_not_found(tmp_path):
     rows, commit = "[0] = [[NaN,NaN]]", "[1,0] = [[1,1],[NaN,NaN]]"
     read = "[[NaN,NaN],[2,2],[1,1],[0,0]]"
 
     assert [] == found_in(tmp_path, operation="scatter_add", rows=rows, commit=commit, read=read)
 
 
-def test_a_division_of_a_row_by_zero_is_found_when_it_is_read(tmp_path):
+def test_a_read_after_a_division_by_zero_is_found(tmp_path):
     rows, commit = "[2] = [[1,0]]", "[1,2] = [[1,1],[1,0]]"
     read = "[[NaN,NaN],[1,1],[1,Infinity],[0,0]]"
     (finding,) = found_in(tmp_path, operation="scatter_div", rows=rows, commit=commit, read=read)
@@ -248,7 +248,7 @@ def test_a_division_of_a_row_by_zero_is_found_when_it_is_read(tmp_path):
     )
 
 
-def test_a_component_that_exceeds_its_range_is_found_when_it_is_read():
+def test_a_read_of_an_overflowed_component_is_found():
     told = ProgramHistory(2, mine="NONE NONE")
     told.call()
     told.write(1, "mine", 2e38, at="a.py:3", add=True)

@@ -63,7 +63,7 @@ def test_a_slower_replica_reads_an_older_version() -> None:
 
 
 @pytest.mark.parametrize("read", [True, False])
-def test_a_commit_may_be_sent_after_its_call_and_after_the_program_has_read_it(read: bool) -> None:
+def test_a_commit_may_be_sent_after_the_program_read_it(read: bool) -> None:
     story = ProgramHistory(w="ON_WRITE MEAN")
     for step in range(8):
         story.call()

@@ -19,7 +19,7 @@ def behind(*, used: bool) -> ProgramHistory:
     return story
 
 
-def test_a_read_of_an_older_version_than_another_replica_used_is_stale() -> None:
+def test_a_version_older_than_that_of_another_replica_is_stale() -> None:
     (finding,) = behind(used=True).findings()
 
     assert (STALE_READ, "w", 0) == (finding.kind, finding.variable, finding.variable_id)
@@ -40,7 +40,7 @@ def test_a_read_before_an_unused_commit_is_not_stale() -> None:
     assert [] == story.found()
 
 
-def test_a_read_of_an_older_version_than_the_program_read_is_stale() -> None:
+def test_a_version_older_than_that_of_the_program_is_stale() -> None:
     story = ProgramHistory(w="ON_WRITE MEAN")
     story.assign("w", 1.0, "main.py:3")
     story.assign("w", 2.0, "main.py:4")
@@ -52,7 +52,7 @@ def test_a_read_of_an_older_version_than_the_program_read_is_stale() -> None:
     assert ["stale read: w ×1 at eval.py:2"] == story.found()
 
 
-def test_a_read_of_an_on_read_sum_in_a_replica_is_stale() -> None:
+def test_a_replicas_read_of_an_on_read_sum_is_stale() -> None:
     story = ProgramHistory(3, seen="ON_READ SUM")
     for _ in range(4):
         story.call()

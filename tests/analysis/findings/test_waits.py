@@ -66,7 +66,7 @@ def test_small_or_rare_waits_are_not_found(works_ms: list[list[float]]) -> None:
     assert [] == training(works_ms).found()
 
 
-def test_a_replica_that_begins_last_but_works_as_long_as_others_is_not_slow() -> None:
+def test_a_replica_that_only_begins_late_is_not_slow() -> None:
     """Replica 1 always begins last, but works as long as the other replica."""
     story = ProgramHistory(w="ON_READ SUM")
     for _ in range(8):

@@ -77,7 +77,7 @@ def writes(strategy: Any) -> Iterator[dict[str, Any]]:
 
 
 def reductions(strategy: Any) -> Iterator[dict[str, Any]]:
-    """Yield cases of strategy.reduce, without an axis and along one."""
+    """Yield cases of strategy.reduce, without an axis and along an axis."""
     count = strategy.num_replicas_in_sync
     for seed, (operation, axis) in enumerate(
         (op, axis) for op in ("SUM", "MEAN") for axis in (None, 0)
