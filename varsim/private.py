@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Final
 
+from varsim.disk import require_room
+
 FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
 
@@ -24,5 +26,6 @@ def private_opener(path: str | os.PathLike[str], flags: int) -> int:
 
 def write_private(path: Path, content: bytes) -> None:
     """Write a file that only its owner can read. An existing file keeps its mode."""
+    require_room(path)
     with open(path, "wb", opener=private_opener) as file:  # Path has no opener
         file.write(content)

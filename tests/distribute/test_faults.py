@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 
 import varsim as tf
+from varsim import disk
 from varsim.distribute import fault_injection
 from varsim.distribute.faults import Fault, parse_fault
 from varsim.errors import DistributedValueError, InjectedFault
+from varsim.exchange.star import StarCoordinator
+from varsim.private import write_private
 
 STEP_MS = 100
 
@@ -65,6 +68,9 @@ def results(strategy, function, calls):
         ("kil replica=1 call=1", "'kil' is not one of kill, exit, raise, pause, slow, delay"),
         ("kill call=1", "replica= must be a replica id or one of any, coordinator"),
         ("kill replica=all call=1", "replica= must be a replica id or one of any, coordinator"),
+        ("pause replica=coordinator call=1 s=1", "replica= must be a replica id or one of any ("),
+        ("disk_full replica=0 call=1 s=1", "'s=1': disk_full has replica=, call=, step="),
+        ("memory_full replica=0", "memory_full needs call= or step="),
         ("slow replica=coordinator factor=2", "replica= must be a replica id or one of any, all"),
         ("kill replica=1", "kill needs call= or step="),
         ("kill replica=1 call=1 step=1", "give call= or step=, not both"),
@@ -150,7 +156,38 @@ def test_faults_that_do_not_happen_are_named(strategy):
     ]
 
 
-@pytest.mark.parametrize("kind", ["kill", "exit", "pause"])
+def test_from_its_call_on_the_disk_of_the_coordinator_is_full(strategy, tmp_path):
+    """Other folders are not full."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    strategy.inject([parse_fault("disk_full replica=coordinator call=2")], 0, folder)
+    try:
+        strategy.run(lambda: None)
+        write_private(folder / "before", b"")
+        strategy.run(lambda: None)
+        with pytest.raises(OSError, match=f"No space left on device: '{folder}/after'"):
+            write_private(folder / "after", b"")
+        write_private(tmp_path / "other", b"")
+        assert strategy.faults.missed() == []
+    finally:
+        disk.free(folder)
+    write_private(folder / "after", b"")
+
+
+@pytest.mark.parametrize(
+    ("kind", "problem"),
+    [
+        ("memory_full", "needs shared memory, but this exchange has none: use exchange=shared"),
+        ("disk_full", "needs the files of a run: record a trace"),
+    ],
+)
+def test_nothing_that_does_not_exist_can_be_full(strategy, kind, problem):
+    strategy.inject([parse_fault(f"{kind} replica=coordinator call=1")], 0)
+    with pytest.raises(InjectedFault, match=problem):
+        strategy.run(lambda: None)
+
+
+@pytest.mark.parametrize("kind", ["kill", "exit", "pause", "disk_full", "memory_full"])
 def test_a_simulated_replica_refuses_faults_of_processes(strategy, kind):
     v = with_faults(strategy, f"{kind} replica=0 call=1{' s=1' if kind == 'pause' else ''}")
     (said,) = results(strategy, lambda: v.assign_add(1.0), 1)
@@ -193,7 +230,7 @@ def test_a_delay_with_jitter_is_the_same_for_the_same_seed(strategy, clock):
     slept = []
     for seed in (1, 1, 2):
         with_faults(strategy, "delay replica=0 ms=50 jitter_ms=40", seed=seed)
-        faulty = strategy.faults.wrapped(len, call=1, present=2)
+        faulty = strategy.faults.wrapped(len, 1, 2, StarCoordinator(2))
         session = fault_injection.FaultySession(object(), faulty.faults[0], faulty, 0)
         clock.slept.clear()
         session.begin()

@@ -183,6 +183,22 @@ def test_a_pilot_run_whose_record_cannot_be_replayed_gives_no_advice(monkeypatch
     assert "advised: AUTO is ON_WRITE: the record of the pilot run" in result.stdout
 
 
+def test_the_fault_of_a_full_disk_shows_the_report_and_names_each_file():
+    """The disk is full until the run has ended. Then the traces can be merged and judged."""
+    result = run("--fault", "disk_full replica=coordinator call=2")
+
+    assert 6 == result.exit_code
+    assert "result of the training\nv  3\n" in result.stdout
+    for what in ("history", "summary"):
+        said = f"Error: the {what} of the run was not written into runs/"
+        assert 1 == result.stderr.count(said), result.stderr
+    assert 2 == result.stderr.count("No space left on device")
+    assert {"trace"} == files_of_run()
+    checked = CliRunner().invoke(main, ["check", "runs/latest"])
+    assert 0 == checked.exit_code, checked.output
+    assert {HISTORY} == files_of_run()
+
+
 # ---------------------------------------------------------------- the order, and incomplete files
 
 

@@ -6,12 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import varsim as tf
 from tests.processes.conftest import cluster
 from varsim.errors import WorkerLost
+from varsim.tracing.reading import records
+from varsim.tracing.trace import RecordKind, TraceOptions, file_name
 
 pytestmark = pytest.mark.processes
 
@@ -40,6 +45,46 @@ def test_a_worker_ends_in_the_call_of_its_fault(fault: str, reason: str) -> None
             strategy.run(step)
         assert strategy.faults is not None
         assert strategy.faults.missed() == []
+
+
+@pytest.mark.parametrize("replica", ["1", "coordinator"])
+def test_values_are_sent_through_sockets_if_shared_memory_is_full(
+    replica: str, tmp_path: Path
+) -> None:
+    """The program is warned; a worker writes the warning into its log."""
+    fault = f"memory_full replica={replica} call=2"
+    with (
+        cluster(2, faults=[fault], exchange="shared", log_dir=tmp_path) as strategy,
+        warnings.catch_warnings(record=True) as warned,
+    ):
+        warnings.simplefilter("always")
+        with strategy.scope():
+            v = tf.Variable(np.zeros(2**16), name="v", aggregation=tf.VariableAggregation.SUM)
+
+        def step() -> float:
+            v.assign_add(np.ones(2**16))
+            return float(np.asarray(v.read_value()).sum())
+
+        assert strategy.run(step) == 2.0 * 2**16
+        said = "there is no room in shared memory for 524,288 bytes"
+        assert strategy.run(step) == 4.0 * 2**16
+        assert strategy.run(step) == 6.0 * 2**16
+        assert strategy.faults is not None
+        assert strategy.faults.missed() == []
+    told = [str(one.message) for one in warned]
+    if replica == "1":
+        told += [tmp_path.joinpath("worker-1.log").read_text()]
+    assert 1 == len(told) == sum(said in text for text in told)
+
+
+def test_a_trace_ends_where_the_disk_of_its_process_is_full(tmp_path: Path) -> None:
+    options = TraceOptions(tmp_path, "messages")
+    with cluster(2, faults=["disk_full replica=1 call=2"], trace=options) as strategy:
+        for _ in range(3):
+            strategy.run(lambda: np.zeros(2**16))  # more than what a process keeps in memory
+    ends = [[*records(tmp_path / file_name(i))][-1] for i in range(2)]
+    assert [RecordKind.ENDED, RecordKind.CUT] == [one[0] for one in ends]
+    assert "No space left on device" == ends[1][2]
 
 
 PROGRAM = """

@@ -124,6 +124,10 @@ class ScriptedLink:
         """Compute a reduction immediately."""
         return request.computed()
 
+    def fill(self) -> bool:
+        """Return False: there is no shared memory."""
+        return False
+
     def await_room(self, timeout_s: float) -> Collection[int]:
         """Return that all workers keep up: the messages on the way are not limited."""
         return ()

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from varsim import disk
 from varsim.tracing.crash_safe_log import CrashSafeLog, chunks
 from varsim.tracing.reading import records
 from varsim.tracing.trace import RecordKind, Trace, TraceOptions, file_name
@@ -84,6 +85,20 @@ def test_the_trace_of_a_killed_process_is_readable(tmp_path: Path, damage: bytes
     kinds = [record[0] for record in records(left / file_name(0))]
     assert [RecordKind.BEGUN, *[RecordKind.FINISHED] * 3][: len(kinds)] == kinds
     assert left_over == len(kinds)
+
+
+def test_the_fault_of_a_full_disk_is_like_a_full_disk(tmp_path: Path):
+    file = CrashSafeLog(tmp_path / "it", 2**30)
+    assert file.append(b"a" * 300_000)
+    disk.fill(tmp_path)
+    assert not file.append(b"b" * 300_000)
+    assert "No space left on device" == file.error
+    with pytest.raises(OSError, match="No space left"):
+        CrashSafeLog(tmp_path / "another", 2**30)
+    file.close(b"end")
+
+    assert b"a" * 300_000 + b"end" == whole(tmp_path / "it")
+    disk.free(tmp_path)
 
 
 def test_an_empty_tail_is_ignored(tmp_path: Path):

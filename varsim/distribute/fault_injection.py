@@ -13,12 +13,26 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any, Final
 
+from varsim import disk
 from varsim.distribute.context import current_frame
-from varsim.distribute.faults import ALL, COORDINATOR, DELAY, EXIT, KILL, RAISE, SLOW, Fault
+from varsim.distribute.faults import (
+    ALL,
+    COORDINATOR,
+    DELAY,
+    DISK_FULL,
+    EXIT,
+    KILL,
+    MEMORY_FULL,
+    RAISE,
+    SLOW,
+    Fault,
+)
 from varsim.distribute.functions import Function
 from varsim.errors import InjectedFault
+from varsim.launch.link import Allocator, Reducer
 
 _OPERATIONS: Final = frozenset(
     "all_gather all_reduce call_host merge_call read read_rows scatter write "
@@ -33,32 +47,46 @@ class FaultPlan:
     Args:
         faults: The faults in the order of the experiment.
         seed: The seed from which random choices are drawn.
+        folder: The folder of the run's files, for `disk_full`; None if there are no files.
     """
 
-    def __init__(self, faults: Sequence[Fault], seed: int, num_replicas: int) -> None:
+    def __init__(
+        self, faults: Sequence[Fault], seed: int, num_replicas: int, folder: Path | None = None
+    ) -> None:
         for fault in faults:
             fault.check(num_replicas)
         self._faults = [fault.drawn(seed, i, num_replicas) for i, fault in enumerate(faults)]
         self._seed = seed
+        self._folder = folder
         self._happened = [0] * len(faults)
         self.step = 1
         """The current step of the workload, counted from 1."""
 
-    def wrapped(self, function: Any, call: int, present: int) -> FaultyFunction | None:
-        """Return a function with the faults of a call; None if the call has no faults.
+    def wrapped(
+        self, function: Any, call: int, present: int, exchange: Reducer
+    ) -> FaultyFunction | None:
+        """Return a function with the faults of a call; None if no replica has a fault.
 
-        A fault that kills the coordinator ends this process.
+        The faults of the coordinator happen now.
 
         Args:
             present: The number of replicas that take part in the call.
+            exchange: The coordinator's end of the exchange.
+        Raises:
+            InjectedFault: The strategy has no shared memory, or no files, that could be full.
         """
         here = [
             (i, fault)
             for i, fault in enumerate(self._faults)
             if fault.is_at(call, self.step) and (fault.is_lasting or not self._happened[i])
         ]
-        if any(fault.replica == COORDINATOR for _, fault in here):
-            os.kill(os.getpid(), signal.SIGKILL)
+        for i, fault in here:
+            if fault.replica == COORDINATOR:
+                self._happened[i] += 1
+                if fault.kind == KILL:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                _fill(fault, self._folder, exchange)
+        here = [(i, fault) for i, fault in here if fault.replica != COORDINATOR]
         if not here:
             return None
         own = [
@@ -68,7 +96,7 @@ class FaultPlan:
         for i, _ in chain.from_iterable(own):
             self._happened[i] += 1  # `took` corrects this if the function does not reach the fault
         inner = function.python_function if isinstance(function, Function) else function
-        return FaultyFunction(inner, own, self._seed, call)
+        return FaultyFunction(inner, own, self._seed, call, self._folder)
 
     def took(self, result: tuple[Any, tuple[int, ...]]) -> Any:
         """Return the result of the program's function; subtract the faults that did not happen."""
@@ -98,7 +126,9 @@ class FaultyFunction:
         faults: Sequence[Sequence[tuple[int, Fault]]],  # for each replica: (index, fault)
         seed: int,
         call: int,
+        folder: Path | None,
     ) -> None:
+        self.folder = folder
         self.function = function
         self.faults = faults
         self.seed = seed
@@ -135,6 +165,7 @@ class FaultySession:
         self._session = session
         self._faults = faults
         self._missed = {i for i, _ in faults}
+        self._folder = function.folder
         self._in_program = function.program == os.getpid()
         self._draw = random.Random(f"{function.seed}/{function.call}/{replica_id}")
         self._operation = 0
@@ -206,8 +237,24 @@ class FaultySession:
             os.kill(os.getpid(), signal.SIGKILL)
         elif fault.kind == EXIT:
             os._exit(int(fault.amount("code")) & 0xFF)
+        elif fault.kind in (DISK_FULL, MEMORY_FULL):
+            _fill(fault, self._folder, self._session.exchange)
         else:
             _pause(fault.amount("s"))
+
+
+def _fill(fault: Fault, folder: Path | None, exchange: Reducer | Allocator) -> None:
+    """Let the disk of a folder, or the shared memory of this process, be full from now on."""
+    if fault.kind == MEMORY_FULL:
+        if not exchange.fill():
+            raise InjectedFault(
+                f"fault {fault.text!r} needs shared memory, but this exchange has none: use "
+                "exchange=shared"
+            )
+    elif folder is None:
+        raise InjectedFault(f"fault {fault.text!r} needs the files of a run: record a trace")
+    else:
+        disk.fill(folder)
 
 
 def _pause(time_s: float) -> None:

@@ -16,6 +16,7 @@ from typing import Final
 from varsim.errors import DistributedValueError
 
 KILL, EXIT, RAISE, PAUSE, SLOW, DELAY = "kill", "exit", "raise", "pause", "slow", "delay"
+DISK_FULL, MEMORY_FULL = "disk_full", "memory_full"
 
 AMOUNTS: Final[Mapping[str, Mapping[str, float | None]]] = {
     KILL: {},
@@ -24,11 +25,16 @@ AMOUNTS: Final[Mapping[str, Mapping[str, float | None]]] = {
     PAUSE: {"s": None},
     SLOW: {"factor": None},
     DELAY: {"ms": None, "jitter_ms": 0},
+    DISK_FULL: {},
+    MEMORY_FULL: {},
 }
 """Kind of fault → its amounts and their defaults. None: the user must give the amount."""
 
 _LASTING: Final = (SLOW, DELAY)
 """Faults that last for whole calls; without a call or a step, for all calls."""
+
+_OF_PROCESSES: Final = (KILL, DISK_FULL, MEMORY_FULL)
+"""Faults that can happen to the coordinator."""
 
 COORDINATOR: Final = "coordinator"
 ANY, ALL = "any", "all"
@@ -38,7 +44,8 @@ _PLACES: Final = ("replica", "call", "step", "operation")
 SYNTAX: Final = (
     "kill replica=2 call=30; exit replica=2 call=30 code=1; raise replica=2 call=30; "
     "pause replica=2 call=30 s=2; slow replica=2 factor=3; delay replica=2 ms=5 jitter_ms=2; kill "
-    "replica=coordinator call=30. step=30 can replace call=30. operation=4 places a fault before "
+    "replica=coordinator call=30; disk_full replica=coordinator call=30; memory_full replica=2 "
+    "call=30. step=30 can replace call=30. operation=4 places a fault before "
     "the replica's fourth operation. replica=any is drawn from the seed, and so is the call of "
     "call=10:50; slow and delay last for all these calls, and take replica=all"
 )
@@ -163,7 +170,9 @@ def _wrong(text: str, problem: str) -> DistributedValueError:
 
 
 def _replica(text: str, kind: str, value: str | None) -> int | str:
-    words = [ANY, *([ALL] if kind in _LASTING else []), *([COORDINATOR] if kind == KILL else [])]
+    words = [ANY]
+    words += [ALL] if kind in _LASTING else []
+    words += [COORDINATOR] if kind in _OF_PROCESSES else []
     if value in words:
         return value
     if value is None or not value.isdecimal() or len(value) > 4:

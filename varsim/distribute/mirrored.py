@@ -197,15 +197,18 @@ class MirroredStrategy(Strategy):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({list(self.devices)})"
 
-    def inject(self, faults: Sequence[Fault], seed: int) -> None:
+    def inject(self, faults: Sequence[Fault], seed: int, folder: Path | None = None) -> None:
         """Inject faults into later calls of `run`. These faults replace earlier ones.
 
         Args:
             seed: The seed from which random choices are drawn.
+            folder: The folder of the run's files; None for that of the traces.
         Raises:
             DistributedValueError: A fault names a replica that does not exist.
         """
-        self.faults = FaultPlan(faults, seed, self.num_replicas_in_sync)
+        if folder is None and self._options.trace is not None:
+            folder = self._options.trace.directory
+        self.faults = FaultPlan(faults, seed, self.num_replicas_in_sync, folder)
 
     # ------------------------------------------------------------ the cluster
 
@@ -370,12 +373,12 @@ class MirroredStrategy(Strategy):
         limits = limits_of_call(options, coordinator.state.stalls.limits)
         site = site_of(fn)
         given = tuple(args), dict(kwargs or {})
-        plan = self.faults
+        plan, link = self.faults, coordinator.link
         leaves = leaves_of(given) if args or kwargs else []
         count = self.num_replicas_in_sync
         present = present_of(leaves, count)
-        faulty = None if plan is None else plan.wrapped(fn, coordinator.calls + 1, present)
-        codec = coordinator.link.codec
+        faulty = plan and plan.wrapped(fn, coordinator.calls + 1, present, link.exchange)
+        codec = link.codec
         number, function, arguments, copies = self._packer.packed(
             codec, faulty or fn, given, site, present
         )

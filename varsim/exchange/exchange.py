@@ -91,6 +91,9 @@ class CoordinatorExchange(Protocol):
     def finished(self) -> list[ReductionDone]:
         """Return the reductions that were finished since the last call."""
 
+    def fill(self) -> bool:
+        """Allocate no more shared memory, for a fault; return False if there is none."""
+
     def close(self) -> None:
         """Free everything. Arrays that the program still uses stay valid."""
 
@@ -100,6 +103,9 @@ class WorkerExchange(Protocol):
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
         """Return an uninitialised array to fill and send. It is the cheapest array to send."""
+
+    def fill(self) -> bool:
+        """Allocate no more shared memory, for a fault; return False if there is none."""
 
     def encode(self, messages: Sequence[Message]) -> list[Frame]:
         """Return the frames of an envelope to the coordinator."""

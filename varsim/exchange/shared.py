@@ -187,6 +187,11 @@ class SharedCoordinator:
 
     # ------------------------------------------------------------ memory
 
+    def fill(self) -> bool:
+        """Allocate no more shared memory."""
+        self.arena.fill()
+        return True
+
     def _reclaim(self, held_bytes: int) -> bool:
         """Decode workers' releases of memory; return False if none arrives.
 
@@ -343,6 +348,11 @@ class SharedWorker:
             if shared is not None:
                 return shared
         return np.empty(shape, dtype)
+
+    def fill(self) -> bool:
+        """Allocate no more shared memory."""
+        self._leases.arena.fill()
+        return True
 
     def encode(self, messages: Sequence[Message]) -> list[Frame]:
         """Return the frames of an envelope, with a list of released blocks."""

@@ -65,6 +65,10 @@ class StarCoordinator:
         """Return []: `reduce` has returned every value."""
         return []
 
+    def fill(self) -> bool:
+        """Return False: there is no shared memory."""
+        return False
+
 
 class StarWorker:
     """A worker's end."""
@@ -72,6 +76,10 @@ class StarWorker:
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
         """Return an uninitialised array."""
         return np.empty(shape, dtype)
+
+    def fill(self) -> bool:
+        """Return False: there is no shared memory."""
+        return False
 
     def encode(self, messages: Sequence[Message]) -> list[Frame]:
         """Return the frames of an envelope."""

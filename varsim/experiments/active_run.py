@@ -112,7 +112,8 @@ class ActiveRun:
         if self.experiment.uneven is not None:
             strategy.uneven = self.experiment.uneven
         if self.experiment.faults:
-            strategy.inject(self.experiment.parsed_faults, self.experiment.seed)
+            faults, seed = self.experiment.parsed_faults, self.experiment.seed
+            strategy.inject(faults, seed, self.directory.path)
         self.strategies.append(observed)
         return observed
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import varsim
+from varsim import disk
 from varsim.distribute.supervision import supervised
 from varsim.errors import ConfigError, VarsimWarning
 from varsim.experiments import catalog, yaml_lines
@@ -74,6 +75,8 @@ def run_experiment(experiment: Experiment, watcher: RunWatcher | None = None) ->
             interrupts.enabled = False
             directory.discard()
             raise
+        finally:
+            disk.free(directory.path)
         said = room_after(directory.path)
         if said and watcher is not None:
             watcher.warned(said)

@@ -122,6 +122,9 @@ class Reducer(Protocol):
         A new request cancels an unfinished request. The value of a cancelled request never arrives.
         """
 
+    def fill(self) -> bool:
+        """Allocate no more shared memory; return False if this exchange has none."""
+
 
 class Observer(Protocol):
     """Inspects the coordinator's state, for simulations and tests."""
@@ -164,6 +167,9 @@ class Allocator(Protocol):
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
         """Return an uninitialised array to fill and send."""
+
+    def fill(self) -> bool:
+        """Allocate no more shared memory; return False if this exchange has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -119,6 +119,10 @@ class SimulatedNetwork:
         self._reduction = ReductionDone(request.token, value)
         return None
 
+    def fill(self) -> bool:
+        """Return False: there is no shared memory."""
+        return False
+
     def send(self, replica_id: int, messages: Sequence[Message]) -> None:
         """Send messages to a replica."""
         note_sent(self.trace, replica_id, messages)

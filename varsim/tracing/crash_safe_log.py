@@ -16,6 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from varsim.disk import require_room
+from varsim.private import FILE_MODE
+
 _TAIL_BYTES: Final = 2**18
 _HEAD: Final = struct.Struct("<QQ")
 _CLOSING_BYTES: Final = 256  # room for the last record, beyond the limit and on a full disk
@@ -65,6 +68,7 @@ class CrashSafeLog:
             return True
         written = 0
         try:
+            require_room(self._path)
             while written < len(content):  # after a partial write, the next one fails
                 written += os.write(self._file, memoryview(content)[written:])
         except OSError as error:  # the disk is full
@@ -126,12 +130,13 @@ def _tail_of(path: Path) -> Path:
 
 
 def _create(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
 
 
 def _mapped(path: Path) -> mmap.mmap:
     descriptor = _create(path)
     try:
+        require_room(path)
         os.posix_fallocate(descriptor, 0, _TAIL_BYTES)  # without this, a full disk causes SIGBUS
         return mmap.mmap(descriptor, _TAIL_BYTES)
     finally:

@@ -26,6 +26,7 @@ import numpy as np
 
 from varsim import environment
 from varsim.errors import ProtocolError
+from varsim.private import FILE_MODE
 from varsim.protocol.buffers import SharedReference
 from varsim.spec import Array
 from varsim.transport import forks
@@ -102,7 +103,7 @@ def create_file() -> int:
         OSError: The system does not create the file.
     """
     descriptor = os.memfd_create("varsim", os.MFD_CLOEXEC)
-    os.fchmod(descriptor, 0o600)
+    os.fchmod(descriptor, FILE_MODE)
     return descriptor
 
 
@@ -144,6 +145,7 @@ class Arena:
         self._memory = mmap.mmap(descriptor, len(self._file), mmap.MAP_SHARED)
         self._memory.madvise(mmap.MADV_DONTDUMP)  # a core dump would read the whole mapping
         self._held_bytes = 0
+        self._is_full = False
         self._next_offset = self._region.start
         self._own: dict[int, _Block] = {}  # offset → block of this region
         self._free: dict[int, list[_Block]] = defaultdict(list)  # size → own unused blocks
@@ -164,6 +166,10 @@ class Arena:
             return None
         return self._base(block)[:size_bytes].view(dtype).reshape(shape)
 
+    def fill(self) -> None:
+        """Return None for all later arrays, as if other processes used all of the memory."""
+        self._is_full = True
+
     def _say_full(self, size_bytes: int) -> None:
         if self._warn is not None:
             warn, self._warn = self._warn, None
@@ -176,6 +182,8 @@ class Arena:
     def _take(self, size_bytes: int) -> _Block | None:
         free = self._free[size_bytes]
         self.settle()
+        if self._is_full:
+            return None
         while not free and self.reclaim(self._held_bytes):
             self.settle()
         if free:

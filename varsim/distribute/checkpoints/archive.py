@@ -21,6 +21,7 @@ from typing import Any, Final
 import numpy as np
 
 from varsim import extension_dtypes
+from varsim.disk import require_room
 from varsim.errors import CheckpointError, MissingDtype
 from varsim.spec import Array
 
@@ -109,6 +110,7 @@ def write_bytes(file: Path, contents: bytes) -> Path:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
+            require_room(file)
             with temporary.open("wb") as opened:
                 opened.write(contents)
                 opened.flush()
