@@ -40,6 +40,17 @@ def test_json_has_all_elements():
     assert [False, True] == [step["diverged"] for step in steps]
 
 
+def test_json_is_standard_json_if_a_value_is_not_finite(tmp_path: Path):
+    story = LensHistory("ON_READ", "SUM")
+    story.step(1, (float("nan"), float("-inf")), (2, 4))
+    with story.history(tmp_path):
+        pass
+
+    output = lens(".", "v", "--json").stdout
+    (*_, step) = json.loads(output, parse_constant=pytest.fail)
+    assert ["NaN", "-Infinity"] == step["components"][0]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

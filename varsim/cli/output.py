@@ -47,8 +47,11 @@ def say(text: str = "", *, nl: bool = True, err: bool = False) -> None:
 
 
 def say_json(value: Any, indent: int) -> None:
-    """Print a value as JSON. Every character that a terminal may execute is escaped."""
-    text = json.dumps(value, indent=indent)  # ASCII, in which only DEL is not escaped
+    """Print a value as standard JSON. Every character that a terminal may execute is escaped."""
+    from varsim.report.json_values import in_standard_json
+
+    # The text is ASCII, in which only DEL is not escaped.
+    text = json.dumps(in_standard_json(value), indent=indent, allow_nan=False)
     click.echo(text.replace("\x7f", "\\u007f"))
 
 

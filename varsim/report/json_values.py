@@ -49,6 +49,18 @@ def plain(value: Any, replaced: Callable[[Any], Any] | None = None) -> Plain:
     return _Shaper(replaced).of(value, 0)
 
 
+def in_standard_json(value: Any) -> Any:
+    """Return lists, dicts and numbers with texts instead of the numbers that JSON does not have.
+
+    The texts are those of `plain`. Nothing is cut.
+    """
+    if isinstance(value, dict):
+        return {key: in_standard_json(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [in_standard_json(one) for one in value]
+    return _number(value) if isinstance(value, float | complex) else value
+
+
 class _Shaper:
     """Converts one value and all values in it."""
 
@@ -73,12 +85,10 @@ class _Shaper:
                 return value
             case int():
                 return int(value) if abs(value) <= sys.float_info.max else _large(value)
-            case float():
-                return float(value) if math.isfinite(value) else _without_number(value)
+            case float() | complex():
+                return _number(value)
             case str():
                 return _cut(value)
-            case complex():
-                return f"{value.real:g}{value.imag:+g}j"
             case bytes() | bytearray():
                 more = f"… ({len(value):,} bytes)" if len(value) > _MAX_BYTES else ""
                 return f"{bytes(value[:_MAX_BYTES])!r}{more}"
@@ -189,7 +199,11 @@ def _large(value: int) -> str:
     return f"{'-' * (value < 0)}{10 ** (digits - exponent):.4g}e+{exponent} (an integer)"
 
 
-def _without_number(value: float) -> str:
+def _number(value: complex) -> Plain:
+    if isinstance(value, complex):
+        return f"{value.real:g}{value.imag:+g}j"
+    if math.isfinite(value):
+        return float(value)
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
