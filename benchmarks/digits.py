@@ -6,9 +6,10 @@ started. The first of these epochs compiles or sends functions. *20 after the fi
 the 20 epochs after the first epoch.
 
 varsim (ON_WRITE) is compared with a TensorFlow program that has the same model, images, batches and
-steps. It uses MirroredStrategy on as many logical CPU devices, inside a `tf.function` that takes
-all steps of an epoch. It reads its batches in one of two ways: from a distributed dataset, as in
-TensorFlow's guides; or from tensors that were split in advance, as in varsim's job.
+steps. The TensorFlow program uses MirroredStrategy on as many logical CPU devices, inside a
+`tf.function` that takes all steps of an epoch. This program reads its batches in one of two ways:
+from a distributed dataset, as in TensorFlow's guides; or from tensors that were split in advance,
+as in varsim's job.
 """
 
 from __future__ import annotations

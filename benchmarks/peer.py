@@ -69,7 +69,8 @@ def _gloo(count: int, folder: Path) -> list[Command]:
 
 def _openmpi(count: int, _: Path) -> list[Command]:
     # With more ranks than cores, an idle rank of Open MPI yields its core by default. If idle ranks
-    # spin instead (mpi_yield_when_idle 0), the other ranks wait for time slices: much slower.
+    # spin instead (mpi_yield_when_idle 0), the other ranks wait for time slices, and a step is much
+    # slower.
     as_root = ["--allow-run-as-root"] if os.getuid() == 0 else []
     words = ["mpirun", *as_root, "--oversubscribe", "-x", ADDRESS, "-n", str(count)]
     return [([*words, PYTHON, "-m", "benchmarks.peers.openmpi"], {})]
@@ -191,7 +192,7 @@ class PeerGroup:
 
 
 def _end(processes: list[subprocess.Popen[bytes]]) -> None:
-    """Wait for members whose connections are closed; kill those that do not end."""
+    """Wait for members whose connections are closed, and kill members that do not end."""
     deadline = time.monotonic() + END_TIMEOUT_S
     for process in processes:
         try:

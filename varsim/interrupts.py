@@ -25,13 +25,17 @@ MAX_WAIT_S: Final = 1.0
 """The longest single wait during which a SIGINT must have an effect."""
 
 AGAIN_S: Final = 1.0
-"""Shortest time between two SIGINTs that raise KeyboardInterrupt. After this time the interrupted
-code has ended; or it has caught KeyboardInterrupt and continues, so it can be interrupted again."""
+"""Shortest time between two SIGINTs that raise KeyboardInterrupt.
+
+After this time the interrupted code has ended, or it has caught KeyboardInterrupt and continues,
+and can be interrupted again.
+"""
 
 _IMPATIENT_S: Final = 0.2
-"""If a SIGINT is already delayed for longer than this time, a second SIGINT raises immediately: the
-user presses Ctrl-C again. An earlier second SIGINT may come from a parent process that forwards
-the first one."""
+"""Delay of a SIGINT after which a second SIGINT raises immediately: the user presses Ctrl-C again.
+
+An earlier second SIGINT may come from a parent process that forwards the first one.
+"""
 
 _SHORTEST_S: Final = 1e-3  # 0 would disarm the timer
 

@@ -41,7 +41,7 @@ class CustomSynchronization:
     name: str  # for example "local_sgd:8"
     package: str = field(default="", compare=False)  # the package that provides the policy, if any
     definition: bytes = field(default=b"", compare=False, repr=False)
-    """The pickled policy if the program defines it, because workers cannot import it then."""
+    """The pickled policy if the program defines the policy, so workers need not import it."""
 
 
 Synchronization = VariableSynchronization | CustomSynchronization

@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Final
 
 _STACK_BYTES: Final = 256 * 1024
-"""The stack of a thread that only waits. Many stacks of the usual size could exceed `ulimit -v`."""
+"""Stack size of a thread that only waits.
+
+Many stacks of the usual size could exceed `ulimit -v`.
+"""
 
 _END_TIMEOUT_S: Final = 1.0  # threads end within microseconds
 

@@ -32,7 +32,7 @@ QUICK = 12
 """Number of damaged files in each quick test."""
 
 Damage = Callable[[Path, random.Random], str]
-"""Damages one file of a run's directory, and returns how."""
+"""A function that damages one file of a run's directory, and describes the damage."""
 
 
 @pytest.fixture(scope="module")

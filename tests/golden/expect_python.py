@@ -21,7 +21,7 @@ from tests.golden.expect import Array, left_fold, mean_of
 from tests.golden.recorded import Case, CaseOutcome, Json, RecordedError
 
 REFUSAL = "InvalidArgumentError"
-"""An expected error of this class stands for any error that says clearly what is wrong."""
+"""The class of an expected error that stands for any error with a clear text."""
 
 
 @dataclass(frozen=True, slots=True)

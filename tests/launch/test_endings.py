@@ -226,7 +226,7 @@ worker, fork_server = cluster.evaluate(1, "os.getpid(), os.getppid()")
 child = cluster.evaluate(0, "__import__('subprocess').Popen(['sleep', '60']).pid")
 print(worker, fork_server, child, flush=True)
 """
-"""The program has no `if __name__ == "__main__"`; programs of beginners often have none."""
+"""Like many programs of beginners, this program has no `if __name__ == "__main__"`."""
 
 
 @pytest.mark.parametrize(

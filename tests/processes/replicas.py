@@ -33,8 +33,8 @@ def merge_call(merge_fn: Any, *args: Any) -> Any:
 def take_long() -> None:
     """Work without waiting for messages, so that no message can interrupt it.
 
-    A signal that arrives just before a wait is only handled after it. So one long wait would
-    sometimes delay a Ctrl-C until its end.
+    A signal that arrives just before a wait is handled only after the wait. So a single long wait
+    would sometimes delay a Ctrl-C until the end of the wait.
     """
     end_s = time.monotonic() + LONG_S
     while time.monotonic() < end_s:

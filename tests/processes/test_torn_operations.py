@@ -38,14 +38,14 @@ for line in sys.stdin:
     select.select([], [], [], float(line))
     os.kill(int(sys.argv[1]), signal.SIGINT)
 """
-"""Send a SIGINT to a process after each duration on stdin, in seconds."""
+"""A program that sends a SIGINT to a process after each duration on stdin, in seconds."""
 
 LATEST_S = 0.03
 """The latest time of a SIGINT after the beginning of an operation: an operation takes about 5 ms,
 so the SIGINT comes in one of the first operations."""
 
 LOST_S = 10_000 * MS
-"""A SIGINT that has no effect for this time is lost."""
+"""A SIGINT without an effect for this time counts as lost."""
 
 
 class Program:

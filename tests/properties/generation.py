@@ -41,7 +41,7 @@ _NAMES: Final = "float16 float32 float64 bfloat16 int8 uint8 int32 int64 uint16 
 DRAWN: Final = tuple(dtype for dtype in DTYPES if dtype.name in _NAMES)
 SHAPES: Final = ((), (3,), (0,), (2, 2))
 LARGE: Final = (2, 20_000)
-"""A shape large enough for shared memory, or for a frame of its own, from 4 bytes per element."""
+"""A shape large enough for shared memory or a separate frame, if an element has 4 bytes or more."""
 WRITES: Final = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
 
 synchronizations = st.sampled_from(VariableSynchronization)

@@ -60,10 +60,13 @@ Cell = tuple[Synchronization, Context, Operation, VariableAggregation]
 """Options of a variable that choose its policy."""
 
 REPLICA_COMMANDS = frozenset("all_reduce all_gather merge_call host_call end raise".split())
-"""Commands that only replicas execute. With replica=, an assign or a read is one, too."""
+"""Commands that only replicas execute.
+
+An assign or a read with replica= is also executed by one.
+"""
 
 LINK_COMMANDS = frozenset("hold deliver release wait".split())
-"""Commands about messages and time. They may stand anywhere in a scenario."""
+"""Commands about messages and time, which a scenario can have at any position."""
 
 
 locations._NOT_THE_USERS += (

@@ -27,7 +27,7 @@ class Examination:
     num_replicas: int
     not_looked_at: tuple[Note, ...]
     ending: Ending | None
-    """How the program ended; None if that is not known."""
+    """How the program ended; None if this is not known."""
     run_failed: bool
 
     @property

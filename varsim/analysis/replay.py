@@ -20,7 +20,7 @@ from varsim.spec import Rows
 from varsim.tracing.history import Event
 
 Why = tuple[int, "Why | None"]
-"""The last event that led to a value, and the earlier ones; None if there are no earlier ones."""
+"""The last event that led to a value, and the earlier events; None without earlier events."""
 
 
 class ComponentState:

@@ -13,11 +13,11 @@ from varsim.extension_dtypes import eps_of, kind_of
 _ROUNDING: Final = 1e-4
 """Largest distance that rounding explains, relative to the largest element.
 
-It allows many float32 additions in another order.
+The limit allows many float32 additions in another order.
 """
 
 _ROUNDINGS: Final = 16
-"""The same limit in units of the dtype's precision; the larger one of the two limits is used."""
+"""The same limit in units of the dtype's precision. The larger of the two limits is used."""
 
 _EXACT: Final = 1e-12
 """The limit for whole numbers. They are compared as float64, which rounds very large numbers."""

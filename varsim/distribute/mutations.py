@@ -37,7 +37,7 @@ MAX_ITEMS: Final = 1_000  # only the length of a longer container is compared
 MAX_BYTES: Final = 2**16  # only the shape of a larger array is compared
 
 _MEANT_TO_STAY: Final = ("cache", "memo")
-"""Objects whose name contains one of these words are meant to differ between processes."""
+"""Words in names of objects that the program lets differ between processes on purpose."""
 
 _PACKAGE: Final = f"{Path(__file__).parents[1]}{os.sep}"
 _INSTALLED: Final = tuple(

@@ -25,7 +25,7 @@ _MAX_TRACEBACK: Final = 2**15
 """Length limit of a traceback. The text of an exception can have any length."""
 
 _ENDS_A_PROCESS: Final = (SystemExit, KeyboardInterrupt)
-"""In the program, such an exception of a replica would end the program without a message."""
+"""Exceptions of a replica that would end the program without a message if raised there."""
 
 
 def serve(link: WorkerLink) -> None:

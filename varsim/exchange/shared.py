@@ -48,10 +48,10 @@ SLICE_TIMEOUT_S: Final = 5.0
 time a worker is probably stopped or swapped out, and the coordinator computes the whole value."""
 
 _GROWTH_BYTES: Final = 2 * TOLD_FROM_BYTES
-"""If one round needs this much new shared memory, the coordinator waits for workers' releases."""
+"""If a round needs this much new shared memory, the coordinator waits for workers' releases."""
 
 _PATIENCE_S: Final = 0.01
-"""Duration of this wait. Allocating `_GROWTH_BYTES` takes about as long."""
+"""Duration of the wait for releases. Allocating `_GROWTH_BYTES` takes about as long."""
 
 
 class Shared:

@@ -16,7 +16,7 @@ from pydantic_core import CoreSchema
 from varsim.experiments.trace_settings import Keys
 
 KEEP: Final = 2
-"""How many checkpoints a run keeps by default: if the last is damaged, there is one before it."""
+"""The default number of checkpoints of a run. If the last one is damaged, another is left."""
 
 
 class CheckpointSettings(Keys):

@@ -132,7 +132,7 @@ def _unknown(word: str) -> str:
 # ---------------------------------------------------------------- a run that is repeated
 
 _IS_ONE: Final = (SUMMARY, HISTORY, ORIGIN)
-"""Files that, beside `experiment.yaml`, mark a folder as a run."""
+"""Files that identify a folder with an `experiment.yaml` as a run."""
 
 _OF_THE_PROGRAM: Final = ("workload", "script")
 

@@ -32,7 +32,7 @@ class Keys(BaseModel):
 
 
 LEAST_LIMIT_BYTES: Final = 2**16
-"""The smallest limit of a trace: a smaller one would be reached before the first variable."""
+"""The smallest limit of a trace: a smaller limit would be reached before the first variable."""
 
 _WINDOW: Final = re.compile(r"\s*(\d+)\s*:\s*(\d+)\s*")
 

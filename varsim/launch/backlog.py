@@ -8,12 +8,17 @@ from typing import Final
 from varsim.errors import ProtocolError
 
 ASK_BYTES: Final = 16 * 2**20
-"""After this many bytes, a worker is asked to acknowledge them. A step of small variables sends
-such a request once in thousands of steps."""
+"""After this many bytes, a worker is asked to acknowledge the bytes.
+
+With small variables, such a request is sent once in thousands of steps.
+"""
 
 MAX_BACKLOG_BYTES: Final = 256 * 2**20
-"""The program waits if a worker has not acknowledged more bytes than this. The bytes are in this
-process, in the sockets, or in shared memory that the worker has not released."""
+"""Number of unacknowledged bytes of a worker above which the program waits.
+
+These bytes are in this process, in the sockets, or in shared memory that the worker has not
+released.
+"""
 
 
 class Backlog:
@@ -21,7 +26,7 @@ class Backlog:
 
     def __init__(self, num_replicas: int) -> None:
         self.full: set[int] = set()
-        """The replicas whose workers must acknowledge bytes before the program goes on."""
+        """The replicas whose workers must acknowledge bytes before the program continues."""
         self.due: set[int] = set()
         """The replicas whose next envelopes must contain a request."""
         self._since = [0] * num_replicas  # bytes since the last request

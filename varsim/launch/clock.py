@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 LATE_S: Final = 0.5
-"""A wait that ends this much too late shows that the process was stopped or got no processor."""
+"""A wait that ends this late shows that the process was stopped or had no processor."""
 
 
 class Clock:

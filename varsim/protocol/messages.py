@@ -392,10 +392,10 @@ ToWorker = (
     | Acknowledge
 )
 CollectiveMessage = Contribution | Scatter | AllReduce | AllGather | MergeCall
-"""Messages for collectives. A `Contribution` is for several; every other message is for one."""
+"""Messages for collectives. A `Contribution` is for several collectives, others for only one."""
 
 ExplicitCollective = AllReduce | AllGather | MergeCall
-"""Collectives without a variable. The label identifies one; without a label, the location does."""
+"""Collectives without a variable, which are identified by their label, or else by location."""
 
 Collective = Write | ExplicitCollective
 """One replica's operation at one position."""

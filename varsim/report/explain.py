@@ -228,7 +228,7 @@ class Overview:
     num_replicas: int
     lines: tuple[Line, ...]
     becoming: tuple[tuple[Synchronization, Synchronization], ...]
-    """Pairs: a requested synchronization, and the one that a created variable has instead."""
+    """Pairs: a requested synchronization, and the synchronization of the created variable."""
 
 
 def overview(num_replicas: int) -> Overview:

@@ -16,7 +16,7 @@ from varsim.sync.policies.cells import Known
 from varsim.texts.cells import CELLS
 
 ROWS: Final = 2
-"""The number of rows of the variable of every example; a row is one number."""
+"""The number of rows of the variable in every example. A row is one number."""
 
 SHOWN: Final = (
     Operation.SCATTER_ADD,
@@ -27,7 +27,7 @@ SHOWN: Final = (
 """The operations with an example. The other sparse writes have the same rules as one of them."""
 
 CONTEXTS: Final = (Context.REPLICA, Context.CROSS_REPLICA)
-"""The contexts with examples. Update context has none: all settings have the same effect in it."""
+"""The contexts with examples: all except update context, in which settings have no effect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

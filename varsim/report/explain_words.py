@@ -128,4 +128,4 @@ _OF_AGGREGATION: Final = {
     VariableAggregation.ONLY_FIRST_REPLICA: ("D11",),
 }
 _OF_READS: Final = frozenset({"D8"})
-"""The differences of an aggregation that concern reads too."""
+"""The differences of an aggregation that also concern reads."""

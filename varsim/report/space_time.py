@@ -16,10 +16,10 @@ from varsim.tracing.history import PROGRAM, Event
 
 _GAP: Final = "  "
 _NARROWEST: Final = 17
-"""Least width of a process's column; if there is less room, all processes share one column."""
+"""Least width of a process's column. If there is less room, all processes share one column."""
 
 MOST_ROWS: Final = 24
-"""Largest number of rows; with more events, those in the middle are left out."""
+"""Largest number of rows. If there are more events, the middle ones are left out."""
 
 _LAST_ROWS: Final = 12
 _NAME_WIDTH: Final = 16

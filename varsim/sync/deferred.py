@@ -17,7 +17,7 @@ from varsim.sync import reduce, scatter
 from varsim.sync.update_buffers import Allocate
 
 MAX_ENTRIES: Final = 1024
-"""Limit of entries per variable. At the limit, the program waits until they are exchanged."""
+"""Limit of entries per variable. At the limit, the program waits for an exchange of the entries."""
 
 MAX_LOG_BYTES: Final = 64 * 2**20
 """Limit of the total size of the values that are kept for one variable, to bound the memory."""

@@ -8,7 +8,7 @@ from varsim.protocol.messages import Report
 from varsim.sync.components import ReplicaVariable
 
 MAX_WARNINGS: Final = 256
-"""Largest number of warnings in a report. The next report contains the others."""
+"""Largest number of warnings in a report. Further warnings are in the next report."""
 
 
 class PendingReport:

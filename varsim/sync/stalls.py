@@ -22,22 +22,28 @@ MOST_STACKS: Final = 4
 """Largest number of stacks in one report: more would be hard to read."""
 
 _LOOK_S: Final = 2.5
-"""The time between two looks if there is no limit: the next call can have limits."""
+"""The time between two examinations if there is no limit, because the next call can have limits."""
 
 _NEAR: Final = 0.9
-"""A report about a replica that has reached a limit also contains the replicas that have reached
-this share of the limit."""
+"""Fraction of a limit from which on a replica is in a report about another replica.
+
+The other replica has reached the limit.
+"""
 
 _TICK_S: Final = 0.011
 """A smaller growth of processor time is not certain: most systems count it in ticks of 10 ms."""
 
 _BUSY_SHARE: Final = 0.01
-"""A process that uses a smaller share of a processor is blocked: it wakes up only to check
-something. The share is small, because many workers may share one processor."""
+"""Fraction of a processor below which a process is blocked: it wakes up only to check something.
+
+The fraction is small, because many workers may share one processor.
+"""
 
 _READY_SHARE: Final = 0.5
-"""A process that computes, or waits for a processor, for this share of the time is busy, even if
-other processes leave it nearly no processor time."""
+"""Fraction of the time above which a process that computes or waits for a processor is busy.
+
+Other processes may take nearly all of the processor's time.
+"""
 
 
 @dataclass(frozen=True, slots=True)

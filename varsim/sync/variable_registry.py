@@ -42,7 +42,7 @@ class VariableRegistry:
     """All variables of one cluster, as the coordinator knows them.
 
     `CoordinatorState` sets `call_running`. While a call runs, the coordinator does not know the
-    local writes of its replicas; they are reported at the end of the call.
+    local writes of the call's replicas. The replicas report these writes at the end of the call.
     """
 
     def __init__(self, num_replicas: int, tokens: Iterator[int]) -> None:

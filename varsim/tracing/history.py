@@ -153,7 +153,7 @@ class Event(NamedTuple):
 
 
 _as_event: Final = partial(tuple.__new__, Event)
-"""Makes an event from a row with all columns. It checks nothing, and so is faster than `_make`."""
+"""Makes an event from a row with all columns. Without checks, this is faster than `_make`."""
 
 
 class VariableRow(NamedTuple):

@@ -20,7 +20,7 @@ Kept = tuple[str | None, str | None, int | None, bytearray | None]
 """The columns of a value: dtype, shape, digest and content; sqlite3 prefers a bytearray."""
 
 KeptRows = tuple[str | None, str | None, int | None, bytearray | None, bytearray | None]
-"""The columns of rows: those of their values, and the indices. One digest covers both."""
+"""The columns of rows: those of the values, and the indices. One digest covers both."""
 
 Columns = tuple[Any, ...]
 """The columns of an event after the common columns, in the order of the event's form."""

@@ -31,7 +31,7 @@ SUM, MEAN, FIRST = (
 )
 
 _LEAST_SAVED: Final = 0.1
-"""Least share of a variable's messages that new settings must save."""
+"""Least fraction of a variable's messages that new settings must save."""
 
 _MENDING: Final = tuple(
     Settings(synchronization, aggregation)

@@ -135,7 +135,7 @@ class Replays:
         """The findings under the recorded settings."""
         self._astray = self._reads_astray()
         self.doubts = tuple(self._doubts())
-        """Sentences about what the replay does not show, or shows differently from the record."""
+        """Sentences on facts that the replay does not show, or that differ from the record."""
 
     def under(self, changes: Mapping[int, Settings]) -> WhatIf:
         """Replay the program with other settings for some variables."""

@@ -172,7 +172,7 @@ _STALE: Final = (
     "`varsim check` counts them"
 )
 _UNKNOWN: Final = ["–"] * len(_HEADINGS)
-"""The costs under settings that refuse writes: the replay has only the costs of the others."""
+"""The costs under settings that refuse writes: the replay has only the costs of other writes."""
 
 
 def _cells(cost: VariableStatistics, stale: int) -> list[str]:

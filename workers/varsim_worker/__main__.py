@@ -40,8 +40,8 @@ def read_line(coordinator: int | None) -> bytes:
     """Return the coordinator's line on stdin; b"" if the coordinator has ended, or gave up.
 
     Args:
-        coordinator: The descriptor of the process. A fork of the program may hold the pipe too, so
-            the end of the program does not always close the pipe.
+        coordinator: The descriptor of the coordinator's process. A fork of the program may also
+            hold the pipe, so the end of the program does not always close the pipe.
     """
     poll = select.poll()
     for descriptor in (_STDIN, coordinator):

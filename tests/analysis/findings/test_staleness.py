@@ -112,7 +112,7 @@ def test_a_read_after_a_manual_synchronisation_is_not_stale() -> None:
 
 
 def local_training(*, averaged: bool) -> ProgramHistory:
-    """Build calls that read, and calls that write, weights in turn; 4 steps are an epoch.
+    """Build calls that read weights and calls that write weights, in turn. An epoch has 4 steps.
 
     If `averaged`, the program assigns the mean at the end of each epoch.
     """

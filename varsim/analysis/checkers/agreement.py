@@ -10,7 +10,7 @@ from varsim.analysis.replay import Replay, ReplayedVariable
 from varsim.tracing.history import Event
 
 _MANY: Final = 64
-"""Number of lineages kept per variable; if there are more, unused ones are dropped.
+"""Number of lineages kept per variable. If there are more lineages, unused ones are dropped.
 
 Components with the same writes have the same lineage, which is a number.
 """

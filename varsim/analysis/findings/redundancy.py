@@ -34,13 +34,13 @@ AGAIN_AND_AGAIN: Final = 3
 """Least number of occurrences that make a redundancy a finding."""
 
 _UNREAD_SHARE: Final = 0.25
-"""Least share of unread merges of a variable; with a smaller share, most exchanges are needed."""
+"""Least fraction of unread merges of a variable. Below this, most exchanges are needed."""
 
 _EAGER_SHARE: Final = 0.9
-"""Least share of a variable's manual synchronisations that follow a single write."""
+"""Least fraction of a variable's manual synchronisations that follow a single write."""
 
 _OPEN_VERSIONS: Final = 64
-"""Number of latest merges that slower replicas may still read; older ones count as unread."""
+"""Number of latest merges that slower replicas may still read. Older merges count as unread."""
 
 
 @dataclass(slots=True)

@@ -44,7 +44,7 @@ from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.rounding import close, material
 
 NEARLY_ALL: Final = 0.9
-"""Share of the comparisons in which a relation must hold to be reported."""
+"""Fraction of the comparisons in which a relation must hold to be reported."""
 
 AGAIN: Final = 3
 """If a relation of whole numbers holds in this many comparisons, it does not hold by chance."""

@@ -18,13 +18,13 @@ from varsim.analysis.rounding import close, rounding
 from varsim.extension_dtypes import kind_of
 
 _LEAST_UNEQUAL: Final = 1.25
-"""Least ratio of the largest weight to the smallest; evenly split batches have a lower ratio."""
+"""Least ratio of the largest weight to the smallest. Evenly split batches have a lower ratio."""
 
 _SMALL: Final = 4
 """Largest shard to try, in examples. Larger shards that differ by one example count as equal."""
 
 _CLEARER: Final = 20
-"""Least factor by which the error of the plain mean must exceed that of the weighted mean."""
+"""Least ratio of the error of the plain mean to the error of the weighted mean."""
 
 Weights = np.ndarray[tuple[int], np.dtype[np.float64]]
 """A positive weight for each replica; they add up to 1."""

@@ -44,10 +44,10 @@ _NEVER: Final = (0, 0.0)
 _MOST_NAMES: Final = 3  # number of variables that a note names
 
 _KEPT_COMMITS: Final = 128
-"""Number of commits of a variable whose times are kept; older ones get the oldest kept time."""
+"""Number of commits of a variable whose times are kept. Older commits get the oldest kept time."""
 
 _KEPT_WRITES: Final = 256
-"""Number of kept writes of a replica; a read is judged only if its replica knows one of them."""
+"""Number of kept writes of a replica. A read is judged only if its replica knows a kept write."""
 
 
 @dataclass(slots=True)

@@ -26,10 +26,13 @@ from varsim.tracing.history import Event
 STRAGGLER: Final = FindingKind(name="waiting for one replica")
 
 _SHARE: Final = 0.2
-"""Least share of the measured time that the others must have waited for one replica."""
+"""Least fraction of the measured time in which the others must have waited for one replica."""
 
 _MOST_OF_IT: Final = 0.6
-"""Least share of all waiting that one replica must cause; else replicas may be slow in turns."""
+"""Least fraction of all waiting that one replica must cause.
+
+Below this, replicas may be slow in turns.
+"""
 
 _REPEATEDLY: Final = 5
 """Least number of waits for a straggler."""
