@@ -215,6 +215,19 @@ def actions(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: in
 
 
 @st.composite
+def runs(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: int) -> RunStep:
+    """Draw a call: of all replicas, or of the first ones.
+
+    A merge_call gives the program no value for the other replicas, so it writes no such values.
+    """
+    taken = draw(st.lists(actions(made, usable, count), min_size=1, max_size=5))
+    present = draw(st.sampled_from([count] * 3 + [*range(1, count)]))
+    if present < count:
+        taken = [one for one in taken if not isinstance(one, MergeWrite | UpdateOnReplicas)]
+    return RunStep(tuple(taken), present if taken and present < count else None)
+
+
+@st.composite
 def programs(
     draw: Draw, num_replicas: st.SearchStrategy[int], *, with_large: bool = False
 ) -> RandomProgram:
@@ -230,7 +243,6 @@ def programs(
     usable = [i for i, creation in enumerate(made) if not refused(creation)]
     if not usable:
         return RandomProgram(count, made, ())
-    runs = st.lists(actions(made, usable, count), min_size=1, max_size=5)
-    step = steps(made, usable, count) | runs.map(tuple).map(RunStep)
+    step = steps(made, usable, count) | runs(made, usable, count)
     taken = draw(st.lists(step, min_size=1, max_size=6))
     return RandomProgram(count, made, (*taken, *map(Locals, usable), *map(CrossRead, usable)))

@@ -117,18 +117,24 @@ class ModelVariable:
         return array
 
     def _change(self, operation: Operation, values: Sequence[Array]) -> None:
-        pairs = zip(self.components, values, strict=True)
-        self.components = [changed(component, operation, value) for component, value in pairs]
+        """Change the components for which there are values: all, or the first ones."""
+        pairs = zip(self.components, values, strict=False)
+        after = [changed(component, operation, value) for component, value in pairs]
+        self.components = [*after, *self.components[len(after) :]]
 
     # ------------------------------------------------------------ on the replicas
 
     def write_on_replicas(self, operation: Operation, values: Sequence[Any]) -> None:
-        """Let all replicas write, in a collective or each to its own component."""
+        """Let the first replicas write, in a collective or each to its own component.
+
+        Args:
+            values: One value for each replica that takes part.
+        """
         mine = [self._as_mine(value) for value in values]
         if self.merges:
             if operation is not Operation.ASSIGN and mine[0].dtype == bool:
                 raise RefusedError
-            mine = [aggregated(mine, self.aggregation)] * len(mine)
+            mine = [aggregated(mine, self.aggregation)] * len(self.components)
         self._change(operation, mine)
 
     def write_on(self, replica_id: int, operation: Operation, value: Any) -> None:
@@ -176,11 +182,11 @@ class ModelVariable:
     # ------------------------------------------------------------ sparse writes
 
     def scatter_on_replicas(self, operation: Operation, rows: Sequence[BareRows]) -> None:
-        """Let all replicas write rows, in a collective or each to its own component."""
+        """Let the first replicas write rows, in a collective or each to its own component."""
         self._require_sparse(operation)
         self._require_rows(operation, rows)
         if self.merges:
-            rows = [joined(rows, self.aggregation)] * len(rows)
+            rows = [joined(rows, self.aggregation)] * len(self.components)
         self._scatter(operation, rows)
 
     def scatter(self, operation: Operation, rows: Sequence[BareRows]) -> None:
@@ -210,10 +216,11 @@ class ModelVariable:
 
     def _scatter(self, operation: Operation, rows: Sequence[BareRows]) -> None:
         with np.errstate(all="ignore"):
-            self.components = [
+            after = [
                 scattered(component, operation, own)
-                for component, own in zip(self.components, rows, strict=True)
+                for component, own in zip(self.components, rows, strict=False)
             ]
+        self.components = [*after, *self.components[len(after) :]]
 
     def reduce(self, op: ReduceOp) -> Array:
         """Do `strategy.reduce` of the variable, whose aggregation has no effect."""

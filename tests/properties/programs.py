@@ -203,9 +203,10 @@ Action = (
 
 @dataclass(frozen=True, slots=True)
 class RunStep:
-    """One `strategy.run`."""
+    """One `strategy.run`. The actions have values for all replicas."""
 
     actions: tuple[Action, ...]
+    present: int | None = None  # the number of replicas that take part; None for all
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,8 +228,11 @@ def run_program(program: RandomProgram, strategy: tf.distribute.Strategy) -> lis
     outcomes: list[Any] = [REFUSED if v is REFUSED else DONE for v in variables]
     for step in program.steps:
         if isinstance(step, RunStep):
-            result = strategy.run(take_actions, args=(step.actions, tuple(variables)))
-            outcomes.append(list(strategy.experimental_local_results(result)))
+            count = strategy.num_replicas_in_sync
+            present = count if step.present is None else step.present
+            nothing = tf.distribute.PerReplica([None] * present, count - present)
+            result = strategy.run(take_actions, args=(step.actions, tuple(variables), nothing))
+            outcomes.append(list(strategy.experimental_local_results(result))[:present])
         else:
             outcomes.append(attempt(partial(take_step, step, strategy, variables)))
     return outcomes
@@ -295,7 +299,7 @@ def take_step(step: Step, strategy: Any, variables: Sequence[Any]) -> Any:
             assert_never(step)
 
 
-def take_actions(actions: Sequence[Action], variables: Sequence[Any]) -> list[Any]:
+def take_actions(actions: Sequence[Action], variables: Sequence[Any], _: None) -> list[Any]:
     """Return the outcomes of all actions on one replica."""
     replica = tf.distribute.get_replica_context()
     return [attempt(partial(take_action, action, replica, variables)) for action in actions]
@@ -374,8 +378,9 @@ def model_program(program: RandomProgram) -> list[Any]:
     outcomes: list[Any] = [REFUSED if v is REFUSED else DONE for v in variables]
     for step in program.steps:
         if isinstance(step, RunStep):
-            parts = [model_action(a, variables, program.num_replicas) for a in step.actions]
-            outcomes.append([[part[i] for part in parts] for i in range(program.num_replicas)])
+            present = program.num_replicas if step.present is None else step.present
+            parts = [model_action(a, variables, present) for a in step.actions]
+            outcomes.append([[part[i] for part in parts] for i in range(present)])
         else:
             outcomes.append(outcome(partial(model_step, step, variables)))
     return outcomes
@@ -407,18 +412,19 @@ def model_step(step: Step, variables: Sequence[Any]) -> Any:
 
 
 def model_action(action: Action, variables: Sequence[Any], count: int) -> list[Any]:
-    """Return the outcomes of an action on all replicas."""
+    """Return the outcomes of an action on the first `count` replicas, which take part."""
     match action:
         case ReadAction():
             components = variables[action.variable].components
-            return [c if who else ABSENT for c, who in zip(components, action.who, strict=True)]
+            both = zip(components, action.who, strict=True)
+            return [c if who else ABSENT for c, who in both][:count]
         case WriteAlone():
             return [_model_alone(action, variables, i) for i in range(count)]
         case MergeSteps():
             inner = [outcome(partial(model_step, step, variables)) for step in action.steps]
             return [inner] * count
         case _:
-            return [outcome(partial(_model_together, action, variables))] * count
+            return [outcome(partial(_model_together, action, variables, count))] * count
 
 
 def _model_alone(action: WriteAlone, variables: Sequence[Any], replica_id: int) -> Any:
@@ -445,18 +451,19 @@ def _model_together(
         | UpdateOnReplicas
     ),
     variables: Sequence[Any],
+    count: int,
 ) -> Any:
     match action:
         case WriteAction():
-            variables[action.variable].write_on_replicas(action.operation, action.values)
+            variables[action.variable].write_on_replicas(action.operation, action.values[:count])
         case ScatterAction():
-            variables[action.variable].scatter_on_replicas(action.operation, action.rows)
+            variables[action.variable].scatter_on_replicas(action.operation, action.rows[:count])
         case ScatterOwn():
-            variables[action.variable].scatter_each(action.operation, action.rows)
+            variables[action.variable].scatter_each(action.operation, action.rows[:count])
         case AllReduceStep():
-            return model.reduced(action.values, action.op)
+            return model.reduced(action.values[:count], action.op)
         case AllGatherStep():
-            return np.concatenate(action.values)
+            return np.concatenate(action.values[:count])
         case MergeWrite():
             first = action.values[0]
             number = not isinstance(first, np.ndarray)
