@@ -323,3 +323,15 @@ def test_a_batch_without_rows_on_the_first_replicas_is_refused(strategy, batches
     with pytest.raises(ValueError, match=problem) as caught:
         list(strategy.distribute_datasets_from_function(lambda _: batches))
     assert "Leave empty batches out of the dataset." in str(caught.value)
+
+
+def test_a_fault_of_a_joined_replica_does_not_happen(simulated):
+    strategy = tf.distribute.MirroredStrategy(
+        ["a", "b"], uneven="join", faults=["raise replica=1 call=1", "raise replica=1 step=1"]
+    )
+    run(strategy, lambda rows: rows, 1)
+    (missed, _) = strategy.faults.missed()
+    assert "did not reach call 1 on replica 1" in missed
+
+    with pytest.raises(tf.VarsimError, match="raise replica=1 step=1"):  # a step can come later
+        run(strategy, lambda rows: rows, 1, 2)

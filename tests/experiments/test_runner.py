@@ -148,6 +148,7 @@ def test_uneven_is_set_for_the_strategy(write: Write) -> None:
         "    return {'batches': len(list(batches))}\n",
     )
     assert run("uneven=drop").result == {"batches": 1}
+    assert run("uneven=join").result == {"batches": 2}
     assert run().result == {"batches": 2}
 
 

@@ -1,0 +1,52 @@
+"""Findings and comparisons of calls in which replicas have joined."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import varsim as tf
+from tests.analysis.findings.on_one_device import compared, comparison, variable
+from varsim.analysis.findings.overflow import OVERFLOW
+
+Strategy = tf.distribute.MirroredStrategy
+
+SIZES = (6, 2, 6, 1, 3)
+"""The rows of each batch: three replicas get 2, 2, 2; 1, 1; 2, 2, 2; 1; and 1, 1, 1 rows."""
+
+
+def on_batches(strategy: Strategy) -> None:
+    """Sum and average the rows of each batch."""
+    with strategy.scope():
+        total, mean = variable(0.0, "ON_WRITE SUM", "t"), variable(0.0, "ON_WRITE MEAN", "m")
+    strategy.uneven = "join"
+    batches = [np.arange(size, dtype=np.float32) + size for size in SIZES]
+
+    def step(rows: np.ndarray) -> None:
+        total.assign(rows.sum())
+        mean.assign(rows.mean())
+
+    for rows in strategy.experimental_distribute_dataset(batches):
+        strategy.run(step, args=(rows,))
+
+
+def test_the_writes_of_each_call_are_compared_with_the_same_call_on_one_device():
+    found = comparison(on_batches, 3)
+
+    assert (2 * len(SIZES), 2, ()) == (found.values, found.locations, found.differences)
+    assert () == found.uncompared
+
+
+def test_calls_without_some_replicas_give_no_finding_about_values():
+    assert [] == compared(on_batches, 3)
+
+
+def test_a_sum_of_the_present_replicas_that_is_too_large_is_found():
+    def too_large(strategy: Strategy) -> None:
+        with strategy.scope():
+            v = variable(np.float16(0), "ON_WRITE SUM")
+        strategy.uneven = "join"
+        for rows in strategy.experimental_distribute_dataset([np.float16([6e4, 6e4])]):
+            strategy.run(lambda rows: v.assign(rows[0]), args=(rows,))
+
+    (finding,) = compared(too_large, 3, oracle=False)
+    assert finding.kind is OVERFLOW
