@@ -1,8 +1,9 @@
 """What do ON_READ variables cost: to write and read on a replica, and to read from outside?
 
 On a replica nothing is sent, so only Python code is timed. One call does many operations, and the
-result is the mean processor time of an operation. It is compared with two other counters: a plain
-attribute, whose cost is the lower limit for any library, and a 0-dimensional array of NumPy.
+result is the mean processor time of an operation. This time is compared with the times of two other
+counters: a plain attribute, whose cost is the lower limit for any library, and a 0-dimensional
+array of NumPy.
 
 A read from outside fetches the components. Before each timed read, all replicas write, or only the
 first replica writes, or none; these writes are not timed. The read takes turns with the round trip

@@ -1,7 +1,7 @@
 """What does it cost to write 1,000 scalars in a step instead of one?
 
 A step is one `strategy.run` in which every replica adds its own gradient to one or to 1,000
-ON_WRITE MEAN scalars of float32. It takes turns with the same step under TensorFlow's
+ON_WRITE MEAN scalars of float32. This step takes turns with the same step under TensorFlow's
 MirroredStrategy on as many logical CPU devices, inside a `tf.function`.
 """
 

@@ -1,8 +1,8 @@
 """What does a sparse write of a few rows cost, and how many bytes does it move?
 
 A step is one `strategy.run` in which every replica changes 128 rows of an ON_WRITE SUM table of
-100,000 × 64 float32 by `scatter_add`. It takes turns with a dense `assign_add` that moves as many
-bytes, and with a dense `assign_add` of the whole table, which would be needed without sparse
+100,000 × 64 float32 by `scatter_add`. This step takes turns with a dense `assign_add` that moves as
+many bytes, and with a dense `assign_add` of the whole table, which would be needed without sparse
 writes.
 
 The bytes are those of all envelopes between the program and the workers, with exchange "star", in

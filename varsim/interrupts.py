@@ -1,4 +1,4 @@
-"""Control when Ctrl-C raises KeyboardInterrupt, so that it does not interrupt work in the middle.
+"""Control when Ctrl-C raises KeyboardInterrupt, so that no work is interrupted in the middle.
 
 Python handles SIGINT between any two instructions of the main thread. `held` delays SIGINT until a
 block ends. `Interrupts` raises KeyboardInterrupt for the first SIGINT, and then delays the next
@@ -61,8 +61,8 @@ class _Uninterrupted:
 
     A shell changes a state, sends messages and records them. If a SIGINT interrupted this sequence,
     the replicas and the record would no longer agree with the state. This class is cheaper than
-    `held`, and can be nested. It has no effect in other threads, because only the main thread
-    handles signals.
+    `held`, and can be nested. The class has no effect in other threads, because only the main
+    thread handles signals.
     """
 
     def __init__(self) -> None:

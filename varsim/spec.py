@@ -34,8 +34,8 @@ class VariableSynchronization(Enum):
 class CustomSynchronization:
     """The name of a synchronization that TensorFlow does not have.
 
-    The name contains the policy's parameters. It is the same in a program, on the command line, in
-    YAML, in messages and in histories.
+    The name contains the policy's parameters. The same name is used in a program, on the command
+    line, in YAML, in messages and in histories.
     """
 
     name: str  # for example "local_sgd:8"
@@ -146,7 +146,7 @@ Operand = Array | Rows
 
 @dataclass(frozen=True, slots=True)
 class VariableSpec:
-    """The description of a variable that all processes share. It never changes."""
+    """The description of a variable that all processes share, and that never changes."""
 
     variable_id: int  # unique within one cluster, in order of creation
     name: str  # the program's name for the variable, for texts

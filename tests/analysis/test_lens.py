@@ -177,7 +177,7 @@ def test_a_table_fits_into_eighty_columns(count: int) -> None:
 
 
 def test_all_replicas_are_shown_if_they_fit() -> None:
-    """The text about the first difference is left out if there is no room for it."""
+    """The text about the first difference is left out if it does not fit."""
     parts = [np.array([part], np.float32) for part in (0.1234, 0.2345, 0.3456, 0.4567)]
     seen = [Moment(step, 0.0, tuple(parts), parts[0]) for step in range(3)]
 

@@ -205,7 +205,7 @@ def test_every_shell_has_a_completion_script(shell: str):
 
 
 def test_too_few_threads_for_numpy_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise OpenBLAS raises SIGINT, and the command says that it was interrupted."""
+    """Without this error OpenBLAS raises SIGINT, and the command says "interrupted"."""
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(128)))

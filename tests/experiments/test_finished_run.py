@@ -99,7 +99,7 @@ def test_settings_of_variables_may_have_the_short_or_the_long_form():
 
 
 def test_the_record_is_opened_at_its_first_use():
-    """The record has events, findings and a verdict. It can be opened again after it was closed."""
+    """The record has events, findings and a verdict. A closed record can be opened again."""
     with varsim.run_experiment("program.py") as run:
         assert "history" not in vars(run)
         writes = list(run.history.events("kind = 'write' AND process >= 0"))

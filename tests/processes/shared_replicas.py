@@ -21,7 +21,7 @@ KEPT: list[tuple[Array, bytes]] = []
 
 
 def value(seed: int, size: int = SIZE, dtype: str = "f8") -> Array:
-    """Return numbers whose sums round. They differ between replicas."""
+    """Return numbers whose sums round, and which differ between replicas."""
     numbers: Array = np.random.default_rng([seed, replica_id()]).normal(0, 99, size)
     return numbers.astype(dtype)
 

@@ -399,7 +399,7 @@ def test_output_before_a_mismatch_is_shown(
 
 @pytest.mark.parametrize("slow", [2])
 def test_a_collective_write_before_an_exception_takes_effect(strategy: Strategy, slow: int) -> None:
-    """In TensorFlow a write waits for all replicas, so it has happened when a later line raises."""
+    """In TensorFlow a write waits for all replicas, so a later line raises after the write."""
     with strategy.scope():
         v = tf.Variable(0.0, name="v", aggregation=tf.VariableAggregation.SUM)
 

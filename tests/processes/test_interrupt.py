@@ -96,7 +96,7 @@ def running(program: str) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
 
 
 def ends_with(process: subprocess.Popen[str], workers: list[int], signal_number: int) -> str:
-    """Return the program's stderr after it was ended by a signal."""
+    """End the program by a signal, and return its stderr."""
     started_s = time.monotonic()
     process.send_signal(signal_number)
     _, said = process.communicate(timeout=10_000 * MS)

@@ -1,4 +1,4 @@
-"""A received structure of Python values equals the sent structure, and is independent of it."""
+"""A received structure of Python values equals the sent structure, and shares no memory."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ Point = namedtuple("Point", "x y")  # noqa: PYI024 - users have them
 
 
 def travelled(value: Any) -> Any:
-    """Return a value after it was sent to another process in an envelope."""
+    """Send a value as to another process, in an envelope, and return the received value."""
     start = Start(call_id=1, function_id="f", arguments=pack(value, HERE), present=2)
     (message,) = decode([bytes(frame) for frame in encode([start])])
     assert isinstance(message, Start)

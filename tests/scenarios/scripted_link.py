@@ -20,8 +20,8 @@ class ScriptedLink:
     Args:
         say: Adds a line to the scenario's output.
         deliver: Gives a message to a replica.
-        go_on: Called when the coordinator waits and no message can arrive. It executes the next
-            step of the scenario.
+        go_on: A function that executes the next step of the scenario. It is called when the
+            coordinator waits and no message can arrive.
     """
 
     def __init__(

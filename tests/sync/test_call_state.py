@@ -544,7 +544,7 @@ def test_a_wait_for_a_collective_before_the_failed_one_still_ends():
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_the_first_collective_that_fails_is_reported(order):
-    """Replica 1 returns before a write that replica 0 makes before it raises."""
+    """Replica 0 writes and then raises. Replica 1 returns before this write."""
 
     def go(replica_id):
         if replica_id == 0:

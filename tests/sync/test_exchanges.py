@@ -115,7 +115,7 @@ def test_replicas_that_all_read_get_no_requests():
 
 
 def test_a_running_replica_is_asked_when_it_waits():
-    """A running replica handles no message, and it may soon read and send the delta itself."""
+    """A running replica handles no message. The replica may soon read and send the delta itself."""
     own = state()
     handle(own, 1, write_counts(1))
     handle(own, 0, write_counts(1))

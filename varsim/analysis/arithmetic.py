@@ -34,7 +34,7 @@ def quiet() -> np.errstate:
 
 
 def value_of(event: Event, dtype: np.dtype[Any]) -> Flat | None:
-    """Return the value that an event recorded; None if it recorded no value, or only rows."""
+    """Return the value that an event recorded; None if the event has no value, or only rows."""
     content = event.value
     if content is None or event.indices is not None:
         return None
@@ -42,7 +42,7 @@ def value_of(event: Event, dtype: np.dtype[Any]) -> Flat | None:
 
 
 def operand_of(event: Event, dtype: np.dtype[Any]) -> FlatOperand | None:
-    """Return the value or the rows that a write or a commit recorded; None if it recorded none."""
+    """Return the recorded value or rows of a write or a commit; None if nothing was recorded."""
     return value_of(event, dtype) if event.indices is None else sparse.rows_of(event, dtype)
 
 
@@ -111,7 +111,7 @@ def _count(number: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
 
 
 def updated(before: Flat, operation: str | None, operand: FlatOperand) -> Flat | None:
-    """Return a component's value after a write; None if the operation cannot be applied to it."""
+    """Return a component's value after a write; None if the operation cannot be applied."""
     if isinstance(operand, Rows):
         return sparse.changed(before, operation, operand)
     if operation == "assign":

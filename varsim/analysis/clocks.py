@@ -17,9 +17,9 @@ from varsim.tracing.history import PROGRAM, Event
 _KEPT: Final = 256
 """Number of old clocks kept for each process, because other processes may learn of an event late.
 
-If an event is older than all kept clocks, the oldest kept clock is used for it. This clock may know
-later events, too. So two unordered events may look ordered. Two ordered events never look
-unordered.
+If an event is older than all kept clocks, the oldest kept clock is used in place of the event's
+clock. This clock may know later events, too. So two unordered events may look ordered. Two ordered
+events never look unordered.
 """
 
 _NO_PROCESS: Final = -2  # stands for the process of an unused event number

@@ -303,7 +303,7 @@ class Replay(EventObserver):
         self.change: Change | None = None
         """The effect of the last commit."""
         self.installed: tuple[ComponentState, Change | None] | None = None
-        """The last install: the replica's component before it, and the commit."""
+        """The last install: the replica's component before the install, and the commit."""
         self.left: list[ReplayedMerge] = []
         """The uncommitted merges of the last ended call."""
         self._presence = Presence(num_replicas)

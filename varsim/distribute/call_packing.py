@@ -41,7 +41,7 @@ class CallPacker:
         """Pack a function and its arguments.
 
         Args:
-            arguments: The structure of all arguments; it may contain distributed values.
+            arguments: The structure of all arguments, which may contain distributed values.
             present: The number of replicas that take part in the call.
         """
         kinds = generators.kinds() if self._num_replicas > 1 else ()

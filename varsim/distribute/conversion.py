@@ -1,6 +1,6 @@
 """Convert a written value to an array that a variable can hold.
 
-*Numbers* are Python numbers, NumPy scalars, and nested lists of these. They are converted to the
+*Numbers* are Python numbers, NumPy scalars, and nested lists of these. Numbers are converted to the
 variable's dtype; a conversion can lose only precision. *Arrays* are tensors, which have an explicit
 dtype. As in TensorFlow, it is an error if this dtype differs from the variable's dtype.
 """
@@ -119,7 +119,7 @@ def as_numpy(value: Any, variable: str) -> Any:
         ) from error
 
 
-_TORCH = "torch."  # the names of PyTorch's dtypes begin with it
+_TORCH = "torch."  # the beginning of the names of PyTorch's dtypes
 
 
 def _of_torch(value: Any, name: str) -> Array:
@@ -247,7 +247,7 @@ def initial_array(value: Any, dtype: Any, shape: Shape | None, variable: str) ->
 
 
 def _check_size(value: Any, what: str) -> None:
-    """Refuse an array that no message can hold, before it is copied.
+    """Refuse an array that no message can hold, before the array is copied.
 
     Raises:
         SizeError: The array is too large.

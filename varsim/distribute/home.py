@@ -44,7 +44,7 @@ class Home:
         return error
 
     def leave_behind(self) -> None:
-        """Record that this process was forked, so that the replica does not run in it."""
+        """Record that this process was forked, so that the replica does not run here."""
         self.forked, self.thread = True, _NO_THREAD
 
     def end_if_forked(self) -> None:

@@ -41,7 +41,7 @@ class RunHost:
         self._joined = strategy.num_replicas_in_sync - present  # number of replicas
         self._around = current_frame()  # the frame in which the program called `run`
         self._created: list[tuple[str | None, Any]] = []  # names and variables of replica 0
-        self._merged: list[Any] = []  # results of merge functions, to keep variables in them alive
+        self._merged: list[Any] = []  # results of merge functions, which keep their variables alive
         self._next_creation = [0] * strategy.num_replicas_in_sync
 
     def merge(self, merge_calls: Sequence[MergeCall]) -> list[Payload]:

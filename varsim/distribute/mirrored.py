@@ -235,7 +235,7 @@ class MirroredStrategy(Strategy):
 
     @property
     def has_workers(self) -> bool:
-        """Return whether the workers have been started; they may have ended since then."""
+        """Return whether the workers have been started. They may have ended in the meantime."""
         return self._coordinator is not None
 
     @property

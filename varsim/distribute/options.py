@@ -35,7 +35,7 @@ class CollectiveHints:
 
 @dataclass(frozen=True, slots=True)
 class CrossDeviceOps:
-    """How devices reduce values. It has no effect, because varsim's exchange reduces values."""
+    """How devices reduce values. This has no effect, because varsim's exchange reduces values."""
 
 
 @dataclass(frozen=True, slots=True)

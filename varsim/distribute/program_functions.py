@@ -146,7 +146,7 @@ class ProgramFunctions:
         return watch_of(function, *arguments)
 
     def _seen(self) -> tuple[str, tuple[tuple[str, str], ...]]:
-        """Return the function's output and the warnings about it."""
+        """Return the function's output and the warnings about the function."""
         noticed = (*self._home.warnings(), *self._noticed)
         self._noticed.clear()
         return self._take_output(), noticed

@@ -153,8 +153,8 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
             `synchronization` is ON_READ.
         name: The name of the variable in texts for users.
         dtype: One of `varsim.extension_dtypes.NAMES`; by default the dtype of the initial value.
-        shape: The shape, if it is more general than the shape of the initial value. In it, None is
-        a dimension that an assign can change. synchronization, aggregation: See
+        shape: The shape, if it is more general than the shape of the initial value. A dimension
+        that is None can be changed by an assign. synchronization, aggregation: See
         `VariableSynchronization` and `VariableAggregation`.
     Raises:
         ValueError: The initial value does not match the shape, or the strategy refuses the

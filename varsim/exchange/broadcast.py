@@ -80,7 +80,7 @@ class BroadcastCodec:
             leases.cancel()
 
     def close(self) -> None:
-        """Free the shared memory. Arrays in it that are still in use stay valid."""
+        """Free the shared memory. Its arrays that are still in use stay valid."""
         self.end_round()
         for replica_id in range(len(self._leases)):
             self.lose(replica_id)

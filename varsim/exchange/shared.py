@@ -114,7 +114,7 @@ class SharedCoordinator:
         self._reducer = SharedMemoryReducer(memory)
         self._channel: ExchangeChannel | None = None
         self._finished: list[ReductionDone] = []
-        self._held_bytes = -1  # memory in use when it first grew in this round; -1 until then
+        self._held_bytes = -1  # memory in use before its first growth in this round; -1 until then
         self._growth_bytes = _GROWTH_BYTES
         self.encode = self._codec.encode
 
@@ -212,7 +212,7 @@ class SharedCoordinator:
         return False
 
     def close(self) -> None:
-        """Free the memory. Arrays in it that are still in use stay valid."""
+        """Free the memory. Its arrays that are still in use stay valid."""
         self._codec.close()
 
 

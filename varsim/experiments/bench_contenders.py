@@ -185,7 +185,7 @@ def local(strategy: tf.distribute.MirroredStrategy, size_bytes: int) -> Sample:
 
 
 def _writing(variable: tf.Variable, shape: tuple[int, ...]) -> Callable[[], None]:
-    """Return a function that adds i + 1 on replica i. It is sent to the workers only once."""
+    """Return a function that adds i + 1 on replica i, and that is sent to the workers only once."""
     updates: dict[float, np.ndarray] = {}  # each replica makes and keeps its own update
 
     def write() -> None:

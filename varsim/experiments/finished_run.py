@@ -63,8 +63,8 @@ class ExperimentSettings(TypedDict, total=False):
 class FinishedRun:
     """A run that has ended, successfully or not: its summary and its record.
 
-    The record is opened at its first use. It is closed by `close()`, at the end of a `with` block,
-    or when the object is deleted. Use the record only in the thread that opened it.
+    The record is opened at its first use. The record is closed by `close()`, at the end of a `with`
+    block, or when the object is deleted. Use the record only in the thread that opened it.
     """
 
     def __init__(self, path: str | os.PathLike[str], summary: Summary | None = None) -> None:

@@ -1,10 +1,10 @@
 """Read the variables of a Keras model, a SavedModel or a checkpoint: `PYTHON model_reader.py`.
 
 This file is a separate program, for an interpreter that has TensorFlow but may not have varsim.
-Its arguments are a kind (a key of `_READERS`) and a path. It prints a JSON object with `variables`,
-`missing` (a module that is not installed) or `error`. A variable has a name, a shape (null if the
-shape is not known), a dtype, and the settings that the format contains. If no step writes the
-variable, it also has a `role`, which says why. Output of libraries goes to stderr.
+The arguments are a kind (a key of `_READERS`) and a path. The program prints a JSON object with
+`variables`, `missing` (a module that is not installed) or `error`. A variable has a name, a shape
+(null if the shape is not known), a dtype, and the settings that the format contains. If no step
+writes the variable, it also has a `role`, which says why. Output of libraries goes to stderr.
 """
 
 from __future__ import annotations

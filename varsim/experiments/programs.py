@@ -450,8 +450,8 @@ class _Supervision:
 def _check_settings(run: ActiveRun) -> None:
     """Warn about settings of variables that the script does not have.
 
-    The check happens at the end, because a script may create variables at any time. It only warns,
-    because the script's results must not be lost.
+    The check happens at the end, because a script may create variables at any time. The check only
+    warns, because the script's results must not be lost.
     """
     try:
         if run.strategies:

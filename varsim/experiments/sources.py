@@ -40,7 +40,7 @@ class Sources:
 
 
 def location_of_file(path: Path) -> ProgramLocation:
-    """Return the location of a file that is run by its path; it imports from its own folder."""
+    """Return the location of a file that is run by its path, and imports from its own folder."""
     return ProgramLocation(path, path.parent)
 
 

@@ -115,7 +115,7 @@ def load(text: str, name: str) -> Document:
 
 
 def _check_size(text: str) -> None:
-    """Refuse a text that would need much more memory than its length, before it is loaded.
+    """Refuse a text that would need much more memory than its length, before loading the text.
 
     Raises:
         _RefusedError: The text has more than `MAX_VALUES` values, or is nested too deeply.

@@ -3,8 +3,8 @@
 The fork server is a new interpreter, so a program needs no `if __name__ == "__main__"`. The fork
 server imports the modules that all workers need, and forks one worker for each replica. A fork
 takes a few milliseconds; a new interpreter takes 0.1 s. The fork server reports each ended worker
-on its stdout. It kills the workers and ends in three cases: the coordinator has ended, writes
-another line, or closes the pipe.
+on its stdout. The fork server kills the workers and ends in three cases: the coordinator has ended,
+writes another line, or closes the pipe.
 """
 
 from __future__ import annotations

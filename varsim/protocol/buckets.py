@@ -92,7 +92,7 @@ def unpack(
 ) -> list[Array]:
     """Return the value of every write of an outbox from the arrays of its buckets.
 
-    If a value was not sent, the result contains an empty array for it.
+    For a value that was not sent, the result contains an empty array.
     """
     values: list[Array] = [_NOT_SENT] * len(writes)
     for bucket, array in zip(buckets, arrays, strict=True):

@@ -113,7 +113,7 @@ def _header(frame: Buffer) -> Any:
             max_map_len=0,
             max_ext_len=0,
         )
-    except ValueError as error:  # all exceptions of msgpack inherit from it
+    except ValueError as error:  # all exceptions of msgpack inherit from ValueError
         raise ProtocolError(f"a header is not msgpack: {error!r}") from error
 
 

@@ -52,7 +52,7 @@ class WriteCounts(Message):
     """Replica → coordinator: how often this replica has written deferred variables.
 
     Writes are counted from the variable's creation. The message contains the variables that were
-    written since the last `WriteCounts`. It is sent in the same envelope as the outbox.
+    written since the last `WriteCounts`. The message is sent in the same envelope as the outbox.
     """
 
     call_id: int

@@ -133,7 +133,7 @@ class _ExceptionPacker(Packer):
 
 
 def _constructor_args(error: BaseException) -> tuple[Any, ...]:
-    """Return the arguments for the constructor; they are `args`, except for an OSError's files."""
+    """Return the arguments for the constructor: `args`, and the files of an OSError."""
     if not isinstance(error, OSError) or len(error.args) != 2 or error.filename is None:
         return error.args
     if error.filename2 is None:

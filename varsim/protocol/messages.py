@@ -114,7 +114,7 @@ class Fetch(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Define(Message):
-    """Coordinator → replica: store a function; later `Start` messages refer to it by its id.
+    """Coordinator → replica: store a function, to which later `Start` messages refer by its id.
 
     Sent only once per function and worker. A second delivery changes nothing.
     """
@@ -167,8 +167,9 @@ class HostResult(Message):
 class Abort(Message):
     """Coordinator → every replica of a call: the call has failed.
 
-    If the replica's function waits, an exception is raised in it. The replica answers with `Left`
-    when the function has ended. A replica that does not run the function answers immediately.
+    If the replica's function waits, an exception is raised in the function. The replica answers
+    with `Left` when the function has ended. A replica that does not run the function answers
+    immediately.
     """
 
     call_id: int

@@ -25,8 +25,8 @@ class Quantity(StrEnum):
     STEP = "step"  # one strategy.run in which each replica writes one ON_WRITE MEAN variable
     READ_CHANGED = "read, changed"  # a cross-replica read after a write on all replicas
     READ_UNCHANGED = "read, unchanged"  # the same read, without a write since the last read
-    LOCAL_READ = "local read"  # a read of an ON_READ variable in a replica; it sends nothing
-    LOCAL_WRITE = "local write"  # a write of an ON_READ variable in a replica; it sends nothing
+    LOCAL_READ = "local read"  # a read of an ON_READ variable in a replica, which sends nothing
+    LOCAL_WRITE = "local write"  # a write of an ON_READ variable in a replica, which sends nothing
 
 
 ALONE: Final = (Quantity.COPY, Quantity.LOCAL_READ, Quantity.LOCAL_WRITE)

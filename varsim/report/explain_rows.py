@@ -32,7 +32,7 @@ CONTEXTS: Final = (Context.REPLICA, Context.CROSS_REPLICA)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SparseExample:
-    """A sparse write of a fresh variable, and a read of all components after it."""
+    """A sparse write of a fresh variable, followed by a read of all components."""
 
     aggregation: VariableAggregation
     context: Context

@@ -132,7 +132,7 @@ def _flat(text: str) -> str:
 
 
 def _joined(text: str) -> str:
-    """Return a text and the list of fixes below it on one line."""
+    """Return a text and the list of fixes below the text, on one line."""
     said, *fixes = map(_flat, text.split("\n  - "))
     return f"{said} Possible fixes: {'; '.join(fixes)}." if fixes else said
 

@@ -46,9 +46,9 @@ class Way(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worked:
-    """An operation on a fresh variable, and a read from outside the replicas right after it.
+    """An operation on a fresh variable, followed by a read from outside the replicas.
 
-    If the operation is a read, replica i has added i + 1 before it.
+    If the operation is a read, replica i has added i + 1 before this read.
     """
 
     aggregation: VariableAggregation

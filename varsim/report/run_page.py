@@ -28,7 +28,7 @@ from varsim.report.verdict_text import (
     verdict_text,
 )
 
-_LEAST_VALUE: Final = 12  # columns beside a name; with less room, a value is printed below it
+_LEAST_VALUE: Final = 12  # columns beside a name; with less room, a value is below the name
 _MAX_LISTED: Final = 16  # elements of a list on one line
 _MAX_TEXT: Final = 1_000  # characters of a text; summary.json has more
 _WORTH_SAYING_S: Final = 0.005  # a shorter time would be shown as 0.00

@@ -270,7 +270,7 @@ def _arrays(operand: Operand | None) -> tuple[Array, ...]:
 
 
 class DeferredWrites:
-    """The logs of one replica, and the number of writes in them when each running call started."""
+    """The logs of one replica, and their numbers of writes when each running call started."""
 
     def __init__(self, allocate: Allocate) -> None:
         self._allocate = allocate

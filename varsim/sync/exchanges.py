@@ -168,7 +168,7 @@ class Exchanges:
             request.end(error=error)
 
     def lose(self, error: VarsimError) -> None:
-        """Drop all unexchanged writes: a replica is lost, and with it its part of them."""
+        """Drop all unexchanged writes, because the part of a lost replica is missing."""
         self._close(error)
         for deferral in self._deferrals.values():
             written = max(write_count.count for write_count in deferral.reported)
@@ -196,7 +196,8 @@ class Exchanges:
         """Record that the program of a replica waits for the result of its writes.
 
         Returns:
-            Whether the replica must wait. It need not wait if the commit has already been sent.
+            Whether the replica must wait. The replica need not wait if the commit has already been
+            sent.
         """
         delta = request.delta
         deferral = self._checked(replica_id, delta)

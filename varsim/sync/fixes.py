@@ -413,5 +413,5 @@ def merged(
 
 
 def are_few(values: Iterable[Array]) -> bool:
-    """Return whether values are small enough to compute fixes with them."""
+    """Return whether values are small enough for the computation of fixes."""
     return all(value.nbytes <= FEW_BYTES for value in values)

@@ -60,7 +60,7 @@ class Losses:
         """Check that no deferred write of a variable is lost.
 
         Raises:
-            WorkerLost: A replica is lost, and with it this number of its writes.
+            WorkerLost: A replica is lost with this number of its writes.
         """
         if lost_writes:
             raise WorkerLost(WritesLost(self.workers, spec.name, lost_writes))

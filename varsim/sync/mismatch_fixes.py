@@ -26,7 +26,7 @@ def of_mismatch(
     """Yield fixes: operations and settings with which all arrivals can be combined.
 
     Args:
-        collectives: One per replica, in replica order. They differ.
+        collectives: One per replica, in replica order; not all are alike.
         values: The values of each replica; empty for a replica whose values are not used.
     """
     few = are_few(chain.from_iterable(values))

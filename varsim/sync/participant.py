@@ -71,7 +71,7 @@ class Plans:
         )
 
     def learn(self, replica_id: int, layout: Layout) -> None:
-        """Store a layout of a replica. It is decoded when a contribution uses it.
+        """Store a layout of a replica, which is decoded when a contribution uses it.
 
         Raises:
             ProtocolError: The layout's id is not from 0 to MAX_LAYOUTS - 1.

@@ -165,7 +165,7 @@ class Account:
         )
 
     def moved(self, messages: int, size_bytes: int) -> None:
-        """Count messages and the bytes of the values in them."""
+        """Count messages and the bytes of their values."""
         self.messages += messages
         self.size_bytes += size_bytes
 

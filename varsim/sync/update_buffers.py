@@ -37,7 +37,7 @@ class UpdateBuffers:
         return own
 
     def to_keep(self, value: Array) -> Array:
-        """Return an array with this value for storage; the program must not write to it later."""
+        """Return an array with this value for storage, to which the program cannot write later."""
         own = self._taken_back(value)
         if own is None:
             own = np.array(value, order="C")

@@ -76,7 +76,7 @@ class WriteUnread(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AssignTotal(Fact):
-    """Assign the new value of the variable instead of adding to it."""
+    """Assign the new value of the variable instead of an add."""
 
     operation: Operation
     value: Array | None

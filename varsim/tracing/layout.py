@@ -1,8 +1,8 @@
 """Find the values of a contribution in its arrays, as docs/protocol.md defines their layout.
 
-`protocol.buckets` has the code that packs the values, and this module shares no code with it. If
-`protocol.buckets` is wrong, contributions and commits in the history disagree, and the judge
-reports this.
+`protocol.buckets` has the code that packs the values. This module shares no code with
+`protocol.buckets`. If `protocol.buckets` is wrong, contributions and commits in the history
+disagree, and the judge reports this.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def run(
 ) -> dict[str, object]:
     """Train a classifier on normalised images, and compare the statistics that it could save.
 
-    With `by_label` a batch is sorted before it is split, so that replicas see different digits.
+    With `by_label` each batch is sorted before the split, so that replicas see different digits.
     """
     strategy = job.strategy
     train, (test_images, test_labels) = load_digits()

@@ -341,7 +341,7 @@ def shards_that_differ_by_one_example(strategy: Strategy) -> None:
 
 @clean
 def local_training(strategy: Strategy) -> None:
-    """Train copies separately. They differ from a single device's weights on purpose."""
+    """Train copies separately. These copies differ from a single device's weights on purpose."""
     with strategy.scope():
         w = variable(0.0, "ON_READ MEAN")
 

@@ -56,7 +56,7 @@ class Atomic(Checker):
             self._arrived.setdefault(event.call, {}).setdefault(event.position, []).append(event)
 
     def on_answer(self, event: Event) -> None:
-        """Check that all present replicas have arrived, and that the program knows of it."""
+        """Check that all present replicas have arrived, and that the program knows this."""
         if event.call is None or event.position is None or not self.replay.from_start:
             return
         came = self._arrived.get(event.call, {}).pop(event.position, [])

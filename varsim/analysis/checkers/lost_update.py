@@ -72,7 +72,7 @@ class LostUpdate(Checker):
             )
 
     def on_read_by_program(self, event: Event) -> None:
-        """Check that the program's writes are committed before it reads."""
+        """Check that the program's writes are committed before the program reads."""
         variable = self.variable_of(event)
         waiting = self.replay.program_writes.waiting(variable.number)
         if waiting is None or variable.promise.deferred:

@@ -106,7 +106,7 @@ class Conflicts(Finder):
             self._read(event, self._of(event.variable))
 
     def on_write_by_replica(self, event: Event) -> None:
-        """Compare a write with other replicas' accesses that are concurrent with it."""
+        """Compare a write with concurrent accesses of other replicas."""
         if event.variable is not None:
             self._touched.add(event.variable)
             self._write(event, event.variable, self._of(event.variable))

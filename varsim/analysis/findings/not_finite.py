@@ -57,7 +57,7 @@ class _Seen:
     finite: set[int] = field(default_factory=set)  # replicas whose write of the round is finite
     evidence: Evidence = field(default_factory=Evidence)
     row: int | None = None  # if `first` is a sparse write: the first row with NaN or infinity
-    before: Event | None = None  # if `first` is a read: the last write before it
+    before: Event | None = None  # if `first` is a read: the last write before this read
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """Stale reads: a replica reads a component that lacks earlier writes or commits.
 
-`VersionStaleness` checks mirrored variables. It compares the versions of reads.
+`VersionStaleness` checks mirrored variables, by the versions of reads.
 
 `LocalStaleness` checks variables that each replica writes for itself. A read is stale if it lacks
 writes of other replicas that happened before the read, and the components were not synchronised
@@ -81,7 +81,7 @@ class _VersionUses:
     times_s: list[float] = field(default_factory=list)
     # The replica of each version's component; None for all components.
     owners: list[int | None] = field(default_factory=list)
-    # process → the newest version that it used, and the time
+    # process → the newest version that this process used, and the time
     used: dict[int, tuple[int, float]] = field(default_factory=dict)
     newest_used: int = 0
     fresh: int = 0  # reads of a version that is at least as new as all versions used before

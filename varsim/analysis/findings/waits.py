@@ -48,7 +48,7 @@ _GATHERING: Final = -2  # in place of a variable: an all_reduce, all_gather or m
 
 @dataclass(slots=True)
 class _Arrivals:
-    """The arrivals of replicas at one collective, with the work of each replica before it."""
+    """The arrivals of replicas at one collective, and each replica's work before the arrival."""
 
     variable: int
     location: str | None

@@ -83,7 +83,7 @@ def exec_(
 
     --workers sets the number of workers of the script's MirroredStrategy(). The script's output is
     not changed, and is followed by the report. Write the options of varsim before SCRIPT.py, and
-    the options of the script after it.
+    the options of the script after SCRIPT.py.
 
     \b
     varsim exec -n 4 my_program.py

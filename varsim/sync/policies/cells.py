@@ -1,8 +1,8 @@
 """The cells of the policy table: the effect of one operation on a variable's components.
 
 For a write, a cell computes the new components. For a read, it selects the components that are
-needed, and computes the value. It also counts the messages. A cell that only one policy uses is in
-the file of that policy.
+needed, and computes the value. The cell also counts the messages. A cell that only one policy uses
+is in the file of that policy.
 """
 
 from __future__ import annotations
