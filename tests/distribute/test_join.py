@@ -174,6 +174,18 @@ def test_the_number_of_the_only_present_replica_can_be_reduced(strategy, result)
     assert 2.0 == strategy.reduce("SUM", returned, axis=None)
 
 
+def test_the_mean_of_one_present_replica_has_the_dtype_of_other_means(strategy):
+    def step(rows):
+        return len(rows), context().all_reduce("MEAN", len(rows))
+
+    for rows in ((1, 2, 3), (1, 2), (1,)):
+        sizes, means = run(strategy, step, *rows)
+        assert {np.float64} == {mean.dtype.type for mean in means.values}
+    assert np.float64 is strategy.reduce("MEAN", sizes, axis=None).dtype.type
+    with pytest.raises(ValueError, match="a SUM of dtype bool over several replicas"):
+        run(strategy, lambda _: context().all_reduce("SUM", np.array(True)), 1)
+
+
 def test_results_without_numbers_stay_plain(strategy):
     assert run(strategy, lambda _: None, 1) is None
     assert run(strategy, lambda _: "done", 1) == "done"

@@ -62,9 +62,9 @@ def aggregated(values: Sequence[Array], aggregation: VariableAggregation) -> Arr
     return left_fold(values) if aggregation is SUM else mean_of(values)
 
 
-def reduced(values: Sequence[Array], op: ReduceOp) -> Array:
+def reduced(values: Sequence[Array], op: ReduceOp, num_replicas: int) -> Array:
     """Return the result of `strategy.reduce` and `all_reduce`: a mean of integers is float64."""
-    if len(values) == 1:
+    if num_replicas == 1:
         return values[0]
     if values[0].dtype == bool:
         raise RefusedError
@@ -228,7 +228,7 @@ class ModelVariable:
             if op is ReduceOp.SUM:
                 raise RefusedError
             return self.components[0]
-        return reduced(self.components, op)
+        return reduced(self.components, op, len(self.components))
 
 
 def share(value: Any, dtype: Any, count: int) -> Array:

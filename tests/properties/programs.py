@@ -389,7 +389,7 @@ def model_program(program: RandomProgram) -> list[Any]:
 def model_step(step: Step, variables: Sequence[Any]) -> Any:
     """Return the outcome of a step."""
     if isinstance(step, ReduceValues):
-        return model.reduced(step.values, step.op)
+        return model.reduced(step.values, step.op, len(step.values))
     variable: ModelVariable = variables[step.variable]
     match step:
         case CrossRead():
@@ -461,7 +461,7 @@ def _model_together(
         case ScatterOwn():
             variables[action.variable].scatter_each(action.operation, action.rows[:count])
         case AllReduceStep():
-            return model.reduced(action.values[:count], action.op)
+            return model.reduced(action.values[:count], action.op, len(action.values))
         case AllGatherStep():
             return np.concatenate(action.values[:count])
         case MergeWrite():

@@ -81,7 +81,7 @@ def _reduce_leaf(op: ReduceOp, leaf: Any, num_replicas: int) -> Any:
         if num_replicas == 1:
             return leaf
     if isinstance(leaf, DistributedValues):
-        return reduce.reduce(components_of(leaf), op)
+        return reduce.reduce(components_of(leaf), op, num_replicas)
     if op is ReduceOp.MEAN or _is_zero(leaf):
         return leaf
     if num_replicas == 1:

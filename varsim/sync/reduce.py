@@ -133,11 +133,13 @@ def merge(
 
 
 @_SILENT
-def reduce(values: Sequence[Array], op: ReduceOp) -> Array:
+def reduce(values: Sequence[Array], op: ReduceOp, num_replicas: int | None = None) -> Array:
     """Reduce the replicas' values as `strategy.reduce` and `all_reduce` do.
 
     Args:
         values: One array per replica, in replica order, of one shape and dtype.
+        num_replicas: The number of replicas, including those that have joined and have no value;
+            None if every replica has a value. The dtype of the result depends on this number.
     Returns:
         The sum or mean of the values. A mean of integers over several replicas is float64.
     Raises:
@@ -154,7 +156,7 @@ def reduce(values: Sequence[Array], op: ReduceOp) -> Array:
             "its rows first, as strategy.reduce(…, axis=0) does. Or use strategy.gather, which "
             "accepts different numbers of rows."
         )
-    if len(values) == 1:
+    if len(values) == 1 and num_replicas in {None, 1}:
         return first
     if kind_of(first.dtype) not in "iufc":
         raise AggregationError(

@@ -188,7 +188,10 @@ class RunningCalls:
             messages = tuple(arrival.message for arrival in collectives.arrivals)
             return RunMerge(call.call_id, first.position, messages)  # type: ignore[arg-type]
         if isinstance(first, AllReduce):
-            leaves = tuple(reduce.reduce(values, first.op) for values in _by_leaf(collectives))
+            count = self._registry.num_replicas
+            leaves = tuple(
+                reduce.reduce(values, first.op, count) for values in _by_leaf(collectives)
+            )
         else:
             assert isinstance(first, AllGather)
             leaves = tuple(
