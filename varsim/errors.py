@@ -322,6 +322,25 @@ class WorkerLost(VarsimError, RuntimeError):
         self.replica_ids = tuple(worker.replica_id for worker in loss.workers)
 
 
+class LinkLost(VarsimError, ConnectionError):
+    """A worker had no connection to the coordinator for too long, and ends.
+
+    Attributes:
+        loss_s: The limit in seconds.
+    """
+
+    definite = False
+
+    def __init__(self, loss_s: float) -> None:
+        super().__init__(loss_s)
+        self.loss_s = loss_s
+
+    def __str__(self) -> str:
+        return (
+            f"no connection to the coordinator for {self.loss_s:g} s; link_loss_s changes the limit"
+        )
+
+
 class ReplicaError(VarsimError, RuntimeError):
     """A replica's function raised an exception; the text has the replica's traceback.
 

@@ -47,7 +47,7 @@ def test_strangers_cannot_connect_over_tcp(launch: Launch) -> None:
     """Each connection of a stranger would need a descriptor of the program."""
     cluster = launch(1, transport="tcp")
     listener: Any = cluster.channel._listener
-    host, port = listener.endpoint.removeprefix("tcp://").split(":")
+    host, port = listener._listener.endpoint.removeprefix("tcp://").split(":")
 
     with socket.socket() as stranger:
         stranger.settimeout(50 * MS)

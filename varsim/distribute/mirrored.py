@@ -40,6 +40,7 @@ from varsim.distribute.strategy_arguments import (
     AUTO_MEANS,
     checked_auto,
     checked_devices,
+    checked_link_loss,
     checked_seed,
     checked_stall_times,
     checked_trace,
@@ -51,7 +52,7 @@ from varsim.distribute.supervision import Choices, Supervisor, current_superviso
 from varsim.distribute.values import DistributedValues, leaves_of, present_of, regroup
 from varsim.errors import ContextError, ReplicaError
 from varsim.launch.backends import check_backends, launcher_of
-from varsim.launch.launcher import Backends, LaunchOptions
+from varsim.launch.launcher import LINK_LOSS_S, Backends, LaunchOptions
 from varsim.protocol.limits import check_name
 from varsim.protocol.messages import Raised
 from varsim.shells.coordinator import Coordinator, RaisedBy
@@ -101,6 +102,8 @@ class MirroredStrategy(Strategy):
         stall_fail_s: After so many seconds without progress of a replica, varsim ends its process,
             and the call fails. The default is 60 for a replica that is blocked, and 600 for a
             replica that computes; 0 means never.
+        link_loss_s: With the transport "tcp", a worker is lost after so many seconds without a
+            connection. The default is 20.
     Raises:
         ValueError: `devices`, `auto`, `seed`, `faults`, `uneven` or a time is wrong.
         ConfigError: The launcher, the transport or the exchange does not exist.
@@ -127,9 +130,11 @@ class MirroredStrategy(Strategy):
         uneven: str = UNEVEN[0],
         stall_warn_s: float | None = None,
         stall_fail_s: float | None = None,
+        link_loss_s: float | None = None,
     ) -> None:
         backends = Backends(launcher=launcher, transport=transport, exchange=exchange)
         stall_times = checked_stall_times(stall_warn_s, stall_fail_s)
+        link_loss_s = checked_link_loss(link_loss_s)
         self._supervisor = current_supervisor()
         location = ""
         if self._supervisor is not None:
@@ -140,11 +145,13 @@ class MirroredStrategy(Strategy):
                 strict=strict,
                 auto=auto,
                 stall_times=stall_times,
+                link_loss_s=link_loss_s,
                 location=location,
             )
             chosen = self._supervisor.choose(said)
             devices, backends = chosen.devices, chosen.backends
             strict, auto, stall_times = chosen.strict, chosen.auto, chosen.stall_times
+            link_loss_s = chosen.link_loss_s
         check_backends(backends)
         self._set_up(new_id(), checked_devices(devices))
         self.strict = strict
@@ -157,6 +164,7 @@ class MirroredStrategy(Strategy):
             log_dir=None if log_dir is None else Path(log_dir),
             trace=checked_trace(trace),
             seed=checked_seed(seed),
+            link_loss_s=LINK_LOSS_S if link_loss_s is None else link_loss_s,
         )
         self._stall_times = stall_times
         self._launcher = launcher_of(backends)

@@ -82,6 +82,17 @@ def checked_stall_times(
     return stall_warn_s, stall_fail_s
 
 
+def checked_link_loss(link_loss_s: float | None) -> float | None:
+    """Return the limit of a cut, which is None or a finite number above 0; refuse other values."""
+    if link_loss_s is not None:
+        is_number = isinstance(link_loss_s, numbers.Real)  # a program can pass anything
+        if not is_number or not 0 < link_loss_s < math.inf:
+            raise DistributedValueError(
+                f"link_loss_s={link_loss_s!r}: expected a number of seconds above 0, such as 20"
+            )
+    return link_loss_s
+
+
 def limits_of_call(options: Any, limits: StallLimits) -> StallLimits | None:
     """Return the limits of a call that has options; None for those of the strategy."""
     if not isinstance(options, RunOptions):

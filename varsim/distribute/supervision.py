@@ -26,6 +26,7 @@ class Choices:
     strict: bool
     auto: str
     stall_times: tuple[float | None, float | None]  # times to warn, to fail; None: the default
+    link_loss_s: float | None  # the limit of a cut; None: the default
     location: str  # file:line at which the program creates the strategy
 
 

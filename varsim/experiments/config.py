@@ -317,6 +317,13 @@ class Experiment(Keys):
         "process is ended; 0 means never. By default VARSIM_CALL_TIMEOUT_S, or else 60 for a "
         "replica that is blocked, and 600 for one that computes.",
     )
+    link_loss_s: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="With transport: tcp, a worker is lost after so many seconds without a "
+        "connection; a shorter cut costs only time. By default 20.",
+    )
     out: str = Field(
         default="runs",
         min_length=1,

@@ -57,6 +57,7 @@ class ExperimentSettings(TypedDict, total=False):
     strict: bool | None
     stall_warn_s: float | None
     stall_fail_s: float | None
+    link_loss_s: float | None
     out: str | os.PathLike[str] | None
 
 

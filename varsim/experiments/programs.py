@@ -408,6 +408,7 @@ class _Supervision:
                 _first(experiment.stall_warn_s, said.stall_times[0]),
                 _first(experiment.stall_fail_s, said.stall_times[1]),
             ),
+            link_loss_s=_first(experiment.link_loss_s, said.link_loss_s),
         )
 
     def made(self, strategy: MirroredStrategy, location: str) -> None:

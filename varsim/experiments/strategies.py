@@ -44,6 +44,7 @@ def strategy_of(
         seed=experiment.seed,
         stall_warn_s=experiment.stall_warn_s,
         stall_fail_s=experiment.stall_fail_s,
+        link_loss_s=experiment.link_loss_s,
     )
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from varsim.launch.link import Link
 from varsim.protocol.references import References
 from varsim.tracing.trace import TraceOptions
+
+LINK_LOSS_S: Final = 20.0
+"""The default limit of a cut. A network repairs itself in less time (a spanning tree converges, a
+laptop joins another access point), and a replica that is blocked is ended after 60 s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +34,7 @@ class LaunchOptions:
     log_dir: Path | None = None  # the directory of the workers' logs; None: a private directory
     start_timeout_s: float = 60.0
     trace: TraceOptions | None = None  # what every process records; None to record nothing
+    link_loss_s: float = LINK_LOSS_S  # after so long without a connection, a worker is lost
     seed: int | None = None  # the seed of workers' global generators; None: a random seed
 
 

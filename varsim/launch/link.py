@@ -20,6 +20,7 @@ from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.stalls import Sighting
 from varsim.texts.losses import LostWorker
 from varsim.tracing.trace import Trace
+from varsim.transport.link_faults import LinkFaults
 
 
 class Codec(Protocol):
@@ -160,6 +161,10 @@ class WorkerChannel(Protocol):
         list after `timeout_s`. If `timeout_s` is None, the wait has no limit. For an envelope that
         was only for the exchange, the list of messages is empty.
         """
+
+    @property
+    def link_faults(self) -> LinkFaults | None:
+        """Return what injects faults into the link; None if such a link loses nothing."""
 
 
 class Allocator(Protocol):

@@ -78,7 +78,7 @@ class ProcessLauncher:
         stack.callback(fork_server.end)
         stack.enter_context(create_for_start(directory))
         remove_leftovers()
-        listener = transport.listen(count, directory)
+        listener = transport.listen(count, directory, options.link_loss_s)
         stack.callback(listener.close)
         log_dir = (options.log_dir or directory).absolute()
         make_private_folder(log_dir)
@@ -106,5 +106,6 @@ class ProcessLauncher:
             fork_server=fork_server,
             logs=logs,
             stacks=Stacks(directory),
+            link_loss_s=options.link_loss_s,
         )
         return channel, exchange, trace

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -59,17 +60,20 @@ class ProcessChannel:
         fork_server: ForkServer,
         logs: WorkerLogs,
         stacks: Stacks,
+        link_loss_s: float,
     ) -> None:
         self.num_replicas: Final = num_replicas
         self._trace = trace
         self._exchange = exchange
         exchange.attach(_ExchangeChannel(self))
         self._listener = listener
+        self._look_s = math.inf if listener.look_s is None else listener.look_s
         self._fork_server = fork_server
         self._logs = logs
         self._running = set(range(num_replicas))
         self._process_ids: dict[int, int] = {}
         self._stacks = stacks
+        self._link_loss_s = link_loss_s
         self._inbox: list[tuple[int, Received]] = []
         self._clock = Clock()
         self.now_s = self._clock.now_s
@@ -106,7 +110,6 @@ class ProcessChannel:
                     self._process_ids[replica_id] = message.process_id
             if not received and left_s <= MAX_WAIT_S:
                 raise StartError(self._unready(missing))
-        self._listener.stop_accepting()
 
     def _unready(self, missing: set[int]) -> str:
         outputs = [
@@ -149,9 +152,10 @@ class ProcessChannel:
         now_s = self.now_s()
         deadline = now_s + timeout_s
         while self._backlog.full and not self._problems:
+            until_s = min(deadline, now_s + self._look_s)
             with Interruptible():
-                ready = dict(self._poller.poll(timeout_ms(deadline - now_s)))
-            self._clock.waited(deadline)
+                ready = dict(self._poller.poll(timeout_ms(until_s - now_s)))
+            self._clock.waited(max(now_s, until_s))
             now_s = self.now_s()
             if not ready and now_s >= deadline:
                 return sorted(self._backlog.full)
@@ -173,7 +177,9 @@ class ProcessChannel:
         self._exchange.end_round()
         while not self._inbox and not self._problems and self._running:
             helped_until_s = self._exchange.deadline_s
-            until_s = deadline if helped_until_s is None else min(deadline, helped_until_s)
+            until_s = min(deadline, now_s + self._look_s)
+            if helped_until_s is not None:
+                until_s = min(until_s, helped_until_s)
             with Interruptible():
                 ready = dict(self._poller.poll(timeout_ms(until_s - now_s)))
             self._clock.waited(max(now_s, until_s))
@@ -195,6 +201,18 @@ class ProcessChannel:
             self._hear()
         if self._fork_server.reports in ready:
             self._collect_losses()
+        if self._look_s < math.inf:
+            for replica_id in self._listener.look(self._is_stopped):
+                reason = (
+                    f"had no connection for {self._link_loss_s:g} s (link_loss_s), and was ended"
+                )
+                lost = self.end(replica_id, reason)
+                if lost is not None:
+                    self._inbox.append((replica_id, lost))
+
+    def _is_stopped(self, replica_id: int) -> bool:
+        process_id = self._process_ids.get(replica_id)
+        return process_id is not None and sighting_of(process_id).stopped
 
     def hear(self, timeout_s: float) -> bool:
         """Decode the envelopes that arrive within `timeout_s`; return False if none arrives."""
@@ -211,6 +229,8 @@ class ProcessChannel:
             if self._trace is not None:
                 self._trace.received(replica_id)
             try:
+                if isinstance(frames, ProtocolError):
+                    raise frames
                 messages = self._exchange.decode(replica_id, frames)
                 if len(messages) == 1 and isinstance(messages[0], Acknowledged):
                     self._backlog.acknowledged(replica_id, messages[0].request_id)
@@ -236,6 +256,7 @@ class ProcessChannel:
         said, log_path = self._logs.of_lost(replica_id)
         self._running.discard(replica_id)
         self._exchange.lose(replica_id)
+        self._listener.lose(replica_id)
         self._backlog.lose(replica_id)
         self._take_finished()
         return Lost(reason, said or self._fork_server.said(), log_path)

@@ -225,6 +225,8 @@ class SimulatedNetwork:
 class _SimulatedWorker:
     """One replica, whose session runs in its own greenlet."""
 
+    link_faults = None
+
     def __init__(
         self,
         network: SimulatedNetwork,

@@ -12,8 +12,14 @@ class Ipc:
     """Connects processes of one user on one host; other users cannot enter the directory."""
 
     same_memory = True
+    can_lose = False
 
-    def listen(self, num_replicas: int, directory: Path) -> RouterListener:
+    def listen(
+        self,
+        num_replicas: int,
+        directory: Path,
+        link_loss_s: float,  # noqa: ARG002 - for tcp
+    ) -> RouterListener:
         """Bind a socket in the directory."""
         return RouterListener(f"ipc://{directory / SOCKET_NAME}", num_replicas)
 

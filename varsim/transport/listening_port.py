@@ -1,47 +1,80 @@
-"""Open a port of the loopback interface that can stop accepting connections.
+"""Open a port of the loopback interface to which only the workers of one cluster can connect.
 
 libzmq accepts every connection, as long as the process has descriptors. So any user of the machine
-could open connections until the program cannot open a file any more. `unbind` does not help,
-because it also closes the connections that the port has accepted.
+could open connections until the program cannot open a file any more. Workers must be able to
+connect again at any time, so the port stays open, and a filter of the system drops other senders:
+each worker has an address of its own on the loopback interface, and connects from the port that has
+the same number. Such an address and port can have one connection at a time, so that there are never
+more connections than workers.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import random
 import socket
 import struct
 import sys
+from ipaddress import IPv4Address
 from typing import Final
 
 _LOOPBACK: Final = "127.0.0.1"
+_FIRST, _LAST = int(IPv4Address("127.1.0.0")), int(IPv4Address("127.254.0.0"))
+"""The range of the workers' addresses. Linux accepts all of them on the loopback interface."""
+
 _SO_ATTACH_FILTER: Final = 26  # asm-generic/socket.h
-_DROP: Final = struct.pack("HBBI", 0x06, 0, 0, 0)  # the BPF program "return 0"
+_SOURCE_ADDRESS: Final = 0xFFF00000 + 12  # SKF_NET_OFF, and the place in an IPv4 header
 
 
 class ListeningPort:
-    """A free port. Its socket has two descriptors: one of this object, and one of libzmq."""
+    """A free port. Its socket has two descriptors: one of this object, and one of libzmq.
 
-    def __init__(self) -> None:
-        """Open the port."""
+    Args:
+        num_workers: The number of workers that can connect.
+    """
+
+    def __init__(self, num_workers: int) -> None:
         self._socket = socket.create_server((_LOOPBACK, 0), backlog=socket.SOMAXCONN)
         self._socket.setblocking(False)
+        self._port = self._socket.getsockname()[1]
+        self._first = random.SystemRandom().randrange(_FIRST, _LAST)
+        if sys.platform == "linux":
+            try:
+                self._drop_others(num_workers)
+            except OSError:
+                self._socket.close()
+                raise
 
     @property
     def endpoint(self) -> str:
         """Return the endpoint in ZeroMQ's form."""
-        return f"tcp://{_LOOPBACK}:{self._socket.getsockname()[1]}"
+        return f"tcp://{_LOOPBACK}:{self._port}"
+
+    def endpoint_of(self, worker: int) -> str:
+        """Return the endpoint to which a worker connects; on Linux, with the worker's address."""
+        if sys.platform != "linux":
+            return self.endpoint
+        return f"tcp://{IPv4Address(self._first + worker)}:{self._port};{_LOOPBACK}:{self._port}"
 
     def for_libzmq(self) -> int:
         """Return another descriptor of the socket, which libzmq closes."""
         return os.dup(self._socket.fileno())
 
-    def stop_accepting(self) -> None:
-        """Have the system drop requests for new connections; do nothing if it is not Linux."""
-        if sys.platform != "linux":
-            return
-        program = ctypes.create_string_buffer(_DROP, len(_DROP))
-        described = struct.pack("HP", 1, ctypes.addressof(program))
+    def _drop_others(self, num_workers: int) -> None:
+        """Have the system drop packets that do not come from the address and port of a worker."""
+        instructions = (
+            (0x28, 0, 0, 0),  # load the port of the sender
+            (0x15, 0, 4, self._port),  # if it is another one, drop the packet
+            (0x20, 0, 0, _SOURCE_ADDRESS),  # load the address of the sender
+            (0x14, 0, 0, self._first),  # subtract the first address
+            (0x35, 1, 0, num_workers),  # if it is not below the number of workers, drop the packet
+            (0x06, 0, 0, 0xFFFFFFFF),  # accept the packet
+            (0x06, 0, 0, 0),  # drop the packet
+        )
+        packed = b"".join(struct.pack("HBBI", *one) for one in instructions)
+        program = ctypes.create_string_buffer(packed, len(packed))
+        described = struct.pack("HP", len(instructions), ctypes.addressof(program))
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
 
     def close(self) -> None:

@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
 import zmq
 
-from varsim.protocol.buffers import Frame
 from varsim.protocol.limits import MAX_FRAME_BYTES, Buffer
 from varsim.threads import spare_threads
+from varsim.transport.connection_watch import ConnectionWatch
 from varsim.transport.keys import AllowList, KeyPair
 from varsim.transport.listening_port import ListeningPort
 
@@ -50,13 +50,15 @@ _POLLIN: Final = int(zmq.POLLIN)
 
 _CONNECT_TIMEOUT_MS: Final = 10_000  # much longer than needed: the coordinator already listens
 _HANDSHAKE_IVL_MS: Final = 30_000  # long, because the allow-list answers only during a poll
-_HEARTBEAT_IVL_MS: Final = 5_000
-_HEARTBEAT_TIMEOUT_MS: Final = 60_000  # long, because a disconnect of a live peer loses messages
+_RECONNECT_IVL_MS: Final = 100
+_RECONNECT_IVL_MAX_MS: Final = 1_000
+_TRY_CONNECTING_MS: Final = 2_000
+_DISCONNECT_MS: Final = 20
 
-_LOOPBACK: Final = ("tcp://127.", "tcp://localhost:", "tcp://[::1]:")
-"""The beginnings of endpoints of this machine. Their sockets have no heartbeats: a connection on
-one machine cannot be cut, the system reports the end of a peer, and a peer that is only stopped
-(Ctrl-Z) must not be disconnected: libzmq would drop its messages, and then connect again."""
+NOTICED_AFTER_S: Final = 3
+"""A connection of TCP ends when the other system has not answered for so many seconds. The system
+answers also for a process that is stopped or busy, and while a large message is on its way; so the
+heartbeats of ZeroMQ are not used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,9 @@ def routing_id(replica_id: int) -> bytes:
 
 
 class RouterListener:
-    """The coordinator's end of a transport over ZeroMQ."""
+    """The coordinator's end of a transport over ZeroMQ, whose links need no looks."""
+
+    look_s: Final = None
 
     def __init__(
         self,
@@ -97,7 +101,6 @@ class RouterListener:
             keys: The keys for CURVE: only workers with these keys can connect. None: no CURVE.
             port: For tcp, the port of the endpoint; `close` closes it.
         """
-        self._port = port
         self._routing_ids = [routing_id(i) for i in range(num_replicas)]
         self._replica_ids = {name: i for i, name in enumerate(self._routing_ids)}
         self._allow_list: AllowList | None = None
@@ -131,7 +134,7 @@ class RouterListener:
         router = self._router.socket
         return (router,) if self._allow_list is None else (router, self._allow_list.socket)
 
-    def send(self, replica_id: int, frames: Sequence[Frame]) -> bool:
+    def send(self, replica_id: int, frames: Sequence[Buffer]) -> bool:
         """Send an envelope without waiting; return False if the worker is not connected."""
         return self._router.send(self._routing_ids[replica_id], frames)
 
@@ -145,10 +148,12 @@ class RouterListener:
             if sender in self._replica_ids
         ]
 
-    def stop_accepting(self) -> None:
-        """Accept no more connections; keep the others. Other users cannot connect over ipc."""
-        if self._port is not None:
-            self._port.stop_accepting()
+    def look(self, is_stopped: Callable[[int], bool]) -> Collection[int]:  # noqa: ARG002
+        """Return (): the fork server reports each end of a worker."""
+        return ()
+
+    def lose(self, replica_id: int) -> None:
+        """Do nothing: there is no state for each worker."""
 
     def close(self) -> None:
         """Close the sockets; unsent messages are dropped."""
@@ -158,16 +163,18 @@ class RouterListener:
 class DealerConnection:
     """A worker's end of a transport over ZeroMQ."""
 
+    link_faults = None
+
     def __init__(self, endpoint: str, replica_id: int, keys: DealerKeys | None = None) -> None:
         """Start to connect."""
         self._context = zmq.Context[zmq.Socket[bytes]]()
-        self._dealer = Dealer(self._context, endpoint, routing_id(replica_id), keys)
-        self.send = self._dealer.send
-        self.receive = self._dealer.receive
+        self.dealer = Dealer(self._context, endpoint, routing_id(replica_id), keys)
+        self.send = self.dealer.send
+        self.receive = self.dealer.receive
 
     def close(self, linger_s: float) -> None:
         """Wait at most `linger_s` until all messages are sent; close the socket."""
-        self._dealer.close(linger_s)
+        self.dealer.close(linger_s)
         self._context.term()
 
 
@@ -199,6 +206,8 @@ class Router:
             self.socket.curve_publickey = keys.public
             self.socket.curve_secretkey = keys.secret
             self.socket.zap_domain = b"varsim"
+            self.socket.router_handover = True  # a worker may connect again before the old
+            # connection has ended
         try:
             if port is not None:
                 self.socket.setsockopt(zmq.USE_FD, port.for_libzmq())
@@ -210,7 +219,7 @@ class Router:
         assert isinstance(bound_to, bytes)
         self.endpoint = os.fsdecode(bound_to).rstrip("\0")
 
-    def send(self, routing_id: bytes, frames: Sequence[Frame]) -> bool:
+    def send(self, routing_id: bytes, frames: Sequence[Buffer]) -> bool:
         """Send an envelope; return False if no such peer is connected."""
         try:
             self.socket.send(routing_id, _SNDMORE | _NOBLOCK)
@@ -262,15 +271,40 @@ class Dealer:
             self.socket.curve_serverkey = keys.server_public
             self.socket.curve_publickey = keys.own.public
             self.socket.curve_secretkey = keys.own.secret
-        self.socket.connect(endpoint)
+        self._endpoint = endpoint
+        self.watch = ConnectionWatch(self.socket) if keys is not None else None
+        self.connect()
 
-    def send(self, frames: Sequence[Frame]) -> None:
+    def connect(self) -> None:
+        """Connect; later, libzmq connects again by itself after the end of a connection."""
+        self.socket.connect(self._endpoint)
+
+    def disconnect(self) -> None:
+        """End the connection."""
+        self.socket.disconnect(self._endpoint)
+        self.socket.poll(_DISCONNECT_MS)  # libzmq ends the connection during calls
+        if self.watch is not None:
+            self.watch.forget()
+
+    def descriptor(self) -> int | None:
+        """Return the descriptor of the connection; None if there is none, or if it is not TCP."""
+        if self.watch is None:
+            return None
+        self.watch.update()
+        return self.watch.descriptor
+
+    def send(self, frames: Sequence[Buffer]) -> None:
         """Send an envelope.
 
         Raises:
             zmq.Again: There is no connection.
         """
         _send(self.socket, frames, 0)
+
+    def try_send(self, frames: Sequence[Buffer]) -> None:
+        """Send an envelope; do nothing if there is no connection."""
+        with suppress(zmq.Again):
+            _send(self.socket, frames, _NOBLOCK)
 
     def receive(self, timeout_s: float | None) -> list[list[Buffer]]:
         """Wait for an envelope, and return all that have arrived; [] after `timeout_s`."""
@@ -280,6 +314,8 @@ class Dealer:
 
     def close(self, linger_s: float = 0.0) -> None:
         """Close the socket; `context.term` then waits at most `linger_s` for unsent messages."""
+        if self.watch is not None:
+            self.watch.close()
         self.socket.close(linger=round(linger_s * 1000))
 
 
@@ -293,12 +329,17 @@ def _configure(socket: zmq.Socket[bytes], endpoint: str) -> None:
     socket.maxmsgsize = MAX_FRAME_BYTES
     socket.sndhwm = socket.rcvhwm = 0
     socket.handshake_ivl = _HANDSHAKE_IVL_MS
-    if endpoint.startswith("tcp://") and not endpoint.startswith(_LOOPBACK):
-        socket.heartbeat_ivl = _HEARTBEAT_IVL_MS
-        socket.heartbeat_timeout = _HEARTBEAT_TIMEOUT_MS
+    if endpoint.startswith("tcp://"):
+        socket.tcp_keepalive = 1
+        socket.tcp_keepalive_idle = socket.tcp_keepalive_intvl = 1
+        socket.tcp_keepalive_cnt = NOTICED_AFTER_S
+        socket.tcp_maxrt = NOTICED_AFTER_S * 1000
+        socket.reconnect_ivl = _RECONNECT_IVL_MS
+        socket.reconnect_ivl_max = _RECONNECT_IVL_MAX_MS
+        socket.connect_timeout = _TRY_CONNECTING_MS
 
 
-def _send(socket: zmq.Socket[bytes], frames: Sequence[Frame], flags: int) -> None:
+def _send(socket: zmq.Socket[bytes], frames: Sequence[Buffer], flags: int) -> None:
     *others, last = frames
     for frame in others:
         copied = len(frame) < COPY_LIMIT_BYTES or _must_copy()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from varsim.errors import ProtocolError
 from varsim.protocol.buffers import Frame
 from varsim.protocol.limits import Buffer
 from varsim.registry import BuiltIn, Registry
+from varsim.transport.link_faults import LinkFaults
 
 
 class Listener(Protocol):
@@ -29,14 +31,25 @@ class Listener(Protocol):
     def send(self, replica_id: int, frames: Sequence[Frame]) -> bool:
         """Send an envelope without waiting; return False if the worker is not connected."""
 
-    def drain(self) -> list[tuple[int, list[Buffer]]]:
-        """Return the received envelopes, each with its replica_id, in order of arrival."""
+    def drain(self) -> Sequence[tuple[int, list[Buffer] | ProtocolError]]:
+        """Return the received envelopes, each with its replica_id, in order of arrival.
 
-    def stop_accepting(self) -> None:
-        """Accept no more connections, because all workers are connected; keep the others.
-
-        Otherwise strangers could connect until this process has no descriptor left.
+        A message that is no envelope is a ProtocolError.
         """
+
+    @property
+    def look_s(self) -> float | None:
+        """Return how often `look` must be called during a wait; None if never."""
+
+    def look(self, is_stopped: Callable[[int], bool]) -> Collection[int]:
+        """Look at the links to the workers; return the replicas whose links are lost.
+
+        Args:
+            is_stopped: Returns whether a replica's worker is stopped, so that it cannot connect.
+        """
+
+    def lose(self, replica_id: int) -> None:
+        """Record that a worker has ended."""
 
     def close(self) -> None:
         """Close the sockets; unsent messages are dropped."""
@@ -51,6 +64,10 @@ class Connection(Protocol):
     def receive(self, timeout_s: float | None) -> list[list[Buffer]]:
         """Wait for an envelope, and return all that have arrived; [] after `timeout_s`."""
 
+    @property
+    def link_faults(self) -> LinkFaults | None:
+        """Return what injects faults into this link; None if such a link loses nothing."""
+
     def close(self, linger_s: float) -> None:
         """Wait at most `linger_s` until all messages are sent; close the socket."""
 
@@ -61,11 +78,15 @@ class Transport(Protocol):
     same_memory: bool
     """Whether the processes can share memory: workers inherit its descriptor from the program."""
 
-    def listen(self, num_replicas: int, directory: Path) -> Listener:
+    can_lose: bool
+    """Whether a link can lose messages or its connection, so that faults can be injected."""
+
+    def listen(self, num_replicas: int, directory: Path, link_loss_s: float) -> Listener:
         """Return the coordinator's end.
 
         Args:
             directory: A directory that only this user can enter. It is removed with the cluster.
+            link_loss_s: After so many seconds without a connection, a link is lost.
         """
 
     def connect(self, address: str, replica_id: int) -> Connection:

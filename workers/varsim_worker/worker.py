@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from varsim.errors import SizeError
+from varsim.errors import LinkLost, SizeError
 from varsim.exchange.exchange import EXCHANGES, WorkerExchange
 from varsim.launch.host_needs import MORE_PROCESSES, ZMQ_THREADS
 from varsim.launch.link import WorkerLink
@@ -21,6 +21,7 @@ from varsim.protocol.limits import Buffer, halves
 from varsim.protocol.messages import Acknowledge, Acknowledged, Message, Ready
 from varsim.threads import spare_threads
 from varsim.tracing.trace import PROGRAM, Trace, open_trace
+from varsim.transport.link_faults import LinkFaults
 from varsim.transport.transport import TRANSPORTS, Connection
 from varsim_worker import system
 from varsim_worker.output import KeepingOutput
@@ -67,6 +68,11 @@ class ProcessWorkerChannel:
         if owed:
             self._send(owed, [])
         return [self._decoded(frames) for frames in self._connection.receive(timeout_s)]
+
+    @property
+    def link_faults(self) -> LinkFaults | None:
+        """Return what injects faults into the link; None if such a link loses nothing."""
+        return self._connection.link_faults
 
     def _decoded(self, frames: Sequence[Buffer]) -> list[Message]:
         messages, answers = self._exchange.decode(frames)
@@ -115,6 +121,9 @@ def work(rendezvous: Rendezvous, replica_id: int, serve: Callable[[WorkerLink], 
         serve(link)
     except SystemExit as request:
         return _exit_code(request)
+    except LinkLost as error:
+        sys.stderr.write(f"replica {replica_id}: {error}\n")
+        return 1
     except BaseException:  # user code can raise any exception, and no caller can catch it
         traceback.print_exc()
         return 1

@@ -1,0 +1,45 @@
+"""Follow the connections of a DEALER socket, which libzmq ends and makes by itself."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+_EVENTS: Final = zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED
+
+
+class ConnectionWatch:
+    """Whether a socket has a connection of TCP, as of the last `update`.
+
+    The connection exists as soon as the other system has accepted it. It may take longer until
+    envelopes can be sent: the coordinator accepts keys only while it waits for messages.
+    """
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        """Follow a socket that does not connect yet."""
+        self._socket = socket
+        self._monitor = socket.get_monitor_socket(_EVENTS)
+        self.descriptor: int | None = None
+        """The connection's descriptor, which belongs to libzmq; None if there is no connection."""
+        self.connections = 0
+        """The number of connections that were made."""
+
+    def update(self) -> None:
+        """Read what has happened since the last call."""
+        while self._monitor.poll(0):
+            event = recv_monitor_message(self._monitor)
+            is_connected = event["event"] == zmq.EVENT_CONNECTED
+            self.descriptor = event["value"] if is_connected else None
+            self.connections += is_connected
+
+    def forget(self) -> None:
+        """Record that the caller has ended the connection; libzmq does not report this."""
+        self.update()
+        self.descriptor = None
+
+    def close(self) -> None:
+        """Stop following the socket."""
+        self._socket.disable_monitor()
+        self._monitor.close()

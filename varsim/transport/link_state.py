@@ -1,0 +1,178 @@
+"""Decide what one end of a link sends, so that every envelope arrives once and in order.
+
+Within one connection, TCP loses nothing. A link can have several connections, one after another,
+and what was on its way is lost with a connection. So each end numbers its envelopes, and keeps each
+one until the other end has acknowledged it. An end sends again only what the other end has reported
+missing: after a time-out alone it sends a small probe, because a busy process answers late.
+
+The state does no I/O and reads no clock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+from varsim.errors import ProtocolError
+from varsim.protocol.limits import Buffer
+
+FIRST_PROBE_S: Final = 0.25
+"""The time without progress until a probe. Each further probe waits twice as long."""
+
+ACKNOWLEDGED_AT: Final = 64
+"""After this many envelopes without an own packet, an end acknowledges them by a separate one."""
+
+LONGEST_LOOK_S: Final = 1.0
+"""If more time passes between two looks, it does not count: the process was stopped or computed, so
+it does not know whether there was a connection in the meantime."""
+
+
+class Kind(IntEnum):
+    """What a packet is for."""
+
+    ENVELOPE = 1  # has the frames of an envelope
+    PROBE = 2  # requests RECEIVED or MISSING
+    RECEIVED = 3  # acknowledges
+    MISSING = 4  # acknowledges, and requests all later envelopes again
+
+
+class Packet(NamedTuple):
+    """What one end sends to the other. A second delivery changes nothing."""
+
+    kind: Kind
+    number: int  # of this envelope; in other packets, of the last envelope that was sent
+    received: int  # the sender of the packet has received all envelopes up to this number
+    frames: Sequence[Buffer] = ()
+
+
+class LinkState:
+    """One end of a link: what it has sent and received, and how long there was no connection.
+
+    Args:
+        loss_s: After so many seconds without a connection, the link is lost.
+        longest_probe_s: The longest time between two probes.
+    """
+
+    def __init__(self, loss_s: float, longest_probe_s: float) -> None:
+        self.is_lost = False
+        self._loss_s = loss_s
+        self._longest_probe_s = longest_probe_s
+        self._sent = 0  # the number of the last envelope
+        self._kept: deque[tuple[int, Sequence[Buffer]]] = deque()  # not acknowledged, in order
+        self._received = 0  # all envelopes up to this number have arrived
+        self._known = 0  # the peer has sent the envelopes up to this number, or more
+        self._reported = -1  # the value of `_received` when a gap was last reported
+        self._unacknowledged = 0  # envelopes received since this end has sent a packet
+        self._must_answer = False
+        self._must_resend = False
+        self._has_progress = (
+            True  # whether the peer has, since the last look, all or more envelopes
+        )
+        self._looked_s = -math.inf
+        self._was_connected = True
+        self._probe_s = FIRST_PROBE_S  # the time to the next probe but one
+        self._probe_at_s = 0.0
+        self._silence_s = 0.0  # how long there has been no connection
+
+    def send(self, frames: Sequence[Buffer]) -> Packet:
+        """Return the packet of a new envelope. The frames must not change until it arrives."""
+        self._sent += 1
+        self._kept.append((self._sent, frames))
+        self._unacknowledged = 0
+        return Packet(Kind.ENVELOPE, self._sent, self._received, frames)
+
+    def arrives(self, packet: Packet) -> bool:
+        """Handle a packet of the peer; return whether it has the next envelope.
+
+        Raises:
+            ProtocolError: The peer acknowledges what this end has not sent.
+        """
+        kind, number, received, _ = packet
+        if received > self._sent:
+            raise ProtocolError(f"envelope {received} is acknowledged, but {self._sent} were sent")
+        kept = len(self._kept)
+        while self._kept and self._kept[0][0] <= received:
+            self._kept.popleft()
+        if len(self._kept) < kept or not self._kept:
+            self._has_progress = True
+        self._known = max(self._known, number)
+        is_next = kind is Kind.ENVELOPE and number == self._received + 1
+        if is_next:
+            self._received = number
+            self._unacknowledged += 1
+        elif kind is Kind.PROBE:
+            self._must_answer = True
+        elif kind is Kind.MISSING:
+            self._must_resend = True
+        if self._known > self._received and self._reported != self._received:
+            self._must_answer = True
+        return is_next
+
+    @property
+    def has_answers(self) -> bool:
+        """Return whether `answers` would return packets."""
+        return self._must_answer or self._must_resend or self._unacknowledged >= ACKNOWLEDGED_AT
+
+    def answers(self) -> list[Packet]:
+        """Return the packets that answer all packets since the last call."""
+        packets = []
+        if self._must_resend:
+            packets = [Packet(Kind.ENVELOPE, n, self._received, frames) for n, frames in self._kept]
+        if self._must_answer or (self._unacknowledged >= ACKNOWLEDGED_AT and not packets):
+            kind = Kind.RECEIVED
+            if self._known > self._received:
+                kind, self._reported = Kind.MISSING, self._received
+            packets.append(Packet(kind, self._sent, self._received))
+        self._must_answer = self._must_resend = False
+        self._unacknowledged = 0
+        return packets
+
+    def look(self, now_s: float, *, connected: bool, is_new: bool = False) -> list[Packet]:
+        """Record the time, and whether there is a connection; return a probe if it is due.
+
+        Args:
+            connected: Whether there is a connection now.
+            is_new: Whether a connection has been made since the last look, as far as known.
+        """
+        since_s = now_s - self._looked_s
+        if connected or is_new or self._was_connected or since_s > LONGEST_LOOK_S:
+            self._silence_s = 0.0
+        else:
+            self._silence_s += since_s
+        self.is_lost = self._silence_s > self._loss_s
+        if not connected or is_new:  # the next connection, or this one, needs a probe at once
+            self._probe_s, self._probe_at_s = FIRST_PROBE_S, now_s
+        elif self._has_progress:
+            self._probe_s, self._probe_at_s = FIRST_PROBE_S, now_s + FIRST_PROBE_S
+        self._looked_s, self._was_connected, self._has_progress = now_s, connected, False
+        if now_s < self._probe_at_s:
+            return []
+        self._probe_at_s = now_s + self._probe_s
+        self._probe_s = min(2 * self._probe_s, self._longest_probe_s)
+        self._unacknowledged = 0
+        return [Packet(Kind.PROBE, self._sent, self._received)]
+
+    def excuse(self) -> None:
+        """Do not count the time without a connection until now: the peer's process was stopped."""
+        self._silence_s = 0.0
+        self.is_lost = False
+
+    def forget(self) -> None:
+        """Drop all envelopes, because the peer has ended."""
+        self._kept.clear()
+
+    def validate(self) -> None:
+        """Check the state.
+
+        Raises:
+            AssertionError: The state is inconsistent.
+        """
+        numbers = [number for number, _ in self._kept]
+        assert numbers == list(range(self._sent - len(numbers) + 1, self._sent + 1))
+        assert self._received <= self._known
+        assert 0 <= self._unacknowledged <= self._received
+        assert self._silence_s >= 0.0
+        assert self._probe_s <= max(FIRST_PROBE_S, self._longest_probe_s)
