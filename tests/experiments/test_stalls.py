@@ -1,4 +1,4 @@
-"""The time limits for replicas without progress are keys of an experiment."""
+"""The time limits of replicas without progress and of cut links are keys of an experiment."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from varsim.errors import ConfigError
 from varsim.experiments.loading import Override, load_experiment
 from varsim.experiments.runner import run_experiment
+from varsim.launch.launcher import LINK_LOSS_S
 from varsim.testing import simulated_cluster
 
 LIMITS = """
@@ -17,6 +18,7 @@ import varsim as tf
 def told(strategy):
     limits = strategy.coordinator.state.stalls.limits
     print("limits", limits.warn_s, limits.blocked_s, limits.computing_s)
+    print("link", strategy._options.link_loss_s)
 """
 
 PROGRAM = f"""{LIMITS}
@@ -24,7 +26,7 @@ def run(job): told(job.strategy)
 """
 
 SCRIPT = f"""{LIMITS}
-told(tf.distribute.MirroredStrategy(stall_warn_s=1, stall_fail_s=2))
+told(tf.distribute.MirroredStrategy(stall_warn_s=1, stall_fail_s=2, link_loss_s=3))
 """
 
 
@@ -70,12 +72,30 @@ def test_the_keys_override_those_of_a_script(
     assert limits == told(capfd)
 
 
-def told(capfd: pytest.CaptureFixture[str]) -> list[float]:
-    (line,) = (line for line in capfd.readouterr().out.splitlines() if line.startswith("limits"))
+@pytest.mark.parametrize(
+    ("keys", "limit"),
+    [
+        (["workload=program.py"], LINK_LOSS_S),
+        (["workload=program.py", "link_loss_s=7"], 7),
+        (["script=script.py"], 3),
+        (["script=script.py", "link_loss_s=7"], 7),
+    ],
+)
+def test_the_limit_of_cuts_is_a_key(
+    keys: list[str], limit: float, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run(*keys)
+
+    assert [limit] == told(capfd, "link")
+
+
+def told(capfd: pytest.CaptureFixture[str], what: str = "limits") -> list[float]:
+    (line,) = (line for line in capfd.readouterr().out.splitlines() if line.startswith(what))
     return [float(word) for word in line.split()[1:]]
 
 
 @pytest.mark.parametrize("value", ["-1", ".inf", ".nan", "soon"])
-def test_a_wrong_time_is_refused(value: str) -> None:
-    with pytest.raises(ConfigError, match="stall_fail_s"):
-        run("workload=program.py", f"stall_fail_s={value}")
+@pytest.mark.parametrize("key", ["stall_fail_s", "link_loss_s"])
+def test_a_wrong_time_is_refused(key: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=key):
+        run("workload=program.py", f"{key}={value}")
