@@ -88,6 +88,9 @@ def results(strategy, function, calls):
         ("pause replica=1 call=2 s=-1", "s= must be a number from 0 to 1e6"),
         ("kill replica=coordinator call=1 operation=2", "the coordinator has no operations"),
         ("raise replica=1 call=1 operation=1:3", "operation= must be a number from 1"),
+        ("drop replica=1 call=1 count=0", "count= must be a number from 1 to 1e6"),
+        ("partition replica=1 call=1", "partition needs s="),
+        ("drop replica=coordinator call=1", "replica= must be a replica id or one of any, all ("),
     ],
 )
 def test_the_error_for_a_wrong_text_names_the_problem(text, problem):
@@ -112,6 +115,12 @@ def test_a_replica_that_does_not_exist_is_refused(strategy):
         DistributedValueError, match="there is no replica 2; the replicas are 0 to 1"
     ):
         with_faults(strategy, "raise replica=2 call=1")
+
+
+@pytest.mark.parametrize("kind", ["drop", "duplicate", "reorder", "corrupt", "truncate"])
+def test_a_fault_of_a_link_that_loses_nothing_is_refused(strategy, kind):
+    with pytest.raises(DistributedValueError, match="a link over ipc loses nothing"):
+        with_faults(strategy, f"{kind} replica=1 call=1")
 
 
 # ---------------------------------------------------------------- places

@@ -1,4 +1,4 @@
-"""Faults of an experiment on real workers: kill, exit and pause, and the coordinator's end."""
+"""Faults of an experiment on real workers, and the coordinator's end."""
 
 from __future__ import annotations
 
@@ -75,6 +75,38 @@ def test_values_are_sent_through_sockets_if_shared_memory_is_full(
     if replica == "1":
         told += [tmp_path.joinpath("worker-1.log").read_text()]
     assert 1 == len(told) == sum(said in text for text in told)
+
+
+def test_faults_of_links_over_tcp_change_no_value() -> None:
+    faults = [
+        "drop replica=1 call=1 count=2",
+        "duplicate replica=all call=2 count=3",
+        "reorder replica=0 call=3",
+        "corrupt replica=1 call=4 operation=1",
+        "truncate replica=0 call=5",
+        "partition replica=all call=6 operation=2 s=0.05",
+    ]
+    with cluster(2, faults=faults, transport="tcp") as strategy:
+        with strategy.scope():
+            v = tf.Variable(0.0, name="v", aggregation=tf.VariableAggregation.SUM)
+
+        def step() -> float:
+            v.assign_add(1.0)
+            return float(v.read_value())
+
+        assert [2.0 * call for call in range(1, 8)] == [strategy.run(step) for _ in range(7)]
+        assert strategy.faults is not None
+        assert strategy.faults.missed() == []
+
+
+@pytest.mark.slow
+def test_a_worker_is_lost_after_a_long_partition() -> None:
+    fault = "partition replica=1 call=1 s=60"
+    with (
+        cluster(2, faults=[fault], transport="tcp", link_loss_s=1) as strategy,
+        pytest.raises(WorkerLost, match=r"no connection (to the coordinator )?for 1 s"),
+    ):
+        strategy.run(lambda: tf.distribute.get_replica_context().all_reduce("sum", 1.0))
 
 
 def test_a_trace_ends_where_the_disk_of_its_process_is_full(tmp_path: Path) -> None:

@@ -21,18 +21,24 @@ from varsim.distribute.context import current_frame
 from varsim.distribute.faults import (
     ALL,
     COORDINATOR,
+    CORRUPT,
     DELAY,
     DISK_FULL,
+    DROP,
+    DUPLICATE,
     EXIT,
     KILL,
     MEMORY_FULL,
+    PARTITION,
     RAISE,
+    REORDER,
     SLOW,
     Fault,
 )
 from varsim.distribute.functions import Function
 from varsim.errors import InjectedFault
 from varsim.launch.link import Allocator, Reducer
+from varsim.transport.link_faults import LinkFaults
 
 _OPERATIONS: Final = frozenset(
     "all_gather all_reduce call_host merge_call read read_rows scatter write "
@@ -47,14 +53,21 @@ class FaultPlan:
     Args:
         faults: The faults in the order of the experiment.
         seed: The seed from which random choices are drawn.
+        transport: The name of the transport, for faults of links.
         folder: The folder of the run's files, for `disk_full`; None if there are no files.
     """
 
     def __init__(
-        self, faults: Sequence[Fault], seed: int, num_replicas: int, folder: Path | None = None
+        self,
+        faults: Sequence[Fault],
+        seed: int,
+        num_replicas: int,
+        transport: str,
+        folder: Path | None = None,
     ) -> None:
         for fault in faults:
             fault.check(num_replicas)
+            fault.check_link(transport)
         self._faults = [fault.drawn(seed, i, num_replicas) for i, fault in enumerate(faults)]
         self._seed = seed
         self._folder = folder
@@ -239,6 +252,8 @@ class FaultySession:
             os._exit(int(fault.amount("code")) & 0xFF)
         elif fault.kind in (DISK_FULL, MEMORY_FULL):
             _fill(fault, self._folder, self._session.exchange)
+        elif fault.is_of_link:
+            _disturb(self._session.link_faults, fault)
         else:
             _pause(fault.amount("s"))
 
@@ -255,6 +270,19 @@ def _fill(fault: Fault, folder: Path | None, exchange: Reducer | Allocator) -> N
         raise InjectedFault(f"fault {fault.text!r} needs the files of a run: record a trace")
     else:
         disk.fill(folder)
+
+
+def _disturb(link: LinkFaults, fault: Fault) -> None:
+    """Inject a fault into the link of this worker."""
+    if fault.kind in (DROP, DUPLICATE, REORDER):
+        change = {DROP: link.drop, DUPLICATE: link.duplicate, REORDER: link.reorder}[fault.kind]
+        change(fault.amount("count"))
+    elif fault.kind == PARTITION:
+        link.partition(fault.amount("s"))
+    elif fault.kind == CORRUPT:
+        link.corrupt()
+    else:
+        link.truncate()
 
 
 def _pause(time_s: float) -> None:

@@ -14,9 +14,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from varsim.errors import DistributedValueError
+from varsim.transport.transport import TRANSPORTS
 
 KILL, EXIT, RAISE, PAUSE, SLOW, DELAY = "kill", "exit", "raise", "pause", "slow", "delay"
 DISK_FULL, MEMORY_FULL = "disk_full", "memory_full"
+DROP, DUPLICATE, REORDER = "drop", "duplicate", "reorder"
+CORRUPT, TRUNCATE, PARTITION = "corrupt", "truncate", "partition"
 
 AMOUNTS: Final[Mapping[str, Mapping[str, float | None]]] = {
     KILL: {},
@@ -27,6 +30,12 @@ AMOUNTS: Final[Mapping[str, Mapping[str, float | None]]] = {
     DELAY: {"ms": None, "jitter_ms": 0},
     DISK_FULL: {},
     MEMORY_FULL: {},
+    DROP: {"count": 1},
+    DUPLICATE: {"count": 1},
+    REORDER: {"count": 1},
+    CORRUPT: {},
+    TRUNCATE: {},
+    PARTITION: {"s": None},
 }
 """Kind of fault → its amounts and their defaults. None: the user must give the amount."""
 
@@ -35,6 +44,9 @@ _LASTING: Final = (SLOW, DELAY)
 
 _OF_PROCESSES: Final = (KILL, DISK_FULL, MEMORY_FULL)
 """Faults that can happen to the coordinator."""
+
+_OF_LINKS: Final = (DROP, DUPLICATE, REORDER, CORRUPT, TRUNCATE, PARTITION)
+"""Faults of the link between a worker and the coordinator."""
 
 COORDINATOR: Final = "coordinator"
 ANY, ALL = "any", "all"
@@ -45,9 +57,11 @@ SYNTAX: Final = (
     "kill replica=2 call=30; exit replica=2 call=30 code=1; raise replica=2 call=30; "
     "pause replica=2 call=30 s=2; slow replica=2 factor=3; delay replica=2 ms=5 jitter_ms=2; kill "
     "replica=coordinator call=30; disk_full replica=coordinator call=30; memory_full replica=2 "
-    "call=30. step=30 can replace call=30. operation=4 places a fault before "
-    "the replica's fourth operation. replica=any is drawn from the seed, and so is the call of "
-    "call=10:50; slow and delay last for all these calls, and take replica=all"
+    "call=30; drop replica=2 call=30 count=3 (also duplicate, reorder); corrupt replica=2 call=30; "
+    "truncate replica=2 call=30; partition replica=2 call=30 s=1. step=30 can replace call=30. "
+    "operation=4 places a fault before the replica's fourth operation. replica=any is drawn from "
+    "the seed, and so is the call of call=10:50; slow and delay last for all these calls. slow, "
+    "delay and the faults of links (drop to partition) take replica=all"
 )
 
 
@@ -79,6 +93,18 @@ class Fault:
                 f"{num_replicas - 1}"
             )
 
+    def check_link(self, transport: str) -> None:
+        """Check that the links of a transport can have the fault.
+
+        Raises:
+            DistributedValueError: It is a fault of a link, and these links lose nothing.
+        """
+        if self.is_of_link and not TRANSPORTS.make(transport).can_lose:
+            raise DistributedValueError(
+                f"fault {self.text!r}: a link over {transport} loses nothing, so it cannot have "
+                "this fault; use the transport tcp"
+            )
+
     def drawn(self, seed: int, index: int, num_replicas: int) -> Fault:
         """Return the fault with the replica, the call and the step that the seed chooses.
 
@@ -97,6 +123,11 @@ class Fault:
     def is_lasting(self) -> bool:
         """Return whether the fault lasts for whole calls, and can happen in several calls."""
         return self.kind in _LASTING
+
+    @property
+    def is_of_link(self) -> bool:
+        """Return whether the fault happens to the link of a worker."""
+        return self.kind in _OF_LINKS
 
     @property
     def place(self) -> str:
@@ -171,7 +202,7 @@ def _wrong(text: str, problem: str) -> DistributedValueError:
 
 def _replica(text: str, kind: str, value: str | None) -> int | str:
     words = [ANY]
-    words += [ALL] if kind in _LASTING else []
+    words += [ALL] if kind in _LASTING + _OF_LINKS else []
     words += [COORDINATOR] if kind in _OF_PROCESSES else []
     if value in words:
         return value
@@ -209,7 +240,7 @@ def _amounts(text: str, kind: str, values: Mapping[str, str]) -> list[tuple[str,
             value = default if given is None else float(given)
         except ValueError:
             value = -1.0
-        least = 1.0 if name == "factor" else 0.0
+        least = 1.0 if name in {"factor", "count"} else 0.0
         if value is None or not least <= value <= 1e6:
             raise _wrong(text, f"{name}= must be a number from {least:g} to 1e6")
         found.append((name, value))

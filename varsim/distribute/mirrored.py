@@ -212,11 +212,13 @@ class MirroredStrategy(Strategy):
             seed: The seed from which random choices are drawn.
             folder: The folder of the run's files; None for that of the traces.
         Raises:
-            DistributedValueError: A fault names a replica that does not exist.
+            DistributedValueError: A fault names a replica that does not exist, or is a fault of a
+                link that loses nothing.
         """
         if folder is None and self._options.trace is not None:
             folder = self._options.trace.directory
-        self.faults = FaultPlan(faults, seed, self.num_replicas_in_sync, folder)
+        transport = self._options.backends.transport
+        self.faults = FaultPlan(faults, seed, self.num_replicas_in_sync, transport, folder)
 
     # ------------------------------------------------------------ the cluster
 

@@ -354,6 +354,8 @@ class Experiment(Keys):
                 raise WrongKey(("faults",), "a script reports no steps: write call= for step=")
             if self.script is None or self.workers or self.devices:
                 fault.check(len(self.device_names))
+            if self.script is None or "transport" in self.model_fields_set:
+                fault.check_link(self.transport)
         return self
 
     @model_validator(mode="after")

@@ -101,6 +101,7 @@ class Replica:
     def __init__(self, link: WorkerLink, codec: Codec, runner: FunctionRunner) -> None:
         self.replica_id = link.replica_id
         self.exchange = link.exchange
+        self.link_faults = link.channel.link_faults
         self.state = ReplicaState(link.replica_id, link.num_replicas, link.exchange.empty)
         self._log = open_event_log(
             "ReplicaState", replica_id=link.replica_id, num_replicas=link.num_replicas
