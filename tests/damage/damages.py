@@ -176,7 +176,7 @@ _MEMBERS: list[Any] = [
 
 
 def damaged_records(content: bytes, chance: random.Random) -> bytes:
-    """Replace, remove, repeat or add some members of the records of a trace."""
+    """Replace, remove, repeat or add some members of the records in the content of a trace."""
     unpacker = msgpack.Unpacker(unicode_errors="surrogatepass", max_buffer_size=0)
     unpacker.feed(content.removeprefix(MAGIC))
     records = list(unpacker)

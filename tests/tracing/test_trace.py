@@ -10,6 +10,7 @@ import pytest
 
 from varsim.errors import TraceError
 from varsim.spec import Operation
+from varsim.tracing.crash_safe_log import CrashSafeLog
 from varsim.tracing.reading import begun, records
 from varsim.tracing.trace import (
     FRAME_LIMIT_BYTES,
@@ -151,9 +152,10 @@ def test_closing_a_trace_twice_has_no_further_effect(tmp_path: Path) -> None:
 def test_a_file_that_is_not_a_trace_is_refused(tmp_path: Path) -> None:
     path = tmp_path / file_name(0)
     path.write_bytes(b"varsim-trace-0\n" + bytes(20))
-    with pytest.raises(TraceError, match="does not begin as a trace"):
+    with pytest.raises(TraceError, match="its beginning is damaged, or another version"):
         list(records(path))
-    path.write_bytes(MAGIC + bytes(20))
+    CrashSafeLog(path.with_name("other"), 2**20).close(MAGIC + bytes(20))
+    path = path.with_name("other")
     with pytest.raises(TraceError, match="does not describe its process"):
         begun(path)
 

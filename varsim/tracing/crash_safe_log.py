@@ -2,8 +2,9 @@
 
 A record is copied into the *tail*, a small file that is mapped into memory. The operating system
 keeps the content of the tail even if the process is killed. When the tail is full, its content is
-appended to the main file. The tail begins with two numbers: the offset of its content in the main
-file, and the size of its content in bytes.
+appended to the main file as a block. A block begins with two numbers: the size of its content in
+bytes, and the CRC-32 of its content. In the tail, the offset of the block in the main file comes
+before them.
 """
 
 from __future__ import annotations
@@ -11,18 +12,24 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from varsim.disk import require_room
 from varsim.private import FILE_MODE
 
 _TAIL_BYTES: Final = 2**18
-_HEAD: Final = struct.Struct("<QQ")
+_HEAD: Final = struct.Struct("<QQL")
+_BLOCK: Final = struct.Struct("<QL")
 _CLOSING_BYTES: Final = 256  # room for the last record, beyond the limit and on a full disk
 _CHUNK_BYTES: Final = 2**20
+
+
+class LogDamage(ValueError):
+    """The content of a log was changed after it was written; the text says where."""
 
 
 class CrashSafeLog:
@@ -41,6 +48,7 @@ class CrashSafeLog:
         self._room = _TAIL_BYTES - _CLOSING_BYTES  # number of bytes of the tail that may be filled
         self._moved = 0  # size of the main file
         self._end = _HEAD.size  # end of the content in the tail
+        self._crc = 0  # of the content in the tail
         self._owner = os.getpid()
         self.error: str | None = None
         """Why the log could not be written; None if it is open or has reached its limit."""
@@ -52,34 +60,36 @@ class CrashSafeLog:
             return False
         end = self._end + size
         if end > self._room:
-            if not self._move(self._tail[_HEAD.size : self._end]):
+            if not self._move(self._tail[_HEAD.size : self._end], self._crc):
                 return False
             end = self._end + size
             if end > self._room:
-                return self._move(records)
+                return self._move(records, zlib.crc32(records))
         self._tail[self._end : end] = records
         self._end = end
-        self._tail[: _HEAD.size] = _HEAD.pack(self._moved, end - _HEAD.size)
+        self._crc = zlib.crc32(records, self._crc)
+        self._tail[: _HEAD.size] = _HEAD.pack(self._moved, end - _HEAD.size, self._crc)
         return True
 
-    def _move(self, content: bytes | memoryview) -> bool:
-        """Append to the main file, and empty the tail."""
+    def _move(self, content: bytes | memoryview, crc: int) -> bool:
+        """Append a block to the main file, and empty the tail."""
         if not content:
             return True
-        written = 0
         try:
             require_room(self._path)
-            while written < len(content):  # after a partial write, the next one fails
-                written += os.write(self._file, memoryview(content)[written:])
+            for part in (_BLOCK.pack(len(content), crc), content):
+                written = 0
+                while written < len(part):  # after a partial write, the next one fails
+                    written += os.write(self._file, memoryview(part)[written:])
         except OSError as error:  # the disk is full
             self.error = error.strerror  # the error itself would keep `content` in memory
             with suppress(OSError):
                 os.ftruncate(self._file, self._moved)
                 os.lseek(self._file, self._moved, os.SEEK_SET)
             return False
-        self._moved += written
-        self._end = _HEAD.size
-        self._tail[: _HEAD.size] = _HEAD.pack(self._moved, 0)
+        self._moved += _BLOCK.size + len(content)
+        self._end, self._crc = _HEAD.size, 0
+        self._tail[: _HEAD.size] = _HEAD.pack(self._moved, 0, 0)
         return True
 
     def close(self, last: bytes) -> None:
@@ -89,7 +99,7 @@ class CrashSafeLog:
         self._limit += _CLOSING_BYTES
         self._room = _TAIL_BYTES
         self.append(last)
-        if self._move(self._tail[_HEAD.size : self._end]):
+        if self._move(self._tail[_HEAD.size : self._end], self._crc):
             _tail_of(self._path).unlink(missing_ok=True)
         self._tail.close()
         os.close(self._file)
@@ -99,23 +109,50 @@ class CrashSafeLog:
 def chunks(path: Path) -> Iterator[bytes]:
     """Yield the content of a log, including the tail if its process was killed.
 
+    Each block is read twice: its content is yielded only if its CRC-32 is right.
+
     Raises:
         OSError: The log cannot be read.
+        LogDamage: A block was changed. The blocks before it have been yielded.
     """
     try:
         tail = _tail_of(path).read_bytes()
-        moved, size = _HEAD.unpack_from(tail)
+        moved, size, crc = _HEAD.unpack_from(tail)
     except (FileNotFoundError, struct.error):  # struct: killed before the tail had its numbers
-        tail, moved, size = b"", None, 0
+        tail, moved, size, crc = b"", None, 0, 0
     with path.open("rb") as file:
-        while moved is None or file.tell() < moved:
-            chunk = file.read(
-                _CHUNK_BYTES if moved is None else min(_CHUNK_BYTES, moved - file.tell())
-            )
-            if not chunk:
-                break
-            yield chunk
-    yield tail[_HEAD.size : _HEAD.size + size]
+        end = os.fstat(file.fileno()).st_size if moved is None else moved
+        while file.tell() < end:
+            yield from _block(file, end)
+    content = tail[_HEAD.size :][:size]
+    if len(content) < size or zlib.crc32(content) != crc:
+        raise LogDamage(f"{_tail_of(path).name} is damaged")
+    yield content
+
+
+def _block(file: BinaryIO, end: int) -> Iterator[bytes]:
+    """Yield the content of the next block, which ends before the offset `end`."""
+    start = file.tell()
+    damage = LogDamage(f"{Path(file.name).name} is damaged after byte {start:,}")
+    head = file.read(_BLOCK.size)
+    if len(head) < _BLOCK.size:
+        raise damage
+    size, crc = _BLOCK.unpack(head)
+    if file.tell() + size > end:
+        raise damage
+    found = 0
+    for chunk in _parts(file, size):
+        found = zlib.crc32(chunk, found)
+    if found != crc or file.tell() < start + _BLOCK.size + size:
+        raise damage
+    file.seek(start + _BLOCK.size)
+    yield from _parts(file, size)
+
+
+def _parts(file: BinaryIO, size: int) -> Iterator[bytes]:
+    while size and (chunk := file.read(min(_CHUNK_BYTES, size))):
+        size -= len(chunk)
+        yield chunk
 
 
 def remove_log(path: Path) -> None:

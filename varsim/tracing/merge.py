@@ -133,7 +133,7 @@ class _Merger:
         """Whether events are in the window; events before the window are dropped."""
         self._shares: dict[int, list[int]] = {}  # call → number of each replica's rows
         self._reads: dict[int, Columns] = {}  # process → its last read, without `times`
-        self._traces: list[Reading] = []
+        self._traces: dict[int, Reading] = {}
 
     def events(self, tell: Tell | None = None) -> Iterator[EventBatch]:
         """Yield all events, in causal order."""
@@ -163,8 +163,9 @@ class _Merger:
 
     def _done(self) -> float:
         """Return the fraction of all traces that has been read, from 0 to 1."""
-        size_bytes = sum(trace.size_bytes for trace in self._traces)
-        return min(sum(trace.done_bytes for trace in self._traces) / max(size_bytes, 1), 1.0)
+        size_bytes = sum(trace.size_bytes for trace in self._traces.values())
+        done_bytes = sum(trace.done_bytes for trace in self._traces.values())
+        return min(done_bytes / max(size_bytes, 1), 1.0)
 
     # ------------------------------------------------------------ the order
 
@@ -206,7 +207,7 @@ class _Merger:
 
     def _open_trace(self, process: int) -> Iterator[TraceRecord]:
         trace = Reading(self._directory / file_name(process), len(self._replicas))
-        self._traces.append(trace)
+        self._traces[process] = trace
         return iter(trace)
 
     def _first(self, process: int, source: Iterator[TraceRecord]) -> TraceRecord | None:
@@ -224,7 +225,10 @@ class _Merger:
         if last is None or last[0] != RecordKind.ENDED:
             self.whole = False
             why = "was not closed, as after a kill"
-            if last is not None and last[0] == RecordKind.CUT:
+            damage = self._traces[process].damage
+            if damage:
+                why = f"ends early, because {damage}"
+            elif last is not None and last[0] == RecordKind.CUT:
                 why = "reached its limit"
                 if len(last) > 2 and last[2] is not None:
                     why = f"stops where it could not be written ({last[2]})"

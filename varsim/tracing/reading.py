@@ -12,7 +12,7 @@ import msgpack
 from varsim.environment import MAX_REPLICAS
 from varsim.errors import TraceError
 from varsim.texts.files import TRACE_REMEDY
-from varsim.tracing.crash_safe_log import chunks
+from varsim.tracing.crash_safe_log import LogDamage, chunks
 from varsim.tracing.records import TraceRecord as TraceRecord  # noqa: PLC0414  # for readers
 from varsim.tracing.records import is_valid
 from varsim.tracing.trace import MAGIC, RecordKind
@@ -29,6 +29,8 @@ class Reading:
         self._records = _CompleteRecords()
         self.size_bytes = path.stat().st_size
         """The approximate size: if the process was killed, a small part is in another file."""
+        self.damage = ""
+        """Which file is damaged, and where; "" as long as no damage is found."""
 
     @property
     def done_bytes(self) -> int:
@@ -38,21 +40,30 @@ class Reading:
     def __iter__(self) -> Iterator[TraceRecord]:
         """Yield the records before the first one that is damaged.
 
+        Afterwards, `damage` says whether there is one.
+
         Raises:
             TraceError: The file is not a trace of this version.
         """
         content = filter(None, chunks(self._path))
-        first = next(content, b"")
+        try:
+            first = next(content, b"")
+        except LogDamage:
+            first = b""
         if not first.startswith(MAGIC):
-            problem = "it does not begin as a trace of this version of varsim does"
+            problem = "its beginning is damaged, or another version of varsim wrote it"
+            self.damage = f"{self._path.name} is damaged at its beginning"
             raise TraceError(self._path, problem, TRACE_REMEDY)
         try:
             for record in self._records.of(chain([first[len(MAGIC) :]], content)):
                 if not is_valid(record, self._num_replicas):
+                    self.damage = f"{self._path.name} has a wrong record"
                     return
                 yield record
-        except ValueError:  # all errors of msgpack are ValueErrors: the trace is damaged
-            return
+        except LogDamage as damage:
+            self.damage = str(damage)
+        except ValueError as error:  # all errors of msgpack are ValueErrors
+            self.damage = f"{self._path.name} has a wrong record: {error!r}"
 
 
 class _CompleteRecords:

@@ -39,7 +39,7 @@ from varsim.protocol.messages import (
 from varsim.spec import Array, Operand, Operation, Rows
 from varsim.tracing.crash_safe_log import CrashSafeLog, remove_log
 
-MAGIC: Final = b"varsim-trace-2\n"
+MAGIC: Final = b"varsim-trace-3\n"
 """This version increases when the meaning of a record changes."""
 
 OPS, MESSAGES, OFF = "ops", "messages", "off"
