@@ -48,3 +48,11 @@ def short_temporary() -> Path:
     """Create a private folder, in /tmp if TMPDIR is too long for the paths of sockets."""
     parent = None if len(tempfile.gettempdir()) <= MAX_FOLDER else "/tmp"
     return Path(tempfile.mkdtemp(prefix="vt-", dir=parent))
+
+
+def recorded_limits(monkeypatch: pytest.MonkeyPatch, soft: int, hard: int) -> list[tuple[int, int]]:
+    """Replace the limits of this process; return a list of all pairs (soft, hard) that are set."""
+    found = [(soft, hard)]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: found[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda _, both: found.append(both))
+    return found

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import resource
 import signal
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from tests.surroundings import MAX_FOLDER, ensure_open_files, heed_interrupts, short_temporary
+from tests.surroundings import (
+    MAX_FOLDER,
+    ensure_open_files,
+    heed_interrupts,
+    recorded_limits,
+    short_temporary,
+)
 from varsim.transport.folders import PrivateFolder, new_socket_path
 from varsim.transport.sockets import MAX_IPC_PATH
 
 
 @pytest.fixture
 def limits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """Record the pairs (soft limit, hard limit) that are set; `getrlimit` returns the last pair."""
-    found = [(64, 64)]
-    monkeypatch.setattr(resource, "getrlimit", lambda _: found[-1])
-    monkeypatch.setattr(resource, "setrlimit", lambda _, both: found.append(both))
-    return found
+    return recorded_limits(monkeypatch, 64, 64)
 
 
 @pytest.fixture

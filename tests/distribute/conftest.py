@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 
 import varsim as tf
@@ -13,6 +15,14 @@ def simulated():
     """Run the replicas of the test's strategies in this process, and provide the cluster."""
     with simulated_cluster() as cluster:
         yield cluster
+
+
+@pytest.fixture
+def quiet(simulated):
+    """Ignore the warnings of the test's strategies, which run in this process."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", tf.VarsimWarning)
+        yield
 
 
 @pytest.fixture

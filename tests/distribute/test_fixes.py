@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,17 +14,12 @@ import varsim as tf
 from docs.error_page import EXAMPLES, said
 from varsim.errors import MAX_FIXES, Fix, MismatchError, PerReplicaError, VariableError, VarsimError
 from varsim.spec import Operation, VariableAggregation, VariableSynchronization
-from varsim.testing import simulated_cluster
 
 WRITES = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
 SETTINGS = [(one, other) for one in VariableSynchronization for other in VariableAggregation]
 
 
-@pytest.fixture(autouse=True)
-def cluster() -> Iterator[None]:
-    with simulated_cluster(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", tf.VarsimWarning)
-        yield
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @dataclass(frozen=True)

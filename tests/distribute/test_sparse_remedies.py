@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 import varsim as tf
 from varsim.errors import Fix, MismatchError, UnsupportedOperation, VariableError
 from varsim.spec import VariableAggregation, VariableSynchronization
-from varsim.testing import simulated_cluster
 
 ON_WRITE, ON_READ = VariableSynchronization.ON_WRITE, VariableSynchronization.ON_READ
 SETTINGS = [
@@ -46,11 +44,7 @@ NAMES = {
 """Name in the code of a fix -> its value in these tests."""
 
 
-@pytest.fixture(autouse=True)
-def cluster() -> Iterator[None]:
-    with simulated_cluster(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", tf.VarsimWarning)
-        yield
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @dataclass(frozen=True)

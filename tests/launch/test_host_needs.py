@@ -6,6 +6,7 @@ import resource
 
 import pytest
 
+from tests.surroundings import recorded_limits
 from varsim.errors import StartError
 from varsim.launch import host_needs
 from varsim.launch.host_needs import (
@@ -20,11 +21,7 @@ INFINITY = resource.RLIM_INFINITY
 
 @pytest.fixture
 def limits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """Record the pairs (soft limit, hard limit) that are set; `getrlimit` returns the last pair."""
-    found = [(64, 4096)]
-    monkeypatch.setattr(resource, "getrlimit", lambda _: found[-1])
-    monkeypatch.setattr(resource, "setrlimit", lambda _, both: found.append(both))
-    return found
+    return recorded_limits(monkeypatch, 64, 4096)
 
 
 def test_a_soft_limit_is_raised_as_far_as_is_needed(limits: list[tuple[int, int]]) -> None:

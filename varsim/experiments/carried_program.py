@@ -25,7 +25,7 @@ from varsim.errors import ConfigError, FileError
 from varsim.experiments.sources import ProgramLocation, sources_of
 from varsim.experiments.store import EXPERIMENT, RunDirectory
 from varsim.experiments.text_files import read_object
-from varsim.private import make_private_folder, write_private
+from varsim.private import FILE_MODE, FOLDER_MODE, make_private_folder, write_private
 from varsim.report.summary import Carried
 
 PROGRAM: Final = "program"
@@ -185,10 +185,10 @@ def _key() -> bytes | None:
 
 def _make(path: Path) -> None:
     """Write a new key, unless another run has written one at the same time."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     own = path.with_name(f"key-{os.getpid()}-{secrets.token_hex(4)}")
     try:
-        own.touch(mode=0o600, exist_ok=False)
+        own.touch(mode=FILE_MODE, exist_ok=False)
         own.write_text(secrets.token_hex(_KEY_BYTES), "ascii")
         with suppress(FileExistsError):
             os.link(own, path)

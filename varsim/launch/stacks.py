@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from varsim.private import FILE_MODE
 from varsim.protocol.paths import shown_path
 from varsim.transport.sockets import timeout_ms
 from varsim.visible import visible
@@ -42,7 +43,7 @@ _INSTALLED: Final = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("st
 def show_stack_on_signal(directory: str, replica_id: int) -> None:
     """Make this process write its stack when it gets the signal."""
     path = _path(Path(directory), replica_id)
-    os.mkfifo(path, 0o600)
+    os.mkfifo(path, FILE_MODE)
     # Open the pipe also for reading. Otherwise `open` would wait for a reader, and a write without
     # a reader would fail.
     pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from varsim.disk import require_room
-from varsim.private import FILE_MODE
+from varsim.private import private_opener
 
 _TAIL_BYTES: Final = 2**18
 _HEAD: Final = struct.Struct("<QQL")
@@ -167,7 +167,7 @@ def _tail_of(path: Path) -> Path:
 
 
 def _create(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+    return private_opener(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
 
 
 def _mapped(path: Path) -> mmap.mmap:

@@ -28,7 +28,7 @@ _MAX_WORD: Final = 64
 _MAX_TIME_NS: Final = 2**63
 _INDEX_BYTES: Final = 8
 
-_READ_MEMBERS: Final = 5  # of a READ and of a WROTE, after the time
+_ACCESS_MEMBERS: Final = 5  # of a READ and of a WROTE, after the time
 _VALUE_MEMBERS, _ROWS_MEMBERS = 4, 5  # see `trace._Kept` and `trace._KeptRows`
 
 _SIZES: Final = {**{key_of(one): one.itemsize for one in NUMPY_DTYPES}, **EXTENSION_SIZES}
@@ -143,26 +143,21 @@ def _received(num_replicas: int, peer: object = None, *others: object) -> bool:
 
 
 def _read(num_replicas: int, *members: object) -> bool:
-    if len(members) != _READ_MEMBERS:
-        return False
-    variable, replica, version, location, value = members
-    return (
-        _is_count(variable)
-        and _is_owner(replica, num_replicas)
-        and _is_count(version)
-        and _is_text(location)
-        and _is_operand(value)
-    )
+    return _is_access(num_replicas, members) and _is_count(members[2])
 
 
 def _wrote(num_replicas: int, *members: object) -> bool:
-    if len(members) != _READ_MEMBERS:
+    return _is_access(num_replicas, members) and _is_text(members[2], _MAX_WORD)
+
+
+def _is_access(num_replicas: int, members: tuple[object, ...]) -> bool:
+    """Return whether the members of a READ or WROTE are valid, except its version or operation."""
+    if len(members) != _ACCESS_MEMBERS:
         return False
-    variable, replica, operation, location, value = members
+    variable, replica, _, location, value = members
     return (
         _is_count(variable)
         and _is_owner(replica, num_replicas)
-        and _is_text(operation, _MAX_WORD)
         and _is_text(location)
         and _is_operand(value)
     )

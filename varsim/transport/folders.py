@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from varsim.errors import StartError
+from varsim.private import FOLDER_MODE, private_opener
 from varsim.transport.sockets import MAX_IPC_PATH
 
 SOCKET_NAME: Final = "c"  # short: the path of an ipc endpoint is limited
@@ -94,9 +95,9 @@ class PrivateFolder:
         """
         self.path: Final = path
         self._lock = -1
-        path.mkdir(0o700)
+        path.mkdir(FOLDER_MODE)
         try:
-            self._lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            self._lock = private_opener(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL)
             # On a file system without locks, the folder is never taken for a leftover.
             with suppress(OSError):
                 fcntl.flock(self._lock, fcntl.LOCK_EX)

@@ -25,6 +25,7 @@ from varsim.exchange.exchange import EXCHANGES
 from varsim.launch.host_needs import MORE_PROCESSES
 from varsim.launch.link import WorkerLink
 from varsim.launch.rendezvous import Rendezvous, log_name
+from varsim.private import private_opener
 from varsim.transport.transport import TRANSPORTS
 from varsim_worker import system
 from varsim_worker.worker import work
@@ -34,7 +35,6 @@ Serve = Callable[[WorkerLink], None]
 _STDIN: Final = 0
 _STDOUT: Final = 1
 _STDERR: Final = 2
-_LOG_MODE: Final = 0o600  # only this user can read what user code prints
 
 
 def run(line: bytes, coordinator: int | None) -> None:
@@ -121,10 +121,9 @@ class _ForkServer:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         system.die_with_parent(self._process_id)
-        log = os.open(
+        log = private_opener(
             Path(self._rendezvous.log_dir) / log_name(replica_id),
             os.O_WRONLY | os.O_CREAT | os.O_APPEND,
-            _LOG_MODE,
         )
         os.dup2(log, _STDOUT)
         os.dup2(log, _STDERR)
