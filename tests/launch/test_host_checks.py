@@ -16,8 +16,10 @@ import pytest
 import zmq
 
 from varsim.errors import StartError
-from varsim.launch import host_checks, host_needs
+from varsim.launch import host_checks, host_needs, logs
 from varsim.launch.host_checks import CHECKS, Check, Request, State, check_host
+from varsim.launch.logs import WorkerLogs
+from varsim.launch.rendezvous import log_name
 from varsim.transport import arena, folders
 from varsim.transport.folders import PrivateFolder, new_path
 
@@ -241,7 +243,8 @@ def test_a_current_directory_that_was_removed_is_a_problem(
 
 
 def test_leftovers_are_listed_and_removed(monkeypatch: Patch, tmp_path: Path) -> None:
-    monkeypatch.setattr(folders, "places", lambda: [tmp_path])
+    for module in (folders, logs):
+        monkeypatch.setattr(module, "places", lambda: [tmp_path])
     folder = PrivateFolder(new_path())
     os.close(folder._lock)
     folder._lock = -1
@@ -251,3 +254,29 @@ def test_leftovers_are_listed_and_removed(monkeypatch: Patch, tmp_path: Path) ->
     assert f"{folder.path} (process {os.getpid()})" in result.found
     assert [folder.path] == host_checks.clean()
     assert State.OK is check("leftovers").state
+
+
+def test_the_newest_logs_of_lost_workers_are_kept_until_they_are_removed(
+    monkeypatch: Patch, tmp_path: Path
+) -> None:
+    for module in (folders, logs):
+        monkeypatch.setattr(module, "places", lambda: [tmp_path])
+    monkeypatch.setattr(logs, "MAX_KEPT", 2)
+    assert "none is kept" == check("logs of lost workers").found
+    (tmp_path / "varsim-worker-x.log").mkdir()
+    kept = []
+    for number in range(3):
+        with PrivateFolder(new_path()) as folder:
+            log = folder.path / log_name(1)
+            log.touch()
+            of_workers = WorkerLogs(folder.path, private=True, num_replicas=2)
+            log.write_text("line\n" * 100)
+            os.utime(log, (number, number))
+            kept.append(Path(of_workers.of_lost(1)[1]))
+
+    assert [False, True, True] == [path.exists() for path in kept]
+    result = check("logs of lost workers")
+    assert f"{kept[2]}, {kept[1]} (at most " in result.found
+    assert "`varsim doctor --clean` removes them" == result.remedy
+    assert [kept[2], kept[1]] == host_checks.clean()
+    assert "none is kept" == check("logs of lost workers").found

@@ -24,6 +24,7 @@ import zmq
 
 from varsim.errors import ConfigError, StartError
 from varsim.launch import host_needs
+from varsim.launch.logs import MAX_KEPT, kept_logs, remove_kept_logs
 from varsim.threads import spare_threads
 from varsim.transport import arena
 from varsim.transport.folders import (
@@ -297,9 +298,17 @@ def _leftovers(_: Request) -> Result:
     return State.PROBLEM, f"folders of killed programs: {listed}", remedy
 
 
+def _lost_logs(_: Request) -> Result:
+    found = kept_logs()
+    if not found:
+        return State.OK, "none is kept"
+    listed = ", ".join(map(str, found))
+    return State.OK, f"{listed} (at most {MAX_KEPT})", "`varsim doctor --clean` removes them"
+
+
 def clean() -> list[Path]:
-    """Remove the folders of killed programs, and return their paths."""
-    return [one.path for one in remove_leftovers()]
+    """Remove the folders of killed programs and the logs of lost workers; return their paths."""
+    return [*(one.path for one in remove_leftovers()), *remove_kept_logs()]
 
 
 # ---------------------------------------------------------------- texts
@@ -334,5 +343,6 @@ CHECKS: Final[Sequence[tuple[str, Callable[[Request], Result]]]] = (
     ("folder of runs", _run_directory),
     ("clock", _clock),
     ("leftovers", _leftovers),
+    ("logs of lost workers", _lost_logs),
 )
 """The subjects in the order in which they are shown, and their checks."""

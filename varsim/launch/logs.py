@@ -1,17 +1,24 @@
-"""Find the log file of each worker, and read the end of a log for an error."""
+"""Find the log file of each worker, read the end of a log for an error, and keep logs of losses."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from pathlib import Path
+from stat import S_ISREG
 from typing import Final
 
 from varsim.launch.rendezvous import log_name
+from varsim.transport.folders import places
 from varsim.visible import visible
+
+MAX_KEPT: Final = 20
+"""Limit for the kept logs of this user's lost workers. The oldest logs of other clusters are
+removed."""
 
 TAIL_LINES: Final = 20
 _TAIL_BYTES: Final = 16 * 1024
+_KEPT: Final = "varsim-worker-"  # the names of kept logs begin with it
 
 
 def tail(path: Path, start: int = 0) -> str:
@@ -36,12 +43,13 @@ class WorkerLogs:
     If the program names a directory, the logs stay there, and new output is appended. Otherwise the
     logs are private, and are removed with the cluster. There is one exception. If the error about a
     lost worker shows only the end of a private log, the log is moved to a temporary file, which is
-    not removed.
+    kept: see `kept_logs`.
     """
 
     def __init__(self, directory: Path, *, private: bool, num_replicas: int) -> None:
         self.directory = directory
         self._private = private
+        self._kept_here: set[Path] = set()
         self._starts = [_size(directory / log_name(i)) for i in range(num_replicas)]
 
     def of_lost(self, replica_id: int) -> tuple[str, str]:
@@ -65,9 +73,39 @@ class WorkerLogs:
     def _kept(self, path: Path, replica_id: int) -> Path:
         if not self._private:
             return path
-        handle, kept = tempfile.mkstemp(prefix=f"varsim-worker-{replica_id}-", suffix=".log")
+        for old in kept_logs()[MAX_KEPT - 1 :]:
+            if old not in self._kept_here:  # an error has just named it
+                old.unlink(missing_ok=True)
+        # The private directory is in the same file system as the directory that contains it.
+        name = f"{_KEPT}{replica_id}-"
+        handle, kept = tempfile.mkstemp(".log", name, self.directory.parent)
         os.close(handle)
-        return path.replace(kept)
+        self._kept_here.add(path.replace(kept))
+        return Path(kept)
+
+
+def kept_logs() -> list[Path]:
+    """Return the kept logs of this user's lost workers, the newest first."""
+    found = [path for place in places() for path in place.glob(f"{_KEPT}*.log")]
+    times = {path: status.st_mtime_ns for path in found if (status := _own_file(path)) is not None}
+    return sorted(times, key=times.__getitem__, reverse=True)
+
+
+def remove_kept_logs() -> list[Path]:
+    """Remove the kept logs of lost workers, and return their paths."""
+    removed = kept_logs()
+    for path in removed:
+        path.unlink(missing_ok=True)
+    return removed
+
+
+def _own_file(path: Path) -> os.stat_result | None:
+    """Return the status of a file of this user; None if it is another user's, or no file."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return None
+    return status if S_ISREG(status.st_mode) and status.st_uid == os.geteuid() else None
 
 
 def _size(path: Path) -> int:

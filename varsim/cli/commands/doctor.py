@@ -36,7 +36,9 @@ _EXIT_CODES: Final = (
 @click.option(
     "--out", metavar="DIR", default="runs", help="The folder of the runs. [default: runs]"
 )
-@click.option("--clean", is_flag=True, help="Remove what killed programs have left.")
+@click.option(
+    "--clean", is_flag=True, help="Remove what killed programs have left, and logs of lost workers."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON, and only that.")
 def doctor(*, workers: int | None, out: str, clean: bool, as_json: bool) -> None:
     """Check the software, the limits and the directories that a cluster needs on this machine.
