@@ -329,6 +329,25 @@ def test_a_trace_without_an_end_makes_the_history_incomplete(
     assert [0] == [event.process for event in events if event.kind == "write"][:1]
 
 
+def test_a_trace_without_an_end_has_the_reason_for_the_end_of_its_worker(
+    traced: TracedCluster,
+) -> None:
+    """The program records the loss after the last record of the worker."""
+    traced.variable(1)
+    why = "was ended by varsim, because it made no progress for 1.5 s"
+    traced.program.lost(1, why)
+    for replica, trace in enumerate(traced.replicas):
+        trace.close()
+        rewrite(traced.folder / file_name(replica), lambda content: content[:-END_BYTES])
+    traced.history()
+
+    said = "the record of replica"
+    assert [
+        f"{said} 0 was not closed, as after a kill",
+        f"{said} 1 was not closed: its worker {why}",
+    ] == sorted(traced.run["missing"])
+
+
 @pytest.mark.parametrize(
     "damaged",
     [[2, "yesterday", -1, []], [3, 10**15, [-1]], [3, 10**15], [5], 7],

@@ -134,6 +134,8 @@ class _Merger:
         self._shares: dict[int, list[int]] = {}  # call → number of each replica's rows
         self._reads: dict[int, Columns] = {}  # process → its last read, without `times`
         self._traces: dict[int, Reading] = {}
+        self._unclosed: list[int] = []  # processes whose traces just stop
+        self._endings: dict[int, str] = {}  # replica → how its worker was lost
 
     def events(self, tell: Tell | None = None) -> Iterator[EventBatch]:
         """Yield all events, in causal order."""
@@ -158,8 +160,14 @@ class _Merger:
                 if self._open:
                     yield from batches
         yield from rows.take()
+        self.missing += map(self._unclosed_text, self._unclosed)
         if tell is not None:
             tell(1.0)
+
+    def _unclosed_text(self, process: int) -> str:
+        ending = self._endings.get(process)
+        why = ", as after a kill" if ending is None else f": its worker {ending}"
+        return f"the record of {_who(process)} was not closed{why}"
 
     def _done(self) -> float:
         """Return the fraction of all traces that has been read, from 0 to 1."""
@@ -224,16 +232,17 @@ class _Merger:
         """Record how a trace ended."""
         if last is None or last[0] != RecordKind.ENDED:
             self.whole = False
-            why = "was not closed, as after a kill"
             damage = self._traces[process].damage
             if damage:
                 why = f"ends early, because {damage}"
-            elif last is not None and last[0] == RecordKind.CUT:
+            elif last is None or last[0] != RecordKind.CUT:
+                self._unclosed.append(process)
+                return
+            elif len(last) > 2 and last[2] is not None:
+                why = f"stops where it could not be written ({last[2]})"
+            else:
                 why = "reached its limit"
-                if len(last) > 2 and last[2] is not None:
-                    why = f"stops where it could not be written ({last[2]})"
-                else:
-                    self.limited = True
+                self.limited = True
             self.missing.append(f"the record of {_who(process)} {why}")
 
     # ------------------------------------------------------------ records to events
@@ -293,6 +302,7 @@ class _Merger:
 
     def _lost(self, process: int, replica: int, note: str) -> None:  # noqa: ARG002
         self._rows.add("lost", replica=replica, note=note)
+        self._endings[replica] = note
 
     def _shares_of_call(self, process: int, call: int, rows: list[int]) -> None:  # noqa: ARG002
         self._shares[call] = rows
