@@ -217,6 +217,11 @@ class RandomProgram:
     creations: tuple[Creation, ...]
     steps: tuple[Step | RunStep, ...]
 
+    def auto(self, drawn: str) -> str:
+        """Return what AUTO can mean: a call without some replicas refuses deferred writes."""
+        absent = any(isinstance(step, RunStep) and step.present for step in self.steps)
+        return "on_write" if absent else drawn
+
 
 # ---------------------------------------------------------------- outcomes in varsim
 

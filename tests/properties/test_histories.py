@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import varsim as tf
 from tests.effort import many
 from tests.properties.generation import programs
-from tests.properties.programs import RandomProgram, RunStep, run_program
+from tests.properties.programs import RandomProgram, run_program
 from varsim.analysis.outcome import Outcome
 from varsim.analysis.search import find
 from varsim.analysis.verdict import judge
@@ -58,8 +58,7 @@ def recorded(
         warnings.simplefilter("ignore", tf.VarsimWarning)
         options = TraceOptions(Path(folder))
         devices = [f"cpu:{i}" for i in range(program.num_replicas)]
-        if any(isinstance(step, RunStep) and step.present for step in program.steps):
-            auto = "on_write"  # a call without some replicas is refused if writes are deferred
+        auto = program.auto(auto)
         with simulated_cluster(seed):
             strategy = tf.distribute.MirroredStrategy(devices, auto=auto, trace=options)
             run_program(program, strategy)

@@ -39,6 +39,7 @@ def test_a_window_of_a_valid_run_is_unknown_and_never_invalid(
         warnings.simplefilter("ignore", tf.VarsimWarning)
         options = TraceOptions(Path(folder), window=(first, first + 1))
         devices = [f"cpu:{i}" for i in range(program.num_replicas)]
+        auto = program.auto(auto)
         with simulated_cluster(seed):
             run_program(program, tf.distribute.MirroredStrategy(devices, auto=auto, trace=options))
         assume((options.directory / file_name(PROGRAM)).exists())
