@@ -50,6 +50,23 @@ def test_a_window_of_a_valid_run_is_unknown_and_never_invalid(
             find(history)
 
 
+def test_a_window_has_the_commits_to_replicas_that_take_no_part_in_its_call(tmp_path: Path):
+    options = TraceOptions(tmp_path, window=(2, 3))
+    with simulated_cluster():
+        strategy = tf.distribute.MirroredStrategy(["a", "b", "c"], trace=options)
+        with strategy.scope():
+            v = tf.Variable(1.0, name="v")
+        strategy.run(lambda: None)
+        strategy.run(lambda _: None, args=(tf.distribute.PerReplica([None], 2),))
+        with strategy.scope():
+            v.assign(tf.distribute.PerReplica([2.0, 3.0, 4.0]))
+        assert [2, 3, 4] == [component.numpy() for component in v.values]
+    merge(options.directory, tmp_path)
+    with open_history(tmp_path) as history:
+        assert [0, 1, 2] == [one.replica for one in history.events() if one.kind == "commit"]
+        assert Outcome.UNKNOWN is overall(judge(history))
+
+
 def recorded(tmp_path: Path, trace: object) -> Path:
     with simulated_cluster():
         ran = run_experiment(

@@ -229,6 +229,8 @@ class Trace:
             if isinstance(message, Start):
                 self.begins(message.call_id)
                 self._open_to[peer] = to_peer = self._open
+                for absent in range(message.present, len(self._open_to)):
+                    self._open_to[absent] = self._open  # it gets no Start of this call
             if to_peer or isinstance(message, _SKELETON):
                 found.append(message)
         return found
