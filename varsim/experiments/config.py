@@ -248,8 +248,9 @@ class Experiment(Keys):
     seed: int = Field(
         default=0,
         ge=0,
-        description="Seed of all random numbers, at least 0. It is job.seed. It seeds `random` and "
-        "`numpy.random` in the program, and, together with the replica's id, in each worker.",
+        description="Seed of all random numbers, at least 0; `job.seed` in the program. This "
+        "number seeds `random` and `numpy.random` in the program; together with the replica's id, "
+        "also in each worker.",
     )
     launcher: Annotated[str, _RegisteredName("launcher")] = Field(
         default=Backends().launcher,
@@ -313,9 +314,9 @@ class Experiment(Keys):
         default=None,
         ge=0,
         allow_inf_nan=False,
-        description="A replica that makes no progress for so many seconds ends the run: its "
-        "process is ended; 0 means never. By default VARSIM_CALL_TIMEOUT_S, or else 60 for a "
-        "replica that is blocked, and 600 for one that computes.",
+        description="If a replica makes no progress for so many seconds, its process is ended, "
+        "and the run fails; 0 means never. By default VARSIM_CALL_TIMEOUT_S, or else 60 for a "
+        "replica that is blocked, and 600 for a replica that computes.",
     )
     link_loss_s: float | None = Field(
         default=None,

@@ -24,7 +24,7 @@ _EXIT_CODES: Final = (
 )
 
 
-@click.command(epilog=_EXIT_CODES, short_help="Check what this machine gives a cluster.")
+@click.command(epilog=_EXIT_CODES, short_help="Check what this machine offers to a cluster.")
 @click.option(
     "-n",
     "-np",
