@@ -33,6 +33,9 @@ define install_varsim
 	@touch $@
 endef
 
+# Tests start many processes. Without files of bytecode, each process would compile all its modules.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run test quick test-all test-lowest coverage format lint types scenarios golden soak fuzz interrupts \
         docs docs-check golden-rest wheel-smoke install-smoke bench bench-peers check lock upgrade clean
