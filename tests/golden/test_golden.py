@@ -23,7 +23,7 @@ SEED = 2021
 PARTS = 8
 """The cases are split into this many parts, so that all cores are used."""
 
-QUICK_PARTS = 4
+QUICK_PARTS = 2
 """`make test` runs this many parts. Every family has cases in each part. `make check` runs all."""
 
 
