@@ -33,17 +33,18 @@ KINDS = (
 )
 """The options of the runs, in turn."""
 
-STEPS = 300
-TRAINING_S = 1.0
-"""The duration from the first record of the training to the end of most runs of `STEPS` steps."""
+STEPS = 1000
+LATEST_S = 1.5
+"""The latest time of a SIGINT after the start of the workers. On an idle machine, a run of `STEPS`
+steps has then been trained, and is being merged or judged."""
 
 
 def is_training(folder: Path) -> bool:
-    return any(folder.glob("*/trace/*-tail"))
+    return any(folder.glob("*/trace/replica-0.trace-tail"))
 
 
 def interrupted_run(folder: Path, options: tuple[str, ...], after_s: float) -> tuple[int, str]:
-    """Run varsim, and send SIGINT `after_s` after the beginning of the training.
+    """Run varsim, and send SIGINT `after_s` after the start of its workers.
 
     Returns:
         The exit code, and everything that the run has printed.
@@ -83,7 +84,7 @@ def test_a_run_that_sigint_ends_is_never_invalid(tmp_path: Path) -> None:
     wrong: list[str] = []
     number = 0
     while outcomes.total() < many(3):
-        options, after_s = KINDS[number % len(KINDS)], random_numbers.uniform(0.0, TRAINING_S)
+        options, after_s = KINDS[number % len(KINDS)], random_numbers.uniform(0.0, LATEST_S)
         folder = tmp_path / str(number)
         number += 1
         story = f"run {number}: {' '.join(options)}, SIGINT after {after_s:.3f} s"
