@@ -26,6 +26,7 @@ from varsim.interrupts import (
     held,
     within,
 )
+from varsim.transport.one_thread import OneThread
 
 
 def interrupt() -> None:
@@ -207,6 +208,26 @@ def test_a_second_ctrl_c_stops_an_operation_without_waits(clock: SetClock):
         with pytest.raises(KeyboardInterrupt) as raised:
             interrupt()
         assert raised.value is not UNINTERRUPTED.raised
+
+
+def test_a_second_ctrl_c_at_any_instruction_does_not_delay_later_interrupts(clock: SetClock):
+    """If it stopped the end of an operation, this operation would delay SIGINT forever."""
+
+    def interrupt_twice() -> None:
+        interrupt()
+        clock.now_s += 0.2
+        interrupt()
+
+    for instruction in count(1):
+        strategy = OneThread()
+        interrupter = Interrupter(instruction, interrupt_twice)
+        with suppress(KeyboardInterrupt), interrupter.active(), strategy:
+            pass
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                interrupt()
+        if interrupter.left > 0:
+            return
 
 
 def test_an_operation_keeps_the_handler_of_the_program():

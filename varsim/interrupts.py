@@ -37,6 +37,9 @@ _IMPATIENT_S: Final = 0.2
 An earlier second SIGINT may come from a parent process that forwards the first one.
 """
 
+_BEGIN_OR_END: Final = (__name__, "varsim.transport.one_thread")
+"""The modules with the code that begins or ends an operation."""
+
 _SHORTEST_S: Final = 1e-3  # 0 would disarm the timer
 
 
@@ -130,7 +133,8 @@ class _Uninterrupted:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         heeded, now_s = self._heeded, time.monotonic()
-        if not heeded and (self._came_s is None or now_s - self._came_s < _IMPATIENT_S):
+        impatient = self._came_s is not None and now_s - self._came_s >= _IMPATIENT_S
+        if not heeded and (not impatient or _begins_or_ends(frame)):
             self._came_s = self._came_s or now_s
             return
         self._came_s = None
@@ -142,6 +146,18 @@ class _Uninterrupted:
             if heeded:
                 self.raised = error
             raise
+
+
+def _begins_or_ends(frame: FrameType | None) -> bool:
+    """Return whether `begin` or `end` runs, or the code of `OneThread` that calls them.
+
+    If an exception stopped `end`, all later SIGINTs would be delayed.
+    """
+    while frame is not None:
+        if frame.f_globals.get("__name__") in _BEGIN_OR_END:
+            return True
+        frame = frame.f_back
+    return False
 
 
 UNINTERRUPTED: Final = _Uninterrupted()
