@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ from tests.processes.conftest import Strategy, cluster
 from tests.waiting import MS
 from varsim.analysis.outcome import Outcome
 from varsim.analysis.verdict import judge
+from varsim.interrupts import UNINTERRUPTED
 from varsim.tracing.history import open_history
 from varsim.tracing.merge import merge
 from varsim.tracing.trace import TraceOptions
@@ -203,6 +205,16 @@ def test_sigint_of_another_process_leaves_the_strategy_and_its_record_whole(tmp_
         tally.conclude()
 
 
+@pytest.fixture
+def _no_later_delay() -> Iterator[None]:
+    """Let SIGINT raise in later tests of this process, even if an `end` was stopped."""
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    UNINTERRUPTED.__init__()  # type: ignore[misc]  # all strategies share the object
+    signal.signal(signal.SIGINT, handler)
+
+
+@pytest.mark.usefixtures("_no_later_delay")
 def test_an_interrupt_without_a_delay_breaks_the_strategy():
     """The exception comes from outside the signal handler, so varsim cannot delay it."""
     random_numbers = random.Random(0)
