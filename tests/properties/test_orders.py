@@ -82,6 +82,54 @@ def test_a_complete_write_survives_a_later_exception() -> None:
     check(3.0, program)
 
 
+def test_a_call_in_a_merge_call_reads_after_a_dense_and_a_sparse_write() -> None:
+    """The second commit can arrive in one envelope with the first, before the replica blocks."""
+
+    def program(strategy: Strategy) -> list[float]:
+        dense = total(strategy)
+        with strategy.scope():
+            rows = tf.Variable([0.0, 0.0], aggregation=tf.VariableAggregation.SUM)
+
+        def inner() -> float:
+            dense.assign_add(1.0)
+            rows.scatter_add(tf.IndexedSlices([1.0], [0]))
+            return float(dense.read_value()) + float(rows.read_value()[0])
+
+        def merge(strategy: Strategy) -> Any:
+            return strategy.experimental_local_results(strategy.run(inner))
+
+        def step() -> Any:
+            return tf.distribute.get_replica_context().merge_call(merge)
+
+        strategy.run(step)
+        return [float(dense), float(rows.numpy()[0])]
+
+    check([3.0, 3.0], program)
+
+
+def test_requests_of_replicas_wait_for_deferred_writes_as_for_those_of_on_write() -> None:
+    """Replica 0 can read another component only after the other replicas have written, too."""
+
+    def program(strategy: Strategy) -> list[float]:
+        plain, seen = tf.Variable(0.0), []
+        v = total(strategy)
+
+        def step() -> None:
+            plain.assign_add(1.0)
+            v.assign_add(1.0)
+            seen.append(float(v.values[(replica_id() + 1) % 3].numpy()))
+
+        strategy.run(step)
+        return [float(plain), *seen]
+
+    check([3.0] * 4, program)
+    check([3.0] * 4, lambda strategy: program(adaptive(strategy)))
+
+
+def adaptive(strategy: Strategy) -> Strategy:
+    return Strategy([f"cpu:{i}" for i in range(strategy.num_replicas_in_sync)], auto="adaptive")
+
+
 def test_components_share_no_memory() -> None:
     def program(strategy: Strategy) -> list[float]:
         v = total(strategy, synchronization=tf.VariableSynchronization.NONE)

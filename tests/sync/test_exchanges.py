@@ -33,13 +33,14 @@ from varsim.protocol.messages import (
     Delta,
     DeltaPart,
     DeltaReply,
+    Payload,
     PullDeltas,
     SyncRequest,
     WriteCounts,
 )
 from varsim.spec import Operation
 from varsim.sync.actions import Finish, ProgramRefused, Send
-from varsim.sync.coordinator_events import TimePasses
+from varsim.sync.coordinator_events import HostCallDone, ProgramWrite, TimePasses
 from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.deferred import Log
 
@@ -384,3 +385,31 @@ def test_a_read_by_the_program_exchanges_all_writes_once():
         account.on_write.messages,
         account.on_write.size_bytes,
     )
+
+
+def test_an_assign_by_the_program_ends_the_exchange_of_a_read_that_was_given_up():
+    own = state()
+    for replica_id in (0, 1):
+        handle(own, replica_id, write_counts(2))
+        handle(own, replica_id, returned())
+    several = pulls(fetch(own))
+    give_up(own, FETCH)
+    own.handle(ProgramWrite(W, ASSIGN, (array(5.0),), token=FETCH + 1))
+    own.validate()
+
+    for replica_id, pull in enumerate(several):
+        reply = DeltaReply(request_id=pull.request_id, delta=delta(2, 1.0))
+        assert [] == handle(own, replica_id, reply)
+    assert ["done 5.0"] == describe(fetch(own))
+
+
+def test_a_host_call_waits_until_the_other_replicas_have_made_the_same_deferred_writes():
+    own = state()
+    handle(own, 0, write_counts(1))
+    assert [] == handle(own, 0, host_call("after"))
+    first = handle(own, 1, host_call("before"))
+    assert ["answer 1: before"] == describe(first)
+    own.handle(HostCallDone(1, 1, Payload(None), failed=False))
+    handle(own, 1, write_counts(1))
+
+    assert ["answer 0: after"] == describe(handle(own, 1, returned()))

@@ -314,6 +314,7 @@ class Replica:
                 self._perform(self._handle(ProgramBlocks(self._runner.location())))
             self._take(self._next())
         outcome, self._outcome = self._outcome, None
+        self._may_block = False  # an outer function may wait for something else
         if isinstance(outcome, Abandon):
             raise CallAborted(outcome.reason)
         return outcome

@@ -275,28 +275,46 @@ class CallState:
         participant.asked_s = now_s
         self._host_calls[replica_id] = host_call
 
-    def next_host_call(self) -> tuple[int, HostCall] | None:
+    @property
+    def has_host_calls(self) -> bool:
+        """Return whether a replica waits for a host call that is not performed yet."""
+        return bool(self._host_calls)
+
+    def next_host_call(self, ahead: Collection[int] = ()) -> tuple[int, HostCall] | None:
         """Return the host call to perform now; None if no host call can be performed.
 
         A host call can be performed if its replica's writes are committed and no replica with a
         lower id runs. If several host calls can be performed, the replica with the lowest id is the
         first. So side effects outside the cluster happen in replica order between two collectives,
         as in TensorFlow.
+
+        Args:
+            ahead: The replicas with deferred writes that another replica has not made yet. Under
+                ON_WRITE these writes would not be committed, so the host call waits in the same
+                way. If no replica can continue, it is performed, and a read reports the mismatch.
         """
         if self._in_service is not None or not self._host_calls:
             return None
-        for replica_id, host_call in sorted(self._host_calls.items()):
+        ready = list(self._ready_host_calls())
+        even = [replica_id for replica_id in ready if replica_id not in ahead]
+        if not even and not self.running():
+            even = ready
+        if not even:
+            return None
+        self._in_service = even[0]
+        return even[0], self._host_calls.pop(even[0])
+
+    def _ready_host_calls(self) -> Iterator[int]:
+        """Yield the replicas whose host calls can be performed, in order."""
+        for replica_id in sorted(self._host_calls):
             lower = self.participants[:replica_id]
             if any(participant.status is Status.RUNNING for participant in lower):
-                return None
+                return
             replica = self.participants[replica_id]
             if self._doomed_at is not None and replica.position > self._doomed_at:
                 continue
             if not replica.arrivals:
-                del self._host_calls[replica_id]
-                self._in_service = replica_id
-                return replica_id, host_call
-        return None
+                yield replica_id
 
     def answered(self, replica_id: int, now_s: float = 0.0) -> None:
         """Record that a replica has the result of its host call and continues to run."""

@@ -262,6 +262,14 @@ class Exchanges:
             raise self._uneven(variable_id, deferral.reported)
         return deferral.reported[0].count
 
+    def ahead(self) -> set[int]:
+        """Return the replicas with deferred writes that another replica has not reported yet."""
+        found: set[int] = set()
+        for deferral in self._deferrals.values():
+            least = min(write_count.count for write_count in deferral.reported)
+            found |= {i for i, one in enumerate(deferral.reported) if one.count > least}
+        return found
+
     def overwrite(self, variable_id: int) -> int:
         """Drop the unexchanged writes to a variable, because the program assigns a new value.
 
@@ -272,6 +280,9 @@ class Exchanges:
         """
         self.written(variable_id, None)
         deferral = self._deferrals[variable_id]
+        deferral.close()  # the program may have given up a read that requested an exchange
+        self._open.pop(variable_id, None)
+        self._requests = {one: at for one, at in self._requests.items() if at[0] != variable_id}
         deferral.settled = [*deferral.reported]
         self._count(variable_id)
         return deferral.exchanged
