@@ -408,7 +408,7 @@ class CallState:
         )
 
     def returned(self) -> tuple[Returned, ...]:
-        """Return the result of every replica. The call must be finished."""
+        """Return the results of the replicas that have returned, in replica order."""
         return tuple(p.ended for p in self.participants if isinstance(p.ended, Returned))
 
     def reports(self) -> tuple[tuple[int, Report], ...]:
@@ -472,6 +472,15 @@ class CallState:
                 assert arrival.start <= at < arrival.stop
                 at = arrival.stop
             assert at == max(participant.position, self.next_position)
+        ended = [one.position for one in self.participants if one.ended is not None]
+        assert self._least_ended == min(ended, default=None)
+        assert self._returned == len(self.returned())
+        assert self._doomed_at is None or self._doomed_at >= self.next_position
+        for replica_id in self._host_calls:
+            assert self.participants[replica_id].waits_for is self._host_calls[replica_id]
+        if self._in_service is not None:
+            assert isinstance(self.participants[self._in_service].waits_for, HostCall)
+            assert self._in_service not in self._host_calls
 
 
 def _lent(waited_s: float) -> float:

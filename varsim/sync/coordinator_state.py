@@ -446,6 +446,7 @@ class CoordinatorState:
 
     def validate(self) -> None:
         """Assert the conditions that hold after every event."""
+        self._runner.validate()
         self._calls.validate()
         self.registry.validate()
 

@@ -346,6 +346,10 @@ class ReplicaState(ReplicaWrites):
             assert all(call.settled <= call.next_index for call in self._calls)
         else:
             assert not self._outbox
+        reasons = [call.aborted for call in self._calls if call.aborted is not None]
+        assert self.aborted == (reasons[0] if reasons else None)
+        going_on = self._calls[-1] if self._calls and self.aborted is None else None
+        assert self._going_on is going_on
         for call in self._calls[:-1]:
             assert call.awaits_answer, "a call that contains another call waits for an answer"
         for call in self._calls:

@@ -304,8 +304,11 @@ class RunningCalls:
 
     def validate(self) -> None:
         """Assert the conditions that hold after every event."""
-        for call in self:
+        assert list(self._calls) == sorted(self._calls), "the innermost call started last"
+        for call_id, call in self._calls.items():
+            assert call.call_id == call_id <= self.begun
             call.validate()
+        assert not self._stragglers.calls & self._calls.keys(), "a running call has no stragglers"
         assert self._registry.call_running == bool(self._calls)
 
 

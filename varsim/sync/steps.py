@@ -156,3 +156,11 @@ class Runner:
                 operation.waits_for = None
                 return operation
         return None
+
+    def validate(self) -> None:
+        """Assert the conditions that hold after every event."""
+        assert self.suspended is not None or not self.backlog
+        for token, operation in self._operations.items():
+            wait = operation.waits_for
+            assert operation.token == token
+            assert self.suspended is not None or (wait is not None and not wait.is_over(self.now_s))

@@ -50,6 +50,11 @@ class Stragglers:
         """Return whether any replica still runs an ended call."""
         return bool(self._inside)
 
+    @property
+    def calls(self) -> set[int]:
+        """Return the ids of the ended calls that replicas still run."""
+        return {call_id for _, call_id in self._inside}
+
     def add(self, call_id: int, straggler: Straggler) -> None:
         """Add a replica whose function has not ended, although the call is over."""
         self._inside[straggler.replica_id, call_id] = straggler
