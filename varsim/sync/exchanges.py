@@ -264,11 +264,8 @@ class Exchanges:
 
     def ahead(self) -> set[int]:
         """Return the replicas with deferred writes that another replica has not reported yet."""
-        found: set[int] = set()
-        for deferral in self._deferrals.values():
-            least = min(write_count.count for write_count in deferral.reported)
-            found |= {i for i, one in enumerate(deferral.reported) if one.count > least}
-        return found
+        every = [[one.count for one in each.reported] for each in self._deferrals.values()]
+        return {i for counts in every for i, count in enumerate(counts) if count > min(counts)}
 
     def overwrite(self, variable_id: int) -> int:
         """Drop the unexchanged writes to a variable, because the program assigns a new value.
@@ -491,8 +488,7 @@ class Exchanges:
             counts = [after - start.count for after, start in zip(counts, before, strict=True)]
             rows = [after - start.sparse for after, start in zip(rows, before, strict=True)]
         operations = [write_count.operations for write_count in write_counts]
-        spec = self._specs[variable_id]
-        sparse = any(rows)
+        spec, sparse = self._specs[variable_id], any(rows)
         return mismatch.uneven(spec, counts, operations, participants, self._specs, sparse=sparse)
 
     def validate(self) -> None:

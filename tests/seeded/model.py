@@ -1,0 +1,492 @@
+"""The plain model: what every component must be, computed in NumPy in the order of the program.
+
+The model is told what the programs of the replicas do, and never looks into the states. It pairs
+the k-th collectives of all replicas itself. Where the moment of a failure decides how many
+collectives have happened, a variable has several *worlds*: one for each possible number. Every
+effect applies to all worlds, and every value that is seen drops the worlds that contradict it. A
+value that contradicts all worlds is an error of the states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from tests.properties.operation_model import Array, BareRows, changed, joined, merged, scattered
+from tests.seeded.programs import AVERAGED, EVERY, Call, is_local, merges
+from varsim.spec import Operation, VariableAggregation, VariableSpec, VariableSynchronization
+
+NONE, SUM, MEAN, FIRST = VariableAggregation
+Operand = Array | BareRows
+Write = tuple[Operation, Operand]
+
+
+def applied(component: Array, operation: Operation, operand: Operand) -> Array:
+    """Return a component after a write of a value or of rows."""
+    if isinstance(operand, tuple):
+        return scattered(component, operation, operand)
+    return changed(component, operation, operand)
+
+
+def combined(operands: Sequence[Operand], aggregation: VariableAggregation) -> Operand:
+    """Combine the replicas' values or rows into one."""
+    if isinstance(operands[0], tuple):
+        return joined(operands, aggregation)
+    return merged(operands, aggregation)
+
+
+def same(expected: Array, got: Array) -> bool:
+    return (
+        expected.dtype == got.dtype
+        and expected.shape == got.shape
+        and expected.tobytes() == got.tobytes()
+    )
+
+
+@dataclass(slots=True)
+class World:
+    """One possible state of a variable."""
+
+    components: list[Array]
+    settled: int = 0  # number of deferred writes of each replica that are in `components`
+    written: list[list[Write]] = field(default_factory=list)  # later deferred writes, per replica
+    starts: dict[int, list[int]] = field(default_factory=dict)  # call → numbers of deferred writes
+    happened: dict[int, int] = field(default_factory=dict)  # failed call → number of collectives
+
+    def copy(self) -> World:
+        written = [list(own) for own in self.written]
+        return World([*self.components], self.settled, written, {**self.starts}, {**self.happened})
+
+    def apply(self, writes: Sequence[Write]) -> None:
+        """Apply one write to each component."""
+        both = zip(self.components, writes, strict=True)
+        self.components = [applied(component, *write) for component, write in both]
+
+    def count(self, replica_id: int) -> int:
+        """Return how many deferred writes a replica has made."""
+        return self.settled + len(self.written[replica_id])
+
+    def exchange(self, count: int, aggregation: VariableAggregation) -> bool:
+        """Apply the first `count` deferred writes of all replicas; return whether this can be."""
+        if count < self.settled or any(self.count(i) < count for i in range(len(self.written))):
+            return False
+        for writes in zip(*(own[: count - self.settled] for own in self.written), strict=True):
+            if len({operation for operation, _ in writes}) > 1:
+                return False
+            write = writes[0][0], combined([operand for _, operand in writes], aggregation)
+            self.apply([write] * len(self.components))
+        self.written = [own[count - self.settled :] for own in self.written]
+        self.settled = count
+        return True
+
+
+class Variable:
+    """The model of one variable."""
+
+    def __init__(self, spec: VariableSpec, value: Array, count: int) -> None:
+        self.spec = spec
+        self.merges = merges(spec)
+        self.is_deferred = self.merges and spec.synchronization is VariableSynchronization.AUTO
+        self.is_averaged = spec.synchronization == AVERAGED
+        self.is_local = is_local(spec)
+        self.worlds = [World([value] * count, written=[[] for _ in range(count)])]
+        self.since = [0] * count  # writes of each replica since the last average
+        self.last: list[tuple[ModelCall, int] | None] = [None] * count
+        """The last collective of each replica for this variable."""
+
+        self.late: list[list[Write]] = [[] for _ in range(count)]
+        """The program's writes that a replica applies only after it has left an ended call."""
+
+        self.is_stale = [False] * count
+        """Whether the program has written since a replica's call ended; it may not know it yet."""
+
+    def keep(self, possible: Callable[[World], bool], what: str) -> None:
+        """Keep only the worlds in which something is possible."""
+        worlds = [world for world in self.worlds if possible(world)]
+        if not worlds:
+            expected = [world.components for world in self.worlds]
+            raise AssertionError(f"{self.spec.name} ({_settings(self.spec)}): {what}; {expected}")
+        self.worlds = worlds
+
+    def component(self, world: World, replica_id: int) -> Array:
+        """Return a component as the program sees it: after all its own writes."""
+        value = world.components[replica_id]
+        for write in self.late[replica_id]:
+            value = applied(value, *write)
+        return value
+
+    def shows(self, replica_id: int, value: Array, world: World) -> bool:
+        """Return whether the program can fetch a value from a replica."""
+        return same(self.component(world, replica_id), value)
+
+
+def _settings(spec: VariableSpec) -> str:
+    named = getattr(spec.synchronization, "name", spec.synchronization)
+    return f"{named}, {spec.aggregation.name}, {spec.dtype}, {spec.shape}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """What one replica does at one position of a call."""
+
+    kind: tuple[Any, ...]  # equal for collectives that can be paired
+    operand: Any = None
+    variable: Variable | None = None
+
+
+class ModelCall:
+    """One call: the collectives of each replica, and how the replicas' functions have ended."""
+
+    def __init__(self, call_id: int, call: Call, count: int) -> None:
+        self.call_id = call_id
+        self.call = call
+        self.entries: list[list[Entry]] = [[] for _ in range(count)]
+        self.ends: list[str] = [""] * count  # "returned" or "raised"
+        self.applied = 0  # number of collectives that have happened for certain
+        self.over = False
+        self.by_program = False  # whether the program has abandoned the call
+        self.certain = True
+        """Whether all replicas can come to the place at which the call fails."""
+        self.must_succeed = False
+
+    @property
+    def leading(self) -> int:
+        """Return the number of collectives that all replicas have entered alike."""
+        paired = zip(*self.entries, strict=False)
+        at = 0
+        for at, entries in enumerate(paired, 1):
+            if len({entry.kind for entry in entries}) > 1:
+                return at - 1
+        return at
+
+    @property
+    def is_even(self) -> bool:
+        """Return whether all replicas have done the same collectives until now."""
+        return {len(own) for own in self.entries} == {self.leading}
+
+
+class Model:
+    """The variables and calls of one cluster."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.variables: dict[int, Variable] = {}  # index of the variable → variable
+        self._dropped: dict[int, Variable] = {}
+        self.frames: list[list[ModelCall]] = [[] for _ in range(count)]  # the replicas' functions
+        self._pending: list[list[ModelCall]] = [[] for _ in range(count)]  # not yet started there
+        self.lost: set[int] = set()
+
+    def create(self, index: int, spec: VariableSpec, value: Array) -> None:
+        self.variables[index] = Variable(spec, value, self.count)
+
+    def forget(self, index: int) -> None:
+        self._dropped[index] = self.variables.pop(index)
+
+    def variable(self, index: int) -> Variable:
+        """Return a variable, also if only a function of an ended call still uses it."""
+        return self.variables.get(index) or self._dropped[index]
+
+    # ------------------------------------------------------------ calls
+
+    def begin(self, call_id: int, call: Call) -> ModelCall:
+        """Start a call."""
+        model_call = ModelCall(call_id, call, self.count)
+        for pending in self._pending:
+            pending.append(model_call)
+        even = True
+        for variable in self.variables.values():
+            even = even and len(set(variable.since)) == 1
+            if variable.is_deferred:
+                for world in variable.worlds:
+                    counts = [world.count(i) for i in range(self.count)]
+                    world.starts[call_id] = counts
+                    even = even and len(set(counts)) == 1
+        model_call.must_succeed = call.is_clean and even
+        return model_call
+
+    def advance(self, call: ModelCall, stop: int) -> None:
+        """Apply the collectives before a position, which have happened."""
+        assert stop <= call.leading, f"collective {call.leading} of call {call.call_id} is uneven"
+        for position in range(call.applied, stop):
+            entries = [own[position] for own in call.entries]
+            variable = entries[0].variable
+            if variable is not None:
+                for world in variable.worlds:
+                    _merge(variable, world, entries)
+        call.applied = max(call.applied, stop)
+
+    def succeed(self, call: ModelCall) -> None:
+        """End a call that has succeeded."""
+        assert ["returned"] * self.count == call.ends
+        assert call.is_even, f"call {call.call_id} succeeds, but its collectives differ"
+        self.advance(call, call.leading)
+        call.over = True
+        for variable in self.variables.values():
+            if variable.is_deferred:
+                variable.keep(
+                    lambda world: self._has_even_writes(world, call.call_id),
+                    "the numbers of deferred writes differ",
+                )
+
+    def _has_even_writes(self, world: World, call_id: int) -> bool:
+        """Return whether all replicas have made the same deferred writes in a call."""
+        counts = [world.count(i) for i in range(self.count)]
+        return len(set(counts)) == 1 or counts == world.starts.pop(call_id)
+
+    def _is_even(self, world: World) -> bool:
+        return len({world.count(i) for i in range(self.count)}) == 1
+
+    def fail(self, call: ModelCall) -> None:
+        """End a call that has failed; fork the worlds of variables whose values depend on when."""
+        if call.certain:
+            self.advance(call, call.leading)
+        call.over = True
+        for variable in self.variables.values():
+            if variable.is_deferred:
+                variable.worlds = [
+                    fork
+                    for world in variable.worlds
+                    for fork in _after_failure(variable, world, call.call_id)
+                ]
+        uncertain = {
+            id(entry.variable): entry.variable
+            for entry in call.entries[0][call.applied : call.leading]
+            if entry.variable is not None
+        }
+        for variable in uncertain.values():
+            variable.worlds = [
+                fork for world in variable.worlds for fork in self._forks(call, variable, world)
+            ]
+
+    def _forks(self, call: ModelCall, variable: Variable, world: World) -> Iterable[World]:
+        """Yield the world before and after each collective that may have happened."""
+        world = world.copy()
+        world.happened[call.call_id] = call.applied
+        yield world
+        for position in range(call.applied, call.leading):
+            entries = [own[position] for own in call.entries]
+            if entries[0].variable is variable:
+                world = world.copy()
+                _merge(variable, world, entries)
+                world.happened[call.call_id] = position + 1
+                yield world
+
+    def lose(self, replica_ids: Iterable[int]) -> None:
+        """Record all lost replicas. Deferred writes are never exchanged after the first loss."""
+        before = bool(self.lost)
+        self.lost.update(replica_ids)
+        if before or not self.lost:
+            return
+        for variable in self.variables.values():
+            if variable.is_deferred:
+                variable.worlds = [
+                    fork for world in variable.worlds for fork in _exchanges(variable, world)
+                ]
+
+    # ------------------------------------------------------------ operations of replicas
+
+    def enter(self, call: ModelCall, replica_id: int, entry: Entry) -> int:
+        """Record the next collective of a replica; return its position."""
+        call.entries[replica_id].append(entry)
+        return len(call.entries[replica_id]) - 1
+
+    def write(
+        self,
+        call: ModelCall,
+        replica_id: int,
+        variable: Variable,
+        operation: Operation,
+        operand: Operand,
+    ) -> None:
+        """Record a write of a replica."""
+        if variable.is_deferred:
+            if not call.over:  # otherwise the write is dropped with the call
+                for world in variable.worlds:
+                    world.written[replica_id].append((operation, operand))
+        elif variable.merges:
+            sparse = isinstance(operand, tuple)
+            self._contribute(call, replica_id, variable, operation, operand, sparse=sparse)
+        else:
+            if variable.is_averaged:
+                self._prove(replica_id, variable)
+            for world in variable.worlds:
+                before = world.components[replica_id]
+                world.components[replica_id] = applied(before, operation, operand)
+            if variable.is_averaged:
+                variable.since[replica_id] += 1
+                if variable.since[replica_id] == EVERY:
+                    variable.since[replica_id] = 0
+                    self._contribute(call, replica_id, variable, Operation.ASSIGN, None)
+
+    def own_write(
+        self, replica_id: int, variable: Variable, operation: Operation, value: Array
+    ) -> None:
+        """Record a direct write of a replica to its own component."""
+        for world in variable.worlds:
+            before = world.components[replica_id]
+            world.components[replica_id] = applied(before, operation, value)
+
+    def _contribute(
+        self,
+        call: ModelCall,
+        replica_id: int,
+        variable: Variable,
+        operation: Operation,
+        operand: Operand | None,
+        *,
+        sparse: bool = False,
+    ) -> None:
+        kind = "write", id(variable), operation, sparse
+        position = self.enter(call, replica_id, Entry(kind, operand, variable))
+        variable.last[replica_id] = call, position
+
+    def _prove(self, replica_id: int, variable: Variable) -> None:
+        """Record that the last collective of a replica for a variable has happened, if not over."""
+        last = variable.last[replica_id]
+        if last is None:
+            return
+        call, position = last
+        if call not in self.frames[replica_id]:
+            return
+        if not call.over:
+            self.advance(call, position + 1)
+        elif position >= call.applied:
+            variable.keep(
+                lambda world: world.happened.get(call.call_id, call.applied) > position,
+                f"replica {replica_id} knows collective {position}, which has not happened",
+            )
+
+    def read(self, replica_id: int, variable: Variable, value: Array, rows: Any = None) -> None:
+        """Check a value that a replica has read."""
+        if variable.is_stale[replica_id] and variable.merges:
+            return  # the replica runs an ended call, and the program has written in the meantime
+        self._prove(replica_id, variable)
+        if variable.is_deferred:
+            over = any(call.over for call in self.frames[replica_id])
+            if over:
+                return  # its own writes of the ended call may or may not have been exchanged
+            self._exchange(variable, replica_id)
+
+        def possible(world: World) -> bool:
+            expected = world.components[replica_id]
+            return same(expected if rows is None else expected[rows], value)
+
+        variable.keep(possible, f"replica {replica_id} reads {value}")
+
+    def _exchange(self, variable: Variable, reader: int | None) -> None:
+        """Record that deferred writes are exchanged, up to the last write of the reader."""
+        if variable.is_deferred and not self.lost:
+            variable.keep(
+                lambda world: (
+                    (reader is not None or self._is_even(world))
+                    and world.exchange(world.count(reader or 0), variable.spec.aggregation)
+                ),
+                "the deferred writes cannot be exchanged",
+            )
+
+    def aborted(self, replica_id: int) -> None:
+        """Record that an abort arrives: the replica counts writes from 0 again."""
+        for variable in self.variables.values():
+            variable.since[replica_id] = 0
+
+    def starts(self, replica_id: int, call: ModelCall) -> None:
+        """Record that a replica begins to run the function of a call."""
+        self._pending[replica_id].remove(call)
+        self.frames[replica_id].append(call)
+
+    def leaves(self, replica_id: int) -> None:
+        """Record that the innermost function of a replica has ended."""
+        self.frames[replica_id].pop()
+        if self.is_straggler(replica_id):
+            return
+        for variable in self.variables.values():
+            variable.is_stale[replica_id] = False
+            late, variable.late[replica_id] = variable.late[replica_id], []
+            for write in late:
+                for world in variable.worlds:
+                    before = world.components[replica_id]
+                    world.components[replica_id] = applied(before, *write)
+
+    # ------------------------------------------------------------ operations of the program
+
+    def is_straggler(self, replica_id: int) -> bool:
+        """Return whether a replica runs the function of an ended call, or will start it."""
+        calls = self.frames[replica_id], self._pending[replica_id]
+        return any(call.over for some in calls for call in some)
+
+    def fetched(
+        self, variable: Variable, replica_ids: Sequence[int], values: Sequence[Array], reader: Any
+    ) -> None:
+        """Check components that the program has fetched."""
+        self._exchange(variable, reader)
+        for i, value in zip(replica_ids, values, strict=True):
+            variable.keep(
+                partial(variable.shows, i, value), f"the program fetches {value} from replica {i}"
+            )
+
+    def read_by_program(self, variable: Variable, value: Array, reader: Any) -> None:
+        """Check a value that the program has read as the policy says."""
+        self._exchange(variable, reader)
+        gathers = not variable.merges and variable.spec.synchronization.name != "ON_WRITE"
+        aggregation = variable.spec.aggregation if gathers else FIRST
+
+        def possible(world: World) -> bool:
+            every = [variable.component(world, i) for i in range(self.count)]
+            return same(merged(every, aggregation), value)
+
+        if self.lost:
+            variable.keep(lambda world: not any(world.written), "deferred writes are lost")
+        variable.keep(possible, f"the program reads {value}")
+
+    def written_by_program(
+        self, variable: Variable, writes: dict[int, Write], reader: Any = None
+    ) -> None:
+        """Record writes of the program: replica_id → write."""
+        self._exchange(variable, reader)
+        for i, write in writes.items():
+            if self.is_straggler(i) and not variable.merges:
+                variable.late[i].append(write)
+                continue
+            variable.is_stale[i] = self.is_straggler(i)
+            for world in variable.worlds:
+                world.components[i] = applied(world.components[i], *write)
+
+    def may_be_uneven(self, variable: Variable, reader: int | None) -> bool:
+        """Return whether an exchange of deferred writes can fail."""
+        at = reader or 0
+        return variable.is_deferred and any(
+            not self._is_even(world)
+            or not world.copy().exchange(world.count(at), variable.spec.aggregation)
+            for world in variable.worlds
+        )
+
+
+def _merge(variable: Variable, world: World, entries: Sequence[Entry]) -> None:
+    """Apply a collective write to all components of a world."""
+    operation = entries[0].kind[2]
+    operands = world.components if variable.is_averaged else [entry.operand for entry in entries]
+    write = operation, combined(operands, variable.spec.aggregation)
+    world.apply([write] * len(entries))
+
+
+def _after_failure(variable: Variable, world: World, call_id: int) -> Iterable[World]:
+    """Yield the world after a failed call, for each number of deferred writes that may stand."""
+    starts = world.starts.pop(call_id, None)
+    if starts is None:
+        yield world
+        return
+    for fork in _exchanges(variable, world):
+        for own, start in zip(fork.written, starts, strict=True):
+            del own[max(0, start - fork.settled) :]
+        yield fork
+
+
+def _exchanges(variable: Variable, world: World) -> Iterable[World]:
+    """Yield the world after each possible exchange of deferred writes."""
+    most = min(world.count(i) for i in range(len(world.written)))
+    for count in range(world.settled, most + 1):
+        fork = world.copy()
+        if fork.exchange(count, variable.spec.aggregation):
+            yield fork

@@ -1,0 +1,95 @@
+"""Run one seed, and name what must happen in many seeds."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+from unittest import mock
+
+from tests.seeded.cluster import SeededCluster
+from tests.seeded.programs import Drawing
+from varsim.sync import deferred
+
+COMMON: Final = frozenset(
+    {
+        *(
+            f"sends {name}"
+            for name in "Abort Commit Create Define Fetch Forget HostResult Merged PullDeltas "
+            "Reduced ScatterCommit Start".split()
+        ),
+        *(
+            f"program: {name}"
+            for name in "AssignComponents BareComponentScatter BareComponentWrite BareFetch "
+            "BareProgramScatter BareProgramWrite ProgramReads".split()
+        ),
+        *(f"dense write: {name}" for name in "AUTO NONE ON_READ ON_WRITE local_sgd:3".split()),
+        *(f"sparse write: {name}" for name in "AUTO NONE ON_WRITE local_sgd:3".split()),
+        *(f"function {how}" for how in "raised returned unwound".split()),
+        *(
+            f"call {how}"
+            for how in (
+                "fails because a replica raises",
+                "fails: MismatchError",
+                "fails: WorkerLost",
+                "is abandoned",
+                "succeeds",
+            )
+        ),
+        *(
+            f"program goes on after {name}"
+            for name in "CallFailed Interrupted OperationRefused ProgramRaises".split()
+        ),
+        *(f"duplicate {name}" for name in "Abort Layout Left commit".split()),
+        *(f"refused: {name}" for name in "AggregationError OperationError WorkerLost".split()),
+        "deadline passes",
+        "death",
+        "failure is caught in a merge_call",
+        "host call",
+        "interrupt",
+        "look for stalls",
+        "merge_call",
+        "stall",
+        "start is skipped",
+        "warning of a stall",
+        "write waits because its log is full",
+        "write waits for an average",
+    }
+)
+"""What happens in some hundreds of seeds, at the least."""
+
+RARE: Final = frozenset(
+    {
+        "call fails: CallTimeout",
+        "process of a stalled replica is ended",
+        "refused: StillRunning",
+        "replicas are located",
+    }
+)
+"""What happens in some thousands of seeds."""
+
+
+def run_seed(seed: int, counts: Counter[str]) -> None:
+    """Draw a program, run it with its faults, and check it; count what has happened."""
+    rng = random.Random(seed)
+    program = Drawing(rng).program()
+    limit = rng.choice((deferred.MAX_ENTRIES, 3))
+    with mock.patch.object(deferred, "MAX_ENTRIES", limit):
+        SeededCluster(program, rng, counts).run()
+
+
+def run_seeds(seeds: Iterable[int]) -> Counter[str]:
+    """Run seeds; return the counts of what has happened.
+
+    Raises:
+        Exception: A seed fails; a note has the command that replays it.
+    """
+    counts: Counter[str] = Counter()
+    for seed in seeds:
+        try:
+            run_seed(seed, counts)
+        except Exception as error:
+            error.add_note(f"replay it: .venv/bin/python -m tests.seeded {seed}")
+            raise
+    return counts
