@@ -136,9 +136,12 @@ soak: $(INSTALLED) ## test EFFORT times as many random programs, message orders 
 	VARSIM_TEST_EFFORT=$(EFFORT) $(TESTS) -q --timeout 0 tests/properties tests/testing \
 		tests/analysis tests/damage tests/processes/test_torn_operations.py
 
-fuzz: $(INSTALLED) ## a million damaged frames, and FUZZ wrong messages for each state; prints the counts
+# A million frames, FUZZ messages for each state, 1,000 histories and 500 YAML files.
+fuzz: $(INSTALLED) ## hostile frames, messages, histories and YAML; prints counts, times and memory
 	$(BIN)/python -m tests.fuzzing frames 1000000
 	$(BIN)/python -m tests.fuzzing states $(FUZZ)
+	$(BIN)/python -m tests.damage histories 1000
+	$(BIN)/python -m tests.damage experiments 500
 
 interrupts: $(INSTALLED) ## Ctrl-C in 20,000 operations and in 500 runs, at random times; prints the counts
 	VARSIM_TEST_EFFORT=$(INTERRUPTS) $(BIN)/python -m pytest -q -s --timeout 0 -k sigint \

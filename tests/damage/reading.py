@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 import traceback
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from click.testing import CliRunner
 
+from tests.memory import peak_bytes, resident_bytes
 from varsim.cli.main import main
 from varsim.visible import OBEYED
 
@@ -81,11 +80,11 @@ class Tally:
         known = {"RUN": str(run)} | {
             name: str(run.parent / name) for name in command if name.startswith("OUT.")
         }
-        before = _resident_bytes()
+        before = resident_bytes()
         began = time.process_time()
         result = CliRunner().invoke(main, [known.get(word, word) for word in command])
         cpu_s = time.process_time() - began
-        grew_bytes = _status("VmHWM") - before
+        grew_bytes = peak_bytes() - before
         self.commands += 1
         self.codes[result.exit_code] += 1
         self.most_cpu_s = max(self.most_cpu_s, cpu_s)
@@ -103,18 +102,3 @@ def _wrong_end(exception: BaseException | None, output: str) -> str:
         return f"{type(exception).__name__}: {str(exception)[:150]} ({where})"
     found = OBEYED.search(output.replace("\r\n", "\n"))
     return f"raw control character {found[0]!r}" if found else ""
-
-
-def _resident_bytes() -> int:
-    """Return the memory of this process, and reset its highest value."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", "ascii")
-    return _status("VmRSS")
-
-
-def _status(key: str) -> int:
-    """Return a size from the status of this process; 0 if the system has no such size."""
-    with suppress(OSError):
-        found = re.search(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text("ascii"))
-        return int(found[1]) * 1024 if found else 0
-    return 0

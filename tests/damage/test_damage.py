@@ -1,6 +1,6 @@
 """Every command that reads a run ends with a result or with one error, whatever its files contain.
 
-The long tests (`make test-all`, `make soak`) print their counts. `corpus/` has damaged inputs that
+The long tests (`make test-all`, `make fuzz`) print their counts. `corpus/` has damaged inputs that
 caused a traceback, an endless command or raw control characters.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -17,96 +16,31 @@ import pytest
 from click.testing import CliRunner
 
 from tests.damage import damages
+from tests.damage.damaged_runs import (
+    KINDS,
+    damaged_experiment,
+    damaged_history,
+    damaged_summary,
+    damaged_trace,
+    read_damaged,
+    tally_of,
+)
 from tests.damage.reading import COMMANDS, OF_EXPERIMENT, OF_SUMMARY, Tally
 from tests.damage.runs import Runs, record
-from tests.tracing.rewriting import rewrite
 from varsim.cli.main import main
 from varsim.errors import HistoryError
-from varsim.experiments.store import EXPERIMENT, SUMMARY, TRACES
-from varsim.tracing.history import HISTORY, ORACLE, open_history
+from varsim.experiments.store import TRACES
+from varsim.tracing.history import HISTORY, open_history
 
 CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.sql"))
-HISTORIES, OTHERS = 1000, 500
-"""Numbers of damaged files in the long tests."""
-
 QUICK = 12
 """Number of damaged files in each quick test."""
-
-Damage = Callable[[Path, random.Random], str]
-"""A function that damages one file of a run's directory, and describes the damage."""
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """Provide small recorded runs."""
     return record(tmp_path_factory.mktemp("runs"))
-
-
-def damaged_history(run: Path, chance: random.Random) -> str:
-    """Damage the history of a run or of its oracle, by SQL or by bytes."""
-    file = run / HISTORY
-    if (run / ORACLE / HISTORY).exists() and chance.random() < 0.1:
-        file = run / ORACLE / HISTORY
-    content = file.read_bytes()
-    if chance.random() < 0.25:
-        file.write_bytes(damages.damaged_bytes(content, chance))
-        return "other bytes"
-    scripts = damages.statements(chance, *damages.sizes(content))
-    file.write_bytes(damages.after_scripts(content, scripts))
-    return repr(scripts)
-
-
-def damaged_trace(run: Path, chance: random.Random) -> str:
-    """Damage the trace of a process, by members of records or by bytes."""
-    (run / HISTORY).unlink(missing_ok=True)
-    file = chance.choice(sorted((run / TRACES).iterdir()))
-    way = chance.random()
-    if way < 0.1:
-        content = damages.damaged_bytes(file.read_bytes(), chance)
-        file.write_bytes(content)
-    else:
-        damage = damages.damaged_bytes if way < 0.3 else damages.damaged_records
-        content = rewrite(file, lambda before: damage(before, chance))
-    return f"{file.name} {content!r}"
-
-
-def damaged_summary(run: Path, chance: random.Random) -> str:
-    """Damage the summary of a run, by values or by bytes."""
-    file = run / SUMMARY
-    if chance.random() < 0.3:
-        content = damages.damaged_bytes(file.read_bytes(), chance)
-    else:
-        content = damages.damaged_json(file.read_text("utf-8"), chance).encode()
-    file.write_bytes(content)
-    return repr(content)
-
-
-def damaged_experiment(run: Path, chance: random.Random) -> str:
-    """Damage the YAML of a run."""
-    file = run / EXPERIMENT
-    content = damages.damaged_bytes(file.read_bytes(), chance)
-    file.write_bytes(content)
-    return repr(content)
-
-
-def tally_of(
-    damage: Damage,
-    sources: tuple[Path, ...],
-    folder: Path,
-    seeds: range,
-    commands: tuple[tuple[str, ...], ...],
-    each: int,
-) -> Tally:
-    """Damage runs, and read each damaged run with some of the commands, in turns."""
-    tally = Tally()
-    run = folder / "run"
-    for seed in seeds:
-        shutil.rmtree(run, ignore_errors=True)
-        shutil.copytree(sources[seed % len(sources)], run)
-        how = f"seed {seed}: {damage(run, random.Random(seed))}"
-        chosen = [commands[(seed * each + i) % len(commands)] for i in range(each)]
-        tally.read(chosen, run, how)
-    return tally
 
 
 def test_quickly_damaged_histories(runs: Runs, tmp_path: Path) -> None:
@@ -151,28 +85,14 @@ def test_quickly_damaged_experiments(runs: Runs, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize(
-    ("damage", "count", "commands"),
-    [
-        pytest.param(damaged_history, HISTORIES, COMMANDS, id="histories"),
-        pytest.param(damaged_trace, OTHERS, COMMANDS[:6], id="traces"),
-        pytest.param(damaged_summary, OTHERS, OF_SUMMARY, id="summaries"),
-        pytest.param(damaged_experiment, OTHERS, OF_EXPERIMENT, id="experiments"),
-    ],
-)
+@pytest.mark.parametrize("kind", KINDS)
 def test_many_damaged_files(
-    runs: Runs,
-    tmp_path: Path,
-    damage: Damage,
-    count: int,
-    commands: tuple[tuple[str, ...], ...],
-    capsys: pytest.CaptureFixture[str],
+    runs: Runs, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sources = (runs.traced,) if damage is damaged_trace else runs.recorded
-    seeds = range(10_000, 10_000 + count)
-    found = tally_of(damage, sources, tmp_path, seeds, commands, 3)
+    count = KINDS[kind].usual
+    found = read_damaged(kind, runs, tmp_path, count)
     with capsys.disabled():
-        print(f"\n{len(seeds):,} files, {damage.__name__}: {found}")
+        print(f"\n{count:,} {kind}: {found}")
     assert [] == found.wrong
 
 
