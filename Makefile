@@ -16,6 +16,7 @@ WORKERS ?= 4
 MODE ?= on_read
 EFFORT ?= 20
 FUZZ ?= 100000
+SECONDS ?= 600
 INTERRUPTS ?= 167
 TRACED ?= 4# under coverage, the deadlines of tests are this many times longer
 PYTEST_PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
@@ -37,8 +38,8 @@ endef
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test quick test-all test-lowest coverage format lint types scenarios golden soak fuzz interrupts \
-        docs docs-check golden-rest wheel-smoke install-smoke bench bench-peers check lock upgrade clean
+.PHONY: help setup run test quick test-all test-lowest coverage format lint types scenarios golden test-random soak \
+        fuzz interrupts docs docs-check golden-rest wheel-smoke install-smoke bench bench-peers check lock upgrade clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -132,9 +133,12 @@ golden: $(INSTALLED) ## compare with recorded results of TensorFlow; print count
 golden-rest: $(INSTALLED)
 	$(TESTS) -q -m slow tests/golden
 
-soak: $(INSTALLED) ## test EFFORT times as many random programs, message orders and faults as usual
-	VARSIM_TEST_EFFORT=$(EFFORT) $(TESTS) -q --timeout 0 tests/properties tests/testing \
+test-random: $(INSTALLED) ## test EFFORT times as many random programs, message orders and faults as usual
+	VARSIM_TEST_EFFORT=$(EFFORT) $(TESTS) -q --timeout 0 tests/properties tests/seeded tests/testing \
 		tests/analysis tests/damage tests/processes/test_torn_operations.py
+
+soak: $(INSTALLED) ## run programs with random faults on real workers for SECONDS; prints the numbers
+	$(BIN)/python -m tests.soak --seconds $(SECONDS)
 
 # A million frames, FUZZ messages for each state, 1,000 histories and 500 YAML files.
 fuzz: $(INSTALLED) ## hostile frames, messages, histories and YAML; prints counts, times and memory

@@ -1,4 +1,4 @@
-"""The number of examples of random tests. `make soak` multiplies this number."""
+"""The number of examples of random tests. `make test-random` multiplies this number."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
 PROGRAM = Path(__file__).parents[1] / "experiments" / "resumable.py"
 STEPS = 200
-KILLS = many(8)  # `make soak` multiplies this number
+KILLS = many(8)  # `make test-random` multiplies this number
 SEED = 12
 TIMEOUT_S = 60_000 * MS
 
