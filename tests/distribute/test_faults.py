@@ -87,6 +87,10 @@ def results(strategy, function, calls):
         ("delay replica=1 ms=nan", "ms= must be a number from 0 to 1e6"),
         ("pause replica=1 call=2 s=-1", "s= must be a number from 0 to 1e6"),
         ("kill replica=coordinator call=1 operation=2", "the coordinator has no operations"),
+        ("partition replicas=1,1 call=1 s=1", "replicas= must be different replica ids"),
+        ("partition replicas=1, call=1 s=1", "replicas= must be different replica ids"),
+        ("partition replicas=1 replica=2 call=1 s=1", "replicas= must be different replica ids"),
+        ("kill replicas=1,2 call=1", "'replicas=1,2': kill has replica="),
         ("raise replica=1 call=1 operation=1:3", "operation= must be a number from 1"),
         ("drop replica=1 call=1 count=0", "count= must be a number from 1 to 1e6"),
         ("partition replica=1 call=1", "partition needs s="),
@@ -121,6 +125,15 @@ def test_a_replica_that_does_not_exist_is_refused(strategy):
 def test_a_fault_of_a_link_that_loses_nothing_is_refused(strategy, kind):
     with pytest.raises(DistributedValueError, match="a link over ipc loses nothing"):
         with_faults(strategy, f"{kind} replica=1 call=1")
+
+
+def test_a_partition_can_have_several_replicas():
+    fault = parse_fault("partition replicas=0,2 call=3 s=1.5")
+    assert ((0, 2), 1.5) == (fault.replica, fault.amount("s"))
+    assert [True, False, True] == [fault.is_on(replica_id) for replica_id in range(3)]
+    assert "call 3 on replicas 0, 2" == fault.place
+    with pytest.raises(DistributedValueError, match="there is no replica 2"):
+        fault.check(2)
 
 
 # ---------------------------------------------------------------- places

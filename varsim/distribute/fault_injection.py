@@ -19,7 +19,6 @@ from typing import Any, Final
 from varsim import disk
 from varsim.distribute.context import current_frame
 from varsim.distribute.faults import (
-    ALL,
     COORDINATOR,
     CORRUPT,
     DELAY,
@@ -102,10 +101,7 @@ class FaultPlan:
         here = [(i, fault) for i, fault in here if fault.replica != COORDINATOR]
         if not here:
             return None
-        own = [
-            [one for one in here if one[1].replica in (replica_id, ALL)]
-            for replica_id in range(present)
-        ]
+        own = [[one for one in here if one[1].is_on(replica_id)] for replica_id in range(present)]
         for i, _ in chain.from_iterable(own):
             self._happened[i] += 1  # `took` corrects this if the function does not reach the fault
         inner = function.python_function if isinstance(function, Function) else function

@@ -50,15 +50,16 @@ _OF_LINKS: Final = (DROP, DUPLICATE, REORDER, CORRUPT, TRUNCATE, PARTITION)
 
 COORDINATOR: Final = "coordinator"
 ANY, ALL = "any", "all"
+REPLICA, REPLICAS = "replica", "replicas"  # the word before one replica, or before several
 _RANGE: Final = re.compile(r"(\d{1,9})(?::(\d{1,9}))?")
-_PLACES: Final = ("replica", "call", "step", "operation")
+_PLACES: Final = ("call", "step", "operation")  # and one replica, or several
 
 SYNTAX: Final = (
     "kill replica=2 call=30; exit replica=2 call=30 code=1; raise replica=2 call=30; "
     "pause replica=2 call=30 s=2; slow replica=2 factor=3; delay replica=2 ms=5 jitter_ms=2; kill "
     "replica=coordinator call=30; disk_full replica=coordinator call=30; memory_full replica=2 "
     "call=30; drop replica=2 call=30 count=3 (also duplicate, reorder); corrupt replica=2 call=30; "
-    "truncate replica=2 call=30; partition replica=2 call=30 s=1. step=30 can replace call=30. "
+    "truncate replica=2 call=30; partition replicas=1,2 call=30 s=1. step=30 can replace call=30. "
     "operation=4 places a fault before the replica's fourth operation. replica=any is drawn from "
     "the seed, and so is the call of call=10:50; slow and delay last for all these calls. slow, "
     "delay and the faults of links (drop to partition) take replica=all"
@@ -71,7 +72,7 @@ class Fault:
 
     text: str
     kind: str
-    replica: int | str  # a replica id, "any", "all" or "coordinator"
+    replica: int | str | tuple[int, ...]  # one or several ids, "any", "all" or "coordinator"
     call: tuple[int, int] | None = None  # (first, first after), counted from 1
     step: tuple[int, int] | None = None  # (first, first after), counted from 1
     operation: int | None = None  # counted from 1; None: before the function begins
@@ -87,9 +88,10 @@ class Fault:
         Raises:
             DistributedValueError: It does not exist.
         """
-        if isinstance(self.replica, int) and self.replica >= num_replicas:
+        missing = [one for one in self.replica_ids if one >= num_replicas]
+        if missing:
             raise DistributedValueError(
-                f"fault {self.text!r}: there is no replica {self.replica}; the replicas are 0 to "
+                f"fault {self.text!r}: there is no replica {missing[0]}; the replicas are 0 to "
                 f"{num_replicas - 1}"
             )
 
@@ -120,6 +122,17 @@ class Fault:
         return replace(self, replica=where, call=call, step=step)
 
     @property
+    def replica_ids(self) -> tuple[int, ...]:
+        """Return the replicas that the fault names by their ids."""
+        if isinstance(self.replica, tuple):
+            return self.replica
+        return (self.replica,) if isinstance(self.replica, int) else ()
+
+    def is_on(self, replica_id: int) -> bool:
+        """Return whether a drawn fault happens on a replica."""
+        return self.replica == ALL or replica_id in self.replica_ids
+
+    @property
     def is_lasting(self) -> bool:
         """Return whether the fault lasts for whole calls, and can happen in several calls."""
         return self.kind in _LASTING
@@ -135,7 +148,8 @@ class Fault:
         at = [f"operation {self.operation}"] if self.operation else []
         at += [f"call {self.call[0]}"] if self.call else []
         at += [f"step {self.step[0]}"] if self.step else []
-        where = self.replica if isinstance(self.replica, str) else f"replica {self.replica}"
+        ids = ", ".join(map(str, self.replica_ids))
+        where = f"replica{'s' * (',' in ids)} {ids}" if ids else self.replica
         return f"{' of '.join(at) or 'a call'} on {where}"
 
     def is_at(self, call: int, step: int) -> bool:
@@ -172,7 +186,8 @@ def parse_fault(text: str) -> Fault:
     values: dict[str, str] = {}
     for word in others:
         name, equals, value = word.partition("=")
-        known = (*_PLACES, *AMOUNTS[kind])
+        known = (REPLICA, *_PLACES, *AMOUNTS[kind])
+        known = (REPLICAS, *known) if kind == PARTITION else known
         if not equals or name not in known:
             raise _wrong(text, f"{word!r}: {kind} has {', '.join(f'{one}=' for one in known)}")
         if name in values:
@@ -181,7 +196,7 @@ def parse_fault(text: str) -> Fault:
     fault = Fault(
         text=" ".join(text.split()),
         kind=kind,
-        replica=_replica(text, kind, values.get("replica")),
+        replica=_replicas(text, kind, values),
         call=_span(text, "call", values.get("call")),
         step=_span(text, "step", values.get("step")),
         operation=_operation(text, values.get("operation")),
@@ -198,6 +213,16 @@ def parse_fault(text: str) -> Fault:
 
 def _wrong(text: str, problem: str) -> DistributedValueError:
     return DistributedValueError(f"invalid fault {text!r}: {problem} (docs/faults.md)")
+
+
+def _replicas(text: str, kind: str, values: Mapping[str, str]) -> int | str | tuple[int, ...]:
+    if REPLICAS not in values:
+        return _replica(text, kind, values.get(REPLICA))
+    ids = values[REPLICAS].split(",")
+    is_valid = all(one.isdecimal() and len(one) <= 4 for one in ids)
+    if REPLICA in values or not is_valid or len({*map(int, ids)}) < len(ids):
+        raise _wrong(text, "replicas= must be different replica ids, such as 1,2, without replica=")
+    return tuple(map(int, ids))
 
 
 def _replica(text: str, kind: str, value: str | None) -> int | str:
