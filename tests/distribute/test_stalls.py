@@ -39,6 +39,12 @@ def test_a_wrong_time_is_refused(name: str, value: Any) -> None:
     assert expected == str(caught.value)
 
 
+@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, "60"])
+def test_a_wrong_limit_of_cuts_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="expected a number of seconds above 0, such as 20"):
+        pair(link_loss_s=value)
+
+
 def step() -> float:
     context = tf.distribute.get_replica_context()
     return float(context.all_reduce("SUM", 1.0))

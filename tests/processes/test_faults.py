@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
 import warnings
 from pathlib import Path
+from shutil import which
 
 import numpy as np
 import pytest
 
 import varsim as tf
-from tests.processes.conftest import cluster
+from tests.processes.conftest import cluster, environment
+from tests.replica_context import replica_id
 from varsim.errors import WorkerLost
 from varsim.tracing.reading import records
 from varsim.tracing.trace import RecordKind, TraceOptions, file_name
@@ -21,6 +24,7 @@ from varsim.tracing.trace import RecordKind, TraceOptions, file_name
 pytestmark = pytest.mark.processes
 
 PAUSE_S = 0.1
+CUT_SOON = {"transport": "tcp", "link_loss_s": 0.3}
 
 
 @pytest.mark.parametrize(
@@ -84,7 +88,7 @@ def test_faults_of_links_over_tcp_change_no_value() -> None:
         "reorder replica=0 call=3",
         "corrupt replica=1 call=4 operation=1",
         "truncate replica=0 call=5",
-        "partition replica=all call=6 operation=2 s=0.05",
+        "partition replicas=0,1 call=6 operation=2 s=0.05",
     ]
     with cluster(2, faults=faults, transport="tcp") as strategy:
         with strategy.scope():
@@ -107,6 +111,47 @@ def test_a_worker_is_lost_after_a_long_partition() -> None:
         pytest.raises(WorkerLost, match=r"no connection (to the coordinator )?for 1 s"),
     ):
         strategy.run(lambda: tf.distribute.get_replica_context().all_reduce("sum", 1.0))
+
+
+@pytest.mark.slow
+def test_a_worker_is_lost_that_computes_during_a_long_partition() -> None:
+    """Only the coordinator looks at the link."""
+
+    def step() -> None:
+        if replica_id() == 1:
+            select.select([], [], [], 60)
+
+    with (
+        cluster(2, faults=["partition replica=1 call=1 s=60"], **CUT_SOON) as strategy,
+        pytest.raises(WorkerLost, match=r"replica 1: worker had no connection for 0.3 s"),
+    ):
+        strategy.run(step)
+
+
+NAMESPACE = ["unshare", "-rn"]
+"""Starts a command with a loopback interface of its own. Some systems forbid it."""
+
+
+def has_namespaces() -> bool:
+    """Return whether this system lets users have a network namespace and change its interfaces."""
+    command = [*NAMESPACE, "ip", "link", "set", "lo", "up"]
+    return (
+        bool(which("unshare") and which("ip"))
+        and not subprocess.run(command, check=False, capture_output=True).returncode
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_namespaces(), reason="needs a network namespace")
+def test_an_interface_that_drops_all_packets_is_a_cut() -> None:
+    """Nothing reports such a cut. Two short cuts change no value; the last one does not end."""
+    command = [*NAMESPACE, sys.executable, "-m", "tests.processes.cut_programs"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
+    values, error, *_, waited = done.stdout.splitlines()
+    assert "[2.0, 4.0, 6.0, 8.0, 10.0]" == values, done.stderr
+    assert error.startswith("replica ")
+    assert "no connection to the coordinator for 3 s" in done.stdout
+    assert "True" == waited
 
 
 def test_a_trace_ends_where_the_disk_of_its_process_is_full(tmp_path: Path) -> None:

@@ -122,6 +122,21 @@ def test_both_ends_lose_a_link_that_is_cut_for_too_long(link: Link) -> None:
         link.until(lambda: False)
 
 
+def test_a_partition_ends_the_connection_of_a_worker_with_unread_messages(link: Link) -> None:
+    """ZeroMQ would keep such a connection until the worker reads the messages."""
+    socket = link.worker._dealer.socket
+    for _ in range(3):
+        link.listener.send(1, [b"unread"])
+    wait_for(lambda: socket.poll(0))
+    link.worker.link_faults.partition(100 * LOSS_S)
+
+    def is_lost() -> bool:
+        link.serve()
+        return link.lost
+
+    wait_for(is_lost)
+
+
 def test_the_worker_keeps_a_link_to_a_process_that_does_not_answer(link: Link) -> None:
     """The program computes. Its system accepts connections, but no key is checked."""
     link.worker.link_faults.corrupt()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ _HANDSHAKE_IVL_MS: Final = 30_000  # long, because the allow-list answers only d
 _RECONNECT_IVL_MS: Final = 100
 _RECONNECT_IVL_MAX_MS: Final = 1_000
 _TRY_CONNECTING_MS: Final = 2_000
-_DISCONNECT_MS: Final = 20
+_DISCONNECT_S: Final = 2.0  # much longer than needed
 
 NOTICED_AFTER_S: Final = 3
 """A connection of TCP ends when the other system has not answered for so many seconds. The system
@@ -280,9 +281,15 @@ class Dealer:
         self.socket.connect(self._endpoint)
 
     def disconnect(self) -> None:
-        """End the connection."""
+        """End the connection; what was on its way is lost."""
+        descriptor = self.descriptor()
+        connection = None if descriptor is None else _file_of(descriptor)
         self.socket.disconnect(self._endpoint)
-        self.socket.poll(_DISCONNECT_MS)  # libzmq ends the connection during calls
+        until_s = time.monotonic() + _DISCONNECT_S
+        while connection and _file_of(descriptor) == connection and time.monotonic() < until_s:
+            # libzmq ends the connection during calls, and after all messages have been received.
+            if self.socket.poll(1):
+                self.socket.recv_multipart()
         if self.watch is not None:
             self.watch.forget()
 
@@ -317,6 +324,15 @@ class Dealer:
         if self.watch is not None:
             self.watch.close()
         self.socket.close(linger=round(linger_s * 1000))
+
+
+def _file_of(descriptor: int | None) -> tuple[int, int] | None:
+    """Return what identifies the file of a descriptor; None if it is closed."""
+    try:
+        found = os.fstat(-1 if descriptor is None else descriptor)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def timeout_ms(timeout_s: float | None) -> int | None:
