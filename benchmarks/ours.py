@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +14,9 @@ CAN_WRITE_IN_PLACE = hasattr(tf.Variable, "update_buffer")
 FIRST_STEPS = 4  # number of steps that are checked, and that fill the send buffer
 
 
-def cluster(workers: int) -> tf.distribute.MirroredStrategy:
+def cluster(workers: int, **options: Any) -> tf.distribute.MirroredStrategy:
     """Return a strategy with this number of workers."""
-    return tf.distribute.MirroredStrategy(devices=[f"cpu:{i}" for i in range(workers)])
+    return tf.distribute.MirroredStrategy([f"cpu:{i}" for i in range(workers)], **options)
 
 
 def on_write_mean(

@@ -22,19 +22,29 @@ GO, TAKE, END = b"go", b"take", b"end"
 
 
 class RawStar:
-    """A hub in this process and its workers, each of which is a process."""
+    """A hub in this process and its workers, each of which is a process.
 
-    def __init__(self, count: int) -> None:
+    Args:
+        over_tcp: Whether the connections are TCP on the loopback interface instead of ipc.
+        has_curve: Whether CURVE encrypts the connections.
+    """
+
+    def __init__(self, count: int, *, over_tcp: bool = False, has_curve: bool = False) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="star-")
         self._context = zmq.Context()
         self._hub = self._context.socket(zmq.ROUTER)
         self._hub.rcvtimeo = TIMEOUT_MS
         self._hub.linger = 0
-        endpoint = f"ipc://{Path(self._folder.name) / 'hub'}"
-        self._hub.bind(endpoint)
-        self._processes = [
-            subprocess.Popen([sys.executable, __file__, endpoint]) for _ in range(count)
-        ]
+        keys: tuple[bytes, ...] = ()
+        if has_curve:
+            keys = zmq.curve_keypair()
+            self._hub.curve_server = True
+            self._hub.curve_publickey, self._hub.curve_secretkey = keys
+        path = Path(self._folder.name) / "hub"
+        self._hub.bind("tcp://127.0.0.1:*" if over_tcp else f"ipc://{path}")
+        endpoint = self._hub.getsockopt_string(zmq.LAST_ENDPOINT)
+        words = [sys.executable, __file__, endpoint, *(key.decode() for key in keys[:1])]
+        self._processes = [subprocess.Popen(words) for _ in range(count)]
         self._workers = [self._hub.recv_multipart()[0] for _ in range(count)]
         self._payload = b""
 
@@ -81,9 +91,12 @@ class RawStar:
         self._folder.cleanup()
 
 
-def answer(endpoint: str) -> None:
+def answer(endpoint: str, *server_key: str) -> None:
     """Answer until the hub ends the worker."""
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        if server_key:
+            socket.curve_serverkey = server_key[0].encode()
+            socket.curve_publickey, socket.curve_secretkey = zmq.curve_keypair()
         socket.connect(endpoint)
         socket.send(b"")
         payload = b""
@@ -100,4 +113,4 @@ def answer(endpoint: str) -> None:
 
 
 if __name__ == "__main__":
-    answer(sys.argv[1])
+    answer(*sys.argv[1:])

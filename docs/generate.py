@@ -229,7 +229,7 @@ def run_output() -> str:
 # ---------------------------------------------------------------- documents
 
 
-QUESTIONS: Final = "step scalars digits reads scale busy startup tracing history".split()
+QUESTIONS: Final = "step scalars digits reads scale busy startup tracing history tcp".split()
 """The benchmarks whose newest results docs/performance.md shows."""
 
 PARTS: Final[dict[str, Callable[[], str]]] = {
