@@ -26,7 +26,7 @@ import numpy as np
 
 from tests.memory import peak_bytes, resident_bytes
 from tests.testing.programs import PROGRAMS
-from varsim.errors import ProtocolError
+from varsim.errors import ProtocolError, WorkerLost
 from varsim.extension_dtypes import NUMPY_DTYPES
 from varsim.protocol.codec import MESSAGES, PROTOCOL_VERSION, decode, encode
 from varsim.protocol.messages import Message, Payload, ToCoordinator, ToWorker
@@ -260,7 +260,10 @@ class Recorded:
 
 
 def recorded(seeds: range) -> list[Recorded]:
-    """Run programs in the simulated cluster; return the events of every state."""
+    """Run programs in the simulated cluster; return the events of every state.
+
+    With the first seed no worker is lost; with each other seed, one is.
+    """
     found: dict[int, Recorded] = {}
     kept = []  # states that are not freed, so that no id is reused
 
@@ -287,7 +290,8 @@ def recorded(seeds: range) -> list[Recorded]:
     with recording(CoordinatorState, coordinator), recording(ReplicaState, replica):
         for program in PROGRAMS:
             for seed in seeds:
-                with simulated_cluster(seed):
+                deaths = {seed % 3: 3 * seed} if seed else {}
+                with suppress(WorkerLost), simulated_cluster(seed, deaths=deaths):
                     program()
     return list(found.values())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ import varsim as tf
 from tests.processes.conftest import Strategy, cluster, soon
 from tests.replica_context import replica_id
 from varsim.errors import WorkerLost
+from varsim.sync.coordinator_events import ReplicasLost
+from varsim.testing import read_logs, recorded_events, replay
 
 pytestmark = pytest.mark.processes
 
@@ -77,8 +80,8 @@ def after_all_writes(w: Any, seen: Any) -> None:
 @pytest.mark.parametrize(
     ("step", "value", "counts"),
     [
-        (before_a_collective, 1.0, MAY_BEGIN),
-        (between_collectives, 2.0, {2}),
+        pytest.param(before_a_collective, 1.0, MAY_BEGIN, marks=pytest.mark.slow),
+        pytest.param(between_collectives, 2.0, {2}, marks=pytest.mark.slow),
         (in_a_merge_call, 2.0, {2}),
         pytest.param(in_a_host_call, 1.0, MAY_BEGIN, marks=pytest.mark.slow),
         pytest.param(after_all_writes, 2.0, {2}, marks=pytest.mark.slow),
@@ -98,9 +101,12 @@ def test_after_a_kill_the_program_reads_what_survives(
             check_refusals(strategy, w)
 
 
-def test_an_idle_worker_is_lost() -> None:
-    """The next operation that needs the worker raises the error; reads without it work."""
-    with cluster(3) as strategy:
+def test_an_idle_worker_is_lost(tmp_path: Path) -> None:
+    """The next operation that needs the worker raises the error; reads without it work.
+
+    New states return the same actions for the recorded events.
+    """
+    with recorded_events(tmp_path), cluster(3) as strategy:
         w, seen = variables(strategy)
         pids = strategy.run(one_step, args=(w, seen))
         os.kill(pids.values[LOST], signal.SIGKILL)
@@ -110,6 +116,16 @@ def test_an_idle_worker_is_lost() -> None:
         with soon():
             check_reads(w, seen, 1.0, MAY_BEGIN)
             check_refusals(strategy, w)
+
+    logs = read_logs(tmp_path)
+    for log in logs:
+        replay(log)
+    events = [entry.event for log in logs for entry in log.entries]
+    assert [(LOST,)] == [
+        tuple(worker.replica_id for worker in event.workers)
+        for event in events
+        if isinstance(event, ReplicasLost)
+    ]
 
 
 def variables(strategy: Strategy) -> tuple[Any, Any]:

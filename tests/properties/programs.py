@@ -7,7 +7,7 @@ values. Every step and action has an outcome: the values that it read, or a refu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, assert_never
@@ -18,6 +18,7 @@ import varsim as tf
 from tests.properties import model
 from tests.properties.model import REFUSED, ModelVariable, RefusedError, outcome
 from tests.properties.operation_model import BareRows
+from varsim.errors import WorkerLost
 from varsim.spec import Operation, ReduceOp, VariableAggregation, VariableSynchronization
 
 DONE: Final = "done"
@@ -228,25 +229,42 @@ class RandomProgram:
 
 def run_program(program: RandomProgram, strategy: tf.distribute.Strategy) -> list[Any]:
     """Return all outcomes of a program in varsim."""
+    variables = create(program, strategy)
+    created = [REFUSED if v is REFUSED else DONE for v in variables]
+    return [*created, *run_steps(program, strategy, variables)]
+
+
+def create(program: RandomProgram, strategy: tf.distribute.Strategy) -> list[Any]:
+    """Return the variables of a program; REFUSED in place of one that is refused."""
     with strategy.scope():
-        variables = [attempt(partial(make, creation)) for creation in program.creations]
-    outcomes: list[Any] = [REFUSED if v is REFUSED else DONE for v in variables]
+        return [attempt(partial(make, creation)) for creation in program.creations]
+
+
+def run_steps(
+    program: RandomProgram, strategy: tf.distribute.Strategy, variables: Sequence[Any]
+) -> Iterator[Any]:
+    """Run the steps of a program one by one; yield the outcome of each step.
+
+    Raises:
+        WorkerLost: A replica was lost in a step.
+    """
     for step in program.steps:
         if isinstance(step, RunStep):
             count = strategy.num_replicas_in_sync
             present = count if step.present is None else step.present
             nothing = tf.distribute.PerReplica([None] * present, count - present)
             result = strategy.run(take_actions, args=(step.actions, tuple(variables), nothing))
-            outcomes.append(list(strategy.experimental_local_results(result))[:present])
+            yield list(strategy.experimental_local_results(result))[:present]
         else:
-            outcomes.append(attempt(partial(take_step, step, strategy, variables)))
-    return outcomes
+            yield attempt(partial(take_step, step, strategy, variables))
 
 
 def attempt(operation: Callable[[], Any]) -> Any:
     """Return the result of an operation, or REFUSED."""
     try:
         return operation()
+    except WorkerLost:
+        raise
     except tf.VarsimError:
         return REFUSED
 
@@ -368,7 +386,15 @@ def take_steps_merged(strategy: Any, variables: Sequence[Any], steps: Sequence[S
 
 def model_program(program: RandomProgram) -> list[Any]:
     """Return all outcomes that the rules require."""
-    variables: list[Any] = [
+    variables = model_variables(program)
+    created = [REFUSED if v is REFUSED else DONE for v in variables]
+    steps = (model_outcome(step, variables, program.num_replicas) for step in program.steps)
+    return [*created, *steps]
+
+
+def model_variables(program: RandomProgram) -> list[Any]:
+    """Return the variables of a program; REFUSED in place of one that is refused."""
+    return [
         outcome(
             partial(
                 ModelVariable,
@@ -380,15 +406,30 @@ def model_program(program: RandomProgram) -> list[Any]:
         )
         for creation in program.creations
     ]
-    outcomes: list[Any] = [REFUSED if v is REFUSED else DONE for v in variables]
-    for step in program.steps:
-        if isinstance(step, RunStep):
-            present = program.num_replicas if step.present is None else step.present
-            parts = [model_action(a, variables, present) for a in step.actions]
-            outcomes.append([[part[i] for part in parts] for i in range(present)])
+
+
+def model_outcome(step: Step | RunStep, variables: Sequence[Any], count: int) -> Any:
+    """Return the outcome of a step."""
+    if isinstance(step, RunStep):
+        present = count if step.present is None else step.present
+        parts = [model_action(action, variables, present) for action in step.actions]
+        return [[part[i] for part in parts] for i in range(present)]
+    return outcome(partial(model_step, step, variables))
+
+
+def model_parts(step: Step | RunStep, variables: Sequence[Any], count: int) -> Iterator[None]:
+    """Do a step part by part; yield after each part. A loss can come between two parts."""
+    if not isinstance(step, RunStep):
+        return
+    present = count if step.present is None else step.present
+    for action in step.actions:
+        if isinstance(action, MergeSteps):
+            for inner in action.steps:
+                outcome(partial(model_step, inner, variables))
+                yield
         else:
-            outcomes.append(outcome(partial(model_step, step, variables)))
-    return outcomes
+            model_action(action, variables, present)
+            yield
 
 
 def model_step(step: Step, variables: Sequence[Any]) -> Any:

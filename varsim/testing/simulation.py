@@ -5,15 +5,19 @@ sessions as with real workers, but no pickling and no processes. Without a seed 
 in TensorFlow: replica 0 runs until it waits or ends, then replica 1, and so on. With a seed every
 message is delayed at random, and each replica can be ahead of the other replicas. The same seed
 gives the same run.
+
+A worker can be lost: `deaths` chooses the message of its replica, and `SimulatedCluster.lose` ends
+it immediately. A seed then also draws which of its last messages still arrive.
 """
 
 from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import greenlet
 
@@ -37,18 +41,28 @@ from varsim.testing.recording import note_received, note_sent
 from varsim.threads import threads
 from varsim.tracing.trace import PROGRAM, open_trace
 
+NO_DEATHS: Final[Mapping[int, int]] = MappingProxyType({})
+"""No worker is lost."""
+
+KILLED: Final = "was killed by SIGKILL"
+"""How a worker ends that is lost."""
+
 STEP_S = 1e-6
 """The simulated time of one step of the simulation."""
 
 
 @contextmanager
-def simulated_cluster(seed: int | None = None) -> Iterator[SimulatedCluster]:
+def simulated_cluster(
+    seed: int | None = None, *, deaths: Mapping[int, int] = NO_DEATHS
+) -> Iterator[SimulatedCluster]:
     """Run the replicas of new strategies in this process, within the block.
 
     Args:
         seed: Selects one of the possible orders of events; None selects TensorFlow's order.
+        deaths: replica_id → after how many of its sends and waits its worker is lost. This applies
+            only to the workers that start first.
     """
-    launcher = SimulatedCluster(seed)
+    launcher = SimulatedCluster(seed, deaths)
     with use_launcher(launcher):
         try:
             yield launcher
@@ -59,15 +73,24 @@ def simulated_cluster(seed: int | None = None) -> Iterator[SimulatedCluster]:
 class SimulatedCluster:
     """A launcher whose workers are greenlets of this process."""
 
-    def __init__(self, seed: int | None = None) -> None:
+    def __init__(self, seed: int | None = None, deaths: Mapping[int, int] = NO_DEATHS) -> None:
         self.seed = seed
+        self.deaths = deaths
         self.networks: list[SimulatedNetwork] = []
 
     def launch(self, options: LaunchOptions, references: References) -> Link:
         """Start one simulated worker per device."""
-        network = SimulatedNetwork(options, references, self.seed)
+        deaths = NO_DEATHS if self.networks else self.deaths
+        network = SimulatedNetwork(options, references, self.seed, deaths)
         self.networks.append(network)
         return Link(network, network, LiveCodec(), network.trace, Validation())
+
+    def lose(self, replica_id: int, reason: str = KILLED) -> None:
+        """Kill the worker of a replica in the cluster that started last; a replica may kill itself.
+
+        Code that is on the stack of the replica's function is unwound, but has no effect any more.
+        """
+        self.networks[-1].lose(replica_id, reason)
 
     def close(self) -> None:
         """End all clusters that were started."""
@@ -90,7 +113,13 @@ class Validation:
 class SimulatedNetwork:
     """The network between a coordinator and its simulated workers, and their scheduler."""
 
-    def __init__(self, options: LaunchOptions, references: References, seed: int | None) -> None:
+    def __init__(
+        self,
+        options: LaunchOptions,
+        references: References,
+        seed: int | None,
+        deaths: Mapping[int, int],
+    ) -> None:
         self.num_replicas = len(options.devices)
         self.trace = open_trace(options.trace, PROGRAM, self.num_replicas)
         self.delivered = 0  # number of messages so far, in both directions
@@ -102,7 +131,7 @@ class SimulatedNetwork:
         strategy = references.find(("strategy", options.cluster_id))
         assert isinstance(strategy, MirroredStrategy)
         self._workers = [
-            _SimulatedWorker(self, options, replica_id, strategy)
+            _SimulatedWorker(self, options, replica_id, strategy, deaths.get(replica_id))
             for replica_id in range(self.num_replicas)
         ]
 
@@ -124,9 +153,10 @@ class SimulatedNetwork:
         return False
 
     def send(self, replica_id: int, messages: Sequence[Message]) -> None:
-        """Send messages to a replica."""
-        note_sent(self.trace, replica_id, messages)
-        self._to_replica[replica_id].extend(messages)
+        """Send messages to a replica, unless its worker has ended."""
+        if self._workers and not self._workers[replica_id].dead:
+            note_sent(self.trace, replica_id, messages)
+            self._to_replica[replica_id].extend(messages)
 
     def receive(self, timeout_s: float) -> list[tuple[int, Received]]:
         """Run the simulation until the coordinator has messages, or no replica can run."""
@@ -182,6 +212,22 @@ class SimulatedNetwork:
         worker.resume()
         worker.replica.state.validate()
 
+    def lose(self, replica_id: int, reason: str) -> None:
+        """Kill the worker of a replica; the coordinator receives a `Lost`.
+
+        With a seed, some of its last messages may never arrive.
+        """
+        worker = self._workers[replica_id]
+        if worker.dead:
+            return
+        queue = self._to_coordinator[replica_id]
+        if self._random is not None:
+            for _ in range(self._random.randint(0, len(queue))):
+                queue.pop()
+        queue.append(Lost(reason, "", ""))
+        self._to_replica[replica_id].clear()
+        worker.die()
+
     def from_worker(self, replica_id: int, messages: Sequence[Message | Lost]) -> None:
         """Send messages to the coordinator."""
         self._to_coordinator[replica_id].extend(messages)
@@ -207,8 +253,12 @@ class SimulatedNetwork:
         worker = self._workers[replica_id]
         if worker.dead:
             return None
-        worker.kill()
-        return Lost(reason, "", "")
+        lost = Lost(reason, "", "")
+        note_received(self.trace, replica_id, [lost])
+        self._to_coordinator[replica_id].clear()
+        self._to_replica[replica_id].clear()
+        worker.die()
+        return lost
 
     def close(self, busy: Collection[int] = ()) -> None:  # noqa: ARG002  # replicas are never busy
         """End all simulated workers after they received their messages, and close all traces."""
@@ -223,7 +273,11 @@ class SimulatedNetwork:
 
 
 class _SimulatedWorker:
-    """One replica, whose session runs in its own greenlet."""
+    """One replica, whose session runs in its own greenlet.
+
+    Args:
+        lives: The number of its sends and waits before the worker is lost; None for no limit.
+    """
 
     link_faults = None
 
@@ -233,11 +287,13 @@ class _SimulatedWorker:
         options: LaunchOptions,
         replica_id: int,
         strategy: MirroredStrategy,
+        lives: int | None,
     ) -> None:
         self.replica_id = replica_id
         self.trace = open_trace(options.trace, replica_id, len(options.devices))
         self.inbox: deque[Message] = deque()
         self.dead = False
+        self._lives = lives
         self._guests: frozenset[int] = frozenset()
         self._generators = (
             nullcontext if options.seed is None else seeded(options.seed, replica_id).here
@@ -275,27 +331,47 @@ class _SimulatedWorker:
             self._greenlet.switch()
 
     def kill(self) -> None:
-        """End the worker at the point where it waits."""
+        """End the worker at the point where it waits, and close its trace."""
+        self._unwind()
+        if self.trace is not None:
+            self.trace.close()
+
+    def die(self) -> None:
+        """End the worker at the point where it waits or runs; its trace has no end."""
+        if self.trace is not None:
+            self.trace.abandon()
+        self._unwind()
+
+    def _unwind(self) -> None:
         self.dead = True
+        if greenlet.getcurrent() is self._greenlet:
+            raise greenlet.GreenletExit
         if self._greenlet and not self._greenlet.dead:
             self._greenlet.parent = greenlet.getcurrent()
             self._greenlet.throw()
-        if self.trace is not None:
-            self.trace.close()
+
+    def _live(self) -> None:
+        """Count a send or a wait; end the worker if it was the last one."""
+        if self._lives is not None:
+            if not self._lives:
+                self._network.lose(self.replica_id, KILLED)
+            self._lives -= 1
 
     # ------------------------------------------------------------ as the session's channel
 
     def send(self, messages: Sequence[Message]) -> None:
         """Send messages to the coordinator."""
         if not self.dead:
+            self._live()
             note_sent(self.trace, PROGRAM, messages)
             self._network.from_worker(self.replica_id, messages)
 
     def receive(self, timeout_s: float | None) -> list[list[Message]]:
         """Let other workers run until this worker has messages. The timeout is not used."""
         del timeout_s
-        if self.dead:  # the function of a call has caught the exception of `kill`
+        if self.dead:  # the function of a call has caught the exception of `_unwind`
             raise greenlet.GreenletExit
+        self._live()
         while not self.inbox:
             parent = self._greenlet.parent
             assert parent is not None

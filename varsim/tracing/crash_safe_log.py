@@ -101,9 +101,14 @@ class CrashSafeLog:
         self.append(last)
         if self._move(self._tail[_HEAD.size : self._end], self._crc):
             _tail_of(self._path).unlink(missing_ok=True)
-        self._tail.close()
-        os.close(self._file)
-        self._file = -1
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Free the log, but leave its files as if the process was killed now."""
+        if self._file >= 0:
+            self._tail.close()
+            os.close(self._file)
+            self._file = -1
 
 
 def chunks(path: Path) -> Iterator[bytes]:

@@ -340,6 +340,10 @@ class Trace:
         """Record the loss of a worker."""
         self._note(RecordKind.LOST, replica, reason)
 
+    def abandon(self) -> None:
+        """Free the trace as it is, without an end, as if its process was killed."""
+        self._file.abandon()
+
     def close(self) -> None:
         """Close the trace. Further calls do nothing."""
         if self._pending:
