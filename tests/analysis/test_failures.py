@@ -109,7 +109,7 @@ def test_a_failure_is_found_in_an_incomplete_record(tmp_path: Path):
         1 begin call=1                                      after start
         1 arrive call=1 position=0 location=p.py:5
         program lost replica=1 note=was_killed
-        program finish call=1 error=WorkerLost note=WorkerLost:_replica_1
+        program finish call=1 error=WorkerLost note=WorkerLost:_replica_1;_w_at_p.py:4
         """,
         tmp_path,
         Ending(status=FAILED, kind="WorkerLost", text="replica 1"),

@@ -119,7 +119,7 @@ def test_a_replica_kills_itself_at_an_operation() -> None:
             try:
                 if replica_id() == 1:
                     simulated.lose(1)
-            except BaseException:
+            except BaseException:  # as a program may do; its replica must stay dead
                 v.assign_add(100)
             v.assign_add(10)
 

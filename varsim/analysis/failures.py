@@ -186,9 +186,12 @@ def _by(call: _FailedCall) -> str:
 def _locations(history: History, call: _FailedCall) -> tuple[tuple[str, int], ...]:
     """Return the locations at which the error was raised.
 
-    If these are not known, return the locations in the error's text, or of the last events.
+    If these are not known, return the locations in the error's text, or of the last events. For a
+    lost worker the last events come first: they are newer than its last message in the text.
     """
     locations = [one.location for one in call.raised if one.location]
+    if call.finish.error == _LOST:
+        locations = list(_last_locations(history, call))
     locations = locations or _LOCATION.findall(call.said) or list(_last_locations(history, call))
     return tuple((location, locations.count(location)) for location in dict.fromkeys(locations))[
         :MOST_LOCATIONS
