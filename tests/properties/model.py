@@ -53,9 +53,11 @@ def mean_of(values: Sequence[Array]) -> Array:
     return np.asarray(left_fold(values) / values[0].dtype.type(len(values)))
 
 
-def aggregated(values: Sequence[Array], aggregation: VariableAggregation) -> Array:
-    """Combine values with a variable's aggregation."""
-    if aggregation is FIRST or len(values) == 1:
+def aggregated(
+    values: Sequence[Array], aggregation: VariableAggregation, num_replicas: int
+) -> Array:
+    """Combine values with a variable's aggregation; replicas that have joined have no value."""
+    if aggregation is FIRST or num_replicas == 1:
         return values[0]
     if values[0].dtype == bool:
         raise RefusedError
@@ -134,7 +136,8 @@ class ModelVariable:
         if self.merges:
             if operation is not Operation.ASSIGN and mine[0].dtype == bool:
                 raise RefusedError
-            mine = [aggregated(mine, self.aggregation)] * len(self.components)
+            count = len(self.components)
+            mine = [aggregated(mine, self.aggregation, count)] * count
         self._change(operation, mine)
 
     def write_on(self, replica_id: int, operation: Operation, value: Any) -> None:
@@ -150,7 +153,7 @@ class ModelVariable:
         if self.synchronization is ON_WRITE:
             return self.components[0]
         if self.synchronization is ON_READ and self.aggregation is not NONE:
-            return aggregated(self.components, self.aggregation)
+            return aggregated(self.components, self.aggregation, len(self.components))
         raise RefusedError
 
     def write(self, operation: Operation, value: Any) -> None:
