@@ -56,7 +56,7 @@ def test_quickly_damaged_traces(runs: Runs, tmp_path: Path) -> None:
 
 
 def test_a_changed_byte_of_a_trace_is_found(runs: Runs, tmp_path: Path) -> None:
-    """The judge names the file, and does not say that varsim broke a promise."""
+    """`varsim check` names the file, and does not say that varsim broke a promise."""
     run = tmp_path / "run"
     chance = random.Random(0)
     for seed in range(QUICK):

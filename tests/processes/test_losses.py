@@ -1,4 +1,4 @@
-"""A worker is killed at different points: the program gets an error, and reads the survivors."""
+"""A worker is killed at different points: the program gets an error, and reads what survives."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ class Program:
 
 
 class Tally:
-    """Counts what became of a strategy after each interrupt, and replaces it if it is not whole."""
+    """Counts the outcomes of interrupts; makes a new strategy unless an outcome is "whole"."""
 
     def __init__(self, folder: Path, interrupts: str) -> None:
         self._folder = folder

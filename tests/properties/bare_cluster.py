@@ -71,7 +71,7 @@ def rows_of(rows: BareRows) -> Rows:
 
 
 class BareCluster:
-    """Run a program on states without shells. `seen` has the values of its reads and fetches.
+    """Run a program on states without shells. `seen` has all values that were read or fetched.
 
     Args:
         validates: Whether a state is validated after each of its events. A validation reads the

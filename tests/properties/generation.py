@@ -216,9 +216,9 @@ def actions(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: in
 
 @st.composite
 def runs(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: int) -> RunStep:
-    """Draw a call: of all replicas, or of the first ones.
+    """Draw a call of all replicas, or of the first replicas.
 
-    A merge_call gives the program no value for the other replicas, so it writes no such values.
+    In a merge_call, the program gets no values for the other replicas, so it writes none for them.
     """
     taken = draw(st.lists(actions(made, usable, count), min_size=1, max_size=5))
     present = draw(st.sampled_from([count] * 3 + [*range(1, count)]))

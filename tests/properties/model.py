@@ -119,7 +119,7 @@ class ModelVariable:
         return array
 
     def _change(self, operation: Operation, values: Sequence[Array]) -> None:
-        """Change the components for which there are values: all, or the first ones."""
+        """Change the components for which there are values: all, or those of the first replicas."""
         pairs = zip(self.components, values, strict=False)
         after = [changed(component, operation, value) for component, value in pairs]
         self.components = [*after, *self.components[len(after) :]]

@@ -75,7 +75,7 @@ class BareComponentWrite:
 
 @dataclass(frozen=True, slots=True)
 class BareProgramScatter:
-    """The program writes rows of all components: the same rows, or different ones for each."""
+    """The program writes rows of all components: the same rows, or different rows for each."""
 
     variable: int
     operation: Operation

@@ -132,7 +132,7 @@ class WriteAlone:
 
 @dataclass(frozen=True, slots=True)
 class ScatterAction:
-    """All replicas write rows, each its own."""
+    """Each replica writes its own rows."""
 
     variable: int
     operation: Operation
@@ -219,7 +219,7 @@ class RandomProgram:
     steps: tuple[Step | RunStep, ...]
 
     def auto(self, drawn: str) -> str:
-        """Return what AUTO can mean: a call without some replicas refuses deferred writes."""
+        """Return the value of `auto`: a call without some replicas refuses deferred writes."""
         absent = any(isinstance(step, RunStep) and step.present for step in self.steps)
         return "on_write" if absent else drawn
 

@@ -1,4 +1,4 @@
-"""A call without the last replicas: they get the commits, and nothing else of the call."""
+"""In a call without the last replicas, these replicas get the commits and nothing else."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def error_of(actions: Sequence[CoordinatorAction]) -> WorkerLost:
     return answer.error
 
 
-# ---------------------------------------------------------------- what was under way
+# ---------------------------------------------------------------- operations under way
 
 
 def in_a_read(state: CoordinatorState) -> None:
@@ -112,7 +112,7 @@ def at_the_start(state: CoordinatorState) -> None:
     "reach",
     [in_a_read, in_a_reduction, in_a_host_call, in_a_merge_call, after_one_end, at_the_start],
 )
-def test_a_running_call_fails_at_once_and_only_survivors_are_told(reach: Any) -> None:
+def test_a_running_call_fails_at_once_and_only_survivors_get_an_abort(reach: Any) -> None:
     state = coordinator(spec(), num_replicas=3)
     reach(state)
 
@@ -244,7 +244,7 @@ replica 2: worker was killed by SIGKILL; it said nothing
 
 
 def test_the_report_of_many_losses_is_short() -> None:
-    """The fork server has ended, and with it all workers; they have many variables."""
+    """The fork server has ended, and so all workers have ended. There are many variables."""
     variables = [spec(variable_id=i) for i in range(1, 30)]
     variables += [spec(SUM, ON_READ, variable_id=i) for i in range(30, 60)]
     state = coordinator(*variables, num_replicas=64)
@@ -462,7 +462,7 @@ def test_a_read_that_waits_for_an_exchange_is_refused() -> None:
 
 
 def test_deferred_writes_of_the_failed_call_have_no_effect() -> None:
-    """Their call has failed, so a read does not need them."""
+    """A read does not need these writes, because their call has failed."""
     cluster = deferred()
     cluster.look(W)
     cluster.start()

@@ -134,7 +134,7 @@ def test_a_connection_between_two_looks_ends_a_cut(link: LinkState) -> None:
 
 
 def test_time_without_looks_does_not_count(link: LinkState) -> None:
-    """The process computed or was stopped. It could not see a connection."""
+    """The process computed or was stopped, so it could not see a connection."""
     look_until(link, STEP_S, LOSS_S, connected=False)
     look_until(link, 10 * LOSS_S, 11 * LOSS_S, connected=False)
     assert not link.is_lost

@@ -31,7 +31,7 @@ class Link:
     at_listener: list[list[Buffer] | ProtocolError]
     at_worker: list[list[Buffer]]
     lost: bool = False
-    is_stopped: bool = False  # what the system tells of the worker's process
+    is_stopped: bool = False  # what the system says about the worker's process
 
     def serve(self) -> None:
         """Let the coordinator's end handle what has arrived, and look."""
@@ -138,7 +138,7 @@ def test_a_partition_ends_the_connection_of_a_worker_with_unread_messages(link: 
 
 
 def test_the_worker_keeps_a_link_to_a_process_that_does_not_answer(link: Link) -> None:
-    """The program computes. Its system accepts connections, but no key is checked."""
+    """The program computes: its system accepts connections, but no key is checked."""
     link.worker.link_faults.corrupt()
     watch = link.worker._dealer.watch
     assert watch is not None
@@ -177,7 +177,7 @@ def test_a_message_without_a_header_is_an_error_and_the_next_envelope_arrives(li
 
 
 def test_small_arrays_can_be_changed_after_they_were_sent(link: Link) -> None:
-    """The first envelope is lost. It is sent again with its first value."""
+    """The first envelope is lost, and is sent again with the array's first value."""
     link.worker.link_faults.drop(1)
     array = bytearray(b"before")
     link.worker.send([memoryview(array)])

@@ -1,4 +1,4 @@
-"""The replicas that take part in each call: all replicas, or those that have not joined."""
+"""The replicas that take part in each call: all replicas except those that have joined."""
 
 from __future__ import annotations
 

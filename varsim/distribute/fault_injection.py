@@ -1,7 +1,7 @@
 """Inject faults into the replicas of a strategy.
 
-The program's process wraps the function of a call that has faults; on a replica the wrapper puts a
-`FaultySession` before the replica's session. Calls without faults are not changed.
+The program's process wraps the function of a call that has faults; on a replica, the wrapper puts a
+`FaultySession` around the replica's session. Calls without faults are not changed.
 """
 
 from __future__ import annotations
@@ -255,7 +255,7 @@ class FaultySession:
 
 
 def _fill(fault: Fault, folder: Path | None, exchange: Reducer | Allocator) -> None:
-    """Let the disk of a folder, or the shared memory of this process, be full from now on."""
+    """From now on, let the disk of a folder, or this process's shared memory, appear full."""
     if fault.kind == MEMORY_FULL:
         if not exchange.fill():
             raise InjectedFault(

@@ -86,7 +86,7 @@ class Fault:
         """Check that the replica exists.
 
         Raises:
-            DistributedValueError: It does not exist.
+            DistributedValueError: The replica does not exist.
         """
         missing = [one for one in self.replica_ids if one >= num_replicas]
         if missing:
@@ -99,7 +99,7 @@ class Fault:
         """Check that the links of a transport can have the fault.
 
         Raises:
-            DistributedValueError: It is a fault of a link, and these links lose nothing.
+            DistributedValueError: The fault changes a link, and these links lose nothing.
         """
         if self.is_of_link and not TRANSPORTS.make(transport).can_lose:
             raise DistributedValueError(
@@ -155,8 +155,8 @@ class Fault:
     def is_at(self, call: int, step: int) -> bool:
         """Return whether the fault belongs to this call, which begins in this step.
 
-        A workload may report several steps at once, so a fault that happens once may come later
-        than its step.
+        A workload may report several steps at once, so a fault that happens once may happen later
+        than in its step.
         """
         if self.is_lasting or self.step is None:
             return _is_in(self.call, call) and _is_in(self.step, step)

@@ -1,10 +1,10 @@
 """Send raised exceptions in a plain form: the receiver runs no code that the sender chose.
 
 The form has the exception's class as a name, its `args`, its attributes and a digest of its text.
-The receiver makes an object of this class with the constructor of Python's own exception below it.
-It runs no `__reduce__`, `__setstate__`, `__new__` or `__init__` of the class, and unpickles
-nothing. It refuses an exception whose class does not exist, or whose object has another text: then
-the program gets a `ReplicaError` with the traceback, which is a text.
+The receiver makes an object of this class with the constructor of the class's base in Python. The
+receiver runs no `__reduce__`, `__setstate__`, `__new__` or `__init__` of the class, and unpickles
+nothing. An exception is refused if its class does not exist, or if the new object has another text.
+Then the program gets a `ReplicaError` with the traceback as text.
 
 Besides the values that `structure` sends unpickled, an exception can contain dtypes, paths,
 other exceptions, and varsim's own enums and dataclasses, such as facts.
@@ -115,7 +115,7 @@ class _ExceptionPacker(Packer):
         args = self._tree_if_plain(_constructor_args(error), depth + 1)
         state: list[Any] = []
         for name, value in (vars(error) | _values(error)).items():
-            tree = self._tree_if_plain(value, depth + 2)  # its dict is one level above
+            tree = self._tree_if_plain(value, depth + 2)  # the dict of the value is one level above
             if tree is not None:
                 state += (name, tree[0])
         args = self.tree((_text(error),), depth + 1) if args is None else args[0]

@@ -167,8 +167,8 @@ class Coordinator:
     def look(self, event: ProgramRead | ProgramFetch) -> ProgramDone:
         """Read a variable, or fetch components.
 
-        The method also works after the loss of a worker, if the components are known or belong to
-        other replicas; and after `close`, if no message is needed.
+        After the loss of a worker, this works if the components are known or belong to other
+        replicas. After `close`, it works if no message is needed.
         """
         with self.in_use:
             return self._operate(event)
@@ -243,12 +243,12 @@ class Coordinator:
         Args:
             site: The name of the function and the location of the call, for errors.
             rows: The number of rows in each replica's arguments, for the trace; empty unless a
-                replica has no rows and another one has.
-            limits: The limits of replicas without progress; None for those of the strategy.
+                replica has no rows and another replica has rows.
+            limits: The limits of replicas without progress; None for the strategy's limits.
         Returns:
             The result of every replica, in replica order.
         Raises:
-            RaisedBy: A replica raised an exception. If several replicas did, the exception is that
+            RaisedBy: A replica raised an exception. If several replicas did, this has the exception
                 of the replica with the lowest id.
             MismatchError: The replicas did different things where they must agree.
             WorkerLost: A worker died.
@@ -263,7 +263,7 @@ class Coordinator:
                 self._notes.rows = rows
                 finish = self._run(call, host)
                 if not finish.returned:
-                    self._flush()  # tell waiting replicas that the call has failed
+                    self._flush()  # inform waiting replicas that the call has failed
             finally:
                 self.in_use.ends()
         try:
@@ -356,7 +356,7 @@ class Coordinator:
         self._handle(LookForStalls(now_s, behind or {}))
 
     def _hear(self, timeout_s: float) -> bool:
-        """Wait at most `timeout_s` for messages, and handle them; return whether any arrived."""
+        """Wait at most `timeout_s` for messages, and handle them; return whether there were any."""
         arrivals = self._channel.receive(_wait_s(timeout_s))
         now_s = self._heard_s = self._channel.now_s()
         lost: list[LostWorker] = []

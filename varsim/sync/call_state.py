@@ -66,7 +66,7 @@ class CallState:
     reason.
 
     Args:
-        num_replicas: The number of replicas that take part in the call. They are the first ones.
+        num_replicas: The number of replicas that take part in the call: always the first replicas.
         strict: Whether to refuse a collective without a name if the replicas' lines differ.
         started_s: The time at which the call started. All times are from the same clock.
         token: Identifies the call for the program.
@@ -365,7 +365,7 @@ class CallState:
         """Return why the call fails; None if it is not doomed, or must still wait for replicas.
 
         Args:
-            exchanging: Whether the coordinator waits for deltas of deferred writes. If so, the
+            exchanging: Whether the coordinator waits for deltas of deferred writes. In this case,
                 replicas that wait for the exchange can still continue.
         """
         position = self._doomed_at
@@ -422,7 +422,7 @@ class CallState:
         return [i for i, p in enumerate(self.participants) if p.status is Status.RUNNING]
 
     def quiet(self, now_s: float) -> dict[int, Quiet]:
-        """Return since when the replicas that run, or ask the program, have made no progress."""
+        """Return since when replicas that run, or wait for the program, have made no progress."""
         quiet: dict[int, Quiet] = {}
         for replica_id, one in enumerate(self.participants):
             asks = isinstance(one.waits_for, HostCall)

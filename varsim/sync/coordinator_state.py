@@ -227,7 +227,7 @@ class CoordinatorState:
         yield self._calls.start(event)
 
     def _give_up(self, event: ProgramGivesUp) -> list[CoordinatorAction]:
-        """Drop an operation; or abandon a call, and drop its reduction."""
+        """Drop an operation of the program; if it is a call, abandon the call and its reduction."""
         self._runner.now_s = event.now_s
         self._runner.drop_operation(event.token)
         call = self._calls.of(event.token)
@@ -268,7 +268,7 @@ class CoordinatorState:
     # ------------------------------------------------------------ replicas without progress
 
     def _look(self, event: LookForStalls) -> list[CoordinatorAction]:
-        """Ask for a look at the processes of replicas that have made no progress for some time."""
+        """Request an examination of the processes of replicas without progress."""
         call, now_s = self._calls.innermost, event.now_s
         quiet = {} if call is None else call.quiet(now_s)
         wait, since_s = self._runner.innermost_wait
@@ -287,7 +287,7 @@ class CoordinatorState:
         return self.stalls.limits if limits is None else limits
 
     def _examined(self, event: Examined) -> list[CoordinatorAction]:
-        """Warn about replicas without progress, or end their processes and what waits for them."""
+        """Warn about replicas without progress, or end their processes and the wait for them."""
         call = self._calls.innermost
         limits = self._limits(call)
         judged = self.stalls.judge(event.sightings, limits, event.now_s)
@@ -477,7 +477,7 @@ class CoordinatorState:
         Raised: _ended,
         Left: _left,
     }
-    """Class of a message → method; for messages that have an effect even after a failed call."""
+    """Class of a message → method; for messages with an effect even after their call has failed."""
 
     _MESSAGES_OF_CALLS: ClassVar[Mapping[type, TakeInCall]] = {
         Contribution: _contribution,

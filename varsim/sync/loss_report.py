@@ -13,7 +13,7 @@ def places(replica_ids: Iterable[int], calls: Iterable[CallState]) -> Iterator[L
     """Return what lost replicas did last in each of the running calls."""
     ids = list(replica_ids)
     for call in calls:
-        present = range(len(call.participants))  # the other replicas have joined
+        present = range(len(call.participants))  # all other replicas have joined
         for replica_id in filter(present.__contains__, ids):
             ended = call.participants[replica_id].ended is not None
             yield LostIn(replica_id, call.title, ended, call.last_operation(replica_id))

@@ -17,7 +17,7 @@ class Losses:
 
     def __init__(self, num_replicas: int) -> None:
         self.survivors: Sequence[int] = range(num_replicas)
-        """The replicas that are not lost. Only they get messages."""
+        """The replicas that are not lost. Only these replicas get messages."""
         self._workers: dict[int, LostWorker] = {}  # replica_id → how its worker ended
 
     def __bool__(self) -> bool:
@@ -50,7 +50,7 @@ class Losses:
         """Check that components which are not known can be fetched.
 
         Raises:
-            WorkerLost: A replica is lost; the text names the components that are lost with it.
+            WorkerLost: A replica is lost; the text names its lost components.
         """
         gone = tuple(i for i in replica_ids if i in self._workers)
         if gone:

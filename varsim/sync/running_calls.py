@@ -84,7 +84,8 @@ class RunningCalls:
     def start(self, event: ProgramCall) -> list[CoordinatorAction]:
         """Call a function on the present replicas; the call ends with a `Finish`.
 
-        The call is refused if replicas have joined, and a variable needs all replicas in each call.
+        If replicas have joined, and a variable needs all replicas in each call, the call is
+        refused.
         """
         present = len(event.arguments)
         if present < self._registry.num_replicas:
@@ -172,7 +173,7 @@ class RunningCalls:
             yield self.proceed(call, now_s)
 
     def proceed(self, call: CallState, now_s: float) -> list[CoordinatorAction]:
-        """Perform the next host call if possible; end the call if possible."""
+        """Perform the next host call, and end the call, if this is possible."""
         return [*self.next_host_call(call), *self._conclude(call, now_s)]
 
     def next_host_call(self, call: CallState) -> list[CoordinatorAction]:

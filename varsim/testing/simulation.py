@@ -233,11 +233,11 @@ class SimulatedNetwork:
         self._to_coordinator[replica_id].extend(messages)
 
     def await_room(self, timeout_s: float) -> Collection[int]:  # noqa: ARG002  # the name in `Channel`
-        """Return that all workers keep up: the messages on the way are not limited."""
+        """Return that all workers can take messages: the simulated network has no limit."""
         return ()
 
     def where(self, replica_id: int) -> str | None:  # noqa: ARG002  # the name in `Channel`
-        """Return None: replicas do not run while the program runs."""
+        """Return None, because no replica runs while the program runs."""
         return None
 
     def examine(
@@ -245,7 +245,7 @@ class SimulatedNetwork:
         replica_ids: Sequence[int],
         with_stacks: Collection[int],  # noqa: ARG002  # replicas do not run now
     ) -> dict[int, Sighting]:
-        """Return that nothing is known: replicas have no processes."""
+        """Return that nothing is known, because replicas have no processes."""
         return {i: Sighting() for i in replica_ids if not self._workers[i].dead}
 
     def end(self, replica_id: int, reason: str) -> Lost | None:

@@ -168,7 +168,7 @@ class ComponentsLost(ValueLost):
 class WritesLost(ValueLost):
     """A read needs deferred writes that are lost with their worker."""
 
-    count: int  # the number of lost writes of each replica; of the replica with the most
+    count: int  # the largest number of lost writes of one replica
 
     @property
     def problem(self) -> str:

@@ -1,4 +1,4 @@
-"""Texts about batches that leave replicas without rows, and the list of what can happen then."""
+"""Texts about batches that leave replicas without rows, and the settings for such batches."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def warning_of(what: str, rows: Sequence[int], uneven: str = UNEVEN[0]) -> str:
     Args:
         what: The name of the batch with these rows, such as "batch 3".
         rows: The number of rows of each replica.
-        uneven: What happens: any value of `UNEVEN` except "fail".
+        uneven: The setting: any value of `UNEVEN` except "fail".
     """
     others = [replica_id for replica_id, count in enumerate(rows) if count]
     effect = _EFFECTS[uneven].format(

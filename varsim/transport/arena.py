@@ -59,7 +59,7 @@ Release = Callable[[int, int, int], None]
 
 @dataclass(slots=True, eq=False)
 class _Block:
-    """A block in this process's region; or a foreign block: it is in another region, but used here.
+    """A block in this process's region, or a foreign block: used here, but in another region.
 
     Attributes:
         base: The base of this process's arrays in the block; None if there are none.
@@ -311,10 +311,10 @@ class Arena:
     def view(self, reference: SharedReference, size_bytes: int, release: Release) -> Array:
         """Return the bytes to which a reference refers, as a writeable array.
 
-        Several peers can send references to one foreign block. Those of the first peer keep the
-        block alive; they are released when this process no longer uses the block. Those of other
-        peers are released immediately. Otherwise two peers that send each other the same block
-        would keep it alive forever.
+        Several peers can send references to one foreign block. The first peer's references keep the
+        block alive, and are released when this process no longer uses the block. References of
+        other peers are released immediately. Otherwise two peers that send each other the same
+        block would keep it alive forever.
 
         Args:
             release: Reports releases to the peer that sent this reference.

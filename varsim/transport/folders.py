@@ -1,4 +1,4 @@
-"""Create private folders, and remove those of processes that were killed.
+"""Create private folders, and remove private folders of processes that were killed.
 
 Each folder contains a lock file. The process that created the folder holds the lock until it ends;
 the system releases the lock even if the process is killed. So a folder whose lock is free belongs
@@ -35,7 +35,7 @@ file may not have locked it yet."""
 
 
 def new_path(name: str = "") -> Path:
-    """Return the path of a new folder for temporary files; do not create it."""
+    """Return the path of a new folder for temporary files; do not create the folder."""
     return places()[0] / (_PREFIX + name + secrets.token_urlsafe(_RANDOM_BYTES))
 
 

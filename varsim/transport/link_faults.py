@@ -91,7 +91,7 @@ class LinkFaults:
         self._change(_Change.REORDER, count)
 
     def corrupt(self) -> None:
-        """Write bytes into the connection that are no message."""
+        """Write bytes that are no message into the connection."""
         with suppress(OSError), self._stream() as stream:
             stream.send(_NOISE)
 
@@ -102,7 +102,7 @@ class LinkFaults:
             stream.shutdown(socket.SHUT_RDWR)
 
     def partition(self, time_s: float) -> None:
-        """End the connection, and connect again after a time, when the worker uses its link."""
+        """End the connection; after a time, connect again when the worker uses its link."""
         self._socket.disconnect()
         self._heals_at_s = time.monotonic() + time_s
 

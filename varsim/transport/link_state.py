@@ -1,9 +1,10 @@
 """Decide what one end of a link sends, so that every envelope arrives once and in order.
 
-Within one connection, TCP loses nothing. A link can have several connections, one after another,
-and what was on its way is lost with a connection. So each end numbers its envelopes, and keeps each
-one until the other end has acknowledged it. An end sends again only what the other end has reported
-missing: after a time-out alone it sends a small probe, because a busy process answers late.
+Within one connection, TCP loses nothing. A link can have several connections, one after another.
+When a connection ends, the envelopes on their way are lost. So each end numbers its envelopes, and
+keeps each envelope until the other end has acknowledged it. An end sends an envelope again only if
+the other end has reported it missing. After a time-out alone, it sends a small probe, because a
+busy process answers late.
 
 The state does no I/O and reads no clock.
 """
@@ -23,11 +24,14 @@ FIRST_PROBE_S: Final = 0.25
 """The time without progress until a probe. Each further probe waits twice as long."""
 
 ACKNOWLEDGED_AT: Final = 64
-"""After this many envelopes without an own packet, an end acknowledges them by a separate one."""
+"""After this many envelopes without an own packet, an end acknowledges them by a RECEIVED."""
 
 LONGEST_LOOK_S: Final = 1.0
-"""If more time passes between two looks, it does not count: the process was stopped or computed, so
-it does not know whether there was a connection in the meantime."""
+"""The longest time between two looks that counts.
+
+If more time passes, the process was stopped or computed, so it does not know whether there was a
+connection.
+"""
 
 
 class Kind(IntEnum):
@@ -65,7 +69,7 @@ class LinkState:
         self._received = 0  # all envelopes up to this number have arrived
         self._known = 0  # the peer has sent the envelopes up to this number, or more
         self._reported = -1  # the value of `_received` when a gap was last reported
-        self._unacknowledged = 0  # envelopes received since this end has sent a packet
+        self._unacknowledged = 0  # envelopes received since this end last sent a packet
         self._must_answer = False
         self._must_resend = False
         self._has_progress = (
@@ -78,7 +82,10 @@ class LinkState:
         self._silence_s = 0.0  # how long there has been no connection
 
     def send(self, frames: Sequence[Buffer]) -> Packet:
-        """Return the packet of a new envelope. The frames must not change until it arrives."""
+        """Return the packet of a new envelope.
+
+        Its frames must not change until the packet arrives.
+        """
         self._sent += 1
         self._kept.append((self._sent, frames))
         self._unacknowledged = 0

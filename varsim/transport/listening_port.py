@@ -2,10 +2,10 @@
 
 libzmq accepts every connection, as long as the process has descriptors. So any user of the machine
 could open connections until the program cannot open a file any more. Workers must be able to
-connect again at any time, so the port stays open, and a filter of the system drops other senders:
-each worker has an address of its own on the loopback interface, and connects from the port that has
-the same number. Such an address and port can have one connection at a time, so that there are never
-more connections than workers.
+connect again at any time, so the port stays open, and a filter of the system drops other senders.
+Each worker has an address of its own on the loopback interface, and connects from a port with the
+same number as this port. One address and port can have only one connection at a time. So there are
+never more connections than workers.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from varsim.threads import name_of, this_thread, thread_name
 class OneThread:
     """Refuses other threads while one thread uses the cluster, because libzmq would abort.
 
-    It also delays a Ctrl-C until the operation waits for messages or ends.
+    Ctrl-C is delayed until the operation waits for messages or ends.
     """
 
     def __init__(self) -> None:
@@ -21,8 +21,10 @@ class OneThread:
         self._depth = 0
         self._runs: list[tuple[object, float]] = []  # operations and start times, innermost last
         self.torn = False
-        """Whether an interrupt has ended an operation while it was not waiting. Then the state, the
-        messages and the record can be inconsistent."""
+        """Whether an interrupt has ended an operation outside a wait.
+
+        Then the state, the messages and the record can be inconsistent.
+        """
 
     def __enter__(self) -> None:
         UNINTERRUPTED.begin()

@@ -4,7 +4,7 @@ A packet is one multipart message: a frame with the fields of the packet, then t
 envelope. libzmq connects again by itself after a cut, and the two ends send again what was lost.
 
 A connection exists as long as the systems of both processes answer each other (`sockets.py`). So a
-process that computes, or that is stopped, is not taken for a cut.
+connection to a process that computes, or that is stopped, does not count as cut.
 """
 
 from __future__ import annotations
@@ -26,12 +26,16 @@ LOOK_S: Final = 0.2
 """The time between two looks at the links while a process waits for messages."""
 
 _COORDINATOR_PROBES_S: Final = 1.0
-"""The longest time between two probes of the coordinator. It learns of a cut by a probe that cannot
-be sent."""
+"""The longest time between two probes of the coordinator.
+
+A probe that cannot be sent shows a cut.
+"""
 
 _WORKER_PROBES_S: Final = 30.0
-"""The same for a worker, which learns of cuts from libzmq. Its probes are rare, because the program
-may be idle for hours, and reads them only then."""
+"""The same for a worker, which learns of cuts from libzmq.
+
+Its probes are rare: a program that is idle for hours reads all of them only afterwards.
+"""
 
 _HEADER: Final = struct.Struct(">BQQ")  # kind, number, received
 
@@ -54,9 +58,10 @@ def _unpacked(frames: Sequence[Buffer]) -> Packet:
 
 
 def _unchanging(frames: Sequence[Frame]) -> list[Buffer]:
-    """Return frames that can be sent again later. The program may change small arrays after a send.
+    """Return frames that can be sent again: copies, if the program may change them after a send.
 
-    Large arrays are never changed before the answer arrives, which acknowledges their envelope.
+    The program does not change large arrays before the answer arrives, which acknowledges their
+    envelope.
     """
     return [bytes(one) if len(one) < COPY_LIMIT_BYTES else one for one in frames]
 
@@ -101,7 +106,7 @@ class ReliableListener:
         return envelopes
 
     def look(self, is_stopped: Callable[[int], bool]) -> Collection[int]:
-        """Look at the links, if it is time to; return the replicas whose links are lost."""
+        """Look at the links if a look is due; return the replicas whose links are lost."""
         now_s = time.monotonic()
         if now_s < self._look_at_s:
             return ()

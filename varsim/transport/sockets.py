@@ -365,7 +365,7 @@ def _send(socket: zmq.Socket[bytes], frames: Sequence[Buffer], flags: int) -> No
 
 @cache
 def _must_copy() -> bool:
-    """Return whether large frames must be copied too, because pyzmq cannot start its threads."""
+    """Return whether also large frames must be copied, because pyzmq cannot start its threads."""
     return spare_threads(_FREEING_THREADS) < _FREEING_THREADS
 
 
@@ -373,7 +373,7 @@ def _drain(socket: zmq.Socket[bytes], flags: int) -> list[list[zmq.Frame]]:
     """Receive the next envelope, and then all others that have arrived, up to `MAX_DRAINED`.
 
     Reading the events of a socket takes as long as receiving a frame, so the first envelope is
-    received without a look at the events.
+    received without reading the events.
 
     Args:
         flags: 0 to wait for the first envelope; `_NOBLOCK` to raise `zmq.Again` if there is none.
