@@ -41,6 +41,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 
 from varsim.texts.facts import Fact
+from varsim.texts.incarnations import Recovery
 from varsim.texts.losses import Loss
 from varsim.texts.missing_names import instead_of
 from varsim.texts.replicas import Group
@@ -264,7 +265,22 @@ class ValueMismatchError(MismatchError, ValueError):
     """The replicas of one call gave values of different shape, dtype or structure."""
 
 
-class CallTimeout(VarsimError, TimeoutError):
+class _EndsIncarnation(VarsimError):
+    """An error after which the workers of a strategy are incomplete.
+
+    Attributes:
+        aftermath: What the strategy does; None if its policy is to fail.
+    """
+
+    aftermath: Fact | None = None
+
+    @property
+    def recovery(self) -> Recovery | None:
+        """Return how the strategy goes on, and what is lost; None if it does not go on."""
+        return self.aftermath if isinstance(self.aftermath, Recovery) else None
+
+
+class CallTimeout(_EndsIncarnation, TimeoutError):
     """A replica made no progress for too long, so varsim has ended its process.
 
     The text contains the last operation, the process and the Python stack of the replica. Later
@@ -277,6 +293,10 @@ class CallTimeout(VarsimError, TimeoutError):
     def replica_ids(self) -> tuple[int, ...]:
         """Return the replicas whose processes were ended."""
         return self.fact.replica_ids if isinstance(self.fact, StallFailure) else ()
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if self.aftermath is None else f"{text}\n{self.aftermath}"
 
 
 class StillRunning(VarsimError, RuntimeError):
@@ -296,11 +316,12 @@ class StillRunning(VarsimError, RuntimeError):
         return str(self.problem)
 
 
-class WorkerLost(VarsimError, RuntimeError):
+class WorkerLost(_EndsIncarnation, RuntimeError):
     """A worker process has ended, and the operation needs it.
 
-    Calls, writes and new variables need all workers. Reads work as long as the components that they
-    need are known, or belong to other replicas.
+    The strategy's `on_worker_lost` decides what happens then; see `recovery`. If it is "fail",
+    reads still work as long as the components that they need are known, or belong to other
+    replicas.
 
     Attributes:
         replica_id: The replica of the worker that was lost first.
@@ -320,6 +341,11 @@ class WorkerLost(VarsimError, RuntimeError):
         self.stderr_tail = first.stderr_tail
         self.log_path = first.log_path
         self.replica_ids = tuple(worker.replica_id for worker in loss.workers)
+
+    def __str__(self) -> str:
+        if self.aftermath is None or not isinstance(self.fact, Loss):
+            return super().__str__()
+        return f"{self.fact.problem}\n{self.aftermath}"
 
 
 class LinkLost(VarsimError, ConnectionError):

@@ -7,7 +7,7 @@ and records locations.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.location import user_location, warn
 from varsim.distribute.sparse import as_rows
 from varsim.distribute.values import DistributedValues, PerReplica
-from varsim.errors import ShapeError, VariableError, VarsimError
+from varsim.errors import ReplicaIndexError, ShapeError, VariableError, VarsimError
 from varsim.shells.coordinator import Coordinator
 from varsim.spec import Array, Context, Operand, Operation, VariableSpec
 from varsim.sync import policies, reduce
@@ -28,27 +28,47 @@ from varsim.sync.coordinator_events import (
     ProgramScatter,
     ProgramWrite,
     ProgramWriteComponent,
+    ProgramWriting,
 )
 from varsim.sync.policies.cells import Cell
+from varsim.texts.facts import times
+
+
+class Cluster(Protocol):
+    """The workers of a strategy, as its variables use them."""
+
+    @property
+    def coordinator(self) -> Coordinator:
+        """Return the present cluster of workers; start it if needed."""
+
+    def look(self, event: ProgramRead | ProgramFetch) -> ProgramDone:
+        """Read a variable, or fetch components."""
+
+    def write(self, event: ProgramWriting) -> None:
+        """Write a variable."""
 
 
 class CrossReplica:
     """Reads and writes variables in cross-replica context."""
 
-    def __init__(self, coordinator: Coordinator) -> None:
-        self._coordinator = coordinator
-        self._num_replicas = coordinator.num_replicas
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
 
     def components(
         self, variable: DistributedVariable, replica_ids: Sequence[int]
     ) -> tuple[Array, ...]:
         """Return the components of a variable on some replicas, read-only."""
         event = ProgramFetch(variable.spec.variable_id, tuple(replica_ids))
-        return self._coordinator.look(event).values
+        return self._cluster.look(event).values
 
     def component(self, variable: DistributedVariable, replica_id: int) -> Array:
-        """Return a component of a variable, read-only; record it as a read by the program."""
-        done = self._coordinator.look(ProgramFetch(variable.spec.variable_id, (replica_id,)))
+        """Return a component of a variable, read-only; record it as a read by the program.
+
+        Raises:
+            ReplicaIndexError: The replica is gone.
+        """
+        _check_replica(variable, replica_id)
+        done = self._cluster.look(ProgramFetch(variable.spec.variable_id, (replica_id,)))
         self._note_read(variable, replica_id, done)
         return done.values[0]
 
@@ -59,7 +79,7 @@ class CrossReplica:
             VariableError: The policy refuses the read.
         """
         try:
-            done = self._coordinator.look(ProgramRead(variable.spec.variable_id))
+            done = self._cluster.look(ProgramRead(variable.spec.variable_id))
         except VariableError as error:
             error.location = error.location or user_location()
             raise
@@ -69,8 +89,8 @@ class CrossReplica:
     def _note_read(
         self, variable: DistributedVariable, replica_id: int | None, done: ProgramDone
     ) -> None:
-        trace = self._coordinator.link.recorder
-        if trace is not None and self._coordinator.observed:
+        trace = self._cluster.coordinator.link.recorder
+        if trace is not None and self._cluster.coordinator.observed:
             number, (version,), (value,) = variable.spec.variable_id, done.versions, done.values
             trace.read(number, replica_id, version, user_location(), value)
 
@@ -81,10 +101,12 @@ class CrossReplica:
 
         Raises:
             VariableError: The component cannot take the operand; nothing has changed.
+            ReplicaIndexError: The replica is gone.
         """
+        _check_replica(variable, replica_id)
         number, location = variable.spec.variable_id, self._location()
         event = ProgramWriteComponent(number, replica_id, operation, operand, location)
-        self._coordinator.write(event)
+        self._cluster.write(event)
 
     def scatter(self, variable: DistributedVariable, operation: Operation, value: Any) -> None:
         """Apply a sparse write in cross-replica context, as the policy says.
@@ -95,13 +117,13 @@ class CrossReplica:
             VariableError: The variable cannot take the rows; nothing has changed.
             UnsupportedError: The policy refuses the write.
         """
-        spec, count = variable.spec, self._num_replicas
+        spec, count = variable.spec, variable.strategy.num_replicas_in_sync
         distributed = isinstance(value, DistributedValues)
         each = [value.select(i, count) for i in range(count)] if distributed else [value]
         rows = tuple(as_rows(one, spec.dtype, spec.name) for one in each)
         kind = type(value).__name__ if distributed else ""
         event = ProgramScatter(spec.variable_id, operation, rows, kind, self._location())
-        self._coordinator.write(event)
+        self._cluster.write(event)
 
     def write_components(self, variable: DistributedVariable, values: dict[int, Array]) -> None:
         """Assign several components.
@@ -109,7 +131,7 @@ class CrossReplica:
         If all components get equal values, they have a mirror again.
         """
         number, location = variable.spec.variable_id, self._location()
-        self._coordinator.write(ProgramAssignComponents(number, values, location))
+        self._cluster.write(ProgramAssignComponents(number, values, location))
 
     def restore(self, variable: DistributedVariable, value: Array) -> None:
         """Assign a saved value as the policy says, without a warning about lost remainders.
@@ -120,7 +142,7 @@ class CrossReplica:
             VariableError: The policy does not allow the write; nothing has changed.
         """
         number, location = variable.spec.variable_id, self._location()
-        self._coordinator.write(
+        self._cluster.write(
             ProgramWrite(
                 number,
                 Operation.ASSIGN,
@@ -142,7 +164,7 @@ class CrossReplica:
             VariableError: The policy, the dtype or the shape does not allow the write; nothing has
                 changed.
         """
-        spec, count = variable.spec, self._num_replicas
+        spec, count = variable.spec, variable.strategy.num_replicas_in_sync
         cell = policies.cell(spec, Context.CROSS_REPLICA, operation)
         if isinstance(value, DistributedVariable) and cell.per_component:
             everything = list(value.strategy.cross.components(value, range(len(value.values))))
@@ -157,7 +179,7 @@ class CrossReplica:
                 each = (value.select(i, count) for i in range(count))
                 values = tuple(to_array(part, spec.dtype, spec.name) for part in each)
             else:
-                values = (self._one_value(spec, cell, value),)
+                values = (self._one_value(spec, cell, value, count),)
         except VarsimError as error:  # the state raises it if the policy permits the write
             problem = error
         event = ProgramWrite(
@@ -171,7 +193,7 @@ class CrossReplica:
             location=user_location() if distributed else self._location(),
         )
         try:
-            self._coordinator.write(event)
+            self._cluster.write(event)
         except ShapeError as error:
             if distributed and values:
                 error.problem += f"; the {event.per_replica} has {reduce.described(values)}"
@@ -179,18 +201,26 @@ class CrossReplica:
 
     def _location(self) -> str:
         """Return the location in the program; "" if locations are not recorded."""
-        return "" if self._coordinator.link.recorder is None else user_location()
+        return "" if self._cluster.coordinator.link.recorder is None else user_location()
 
-    def _one_value(self, spec: VariableSpec, cell: Cell, value: Any) -> Array:
+    def _one_value(self, spec: VariableSpec, cell: Cell, value: Any, count: int) -> Array:
         if not cell.shares:
             return to_array(value, spec.dtype, spec.name)
         if isinstance(value, bool) and spec.dtype.kind == "b":
             return np.asarray(value)
         number = as_number(value, spec.name)
-        if reduce.loses_remainder(number, spec.dtype, self._num_replicas, spec.name):
-            what = _WHAT_SHARES_LOSE.format(name=spec.name, count=self._num_replicas)
-            warn(what, user_location())
+        if reduce.loses_remainder(number, spec.dtype, count, spec.name):
+            warn(_WHAT_SHARES_LOSE.format(name=spec.name, count=count), user_location())
         return number
+
+
+def _check_replica(variable: DistributedVariable, replica_id: int) -> None:
+    count = variable.strategy.num_replicas_in_sync
+    if replica_id >= count:  # the strategy has lost workers, and goes on with fewer replicas
+        raise ReplicaIndexError(
+            f"variable {variable.name!r} has {times(count, 'component')} now, because workers were "
+            f"lost: component {replica_id} is gone; use v.values again"
+        )
 
 
 _WHAT_SHARES_LOSE = (

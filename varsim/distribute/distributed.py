@@ -111,6 +111,10 @@ class DistributedVariable(Variable, DistributedValues):
             self._components = tuple(component(self, i) for i in range(count))
         return self._components
 
+    def forget_values(self) -> None:
+        """Drop the component objects, because the number of replicas has changed."""
+        self._components = ()
+
     def select(self, replica_id: int, num_replicas: int) -> DistributedVariable:
         """Return the variable itself: each replica uses its own component of the variable."""
         return self
@@ -461,9 +465,13 @@ class Lease:
         """Add a variable object that uses the components."""
         self._holders.append(weakref.ref(variable))
 
+    def holders(self) -> list[DistributedVariable]:
+        """Return the variable objects that still use the components."""
+        return [held for ref in self._holders if (held := ref()) is not None]
+
     def holder(self) -> DistributedVariable | None:
         """Return one of the variable objects that still use the components."""
-        return next((held for ref in self._holders if (held := ref()) is not None), None)
+        return next(iter(self.holders()), None)
 
 
 CLASSES: dict[VariableSynchronization, type[DistributedVariable]] = {

@@ -71,8 +71,13 @@ class FaultPlan:
         self._seed = seed
         self._folder = folder
         self._happened = [0] * len(faults)
+        self._num_replicas = num_replicas
         self.step = 1
         """The current step of the workload, counted from 1."""
+
+    def resize(self, num_replicas: int) -> None:
+        """Set a smaller number of replicas. A fault of a replica that is gone cannot happen."""
+        self._num_replicas = num_replicas
 
     def wrapped(
         self, function: Any, call: int, present: int, exchange: Reducer
@@ -117,10 +122,15 @@ class FaultPlan:
     def missed(self) -> list[str]:
         """Return a text for each fault that has not happened."""
         return [
-            f"fault {fault.text!r} did not happen: the run did not reach {fault.place}"
+            f"fault {fault.text!r} did not happen: {self._why(fault)}"
             for fault, times in zip(self._faults, self._happened, strict=True)
             if not times
         ]
+
+    def _why(self, fault: Fault) -> str:
+        if isinstance(fault.replica, int) and fault.replica >= self._num_replicas:
+            return f"the run has gone on without replica {fault.replica}"
+        return f"the run did not reach {fault.place}"
 
 
 # ---------------------------------------------------------------- on a replica

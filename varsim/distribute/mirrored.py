@@ -12,6 +12,7 @@ import numpy as np
 
 from varsim.distribute.call_packing import CallPacker
 from varsim.distribute.checkpoints import whole_strategy
+from varsim.distribute.checkpoints.saving import Saved
 from varsim.distribute.context import current_frame, require_cross_replica
 from varsim.distribute.conversion import as_shape, initial_array
 from varsim.distribute.cross_replica import CrossReplica
@@ -22,7 +23,9 @@ from varsim.distribute.faults import Fault, parse_fault
 from varsim.distribute.functions import site_of
 from varsim.distribute.host import RunHost
 from varsim.distribute.host_requests import CreateVariable
+from varsim.distribute.incarnations import Incarnations
 from varsim.distribute.location import user_location, warn
+from varsim.distribute.lost_workers import MAX_RESTARTS, OnWorkerLost
 from varsim.distribute.naming import PROGRAM, new_id
 from varsim.distribute.policies import know
 from varsim.distribute.ports import ReplicaPort
@@ -41,29 +44,27 @@ from varsim.distribute.strategy_arguments import (
     checked_auto,
     checked_devices,
     checked_link_loss,
+    checked_lost_workers,
     checked_seed,
     checked_stall_times,
     checked_trace,
     checked_uneven,
     limits_of_call,
-    limits_of_environment,
 )
 from varsim.distribute.supervision import Choices, Supervisor, current_supervisor
 from varsim.distribute.values import DistributedValues, leaves_of, present_of, regroup
-from varsim.errors import ContextError, ReplicaError
+from varsim.errors import ReplicaError
 from varsim.launch.backends import check_backends, launcher_of
 from varsim.launch.launcher import LINK_LOSS_S, Backends, LaunchOptions
 from varsim.protocol.limits import check_name
 from varsim.protocol.messages import Raised
 from varsim.shells.coordinator import Coordinator, RaisedBy
-from varsim.spec import (
-    Array,
-    VariableSpec,
-)
+from varsim.spec import Array, VariableSpec
 from varsim.sync import creation, policies, reduce
 from varsim.sync.call_site import CallSite
 from varsim.sync.statistics import VariableStatistics
 from varsim.texts.checkpoints import starts_on_each
+from varsim.texts.incarnations import Recovery
 from varsim.texts.policies import text_of
 from varsim.texts.uneven import UNEVEN, warning_of
 from varsim.tracing.trace import TraceOptions
@@ -104,6 +105,10 @@ class MirroredStrategy(Strategy):
             replica that computes; 0 means never.
         link_loss_s: With the transport "tcp", a worker is lost after so many seconds without a
             connection. The default is 20.
+        on_worker_lost: What happens after a worker was lost: "fail" raises WorkerLost for every
+            operation that needs it; "restart" goes on with new workers, and "shrink" with fewer;
+            see docs/faults.md.
+        max_restarts: The number of restarts after which the strategy fails all the same.
     Raises:
         ValueError: `devices`, `auto`, `seed`, `faults`, `uneven` or a time is wrong.
         ConfigError: The launcher, the transport or the exchange does not exist.
@@ -131,10 +136,13 @@ class MirroredStrategy(Strategy):
         stall_warn_s: float | None = None,
         stall_fail_s: float | None = None,
         link_loss_s: float | None = None,
+        on_worker_lost: str = OnWorkerLost.FAIL,
+        max_restarts: int = MAX_RESTARTS,
     ) -> None:
         backends = Backends(launcher=launcher, transport=transport, exchange=exchange)
         stall_times = checked_stall_times(stall_warn_s, stall_fail_s)
         link_loss_s = checked_link_loss(link_loss_s)
+        lost_workers = checked_lost_workers(on_worker_lost, max_restarts)
         self._supervisor = current_supervisor()
         location = ""
         if self._supervisor is not None:
@@ -146,18 +154,20 @@ class MirroredStrategy(Strategy):
                 auto=auto,
                 stall_times=stall_times,
                 link_loss_s=link_loss_s,
+                lost_workers=lost_workers,
                 location=location,
             )
             chosen = self._supervisor.choose(said)
             devices, backends = chosen.devices, chosen.backends
             strict, auto, stall_times = chosen.strict, chosen.auto, chosen.stall_times
             link_loss_s = chosen.link_loss_s
+            lost_workers = chosen.lost_workers
         check_backends(backends)
         self._set_up(new_id(), checked_devices(devices))
         self.strict = strict
         self.auto = checked_auto(auto)
         self.uneven = checked_uneven(uneven)
-        self._options = LaunchOptions(
+        options = LaunchOptions(
             cluster_id=self.strategy_id,
             devices=self.devices,
             backends=backends,
@@ -166,12 +176,18 @@ class MirroredStrategy(Strategy):
             seed=checked_seed(seed),
             link_loss_s=LINK_LOSS_S if link_loss_s is None else link_loss_s,
         )
-        self._stall_times = stall_times
-        self._launcher = launcher_of(backends)
+        self._incarnations = Incarnations(
+            self,
+            launcher_of(backends),
+            options,
+            strict=strict,
+            stall_times=stall_times,
+            lost_workers=lost_workers,
+            supervisor=self._supervisor,
+        )
         if faults:
             self.inject([parse_fault(text) for text in faults], seed or 0)
         PROGRAM.know("strategy", self.strategy_id, self)
-        self._coordinator = None
         self._warned: set[str] = set()  # texts that identify the warnings shown so far
         self._packer = CallPacker(self.num_replicas_in_sync)
         if self._supervisor is not None:
@@ -181,8 +197,7 @@ class MirroredStrategy(Strategy):
     """The faults to inject into calls of `run`; None for no faults."""
 
     _supervisor: Supervisor | None = None
-    _coordinator: Coordinator | None = None  # None before the start, and in a worker's handle
-    _closed = False  # whether the strategy was closed before it had workers
+    _incarnations: Incarnations  # a worker's handle has none
 
     def _set_up(self, strategy_id: int, devices: tuple[str, ...]) -> None:
         self.strategy_id = strategy_id
@@ -219,6 +234,10 @@ class MirroredStrategy(Strategy):
             folder = self._options.trace.directory
         transport = self._options.backends.transport
         self.faults = FaultPlan(faults, seed, self.num_replicas_in_sync, transport, folder)
+        trace = self._incarnations.options.trace
+        if folder is None and trace is not None:
+            folder = trace.directory
+        self.faults = FaultPlan(faults, seed, self.num_replicas_in_sync, folder)
 
     # ------------------------------------------------------------ the cluster
 
@@ -229,50 +248,66 @@ class MirroredStrategy(Strategy):
         Raises:
             ContextError: The strategy was closed before it had workers.
         """
-        if self._coordinator is None:
-            if self._closed:
-                raise ContextError("this strategy was closed before it had workers: make a new one")
-            limits = limits_of_environment().changed(*self._stall_times)  # may raise an error
-            options = self._options
-            if self._supervisor is not None:
-                options = self._supervisor.launching(self, options)
-            link = self._launcher.launch(options, PROGRAM)
-            self._coordinator = Coordinator(link, strict=self.strict, limits=limits, warn=warn)
-            weakref.finalize(self, self._coordinator.close)  # is also called when the program ends
-            if self._supervisor is not None:
-                self._supervisor.launched(self)
-        return self._coordinator
+        return self._incarnations.coordinator
+
+    @property
+    def incarnations(self) -> Incarnations:
+        """Return the clusters of workers, of which one at a time exists."""
+        return self._incarnations
 
     @property
     def has_workers(self) -> bool:
         """Return whether the workers have been started. They may have ended in the meantime."""
-        return self._coordinator is not None
+        return self._incarnations.has_workers
 
     @property
     def cross(self) -> CrossReplica:
         """Return an object that accesses the cluster's variables in cross-replica context."""
-        return CrossReplica(self.coordinator)
+        return CrossReplica(self._incarnations)
 
     def start(self) -> None:
         """Start the workers, if they have not started yet."""
         assert self.coordinator is not None
 
-    def close(self) -> None:
-        """End the workers and their variables. Further calls do nothing.
+    def restart(self) -> Recovery:
+        """End the workers, start new ones, and return what is lost; print it with `print`.
 
-        A strategy without workers does not get workers after this call.
+        Use it if the strategy is not usable any more: after a lost worker, a time-out or an
+        interrupt. The variables keep their values as far as workers that still answer have them;
+        a warning names the others. A call that was interrupted is not repeated.
+
+        Raises:
+            ContextError: A call is running, or the strategy was closed.
+            StartError: The workers did not start.
         """
-        if self._coordinator is None:
-            self._closed = True
-        else:
-            if self._supervisor is not None:
-                self._supervisor.closing(self)
-            with self._coordinator.in_use:  # refuses to close while another thread waits
-                self._coordinator.close()
+        require_cross_replica(self, "strategy.restart")
+        return self._incarnations.restart()
+
+    def close(self) -> None:
+        """End the workers and their variables for good. Further calls do nothing."""
+        self._incarnations.close()
 
     def statistics(self) -> tuple[VariableStatistics, ...]:
-        """Return the cost of each variable's synchronisation so far, in order of creation."""
-        return () if self._coordinator is None else self._coordinator.statistics()
+        """Return the cost of each variable's synchronisation so far, in order of creation.
+
+        If workers were lost and new ones have started, the cost is that since their start.
+        """
+        return self._incarnations.statistics()
+
+    def alive_variables(self) -> list[DistributedVariable]:
+        """Return the variables that the program still has, in the order of their creation."""
+        found = (lease.holder() for _, lease in sorted(self._leases.items()))
+        return [variable for variable in found if variable is not None]
+
+    def resized(self, devices: tuple[str, ...]) -> None:
+        """Set the devices of new workers, which are fewer than before."""
+        self.devices = devices
+        self._packer = CallPacker(len(devices))
+        for lease in self._leases.values():
+            for variable in lease.holders():
+                variable.forget_values()
+        if self.faults is not None:
+            self.faults.resize(len(devices))
 
     # ------------------------------------------------------------ variables
 
@@ -316,10 +351,9 @@ class MirroredStrategy(Strategy):
 
     def _make(self, spec: VariableSpec, value: Array) -> DistributedVariable:
         value.setflags(write=False)
-        self.coordinator.create(spec, value)
+        self._incarnations.create(spec, value)
         lease = Lease()
-        finalizer = weakref.finalize(lease, self.coordinator.forget, spec.variable_id)
-        finalizer.atexit = False
+        self._incarnations.forget_with(lease, spec.variable_id)
         PROGRAM.know("distributed", spec.variable_id, lease)
         variable = class_of(spec.synchronization)(self, spec, lease)
         lease.hold(variable)
@@ -351,7 +385,7 @@ class MirroredStrategy(Strategy):
             CheckpointError: A variable has no such value, or the file cannot be written.
             ContextError: The program is on a replica.
         """
-        return whole_strategy.save(self._alive(), path, exact=exact)
+        return whole_strategy.save(self.alive_variables(), path, exact=exact)
 
     def restore(self, path: str | Path) -> None:
         """Restore all variables of the strategy from a file that `save` has made.
@@ -361,12 +395,11 @@ class MirroredStrategy(Strategy):
                 for a variable that does not exist. No variable has changed.
             ContextError: The program is on a replica.
         """
-        whole_strategy.restore(self._alive(), path)
+        whole_strategy.restore(self.alive_variables(), path)
 
-    def _alive(self) -> list[DistributedVariable]:
-        """Return the variables that the program still has, in the order of their creation."""
-        found = (lease.holder() for _, lease in sorted(self._leases.items()))
-        return [variable for variable in found if variable is not None]
+    def note_saved(self, saved: Saved) -> None:
+        """Record which components are in a checkpoint, for a restart after a lost worker."""
+        self._incarnations.note_saved(saved)
 
     # ------------------------------------------------------------ running and combining
 
@@ -387,7 +420,7 @@ class MirroredStrategy(Strategy):
         leaves = leaves_of(given) if args or kwargs else []
         count = self.num_replicas_in_sync
         present = present_of(leaves, count)
-        faulty = plan and plan.wrapped(fn, coordinator.calls + 1, present, link.exchange)
+        faulty = plan and plan.wrapped(fn, self._incarnations.calls + 1, present, link.exchange)
         codec = link.codec
         number, function, arguments, copies = self._packer.packed(
             codec, faulty or fn, given, site, present
@@ -397,7 +430,7 @@ class MirroredStrategy(Strategy):
         rows = self._rows_of(leaves, site)
         host = RunHost(self, codec, self.warn_once, present)
         try:
-            returned = coordinator.run(number, function, arguments, host, site, rows, limits)
+            returned = self._incarnations.run(number, function, arguments, host, site, rows, limits)
         except RaisedBy as raised:
             self._raise(raised.replica_id, raised.raised)
         results = [codec.unpack(one.result) for one in returned]

@@ -56,6 +56,9 @@ class ClusterPort(StrategyPort, Protocol):
     def duplicate(self, variable: Any) -> Any:
         """Return a new variable with the same settings and components."""
 
+    def note_saved(self, saved: Any) -> None:
+        """Record which components are in a checkpoint; `saved` is a `checkpoints.saving.Saved`."""
+
 
 class CrossReplicaPort(Protocol):
     """Access to variables in cross-replica context. Each `variable` is a DistributedVariable."""

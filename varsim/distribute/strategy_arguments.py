@@ -12,6 +12,7 @@ from operator import index
 from typing import Any, Final
 
 from varsim import environment
+from varsim.distribute.lost_workers import LostWorkers, OnWorkerLost
 from varsim.distribute.options import RunOptions
 from varsim.errors import DistributedValueError
 from varsim.launch.devices import default_devices, problem_with
@@ -65,6 +66,18 @@ def checked_uneven(uneven: Any) -> str:
     if uneven not in UNEVEN:
         raise DistributedValueError(f"uneven={uneven!r}: expected one of {', '.join(UNEVEN)}")
     return str(uneven)
+
+
+def checked_lost_workers(on_worker_lost: str, max_restarts: int) -> LostWorkers:
+    """Return what happens after a worker was lost; refuse other values."""
+    policies = [one.value for one in OnWorkerLost]
+    if on_worker_lost not in policies:
+        raise DistributedValueError(
+            f"on_worker_lost={on_worker_lost!r}: expected one of {', '.join(policies)}"
+        )
+    if not hasattr(max_restarts, "__index__") or index(max_restarts) < 0:
+        raise DistributedValueError(f"max_restarts={max_restarts!r}: expected an int of at least 0")
+    return LostWorkers(OnWorkerLost(on_worker_lost), index(max_restarts))
 
 
 def checked_stall_times(

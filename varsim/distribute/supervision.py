@@ -13,6 +13,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from varsim.distribute.lost_workers import LostWorkers
+
 if TYPE_CHECKING:
     from varsim.launch.launcher import Backends, LaunchOptions
 
@@ -27,6 +29,7 @@ class Choices:
     auto: str
     stall_times: tuple[float | None, float | None]  # times to warn, to fail; None: the default
     link_loss_s: float | None  # the limit of a cut; None: the default
+    lost_workers: LostWorkers
     location: str  # file:line at which the program creates the strategy
 
 
@@ -44,7 +47,10 @@ class Supervisor(Protocol):
         """Handle a strategy that the program has created; no worker has started yet."""
 
     def launching(self, strategy: Any, options: LaunchOptions) -> LaunchOptions:
-        """Return the options with which the strategy's workers are started."""
+        """Return the options with which the strategy's workers are started.
+
+        A strategy starts workers again after some of them were lost: see `options.incarnation`.
+        """
 
     def launched(self, strategy: Any) -> None:
         """Handle a strategy whose workers are ready."""

@@ -36,6 +36,8 @@ class LaunchOptions:
     trace: TraceOptions | None = None  # what every process records; None to record nothing
     link_loss_s: float = LINK_LOSS_S  # after so long without a connection, a worker is lost
     seed: int | None = None  # the seed of workers' global generators; None: a random seed
+    incarnation: int = 1  # the number of this start of the strategy's workers, from 1
+    delay_s: float = 0.0  # the time to wait before the start, after workers were lost
 
 
 class Launcher(Protocol):

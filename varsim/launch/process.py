@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import sys
 import time
 from contextlib import ExitStack
@@ -11,7 +12,7 @@ import zmq
 
 from varsim.errors import StartError
 from varsim.exchange.exchange import CoordinatorExchange, check_exchange, open_exchange
-from varsim.interrupts import held
+from varsim.interrupts import Interruptible, held
 from varsim.launch.fork_server import ForkServer
 from varsim.launch.host_needs import DOCTOR, ensure_host
 from varsim.launch.launcher import LaunchOptions
@@ -47,6 +48,8 @@ class ProcessLauncher:
         """
         backends = options.backends
         check_exchange(backends.exchange, TRANSPORTS.make(backends.transport))
+        with Interruptible():
+            select.select([], [], [], options.delay_s)
         deadline = time.monotonic() + options.start_timeout_s
         channel: ProcessChannel | None = None
         try:

@@ -85,6 +85,11 @@ def seed_generators(seed: int, *stream: int) -> None:
     random.seed(words.tobytes())
 
 
+def stream_of(replica_id: int, incarnation: int) -> tuple[int, ...]:
+    """Return the stream of a replica. Later incarnations must not draw the same numbers again."""
+    return (replica_id,) if incarnation == 1 else (replica_id, incarnation)
+
+
 def seeded(seed: int, *stream: int) -> GeneratorState:
     """Return the state that `seed_generators` would set, without changing the generators."""
     outside = GeneratorState()

@@ -28,7 +28,7 @@ from varsim.exchange.star import StarWorker
 from varsim.launch.backends import use_launcher
 from varsim.launch.launcher import LaunchOptions
 from varsim.launch.link import Link, Lost, Received, WorkerLink
-from varsim.launch.seeding import seeded
+from varsim.launch.seeding import seeded, stream_of
 from varsim.protocol.messages import Message
 from varsim.protocol.python_values import LiveCodec
 from varsim.protocol.references import References
@@ -296,7 +296,9 @@ class _SimulatedWorker:
         self._lives = lives
         self._guests: frozenset[int] = frozenset()
         self._generators = (
-            nullcontext if options.seed is None else seeded(options.seed, replica_id).here
+            nullcontext
+            if options.seed is None
+            else seeded(options.seed, *stream_of(replica_id, options.incarnation)).here
         )
         self._network = network
         link = WorkerLink(

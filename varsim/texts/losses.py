@@ -16,6 +16,10 @@ MOST_WORKERS: Final = 3
 MOST_NAMES: Final = 8
 """Largest number of variables in one line; the others are only counted."""
 
+_REMEDY: Final = (
+    "  this strategy cannot run or write any more: strategy.restart() starts new workers"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class LostWorker(Fact):
@@ -91,9 +95,17 @@ class Loss(Fact):
         return "; ".join(worker.ending for worker in self.workers)
 
     @property
+    @abstractmethod
+    def event(self) -> str:
+        """Return what has happened."""
+
+    @property
     def remedy(self) -> str:
-        """Return what the user can do."""
-        return "  this strategy cannot run or write any more: make a new one"
+        """Return what the user can do if the strategy does not go on by itself."""
+        return _REMEDY
+
+    def __str__(self) -> str:
+        return f"{self.event}\n{self.remedy}"
 
     def _workers(self) -> Iterator[str]:
         yield from map(str, self.workers[:MOST_WORKERS])
@@ -105,8 +117,10 @@ class Loss(Fact):
 class AllNeeded(Loss):
     """An operation needs all replicas, but workers were lost before."""
 
-    def __str__(self) -> str:
-        return "\n".join([*self._workers(), self.remedy])
+    @property
+    def event(self) -> str:
+        """Return how the workers ended."""
+        return "\n".join(self._workers())
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +130,16 @@ class LossReport(Loss):
     places: tuple[LostIn, ...]  # the innermost call first; empty if no call runs
     left: Left
 
-    def __str__(self) -> str:
-        places = map(str, self.places[:MOST_WORKERS])
+    @property
+    def event(self) -> str:
+        """Return how the workers ended, and where they were."""
+        return "\n".join([*self._workers(), *map(str, self.places[:MOST_WORKERS])])
+
+    @property
+    def remedy(self) -> str:
+        """Return what is left of the variables, and what the user can do."""
         left = str(self.left)
-        return "\n".join([*self._workers(), *places, *([left] if left else []), self.remedy])
+        return "\n".join([*([left] if left else []), _REMEDY])
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +158,15 @@ class ValueLost(Loss):
     def remaining(self) -> str:
         """Return what `v.values[i]` still reads."""
 
-    def __str__(self) -> str:
-        return (
-            f"variable {self.variable!r}: {self.problem}\n"
-            f"  {self.variable}.values[i] still reads {self.remaining}"
-        )
+    @property
+    def event(self) -> str:
+        """Return what is lost."""
+        return f"variable {self.variable!r}: {self.problem}"
+
+    @property
+    def remedy(self) -> str:
+        """Return what can still be read."""
+        return f"  {self.variable}.values[i] still reads {self.remaining}"
 
 
 @dataclass(frozen=True, slots=True)

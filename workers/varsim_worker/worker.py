@@ -13,6 +13,7 @@ from typing import Final
 from varsim.errors import LinkLost, SizeError
 from varsim.exchange.exchange import EXCHANGES, WorkerExchange
 from varsim.launch.host_needs import MORE_PROCESSES, ZMQ_THREADS
+from varsim.launch.launcher import LaunchOptions
 from varsim.launch.link import WorkerLink
 from varsim.launch.rendezvous import Rendezvous, log_name
 from varsim.launch.stacks import show_stack_on_signal
@@ -95,7 +96,7 @@ def work(rendezvous: Rendezvous, replica_id: int, serve: Callable[[WorkerLink], 
     system.name_process(f"varsim-{replica_id}")
     faulthandler.enable()  # a crash in native code then also prints a traceback
     show_stack_on_signal(rendezvous.private_dir, replica_id)
-    _reseed(rendezvous.options.seed, replica_id)
+    _reseed(rendezvous.options, replica_id)
     log_path = str(Path(rendezvous.log_dir) / log_name(replica_id))
     output = KeepingOutput(os.fdopen(1, "wb", closefd=False), log_path)
     sys.stdout = output
@@ -134,11 +135,11 @@ def work(rendezvous: Rendezvous, replica_id: int, serve: Callable[[WorkerLink], 
     return 0
 
 
-def _reseed(seed: int | None, replica_id: int) -> None:
-    if seed is not None:
-        from varsim.launch.seeding import seed_generators  # imports numpy.random
+def _reseed(options: LaunchOptions, replica_id: int) -> None:
+    if options.seed is not None:
+        from varsim.launch.seeding import seed_generators, stream_of  # imports numpy.random
 
-        seed_generators(seed, replica_id)
+        seed_generators(options.seed, *stream_of(replica_id, options.incarnation))
     # Without a seed, all forks would have the same state of NumPy's global generator. Python itself
     # reseeds `random` after a fork.
     elif "numpy.random" in sys.modules:

@@ -12,7 +12,7 @@ import numpy as np
 from varsim.distribute.checkpoints import archive, folder
 from varsim.distribute.checkpoints.object_graph import can_hold_variables, children_of
 from varsim.distribute.checkpoints.restoration import SAVE_COUNTER, Restoration
-from varsim.distribute.checkpoints.saving import contents_of, require_program
+from varsim.distribute.checkpoints.saving import require_program, write
 from varsim.distribute.context import default_strategy
 from varsim.distribute.variable import Variable
 from varsim.errors import CheckpointError, UnmatchedCheckpoint
@@ -187,9 +187,7 @@ class Checkpoint:
         return self._write(os.fspath(file_prefix), exact=exact)
 
     def _write(self, path: str, *, exact: bool) -> str:
-        contents = contents_of(self._checkpoint_children(), exact=exact)
-        archive.write(path, contents.as_archive())
-        return path.removesuffix(archive.SUFFIX)
+        return write(path, self._checkpoint_children(), exact=exact)
 
     def save(self, file_prefix: PathLike, options: Any = None, *, exact: bool = False) -> str:
         """Save the variables to `<file_prefix>-<number>`, and return this path.

@@ -1,10 +1,13 @@
-"""Collect the values that a checkpoint keeps: read them as the program does."""
+"""Write checkpoints: read the values of variables as the program does, and save them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from varsim.distribute.checkpoints import archive
 from varsim.distribute.checkpoints.contents import (
     Contents,
     Kept,
@@ -16,6 +19,7 @@ from varsim.distribute.checkpoints.object_graph import Node, graph_of
 from varsim.distribute.context import current_frame
 from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.location import user_location, warn
+from varsim.distribute.ports import ClusterPort
 from varsim.distribute.variable import Variable
 from varsim.errors import CheckpointError, ContextError, VariableError
 from varsim.spec import Array, Context, Operation, Synchronization
@@ -42,14 +46,23 @@ def require_program(what: str) -> None:
     )
 
 
-def contents_of(
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The components of a strategy's variables in a checkpoint."""
+
+    path: str
+    names: Mapping[int, tuple[str, ...]]  # variable_id → the array of each replica
+
+
+def write(
+    path: str | os.PathLike[str],
     root: Mapping[str, object],
     *,
     exact: bool,
     extra: Mapping[str, Any] | None = None,
     more: Mapping[str, Array] | None = None,
-) -> Contents:
-    """Return the variables below a root, with their present values.
+) -> str:
+    """Save the variables below a root to a file, and return its path without the suffix.
 
     Args:
         exact: Whether to keep the component of every replica. If it is false, the checkpoint has
@@ -57,7 +70,8 @@ def contents_of(
         extra: Plain JSON values to keep with the variables.
         more: Arrays to keep with the variables.
     Raises:
-        CheckpointError: A variable has no value in TensorFlow's form, or there is no variable.
+        CheckpointError: A variable has no value in TensorFlow's form, there is no variable, or the
+            file cannot be written.
     """
     nodes = graph_of(root)
     variables: list[SavedVariable] = []
@@ -74,7 +88,26 @@ def contents_of(
     saved_nodes = [
         SavedNode(node.children, numbers.get(number)) for number, node in enumerate(nodes)
     ]
-    return Contents(saved_nodes, variables, {**arrays, **(more or {})}, extra or {})
+    contents = Contents(saved_nodes, variables, {**arrays, **(more or {})}, extra or {})
+    archive.write(path, contents.as_archive())
+    _note_saved(
+        str(archive.file_of(path).absolute()),
+        [(nodes[number].held, variables[at]) for number, at in numbers.items()],
+    )
+    return os.fspath(path).removesuffix(archive.SUFFIX)
+
+
+def _note_saved(path: str, pairs: Iterable[tuple[Variable, SavedVariable]]) -> None:
+    """Tell the strategies which components are in a file, so that a lost one can be read again."""
+    by_strategy: dict[int, tuple[ClusterPort, dict[int, tuple[str, ...]]]] = {}
+    for variable, saved in pairs:
+        if isinstance(variable, DistributedVariable) and saved.kept is not Kept.VALUE:
+            strategy = variable.strategy
+            _, names = by_strategy.setdefault(id(strategy), (strategy, {}))
+            each = saved.array_names
+            names[variable.spec.variable_id] = each * (saved.replicas // len(each))
+    for strategy, names in by_strategy.values():
+        strategy.note_saved(Saved(path, names))
 
 
 def _one_value(node: Node) -> tuple[SavedVariable, tuple[Array, ...]]:

@@ -6,10 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from varsim.distribute.checkpoints import archive
 from varsim.distribute.checkpoints.contents import Contents
 from varsim.distribute.checkpoints.restoration import Restoration
-from varsim.distribute.checkpoints.saving import contents_of, require_program
+from varsim.distribute.checkpoints.saving import require_program, write
 from varsim.distribute.variable import Variable
 from varsim.errors import UnmatchedCheckpoint
 from varsim.spec import Array
@@ -44,9 +43,7 @@ def save(
         more: Arrays to keep with the variables.
     """
     require_program("strategy.save")
-    contents = contents_of(named(variables), exact=exact, extra=extra, more=more)
-    archive.write(path, contents.as_archive())
-    return os.fspath(path).removesuffix(archive.SUFFIX)
+    return write(path, named(variables), exact=exact, extra=extra, more=more)
 
 
 def restore(variables: Sequence[Variable], path: str | os.PathLike[str]) -> Contents:

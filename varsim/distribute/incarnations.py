@@ -1,0 +1,393 @@
+"""Start the workers of a strategy, and start new ones after workers were lost.
+
+Each start is an *incarnation*: a whole new cluster with its own sockets, keys and private folder.
+So late messages of an earlier incarnation cannot arrive. The strategy and its variables stay.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any, Final, Protocol
+
+from varsim.distribute.checkpoints.saving import Saved
+from varsim.distribute.distributed import DistributedVariable, Lease
+from varsim.distribute.location import user_location, warn
+from varsim.distribute.lost_workers import LostWorkers, OnWorkerLost
+from varsim.distribute.naming import PROGRAM
+from varsim.distribute.rescue import KeptVariable, Rescue, SavedComponents, is_private
+from varsim.distribute.strategy_arguments import limits_of_environment
+from varsim.distribute.supervision import Supervisor
+from varsim.errors import CallTimeout, ContextError, StartError, WorkerLost
+from varsim.launch.launcher import Launcher, LaunchOptions
+from varsim.protocol.messages import Payload, Returned
+from varsim.shells.coordinator import Coordinator, Host
+from varsim.spec import Array, VariableSpec
+from varsim.sync.actions import ProgramDone
+from varsim.sync.call_site import CallSite
+from varsim.sync.coordinator_events import (
+    ProgramAssignComponents,
+    ProgramFetch,
+    ProgramRead,
+    ProgramWriting,
+)
+from varsim.sync.stalls import StallLimits
+from varsim.sync.statistics import VariableStatistics
+from varsim.texts.incarnations import LostValues, NoRecovery, Recovery
+
+BACK_OFF_S: Final = 0.1
+"""The delay before the first restart by the policy; it doubles with each further one."""
+
+
+class Owner(Protocol):
+    """The strategy of the incarnations."""
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Return the device of each replica."""
+
+    def alive_variables(self) -> Sequence[DistributedVariable]:
+        """Return the variables that the program still has, in the order of their creation."""
+
+    def resized(self, devices: tuple[str, ...]) -> None:
+        """Set the devices of the next incarnation, which has fewer replicas."""
+
+
+class Incarnations:
+    """The incarnations of one strategy, of which at most one has workers.
+
+    The methods that use workers do what those of `Coordinator` do. If workers are lost, and the
+    policy is to go on, they also prepare the next incarnation before they raise the error.
+
+    Args:
+        owner: The strategy.
+        launcher: What starts the workers.
+        options: The options of the first incarnation.
+        strict: See `CoordinatorState`.
+        stall_times: The times to warn and to fail; None for the default.
+        lost_workers: What happens after workers were lost.
+        supervisor: What is called when workers start and end.
+    """
+
+    def __init__(
+        self,
+        owner: Owner,
+        launcher: Launcher,
+        options: LaunchOptions,
+        *,
+        strict: bool,
+        stall_times: tuple[float | None, float | None],
+        lost_workers: LostWorkers,
+        supervisor: Supervisor | None,
+    ) -> None:
+        self.number = 1
+        """The number of the present incarnation, or of the next one if `is_over`."""
+        self.restarts = 0
+        """The number of restarts by the policy."""
+        self.lost_workers = lost_workers
+        self._owner = owner
+        self._launcher = launcher
+        self.options = options
+        """The options of the first incarnation."""
+        self._strict = strict
+        self._stall_times = stall_times
+        self._supervisor = supervisor
+        self._coordinator: Coordinator | None = None
+        self._end: weakref.finalize[..., Any] | None = None  # ends the present workers
+        self._is_over = False  # whether the next use starts a new incarnation
+        self._is_ending = False
+        self._closed = False  # whether the strategy was closed while it had no workers
+        self._running = 0  # number of running calls, nested ones included
+        self._calls_before = 0  # number of calls of earlier incarnations
+        self._delay_s = 0.0  # before the next start
+        self._kept: list[KeptVariable] = []  # variables that the next incarnation gets
+        self._initial: dict[int, Array] = {}  # variable → initial value, if replicas have own ones
+        self._saved: dict[int, SavedComponents] = {}  # variable → its part of the last checkpoint
+
+    # ------------------------------------------------------------ the present incarnation
+
+    @property
+    def coordinator(self) -> Coordinator:
+        """Return the present cluster of workers; start it if needed.
+
+        Raises:
+            ContextError: The strategy was closed while it had no workers.
+            StartError: The workers did not start.
+        """
+        if self._coordinator is None or self._is_over:
+            self._start()
+            assert self._coordinator is not None
+        return self._coordinator
+
+    @property
+    def has_workers(self) -> bool:
+        """Return whether workers have been started; they may have ended since then."""
+        return self._coordinator is not None
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether the workers have ended, and the next use starts new ones."""
+        return self._is_over
+
+    @property
+    def calls(self) -> int:
+        """Return the number of calls that have begun, in all incarnations."""
+        own = 0 if self._coordinator is None or self._is_over else self._coordinator.calls
+        return self._calls_before + own
+
+    @property
+    def own_calls(self) -> int:
+        """Return the number of calls that have begun in the last incarnation with workers."""
+        return 0 if self._coordinator is None else self._coordinator.calls
+
+    def statistics(self) -> tuple[VariableStatistics, ...]:
+        """Return the statistics of the last incarnation that had workers."""
+        return () if self._coordinator is None else self._coordinator.statistics()
+
+    def _start(self) -> None:
+        """Start an incarnation; after a failure by lost workers, try again as often as allowed."""
+        if self._closed:
+            raise ContextError("this strategy was closed, and has no workers: make a new one")
+        while True:
+            try:
+                self._launch()
+            except StartError:
+                if self.number == 1 or not self._may_restart:
+                    raise
+                self._count_restart()
+            else:
+                break
+        try:
+            self._recreate()
+        except BaseException as error:  # including Ctrl-C
+            if isinstance(error, WorkerLost | CallTimeout):
+                self._survive(error)
+            self._abandon()
+            raise
+
+    def _launch(self) -> None:
+        limits = limits_of_environment().changed(*self._stall_times)  # may raise an error
+        options = self._options_now()
+        if self._supervisor is not None:
+            options = self._supervisor.launching(self._owner, options)
+        link = self._launcher.launch(options, PROGRAM)
+        coordinator = Coordinator(link, strict=self._strict, limits=limits, warn=warn)
+        # This is also called when the program ends.
+        self._end = weakref.finalize(self._owner, coordinator.close)
+        self._coordinator, self._is_over, self._delay_s = coordinator, False, 0.0
+        if self._supervisor is not None:
+            self._supervisor.launched(self._owner)
+
+    def _options_now(self) -> LaunchOptions:
+        options, name = self.options, f"incarnation-{self.number}"
+        if self.number == 1:
+            return options
+        log_dir, trace = options.log_dir, options.trace
+        return replace(
+            options,
+            devices=self._owner.devices,
+            log_dir=None if log_dir is None else log_dir / name,
+            trace=None if trace is None else replace(trace, directory=trace.directory / name),
+            incarnation=self.number,
+            delay_s=self._delay_s,
+        )
+
+    def _recreate(self) -> None:
+        """Create the variables that were kept, unless the program has dropped them."""
+        alive = {one.spec.variable_id for one in self._owner.alive_variables()}
+        coordinator = self.coordinator
+        for one in self._kept:
+            spec, first = one.spec, one.components[0]
+            if spec.variable_id not in alive:
+                continue
+            for component in one.components:
+                component.setflags(write=False)
+            coordinator.create(spec, first)
+            if any(component is not first for component in one.components):
+                values = dict(enumerate(one.components))
+                coordinator.write(
+                    ProgramAssignComponents(spec.variable_id, values, spec.created_at)
+                )
+        self._kept = []
+
+    # ------------------------------------------------------------ operations
+
+    def create(self, spec: VariableSpec, value: Array) -> None:
+        """Create a variable; see `Coordinator.create`."""
+        try:
+            self.coordinator.create(spec, value)
+        except (WorkerLost, CallTimeout) as error:
+            self._survive(error)
+            raise
+        if is_private(spec):
+            self._initial[spec.variable_id] = value
+
+    def forget_with(self, lease: Lease, variable_id: int) -> None:
+        """Forget a variable as soon as its lease is freed."""
+        # A reference to this object would keep the strategy alive as long as the lease.
+        finalizer = weakref.finalize(lease, _forget, weakref.ref(self), variable_id)
+        finalizer.atexit = False
+
+    def forget(self, variable_id: int) -> None:
+        """Record that the program dropped a variable. Finalizers may call this at any time."""
+        self._initial.pop(variable_id, None)
+        self._saved.pop(variable_id, None)
+        if self._coordinator is not None:
+            self._coordinator.forget(variable_id)
+
+    def look(self, event: ProgramRead | ProgramFetch) -> ProgramDone:
+        """Read a variable, or fetch components; see `Coordinator.look`."""
+        try:
+            return self.coordinator.look(event)
+        except (WorkerLost, CallTimeout) as error:
+            self._survive(error)
+            raise
+
+    def write(self, event: ProgramWriting) -> None:
+        """Write a variable; see `Coordinator.write`."""
+        try:
+            self.coordinator.write(event)
+        except (WorkerLost, CallTimeout) as error:
+            self._survive(error)
+            raise
+
+    def run(
+        self,
+        function_id: str,
+        function: Payload,
+        arguments: Sequence[Payload],
+        host: Host,
+        site: CallSite,
+        rows: Sequence[int],
+        limits: StallLimits | None,
+    ) -> tuple[Returned, ...]:
+        """Call a function on all replicas; see `Coordinator.run`."""
+        coordinator = self.coordinator
+        self._running += 1
+        try:
+            return coordinator.run(function_id, function, arguments, host, site, rows, limits)
+        except (WorkerLost, CallTimeout) as error:
+            if self._running == 1:  # a nested call cannot end the incarnation of the outer one
+                self._survive(error, in_call=True)
+            raise
+        finally:
+            self._running -= 1
+
+    def note_saved(self, saved: Saved) -> None:
+        """Record the components of a checkpoint that was written."""
+        for variable_id, names in saved.names.items():
+            self._saved[variable_id] = SavedComponents(saved.path, self.calls, names)
+
+    # ------------------------------------------------------------ the end of an incarnation
+
+    @property
+    def _may_restart(self) -> bool:
+        is_on = self.lost_workers.policy is not OnWorkerLost.FAIL
+        return is_on and self.restarts < self.lost_workers.max_restarts
+
+    def _count_restart(self) -> None:
+        self._delay_s = BACK_OFF_S * 2**self.restarts
+        self.restarts += 1
+
+    def _survive(self, error: WorkerLost | CallTimeout, *, in_call: bool = False) -> None:
+        """Prepare the next incarnation if the policy is to go on; add to the error what happens."""
+        policy = self.lost_workers.policy
+        if policy is OnWorkerLost.FAIL or self._running > in_call or self._is_ending:
+            return
+        gone = set(error.replica_ids)
+        removed = gone if policy is OnWorkerLost.SHRINK else set()
+        left = len(self._owner.devices) - len(removed)
+        if not self._may_restart or not left:
+            most = self.lost_workers.max_restarts
+            error.aftermath = NoRecovery(self.restarts, most, left)
+            return
+        recovery = self._finish(gone, removed, in_call=in_call)
+        self._count_restart()
+        error.aftermath = recovery
+        warn(str(recovery).strip(), user_location())
+
+    def restart(self) -> Recovery:
+        """End the workers, start new ones for all replicas, and return what is lost.
+
+        Raises:
+            ContextError: A call is running, or the strategy is closed.
+            StartError: The workers did not start.
+        """
+        if self._running:
+            raise ContextError(
+                "strategy.restart cannot be called inside a call of strategy.run: call it after "
+                "the call has ended"
+            )
+        recovery = Recovery(self.number, len(self._owner.devices))
+        if self._coordinator is not None and not self._is_over and not self._closed:
+            torn = self._coordinator.in_use.torn
+            gone = range(self._coordinator.num_replicas) if torn else ()
+            recovery = self._finish(gone)
+        self._start()
+        return recovery
+
+    def _finish(
+        self, gone: Collection[int], removed: Collection[int] = (), *, in_call: bool = False
+    ) -> Recovery:
+        """End the present incarnation, and keep its values for the next one.
+
+        If Ctrl-C interrupts the reads of the values, the incarnation has not ended.
+
+        Args:
+            gone: The replicas that cannot answer.
+            removed: The replicas that the next incarnation does not have.
+        """
+        coordinator, devices = self._coordinator, self._owner.devices
+        assert coordinator is not None
+        with coordinator.in_use:
+            self._is_ending = True
+            try:
+                lost = self._keep(coordinator, gone, removed)
+                if self._supervisor is not None:
+                    self._supervisor.closing(self._owner)
+            finally:
+                self._is_ending = False
+            self._abandon()
+            if removed:
+                devices = tuple(one for i, one in enumerate(devices) if i not in removed)
+                self._owner.resized(devices)
+                for number, one in self._saved.items():
+                    self._saved[number] = one.without(removed)
+        return Recovery(self.number, len(devices), tuple(sorted(removed)), in_call, tuple(lost))
+
+    def _keep(
+        self, coordinator: Coordinator, gone: Collection[int], removed: Collection[int]
+    ) -> list[LostValues]:
+        """Keep the values of all variables, and return what is lost."""
+        if self._kept:  # the program has not used this incarnation, because its start failed
+            self._kept = [one.without(removed) for one in self._kept]
+            return []
+        rescue = Rescue(coordinator, gone, self._initial, self._saved)
+        alive = self._owner.alive_variables()
+        self._kept = [rescue.kept(variable.spec, removed) for variable in alive]
+        return rescue.lost
+
+    def _abandon(self) -> None:
+        """End the workers, so that the next use starts the next incarnation."""
+        if self._is_over or self._coordinator is None:
+            return
+        self._calls_before += self._coordinator.calls
+        self._is_over = True
+        self.number += 1
+        assert self._end is not None
+        self._end()
+
+    def close(self) -> None:
+        """End the workers for good. Further calls do nothing."""
+        if self._coordinator is not None and not self._is_over and not self._closed:
+            if self._supervisor is not None:
+                self._supervisor.closing(self._owner)
+            with self._coordinator.in_use:  # refuses to close while another thread waits
+                self._coordinator.close()
+        self._closed = True
+
+
+def _forget(incarnations: weakref.ref[Incarnations], variable_id: int) -> None:
+    if (found := incarnations()) is not None:
+        found.forget(variable_id)

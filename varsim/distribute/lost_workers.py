@@ -1,0 +1,26 @@
+"""Define what a strategy does after it has lost a worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class OnWorkerLost(StrEnum):
+    """What a strategy does after it has lost a worker."""
+
+    FAIL = "fail"  # nothing: later operations that need the worker fail
+    RESTART = "restart"  # go on with new workers for all replicas
+    SHRINK = "shrink"  # go on with new workers, without the replicas that were lost
+
+
+MAX_RESTARTS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class LostWorkers:
+    """The settings for lost workers."""
+
+    policy: OnWorkerLost = OnWorkerLost.FAIL
+    max_restarts: int = MAX_RESTARTS  # the strategy fails after so many restarts by the policy

@@ -1,0 +1,215 @@
+"""Read the components of an incarnation that ends, and replace those that are lost."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+import numpy as np
+
+from varsim.distribute.checkpoints import contents
+from varsim.errors import CallTimeout, CheckpointError, StillRunning, WorkerLost
+from varsim.shells.coordinator import Coordinator
+from varsim.spec import Array, Context, Operation, VariableAggregation, VariableSpec
+from varsim.sync import policies, reduce
+from varsim.sync.coordinator_events import ProgramFetch
+from varsim.texts.incarnations import Instead, LostComponents, LostValues, LostWrites
+
+UNANSWERED: Final = (WorkerLost, CallTimeout, StillRunning)
+"""The errors of a read whose replica has ended or does not answer."""
+
+T = TypeVar("T")
+
+THE_START: Final = "the start"
+
+
+@dataclass(frozen=True, slots=True)
+class SavedComponents:
+    """The components of a variable in a checkpoint."""
+
+    path: str
+    call: int  # the number of calls of strategy.run before it was saved
+    names: tuple[str, ...]  # of the array of each replica
+
+    def without(self, replica_ids: Collection[int]) -> SavedComponents:
+        """Return the components of the other replicas."""
+        return replace(self, names=_without(self.names, replica_ids))
+
+
+@dataclass(frozen=True, slots=True)
+class KeptVariable:
+    """A variable with the components that it has in the next incarnation."""
+
+    spec: VariableSpec
+    components: tuple[Array, ...]
+
+    def without(self, replica_ids: Collection[int]) -> KeptVariable:
+        """Return the variable with the components of the other replicas."""
+        return replace(self, components=_without(self.components, replica_ids))
+
+
+class Rescue:
+    """Reads the components of one incarnation.
+
+    Args:
+        gone: The replicas that cannot answer.
+        initial: The initial values of variables, by id, as far as they are kept.
+        saved: What the last checkpoint has of each variable, by id.
+    """
+
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        gone: Iterable[int],
+        initial: Mapping[int, Array],
+        saved: Mapping[int, SavedComponents],
+    ) -> None:
+        self.lost: list[LostValues] = []
+        self._last_id = 0  # the variable of the last loss
+        self._coordinator = coordinator
+        self._gone = {*gone, *coordinator.state.registry.losses}
+        self._initial = initial
+        self._saved = saved
+        self._files: dict[str, Mapping[str, Array]] = {}  # path → arrays; empty if unreadable
+
+    def kept(self, spec: VariableSpec, removed: Collection[int]) -> KeptVariable:
+        """Return what the next incarnation has of a variable.
+
+        Args:
+            removed: The replicas that the next incarnation does not have.
+        """
+        components = self._components(spec)
+        found = [one for one in components if one is not None]
+        chosen: list[Array] = []
+        for replica_id, one in enumerate(components):
+            if replica_id in removed:
+                if one is None:
+                    instead = Instead.NO_SHARE if _adds_up(spec) else Instead.NOTHING
+                    self._lose(spec, replica_id, instead)
+            elif one is None:
+                chosen.append(self._replaced(spec, replica_id, components, found))
+            else:
+                chosen.append(one)
+        return KeptVariable(spec, _copied(chosen))
+
+    def _components(self, spec: VariableSpec) -> list[Array | None]:
+        """Return the component of each replica; None for those that are lost."""
+        coordinator, number = self._coordinator, spec.variable_id
+        everyone = range(coordinator.num_replicas)
+        if not self._gone:
+            try:
+                return [*coordinator.look(ProgramFetch(number, tuple(everyone))).values]
+            except UNANSWERED as error:
+                self._gone |= set(error.replica_ids)
+        registry = coordinator.state.registry
+        if writes := registry.exchanges.lost_writes(number):
+            self.lost.append(LostWrites(spec.name, writes))
+        components = [*registry.known(number, everyone)]
+        for replica_id in everyone:
+            if components[replica_id] is None and replica_id not in self._gone:
+                try:
+                    done = coordinator.look(ProgramFetch(number, (replica_id,)))
+                    components[replica_id] = done.values[0]
+                except UNANSWERED as error:
+                    self._gone |= {replica_id, *error.replica_ids}
+        return components
+
+    def _replaced(
+        self,
+        spec: VariableSpec,
+        replica_id: int,
+        components: Sequence[Array | None],
+        found: Sequence[Array],
+    ) -> Array:
+        """Return the component that a replica has in place of a lost one."""
+        saved = self._saved.get(spec.variable_id)
+        if saved is not None:
+            array = self._arrays(saved.path).get(saved.names[replica_id])
+            if array is not None:
+                call = f"call {saved.call}"
+                source = f"{saved.path}, which was saved after {call}"
+                self._lose(spec, replica_id, Instead.CHECKPOINT, source, call)
+                return array
+        initial = self._initial.get(spec.variable_id)
+        if _adds_up(spec):
+            self._lose(spec, replica_id, Instead.ZERO)
+            return np.zeros_like(_first(found, initial, spec))
+        if _is_averaged(spec) and _is_alike(found):
+            self._lose(spec, replica_id, Instead.MEAN)
+            return np.asarray(reduce.aggregate(found, spec.aggregation))
+        if found and (initial is None or _is_combined(spec)):
+            first = next(i for i, one in enumerate(components) if one is not None)
+            self._lose(spec, replica_id, Instead.COPY, f"replica {first}")
+            return found[0]
+        self._lose(spec, replica_id, Instead.INITIAL if initial is not None else Instead.ZEROS)
+        return _first((), initial, spec)
+
+    def _arrays(self, path: str) -> Mapping[str, Array]:
+        if path not in self._files:
+            try:
+                self._files[path] = contents.read(path).arrays
+            except CheckpointError:  # it was deleted or damaged since
+                self._files[path] = {}
+        return self._files[path]
+
+    def _lose(
+        self,
+        spec: VariableSpec,
+        replica_id: int,
+        instead: Instead,
+        source: str = "",
+        since: str = THE_START,
+    ) -> None:
+        settings = f"{spec.synchronization.name}, {spec.aggregation.name}"
+        one = LostComponents(spec.name, settings, (replica_id,), instead, source, since)
+        last = self.lost[-1] if self.lost else None
+        if isinstance(last, LostComponents) and self._last_id == spec.variable_id:
+            both = replace(last, replica_ids=(*last.replica_ids, replica_id))
+            if both == replace(one, replica_ids=both.replica_ids):
+                self.lost[-1] = both
+                return
+        self.lost.append(one)
+        self._last_id = spec.variable_id
+
+
+def is_private(spec: VariableSpec) -> bool:
+    """Return whether every replica has its own value of the variable."""
+    return policies.cell(spec, Context.REPLICA, Operation.ASSIGN).is_private
+
+
+def _is_combined(spec: VariableSpec) -> bool:
+    """Return whether a read of the program combines the components."""
+    combines = policies.cell(spec, Context.CROSS_REPLICA, Operation.READ).refused is None
+    return combines and spec.aggregation is not VariableAggregation.NONE
+
+
+def _adds_up(spec: VariableSpec) -> bool:
+    is_sum = spec.aggregation is VariableAggregation.SUM
+    return is_sum and is_private(spec) and _is_combined(spec)
+
+
+def _is_averaged(spec: VariableSpec) -> bool:
+    is_mean = spec.aggregation is VariableAggregation.MEAN
+    return is_mean and is_private(spec) and _is_combined(spec)
+
+
+def _is_alike(arrays: Sequence[Array]) -> bool:
+    return len({array.shape for array in arrays}) == 1 and arrays[0].dtype.kind not in "biu"
+
+
+def _first(found: Sequence[Array], initial: Array | None, spec: VariableSpec) -> Array:
+    if found:
+        return found[0]
+    return np.zeros([size or 0 for size in spec.shape], spec.dtype) if initial is None else initial
+
+
+def _without(items: tuple[T, ...], replica_ids: Collection[int]) -> tuple[T, ...]:
+    return tuple(one for i, one in enumerate(items) if i not in replica_ids)
+
+
+def _copied(components: Sequence[Array]) -> tuple[Array, ...]:
+    """Return copies, because the memory of the incarnation ends; one copy of equal components."""
+    if contents.same_components(components):
+        return (np.array(components[0]),) * len(components)
+    return tuple(np.array(one) for one in components)

@@ -1,0 +1,110 @@
+"""Facts about the incarnations of a strategy: what goes on, and what is lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from varsim.texts.facts import Fact, name_replicas, times
+
+
+class Instead(Enum):
+    """What a replica has in place of a component that is lost."""
+
+    CHECKPOINT = "comes from checkpoint {source}, and is older than the other copies"
+    ZERO = "starts from zero, so the sum lacks its share"
+    MEAN = "starts from the mean of the other copies"
+    COPY = "starts as a copy of the component of {source}"
+    INITIAL = "starts from the variable's initial value"
+    ZEROS = "starts from zero, because no copy is left"
+    NOTHING = "has no successor"
+    NO_SHARE = "has no successor, so the sum lacks its share"
+
+
+@dataclass(frozen=True, slots=True)
+class LostComponents(Fact):
+    """Components of one variable that ended with their workers."""
+
+    variable: str
+    settings: str  # such as "ON_READ, SUM"
+    replica_ids: tuple[int, ...]  # in the incarnation that ended
+    instead: Instead
+    source: str = ""  # the checkpoint with its call, or another replica
+    since: str = ""  # the point from which their writes are lost
+
+    def __str__(self) -> str:
+        its = "its component" if len(self.replica_ids) == 1 else "each component"
+        return (
+            f"variable {self.variable!r} ({self.settings}): the writes of "
+            f"{name_replicas(self.replica_ids)} since {self.since} are lost; {its} "
+            f"{self.instead.value.format(source=self.source)}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LostWrites(Fact):
+    """Deferred writes of all replicas that were not exchanged."""
+
+    variable: str
+    count: int  # of each replica; of the replica with the most
+
+    def __str__(self) -> str:
+        return (
+            f"variable {self.variable!r}: {times(self.count, 'write')} of each replica, which "
+            "waited for an exchange, are lost"
+        )
+
+
+LostValues = LostComponents | LostWrites
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery(Fact):
+    """How a strategy goes on after its workers have ended."""
+
+    incarnation: int  # the number of the next incarnation, from 1
+    num_replicas: int  # of the next incarnation
+    removed: tuple[int, ...] = ()  # the replicas that the next incarnation does not have
+    in_call: bool = False  # whether a call of strategy.run was interrupted
+    lost: tuple[LostValues, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [self._goes_on()]
+        if self.in_call:
+            lines.append(
+                "  The call is not repeated. These of its effects stand: collective writes that "
+                "were complete, and the own writes of replicas that still answer."
+            )
+        lines += [f"  - {one}" for one in self.lost]
+        lines.append(
+            "  New workers do not have the state of Python modules, and their random generators "
+            "start new streams."
+        )
+        return "\n".join(lines)
+
+    def _goes_on(self) -> str:
+        of_all = f"incarnation {self.incarnation} with {times(self.num_replicas, 'replica')}"
+        if not self.removed:
+            return f"  The strategy goes on as {of_all}; its next use starts new workers."
+        are = "is" if len(self.removed) == 1 else "are"
+        return (
+            f"  The strategy goes on as {of_all}, numbered from 0, because "
+            f"{name_replicas(self.removed)} {are} gone; its next use starts new workers."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NoRecovery(Fact):
+    """Why a strategy does not go on, although its policy would restart it."""
+
+    restarts: int
+    max_restarts: int
+    num_replicas: int  # that would be left
+
+    def __str__(self) -> str:
+        if not self.num_replicas:
+            return "  No replica is left, so the strategy does not go on. strategy.restart() can."
+        return (
+            f"  The strategy was restarted {times(self.restarts, 'time')}, which is its limit "
+            f"(max_restarts={self.max_restarts}). strategy.restart() starts new workers."
+        )
