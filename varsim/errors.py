@@ -279,6 +279,11 @@ class _EndsIncarnation(VarsimError):
         """Return how the strategy goes on, and what is lost; None if it does not go on."""
         return self.aftermath if isinstance(self.aftermath, Recovery) else None
 
+    def __str__(self) -> str:
+        if self.aftermath is None or not isinstance(self.fact, Loss | StallFailure):
+            return super().__str__()
+        return f"{self.fact.event}\n{self.aftermath}"
+
 
 class CallTimeout(_EndsIncarnation, TimeoutError):
     """A replica made no progress for too long, so varsim has ended its process.
@@ -293,10 +298,6 @@ class CallTimeout(_EndsIncarnation, TimeoutError):
     def replica_ids(self) -> tuple[int, ...]:
         """Return the replicas whose processes were ended."""
         return self.fact.replica_ids if isinstance(self.fact, StallFailure) else ()
-
-    def __str__(self) -> str:
-        text = super().__str__()
-        return text if self.aftermath is None else f"{text}\n{self.aftermath}"
 
 
 class StillRunning(VarsimError, RuntimeError):
@@ -341,11 +342,6 @@ class WorkerLost(_EndsIncarnation, RuntimeError):
         self.stderr_tail = first.stderr_tail
         self.log_path = first.log_path
         self.replica_ids = tuple(worker.replica_id for worker in loss.workers)
-
-    def __str__(self) -> str:
-        if self.aftermath is None or not isinstance(self.fact, Loss):
-            return super().__str__()
-        return f"{self.fact.problem}\n{self.aftermath}"
 
 
 class LinkLost(VarsimError, ConnectionError):

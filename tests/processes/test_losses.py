@@ -159,5 +159,5 @@ def check_refusals(strategy: Strategy, w: Any) -> None:
             tf.Variable(0.0)
 
     for operation in (lambda: strategy.run(replica_id), lambda: w.assign(5.0), create):
-        with pytest.raises(WorkerLost, match="make a new one"):
+        with pytest.raises(WorkerLost, match=r"strategy.restart\(\) starts"):
             operation()

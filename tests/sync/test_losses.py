@@ -240,7 +240,7 @@ replica 2: worker was killed by SIGKILL; it said nothing
   can still be read: u
   lost: the components of replicas 1, 2 of v
   lost: the last 2 writes of each replica, which were not exchanged, to w
-  this strategy cannot run or write any more: make a new one""" == str(error)
+  this strategy cannot run or write any more: strategy.restart() starts new workers""" == str(error)
 
 
 def test_the_report_of_many_losses_is_short() -> None:

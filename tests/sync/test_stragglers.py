@@ -108,7 +108,7 @@ def test_the_error_has_function_duration_and_location_of_each_straggler():
         f"  replica 1: {where}; last message at train.py:14",
         f"  replica 2: {where}; now at train.py:17",
     ] == str(error).splitlines()[:3]
-    assert "strategy.close()" in str(error)
+    assert "strategy.restart()" in str(error)
 
 
 def test_the_location_of_a_replicas_last_write_is_kept():

@@ -161,24 +161,28 @@ def _component(replica_id: int, leaf: Any) -> Any:
     return leaf.values[replica_id] if isinstance(leaf, PerReplica) else leaf
 
 
-def split_each(count: int, batches: Iterator[Any]) -> Iterator[Any]:
+def split_each(count: Callable[[], int], batches: Iterator[Any]) -> Iterator[Any]:
     """Split every batch over the replicas, along axis 0.
 
+    Args:
+        count: Returns the number of replicas, which is smaller after the loss of a worker.
     Raises:
         DistributedValueError: A batch has no first dimension, or the first dimensions of its arrays
             differ.
     """
-    return (_split(batch, count) for batch in batches)
+    return (_split(batch, count()) for batch in batches)
 
 
-def one_for_each(count: int, batches: Iterator[Any]) -> Iterator[Any]:
+def one_for_each(count: Callable[[], int], batches: Iterator[Any]) -> Iterator[Any]:
     """Give each replica its own batch. A replica for which no batch is left gets no rows.
 
+    Args:
+        count: See `split_each`.
     Raises:
         DistributedValueError: A replica should get 0 rows, but the batches have no first dimension.
     """
-    while parts := list(islice(batches, count)):
-        missing = count - len(parts)
+    while parts := list(islice(batches, number := count())):
+        missing = number - len(parts)
         if missing:
             _check_rows(parts[-1], "so that replicas without a batch can get 0 rows")
             parts += [map_structure(partial(_rows, 0, 0), parts[-1])] * missing

@@ -325,6 +325,9 @@ class Incarnations:
             gone = range(self._coordinator.num_replicas) if torn else ()
             recovery = self._finish(gone)
         self._start()
+        recovery = replace(recovery, has_started=True)
+        if recovery.lost:
+            warn(str(recovery).strip(), user_location())
         return recovery
 
     def _finish(

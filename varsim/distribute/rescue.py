@@ -107,12 +107,12 @@ class Rescue:
             self.lost.append(LostWrites(spec.name, writes))
         components = [*registry.known(number, everyone)]
         for replica_id in everyone:
-            if components[replica_id] is None and replica_id not in self._gone:
+            while components[replica_id] is None and replica_id not in self._gone:
                 try:
                     done = coordinator.look(ProgramFetch(number, (replica_id,)))
                     components[replica_id] = done.values[0]
-                except UNANSWERED as error:
-                    self._gone |= {replica_id, *error.replica_ids}
+                except UNANSWERED as error:  # it may be about another replica: then read again
+                    self._gone |= set(error.replica_ids)
         return components
 
     def _replaced(

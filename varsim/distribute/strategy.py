@@ -177,8 +177,11 @@ class Strategy(ABC):
             An iterable of structures of PerReplica. It raises a `DistributedValueError` if a batch
             has no first dimension, or if the first dimensions of the arrays differ.
         """
-        split = partial(split_each, self.num_replicas_in_sync)
+        split = partial(split_each, self._count)
         return DistributedDataset(dataset, split, self.warn_once, self.uneven)
+
+    def _count(self) -> int:
+        return self.num_replicas_in_sync
 
     def distribute_datasets_from_function(
         self, dataset_fn: Callable[[InputContext], Iterable[Any]], options: Any = None
@@ -193,11 +196,9 @@ class Strategy(ABC):
         Returns:
             An iterable of structures of PerReplica.
         """
-        count = self.num_replicas_in_sync
-        dataset = dataset_fn(InputContext(num_replicas_in_sync=count))
-        return DistributedDataset(
-            dataset, partial(one_for_each, count), self.warn_once, self.uneven
-        )
+        dataset = dataset_fn(InputContext(num_replicas_in_sync=self.num_replicas_in_sync))
+        split = partial(one_for_each, self._count)
+        return DistributedDataset(dataset, split, self.warn_once, self.uneven)
 
     def experimental_distribute_datasets_from_function(
         self, dataset_fn: Callable[[InputContext], Iterable[Any]], options: Any = None

@@ -455,7 +455,7 @@ class Coordinator:
         if self.in_use.torn:
             raise ContextError(
                 "this strategy is broken: an interrupt stopped it in the middle of an operation, "
-                "so its replicas may not agree. Close it, and make a new strategy"
+                "so its replicas may not agree. strategy.restart() starts new workers"
             )
         if self._process_id != os.getpid():
             raise ContextError(

@@ -58,7 +58,7 @@ class LostWrites(Fact):
 LostValues = LostComponents | LostWrites
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Recovery(Fact):
     """How a strategy goes on after its workers have ended."""
 
@@ -67,6 +67,11 @@ class Recovery(Fact):
     removed: tuple[int, ...] = ()  # the replicas that the next incarnation does not have
     in_call: bool = False  # whether a call of strategy.run was interrupted
     lost: tuple[LostValues, ...] = ()
+    has_started: bool = False  # whether its workers have started
+
+    def __repr__(self) -> str:
+        """Return the text, because an interactive program shows the result of a restart."""
+        return str(self)
 
     def __str__(self) -> str:
         lines = [self._goes_on()]
@@ -84,12 +89,15 @@ class Recovery(Fact):
 
     def _goes_on(self) -> str:
         of_all = f"incarnation {self.incarnation} with {times(self.num_replicas, 'replica')}"
+        start = (
+            "new workers have started" if self.has_started else "its next use starts new workers"
+        )
         if not self.removed:
-            return f"  The strategy goes on as {of_all}; its next use starts new workers."
+            return f"  The strategy goes on as {of_all}; {start}."
         are = "is" if len(self.removed) == 1 else "are"
         return (
             f"  The strategy goes on as {of_all}, numbered from 0, because "
-            f"{name_replicas(self.removed)} {are} gone; its next use starts new workers."
+            f"{name_replicas(self.removed)} {are} gone; {start}."
         )
 
 

@@ -135,11 +135,17 @@ class StallFailure(Fact):
         """Return the replicas whose processes were ended."""
         return tuple(one.replica_id for one in self.stall.stalled)
 
-    def __str__(self) -> str:
-        several = len(self.stall.stalled) > 1
-        which = "these processes" if several else "this process"
+    @property
+    def event(self) -> str:
+        """Return the stall, and what varsim has done."""
+        which = "these processes" if len(self.stall.stalled) > 1 else "this process"
         return (
-            f"{self.stall}\n"
-            f"  varsim has ended {which}, so this strategy cannot be used any more: make a new "
-            "one. stall_fail_s or VARSIM_CALL_TIMEOUT_S changes the limit; 0 means no limit."
+            f"{self.stall}\n  varsim has ended {which}. stall_fail_s or VARSIM_CALL_TIMEOUT_S "
+            "changes the limit; 0 means no limit."
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"{self.event}\n"
+            "  This strategy cannot run or write any more: strategy.restart() starts new workers."
         )

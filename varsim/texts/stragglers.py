@@ -46,7 +46,7 @@ class StillInCall(Fact):
             f"the function of a call that ended {self.given_up_s:.1f} s ago ({self.because}):",
             *map(str, self.running),
             "  varsim cannot interrupt a replica's own code. The new operation was not started: "
-            "try again when the replica's function has ended. Or call strategy.close(), which ends "
-            "the workers and deletes their variables, and make a new strategy.",
+            "try again when the replica's function has ended. Or call strategy.restart(), which "
+            "ends the workers and starts new ones.",
         ]
         return "\n".join(lines)

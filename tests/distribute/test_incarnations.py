@@ -1,0 +1,458 @@
+"""A strategy goes on after lost workers: what its variables hold, and what its errors say."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+
+import numpy as np
+import pytest
+
+import varsim as tf
+from tests.replica_context import replica_id
+from varsim.distribute.lost_workers import OnWorkerLost
+from varsim.errors import (
+    ContextError,
+    DistributedValueError,
+    ReplicaIndexError,
+    StartError,
+    WorkerLost,
+)
+from varsim.launch.link import Lost
+from varsim.texts.incarnations import Instead, LostComponents, LostWrites, NoRecovery
+from varsim.texts.losses import AllNeeded, LostWorker
+
+S, A = tf.VariableSynchronization, tf.VariableAggregation
+
+REPLICAS = 3
+LOST = 1
+"""The replica whose worker is lost."""
+
+pytestmark = pytest.mark.filterwarnings("ignore:(The strategy goes on|variable )")
+
+
+def make(policy="restart", **options):
+    devices = [f"cpu:{i}" for i in range(REPLICAS)]
+    return tf.distribute.MirroredStrategy(devices, on_worker_lost=policy, **options)
+
+
+def variable(strategy, value, name, synchronization="ON_WRITE", aggregation="SUM"):
+    with strategy.scope():
+        return tf.Variable(
+            value, name=name, synchronization=S[synchronization], aggregation=A[aggregation]
+        )
+
+
+def lose(simulated, replica_id=LOST):
+    """End a simulated worker; the next operation that waits for messages notices it."""
+    network = simulated.networks[-1]
+    network.end(replica_id, "")
+    network.from_worker(replica_id, [Lost("was killed by SIGKILL", "", "")])
+
+
+def lose_in_a_call(simulated, strategy, replica_id=LOST):
+    lose(simulated, replica_id)
+    with pytest.raises(WorkerLost) as caught:
+        strategy.run(lambda: None)
+    return caught.value
+
+
+def parts(v):
+    return [one.numpy().tolist() for one in v.values]
+
+
+# ---------------------------------------------------------------- values
+
+
+def test_after_a_restart_every_value_that_was_left_is_there(simulated):
+    strategy = make()
+    w = variable(strategy, 0.0, "w")
+    total = variable(strategy, 0, "total", "ON_READ", "SUM")
+    mean = variable(strategy, 5.0, "mean", "ON_READ", "MEAN")
+    first = variable(strategy, 0, "first", "ON_READ", "ONLY_FIRST_REPLICA")
+    own = variable(strategy, -1, "own", "NONE", "NONE")
+
+    def step():
+        w.assign_add(1.0)
+        total.assign_add(10 + replica_id())
+        mean.assign(float(replica_id()))
+        first.assign(20 + replica_id())
+        own.assign(replica_id())
+
+    strategy.run(step)
+    error = lose_in_a_call(simulated, strategy)
+
+    assert (3.0, [10, 0, 12], 22) == (w.numpy(), parts(total), total.numpy())
+    assert ([0.0, 1.0, 2.0], 1.0) == (parts(mean), mean.numpy())
+    assert [20, 20, 22] == parts(first)
+    assert [0, -1, 2] == parts(own)
+    strategy.run(step)
+    assert (6.0, [20, 11, 24]) == (w.numpy(), parts(total))
+    assert {
+        "total": Instead.ZERO,
+        "mean": Instead.MEAN,
+        "first": Instead.COPY,
+        "own": Instead.INITIAL,
+    } == {one.variable: one.instead for one in error.recovery.lost}
+    assert all((LOST,) == one.replica_ids for one in error.recovery.lost)
+
+
+def test_a_shrunk_strategy_goes_on_with_the_other_replicas_renumbered(simulated):
+    strategy = make("shrink")
+    w = variable(strategy, 0.0, "w")
+    total = variable(strategy, 0, "total", "ON_READ", "SUM")
+    batches = strategy.experimental_distribute_dataset([np.zeros(6)] * 2)
+    passed = iter(batches)
+    assert REPLICAS == len(next(passed).values)
+
+    def step():
+        w.assign_add(1.0)
+        total.assign_add(10 + replica_id())
+
+    strategy.run(step)
+    component = w.values[2]
+    error = lose_in_a_call(simulated, strategy)
+
+    assert (2, ("cpu:0", "cpu:2")) == (strategy.num_replicas_in_sync, strategy.devices)
+    assert (3.0, [10, 12]) == (w.numpy(), parts(total))
+    strategy.run(step)
+    assert (5.0, [20, 23]) == (w.numpy(), parts(total))
+    assert (LOST,) == error.recovery.removed
+    assert [Instead.NO_SHARE] == [one.instead for one in error.recovery.lost]
+    assert "with 2 replicas, numbered from 0, because replica 1 is gone" in str(error)
+    assert [3, 3] == [len(part) for part in next(passed).values]
+    for use in (component.numpy, lambda: component.assign(0.0)):
+        with pytest.raises(ReplicaIndexError, match="component 2 is gone"):
+            use()
+
+
+def test_a_lost_component_comes_from_the_last_checkpoint(simulated, tmp_path):
+    strategy = make()
+    total = variable(strategy, 0, "total", "ON_READ", "SUM")
+    strategy.run(lambda: total.assign_add(1 + replica_id()))
+    strategy.save(tmp_path / "saved")
+    strategy.run(lambda: total.assign_add(100))
+    error = lose_in_a_call(simulated, strategy)
+
+    assert [101, 2, 103] == parts(total)
+    (lost,) = error.recovery.lost
+    assert (Instead.CHECKPOINT, "call 1") == (lost.instead, lost.since)
+    assert f"comes from checkpoint {tmp_path / 'saved'}" in str(lost)
+    assert "which was saved after call 1, and is older than the other copies" in str(lost)
+
+
+@pytest.mark.parametrize("damage", ["deleted", "changed"])
+def test_a_checkpoint_that_is_not_whole_any_more_is_not_used(simulated, tmp_path, damage):
+    strategy = make()
+    total = variable(strategy, 0, "total", "ON_READ", "SUM")
+    strategy.run(lambda: total.assign_add(1 + replica_id()))
+    strategy.save(tmp_path / "saved")
+    (file,) = tmp_path.iterdir()
+    if damage == "deleted":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:-1])
+    error = lose_in_a_call(simulated, strategy)
+
+    assert [1, 0, 3] == parts(total)
+    assert [Instead.ZERO] == [one.instead for one in error.recovery.lost]
+
+
+def test_after_a_shrink_a_checkpoint_has_the_components_of_the_others(simulated, tmp_path):
+    strategy = make("shrink")
+    total = variable(strategy, 0, "total", "ON_READ", "SUM")
+    strategy.run(lambda: total.assign_add(1 + replica_id()))
+    strategy.save(tmp_path / "saved")
+    lose_in_a_call(simulated, strategy, 0)
+    assert [2, 3] == parts(total)
+    strategy.run(lambda: total.assign_add(10))
+    lose_in_a_call(simulated, strategy, 0)
+    assert ["cpu:2"] == [*strategy.devices]
+    assert [13] == parts(total)
+
+
+def test_deferred_writes_that_were_not_exchanged_are_reported(simulated):
+    strategy = make(auto="adaptive")
+    with strategy.scope():
+        v = tf.Variable(0.0, name="v", aggregation=A.SUM)
+    strategy.run(lambda: v.assign_add(1.0))
+    assert 3.0 == v.numpy()
+    for _ in range(2):
+        strategy.run(lambda: v.assign_add(1.0))
+    error = lose_in_a_call(simulated, strategy)
+    assert (LostWrites("v", 2),) == error.recovery.lost
+    assert 3.0 == v.numpy()
+
+
+def test_variables_that_the_program_has_dropped_do_not_come_back(simulated):
+    strategy = make()
+    kept = variable(strategy, 1.0, "kept")
+    dropped = variable(strategy, 2.0, "dropped")
+    lose_in_a_call(simulated, strategy)
+    del dropped
+    gc.collect()
+    assert 1.0 == kept.numpy()
+    assert ["kept"] == [one.name for one in strategy.statistics()]
+
+
+# ---------------------------------------------------------------- errors and limits
+
+
+def test_the_error_says_how_the_strategy_goes_on_and_so_does_a_warning(simulated):
+    strategy = make()
+    variable(strategy, 0, "total", "ON_READ", "SUM")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        error = lose_in_a_call(simulated, strategy)
+    assert (
+        "  The strategy goes on as incarnation 2 with 3 replicas; its next use starts new workers."
+        "\n  The call is not repeated."
+    ) in str(error)
+    assert "strategy.restart()" not in str(error)
+    (warning,) = caught
+    assert str(error).endswith(str(warning.message))
+
+
+def test_the_policy_restarts_only_so_often(simulated):
+    strategy = make(max_restarts=2)
+    w = variable(strategy, 7.0, "w")
+    for restarts in (1, 2):
+        assert lose_in_a_call(simulated, strategy).recovery is not None
+        assert (restarts, 7.0) == (strategy.incarnations.restarts, w.numpy())
+    error = lose_in_a_call(simulated, strategy)
+    assert NoRecovery(2, 2, REPLICAS) == error.aftermath
+    assert "restarted 2 times, which is its limit (max_restarts=2)" in str(error)
+    with pytest.raises(WorkerLost):
+        strategy.run(lambda: None)
+    assert 4 == strategy.restart().incarnation
+    assert 7.0 == w.numpy()
+
+
+def test_a_strategy_does_not_shrink_to_nothing(simulated):
+    strategy = tf.distribute.MirroredStrategy(["cpu:0"], on_worker_lost="shrink")
+    strategy.start()
+    error = lose_in_a_call(simulated, strategy, 0)
+    assert NoRecovery(0, 3, 0) == error.aftermath
+    assert "No replica is left" in str(error)
+
+
+def test_without_a_policy_a_loss_changes_nothing_and_restart_helps(simulated):
+    strategy = make("fail")
+    total = variable(strategy, 0, "total", "ON_READ", "SUM")
+    strategy.run(lambda: total.assign_add(1))
+    error = lose_in_a_call(simulated, strategy)
+    assert (None, 1) == (error.aftermath, strategy.incarnations.number)
+    assert "strategy.restart() starts new workers" in str(error)
+
+    recovery = strategy.restart()
+    assert (LostComponents("total", "ON_READ, SUM", (LOST,), Instead.ZERO, since="the start"),) == (
+        recovery.lost
+    )
+    assert "new workers have started" in repr(recovery)
+    assert 2 == total.numpy()
+
+
+def test_a_restart_of_a_whole_cluster_loses_nothing(simulated):
+    strategy = make("fail", auto="adaptive")
+    with strategy.scope():
+        deferred = tf.Variable(0.0, name="deferred", aggregation=A.SUM)
+    total = variable(strategy, 0, "total", "ON_READ", "SUM")
+
+    def step():
+        deferred.assign_add(1.0)
+        total.assign_add(replica_id())
+
+    strategy.run(step)
+    recovery = strategy.restart()
+    assert () == recovery.lost
+    assert (3.0, [0, 1, 2]) == (deferred.numpy(), parts(total))
+
+
+def test_a_torn_strategy_keeps_what_the_program_knows(simulated):
+    strategy = make("fail")
+    w = variable(strategy, 0.0, "w")
+    total = variable(strategy, 5, "total", "ON_READ", "SUM")
+
+    def step():
+        w.assign_add(1.0)
+        total.assign_add(1)
+
+    strategy.run(step)
+    strategy.coordinator.in_use.torn = True
+    with pytest.raises(ContextError, match=r"is broken: .* strategy.restart\(\) starts new"):
+        strategy.run(lambda: None)
+    (lost,) = strategy.restart().lost
+    assert ((0, 1, 2), Instead.ZERO) == (lost.replica_ids, lost.instead)
+    assert (3.0, 0) == (w.numpy(), total.numpy())
+    strategy.run(lambda: None)
+
+
+def test_a_restart_before_the_first_start_starts_the_workers(simulated):
+    strategy = make("fail")
+    assert (1, ()) == (strategy.restart().incarnation, strategy.restart().lost)
+
+
+def test_a_closed_strategy_is_not_restarted(simulated):
+    strategy = make()
+    w = variable(strategy, 1.0, "w")
+    lose_in_a_call(simulated, strategy)
+    strategy.close()
+    for use in (strategy.restart, w.numpy, lambda: strategy.run(lambda: None)):
+        with pytest.raises(ContextError, match="was closed, and has no workers"):
+            use()
+
+
+def test_only_the_outermost_call_ends_the_incarnation(simulated):
+    strategy = make()
+    w = variable(strategy, 0.0, "w")
+    seen = []
+
+    def merged(_):
+        lose(simulated)
+        with pytest.raises(WorkerLost) as inner:
+            strategy.run(lambda: None)
+        with pytest.raises(ContextError, match=r"inside a call of strategy\.run"):
+            strategy.restart()
+        seen.append((inner.value.aftermath, strategy.incarnations.is_over))
+
+    def step():
+        w.assign_add(1.0)
+        tf.distribute.get_replica_context().merge_call(merged)
+
+    with pytest.raises(WorkerLost) as outer:
+        strategy.run(step)
+    assert [(None, False)] == seen
+    assert outer.value.recovery.in_call
+    assert 3.0 == w.numpy()
+
+
+def test_a_loss_that_a_read_notices_ends_the_incarnation_too(simulated):
+    strategy = make()
+    total = variable(strategy, 0, "total", "ON_READ", "SUM")
+    w = variable(strategy, 0.0, "w")
+    strategy.run(lambda: total.assign_add(1))
+    lose(simulated)
+    w.assign(2.0)  # nothing waits for an answer, so the loss is not noticed yet
+    with pytest.raises(WorkerLost) as caught:
+        total.numpy()
+    assert (2, False) == (caught.value.recovery.incarnation, caught.value.recovery.in_call)
+    assert "not repeated" not in str(caught.value)
+    assert (2.0, 2) == (w.numpy(), total.numpy())
+
+
+def test_a_loss_during_the_reads_of_a_recovery_costs_only_its_own_component(simulated):
+    strategy = make()
+    total = variable(strategy, 0, "total", "ON_READ", "SUM")
+    strategy.run(lambda: total.assign_add(1 + replica_id()))
+    coordinator = strategy.coordinator
+    look = coordinator.look
+
+    def look_and_lose(event):
+        coordinator.look = look
+        lose(simulated, 2)
+        return look(event)
+
+    coordinator.look = look_and_lose
+    error = lose_in_a_call(simulated, strategy)
+    assert [(1, 2)] == [one.replica_ids for one in error.recovery.lost]
+    assert [1, 0, 0] == parts(total)
+
+
+# ---------------------------------------------------------------- the start of an incarnation
+
+
+def test_a_worker_lost_during_the_restart_costs_another_restart(simulated, monkeypatch):
+    strategy = make()
+    w = variable(strategy, 1.0, "w")
+    total = variable(strategy, 0, "total", "ON_READ", "SUM")
+    strategy.run(lambda: total.assign_add(1 + replica_id()))
+    lose_in_a_call(simulated, strategy)
+
+    def lost(*_):  # between the creation of two variables
+        raise WorkerLost(AllNeeded((LostWorker(LOST, "was killed by SIGKILL"),)))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("varsim.shells.coordinator.Coordinator.write", lost)
+        with pytest.raises(WorkerLost) as caught:
+            strategy.start()
+    assert (3, 2) == (caught.value.recovery.incarnation, strategy.incarnations.restarts)
+    assert () == caught.value.recovery.lost  # the error before has named it
+    assert (1.0, [1, 0, 3]) == (w.numpy(), parts(total))
+
+
+def test_a_start_that_fails_is_tried_again_with_growing_delays(simulated, monkeypatch):
+    strategy = make()
+    w = variable(strategy, 1.0, "w")
+    lose_in_a_call(simulated, strategy)
+    delays = []
+
+    def fail(options, _):
+        delays.append(options.delay_s)
+        raise StartError("no more processes")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(simulated, "launch", fail)
+        with pytest.raises(StartError):
+            strategy.start()
+    assert [0.1, 0.2, 0.4] == delays
+    assert 1.0 == w.numpy()
+
+
+def test_an_interrupt_of_the_restart_loses_no_value(simulated, monkeypatch):
+    strategy = make()
+    w = variable(strategy, 1.0, "w")
+    total = variable(strategy, 0, "total", "ON_READ", "SUM")
+    strategy.run(lambda: total.assign_add(1 + replica_id()))
+    lose_in_a_call(simulated, strategy)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    for interrupted in (
+        "varsim.testing.simulation.SimulatedCluster.launch",
+        "varsim.shells.coordinator.Coordinator.write",  # the second variable is not created
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(interrupted, interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                strategy.start()
+        assert strategy.incarnations.is_over
+    assert (1.0, [1, 0, 3]) == (w.numpy(), parts(total))
+
+
+def test_new_workers_draw_other_numbers_than_those_before(simulated):
+    strategy = make("fail", seed=1)
+    drawn = []
+    for _ in range(2):
+        drawn += [float(one) for one in strategy.run(np.random.random).values]
+        strategy.restart()
+    assert len(drawn) == len(set(drawn))
+
+
+# ---------------------------------------------------------------- faults and settings
+
+
+def test_faults_and_calls_are_counted_over_all_incarnations(simulated):
+    faults = ["raise replica=2 call=4", "raise replica=2 call=3"]
+    strategy = make("shrink", faults=faults)
+    strategy.run(lambda: None)
+    lose_in_a_call(simulated, strategy)  # call 2
+    for _ in range(2):
+        strategy.run(lambda: None)
+    assert 4 == strategy.incarnations.calls
+    assert [
+        f"fault {one!r} did not happen: the run has gone on without replica 2" for one in faults
+    ] == strategy.faults.missed()
+
+
+@pytest.mark.parametrize(
+    "options", [{"on_worker_lost": "again"}, {"max_restarts": -1}, {"max_restarts": "many"}]
+)
+def test_wrong_settings_are_refused(options):
+    ((name, value),) = options.items()
+    with pytest.raises(DistributedValueError, match=f"{name}={value!r}: expected"):
+        tf.distribute.MirroredStrategy(["cpu:0"], **options)
+
+
+def test_a_policy_can_be_given_as_its_word():
+    assert OnWorkerLost.SHRINK == make("shrink").incarnations.lost_workers.policy
