@@ -223,6 +223,6 @@ def test_a_strategy_that_is_closed_before_its_start_gets_no_workers(
     strategy = MirroredStrategy(["a", "b"])
     strategy.close()
 
-    with pytest.raises(ContextError, match="was closed before it had workers"):
+    with pytest.raises(ContextError, match="was closed, and has no workers"):
         strategy.run(lambda: None)
     assert [] == launches

@@ -18,7 +18,7 @@ import varsim as tf
 def told(strategy):
     limits = strategy.coordinator.state.stalls.limits
     print("limits", limits.warn_s, limits.blocked_s, limits.computing_s)
-    print("link", strategy._options.link_loss_s)
+    print("link", strategy.incarnations.options.link_loss_s)
 """
 
 PROGRAM = f"""{LIMITS}

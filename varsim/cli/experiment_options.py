@@ -82,6 +82,13 @@ UNEVEN: Final = click.option(
     help=f"What a distributed dataset does at a batch that leaves a replica without rows. "
     f"{MEANINGS}.",
 )
+ON_WORKER_LOST: Final = click.option(
+    "--on-worker-lost",
+    metavar="POLICY",
+    type=click.Choice(["fail", "restart", "shrink"]),
+    help="What happens after a worker was lost: fail, restart (go on with new workers) or shrink "
+    "(go on with fewer).",
+)
 STRICT: Final = click.option(
     "--strict/--no-strict",
     default=None,

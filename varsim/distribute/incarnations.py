@@ -50,8 +50,8 @@ class Owner(Protocol):
     def alive_variables(self) -> Sequence[DistributedVariable]:
         """Return the variables that the program still has, in the order of their creation."""
 
-    def resized(self, devices: tuple[str, ...]) -> None:
-        """Set the devices of the next incarnation, which has fewer replicas."""
+    def renewed(self, devices: tuple[str, ...]) -> None:
+        """Set the devices of the next incarnation, and forget what the present workers have."""
 
 
 class Incarnations:
@@ -348,15 +348,14 @@ class Incarnations:
             try:
                 lost = self._keep(coordinator, gone, removed)
                 if self._supervisor is not None:
-                    self._supervisor.closing(self._owner)
+                    self._supervisor.ending(self._owner)
             finally:
                 self._is_ending = False
             self._abandon()
-            if removed:
-                devices = tuple(one for i, one in enumerate(devices) if i not in removed)
-                self._owner.resized(devices)
-                for number, one in self._saved.items():
-                    self._saved[number] = one.without(removed)
+            devices = tuple(one for i, one in enumerate(devices) if i not in removed)
+            self._owner.renewed(devices)
+            for number, one in self._saved.items():
+                self._saved[number] = one.without(removed)
         return Recovery(self.number, len(devices), tuple(sorted(removed)), in_call, tuple(lost))
 
     def _keep(
@@ -380,6 +379,12 @@ class Incarnations:
         self.number += 1
         assert self._end is not None
         self._end()
+
+    def start_no_more(self) -> None:
+        """Start no further incarnation, even if workers are lost from now on."""
+        self.lost_workers = LostWorkers()
+        if self._coordinator is None or self._is_over:
+            self.close()
 
     def close(self) -> None:
         """End the workers for good. Further calls do nothing."""

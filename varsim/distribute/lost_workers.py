@@ -24,3 +24,10 @@ class LostWorkers:
 
     policy: OnWorkerLost = OnWorkerLost.FAIL
     max_restarts: int = MAX_RESTARTS  # the strategy fails after so many restarts by the policy
+
+    def changed(self, policy: str | None, max_restarts: int | None) -> LostWorkers:
+        """Return the settings with other values; None keeps a value."""
+        return LostWorkers(
+            self.policy if policy is None else OnWorkerLost(policy),
+            self.max_restarts if max_restarts is None else max_restarts,
+        )

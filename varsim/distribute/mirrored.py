@@ -30,13 +30,11 @@ from varsim.distribute.naming import PROGRAM, new_id
 from varsim.distribute.policies import know
 from varsim.distribute.ports import ReplicaPort
 from varsim.distribute.reduction import (
-    components_of,
     parse_op,
     reduce_along,
     reduce_over_replicas,
-    refuse_slices,
 )
-from varsim.distribute.replica_context import check_axis
+from varsim.distribute.replica_context import gathered
 from varsim.distribute.shares import Rows, uneven_rows
 from varsim.distribute.strategy import Strategy, check_call
 from varsim.distribute.strategy_arguments import (
@@ -60,7 +58,7 @@ from varsim.protocol.limits import check_name
 from varsim.protocol.messages import Raised
 from varsim.shells.coordinator import Coordinator, RaisedBy
 from varsim.spec import Array, VariableSpec
-from varsim.sync import creation, policies, reduce
+from varsim.sync import creation, policies
 from varsim.sync.call_site import CallSite
 from varsim.sync.statistics import VariableStatistics
 from varsim.texts.checkpoints import starts_on_each
@@ -139,50 +137,40 @@ class MirroredStrategy(Strategy):
         on_worker_lost: str = OnWorkerLost.FAIL,
         max_restarts: int = MAX_RESTARTS,
     ) -> None:
-        backends = Backends(launcher=launcher, transport=transport, exchange=exchange)
-        stall_times = checked_stall_times(stall_warn_s, stall_fail_s)
-        link_loss_s = checked_link_loss(link_loss_s)
-        lost_workers = checked_lost_workers(on_worker_lost, max_restarts)
         self._supervisor = current_supervisor()
-        location = ""
+        chosen = Choices(
+            devices=None if devices is None else checked_devices(devices),
+            backends=Backends(launcher=launcher, transport=transport, exchange=exchange),
+            strict=strict,
+            auto=auto,
+            stall_times=checked_stall_times(stall_warn_s, stall_fail_s),
+            link_loss_s=checked_link_loss(link_loss_s),
+            lost_workers=checked_lost_workers(on_worker_lost, max_restarts),
+            location="" if self._supervisor is None else user_location(),
+        )
         if self._supervisor is not None:
-            location = user_location()
-            said = Choices(
-                devices=None if devices is None else checked_devices(devices),
-                backends=backends,
-                strict=strict,
-                auto=auto,
-                stall_times=stall_times,
-                link_loss_s=link_loss_s,
-                lost_workers=lost_workers,
-                location=location,
-            )
-            chosen = self._supervisor.choose(said)
-            devices, backends = chosen.devices, chosen.backends
-            strict, auto, stall_times = chosen.strict, chosen.auto, chosen.stall_times
-            link_loss_s = chosen.link_loss_s
-            lost_workers = chosen.lost_workers
-        check_backends(backends)
-        self._set_up(new_id(), checked_devices(devices))
-        self.strict = strict
-        self.auto = checked_auto(auto)
+            chosen = self._supervisor.choose(chosen)
+        check_backends(chosen.backends)
+        self._set_up(new_id(), checked_devices(chosen.devices))
+        self.strict = chosen.strict
+        self.auto = checked_auto(chosen.auto)
         self.uneven = checked_uneven(uneven)
         options = LaunchOptions(
             cluster_id=self.strategy_id,
             devices=self.devices,
-            backends=backends,
+            backends=chosen.backends,
             log_dir=None if log_dir is None else Path(log_dir),
             trace=checked_trace(trace),
             seed=checked_seed(seed),
-            link_loss_s=LINK_LOSS_S if link_loss_s is None else link_loss_s,
+            link_loss_s=LINK_LOSS_S if chosen.link_loss_s is None else chosen.link_loss_s,
         )
         self._incarnations = Incarnations(
             self,
-            launcher_of(backends),
+            launcher_of(chosen.backends),
             options,
-            strict=strict,
-            stall_times=stall_times,
-            lost_workers=lost_workers,
+            strict=chosen.strict,
+            stall_times=chosen.stall_times,
+            lost_workers=chosen.lost_workers,
             supervisor=self._supervisor,
         )
         if faults:
@@ -191,7 +179,7 @@ class MirroredStrategy(Strategy):
         self._warned: set[str] = set()  # texts that identify the warnings shown so far
         self._packer = CallPacker(self.num_replicas_in_sync)
         if self._supervisor is not None:
-            self._supervisor.made(self, location)
+            self._supervisor.made(self, chosen.location)
 
     faults: FaultPlan | None = None
     """The faults to inject into calls of `run`; None for no faults."""
@@ -230,14 +218,11 @@ class MirroredStrategy(Strategy):
             DistributedValueError: A fault names a replica that does not exist, or is a fault of a
                 link that loses nothing.
         """
-        if folder is None and self._options.trace is not None:
-            folder = self._options.trace.directory
-        transport = self._options.backends.transport
+        options = self._incarnations.options
+        if folder is None and options.trace is not None:
+            folder = options.trace.directory
+        transport = options.backends.transport
         self.faults = FaultPlan(faults, seed, self.num_replicas_in_sync, transport, folder)
-        trace = self._incarnations.options.trace
-        if folder is None and trace is not None:
-            folder = trace.directory
-        self.faults = FaultPlan(faults, seed, self.num_replicas_in_sync, folder)
 
     # ------------------------------------------------------------ the cluster
 
@@ -299,8 +284,8 @@ class MirroredStrategy(Strategy):
         found = (lease.holder() for _, lease in sorted(self._leases.items()))
         return [variable for variable in found if variable is not None]
 
-    def resized(self, devices: tuple[str, ...]) -> None:
-        """Set the devices of new workers, which are fewer than before."""
+    def renewed(self, devices: tuple[str, ...]) -> None:
+        """Set the devices of new workers; they may be fewer than before."""
         self.devices = devices
         self._packer = CallPacker(len(devices))
         for lease in self._leases.values():
@@ -491,15 +476,7 @@ class MirroredStrategy(Strategy):
             TypeError: The values are bools.
         """
         require_cross_replica(self, "strategy.gather")
-        if isinstance(value, dict):
-            return {key: self.gather(one, axis) for key, one in value.items()}
-        refuse_slices("strategy.gather", [value])
-        if not isinstance(value, DistributedValues):
-            return value
-        parts = components_of(value)
-        if len(parts) > 1:
-            check_axis(parts, axis)
-        return reduce.concatenate(parts, axis) if len(parts) > 1 else parts[0]
+        return gathered(value, axis)
 
 
 def _sent_value(value: Any, replica: ReplicaPort) -> Any:

@@ -8,10 +8,16 @@ from typing import Any
 from varsim.distribute.context import Frame, current_frame, entered, replica_in_force
 from varsim.distribute.conversion import as_tensor
 from varsim.distribute.indexed_slices import IndexedSlices
-from varsim.distribute.reduction import divided, parse_op, refuse_slices
+from varsim.distribute.reduction import components_of, divided, parse_op, refuse_slices
 from varsim.distribute.sparse import rows_alike
 from varsim.distribute.strategy import Strategy
-from varsim.distribute.values import leaves_of, map_structure, rebuilt, taken_apart
+from varsim.distribute.values import (
+    DistributedValues,
+    leaves_of,
+    map_structure,
+    rebuilt,
+    taken_apart,
+)
 from varsim.errors import (
     ContextError,
     DistributedValueError,
@@ -22,6 +28,7 @@ from varsim.errors import (
 from varsim.protocol.limits import check_name
 from varsim.shells.replica import Replica
 from varsim.spec import Array, ReduceOp
+from varsim.sync import reduce
 
 
 class ReplicaContext:
@@ -256,3 +263,21 @@ def check_axis(leaves: Sequence[Array], axis: int) -> None:
             )
         if leaf.dtype.kind == "b":
             raise ValueTypeError("(value)", "cannot gather bools", "Cast them to an integer dtype.")
+
+
+def gathered(value: Any, axis: int) -> Any:
+    """Concatenate the components of a per-replica value, or of each in a dict, along an axis.
+
+    Raises:
+        ValueError: The values do not have this axis, or their other dimensions differ.
+        TypeError: The values are bools.
+    """
+    if isinstance(value, dict):
+        return {key: gathered(one, axis) for key, one in value.items()}
+    refuse_slices("strategy.gather", [value])
+    if not isinstance(value, DistributedValues):
+        return value
+    parts = components_of(value)
+    if len(parts) > 1:
+        check_axis(parts, axis)
+    return reduce.concatenate(parts, axis) if len(parts) > 1 else parts[0]

@@ -55,6 +55,9 @@ class Supervisor(Protocol):
     def launched(self, strategy: Any) -> None:
         """Handle a strategy whose workers are ready."""
 
+    def ending(self, strategy: Any) -> None:
+        """Handle a strategy after lost workers, before its other workers end and new ones start."""
+
     def closing(self, strategy: Any) -> None:
         """Handle a strategy before its workers end; workers that are not busy still answer."""
 

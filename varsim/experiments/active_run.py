@@ -111,7 +111,7 @@ class ActiveRun:
         observed = ObservedStrategy(strategy, self.settings, files)
         if self.experiment.uneven is not None:
             strategy.uneven = self.experiment.uneven
-        if self.experiment.faults:
+        if self.experiment.faults and observed.incarnation == 1:
             faults, seed = self.experiment.parsed_faults, self.experiment.seed
             strategy.inject(faults, seed, self.directory.path)
         self.strategies.append(observed)
@@ -165,11 +165,15 @@ class ActiveRun:
 
     def warn_of_missed_faults(self) -> None:
         """Warn of the faults of the experiment that did not happen."""
-        for observed in self.strategies:
-            for text in (
-                [] if observed.strategy.faults is None else observed.strategy.faults.missed()
-            ):
+        for observed in self._last_incarnations:
+            plan = observed.strategy.faults
+            for text in [] if plan is None else plan.missed():
                 self.warn(text)
+
+    @property
+    def _last_incarnations(self) -> list[ObservedStrategy]:
+        """Return the last incarnation of each strategy."""
+        return list({one.strategy.strategy_id: one for one in self.strategies}.values())
 
     def check_settings(self) -> None:
         """Check that the experiment names only variables that the program has; check only once.
@@ -182,10 +186,15 @@ class ActiveRun:
             self.settings.check()
 
     def start_no_more(self) -> None:
-        """Close the strategies without workers, so that the end of the run cannot start workers."""
-        for observed in self.strategies:
-            if not observed.strategy.has_workers:
-                observed.strategy.close()
+        """Let no strategy start workers any more: the end of the run must not start any."""
+        for observed in self._last_incarnations:
+            observed.strategy.incarnations.start_no_more()
+
+    def begin_again(self) -> None:
+        """Forget the variables of a workload that is called a second time, after lost workers."""
+        self.settings.begin_again()
+        self.checked = False
+        self.step, self.metrics = 0, {}
 
     def take_a_last_look(self) -> None:
         """Measure the strategies whose workers still answer after a failure or an interrupt."""
@@ -252,7 +261,7 @@ class ActiveRun:
     def summary_of(self, observed: ObservedStrategy | None) -> Summary:
         """Return the summary of the run, with the measurements of this strategy."""
         experiment = self.experiment
-        devices = experiment.device_names if observed is None else observed.strategy.devices
+        devices = experiment.device_names if observed is None else observed.devices
         files = self.directory if observed is None else observed.files
         return Summary(
             status=self.status,
@@ -278,7 +287,13 @@ class ActiveRun:
             carried=self.carried,
             unfinished=list(self.unfinished.values()),
             resumed=self.resumed,
+            incarnation=1 if observed is None else observed.incarnation,
+            incarnations=1 if observed is None else self._incarnations_of(observed),
         )
+
+    def _incarnations_of(self, observed: ObservedStrategy) -> int:
+        same = (one for one in self.strategies if one.strategy is observed.strategy)
+        return max(one.incarnation for one in same)
 
 
 def _whole(name: str, number: Any) -> int:

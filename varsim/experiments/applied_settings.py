@@ -52,6 +52,13 @@ class AppliedSettings:
         others = (ref() for ref in self._others)
         return [*self.created, *(variable for variable in others if variable is not None)]
 
+    def begin_again(self) -> None:
+        """Forget the variables, because the program begins again."""
+        self._unused = {*self._patterns, *self._mode.named}
+        self.created.clear()
+        self.free_ids.clear()
+        self._others.clear()
+
     def watch(self, strategy: Strategy) -> None:
         """Apply the settings to this strategy's variables, too."""
         self._strategies.append(strategy)

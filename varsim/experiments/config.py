@@ -27,6 +27,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from varsim.distribute.faults import SYNTAX as FAULTS
 from varsim.distribute.faults import Fault, parse_fault
+from varsim.distribute.lost_workers import MAX_RESTARTS
 from varsim.errors import ConfigError
 from varsim.experiments import catalog
 from varsim.experiments.checkpoint_settings import CheckpointSettings
@@ -324,6 +325,16 @@ class Experiment(Keys):
         allow_inf_nan=False,
         description="With transport: tcp, a worker is lost after so many seconds without a "
         "connection; a shorter cut costs only time. By default 20.",
+    )
+    on_worker_lost: Literal["fail", "restart", "shrink"] | None = Field(
+        default=None,
+        description="What happens after a worker was lost. fail (the default): the run fails. "
+        "restart: it goes on with new workers, from its last checkpoint. shrink: with fewer.",
+    )
+    max_restarts: int | None = Field(
+        default=None,
+        ge=0,
+        description=f"The number of restarts after which the run fails; by default {MAX_RESTARTS}.",
     )
     out: str = Field(
         default="runs",

@@ -58,6 +58,8 @@ class ExperimentSettings(TypedDict, total=False):
     stall_warn_s: float | None
     stall_fail_s: float | None
     link_loss_s: float | None
+    on_worker_lost: str | None
+    max_restarts: int | None
     out: str | os.PathLike[str] | None
 
 

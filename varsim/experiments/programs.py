@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import gc
 import inspect
 import json
 import sys
@@ -11,23 +12,22 @@ import traceback
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, Final, Protocol
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
-from varsim.distribute.mirrored import MirroredStrategy
-from varsim.distribute.supervision import Choices, supervised
+from varsim.distribute.supervision import supervised
 from varsim.distribute.variable import variable_creator_scope
-from varsim.errors import ConfigError
+from varsim.errors import CallTimeout, ConfigError, WorkerLost
 from varsim.experiments.active_run import ActiveRun
 from varsim.experiments.catalog import Workload, built_in, is_path, load_workload, whole_path
 from varsim.experiments.config import Experiment
 from varsim.experiments.key_locations import KeyPath, WrongKey, expectation
 from varsim.experiments.nearest import did_you_mean, listed
 from varsim.experiments.run_ending import failure_of
+from varsim.experiments.run_supervisor import RunSupervisor, ScriptSupervisor
 from varsim.experiments.sources import (
     ProgramLocation,
     forget_imported,
@@ -35,10 +35,8 @@ from varsim.experiments.sources import (
     location_of_module,
 )
 from varsim.experiments.step_loop import ResumePoint, StepLoop, resume_point
-from varsim.experiments.store import RunFiles
-from varsim.experiments.strategies import ObservedStrategy, strategy_of, trace_options
+from varsim.experiments.strategies import strategy_of
 from varsim.interrupts import came_of_interrupt
-from varsim.launch.launcher import LaunchOptions
 from varsim.launch.seeding import AT_IMPORT, seeded
 from varsim.report.json_values import plain
 from varsim.report.summary import Phase
@@ -87,15 +85,23 @@ class WorkloadProgram:
     def play(self, run: ActiveRun, began_s: float) -> object:
         """Run the workload, and return its result."""
         experiment = run.experiment
-        strategy = strategy_of(experiment, experiment.device_names, run.directory)
-        run.observe(strategy)
-        run.settings.watch(strategy)
+        with supervised(RunSupervisor(run, began_s)):
+            strategy = strategy_of(experiment, experiment.device_names, run.directory)
         strategy.start()
-        run.launched(began_s)
-        loop = StepLoop(run, strategy, _resumed(run))
-        job = Job(strategy, experiment.seed, experiment.steps, loop.progress, loop)
-        with run.doing(Phase.TRAINING), variable_creator_scope(run.settings):
-            result: object = self.workload.run(job, **self.params)
+        point = _resumed(run)
+        with run.doing(Phase.TRAINING):
+            while True:
+                loop = StepLoop(run, strategy, point)
+                job = Job(strategy, experiment.seed, experiment.steps, loop.progress, loop)
+                try:
+                    with variable_creator_scope(run.settings):
+                        result: object = self.workload.run(job, **self.params)
+                except (WorkerLost, CallTimeout) as lost:
+                    if lost.recovery is None:
+                        raise
+                else:
+                    break
+                point = _begin_again(run, point)
         loop.check_end()
         run.check_settings()
         if experiment.steps is not None and not job.has_read_steps:
@@ -113,6 +119,19 @@ def _resumed(run: ActiveRun) -> ResumePoint | None:
     point = resume_point(resume)
     if point is None:
         run.warn(resuming.NO_CHECKPOINT.format(run=resume.name))
+    return point
+
+
+def _begin_again(run: ActiveRun, resumed: ResumePoint | None) -> ResumePoint | None:
+    """Prepare a second call of the workload, and return the checkpoint from which it continues.
+
+    The strategy goes on after lost workers, but the workload did not catch the error.
+    """
+    point = resume_point(run.directory.path) or resumed
+    run.begin_again()
+    gc.collect()  # the variables of the first call must not be created again
+    seeded(run.experiment.seed).restore()
+    run.warn(resuming.FROM_THE_START if point is None else resuming.AGAIN.format(step=point.step))
     return point
 
 
@@ -263,7 +282,7 @@ class ScriptProgram:
             NothingToRecord: The script has ended, and no strategy had workers.
             WrongKey: Both the script and the experiment name devices.
         """
-        supervision = _Supervision(run, began_s)
+        supervision = ScriptSupervisor(run, began_s)
         started_s = time.perf_counter()
         try:
             with supervised(supervision), variable_creator_scope(run.settings):
@@ -365,89 +384,6 @@ def _as_main(path: Path, argv: list[str]) -> Iterator[ModuleType]:
         sys.modules["__main__"], sys.argv, sys.path[:], sys.stdout, sys.stderr = before
 
 
-class _Supervision:
-    """A supervisor that applies the experiment to a script's strategies, and observes them."""
-
-    def __init__(self, run: ActiveRun, began_s: float) -> None:
-        self._run = run
-        self._began_s = began_s
-        self._observed: dict[int, ObservedStrategy] = {}  # strategy_id → observed strategy
-        self._locations: dict[int, str] = {}
-        self._launching_s = 0.0
-        self._here = Path.cwd()  # read now, because the script may change the working directory
-        self.launching_s = 0.0  # the time of all launches
-        self.refusal: WrongKey | None = None  # set if both script and experiment name devices
-
-    def choose(self, said: Choices) -> Choices:
-        """Return the experiment's value of each setting, or else the script's value.
-
-        Raises:
-            WrongKey: Both the script and the experiment name devices.
-        """
-        experiment = self._run.experiment
-        asked = experiment.model_fields_set
-        sets_auto = "auto" in asked or experiment.parsed_mode.adaptive
-        number = next((key for key in ("workers", "devices") if getattr(experiment, key)), None)
-        devices = said.devices
-        if number is not None:
-            if devices is not None:
-                self.refusal = WrongKey(
-                    (number,),
-                    f"the MirroredStrategy at {said.location} names its devices, {list(devices)}: "
-                    f"omit {number}, or write MirroredStrategy() there",
-                )
-                raise self.refusal
-            devices = experiment.device_names
-        return replace(
-            said,
-            devices=devices,
-            backends=replace(said.backends, **experiment.named_backends),
-            strict=experiment.strict if "strict" in asked else said.strict,
-            auto=experiment.auto_in_force if sets_auto else said.auto,
-            stall_times=(
-                _first(experiment.stall_warn_s, said.stall_times[0]),
-                _first(experiment.stall_fail_s, said.stall_times[1]),
-            ),
-            link_loss_s=_first(experiment.link_loss_s, said.link_loss_s),
-        )
-
-    def made(self, strategy: MirroredStrategy, location: str) -> None:
-        """Apply the experiment's settings to the strategy's variables."""
-        self._run.settings.watch(strategy)
-        self._locations[strategy.strategy_id] = location
-
-    def launching(self, strategy: MirroredStrategy, options: LaunchOptions) -> LaunchOptions:
-        """Let the workers write their logs and traces into the run's folder."""
-        self._launching_s = time.perf_counter()
-        run = self._run
-        observed = self._observed[strategy.strategy_id] = run.observe(strategy)
-        files = RunFiles(self._here / observed.files.path)
-        if options.trace is not None:
-            run.warn(
-                f"the strategy at {self._locations[strategy.strategy_id]} has its own trace=, so "
-                "the run has no record of it"
-            )
-        else:
-            trace = trace_options(run.experiment, files)
-            options = replace(options, trace=trace)
-        seed = run.experiment.seed if options.seed is None else options.seed
-        return replace(options, log_dir=files.logs, seed=seed)
-
-    def launched(self, strategy: MirroredStrategy) -> None:
-        """Report the start of the run when the first strategy has workers."""
-        self.launching_s += time.perf_counter() - self._launching_s
-        if self._observed[strategy.strategy_id] is self._run.strategies[0]:
-            self._run.launched(self._began_s)
-
-    def closing(self, strategy: MirroredStrategy) -> None:
-        """Measure the strategy's variables, because this is not possible later."""
-        observed = self._observed[strategy.strategy_id]
-        if sys.exception() is None:
-            observed.look()
-        else:
-            observed.take_a_last_look()
-
-
 def _check_settings(run: ActiveRun) -> None:
     """Warn about settings of variables that the script does not have.
 
@@ -459,7 +395,3 @@ def _check_settings(run: ActiveRun) -> None:
             run.check_settings()
     except WrongKey as error:
         run.warn(run.experiment.locations.located(error.keys, error.problem))
-
-
-def _first(one: float | None, other: float | None) -> float | None:
-    return other if one is None else one

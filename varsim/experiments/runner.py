@@ -214,7 +214,7 @@ def _play_and_measure(run: ActiveRun, program: RunProgram, began_s: float) -> No
 def _record_and_judge(run: ActiveRun, program: RunProgram) -> None:
     interrupts, experiment = run.interrupts, run.experiment
     for observed in run.strategies:
-        if not observed.strategy.has_workers:
+        if not observed.has_workers:
             observed.files.discard_traces()  # nothing was recorded
     with run.doing(Phase.MERGING) as tell:
         interrupts.enable()
@@ -222,6 +222,8 @@ def _record_and_judge(run: ActiveRun, program: RunProgram) -> None:
     run.no_oracle = program.no_oracle
     if experiment.oracle and experiment.resume is not None:
         run.no_oracle = "the run was resumed, so its record does not have the first steps"
+    elif experiment.oracle and any(one.incarnation > 1 for one in run.strategies):
+        run.no_oracle = "workers were lost, so no record has the whole run"
     elif experiment.oracle and run.status is not RunStatus.DONE:
         how = "failed" if run.status is RunStatus.FAILED else "was interrupted"
         run.no_oracle = f"the run {how}, so it was not repeated on a single device"

@@ -101,6 +101,9 @@ class StepLoop:
     def _adopt(self, path: Path) -> None:
         """Copy the checkpoint into this run, so that this run can be resumed from its start on."""
         own = self._folder / path.name
+        if own == path:  # the run goes on after lost workers
+            self._paths = folder.listed(self._folder)
+            return
         archive.write_bytes(archive.file_of(own), archive.file_of(path).read_bytes())
         self._paths = [str(own)]
         folder.write_list(self._folder, self._paths)
@@ -236,7 +239,8 @@ class StepLoop:
         contents, settings = point.restoration.contents, self._settings
         if settings is not None and settings.exact and not contents.is_exact:
             self._run.warn(texts.NOT_EXACT.format(run=point.run))
-        self._run.resumed = f"{point.run} after step {point.step}"
+        if point.run != self._run.directory.path.name:
+            self._run.resumed = f"{point.run} after step {point.step}"
         return point.step
 
     def _restore_generators(self, point: ResumePoint) -> None:

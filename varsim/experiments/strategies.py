@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from varsim.distribute.lost_workers import LostWorkers
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.values import DistributedValues
 from varsim.distribute.variable import Variable
@@ -34,6 +35,8 @@ def strategy_of(
     Raises:
         StartError: The directory of the traces cannot be created.
     """
+    most = experiment.max_restarts
+    lost_workers = LostWorkers().changed(experiment.on_worker_lost, most)
     return MirroredStrategy(
         device_names,
         **asdict(experiment.backends),
@@ -45,6 +48,8 @@ def strategy_of(
         stall_warn_s=experiment.stall_warn_s,
         stall_fail_s=experiment.stall_fail_s,
         link_loss_s=experiment.link_loss_s,
+        on_worker_lost=lost_workers.policy,
+        max_restarts=lost_workers.max_restarts,
     )
 
 
@@ -74,22 +79,34 @@ Replicas may be busy with the workload's code, and the user waits after Ctrl-C.
 
 
 class ObservedStrategy:
-    """A strategy of a run, with its files and the measurements of its variables."""
+    """An incarnation of a strategy of a run, with its files and its variables' measurements."""
 
     def __init__(
         self, strategy: MirroredStrategy, settings: AppliedSettings, files: RunFiles
     ) -> None:
         self.strategy = strategy
         self.files = files
+        self.incarnation = strategy.incarnations.number
+        self.devices = strategy.devices
+        self.has_workers = False
+        """Whether the workers of this incarnation have started."""
         self.variables: list[VariableSummary] = []
         self.verdict: Judgement | None = None
         self._settings = settings
         self._measured = False
+        self._calls: int | None = None  # set at the end of an incarnation
 
     @property
     def calls(self) -> int:
-        """Return the number of calls of strategy.run."""
-        return self.strategy.coordinator.calls if self.strategy.has_workers else 0
+        """Return the number of calls of strategy.run in this incarnation."""
+        if self._calls is not None:
+            return self._calls
+        return self.strategy.incarnations.own_calls if self.has_workers else 0
+
+    def end(self) -> None:
+        """Measure the variables of an incarnation whose workers end before those of the run."""
+        self.take_a_last_look()
+        self._calls = self.calls
 
     def measure(self) -> None:
         """Measure the variables once, if there are workers. The workers must be able to answer.
@@ -97,7 +114,7 @@ class ObservedStrategy:
         Raises:
             VarsimError: A worker has ended.
         """
-        if self.strategy.has_workers and not self._measured:
+        if self.has_workers and not self._measured:
             with self._measuring() as lenses:
                 for variable in self._variables():
                     lenses[variable.spec.variable_id] = look_at(self.strategy, variable)
@@ -105,14 +122,14 @@ class ObservedStrategy:
 
     def look(self) -> None:
         """Measure the variables. Leave out the values that cannot be read any more."""
-        if self.strategy.has_workers and not self._measured:
+        if self.has_workers and not self._measured:
             self._measured = True
             with suppress(VarsimError), self._measuring() as lenses:
                 self._look(lenses)
 
     def take_a_last_look(self) -> None:
         """Measure the variables in limited time. Leave out the values that cannot be read."""
-        if self.strategy.has_workers and not self._measured:
+        if self.has_workers and not self._measured:
             self._measured = True
             # The cluster may have ended, or be busy, or be interrupted within a step.
             with suppress(Exception), self._measuring() as lenses, within(LAST_LOOK_S):

@@ -84,15 +84,20 @@ def _print_measured(console: Console, summary: Summary, *, everything: bool) -> 
     console.print(Text(_headline(summary), style="bold"))
     workers = len(summary.devices)
     faults = [f"fault: {text}" for text in summary.experiment.get("faults", ())]
+    part = (
+        [f"incarnation {summary.incarnation} of {summary.incarnations}"]
+        if summary.incarnations > 1
+        else []
+    )
     resumed = [f"resumed: {summary.resumed}"] if summary.resumed else []
     took = _took(summary, _UNTIL_MEASURED)
     replicas = f"{workers} worker{'s' * (workers != 1)}"
-    _print_dim(console, [*resumed, replicas, *faults, *took])
+    _print_dim(console, [*part, *resumed, replicas, *faults, *took])
     if summary.failure is not None:
         first = summary.failure.text.partition("\n")[0]
         console.print(Text(f"{summary.failure.kind}: {first}"))
     console.print()
-    if summary.result:
+    if summary.result and summary.incarnation == summary.incarnations:
         _print_result(console, summary.result)
     variables = summary.variables
     if summary.status is RunStatus.DONE or any(variable.writes for variable in variables):

@@ -160,4 +160,6 @@ class Summary:
     no_oracle: str = ""  # why a requested comparison with the oracle is missing
     carried: Carried | None = None  # null in runs of older versions
     unfinished: list[str] = field(default_factory=list)  # what was not written or judged, and why
+    incarnation: int = 1  # the number of this start of the strategy's workers
+    incarnations: int = 1  # how often they have started in the run; above 1 after lost workers
     resumed: str = ""  # the run and the step whose checkpoint this run continues, if any

@@ -47,3 +47,14 @@ DAMAGED: Final = "{path} is not the checkpoint of a run: {why}"
 def of_names(names: list[str]) -> str:
     """Return names as text; "nothing" if there are none."""
     return ", ".join(sorted(names)) or "nothing"
+
+
+AGAIN: Final = (
+    "workers were lost, so the workload is called again, and continues from its checkpoint after "
+    "step {step}"
+)
+FROM_THE_START: Final = (
+    "workers were lost, so the workload is called again, from its first step, because the run has "
+    "no checkpoint: `checkpoint: 10` saves one every 10 steps, for workloads that iterate with "
+    "job.steps()"
+)

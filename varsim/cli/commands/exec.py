@@ -59,6 +59,7 @@ _EXIT_CODES = (
 @experiment_options.backends
 @experiment_options.FAULTS
 @experiment_options.UNEVEN
+@experiment_options.ON_WORKER_LOST
 @experiment_options.STRICT
 @click.option("--oracle", is_flag=True, default=None, hidden=True)  # the error explains why
 @click.option("--steps", type=int, hidden=True)  # as for --oracle

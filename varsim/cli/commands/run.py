@@ -75,6 +75,7 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, NOT_WRITTEN, I
 )
 @experiment_options.FAULTS
 @experiment_options.UNEVEN
+@experiment_options.ON_WORKER_LOST
 @click.option(
     "--resume",
     metavar="RUN",

@@ -1,0 +1,124 @@
+"""Runs that lose workers, and go on with new ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import varsim as tf
+from varsim.cli.main import main
+from varsim.errors import ConfigError
+
+pytestmark = pytest.mark.processes
+
+PROGRAM = Path(__file__).with_name("resumable.py")
+
+SCRIPT = """
+import varsim as tf
+
+strategy = tf.distribute.MirroredStrategy()
+with strategy.scope():
+    w = tf.Variable(0.0, name="w", aggregation=tf.VariableAggregation.SUM)
+
+
+def step():
+    w.assign_add(1.0)
+
+
+for _ in range(4):
+    try:
+        strategy.run(step)
+    except RuntimeError as error:
+        print(type(error).__name__, error.recovery.num_replicas)
+print(float(w))
+"""
+
+
+def texts(run: tf.FinishedRun, text: str) -> list[str]:
+    return [one for one in run.summary.warnings if text in one]
+
+
+def test_a_restarted_run_equals_a_run_without_losses(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"workers": 2, "checkpoint": 2, "steps": 6}
+    whole = tf.run_experiment(PROGRAM, out=tmp_path / "whole", trace="off", **settings)
+    run = tf.run_experiment(
+        PROGRAM,
+        out=tmp_path,
+        on_worker_lost="restart",
+        faults=["kill replica=1 step=4 operation=2", "exit replica=0 step=6"],
+        **settings,
+    )
+
+    assert ("done", whole.result) == (run.status.value, run.result)
+    again = texts(run, "is called again")
+    assert [2, 4] == [int(one.rpartition(" ")[2]) for one in again]
+    parts = [run.summary, *(one.summary for one in run.further)]
+    assert [(1, 3), (2, 3), (3, 3)] == [(one.incarnation, one.incarnations) for one in parts]
+    assert "" == run.summary.resumed
+    names = ["w", "seen", "state"]
+    assert [names] * 3 == [[one.name for one in part.variables] for part in parts]
+    lost = [next(one.lens for one in part.variables if one.name == "seen") for part in parts]
+    assert [[0, 1], [1, 0], [1, 1]] == [
+        [int(one is not None) for one in lens.components][::-1] if lens else [] for lens in lost
+    ]
+    assert not texts(run, "did not happen")
+
+    checked = CliRunner().invoke(main, ["check", str(run.path), "--json"])
+    told = json.loads(checked.stdout)
+    outcomes = [told["outcome"], *(one["outcome"] for one in told["further"])]
+    assert ["UNKNOWN", "UNKNOWN", "VALID"] == outcomes  # a killed process does not end its record
+    page = CliRunner().invoke(main, ["check", str(run.path)]).stdout
+    assert "strategy-3 (incarnation 3 of 3):" in page
+
+
+def test_a_shrunk_run_begins_again_with_fewer_replicas(tmp_path: Path) -> None:
+    run = tf.run_experiment(
+        "step_counter",
+        workers=3,
+        steps=4,
+        on_worker_lost="shrink",
+        faults=["kill replica=0 step=2", "raise replica=2 step=4"],
+        out=tmp_path,
+    )
+    assert "done" == run.status.value
+    assert texts(run, "is called again, from its first step, because the run has no checkpoint")
+    (last,) = run.further
+    assert (3, 2) == (len(run.summary.devices), len(last.summary.devices))
+    assert texts(run, "did not happen: the run has gone on without replica 2")
+
+
+def test_a_run_without_a_restart_left_fails_and_says_why(tmp_path: Path) -> None:
+    run = tf.run_experiment(
+        "step_counter",
+        workers=2,
+        steps=4,
+        on_worker_lost="restart",
+        max_restarts=0,
+        faults=["kill replica=1 step=2"],
+        out=tmp_path,
+    )
+    assert "failed" == run.status.value
+    assert run.failure is not None
+    assert "restarted 0 times, which is its limit (max_restarts=0)" in run.failure.text
+    assert [] == run.further
+    assert run.summary.variables
+
+
+def test_a_script_that_catches_the_error_goes_on(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    words = ["exec", "-n", "3", "--on-worker-lost", "shrink", "--fault", "kill replica=1 call=2"]
+    done = CliRunner().invoke(main, [*words, "--out", str(tmp_path / "runs"), str(script)])
+    assert 0 == done.exit_code, done.output
+    assert "WorkerLost 2\n7.0\n" in done.stdout
+    assert "incarnation 1 of 2 · 3 workers" in done.stdout
+    assert "incarnation 2 of 2 · 2 workers" in done.stdout
+
+
+def test_a_wrong_policy_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="on_worker_lost"):
+        tf.run_experiment("digits", on_worker_lost="again", out=tmp_path)

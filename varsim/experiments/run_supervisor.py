@@ -1,0 +1,132 @@
+"""Observe the strategies of a run, from the start of their workers to their end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from varsim.distribute.mirrored import MirroredStrategy
+from varsim.distribute.supervision import Choices
+from varsim.experiments.active_run import ActiveRun
+from varsim.experiments.key_locations import WrongKey
+from varsim.experiments.store import RunFiles
+from varsim.experiments.strategies import ObservedStrategy, trace_options
+from varsim.launch.launcher import LaunchOptions
+
+
+class RunSupervisor:
+    """A supervisor that observes the strategy of a workload, and each of its incarnations."""
+
+    def __init__(self, run: ActiveRun, began_s: float) -> None:
+        self._run = run
+        self._began_s = began_s
+        self._observed: dict[int, ObservedStrategy] = {}  # strategy_id → its present incarnation
+        self._launching_s = 0.0
+        self._here = Path.cwd()  # read now, because a program may change the working directory
+        self.launching_s = 0.0  # the time of all launches
+
+    def choose(self, said: Choices) -> Choices:
+        """Return the settings: those of a workload's strategy come from the experiment."""
+        return said
+
+    def made(self, strategy: MirroredStrategy, location: str) -> None:  # noqa: ARG002
+        """Apply the experiment's settings to the strategy's variables."""
+        self._run.settings.watch(strategy)
+
+    def launching(self, strategy: MirroredStrategy, options: LaunchOptions) -> LaunchOptions:
+        """Let the workers write their logs and traces into the run's folder."""
+        self._launching_s = time.perf_counter()
+        observed = self._observed.get(strategy.strategy_id)
+        if observed is None or observed.has_workers:  # else this is another try of the same start
+            observed = self._observed[strategy.strategy_id] = self._run.observe(strategy)
+        files = RunFiles(self._here / observed.files.path)
+        seed = self._run.experiment.seed if options.seed is None else options.seed
+        trace = trace_options(self._run.experiment, files)
+        return replace(options, trace=trace, log_dir=files.logs, seed=seed)
+
+    def launched(self, strategy: MirroredStrategy) -> None:
+        """Report the start of the run when the first strategy has workers."""
+        self.launching_s += time.perf_counter() - self._launching_s
+        observed = self._observed[strategy.strategy_id]
+        observed.has_workers = True
+        if observed is self._run.strategies[0]:
+            self._run.launched(self._began_s)
+
+    def ending(self, strategy: MirroredStrategy) -> None:
+        """Measure the variables of an incarnation that ends after lost workers."""
+        self._observed[strategy.strategy_id].end()
+
+    def closing(self, strategy: MirroredStrategy) -> None:
+        """Measure the strategy's variables, because this is not possible later."""
+        observed = self._observed[strategy.strategy_id]
+        if sys.exception() is None:
+            observed.look()
+        else:
+            observed.take_a_last_look()
+
+
+class ScriptSupervisor(RunSupervisor):
+    """A supervisor that applies the experiment to a script's strategies, and observes them."""
+
+    def __init__(self, run: ActiveRun, began_s: float) -> None:
+        super().__init__(run, began_s)
+        self._locations: dict[int, str] = {}
+        self.refusal: WrongKey | None = None  # set if both script and experiment name devices
+
+    def choose(self, said: Choices) -> Choices:
+        """Return the experiment's value of each setting, or else the script's value.
+
+        Raises:
+            WrongKey: Both the script and the experiment name devices.
+        """
+        experiment = self._run.experiment
+        asked = experiment.model_fields_set
+        sets_auto = "auto" in asked or experiment.parsed_mode.adaptive
+        number = next((key for key in ("workers", "devices") if getattr(experiment, key)), None)
+        devices = said.devices
+        if number is not None:
+            if devices is not None:
+                self.refusal = WrongKey(
+                    (number,),
+                    f"the MirroredStrategy at {said.location} names its devices, {list(devices)}: "
+                    f"omit {number}, or write MirroredStrategy() there",
+                )
+                raise self.refusal
+            devices = experiment.device_names
+        return replace(
+            said,
+            devices=devices,
+            backends=replace(said.backends, **experiment.named_backends),
+            strict=experiment.strict if "strict" in asked else said.strict,
+            auto=experiment.auto_in_force if sets_auto else said.auto,
+            stall_times=(
+                _first(experiment.stall_warn_s, said.stall_times[0]),
+                _first(experiment.stall_fail_s, said.stall_times[1]),
+            ),
+            link_loss_s=_first(experiment.link_loss_s, said.link_loss_s),
+            lost_workers=said.lost_workers.changed(
+                experiment.on_worker_lost, experiment.max_restarts
+            ),
+        )
+
+    def made(self, strategy: MirroredStrategy, location: str) -> None:
+        """Apply the experiment's settings to the strategy's variables."""
+        super().made(strategy, location)
+        self._locations[strategy.strategy_id] = location
+
+    def launching(self, strategy: MirroredStrategy, options: LaunchOptions) -> LaunchOptions:
+        """Let the workers write their logs and traces into the run's folder."""
+        ours = super().launching(strategy, options)
+        if options.trace is None:
+            return ours
+        self._run.warn(
+            f"the strategy at {self._locations[strategy.strategy_id]} has its own trace=, so "
+            "the run has no record of it"
+        )
+        return replace(ours, trace=options.trace)
+
+
+def _first(one: float | None, other: float | None) -> float | None:
+    return other if one is None else one
