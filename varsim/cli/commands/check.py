@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from varsim.tracing.history import History
 
 _EXIT_CODE: Final = {"VALID": DONE, "INVALID": INVALID, "UNKNOWN": UNKNOWN}
+_SEVERITY: Final = (DONE, UNKNOWN, FOUND, FAILED, INVALID)
+"""Exit codes; if a run has several records, the last of theirs in this list counts."""
+
 _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, UNKNOWN, FOUND, INTERRUPTED)
 
 
@@ -79,7 +83,8 @@ def check(
     below, and every process has a column); for a run with --oracle, the differences from a single
     device; findings, which are uses of variables that look wrong or wasteful (only if the record is
     complete); the verdict; what was not looked at. Findings change the exit code only with
-    --fail-on.
+    --fail-on. If a script has several strategies, or a strategy has started workers again after it
+    had lost some, each has its own record, and all are judged.
 
     \b
     varsim check
@@ -105,23 +110,65 @@ def check(
 
     asked = fail_on.asked_for(kinds)
     try:
-        with open_record(run) as (path, history, oracle):
-            if events:
+        if events:
+            with open_record(run) as (_, history, _):
                 _show_events(history, events, as_json=as_json)
-                return
-            found = _examined(history, oracle, path)
-            names = {number: str(row.name) for number, row in history.variables.items()}
+            return
+        records = [_judged(run)]
+        records += [_judged(str(folder)) for folder in _further(records[0].path)]
     except ConfigError as error:
         failed = None if events else _failed_without_record(run)
         if failed is None:
             raise WrongUse(str(error)) from error
         _show_failure(failed, str(error), as_json=as_json)
         ctx.exit(FAILED)
+    first, *others = (one.found for one in records)
     if as_json:
-        say_json(_plain(found), 2)
+        told = _plain(first)
+        say_json({**told, "further": [_plain(one) for one in others]} if others else told, 2)
     else:
-        print_page(lambda it: print_check(it, found, names, everything=everything), sys.stdout)
-    ctx.exit(_exit_code(found, asked))
+        for number, one in enumerate(records):
+            if others:
+                say("\n" * bool(number) + f"{one.path}{one.part}:\n")
+            page = partial(print_check, found=one.found, names=one.names, everything=everything)
+            print_page(page, sys.stdout)
+    ctx.exit(max((_exit_code(one.found, asked) for one in records), key=_SEVERITY.index))
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """One record of a run, and what was found in it."""
+
+    path: Path
+    part: str  # which incarnation of a strategy it is, if there are several
+    found: Examination
+    names: dict[int, str]  # of the variables, by number
+
+
+def _judged(run: str) -> _Record:
+    from varsim.experiments.run_ending import summary_beside
+
+    with open_record(run) as (path, history, oracle):
+        found = _examined(history, oracle, path)
+        names = {number: str(row.name) for number, row in history.variables.items()}
+    summary = summary_beside(path)
+    part = ""
+    if summary is not None and summary.incarnations > 1:
+        part = f" (incarnation {summary.incarnation} of {summary.incarnations})"
+    return _Record(path, part, found, names)
+
+
+def _further(path: Path) -> list[Path]:
+    """Return the folders of the run's further records: of other strategies and incarnations."""
+    from varsim.experiments.recording import has_unmerged_traces
+    from varsim.experiments.store import RunFiles, further_folders
+    from varsim.tracing.history import HISTORY
+
+    return [
+        folder
+        for folder in further_folders(path)
+        if (folder / HISTORY).exists() or has_unmerged_traces(RunFiles(folder))
+    ]
 
 
 def _examined(history: History, oracle: History | None, path: Path) -> Examination:
