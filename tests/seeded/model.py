@@ -96,8 +96,8 @@ class Variable:
         self.last: list[tuple[ModelCall, int] | None] = [None] * count
         """The last collective of each replica for this variable."""
 
-        self.late: list[list[Write]] = [[] for _ in range(count)]
-        """The program's writes that a replica applies only after it has left an ended call."""
+        self.late: list[list[tuple[int, Write]]] = [[] for _ in range(count)]
+        """The program's writes that a replica applies only after it has left this ended call."""
 
         self.is_stale = [False] * count
         """Whether the program has written since a replica's call ended; it may not know it yet."""
@@ -113,7 +113,7 @@ class Variable:
     def component(self, world: World, replica_id: int) -> Array:
         """Return a component as the program sees it: after all its own writes."""
         value = world.components[replica_id]
-        for write in self.late[replica_id]:
+        for _, write in self.late[replica_id]:
             value = applied(value, *write)
         return value
 
@@ -209,6 +209,9 @@ class Model:
     def advance(self, call: ModelCall, stop: int) -> None:
         """Apply the collectives before a position, which have happened."""
         assert stop <= call.leading, f"collective {call.leading} of call {call.call_id} is uneven"
+        if call.over:
+            self._confirm(call, stop)
+            return
         for position in range(call.applied, stop):
             entries = [own[position] for own in call.entries]
             variable = entries[0].variable
@@ -216,6 +219,14 @@ class Model:
                 for world in variable.worlds:
                     _merge(variable, world, entries)
         call.applied = max(call.applied, stop)
+
+    def _confirm(self, call: ModelCall, stop: int) -> None:
+        """Drop the worlds in which a failed call has had fewer collectives."""
+        for position in range(call.applied, stop):
+            variable = call.entries[0][position].variable
+            if variable is not None:
+                what = f"collective {position} of call {call.call_id} has happened"
+                variable.keep(partial(_has_happened, call, position), what)
 
     def succeed(self, call: ModelCall) -> None:
         """End a call that has succeeded."""
@@ -321,9 +332,9 @@ class Model:
                     self._contribute(call, replica_id, variable, Operation.ASSIGN, None)
 
     def own_write(
-        self, replica_id: int, variable: Variable, operation: Operation, value: Array
+        self, replica_id: int, variable: Variable, operation: Operation, value: Operand
     ) -> None:
-        """Record a direct write of a replica to its own component."""
+        """Record a direct write to one component."""
         for world in variable.worlds:
             before = world.components[replica_id]
             world.components[replica_id] = applied(before, operation, value)
@@ -350,13 +361,7 @@ class Model:
         call, position = last
         if call not in self.frames[replica_id]:
             return
-        if not call.over:
-            self.advance(call, position + 1)
-        elif position >= call.applied:
-            variable.keep(
-                lambda world: world.happened.get(call.call_id, call.applied) > position,
-                f"replica {replica_id} knows collective {position}, which has not happened",
-            )
+        self.advance(call, position + 1)
 
     def read(self, replica_id: int, variable: Variable, value: Array, rows: Any = None) -> None:
         """Check a value that a replica has read."""
@@ -399,22 +404,19 @@ class Model:
     def leaves(self, replica_id: int) -> None:
         """Record that the innermost function of a replica has ended."""
         self.frames[replica_id].pop()
-        if self.is_straggler(replica_id):
-            return
+        inside = self._ended(replica_id)
         for variable in self.variables.values():
-            variable.is_stale[replica_id] = False
-            late, variable.late[replica_id] = variable.late[replica_id], []
-            for write in late:
-                for world in variable.worlds:
-                    before = world.components[replica_id]
-                    world.components[replica_id] = applied(before, *write)
+            variable.is_stale[replica_id] &= bool(inside)
+            late = variable.late[replica_id]
+            while late and late[0][0] < min(inside, default=late[0][0] + 1):
+                self.own_write(replica_id, variable, *late.pop(0)[1])
 
     # ------------------------------------------------------------ operations of the program
 
-    def is_straggler(self, replica_id: int) -> bool:
-        """Return whether a replica runs the function of an ended call, or will start it."""
-        calls = self.frames[replica_id], self._pending[replica_id]
-        return any(call.over for some in calls for call in some)
+    def _ended(self, replica_id: int) -> list[int]:
+        """Return the ended calls whose function a replica runs, or will start."""
+        calls = [*self.frames[replica_id], *self._pending[replica_id]]
+        return [call.call_id for call in calls if call.over]
 
     def fetched(
         self, variable: Variable, replica_ids: Sequence[int], values: Sequence[Array], reader: Any
@@ -446,12 +448,12 @@ class Model:
         """Record writes of the program: replica_id → write."""
         self._exchange(variable, reader)
         for i, write in writes.items():
-            if self.is_straggler(i) and not variable.merges:
-                variable.late[i].append(write)
+            inside = self._ended(i)
+            if inside and not variable.merges:
+                variable.late[i].append((max(inside), write))
                 continue
-            variable.is_stale[i] = self.is_straggler(i)
-            for world in variable.worlds:
-                world.components[i] = applied(world.components[i], *write)
+            variable.is_stale[i] = bool(inside)
+            self.own_write(i, variable, *write)
 
     def may_be_uneven(self, variable: Variable, reader: int | None) -> bool:
         """Return whether an exchange of deferred writes can fail."""
@@ -461,6 +463,10 @@ class Model:
             or not world.copy().exchange(world.count(at), variable.spec.aggregation)
             for world in variable.worlds
         )
+
+
+def _has_happened(call: ModelCall, position: int, world: World) -> bool:
+    return world.happened.get(call.call_id, call.applied) > position
 
 
 def _merge(variable: Variable, world: World, entries: Sequence[Entry]) -> None:
