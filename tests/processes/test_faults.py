@@ -35,8 +35,8 @@ CUT_SOON = {"transport": "tcp", "link_loss_s": 0.3}
     ],
 )
 def test_a_worker_ends_in_the_call_of_its_fault(fault: str, reason: str) -> None:
-    paused = f"pause replica=0 call=1 s={PAUSE_S}"
-    with cluster(2, faults=[paused, fault]) as strategy:
+    paused = [f"pause replica=0 call=1 s={PAUSE_S}", "pause replica=1 call=1 s=0"]
+    with cluster(2, faults=[*paused, fault]) as strategy:
         with strategy.scope():
             v = tf.Variable(0.0, name="v", aggregation=tf.VariableAggregation.SUM)
 

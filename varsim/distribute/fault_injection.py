@@ -292,8 +292,11 @@ def _disturb(link: LinkFaults, fault: Fault) -> None:
 
 
 def _pause(time_s: float) -> None:
-    """Stop this process by SIGSTOP; another process continues it after the time."""
+    """Let another process stop this process, and continue it after the time.
+
+    One process sends both signals, so that SIGCONT never comes before SIGSTOP.
+    """
     own = os.getpid()
-    alarm = f"(sleep {time_s:g}; kill -CONT {own}) >/dev/null 2>&1 &"
-    subprocess.run(["/bin/sh", "-c", alarm], check=True, stdin=subprocess.DEVNULL)
-    os.kill(own, signal.SIGSTOP)
+    signals = f"kill -STOP {own}; sleep {time_s:g}; kill -CONT {own}"
+    nothing = subprocess.DEVNULL
+    subprocess.run(["/bin/sh", "-c", signals], check=True, stdin=nothing, stderr=nothing)
