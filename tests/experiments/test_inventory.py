@@ -114,7 +114,7 @@ def test_variables_of_an_optimizer_are_left_out():
         in (noted("checkpoint"))
     )
     assert ["beta1_power", "beta2_power", "weights"] == listed("session")
-    assert "The variables of the model's optimizer are not read" in noted("dense")
+    assert "The variables of the model's optimizer are not listed" in noted("dense")
 
 
 def test_variables_that_no_step_writes_are_left_out_with_the_reason():

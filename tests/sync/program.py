@@ -62,7 +62,7 @@ class ReplicaProgram:
     def scatter(
         self, variable_id: int, operation: Operation, indices: list[int], values: list[float]
     ) -> None:
-        """Write rows of a variable of float32, which must not wait."""
+        """Write rows of a float32 variable, and check that the program need not wait."""
         rows = Rows(np.array(indices, np.int64), np.array(values, np.float32))
         assert not self.state.handle(ReplicaScatter(variable_id, operation, rows, "train.py:9"))
 

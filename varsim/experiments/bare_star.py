@@ -28,7 +28,7 @@ _TIMEOUT_MS: Final = 20_000  # a round takes milliseconds; a dead worker must no
 
 
 class BareStar:
-    """A hub in this process, and its workers. A round can use only the first few workers."""
+    """A hub in this process, and its workers. A round may use fewer workers than exist."""
 
     def __init__(self, count: int) -> None:
         """Start the workers.

@@ -222,7 +222,7 @@ def writable(found: Iterable[dict[str, Any]], kind: str) -> tuple[list[dict[str,
     notes = [*_about_settings(listed, kind), *_about_names(renamed), *_about_dtypes(listed)]
     notes += [f"Left out: {_some(who)}: {why}." for why, who in left_out.items()]
     if kind == "keras":
-        notes.append(f"The variables of the model's optimizer are not read: {_OPTIMIZERS}.")
+        notes.append(f"The variables of the model's optimizer are not listed: {_OPTIMIZERS}.")
     return listed, [visible(note) for note in notes]
 
 
@@ -254,9 +254,10 @@ def _about_settings(variables: list[dict[str, Any]], kind: str) -> list[str]:
     without = Counter(one.get("aggregation", "none") for one in variables)["none"]
     if without:
         notes.append(
-            f"{_number(without, 'variable')} with aggregation NONE: TensorFlow's optimizers "
-            "combine the gradients before they write. The workload averages when it writes (MEAN); "
-            "integers get the first replica's value (ONLY_FIRST_REPLICA)."
+            f"The aggregation is NONE for {_number(without, 'variable')}, because TensorFlow's "
+            "optimizers combine the gradients before they write. The workload `inventory` has no "
+            "gradients, so it writes these variables with MEAN, and integers with "
+            "ONLY_FIRST_REPLICA."
         )
     return notes
 

@@ -118,7 +118,10 @@ def _likeness(effect: Effect) -> Hashable:
 
 
 def _likeness_of_advice(one: Advice) -> Hashable:
-    """Return the key of similar advice. It does not contain costs, which a table shows."""
+    """Return the key of similar advice.
+
+    The numbers of merges, messages and bytes may differ, because a table shows them.
+    """
     name = one.effect.name
     texts = (one.proof, one.saves, one.costs, one.risks, " ".join(_effect(one.effect)))
     settings = (one.keeps, one.effect.before, one.effect.after)
@@ -126,7 +129,10 @@ def _likeness_of_advice(one: Advice) -> Hashable:
 
 
 def _name(group: Sequence[Effect], sentence: str) -> str:
-    """Return the subject of a sentence: a group, or one member if the members' numbers differ."""
+    """Return the subject of a sentence: the names of the group.
+
+    If the sentence has other numbers for other members, the subject also names the first member.
+    """
     name = name_of([effect.name for effect in group])
     differ = any(sentence not in tuple(_effect(effect)) for effect in group)
     return f"{name}, such as {group[0].name}" if differ else name
@@ -168,11 +174,14 @@ def _print_costs(console: Console, title: str, groups: Sequence[Sequence[Effect]
 
 
 _STALE: Final = (
-    "stale reads: reads of a replica that do not have an earlier write of another replica, as "
-    "`varsim check` counts them"
+    "stale reads: reads of a replica whose values lack an earlier write of another replica; "
+    "`varsim check` counts them in the same way"
 )
 _UNKNOWN: Final = ["–"] * len(_HEADINGS)
-"""The costs under settings that refuse writes: the replay has only the costs of other writes."""
+"""Cells that are shown instead of costs if the settings refuse writes.
+
+The replay counts only the costs of writes that were not refused, so these costs are incomplete.
+"""
 
 
 def _cells(cost: VariableStatistics, stale: int) -> list[str]:
@@ -198,7 +207,8 @@ def _effect(effect: Effect) -> Iterator[str]:
         yield f"{times(effect.reads, 'read')} would give the same value as before."
     if effect.rounded:
         yield f"{times(effect.rounded, 'read')} would differ by rounding."
-    further = effect.unknown - effect.unrecorded - effect.astray  # `doubts` has the others
+    # The texts in `doubts` already tell about the unrecorded and the astray reads.
+    further = effect.unknown - effect.unrecorded - effect.astray
     if further:
         yield f"{times(further, 'read')} would depend on values that were not recorded."
 
