@@ -83,7 +83,7 @@ def replica_number() -> float:
 def checked_turn(
     strategy: tf.distribute.Strategy, written: list[tf.Variable], step: Callable[[], None]
 ) -> Turn:
-    """Return the turn of a step, after a check that each step adds the mean of all gradients."""
+    """Check that steps add the mean of all gradients; return a function that times a step."""
     mean = (strategy.num_replicas_in_sync + 1) / 2
     for steps_done in range(1, FIRST_STEPS + 1):
         strategy.run(step)

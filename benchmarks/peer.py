@@ -166,7 +166,7 @@ class PeerGroup:
                 raise self._failed("did not start")
 
     def turn(self, case: str) -> Turn:
-        """Return the turn of a case: all members take its steps, and member 0's times are used."""
+        """Return a function that times steps of a case, with the times of member 0."""
 
         def take(steps: int) -> list[float]:
             for lines in self._lines:
@@ -208,7 +208,10 @@ def _end(processes: list[subprocess.Popen[bytes]]) -> None:
 
 
 def turns_of(there: Iterable[PeerGroup], case: str) -> dict[str, Turn]:
-    """Return the turns of the groups that compute the right result; report the others."""
+    """Return, for each group with the right result, a function that times its steps.
+
+    Print the groups with a wrong result.
+    """
     turns = {}
     for group in there:
         turn = group.turn(case)

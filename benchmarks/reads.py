@@ -73,7 +73,7 @@ def per_operation(operation: Callable[[], object]) -> float:
 
 
 def on_replica(strategy: tf.distribute.Strategy, operation: Callable[[], object]) -> Turn:
-    """Return the turn of an operation on the first replica."""
+    """Return a function that times an operation on the first replica."""
     shipped = tf.function(lambda: per_operation(operation))
 
     def take(steps: int) -> list[float]:

@@ -56,7 +56,7 @@ TARGETS = {  # largest allowed ratio of medians, varsim / other contender, with 
 
 @contextmanager
 def varsim_turns(workers: int, size_bytes: int) -> Iterator[dict[str, Turn]]:
-    """Yield the turns of both ways to write. The cluster ends with the block, and frees memory."""
+    """Yield, for both ways to write, functions that time steps. The cluster ends with the block."""
     with cluster(workers) as strategy:
         shape = (size_bytes // 4,)
         written = on_write_mean(strategy, 1, shape)

@@ -3,8 +3,9 @@
 A step writes one ON_WRITE MEAN variable, with the exchange "star" over both transports, so that all
 values are sent through sockets. The round trips of a raw star show what TCP and CURVE cost without
 varsim. The contenders take turns, and each turn of a contender makes a pair with the turn of its
-reference. A second cluster over ipc shows the differences that come from the machine alone. The
-interval contains the median of the ratios with 95 % confidence.
+reference. The table shows the median of the ratios of these pairs, and in parentheses an interval
+that contains it with 95 % confidence. A second cluster over ipc shows the differences that come
+from the machine alone.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ PAIRS = 40
 
 @contextmanager
 def clusters(workers: int, size_bytes: int) -> Iterator[dict[str, Turn]]:
-    """Yield the turns of varsim. The clusters end with the block."""
+    """Yield functions that time steps of varsim. The clusters end with the block."""
     with ExitStack() as stack:
         turns = {}
         for name, transport in TRANSPORTS.items():

@@ -1,4 +1,4 @@
-"""Carry the messages of a scenario, report each message, and hold directions on request."""
+"""Carry, report and hold the messages of a scenario."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class ScriptedLink:
             self._tell(ends, message, " (held)" if ends in self._held else "")
 
     def settle(self) -> None:
-        """Deliver all messages to replicas that are not held."""
+        """Deliver all messages to replicas, except the held messages."""
         while taken := self._take(to_replicas=True):
             self._deliver(taken[0][1], taken[1])
 
@@ -133,7 +133,7 @@ class ScriptedLink:
         return ()
 
     def where(self, replica_id: int) -> str | None:  # the name in `Channel`
-        """Return None: replicas follow the commands of the scenario."""
+        """Return None: replicas execute the commands of a scenario, and no line of a program."""
         return None
 
     def examine(

@@ -167,7 +167,7 @@ def _compare(console: Console, bench: Bench, other: Bench) -> None:
 
 
 def _home(bench: Bench, quantity: Quantity) -> int:
-    """Return the number of workers that is stored for a figure of one process alone."""
+    """Return the number of workers in the key of a figure that does not depend on workers."""
     return next((f.workers for f in bench.figures if f.quantity is quantity), 0)
 
 
@@ -178,7 +178,8 @@ def _over(one: Spread | None, other: Spread | None) -> float | None:
 # ---------------------------------------------------------------- what the figures mean
 
 _FEW: Final = 4
-"""Sentences are about this number of workers, or the largest smaller number that was measured."""
+"""Sentences are about the largest measured number of workers up to this one, or else about the
+smallest measured number."""
 
 _CLEARLY_LESS: Final = 0.9  # of the bare star's time; a smaller saving is within the error
 _BUSY: Final = 0.5  # load per core in the minute before; with a higher load the host is busy
@@ -198,7 +199,7 @@ def reading(bench: Bench) -> list[str]:
 
 
 def reference(workers: Sequence[int]) -> int:
-    """Return the number of workers for which a short text gives the figures."""
+    """Return the number of workers that sentences are about; see `_FEW`."""
     return max((n for n in workers if n <= _FEW), default=min(workers))
 
 

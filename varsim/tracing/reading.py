@@ -78,7 +78,7 @@ class _CompleteRecords:
         self._unpacker: Any = msgpack.Unpacker(
             max_buffer_size=_MAX_RECORD_BYTES, unicode_errors="surrogatepass"
         )
-        self._buffer = bytearray()  # the last chunk, after a part of a record
+        self._buffer = bytearray()  # a record that is not complete yet
         self._before_bytes = 0  # the number of bytes before the buffer
 
     @property

@@ -1,4 +1,4 @@
-"""Measure how many addresses the system still allows."""
+"""Measure how much address space the system still allows this process."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Final
 
 ADDRESSES_BYTES: Final = 2**28
-"""Size of the addresses that a process of a cluster needs, apart from shared memory. Each thread of
+"""The address space that a process of a cluster needs, apart from shared memory. Each thread of
 ZeroMQ reserves 64 MiB for its memory, and more for its stack."""
 
 
 def address_space() -> int | None:
-    """Return how many more bytes of addresses this process may use; None if there is no limit."""
+    """Return how many more bytes of address space this process may use; None if unlimited."""
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     if soft == resource.RLIM_INFINITY:
         return None
