@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import varsim as tf
@@ -104,9 +105,16 @@ def asks_and_returns() -> None:
     reported(tf.distribute.get_replica_context)
 
 
-def asks_and_raises() -> None:
+@dataclass(frozen=True)
+class FrozenIndexError(IndexError):
+    """Refuses every attribute, also `__notes__`."""
+
+    index: int
+
+
+def asks_and_raises(error: type[IndexError]) -> None:
     reported(tf.distribute.get_replica_context)
-    raise IndexError("list index out of range")
+    raise error(7)
 
 
 def computes() -> float:

@@ -119,9 +119,12 @@ def test_an_error_that_ended_its_thread_causes_one_warning(strategy: Strategy) -
     assert at == f"{warning.filename}:{warning.lineno}"
 
 
-def test_a_later_exception_mentions_the_error_of_the_thread(strategy: Strategy) -> None:
-    with quiet_threads(), pytest.raises(IndexError) as caught:
-        strategy.run(foreign.asks_and_raises)
+@pytest.mark.parametrize("error", [IndexError, foreign.FrozenIndexError])
+def test_a_later_exception_mentions_the_error_of_the_thread(
+    strategy: Strategy, error: type[IndexError]
+) -> None:
+    with quiet_threads(), pytest.raises(error) as caught:
+        strategy.run(foreign.asks_and_raises, args=(error,))
 
     (note,) = caught.value.__notes__
     assert note.startswith("before that, thread 'mine' of replica 0 uses varsim at ")

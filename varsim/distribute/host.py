@@ -64,7 +64,7 @@ class RunHost:
             with entered(self._around):
                 result = self._do(replica_id, request)
         except Exception as error:  # the requesting replica raises it again
-            error.__traceback__ = None
+            BaseException.with_traceback(error, None)  # the class may refuse attributes
             return self._codec.pack(error), True
         return self._codec.pack(result), False
 

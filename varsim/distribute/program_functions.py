@@ -153,14 +153,14 @@ class ProgramFunctions:
 
     def _raised(self, error: BaseException) -> FunctionRaises:
         for refused in self._home.silent(error):
-            error.add_note(f"before that, {refused}")
+            _add_note(error, f"before that, {refused}")
         own = error.__traceback__
         tail = own.tb_next if own is not None and own.tb_next is not None else own
         text = "".join(traceback.format_exception(type(error), error, tail))
         if len(text) > _MAX_TRACEBACK:
             half = _MAX_TRACEBACK // 2
             text = f"{text[:half]}\n… {len(text) - 2 * half:,} characters …\n{text[-half:]}"
-        error.__traceback__ = None
+        BaseException.with_traceback(error, None)  # its class may refuse attributes
         if isinstance(error, _ENDS_A_PROCESS):
             payload = self._codec.pack(None)
             text += f"\n(a {type(error).__name__} in a replica ends the call but not the program)"
@@ -171,3 +171,9 @@ class ProgramFunctions:
             payload = self._codec.pack(None)
             text += f"\n(the exception itself cannot be sent: {unpackable})"
         return FunctionRaises(payload, text, *self._seen())
+
+
+def _add_note(error: BaseException, note: str) -> None:
+    """Add a note, also if the exception's class refuses attributes, as a frozen dataclass does."""
+    notes = vars(error).get("__notes__")
+    vars(error)["__notes__"] = [*(notes if isinstance(notes, list) else ()), note]
