@@ -7,6 +7,8 @@ import os
 import re
 import signal
 import sys
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +103,87 @@ def test_an_exception_of_the_program_itself_is_caught_by_its_class(strategy: Str
     assert (0,) == caught.value.args
 
 
+def new_error(limit: int) -> Any:
+    class RetryError(Exception):
+        retries = limit
+
+    return RetryError
+
+
+def test_the_handler_of_another_class_with_the_same_name_does_not_catch(
+    strategy: Strategy,
+) -> None:
+    first, second = new_error(3), new_error(9)
+
+    def step() -> None:
+        raise first("disk")
+
+    with pytest.raises(first, match="disk") as caught:
+        strategy.run(step)
+    assert not isinstance(caught.value, second)
+
+
+def test_a_class_is_still_caught_after_a_merge_function_named_it(strategy: Strategy) -> None:
+    """The merge function comes back by value, but the class is still the program's own one."""
+
+    class StopError(Exception):
+        __qualname__ = "StopError"  # as a class of the main program
+
+    def inner() -> None:
+        raise StopError("inner")
+
+    def step() -> str:
+        def merge(strategy: Any) -> str:
+            try:
+                strategy.run(inner)
+            except StopError:
+                return "caught"
+            return "not caught"
+
+        assert "caught" == merge_call(merge)
+        raise StopError("outer")
+
+    for _ in range(2):
+        with pytest.raises(StopError, match="outer"):
+            strategy.run(step)
+
+
+@dataclass(frozen=True)
+class FrozenError(Exception):
+    """Refuses every attribute, also `__traceback__` and `__notes__`."""
+
+    name: str
+
+
+def test_an_exception_that_refuses_attributes_is_raised(strategy: Strategy) -> None:
+    def step() -> None:
+        raise FrozenError("x")
+
+    def merge_step() -> None:
+        def merge(strategy: Any) -> None:
+            raise FrozenError("y")
+
+        merge_call(merge)
+
+    for raises in (step, merge_step):
+        with pytest.raises(FrozenError) as caught:
+            strategy.run(raises)
+        assert isinstance(caught.value.name, str)
+    assert strategy.run(lambda: True)
+
+
+class Colour(Enum):
+    RED = 1
+    BLUE = 2
+
+
+def test_a_key_without_a_plain_form_is_caught_as_a_key_error(strategy: Strategy) -> None:
+    rates = {Colour.RED: 0.1}
+    with pytest.raises(KeyError) as caught:
+        strategy.run(lambda: rates[Colour.BLUE])
+    assert "<Colour.BLUE: 2>" == str(caught.value)
+
+
 def test_arguments_without_a_plain_form_are_replaced_by_the_text(strategy: Strategy) -> None:
     def step() -> None:
         raise RuntimeError("broken pipe", (number for number in range(3)))
@@ -108,8 +191,9 @@ def test_arguments_without_a_plain_form_are_replaced_by_the_text(strategy: Strat
     with soon(), pytest.raises(RuntimeError) as caught:
         strategy.run(step)
 
-    (text,) = caught.value.args
-    assert text.startswith("('broken pipe', <generator")
+    text, shown = caught.value.args
+    assert "broken pipe" == text
+    assert shown.startswith("<generator")
     assert 0 == cause_of(caught.value).replica_id
 
 

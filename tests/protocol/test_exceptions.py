@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import pickle
 import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from enum import Enum, IntEnum
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
@@ -26,8 +30,9 @@ from varsim.errors import (
     ShapeError,
     StillRunning,
 )
-from varsim.protocol import exceptions, structure
+from varsim.protocol import exceptions, pickling, structure
 from varsim.protocol.codec import decode, encode
+from varsim.protocol.exceptions import ShownValue
 from varsim.protocol.messages import Payload, Raised, Report
 from varsim.protocol.structure import Tag
 from varsim.spec import Operation, VariableSynchronization
@@ -93,6 +98,11 @@ class SlottedError(Exception):
 
     def __str__(self) -> str:
         return f"cannot read {self.path.name}"
+
+
+class FormattedError(Exception):
+    def __str__(self) -> str:
+        return str(getattr(self.args[0], "year", "no year"))
 
 
 class OpaqueError(Exception):
@@ -188,22 +198,113 @@ def test_the_own_methods_of_a_class_do_not_run(monkeypatch: pytest.MonkeyPatch) 
     assert (("a",), "b") == (got.args, got.more)
 
 
-def test_a_class_of_a_function_is_found() -> None:
-    """If several classes have the name, the newest one is found."""
+def local_error() -> type[Exception]:
+    class LocalError(Exception):
+        pass
 
-    def make() -> type[Exception]:
-        class LocalError(Exception):
-            pass
-
-        return LocalError
-
-    make()
-    assert type(arrived(error := make()("x"))) is type(error)
+    return LocalError
 
 
-def test_arguments_without_a_plain_form_are_replaced_by_the_text() -> None:
-    error = RuntimeError("broken", {1, 2})
-    assert ("('broken', {1, 2})",) == arrived(error).args
+def test_a_class_that_was_not_sent_is_found_by_its_name_if_no_other_class_has_it() -> None:
+    class OnlyError(Exception):
+        pass
+
+    assert type(arrived(OnlyError("x"))) is OnlyError
+    classes = [local_error(), local_error()]
+    with pytest.raises(LookupError, match=r"this process has \d+ exceptions .*LocalError"):
+        arrived(classes[0]("x"))
+
+
+def test_a_class_that_was_sent_by_value_is_found_among_classes_with_its_name() -> None:
+    for cls in (classes := [local_error() for _ in range(3)]):
+        pickled, _ = pickling.dumps(cls, Things())
+        assert cls is pickling.loads(pickled, [], Things())
+    assert classes == [type(arrived(cls("x"))) for cls in classes]
+
+
+def test_a_class_that_comes_back_does_not_define_another_class() -> None:
+    class Parent(Exception):
+        pass
+
+    class Child(Parent):
+        pass
+
+    pickled, _ = pickling.dumps(Child, Things())
+    pickling.loads(pickled, [], Things())
+    assert [Child] == Parent.__subclasses__()
+
+
+def test_a_class_that_the_program_has_dropped_is_not_replaced_by_its_namesake() -> None:
+    error = local_error()("x")
+    pickling.dumps(type(error), Things())
+    packed = exceptions.pack(error, Things())
+    del error
+    gc.collect()
+    namesake = local_error()
+    with pytest.raises(LookupError, match=f"this process has no exception .*{namesake.__name__}"):
+        exceptions.unpack(packed, Things())
+
+
+def test_a_module_has_the_class_of_a_name() -> None:
+    """Another class with the same name, such as one before a reload, is not found by the name."""
+    namesake: Any = type("KeywordError", (Exception,), {"__module__": __name__})
+    assert KeywordError is type(arrived(KeywordError(row=3)))
+    with pytest.raises(LookupError, match="this process has 2 exceptions"):
+        arrived(namesake("x"))
+
+
+class Colour(Enum):
+    RED = 1
+
+
+class WithoutRepr:
+    def __repr__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        Colour.RED,
+        date(2020, 1, 2),
+        Decimal("1.5"),
+        frozenset({1}),
+        np.str_("a"),
+        ShownValue("a", "b"),
+        IntEnum("Number", "ONE")(1),
+        Path,
+        (1, [date(2020, 1, 2)]),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("cls", [KeyError, ValueError, Outer.InnerError])
+def test_any_argument_keeps_the_class_and_the_text(cls: Any, key: Any) -> None:
+    for error in (cls(key), cls("no such row", key)):
+        got = arrived(error)
+        assert (cls, str(error), repr(error)) == (type(got), str(got), repr(got))
+        again = pickle.loads(pickle.dumps(got))
+        assert (str(error), repr(error)) == (str(again), repr(again))
+
+
+def test_the_other_arguments_stay_beside_one_without_a_plain_form() -> None:
+    assert ("broken", 3, "{1, 2}") == arrived(RuntimeError("broken", 3, {1, 2})).args
+    file = PurePosixPath("a.csv")
+    error: Any = arrived(FileNotFoundError(errno.ENOENT, "No such file", file))
+    assert (errno.ENOENT, "a.csv", f"[Errno 2] No such file: {file!r}") == (
+        error.errno,
+        error.filename,
+        str(error),
+    )
+
+
+def test_arguments_that_are_too_large_together_are_replaced_by_the_text() -> None:
+    error = RuntimeError(*range(100_000))
+    assert (str(error),) == arrived(error).args
+
+
+def test_an_argument_without_a_text_is_replaced_by_its_class_and_address() -> None:
+    (text,) = arrived(RuntimeError(WithoutRepr())).args
+    assert "WithoutRepr object at 0x" in text
 
 
 def test_attributes_without_a_plain_form_are_left_out() -> None:
@@ -214,7 +315,7 @@ def test_attributes_without_a_plain_form_are_left_out() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [KeyError({1, 2}), SlottedError(PurePosixPath("a/b"))],
+    [FormattedError(date(2020, 1, 2)), SlottedError(PurePosixPath("a/b"))],
     ids=["arguments", "attributes"],
 )
 def test_an_exception_with_another_text_is_refused(error: Exception) -> None:
@@ -228,7 +329,7 @@ def test_an_exception_without_a_text_arrives() -> None:
 
 def test_a_group_with_an_exception_that_has_no_plain_form_is_refused() -> None:
     with pytest.raises((TypeError, ValueError)):
-        arrived(ExceptionGroup("several", [KeyError({1, 2})]))
+        arrived(ExceptionGroup("several", [SlottedError(PurePosixPath("a/b"))]))
 
 
 def test_a_long_text_arrives() -> None:
@@ -261,7 +362,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def payload(module: str, name: str, *, args: Any = (), state: Any = None) -> Payload:
     """Return the payload of an exception that was written by hand."""
     packed = structure.pack((args, {} if state is None else state), Things())
-    return Payload([Tag.EXCEPTION, module, name, None, *packed.tree[1:]], packed.arrays)
+    return Payload([Tag.EXCEPTION, module, name, True, None, *packed.tree[1:]], packed.arrays)
 
 
 def test_a_class_of_a_module_that_is_not_imported_is_imported(module: str) -> None:
@@ -301,11 +402,13 @@ def test_a_pickle_in_a_raised_exception_is_refused(tmp_path: Path) -> None:
     [
         [],
         [Tag.EXCEPTION],
-        [Tag.EXCEPTION, "builtins", "ValueError", None, 3, [Tag.DICT]],
-        [Tag.EXCEPTION, "builtins", "ValueError", None, [Tag.TUPLE], 3],
-        [Tag.EXCEPTION, "builtins", 3, None, [Tag.TUPLE], [Tag.DICT]],
+        [Tag.EXCEPTION, "builtins", "ValueError", True, None, 3, [Tag.DICT]],
+        [Tag.EXCEPTION, "builtins", "ValueError", True, None, [Tag.TUPLE], 3],
+        [Tag.EXCEPTION, "builtins", "ValueError", True, None, [Tag.TUPLE]],
+        [Tag.EXCEPTION, "builtins", "ValueError", 1, None, [Tag.TUPLE], [Tag.DICT]],
+        [Tag.EXCEPTION, "builtins", 3, True, None, [Tag.TUPLE], [Tag.DICT]],
         *(
-            [Tag.EXCEPTION, "builtins", "ValueError", None, [Tag.TUPLE, part], [Tag.DICT]]
+            [Tag.EXCEPTION, "builtins", "ValueError", True, None, [Tag.TUPLE, part], [Tag.DICT]]
             for part in (
                 [Tag.RECORD, "subprocess", "Popen", "true"],
                 [Tag.RECORD, "varsim.errors", "Fix"],
@@ -313,6 +416,8 @@ def test_a_pickle_in_a_raised_exception_is_refused(tmp_path: Path) -> None:
                 [Tag.MEMBER, "varsim.spec", "Operation", "BURN"],
                 [Tag.MEMBER, "varsim.errors", "Fix", "what"],
                 [Tag.DTYPE, 3],
+                [Tag.SHOWN, "x"],
+                [Tag.SHOWN, [99], "x"],
             )
         ),
     ],
@@ -323,7 +428,7 @@ def test_a_malformed_exception_is_refused(tree: Any) -> None:
         exceptions.unpack(Payload(tree), Things())
 
 
-@pytest.mark.parametrize("tag", [Tag.DTYPE, Tag.MEMBER, Tag.RECORD, Tag.EXCEPTION])
+@pytest.mark.parametrize("tag", [Tag.DTYPE, Tag.MEMBER, Tag.RECORD, Tag.EXCEPTION, Tag.SHOWN])
 def test_parts_of_exceptions_are_refused_in_other_payloads(tag: Tag) -> None:
     with pytest.raises(ProtocolError):
         structure.unpack(Payload([tag, "builtins", "ValueError"]), Things())

@@ -1,6 +1,7 @@
 """Send raised exceptions in a plain form: the receiver runs no code that the sender chose.
 
-The form has the exception's class as a name, its `args`, its attributes and a digest of its text.
+The form has the exception's class as a name and an id (see `classes`), its `args`, its attributes
+and a digest of its text.
 The receiver makes an object of this class with the constructor of the class's base in Python. The
 receiver runs no `__reduce__`, `__setstate__`, `__new__` or `__init__` of the class, and unpickles
 nothing. An exception is refused if its class does not exist, or if the new object has another text.
@@ -14,22 +15,23 @@ from __future__ import annotations
 
 import builtins
 import hashlib
-import importlib
 import sys
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from types import MemberDescriptorType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 
 from varsim.errors import ProtocolError, SizeError
 from varsim.extension_dtypes import is_supported, key_of, named
+from varsim.protocol.classes import exception_class, identity_of
 from varsim.protocol.messages import Payload
 from varsim.protocol.references import References
 from varsim.protocol.structure import (
+    ITEM_BYTES,
     MAX_TREE_BYTES,
     NoTreeError,
     Packer,
@@ -54,14 +56,35 @@ _FIELDS: Final = ("name", "path", "name_from")
 """Fields of Python's own exceptions that are keyword arguments, and so are not in `args`."""
 
 
+class ShownValue(str):
+    """The text of a value that has no plain form; `repr` returns the text that it had there.
+
+    So `str` and `repr` of an exception whose arguments contain this object return the same text
+    as with the value itself, also if they show an argument by its `repr`, as `KeyError` does.
+    """
+
+    __slots__ = ("shown",)
+    shown: str
+
+    def __new__(cls, text: str, shown: str = "") -> Self:
+        """Return the object for a value whose `str` is `text`, and whose `repr` is `shown`."""
+        made = super().__new__(cls, text)
+        made.shown = shown
+        return made
+
+    def __repr__(self) -> str:
+        return self.shown
+
+
 def pack(error: BaseException, references: References) -> Payload:
     """Return a raised exception as a payload that contains no pickle.
 
-    Arguments that have no plain form are replaced by the exception's text; other attributes that
-    have no plain form are left out.
+    An argument that has no plain form is replaced by a `ShownValue`. If the arguments are too large
+    together, one `ShownValue` of the exception's text replaces them all. Other attributes that have
+    no plain form are left out.
 
     Raises:
-        TypeError: An exception in a group has no plain form.
+        TypeError: The exception has no plain form.
     """
     packer = _ExceptionPacker(references, MAX_TREE_BYTES)
     try:
@@ -98,6 +121,8 @@ class _ExceptionPacker(Packer):
             return [Tag.DTYPE, key_of(value)]
         if cls is _PATH:
             return [Tag.PATH, self.tree(str(value), depth + 1)]
+        if cls is ShownValue:
+            return self._shown(value, depth)
         if not cls.__module__.startswith(_OURS):
             raise NoTreeError
         if isinstance(value, Enum):
@@ -112,15 +137,37 @@ class _ExceptionPacker(Packer):
             raise NoTreeError
         self._exceptions_left -= 1
         cls = type(error)
-        args = self._tree_if_plain(_constructor_args(error), depth + 1)
+        args = self._args(error, depth + 1)
         state: list[Any] = []
         for name, value in (vars(error) | _values(error)).items():
             tree = self._tree_if_plain(value, depth + 2)  # the dict of the value is one level above
             if tree is not None:
                 state += (name, tree[0])
-        args = self.tree((_text(error),), depth + 1) if args is None else args[0]
-        parts = _digest(error), args, [Tag.DICT, *state]
+        parts = identity_of(cls), _digest(error), args, [Tag.DICT, *state]
         return [Tag.EXCEPTION, cls.__module__, cls.__qualname__, *parts]
+
+    def _args(self, error: BaseException, depth: int) -> Any:
+        before = self.mark()
+        args = _constructor_args(error)
+        try:
+            self._grow(len(args) * ITEM_BYTES)
+            return [Tag.TUPLE, *[self._arg(arg, depth + 1) for arg in args]]
+        except (NoTreeError, SizeError):
+            self.return_to(before)
+            text = _text(error) or ""
+            return self.tree((ShownValue(text, text),), depth)
+
+    def _arg(self, arg: Any, depth: int) -> Any:
+        tree = self._tree_if_plain(arg, depth)
+        return self._shown(arg, depth) if tree is None else tree[0]
+
+    def _shown(self, value: Any, depth: int) -> Any:
+        try:
+            texts = str(value), repr(value)
+        except Exception:  # these methods of a user's class can raise any exception
+            texts = (object.__repr__(value),) * 2
+        # `str` and `repr` can return an object of a subclass of str.
+        return [Tag.SHOWN, *[self.tree(str.__str__(text), depth + 1) for text in texts]]
 
     def _tree_if_plain(self, value: Any, depth: int) -> tuple[Any] | None:
         """Return the tree of a value in a tuple; None if the value has no plain form."""
@@ -189,10 +236,14 @@ class _ExceptionUnpacker(Unpacker):
                 cls = _our_class(module, name)
                 if is_dataclass(cls) and len(fields(cls)) == len(trees):
                     return _record(cls, [self.value(tree, depth + 1) for tree in trees])
-            case Tag.EXCEPTION, [str(module), str(name), digest, *trees] if len(trees) == 2:
-                args, state = [self.value(tree, depth + 1) for tree in trees]
-                if type(args) is tuple and type(state) is dict:
-                    return _rebuilt(_exception_class(module, name), args, state, digest)
+            case Tag.SHOWN, [*trees] if len(trees) == 2:
+                return ShownValue(*[str(self.value(tree, depth + 1)) for tree in trees])
+            case Tag.EXCEPTION, [str(module), str(name), identity, digest, *trees]:
+                values = [self.value(tree, depth + 1) for tree in trees]
+                match identity, values:
+                    case str() | bool(), [tuple() as args, dict() as state]:
+                        cls = exception_class(module, name, identity)
+                        return _rebuilt(cls, args, state, digest)
         raise ProtocolError("a raised exception is malformed, or contains a pickle")
 
 
@@ -209,34 +260,6 @@ def _record(cls: type, values: list[Any]) -> Any:
     for field, value in zip(fields(cls), values, strict=True):
         object.__setattr__(made, field.name, value)
     return made
-
-
-def _exception_class(module: str, name: str) -> type[BaseException]:
-    """Return the class that the program has now, or that importing the module defines."""
-    found = _defined_class(module, name)
-    if found is None and module not in sys.modules:
-        with suppress(Exception, SystemExit):  # running a user's module can raise any exception
-            importlib.import_module(module)
-        found = _defined_class(module, name)
-    if found is None:
-        raise LookupError(f"this process has no exception {module}.{name}")
-    return found
-
-
-def _defined_class(module: str, name: str) -> type[BaseException] | None:
-    """Return the newest class with this name: a function can define the same class many times."""
-    found = None
-    seen = set()
-    waiting: list[type[BaseException]] = [BaseException]
-    while waiting:
-        cls = waiting.pop()
-        if cls in seen:
-            continue
-        seen.add(cls)
-        waiting += reversed(type.__subclasses__(cls))
-        if (cls.__module__, cls.__qualname__) == (module, name):
-            found = cls
-    return found
 
 
 def _rebuilt(

@@ -11,6 +11,7 @@ from typing import Any, Final
 import cloudpickle
 
 from varsim.errors import VarsimError
+from varsim.protocol import classes
 from varsim.protocol.limits import check_nesting
 from varsim.protocol.references import Name, References
 from varsim.spec import Array
@@ -77,15 +78,16 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no annotati
         """Return the reduced form of a value; for a code object, all its fields.
 
         varsim needs the field `co_filename` to show file:line of a function, and cloudpickle does
-        not promise to keep it. The name of a raised exception's class in the program is its
-        `__qualname__`, which cloudpickle does not keep.
+        not promise to keep it. A class keeps its `__qualname__`, which cloudpickle does not keep,
+        and gets an id: so a raised exception has the class that the program has.
         """
         if isinstance(value, CodeType):
             return _code, tuple(getattr(value, name) for name in _CODE_FIELDS)
         reduced = super().reducer_override(value)
         match reduced:
-            case (_, _, (dict() as attributes, _), _, _, _) if isinstance(value, type):
+            case (make, args, (dict() as attributes, _), *rest) if isinstance(value, type):
                 attributes["__qualname__"] = value.__qualname__
+                return classes.received, (classes.id_of(value), make, *args), reduced[2], *rest
         return reduced
 
 

@@ -11,7 +11,7 @@ are unchanged. Every other value becomes a list: a tag, followed by
 - `NAME`: the name of an object that is sent as a name;
 - `PICKLE`: a pickle by cloudpickle, and the indices of its buffers in `Payload.arrays`. Functions,
   classes and all other objects are pickled. A pickle can also contain names;
-- `EXCEPTION`: a raised exception; `DTYPE`, `PATH`, `MEMBER`, `RECORD`: parts of it (see
+- `EXCEPTION`: a raised exception; `DTYPE`, `PATH`, `MEMBER`, `RECORD`, `SHOWN`: parts of it (see
   `exceptions`).
 
 Unpack only payloads from an authenticated connection.
@@ -47,7 +47,7 @@ MAX_TREE_BYTES: Final = 64 * 1024
 numbers, is pickled: a pickle is sent as an array, and is not part of the header. So a payload is
 always within the limits of a header (see `limits`)."""
 
-_ITEM_BYTES: Final = 9
+ITEM_BYTES: Final = 9
 """Largest size of a number in a header."""
 
 _ARRAY_BYTES: Final = 64
@@ -121,6 +121,7 @@ class Tag(IntEnum):
     RECORD = 14
     EXCEPTION = 15
     PATH = 16
+    SHOWN = 17
 
 
 class NoTreeError(Exception):
@@ -152,10 +153,10 @@ class Packer:
             return self._str(value)
         if kind is tuple or kind is list:
             tag = Tag.TUPLE if kind is tuple else Tag.LIST
-            self._grow(len(value) * _ITEM_BYTES)
+            self._grow(len(value) * ITEM_BYTES)
             return [tag, *[self.tree(item, depth + 1) for item in value]]
         if kind is dict:
-            self._grow(len(value) * 2 * _ITEM_BYTES)
+            self._grow(len(value) * 2 * ITEM_BYTES)
             pairs = [part for pair in value.items() for part in pair]
             return [Tag.DICT, *[self.tree(part, depth + 1) for part in pairs]]
         if kind is np.ndarray:
@@ -275,14 +276,14 @@ class Unpacker:
             case Tag.NAME:
                 name = tuple([self.value(part, depth + 1) for part in parts])
                 return self._references.find(name)
-            case Tag.PICKLE | Tag.DTYPE | Tag.MEMBER | Tag.RECORD | Tag.EXCEPTION | Tag.PATH:
-                return self.opaque(tag, parts, depth)
             case Tag.ENUM:
                 return self._enum(parts)
             case Tag.COMPLEX | Tag.LONG_INT:
                 return self._number(tag, parts)
-            case _:
+            case Tag.ARRAY | Tag.SCALAR | Tag.LONG_STR | Tag.LONG_BYTES:
                 return self._of_array(tag, parts)
+            case _:
+                return self.opaque(tag, parts, depth)
 
     def _dict(self, parts: list[Any]) -> dict[Any, Any]:
         try:
