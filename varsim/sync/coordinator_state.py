@@ -196,9 +196,11 @@ class CoordinatorState:
     def _operate(self, event: ProgramOperation) -> list[CoordinatorAction]:
         if event.variable_id not in self.registry.specs:
             raise InvalidTransition(f"there is no variable {event.variable_id}")
-        if self.registry.losses and not isinstance(event, ProgramRead | ProgramFetch):
+        reads = isinstance(event, ProgramRead | ProgramFetch)
+        if self.registry.losses and not reads:
             return [ProgramRefused(event.token, self.registry.losses.error())]
-        return self._runner.operate(event.token, operate(event, self.registry, self))
+        steps = operate(event, self.registry, self)
+        return self._runner.operate(event.token, steps, reads=reads)
 
     def _create(self, event: ProgramCreate) -> list[CoordinatorAction]:
         return self.registry.create(event.spec, event.value)
@@ -319,12 +321,16 @@ class CoordinatorState:
     # ------------------------------------------------------------ lost replicas
 
     def _lose(self, event: ReplicasLost) -> list[CoordinatorAction]:
-        """Fail all calls, and refuse the operation for which the program waits."""
+        """Fail all calls, and refuse the operation for which the program waits.
+
+        A read outside calls continues: it fails only if it needs what is lost.
+        """
         replica_ids = self.registry.losses.add(event.workers)
         if not replica_ids:
             return []  # the replicas were lost before
+        outside = self._calls.innermost is None
         error, actions = self._calls.lose(replica_ids, self._runner.now_s)
-        return self._runner.refuse(error) + actions
+        return self._runner.refuse(error, but_reads=outside) + actions
 
     # ------------------------------------------------------------ used by `operate`
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from varsim.spec import Context, Operation, VariableSpec
+from varsim.sync import policies
 from varsim.sync.call_state import CallState
 from varsim.sync.variable_registry import VariableRegistry
 from varsim.texts.losses import Left, LostIn
@@ -21,7 +23,7 @@ def places(replica_ids: Iterable[int], calls: Iterable[CallState]) -> Iterator[L
 
 def left(registry: VariableRegistry) -> Left:
     """Return which variables can still be read. No call may run."""
-    whole: list[str] = []
+    readable: list[str] = []
     partial: list[tuple[str, tuple[int, ...]]] = []
     writes: list[tuple[str, int]] = []
     for spec, gone, count in registry.remains():
@@ -29,6 +31,12 @@ def left(registry: VariableRegistry) -> Left:
             partial.append((spec.name, gone))
         if count:
             writes.append((spec.name, count))
-        if not gone and not count:
-            whole.append(spec.name)
-    return Left(tuple(whole), tuple(partial), tuple(writes))
+        if not count and not (gone and _needs(spec, gone, registry.num_replicas)):
+            readable.append(spec.name)
+    return Left(tuple(readable), tuple(partial), tuple(writes))
+
+
+def _needs(spec: VariableSpec, gone: Sequence[int], num_replicas: int) -> bool:
+    """Return whether a read by the program needs one of these components, or is always refused."""
+    cell = policies.cell(spec, Context.CROSS_REPLICA, Operation.READ)
+    return cell.refused is not None or any(i in gone for i in cell.needed(spec, num_replicas))

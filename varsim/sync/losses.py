@@ -16,6 +16,7 @@ class Losses:
     """
 
     def __init__(self, num_replicas: int) -> None:
+        self._num_replicas = num_replicas
         self.survivors: Sequence[int] = range(num_replicas)
         """The replicas that are not lost. Only these replicas get messages."""
         self._workers: dict[int, LostWorker] = {}  # replica_id → how its worker ended
@@ -31,8 +32,9 @@ class Losses:
         return iter(self._workers)
 
     def add(self, workers: Iterable[LostWorker]) -> tuple[int, ...]:
-        """Add lost replicas; return those that were not lost before."""
-        new = {one.replica_id: one for one in workers if one.replica_id not in self._workers}
+        """Add replicas that were lost at the same time; return those that were not lost before."""
+        in_order = sorted(workers, key=lambda one: one.replica_id)
+        new = {one.replica_id: one for one in in_order if one.replica_id not in self._workers}
         self._workers |= new
         self.survivors = [i for i in self.survivors if i not in new]
         return tuple(new)
@@ -46,15 +48,21 @@ class Losses:
         """Return the error for a new operation that needs all replicas."""
         return WorkerLost(AllNeeded(self.workers))
 
-    def require(self, spec: VariableSpec, replica_ids: Iterable[int]) -> None:
-        """Check that components which are not known can be fetched.
+    def error_of(
+        self, spec: VariableSpec, needed: Iterable[int], unknown: Iterable[int]
+    ) -> WorkerLost | None:
+        """Return the error for a read that must fetch components; None if survivors have them.
 
-        Raises:
-            WorkerLost: A replica is lost; the text names its lost components.
+        Args:
+            needed: The replicas whose components the read must fetch.
+            unknown: The lost replicas whose components are not known.
         """
-        gone = tuple(i for i in replica_ids if i in self._workers)
-        if gone:
-            raise WorkerLost(ComponentsLost(self.workers, spec.name, gone))
+        gone = tuple(sorted(i for i in needed if i in self._workers))
+        if not gone:
+            return None
+        lost = set(unknown)
+        others = tuple(i for i in range(self._num_replicas) if i not in lost)
+        return WorkerLost(ComponentsLost(self.workers, spec.name, gone, others))
 
     def require_writes(self, spec: VariableSpec, lost_writes: int) -> None:
         """Check that no deferred write of a variable is lost.

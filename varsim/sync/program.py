@@ -118,8 +118,7 @@ class _OnVariable:
         spec, cell = self._spec, self._cell(Operation.READ)
         registry = self._registry
         registry.count_read(self._number)
-        if registry.losses:
-            registry.losses.require_writes(spec, self._exchanges.lost_writes(self._number))
+        self._require_writes()
         if cell.refused is not None:
             raise (yield from self._refusal(cell.refused, Operation.READ))
         if cell.gathers:
@@ -147,14 +146,29 @@ class _OnVariable:
         missing = [i for i, value in zip(replica_ids, known, strict=True) if value is None]
         fetched: Iterable[Array] = ()
         if missing:
-            self._registry.losses.require(self._spec, missing)
+            self._require(missing)
             yield from await_departures(self._engine, self._token, missing)
+            self._require(missing)  # a replica may be lost in the meantime
             request, actions = self._registry.fetch(self._number, missing, self._engine.now_s)
             yield actions
             yield request
+            if request.error is not None:
+                raise request.error
             fetched = request.answer
         others = iter(fetched)
         return tuple(next(others) if value is None else value for value in known)
+
+    def _require(self, replica_ids: Sequence[int]) -> None:
+        """Raise `WorkerLost` if one of these components is lost."""
+        error = self._registry.loss_of(self._number, replica_ids)
+        if error is not None:
+            raise error
+
+    def _require_writes(self) -> None:
+        """Raise `WorkerLost` if deferred writes are lost."""
+        if self._registry.losses:
+            lost_writes = self._exchanges.lost_writes(self._number)
+            self._registry.losses.require_writes(self._spec, lost_writes)
 
     # ------------------------------------------------------------ writes
 
@@ -284,12 +298,16 @@ class _OnVariable:
         if self._registry.losses:
             return
         yield from await_departures(engine, self._token, self._everyone)
+        if self._registry.losses:  # a replica was lost in the meantime
+            self._require_writes()
+            return
         request = self._exchanges.request(self._number, engine.in_service, engine.now_s)
         if request is None:
             return
         yield from engine.go_on()
         yield request
         if request.error is not None:
+            self._require_writes()  # after a loss, the error names the lost writes
             raise request.error
         yield Exchanged(self._token)
 

@@ -23,6 +23,7 @@ class _Operation:
     token: int
     steps: Steps
     started_s: float
+    reads: bool  # whether it only reads
     waits_for: Wait | None = None
 
 
@@ -60,11 +61,11 @@ class Runner:
         """Start an event; return its actions until the event needs a reduction or ends."""
         return self._advance(steps, None)
 
-    def operate(self, token: int, steps: Steps) -> list[CoordinatorAction]:
+    def operate(self, token: int, steps: Steps, *, reads: bool = False) -> list[CoordinatorAction]:
         """Start an operation; return the actions until its first reduction, wait or end."""
         if token in self._operations:
             raise InvalidTransition(f"the token {token} is in use")
-        operation = self._operations[token] = _Operation(token, steps, self.now_s)
+        operation = self._operations[token] = _Operation(token, steps, self.now_s, reads)
         return self._advance(steps, operation)
 
     def _advance(
@@ -121,12 +122,17 @@ class Runner:
         operation = next(reversed(self._operations.values()), None)
         return (None, 0.0) if operation is None else (operation.waits_for, operation.started_s)
 
-    def refuse(self, error: VarsimError) -> list[CoordinatorAction]:
-        """Drop all operations, and raise an error in the program."""
+    def refuse(self, error: VarsimError, *, but_reads: bool = False) -> list[CoordinatorAction]:
+        """Drop all operations, and raise an error in the program.
+
+        Args:
+            but_reads: Whether operations that only read continue.
+        """
         refused: list[CoordinatorAction] = []
-        for token in list(self._operations):
-            self.drop_operation(token)
-            refused.append(ProgramRefused(token, error))
+        for token, operation in list(self._operations.items()):
+            if not (but_reads and operation.reads):
+                self.drop_operation(token)
+                refused.append(ProgramRefused(token, error))
         return refused
 
     def take_locations(self, event: Located) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from varsim.errors import ProtocolError, VarsimError
+from varsim.errors import ProtocolError, VarsimError, WorkerLost
 from varsim.protocol.messages import (
     OF_DEFERRED,
     Component,
@@ -287,14 +287,30 @@ class VariableRegistry:
     # ------------------------------------------------------------ lost replicas
 
     def lose(self, error: VarsimError) -> None:
-        """Drop what can never end after a loss: fetches from lost replicas, and exchanges."""
-        losses = self.losses
-        self._fetches = {
-            number: fetching
-            for number, fetching in self._fetches.items()
-            if not any(i in losses for i in fetching.missing)
-        }
+        """End what can never be complete after a loss: fetches from lost replicas, and exchanges.
+
+        Args:
+            error: The error for operations that wait for an exchange.
+        """
+        for request_id, fetching in list(self._fetches.items()):
+            if any(i in self.losses for i in fetching.missing):
+                del self._fetches[request_id]
+                is_there = fetching.variable_id in self._variables.by_id  # else it was dropped
+                gone = self.loss_of(fetching.variable_id, fetching.missing) if is_there else error
+                fetching.request.end(error=gone)
         self.exchanges.lose(error)
+
+    def loss_of(self, variable_id: int, replica_ids: Iterable[int]) -> WorkerLost | None:
+        """Return the error for a fetch of components; None if survivors have all of them."""
+        if not self.losses:
+            return None
+        unknown = self._unknown(self._variables.by_id[variable_id])
+        return self.losses.error_of(self.specs[variable_id], replica_ids, unknown)
+
+    def _unknown(self, variable: CoordinatorVariable) -> tuple[int, ...]:
+        """Return the lost replicas whose components of a variable are not known."""
+        components = variable.block.components
+        return tuple(sorted(i for i in self.losses if components and components[i] is None))
 
     def remains(self) -> Iterator[tuple[VariableSpec, tuple[int, ...], int]]:
         """Yield each variable with what is lost of it. No call may run.
@@ -303,8 +319,7 @@ class VariableRegistry:
         writes of each replica that can never be exchanged.
         """
         for variable_id, variable in self._variables.by_id.items():
-            components = variable.block.components
-            gone = tuple(i for i in self.losses if components and components[i] is None)
+            gone = self._unknown(variable)
             yield variable.spec, gone, self.exchanges.lost_writes(variable_id)
 
     # ------------------------------------------------------------ reports

@@ -51,10 +51,12 @@ class LostIn(Fact):
     last: Fact | str  # the operation in its last message, with the location; "" if there is none
 
     def __str__(self) -> str:
-        if self.has_ended:
-            did = "its function had ended"
-        else:
-            did = f"its last message: {self.last}" if self.last else "no message in this call"
+        if not (self.has_ended or self.last):
+            return (
+                f"  replica {self.replica_id} sent no message in {self.call}; it may have ended "
+                "before this call began"
+            )
+        did = "its function had ended" if self.has_ended else f"its last message: {self.last}"
         return f"  replica {self.replica_id} was in {self.call}; {did}"
 
 
@@ -62,7 +64,7 @@ class LostIn(Fact):
 class Left(Fact):
     """What is left of the variables of a cluster after a loss."""
 
-    whole: tuple[str, ...]  # variables whose components can all be read
+    readable: tuple[str, ...]  # variables that lost nothing that a read by the program needs
     partial: tuple[tuple[str, tuple[int, ...]], ...]  # variable, replicas with lost components
     writes: tuple[tuple[str, int], ...]  # variable, lost deferred writes of each replica
 
@@ -70,8 +72,8 @@ class Left(Fact):
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
-        if self.whole:
-            yield f"  can still be read: {_names(self.whole)}"
+        if self.readable:
+            yield f"  can still be read: {_names(self.readable)}"
         by_ids = sorted(self.partial, key=lambda one: one[1])
         for ids, ones in groupby(by_ids, key=lambda one: one[1]):
             of = _names([name for name, _ in ones])
@@ -92,7 +94,8 @@ class Loss(Fact):
     @property
     def endings(self) -> str:
         """Return how the processes ended, in one line."""
-        return "; ".join(worker.ending for worker in self.workers)
+        in_order = sorted(self.workers, key=lambda worker: worker.replica_id)
+        return "; ".join(worker.ending for worker in in_order)
 
     @property
     @abstractmethod
@@ -156,7 +159,7 @@ class ValueLost(Loss):
     @property
     @abstractmethod
     def remaining(self) -> str:
-        """Return what `v.values[i]` still reads."""
+        """Return what `v.values[i]` still reads; "" if it reads nothing."""
 
     @property
     def event(self) -> str:
@@ -166,6 +169,8 @@ class ValueLost(Loss):
     @property
     def remedy(self) -> str:
         """Return what can still be read."""
+        if not self.remaining:
+            return f"  no component of {self.variable} can be read any more"
         return f"  {self.variable}.values[i] still reads {self.remaining}"
 
 
@@ -173,7 +178,8 @@ class ValueLost(Loss):
 class ComponentsLost(ValueLost):
     """A read needs components that are lost with their workers."""
 
-    replica_ids: tuple[int, ...]
+    replica_ids: tuple[int, ...]  # the replicas whose lost components the read needs
+    others: tuple[int, ...]  # the replicas whose components can still be read
 
     @property
     def problem(self) -> str:
@@ -184,8 +190,9 @@ class ComponentsLost(ValueLost):
 
     @property
     def remaining(self) -> str:
-        """Return the other components."""
-        return "the components of the other replicas"
+        """Return the components that are not lost."""
+        ids = self.others
+        return f"the component{_s(ids)} of {name_replicas(ids)}" if ids else ""
 
 
 @dataclass(frozen=True, slots=True)
