@@ -32,7 +32,7 @@ class LensHistory:
     def add(self, process: int, kind: str, **fields: Any) -> None:
         """Append an event."""
         number = sum(event.process == process for event in self.events)
-        about = {} if kind in {"call", "finish"} else {"variable": 1}
+        about = {} if kind in {"call", "finish", "lost"} else {"variable": 1}
         event = len(self.events) + 1
         self.events.append(Event(event, process, number, event / 10, kind, **about, **fields))
 
@@ -287,3 +287,38 @@ def test_the_lens_says_when_a_replica_could_not_write_its_component(tmp_path: Pa
         story.seen(tmp_path), "MEAN"
     )
     assert "joined" not in sentences_of(story.seen(tmp_path)[:-1], "MEAN")
+
+
+def lost_in_step_two(synchronization: str, aggregation: str) -> LensHistory:
+    """Return a history in which replica 1 is lost in step 2, after its last recorded write."""
+    story = LensHistory(synchronization, aggregation)
+    story.step(1, (1, 0), (2, 0))
+    story.add(-1, "call", call=2)
+    add = {"operation": "assign_add", "call": 2}
+    for replica in range(2):
+        story.add(replica, "write", replica=replica, **add, **_value(1, 0))
+    story.add(-1, "lost", replica=1, note="was killed by SIGKILL")
+    story.add(-1, "finish", call=2, error="WorkerLost", note="WorkerLost: replica 1")
+    return story
+
+
+@pytest.mark.parametrize(("aggregation", "value"), [("SUM", None), ("ONLY_FIRST_REPLICA", [2, 0])])
+def test_a_lost_component_has_no_value(tmp_path: Path, aggregation: str, value: Any) -> None:
+    """The program cannot read it, so its last recorded value would be wrong."""
+    seen = lost_in_step_two("ON_READ", aggregation).seen(tmp_path)
+
+    assert (2, [[2, 0], None], value, False) == plain(seen[-1])
+    assert [(), (), (1,)] == [one.lost for one in seen]
+    said = sentences_of(seen, aggregation)
+    assert "From step 2 on, – means that the component is lost with the worker of replica 1" in said
+    assert "not recorded" not in said
+    assert "--trace" not in said
+
+
+def test_a_mirrored_value_is_not_lost(tmp_path: Path) -> None:
+    story = LensHistory("ON_WRITE", "SUM")
+    story.add(-1, "call", call=1)
+    story.add(-1, "lost", replica=1, note="was killed by SIGKILL")
+    story.add(-1, "finish", call=1, error="WorkerLost", note="WorkerLost: replica 1")
+
+    assert (1, [[0, 0], [0, 0]], [0, 0], False) == plain(story.seen(tmp_path)[-1])

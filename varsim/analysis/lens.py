@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from varsim.analysis import arithmetic
@@ -27,6 +28,7 @@ class Moment:
     oracle: Flat | None = None  # the single device's value; None if unknown
     present: int | None = None  # number of replicas in the call, if some had joined
     merged: bool = False  # whether the call combined the replicas' values of the variable
+    lost: tuple[int, ...] = ()  # replicas whose components are lost with their workers
 
     @property
     def diverged(self) -> bool:
@@ -38,6 +40,11 @@ class Moment:
     def is_known(self) -> bool:
         """Return whether the values of all replicas are known."""
         return all(one is not None for one in self.components)
+
+    @property
+    def is_recorded(self) -> bool:
+        """Return whether the values of all replicas are known that are not lost."""
+        return all(one is not None or i in self.lost for i, one in enumerate(self.components))
 
     @property
     def is_compared(self) -> bool:
@@ -86,26 +93,34 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
     number = variable.variable
     replay = Replay(history.num_replicas, {number: promise})
     step, merged = 0, False
+    gone: set[int] = set()  # replicas whose workers are lost
+    is_mirror = promise.merges or promise.deferred  # then the program has the value, too
     audience = Audience((replay,))
-    where = "variable = ? OR variable IS NULL AND kind IN ('call', 'finish')"
+    where = "variable = ? OR variable IS NULL AND kind IN ('call', 'finish', 'lost')"
     for event in valid_events(history, replay.promises, where, (number,)):
         audience.show((event,))
         merged = merged or (event.kind == "commit" and event.position is not None)
+        if event.kind == "lost" and event.replica is not None and not is_mirror:
+            gone.add(event.replica)
         if event.kind == "finish":
             step += 1
         if event.kind in {"create", "finish"}:
             present = len(replay.present(event.call))
             yield replace(
-                _moment(replay, number, promise, step, event.time_s),
+                _moment(replay, number, promise, step, event.time_s, gone),
                 present=present if present < history.num_replicas else None,
                 merged=merged,
             )
             merged = False
 
 
-def _moment(replay: Replay, number: int, promise: Promise, step: int, time_s: float) -> Moment:
-    components = tuple(one.value for one in replay.variables[number].at_program)
-    return Moment(step, time_s, components, _value(components, promise))
+def _moment(
+    replay: Replay, number: int, promise: Promise, step: int, time_s: float, gone: AbstractSet[int]
+) -> Moment:
+    parts = enumerate(replay.variables[number].at_program)
+    components = tuple(None if i in gone else one.value for i, one in parts)
+    lost = tuple(sorted(gone))
+    return Moment(step, time_s, components, _value(components, promise), lost=lost)
 
 
 @arithmetic.quiet()

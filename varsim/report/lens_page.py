@@ -17,7 +17,7 @@ from varsim.report.formatting import NOTHING, count, dimensions, names, number
 from varsim.report.grouping import grouped, name_of, short_names
 from varsim.report.summary import Digest, Lens, Plain, VariableSummary
 from varsim.report.tables import GAP, new_table, print_table
-from varsim.texts.facts import element_text, index_of, times
+from varsim.texts.facts import element_text, index_of, name_replicas, times
 
 _APART: Final = "apart: the largest difference between two replicas, in any element"
 _TITLE: Final = "value lens: each replica's component, and the value of a cross-replica read"
@@ -246,7 +246,7 @@ def print_steps(
         before = index
     print_table(console, title, table)
     said = [_sentence(moments, diverged), *_joined(moments, aggregation)]
-    said += [columns.sentence(len(components[0])), _missing(moments)]
+    said += [columns.sentence(len(components[0])), _missing(moments), *_lost(moments)]
     console.print(Text(" ".join(filter(None, said))))
     if "oracle" in beside:
         console.print(Text(_about_oracle(moments, unlike)))
@@ -284,9 +284,10 @@ def _sentence(moments: Sequence[Moment], diverged: int | None) -> str:
             return "The replicas never differ."
         if not known:
             return f"Whether the replicas differ is unknown: no value was recorded. {_RECORD_ALL}"
+        hint = "" if all(one.is_recorded for one in moments) else f" {_RECORD_ALL}"
         return (
-            f"The replicas do not differ in the {known} of {len(moments)} steps whose values were "
-            f"all recorded. For the other steps it is unknown. {_RECORD_ALL}"
+            f"The replicas do not differ in the {known} of {len(moments)} steps whose values are "
+            f"all known. For the other steps it is unknown.{hint}"
         )
     differing = sum(one.diverged for one in moments)
     steps = len(moments) - (not moments[0].step)
@@ -310,8 +311,22 @@ def _joined(moments: Sequence[Moment], aggregation: str) -> Iterator[str]:
 
 
 def _missing(moments: Sequence[Moment]) -> str:
-    missing = any(part is None for one in moments for part in one.components)
+    missing = not all(one.is_recorded for one in moments)
     return f"{NOTHING} means not recorded." if missing else ""
+
+
+def _lost(moments: Sequence[Moment]) -> Iterator[str]:
+    """Yield which components are lost, each time that some were lost."""
+    before: set[int] = set()
+    for one in moments:
+        new = sorted(set(one.lost) - before)
+        if new:
+            before.update(new)
+            what = "component is" if len(new) == 1 else "components are"
+            yield (
+                f"From step {one.step} on, {NOTHING} means that the {what} lost with the worker of "
+                f"{name_replicas(new)}."
+            )
 
 
 def _about_oracle(moments: Sequence[Moment], unlike: int | None) -> str:
