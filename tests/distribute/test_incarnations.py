@@ -292,6 +292,20 @@ def test_a_restart_before_the_first_start_starts_the_workers(simulated):
     assert (1, ()) == (strategy.restart().incarnation, strategy.restart().lost)
 
 
+def test_a_variable_with_a_lost_component_has_a_repr(simulated):
+    """Debuggers and test runners call `repr` at any time, also after an error."""
+    strategy = make("fail")
+    total = variable(strategy, 0.0, "total", "ON_READ", "SUM")
+    strategy.run(lambda: total.assign_add(1.0))
+    lose(simulated)
+
+    for _ in range(2):  # the first read notices the loss
+        lines = repr(total).splitlines()
+        assert f"  {LOST}: <lost with its worker>," == lines[1 + LOST]
+        assert "numpy=1.0" in lines[1]
+    strategy.close()
+
+
 def test_a_closed_strategy_is_not_restarted(simulated):
     strategy = make()
     w = variable(strategy, 1.0, "w")

@@ -21,7 +21,7 @@ from varsim.distribute.policies import know
 from varsim.distribute.ports import ClusterPort, ReplicaPort
 from varsim.distribute.resource import ResourceVariable
 from varsim.distribute.sparse import as_rows, row_indices, selects
-from varsim.distribute.values import DistributedValues
+from varsim.distribute.values import DistributedValues, listed
 from varsim.distribute.variable import Variable
 from varsim.errors import (
     DistributedValueError,
@@ -332,8 +332,7 @@ class DistributedVariable(Variable, DistributedValues):
         frame = current_frame()
         if frame is not None and frame.replica is not None and frame.replica.session is not None:
             return str(frame.replica.session.call_host(DescribeVariable(self)))
-        lines = ",\n".join(f"  {i}: {part!r}" for i, part in enumerate(self.values))
-        return f"{type(self).__name__}:{{\n{lines}\n}}"
+        return f"{type(self).__name__}:{{\n{listed(self.values)}\n}}"
 
     def __copy__(self) -> DistributedVariable:
         twin = type(self)(self.strategy, self.spec, self._lease)

@@ -11,7 +11,7 @@ import numpy as np
 
 from varsim.distribute.context import current_frame
 from varsim.distribute.missing import explains_missing
-from varsim.errors import DistributedValueError, SizeError, ValueMismatchError
+from varsim.errors import DistributedValueError, SizeError, ValueMismatchError, WorkerLost
 from varsim.protocol.limits import check_nesting
 from varsim.protocol.parts import LEAF, Structure
 from varsim.sync import structures
@@ -48,8 +48,7 @@ class DistributedValues:
         return self._values[replica_id]
 
     def __repr__(self) -> str:
-        lines = ",\n".join(f"  {i}: {value!r}" for i, value in enumerate(self._values))
-        return f"{type(self).__name__}:{{\n{lines}\n}}"
+        return f"{type(self).__name__}:{{\n{listed(self._values)}\n}}"
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         frame = current_frame()
@@ -98,7 +97,7 @@ class PerReplica(DistributedValues):
 
     def __repr__(self) -> str:
         present = len(self._values)
-        lines = [f"  {i}: {value!r}" for i, value in enumerate(self._values)]
+        lines = [listed(self._values)] if present else []
         lines += [f"  {i}: joined, no value" for i in range(present, present + self.joined)]
         return "PerReplica:{\n" + ",\n".join(lines) + "\n}"
 
@@ -106,6 +105,18 @@ class PerReplica(DistributedValues):
 @explains_missing("tf.distribute.DistributedValues")
 class Mirrored(DistributedValues):
     """A value with a component on each replica; all components should be equal."""
+
+
+def listed(values: Iterable[object]) -> str:
+    """Return a line for each replica's value. A component may be lost with its worker."""
+    return ",\n".join(f"  {i}: {_shown(value)}" for i, value in enumerate(values))
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except WorkerLost:  # debuggers and test runners call `repr` at any time
+        return "<lost with its worker>"
 
 
 def map_structure(fn: Callable[[Any], Any], structure: Any) -> Any:
