@@ -359,3 +359,15 @@ def test_options_that_the_script_does_not_read_are_reported():
     Path("reads.py").write_text(SCRIPT)
     execute("reads.py", "-n", "4")
     assert [] == latest().warnings
+
+
+def test_the_report_does_not_repeat_a_very_long_error():
+    """The script's own traceback is printed as Python prints it; the summary has the whole text."""
+    write("raise ValueError('x' * 1_000_000)")
+    result = execute("script.py")
+
+    assert 1 == result.exit_code
+    assert len(result.stdout) < 10_000
+    assert "characters are left out: summary.json has the whole text" in result.stdout
+    assert latest().failure is not None
+    assert 1_000_000 == len(latest().failure.text)

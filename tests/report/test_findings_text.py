@@ -9,6 +9,7 @@ from varsim.analysis.findings.model import Finding
 from varsim.analysis.findings.staleness import STALE_READ
 from varsim.analysis.findings.waits import STRAGGLER
 from varsim.report.findings_text import findings_text, in_lines
+from varsim.report.formatting import bounded
 
 
 def finding(**changes) -> Finding:
@@ -128,3 +129,20 @@ def test_findings_that_differ_in_more_than_the_variable_are_shown_separately(oth
     lines = findings_text([finding(), finding(variable="bias", **other)])
 
     assert "2 findings" == lines[0]
+
+
+@pytest.mark.parametrize("what", ["x" * 3_000_000, "line\n" * 600_000])
+def test_the_middle_of_a_very_long_error_is_left_out(what: str) -> None:
+    text = "\n".join(findings_text([finding(what=f"BEGIN {what} END")]))
+
+    assert "BEGIN" in text
+    assert "END" in text
+    assert len(text) < 7_000
+    assert text.count("\n") < 100
+    assert f" of {len(what) + 10:,} characters are left out" in " ".join(text.split())
+    assert "`varsim check --json` has the whole text" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("what", ["x" * 4_000, "line\n" * 79])
+def test_an_error_that_is_not_very_long_is_whole(what: str) -> None:
+    assert what == bounded(what, "summary.json")

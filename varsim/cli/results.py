@@ -38,8 +38,11 @@ class Results:
 
     def failed(self, failure: Failure) -> None:
         """Print why the run failed."""
-        said = f"the run failed: {failure.kind}: {failure.text}"
-        complain("Error", said, self._err, more=failure.traceback)
+        from varsim.report.formatting import bounded
+
+        text, trace = (bounded(one, "summary.json") for one in (failure.text, failure.traceback))
+        said = f"the run failed: {failure.kind}: {text}"
+        complain("Error", said, self._err, more=trace)
 
     def interrupted(self) -> None:
         """Print what Ctrl-C has ended, and what another Ctrl-C ends."""

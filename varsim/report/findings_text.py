@@ -8,7 +8,7 @@ from textwrap import wrap
 from typing import Final
 
 from varsim.analysis.findings.model import Finding, most
-from varsim.report.formatting import count, middle, visible, wrapped
+from varsim.report.formatting import bounded, count, middle, visible, wrapped
 from varsim.report.grouping import grouped, name_of, short, without_numbers
 from varsim.report.terminal import WIDTH
 
@@ -75,7 +75,8 @@ def _told(group: Sequence[Finding], width: int) -> Iterator[str]:
     differ = len({finding.what.replace(finding.variable, "") for finding in group}) > 1
     yield from _heading(_title(group), width)
     of_one = f"{short(words.variable, width // 2)}: " if differ else ""
-    yield from _labelled("what", f"{of_one}{words.what}", width)
+    what = bounded(words.what, "`varsim check --json`")
+    yield from _labelled("what", f"{of_one}{what}", width)
     yield from _labelled("how often", f"{count(sum(one.count for one in group))}×", width)
     locations: Counter[str] = Counter()
     staleness: Counter[int] = Counter()

@@ -13,6 +13,9 @@ NOTHING: Final = "–"
 SAME_WARNING: Final = ": same warning as for "  # between the names of two variables
 _LONGEST_INTEGER: Final = 10  # digits; a longer integer is shown as a float
 _TEXT_WIDTH: Final = 24
+_CHARACTERS: Final = (3_000, 1_000)
+_LINES: Final = (60, 20)
+"""The largest numbers of characters and of lines at the beginning and end of an error's text."""
 
 
 def number(value: Plain) -> str:
@@ -85,6 +88,21 @@ def middle(text: str, width: int) -> str:
         return text
     left = (width - 1) // 2
     return f"{text[:left]}…{text[len(text) - (width - 1 - left) :]}"
+
+
+def bounded(text: str, whole: str) -> str:
+    """Return the text of an error, without the middle of a very long text.
+
+    Args:
+        whole: Where the whole text is.
+    """
+    if len(text) <= sum(_CHARACTERS) and text.count("\n") < sum(_LINES):
+        return text
+    first = "".join(text[: _CHARACTERS[0]].splitlines(keepends=True)[: _LINES[0]])
+    last = "".join(text[-_CHARACTERS[1] :].splitlines(keepends=True)[-_LINES[1] :])
+    left_out = len(text) - len(first) - len(last)
+    said = f"… {left_out:,} of {len(text):,} characters are left out: {whole} has the whole text …"
+    return f"{first.rstrip()}\n{said}\n{last}"
 
 
 def wrapped(text: str, width: int, indent: str = "") -> list[str]:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from varsim.errors import StartError
-from varsim.report.formatting import count, dimensions, is_scalar, number, seconds
+from varsim.report.formatting import bounded, count, dimensions, is_scalar, number, seconds
 from varsim.report.grouping import short
 from varsim.report.lens_page import print_lens
 from varsim.report.page import print_page
@@ -95,7 +95,8 @@ def _print_measured(console: Console, summary: Summary, *, everything: bool) -> 
     _print_dim(console, [*part, *resumed, replicas, *faults, *took])
     if summary.failure is not None:
         first = summary.failure.text.partition("\n")[0]
-        console.print(Text(f"{summary.failure.kind}: {first}"))
+        said = bounded(first, "summary.json")
+        console.print(Text(f"{summary.failure.kind}: {said}"))
     console.print()
     if summary.result and summary.incarnation == summary.incarnations:
         _print_result(console, summary.result)
