@@ -1,7 +1,7 @@
 """Where does the time of a long run go, and how much of it comes after the training?
 
-The built-in job runs as in `varsim run`, and its record is merged and judged. *after / training* is
-the time after the training, divided by the time of the training.
+The built-in job `digits` runs as in `varsim run`, and its record is merged and judged.
+*after / training* is the time after the training, divided by the time of the training.
 """
 
 from __future__ import annotations

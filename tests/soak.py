@@ -154,7 +154,7 @@ class Episode:
         return False
 
     def _expect(self, fault: Fault | None) -> None:
-        """Compute the plain numbers after the next call; operations before a fault stand."""
+        """Compute the plain numbers after the next call. The operations before a fault count."""
         stop = DONE if fault is None else (fault.operation or 1)
         everyone = range(self._count)
         if stop >= 3:

@@ -1,8 +1,8 @@
 """Run a member of a group under TensorFlow's MultiWorkerMirroredStrategy.
 
 TF_CONFIG names the member. A step is one `strategy.run` inside a `tf.function`, in which each
-worker adds its own gradient to one ON_WRITE MEAN variable of float32. The case is the variable's
-size in bytes.
+worker adds its own gradient to one ON_WRITE MEAN variable of float32. A case (see `member.py`) is
+the variable's size in bytes.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ def test_a_mean_over_the_present_replicas_is_valid(tmp_path: Path):
         "another event",
     ],
 )
-def test_another_record_of_the_call_is_not_valid(tmp_path: Path, before, after, expected):
+def test_a_wrong_record_of_the_call_is_not_valid(tmp_path: Path, before, after, expected):
     assert before in JOINED
     found = wrong(JOINED.replace(before, after), tmp_path)
 

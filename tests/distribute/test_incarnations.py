@@ -64,7 +64,7 @@ def parts(v):
 # ---------------------------------------------------------------- values
 
 
-def test_after_a_restart_every_value_that_was_left_is_there(simulated):
+def test_a_restart_keeps_every_value_that_is_not_lost(simulated):
     strategy = make()
     w = variable(strategy, 0.0, "w")
     total = variable(strategy, 0, "total", "ON_READ", "SUM")
@@ -97,7 +97,7 @@ def test_after_a_restart_every_value_that_was_left_is_there(simulated):
     assert all((LOST,) == one.replica_ids for one in error.recovery.lost)
 
 
-def test_a_shrunk_strategy_goes_on_with_the_other_replicas_renumbered(simulated):
+def test_a_shrunk_strategy_renumbers_the_other_replicas(simulated):
     strategy = make("shrink")
     w = variable(strategy, 0.0, "w")
     total = variable(strategy, 0, "total", "ON_READ", "SUM")
@@ -142,7 +142,7 @@ def test_a_lost_component_comes_from_the_last_checkpoint(simulated, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["deleted", "changed"])
-def test_a_checkpoint_that_is_not_whole_any_more_is_not_used(simulated, tmp_path, damage):
+def test_a_deleted_or_changed_checkpoint_is_not_used(simulated, tmp_path, damage):
     strategy = make()
     total = variable(strategy, 0, "total", "ON_READ", "SUM")
     strategy.run(lambda: total.assign_add(1 + replica_id()))
@@ -198,7 +198,7 @@ def test_variables_that_the_program_has_dropped_do_not_come_back(simulated):
 # ---------------------------------------------------------------- errors and limits
 
 
-def test_the_error_says_how_the_strategy_goes_on_and_so_does_a_warning(simulated):
+def test_error_and_warning_say_how_the_strategy_goes_on(simulated):
     strategy = make()
     variable(strategy, 0, "total", "ON_READ", "SUM")
     with warnings.catch_warnings(record=True) as caught:
@@ -213,7 +213,7 @@ def test_the_error_says_how_the_strategy_goes_on_and_so_does_a_warning(simulated
     assert str(error).endswith(str(warning.message))
 
 
-def test_the_policy_restarts_only_so_often(simulated):
+def test_max_restarts_limits_the_restarts_by_the_policy(simulated):
     strategy = make(max_restarts=2)
     w = variable(strategy, 7.0, "w")
     for restarts in (1, 2):
@@ -236,7 +236,7 @@ def test_a_strategy_does_not_shrink_to_nothing(simulated):
     assert "No replica is left" in str(error)
 
 
-def test_without_a_policy_a_loss_changes_nothing_and_restart_helps(simulated):
+def test_under_the_policy_fail_only_restart_starts_new_workers(simulated):
     strategy = make("fail")
     total = variable(strategy, 0, "total", "ON_READ", "SUM")
     strategy.run(lambda: total.assign_add(1))
@@ -268,7 +268,7 @@ def test_a_restart_of_a_whole_cluster_loses_nothing(simulated):
     assert (3.0, [0, 1, 2]) == (deferred.numpy(), parts(total))
 
 
-def test_a_torn_strategy_keeps_what_the_program_knows(simulated):
+def test_a_restart_of_a_broken_strategy_keeps_known_values(simulated):
     strategy = make("fail")
     w = variable(strategy, 0.0, "w")
     total = variable(strategy, 5, "total", "ON_READ", "SUM")
@@ -354,7 +354,7 @@ def test_a_loss_that_a_read_notices_ends_the_incarnation_too(simulated):
     assert (2.0, 2) == (w.numpy(), total.numpy())
 
 
-def test_a_loss_during_the_reads_of_a_recovery_costs_only_its_own_component(simulated):
+def test_a_second_loss_during_a_recovery_loses_one_more_component(simulated):
     strategy = make()
     total = variable(strategy, 0, "total", "ON_READ", "SUM")
     strategy.run(lambda: total.assign_add(1 + replica_id()))
@@ -390,7 +390,7 @@ def test_a_worker_lost_during_the_restart_costs_another_restart(simulated, monke
         with pytest.raises(WorkerLost) as caught:
             strategy.start()
     assert (3, 2) == (caught.value.recovery.incarnation, strategy.incarnations.restarts)
-    assert () == caught.value.recovery.lost  # the error before has named it
+    assert () == caught.value.recovery.lost  # the previous error has named the lost component
     assert (1.0, [1, 0, 3]) == (w.numpy(), parts(total))
 
 
@@ -434,7 +434,7 @@ def test_an_interrupt_of_the_restart_loses_no_value(simulated, monkeypatch):
     assert (1.0, [1, 0, 3]) == (w.numpy(), parts(total))
 
 
-def test_new_workers_draw_other_numbers_than_those_before(simulated):
+def test_new_workers_draw_new_random_numbers(simulated):
     strategy = make("fail", seed=1)
     drawn = []
     for _ in range(2):
@@ -468,5 +468,5 @@ def test_wrong_settings_are_refused(options):
         tf.distribute.MirroredStrategy(["cpu:0"], **options)
 
 
-def test_a_policy_can_be_given_as_its_word():
+def test_a_policy_can_be_given_as_a_string():
     assert OnWorkerLost.SHRINK == make("shrink").incarnations.lost_workers.policy

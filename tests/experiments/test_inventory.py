@@ -175,7 +175,7 @@ def test_names_with_any_characters_are_kept():
 
 def test_the_summary_has_the_size_of_the_model():
     assert "6 variables, 27 parameters, 108 B" == inventory_of("dense").summary
-    assert "A run with N workers needs up to 4 N + 3 times" in " ".join(
+    assert "A run with N workers needs up to (4 N + 3) times these bytes" in " ".join(
         inventory_of("dense").as_yaml().replace("#", "").split()
     )
 

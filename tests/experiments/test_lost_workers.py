@@ -91,7 +91,7 @@ def test_a_shrunk_run_begins_again_with_fewer_replicas(tmp_path: Path) -> None:
     assert texts(run, "did not happen: the run has gone on without replica 2")
 
 
-def test_a_run_without_a_restart_left_fails_and_says_why(tmp_path: Path) -> None:
+def test_a_run_fails_after_its_last_restart_and_says_why(tmp_path: Path) -> None:
     run = tf.run_experiment(
         "step_counter",
         workers=2,

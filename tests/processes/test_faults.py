@@ -114,7 +114,7 @@ def test_a_worker_is_lost_after_a_long_partition() -> None:
 
 
 @pytest.mark.slow
-def test_a_worker_is_lost_that_computes_during_a_long_partition() -> None:
+def test_a_computing_worker_is_lost_after_a_long_partition() -> None:
     """Only the coordinator looks at the link."""
 
     def step() -> None:

@@ -77,7 +77,7 @@ def verdict_of(traces: Path, folder: Path) -> Outcome:
 
 
 @pytest.mark.parametrize("policy", ["restart", "shrink"])
-def test_the_call_after_a_loss_uses_new_processes_and_the_values_that_were_left(
+def test_the_call_after_a_loss_uses_new_processes_and_kept_values(
     policy: str, tmp_path: Path
 ) -> None:
     trace = TraceOptions(tmp_path)
@@ -103,7 +103,7 @@ def test_the_call_after_a_loss_uses_new_processes_and_the_values_that_were_left(
     assert (tmp_path / "logs" / "incarnation-2").is_dir()
 
 
-def test_a_stuck_replica_whose_process_was_ended_is_treated_like_a_lost_one() -> None:
+def test_an_ended_stuck_replica_is_treated_like_a_lost_one() -> None:
     with cluster(2, on_worker_lost="restart", stall_fail_s=600 * MS) as strategy:
         program = Program(strategy)
         program.step()
@@ -115,7 +115,7 @@ def test_a_stuck_replica_whose_process_was_ended_is_treated_like_a_lost_one() ->
         assert 4.0 == program.values[0]
 
 
-def test_a_user_restarts_after_an_interrupt_that_a_replica_does_not_hear() -> None:
+def test_a_user_restarts_after_an_interrupt_without_an_answer() -> None:
     with cluster(2) as strategy:
         program = Program(strategy)
         program.step()
@@ -132,7 +132,7 @@ def test_a_user_restarts_after_an_interrupt_that_a_replica_does_not_hear() -> No
 
 
 @pytest.mark.slow
-def test_a_worker_killed_while_variables_are_created_again_costs_another_restart(
+def test_a_kill_during_a_restart_costs_another_restart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with cluster(2, on_worker_lost="restart") as strategy:

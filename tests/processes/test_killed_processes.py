@@ -96,7 +96,7 @@ class Run:
             try:
                 parts = (path / "environ").read_bytes().split(b"\0")
                 parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:  # it has just ended
+            except OSError:  # the process has just ended
                 continue
             if mark in parts and is_running(number):
                 is_server = parent == self.process.pid
@@ -105,7 +105,7 @@ class Run:
         return found
 
     def kill_one(self, role: str, after_s: float, chance: random.Random) -> str:
-        """Kill a process with this role, after this time and as soon as there is one.
+        """Wait for this time and for a process with this role, and kill this process.
 
         Returns:
             The role; "" if the run has ended before.

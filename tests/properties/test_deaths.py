@@ -1,4 +1,4 @@
-"""Workers are lost in random programs: every value that can still be read is the model's."""
+"""Workers are lost in random programs: every value that can still be read equals the model's."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_after_a_loss_the_values_that_can_be_read_are_those_of_the_model(
                 got = next(outcomes)
             except WorkerLost:
                 known = [one for one in models if one is not REFUSED]
-                possible = [components_of(known)]  # at each point of the step
+                possible = [components_of(known)]  # the components at each point of the step
                 parts = model_parts(step, models, 3)
                 possible.extend(components_of(known) for _ in parts)
                 rest = Rest(strategy, [v for v in variables if v is not REFUSED], known)
@@ -87,7 +87,7 @@ class Rest:
         self.values = [self._read(variable.numpy) for variable in variables]
 
     def _read(self, read: Callable[[], Any]) -> Any:
-        """Return the outcome of a read. If another worker is lost during it, read again."""
+        """Return the outcome of a read. If another worker is lost during the read, read again."""
         while True:
             before = len([*self.losses])
             try:

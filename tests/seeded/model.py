@@ -1,6 +1,6 @@
 """The plain model: what every component must be, computed in NumPy in the order of the program.
 
-The model is told what the programs of the replicas do, and never looks into the states. It pairs
+The model gets the operations of the replicas' programs, and never looks into the states. It pairs
 the k-th collectives of all replicas itself. Where the moment of a failure decides how many
 collectives have happened, a variable has several *worlds*: one for each possible number. Every
 effect applies to all worlds, and every value that is seen drops the worlds that contradict it. A
@@ -69,7 +69,7 @@ class World:
         return self.settled + len(self.written[replica_id])
 
     def exchange(self, count: int, aggregation: VariableAggregation) -> bool:
-        """Apply the first `count` deferred writes of all replicas; return whether this can be."""
+        """Apply the first `count` deferred writes of all replicas; return False if impossible."""
         if count < self.settled or any(self.count(i) < count for i in range(len(self.written))):
             return False
         for writes in zip(*(own[: count - self.settled] for own in self.written), strict=True):
@@ -250,7 +250,7 @@ class Model:
         return len({world.count(i) for i in range(self.count)}) == 1
 
     def fail(self, call: ModelCall) -> None:
-        """End a call that has failed; fork the worlds of variables whose values depend on when."""
+        """End a call that has failed; fork worlds that depend on the moment of the failure."""
         if call.certain:
             self.advance(call, call.leading)
         call.over = True
@@ -354,7 +354,7 @@ class Model:
         variable.last[replica_id] = call, position
 
     def _prove(self, replica_id: int, variable: Variable) -> None:
-        """Record that the last collective of a replica for a variable has happened, if not over."""
+        """Record that a replica's last collective for a variable has happened, if its call runs."""
         last = variable.last[replica_id]
         if last is None:
             return

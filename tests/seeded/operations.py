@@ -57,7 +57,7 @@ class Operations:
         self._specs = specs
         self._model = model
         self._counts = counts
-        self.failure_of_call: VarsimError | None = None  # it also ends operations of the program
+        self.failure_of_call: VarsimError | None = None  # also ends operations of the program
 
     def reads(self, index: int) -> Iterator[BareDoing]:
         """Yield all reads of a variable: of each component, and as the policy says."""
@@ -109,7 +109,7 @@ class Operations:
             case BareProgramWrite(operation=operation, values=(value,)):
                 spec = variable.spec
                 if spec.synchronization is ON_READ and spec.aggregation is SUM:
-                    value = (value / count).astype(value.dtype)  # the share of each component
+                    value = (value / count).astype(value.dtype)  # each component's part of the sum
                 return dict.fromkeys(range(count), (operation, value))
             case BareComponentWrite(replica_id=i, operation=operation, value=value):
                 return {i: (operation, value)}
@@ -145,7 +145,7 @@ class Operations:
             case WorkerLost():
                 assert self._needs_lost(variable, doing), error
             case StillRunning():
-                pass  # `SeededCluster` checks it
+                pass  # `SeededCluster` checks this error
             case MismatchError():
                 is_from_call = error is self.failure_of_call
                 assert is_from_call or self._model.may_be_uneven(variable, reader), error

@@ -94,7 +94,7 @@ class Gathering:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Merge:
-    """All replicas enter a merge_call, whose function does this in cross-replica context."""
+    """All replicas enter a merge_call, whose function performs `doings`."""
 
     doings: tuple[Doing, ...]
     catches: bool  # whether the function catches the failures of its calls and operations

@@ -91,7 +91,7 @@ def test_envelopes_that_need_no_answer_are_acknowledged_together(link: LinkState
     assert [(Kind.RECEIVED, 0, ACKNOWLEDGED_AT)] == kinds(link.answers())
 
 
-def test_an_own_envelope_acknowledges(link: LinkState) -> None:
+def test_an_envelope_acknowledges_received_envelopes(link: LinkState) -> None:
     for number in range(1, ACKNOWLEDGED_AT + 1):
         link.arrives(Packet(Kind.ENVELOPE, number, 0, []))
     assert ACKNOWLEDGED_AT == link.send([]).received

@@ -39,7 +39,7 @@ class Cluster(Protocol):
 
     @property
     def coordinator(self) -> Coordinator:
-        """Return the present cluster of workers; start it if needed."""
+        """Return the present cluster of workers. If there is none, start one."""
 
     def look(self, event: ProgramRead | ProgramFetch) -> ProgramDone:
         """Read a variable, or fetch components."""

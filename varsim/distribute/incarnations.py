@@ -37,7 +37,7 @@ from varsim.sync.statistics import VariableStatistics
 from varsim.texts.incarnations import LostValues, NoRecovery, Recovery
 
 BACK_OFF_S: Final = 0.1
-"""The delay before the first restart by the policy; it doubles with each further one."""
+"""The delay before the first restart by the policy. Each further delay is twice as long."""
 
 
 class Owner(Protocol):
@@ -57,8 +57,9 @@ class Owner(Protocol):
 class Incarnations:
     """The incarnations of one strategy, of which at most one has workers.
 
-    The methods that use workers do what those of `Coordinator` do. If workers are lost, and the
-    policy is to go on, they also prepare the next incarnation before they raise the error.
+    The methods that use workers do the same as the methods of `Coordinator`. If workers are lost,
+    and the policy is to go on, these methods also prepare the next incarnation before they raise
+    the error.
 
     Args:
         owner: The strategy.
@@ -100,7 +101,7 @@ class Incarnations:
         self._closed = False  # whether the strategy was closed while it had no workers
         self._running = 0  # number of running calls, nested ones included
         self._calls_before = 0  # number of calls of earlier incarnations
-        self._delay_s = 0.0  # before the next start
+        self._delay_s = 0.0  # the delay before the next start
         self._kept: list[KeptVariable] = []  # variables that the next incarnation gets
         self._initial: dict[int, Array] = {}  # variable → initial value, if replicas have own ones
         self._saved: dict[int, SavedComponents] = {}  # variable → its part of the last checkpoint
@@ -109,7 +110,7 @@ class Incarnations:
 
     @property
     def coordinator(self) -> Coordinator:
-        """Return the present cluster of workers; start it if needed.
+        """Return the present cluster of workers. If there is none, start one.
 
         Raises:
             ContextError: The strategy was closed while it had no workers.
@@ -146,7 +147,7 @@ class Incarnations:
         return () if self._coordinator is None else self._coordinator.statistics()
 
     def _start(self) -> None:
-        """Start an incarnation; after a failure by lost workers, try again as often as allowed."""
+        """Start an incarnation. If workers are lost meanwhile, try again as often as allowed."""
         if self._closed:
             raise ContextError("this strategy was closed, and has no workers: make a new one")
         while True:
@@ -291,7 +292,7 @@ class Incarnations:
         self.restarts += 1
 
     def _survive(self, error: WorkerLost | CallTimeout, *, in_call: bool = False) -> None:
-        """Prepare the next incarnation if the policy is to go on; add to the error what happens."""
+        """Prepare the next incarnation if the policy is to go on, and say so in the error."""
         policy = self.lost_workers.policy
         if policy is OnWorkerLost.FAIL or self._running > in_call or self._is_ending:
             return

@@ -185,7 +185,7 @@ class MirroredStrategy(Strategy):
     """The faults to inject into calls of `run`; None for no faults."""
 
     _supervisor: Supervisor | None = None
-    _incarnations: Incarnations  # a worker's handle has none
+    _incarnations: Incarnations  # missing in a worker's handle
 
     def _set_up(self, strategy_id: int, devices: tuple[str, ...]) -> None:
         self.strategy_id = strategy_id
@@ -228,7 +228,7 @@ class MirroredStrategy(Strategy):
 
     @property
     def coordinator(self) -> Coordinator:
-        """Return the cluster of workers; start it if needed.
+        """Return the cluster of workers. If there is none, start one.
 
         Raises:
             ContextError: The strategy was closed before it had workers.
@@ -255,11 +255,11 @@ class MirroredStrategy(Strategy):
         assert self.coordinator is not None
 
     def restart(self) -> Recovery:
-        """End the workers, start new ones, and return what is lost; print it with `print`.
+        """End the workers, start new ones, and return what is lost. `print` shows the result.
 
-        Use it if the strategy is not usable any more: after a lost worker, a time-out or an
-        interrupt. The variables keep their values as far as workers that still answer have them;
-        a warning names the others. A call that was interrupted is not repeated.
+        Use this method if the strategy is not usable any more: after a lost worker, a time-out or
+        an interrupt. The variables keep the values that the program or an answering worker has. A
+        warning names the lost values. A call that was interrupted is not repeated.
 
         Raises:
             ContextError: A call is running, or the strategy was closed.
@@ -285,7 +285,7 @@ class MirroredStrategy(Strategy):
         return [variable for variable in found if variable is not None]
 
     def renewed(self, devices: tuple[str, ...]) -> None:
-        """Set the devices of new workers; they may be fewer than before."""
+        """Set the devices of the new workers, of which there can be fewer than before."""
         self.devices = devices
         self._packer = CallPacker(len(devices))
         for lease in self._leases.values():

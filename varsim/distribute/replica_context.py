@@ -39,7 +39,7 @@ class ReplicaContext:
         self._replica_id = replica_id
         self.session: Replica = session
         self.num_replicas_present = strategy.num_replicas_in_sync
-        """The number of replicas that take part in the running call: the first ones.
+        """The number of replicas that take part in the running call. These are the first replicas.
 
         It is less than `num_replicas_in_sync` if replicas have joined (uneven: join). TensorFlow
         has no such attribute.

@@ -1,4 +1,4 @@
-"""Read the components of an incarnation that ends, and replace those that are lost."""
+"""Read all components at the end of an incarnation, and replace the lost ones."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ class SavedComponents:
     """The components of a variable in a checkpoint."""
 
     path: str
-    call: int  # the number of calls of strategy.run before it was saved
-    names: tuple[str, ...]  # of the array of each replica
+    call: int  # the number of calls of strategy.run before the checkpoint
+    names: tuple[str, ...]  # per replica: the name of its array in the checkpoint
 
     def without(self, replica_ids: Collection[int]) -> SavedComponents:
-        """Return the components of the other replicas."""
+        """Return the saved components without those of `replica_ids`."""
         return replace(self, names=_without(self.names, replica_ids))
 
 
 @dataclass(frozen=True, slots=True)
 class KeptVariable:
-    """A variable with the components that it has in the next incarnation."""
+    """A variable, and its components in the next incarnation."""
 
     spec: VariableSpec
     components: tuple[Array, ...]
 
     def without(self, replica_ids: Collection[int]) -> KeptVariable:
-        """Return the variable with the components of the other replicas."""
+        """Return the variable without the components of `replica_ids`."""
         return replace(self, components=_without(self.components, replica_ids))
 
 
@@ -54,8 +54,8 @@ class Rescue:
 
     Args:
         gone: The replicas that cannot answer.
-        initial: The initial values of variables, by id, as far as they are kept.
-        saved: What the last checkpoint has of each variable, by id.
+        initial: Variable id → initial value, for the variables whose initial value is kept.
+        saved: Variable id → the variable's components in the last checkpoint.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Rescue:
         saved: Mapping[int, SavedComponents],
     ) -> None:
         self.lost: list[LostValues] = []
-        self._last_id = 0  # the variable of the last loss
+        self._last_id = 0  # the variable id of the last entry of `lost`
         self._coordinator = coordinator
         self._gone = {*gone, *coordinator.state.registry.losses}
         self._initial = initial
@@ -74,7 +74,7 @@ class Rescue:
         self._files: dict[str, Mapping[str, Array]] = {}  # path → arrays; empty if unreadable
 
     def kept(self, spec: VariableSpec, removed: Collection[int]) -> KeptVariable:
-        """Return what the next incarnation has of a variable.
+        """Return a variable with its components in the next incarnation.
 
         Args:
             removed: The replicas that the next incarnation does not have.
@@ -94,7 +94,7 @@ class Rescue:
         return KeptVariable(spec, _copied(chosen))
 
     def _components(self, spec: VariableSpec) -> list[Array | None]:
-        """Return the component of each replica; None for those that are lost."""
+        """Return the component of each replica, or None if the component is lost."""
         coordinator, number = self._coordinator, spec.variable_id
         everyone = range(coordinator.num_replicas)
         if not self._gone:
@@ -111,7 +111,8 @@ class Rescue:
                 try:
                     done = coordinator.look(ProgramFetch(number, (replica_id,)))
                     components[replica_id] = done.values[0]
-                except UNANSWERED as error:  # it may be about another replica: then read again
+                except UNANSWERED as error:
+                    # The error may name only other replicas; then the loop reads this one again.
                     self._gone |= set(error.replica_ids)
         return components
 
@@ -149,7 +150,7 @@ class Rescue:
         if path not in self._files:
             try:
                 self._files[path] = contents.read(path).arrays
-            except CheckpointError:  # it was deleted or damaged since
+            except CheckpointError:  # the file was deleted or damaged after it was written
                 self._files[path] = {}
         return self._files[path]
 
@@ -209,7 +210,10 @@ def _without(items: tuple[T, ...], replica_ids: Collection[int]) -> tuple[T, ...
 
 
 def _copied(components: Sequence[Array]) -> tuple[Array, ...]:
-    """Return copies, because the memory of the incarnation ends; one copy of equal components."""
+    """Return copies, because the incarnation's memory is freed.
+
+    If all components are equal, they share one copy.
+    """
     if contents.same_components(components):
         return (np.array(components[0]),) * len(components)
     return tuple(np.array(one) for one in components)

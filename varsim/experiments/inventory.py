@@ -79,7 +79,7 @@ class Inventory:
         said = [
             f"The variables of {visible(self.source.name)} ({KINDS[self.kind]}), listed by "
             f"`varsim inventory`: {self.summary}. A run with N workers needs up to "
-            f"{COPIES_PER_REPLICA} N + {COPIES_IN_PROGRAM} times as much memory.",
+            f"({COPIES_PER_REPLICA} N + {COPIES_IN_PROGRAM}) times these bytes of memory.",
             *self.notes,
         ]
         comments = [line for text in said for line in textwrap.wrap(text, _COMMENT_WIDTH)]

@@ -18,7 +18,7 @@ removed."""
 
 TAIL_LINES: Final = 20
 _TAIL_BYTES: Final = 16 * 1024
-_KEPT: Final = "varsim-worker-"  # the names of kept logs begin with it
+_KEPT: Final = "varsim-worker-"  # the beginning of the names of kept logs
 
 
 def tail(path: Path, start: int = 0) -> str:
@@ -74,7 +74,7 @@ class WorkerLogs:
         if not self._private:
             return path
         for old in kept_logs()[MAX_KEPT - 1 :]:
-            if old not in self._kept_here:  # an error has just named it
+            if old not in self._kept_here:  # an error has just named these logs
                 old.unlink(missing_ok=True)
         # The private directory is in the same file system as the directory that contains it.
         name = f"{_KEPT}{replica_id}-"

@@ -60,10 +60,11 @@ class Sample:
 class Lens:
     """The values of one variable at the end: each component, and the cross-replica value."""
 
-    components: list[Digest | None]  # in replica order; null if it is lost with its worker
+    components: list[Digest | None]  # in replica order; null for a lost component
     value: Digest | None  # the result of a cross-replica read; null if such a read is refused
     refused: str  # why a cross-replica read is refused; "" if it is not refused
-    apart: Plain  # the largest difference in any element; null if shapes differ, or one is lost
+    # the largest difference in any element; null if shapes differ or a component is lost
+    apart: Plain
     samples: list[Sample]  # for a large array: the elements that differ most, or the largest
     lost: str = ""  # which components are lost, and why; "" if none is lost
 
@@ -161,5 +162,5 @@ class Summary:
     carried: Carried | None = None  # null in runs of older versions
     unfinished: list[str] = field(default_factory=list)  # what was not written or judged, and why
     incarnation: int = 1  # the number of this start of the strategy's workers
-    incarnations: int = 1  # how often they have started in the run; above 1 after lost workers
+    incarnations: int = 1  # number of starts in the run; above 1 after lost workers
     resumed: str = ""  # the run and the step whose checkpoint this run continues, if any

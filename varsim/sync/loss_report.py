@@ -22,7 +22,7 @@ def places(replica_ids: Iterable[int], calls: Iterable[CallState]) -> Iterator[L
 
 
 def left(registry: VariableRegistry) -> Left:
-    """Return which variables can still be read. No call may run."""
+    """Return which variables can still be read. All calls must have ended."""
     readable: list[str] = []
     partial: list[tuple[str, tuple[int, ...]]] = []
     writes: list[tuple[str, int]] = []

@@ -1,4 +1,4 @@
-"""Facts about the incarnations of a strategy: what goes on, and what is lost."""
+"""Facts about the end of an incarnation: how the strategy goes on, and what is lost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from varsim.texts.facts import Fact, name_replicas, times
 
 
 class Instead(Enum):
-    """What a replica has in place of a component that is lost."""
+    """How the next incarnation replaces a lost component."""
 
     CHECKPOINT = "comes from checkpoint {source}, and is older than the other copies"
     ZERO = "starts from zero, so the sum lacks its share"
@@ -27,10 +27,10 @@ class LostComponents(Fact):
 
     variable: str
     settings: str  # such as "ON_READ, SUM"
-    replica_ids: tuple[int, ...]  # in the incarnation that ended
+    replica_ids: tuple[int, ...]  # the replicas, with their ids in the ended incarnation
     instead: Instead
     source: str = ""  # the checkpoint with its call, or another replica
-    since: str = ""  # the point from which their writes are lost
+    since: str = ""  # the event after which all their writes are lost
 
     def __str__(self) -> str:
         its = "its component" if len(self.replica_ids) == 1 else "each component"
@@ -46,7 +46,7 @@ class LostWrites(Fact):
     """Deferred writes of all replicas that were not exchanged."""
 
     variable: str
-    count: int  # of each replica; of the replica with the most
+    count: int  # the largest number of lost writes of one replica
 
     def __str__(self) -> str:
         return (
@@ -63,11 +63,11 @@ class Recovery(Fact):
     """How a strategy goes on after its workers have ended."""
 
     incarnation: int  # the number of the next incarnation, from 1
-    num_replicas: int  # of the next incarnation
+    num_replicas: int  # the number of its replicas
     removed: tuple[int, ...] = ()  # the replicas that the next incarnation does not have
     in_call: bool = False  # whether a call of strategy.run was interrupted
     lost: tuple[LostValues, ...] = ()
-    has_started: bool = False  # whether its workers have started
+    has_started: bool = False  # whether the workers of the next incarnation have started
 
     def __repr__(self) -> str:
         """Return the text, because an interactive program shows the result of a restart."""
@@ -107,11 +107,14 @@ class NoRecovery(Fact):
 
     restarts: int
     max_restarts: int
-    num_replicas: int  # that would be left
+    num_replicas: int  # the number of replicas without the lost ones
 
     def __str__(self) -> str:
         if not self.num_replicas:
-            return "  No replica is left, so the strategy does not go on. strategy.restart() can."
+            return (
+                "  No replica is left, so the strategy does not go on. strategy.restart() starts "
+                "new workers."
+            )
         return (
             f"  The strategy was restarted {times(self.restarts, 'time')}, which is its limit "
             f"(max_restarts={self.max_restarts}). strategy.restart() starts new workers."

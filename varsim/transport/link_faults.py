@@ -138,5 +138,5 @@ class LinkFaults:
         if descriptor is None:
             raise ConnectionError
         stream = socket.socket(fileno=os.dup(descriptor))
-        stream.getpeername()  # an OSError unless it is still a connection
+        stream.getpeername()  # raises an OSError if the connection has ended
         return stream

@@ -24,10 +24,10 @@ FIRST_PROBE_S: Final = 0.25
 """The time without progress until a probe. Each further probe waits twice as long."""
 
 ACKNOWLEDGED_AT: Final = 64
-"""After this many envelopes without an own packet, an end acknowledges them by a RECEIVED."""
+"""An end that has received this many envelopes, and has sent nothing, sends a RECEIVED."""
 
 LONGEST_LOOK_S: Final = 1.0
-"""The longest time between two looks that counts.
+"""The longest time between two looks that is counted as time without a connection.
 
 If more time passes, the process was stopped or computed, so it does not know whether there was a
 connection.
@@ -47,7 +47,7 @@ class Packet(NamedTuple):
     """What one end sends to the other. A second delivery changes nothing."""
 
     kind: Kind
-    number: int  # of this envelope; in other packets, of the last envelope that was sent
+    number: int  # the envelope's number; without envelope, the last one that was sent
     received: int  # the sender of the packet has received all envelopes up to this number
     frames: Sequence[Buffer] = ()
 
@@ -65,7 +65,8 @@ class LinkState:
         self._loss_s = loss_s
         self._longest_probe_s = longest_probe_s
         self._sent = 0  # the number of the last envelope
-        self._kept: deque[tuple[int, Sequence[Buffer]]] = deque()  # not acknowledged, in order
+        # unacknowledged envelopes in order
+        self._kept: deque[tuple[int, Sequence[Buffer]]] = deque()
         self._received = 0  # all envelopes up to this number have arrived
         self._known = 0  # the peer has sent the envelopes up to this number, or more
         self._reported = -1  # the value of `_received` when a gap was last reported
@@ -77,7 +78,7 @@ class LinkState:
         )
         self._looked_s = -math.inf
         self._was_connected = True
-        self._probe_s = FIRST_PROBE_S  # the time to the next probe but one
+        self._probe_s = FIRST_PROBE_S  # the time from the next probe to the one after it
         self._probe_at_s = 0.0
         self._silence_s = 0.0  # how long there has been no connection
 
@@ -92,7 +93,7 @@ class LinkState:
         return Packet(Kind.ENVELOPE, self._sent, self._received, frames)
 
     def arrives(self, packet: Packet) -> bool:
-        """Handle a packet of the peer; return whether it has the next envelope.
+        """Handle a packet of the peer; return whether the packet has the next envelope.
 
         Raises:
             ProtocolError: The peer acknowledges what this end has not sent.
@@ -138,7 +139,7 @@ class LinkState:
         return packets
 
     def look(self, now_s: float, *, connected: bool, is_new: bool = False) -> list[Packet]:
-        """Record the time, and whether there is a connection; return a probe if it is due.
+        """Record the time and whether there is a connection. Return a probe if one is due.
 
         Args:
             connected: Whether there is a connection now.
@@ -163,7 +164,7 @@ class LinkState:
         return [Packet(Kind.PROBE, self._sent, self._received)]
 
     def excuse(self) -> None:
-        """Do not count the time without a connection until now: the peer's process was stopped."""
+        """Set the time without a connection to 0, because the peer's process was stopped."""
         self._silence_s = 0.0
         self.is_lost = False
 

@@ -52,23 +52,26 @@ class ListeningPort:
         return f"tcp://{_LOOPBACK}:{self._port}"
 
     def endpoint_of(self, worker: int) -> str:
-        """Return the endpoint to which a worker connects; on Linux, with the worker's address."""
+        """Return the endpoint to which a worker connects.
+
+        On Linux, the endpoint also has the address from which this worker connects.
+        """
         if sys.platform != "linux":
             return self.endpoint
         return f"tcp://{IPv4Address(self._first + worker)}:{self._port};{_LOOPBACK}:{self._port}"
 
     def for_libzmq(self) -> int:
-        """Return another descriptor of the socket, which libzmq closes."""
+        """Return a second descriptor of the socket. libzmq closes this descriptor."""
         return os.dup(self._socket.fileno())
 
     def _drop_others(self, num_workers: int) -> None:
         """Have the system drop packets that do not come from the address and port of a worker."""
         instructions = (
             (0x28, 0, 0, 0),  # load the port of the sender
-            (0x15, 0, 4, self._port),  # if it is another one, drop the packet
+            (0x15, 0, 4, self._port),  # if the port is another one, drop the packet
             (0x20, 0, 0, _SOURCE_ADDRESS),  # load the address of the sender
             (0x14, 0, 0, self._first),  # subtract the first address
-            (0x35, 1, 0, num_workers),  # if it is not below the number of workers, drop the packet
+            (0x35, 1, 0, num_workers),  # if the difference is not below this number, drop it
             (0x06, 0, 0, 0xFFFFFFFF),  # accept the packet
             (0x06, 0, 0, 0),  # drop the packet
         )

@@ -1,4 +1,4 @@
-"""Carry envelopes over connections that can be cut: both ends of a link around `LinkState`.
+"""Carry envelopes over connections that can be cut. Each end of a link has a `LinkState`.
 
 A packet is one multipart message: a frame with the fields of the packet, then the frames of its
 envelope. libzmq connects again by itself after a cut, and the two ends send again what was lost.
@@ -32,9 +32,10 @@ A probe that cannot be sent shows a cut.
 """
 
 _WORKER_PROBES_S: Final = 30.0
-"""The same for a worker, which learns of cuts from libzmq.
+"""The longest time between two probes of a worker.
 
-Its probes are rare: a program that is idle for hours reads all of them only afterwards.
+A worker learns of cuts from libzmq, so it sends few probes. A program that is idle for hours reads
+all these probes only afterwards.
 """
 
 _HEADER: Final = struct.Struct(">BQQ")  # kind, number, received
@@ -82,7 +83,7 @@ class ReliableListener:
         self.close = listener.close
 
     def send(self, replica_id: int, frames: Sequence[Frame]) -> bool:
-        """Send an envelope without waiting; during a cut, it is sent later."""
+        """Send an envelope without waiting. During a cut, the envelope is kept and sent later."""
         self._transmit(replica_id, self._links[replica_id].send(_unchanging(frames)))
         return True
 

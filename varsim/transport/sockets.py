@@ -84,7 +84,7 @@ def routing_id(replica_id: int) -> bytes:
 
 
 class RouterListener:
-    """The coordinator's end of a transport over ZeroMQ, whose links need no looks."""
+    """The coordinator's end of a transport over ZeroMQ, without link states."""
 
     look_s: Final = None
 
@@ -281,7 +281,7 @@ class Dealer:
         self.socket.connect(self._endpoint)
 
     def disconnect(self) -> None:
-        """End the connection; what was on its way is lost."""
+        """End the connection. Messages on their way are lost."""
         descriptor = self.descriptor()
         connection = None if descriptor is None else _file_of(descriptor)
         self.socket.disconnect(self._endpoint)
@@ -327,7 +327,7 @@ class Dealer:
 
 
 def _file_of(descriptor: int | None) -> tuple[int, int] | None:
-    """Return what identifies the file of a descriptor; None if it is closed."""
+    """Return what identifies the file of a descriptor; None if the descriptor is closed."""
     try:
         found = os.fstat(-1 if descriptor is None else descriptor)
     except OSError:

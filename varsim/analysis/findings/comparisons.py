@@ -309,7 +309,7 @@ class Comparisons(EventObserver):
         if len(together) == len(present):
             del writes.open[number]
             for joined in range(len(present), self._num_replicas):
-                writes.counts[joined] += 1  # it has no write to compare
+                writes.counts[joined] += 1  # a joined replica has no write to compare
             wanted = self.oracle.next_wrote(facts.variable_id, FIRST_REPLICA, location)
             fresh = not number and self._first[facts.variable_id][0] == location
             before = self._before(event) if fresh else None

@@ -140,7 +140,7 @@ class _Record:
     """One record of a run, and what was found in it."""
 
     path: Path
-    part: str  # which incarnation of a strategy it is, if there are several
+    part: str  # the name of the incarnation, if its strategy has several
     found: Examination
     names: dict[int, str]  # of the variables, by number
 
