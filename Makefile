@@ -21,6 +21,7 @@ INTERRUPTS ?= 167
 TRACED ?= 4# under coverage, the deadlines of tests are this many times longer
 PYTEST_PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 TESTS := $(BIN)/python -m pytest $(PYTEST_PARALLEL)
+USUAL := not slow and not thorough
 
 # A new environment (1) of a Python (2) with exactly the packages of a lock (3).
 define install_locked
@@ -39,7 +40,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test quick test-all test-lowest coverage format lint types scenarios golden test-random soak \
-        fuzz interrupts docs docs-check golden-rest wheel-smoke install-smoke bench bench-peers check lock upgrade clean
+        fuzz interrupts docs docs-check test-thorough wheel-smoke install-smoke bench bench-peers check lock upgrade clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -67,8 +68,8 @@ $(INSTALLED): pyproject.toml $(VENV)/.locked
 run: $(INSTALLED) ## train on handwritten digits with four workers (WORKERS=, MODE=)
 	$(BIN)/python -m varsim run --workers $(WORKERS) --mode $(MODE)
 
-test: $(INSTALLED) ## run all tests except the slow ones
-	$(TESTS) -m "not slow"
+test: $(INSTALLED) ## run the usual tests, in less than two minutes on two cores
+	$(TESTS) -m "$(USUAL)"
 
 quick: $(INSTALLED) ## test pure states, scenarios and documents, in seconds; use it after every edit
 	$(TESTS) -q -m "not slow and not processes" tests/scenarios tests/sync tests/protocol \
@@ -78,7 +79,7 @@ test-all: $(INSTALLED) ## run all tests
 	$(TESTS)
 
 test-lowest: $(LOWEST)/.installed ## run the tests with the oldest releases that pyproject.toml allows
-	$(LOWEST)/bin/python -m pytest $(PYTEST_PARALLEL) -m "not slow"
+	$(LOWEST)/bin/python -m pytest $(PYTEST_PARALLEL) -m "$(USUAL)"
 
 $(LOWEST)/.installed: pyproject.toml locks/lowest.txt
 	@"$(PYTHON_LOWEST)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
@@ -91,7 +92,7 @@ $(LOWEST)/.installed: pyproject.toml locks/lowest.txt
 coverage: $(INSTALLED) ## measure test coverage, also in worker processes; fail below the limit
 	$(BIN)/python -m coverage erase
 	VARSIM_TEST_TIME_FACTOR=$(TRACED) $(BIN)/python -m coverage run -m pytest $(PYTEST_PARALLEL) \
-		-m "not slow" --timeout 300
+		-m "$(USUAL)" --timeout 300
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
@@ -130,8 +131,8 @@ golden: $(INSTALLED) ## compare with recorded results of TensorFlow; print count
 	$(TESTS) -q tests/golden --deselect \
 		tests/golden/test_golden.py::test_every_case_is_the_same_or_different_on_purpose
 
-golden-rest: $(INSTALLED)
-	$(TESTS) -q -m slow tests/golden
+test-thorough: $(INSTALLED) ## run the tests that `make test` leaves out and `make check` runs
+	$(TESTS) -q -m thorough
 
 test-random: $(INSTALLED) ## test EFFORT times as many random programs, message orders and faults as usual
 	VARSIM_TEST_EFFORT=$(EFFORT) $(TESTS) -q --timeout 0 tests/properties tests/seeded tests/testing \
@@ -199,7 +200,7 @@ $(PEERS)/.installed: benchmarks/peers/requirements.txt
 		"Open MPI is left out: mpirun is not installed (Debian, Ubuntu: apt install openmpi-bin)."
 	@touch $@
 
-check: lint types docs-check test golden-rest wheel-smoke install-smoke ## run the checks of .ci/run
+check: lint types docs-check test test-thorough wheel-smoke install-smoke ## run the checks of .ci/run
 
 clean: ## remove everything that the other targets made
 	rm -rf $(VENV) $(LOWEST) $(LOCKER) build dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

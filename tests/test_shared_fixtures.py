@@ -75,6 +75,7 @@ def test_finds_all_replicas_free_again(strategy):
 
 
 @pytest.mark.processes
+@pytest.mark.thorough
 def test_fixtures_of_a_failed_or_stuck_test_are_created_again(tmp_path: Path):
     """Fixtures that depend on such a fixture are also created again. All others stay shared."""
     (tmp_path / "test_counted.py").write_text(COUNTED)

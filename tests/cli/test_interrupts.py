@@ -135,7 +135,9 @@ def test_ctrl_c_before_the_training_leaves_nothing(
 
 
 @pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-@pytest.mark.parametrize("moment", [is_launching, has_trained])
+@pytest.mark.parametrize(
+    "moment", [is_launching, pytest.param(has_trained, marks=pytest.mark.thorough)]
+)
 def test_sigterm_and_a_closed_terminal_have_the_effect_of_ctrl_c(
     moment: Callable[[], bool], signal_number: int, code: int
 ) -> None:

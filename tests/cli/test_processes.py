@@ -94,6 +94,7 @@ def test_the_built_in_job_runs_on_two_workers():
     }
 
 
+@pytest.mark.thorough
 def test_a_recorded_run_leaves_a_history():
     """If a worker dies, the history is incomplete. A run without a record has no history."""
     kept = {}
@@ -111,6 +112,7 @@ def test_a_recorded_run_leaves_a_history():
     assert {"done": (True, []), "died": (False, [1])} == kept
 
 
+@pytest.mark.thorough
 def test_a_run_with_an_oracle_is_compared_with_one_worker():
     """The output of the run on one worker is not shown."""
     words = ("--workload", "deep/program.py", "--steps", "2", "--mode", "v=on_write")

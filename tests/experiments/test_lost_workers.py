@@ -42,6 +42,7 @@ def texts(run: tf.FinishedRun, text: str) -> list[str]:
     return [one for one in run.summary.warnings if text in one]
 
 
+@pytest.mark.thorough
 def test_a_restarted_run_equals_a_run_without_losses(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"workers": 2, "checkpoint": 2, "steps": 6}
     whole = tf.run_experiment(PROGRAM, out=tmp_path / "whole", trace="off", **settings)

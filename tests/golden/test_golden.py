@@ -23,7 +23,7 @@ SEED = 2021
 PARTS = 8
 """The cases are split into this many parts, so that all cores are used."""
 
-QUICK_PARTS = 2
+QUICK_PARTS = 1
 """`make test` runs this many parts. Every family has cases in each part. `make check` runs all."""
 
 
@@ -42,7 +42,10 @@ def test_the_projects_copy_of_the_recording_is_complete(cases: list[Case]) -> No
 @pytest.mark.timeout(300)  # seconds; three on an idle machine
 @pytest.mark.parametrize(
     "part",
-    [pytest.param(part, marks=[pytest.mark.slow] * (part >= QUICK_PARTS)) for part in range(PARTS)],
+    [
+        pytest.param(part, marks=[pytest.mark.thorough] * (part >= QUICK_PARTS))
+        for part in range(PARTS)
+    ],
 )
 def test_every_case_is_the_same_or_different_on_purpose(cases: list[Case], part: int) -> None:
     """On the simulated cluster, every difference from TensorFlow follows from a rule.
@@ -55,6 +58,7 @@ def test_every_case_is_the_same_or_different_on_purpose(cases: list[Case], part:
 
 
 @pytest.mark.processes
+@pytest.mark.thorough
 @pytest.mark.timeout(300)  # seconds, for the reason of the previous test
 def test_outcomes_on_worker_processes_are_the_same_or_different_on_purpose(
     cases: list[Case],

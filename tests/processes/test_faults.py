@@ -81,6 +81,7 @@ def test_values_are_sent_through_sockets_if_shared_memory_is_full(
     assert 1 == len(told) == sum(said in text for text in told)
 
 
+@pytest.mark.thorough
 def test_faults_of_links_over_tcp_change_no_value() -> None:
     faults = [
         "drop replica=1 call=1 count=2",

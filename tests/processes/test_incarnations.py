@@ -103,6 +103,7 @@ def test_the_call_after_a_loss_uses_new_processes_and_kept_values(
     assert (tmp_path / "logs" / "incarnation-2").is_dir()
 
 
+@pytest.mark.thorough
 def test_an_ended_stuck_replica_is_treated_like_a_lost_one() -> None:
     with cluster(2, on_worker_lost="restart", stall_fail_s=600 * MS) as strategy:
         program = Program(strategy)
@@ -115,6 +116,7 @@ def test_an_ended_stuck_replica_is_treated_like_a_lost_one() -> None:
         assert 4.0 == program.values[0]
 
 
+@pytest.mark.thorough
 def test_a_user_restarts_after_an_interrupt_without_an_answer() -> None:
     with cluster(2) as strategy:
         program = Program(strategy)

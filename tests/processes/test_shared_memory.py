@@ -92,6 +92,7 @@ def kinds_of(strategy: Strategy) -> list[Any]:
     return made
 
 
+@pytest.mark.thorough
 def test_every_exchange_gives_the_same_bits(strategies: dict[str, Strategy]) -> None:
     outcomes: dict[str, list[bytes]] = {}
     for exchange, strategy in strategies.items():

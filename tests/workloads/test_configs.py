@@ -54,6 +54,7 @@ def test_a_lesson_says_what_to_look_at(lesson: Path) -> None:
     assert lesson.stem == load_experiment(lesson).name
 
 
+@pytest.mark.thorough
 @each_lesson
 def test_a_lesson_runs(lesson: Path, run) -> None:
     """A lesson runs to its end on four replicas, and warns only if its comment says so."""
