@@ -158,6 +158,30 @@ def test_a_deleted_or_changed_checkpoint_is_not_used(simulated, tmp_path, damage
     assert [Instead.ZERO] == [one.instead for one in error.recovery.lost]
 
 
+def test_a_write_of_the_program_replaces_the_checkpoint(simulated, tmp_path):
+    """Otherwise a metric that was reset would count the lost replica's old share again."""
+    strategy = make()
+    total = variable(strategy, 0.0, "total", "ON_READ", "SUM")
+    own = variable(strategy, 0.0, "own", "NONE", "NONE")
+
+    def step():
+        total.assign_add(1.0)
+        own.assign_add(replica_id() + 1.0)
+
+    strategy.run(step)
+    strategy.save(tmp_path / "first")
+    strategy.run(step)
+    strategy.save(tmp_path / "second")
+    total.assign(0.0)
+    strategy.restore(tmp_path / "first")
+    total.assign(0.0)
+    error = lose_in_a_call(simulated, strategy)
+
+    assert {Instead.WRITTEN} == {one.instead for one in error.recovery.lost}
+    assert [0.0, 0.0, 0.0] == parts(total)
+    assert [1.0, 2.0, 3.0] == parts(own)
+
+
 def test_after_a_shrink_a_checkpoint_has_the_components_of_the_others(simulated, tmp_path):
     strategy = make("shrink")
     total = variable(strategy, 0, "total", "ON_READ", "SUM")

@@ -16,7 +16,13 @@ from varsim.distribute.distributed import DistributedVariable, Lease
 from varsim.distribute.location import user_location, warn
 from varsim.distribute.lost_workers import LostWorkers, OnWorkerLost
 from varsim.distribute.naming import PROGRAM
-from varsim.distribute.rescue import KeptVariable, Rescue, SavedComponents, is_private
+from varsim.distribute.rescue import (
+    KeptVariable,
+    Rescue,
+    SavedComponents,
+    WrittenComponents,
+    is_private,
+)
 from varsim.distribute.strategy_arguments import limits_of_environment
 from varsim.distribute.supervision import Supervisor
 from varsim.errors import CallTimeout, ContextError, StartError, WorkerLost
@@ -105,6 +111,7 @@ class Incarnations:
         self._kept: list[KeptVariable] = []  # variables that the next incarnation gets
         self._initial: dict[int, Array] = {}  # variable → initial value, if replicas have own ones
         self._saved: dict[int, SavedComponents] = {}  # variable → its part of the last checkpoint
+        self._written: dict[int, WrittenComponents] = {}  # variable → after the last write
 
     # ------------------------------------------------------------ the present incarnation
 
@@ -234,6 +241,7 @@ class Incarnations:
         """Record that the program dropped a variable. Finalizers may call this at any time."""
         self._initial.pop(variable_id, None)
         self._saved.pop(variable_id, None)
+        self._written.pop(variable_id, None)
         if self._coordinator is not None:
             self._coordinator.forget(variable_id)
 
@@ -252,6 +260,18 @@ class Incarnations:
         except (WorkerLost, CallTimeout) as error:
             self._survive(error)
             raise
+        self._note_written(event.variable_id)
+
+    def _note_written(self, variable_id: int) -> None:
+        """Keep the components after a write of the program, which replace those of a checkpoint.
+
+        Otherwise a lost component would come from before the write, such as a reset or a restore.
+        """
+        if variable_id in self._initial:  # only replicas' own values can be lost
+            self._saved.pop(variable_id, None)
+            registry, everyone = self.coordinator.state.registry, range(len(self._owner.devices))
+            components = registry.components(variable_id, everyone)
+            self._written[variable_id] = WrittenComponents(self.calls, components)
 
     def run(
         self,
@@ -279,6 +299,7 @@ class Incarnations:
         """Record the components of a checkpoint that was written."""
         for variable_id, names in saved.names.items():
             self._saved[variable_id] = SavedComponents(saved.path, self.calls, names)
+            self._written.pop(variable_id, None)
 
     # ------------------------------------------------------------ the end of an incarnation
 
@@ -355,8 +376,10 @@ class Incarnations:
             self._abandon()
             devices = tuple(one for i, one in enumerate(devices) if i not in removed)
             self._owner.renewed(devices)
-            for number, one in self._saved.items():
-                self._saved[number] = one.without(removed)
+            for number, saved in self._saved.items():
+                self._saved[number] = saved.without(removed)
+            for number, written in self._written.items():
+                self._written[number] = written.without(removed)
         return Recovery(self.number, len(devices), tuple(sorted(removed)), in_call, tuple(lost))
 
     def _keep(
@@ -366,7 +389,7 @@ class Incarnations:
         if self._kept:  # the program has not used this incarnation, because its start failed
             self._kept = [one.without(removed) for one in self._kept]
             return []
-        rescue = Rescue(coordinator, gone, self._initial, self._saved)
+        rescue = Rescue(coordinator, gone, self._initial, self._saved, self._written)
         alive = self._owner.alive_variables()
         self._kept = [rescue.kept(variable.spec, removed) for variable in alive]
         return rescue.lost

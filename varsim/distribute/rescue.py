@@ -38,6 +38,18 @@ class SavedComponents:
 
 
 @dataclass(frozen=True, slots=True)
+class WrittenComponents:
+    """The components of a variable after a write of the program."""
+
+    call: int  # the number of calls of strategy.run before the write
+    components: tuple[Array | None, ...]  # None: the write did not make it known
+
+    def without(self, replica_ids: Collection[int]) -> WrittenComponents:
+        """Return the components of the other replicas."""
+        return replace(self, components=_without(self.components, replica_ids))
+
+
+@dataclass(frozen=True, slots=True)
 class KeptVariable:
     """A variable, and its components in the next incarnation."""
 
@@ -56,6 +68,8 @@ class Rescue:
         gone: The replicas that cannot answer.
         initial: Variable id → initial value, for the variables whose initial value is kept.
         saved: Variable id → the variable's components in the last checkpoint.
+        written: The components of variables after the last write of the program, by id. There is no
+            entry for a variable whose components were saved in a checkpoint later.
     """
 
     def __init__(
@@ -64,6 +78,7 @@ class Rescue:
         gone: Iterable[int],
         initial: Mapping[int, Array],
         saved: Mapping[int, SavedComponents],
+        written: Mapping[int, WrittenComponents],
     ) -> None:
         self.lost: list[LostValues] = []
         self._last_id = 0  # the variable id of the last entry of `lost`
@@ -71,6 +86,7 @@ class Rescue:
         self._gone = {*gone, *coordinator.state.registry.losses}
         self._initial = initial
         self._saved = saved
+        self._written = written
         self._files: dict[str, Mapping[str, Array]] = {}  # path → arrays; empty if unreadable
 
     def kept(self, spec: VariableSpec, removed: Collection[int]) -> KeptVariable:
@@ -132,6 +148,13 @@ class Rescue:
                 source = f"{saved.path}, which was saved after {call}"
                 self._lose(spec, replica_id, Instead.CHECKPOINT, source, call)
                 return array
+        written = self._written.get(spec.variable_id)
+        if written is not None:
+            last = written.components[replica_id]
+            if last is not None:
+                call = f"call {written.call}"
+                self._lose(spec, replica_id, Instead.WRITTEN, f"after {call}", call)
+                return last
         initial = self._initial.get(spec.variable_id)
         if _adds_up(spec):
             self._lose(spec, replica_id, Instead.ZERO)

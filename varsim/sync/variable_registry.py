@@ -222,14 +222,22 @@ class VariableRegistry:
     # ------------------------------------------------------------ fetches
 
     def known(self, variable_id: int, replica_ids: Sequence[int]) -> tuple[Array | None, ...]:
-        """Return the components of some replicas; None for a component that must be fetched."""
+        """Return the components of some replicas; None for a component that must be fetched.
+
+        The components that need no fetch are counted.
+        """
+        found = self.components(variable_id, replica_ids)
         variable = self._variables.by_id[variable_id]
-        if self._is_uncertain(variable):
-            return (None,) * len(replica_ids)
-        found = tuple(variable.component(i) for i in replica_ids)
         if not variable.merges:
             variable.account.spared += sum(value is not None for value in found)
         return found
+
+    def components(self, variable_id: int, replica_ids: Sequence[int]) -> tuple[Array | None, ...]:
+        """Return the components of some replicas; None for a component that is not known."""
+        variable = self._variables.by_id[variable_id]
+        if self._is_uncertain(variable):
+            return (None,) * len(replica_ids)
+        return tuple(variable.component(i) for i in replica_ids)
 
     def fetch(
         self, variable_id: int, replica_ids: Sequence[int], now_s: float = 0.0

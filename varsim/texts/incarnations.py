@@ -12,6 +12,7 @@ class Instead(Enum):
     """How the next incarnation replaces a lost component."""
 
     CHECKPOINT = "comes from checkpoint {source}, and is older than the other copies"
+    WRITTEN = "has the value that the program wrote to it last, {source}"
     ZERO = "starts from zero, so the sum lacks its share"
     MEAN = "starts from the mean of the other copies"
     COPY = "starts as a copy of the component of {source}"
@@ -82,8 +83,8 @@ class Recovery(Fact):
             )
         lines += [f"  - {one}" for one in self.lost]
         lines.append(
-            "  New workers do not have the state of Python modules, and their random generators "
-            "start new streams."
+            "  New workers do not have the state of Python modules. Their global random generators "
+            "start new streams; a generator that a function has captured begins again."
         )
         return "\n".join(lines)
 
