@@ -18,6 +18,11 @@ class Presence(EventObserver):
         if event.present is not None:
             self._present[event.call] = range(event.present)
 
+    @property
+    def some_joined(self) -> bool:
+        """Return whether some replicas have joined in a call so far."""
+        return bool(self._present)
+
     def of(self, call: int | None) -> range:
         """Return the replicas that take part in a call."""
         return self._present.get(call, self._everyone)

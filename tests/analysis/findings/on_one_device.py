@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import varsim as tf
 from tests.replica_context import replica_id
 from varsim.analysis.findings.comparisons import Compared
-from varsim.analysis.findings.model import Finding
+from varsim.analysis.findings.model import Finding, FindingKind
 from varsim.analysis.findings.overflow import OVERFLOW
 from varsim.analysis.findings.scaling_messages import (
     FIRST_REPLICA_ONLY,
@@ -68,11 +68,15 @@ def on_each_batch(strategy: tf.distribute.MirroredStrategy, step: Callable[[Any]
         strategy.run(step, args=(batch,))
 
 
-def compared(program: Program, num_replicas: int = 2, *, oracle: bool = True) -> list[Finding]:
-    """Return the findings about values of a program."""
-    return [
-        one for one in _seen(program, num_replicas, oracle=oracle)[0] if one.kind in ABOUT_VALUES
-    ]
+def compared(
+    program: Program,
+    num_replicas: int = 2,
+    *,
+    oracle: bool = True,
+    kinds: Container[FindingKind] = ABOUT_VALUES,
+) -> list[Finding]:
+    """Return the findings of some kinds of a program; by default those about values."""
+    return [one for one in _seen(program, num_replicas, oracle=oracle)[0] if one.kind in kinds]
 
 
 def comparison(program: Program, num_replicas: int = 2) -> Compared:

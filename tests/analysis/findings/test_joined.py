@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import varsim as tf
 from tests.analysis.findings.on_one_device import compared, comparison, variable
 from varsim.analysis.findings.overflow import OVERFLOW
+from varsim.analysis.findings.redundancy import UNREAD_MERGES
 
 Strategy = tf.distribute.MirroredStrategy
 
@@ -50,3 +52,31 @@ def test_a_sum_of_the_present_replicas_that_is_too_large_is_found():
 
     (finding,) = compared(too_large, 3, oracle=False)
     assert finding.kind is OVERFLOW
+
+
+@pytest.mark.parametrize("aggregation", ["SUM", "MEAN"])
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_no_remedy_needs_all_replicas_in_each_call(aggregation: str, is_sparse: bool):
+    def remedy(uneven: str) -> str:
+        def unread(strategy: Strategy) -> None:
+            with strategy.scope():
+                v = variable([0.0, 0.0], f"ON_WRITE {aggregation}")
+            strategy.uneven = uneven
+            batches = [np.ones(size, np.float32) for size in SIZES]
+
+            def step(rows: np.ndarray) -> None:
+                if is_sparse:
+                    v.scatter_add(tf.IndexedSlices(rows[:1], [0]))
+                else:
+                    v.assign_add(rows[:1].repeat(2))
+
+            for rows in strategy.experimental_distribute_dataset(batches):
+                strategy.run(step, args=(rows,))
+
+        (finding,) = compared(unread, 3, oracle=False, kinds=[UNREAD_MERGES])
+        return finding.remedy
+
+    assert "auto=adaptive, which merges at the next read" in remedy("pad")
+    with_some = remedy("join")
+    assert "which merges at the next read" not in with_some
+    assert ("Choose ON_READ" in with_some) == (aggregation == "SUM" and not is_sparse)

@@ -189,7 +189,8 @@ class Redundancy(Finder):
         for event, location in merges.open.values():
             unread.add(event, location=location)
         if unread.count >= max(AGAIN_AND_AGAIN, _UNREAD_SHARE * merges.count):
-            return _unread(facts, merges)
+            some_joined = self.context.presence.some_joined
+            return _unread(facts, merges, some_joined=some_joined)
         return None
 
 
@@ -198,10 +199,8 @@ def _are_equal(contributions: Mapping[int, Event]) -> bool:
     return len(digests) == 1 and None not in digests
 
 
-_COLLECT: Final = (
-    "Choose auto=adaptive, which merges at the next read; or collect the rows of several writes on "
-    "each replica, and write them once."
-)
+_ADAPTIVE: Final = "auto=adaptive, which merges at the next read; or "
+_COLLECT_ROWS: Final = "collect the rows of several writes on each replica, and write them once."
 _WRITE_OUTSIDE: Final = (
     "Write these rows outside strategy.run, where the program sends them once and replicas do not "
     "wait for each other. ON_READ refuses sparse writes."
@@ -223,18 +222,38 @@ def _equal(facts: VariableFacts, merges: _MergeCounts) -> Finding:
     )
 
 
-def _unread(facts: VariableFacts, merges: _MergeCounts) -> Finding:
+def _unread(facts: VariableFacts, merges: _MergeCounts, *, some_joined: bool) -> Finding:
     return finding_of(
         UNREAD_MERGES,
         facts,
         merges.unread,
         f"The values of {merges.unread.count:,} of {times(merges.count, 'merge')} were not read "
         "before the next merge.",
-        _COLLECT
-        if merges.are_sparse
-        else "Choose ON_READ if you need only the final sum or mean, or auto=adaptive, which "
-        "merges at the next read; or collect the writes on each replica, and merge once.",
+        _rarer_merges(facts, merges, some_joined=some_joined),
     )
+
+
+def _rarer_merges(facts: VariableFacts, merges: _MergeCounts, *, some_joined: bool) -> str:
+    """Return the remedy for unread merges.
+
+    If replicas have joined, adaptive AUTO refuses the call, and the mean of ON_READ has other
+    weights.
+    """
+    if merges.are_sparse:
+        return _sentence(_COLLECT_ROWS if some_joined else f"choose {_ADAPTIVE}{_COLLECT_ROWS}")
+    collect = "collect the writes on each replica, and merge once."
+    if not some_joined:
+        return f"Choose ON_READ if you need only the final sum or mean, or {_ADAPTIVE}{collect}"
+    if facts.aggregation == "MEAN":
+        return (
+            "Some replicas took no part in some calls, so ON_READ would give another mean, and "
+            "auto=adaptive would refuse these calls. First give rows to every replica in each call."
+        )
+    return f"Choose ON_READ if you need only the final value; or {collect}"
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _repeated(facts: VariableFacts, repeated: Evidence, count: int, num_replicas: int) -> Finding:
