@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 
 import numpy as np
@@ -298,6 +299,18 @@ def test_a_variable_that_is_created_in_the_call_exists_on_every_replica(strategy
         v = tf.Variable(rows[0], aggregation=tf.VariableAggregation.SUM)
         v.assign_add(rows[0])
         made.append(v)
+def test_a_dropped_variable_that_counts_writes_does_not_count(strategy):
+    mean = tf.VariableAggregation.MEAN
+    with strategy.scope():
+        v = tf.Variable(0.0, synchronization=tf.LocalSGD(2), aggregation=mean)
+    with pytest.raises(ValueError, match="needs the same number of writes on every"):
+        run(strategy, lambda rows: None, 1)
+    del v
+    gc.collect()
+
+    assert 1 == run(strategy, lambda rows: context().num_replicas_present, 1).values[0]
+
+
 
     run(strategy, step, 1, 2)
     assert [4.0] * 3 == components(made[0])

@@ -276,6 +276,7 @@ class Coordinator:
         return finish.returned
 
     def _run(self, call: ProgramCall, host: Host) -> Finish:
+        self._forget_dropped()
         self._hosts[self._next_token] = host
         try:
             finish = self._until_answered(call)
@@ -424,13 +425,16 @@ class Coordinator:
 
     def _flush(self) -> None:
         """Send all messages. Call `_check` first if code of the program has run."""
-        while self._forgotten and not self._hosts:  # a running call may still use the variable
-            self._handle(ProgramForget(self._forgotten.pop(), self._channel.now_s()))
+        self._forget_dropped()
         outgoing, self._outgoing = self._outgoing, {}
         for replica_id, messages in outgoing.items():
             self._channel.send(replica_id, messages)
         if self.state.is_behind:
             self._handle(MessagesSent())
+
+    def _forget_dropped(self) -> None:
+        while self._forgotten and not self._hosts:  # a running call may still use the variable
+            self._handle(ProgramForget(self._forgotten.pop(), self._channel.now_s()))
 
     def _await_room(self) -> None:
         """Wait until all workers can take more messages. Call it before the state decides.

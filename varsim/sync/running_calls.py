@@ -90,7 +90,7 @@ class RunningCalls:
         present = len(event.arguments)
         if present < self._registry.num_replicas:
             try:
-                policies.check_joining(self._registry.specs.values())
+                policies.check_joining(self._registry.kept_specs)
             except SynchronizationError as error:
                 return [ProgramRefused(event.token, error)]
         self.begun += 1

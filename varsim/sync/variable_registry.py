@@ -85,6 +85,11 @@ class VariableRegistry:
             del self.specs[variable_id]
         return self._all(Forget(variable_ids=(variable_id,)))
 
+    @property
+    def kept_specs(self) -> list[VariableSpec]:
+        """Return the specs of the variables that the program has not dropped."""
+        return [variable.spec for variable in self._variables.by_id.values()]
+
     def mirror(self, variable_id: int) -> Array | None:
         """Return the value of all components of a variable; None if the components may differ."""
         variable = self._variables.by_id[variable_id]
