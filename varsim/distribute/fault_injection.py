@@ -72,6 +72,7 @@ class FaultPlan:
         self._folder = folder
         self._happened = [0] * len(faults)
         self._num_replicas = num_replicas
+        self._joined_at: dict[int, int] = {}  # index of a fault → call in which its replicas joined
         self.step = 1
         """The current step of the workload, counted from 1."""
 
@@ -107,7 +108,12 @@ class FaultPlan:
         if not here:
             return None
         own = [[one for one in here if one[1].is_on(replica_id)] for replica_id in range(present)]
+        absent = range(present, self._num_replicas)
+        for i, fault in here:
+            if not any(map(fault.is_on, range(present))) and any(map(fault.is_on, absent)):
+                self._joined_at.setdefault(i, call)
         for i, _ in chain.from_iterable(own):
+            self._joined_at.pop(i, None)
             self._happened[i] += 1  # `took` corrects this if the function does not reach the fault
         inner = function.python_function if isinstance(function, Function) else function
         return FaultyFunction(inner, own, self._seed, call, self._folder)
@@ -122,15 +128,18 @@ class FaultPlan:
     def missed(self) -> list[str]:
         """Return a text for each fault that has not happened."""
         return [
-            f"fault {fault.text!r} did not happen: {self._why(fault)}"
-            for fault, times in zip(self._faults, self._happened, strict=True)
-            if not times
+            f"fault {fault.text!r} did not happen: {self._why_missed(i, fault)}"
+            for i, fault in enumerate(self._faults)
+            if not self._happened[i]
         ]
 
-    def _why(self, fault: Fault) -> str:
+    def _why_missed(self, index: int, fault: Fault) -> str:
         if isinstance(fault.replica, int) and fault.replica >= self._num_replicas:
             return f"the run has gone on without replica {fault.replica}"
-        return f"the run did not reach {fault.place}"
+        call = self._joined_at.get(index)
+        if call is None:
+            return f"the run did not reach {fault.place}"
+        return f"{fault.where} took no part in call {call}, because of uneven: join"
 
 
 # ---------------------------------------------------------------- on a replica

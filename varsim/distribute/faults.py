@@ -148,9 +148,13 @@ class Fault:
         at = [f"operation {self.operation}"] if self.operation else []
         at += [f"call {self.call[0]}"] if self.call else []
         at += [f"step {self.step[0]}"] if self.step else []
+        return f"{' of '.join(at) or 'a call'} on {self.where}"
+
+    @property
+    def where(self) -> str:
+        """Return the replicas of a drawn fault, as text."""
         ids = ", ".join(map(str, self.replica_ids))
-        where = f"replica{'s' * (',' in ids)} {ids}" if ids else self.replica
-        return f"{' of '.join(at) or 'a call'} on {where}"
+        return f"replica{'s' * (',' in ids)} {ids}" if ids else str(self.replica)
 
     def is_at(self, call: int, step: int) -> bool:
         """Return whether the fault belongs to this call, which begins in this step.
