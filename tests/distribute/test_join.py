@@ -202,11 +202,26 @@ def test_a_call_with_results_of_present_replicas_has_the_same_replicas(strategy)
     assert [3.0] * 3 == components(v)
 
 
-def test_a_call_has_the_replicas_that_have_a_value_of_every_argument(strategy):
-    two, one = batch(strategy, 1, 2), batch(strategy, 5)
-    returned = strategy.run(lambda x, y: x + y, args=(two,), kwargs={"y": one})
+@pytest.mark.parametrize("rows", [(1, 2), (1, 2, 3)])
+def test_values_of_one_call_must_have_rows_for_the_same_replicas(strategy, rows):
+    """Otherwise a replica that is left out has rows that no replica uses."""
+    more, one = batch(strategy, *rows), batch(strategy, 5)
+    has = f"has rows for replicas {'0, 1' if len(rows) == 2 else '0–2'}"
 
-    assert [[6.0]] == [value.tolist() for value in returned.values]
+    with pytest.raises(ValueError, match=r"args\[1\]\['x'\] " + has) as caught:
+        strategy.run(lambda i, x, y: None, args=(0, {"x": more}), kwargs={"y": one})
+    assert "and kwargs['y'] has rows for replica 0: " in str(caught.value)
+    with pytest.raises(ValueError, match=r"value\[0\] " + has):
+        strategy.experimental_local_results([more, one])
+    with pytest.raises(ValueError, match=r"value\[0\] " + has):
+        strategy.reduce("SUM", (more, one), axis=0)
+
+
+def test_a_value_that_is_no_part_of_a_batch_can_be_given_with_rows_of_some_replicas(strategy):
+    own = strategy.experimental_distribute_values_from_function(lambda c: c.replica_id_in_sync_group)
+    returned = strategy.run(lambda x, y: x + y, args=(batch(strategy, 1, 2), own))
+
+    assert [[1.0], [3.0]] == [value.tolist() for value in returned.values]
 
 
 def test_a_function_knows_the_number_of_present_replicas(strategy):
@@ -284,6 +299,18 @@ def test_policies_that_count_writes_refuse_a_call_without_some_replicas(simulate
     assert 4.0 == v.read_value()
 
 
+def test_a_dropped_variable_that_counts_writes_does_not_count(strategy):
+    mean = tf.VariableAggregation.MEAN
+    with strategy.scope():
+        v = tf.Variable(0.0, synchronization=tf.LocalSGD(2), aggregation=mean)
+    with pytest.raises(ValueError, match="needs the same number of writes on every"):
+        run(strategy, lambda rows: None, 1)
+    del v
+    gc.collect()
+
+    assert 1 == run(strategy, lambda rows: context().num_replicas_present, 1).values[0]
+
+
 def test_a_call_without_some_replicas_creates_no_adaptive_variable(simulated):
     strategy = tf.distribute.MirroredStrategy(["a", "b"], auto="adaptive", uneven="join")
     mean = tf.VariableAggregation.MEAN
@@ -299,18 +326,6 @@ def test_a_variable_that_is_created_in_the_call_exists_on_every_replica(strategy
         v = tf.Variable(rows[0], aggregation=tf.VariableAggregation.SUM)
         v.assign_add(rows[0])
         made.append(v)
-def test_a_dropped_variable_that_counts_writes_does_not_count(strategy):
-    mean = tf.VariableAggregation.MEAN
-    with strategy.scope():
-        v = tf.Variable(0.0, synchronization=tf.LocalSGD(2), aggregation=mean)
-    with pytest.raises(ValueError, match="needs the same number of writes on every"):
-        run(strategy, lambda rows: None, 1)
-    del v
-    gc.collect()
-
-    assert 1 == run(strategy, lambda rows: context().num_replicas_present, 1).values[0]
-
-
 
     run(strategy, step, 1, 2)
     assert [4.0] * 3 == components(made[0])

@@ -404,7 +404,7 @@ class MirroredStrategy(Strategy):
         plan, link = self.faults, coordinator.link
         leaves = leaves_of(given) if args or kwargs else []
         count = self.num_replicas_in_sync
-        present = present_of(leaves, count)
+        present = present_of(leaves, count, args=given[0], kwargs=given[1])
         faulty = plan and plan.wrapped(fn, self._incarnations.calls + 1, present, link.exchange)
         codec = link.codec
         number, function, arguments, copies = self._packer.packed(

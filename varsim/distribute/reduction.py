@@ -177,7 +177,7 @@ def reduce_along(
     if isinstance(value, tuple):
         if op is ReduceOp.MEAN:
             raise ValueTypeError("(value)", "cannot take the mean of a tuple along an axis")
-        present = present_of(value, num_replicas)
+        present = present_of(value, num_replicas, value=value)
         parts = [_of_each_replica(member, present)[:present] for member in value]
         per_replica = [np.stack(members) for members in zip(*parts, strict=True)]
     else:

@@ -143,7 +143,7 @@ class Strategy(ABC):
         if isinstance(value, DistributedValues):
             return value.values
         if isinstance(value, dict | list | tuple):
-            present = present_of(leaves_of(value), self.num_replicas_in_sync)
+            present = present_of(leaves_of(value), self.num_replicas_in_sync, value=value)
             return tuple(map_structure(partial(_component, i), value) for i in range(present))
         return (value,)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from operator import itemgetter
 from typing import Any
@@ -17,6 +17,7 @@ from varsim.protocol.parts import LEAF, Structure
 from varsim.sync import structures
 from varsim.texts.facts import times
 from varsim.texts.mismatches import UnlikeStructures
+from varsim.texts.uneven import different_replicas
 
 
 class DistributedValues:
@@ -225,13 +226,37 @@ def _by_text(structure: dict[Any, Any]) -> list[tuple[str, Any]]:
     return sorted(texts.items(), key=itemgetter(0))
 
 
-def present_of(leaves: Iterable[Any], num_replicas: int) -> int:
-    """Return how many replicas take part in a call with these values: all, or the first ones."""
-    present = num_replicas
-    for leaf in leaves:
-        if isinstance(leaf, PerReplica) and leaf.joined:
-            present = min(present, len(leaf.values))
-    return present
+def present_of(leaves: Iterable[Any], num_replicas: int, **given: Any) -> int:
+    """Return how many replicas take part in a call with these values: all, or the first ones.
+
+    Args:
+        given: The structures of the leaves by name, for errors.
+    Raises:
+        DistributedValueError: Some replicas have rows of one batch and no rows of another one.
+    """
+    parts = [leaf for leaf in leaves if isinstance(leaf, PerReplica)]
+    if not any(leaf.joined for leaf in parts):
+        return num_replicas
+    counts = {len(leaf.values) for leaf in parts if _decides_presence(leaf)}
+    if len(counts) > 1:
+        raise DistributedValueError(different_replicas(_first_names(given)))
+    return counts.pop()
+
+
+def _decides_presence(leaf: PerReplica) -> bool:
+    return leaf.joined > 0 or leaf.is_of_batch
+
+
+def _first_names(given: Mapping[str, Any]) -> dict[int, str]:
+    """Return a mapping: number of present replicas → name of the first value with this number."""
+    found: dict[int, str] = {}
+    for name, structure in given.items():
+        nodes, leaves = taken_apart(structure)
+        paths = (path for path, kind in nodes if kind == LEAF)
+        for path, leaf in zip(paths, leaves, strict=True):
+            if isinstance(leaf, PerReplica) and _decides_presence(leaf):
+                found.setdefault(len(leaf.values), name + path)
+    return found
 
 
 def is_distributed(structure: Any) -> bool:

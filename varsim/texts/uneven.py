@@ -75,6 +75,21 @@ def cannot_join(what: str, rows: Sequence[int]) -> str:
     )
 
 
+def different_replicas(names: Mapping[int, str]) -> str:
+    """Return the text of the error about values of one call with different present replicas.
+
+    Args:
+        names: A mapping: number of present replicas → the name of a value.
+    """
+    values = ", and ".join(
+        f"{name} has rows for {name_replicas(range(count))}" for count, name in names.items()
+    )
+    return (
+        f"{values}: the values of one call must have rows for the same replicas (uneven: join).\n  "
+        "Distribute one dataset with batches of both values, such as (x, y)."
+    )
+
+
 def _empty_in(rows: Sequence[int]) -> list[int]:
     return [replica_id for replica_id, count in enumerate(rows) if not count]
 
