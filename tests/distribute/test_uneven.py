@@ -166,10 +166,13 @@ def test_fail_names_the_replica_and_the_remedy(strategy, caught):
 
 
 def test_an_unknown_setting_of_uneven_is_refused():
-    with pytest.raises(
-        ValueError, match="uneven='skip': expected one of empty, fail, drop, pad, join"
-    ):
+    problem = "uneven='skip': expected one of empty, fail, drop, pad, join"
+    with pytest.raises(ValueError, match=problem):
         tf.distribute.MirroredStrategy(["a"], uneven="skip")
+    strategy = tf.distribute.MirroredStrategy(["a"], uneven="drop")
+    with pytest.raises(ValueError, match=problem):
+        strategy.uneven = "skip"
+    assert "drop" == strategy.uneven
 
 
 # ---------------------------------------------------------------- ragged values

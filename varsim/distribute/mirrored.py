@@ -46,7 +46,6 @@ from varsim.distribute.strategy_arguments import (
     checked_seed,
     checked_stall_times,
     checked_trace,
-    checked_uneven,
     limits_of_call,
 )
 from varsim.distribute.supervision import Choices, Supervisor, current_supervisor
@@ -154,7 +153,7 @@ class MirroredStrategy(Strategy):
         self._set_up(new_id(), checked_devices(chosen.devices))
         self.strict = chosen.strict
         self.auto = checked_auto(chosen.auto)
-        self.uneven = checked_uneven(uneven)
+        self.uneven = uneven
         options = LaunchOptions(
             cluster_id=self.strategy_id,
             devices=self.devices,

@@ -21,6 +21,7 @@ from varsim.distribute.extended import Extended
 from varsim.distribute.location import warn
 from varsim.distribute.missing import explains_missing
 from varsim.distribute.ports import ReplicaPort
+from varsim.distribute.strategy_arguments import checked_uneven
 from varsim.distribute.values import DistributedValues, leaves_of, map_structure, present_of
 from varsim.distribute.variable import Variable
 from varsim.errors import ContextError, DistributedValueError
@@ -48,8 +49,19 @@ class Strategy(ABC):
     strategy_id = 0  # the number of a strategy that has workers; else 0
     is_outside = False  # True for the default strategy; see `StrategyPort`
     devices: tuple[str, ...] = ("cpu:0",)
-    uneven = UNEVEN[0]
-    """What a distributed dataset does at a batch that leaves a replica without rows."""
+    _uneven = UNEVEN[0]
+
+    @property
+    def uneven(self) -> str:
+        """What a later distributed dataset does at a batch that leaves a replica without rows.
+
+        Setting it to a text that is not in `UNEVEN` raises a `DistributedValueError`.
+        """
+        return self._uneven
+
+    @uneven.setter
+    def uneven(self, uneven: str) -> None:
+        self._uneven = checked_uneven(uneven)
 
     @property
     def num_replicas_in_sync(self) -> int:
