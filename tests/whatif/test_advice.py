@@ -350,6 +350,24 @@ def test_the_advice_for_an_unread_variable_is_adaptive(tmp_path: Path):
     assert weight.saves.startswith("100% of the messages (60 → 0)")
 
 
+def test_equal_nans_do_not_prove_that_values_stay(tmp_path: Path):
+    """A NaN hides that ON_READ would return another value."""
+    text = UNREAD.replace("add(1.0)", "add(float('nan'))")
+    folder = run(tmp_path, text + "    weight.read_value()\n").directory
+    weight = advice(folder)["weight"]
+    with open_history(Path(folder)) as history:
+        on_read = Settings(VariableSynchronization.ON_READ, VariableAggregation.MEAN)
+        (effect,) = Replays(history).under({weight.effect.variable: on_read}).effects
+
+    assert (1, 1, 0) == (effect.nan, effect.unknown, effect.changed)
+    assert not effect.harmless
+    assert "AUTO" == weight.effect.after.synchronization.name
+    assert "1 read cannot be checked, 1 of them because a NaN hides a" in weight.proof
+    result = CliRunner().invoke(main, ["whatif", folder, "--set", "weight=on_read"])
+    assert "1 read would have NaN as before" in " ".join(result.output.split())
+    assert "same value" not in result.output
+
+
 def test_a_wrong_replay_is_reported(tmp_path: Path):
     """The test changes the recorded value of the last read, so the replay reads another value."""
     folder = Path(run(tmp_path).directory)

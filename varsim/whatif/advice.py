@@ -317,15 +317,14 @@ def _reason(effect: Effect, tried: Mapping[Settings, Effect], mends: _Mended | N
     if not other.reads:
         return f"{name} would be cheaper, but no recorded read shows whether values would change."
     if other.unknown:
-        hidden = times(other.unknown, "read")
-        return f"{name} would be cheaper, but {hidden} cannot be checked."
+        return f"{name} would be cheaper, but {_unchecked(other)}."
     return f"{name} would be cheaper, but not with the choices for other variables."
 
 
 def _why_values_stay(effect: Effect) -> str:
     rules = "By its rules, adaptive gives every read the value of ON_WRITE, up to rounding."
     if effect.unknown:
-        return f"The replay cannot check {times(effect.unknown, 'read')}. {rules}"
+        return f"The replay has no proof: {_unchecked(effect)}. {rules}"
     if not effect.reads:
         return rules
     rounded = f" ({effect.rounded:,} of them up to rounding)" if effect.rounded else ""
@@ -345,6 +344,11 @@ def _difference(effect: Effect) -> str:
         said = f"{saved / before.messages:.0%} of the messages"
     else:
         said = f"{times(-saved, 'message')} more" if saved else "as many messages as before"
+def _unchecked(effect: Effect) -> str:
+    why = f", {effect.nan:,} of them because a NaN hides a difference" if effect.nan else ""
+    return f"{times(effect.unknown, 'read')} cannot be checked{why}"
+
+
     return (
         f"{said} ({before.messages:,} → {after.messages:,}), "
         f"{before.size_bytes:,} → {after.size_bytes:,} bytes"

@@ -58,6 +58,7 @@ class Effect:
     rounded: int  # reads that would differ by rounding only
     unknown: int  # reads that cannot be compared
     unrecorded: int  # unknown reads that depend on unrecorded values under any settings
+    nan: int  # unknown reads with a NaN under both settings, which hides other differences
     astray: int  # unknown reads whose values in the replay and in the run differ
     first: ChangedRead | None  # the first read that would change
     refusal: Refusal | None  # the first operation that only the new settings would refuse
@@ -149,7 +150,7 @@ class Replays:
             if number not in now.played.costs or number not in then.played.costs:
                 continue  # the variable was dropped
             own = [one for one in self._reads if one.variable == number]
-            changed, rounded, first = self._differences(own, then, unknown)
+            changed, rounded, nan, first = self._differences(own, then, unknown)
             refusal = then.played.refused.get(number)
             effects.append(
                 Effect(
@@ -160,8 +161,9 @@ class Replays:
                     reads=sum(one.times for one in own),
                     changed=changed,
                     rounded=rounded,
-                    unknown=sum(one.times for one in own if one.event in unknown),
+                    unknown=nan + sum(one.times for one in own if one.event in unknown),
                     unrecorded=sum(one.times for one in own if one.event in now.unknown),
+                    nan=nan,
                     astray=sum(one.times for one in own if one.event in self._astray),
                     first=first,
                     refusal=None if number in now.played.refused else refusal,
@@ -180,21 +182,25 @@ class Replays:
 
     def _differences(
         self, reads: list[RecordedRead], then: _PlayedRun, unknown: frozenset[int]
-    ) -> tuple[int, int, ChangedRead | None]:
-        changed = rounded = 0
+    ) -> tuple[int, int, int, ChangedRead | None]:
+        changed = rounded = nan = 0
         first = None
         for read in reads:
             before = self._as_it_was.played.values.get(read.event)
             after = then.played.values.get(read.event)
-            if before is None or read.event in unknown or _same(before, after):
+            if before is None or read.event in unknown:
                 continue
-            if after is not None and close(np.ravel(before), np.ravel(after)):
-                rounded += read.times
+            is_same = _same(before, after)
+            if is_same or (after is not None and close(np.ravel(before), np.ravel(after))):
+                if _has_nan(before):
+                    nan += read.times
+                elif not is_same:
+                    rounded += read.times
                 continue
             changed += read.times
             if first is None:
                 first = ChangedRead(read.location, read.step, read.process, before, after)
-        return changed, rounded, first
+        return changed, rounded, nan, first
 
     def _outcome(self, settings: Mapping[int, Settings]) -> _PlayedRun:
         with PrivateFolder(new_path("replay-")) as private:
@@ -280,3 +286,7 @@ def _same(one: Array, other: Array | None) -> bool:
     if other is None or one.dtype != other.dtype or one.shape != other.shape:
         return False
     return bool(np.array_equal(one, other, equal_nan=kind_of(one.dtype) in "fc"))
+
+
+def _has_nan(array: Array) -> bool:
+    return kind_of(array.dtype) in "fc" and bool(np.isnan(array).any())

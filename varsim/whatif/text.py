@@ -207,8 +207,13 @@ def _effect(effect: Effect) -> Iterator[str]:
         yield f"{times(effect.reads, 'read')} would give the same value as before."
     if effect.rounded:
         yield f"{times(effect.rounded, 'read')} would differ by rounding."
+    if effect.nan:
+        yield (
+            f"{times(effect.nan, 'read')} would have NaN as before, so it is not known whether "
+            "their values depend on the settings."
+        )
     # The texts in `doubts` already tell about the unrecorded and the astray reads.
-    further = effect.unknown - effect.unrecorded - effect.astray
+    further = effect.unknown - effect.nan - effect.unrecorded - effect.astray
     if further:
         yield f"{times(further, 'read')} would depend on values that were not recorded."
 
