@@ -56,6 +56,19 @@ def latest() -> Summary:
     return load_summary(Path("runs/latest"))
 
 
+def test_uneven_concerns_datasets_that_a_script_makes_before_the_workers_start():
+    write(
+        "strategy = tf.distribute.MirroredStrategy()\n"
+        "dataset = strategy.experimental_distribute_dataset([tf.ones(2), tf.ones(1)])\n"
+        "strategy.start()\n"
+        "print(len(list(dataset)), 'batches')\n",
+        start="import varsim as tf\n",
+    )
+    result = execute("-n", "2", "--uneven", "drop", "script.py")
+
+    assert "1 batches" in result.stdout
+
+
 def test_a_script_runs_as_with_python_and_leaves_a_record():
     """The script has its own name and arguments. After its end this process has its old state."""
     write()

@@ -218,7 +218,7 @@ def test_values_of_one_call_must_have_rows_for_the_same_replicas(strategy, rows)
 
 
 def test_a_value_that_is_no_part_of_a_batch_can_be_given_with_rows_of_some_replicas(strategy):
-    own = strategy.experimental_distribute_values_from_function(lambda c: c.replica_id_in_sync_group)
+    own = each(strategy, 0, 1, 2)
     returned = strategy.run(lambda x, y: x + y, args=(batch(strategy, 1, 2), own))
 
     assert [[1.0], [3.0]] == [value.tolist() for value in returned.values]

@@ -125,6 +125,82 @@ def test_an_oracle_that_cannot_be_used_is_refused(override: str, problem: str):
     assert not Path("runs").exists()
 
 
+UNEVEN = """
+import numpy as np
+import varsim as tf
+
+MEAN, SUM = tf.VariableAggregation.MEAN, tf.VariableAggregation.SUM
+
+def run(job):
+    strategy = job.strategy
+    with strategy.scope():
+        w = tf.Variable(0.0, name="w", aggregation=MEAN)
+        rows = tf.Variable(0.0, name="rows", aggregation=SUM)
+    def step(x):
+        w.assign_add(x.mean())
+        rows.assign_add(np.float32(len(x)))
+    for _ in range(3):
+        batches = [np.arange(size, dtype=np.float32) for size in (8, 8, 5)]
+        for x in strategy.experimental_distribute_dataset(batches):
+            strategy.run(step, args=(x,))
+    return {"w": float(w.numpy()), "rows": float(rows.numpy())}
+"""
+"""The last batch leaves replica 3 of 4 without rows."""
+
+
+@pytest.mark.parametrize("uneven", ["join", "pad", "drop"])
+def test_the_pilot_run_treats_batches_as_the_run_does(write: Callable[[str, str], Path], uneven):
+    write("uneven.py", UNEVEN)
+    keys = ("workers=4", f"uneven={uneven}", "oracle=false")
+    plain = run(*keys, workload="uneven.py")
+    advised = run(*keys, "auto=advised", workload="uneven.py")
+
+    assert plain.result == advised.result
+    assert RunStatus.DONE is advised.status
+    folder = Path(advised.directory)
+    with open_history(folder / "pilot") as pilot, open_history(folder) as history:
+        present = [
+            [one.present for one in record.events() if one.kind == "call"]
+            for record in (pilot, history)
+        ]
+    assert present[0] == present[1]
+    assert (3 in present[0]) == (uneven == "join")
+
+
+def test_no_variable_becomes_adaptive_if_replicas_may_join_later(
+    write: Callable[[str, str], Path],
+):
+    """The pilot run has 50 steps; replica 3 joins in the next one."""
+    loop = UNEVEN.index("    for _ in range(3):")
+    write(
+        "uneven.py",
+        UNEVEN[:loop]
+        + """
+    for number in range(job.steps or 51):
+        batch = np.ones(5 if number == 50 else 4, np.float32)
+        for x in strategy.experimental_distribute_dataset([batch]):
+            strategy.run(step, args=(x,))
+    return {"w": float(w.numpy())}
+""",
+    )
+    advised = run("workers=4", "uneven=join", "oracle=false", "auto=advised", workload="uneven.py")
+
+    assert RunStatus.DONE is advised.status
+    assert 51.0 == advised.result["w"]
+    assert {"ON_WRITE"} == {one.synchronization for one in advised.variables}
+
+
+@pytest.mark.parametrize(("uneven", "rows"), [("drop", 48.0), ("join", 63.0)])
+def test_the_oracle_drops_the_batches_that_the_run_drops(
+    write: Callable[[str, str], Path], uneven: str, rows: float
+):
+    write("uneven.py", UNEVEN)
+    summary = run("workers=4", f"uneven={uneven}", workload="uneven.py")
+
+    assert summary.oracle_result is not None
+    assert [rows, rows] == [summary.result["rows"], summary.oracle_result["rows"]]
+
+
 WRONG = {
     "metrics": [
         *[f"scaled by the number of replicas: {metric}/sum" for metric in ("loss", "accuracy")],

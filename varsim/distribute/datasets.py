@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any
 
 import numpy as np
@@ -173,6 +173,24 @@ def split_each(count: Callable[[], int], batches: Iterator[Any]) -> Iterator[Any
     return (_split(batch, count()) for batch in batches)
 
 
+def split_for_one(width: int, batches: Iterator[Any]) -> Iterator[Any]:
+    """Give one replica the batches that a run on `width` replicas uses if it drops uneven batches.
+
+    Raises:
+        DistributedValueError: See `split_each`.
+    """
+    return split_each(lambda: 1, takewhile(partial(_is_for_all, width), batches))
+
+
+def _is_for_all(width: int, batch: Any) -> bool:
+    size = _check_rows(batch, "over which it is split")
+    return size > (width - 1) * _share(size, width)
+
+
+def _share(size: int, count: int) -> int:
+    return -(-size // count)
+
+
 def one_for_each(count: Callable[[], int], batches: Iterator[Any]) -> Iterator[Any]:
     """Give each replica its own batch. A replica for which no batch is left gets no rows.
 
@@ -196,7 +214,7 @@ def per_replica(values: Sequence[Any]) -> Any:
 
 def _split(batch: Any, count: int) -> Any:
     size = _check_rows(batch, "over which it is split")
-    share = -(-size // count)
+    share = _share(size, count)
     return per_replica(
         [map_structure(partial(_rows, i * share, share), batch) for i in range(count)]
     )

@@ -142,6 +142,7 @@ class MirroredStrategy(Strategy):
             backends=Backends(launcher=launcher, transport=transport, exchange=exchange),
             strict=strict,
             auto=auto,
+            uneven=uneven,
             stall_times=checked_stall_times(stall_warn_s, stall_fail_s),
             link_loss_s=checked_link_loss(link_loss_s),
             lost_workers=checked_lost_workers(on_worker_lost, max_restarts),
@@ -153,7 +154,7 @@ class MirroredStrategy(Strategy):
         self._set_up(new_id(), checked_devices(chosen.devices))
         self.strict = chosen.strict
         self.auto = checked_auto(chosen.auto)
-        self.uneven = uneven
+        self.uneven = chosen.uneven
         options = LaunchOptions(
             cluster_id=self.strategy_id,
             devices=self.devices,

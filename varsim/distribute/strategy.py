@@ -16,6 +16,7 @@ from varsim.distribute.datasets import (
     one_for_each,
     per_replica,
     split_each,
+    split_for_one,
 )
 from varsim.distribute.extended import Extended
 from varsim.distribute.location import warn
@@ -50,6 +51,8 @@ class Strategy(ABC):
     is_outside = False  # True for the default strategy; see `StrategyPort`
     devices: tuple[str, ...] = ("cpu:0",)
     _uneven = UNEVEN[0]
+    repeats_for = 0
+    """The number of replicas of the run that this single replica repeats; 0 if there is none."""
 
     @property
     def uneven(self) -> str:
@@ -190,6 +193,8 @@ class Strategy(ABC):
             has no first dimension, or if the first dimensions of the arrays differ.
         """
         split = partial(split_each, self._count)
+        if self.uneven == "drop" and self.repeats_for:
+            split = partial(split_for_one, self.repeats_for)
         return DistributedDataset(dataset, split, self.warn_once, self.uneven)
 
     def _count(self) -> int:

@@ -27,6 +27,7 @@ class Choices:
     backends: Backends
     strict: bool
     auto: str
+    uneven: str
     stall_times: tuple[float | None, float | None]  # times to warn, to fail; None: the default
     link_loss_s: float | None  # the limit of a cut; None: the default
     lost_workers: LostWorkers

@@ -109,8 +109,6 @@ class ActiveRun:
         number = len(self.strategies) + 1
         files = self.directory if number == 1 else self.directory.strategy(number)
         observed = ObservedStrategy(strategy, self.settings, files)
-        if self.experiment.uneven is not None:
-            strategy.uneven = self.experiment.uneven
         if self.experiment.faults and observed.incarnation == 1:
             faults, seed = self.experiment.parsed_faults, self.experiment.seed
             strategy.inject(faults, seed, self.directory.path)

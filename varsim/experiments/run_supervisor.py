@@ -101,6 +101,7 @@ class ScriptSupervisor(RunSupervisor):
             backends=replace(said.backends, **experiment.named_backends),
             strict=experiment.strict if "strict" in asked else said.strict,
             auto=experiment.auto_in_force if sets_auto else said.auto,
+            uneven=experiment.uneven or said.uneven,
             stall_times=(
                 _first(experiment.stall_warn_s, said.stall_times[0]),
                 _first(experiment.stall_fail_s, said.stall_times[1]),

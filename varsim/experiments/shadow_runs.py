@@ -25,6 +25,7 @@ from varsim.interrupts import Interrupts, came_of_interrupt
 from varsim.launch.seeding import AT_IMPORT, seeded
 from varsim.private import make_private_folder, private_opener
 from varsim.report.summary import Plain
+from varsim.texts.uneven import JOIN
 from varsim.tracing.history import open_history
 from varsim.tracing.trace import OFF
 from varsim.workloads.job import Job
@@ -51,6 +52,8 @@ def run_shadow(
     """
     make_private_folder(files.logs)
     strategy = strategy_of(experiment, device_names, files)
+    if len(device_names) < len(experiment.device_names):
+        strategy.repeats_for = len(experiment.device_names)
     job = Job(strategy, experiment.seed, experiment.steps, _say_nothing)
     settings = AppliedSettings(experiment, strategy)
     with (
@@ -176,7 +179,7 @@ def take_advice(
         problem = f"the pilot run fails: {in_a_line(error)}"
     if problem is None:
         try:
-            chosen, said, adaptive = _advice(files)
+            chosen, said, adaptive = _advice(files, may_join=experiment.uneven == JOIN)
         except (OSError, sqlite3.Error) as error:
             problem = f"the record of the pilot run cannot be replayed: {error}"
     if problem is not None:
@@ -192,7 +195,9 @@ def take_advice(
     return experiment.model_copy(update=update), said
 
 
-def _advice(files: RunFiles) -> tuple[dict[str, VariableSettings], list[str], bool]:
+def _advice(
+    files: RunFiles, *, may_join: bool
+) -> tuple[dict[str, VariableSettings], list[str], bool]:
     """Return settings by the names of AUTO variables, the advice, and whether AUTO is adaptive."""
     from varsim.whatif.advice import advise, in_words
     from varsim.whatif.compare import Replays
@@ -204,7 +209,7 @@ def _advice(files: RunFiles) -> tuple[dict[str, VariableSettings], list[str], bo
         if not auto:
             return {}, [], False
         replays = Replays(history)
-        advised = advise(replays, only=auto, careful=True)
+        advised = advise(replays, only=auto, careful=True, may_join=may_join)
     own = [one for one in advised.advice if one.effect.variable in auto]
     settings = replays.program.settings()
     chosen = {number: settings[number] for number in auto}

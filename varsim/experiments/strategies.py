@@ -24,6 +24,7 @@ from varsim.report.summary import Judgement, Lens, Plain, Sample, SyncCost, Vari
 from varsim.sync import statistics
 from varsim.sync.statistics import VariableStatistics
 from varsim.texts.losses import ValueLost
+from varsim.texts.uneven import UNEVEN
 from varsim.tracing.trace import TraceOptions
 
 
@@ -42,6 +43,7 @@ def strategy_of(
         **asdict(experiment.backends),
         strict=experiment.strict,
         auto=experiment.auto_in_force,
+        uneven=experiment.uneven or UNEVEN[0],
         log_dir=files.logs,
         trace=trace_options(experiment, files),
         seed=experiment.seed,

@@ -13,6 +13,8 @@ Uneven = Literal["empty", "fail", "drop", "pad", "join"]
 UNEVEN: Final[tuple[str, ...]] = get_args(Uneven)
 """The possible values of the setting `uneven`. The first one is the default."""
 
+JOIN: Final[Uneven] = "join"
+
 _MEANINGS: Final[Mapping[str, str]] = {
     "empty": "the replica gets no rows, as in TensorFlow",
     "fail": "an error",

@@ -70,7 +70,11 @@ class Advised:
 
 
 def advise(
-    replays: Replays, *, only: Iterable[int] | None = None, careful: bool = False
+    replays: Replays,
+    *,
+    only: Iterable[int] | None = None,
+    careful: bool = False,
+    may_join: bool = False,
 ) -> Advised:
     """Advise settings, and check them by a replay of all choices.
 
@@ -79,6 +83,9 @@ def advise(
         careful: Whether later steps may differ from the replayed steps. If true, no value may
             change, and a variable that replicas read must not become ON_READ, because replicas may
             have written equal values only by chance.
+        may_join: Whether replicas may join in later steps. If true, no variable may become
+            adaptive, which refuses such calls, or ON_READ with MEAN, which includes the components
+            of joined replicas.
     """
     before = replays.program.settings()
     free = {number for number in before if only is None or number in set(only)}
@@ -92,6 +99,7 @@ def advise(
             if number in free - chosen.keys()
             and _possible(synchronization, settings)
             and not (careful and synchronization is ON_READ and _is_read_inside(replays, number))
+            and not (may_join and _needs_everyone(synchronization, settings.aggregation))
         }
         for effect in _effects(replays, changes):
             tried[effect.variable][effect.after] = effect
@@ -135,6 +143,11 @@ def _possible(synchronization: VariableSynchronization, settings: Settings) -> b
     if synchronization is settings.synchronization:
         return False
     return settings.aggregation is not VariableAggregation.NONE
+
+
+def _needs_everyone(synchronization: Synchronization, aggregation: VariableAggregation) -> bool:
+    is_mean = aggregation is VariableAggregation.MEAN
+    return synchronization is ADAPTIVE or (synchronization is ON_READ and is_mean)
 
 
 def _is_read_inside(replays: Replays, variable: int) -> bool:
@@ -331,6 +344,11 @@ def _why_values_stay(effect: Effect) -> str:
     return f"Every read gives the same value in the replay{rounded}."
 
 
+def _unchecked(effect: Effect) -> str:
+    why = f", {effect.nan:,} of them because a NaN hides a difference" if effect.nan else ""
+    return f"{times(effect.unknown, 'read')} cannot be checked{why}"
+
+
 def _why_refused(effect: Effect) -> str:
     assert effect.refusal is not None, "only refused settings have a reason"
     return f"{in_words(effect.after)} refuses the operation at {effect.refusal.location}."
@@ -344,11 +362,6 @@ def _difference(effect: Effect) -> str:
         said = f"{saved / before.messages:.0%} of the messages"
     else:
         said = f"{times(-saved, 'message')} more" if saved else "as many messages as before"
-def _unchecked(effect: Effect) -> str:
-    why = f", {effect.nan:,} of them because a NaN hides a difference" if effect.nan else ""
-    return f"{times(effect.unknown, 'read')} cannot be checked{why}"
-
-
     return (
         f"{said} ({before.messages:,} → {after.messages:,}), "
         f"{before.size_bytes:,} → {after.size_bytes:,} bytes"
