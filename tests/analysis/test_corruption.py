@@ -18,6 +18,8 @@ from varsim.analysis.verdict import Outcome, judge, overall
 from varsim.errors import HistoryError
 from varsim.tracing.history import Event, History, open_history
 
+pytestmark = pytest.mark.thorough
+
 SEEDS = 250
 GARBAGE_SEEDS = 200
 STORIES = 10

@@ -233,9 +233,9 @@ print(worker, fork_server, child, flush=True)
     "ending",
     [
         "import os; os.kill(os.getpid(), 9)",
-        "import os; os.kill(os.getpid(), 15)",
-        "import os; os._exit(0)",
-        "1 / 0",
+        pytest.param("import os; os.kill(os.getpid(), 15)", marks=pytest.mark.thorough),
+        pytest.param("import os; os._exit(0)", marks=pytest.mark.thorough),
+        pytest.param("1 / 0", marks=pytest.mark.thorough),
         "",
         # A fork of the program lives longer than the program, and keeps its pipes open.
         """

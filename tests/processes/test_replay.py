@@ -17,7 +17,7 @@ from varsim.distribute.mirrored import MirroredStrategy
 from varsim.sync.coordinator_events import ReductionDone
 from varsim.testing import RecordedEvents, ReplayDiffers, read_logs, recorded_events, replay
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.thorough]
 
 SUM = tf.VariableAggregation.SUM
 LARGE = 2**20

@@ -27,7 +27,7 @@ from varsim.errors import (
     WorkerLost,
 )
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.thorough]
 
 Aggregation = tf.VariableAggregation
 Synchronization = tf.VariableSynchronization
