@@ -254,7 +254,10 @@ class Replays:
     def _doubts(self) -> list[str]:
         doubts = []
         if self.program.problem:
-            doubts.append(f"The record is not whole: {self.program.problem}.")
+            doubts.append(
+                f"The record is not whole: {self.program.problem}. All numbers and reasons are "
+                "about the recorded part."
+            )
         if self._as_it_was.failure:
             doubts.append(f"The replay ends early, at {self._as_it_was.failure}.")
         values, unknown = self._as_it_was.played.values, self._as_it_was.unknown

@@ -66,6 +66,10 @@ def print_advice(
         yaml: The lines of an experiment.
         everything: Whether to print similar variables one by one.
     """
+    for text in advised.doubts:
+        _say(console, text)
+    if advised.doubts:
+        console.print()
     groups = _groups(advised.advice, _likeness_of_advice, everything=everything)
     for one, *others in groups:
         before, after = in_words(one.effect.before), in_words(one.effect.after)
@@ -89,8 +93,6 @@ def print_advice(
         _print_lines(console, "in the program", advised.program)
     else:
         _say(console, "Nothing to change: no cheaper setting is certain to keep all values.")
-    for text in advised.doubts:
-        _say(console, text)
     _say_of_groups(console, effects)
 
 
