@@ -1,4 +1,4 @@
-"""Find synchronization policies of varsim, installed packages and the program by name."""
+"""Find a synchronization policy by its name in varsim, in installed packages, or in the program."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def parse_synchronization(word: str) -> Synchronization:
 
 
 def synchronization_of(policy: CustomPolicy) -> CustomSynchronization:
-    """Return the synchronization for a variable's spec, by which any process finds the policy."""
+    """Return the synchronization of a policy, by which every process finds the policy."""
     custom.register(policy)
     found = POLICIES.load(policy.keyword) if policy.keyword in POLICIES.names() else None
     if found is type(policy):
@@ -83,7 +83,7 @@ def know(synchronization: Synchronization) -> None:
 
 
 class _NothingNamed:
-    """References without names: a policy contains no object that is sent as a name."""
+    """Replaces no object of a policy by a name, so that every object is pickled by value."""
 
     def name_of(self, value: object) -> Name | None:
         return None

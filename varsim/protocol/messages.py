@@ -82,7 +82,7 @@ class Commit(Message):
     """
 
     call_id: int  # the call to which the merge belongs; else BY_PROGRAM or OF_DEFERRED
-    settled: int  # number of collectives of the call, or of deferred writes, that are now committed
+    settled: int  # how many collectives of the call, or how many deferred writes, are committed
     variable_ids: Array  # int64, (n,), without duplicates
     versions: Array  # int64, (n,); counts each variable's commits from 1
     operation: Operation  # ASSIGN, ASSIGN_ADD or ASSIGN_SUB

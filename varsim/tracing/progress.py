@@ -10,7 +10,7 @@ Tell = Callable[[float], None]
 """A function that gets the finished fraction, from 0 to 1. If it raises an error, the pass ends."""
 
 EVERY: Final = 10_000
-"""Number of records or events between two calls of `Tell`; a pass over so many takes 0.1 s."""
+"""Number of records or events between two calls of `Tell`; a pass over this number takes 0.1 s."""
 
 Item = TypeVar("Item")
 

@@ -45,7 +45,8 @@ class Versions(Checker):
         if change is not None and change.event.version != event.version:
             self.wrong(
                 self.variable_of(event),
-                f"{seen_by(event)} installs version {change.event.version} as {event.version}",
+                f"{seen_by(event)} installs the commit of version {change.event.version}, but "
+                f"numbers it {event.version}",
                 (change.event.event, event.event),
             )
 
