@@ -1,7 +1,8 @@
 """Run TensorFlow's MirroredStrategy on logical CPU devices of one process.
 
 The argument is the number of devices. A step is one `strategy.run` inside a `tf.function`, in which
-each replica adds its own gradient to each ON_WRITE MEAN scalar. The case is the number of scalars.
+each replica adds its own gradient to each ON_WRITE MEAN scalar. The number of scalars is the
+benchmark's case (see `member.py`).
 """
 
 from __future__ import annotations

@@ -49,10 +49,12 @@ class Command:
 
     @property
     def ends(self) -> Ends:
-        """Return the link that the command names, like `0 -> coordinator`."""
+        """Return the sender and the receiver that the command names, as in `0 -> coordinator`."""
         sender, arrow, receiver, *_ = (*self.words, "", "", "")
         if arrow != "->":
-            raise ScenarioError(f"{self.location}: write a link as `0 -> coordinator`")
+            raise ScenarioError(
+                f"{self.location}: write the sender and the receiver as in `0 -> coordinator`"
+            )
         return _end_of(sender), _end_of(receiver)
 
 

@@ -29,13 +29,13 @@ every_program = pytest.mark.parametrize("program", PROGRAMS, ids=lambda program:
 
 
 def deaths_of(seed: int) -> dict[int, int]:
-    """Return a death of one replica, at a later message for each further seed."""
+    """Return which replica dies, and after how many messages. Seeds take the replicas in turn."""
     return {seed % REPLICAS: seed // REPLICAS}
 
 
 @every_program
 def test_a_program_gets_an_error_or_reads_the_right_values(program: Callable[[], str]) -> None:
-    """`validate()` runs after every event; a death can come too late to matter."""
+    """A replica that dies after its last message does not change the result."""
     with simulated_cluster():
         expected = program()
 
@@ -66,7 +66,7 @@ def test_the_same_death_gives_the_same_run(seed: int | None) -> None:
     assert runs == [error_of(seed, {1: after}) for after in (0, 3, 6)]
 
 
-def test_a_seed_draws_which_of_the_last_messages_arrive() -> None:
+def test_the_seed_decides_which_last_messages_of_a_lost_replica_arrive() -> None:
     """The replica sends its write, and is lost while it waits for the commit."""
 
     def total(seed: int) -> float:

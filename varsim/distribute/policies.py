@@ -57,7 +57,7 @@ def parse_synchronization(word: str) -> Synchronization:
 
 
 def synchronization_of(policy: CustomPolicy) -> CustomSynchronization:
-    """Return the synchronization of a policy, by which every process finds the policy."""
+    """Return the synchronization of a policy. With it, every process can find the policy."""
     custom.register(policy)
     found = POLICIES.load(policy.keyword) if policy.keyword in POLICIES.names() else None
     if found is type(policy):
