@@ -2,8 +2,8 @@
 
 The arguments are the way to read batches, and the numbers of replicas and epochs. Batches are read
 from a distributed `dataset`, as in TensorFlow's guides; or as `tensors` that were split in advance
-and stay on their devices, as in the built-in job. The output is JSON: the seconds since the start
-of the training at the end of each epoch, and the result.
+and stay on their devices, as in the built-in job. The output is JSON: for each epoch, the time
+at which it ended, in seconds since the training began; and the result.
 """
 
 from __future__ import annotations

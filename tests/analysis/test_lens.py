@@ -191,7 +191,7 @@ def test_all_replicas_are_shown_if_they_fit() -> None:
 
 
 def test_the_element_in_which_replicas_differ_most_is_shown(tmp_path: Path) -> None:
-    """If replicas never differ, the element that changes most is shown; else the largest one."""
+    """If replicas never differ, the element that changes most is shown, or else the largest."""
     story = LensHistory("ON_READ", "SUM")
     story.step(1, (1, 5), (2, 9))
     story.step(2, (1, 4), (0, 0))

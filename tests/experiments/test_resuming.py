@@ -5,7 +5,9 @@ from __future__ import annotations
 import pickle
 import random
 import shutil
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 
 import varsim as tf
 from varsim.errors import CheckpointError, ConfigError
+from varsim.experiments import runner
 from varsim.experiments.kept_values import Wrong, decoded, encoded, restore, state_of
 from varsim.experiments.loading import Override, load_experiment
 from varsim.workloads.job import Job
@@ -51,6 +54,18 @@ def test_a_resumed_run_equals_a_run_without_interruption(failed, undisturbed, tm
     assert "VALID" == resumed.verdict.value
     kept = {file.name for file in (resumed.path / "checkpoints").glob("*.safetensors")}
     assert {"loop-0-step-8.safetensors", "loop-0-step-9.safetensors"} == kept
+
+
+@pytest.mark.thorough
+@pytest.mark.processes
+def test_a_resumed_run_may_have_the_name_of_the_other_run(failed, tmp_path, monkeypatch):
+    """Both runs begin in the same second, and are in different folders."""
+    began = datetime.strptime(failed.path.name[:15], "%Y%m%d-%H%M%S").astimezone()
+    monkeypatch.setattr(runner, "datetime", SimpleNamespace(now=lambda: began))
+    resumed = tf.run_experiment(resume=failed.path, out=tmp_path)
+
+    assert failed.path.name == resumed.path.name
+    assert f"{failed.path.name} after step 4" == resumed.summary.resumed
 
 
 @pytest.mark.slow

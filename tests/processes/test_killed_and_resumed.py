@@ -45,7 +45,7 @@ def killed_after(words: list[str], delay_s: float) -> None:
 
 
 def _kept(summary: dict[str, Any]) -> dict[str, Any]:
-    """Return the result without the entry of a local variable that only the steps set.
+    """Return the result without `last`, a local variable that gets its value only in the steps.
 
     If a run is killed after its last checkpoint, the resumed run has no step left. Then the local
     variable has its value from before the loop, and a warning says this.

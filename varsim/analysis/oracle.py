@@ -67,10 +67,10 @@ class Oracle:
         """Return the next value of a variable that the program reads at a location.
 
         Args:
-            most: The number of reads in the run.
+            most: How many times in a row the run has read its value.
         Returns:
-            The value, and the number of the run's reads that correspond to oracle reads of this
-            value.
+            The value, and how many of these reads it corresponds to. If it is fewer than `most`,
+            the oracle has read another value after them.
         """
         value, times = self._next(variable, "read", PROGRAM, location, most)
         assert not isinstance(value, Rows), "only writes have rows"

@@ -239,7 +239,7 @@ class StepLoop:
         contents, settings = point.restoration.contents, self._settings
         if settings is not None and settings.exact and not contents.is_exact:
             self._run.warn(texts.NOT_EXACT.format(run=point.run))
-        if point.run != self._run.directory.path.name:
+        if Path(point.restoration.path).parent != self._folder:  # another run saved it
             self._run.resumed = f"{point.run} after step {point.step}"
         return point.step
 
