@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -35,12 +36,21 @@ class Interrupter:
 
     @contextmanager
     def active(self) -> Iterator[None]:
+        """Count and interrupt the instructions of the block.
+
+        Garbage of earlier tests is not collected in the block. Its finalizers would be counted too,
+        and Python does not raise an exception of a finalizer.
+        """
         before = sys.gettrace()
+        collecting = gc.isenabled()
+        gc.disable()
         sys.settrace(self._enters)
         try:
             yield
         finally:
             sys.settrace(before)
+            if collecting:
+                gc.enable()
 
     def _enters(self, frame: FrameType, _event: str, _argument: object) -> Any:
         if not frame.f_code.co_filename.startswith(_PACKAGE):
