@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
+from unittest.mock import patch
 
 from varsim.analysis.findings.waits import STRAGGLER
 from varsim.analysis.outcome import Outcome, overall
@@ -15,6 +17,7 @@ from varsim.experiments.config import Experiment
 from varsim.experiments.runner import run_experiment
 from varsim.report.summary import RunStatus
 from varsim.testing import simulated_cluster
+from varsim.tracing import trace
 from varsim.tracing.history import open_history, open_oracle
 
 FOLDER: Final = Path(__file__).parent
@@ -23,6 +26,16 @@ _REPLICAS: Final = re.compile(r"^REPLICAS = (\d+)$", re.MULTILINE)
 _ORACLE: Final = re.compile(r"^ORACLE = True$", re.MULTILINE)
 _ATTEMPTS: Final = 3
 _PROCESSES: Final = re.compile(r"^PROCESSES = True$", re.MULTILINE)
+
+
+class _ProcessorClock:
+    """The processor time of this thread as the clock of a trace.
+
+    Other processes on the machine do not change it, so the same program has the same waits.
+    """
+
+    monotonic_ns = staticmethod(time.thread_time_ns)
+    time = staticmethod(time.time)
 
 
 class ExpectedFinding(NamedTuple):
@@ -88,9 +101,8 @@ def marks(path: Path) -> tuple[set[ExpectedFinding], set[ExpectedFinding]]:
 def run(path: Path, out: Path) -> Found:
     """Run a program in a simulated cluster, and search for its faults.
 
-    With `PROCESSES = True` the program runs on worker processes, because times matter.
-    Other processes on the machine can make a replica slow. So the run is repeated if its
-    findings about waits differ from the marks.
+    With `PROCESSES = True` the program runs on worker processes. Other processes on the machine can
+    make a replica slow. So the run is repeated if its findings about waits differ from the marks.
     """
     found = _run(path, out)
     for attempt in range(_ATTEMPTS - 1):
@@ -113,7 +125,7 @@ def _run(path: Path, out: Path) -> Found:
     if _PROCESSES.search(text):
         summary = run_experiment(experiment)
     else:
-        with simulated_cluster():
+        with simulated_cluster(), patch.object(trace, "time", _ProcessorClock):
             summary = run_experiment(experiment)
     failure = "" if summary.status is RunStatus.DONE else str(summary.failure)
     folder = Path(summary.directory)
