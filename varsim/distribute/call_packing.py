@@ -36,12 +36,17 @@ class CallPacker:
         )
 
     def packed(
-        self, codec: Codec, fn: Callable[..., Any], arguments: Any, site: CallSite, present: int
+        self,
+        codec: Codec,
+        fn: Callable[..., Any],
+        arguments: tuple[tuple[Any, ...], dict[str, Any]],
+        site: CallSite,
+        present: int,
     ) -> PackedCall:
         """Pack a function and its arguments.
 
         Args:
-            arguments: The structure of all arguments, which may contain distributed values.
+            arguments: (args, kwargs), which may contain distributed values.
             present: The number of replicas that take part in the call.
         """
         kinds = generators.kinds() if self._num_replicas > 1 else ()
@@ -49,7 +54,8 @@ class CallPacker:
         try:
             number, function = self._ship(codec, fn)
             captured = list(copied)
-            packed, passed = self._pack_per_replica(codec, arguments, copied, present)
+            sent = arguments if any(arguments) else None
+            packed, passed = self._pack_per_replica(codec, sent, copied, present)
         finally:
             PROGRAM.note(())
         return PackedCall(number, function, packed, list(_warnings(fn, site, captured, passed)))

@@ -105,7 +105,7 @@ class ProgramFunctions:
         self.context.num_replicas_present = start.present
         try:
             with entered(Frame(self._strategy, self.context, home=self._home)):
-                args, kwargs = self._codec.unpack(start.arguments)
+                args, kwargs = self._codec.unpack(start.arguments) or ((), {})
                 function = self._function(start.function_id)
                 watch = self._watch(function, args, kwargs)
                 try:

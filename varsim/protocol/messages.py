@@ -132,7 +132,7 @@ class Start(Message):
 
     call_id: int
     function_id: str
-    arguments: Payload  # (args, kwargs) for this replica
+    arguments: Payload  # (args, kwargs) for this replica; None if it has no arguments
     present: int  # number of replicas that take part in the call: 0 … present - 1
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Sequence
-from types import CodeType
+from types import BuiltinFunctionType, CodeType, FunctionType
 from typing import Any, Final
 
 import cloudpickle
@@ -19,7 +19,8 @@ from varsim.spec import Array
 _PROTOCOL: Final = 5  # the first protocol that keeps buffers outside the pickle
 MAX_BUFFERS: Final = 2**12
 """Further buffers stay in the pickle, because each buffer outside it takes space in a header."""
-_NEVER_NAMED: Final = frozenset((type(None), bool, int, float, str, bytes, tuple, list, dict))
+_PLAIN: Final = (type(None), bool, int, float, str, bytes, tuple, list, dict)
+_NEVER_NAMED: Final = frozenset((*_PLAIN, FunctionType, BuiltinFunctionType, CodeType))
 
 _CODE_FIELDS: Final = (
     "co_argcount co_posonlyargcount co_kwonlyargcount co_nlocals co_stacksize co_flags co_code "
@@ -84,10 +85,11 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no annotati
         if isinstance(value, CodeType):
             return _code, tuple(getattr(value, name) for name in _CODE_FIELDS)
         reduced = super().reducer_override(value)
-        match reduced:
-            case (make, args, (dict() as attributes, _), *rest) if isinstance(value, type):
-                attributes["__qualname__"] = value.__qualname__
-                return classes.received, (classes.id_of(value), make, *args), reduced[2], *rest
+        if isinstance(value, type):
+            match reduced:
+                case (make, args, (dict() as attributes, _), *rest):
+                    attributes["__qualname__"] = value.__qualname__
+                    return classes.received, (classes.id_of(value), make, *args), reduced[2], *rest
         return reduced
 
 

@@ -70,6 +70,8 @@ def pack(value: Any, references: References) -> Payload:
         TypeError: A value cannot be pickled.
         SizeError: An array is too large, or the structure is nested too deeply.
     """
+    if type(value) in _AS_THEY_ARE:
+        return Payload(value)
     try:
         packer = Packer(references, MAX_TREE_BYTES)
         tree = packer.tree(value, 0)
@@ -88,7 +90,10 @@ def unpack(payload: Payload, references: References) -> Any:
         ProtocolError: The payload is malformed.
         Exception: Loading a pickled object can raise any exception, such as an ImportError.
     """
-    return Unpacker(payload.arrays, references).value(payload.tree, 0)
+    tree = payload.tree
+    if type(tree) in _ATOMS:
+        return tree
+    return Unpacker(payload.arrays, references).value(tree, 0)
 
 
 def function_id(payload: Payload) -> str:
