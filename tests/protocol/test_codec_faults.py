@@ -48,7 +48,7 @@ F8 = 3  # the code of float64 in a descriptor
         ([b"\xdd\xff\xff\xff\xff"], "not msgpack"),
         ([b"\x91" * 5000 + b"\x01"], "not msgpack"),
         ([msgpack.packb({})], "not \\[version"),
-        ([header(version=1)], "protocol version 1; this is version 9"),
+        ([header(version=1)], f"protocol version 1; this is version {PROTOCOL_VERSION}"),
         ([header(version=True)], "protocol version True"),
         ([header(packed="a")], "not \\[version"),
         ([header(packed=None)], "not \\[version"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Sequence
+from operator import attrgetter
 from types import BuiltinFunctionType, CodeType, FunctionType
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ _CODE_FIELDS: Final = (
 ).split()
 """All arguments of `CodeType.replace`; together they define a code object completely."""
 
+_fields_of: Final = attrgetter(*_CODE_FIELDS)
 _ANY_CODE: Final = (lambda: None).__code__
 
 
@@ -83,7 +85,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no annotati
         and gets an id: so a raised exception has the class that the program has.
         """
         if isinstance(value, CodeType):
-            return _code, tuple(getattr(value, name) for name in _CODE_FIELDS)
+            return _code, _fields_of(value)
         reduced = super().reducer_override(value)
         if isinstance(value, type):
             match reduced:
