@@ -79,7 +79,7 @@ NAMES = {W: "w", V: "v", U: "u"}
 NOTHING = Payload(None)
 
 TELLER = MessageFormat()
-"""Formats messages with the specs that were created last: those of the current test."""
+"""Formats messages with the specs of the current test, which were created last."""
 
 
 def spec(
@@ -141,7 +141,9 @@ def call(
     now_s: float = 0.0,
     present: int | None = None,
 ) -> list[CoordinatorAction]:
-    """Start a call by the program, whose token is its number; return the coordinator's actions.
+    """Let the program start a call, and return the coordinator's actions.
+
+    The number of the call is also its token.
 
     Args:
         present: The number of replicas that take part; None for all.
@@ -212,7 +214,7 @@ def commit_of_all(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Written:
-    """One write with its value; None if the value is not sent."""
+    """One write. `value` is None if the value is not sent."""
 
     variable_id: int
     operation: Operation
@@ -373,7 +375,7 @@ def reduced(
 
 
 def describe(actions: Iterable[Any]) -> list[str]:
-    """Describe each action in a line, without layouts."""
+    """Return one line for each action. A sent layout has no line."""
     lines = []
     for action in actions:
         if isinstance(action, Send):

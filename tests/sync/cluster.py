@@ -76,7 +76,7 @@ class StateCluster:
             state.begin(self._call_id)
 
     def end(self) -> None:
-        """Let the function of a running merge_call return, if there is one; then all replicas."""
+        """Let all replicas return. If a merge_call runs, its function returns first."""
         if self._merge is not None:
             merge, self._merge = self._merge, None
             results = [NOTHING] * len(self.replicas)
@@ -139,5 +139,5 @@ class StateCluster:
 
 
 def commits(cluster: StateCluster, to: int = 0) -> list[list[int]]:
-    """Return the variables of every commit to a replica that `told` has not returned yet."""
+    """Return the variables of each commit to a replica since the last call of `told`."""
     return [commit.variable_ids.tolist() for commit in cluster.told(Commit, to)]

@@ -113,12 +113,12 @@ class ReplicaProgram:
         return returned.report
 
     def enter(self, event: ReplicaEvent | None = None) -> list[ReplicaAction]:
-        """Return the messages at the entry of a collective, by default a merge_call."""
+        """Enter a collective, by default a merge_call, and return the messages."""
         actions = self.state.handle(event or EnterMerge(NOTHING, NOTHING, None, ""))
         return [action for action in actions if isinstance(action, Send)]
 
     def flush(self) -> list[ReplicaAction]:
-        """Return the messages before a host call, which is answered immediately."""
+        """Do a host call, answer it immediately, and return the messages before it."""
         *left, _ = self.enter(CallHost(NOTHING, ""))
         self.state.handle(HostResult(call_id=self._calls[-1], result=NOTHING))
         return left

@@ -27,7 +27,10 @@ THREE = [spec(variable_id=i) for i in (W, V, U)]
 
 @pytest.fixture
 def cluster():
-    """W, V and U hold 2, 4 and 6, in one block on both sides; the call has ended."""
+    """Provide a cluster after a call. W, V and U hold 2, 4 and 6.
+
+    They are in one block on the coordinator, and in one block on each replica.
+    """
     made = StateCluster(*THREE)
     made.start()
     for number, variable_id in enumerate((W, V, U), 1):
@@ -126,7 +129,7 @@ def test_a_member_can_join_another_block_later(cluster):
 
 
 def test_remaining_members_of_a_block_are_a_new_block(cluster):
-    """W leaves the block of three; then writes to V and U are merged as a new block."""
+    """W leaves the block of three. Then U and V form a block, and later W and U."""
     cluster.perform(cluster.registry.write(W, ASSIGN, [array(100.0)] * 2, same=True))
     assert [[W]] == commits(cluster)
     for variable_ids in ((U, V), (W, U)):

@@ -21,7 +21,7 @@ NUMBERS = [dtype for dtype in DTYPES if dtype.kind != "b"]
 SUM, MEAN, FIRST = (a for a in VariableAggregation if a is not VariableAggregation.NONE)
 ASSIGN, ADD, SUB = Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB
 PIECE_BYTES = 256
-"""The size of a piece in most examples: much smaller than the real one, so examples are fast."""
+"""The size of a piece in most examples: examples with the real, much larger size are slow."""
 
 SPECIAL = (np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0)
 
@@ -55,7 +55,7 @@ def bits_of(array: Array) -> bytes:
     parts = array.reshape(-1).copy()
     if kind == "c":
         parts = parts.view(f"f{parts.itemsize // 2}")
-    with np.errstate(invalid="ignore"):  # of signaling NaNs in bfloat16
+    with np.errstate(invalid="ignore"):  # signaling NaNs in bfloat16 are invalid
         parts[np.isnan(parts)] = np.nan
     return parts.tobytes()
 
@@ -116,13 +116,13 @@ def test_a_merge_in_pieces_equals_a_merge_of_whole_arrays(
 
 
 @pytest.mark.parametrize("dtype", NUMBERS, ids=str)
-@pytest.mark.parametrize("pieces", ["one", "one and an element", "two less an element"])
+@pytest.mark.parametrize("pieces", ["one", "one and an element", "two minus an element"])
 def test_a_merge_in_pieces_of_the_real_size_is_right(dtype: np.dtype[Any], pieces: str) -> None:
     piece = blockwise.PIECE_BYTES // dtype.itemsize
     size = {
         "one": piece,
         "one and an element": piece + 1,
-        "two less an element": 2 * piece - 1,
+        "two minus an element": 2 * piece - 1,
     }[pieces]
     values = [numbers(dtype, size, seed) for seed in range(3)]
     aggregation = SUM if dtype.kind in "iu" else MEAN

@@ -215,7 +215,7 @@ def test_strict_pairs_arrivals_with_the_same_name_from_any_lines():
     assert [] != call.arrive(1, all_reduce(1.0, name="loss", location="a.py:2"))
 
 
-def test_different_names_are_both_reported_and_no_fix_mixes_their_values():
+def test_different_names_are_reported_without_a_fix_that_mixes_values():
     call = CallDriver(4)
     for replica_id, name in enumerate(["loss", "accuracy", "loss", None]):
         call.arrive(replica_id, all_reduce(1.0, name=name))
@@ -399,7 +399,7 @@ def test_a_host_call_waits_for_every_lower_running_replica():
 
 
 def test_a_host_call_waits_for_the_previous_one():
-    """After the answer the lower replica continues, and its next host call may come first."""
+    """Replica 0 continues after its answer. Its next host call comes before that of replica 1."""
     call = CallDriver()
     call.state.request_host_call(0, host_call("first"))
     call.state.request_host_call(1, host_call("other"))
@@ -413,7 +413,7 @@ def test_a_host_call_waits_for_the_previous_one():
 
 
 def test_a_host_call_waits_for_earlier_collectives():
-    """TensorFlow's replica 0 would wait at its write until replica 1 arrives."""
+    """In TensorFlow, replica 0 would wait at its write until replica 1 arrives."""
     call = CallDriver()
     call.arrive(0, contribution(1.0))
     call.state.request_host_call(0, host_call("after"))
@@ -459,7 +459,7 @@ def test_a_mismatch_has_a_grace_period():
 
 
 @pytest.mark.parametrize(("took_s", "grace_s"), [(2.0, 2.0), (3600.0, LONGEST_GRACE_S)])
-def test_the_grace_period_is_as_long_as_the_work_within_limits(took_s, grace_s):
+def test_the_grace_period_is_the_time_since_the_last_collective(took_s, grace_s):
     call = CallDriver(3, started_s=0.0)
     for replica_id in range(3):
         call.arrive(replica_id, contribution(1.0), 5.0)
@@ -544,7 +544,7 @@ def test_a_wait_for_a_collective_before_the_failed_one_still_ends():
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_the_first_collective_that_fails_is_reported(order):
-    """Replica 0 writes and then raises. Replica 1 returns before this write."""
+    """Replica 0 writes and then raises. Replica 1 returns without a write."""
 
     def go(replica_id):
         if replica_id == 0:

@@ -185,7 +185,7 @@ def test_a_second_local_write_does_not_change_a_read_value(state):
     assert (11.0, 21.0) == (float(before), float(state.read(W)))
 
 
-def test_a_component_may_be_written_with_a_kept_array(state):
+def test_a_component_is_a_copy_of_the_written_array(state):
     value = array([1.0, 2.0])
     state.write_component(V, ASSIGN, value)
     value.fill(9.0)
@@ -193,7 +193,7 @@ def test_a_component_may_be_written_with_a_kept_array(state):
     assert [1.0, 2.0] == state.read(V).tolist()
 
 
-def test_a_component_may_be_written_with_a_view(state):
+def test_a_component_is_a_copy_of_the_written_view(state):
     """A view may be read-only although its base is writeable."""
     kept = array([1.0, 2.0])
     view = kept[:]

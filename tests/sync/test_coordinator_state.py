@@ -200,7 +200,7 @@ def test_a_mismatch_ends_the_call_on_all_replicas():
     state.validate()
 
 
-def test_messages_after_the_failure_give_only_reports():
+def test_after_a_failure_only_reports_in_messages_are_used():
     state = coordinator(spec(), spec(NONE, variable_id=V))
     handle(state, 0, contribution(1.0))
     handle(state, 1, returned())
@@ -302,7 +302,7 @@ def test_an_add_that_does_not_fit_unknown_components_is_refused():
 
 
 def test_only_mirrors_are_known_while_a_call_runs():
-    """Replicas may write other components at this moment."""
+    """During a call, replicas may write components that are not mirrors."""
     state = coordinator(spec(), spec(SUM, ON_READ, variable_id=V))
 
     assert 0.0 == state.registry.mirror(W)

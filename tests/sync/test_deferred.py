@@ -140,7 +140,7 @@ def test_folding_keeps_the_count_and_the_sum():
     assert (0, 3, ADD, [7.0]) == shown_delta(own, 3)
 
 
-def test_write_counts_of_equally_many_writes_differ_if_their_operations_differ():
+def test_write_counts_distinguish_equally_many_writes_by_their_operations():
     one, other, same = (log((a, 1.0), (b, 1.0)) for a, b in [(ADD, SUB), (SUB, ADD), (ADD, SUB)])
 
     assert one.write_count.count == other.write_count.count
@@ -199,7 +199,7 @@ def test_added_rows_with_the_same_index_are_summed():
 
 
 def test_repeated_rows_of_one_write_are_sent_as_they_are():
-    """Each addition rounds, so without added-up writes the result is that of ON_WRITE."""
+    """ON_WRITE adds these rows one by one and rounds each sum. The result must be the same."""
     own = table_log((S_ADD, rows([1, 1], [1.0, 2.0])))
 
     assert [(S_ADD, [1, 1], [1.0, 2.0])] == shown_parts(own.delta(W, 1, np.empty))
@@ -213,7 +213,7 @@ def test_rows_are_added_to_a_dense_sum_before_or_after_it():
     assert [(ADD, [-10.0, -23.0])] == shown_parts(after.delta(W, 2, np.empty))
 
 
-def test_an_assign_drops_earlier_rows_and_gets_later_ones():
+def test_an_assign_drops_earlier_rows_and_includes_later_rows():
     own = table_log(
         (S_MUL, rows([0], [2.0])), (ASSIGN, kept([1.0, 2.0])), (S_ADD, rows([1], [5.0]))
     )
@@ -221,7 +221,7 @@ def test_an_assign_drops_earlier_rows_and_gets_later_ones():
     assert [(ASSIGN, [1.0, 7.0])] == shown_parts(own.delta(W, 3, np.empty))
 
 
-def test_rows_of_other_operations_are_joined_and_keep_their_place():
+def test_rows_of_consecutive_equal_operations_are_joined():
     own = table_log(
         (S_ADD, rows([0], [1.0])),
         (S_MUL, rows([0], [2.0])),
@@ -248,7 +248,7 @@ def test_unsigned_rows_wrap():
     assert [(S_ADD, [0], [255])] == shown_parts(own.delta(W, 1, np.empty))
 
 
-def test_unused_rows_are_parts_without_rows():
+def test_a_delta_of_unused_rows_has_only_operations():
     own = table_log((S_ADD, None), (S_MUL, None), (S_SUB, None), (ADD, None))
 
     assert [(S_ADD,), (S_MUL,), (ADD,)] == shown_parts(own.delta(W, 4, np.empty))
@@ -281,7 +281,7 @@ def after_delta(delta: Delta, before: np.ndarray) -> np.ndarray:
 
 @given(some_writes, st.data())
 def test_a_fold_does_not_change_the_effect_of_a_delta(some, data):
-    """Integers give equal results with and without a fold, and the parts have equal operations."""
+    """With integers the results are equal. The parts have the same operations, too."""
     whole, folded = Log(), Log()
     fold_after = data.draw(st.integers(0, len(some) - 1))
     value = np.array([7, 8, 9])

@@ -387,7 +387,7 @@ def test_a_read_by_the_program_exchanges_all_writes_once():
     )
 
 
-def test_an_assign_by_the_program_ends_the_exchange_of_a_read_that_was_given_up():
+def test_an_assign_ends_the_exchange_of_an_abandoned_read():
     own = state()
     for replica_id in (0, 1):
         handle(own, replica_id, write_counts(2))
@@ -403,7 +403,7 @@ def test_an_assign_by_the_program_ends_the_exchange_of_a_read_that_was_given_up(
     assert ["done 5.0"] == describe(fetch(own))
 
 
-def test_a_host_call_waits_until_the_other_replicas_have_made_the_same_deferred_writes():
+def test_a_host_call_waits_for_deferred_writes_of_other_replicas():
     own = state()
     handle(own, 0, write_counts(1))
     assert [] == handle(own, 0, host_call("after"))

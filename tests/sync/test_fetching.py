@@ -177,7 +177,7 @@ def test_a_merge_updates_known_components():
 
 
 def test_after_a_call_without_reports_all_components_are_fetched():
-    """Replicas wrote and stopped at a wait, so their writes are unknown."""
+    """The program abandons the call, so no replica reports its writes."""
     cluster = three()
     cluster.start()
     cluster.write(W, 3.0, by=2)

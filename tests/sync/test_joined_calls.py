@@ -1,4 +1,4 @@
-"""In a call without the last replicas, these replicas get the commits and nothing else."""
+"""Replicas that take no part in a call get its commits and nothing else."""
 
 from __future__ import annotations
 

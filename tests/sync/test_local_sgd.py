@@ -153,7 +153,7 @@ def test_a_name_with_other_parameters_is_an_error(name):
 
 
 Change = tuple[str, float] | tuple[str, list[tuple[int, float]]]
-"""A write of one value to all rows, or a sparse write of a value to each of some rows."""
+"""A dense write of one value to all rows, or a sparse write of pairs of a row and its value."""
 
 ROWS = 2
 """The number of rows of the variable; a row is one number."""

@@ -178,7 +178,7 @@ def test_a_call_that_waits_for_stragglers_is_refused() -> None:
 
 
 def test_a_merge_under_way_is_committed_before_its_call_fails() -> None:
-    """A merge is atomic: the value of its reduction comes from the survivors or the program."""
+    """A merge is atomic. The survivors or the program compute the value of its reduction."""
     state = coordinator(spec(), num_replicas=2)
     handle(state, 0, contribution(1.0))
     layout, message = contribution(2.0).packed(state.registry.specs)
@@ -393,7 +393,7 @@ def test_a_failed_call_may_change_a_known_component() -> None:
     assert LOST_1 == outcome(cluster, ProgramRead(W, TOKEN))
 
 
-def test_the_second_loss_takes_its_components_too() -> None:
+def test_a_second_loss_loses_further_components() -> None:
     cluster = cluster_after(spec(SUM, ON_READ), 1.0, 2.0, 3.0)
     lose(cluster.coordinator, 1)
     lose(cluster.coordinator, 2)
@@ -405,7 +405,7 @@ def test_the_second_loss_takes_its_components_too() -> None:
 
 
 def test_a_survivor_answers_after_it_has_left_the_failed_call() -> None:
-    """The abort is sent before the fetch, so the answer has all its local writes of the call."""
+    """The abort is sent before the fetch, so the answer contains the local writes of the survivor."""
     cluster = StateCluster(spec(NONE, ON_READ), num_replicas=2)
     cluster.start()
     cluster.write(W, 4.0, by=0)

@@ -212,7 +212,7 @@ def test_after_an_assign_the_next_bucket_is_merged_as_one():
     assert [[3.0, 3.0]] * 3 == [cluster.read(i) for i in (W, V, U)]
 
 
-def test_components_with_different_numbers_of_commits_are_merged_one_by_one():
+def test_components_with_different_versions_are_merged_one_by_one():
     """An assign has made the components equal, but their versions still differ."""
     cluster = StateCluster(*THREE)
     cluster.perform([cluster.registry.write_component(V, 1, ASSIGN, array(100.0))])
@@ -226,7 +226,7 @@ def test_components_with_different_numbers_of_commits_are_merged_one_by_one():
     assert [[3.0] * 2, [103.0] * 2, [3.0] * 2] == [cluster.read(i) for i in (W, V, U)]
 
 
-def test_components_with_equal_numbers_of_commits_again_are_merged_as_one():
+def test_components_with_equal_versions_again_are_merged_as_one():
     cluster = StateCluster(*THREE)
     for replica_id in (1, 0):
         cluster.perform([cluster.registry.write_component(V, replica_id, ASSIGN, array(100.0))])

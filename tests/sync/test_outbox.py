@@ -106,7 +106,7 @@ def step_of(cluster, number, replica_id):
 
 
 def test_ids_of_layouts_are_reused_and_both_sides_agree():
-    """Replica 1 does each step once more, so the ids of its layouts differ."""
+    """Replica 1 sends each write alone, so its layouts differ from those of replica 0."""
     cluster = StateCluster(spec())
     cluster.start()
     numbers = [*range(1, MAX_LAYOUTS + 3), 1, 2, MAX_LAYOUTS + 2, 1]

@@ -96,7 +96,7 @@ def test_if_all_replicas_are_lost_no_component_is_called_readable() -> None:
 
 
 @pytest.mark.parametrize("lost", [0, 1])
-def test_a_read_that_waits_for_stragglers_is_judged_again_after_a_loss(lost: int) -> None:
+def test_a_read_that_waits_is_checked_again_after_a_loss(lost: int) -> None:
     """The replicas still run a call that the program has abandoned."""
     state = coordinator(spec(SUM, ON_READ), num_replicas=3)
     give_up(state, 1)
@@ -148,7 +148,7 @@ def test_a_read_that_waits_for_an_exchange_names_the_lost_writes() -> None:
     ("lost", "readable"), [(1, "first, mirror, same"), (0, "mirror, same")], ids=["1", "0"]
 )
 def test_the_report_names_each_variable_that_can_still_be_read(lost: int, readable: str) -> None:
-    """A read by the policy needs only some components; the report is about such reads."""
+    """A variable is readable if the components that its policy reads are not lost."""
     variables = [
         replace(spec(FIRST, ON_READ, variable_id=W), name="first"),
         replace(spec(SUM, ON_READ, variable_id=V), name="total"),
@@ -175,7 +175,7 @@ def test_what_the_report_calls_readable_is_read(one: Any) -> None:
     assert [5.0] == outcome(cluster, ProgramRead(W, TOKEN))
 
 
-def test_the_report_does_not_say_that_a_silent_replica_was_in_the_call() -> None:
+def test_a_silent_replica_is_not_reported_as_in_the_call() -> None:
     """The worker may have been killed between two calls."""
     state = coordinator(spec(), num_replicas=2, calls=0)
     call(state, site=CallSite("step", "a.py:12"))

@@ -153,7 +153,7 @@ def test_a_read_waits_for_all_earlier_writes_of_its_replica():
 
 
 def test_a_commit_of_another_call_does_not_end_a_wait():
-    """The commit is a write to this component by the program, perhaps for another replica."""
+    """Only a commit of its own call can contain the write for which the replica waits."""
     state = replica(spec(), call=1)
     state.write(W, ADD, array(1.0))
     state.enter()
@@ -182,7 +182,7 @@ def test_the_outbox_is_sent_before_a_wait_and_not_again():
     assert ["-> Returned"] == describe(state.end())
 
 
-def test_the_outbox_is_sent_with_a_collective_and_positions_count_both():
+def test_the_outbox_is_sent_with_a_collective_and_precedes_it():
     state = replica(spec())
     state.write(W, ASSIGN, array(1.0))
     reduce = all_reduce(1.0)
@@ -260,7 +260,7 @@ def test_an_add_must_fit_an_earlier_uncommitted_assign():
 
 
 def test_an_add_need_not_fit_an_assign_of_an_earlier_call():
-    """The commit arrives after the end of that call, and the program has assigned since."""
+    """The commit of the assign arrives after the call. Then the program assigns another shape."""
     state = replica(spec(SUM, shape=(None,)))
     state.write(W, ASSIGN, array([1.0, 2.0, 3.0]))
     state.end()
@@ -444,7 +444,7 @@ def test_a_variable_may_be_forgotten_before_a_commit_of_it_arrives():
     state.validate()
 
 
-def test_start_runs_a_call_shutdown_stops_and_other_messages_are_refused():
+def test_start_and_shutdown_are_handled_and_ready_is_refused():
     state = replica(call=None)
 
     assert ["run 4"] == describe(state.handle(start(4)))

@@ -151,7 +151,7 @@ def test_a_new_value_replaces_postponed_sparse_writes():
 
 
 def test_a_sparse_commit_is_applied_while_the_shell_waits():
-    """An arrived commit raises the version. Its rows are applied in a wait or by a read."""
+    """An arriving commit changes only the version. A wait or a read then applies the rows."""
     state = ReplicaState(0, 2)
     table = spec(SUM, ON_WRITE, shape=(2,))
     state.handle(Create(spec=table, value=np.array([1.0, 2.0], np.float32)))

@@ -53,12 +53,12 @@ SITE = CallSite("step", "train.py:12", "train.py:30")
 BLOCKED, COMPUTING, STOPPED, UNKNOWN = Activity
 
 Told = tuple[float, dict[int, Activity]]
-"""The time of a warning or an end, and what its replicas did."""
+"""The time at which replicas were reported or ended, and the activity of each of them."""
 
 
 @dataclass(frozen=True)
 class Uses:
-    """A process that uses a fraction of a processor until a time."""
+    """A process that uses the fraction `share` of a processor until `until_s`."""
 
     share: float = 0.0
     until_s: float = math.inf
@@ -286,7 +286,7 @@ def test_a_replica_that_only_sends_requests_is_ended():
     cluster.hear(1, all_reduce(1.0))
     while not cluster.ended and cluster.now_s < 2_000:
         cluster.hear(0, host_call())
-        cluster.wait(0.05)  # a prompt answer
+        cluster.wait(0.05)  # the program answers promptly
         cluster.state.handle(HostCallDone(1, 0, NOTHING, False, cluster.now_s))
         cluster.wait(0.05)
 
@@ -295,7 +295,7 @@ def test_a_replica_that_only_sends_requests_is_ended():
 
 
 def test_the_time_of_the_program_does_not_count():
-    """The program may take long for a request, and replicas wait for their turn."""
+    """The program may take long for a request, while other replicas wait for their turn."""
     cluster = Cluster(ASLEEP, ASLEEP)
     cluster.wait(2)
     for replica_id in (0, 1):

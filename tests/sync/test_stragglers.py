@@ -53,7 +53,7 @@ def test_a_replica_in_an_abandoned_call_is_a_straggler():
 
 
 def test_a_replica_that_has_left_is_not_a_straggler_any_more():
-    """The replica sends `Left`, or its last message, sent before the abort, arrives late."""
+    """The replica sends `Left`, or it has sent the end of its function before the abort."""
     state = running()
     give_up(state, 1, "CallTimeout", 12.0)
     raised = Raised(call_id=1, exception=NOTHING, traceback="", report=Report())

@@ -1,4 +1,4 @@
-"""A wrong message raises a ProtocolError and no other error. `make fuzz` tries a million."""
+"""A wrong message raises only a ProtocolError. `make fuzz` tries a million wrong messages."""
 
 from __future__ import annotations
 
