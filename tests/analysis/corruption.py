@@ -19,7 +19,7 @@ class Corrupted:
 
     how: str
     events: list[Event]
-    harmless: str = ""  # why a correct run could record this history; empty if none could
+    harmless: str = ""  # why a correct run could record this history; empty if no correct run could
     complete: bool = True
 
 

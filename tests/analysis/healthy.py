@@ -15,12 +15,12 @@ from tests.analysis.build import HistoryBuilder
 from varsim.tracing.history import PROGRAM
 
 REPLICAS = 3
-JOINED = 1  # in the last call of a story that `joins`, the last replica takes no part
+JOINED = 1  # how many replicas take no part in the last call, if the run `joins`
 DIVISOR = REPLICAS * (REPLICAS - JOINED)  # a mean over the replicas of any call is a whole number
 MERGED = {"w": "MEAN", "s": "SUM", "f": "ONLY_FIRST_REPLICA"}
 MERGED_ROWS = "b"  # the replicas' sparse writes to this variable are merged
 LOCAL_ROWS = "e"  # each replica changes rows of its own component of this variable
-ROWS = 4  # the number of rows of both variables
+ROWS = 4  # the number of rows of these two variables
 MERGED[MERGED_ROWS] = "MEAN"
 LOCAL = {"p": "NONE", "t": "SUM", "m": "MEAN", "o": "ONLY_FIRST_REPLICA", "n": "NONE"}
 SHAPED = "w"  # the variable whose value is a list of a number and its double
@@ -34,8 +34,8 @@ class Healthy(HistoryBuilder):
     """A run of a few calls.
 
     Args:
-        joins: Whether a replica takes no part in the last call. The replicas then do not write the
-            adaptive variable.
+        joins: Whether a replica takes no part in the last call. No replica writes the adaptive
+            variable in such a call.
     """
 
     def __init__(self, seed: int, calls: int = 3, *, joins: bool = False) -> None:
@@ -213,7 +213,7 @@ class Healthy(HistoryBuilder):
     def _program_writes(self) -> None:
         for name in self.chance.sample(["w", "s", "p", "t", "m", "n"], 3):
             number = self._number()
-            number += number in self.held[name]  # now the write changes every component
+            number += number in self.held[name]  # so that the write changes every component
             self.held[name] = [number] * REPLICAS
             self.versions[name] += 1
             self.add(PROGRAM, "write", name, self._mirror(name), operation="assign")

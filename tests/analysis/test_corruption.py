@@ -68,7 +68,7 @@ TOLD = [column for column in Event._fields if column not in {"event", "time_s"}]
 
 @pytest.mark.parametrize("number", range(STORIES))
 def test_garbage_does_not_crash_the_judge(tmp_path: Path, number: int):
-    """Every checker gives a verdict for any value in any column, even without a validation."""
+    """Every checker gives a verdict for any value in any column, even if no value was validated."""
     story = Healthy(number, calls=1)
     for seed in range(number, many(GARBAGE_SEEDS), STORIES):
         chance = random.Random(seed)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.analysis.build import parse_history
 from tests.analysis.golden import verdicts
 from varsim.analysis.outcome import Outcome
 
@@ -96,10 +95,3 @@ def test_a_wrong_record_of_the_call_is_not_valid(tmp_path: Path, before, after, 
     found = wrong(JOINED.replace(before, after), tmp_path)
 
     assert all(reason in found.get(name, "") for name, reason in expected.items()), found
-
-
-def test_a_record_without_the_column_is_judged_for_all_replicas(tmp_path: Path):
-    """Every event of an older history belongs to a call of all replicas."""
-    story = parse_history(JOINED)
-
-    assert {None, 2} == {event.present for event in story.events}

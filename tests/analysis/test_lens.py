@@ -191,7 +191,10 @@ def test_all_replicas_are_shown_if_they_fit() -> None:
 
 
 def test_the_element_in_which_replicas_differ_most_is_shown(tmp_path: Path) -> None:
-    """If replicas never differ, the element that changes most is shown, or else the largest."""
+    """If the replicas never differ, the element that changes most is shown.
+
+    If no element changes, the largest element is shown.
+    """
     story = LensHistory("ON_READ", "SUM")
     story.step(1, (1, 5), (2, 9))
     story.step(2, (1, 4), (0, 0))
@@ -222,7 +225,7 @@ def test_a_changing_shape_has_no_most_informative_element() -> None:
 
 
 def said_of(known: Sequence[bool], *, oracle: bool = False) -> str:
-    """Return the sentences below a table of steps; the values of some steps are not recorded."""
+    """Return the sentences below a table of steps, of which `known` have recorded values."""
     one = np.ones(1)
     shown = [
         Moment(
@@ -304,7 +307,7 @@ def lost_in_step_two(synchronization: str, aggregation: str) -> LensHistory:
 
 @pytest.mark.parametrize(("aggregation", "value"), [("SUM", None), ("ONLY_FIRST_REPLICA", [2, 0])])
 def test_a_lost_component_has_no_value(tmp_path: Path, aggregation: str, value: Any) -> None:
-    """The program cannot read it, so its last recorded value would be wrong."""
+    """The program cannot read a lost component, so the last recorded value would be wrong."""
     seen = lost_in_step_two("ON_READ", aggregation).seen(tmp_path)
 
     assert (2, [[2, 0], None], value, False) == plain(seen[-1])

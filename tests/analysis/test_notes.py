@@ -42,7 +42,7 @@ program finish call=1
 
 
 def notes(text: str, folder: Path, no_oracle: str = "", **run: object) -> list[Note]:
-    """Return all notes except the last, which every run has: values outside variables."""
+    """Return all notes except the last: every run has a last note on values outside variables."""
     story = parse_history(text)
     story.run |= run
     with story.history(folder) as history:
@@ -121,7 +121,7 @@ def test_a_note_names_the_option():
 
 
 def test_kinds_that_cannot_be_searched_for_are_not_counted(tmp_path: Path):
-    """Three kinds need an oracle and rules. Integer truncation needs only a comparison."""
+    """Three kinds need an oracle and rules. Integer truncation needs only the oracle."""
     with parse_history(CALL).history(tmp_path) as history:
         found = examine(history)
     nothing = Compared(values=1, locations=1, differences=(), uncompared=(), own=())

@@ -1,7 +1,7 @@
 """Build short histories, and examine them.
 
 A `ProgramHistory` keeps the values of all components (float32 scalars), so that reads and commits
-have the values that they would have in a run. Every event takes 10 µs, unless `takes_ms` is longer.
+have the values that they would have in a run. An event takes 10 µs, or `takes_ms`.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def compared(
     oracle: bool = True,
     kinds: Container[FindingKind] = ABOUT_VALUES,
 ) -> list[Finding]:
-    """Return the findings of some kinds of a program; by default those about values."""
+    """Return a program's findings of these kinds, by default the kinds about values."""
     return [one for one in _seen(program, num_replicas, oracle=oracle)[0] if one.kind in kinds]
 
 
@@ -98,7 +98,10 @@ def _seen(
 
 
 def in_short(found: list[Finding], program: Program) -> list[str]:
-    """Return kind and variable of each finding, and its line unless this ends with `# here`."""
+    """Return the kind and the variable of each finding.
+
+    If the line of the finding does not end with `# here`, the line is added.
+    """
     lines, first = inspect.getsourcelines(program)
     return [f"{one.kind.name}: {one.variable}{_elsewhere(one, lines, first)}" for one in found]
 

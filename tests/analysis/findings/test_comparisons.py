@@ -88,7 +88,7 @@ def test_a_value_that_is_not_finite_differs():
     assert (Access.READ, 1, False) == (one.access, one.step, one.inside)
 
 
-def test_a_location_with_another_count_is_listed_as_not_compared():
+def test_a_different_number_of_writes_is_listed_as_not_compared():
     def more_steps(strategy: Strategy) -> None:
         with strategy.scope():
             v = variable(0.0, "ON_WRITE MEAN")
@@ -144,7 +144,7 @@ def test_local_state_is_not_compared():
 
 
 def test_a_single_device_with_a_part_of_the_batch_is_detected():
-    """No rule is tried for a part of the batch, and the comparison says so."""
+    """The comparison says that no rule was tried."""
 
     def always_two_shards(strategy: Strategy) -> None:
         with strategy.scope():

@@ -13,7 +13,7 @@ from varsim.analysis.findings.redundancy import UNREAD_MERGES
 Strategy = tf.distribute.MirroredStrategy
 
 SIZES = (6, 2, 6, 1, 3)
-"""The rows of each batch: three replicas get 2, 2, 2; 1, 1; 2, 2, 2; 1; and 1, 1, 1 rows."""
+"""The rows of each batch. Three replicas get 2+2+2, 1+1, 2+2+2, 1 and 1+1+1 rows."""
 
 
 def on_batches(strategy: Strategy) -> None:
@@ -31,7 +31,7 @@ def on_batches(strategy: Strategy) -> None:
         strategy.run(step, args=(rows,))
 
 
-def test_the_writes_of_each_call_are_compared_with_the_same_call_on_one_device():
+def test_writes_are_compared_call_by_call_with_a_single_device():
     found = comparison(on_batches, 3)
 
     assert (2 * len(SIZES), 2, ()) == (found.values, found.locations, found.differences)
@@ -42,7 +42,7 @@ def test_calls_without_some_replicas_give_no_finding_about_values():
     assert [] == compared(on_batches, 3)
 
 
-def test_a_sum_of_the_present_replicas_that_is_too_large_is_found():
+def test_a_too_large_sum_of_present_replicas_is_found():
     def too_large(strategy: Strategy) -> None:
         with strategy.scope():
             v = variable(np.float16(0), "ON_WRITE SUM")

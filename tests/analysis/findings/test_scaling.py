@@ -210,7 +210,7 @@ def a_last_batch_that_is_smaller(strategy: Strategy) -> None:
 
 @planted("mean of means: v")
 def a_few_losses_with_a_smaller_last_shard(strategy: Strategy) -> None:
-    """Compute too few losses to find a weight per replica. All weights but one are equal."""
+    """Compute too few losses to find a weight per replica. Only one shard has another size."""
     with strategy.scope():
         v = variable(0.0, "ON_READ MEAN")
     for batch in DATA[:4]:

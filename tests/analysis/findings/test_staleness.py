@@ -29,7 +29,7 @@ def test_a_version_older_than_that_of_another_replica_is_stale() -> None:
 
 
 def test_a_read_before_an_unused_commit_is_not_stale() -> None:
-    """The second commit was not read before this read of the first commit's value."""
+    """Replica 1 reads the first commit's value before any replica reads that of the second."""
     story = ProgramHistory(w="ON_WRITE MEAN")
     story.call()
     story.merge("w", [1.0, 1.0], "train.py:4")
