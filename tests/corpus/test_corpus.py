@@ -24,7 +24,7 @@ KNOWN_MISSES = {
 
 @pytest.fixture(scope="module", autouse=True)
 def one_revision() -> Iterator[None]:
-    """Ask git once for each folder, because the programs do not change between the tests."""
+    """Ask git for the revision of a folder only once: programs do not change between tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(carried_program, "revision_of", cache(carried_program.revision_of))
         yield

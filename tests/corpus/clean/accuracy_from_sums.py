@@ -1,4 +1,4 @@
-"""The program divides the sum of hits by the sum of examples, each of them over 4 GPUs."""
+"""The program sums the hits and the examples of 4 GPUs, and divides one sum by the other."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Profiling shows a broadcast of global_step in each step, although all have the same count."""
+"""Profiling shows a broadcast of global_step in each step, although all counts are equal."""
 
 import numpy as np
 
