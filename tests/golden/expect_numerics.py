@@ -19,8 +19,9 @@ LEFT_FOLD_BYTES = 64
 def folds_left(case: Case) -> CaseOutcome | None:
     """Apply D8: fold the sum in replica order, and divide it by W for the mean.
 
-    The rule is for programs that TensorFlow runs as a ring (an all_reduce of more than 64 bytes, or
-    of several tensors packed into one), or with the reciprocal of W (a mean in a tf.function).
+    The rule is for sums that TensorFlow computes as a ring (an all_reduce of more than 64 bytes, or
+    of several tensors packed into one), and for means that it computes with the reciprocal of W (in
+    a tf.function).
     """
     op = re.search(r'"(SUM|MEAN)"|VA\.(MEAN)', case.text)
     if op is None or case.family != "numerics" or not case.is_mirrored:

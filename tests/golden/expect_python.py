@@ -122,7 +122,7 @@ def none_is_local_state(case: Case) -> CaseOutcome | None:
 
 
 def each_contributes(case: Case) -> CaseOutcome | None:
-    """Apply D2: all_reduce combines one value per replica, even numbers and one common object."""
+    """Apply D2: all_reduce combines all replicas' values: also numbers, also one common object."""
     found = re.search(
         r'all_reduce\("(SUM|MEAN)", (t|[\d.]+|float\(rid\(\)\) \+ 1\.5)\)\)$', case.text
     )
@@ -195,7 +195,7 @@ def lists_are_shared_out(case: Case) -> CaseOutcome | None:
     if (v.synchronization, v.aggregation) != ("ON_READ", "SUM"):
         return None
     parts = [mean_of(tensor(json.loads(found[1])), v.world)] * v.world
-    if ".assign_add(" in case.text:  # ON_READ SUM refuses it after the assign has happened
+    if ".assign_add(" in case.text:  # the assign happens, then ON_READ SUM refuses the add
         return refused(case, v.state(parts)["per_replica"], "ValueError")
     if "copy.deepcopy(v)" in case.text:
         item = {"type": "list", "items": [_python(value) for value in v.value.tolist()]}

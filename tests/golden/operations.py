@@ -64,7 +64,7 @@ class Value:
         return per_replica_value(self._strategy, lambda replica_id: each[replica_id])
 
     def in_replica(self, then: Callable[[Any], Any]) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        """Return a function for `run` that calls `then` with the replica's value; and `args`."""
+        """Return a function that calls `then` with the replica's value, and `args` for `run`."""
         if self._each is not None:
             return then, (self.everywhere(),)
         one = self._one
@@ -124,7 +124,7 @@ class Operations:
         return state
 
     def _asks_for_attributes(self) -> bool:
-        """Return True if the case has TensorFlow's attributes, or an error instead of them."""
+        """Return True if the recorded program read attributes of the variable, or failed before."""
         recorded = self._case.recorded
         return "attrs" in recorded.state or (
             recorded.error is not None and self._case.family == "create"

@@ -1,7 +1,7 @@
 """Selects the cases for real worker processes: a sample, because processes are slow.
 
-Worker processes share no memory with the program. Some programs need it, and have another outcome
-on processes, for example if replicas change a list. `LEFT_OUT` has patterns of their texts.
+Worker processes share no memory with the program. So some programs have another outcome on worker
+processes, for example if replicas change a list. `LEFT_OUT` has patterns that find such programs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LEFT_OUT = {
     "it returns a replica's context": r"s\.run\(lambda: ctx\(\)\)",
     "it starts workers of its own": r"MirroredStrategy\(",
 }
-"""Reason why a program has another outcome on processes → pattern in the program's text."""
+"""Reason why a program has another outcome on worker processes → pattern in its text."""
 
 
 def fits_processes(case: Case) -> bool:

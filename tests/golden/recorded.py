@@ -26,7 +26,7 @@ class RecordedError:
     at: int  # index of the program's entry that raised
     after: Json  # the components after the error; None if there is no variable
     message: str
-    by_program: bool = False  # whether the program's own line raised the error, and no library
+    by_program: bool = False  # whether a line of the program raised the error, not a library
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,8 +18,8 @@ from tests.golden.programs import PythonProgram
 from tests.golden.recorded import Case, CaseOutcome
 
 SHARED_BY = 25
-"""How many cases share a simulated cluster. The cluster checks all variables at every event, even
-those of earlier cases, so a new cluster after these cases is faster."""
+"""How many cases share a simulated cluster. The cluster checks the variables of all its cases after
+every event. So a cluster with more cases is slower."""
 
 
 DEVICES = 4
@@ -33,7 +33,7 @@ class SharedStrategies:
     """
 
     def __init__(self, shared_by: int | None = SHARED_BY) -> None:
-        """Share strategies among `shared_by` cases, then create new ones; with None, never."""
+        """Create new strategies after every `shared_by` cases, or never if this is None."""
         self._shared_by = shared_by
         self._replayed = 0
         self._strategies: dict[tuple[str, ...], Any] = {}

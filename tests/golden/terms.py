@@ -13,7 +13,7 @@ from tests.golden.recorded import Json
 
 
 class Descriptions:
-    """Describes values in the format of the recording; the type of the variable `v` is `self`."""
+    """Describes values in the format of the recording. The program's variable `v` is `self`."""
 
     def __init__(self, variable: Any = None) -> None:
         self._variable = variable

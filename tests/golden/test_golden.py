@@ -79,7 +79,7 @@ def test_outcomes_on_worker_processes_are_the_same_or_different_on_purpose(
 
 
 def test_without_a_rule_the_expected_outcome_is_that_of_tensorflow(cases: list[Case]) -> None:
-    """This test checks the small model in `expect` with the recording."""
+    """This test compares the small model in `expect` with the recording."""
     wrong = [
         f"{case.id}: {one}"
         for case in cases
@@ -120,10 +120,7 @@ def _cleared(value: Json) -> Json:
 
 
 def test_no_rule_explains_a_wrong_outcome(cases: list[Case]) -> None:
-    """An outcome with one changed value is unexplained.
-
-    There is one exception: the change can make an outcome equal to that of TensorFlow.
-    """
+    """An outcome with one changed value is unexplained, or equals TensorFlow's outcome."""
     seen: Counter[CaseClass] = Counter()
     with simulated_cluster():
         stage = SharedStrategies()
