@@ -75,7 +75,7 @@ class BareCluster:
 
     Args:
         validates: Whether a state is validated after each of its events. A validation reads the
-            whole state, which can hide faults that occur without a validation.
+            whole state. This can hide a fault that occurs without a validation.
     """
 
     def __init__(self, program: BareProgram, seed: int, *, validates: bool) -> None:

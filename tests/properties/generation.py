@@ -101,9 +101,11 @@ def values_for(draw: Draw, creation: Creation, count: int) -> tuple[Any, ...]:
 
 @st.composite
 def rows_for(draw: Draw, creation: Creation, count: int, operation: Operation) -> Any:
-    """Draw rows of a sparse write for each replica. All rows fit the variable, or no row fits.
+    """Draw rows of a sparse write for each replica.
 
-    Products and quotients of floats stay small, and divisors of integers are above 0.
+    All indices fit the variable, or each replica has one index that is too large. For a scalar,
+    which has no rows, every index is too large. Products and quotients of floats stay small, and
+    divisors of integers are above 0.
     """
     dtype, shape = creation.initial.dtype, creation.initial.shape
     num_rows = shape[0] if shape else 0
@@ -218,7 +220,8 @@ def actions(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: in
 def runs(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: int) -> RunStep:
     """Draw a call of all replicas, or of the first replicas.
 
-    In a merge_call, the program gets no values for the other replicas, so it writes none for them.
+    A MergeWrite and an UpdateOnReplicas write a value of every replica. So a call of the first
+    replicas has neither.
     """
     taken = draw(st.lists(actions(made, usable, count), min_size=1, max_size=5))
     present = draw(st.sampled_from([count] * 3 + [*range(1, count)]))

@@ -72,7 +72,7 @@ class ReduceValues:
 
 @dataclass(frozen=True, slots=True)
 class CrossWrite:
-    """A write of one value, or of a PerReplica if there are several."""
+    """A write of one value, or of a PerReplica if there are several values."""
 
     variable: int
     operation: Operation
@@ -91,7 +91,7 @@ class UpdateStep:
 
 @dataclass(frozen=True, slots=True)
 class CrossScatter:
-    """A sparse write of the same rows to all components; of a PerReplica if there are several."""
+    """A sparse write of the same rows to all components, or of a PerReplica with rows for each."""
 
     variable: int
     operation: Operation
@@ -219,7 +219,7 @@ class RandomProgram:
     steps: tuple[Step | RunStep, ...]
 
     def auto(self, drawn: str) -> str:
-        """Return the value of `auto`: a call without some replicas refuses deferred writes."""
+        """Return `drawn`, or on_write: a call without some replicas refuses deferred writes."""
         absent = any(isinstance(step, RunStep) and step.present for step in self.steps)
         return "on_write" if absent else drawn
 
@@ -235,7 +235,7 @@ def run_program(program: RandomProgram, strategy: tf.distribute.Strategy) -> lis
 
 
 def create(program: RandomProgram, strategy: tf.distribute.Strategy) -> list[Any]:
-    """Return the variables of a program; REFUSED in place of one that is refused."""
+    """Return the variables of a program, with REFUSED in place of a refused variable."""
     with strategy.scope():
         return [attempt(partial(make, creation)) for creation in program.creations]
 
@@ -285,7 +285,7 @@ def write(variable: Any, operation: Operation, value: Any) -> str:
 
 
 def scatter(variable: Any, operation: Operation, rows: Sequence[BareRows]) -> str:
-    """Do a sparse write of these rows: of one set of rows, or of a PerReplica of several sets."""
+    """Do a sparse write of one set of rows, or of a PerReplica of several sets."""
     slices = [tf.IndexedSlices(values, [*indices]) for indices, values in rows]
     each = slices[0] if len(slices) == 1 else tf.distribute.PerReplica(slices)
     getattr(variable, operation.value)(each)
@@ -393,7 +393,7 @@ def model_program(program: RandomProgram) -> list[Any]:
 
 
 def model_variables(program: RandomProgram) -> list[Any]:
-    """Return the variables of a program; REFUSED in place of one that is refused."""
+    """Return the variables of a program, with REFUSED in place of a refused variable."""
     return [
         outcome(
             partial(

@@ -1,6 +1,6 @@
 """AUTO under auto="adaptive" equals ON_WRITE: integers exactly, floats within rounding.
 
-This is how the bound is found. A variable is written K times, by N replicas together or by the
+The bound is found as follows. A variable is written K times, by N replicas together or by the
 program. M is the sum of the magnitudes of its first value and of all written values. u is half of
 its dtype's eps: the largest relative error of one operation. Under ON_WRITE a written number is
 used in N - 1 additions over the replicas, in at most one division, and in one addition to the

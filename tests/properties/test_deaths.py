@@ -41,7 +41,7 @@ DEATHS = st.dictionaries(st.integers(0, 2), st.integers(0, 30), min_size=1, max_
 
 @settings(max_examples=many(40), deadline=None, suppress_health_check=list(HealthCheck))
 @given(programs(st.just(3)), st.none() | st.integers(0, 2**32), DEATHS)
-def test_after_a_loss_the_values_that_can_be_read_are_those_of_the_model(
+def test_values_read_after_a_loss_are_those_of_the_model(
     program: RandomProgram, seed: int | None, deaths: dict[int, int]
 ) -> None:
     """Both states are validated after every event."""
@@ -99,10 +99,12 @@ class Rest:
                 return REFUSED
 
     def check(self, possible: Sequence[Components]) -> None:
-        """Check that the values are those at one of the points that the failed step has reached.
+        """Check the values that were read after the loss.
 
-        Collective writes have reached one point. The local writes of each replica have also
-        reached one point, which can differ between replicas.
+        Args:
+            possible: The components at each point of the failed step. All variables that merge
+                have those of one point. On each replica, the other variables have those of one
+                point, too.
         """
         merging = [index for index, one in enumerate(self.models) if one.merges]
         others = [index for index in range(len(self.models)) if index not in merging]
@@ -119,7 +121,7 @@ class Rest:
             self._check_value(model, self.read[index], self.values[index])
 
     def check_replicas(self, network: SimulatedNetwork) -> None:
-        """Check that every value that was read is the one that its replica holds in the end."""
+        """Check that every component that was read is the one on its replica at the end."""
         self._coordinator._flush()  # commits that wait for the next message
         for i in self.losses.survivors:
             if waiting := len(network._to_replica[i]):
@@ -134,7 +136,7 @@ class Rest:
         return all(same(components[index][i], self.read[index][i]) for index, i in which)
 
     def _check_value(self, model: ModelVariable, components: Sequence[Any], value: Any) -> None:
-        """Check that the cross-replica value needs only the components that its policy combines."""
+        """Check a cross-replica value. It is lost only if a component that it combines is lost."""
         combines = model.synchronization is SYNC.ON_READ and model.aggregation in (
             AGG.SUM,
             AGG.MEAN,

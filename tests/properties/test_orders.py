@@ -82,8 +82,8 @@ def test_a_complete_write_survives_a_later_exception() -> None:
     check(3.0, program)
 
 
-def test_a_call_in_a_merge_call_reads_after_a_dense_and_a_sparse_write() -> None:
-    """The second commit can arrive in one envelope with the first, before the replica blocks."""
+def test_an_inner_call_reads_dense_and_sparse_writes() -> None:
+    """Both commits can arrive in one envelope, before the replica blocks."""
 
     def program(strategy: Strategy) -> list[float]:
         dense = total(strategy)
@@ -107,7 +107,7 @@ def test_a_call_in_a_merge_call_reads_after_a_dense_and_a_sparse_write() -> None
     check([3.0, 3.0], program)
 
 
-def test_requests_of_replicas_wait_for_deferred_writes_as_for_those_of_on_write() -> None:
+def test_host_requests_wait_for_writes_of_the_other_replicas() -> None:
     """Replica 0 can read another component only after the other replicas have written, too."""
 
     def program(strategy: Strategy) -> list[float]:
