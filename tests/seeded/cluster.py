@@ -1,7 +1,7 @@
 """A cluster of states without shells, with a random program, random faults and a random order.
 
 Every link delivers messages in the order in which they were sent, and some of them twice. Between
-links every order is possible. The methods of the program follow the shell of the coordinator.
+links every order is possible. The methods of the program do what the shell of the coordinator does.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ FAILURES = (ProgramRaises, CallFailed, OperationRefused)
 
 
 class SeededCluster:
-    """Run a program with the faults and the order that `rng` draws, and check it by the model."""
+    """Run a program with the faults and the order that `rng` draws, and compare it with a model."""
 
     def __init__(self, program: SeededProgram, rng: random.Random, counts: Counter[str]) -> None:
         count = program.num_replicas
@@ -351,7 +351,7 @@ class SeededCluster:
             case Create(variable=index, value=value):
                 spec = self._program.specs[index]
                 if self.model.lost:
-                    return  # the shell refuses it
+                    return  # the shell refuses to create a variable after a loss
                 self._handle(ProgramCreate(spec, value.copy(), self._now_s))
                 self.model.create(index, spec, value)
             case Forget(variable=index) if index in self.model.variables:

@@ -69,7 +69,7 @@ class World:
         return self.settled + len(self.written[replica_id])
 
     def exchange(self, count: int, aggregation: VariableAggregation) -> bool:
-        """Apply the first `count` deferred writes of all replicas; return False if impossible."""
+        """Apply the first `count` deferred writes of all replicas; return False if they differ."""
         if count < self.settled or any(self.count(i) < count for i in range(len(self.written))):
             return False
         for writes in zip(*(own[: count - self.settled] for own in self.written), strict=True):
@@ -97,10 +97,13 @@ class Variable:
         """The last collective of each replica for this variable."""
 
         self.late: list[list[tuple[int, Write]]] = [[] for _ in range(count)]
-        """The program's writes that a replica applies only after it has left this ended call."""
+        """Per replica: the ids of ended calls, and writes of the program.
+
+        The replica applies such a write after it has left the call.
+        """
 
         self.is_stale = [False] * count
-        """Whether the program has written since a replica's call ended; it may not know it yet."""
+        """Per replica: whether it is in an ended call and may lack a later write of the program."""
 
     def keep(self, possible: Callable[[World], bool], what: str) -> None:
         """Keep only the worlds in which something is possible."""
@@ -148,7 +151,10 @@ class ModelCall:
         self.over = False
         self.by_program = False  # whether the program has abandoned the call
         self.certain = True
-        """Whether all replicas can come to the place at which the call fails."""
+        """Whether all replicas come to the position at which the call fails.
+
+        After a loss, an interrupt or a deadline this is not certain.
+        """
         self.must_succeed = False
 
     @property
@@ -185,7 +191,7 @@ class Model:
         self._dropped[index] = self.variables.pop(index)
 
     def variable(self, index: int) -> Variable:
-        """Return a variable, also if only a function of an ended call still uses it."""
+        """Return a variable, even if only a function of an ended call still uses it."""
         return self.variables.get(index) or self._dropped[index]
 
     # ------------------------------------------------------------ calls
@@ -478,7 +484,7 @@ def _merge(variable: Variable, world: World, entries: Sequence[Entry]) -> None:
 
 
 def _after_failure(variable: Variable, world: World, call_id: int) -> Iterable[World]:
-    """Yield the world after a failed call, for each number of deferred writes that may stand."""
+    """Yield the world after a failed call, for each number of writes that it may have exchanged."""
     starts = world.starts.pop(call_id, None)
     if starts is None:
         yield world

@@ -103,7 +103,7 @@ class Merge:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Host:
-    """Some replicas request operations in the program's process; None: no request."""
+    """Some replicas request operations in the program's process; None stands for no request."""
 
     doings: tuple[tuple[BareOperation, ...] | None, ...]
 
@@ -324,7 +324,7 @@ class Drawing:
         return Call(tuple(map(tuple, scripts)), is_clean)
 
     def _spoil(self, script: list[Step], depth: int) -> None:
-        """Let one replica do something else."""
+        """Let one replica do something other than the other replicas."""
         rng = self._rng
         at = rng.randint(0, len(script))
         match rng.choice("raise raise return skip insert insert stall".split()):

@@ -57,7 +57,7 @@ COMMON: Final = frozenset(
         "write waits for an average",
     }
 )
-"""What happens in some hundreds of seeds, at the least."""
+"""Names of what must happen in some hundreds of seeds."""
 
 RARE: Final = frozenset(
     {
@@ -67,7 +67,7 @@ RARE: Final = frozenset(
         "replicas are located",
     }
 )
-"""What happens in some thousands of seeds."""
+"""Names of what must happen in some thousands of seeds."""
 
 
 def run_seed(seed: int, counts: Counter[str]) -> None:
