@@ -14,7 +14,7 @@ def lens(*components: Any, value: Any = None, refused: str = "", lost: str = "")
     """Return the lens of these components, with a sample for arrays of more than four elements.
 
     Args:
-        lost: Why components are None.
+        lost: The reason why components are None.
     """
     every = [None if component is None else np.asarray(component) for component in components]
     arrays = [array for array in every if array is not None]

@@ -371,7 +371,7 @@ def test_the_page_of_on_read_sum_has_the_first_read():
 
 
 @pytest.mark.parametrize(("operation", "expected"), [("assign_add", 4 * 3), ("assign", 3)])
-def test_an_add_exchanges_deferred_writes_an_assign_drops_them(operation, expected):
+def test_an_add_exchanges_deferred_writes_and_an_assign_drops_them(operation, expected):
 
     subject = named("AUTO", "SUM", replicas=3)
 

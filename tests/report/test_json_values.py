@@ -57,7 +57,7 @@ def test_every_value_has_a_plain_form(value: Any, expected: Any):
     assert type(expected) is type(result)
 
 
-def test_a_value_in_standard_json_has_texts_for_other_numbers():
+def test_numbers_that_standard_json_lacks_become_texts():
     value = {"a": [np.nan, (-np.inf, 1.5)], "b": 1 - 2j, "c": [None, True, 3, "x"]}
     expected = {"a": ["NaN", ["-Infinity", 1.5]], "b": "1-2j", "c": [None, True, 3, "x"]}
     assert expected == shapes.in_standard_json(value)

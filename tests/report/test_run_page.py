@@ -202,7 +202,7 @@ def test_lost_components_are_dashes_with_one_reason(components: Any, rows: list[
 
 
 def test_a_dict_of_dicts_is_a_table():
-    """The inner keys are the headings. If this is too wide, the outer keys are the headings."""
+    """The inner keys are the headings, or the outer keys if the table would be too wide."""
     row = {"mean_of_means": 1.0, "sum_of_means": 2.0, "first_replica": 3.0, "one_device": 4.0}
     result: dict[str, Any] = {"loss": row, "accuracy": row}
 
@@ -263,7 +263,6 @@ def test_only_the_first_of_many_differing_variables_are_shown():
 
 
 def test_a_large_result_shows_its_shape_and_its_first_elements():
-    """An array has its shape and its first elements."""
     square = [[float(index)] * 8 for index in range(8)]
     text = report(summary(result={"square": square, "one": [[1, 2], [3]]}))
 
