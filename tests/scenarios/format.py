@@ -41,7 +41,7 @@ from varsim.spec import VariableSpec
 class MessageFormat:
     """Formats each message as a line.
 
-    `hear` must get all messages, because some refer to others.
+    `hear` must get all messages, because some messages refer to earlier ones.
     """
 
     def __init__(self) -> None:

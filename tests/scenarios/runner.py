@@ -57,12 +57,12 @@ from varsim.sync.call_site import CallSite
 from varsim.testing.simulation import Validation
 
 Cell = tuple[Synchronization, Context, Operation, VariableAggregation]
-"""Options of a variable that choose its policy."""
+"""A cell of the policy table, and an aggregation with which the cell is used."""
 
 REPLICA_COMMANDS = frozenset("all_reduce all_gather merge_call host_call end raise".split())
 """Commands that only replicas execute.
 
-An assign or a read with replica= is also executed by one.
+A replica also executes an assign or a read with `replica=`.
 """
 
 LINK_COMMANDS = frozenset("hold deliver release wait".split())
@@ -71,7 +71,7 @@ LINK_COMMANDS = frozenset("hold deliver release wait".split())
 
 locations._NOT_THE_USERS += (
     "tests.scenarios",
-)  # the location of an operation is outside the runner
+)  # so that an operation's location is not in the runner
 
 
 class _Failed(Exception):
@@ -277,7 +277,7 @@ class ScenarioRunner:
         return [Payload(result)] * len(merge_calls)
 
     def perform(self, replica_id: int, host_call: HostCall) -> tuple[Payload, bool]:
-        """Report a replica's request, and answer it. The operation is not done."""
+        """Report a replica's request, and answer it without doing the operation."""
         self.say(f"the program answers replica {replica_id}: {host_call.request.tree}")
         return Payload(f"{host_call.request.tree}, done"), False
 

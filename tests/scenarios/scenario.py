@@ -88,5 +88,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    # Import the module by name: locations are found by module names, and this one is __main__.
+    # The main function is that of an imported module: as `__main__` this module would have another
+    # name, and locations are found by module names.
     sys.exit(importlib.import_module("tests.scenarios.scenario").main())

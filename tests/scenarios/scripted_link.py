@@ -38,7 +38,7 @@ class ScriptedLink:
         self._deliver = deliver
         self._go_on = go_on
         self._now_s = 0.0
-        self._until_s = 0.0  # the end of the last command `wait`
+        self._until_s = 0.0  # the time at which the last command `wait` ends
         self._flight: list[tuple[Ends, Message]] = []
         self._layouts: list[tuple[Ends, Message]] = []
         self._held: set[Ends] = set()
@@ -129,7 +129,7 @@ class ScriptedLink:
         return False
 
     def await_room(self, timeout_s: float) -> Collection[int]:
-        """Return that all workers keep up: the messages on the way are not limited."""
+        """Return that no replica is late: the messages on their way are not limited."""
         return ()
 
     def where(self, replica_id: int) -> str | None:  # the name in `Channel`
@@ -139,7 +139,7 @@ class ScriptedLink:
     def examine(
         self, replica_ids: Sequence[int], with_stacks: Collection[int]
     ) -> dict[int, Sighting]:
-        """Return that nothing is known: there are no processes."""
+        """Return sightings without information, because there are no processes."""
         return dict.fromkeys(replica_ids, Sighting())
 
     def end(self, replica_id: int, reason: str) -> Lost:
