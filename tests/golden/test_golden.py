@@ -60,7 +60,7 @@ def test_every_case_is_the_same_or_different_on_purpose(cases: list[Case], part:
 @pytest.mark.processes
 @pytest.mark.thorough
 @pytest.mark.timeout(300)  # seconds, for the reason of the previous test
-def test_outcomes_on_worker_processes_are_the_same_or_different_on_purpose(
+def test_outcomes_on_worker_processes_follow_the_rules(
     cases: list[Case],
 ) -> None:
     """The test runs a sample, which depends only on `SEED`."""

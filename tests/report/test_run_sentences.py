@@ -88,7 +88,7 @@ def test_each_synchronization_has_its_sentence(settings: dict[str, Any], seen: A
     )
 
 
-def test_if_there_are_free_variables_the_sentences_are_only_about_them():
+def test_the_sentences_are_about_free_variables_if_there_are_any():
     free = [variable_summary(name, SAME, free=True, **ON_WRITE) for name in ("weights", "bias")]
     told = sentences_on_synchronisation(summary(*free, variable_summary("seen", APART)))
 

@@ -112,7 +112,7 @@ def at_the_start(state: CoordinatorState) -> None:
     "reach",
     [in_a_read, in_a_reduction, in_a_host_call, in_a_merge_call, after_one_end, at_the_start],
 )
-def test_a_running_call_fails_at_once_and_only_survivors_get_an_abort(reach: Any) -> None:
+def test_a_loss_fails_the_running_call_and_aborts_only_survivors(reach: Any) -> None:
     state = coordinator(spec(), num_replicas=3)
     reach(state)
 
@@ -405,7 +405,7 @@ def test_a_second_loss_loses_further_components() -> None:
 
 
 def test_a_survivor_answers_after_it_has_left_the_failed_call() -> None:
-    """The abort is sent before the fetch, so the answer contains the local writes of the survivor."""
+    """The abort is sent before the fetch, so the answer has the survivor's writes of this call."""
     cluster = StateCluster(spec(NONE, ON_READ), num_replicas=2)
     cluster.start()
     cluster.write(W, 4.0, by=0)
@@ -436,7 +436,7 @@ def deferred() -> StateCluster:
     return cluster
 
 
-def test_deferred_writes_that_were_not_exchanged_are_lost_on_all_replicas() -> None:
+def test_unexchanged_deferred_writes_are_lost_on_all_replicas() -> None:
     cluster = deferred()
     lose(cluster.coordinator, 1)
 

@@ -155,7 +155,7 @@ ODD = sorted(set(itertools.permutations([0, 1, 1, 2])))
 
 
 @pytest.mark.parametrize("order", ODD, ids=lambda order: "".join(map(str, order)))
-def test_a_different_write_is_found_although_outboxes_begin_at_different_writes(order):
+def test_a_different_write_in_uneven_outboxes_is_found(order):
     """Replica 1 sends its four writes in two outboxes; the third write of replica 2 differs."""
     state = coordinator(*THREE, num_replicas=3)
     plain = [written(1.0, variable_id=i) for i in (W, V, U, W)]

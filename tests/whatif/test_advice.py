@@ -177,7 +177,7 @@ def test_variables_with_the_same_name_get_the_same_advice_or_none(tmp_path: Path
     assert "rarely" in advised.experiment["variables"]
 
 
-def test_lines_to_paste_turn_adaptive_off_if_no_variable_is_adaptive(tmp_path: Path):
+def test_pasted_lines_turn_adaptive_off_without_adaptive_variables(tmp_path: Path):
     """An experiment with `auto: adaptive` and without an adaptive variable would be refused."""
     with open_history(Path(run(tmp_path, auto="adaptive").directory)) as history:
         program = Replays(history).program
