@@ -57,10 +57,10 @@ class Operations:
         self._specs = specs
         self._model = model
         self._counts = counts
-        self.failure_of_call: VarsimError | None = None  # also ends operations of the program
+        self.failure_of_call: VarsimError | None = None  # operations may end with it, too
 
     def reads(self, index: int) -> Iterator[BareDoing]:
-        """Yield all reads of a variable: of each component, and as the policy says."""
+        """Yield fetches of all components and of each component, and a read by the policy."""
         yield BareFetch(index, tuple(range(self._model.count)))
         for i in range(self._model.count):
             yield BareFetch(index, (i,))

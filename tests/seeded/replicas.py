@@ -112,7 +112,7 @@ class SeededReplica:
 
     @property
     def _waits(self) -> bool:
-        """Return whether the innermost function waits, and must still wait."""
+        """Return whether the innermost function waits and has no outcome yet."""
         return bool(self.frames) and self.frames[-1].waits and self._outcome is None
 
     def events(self) -> Iterator[Any]:
@@ -148,12 +148,12 @@ class SeededReplica:
         next(self.frames[-1].steps, None)
 
     def block(self) -> None:
-        """Let the function block for a message."""
+        """Let the waiting function block until a message arrives."""
         self._may_block = False
         self._perform(self.state.handle(ProgramBlocks("")))
 
     def catch_up(self) -> None:
-        """Do postponed work."""
+        """Let the state do its postponed work."""
         self._perform(self.state.handle(MessagesHandled()))
 
     def _perform(self, actions: Sequence[Any]) -> None:
@@ -306,7 +306,7 @@ class SeededReplica:
         self._model.read(self.replica_id, self._model.variable(index), value, rows)
 
     def _handle(self, event: ReplicaEvent) -> Sequence[Any]:
-        """Give the state an operation; end the function if its call has failed."""
+        """Give the state an operation. If the call has failed, end the function."""
         actions = self.state.handle(event)
         if actions and isinstance(actions[0], Abandon):
             raise Unwound
