@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from varsim.analysis import sparse
-from varsim.analysis.sparse import Flat as Flat  # noqa: PLC0414  # for readers of this module
+from varsim.analysis.sparse import Flat as Flat  # noqa: PLC0414  # modules import it from here
 from varsim.extension_dtypes import kind_of
 from varsim.spec import Rows
 from varsim.tracing.history import Event
@@ -23,6 +23,7 @@ FlatOperand = Flat | Rows
 """What a write or a commit applies: a value, or the rows of a sparse write."""
 
 _FEW: Final = 16
+"""Largest number of elements that Python checks faster than NumPy."""
 
 
 def quiet() -> np.errstate:

@@ -55,7 +55,7 @@ class Clocks(EventObserver):
         return self._end if kind in _ENDS else self._take
 
     def _arrive(self, event: Event) -> None:
-        """Let a replica arrive at a collective."""
+        """Record a replica's arrival at a collective."""
         self._take(event)
         if event.position is not None:
             arrived = self._arrived.setdefault((event.call, event.position), [])

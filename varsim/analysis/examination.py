@@ -20,11 +20,11 @@ class Examination:
     """The result of examining a history."""
 
     verdicts: tuple[Verdict, ...]
-    findings: tuple[Finding, ...]  # failures; if the record is whole, also the other kinds
+    findings: tuple[Finding, ...]  # failures, and all other kinds if the record is whole
     compared: Compared | None
     """The comparison with a single device; None unless both records are whole."""
     num_events: int
-    num_replicas: int
+    num_replicas: int  # 0 if the record is not whole
     not_looked_at: tuple[Note, ...]
     ending: Ending | None
     """How the program ended; None if this is not known."""
@@ -42,14 +42,21 @@ class Examination:
 
     @property
     def num_kinds(self) -> int:
-        """Return how many kinds of finding were searched for; 0 if there is only one replica."""
+        """Return how many kinds of finding were searched for.
+
+        The number is 0 if the record is not whole, or if there is only one replica.
+        """
         if not self.is_whole or self.num_replicas < 2:
             return 0
         return len(SEARCHED_KINDS) - len(self.kinds_left_out)
 
     @property
     def kinds_left_out(self) -> frozenset[FindingKind]:
-        """Return the kinds of finding that were skipped because they need a comparison."""
+        """Return the kinds of finding that were skipped.
+
+        Some kinds need a comparison with a single device. Some of these need a single device with
+        the whole batch.
+        """
         compared = self.compared
         if compared is None:
             return frozenset(kind for kind in SEARCHED_KINDS if kind.needs_oracle)

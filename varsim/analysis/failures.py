@@ -43,14 +43,14 @@ class Ending:
     kind: str = ""  # the class of the error, if the run failed
     text: str = ""  # the text of that error
     location: str = ""  # where in the program the error was raised, as file:line
-    returned: tuple[ReturnedValue, ...] = ()  # compared with the single device's return values
+    returned: tuple[ReturnedValue, ...] = ()  # what the program returned, with the comparison
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failures:
     """What failed in a run."""
 
-    findings: tuple[Finding, ...]  # the failure of the run first
+    findings: tuple[Finding, ...]  # the failure of the run comes first
     run_failed: bool  # according to the ending, or to the record if the ending is unknown
 
 
@@ -59,7 +59,7 @@ class _FailedCall:
     """A failed call, and the later calls that failed in the same way."""
 
     finish: Event
-    said: str
+    said: str  # the text of the error
     raised: list[Event]  # exceptions of replicas, or losses of their workers
     count: int = 1
     last: int = 0  # the number of the last such call
@@ -108,7 +108,7 @@ def _failed_calls(history: History) -> Iterator[_FailedCall]:
 
 
 def _last_call_failed(history: History, calls: Sequence[_FailedCall]) -> bool:
-    """Return whether no call ended after the last failed one."""
+    """Return whether the call that ended last has failed."""
     if not calls:
         return False
     after = history.events("event > ? AND kind = 'finish'", (calls[-1].finish.event,))
@@ -186,8 +186,9 @@ def _by(call: _FailedCall) -> str:
 def _locations(history: History, call: _FailedCall) -> tuple[tuple[str, int], ...]:
     """Return the locations at which the error was raised.
 
-    If these are not known, return the locations in the error's text, or of the last events. For a
-    lost worker the last events come first: they are newer than its last message in the text.
+    If they are not known, return the locations in the error's text. If the text has none, return
+    the last recorded location of each replica. For a lost worker, return this last location rather
+    than the locations in the text, which are older.
     """
     locations = [one.location for one in call.raised if one.location]
     if call.finish.error == _LOST:

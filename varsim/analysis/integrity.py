@@ -32,7 +32,7 @@ _MOST_LAST_EVENTS: Final = 64
 """Largest number of replicas whose last events are looked up one by one."""
 
 _MANY: Final = 2**15
-"""Largest number of row forms in the cache: the columns that many valid rows have in common."""
+"""Largest number of row forms in the cache. A form has the columns that valid rows share."""
 
 _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "create": ("variable", "version"),

@@ -24,9 +24,9 @@ class Moment:
     step: int  # number of ended calls; 0 at the creation
     time_s: float  # seconds since the run began
     components: tuple[Flat | None, ...]  # in replica order, flat; None if unknown
-    value: Flat | None  # the value of a read by the program; None if it is refused or unknown
+    value: Flat | None  # what the program would read; None if refused or unknown
     oracle: Flat | None = None  # the single device's value; None if unknown
-    present: int | None = None  # number of replicas in the call, if some had joined
+    present: int | None = None  # number of replicas in the call; None if none had joined
     merged: bool = False  # whether the call combined the replicas' values of the variable
     lost: tuple[int, ...] = ()  # replicas whose components are lost with their workers
 
@@ -43,7 +43,7 @@ class Moment:
 
     @property
     def is_recorded(self) -> bool:
-        """Return whether the values of all replicas are known that are not lost."""
+        """Return whether all values are known, except the lost ones."""
         return all(one is not None or i in self.lost for i, one in enumerate(self.components))
 
     @property
@@ -55,7 +55,8 @@ class Moment:
     def unlike(self) -> bool:
         """Return whether a single device certainly has a different value, beyond rounding.
 
-        The variable's value is compared. If the variable has no single value, all components are.
+        The variable's value is compared. If the variable has no single value, all components are
+        compared.
         """
         oracle = self.oracle
         known = self.components if self.value is None else (self.value,)

@@ -15,8 +15,8 @@ class EventObserver:
 
     The method `on_read` gets every read. `on_read_by_program` gets only the program's reads, and
     `on_read_by_replica` only the replicas' reads. Other kinds of event have such methods, too. An
-    observer gets an event only if it has a method for the event, and if `concerns` is true of the
-    event's variable.
+    observer gets an event only if it has a method for the event, and if `concerns` returns True for
+    the event's variable.
     """
 
     def concerns(self, variable: int | None) -> bool:  # noqa: ARG002  # all, by default

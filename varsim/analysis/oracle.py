@@ -35,12 +35,12 @@ class Oracle:
         self._oracle = oracle
         self._twins = twins(history, oracle)
         self._accesses: dict[AccessKey, Iterator[_Repeated]] = {}
-        self._left: dict[AccessKey, _Repeated] = {}  # the unread part of the last access
+        self._left: dict[AccessKey, _Repeated] = {}  # the last access, and its unused repetitions
         self.uneven: dict[AccessKey, tuple[int, int]] = {}
         """Numbers of accesses in the run and in the oracle, for keys with different numbers."""
 
     def knows(self, variable: int) -> bool:
-        """Return whether both runs have the variable, with the same shape, dtype, initial value."""
+        """Return whether both runs have the variable, with equal shape, dtype and initial value."""
         return not self.why_unknown(variable)
 
     def why_unknown(self, variable: int) -> str:
@@ -69,8 +69,8 @@ class Oracle:
         Args:
             most: How many times in a row the run has read its value.
         Returns:
-            The value, and how many of these reads it corresponds to. If it is fewer than `most`,
-            the oracle has read another value after them.
+            The value, and how many of these reads it corresponds to. If there are fewer
+            than `most`, the oracle has read another value after these reads.
         """
         value, times = self._next(variable, "read", PROGRAM, location, most)
         assert not isinstance(value, Rows), "only writes have rows"

@@ -7,7 +7,7 @@ from varsim.tracing.history import Event
 
 
 class Presence(EventObserver):
-    """Keeps the replicas of the calls in which some replicas have joined."""
+    """Records which replicas take part in each call."""
 
     def __init__(self, num_replicas: int) -> None:
         self._everyone = range(num_replicas)

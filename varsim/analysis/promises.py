@@ -42,7 +42,7 @@ POLICIES: Final[Registry[Any]] = Registry(
     },
     group="varsim.promises",
 )
-"""For each keyword, a promise, or a function that makes one from the parameters, as texts."""
+"""For each keyword: a promise, or a function from the parameters (texts) to a promise."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ Why = tuple[int, "Why | None"]
 
 
 class ComponentState:
-    """One state of one component; replicas with equal components share it."""
+    """One state of one component; replicas with equal components share this object."""
 
     __slots__ = ("lineage", "made", "value", "version", "why")
 
@@ -146,7 +146,10 @@ class OpenMerges:
             merge.writes[event.process] = event
 
     def known(self, event: Event) -> tuple[int, ...]:
-        """Return an earlier event, which proves that a contribution comes too late or twice."""
+        """Return the earlier event that proves that a contribution is too late, or repeated.
+
+        Return () if the contribution is neither.
+        """
         merge = self._calls.get(event.call or 0, {}).get(event.position or 0)
         if isinstance(merge, int):
             return (merge,)
@@ -438,7 +441,10 @@ class Replay(EventObserver):
 
 
 class MovesOn(EventObserver):
-    """Drops the fetched components of the replay, after the checkers, at the next other event."""
+    """Drops the fetched components when the program does something other than fetching.
+
+    This observer gets each event after the checkers.
+    """
 
     def __init__(self, replay: Replay) -> None:
         self._replay = replay

@@ -17,7 +17,7 @@ The limit allows many float32 additions in another order.
 """
 
 _ROUNDINGS: Final = 16
-"""The same limit in units of the dtype's precision. The larger of the two limits is used."""
+"""Another limit, in units of the dtype's precision. The larger limit is used."""
 
 _EXACT: Final = 1e-12
 """The limit for whole numbers. They are compared as float64, which rounds very large numbers."""
@@ -63,5 +63,5 @@ def rounding(dtype: np.dtype[Any]) -> float:
 
 
 def wide(value: Flat) -> Flat:
-    """Return a value in a dtype that neither overflows nor rounds."""
+    """Return a value in complex128 if it is complex, else in float64."""
     return value.astype(np.complex128 if value.dtype.kind == "c" else np.float64)

@@ -10,8 +10,8 @@ from typing import Any
 class SynchronizationPromise:
     """The promises of one synchronization; each file in `varsim.analysis.policies` has one."""
 
-    mirrored: bool = False  # all components hold one value, except after a write to only one
-    late: bool = False  # writes by all replicas are exchanged later
+    mirrored: bool = False  # all components hold one value, except after a write to one component
+    late: bool = False  # writes by all replicas are deferred
     gathered: bool = False  # a read by the program combines the components
     local_reads: bool = False  # a replica may read a component that lacks other replicas' writes
     every: int = 0  # number of local writes after which a replica takes part in a collective

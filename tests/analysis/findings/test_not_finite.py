@@ -38,7 +38,7 @@ def test_the_replica_that_contributes_nan_is_named_with_call_and_line():
         "Replica 2 wrote the first NaN in call 2 of strategy.run at step.py:5. In the same write, "
         "replicas 0, 1 wrote finite values. The MEAN passes the NaN on to every copy."
     )
-    assert "how replica 2 computes" in finding.remedy
+    assert "how this value is computed by replica 2" in finding.remedy
 
 
 def test_replicas_that_only_pass_on_a_nan_are_not_named():
@@ -102,7 +102,7 @@ def test_a_write_of_the_program_is_found():
 
     (finding,) = found(told)
     assert "The program wrote the first NaN at train.py:3." == finding.what
-    assert "how the program computes" in finding.remedy
+    assert "how this value is computed by the program" in finding.remedy
 
 
 def test_the_variable_with_the_first_nan_is_named():

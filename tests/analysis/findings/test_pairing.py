@@ -80,5 +80,6 @@ def test_only_the_first_of_many_lines_are_noted():
 
     notes = story(*lines).notes()
     assert "the unnamed all_reduces at a.py:0, up to 2 in a call" in notes[0].text
-    assert ["the same for unnamed collectives in 4 more lines"] == [one.text for one in notes[5:]]
+    said = "whether all replicas make the unnamed collectives in 4 more lines in the same order"
+    assert [said] == [one.text for one in notes[5:]]
     assert {"`name=`"} == {one.option for one in notes}

@@ -28,7 +28,7 @@ def test_a_slow_replica_is_found() -> None:
 
     assert (STRAGGLER, "w", 8) == (finding.kind, finding.variable, finding.count)
     assert (("slow.py:6", 8),) == finding.locations
-    assert "on average each of them waited 240 ms in total" in finding.what
+    assert "These waits add up to 240 ms for each of them, on average: " in finding.what
     assert "100% of this waiting was at w" in finding.what
 
 

@@ -12,7 +12,7 @@ from varsim.tracing.history import Event
 _MANY: Final = 64
 """Number of lineages kept per variable. If there are more lineages, unused ones are dropped.
 
-Components with the same writes have the same lineage, which is a number.
+A lineage is a number. Components with the same writes have the same lineage.
 """
 
 

@@ -93,7 +93,7 @@ class Atomic(Checker):
             self._last.pop((replica, event.call or 0), None)
 
     def on_commit(self, event: Event) -> None:
-        """Check that the present replicas contributed to the same variable by one operation."""
+        """Check that the present replicas contributed to one variable, with one operation."""
         change, variable = self.replay.change, self.variable_of(event)
         if event.call in self._aborts:
             proof = (self._aborts[event.call or 0], event.event)

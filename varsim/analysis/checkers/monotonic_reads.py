@@ -8,7 +8,10 @@ from varsim.analysis.replay import Replay
 from varsim.tracing.history import PROGRAM, Event
 
 _Read = tuple[int, int, int | None, int | None]
-"""The event, the version, the lineage of a replica's own component, and the digest of a read."""
+"""A read: its event, its version, its component's lineage, and its digest.
+
+Components with the same writes have the same lineage. A program's read has no lineage (None).
+"""
 
 
 class MonotonicReads(Checker):

@@ -21,7 +21,8 @@ class ReadYourWrites(Checker):
 
     def __init__(self, replay: Replay) -> None:
         super().__init__(replay)
-        self._owed: dict[tuple[int, int], Event] = {}  # (variable, replica): the last contribution
+        # (variable, replica) → the last contribution, until the replica installs its commit
+        self._owed: dict[tuple[int, int], Event] = {}
 
     def on_write_by_replica(self, event: Event) -> None:
         """Record that the replica must receive a commit with its contribution."""

@@ -28,17 +28,13 @@ times that value.
 """
 
 _TELLING_ELEMENTS: Final = 4
-"""Number of different whole numbers in values from which on a match is no coincidence.
+"""Least number of different whole numbers whose match is no coincidence.
 
-One number with a fractional part is enough.
+If any number has a fractional part, one number is enough.
 """
 
 _NEARLY: Final = 0.05
-"""Largest relative error of "about N times".
-
-A number counts as about N times another number if its relative distance from N times that number is
-at most this.
-"""
+"""Largest relative error of a number that counts as about N times another number."""
 
 _LARGE: Final = 100
 """Smallest whole number that is unlikely to match by chance."""
@@ -63,7 +59,7 @@ class Relation(Enum):
     ABOUT_TIMES_N = auto()  # about N times too large: a sum instead of a mean
     FIRST_OF_SUM = auto()  # the first replica's value; the single device has the sum
     FIRST_OF_MEAN = auto()  # the first replica's value; the single device has the mean
-    ONLY_MINE = auto()  # all replicas' values are combined; the single device has the first's value
+    ONLY_MINE = auto()  # all replicas' values are combined; the single device has replica 0's
     OTHER = auto()
 
     __hash__ = object.__hash__
@@ -80,7 +76,7 @@ class Comparison:
     wanted: Flat  # the single device's value
     before: Flat | None = None  # the initial value, if the event is the variable's first assign
     is_change: bool = False  # whether the numbers are differences from the previous value
-    elements: Flat | None = None  # if only some elements are compared: their flat indices
+    elements: Flat | None = None  # flat indices of the compared elements; None for all elements
     times: int = 1  # number of equal comparisons in a row
     step: int = 1  # the arrays hold every step-th element
 

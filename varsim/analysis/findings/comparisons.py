@@ -182,7 +182,7 @@ class Comparisons(EventObserver):
         self._step = 0
         self._counts: dict[Site, _Count] = {}
         self._lacking: Counter[Site] = Counter()
-        """Values that have no counterpart, or whose counterpart was not recorded."""
+        """Numbers of values that were not compared, for example because they were not recorded."""
         self._not_summed: dict[Site, str] = {}  # the operation of sparse writes without a sum
         self._unequal: set[Site] = set()
         """Sites where some replicas wrote more often than others."""
@@ -200,7 +200,7 @@ class Comparisons(EventObserver):
         self._listener = listener
 
     def taker(self, kind: str, *, by_program: bool) -> Take | None:  # noqa: ARG002  # one for both
-        """Return the method for the events that make comparisons."""
+        """Return the method for the events that comparisons need."""
         return self._take if kind in _KINDS else None
 
     def _take(self, event: Event) -> None:
@@ -381,7 +381,7 @@ class Comparisons(EventObserver):
         )
 
     def compared(self) -> Compared:
-        """Return the result of all comparisons, after the last event and `Finder.finish`."""
+        """Return the result of all comparisons. Call this after `Finder.finish`."""
         for writes in self._writes.values():
             left = [event for together in writes.open.values() for event in together.values()]
             self._unequal.update(map(site_of, left[:1]))

@@ -96,7 +96,7 @@ class Copies:
         self.gathered_by_program.clear()
 
     def learn(self, replica_id: int, event: Event) -> None:
-        """Store a component's value as an event shows it."""
+        """Store the value of a component that an event shows."""
         if self.digests[replica_id] is not None:
             return
         digest = digest_of(event)

@@ -44,6 +44,8 @@ class _Round:
 
 @dataclass(slots=True)
 class _Suspect:
+    """The accesses that seem to conflict, and their replicas."""
+
     evidence: Evidence = field(default_factory=Evidence)
     writers: set[int] = field(default_factory=set)
     readers: set[int] = field(default_factory=set)

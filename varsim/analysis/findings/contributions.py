@@ -39,7 +39,10 @@ class Contributions(EventObserver):
             contributions[event.process] = event
 
     def on_commit(self, event: Event) -> None:
-        """Find the contributions to the commit: at its position, else in the first open merge."""
+        """Find the contributions to a commit.
+
+        If no open merge has the position of the commit, take the first open merge.
+        """
         self.committed = _NONE
         if event.replica is not None or event.variable is None:
             return

@@ -38,11 +38,13 @@ class _Look:
 
     replicas: set[int] = field(default_factory=set)
     sightings: list[tuple[Event, Event]] = field(default_factory=list)  # (read, diverging write)
-    differing: int = 0
+    differing: int = 0  # number of components that differed from the read component
 
 
 @dataclass(slots=True)
 class _DivergedReads:
+    """The reads that took one component of a variable as the value of all."""
+
     evidence: Evidence = field(default_factory=Evidence)
     diverged: Counter[str] = field(default_factory=Counter)  # locations of the diverging writes
     shown: int = 0  # the component that was taken as the value

@@ -19,10 +19,10 @@ from varsim.analysis.outcome import Note
 from varsim.tracing.history import Event
 
 MOST_EVENTS: Final = 6
-"""Number of events kept to show a finding: the first ones."""
+"""Largest number of events kept for a finding; the first events are kept."""
 
 MOST_LOCATIONS: Final = 5
-"""Number of locations kept for a finding."""
+"""Largest number of locations kept for a finding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class FindingKind:
     needs_oracle: bool = False  # whether the finder compares with the run on a single device
     needs_whole_batch: bool = False  # whether the single device must have the whole batch
     explains_differences: bool = False  # whether it can cause differences from a single device
-    mended_by_settings: bool = False  # whether other settings, which change values, remove it
+    mended_by_settings: bool = False  # whether other settings can remove it, by changing values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class Finding:
     what: str  # what happened, a sentence with numbers
     remedy: str  # what to do, a sentence
     events: tuple[int, ...]  # the numbers of the first events that show the problem
-    histogram: tuple[tuple[int, int], ...] = ()  # pairs: a staleness, and the number of reads
+    histogram: tuple[tuple[int, int], ...] = ()  # pairs: staleness, number of reads
 
 
 class Finder(EventObserver):

@@ -8,7 +8,8 @@ In three cases the operands of the writes do not show NaN or infinity. Then the 
 first read that shows such a value:
 - The value of a write was not recorded.
 - A component exceeded the range of its dtype, and the finder of overflows does not examine it.
-- The rows of a sparse write were finite but not the result, for example after a division by zero.
+- The rows of a sparse write were finite, but the result was not: for example, after a division by
+  zero.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class _Seen:
     """The writes of NaN or infinity to one variable."""
 
     first: Event  # the earliest of these writes, or the first read that shows NaN or infinity
-    elements: tuple[int, int]  # in `first`: number of NaN or infinite elements, and of all
+    elements: tuple[int, int]  # of `first`: number that are not finite, number of all
     is_nan: bool  # whether one of these elements is NaN
     round: int  # k if `first` is its replica's k-th write in the call; 0 for a read
     wrote: set[int] = field(default_factory=set)  # replicas whose write of the round is not finite
@@ -66,6 +67,7 @@ class _Rounds:
 
     call: int | None
     counts: Counter[int] = field(default_factory=Counter)  # process → number of its writes
+    # round → replicas whose write is finite
     finite: defaultdict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
 
 
@@ -292,7 +294,7 @@ def _remedy(who: str, empty: Collection[int]) -> str:
             "over the rows on each replica, and divide by the number of all rows."
         )
     return (
-        f"Look at how {who} computes this value: a mean of no rows, a division by zero, a "
+        f"Look at how this value is computed by {who}: a mean of no rows, a division by zero, a "
         "logarithm of 0 or an overflow, for example. If the value is intended, make it a part of "
         "the variable's initial value: such elements are not reported."
     )

@@ -114,7 +114,7 @@ class Pairing(Finder):
         ]
         if len(lines) > _MOST_LINES:
             more = times(len(lines) - _MOST_LINES, "more line")
-            text = f"the same for unnamed collectives in {more}"
+            text = f"whether all replicas make the unnamed collectives in {more} in the same order"
             notes.append(Note(text=text, option=NAME))
         return notes
 

@@ -34,10 +34,10 @@ AGAIN_AND_AGAIN: Final = 3
 """Least number of occurrences that make a redundancy a finding."""
 
 _UNREAD_SHARE: Final = 0.25
-"""Least fraction of unread merges of a variable. Below this, most exchanges are needed."""
+"""Least fraction of a variable's merges that must be unread for a finding."""
 
 _EAGER_SHARE: Final = 0.9
-"""Least fraction of a variable's manual synchronisations that follow a single write."""
+"""Least fraction of a variable's manual synchronisations that must follow a single write."""
 
 _OPEN_VERSIONS: Final = 64
 """Number of latest merges that slower replicas may still read. Older merges count as unread."""
@@ -48,7 +48,7 @@ class _MergeCounts:
     """The merges of one mirrored variable."""
 
     count: int = 0
-    are_sparse: bool = False  # whether a merged write is sparse, which ON_READ would refuse
+    are_sparse: bool = False  # whether a merged write is sparse; ON_READ refuses such writes
     equal: int = 0  # number of merges of equal contributions
     unread: Evidence = field(default_factory=Evidence)
     shown_equal: Evidence = field(default_factory=Evidence)
@@ -155,7 +155,7 @@ class Redundancy(Finder):
             merges.shown_equal.add(event, first.event, location=location)
         if event.version is not None:
             merges.newest = event.version
-            if event.version != merges.read:  # the program may read a version first
+            if event.version != merges.read:  # otherwise the program has already read this version
                 merges.open[event.version] = event, location
             if len(merges.open) > _OPEN_VERSIONS:
                 shown, location = merges.open.pop(next(iter(merges.open)))
@@ -205,7 +205,7 @@ _WRITE_OUTSIDE: Final = (
     "Write these rows outside strategy.run, where the program sends them once and replicas do not "
     "wait for each other. ON_READ refuses sparse writes."
 )
-"""Remedies for sparse writes."""
+"""The remedy if all replicas write the same rows."""
 
 
 def _equal(facts: VariableFacts, merges: _MergeCounts) -> Finding:

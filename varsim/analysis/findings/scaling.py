@@ -71,7 +71,7 @@ class ComparisonStatistics:
     alike: int = 0  # comparisons with a wrong value, although all replicas had the same value
     related: Counter[Relation] = field(default_factory=Counter)
     evidence: dict[Relation, Evidence] = field(default_factory=dict)
-    shown: dict[Relation, Comparison] = field(default_factory=dict)  # the first comparison of each
+    shown: dict[Relation, Comparison] = field(default_factory=dict)  # relation → its first
     kept: list[Comparison] = field(default_factory=list)
     values: set[bytes] = field(default_factory=set)  # a few different values of the oracle
 
@@ -102,7 +102,11 @@ class ComparisonStatistics:
                 self.values.add(few.wanted.tobytes())
 
     def clearly(self, relation: Relation, *, by_first: bool = True) -> bool:
-        """Return whether this relation holds in so many comparisons that it is reported."""
+        """Return whether this relation holds in so many comparisons that it is reported.
+
+        Args:
+            by_first: Whether the first comparison alone may be enough.
+        """
         held = self.related[relation]
         if self.first is not relation:
             return False
@@ -127,6 +131,9 @@ def had_the_whole_batch(
     """Return whether some value of the single device is an aggregate of all replicas' values.
 
     If no comparison has numbers that exclude a relation by chance, return True.
+
+    Args:
+        counted: The shard weights that counters of examples imply; see `sizes`.
     """
     if any(statistics.only_mine for _, statistics in aggregated):
         return False
@@ -149,7 +156,10 @@ def had_the_whole_batch(
 def weighed(
     statistics: ComparisonStatistics, counted: list[list[Weights]]
 ) -> list[tuple[Comparison, Weights]]:
-    """Return comparisons with the shard weights that explain the single device's values."""
+    """Return comparisons with the shard weights that explain the single device's values.
+
+    The result is empty if no weights explain the values.
+    """
     kept = statistics.kept
     for known in counted:
         if len(known) in {1, len(kept)}:

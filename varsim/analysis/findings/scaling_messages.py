@@ -74,7 +74,7 @@ def message(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> Findin
 
 
 def _numbers(comparison: Comparison, facts: VariableFacts) -> str:
-    """Return two values and their ratio as text; for arrays, of the largest element."""
+    """Return two values and their ratio as text. Of arrays, use only the largest element."""
     index = int(np.abs(comparison.wanted).argmax())
     got, wanted = comparison.got[index].item(), comparison.wanted[index].item()
     element = comparison.index_of(index, facts.shape)

@@ -8,9 +8,9 @@ after these writes. The clocks show which writes happened before; concurrent wri
 
 There are three exceptions:
 - If the replica writes the component after the read, it accumulates a value, and the read is not
-  stale. The write must follow in the same call. The write may also follow in a later call before
-  the next synchronisation, if the program synchronises the components and they are not parts of a
-  sum. An add to a part of a sum does not count as such a write, because an add needs no read.
+  stale. The write must follow in the same call. If the program synchronises the components and they
+  are not parts of a sum, the write may also follow in a later call before the next synchronisation.
+  An add to a part of a sum does not count as such a write, because an add needs no read.
 - If the variable has no aggregation, no read is stale before the first synchronisation.
 - If the policy of the variable intends such reads, they cause a note instead of a finding.
 """
@@ -56,7 +56,7 @@ class Staleness:
 
     reads: Counter[int] = field(default_factory=Counter)  # by staleness, in versions or writes
     evidence: Evidence = field(default_factory=Evidence)  # of the stale reads
-    oldest_s: float = 0.0
+    oldest_s: float = 0.0  # the longest time from a missing version or write to a read
 
     def add(self, event: Event, staleness: int, age_s: float) -> None:
         """Count a stale read."""
@@ -311,7 +311,7 @@ class LocalStaleness(Finder):
         self.on_return(event)
 
     def on_commit(self, event: Event) -> None:
-        """Treat the components that the program assigns as synchronised."""
+        """Mark components as synchronised if the program assigns them."""
         if event.variable is None or event.operation != "assign":
             return
         state = self._state(event.variable)

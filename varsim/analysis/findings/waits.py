@@ -232,9 +232,9 @@ class Waits(Finder):
             STRAGGLER,
             facts,
             late.evidence,
-            f"The others waited for replica {replica_id} in {times(late.evidence.count, 'case')}; "
-            f"on average each of them waited {milliseconds(late.lost_s)} in total. This is "
-            f"{share:.0%} of the time of all calls; {mostly:.0%} of this waiting was at "
+            f"The others waited for replica {replica_id} in {times(late.evidence.count, 'case')}. "
+            f"These waits add up to {milliseconds(late.lost_s)} for each of them, on average: "
+            f"{share:.0%} of the time of all calls. {mostly:.0%} of this waiting was at "
             f"{where}. Replica {replica_id} did {path:.0%} of the work on the critical path.",
             f"Give replica {replica_id} less to do, or find out what makes its device slow; or "
             "synchronize less often (ON_READ), so that the others need not wait for it.",

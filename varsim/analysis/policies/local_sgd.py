@@ -82,7 +82,7 @@ def promise(parameters: list[str]) -> SynchronizationPromise:
     """Return the promises of local_sgd:k.
 
     Raises:
-        ValueError: The parameters are not one integer from 1.
+        ValueError: The number of parameters is not 1, or the parameter is no positive integer.
     """
     (every,) = map(int, parameters)
     if every < 1:
