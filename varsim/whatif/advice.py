@@ -84,8 +84,8 @@ def advise(
             change, and a variable that replicas read must not become ON_READ, because replicas may
             have written equal values only by chance.
         may_join: Whether replicas may join in later steps. If true, no variable may become
-            adaptive, which refuses such calls, or ON_READ with MEAN, which includes the components
-            of joined replicas.
+            adaptive, because a call without some replicas is then refused. No variable may become
+            ON_READ with MEAN, because this mean includes the components of joined replicas.
     """
     before = replays.program.settings()
     free = {number for number in before if only is None or number in set(only)}
@@ -205,7 +205,7 @@ class _Mended:
     """Settings that remove the findings of one variable."""
 
     findings: tuple[str, ...]  # the names of the findings
-    settings: tuple[Settings, ...]  # the chosen ones first; the others have other aggregations
+    settings: tuple[Settings, ...]  # the chosen settings first; the others differ in aggregation
 
 
 def _mended(replays: Replays, before: Mapping[int, Settings], free: set[int]) -> dict[int, _Mended]:

@@ -61,7 +61,7 @@ class Played:
 
 
 class CallFailed(Exception):
-    """Raised when a call fails that did not fail in the record. The rest is not played.
+    """Raised when a call fails that did not fail in the record. No later operation is played.
 
     Attributes:
         call: The number of the call.
@@ -238,7 +238,7 @@ class _Player:
             case RecordedArrival(kind="merge_call"):
                 at(act.location)(context.merge_call, lambda _: self.do(act.body), name=act.name)
             case RecordedArrival(kind="host_call"):
-                self.do(act.body)  # on the replica; an access to a component makes the host call
+                self.do(act.body)  # on the replica: an access to a component makes a host call
             case RecordedArrival():
                 at(act.location)(context.all_reduce, "SUM", _NOTHING, name=act.name)
 

@@ -74,7 +74,7 @@ class RecordedWrite:
     operation: Operation
     operands: tuple[Operand | None, ...]  # None if not recorded
     shapes: tuple[tuple[int, ...] | None, ...]  # of the values, or of the values of the rows
-    of_component: bool = False  # a write of `v.values[i]`, which the variable itself refuses
+    of_component: bool = False  # a sparse write of `v.values[i]`, not of the variable
     shares: bool = False  # the value is one replica's share of the value that the program assigned
 
 
@@ -88,7 +88,7 @@ class RecordedArrival:
     location: str
     kind: str  # all_reduce, all_gather, merge_call, or HOST_CALL
     name: str | None  # the name of the collective, as given by the program
-    # The program's actions before its answer. All replicas of the collective share one list.
+    # What the program does before it answers. All replicas of a collective share this list.
     body: list[RecordedAction]
 
 

@@ -214,7 +214,7 @@ def _effect(effect: Effect) -> Iterator[str]:
             f"{times(effect.nan, 'read')} would have NaN as before, so it is not known whether "
             "their values depend on the settings."
         )
-    # The texts in `doubts` already tell about the unrecorded and the astray reads.
+    # `doubts` already has texts about the unrecorded reads and the astray reads.
     further = effect.unknown - effect.nan - effect.unrecorded - effect.astray
     if further:
         yield f"{times(further, 'read')} would depend on values that were not recorded."
