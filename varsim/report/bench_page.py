@@ -178,10 +178,12 @@ def _over(one: Spread | None, other: Spread | None) -> float | None:
 # ---------------------------------------------------------------- what the figures mean
 
 _FEW: Final = 4
-"""Sentences are about the largest measured number of workers up to this one, or else about the
-smallest measured number."""
+"""Sentences are about the largest measured number of workers that is not above this limit.
 
-_CLEARLY_LESS: Final = 0.9  # of the bare star's time; a smaller saving is within the error
+If all measured numbers are above the limit, sentences are about the smallest one.
+"""
+
+_CLEARLY_LESS: Final = 0.9  # fraction of the bare star's time; a smaller saving may be noise
 _BUSY: Final = 0.5  # load per core in the minute before; with a higher load the host is busy
 _UNSTEADY: Final = 0.3  # half the interquartile range ÷ the median; for most figures it is lower
 

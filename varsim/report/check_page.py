@@ -52,7 +52,7 @@ def print_check(
 
 
 def _how_to_see(found: Examination, width: int) -> list[str]:
-    """Return the hint how to print an event; [] if no finding or difference has an event."""
+    """Return a hint on how to print an event; [] if no finding or difference has an event."""
     events = [event for one in found.findings for event in one.events]
     if found.compared is not None:
         events += [one.event for one in found.compared.unexplained]

@@ -33,7 +33,7 @@ _CAUSED: Final = (
 
 
 def in_short(compared: Compared) -> str:
-    """Return the comparison in brief: the numbers of all and of different values, and the first."""
+    """Return the comparison in brief: how many values, how many differ, the first difference."""
     said = f"{_of_variables(compared)}{_left_out(compared)}"
     differ = [one for one in compared.returned if one.differs]
     if not differ:

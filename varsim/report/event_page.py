@@ -21,7 +21,7 @@ from varsim.tracing.trace import FRAME_LIMIT_BYTES, READ_LIMIT_BYTES
 
 _LABEL_WIDTH: Final = 11
 _INDENT: Final = 2
-_AROUND: Final = 4  # shown before and after the event: events of the same variable, else call
+_AROUND: Final = 4  # number of events shown before the event, and number shown after it
 _MOST_ELEMENTS: Final = 64  # elements shown of a value
 
 
@@ -159,7 +159,7 @@ def _array(event: Event) -> np.ndarray:
 
 
 def _step(history: History, event: Event) -> int:
-    """Return the number of calls that had begun."""
+    """Return the number of calls that had begun at an event."""
     ((step,),) = history.connection.execute(
         "SELECT COUNT(*) FROM events WHERE kind = 'call' AND event <= ?", (event.event,)
     )

@@ -88,7 +88,7 @@ class Page:
     sparse_meanings: tuple[SparseMeaning, ...]
     warnings: tuple[Trouble, ...]
     errors: tuple[Trouble, ...]
-    strict_refuses: bool  # with strict=True, as in TensorFlow (difference D1 in docs/semantics.md)
+    strict_refuses: bool  # whether strict=True refuses the variable, as TensorFlow does
 
     @property
     def is_custom(self) -> bool:
@@ -232,7 +232,7 @@ class Overview:
 
 
 def overview(num_replicas: int) -> Overview:
-    """Return a write on a replica, a cross-replica read, and the messages of these operations."""
+    """Return the overview: in each line, a write on a replica and a cross-replica read."""
     return Overview(
         num_replicas,
         tuple(

@@ -17,7 +17,7 @@ from varsim.spec import SCATTERS, Array, Context, Synchronization
 
 _MOST_SHOWN: Final = 4  # if there are more components, the first two and the last are shown
 _ANY: Final = "any"  # shown as the aggregation of a row that is the same for all aggregations
-_PAIR: Final = 2  # two components or fewer are shown without an ellipsis
+_PAIR: Final = 2  # two components are shown without an ellipsis
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +334,7 @@ def of_overview(overview: Overview) -> Iterator[Block]:
     yield Heading("What a variable does", 1)
     yield Paragraph(
         f"In each row, the variable starts at {number(START)} on {replicas}, replica i adds i + 1, "
-        "and a cross-replica read follows. `messages` are counted for the write + for the read."
+        "and a cross-replica read follows. `messages` counts those of the write + of the read."
     )
     of_each = groupby(overview.lines, key=lambda line: line.synchronization)
     rows = [row for synchronization, lines in of_each for row in _rows(synchronization, [*lines])]

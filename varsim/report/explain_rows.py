@@ -1,4 +1,4 @@
-"""Compute worked examples of sparse writes by the policy cells, as `explain_worked` does."""
+"""Compute worked examples of sparse writes from the policy cells, as in `explain_worked`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SparseExample:
     aggregation: VariableAggregation
     context: Context
     operation: Operation
-    refused: UnsupportedOperation | None  # the error if the write is refused and changed nothing
+    refused: UnsupportedOperation | None  # the error; None if the write is not refused
     components: tuple[Array, ...]
     messages: int  # number of messages of the write
     size_bytes: int  # size of the indices and values in these messages

@@ -33,8 +33,8 @@ _WARNING: Final = "VarsimWarning"
 class Trouble:
     """An error or a warning: when it occurs, and its text with the remedy."""
 
-    kind: str  # the class
-    operations: tuple[Operation, ...]  # those that can cause it; empty if it needs no operation
+    kind: str  # the class of the error or warning
+    operations: tuple[Operation, ...]  # the operations that can cause it; empty for none
     when: str  # the condition, as a clause: "when it is created"
     text: str
 

@@ -1,4 +1,4 @@
-"""Compute worked examples of operations on a variable, by their policy cells.
+"""Compute worked examples of operations on a variable, from the policy cells.
 
 In an example, the cluster has one variable, and the program and the replicas run one after the
 other. The cells compute the values and count the messages. A test compares each example with a
@@ -55,7 +55,7 @@ class Worked:
     context: Context
     operation: Operation
     way: Way
-    refused: VariableError | None  # the error if the operation is refused and changed nothing
+    refused: VariableError | None  # the error; None if the operation is not refused
     components: tuple[Array, ...]  # after the operation
     outside: Array | None  # the result of the read from outside; None if it is refused
     messages: int  # number of messages of the operation

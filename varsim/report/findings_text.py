@@ -137,7 +137,7 @@ def _ranges(histogram: Sequence[tuple[int, int]]) -> list[tuple[str, int]]:
     if len(histogram) <= _MOST_BARS:
         return [(count(age), reads) for age, reads in histogram]
     bars: dict[str, int] = {}
-    for age, reads in histogram:  # 0, 1, 2–3, 4–7, …: each range is twice as wide as the last
+    for age, reads in histogram:  # 0, 1, 2–3, 4–7, …: each range is twice the previous
         low = 1 << age.bit_length() - 1 if age else 0
         label = count(low) if low < 2 else f"{count(low)}–{count(2 * low - 1)}"
         bars[label] = bars.get(label, 0) + reads

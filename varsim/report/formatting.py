@@ -81,7 +81,7 @@ def seconds(value_s: float) -> str:
 def middle(text: str, width: int) -> str:
     """Return the text on one line, shortened in the middle.
 
-    Long names often differ at the beginning or at the end.
+    The beginning and the end stay, because long names often differ there.
     """
     text = visible(text).replace("\n", r"\n").replace("\t", r"\t")
     if len(text) <= width:

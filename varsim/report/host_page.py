@@ -17,7 +17,7 @@ _WIDTH: Final = max(len(state.value) for state in State) + 2
 
 
 def show_checks(console: Console, checks: Sequence[Check], removed: Sequence[Path]) -> None:
-    """Print what was removed, each check, and the number of checks in each state."""
+    """Print the removed paths, each check, and the number of checks in each state."""
     for path in removed:
         _print(console, f"removed {path}")
     for check in checks:

@@ -28,10 +28,13 @@ MAX_RESULT_SIZE: Final = 10_000
 """Larger arrays in a workload's result are saved as a digest."""
 
 MAX_VALUES: Final = 500_000
-"""Limit for one result: enough for the log of a training, and small enough for an editor."""
+"""Largest number of values in one result.
+
+It is enough for the log of a training, and small enough for an editor.
+"""
 
 MAX_DEPTH: Final = 50
-"""Limit for nested containers, because readers of JSON have such a limit."""
+"""Largest depth of nested containers. Programs that read JSON have such a limit."""
 
 _MAX_CHARACTERS: Final = 100_000  # a longer text is cut after these characters
 _MAX_BYTES: Final = 40  # a longer bytes object is cut after these bytes; its length follows
@@ -50,7 +53,7 @@ def plain(value: Any, replaced: Callable[[Any], Any] | None = None) -> Plain:
 
 
 def in_standard_json(value: Any) -> Any:
-    """Return lists, dicts and numbers with texts instead of the numbers that JSON does not have.
+    """Return a value in which texts replace the numbers that JSON does not have.
 
     The texts are those of `plain`. Nothing is cut.
     """
@@ -156,7 +159,7 @@ class _Shaper:
                 shaped["…"] = f"and {count - len(shaped):,} more"
                 break
             name = key if isinstance(key, str) else self._name(key)
-            while name in shaped:  # 1 and "1"
+            while name in shaped:  # the keys 1 and "1" have the same name
                 name = f"{name} ({_kind(key)})"
             shaped[_cut(name)] = self.of(value, depth)
         return shaped
@@ -193,7 +196,7 @@ def _cut(text: str) -> str:
 
 
 def _large(value: int) -> str:
-    """Return the text for an integer beyond the largest float, which most JSON readers refuse."""
+    """Return the text for an integer beyond the largest float. Most JSON readers refuse it."""
     digits = math.log10(abs(value))
     exponent = math.floor(digits)
     return f"{'-' * (value < 0)}{10 ** (digits - exponent):.4g}e+{exponent} (an integer)"
@@ -208,7 +211,7 @@ def _number(value: complex) -> Plain:
 
 
 def digest(array: np.ndarray) -> Digest:
-    """Return the digest of an array that reports show."""
+    """Return the digest of an array, for reports."""
     small = array.size <= SMALL_SIZE
     ordered = array.size > 0 and kind_of(array.dtype) in "biuf"
     with np.errstate(all="ignore"):

@@ -22,7 +22,7 @@ from varsim.texts.facts import element_text, index_of, name_replicas, times
 _APART: Final = "apart: the largest difference between two replicas, in any element"
 _TITLE: Final = "value lens: each replica's component, and the value of a cross-replica read"
 MOST_VARIABLES: Final = 12  # one screen; --all shows the rest
-_LABEL_WIDTHS: Final = (48, 32, 24, 18, 12)  # the first that leaves room for replicas is used
+_LABEL_WIDTHS: Final = (48, 32, 24, 18, 12)  # the first width with room for all replicas
 _LEAST_MEAN: Final = 1e-3  # part of the spread; a smaller mean is only rounding around zero
 
 
@@ -207,7 +207,7 @@ def print_steps(
     """Print a variable's values at the end of each step.
 
     Args:
-        aggregation: The variable's aggregation, for steps without some replicas.
+        aggregation: The variable's aggregation, for the sentences on steps without some replicas.
         element: The index of the element in the flattened value; None prints the mean.
         everything: Whether to print all steps. If not, print the first and the last steps, and the
             steps around the first difference.
@@ -287,7 +287,7 @@ def _sentence(moments: Sequence[Moment], diverged: int | None) -> str:
         hint = "" if all(one.is_recorded for one in moments) else f" {_RECORD_ALL}"
         return (
             f"The replicas do not differ in the {known} of {len(moments)} steps whose values are "
-            f"all known. For the other steps it is unknown.{hint}"
+            f"all known. Whether they differ in the other steps is unknown.{hint}"
         )
     differing = sum(one.diverged for one in moments)
     steps = len(moments) - (not moments[0].step)
@@ -298,7 +298,7 @@ def _sentence(moments: Sequence[Moment], diverged: int | None) -> str:
 
 
 def _joined(moments: Sequence[Moment], aggregation: str) -> Iterator[str]:
-    """Yield how many replicas took part in the steps in which some had joined."""
+    """Yield sentences on the steps in which some replicas had joined."""
     steps: dict[tuple[int, bool], list[str]] = {}
     for one in moments:
         if one.present is not None:
@@ -316,7 +316,7 @@ def _missing(moments: Sequence[Moment]) -> str:
 
 
 def _lost(moments: Sequence[Moment]) -> Iterator[str]:
-    """Yield which components are lost, each time that some were lost."""
+    """Yield a sentence for each step at which components were lost."""
     before: set[int] = set()
     for one in moments:
         new = sorted(set(one.lost) - before)

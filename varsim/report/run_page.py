@@ -50,7 +50,7 @@ _LEFT_UNDONE: Final = {
     "judges it without an oracle; run the program again with --oracle for a comparison.",
     Phase.JUDGING.value: "The run was not judged: `varsim check` judges it.",
 }
-"""Printed instead of a verdict if Ctrl-C interrupted this phase."""
+"""For each phase: the text instead of a verdict, if Ctrl-C interrupted the phase."""
 
 
 def print_report(

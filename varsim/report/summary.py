@@ -27,7 +27,7 @@ class RunStatus(Enum):
 class Phase(Enum):
     """The phases of a run, in order."""
 
-    PILOT = "pilot"  # a short run before the run itself, which advises settings (`auto: advised`)
+    PILOT = "pilot"  # a short run that advises settings (`auto: advised`)
     START_UP = "start_up"
     TRAINING = "training"
     MERGING = "merging"  # merging the traces of all processes into the history

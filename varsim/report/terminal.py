@@ -16,8 +16,8 @@ _WITHOUT_ESCAPES: Final = {"dumb", "unknown"}
 def takes_escapes(stream: TextIO) -> bool:
     """Return whether a stream takes escape sequences for colours and the cursor.
 
-    A terminal takes escape sequences. There are two exceptions: NO_COLOR is set to any value, or
-    TERM is `dumb`.
+    A terminal takes escape sequences, with two exceptions: NO_COLOR has a value, or TERM is `dumb`
+    or `unknown`.
     """
     if os.environ.get("NO_COLOR") or os.environ.get("TERM", "") in _WITHOUT_ESCAPES:
         return False

@@ -61,12 +61,14 @@ def nothing_found(examination: Examination) -> str:
         why = ": with one replica there is nothing to synchronise" if alone else ""
         return f"your program was not searched for findings{why}"
     which = (
-        " that need no oracle" if examination.compared is None else " that could be searched for"
+        " that need no oracle"
+        if examination.compared is None
+        else " that need no oracle with the whole batch"
     )
     which = "" if num_kinds == len(SEARCHED_KINDS) else which
     events = times(examination.num_events, "event")
     were = "was" if examination.num_events == 1 else "were"
-    return f"no finding: {events} {were} searched for the {num_kinds} kinds{which}"
+    return f"no finding: {events} {were} searched for {num_kinds} kinds of findings{which}"
 
 
 def not_looked_at(notes: Sequence[Note], width: int = WIDTH) -> list[str]:
