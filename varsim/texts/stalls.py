@@ -111,17 +111,19 @@ class StallWarning(Fact):
     computing_s: float
 
     def __str__(self) -> str:
+        fail_s = "stall_fail_s changes this limit."
         if not self.blocked_s and not self.computing_s:
             then = "The call waits without a limit (stall_fail_s is 0)."
         elif self.blocked_s == self.computing_s:
             then = f"The call fails {_limit(self.blocked_s)} without progress."
         else:
             then = (
-                f"The call fails {_limit(self.blocked_s)} without progress if the replica is "
-                f"blocked, and {_limit(self.computing_s)} if it computes."
+                f"The call fails {_limit(self.blocked_s)} without progress if the replica's "
+                f"processor time does not grow, and {_limit(self.computing_s)} if it grows or is "
+                "unknown."
             )
-        remedy = "stall_fail_s changes this limit, and stall_warn_s the time of this warning."
-        return f"{self.stall}\n  {then} {remedy}"
+            fail_s = "stall_fail_s sets one limit for both cases."
+        return f"{self.stall}\n  {then} {fail_s} stall_warn_s changes the time of this warning."
 
 
 @dataclass(frozen=True, slots=True)
