@@ -120,7 +120,7 @@ def test_pad_repeats_the_rows_of_the_batch_before(strategy, caught):
     assert passes(strategy, BATCHES) == [[[1], [2]], [[3], [2]], [[5], [6]]]
     (text,) = texts(caught)
     assert text.startswith(
-        "batch 2 has 1 row for 2 replicas: replica 1 gets none. The rows of the batch before are "
+        "batch 2 has 1 row for 2 replicas: replica 1 gets none. The rows of the previous batch are "
         "used again on replica 1 (uneven: pad), so they count twice.\n"
     )
 
@@ -140,7 +140,7 @@ def test_pad_repeats_the_last_batch_of_a_replica(strategy, caught):
 def test_a_first_batch_cannot_be_padded(strategy):
     strategy.uneven = "pad"
 
-    with pytest.raises(ValueError, match="There is no batch before it to repeat"):
+    with pytest.raises(ValueError, match="There is no previous batch to repeat"):
         passes(strategy, [np.ones(1)])
 
 

@@ -15,7 +15,7 @@ class CellText:
         narrow: The effect of a write in replica context, for a narrow column.
         write, read: The effect of an operation, and its messages.
         deferred_write, deferred_read: The same texts for a variable whose writes are deferred;
-        empty if `write` and `read` also describe such a variable.
+            empty if `write` and `read` also describe such a variable.
         rows: The effect of a sparse write, and its messages; empty if `write` also describes a
             sparse write.
         rows_brief: The effect of a sparse write, for the table of all cells; empty if `brief` also

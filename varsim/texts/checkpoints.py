@@ -67,7 +67,7 @@ OTHER_REPLICAS: Final = (
 )
 SETTINGS_CHANGED: Final = (
     "checkpoint {path} was saved by variables with other settings, and is restored by the rules of "
-    "the present ones:{lines}"
+    "the present settings:{lines}"
 )
 LEFT_OVER: Final = (
     "checkpoint {path} was restored only in part: no object of the program has taken {names}. If "
@@ -88,8 +88,8 @@ USES_EARLIER: Final = "{damaged}; the checkpoint before it is used: {earlier}"
 NONE_IS_WHOLE: Final = "{damaged}; no earlier checkpoint is left"
 COUNTS_WRITES: Final = (
     "variable {name!r}: its synchronization {synchronization} counts the writes since the last "
-    "exchange, and a checkpoint does not keep this count; a restored program counts from 0, and "
-    "exchanges at other steps unless the checkpoint is taken right after an exchange"
+    "exchange, and a checkpoint does not keep this count. A restored program counts from 0, so it "
+    "exchanges at other steps. To avoid this, save the checkpoint right after an exchange."
 )
 
 _MOST: Final = 6

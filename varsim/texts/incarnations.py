@@ -78,8 +78,8 @@ class Recovery(Fact):
         lines = [self._goes_on()]
         if self.in_call:
             lines.append(
-                "  The call is not repeated. These of its effects stand: collective writes that "
-                "were complete, and the own writes of replicas that still answer."
+                "  The call is not repeated. Its complete collective writes keep their effect, and "
+                "so do the local writes of replicas that still answer."
             )
         lines += [f"  - {one}" for one in self.lost]
         lines.append(

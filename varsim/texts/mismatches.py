@@ -38,7 +38,7 @@ class Mismatch(IntEnum):
     NAME = 2  # the same operation under another name
     LOCATION = 3  # the same operation without a name, in another line, under strict=True
     VALUE = 4  # the same operation with another shape, dtype or structure
-    NOTHING = 5
+    NOTHING = 5  # no difference
 
 
 _HAPPENED: Final = {
@@ -82,7 +82,7 @@ def _headline(kind: Mismatch, index: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class NeedsAll(Fact):
-    """The reason why replicas wait at a write (with a spec) or at another collective (without)."""
+    """The reason why replicas wait at a write, or, without a `spec`, at another collective."""
 
     spec: VariableSpec | None = None
     cell: str = ""  # the key of the variable's cell
@@ -143,7 +143,7 @@ class Unlike(Fact):
 class UnlikeStructures(Fact):
     """Replicas returned structures that cannot be joined.
 
-    If `details` is empty, dict keys differ.
+    If `details` is empty, the keys of dicts differ.
     """
 
     details: tuple[Fact, ...]

@@ -149,7 +149,7 @@ class PerReplicaFromOutside(Fact):
         )
 
 
-USE_FLOATS: Final = "Use a float dtype, or aggregation=SUM and divide where you read."
+USE_FLOATS: Final = "Use a float dtype; or use aggregation=SUM, and divide the value that you read."
 USE_INTEGERS: Final = "Use assign, or an integer dtype."
 COUNT_INSTEAD: Final = "Use an integer dtype for a count, or ONLY_FIRST_REPLICA."
 NOT_STRICT: Final = "Use ON_READ, or a strategy without strict=True."

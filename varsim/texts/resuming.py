@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 NOT_ITERATED: Final = (
-    "checkpoints are for workloads that iterate with `for step in job.steps():` (or with "
-    "job.each_step(100), if the experiment gives no steps), and this workload does not: only there "
-    "varsim knows the step at which a resumed run continues"
+    "the program does not iterate with `for step in job.steps():` (or with job.each_step(100), "
+    "if the experiment gives no steps), so varsim does not know the step at which a resumed run "
+    "continues"
 )
 NESTED: Final = (
     "job.steps() is called inside a loop over job.steps(): with checkpoints, a workload has one "

@@ -19,7 +19,7 @@ _MEANINGS: Final[Mapping[str, str]] = {
     "empty": "the replica gets no rows, as in TensorFlow",
     "fail": "an error",
     "drop": "the pass ends before the batch",
-    "pad": "the replica gets its rows of the batch before once more",
+    "pad": "the replica gets its rows of the previous batch again",
     "join": "the replica takes no part in a call with the batch",
 }
 
@@ -30,7 +30,7 @@ _EFFECTS: Final[Mapping[str, str]] = {
     "empty": " The mean of no rows is NaN, and an aggregation by SUM or MEAN passes the NaN on to "
     "all replicas.",
     "drop": " The pass ends before this batch (uneven: drop), so its rows are not used.",
-    "pad": " The rows of the batch before are used again on {who} (uneven: pad), so they count "
+    "pad": " The rows of the previous batch are used again on {who} (uneven: pad), so they count "
     "twice.",
     "join": " Only {others} {take} part in a call with this batch (uneven: join), so a MEAN "
     "divides by {count}.",
@@ -63,7 +63,7 @@ def refusal_of(what: str, rows: Sequence[int]) -> str:
 def nothing_to_repeat(what: str, rows: Sequence[int]) -> str:
     """Return the text of the error about a first batch that cannot be padded."""
     return (
-        f"{_without_rows(what, rows)} There is no batch before it to repeat (uneven: pad)."
+        f"{_without_rows(what, rows)} There is no previous batch to repeat (uneven: pad)."
         f"{_remedy(rows)}"
     )
 
