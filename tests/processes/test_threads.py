@@ -21,7 +21,7 @@ from varsim.transport.one_thread import OneThread
 
 WHAT_TO_DO = (
     "  Compute in the thread, pass the result to the replica's function (a list and "
-    "thread.join(), or future.result()), and call varsim there (read, write, all_reduce, …)."
+    "thread.join(), or future.result()), and let the function read, write or reduce."
 )
 
 

@@ -111,7 +111,7 @@ class ArrayLike:
     def part(self, key: Any) -> Array:
         """Return the part of the value that `key` selects.
 
-        If `key` has integer arrays, it is a copy.
+        If `key` has integer arrays, the part is a copy.
         """
         return np.asarray(self.convert()[key])
 

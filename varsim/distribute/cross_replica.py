@@ -180,7 +180,7 @@ class CrossReplica:
                 values = tuple(to_array(part, spec.dtype, spec.name) for part in each)
             else:
                 values = (self._one_value(spec, cell, value, count),)
-        except VarsimError as error:  # the state raises it if the policy permits the write
+        except VarsimError as error:  # the state raises it, unless the policy refuses the write
             problem = error
         event = ProgramWrite(
             spec.variable_id,

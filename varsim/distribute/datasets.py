@@ -144,7 +144,7 @@ class DistributedDataset:
 
 
 def _chosen(rows: Rows, parts: Any, before: Any) -> Iterator[tuple[int, Any]]:
-    """Yield for each replica the batch from which it gets its part: this or the previous one."""
+    """Yield for each replica the batch that contains its part: `parts` or `before`."""
     return ((i, parts if count else before) for i, count in enumerate(rows))
 
 
@@ -183,7 +183,7 @@ def split_for_one(width: int, batches: Iterator[Any]) -> Iterator[Any]:
 
 
 def _is_for_all(width: int, batch: Any) -> bool:
-    size = _check_rows(batch, "over which it is split")
+    size = _check_rows(batch, "along which the batch is split")
     return size > (width - 1) * _share(size, width)
 
 
@@ -213,7 +213,7 @@ def per_replica(values: Sequence[Any]) -> Any:
 
 
 def _split(batch: Any, count: int) -> Any:
-    size = _check_rows(batch, "over which it is split")
+    size = _check_rows(batch, "along which the batch is split")
     share = _share(size, count)
     return per_replica(
         [map_structure(partial(_rows, i * share, share), batch) for i in range(count)]

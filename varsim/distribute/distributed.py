@@ -283,7 +283,7 @@ class DistributedVariable(Variable, DistributedValues):
         return as_operand(value, self._dtype, self._name)
 
     def _own(self, value: DistributedValues, replica: ReplicaPort) -> Any:
-        """Return this replica's component of a captured per-replica value, or a given variable.
+        """Return a variable itself, or this replica's component of a captured per-replica value.
 
         Raises:
             DistributedValueError: The write changes only this replica's component, because the

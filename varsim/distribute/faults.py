@@ -1,7 +1,7 @@
 """Define the faults that users can inject into replicas, and parse their texts.
 
-A fault is placed at a replica, a call of `strategy.run` (or a step of the workload), and an
-operation of the replica's function; never at a time. Random choices are drawn from the seed, so the
+A fault has a place: a replica, a call of `strategy.run` (or a step of the workload), and an
+operation of the replica's function. It has no time. Random choices are drawn from the seed, so the
 same experiment has the same faults in every run.
 """
 
@@ -40,7 +40,7 @@ AMOUNTS: Final[Mapping[str, Mapping[str, float | None]]] = {
 """Kind of fault → its amounts and their defaults. None: the user must give the amount."""
 
 _LASTING: Final = (SLOW, DELAY)
-"""Faults that last for whole calls; without a call or a step, for all calls."""
+"""Faults that last for whole calls, or for all calls if the user gives no call and no step."""
 
 _OF_PROCESSES: Final = (KILL, DISK_FULL, MEMORY_FULL)
 """Faults that can happen to the coordinator."""
@@ -50,9 +50,9 @@ _OF_LINKS: Final = (DROP, DUPLICATE, REORDER, CORRUPT, TRUNCATE, PARTITION)
 
 COORDINATOR: Final = "coordinator"
 ANY, ALL = "any", "all"
-REPLICA, REPLICAS = "replica", "replicas"  # the word before one replica, or before several
+REPLICA, REPLICAS = "replica", "replicas"  # the keys for one replica, and for several
 _RANGE: Final = re.compile(r"(\d{1,9})(?::(\d{1,9}))?")
-_PLACES: Final = ("call", "step", "operation")  # and one replica, or several
+_PLACES: Final = ("call", "step", "operation")  # the keys that place a fault on its replica
 
 SYNTAX: Final = (
     "kill replica=2 call=30; exit replica=2 call=30 code=1; raise replica=2 call=30; "
@@ -62,7 +62,7 @@ SYNTAX: Final = (
     "truncate replica=2 call=30; partition replicas=1,2 call=30 s=1. step=30 can replace call=30. "
     "operation=4 places a fault before the replica's fourth operation. replica=any is drawn from "
     "the seed, and so is the call of call=10:50; slow and delay last for all these calls. slow, "
-    "delay and the faults of links (drop to partition) take replica=all"
+    "delay and the faults of links (drop to partition) accept replica=all"
 )
 
 
@@ -73,8 +73,8 @@ class Fault:
     text: str
     kind: str
     replica: int | str | tuple[int, ...]  # one or several ids, "any", "all" or "coordinator"
-    call: tuple[int, int] | None = None  # (first, first after), counted from 1
-    step: tuple[int, int] | None = None  # (first, first after), counted from 1
+    call: tuple[int, int] | None = None  # first call, and call after the last one; counted from 1
+    step: tuple[int, int] | None = None  # first step, and step after the last one; counted from 1
     operation: int | None = None  # counted from 1; None: before the function begins
     amounts: tuple[tuple[str, float], ...] = ()
 

@@ -28,8 +28,8 @@ class Home:
         self.forked = False
         """Whether this object is a copy of the replica in a forked process."""
         self.guests: frozenset[int] | None = frozenset()
-        """The threads that do not belong to the replica, so that they are not refused; None to
-        refuse all threads except the replica's."""
+        """The threads that do not belong to the replica, and may use varsim; None to refuse all
+        threads except the replica's."""
         self._refused: list[ContextError] = []
         self._returned: set[str] = set()  # the locations of warnings that were returned
 
@@ -84,16 +84,16 @@ _SILENT = (
 
 _TEXT = (
     "thread {thread!r} of replica {replica_id} uses varsim{at}, but only the thread that runs "
-    "the replica's function can do that.\n"
+    "the replica's function can use varsim.\n"
     "  Compute in the thread, pass the result to the replica's function (a list and "
-    "thread.join(), or future.result()), and call varsim there (read, write, all_reduce, …)."
+    "thread.join(), or future.result()), and let the function read, write or reduce."
 )
 
 _FORKED = (
     "a process that the function of replica {replica_id} has forked uses varsim{at}, but only the "
-    "replica's own process can do that.\n"
-    "  Compute in that process, pass the result to the replica's function (pool.map(), or a "
-    "queue), and call varsim there (read, write, all_reduce, …)."
+    "replica's own process can use varsim.\n"
+    "  Compute in the forked process, pass the result to the replica's function (pool.map(), or a "
+    "queue), and let the function read, write or reduce."
 )
 
 _NO_THREAD = 0

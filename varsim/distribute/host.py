@@ -38,14 +38,14 @@ class RunHost:
         self._strategy = strategy
         self._warn_once = warn_once  # called with text and location
         self._codec = codec
-        self._joined = strategy.num_replicas_in_sync - present  # number of replicas
+        self._joined = strategy.num_replicas_in_sync - present  # how many replicas have joined
         self._around = current_frame()  # the frame in which the program called `run`
         self._created: list[tuple[str | None, Any]] = []  # names and variables of replica 0
         self._merged: list[Any] = []  # results of merge functions, which keep their variables alive
         self._next_creation = [0] * strategy.num_replicas_in_sync
 
     def merge(self, merge_calls: Sequence[MergeCall]) -> list[Payload]:
-        """Run replica 0's function with the arguments of all present replicas, as the program."""
+        """Call replica 0's function, as the program, with the arguments of all present replicas."""
         count = self._strategy.num_replicas_in_sync
         function = self._codec.unpack(merge_calls[0].function)
         arguments = [self._codec.unpack(merge_call.arguments) for merge_call in merge_calls]
@@ -64,7 +64,8 @@ class RunHost:
             with entered(self._around):
                 result = self._do(replica_id, request)
         except Exception as error:  # the requesting replica raises it again
-            BaseException.with_traceback(error, None)  # the class may refuse attributes
+            # Not by an assignment, which the exception's class may refuse.
+            BaseException.with_traceback(error, None)
             return self._codec.pack(error), True
         return self._codec.pack(result), False
 

@@ -72,7 +72,8 @@ class Incarnations:
         launcher: What starts the workers.
         options: The options of the first incarnation.
         strict: See `CoordinatorState`.
-        stall_times: The times to warn and to fail; None for the default.
+        stall_times: The times without progress after which varsim warns, and ends the call; None
+            for the default.
         lost_workers: What happens after workers were lost.
         supervisor: What is called when workers start and end.
     """
@@ -109,9 +110,9 @@ class Incarnations:
         self._calls_before = 0  # number of calls of earlier incarnations
         self._delay_s = 0.0  # the delay before the next start
         self._kept: list[KeptVariable] = []  # variables that the next incarnation gets
-        self._initial: dict[int, Array] = {}  # variable → initial value, if replicas have own ones
+        self._initial: dict[int, Array] = {}  # variable → initial value, unless mirrored
         self._saved: dict[int, SavedComponents] = {}  # variable → its part of the last checkpoint
-        self._written: dict[int, WrittenComponents] = {}  # variable → after the last write
+        self._written: dict[int, WrittenComponents] = {}  # variable → its last write
 
     # ------------------------------------------------------------ the present incarnation
 
@@ -263,9 +264,9 @@ class Incarnations:
         self._note_written(event.variable_id)
 
     def _note_written(self, variable_id: int) -> None:
-        """Keep the components after a write of the program, which replace those of a checkpoint.
+        """Keep the components after a write of the program, instead of those of a checkpoint.
 
-        Otherwise a lost component would come from before the write, such as a reset or a restore.
+        Otherwise a lost component would come back with its value before the write.
         """
         if variable_id in self._initial:  # only replicas' own values can be lost
             self._saved.pop(variable_id, None)

@@ -28,7 +28,7 @@ _NOT_THE_USERS: tuple[str, ...] = (
 
 
 _locations: dict[tuple[int, int], str] = {}
-"""A cache from an id of a code object and an offset to file:line; "" marks code of varsim.
+"""A cache: (id of a code object, offset in the code) → file:line, or "" for code of varsim.
 
 Programs repeat writes in the same lines, so the cache saves most of the time for finding locations.
 """
@@ -85,7 +85,7 @@ def location_in_code(code: CodeType, line: int) -> str:
 
 
 _FIRST_LINE = -1  # the offset in the cache for a function's first line
-_MAX_LOCATIONS = 100_000  # the size limit of the cache, because a program can create code objects
+_MAX_LOCATIONS = 100_000  # at this size the cache is emptied, because programs can create code
 
 
 P = ParamSpec("P")

@@ -105,7 +105,8 @@ class MirroredStrategy(Strategy):
         on_worker_lost: What happens after a worker was lost: "fail" raises WorkerLost for every
             operation that needs it; "restart" goes on with new workers, and "shrink" with fewer;
             see docs/faults.md.
-        max_restarts: The number of restarts after which the strategy fails all the same.
+        max_restarts: The largest number of such restarts. After them, a lost worker has the effect
+            of "fail".
     Raises:
         ValueError: `devices`, `auto`, `seed`, `faults`, `uneven` or a time is wrong.
         ConfigError: The launcher, the transport or the exchange does not exist.
@@ -213,7 +214,7 @@ class MirroredStrategy(Strategy):
 
         Args:
             seed: The seed from which random choices are drawn.
-            folder: The folder of the run's files; None for that of the traces.
+            folder: The folder of the run's files; None for the folder of the traces.
         Raises:
             DistributedValueError: A fault names a replica that does not exist, or is a fault of a
                 link that loses nothing.
@@ -237,7 +238,7 @@ class MirroredStrategy(Strategy):
 
     @property
     def incarnations(self) -> Incarnations:
-        """Return the clusters of workers, of which one at a time exists."""
+        """Return the clusters of workers. At most one of them exists at a time."""
         return self._incarnations
 
     @property
@@ -275,7 +276,7 @@ class MirroredStrategy(Strategy):
     def statistics(self) -> tuple[VariableStatistics, ...]:
         """Return the cost of each variable's synchronisation so far, in order of creation.
 
-        If workers were lost and new ones have started, the cost is that since their start.
+        If workers were lost, the cost is counted from the start of the new workers.
         """
         return self._incarnations.statistics()
 

@@ -1,4 +1,4 @@
-"""Raise an error that says what to use instead of a name that a class or module does not have."""
+"""Raise errors for TensorFlow's names that varsim lacks. An error says what to use instead."""
 
 from __future__ import annotations
 

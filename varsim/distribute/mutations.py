@@ -71,7 +71,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._objects: list[_Object] = []
-        self._seen: dict[int, object] = {}  # id → object; so no id is reused
+        self._seen: dict[int, object] = {}  # id → object, kept so that no id is reused
         self._codes: set[CodeType] = set()
 
     def look_at(self, function: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> None:

@@ -160,7 +160,7 @@ class ProgramFunctions:
         if len(text) > _MAX_TRACEBACK:
             half = _MAX_TRACEBACK // 2
             text = f"{text[:half]}\n… {len(text) - 2 * half:,} characters …\n{text[-half:]}"
-        BaseException.with_traceback(error, None)  # its class may refuse attributes
+        BaseException.with_traceback(error, None)  # its class may refuse an assignment
         if isinstance(error, _ENDS_A_PROCESS):
             payload = self._codec.pack(None)
             text += f"\n(a {type(error).__name__} in a replica ends the call but not the program)"

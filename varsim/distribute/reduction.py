@@ -200,7 +200,7 @@ def reduce_along(
 
 _MEAN_OF_NOTHING = (
     "strategy.reduce: the MEAN over axis {axis} is NaN, because no replica has a row ({values}). "
-    "Skip empty batches, or reduce the SUM and the number of rows, and divide if there are any."
+    "Skip empty batches, or reduce the SUM and the number of rows, and divide if there are rows."
 )
 
 

@@ -266,7 +266,7 @@ def check_axis(leaves: Sequence[Array], axis: int) -> None:
 
 
 def gathered(value: Any, axis: int) -> Any:
-    """Concatenate the components of a per-replica value, or of each in a dict, along an axis.
+    """Concatenate the components of a per-replica value, or of each value of a dict, along an axis.
 
     Raises:
         ValueError: The values do not have this axis, or their other dimensions differ.

@@ -42,10 +42,10 @@ class WrittenComponents:
     """The components of a variable after a write of the program."""
 
     call: int  # the number of calls of strategy.run before the write
-    components: tuple[Array | None, ...]  # None: the write did not make it known
+    components: tuple[Array | None, ...]  # None: not known after the write
 
     def without(self, replica_ids: Collection[int]) -> WrittenComponents:
-        """Return the components of the other replicas."""
+        """Return the components without those of `replica_ids`."""
         return replace(self, components=_without(self.components, replica_ids))
 
 

@@ -52,7 +52,7 @@ class Strategy(ABC):
     devices: tuple[str, ...] = ("cpu:0",)
     _uneven = UNEVEN[0]
     repeats_for = 0
-    """The number of replicas of the run that this single replica repeats; 0 if there is none."""
+    """For an oracle: the number of replicas of the run that it repeats. Otherwise 0."""
 
     @property
     def uneven(self) -> str:

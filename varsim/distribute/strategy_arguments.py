@@ -96,7 +96,7 @@ def checked_stall_times(
 
 
 def checked_link_loss(link_loss_s: float | None) -> float | None:
-    """Return the limit of a cut, which is None or a finite number above 0; refuse other values."""
+    """Return `link_loss_s`, which is None or a finite number above 0; refuse other values."""
     if link_loss_s is not None:
         is_number = isinstance(link_loss_s, numbers.Real)  # a program can pass anything
         if not is_number or not 0 < link_loss_s < math.inf:
@@ -107,7 +107,7 @@ def checked_link_loss(link_loss_s: float | None) -> float | None:
 
 
 def limits_of_call(options: Any, limits: StallLimits) -> StallLimits | None:
-    """Return the limits of a call that has options; None for those of the strategy."""
+    """Return the limits of a call with options; None if the strategy's limits apply."""
     if not isinstance(options, RunOptions):
         return None
     return limits.changed(*checked_stall_times(options.stall_warn_s, options.stall_fail_s))

@@ -29,7 +29,7 @@ class Choices:
     auto: str
     uneven: str
     stall_times: tuple[float | None, float | None]  # times to warn, to fail; None: the default
-    link_loss_s: float | None  # the limit of a cut; None: the default
+    link_loss_s: float | None  # see `MirroredStrategy`; None: the default
     lost_workers: LostWorkers
     location: str  # file:line at which the program creates the strategy
 

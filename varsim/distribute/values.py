@@ -44,7 +44,7 @@ class DistributedValues:
         if len(self._values) != num_replicas:
             raise DistributedValueError(
                 f"a {type(self).__name__} of {times(len(self._values), 'value')} cannot be used "
-                f"with {times(num_replicas, 'replica')}: it needs one value for each"
+                f"with {times(num_replicas, 'replica')}: it needs one value for each replica"
             )
         return self._values[replica_id]
 
@@ -91,8 +91,7 @@ class PerReplica(DistributedValues):
         if replica_id >= present:
             raise DistributedValueError(
                 f"a PerReplica of {times(present, 'value')} has no value for replica {replica_id}, "
-                "which has joined (uneven: join): reduce the value over the replicas that are "
-                "present first"
+                "which has joined (uneven: join): first reduce the value over the present replicas"
             )
         return self._values[replica_id]
 

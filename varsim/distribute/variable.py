@@ -154,8 +154,8 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
         name: The name of the variable in texts for users.
         dtype: One of `varsim.extension_dtypes.NAMES`; by default the dtype of the initial value.
         shape: The shape, if it is more general than the shape of the initial value. A dimension
-        that is None can be changed by an assign. synchronization, aggregation: See
-        `VariableSynchronization` and `VariableAggregation`.
+            that is None can be changed by an assign.
+        synchronization, aggregation: See `VariableSynchronization` and `VariableAggregation`.
     Raises:
         ValueError: The initial value does not match the shape, or the strategy refuses the
             settings.
@@ -242,7 +242,7 @@ class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
     def synchronization(self) -> Synchronization:
         """Return the synchronization that applies.
 
-        It is AUTO only if adaptive or without effect.
+        It is AUTO only if writes are adaptive, or if the setting has no effect.
         """
         return self._synchronization
 

@@ -57,7 +57,7 @@ _CODES: Final = {
 """The codes of dtypes in a file, with NumPy's names."""
 
 _PARTS: Final = {"complex64": "float32", "complex128": "float64"}
-"""The dtypes that are stored as pairs of numbers, because safetensors lacks some of them."""
+"""The dtypes that are stored as pairs of numbers: safetensors does not have all complex dtypes."""
 
 
 @dataclass(frozen=True, slots=True)

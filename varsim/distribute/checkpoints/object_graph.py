@@ -101,7 +101,7 @@ def graph_of(root: Mapping[str, object]) -> list[Node]:
 
 def _searched(root: Mapping[str, object]) -> list[Node]:
     nodes = [Node(root, ())]
-    numbers = {id(root): 0}  # id of an object → number; the nodes keep the objects, and so the ids
+    numbers = {id(root): 0}  # id → number; the nodes keep the objects alive, so no id is reused
     waiting = deque([(0, root)])
     while waiting:
         number, children = waiting.popleft()

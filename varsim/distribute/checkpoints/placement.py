@@ -126,7 +126,7 @@ def _own_components(
         components = [given[i] if i < len(given) else given[0] for i in range(count)]
         note = f"{path}: replicas 0 to {min(count, len(given)) - 1} get their own components"
         if count > len(given):
-            note += f", and replicas {len(given)} to {count - 1} that of replica 0"
+            note += f", and replicas {len(given)} to {count - 1} get the component of replica 0"
         elif count < len(given):
             note += f"; the components of replicas {count} to {len(given) - 1} are dropped"
     return Placement(lambda: _write_components(variable, components), note)

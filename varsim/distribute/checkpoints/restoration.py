@@ -68,7 +68,7 @@ class Restoration:
         }
         self._progress = _Progress(path, user_location(), left)
         self._taken: set[tuple[int, int]] = set()  # pairs: number of a node, id of a variable
-        self._variables: dict[int, Variable] = {}  # id → variable; so no id is reused
+        self._variables: dict[int, Variable] = {}  # id → variable, kept so that no id is reused
         weakref.finalize(self, self._progress.report)
 
     @property

@@ -98,7 +98,7 @@ def write(
 
 
 def _note_saved(path: str, pairs: Iterable[tuple[Variable, SavedVariable]]) -> None:
-    """Record which components a file has, so that their strategies can read lost ones from it."""
+    """Record which components a file has, so that a strategy can read lost components from it."""
     by_strategy: dict[int, tuple[ClusterPort, dict[int, tuple[str, ...]]]] = {}
     for variable, saved in pairs:
         if isinstance(variable, DistributedVariable) and saved.kept is not Kept.VALUE:

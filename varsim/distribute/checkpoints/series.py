@@ -67,7 +67,7 @@ class CheckpointManager:
         self._interval = checkpoint_interval
         self._init_fn = init_fn
         self._saved_at: int | None = None  # the step of the last save
-        self._kept_for_ever_s: float | None = None  # time of the last one never to delete
+        self._kept_for_ever_s: float | None = None  # time of the last such checkpoint
         self._paths = [
             path for path in folder.listed(self._folder) if archive.file_of(path).exists()
         ]
