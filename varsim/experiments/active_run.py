@@ -75,7 +75,7 @@ class ActiveRun:
     interrupted: list[Phase] = field(default_factory=list)
     failure: Failure | None = None
     settings: AppliedSettings = field(init=False)
-    checked: bool = False
+    checked: bool = False  # whether `check_settings` was called
     # The report of the run is about the first strategy.
     strategies: list[ObservedStrategy] = field(default_factory=list)
     step: int = 0
@@ -85,13 +85,13 @@ class ActiveRun:
     warnings: list[str] = field(default_factory=list)
     carried: Carried | None = None
     advice: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)  # phase → duration
     resumed: str = ""  # the run and the step from which this run continues
-    no_oracle: str = ""
+    no_oracle: str = ""  # why the run has no oracle
     oracle_result: dict[str, Plain] | None = None
     unfinished: dict[str, str] = field(default_factory=dict)  # file → why it was not written
     _saved: bool = False  # whether a summary was written
-    _warned_first: dict[str, str] = field(default_factory=dict)  # warning → its first variable
+    _warned_first: dict[str, str] = field(default_factory=dict)  # warning → the first variable
 
     def __post_init__(self) -> None:
         self.settings = AppliedSettings(self.experiment)
@@ -104,7 +104,7 @@ class ActiveRun:
     def observe(self, strategy: MirroredStrategy) -> ObservedStrategy:
         """Observe a strategy.
 
-        The first one uses the run's own files, each other one a new folder.
+        The first strategy uses the run's own files. Each further strategy uses a new folder.
         """
         number = len(self.strategies) + 1
         files = self.directory if number == 1 else self.directory.strategy(number)
@@ -184,7 +184,7 @@ class ActiveRun:
             self.settings.check()
 
     def start_no_more(self) -> None:
-        """Let no strategy start workers any more: the end of the run must not start any."""
+        """Let no strategy start workers any more, because the run ends."""
         for observed in self._last_incarnations:
             observed.strategy.incarnations.start_no_more()
 
@@ -221,7 +221,7 @@ class ActiveRun:
             self.watcher.measured(self.summaries())
 
     def finished(self) -> None:
-        """Report the final summaries, and whether the last one could not be written."""
+        """Report the final summaries. If they could not be written, report this first."""
         if self.watcher is not None:
             if SUMMARY in self.unfinished:
                 self.watcher.unfinished(self.unfinished[SUMMARY])

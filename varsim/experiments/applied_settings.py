@@ -48,7 +48,7 @@ class AppliedSettings:
 
     @property
     def everything(self) -> list[Any]:
-        """Return the program's variables; variables without the settings only while they exist."""
+        """Return the program's variables, except dropped variables without the settings."""
         others = (ref() for ref in self._others)
         return [*self.created, *(variable for variable in others if variable is not None)]
 

@@ -48,7 +48,7 @@ Cell = tuple[int, int]
 """A number of workers, and a size in bytes."""
 
 Turns = dict[tuple[Quantity, ...], Sample]
-"""Quantities that the parts of a contender measure → the contender."""
+"""The quantities that a contender measures, one for each of its parts → the contender."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class BenchPlan:
     workers: tuple[int, ...] = (1, 2, 4, 8)
     sizes: tuple[int, ...] = (8, 64 * 2**10, 2**20, 16 * 2**20)
     quick: bool = False
-    turns_s: float = 0.2  # time for a cell's steps and again for its reads; more for large values
+    turns_s: float = 0.2  # for a cell's steps, and as long for its reads; longer for large values
     limit_s: float = 17.0  # no measurement begins after this time, so that all end within 20 s
 
     @property
@@ -202,7 +202,7 @@ _PACKAGES: Final = ("numpy", "pyzmq", "msgpack")
 
 
 def this_machine() -> Machine:
-    """Describe this machine. Call this before measuring, while the load is that of others."""
+    """Describe this machine. Call this before measuring, so that the load is that of others."""
     return Machine(
         host=platform.node(),
         processor=_processor(),
@@ -280,7 +280,7 @@ def run_bench(plan: BenchPlan, out: Path, watcher: BenchWatcher) -> Bench:
     started, began_s = datetime.now().astimezone(), now_s()
     status, failure = RunStatus.DONE, None
     with Interrupts() as interrupts:
-        interrupts.enabled = False  # until there is a directory to remove
+        interrupts.enabled = False  # until the directory exists and can be removed
         directory = RunDirectory.make(out, TITLE, started, latest=LATEST_BENCH)
         host = HostMeasurement(plan, watcher, interrupts, began_s + plan.limit_s)
         try:

@@ -28,8 +28,9 @@ class CheckpointSettings(Keys):
     )
     exact: bool = Field(
         default=True,
-        description="Whether a checkpoint keeps every replica's component, so that a resumed run "
-        "has the same values, bit for bit; or else one value for each variable, as in TensorFlow.",
+        description="true: a checkpoint keeps every replica's component, so that a resumed run has "
+        "the same values, bit for bit. false: it keeps one value for each variable, as in "
+        "TensorFlow.",
     )
 
     @model_validator(mode="before")

@@ -146,7 +146,7 @@ _OF_WORKLOADS: Final = {
     "auto": "advised needs a pilot run with fewer steps, but a script counts its own steps; use "
     "on_write or adaptive",
 }
-"""The keys that an experiment with a script cannot have, and why."""
+"""Key that an experiment with a script cannot have → the reason, or what to do instead."""
 
 
 class VariableSettings(Keys):
@@ -249,9 +249,9 @@ class Experiment(Keys):
     seed: int = Field(
         default=0,
         ge=0,
-        description="Seed of all random numbers, at least 0; `job.seed` in the program. This "
-        "number seeds `random` and `numpy.random` in the program; together with the replica's id, "
-        "also in each worker.",
+        description="Seed of all random numbers, at least 0; `job.seed` in the program. It seeds "
+        "`random` and `numpy.random` in the program, and in each worker together with the "
+        "replica's id.",
     )
     launcher: Annotated[str, _RegisteredName("launcher")] = Field(
         default=Backends().launcher,
@@ -324,17 +324,19 @@ class Experiment(Keys):
         gt=0,
         allow_inf_nan=False,
         description="With transport: tcp, a worker is lost after so many seconds without a "
-        "connection; a shorter cut costs only time. By default 20.",
+        "connection. A shorter interruption costs only time. By default 20.",
     )
     on_worker_lost: Literal["fail", "restart", "shrink"] | None = Field(
         default=None,
         description="What happens after a worker was lost. fail (the default): the run fails. "
-        "restart: it goes on with new workers, from its last checkpoint. shrink: with fewer.",
+        "restart: it goes on with new workers, from its last checkpoint. shrink: the same with "
+        "fewer workers.",
     )
     max_restarts: int | None = Field(
         default=None,
         ge=0,
-        description=f"The number of restarts after which the run fails; by default {MAX_RESTARTS}.",
+        description="The largest number of restarts. After them, the run fails when a worker is "
+        f"lost. By default {MAX_RESTARTS}.",
     )
     out: str = Field(
         default="runs",
@@ -418,7 +420,7 @@ class Experiment(Keys):
 
     def loaded_from(self, file: Path | None) -> None:
         """Set the YAML file that a user wrote."""
-        # `latest`, which may be in the path, will be the new run.
+        # Links are resolved now: a `latest` in the path will soon name the new run.
         self._file = None if file is None else file.parent.resolve() / file.name
 
     @property

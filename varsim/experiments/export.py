@@ -253,7 +253,7 @@ def _kind_of(error: str) -> str:
 
 
 def _forget_values(summary: dict[str, Any]) -> None:
-    """Remove all keys that are not in the list of keys without values, also future keys."""
+    """Remove all keys except `_WITHOUT_VALUES`, so that future keys are removed, too."""
     for key in summary.keys() - _WITHOUT_VALUES:
         del summary[key]
     summary |= {"result": {}, "metrics": {}}

@@ -53,7 +53,7 @@ def encoded(value: object, arrays: dict[str, Array]) -> Any:
 
 
 def decoded(said: Any, arrays: Mapping[str, Array]) -> Any:
-    """Return the value of `encoded`.
+    """Return the value from which `encoded` made the JSON.
 
     Raises:
         Wrong: The value was not made by `encoded`.

@@ -88,7 +88,7 @@ def load_experiment(
 
     Args:
         allow_paths: Whether paths in the file may lead out of its folder, or, for `out`, out of the
-            current folder. Paths in overrides always may.
+            current folder. Paths in overrides may lead anywhere.
     Raises:
         ConfigError: The file cannot be read, or a key or a value is wrong.
     """
@@ -145,7 +145,7 @@ def _check_paths(layers: _Layers, folder: Path) -> None:
     Links inside the folder are followed.
 
     Raises:
-        ConfigError: A path does so, and no override replaces it.
+        ConfigError: A path leads out of its folder, and no override replaces the path.
     """
     for key, below in (("workload", folder), ("script", folder), ("out", Path())):
         path = layers.values.get(key)

@@ -158,8 +158,8 @@ def _large(out: Path, runs: Sequence[StoredRun]) -> str:
         return ""
     return (
         f"{out}/ has {len(runs)} runs with {size(used)}: `varsim runs` lists them; "
-        f"`varsim runs --limit 2GiB` removes the oldest, and {environment.RUNS_LIMIT}=2GiB does so "
-        "after every run"
+        f"`varsim runs --limit 2GiB` removes the oldest runs, and {environment.RUNS_LIMIT}=2GiB "
+        "removes them after every run"
     )
 
 

@@ -76,10 +76,10 @@ def experiment_to_resume(
     if other is not None:
         raise ConfigError(OTHER_WORKLOAD.format(what=other.location))
     found = Path(word).expanduser() if Path(word).expanduser().exists() else find_run(word)
-    folder = (found if found.is_dir() else found.parent).resolve()  # `latest` will be the new run
+    folder = (found if found.is_dir() else found.parent).resolve()  # `latest` will name the new run
     if not (folder / EXPERIMENT).is_file():
         raise ConfigError(f"{word} is not a run: it has no {EXPERIMENT}")
-    without_faults = Override(("faults",), [], "faults")  # the run has had them
+    without_faults = Override(("faults",), [], "faults")  # the faults happened in that run
     experiment = experiment_again(folder, [without_faults, *overrides], trust=trust)
     if experiment.script is not None:
         raise ConfigError(f"{word} cannot be resumed: {NOT_ITERATED}")
@@ -169,7 +169,7 @@ def experiment_again(folder: Path, overrides: Sequence[Override], *, trust: bool
         if _is_module(said):
             sys.path.insert(0, str((folder / PROGRAM).absolute()))
     out = Override(("out",), Experiment.model_fields["out"].default, "out")
-    # The rule of trust protects the user: a program that varsim did not carry is elsewhere.
+    # The check of trust above protects the user. The program may be in another folder.
     experiment = load_experiment(file, [out, *overrides], allow_paths=True)
     experiment.loaded_from(None)  # varsim wrote the file, and not a user
     return experiment

@@ -105,7 +105,7 @@ def _program_frames(error: BaseException) -> list[traceback.FrameSummary]:
 _AFTER_IT: Final = {
     part.value for part in (Phase.MERGING, Phase.ORACLE, Phase.JUDGING, Phase.WRITING)
 }
-"""The phases after the end of the program. An interrupt in these does not shorten the program."""
+"""The phases after the program's end. An interrupt in one of them does not shorten the program."""
 
 
 def ending_of(summary: Summary) -> Ending:

@@ -60,7 +60,7 @@ def run_experiment(experiment: Experiment, watcher: RunWatcher | None = None) ->
             keys[key] = program_key(program.location)
         started = datetime.now().astimezone()
         began_s = time.perf_counter()
-        interrupts.enabled = False  # until there is a directory to remove
+        interrupts.enabled = False  # until the directory exists and can be removed
         directory = RunDirectory.make(Path(experiment.out), experiment.title, started)
         run = ActiveRun(experiment, keys, directory, started, watcher, interrupts)
         try:
@@ -185,7 +185,7 @@ def _play_and_measure(run: ActiveRun, program: RunProgram, began_s: float) -> No
             run.start_no_more()
             for observed in run.strategies:
                 observed.measure()
-            run.save()  # first, because `reached` calls methods of the program's objects
+            run.save()  # first, because `reached` can fail in methods of the program's objects
             run.result = reached(result)
         except KeyboardInterrupt:
             interrupts.enabled = False

@@ -66,7 +66,7 @@ def run_shadow(
         interrupts.enable()
         try:
             with seeded(experiment.seed, *AT_IMPORT).here():
-                workload = load_workload(experiment.workload)  # a file's module is created again
+                workload = load_workload(experiment.workload)  # a file gets new global variables
             strategy.start()
             with variable_creator_scope(settings), seeded(experiment.seed).here():
                 return reached(workload.run(job, **params))
@@ -81,7 +81,7 @@ def run_shadow(
 @contextmanager
 def _without_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", VarsimWarning)  # the run itself has issued them
+        warnings.simplefilter("ignore", VarsimWarning)  # the run itself shows them
         yield
 
 

@@ -1,4 +1,4 @@
-"""Iterate over the steps of a run: save its checkpoints, and continue from one."""
+"""Iterate over the steps of a run: save its checkpoints, and continue from a checkpoint."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from varsim.launch.seeding import set_states, states_here
 from varsim.spec import Array
 from varsim.texts import resuming as texts
 
-_LOCAL: Final = "local "  # begins the names of generators in local variables
+_LOCAL: Final = "local "  # the prefix of the names of generators in local variables
 _SMALL_BYTES: Final = 2**12  # larger arrays are not compared
 _MANY: Final = 10_000  # containers with more elements are not compared
 
@@ -63,9 +63,9 @@ def resume_point(run_folder: Path) -> ResumePoint | None:
         numbers = [found["loop"], found["step"]]
         states = [found["program"], *found["workers"]]
         if not all(isinstance(state, np.ndarray) for state in states):
-            raise Wrong("its states of generators are not arrays")
+            raise Wrong("the states of its generators are not arrays")
         if any(type(number) is not int or number < 0 for number in numbers):
-            raise Wrong("its place is not a number")
+            raise Wrong("its loop or its step is not a number")
         return ResumePoint(
             restoration=restoration,
             run=run_folder.name,
@@ -99,7 +99,7 @@ class StepLoop:
         self._reports = False  # whether the workload reports its progress itself
 
     def _adopt(self, path: Path) -> None:
-        """Copy the checkpoint into this run, so that this run can be resumed from its start on."""
+        """Copy the checkpoint into this run, which can then be resumed before its first save."""
         own = self._folder / path.name
         if own == path:  # the run goes on after lost workers
             self._paths = folder.listed(self._folder)

@@ -106,7 +106,7 @@ class ObservedStrategy:
         return self.strategy.incarnations.own_calls if self.has_workers else 0
 
     def end(self) -> None:
-        """Measure the variables of an incarnation whose workers end before those of the run."""
+        """Measure the variables of an incarnation that ends before its strategy ends."""
         self.take_a_last_look()
         self._calls = self.calls
 

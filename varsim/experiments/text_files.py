@@ -14,7 +14,7 @@ from varsim.texts.files import JSON_REMEDY, TEXT_REMEDY
 MAX_JSON_BYTES: Final = 2**28
 """Size limit of a JSON file. A summary of a run with thousands of variables has a few megabytes."""
 
-_MAX_DEPTH: Final = 100  # varsim writes values of at most 50 levels, inside a few others
+_MAX_DEPTH: Final = 100  # varsim writes at most 50 levels, and a few levels around them
 _MAX_DIGITS: Final = 310  # integers beyond the largest float are written as texts
 
 

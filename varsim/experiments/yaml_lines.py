@@ -30,7 +30,7 @@ MAX_VALUES: Final = 100_000
 _MAX_DEPTH: Final = 20
 
 _MAX_DIGITS: Final = 100
-"""Length limit of an integer: Python refuses to convert much longer ones to text, and back."""
+"""Length limit of an integer: Python refuses to convert much longer integers to or from text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def _check_size(text: str) -> None:
     """
     count = 0  # values so far
     below = [0]  # levels below each open node so far; the first item is for the document
-    starts: list[tuple[str | None, int]] = []  # each open node: anchor, count before it
+    starts: list[tuple[str | None, int]] = []  # of each open node: anchor, `count` before the node
     known: dict[str | None, tuple[int, int]] = {}  # anchor → number of values, levels below
     for event in yaml.parse(text, Loader=_Loader):
         depth, levels = len(starts), 0
