@@ -46,7 +46,7 @@ def code_of_signal(exit_code: int) -> int:
 
 
 def saved_so_far(directory: str) -> str:
-    """Return the line for an interrupt after saving, and make Ctrl-C print this line."""
+    """Return the line that says where the results are, and make Ctrl-C print this line."""
     said = f"interrupted: the results so far are saved in {directory}"
     ends_with(INTERRUPTED, said)
     return said

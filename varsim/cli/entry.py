@@ -14,12 +14,11 @@ from typing import Final, NoReturn
 from varsim.cli import ctrl_c, streams
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""The disk is full, or a limit is reached. These errors can occur at any write of a command."""
-
+"""The errors of a full disk or a reached limit. They can occur at any write of a command."""
 
 _NUMPY_ADDRESSES: Final = 2**28
 _NUMPY_THREADS: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
-_MOST_NUMPY_THREADS: Final = 64  # threads of OpenBLAS in NumPy's wheels, one for each core
+_MOST_NUMPY_THREADS: Final = 64  # OpenBLAS in NumPy's wheels starts one for each core, at most 64
 
 
 def main() -> NoReturn:
@@ -56,7 +55,7 @@ def main() -> NoReturn:
 
 
 def refused_by_system() -> str:
-    """Return why NumPy cannot be imported here, and what to do; "" if it can.
+    """Return why NumPy cannot be imported here, and what to do; "" if NumPy can be imported.
 
     If the system refuses a thread, OpenBLAS raises SIGINT, and the program would seem interrupted.
     """
@@ -81,12 +80,13 @@ def refused_by_system() -> str:
         return ""
     return (
         f"NumPy starts {needed} threads, and the system allows only {possible} more: raise the "
-        "limit of processes (ulimit -u, or that of the container), or set OPENBLAS_NUM_THREADS=1"
+        "limit of processes (of the user: ulimit -u; or of the container), or set "
+        "OPENBLAS_NUM_THREADS=1"
     )
 
 
 def _told(problem: str, code: object) -> object:
-    """Print the problem; return the exit code, which keeps the code of another problem."""
+    """Print the problem. Return NOT_WRITTEN, or `code` if it already reports another problem."""
     from varsim.cli.exit_codes import DONE, NOT_WRITTEN
     from varsim.cli.output import complain
 

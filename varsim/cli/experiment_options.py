@@ -62,7 +62,7 @@ TRACE: Final = click.option(
 
 
 def _given(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> Any:
-    """Return a list of the texts. None, for no texts, keeps the file's value."""
+    """Return the texts as a list. Return None if there are none, so that the file's value stays."""
     return list(texts) or None
 
 

@@ -22,7 +22,7 @@ _FOLDER: Final = str(Path(__file__).parent / "commands")
 
 
 class Commands(click.Group):
-    """The commands. Each command is a file in commands/, which is imported at the command's use."""
+    """The commands. Each is a file in commands/, which is imported when the command is used."""
 
     def make_context(
         self,

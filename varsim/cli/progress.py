@@ -47,7 +47,7 @@ class Quiet:
     def __init__(self, results: Results | None = None) -> None:
         self._results = results
         self._stream = sys.stderr  # `sys.stderr` changes while a program runs
-        self._repeated = 0  # warnings that repeat a warning for another variable
+        self._repeated = 0  # how many warnings repeated a warning about another variable
 
     def started(self, summary_so_far: Summary) -> None:
         """Ignore the start."""
@@ -279,7 +279,7 @@ def watching(
 
 @contextmanager
 def watching_later(results: Results) -> Iterator[Quiet]:
-    """Yield a watcher that shows nothing while a script runs, and the phases after the script."""
+    """Yield a watcher that shows the phases after a script, and nothing while the script runs."""
     with ExitStack() as stack:
         watcher = Later(stack, results)
         yield watcher

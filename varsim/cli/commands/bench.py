@@ -30,7 +30,7 @@ LINE_EVERY_S: Final = 2.0  # time between lines on a terminal that cannot overwr
 
 
 class Numbers(_Parameter):
-    """Numbers of workers: "1,2,4"."""
+    """A list of numbers of workers, such as "1,2,4"."""
 
     name = "list"
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _EXIT_CODE: Final = {"VALID": DONE, "INVALID": INVALID, "UNKNOWN": UNKNOWN}
 _SEVERITY: Final = (DONE, UNKNOWN, FOUND, FAILED, INVALID)
-"""Exit codes; if a run has several records, the last of theirs in this list counts."""
+"""The exit codes of records, the least severe first. Of several records, the most severe counts."""
 
 _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, UNKNOWN, FOUND, INTERRUPTED)
 
@@ -54,7 +54,7 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, UNKNOWN, FOUND
     metavar="KIND,…",
     multiple=True,
     shell_complete=fail_on.complete,
-    help="Exit with 5 if there is a finding of such a kind; `any` means all kinds.",
+    help="Exit with 5 if there is a finding of one of these kinds; `any` means all kinds.",
 )
 @click.option(
     "--event",
@@ -83,8 +83,8 @@ def check(
     below, and every process has a column); for a run with --oracle, the differences from a single
     device; findings, which are uses of variables that look wrong or wasteful (only if the record is
     complete); the verdict; what was not looked at. Findings change the exit code only with
-    --fail-on. If a script has several strategies, or a strategy has started workers again after it
-    had lost some, each has its own record, and all are judged.
+    --fail-on. A run has one record for each strategy. If a strategy has lost workers and started
+    new ones, it has one record for each start. All records are judged.
 
     \b
     varsim check
@@ -142,7 +142,7 @@ class _Record:
     path: Path
     part: str  # the name of the incarnation, if its strategy has several
     found: Examination
-    names: dict[int, str]  # of the variables, by number
+    names: dict[int, str]  # a variable's number → its name
 
 
 def _judged(run: str) -> _Record:

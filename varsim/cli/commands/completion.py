@@ -6,7 +6,7 @@ import click
 from click.shell_completion import get_completion_class
 
 VARIABLE = "_VARSIM_COMPLETE"
-"""The environment variable through which the script asks the program for words."""
+"""The environment variable by which the completion script requests words from the program."""
 
 
 @click.command(short_help="Print a shell's completion script.")

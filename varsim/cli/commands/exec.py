@@ -61,8 +61,8 @@ _EXIT_CODES = (
 @experiment_options.UNEVEN
 @experiment_options.ON_WORKER_LOST
 @experiment_options.STRICT
-@click.option("--oracle", is_flag=True, default=None, hidden=True)  # the error explains why
-@click.option("--steps", type=int, hidden=True)  # as for --oracle
+@click.option("--oracle", is_flag=True, default=None, hidden=True)  # always an error
+@click.option("--steps", type=int, hidden=True)  # always an error
 @click.option("--name", metavar="NAME", help="Names the run. [default: the script's name]")
 @experiment_options.OUT
 @experiment_options.EVERYTHING
@@ -127,7 +127,7 @@ def _run(
     said += experiment_options.overrides_of(options)
     experiment = load_experiment(None, said)
     watched = watching_later(results) if results.has_report else watching(quiet=True)
-    streams.raise_errors(raises=True)  # the script expects them
+    streams.raise_errors(raises=True)  # as under Python
     with watched as watcher:
         return run_experiment(experiment, watcher)
 

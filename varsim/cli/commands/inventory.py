@@ -33,7 +33,7 @@ def inventory(model: Path, *, output: Path | None, python: str) -> None:
     """List the variables of MODEL as an experiment, which shows what their synchronisation costs.
 
     MODEL is a Keras model (.keras, .h5), the folder of a SavedModel, or a TensorFlow checkpoint. It
-    is read by TensorFlow, in a process of its own. The experiment has the names, shapes, dtypes and
+    is read by TensorFlow, in a separate process. The experiment has the names, shapes, dtypes and
     settings of the variables that a training step writes, not their values.
 
     \b

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from varsim.tracing.history import VariableRow
 
 _ELEMENTS: Final = 3
-"""Number of informative elements that the text names; the table shows the first."""
+"""Number of informative elements that the text names. The table shows the first of them."""
 
 
 @click.command(short_help="Show what a variable held, step by step.")
