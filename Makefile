@@ -23,7 +23,7 @@ PYTEST_PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 TESTS := $(BIN)/python -m pytest $(PYTEST_PARALLEL)
 USUAL := not slow and not thorough
 
-# A new environment (1) of a Python (2) with exactly the packages of a lock (3).
+# Create the environment (1) with the Python (2), and install exactly the packages of the lock (3).
 define install_locked
 	@"$(2)" -m venv --clear $(1)
 	@$(1)/bin/python -m pip install $(PIP_OPTIONS) --no-deps --no-compile --require-hashes --requirement $(3)
@@ -96,7 +96,7 @@ coverage: $(INSTALLED) ## measure test coverage, also in worker processes; fail 
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
-lock: $(INSTALLED) ## lock what pyproject.toml needs; pins that still fit stay
+lock: $(INSTALLED) ## lock the packages that pyproject.toml needs; keep the pins that still fit
 	@$(PYTHON) -m venv --clear $(LOCKER)
 	@$(LOCKER)/bin/python -m pip install $(PIP_OPTIONS) uv
 	@$(BIN)/python -m locks.relock --keep --uv $(LOCKER)/bin/uv
@@ -158,8 +158,9 @@ docs: $(INSTALLED) ## rewrite the generated parts of the documents
 docs-check: $(INSTALLED)
 	$(BIN)/python -m docs.generate --check
 
-# The wheel requires ranges; here it gets the locked releases, so that a new release does not make a
-# check fail. `make upgrade` and `make test-lowest` try the ends of the ranges.
+# The wheel allows a range of releases for each package. This check installs the locked releases, so
+# that a new release does not make it fail. `make upgrade` and `make test-lowest` try the newest and
+# the oldest releases.
 wheel-smoke: $(INSTALLED) ## build a wheel, install it in a new environment, and run varsim there
 	@set -eu; there=$$(mktemp -d); trap 'rm -rf "$$there"' EXIT; set -x; \
 	$(BIN)/python -m locks.installed --pins >"$$there/pins.txt"; \

@@ -19,4 +19,4 @@ def test_total() -> None:
             assert float(total) == 2.0
 
 
-simulated_cluster("seed")  # type: ignore[arg-type]  # a number chooses the order of events
+simulated_cluster("seed")  # type: ignore[arg-type]  # a seed is a number

@@ -28,7 +28,7 @@ def step(amount: float) -> None:
 
 assert_type(strategy.run(step, args=(1.0,)), Any)
 assert_type(strategy.experimental_local_results(strategy.run(step, args=(1.0,))), tuple[Any, ...])
-strategy.run(step(1.0))  # type: ignore[arg-type, func-returns-value]  # needs the function
+strategy.run(step(1.0))  # type: ignore[arg-type, func-returns-value]  # run calls the function
 strategy.run(3)  # type: ignore[arg-type]
 strategy.close()
 

@@ -1,7 +1,7 @@
 """Let the disk of a folder seem full, so that the fault `disk_full` can be injected.
 
-All writes of varsim into a run's directory call `require_room` first, so the fault fails where a
-full disk does.
+All writes of varsim into a run's directory call `require_room` first. So the fault makes the same
+writes fail as a full disk.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Final
 from varsim.errors import ConfigError
 
 MAX_REPLICAS: Final = 1024
-"""Largest number of replicas of a cluster. A history or a trace with more of them is damaged."""
+"""Largest number of replicas of a cluster. A history or a trace with more replicas is damaged."""
 
 WORKERS: Final = "VARSIM_WORKERS"
 """Number of replicas, for programs and experiments that do not name devices."""

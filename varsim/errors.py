@@ -325,8 +325,8 @@ class WorkerLost(_EndsIncarnation, RuntimeError):
     replicas.
 
     Attributes:
-        replica_id: The replica of the worker that was lost first. Of several that were lost at
-            the same time, it is the first replica.
+        replica_id: The replica whose worker was lost first. If several workers were lost at the
+            same time, it is the lowest of their replica ids.
         reason: The worker's exit code, or the name of the signal that ended the worker.
         stderr_tail: The last lines of the worker's stderr.
         log_path: The file with all output of the worker.

@@ -138,7 +138,7 @@ class _Uninterrupted:
             self._came_s = self._came_s or now_s
             return
         self._came_s = None
-        if not self._outer:  # the SIGINT came at the edge of `begin` or `end`, which it now ends
+        if not self._outer:  # in `begin` or `end`, which the exception will end
             self._restore_handler()
         try:
             self._before(number, frame)
@@ -223,7 +223,7 @@ class Interrupts:
             if self.pending and not self._has_raised:
                 signal.raise_signal(signal.SIGINT)  # for the previous handler
         if isinstance(error, Exception) and came_of_interrupt(error):
-            raise KeyboardInterrupt from None  # for example, SIGINT can cause an ImportError
+            raise KeyboardInterrupt from None  # SIGINT has caused the error, such as an ImportError
 
     def enable(self) -> None:
         """Let SIGINT raise KeyboardInterrupt from now on, even soon after an earlier SIGINT.

@@ -6,8 +6,8 @@ in TensorFlow: replica 0 runs until it waits or ends, then replica 1, and so on.
 message is delayed at random, and each replica can be ahead of the other replicas. The same seed
 gives the same run.
 
-A worker can be lost: `deaths` chooses the message of its replica, and `SimulatedCluster.lose` ends
-it immediately. A seed then also draws which of its last messages still arrive.
+A worker can be lost: `deaths` says after how many sends and waits, and `SimulatedCluster.lose` ends
+a worker immediately. The seed then also decides which of the worker's last messages still arrive.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ NO_DEATHS: Final[Mapping[int, int]] = MappingProxyType({})
 """No worker is lost."""
 
 KILLED: Final = "was killed by SIGKILL"
-"""How a worker ends that is lost."""
+"""How a lost worker ends, unless `SimulatedCluster.lose` gives another reason."""
 
 STEP_S = 1e-6
 """The simulated time of one step of the simulation."""
@@ -59,8 +59,8 @@ def simulated_cluster(
 
     Args:
         seed: Selects one of the possible orders of events; None selects TensorFlow's order.
-        deaths: replica_id → after how many of its sends and waits its worker is lost. This applies
-            only to the workers that start first.
+        deaths: A mapping: replica_id → the number of the replica's sends and waits after which its
+            worker is lost. It applies only to the workers that start first.
     """
     launcher = SimulatedCluster(seed, deaths)
     with use_launcher(launcher):
@@ -233,7 +233,7 @@ class SimulatedNetwork:
         self._to_coordinator[replica_id].extend(messages)
 
     def await_room(self, timeout_s: float) -> Collection[int]:  # noqa: ARG002  # the name in `Channel`
-        """Return that all workers can take messages: the simulated network has no limit."""
+        """Return no replica: messages to every worker have room, because there is no limit."""
         return ()
 
     def where(self, replica_id: int) -> str | None:  # noqa: ARG002  # the name in `Channel`

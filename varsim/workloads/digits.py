@@ -76,7 +76,7 @@ def run(
 
     batches = split_evenly(strategy, in_batches(*train_set, batch_size))
     total = steps_of(job, epochs, batches)
-    losses: list[float] = []  # of the epoch
+    losses: list[float] = []  # the losses of the current epoch
     for step in job.each_step(total, keep={"losses": losses}):
         if (position := step % len(batches)) == 0:
             accuracy.reset()

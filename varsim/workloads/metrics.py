@@ -50,7 +50,7 @@ def run(job: tf.Job) -> dict[str, object]:
         seen.assign_add(len(rows))
         for metric in METRICS:
             totals[metric].assign_add(values[metric].sum())
-            # In a replica, a read returns its own component: this is the average of its images.
+            # A read in a replica returns its own component, so this is a mean of its own images.
             own_average = totals[metric].read_value() / np.maximum(seen.read_value(), 1)
             for variable in wrong[metric].values():
                 variable.assign(own_average)
@@ -84,7 +84,7 @@ def counter(name: str, aggregation: tf.VariableAggregation) -> tf.Variable:
 def measure(
     average_digits: np.ndarray, images: np.ndarray, labels: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Return each image's distance from its digit's average, and whether this is the nearest."""
+    """Return each image's distance from its digit's average, and whether no average is nearer."""
     distances = ((images[:, None] - average_digits) ** 2).mean(axis=2)
     return {
         "loss": distances[np.arange(len(labels)), labels],
