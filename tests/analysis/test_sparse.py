@@ -81,7 +81,7 @@ def test_rows_of_all_replicas_are_applied_once(
             "scatter_add",
             "at [2,0,0] = [2.0,3.0,1.0]",
             "[5.0,2.0,5.0]",
-        ),  # wrong order
+        ),  # the rows are in the wrong order
         ("SUM", "scatter_add", "at [0,2] = [4.0,2.0]", "[5.0,2.0,5.0]"),  # equal rows were added
         ("SUM", "scatter_add", "at [0] = [1.0]", "[2.0,2.0,3.0]"),  # rows of a replica are lost
         ("SUM", "scatter_add", "at [0,2,1] = [1.0,2.0,3.0]", "[2.0,5.0,5.0]"),  # another index

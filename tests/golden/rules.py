@@ -107,7 +107,7 @@ def _by_operations(
         reasons = {rule for rule, holds in OPERATIONS.items() if holds(case)}
         if (
             difference.aspect == "after" and len(found) == 1
-        ):  # both outcomes are errors; only varsim or only TensorFlow has written before
+        ):  # both raise an error, and either varsim or TensorFlow has written before it
             reasons = reasons & {"D5"} or {"D4"}
         if not reasons:
             unexplained.append(f"no rule for {difference}")

@@ -24,7 +24,7 @@ PARTS = 8
 """The cases are split into this many parts, so that all cores are used."""
 
 QUICK_PARTS = 1
-"""`make test` runs this many parts. Every family has cases in each part. `make check` runs all."""
+"""`make test` runs this many parts, `make check` runs all. Each part has cases of every family."""
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_the_projects_copy_of_the_recording_is_complete(cases: list[Case]) -> No
     assert [case.id for case in cases] == sorted({case.id for case in cases})
 
 
-@pytest.mark.timeout(300)  # seconds; three on an idle machine
+@pytest.mark.timeout(300)  # the test takes 3 s, but much longer on a busy machine
 @pytest.mark.parametrize(
     "part",
     [
@@ -59,10 +59,8 @@ def test_every_case_is_the_same_or_different_on_purpose(cases: list[Case], part:
 
 @pytest.mark.processes
 @pytest.mark.thorough
-@pytest.mark.timeout(300)  # seconds, for the reason of the previous test
-def test_outcomes_on_worker_processes_follow_the_rules(
-    cases: list[Case],
-) -> None:
+@pytest.mark.timeout(300)  # the test takes much longer on a busy machine
+def test_outcomes_on_worker_processes_follow_the_rules(cases: list[Case]) -> None:
     """The test runs a sample, which depends only on `SEED`."""
     counts = CaseCounts()
     stage = SharedStrategies(shared_by=None)

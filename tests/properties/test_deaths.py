@@ -122,7 +122,7 @@ class Rest:
 
     def check_replicas(self, network: SimulatedNetwork) -> None:
         """Check that every component that was read is the one on its replica at the end."""
-        self._coordinator._flush()  # commits that wait for the next message
+        self._coordinator._flush()  # send the commits that wait for the next message
         for i in self.losses.survivors:
             if waiting := len(network._to_replica[i]):
                 network._run(i, waiting)

@@ -181,7 +181,7 @@ class Model:
         self.variables: dict[int, Variable] = {}  # index of the variable → variable
         self._dropped: dict[int, Variable] = {}
         self.frames: list[list[ModelCall]] = [[] for _ in range(count)]  # the replicas' functions
-        self._pending: list[list[ModelCall]] = [[] for _ in range(count)]  # not yet started there
+        self._pending: list[list[ModelCall]] = [[] for _ in range(count)]  # calls to start there
         self.lost: set[int] = set()
 
     def create(self, index: int, spec: VariableSpec, value: Array) -> None:

@@ -98,7 +98,7 @@ class Cluster:
         self.warnings: list[StallWarning] = []
         self.errors: list[CallTimeout] = []
         self.examined: set[int] = set()
-        self.ends: list[str] = []  # the reasons of ended processes
+        self.ends: list[str] = []  # why processes were ended
         for _ in range(calls):
             call(self.state, site=SITE)
 
@@ -153,7 +153,7 @@ def test_a_blocked_replica_is_reported_and_then_ended():
     cluster.hear(0, all_reduce(1.0))
     cluster.wait(1000)
 
-    assert [(5, {1: BLOCKED})] == cluster.warned  # once
+    assert [(5, {1: BLOCKED})] == cluster.warned  # only one warning
     assert [(60, {1: BLOCKED})] == cluster.ended
     assert {1} == cluster.examined  # a replica that waits is not examined
 

@@ -83,7 +83,7 @@ def test_each_variable_gets_cheaper_settings_only_if_reads_stay_equal(plain: Sum
     assert found["seen"].effect.harmless
     assert "read by the program 1×" in found["seen"].proof
     assert found["seen"].saves.startswith("95% of the messages (120 → 6)")
-    assert "AUTO" == found["rarely"].effect.after.synchronization.name  # ON_READ changes reads
+    assert "AUTO" == found["rarely"].effect.after.synchronization.name  # ON_READ would change reads
     assert (0, 0) == (found["rarely"].effect.changed, found["rarely"].effect.unknown)
     assert not any(one.mends for one in found.values())
 
