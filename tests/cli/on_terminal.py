@@ -57,7 +57,7 @@ def _exit_code(arguments: tuple[str, ...]) -> int:
 
 
 def _read_all(descriptor: int, read: list[bytes]) -> None:
-    """Read until the other end is closed, which Linux reports as an error."""
+    """Read until the other end is closed: Linux then reports an error."""
     with suppress(OSError):
         while part := os.read(descriptor, 65536):
             read.append(part)

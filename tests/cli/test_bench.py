@@ -29,7 +29,7 @@ TIMEOUT_S = 30_000 * MS
 
 
 class Asked:
-    """A replacement for the measurement, which stores the plan and returns prepared figures."""
+    """Replace the measurement: store the plan, and return prepared figures."""
 
     def __init__(self) -> None:
         self.plan: BenchPlan | None = None

@@ -89,9 +89,7 @@ def flat(result: Result) -> str:
         ("outside", "KeyError: 'nothing there'", ["outside"]),
     ],
 )
-def test_check_of_a_failed_run_first_shows_error_replica_and_location(
-    trouble: str, said: str, lines: list[str]
-):
+def test_check_first_shows_the_error_of_a_failed_run(trouble: str, said: str, lines: list[str]):
     assert 1 == ran(trouble)
     result = checked()
 
@@ -99,7 +97,7 @@ def test_check_of_a_failed_run_first_shows_error_replica_and_location(
     assert flat(result).startswith(f"failed run what {said}")
     where = result.stdout.partition("  what to do")[0]
     assert all(f"program.py:{LINES[one]}" in where for one in lines)
-    assert "failed call" not in result.stdout, "the finding about the run has the text"
+    assert "failed call" not in result.stdout, "the error is shown twice"
     assert "the run failed, so" not in result.stdout, "no oracle was requested"
 
 

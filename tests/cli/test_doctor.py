@@ -28,7 +28,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
-    """Replace the checks by one check for each state, and provide the requests to the first."""
+    """Replace the checks by one check for each state; provide the requests of the first check."""
     requests: list[Request] = []
 
     def ok(request: Request) -> host_checks.Result:
@@ -109,7 +109,7 @@ def test_a_wrong_number_of_workers_exits_with_2(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_leftovers_are_removed_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "places", list)  # other programs may have kept logs in /tmp
+    monkeypatch.setattr(logs, "places", list)  # logs of other programs are not found
     folder = PrivateFolder(new_path())
     os.close(folder._lock)
     folder._lock = -1

@@ -56,7 +56,7 @@ def latest() -> Summary:
     return load_summary(Path("runs/latest"))
 
 
-def test_uneven_concerns_datasets_that_a_script_makes_before_the_workers_start():
+def test_uneven_applies_to_datasets_from_before_the_start():
     write(
         "strategy = tf.distribute.MirroredStrategy()\n"
         "dataset = strategy.experimental_distribute_dataset([tf.ones(2), tf.ones(1)])\n"
@@ -70,7 +70,7 @@ def test_uneven_concerns_datasets_that_a_script_makes_before_the_workers_start()
 
 
 def test_a_script_runs_as_with_python_and_leaves_a_record():
-    """The script has its own name and arguments. After its end this process has its old state."""
+    """The script has its own name and arguments. After the script, the old state is restored."""
     write()
     before = sys.modules["__main__"], sys.argv, sys.path[:]
     result = execute("-n", "3", "script.py", "--epochs", "2", "-n", "9")
@@ -212,7 +212,7 @@ def test_a_script_without_a_strategy_is_not_recorded(end: str, code: int):
 
 
 @pytest.mark.parametrize(("option", "value"), [("--workers", "2"), ("--devices", "x,y")])
-def test_devices_cannot_be_set_for_a_script_that_names_its_own(option: str, value: str):
+def test_devices_that_a_script_names_cannot_be_overridden(option: str, value: str):
     write(start=SCRIPT.replace("Strategy()", "Strategy(['a', 'b'])"))
     result = execute(option, value, "script.py")
 
@@ -258,7 +258,7 @@ def test_an_experiment_within_a_script_is_a_separate_run():
 
 
 def test_a_script_may_change_directory_and_stdout(tmp_path: Path):
-    """Record and report are in the right place, even if the script does this before the start."""
+    """Both changes come before the start. Record and report are still in the right place."""
     leave = "import io, os, sys\nos.chdir('/')\nsys.stdout = io.StringIO()\n"
     write(start=leave + SCRIPT)
     result = execute("script.py")

@@ -97,7 +97,7 @@ def test_an_exported_run_is_not_trusted():
 
 
 def test_an_exported_run_does_not_name_the_machine(tmp_path: Path):
-    """Paths and names of user and host are removed from texts, free pages, and tar headers."""
+    """Texts, free pages of the database and tar headers have no path, user name or host name."""
     run = ran("params.trouble=true", f"params.data={Path.home()}/data.csv", f"out={tmp_path}/runs")
     (run / "logs").mkdir()
     log = f"{tmp_path}/mine/program.py said myself@my-host.example in {sys.prefix}/x.py\n"
@@ -204,8 +204,8 @@ def test_a_failed_export_leaves_no_file():
     assert [] == list(Path().glob("*.zip")) + list(Path().glob(".x*"))
 
 
-def test_summaries_of_earlier_runs_can_be_exported():
-    """Summaries of earlier versions have no list of carried files."""
+def test_summaries_of_earlier_versions_can_be_exported():
+    """These summaries have no list of carried files."""
     run = ran()
     values = json.loads((run / "summary.json").read_text())
     del values["carried"]
@@ -217,7 +217,7 @@ def test_summaries_of_earlier_runs_can_be_exported():
 
 @pytest.mark.parametrize("file", ["summary.json", "history.db"])
 @pytest.mark.parametrize("text", ["", "{}", "null", "garbage"])
-def test_a_run_with_a_broken_file_is_refused_with_its_name(file: str, text: str):
+def test_the_error_for_a_broken_file_names_the_file(file: str, text: str):
     run = ran()
     (run / file).write_text(text)
     result = varsim("export", str(run), "x.zip")

@@ -1,6 +1,7 @@
 """Every way in which the start of workers can fail, through the commands `run` and `exec`.
 
-The command prints the reason, saves the run as failed, leaves no traces, and starts workers once.
+The command prints the reason, saves the run as failed, leaves no traces, and starts workers at
+most once.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ except RuntimeError as error:
 
 def raises(error: BaseException) -> Callable[..., Any]:
     def raise_it(*_: object, **__: object) -> Any:
-        raise type(error)(*error.args)  # an error with a traceback would keep objects alive
+        raise type(error)(*error.args)  # a new error, because a traceback keeps objects alive
 
     return raise_it
 
@@ -200,7 +201,7 @@ def test_after_a_caught_failure_no_workers_are_started(
 
 
 def test_a_start_can_be_repeated_after_a_failure(monkeypatch: Patch, tmp_path: Path) -> None:
-    """The failed start leaves no traces, because the second start could not overwrite traces."""
+    """A failed start must leave no traces, because the second start overwrites no traces."""
     from varsim.distribute.mirrored import MirroredStrategy
     from varsim.errors import StartError
     from varsim.tracing.trace import TraceOptions
@@ -214,7 +215,7 @@ def test_a_start_can_be_repeated_after_a_failure(monkeypatch: Patch, tmp_path: P
     assert [] == list((tmp_path / "traces").iterdir())
 
 
-def test_a_strategy_that_is_closed_before_its_start_gets_no_workers(
+def test_a_strategy_closed_before_its_start_gets_no_workers(
     launches: list[object],
 ) -> None:
     from varsim.distribute.mirrored import MirroredStrategy

@@ -31,12 +31,12 @@ KINDS = (
     ("--mode", "adaptive"),
     ("--mode", "local_sgd:4"),
 )
-"""The options of the runs, in turn."""
+"""The options of one run each; the runs use them in turn."""
 
 STEPS = 1000
 LATEST_S = 1.5
-"""The latest time of a SIGINT after the start of the workers. On an idle machine, a run of `STEPS`
-steps has then been trained, and is being merged or judged."""
+"""The latest time of a SIGINT, in seconds after the start of the workers. At this time, an idle
+machine has done all `STEPS` steps, and merges or judges the record."""
 
 
 def is_training(folder: Path) -> bool:

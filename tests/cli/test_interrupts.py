@@ -26,7 +26,7 @@ from varsim.testing import simulated_cluster
 pytestmark = pytest.mark.processes
 
 HEEDED_S = 1_000 * MS
-"""Time limit from Ctrl-C to the end: half for the interrupted phase, half for the report."""
+"""Time limit in seconds from Ctrl-C to the end: for the interrupted phase and for the report."""
 
 TIMEOUT_S = 30_000 * MS
 MOMENTS = 30

@@ -36,7 +36,7 @@ def test_progress_lines_are_printed_at_intervals_and_at_the_end(
 
 
 def test_a_bar_is_drawn_at_intervals_and_at_the_end(clock: SetClock):
-    """The call at the end of a step draws the bar, because varsim has no thread for this."""
+    """The call at the end of a step draws the bar, because varsim has no thread that draws."""
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=80, highlight=False)
     columns = "{task.description}", "{task.fields[count]}", "{task.fields[words]}"
@@ -74,7 +74,7 @@ def test_the_kind_of_progress_depends_on_the_stream(
 
 
 def test_repeated_warnings_are_counted(monkeypatch: pytest.MonkeyPatch):
-    """The first warnings are shown, and at the end the number of the others."""
+    """The first warnings are shown. At the end, the number of the other warnings is shown."""
     stderr = io.StringIO()
     monkeypatch.setattr("sys.stderr", stderr)
     with watching(quiet=True) as watcher:

@@ -43,7 +43,7 @@ SHOWN = r"w\x1b[31m\x9b2J\u202e"
 
 @pytest.fixture(autouse=True)
 def _runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Provide a run with findings; replace the functions that run and that measure hosts."""
+    """Provide a run with findings; replace the functions that run experiments or measure hosts."""
     monkeypatch.chdir(tmp_path)
     folder = Path("runs/latest")
     folder.mkdir(parents=True)
@@ -79,7 +79,7 @@ def _measured(_plan: Any, _out: Path, watcher: Any) -> Any:
 
 @pytest.mark.parametrize("environment", DULL.values(), ids=DULL)
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_no_command_writes_escapes_with_no_color_or_a_dumb_terminal(
+def test_no_color_and_a_dumb_terminal_prevent_escapes(
     words: list[str], environment: dict[str, str]
 ) -> None:
     """No command writes colours or movements of the cursor."""
