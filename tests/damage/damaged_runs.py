@@ -35,7 +35,7 @@ def damaged_history(run: Path, chance: random.Random) -> str:
 
 
 def damaged_trace(run: Path, chance: random.Random) -> str:
-    """Damage the trace of a process, by members of records or by bytes."""
+    """Damage the trace of a process: members of its records, or bytes."""
     (run / HISTORY).unlink(missing_ok=True)
     file = chance.choice(sorted((run / TRACES).iterdir()))
     way = chance.random()
@@ -49,7 +49,7 @@ def damaged_trace(run: Path, chance: random.Random) -> str:
 
 
 def damaged_summary(run: Path, chance: random.Random) -> str:
-    """Damage the summary of a run, by values or by bytes."""
+    """Damage the summary of a run: values of its JSON, or bytes."""
     file = run / SUMMARY
     if chance.random() < 0.3:
         content = damages.damaged_bytes(file.read_bytes(), chance)
@@ -75,7 +75,7 @@ def tally_of(
     commands: tuple[tuple[str, ...], ...],
     each: int,
 ) -> Tally:
-    """Damage runs, and read each damaged run with some of the commands, in turns."""
+    """Damage a run for each seed, and read the run with the next `each` of the commands."""
     tally = Tally()
     run = folder / "run"
     for seed in seeds:
@@ -102,7 +102,7 @@ KINDS: Final = {
     "summaries": Kind(damaged_summary, OF_SUMMARY, 500),
     "experiments": Kind(damaged_experiment, OF_EXPERIMENT, 500),
 }
-"""Name → kind. The file of an experiment is YAML."""
+"""Name → kind."""
 
 
 def read_damaged(name: str, runs: Runs, folder: Path, count: int) -> Tally:

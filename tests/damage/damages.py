@@ -88,7 +88,12 @@ def _literal(chance: random.Random) -> str:
 
 
 def statements(chance: random.Random, events: int, variables: int) -> list[str]:
-    """Return SQL scripts that damage a history with so many rows, each for a new connection."""
+    """Return SQL scripts that damage a history. Each script needs a new connection.
+
+    Args:
+        events: The number of events of the history.
+        variables: The number of variables of the history.
+    """
     scripts = [_LOOSE] if chance.random() < 0.3 else []
     parts = []
     for _ in range(chance.choice([1, 1, 1, 2, 20])):
@@ -122,7 +127,7 @@ def statements(chance: random.Random, events: int, variables: int) -> list[str]:
 
 
 def after_scripts(content: bytes, scripts: Sequence[str]) -> bytes:
-    """Return a database after scripts, each run by a new connection.
+    """Return the content of a database after scripts. Each script gets a new connection.
 
     A statement that SQLite refuses ends its script.
     """

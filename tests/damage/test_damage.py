@@ -44,7 +44,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
 
 
 def test_quickly_damaged_histories(runs: Runs, tmp_path: Path) -> None:
-    """The name of each test here begins with `quickly` if it reads few files."""
+    """The tests named `test_quickly_…` read few files; `test_many_damaged_files` reads many."""
     found = tally_of(damaged_history, runs.recorded, tmp_path, range(3 * QUICK), COMMANDS, 1)
     assert [] == found.wrong
     assert found.codes[2] > QUICK, "too few of the histories are damaged"
@@ -155,10 +155,10 @@ def test_a_history_cut_during_a_read_causes_one_error(runs: Runs, tmp_path: Path
 
 
 @pytest.mark.parametrize("raises", [False, True])
-def test_a_history_that_changes_while_it_is_read_causes_one_error(
+def test_a_history_changed_during_a_read_causes_one_error(
     runs: Runs, tmp_path: Path, *, raises: bool
 ) -> None:
-    """The result may consist of old and new parts, even if nothing else fails."""
+    """Without this error, a result could consist of old and new parts."""
     path = copied_history(runs, tmp_path)
 
     def read() -> None:
@@ -174,9 +174,7 @@ def test_a_history_that_changes_while_it_is_read_causes_one_error(
         read()
 
 
-def test_a_history_that_is_replaced_while_it_is_read_stays_readable(
-    runs: Runs, tmp_path: Path
-) -> None:
+def test_a_history_replaced_during_a_read_stays_readable(runs: Runs, tmp_path: Path) -> None:
     path = copied_history(runs, tmp_path)
     (tmp_path / "other").write_bytes(b"other")
     with open_history(path) as history:
