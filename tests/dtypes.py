@@ -1,6 +1,6 @@
 """The dtypes of variables that tests cover, with those of `ml_dtypes` if it is installed.
 
-The locks contain `ml_dtypes`, so `make test` covers all dtypes.
+The lock files contain `ml_dtypes`, so `make test` covers all dtypes.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ def simulated():
 
 @pytest.fixture
 def quiet(simulated):
-    """Ignore the warnings of the test's strategies, which run in this process."""
+    """Ignore the warnings of the test's strategies; their replicas run in this process."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", tf.VarsimWarning)
         yield

@@ -127,7 +127,7 @@ def test_a_component_is_written_after_the_deferred_writes_of_the_replicas(strate
     assert [12.0, 4.0] == [float(part.numpy()) for part in v.values]
 
 
-def test_a_replica_reads_another_component_after_equally_many_writes(strategy, v):
+def test_another_component_has_the_same_number_of_writes(strategy, v):
     def step() -> float:
         v.assign_add(1.0)
         seen = float(v.values[1 - replica_id()].numpy())
@@ -214,7 +214,7 @@ def test_a_waiting_read_does_not_return_if_its_call_fails(strategy, v):
     with pytest.raises(MismatchError, match=r"replica 0: 1 write; it waits in a read of v.*") as e:
         strategy.run(step)
     assert "test_adaptive.py:" in str(e.value)
-    strategy.run(replica_id)  # now the replica knows that the call has failed
+    strategy.run(replica_id)  # this delivers the message that the first call has failed
     assert [] == went_on
     assert 0.0 == float(v)
 

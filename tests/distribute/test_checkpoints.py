@@ -434,7 +434,7 @@ def two_saves(tmp_path):
 
 
 @pytest.mark.parametrize("how", ["torn", "altered", "empty", "name", "gone"])
-def test_if_the_last_checkpoint_is_damaged_the_one_before_is_used(two_saves, tmp_path, how):
+def test_the_previous_checkpoint_replaces_a_damaged_one(two_saves, tmp_path, how):
     v, checkpoint, file = two_saves
     contents = bytearray(file.read_bytes())
     match how:

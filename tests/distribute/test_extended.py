@@ -84,7 +84,7 @@ def test_other_aggregations_have_no_reduce_op(name):
 
 
 def test_options_for_performance_are_accepted(simulated):
-    """Programs pass such options. They do not change the results."""
+    """The options do not change the results."""
     options = tf.distribute.experimental.CommunicationOptions(bytes_per_pack=50)
     strategy = tf.distribute.MirroredStrategy(
         ["cpu:0", "cpu:1"], cross_device_ops=tf.distribute.HierarchicalCopyAllReduce(num_packs=2)

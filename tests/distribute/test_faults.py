@@ -178,7 +178,7 @@ def test_faults_that_do_not_happen_are_named(strategy):
     ]
 
 
-def test_from_its_call_on_the_disk_of_the_coordinator_is_full(strategy, tmp_path):
+def test_the_disk_of_the_coordinator_is_full_after_the_fault(strategy, tmp_path):
     """Other folders are not full."""
     folder = tmp_path / "run"
     folder.mkdir()
@@ -203,7 +203,7 @@ def test_from_its_call_on_the_disk_of_the_coordinator_is_full(strategy, tmp_path
         ("disk_full", "needs the files of a run: record a trace"),
     ],
 )
-def test_nothing_that_does_not_exist_can_be_full(strategy, kind, problem):
+def test_a_fault_that_fills_a_resource_needs_this_resource(strategy, kind, problem):
     strategy.inject([parse_fault(f"{kind} replica=coordinator call=1")], 0)
     with pytest.raises(InjectedFault, match=problem):
         strategy.run(lambda: None)

@@ -91,7 +91,7 @@ def outside(v: Any, operation: Operation) -> Any:
 
 
 def applied(new: New, operation: Operation, fix: Fix) -> Any:
-    """Return the result of a program with a fix, which is code or another setting."""
+    """Return the result of a program after a fix: other code, or another setting."""
     changed = new.after(fix.change)
     strategy, v = trained(changed)
     names = {"v": v, "strategy": strategy}
@@ -292,7 +292,7 @@ def test_a_refused_per_replica_value_can_be_assigned_in_the_replicas(aggregation
 
 
 def together(new: New, operations: list[Operation], values: list[Any]) -> Any:
-    """Return the change of the value by a step in which each replica writes with its operation."""
+    """Return by how much a step changes a variable; each replica has its own operation."""
     strategy, v = new.made()
     before = v.read_value()
     strategy.run(lambda: getattr(v, operations[mine()].value)(values[mine()], read_value=False))

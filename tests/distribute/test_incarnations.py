@@ -182,7 +182,7 @@ def test_a_write_of_the_program_replaces_the_checkpoint(simulated, tmp_path):
     assert [1.0, 2.0, 3.0] == parts(own)
 
 
-def test_after_a_shrink_a_checkpoint_has_the_components_of_the_others(simulated, tmp_path):
+def test_after_a_shrink_a_checkpoint_has_the_survivors_components(simulated, tmp_path):
     strategy = make("shrink")
     total = variable(strategy, 0, "total", "ON_READ", "SUM")
     strategy.run(lambda: total.assign_add(1 + replica_id()))
@@ -260,7 +260,7 @@ def test_a_strategy_does_not_shrink_to_nothing(simulated):
     assert "No replica is left" in str(error)
 
 
-def test_under_the_policy_fail_only_restart_starts_new_workers(simulated):
+def test_with_the_policy_fail_new_workers_need_a_restart(simulated):
     strategy = make("fail")
     total = variable(strategy, 0, "total", "ON_READ", "SUM")
     strategy.run(lambda: total.assign_add(1))

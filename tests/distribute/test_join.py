@@ -26,7 +26,7 @@ def _no_warnings():
 
 
 def batch(strategy, *rows):
-    """Return a batch of these rows: one for each replica, until none is left."""
+    """Return a batch of these rows. With fewer rows than replicas, the last replicas have none."""
     (parts,) = strategy.experimental_distribute_dataset([np.array(rows, np.float32)])
     return parts
 
@@ -52,7 +52,7 @@ def test_a_write_combines_the_values_of_the_present_replicas(strategy, aggregati
     assert [expected] * 3 == components(v)
 
 
-def test_variables_that_are_merged_as_one_array_combine_the_present_values(strategy):
+def test_a_merge_of_several_variables_combines_present_values(strategy):
     many = [create_variable(strategy, 0.0, "ON_WRITE", "MEAN") for _ in range(3)]
 
     def step(rows):
@@ -132,7 +132,7 @@ def test_collectives_combine_the_values_of_the_present_replicas(strategy):
     assert [[1.0, 2.0]] * 2 == [one.tolist() for one in slices.values]
 
 
-def test_a_merge_call_gets_and_reduces_the_values_of_the_present_replicas(strategy):
+def test_a_merge_call_uses_values_of_the_present_replicas(strategy):
     v = create_variable(strategy, 0.0, "ON_WRITE", "MEAN")
 
     def merge(strategy, value):
@@ -160,7 +160,7 @@ def test_results_have_no_value_for_a_joined_replica(strategy):
 def test_results_of_rows_are_reduced_and_gathered_without_a_joined_replica(strategy):
     returned = run(strategy, lambda rows: {"x": rows}, 1, 2, 3, 4)
 
-    assert 1 == returned["x"].joined  # of four rows, replicas 0 and 1 get two
+    assert 1 == returned["x"].joined  # replicas 0 and 1 have two rows each
     assert 2.5 == strategy.reduce("MEAN", returned["x"], axis=0)
     assert [6.0, 8.0] == list(strategy.reduce("SUM", (returned["x"], np.ones(2)), axis=0))
     assert [1.0, 2.0, 3.0, 4.0] == strategy.gather(returned["x"], axis=0).tolist()
@@ -168,14 +168,14 @@ def test_results_of_rows_are_reduced_and_gathered_without_a_joined_replica(strat
 
 
 @pytest.mark.parametrize("result", [2.0, 2, np.float32(2.0)])
-def test_the_number_of_the_only_present_replica_can_be_reduced(strategy, result):
+def test_a_scalar_result_of_one_present_replica_can_be_reduced(strategy, result):
     returned = run(strategy, lambda _: result, 1)
 
     assert [2.0] == list(returned.values)
     assert 2.0 == strategy.reduce("SUM", returned, axis=None)
 
 
-def test_the_mean_of_one_present_replica_has_the_dtype_of_other_means(strategy):
+def test_a_mean_of_one_present_replica_has_the_usual_dtype(strategy):
     def step(rows):
         return len(rows), context().all_reduce("MEAN", len(rows))
 
@@ -187,14 +187,14 @@ def test_the_mean_of_one_present_replica_has_the_dtype_of_other_means(strategy):
         run(strategy, lambda _: context().all_reduce("SUM", np.array(True)), 1)
 
 
-def test_results_without_numbers_stay_plain(strategy):
+def test_equal_results_without_numbers_are_returned_once(strategy):
     assert run(strategy, lambda _: None, 1) is None
     assert run(strategy, lambda _: "done", 1) == "done"
     v = create_variable(strategy, 0.0, "ON_READ", "SUM")
     assert run(strategy, lambda _: v, 1, 2) is v
 
 
-def test_a_call_with_results_of_present_replicas_has_the_same_replicas(strategy):
+def test_results_of_present_replicas_are_arguments_for_these_replicas(strategy):
     gradients = run(strategy, lambda rows: rows[0], 2, 4)
     v = create_variable(strategy, 0.0, "ON_WRITE", "MEAN")
     strategy.run(v.assign, args=(gradients,), kwargs={"read_value": False})
@@ -204,7 +204,7 @@ def test_a_call_with_results_of_present_replicas_has_the_same_replicas(strategy)
 
 @pytest.mark.parametrize("rows", [(1, 2), (1, 2, 3)])
 def test_values_of_one_call_must_have_rows_for_the_same_replicas(strategy, rows):
-    """Otherwise a replica that is left out has rows that no replica uses."""
+    """Otherwise the rows of a replica that takes no part in the call would not be used."""
     more, one = batch(strategy, *rows), batch(strategy, 5)
     has = f"has rows for replicas {'0, 1' if len(rows) == 2 else '0–2'}"
 
@@ -217,7 +217,7 @@ def test_values_of_one_call_must_have_rows_for_the_same_replicas(strategy, rows)
         strategy.reduce("SUM", (more, one), axis=0)
 
 
-def test_a_value_that_is_no_part_of_a_batch_can_be_given_with_rows_of_some_replicas(strategy):
+def test_arguments_without_rows_may_have_values_for_all_replicas(strategy):
     own = each(strategy, 0, 1, 2)
     returned = strategy.run(lambda x, y: x + y, args=(batch(strategy, 1, 2), own))
 
@@ -273,7 +273,7 @@ def test_the_error_of_a_present_replica_ends_the_call(strategy):
     assert 3 == len(run(strategy, lambda rows: rows[0], 1, 2, 3).values)
 
 
-def test_a_value_without_a_component_is_refused_where_each_replica_needs_one(strategy):
+def test_a_missing_component_is_refused_if_all_are_needed(strategy):
     local = create_variable(strategy, 0.0, "NONE")
     value = run(strategy, lambda rows: rows[0], 2, 4)
 
@@ -299,7 +299,7 @@ def test_policies_that_count_writes_refuse_a_call_without_some_replicas(simulate
     assert 4.0 == v.read_value()
 
 
-def test_a_dropped_variable_that_counts_writes_does_not_count(strategy):
+def test_a_freed_local_sgd_variable_does_not_refuse_calls(strategy):
     mean = tf.VariableAggregation.MEAN
     with strategy.scope():
         v = tf.Variable(0.0, synchronization=tf.LocalSGD(2), aggregation=mean)
@@ -319,7 +319,7 @@ def test_a_call_without_some_replicas_creates_no_adaptive_variable(simulated):
         run(strategy, lambda rows: tf.Variable(0.0, aggregation=mean), 1)
 
 
-def test_a_variable_that_is_created_in_the_call_exists_on_every_replica(strategy):
+def test_a_variable_created_in_a_call_is_on_every_replica(strategy):
     made = []
 
     def step(rows):

@@ -116,7 +116,7 @@ def test_an_error_of_a_variable_can_be_caught_on_the_replica(strategy):
     assert [10.0] == v.numpy().tolist()
 
 
-def test_a_replica_that_catches_every_exception_does_not_hide_a_mismatch(strategy):
+def test_a_caught_exception_does_not_hide_a_mismatch(strategy):
     v = create_variable(strategy, 0.0, "ON_WRITE", "SUM")
 
     def step():

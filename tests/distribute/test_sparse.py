@@ -266,7 +266,7 @@ def test_the_fix_for_an_assigned_slice_gives_its_rows(strategy: Any) -> None:
 
 
 def test_a_sparse_write_moves_centers_as_far_as_a_dense_write(strategy: Any) -> None:
-    """Each replica moves the centers of its own points; two points have one center."""
+    """Each replica moves the centers of its own points; two points have the same center."""
     labels, points = np.array([0, 1, 1, 3]), np.arange(8, dtype=np.float32).reshape(4, 2)
     with strategy.scope():
         sparse, dense = (

@@ -40,7 +40,7 @@ def test_a_wrong_time_is_refused(name: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, "60"])
-def test_a_wrong_limit_of_cuts_is_refused(value: Any) -> None:
+def test_a_wrong_time_limit_of_a_cut_link_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match="expected a number of seconds above 0, such as 20"):
         pair(link_loss_s=value)
 
@@ -53,7 +53,7 @@ def step() -> float:
 def test_messages_that_arrived_while_the_program_computed_are_progress(
     simulated: SimulatedCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The program needs long for a request of replica 0, and receives no messages meanwhile."""
+    """The program works on a request of replica 0 for a long time, and receives no messages."""
     perform = RunHost.perform
 
     def take_long(host: RunHost, *arguments: Any) -> Any:

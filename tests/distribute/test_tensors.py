@@ -217,7 +217,7 @@ class OfTorch:
 @pytest.mark.skipif(not HAS_ML_DTYPES, reason="needs ml_dtypes")
 @pytest.mark.parametrize("name", EXTENSION_SIZES)
 def test_a_tensor_of_pytorch_in_an_extension_dtype_is_a_value(strategy, monkeypatch, name):
-    monkeypatch.setitem(sys.modules, "torch", np)  # NumPy has the names int16 and uint8, too
+    monkeypatch.setitem(sys.modules, "torch", np)  # the code uses only torch.int16 and torch.uint8
     tensor = OfTorch(np.array([1.0, 2.0], named(name)))
     v = create_variable(strategy, tensor)
     v.assign_add(tensor)

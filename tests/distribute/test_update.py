@@ -1,6 +1,6 @@
-"""The method extended.update changes each component separately. If one change fails, none is made.
+"""The method extended.update changes each component separately.
 
-This is difference D4 in docs/semantics.md.
+If the change of one component fails, no component changes (difference D4 in docs/semantics.md).
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def bits(value: Any) -> list[int]:
 
 
 def numbers(seed: int, *shape: int) -> Any:
-    """Return random numbers, whose sums round in bfloat16."""
+    """Return random numbers whose sums are rounded in bfloat16."""
     return np.random.default_rng(seed).normal(0, 3, shape).astype(tf.bfloat16.as_numpy_dtype)
 
 
