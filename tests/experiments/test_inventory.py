@@ -1,7 +1,8 @@
 """`varsim inventory`: the variables listed, the variables left out and why, and every error.
 
 The reader of models needs TensorFlow, so most tests use its recorded answers (models/answers.json).
-One test runs the reader if TensorFlow is installed. Others replace its interpreter by a script.
+One test runs the reader if TensorFlow is installed. Other tests replace
+the interpreter of the reader by a script.
 """
 
 from __future__ import annotations
@@ -228,7 +229,7 @@ def test_a_file_of_another_format_is_an_error(
 
 @pytest.fixture
 def interpreter(write: Callable[[str, str], Path]) -> Callable[..., str]:
-    """Provide a function that makes an interpreter, which always prints the given answer."""
+    """Provide a function that makes an interpreter that always prints the given answer."""
 
     def interpreter(answer: object, *, exit_code: int = 0, complaint: str = "") -> str:
         said = answer if isinstance(answer, str) else json.dumps(answer)

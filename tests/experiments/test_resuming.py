@@ -58,8 +58,8 @@ def test_a_resumed_run_equals_a_run_without_interruption(failed, undisturbed, tm
 
 @pytest.mark.thorough
 @pytest.mark.processes
-def test_a_resumed_run_may_have_the_name_of_the_other_run(failed, tmp_path, monkeypatch):
-    """Both runs begin in the same second, and are in different folders."""
+def test_a_resumed_run_may_have_the_continued_runs_name(failed, tmp_path, monkeypatch):
+    """The resumed run begins in the same second as the continued run, in another folder."""
     began = datetime.strptime(failed.path.name[:15], "%Y%m%d-%H%M%S").astimezone()
     monkeypatch.setattr(runner, "datetime", SimpleNamespace(now=lambda: began))
     resumed = tf.run_experiment(resume=failed.path, out=tmp_path)
@@ -108,7 +108,7 @@ def test_a_run_resumed_with_another_number_of_replicas_has_a_warning(failed, tmp
 
 
 @pytest.mark.processes
-def test_checkpoints_of_a_workload_without_a_loop_over_steps_are_refused(tmp_path):
+def test_checkpoints_need_a_loop_over_steps(tmp_path):
     other = tmp_path / "other.py"
     other.write_text("def run(job):\n    job.progress(1, 2)\n")
 

@@ -51,7 +51,7 @@ def test_the_oldest_runs_are_removed_until_the_limit_is_met(tmp_path: Path) -> N
     assert names(tmp_path) == ["03", "04"]
 
 
-def test_tagged_runs_running_runs_and_the_newest_run_are_not_removed(tmp_path: Path) -> None:
+def test_tagged_running_and_newest_runs_are_not_removed(tmp_path: Path) -> None:
     tagged, running, kept, other = (stored(tmp_path, day) for day in (1, 2, 3, 4))
     room.set_tag(tagged, "baseline")
     with RunFiles(running).claimed():

@@ -172,7 +172,7 @@ def test_a_changed_program_needs_trust(change: str):
 
 
 def test_compiled_code_beside_the_sources_is_not_executed():
-    """A user cannot read compiled code. Python executes it if its date is that of the source."""
+    """A user cannot read compiled code. Python executes the code if its date is the source's."""
     folder = Path(run("far/program.py").directory)
     cache = folder / "program/__pycache__"
     cache.mkdir()

@@ -343,7 +343,7 @@ def test_after_a_refused_run_latest_is_still_the_run_before():
     assert {Path(before).name, "latest"} == {path.name for path in Path("runs").iterdir()}
 
 
-def test_a_mode_for_a_program_without_free_variables_is_an_error():
+def test_a_mode_needs_free_variables():
     with pytest.raises(
         ConfigError,
         match=r"and this workload has none.*\n  variables: steps, steps_lazily",
@@ -375,7 +375,7 @@ def test_a_failure_of_a_replica_is_saved_with_the_replicas_traceback():
     assert ("ValueError", "a replica's trouble") == (summary.failure.kind, summary.failure.text)
     assert "raised by replica 1" in summary.failure.traceback
     assert "in step" in summary.failure.traceback
-    assert "ValueError: a replica" not in summary.failure.traceback, "the failure has the text"
+    assert "ValueError: a replica" not in summary.failure.traceback, "the text is repeated"
 
 
 def test_a_program_that_exits_has_failed():

@@ -170,7 +170,7 @@ def test_the_pilot_run_treats_batches_as_the_run_does(write: Callable[[str, str]
 def test_no_variable_becomes_adaptive_if_replicas_may_join_later(
     write: Callable[[str, str], Path],
 ):
-    """The pilot run has 50 steps; replica 3 joins in the next one."""
+    """The pilot run has 50 steps; replica 3 joins in the next step."""
     loop = UNEVEN.index("    for _ in range(3):")
     write(
         "uneven.py",

@@ -60,7 +60,7 @@ def test_varsim_itself_is_not_part_of_a_program(write: Write, monkeypatch: pytes
 
 
 def test_packages_installed_beside_a_program_are_not_part_of_it(write: Write):
-    """`pip install --target .` installs packages beside a program, and varsim may use them, too."""
+    """`pip install --target .` installs packages beside a program, even some that varsim uses."""
     write("numpy/__init__.py", "")
     write("six.py", "")
     write("numpy-2.0.dist-info/RECORD", "numpy/__init__.py,sha256=x,0\nnumpy/core.py,,\n")

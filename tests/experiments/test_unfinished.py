@@ -73,7 +73,7 @@ def files_of_run() -> set[str]:
 
 
 def failing_from(patch: Patch, nth: int) -> None:
-    """Let the n-th save of a summary, and all later saves, fail."""
+    """Make the n-th save of a summary fail, and all later saves."""
     save, seen = RunFiles.save, []
 
     def saved(self: RunFiles, summary: Summary) -> None:
@@ -183,7 +183,7 @@ def test_a_pilot_run_whose_record_cannot_be_replayed_gives_no_advice(monkeypatch
     assert "advised: AUTO is ON_WRITE: the record of the pilot run" in result.stdout
 
 
-def test_the_fault_of_a_full_disk_shows_the_report_and_names_each_file():
+def test_on_a_full_disk_report_and_errors_are_shown():
     """The disk is full until the run has ended. Then the traces can be merged and judged."""
     result = run("--fault", "disk_full replica=coordinator call=2")
 
@@ -203,7 +203,7 @@ def test_the_fault_of_a_full_disk_shows_the_report_and_names_each_file():
 
 
 def test_the_failure_and_the_report_come_before_anything_is_written(monkeypatch: Patch):
-    """After them, the summary and the history are written, and the history is judged."""
+    """Then the summary and the history are written, and the history is judged."""
     order: list[str] = []
     for module, name in ((runner, "write_history"), (runner, "judged"), (RunFiles, "save")):
         before = getattr(module, name)

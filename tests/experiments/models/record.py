@@ -1,4 +1,4 @@
-"""Record small models with TensorFlow, and the answers of the reader of models for them.
+"""Record small models with TensorFlow, and what the reader of models answers for each model.
 
 `PYTHON tests/experiments/models/record.py`, with an interpreter that has TensorFlow, writes the
 files beside this one. Tests compare varsim with `answers.json`, so they do not need TensorFlow.
@@ -22,8 +22,8 @@ HERE = Path(__file__).resolve().parent
 READER = HERE.parents[2] / "varsim/experiments/model_reader.py"
 
 
-class Settings(tf.Module):  # type: ignore[misc]  # a class of any type where TensorFlow is missing
-    """Variables with settings, with the same name, and with dtypes that varsim does not have."""
+class Settings(tf.Module):  # type: ignore[misc]  # without TensorFlow it is Any
+    """Variables with settings, with equal names, or with dtypes that varsim does not have."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ def answer(kind: str, path: Path) -> Any:
 
 
 def main() -> None:
-    """Write the models, and the answers for them and for some models that are larger."""
+    """Write the small models, and the answers for these models and for some larger models."""
     for old in ("checkpoint", "settings"):
         shutil.rmtree(HERE / old, ignore_errors=True)
     model = perceptron()
