@@ -1,4 +1,4 @@
-"""Programs that the workers of these tests run instead of varsim's."""
+"""Programs that the workers of these tests run instead of varsim's program for workers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from varsim.protocol.python_values import StructureCodec
 
 
 class NoObjects:
-    """The table of named objects of a process without such objects."""
+    """A table of named objects, without entries."""
 
     def name_of(self, value: object) -> None:
         return None
@@ -32,7 +32,7 @@ def _received(link: WorkerLink) -> Iterator[Message]:
 
 
 def serve(link: WorkerLink) -> None:
-    """Answer each `Fetch`. Run the reason of an `Abort` as code, and send its `answer`."""
+    """Answer each `Fetch`. Run the reason of an `Abort` as code, and send the value of `answer`."""
     while True:
         for message in _received(link):
             match message:

@@ -1,4 +1,4 @@
-"""The end of any process is reported or ends the other processes, and leaves nothing behind."""
+"""If a process ends, varsim reports this end or ends the other processes. Nothing is left."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_program_may_take_the_exit_codes_of_all_its_children(launch: Launch, r
 def test_a_process_with_a_reused_id_is_not_killed(
     launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the program has waited for the fork server, the system may use its process id again."""
+    """After the program has waited for the fork server, another process may get the server's id."""
     fork_server = launch(1).channel._fork_server
     killed: list[int] = []
     with monkeypatch.context() as patch:
@@ -136,7 +136,7 @@ def test_a_process_with_a_reused_id_is_not_killed(
 def test_a_fork_of_the_program_does_not_delay_the_end(
     launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The fork holds the pipe to the fork server, so closing the pipe is not enough."""
+    """A fork keeps the pipe open, so the fork server does not end when the program closes it."""
     monkeypatch.setattr("varsim.launch.fork_server._END_TIMEOUT_S", 1_000 * MS)
     channel = launch(1).channel
     copy = os.fork()
@@ -193,7 +193,7 @@ def test_a_program_that_is_killed_early_leaves_no_directory(
 
 
 def test_closed_standard_streams_are_not_given_to_sockets(tmp_path: Path) -> None:
-    """With such a socket, text that a program prints would be written into the socket."""
+    """If a socket had the number of such a stream, printed text would go into the socket."""
     program = """
 import os, sys
 from pathlib import Path
@@ -237,7 +237,7 @@ print(worker, fork_server, child, flush=True)
         pytest.param("import os; os._exit(0)", marks=pytest.mark.thorough),
         pytest.param("1 / 0", marks=pytest.mark.thorough),
         "",
-        # A fork of the program lives longer than the program, and keeps its pipes open.
+        # A fork lives longer than the program, and keeps the program's pipes open.
         """
 import os, signal
 copy = os.fork()

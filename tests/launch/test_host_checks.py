@@ -256,7 +256,7 @@ def test_leftovers_are_listed_and_removed(monkeypatch: Patch, tmp_path: Path) ->
     assert State.OK is check("leftovers").state
 
 
-def test_the_newest_logs_of_lost_workers_are_kept_until_they_are_removed(
+def test_the_newest_logs_are_kept_until_they_are_removed(
     monkeypatch: Patch, tmp_path: Path
 ) -> None:
     for module in (folders, logs):

@@ -74,7 +74,7 @@ def test_exactly_the_needed_number_of_threads_is_enough(monkeypatch: pytest.Monk
 
 
 def test_with_few_addresses_few_threads_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each thread reserves addresses."""
+    """Each thread reserves addresses, so a test with many threads would fail."""
     tried: list[int] = []
     monkeypatch.setattr(host_needs, "spare_threads", lambda wanted: tried.append(wanted) or wanted)
     monkeypatch.setattr(host_needs, "address_space", lambda: 2**30)

@@ -57,7 +57,7 @@ def _no_foreign_finalizers() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_no_foreign_finalizers")
 @pytest.mark.parametrize("moments", [3, pytest.param(60, marks=pytest.mark.slow)])
-def test_ctrl_c_while_workers_start_raises_keyboard_interrupt_and_frees_everything(
+def test_ctrl_c_during_the_start_is_raised_and_frees_everything(
     moments: int,
 ) -> None:
     """No StartError replaces the interrupt. The leak check of the suite finds what is left."""

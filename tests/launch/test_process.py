@@ -213,7 +213,7 @@ def test_the_error_for_no_free_descriptor_is_one_sentence(
 
 
 def test_the_error_for_a_refused_process_is_one_sentence() -> None:
-    """The workers that were already started end."""
+    """The launcher ends the workers that have already started."""
     with pytest.raises(StartError) as caught:
         ProcessLauncher("tests.launch.no_forks:serve").launch(
             LaunchOptions(7, ("a", "b", "c")), NoObjects()

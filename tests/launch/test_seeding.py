@@ -55,7 +55,7 @@ def draws_of(strategy: Any) -> list[Any]:
 
 @pytest.mark.processes
 def test_worker_processes_draw_the_numbers_of_their_seed() -> None:
-    """A simulated cluster draws the same numbers. Both kinds start with the state of `seeded`."""
+    """A simulated cluster draws the same numbers, because it also uses the state of `seeded`."""
     devices = ["cpu:0", "cpu:1"]
     with simulated_cluster():
         simulated = draws_of(tf.distribute.MirroredStrategy(devices, seed=5))

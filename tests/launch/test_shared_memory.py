@@ -56,7 +56,7 @@ def arena_of(cluster: WorkerCluster) -> Arena | None:
 
 
 def used_bytes(cluster: WorkerCluster) -> int:
-    """Return the bytes of the blocks in the coordinator's region that are not free."""
+    """Return the total size of the blocks in the coordinator's region that are in use."""
     arena = arena_of(cluster)
     assert arena is not None
     arena.settle()
@@ -265,9 +265,9 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_merge_has_the_same_value_with_the_help_of_workers(
     launch: Launch, two_cores: None, size: int
 ) -> None:
-    """The first size is not shared.
+    """Values of the first size are not in shared memory.
 
-    The second is merged by one process, the third in two slices.
+    One process merges values of the second size. Values of the third size are merged in two slices.
     """
     cluster = launch(2)
     for operation in (Operation.ASSIGN, Operation.ASSIGN_SUB):
@@ -370,7 +370,7 @@ def test_when_all_processes_are_killed_no_shared_memory_is_left(private_temporar
 
     assert not holders(inode)
     assert not list(Path("/dev/shm").glob("*varsim*"))
-    # The killed fork server did not remove the private directory. The next start does.
+    # The killed fork server did not remove the private directory. The next start removes it.
     (left,) = private_temporary.glob("varsim-*")
     assert [left] == [one.path for one in remove_leftovers()]
     assert not left.exists()
