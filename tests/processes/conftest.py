@@ -42,7 +42,7 @@ def strategy() -> Iterator[Strategy]:
 
 @pytest.fixture
 def mortal() -> Iterator[Strategy]:
-    """Provide two workers for one test, which may kill them."""
+    """Provide two workers that one test may kill."""
     with cluster(2) as started:
         yield started
 

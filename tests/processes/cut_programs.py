@@ -1,4 +1,4 @@
-"""A program whose loopback interface goes down and up again; for a network namespace of its own.
+"""A program that takes the loopback interface of its own network namespace down and up again.
 
 `unshare -rn python -m tests.processes.cut_programs` starts it.
 """

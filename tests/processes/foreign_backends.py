@@ -37,7 +37,7 @@ class Zipped:
 
 
 class ZippedCoordinator:
-    """The coordinator's end."""
+    """The coordinator's part of the exchange."""
 
     handover = Handover(settings="level 1")
     deadline_s = None
@@ -61,7 +61,7 @@ class ZippedCoordinator:
 
 
 class ZippedWorker:
-    """A worker's end."""
+    """A worker's part of the exchange."""
 
     def __init__(self) -> None:
         self._star = StarWorker()

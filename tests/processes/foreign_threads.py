@@ -1,4 +1,4 @@
-"""Functions of replicas that use varsim in other threads, which are started in several ways."""
+"""Functions for replicas. They use varsim in threads that are started in several ways."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def asks_and_returns() -> None:
 
 @dataclass(frozen=True)
 class FrozenIndexError(IndexError):
-    """Refuses every attribute, also `__notes__`."""
+    """An error that refuses every attribute, even `__notes__`."""
 
     index: int
 

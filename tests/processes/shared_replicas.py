@@ -21,7 +21,7 @@ KEPT: list[tuple[Array, bytes]] = []
 
 
 def value(seed: int, size: int = SIZE, dtype: str = "f8") -> Array:
-    """Return numbers whose sums round, and which differ between replicas."""
+    """Return numbers whose sums are rounded. Each replica has other numbers."""
     numbers: Array = np.random.default_rng([seed, replica_id()]).normal(0, 99, size)
     return numbers.astype(dtype)
 
@@ -46,7 +46,12 @@ def add_half(variable: Any) -> float:
 
 
 def write(variable: Any, operation: str, seed: int, *, in_place: bool, keeps: bool) -> int:
-    """Write once, with or without a buffer, and return how many kept values have changed."""
+    """Write once, and return how many kept values have changed.
+
+    Args:
+        in_place: Whether to write the value into the variable's update buffer.
+        keeps: Whether to keep the value that is read after the write.
+    """
     if in_place:
         buffer = variable.update_buffer()
         buffer[...] = value(seed, variable.shape[0])
@@ -61,7 +66,10 @@ def write(variable: Any, operation: str, seed: int, *, in_place: bool, keeps: bo
 
 
 def address_and_writeable(variable: Any) -> tuple[bool, bool, bool]:
-    """Return whether a buffer is writeable before and after assign, and equal to the read value."""
+    """Return whether an update buffer is writeable before, and after, its assign.
+
+    The third result says whether the buffer equals the value that is read afterwards.
+    """
     buffer = variable.update_buffer()
     buffer.fill(replica_id() + 1.0)
     before = buffer.flags.writeable

@@ -1,4 +1,4 @@
-"""A program that is stopped, and stops a worker, for longer than a cut may last."""
+"""A program whose replica 0 stops replica 1, and later the program, longer than a cut may last."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def stop_for_a_while(process_id: int) -> None:
     """Stop a process, and let it continue after `STOPPED_S`."""
     os.kill(process_id, signal.SIGSTOP)
     wait_for(lambda: state(process_id) == "T")
-    select.select([], [], [], STOPPED_S)  # a link is lost only after its limit
+    select.select([], [], [], STOPPED_S)  # longer than the limit of a cut link
     os.kill(process_id, signal.SIGCONT)
 
 

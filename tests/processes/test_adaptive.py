@@ -43,7 +43,7 @@ def train(auto: str) -> tuple[list[Any], tuple[Any, ...]]:
 
 
 def test_a_program_with_auto_adaptive_reads_the_values_of_on_write() -> None:
-    """The numbers are small integers, so nothing rounds. One array is too large to be packed."""
+    """The numbers are small integers, so no sum is rounded. One array is too large to be packed."""
     expected, _ = train("on_write")
     got, (total, large) = train("adaptive")
 

@@ -1,4 +1,7 @@
-"""The error of the program names the replica that failed or ended, the reason and the location."""
+"""The error of the program names the replica that failed or ended, the reason and the location.
+
+An exception is sent in a plain form (docs/adr/0048): values without code.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ pytestmark = pytest.mark.processes
 
 
 class OddError(Exception):
-    """Cannot be unpickled, because `__init__` needs more arguments than `args` has."""
+    """An error that cannot be unpickled: `__init__` needs more arguments than `args` has."""
 
     def __init__(self, row: int, *, column: int) -> None:
         super().__init__(f"row {row}, column {column}")
@@ -33,7 +36,7 @@ class OddError(Exception):
 
 
 class TemporaryError(Exception):
-    """Has a text that needs a value without a plain form."""
+    """An error whose text depends on a value that is not sent to the program."""
 
     def __init__(self, rows: Any) -> None:
         super().__init__()
@@ -110,7 +113,7 @@ def new_error(limit: int) -> Any:
     return RetryError
 
 
-def test_the_handler_of_another_class_with_the_same_name_does_not_catch(
+def test_a_handler_for_a_namesake_does_not_catch(
     strategy: Strategy,
 ) -> None:
     first, second = new_error(3), new_error(9)
@@ -123,11 +126,11 @@ def test_the_handler_of_another_class_with_the_same_name_does_not_catch(
     assert not isinstance(caught.value, second)
 
 
-def test_a_class_is_still_caught_after_a_merge_function_named_it(strategy: Strategy) -> None:
-    """The merge function comes back by value, but the class is still the program's own one."""
+def test_a_class_named_in_a_merge_function_is_still_caught(strategy: Strategy) -> None:
+    """The replica sends the merge function by value, but the program uses its own class."""
 
     class StopError(Exception):
-        __qualname__ = "StopError"  # as a class of the main program
+        __qualname__ = "StopError"  # as if the class were defined in the main program
 
     def inner() -> None:
         raise StopError("inner")
@@ -150,7 +153,7 @@ def test_a_class_is_still_caught_after_a_merge_function_named_it(strategy: Strat
 
 @dataclass(frozen=True)
 class FrozenError(Exception):
-    """Refuses every attribute, also `__traceback__` and `__notes__`."""
+    """An error that refuses every attribute, even `__traceback__` and `__notes__`."""
 
     name: str
 
@@ -177,7 +180,7 @@ class Colour(Enum):
     BLUE = 2
 
 
-def test_a_key_without_a_plain_form_is_caught_as_a_key_error(strategy: Strategy) -> None:
+def test_a_key_error_with_any_key_can_be_caught(strategy: Strategy) -> None:
     rates = {Colour.RED: 0.1}
     with pytest.raises(KeyError) as caught:
         strategy.run(lambda: rates[Colour.BLUE])
@@ -233,7 +236,7 @@ def test_an_exception_is_raised_although_its_constructor_needs_a_keyword(
 def test_an_exception_of_a_worker_runs_no_code_of_the_worker(
     strategy: Strategy, tmp_path: Path
 ) -> None:
-    """`__reduce__` of the worker's class names a function, which unpickling would call."""
+    """`__reduce__` of the worker's class names a function that unpickling would call."""
     trap = tmp_path / "trap"
 
     class TrapError(Exception):

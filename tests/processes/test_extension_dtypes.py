@@ -92,7 +92,7 @@ def test_a_worker_without_the_package_says_which_package_it_needs():
     Path(lost.value.log_path).unlink()
 
 
-def test_the_error_for_a_record_without_the_package_names_the_package(tmp_path: Path, monkeypatch):
+def test_the_error_of_check_names_the_missing_package(tmp_path: Path, monkeypatch):
     with cluster(1, trace=TraceOptions(tmp_path)) as strategy:
         _, small, _ = create_all(strategy)
         strategy.run(lambda: small.assign_add([1.0, 2.0, 3.0], read_value=False))

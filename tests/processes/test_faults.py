@@ -116,7 +116,7 @@ def test_a_worker_is_lost_after_a_long_partition() -> None:
 
 @pytest.mark.slow
 def test_a_computing_worker_is_lost_after_a_long_partition() -> None:
-    """Only the coordinator looks at the link."""
+    """Only the coordinator can see that the link is lost: the worker computes."""
 
     def step() -> None:
         if replica_id() == 1:
@@ -130,7 +130,7 @@ def test_a_computing_worker_is_lost_after_a_long_partition() -> None:
 
 
 NAMESPACE = ["unshare", "-rn"]
-"""Starts a command with a loopback interface of its own. Some systems forbid it."""
+"""Words before a command that give it its own loopback interface. Some systems forbid this."""
 
 
 def has_namespaces() -> bool:

@@ -71,7 +71,7 @@ def test_experiments_accept_backends_of_another_package(
     assert expected == names
 
 
-def test_the_names_of_a_package_that_is_not_installed_are_refused() -> None:
+def test_names_of_a_missing_package_are_refused() -> None:
     with pytest.raises(ConfigError, match="invalid exchange 'zipped': expected 'auto', 'shared'"):
         tf.distribute.MirroredStrategy(["a"], exchange="zipped")
     with pytest.raises(ConfigError, match="invalid launcher 'noted': expected 'process'"):

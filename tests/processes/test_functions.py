@@ -171,7 +171,7 @@ def test_a_tf_function_is_sent_once_and_keeps_its_closure(
     assert 1.0 == strategy.run(step)
     offset = 2.0
     v.assign(10.0)
-    assert 11.0 == strategy.run(step)  # a captured variable can change, but a number cannot
+    assert 11.0 == strategy.run(step)  # the captured number keeps its first value
     assert 1 == len(defined)
     assert 12.0 == step()  # outside `run`, the function itself is called
 
@@ -445,7 +445,7 @@ def test_local_writes_of_a_failed_call_are_read(strategy: Strategy) -> None:
     assert [10.0, 11.0, 12.0] == [float(part) for part in v.values]
 
 
-def test_if_all_replicas_return_the_same_number_run_returns_one_number(strategy: Strategy) -> None:
+def test_equal_numbers_of_all_replicas_are_returned_as_one(strategy: Strategy) -> None:
     """Numbers are compared bit for bit: −0.0 differs from 0.0, and NaN equals NaN."""
     zeros = strategy.run(lambda: -0.0 if replica_id() else 0.0)
     assert ["0.0", "-0.0", "-0.0"] == [str(zero) for zero in on_each(strategy, zeros)]

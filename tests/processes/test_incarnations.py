@@ -104,7 +104,7 @@ def test_the_call_after_a_loss_uses_new_processes_and_kept_values(
 
 
 @pytest.mark.thorough
-def test_an_ended_stuck_replica_is_treated_like_a_lost_one() -> None:
+def test_a_stuck_replica_that_varsim_ends_is_lost() -> None:
     with cluster(2, on_worker_lost="restart", stall_fail_s=600 * MS) as strategy:
         program = Program(strategy)
         program.step()
@@ -117,7 +117,7 @@ def test_an_ended_stuck_replica_is_treated_like_a_lost_one() -> None:
 
 
 @pytest.mark.thorough
-def test_a_user_restarts_after_an_interrupt_without_an_answer() -> None:
+def test_a_restart_ends_a_replica_that_ignores_an_interrupt() -> None:
     with cluster(2) as strategy:
         program = Program(strategy)
         program.step()

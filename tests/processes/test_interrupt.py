@@ -152,7 +152,7 @@ def test_a_program_that_catches_ctrl_c_can_continue() -> None:
 def test_a_ctrl_c_before_a_wait_does_not_prolong_tests(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """No signal is handled between functions in C that follow each other, as within `select`."""
+    """The signal comes just before `select` waits, so Python handles it only after the wait."""
 
     def interrupted(*arguments: object) -> None:
         wait = partial(select.select, *arguments)

@@ -31,10 +31,10 @@ KILLS = many(4)  # for each policy; `make soak` multiplies this number
 REPLICAS = 3
 STEPS = 60
 FIRST_S = 0.01
-"""The earliest time of a kill, after the start of the command."""
+"""The earliest time of a kill, in seconds after the start of the command."""
 
 SOON_S = 2_000 * MS
-"""The time limit for the end of everything, or for the work that a kill adds."""
+"""The time limit for the end of all processes after a kill of the coordinator."""
 
 ROLES = ("coordinator", "fork server", "worker")
 
@@ -108,7 +108,7 @@ class Run:
         """Wait for this time and for a process with this role, and kill this process.
 
         Returns:
-            The role; "" if the run has ended before.
+            The role; "" if the run had already ended.
         """
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(after_s)
@@ -121,7 +121,7 @@ class Run:
         return ""
 
     def _victims(self, role: str) -> list[int]:
-        """Return the processes with a role; [0] if the run has ended."""
+        """Return the ids of the processes with a role; [0] if the run has ended."""
         if self.process.poll() is not None:
             return [0]
         running = self.processes()

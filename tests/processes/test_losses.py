@@ -23,7 +23,7 @@ LOST = 1
 """The replica whose worker is killed."""
 
 MAY_BEGIN = {1, 2}
-"""The values of `seen` on a survivor that may not have begun the step when the worker died."""
+"""The possible values of `seen` on a survivor: it may have begun the step, or not."""
 
 S, A = tf.VariableSynchronization, tf.VariableAggregation
 
@@ -102,7 +102,7 @@ def test_after_a_kill_the_program_reads_what_survives(
 
 
 def test_an_idle_worker_is_lost(tmp_path: Path) -> None:
-    """The next operation that needs the worker raises the error; reads without it work.
+    """The next operation that needs the worker raises the error. Other reads succeed.
 
     New states return the same actions for the recorded events.
     """

@@ -43,7 +43,7 @@ def envelopes(strategy: Strategy, action: Callable[[], Any]) -> Counter[str]:
 
 
 def assert_one_round_trip(count: Counter[str]) -> None:
-    """Check that each replica sends one envelope, and gets one, or two with the commits."""
+    """Check that each replica sends one envelope, and gets one. Commits may need a second one."""
     assert 3 == count["received"]
     assert count["sent"] in (3, 6)
 
@@ -225,7 +225,7 @@ def test_values_of_every_kind_are_sent_unchanged(strategy: Strategy, value: Any)
         assert bits(value) == bits(array)
 
 
-def test_an_overflow_causes_no_warning_as_in_tensorflow(strategy: Strategy) -> None:
+def test_as_in_tensorflow_an_overflow_causes_no_warning(strategy: Strategy) -> None:
     """The states compute the values, with NumPy's warnings switched off."""
     with strategy.scope():
         v = tf.Variable(np.float16(6e4), aggregation=SUM)

@@ -39,7 +39,7 @@ SUM, MEAN, FIRST = (
 
 @pytest.fixture(scope="module")
 def strategies() -> Iterator[dict[str, Strategy]]:
-    """Provide a cluster for each exchange, which all tests share."""
+    """Provide one cluster for each exchange. All tests share the clusters."""
     with ExitStack() as stack:
         made = {
             exchange: stack.enter_context(cluster(3, exchange=exchange))

@@ -42,7 +42,7 @@ def process_ids(strategy: Strategy) -> list[int]:
 
 @contextmanager
 def quick(limit_s: float = 1_000 * MS) -> Iterator[None]:
-    """Fail if the block takes longer than `limit_s`, because it waits for a stall limit again."""
+    """Fail if the block takes longer than `limit_s`: it would then have waited for a limit."""
     started_s = time.monotonic()
     yield
     assert time.monotonic() - started_s < limit_s
@@ -96,7 +96,7 @@ def test_the_error_names_each_replicas_kind_of_stall() -> None:
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Strategy]:
-    """Provide two workers for several tests, which must leave them usable."""
+    """Provide two workers that several tests share, so a test must leave them usable."""
     with cluster(2) as started:
         yield started
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.processes
 
 
 def test_no_message_is_lost_while_a_process_is_stopped() -> None:
-    """A worker and then the program are stopped for longer than a cut may last."""
+    """A worker and then the program are stopped for longer than a cut link may last."""
     command = [sys.executable, "-m", "tests.processes.stopped_programs"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=10 * SOON_S)
     assert ("[2.0, 4.0, 6.0, 8.0, 10.0]", 0) == (ended.stdout, ended.returncode), ended.stderr
@@ -36,7 +36,7 @@ def stop(process_id: int) -> None:
 
 @pytest.fixture
 def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Limit the bytes that a worker has not received yet to 1 MiB."""
+    """Allow only 1 MiB of messages that a worker has not received yet."""
     monkeypatch.setattr(backlog, "ASK_BYTES", 2**16)
     monkeypatch.setattr(backlog, "MAX_BACKLOG_BYTES", 2**20)
 
@@ -52,7 +52,7 @@ def test_writes_to_a_stopped_worker_are_limited(size: int, monkeypatch: pytest.M
 
     def go_on(message: Warning | str, *_: object, **__: object) -> None:
         if not process_id:
-            return  # a warning before the worker was stopped, because its first call may take long
+            return  # the first call may cause a warning before the worker is stopped
         texts.append(str(message))
         at_warnings.append(written)
         os.kill(process_id, signal.SIGCONT)

@@ -40,7 +40,7 @@ for line in sys.stdin:
     select.select([], [], [], float(line))
     os.kill(int(sys.argv[1]), signal.SIGINT)
 """
-"""A program that sends a SIGINT to a process after each duration on stdin, in seconds."""
+"""A program that reads durations in seconds from stdin, and sends a SIGINT after each."""
 
 LATEST_S = 0.03
 """The latest time of a SIGINT after the beginning of an operation: an operation takes about 5 ms,
@@ -116,7 +116,7 @@ class Program:
 
 
 class Tally:
-    """Counts the outcomes of interrupts; makes a new strategy unless an outcome is "whole"."""
+    """Count the outcomes of interrupts. Unless the outcome is "whole", make a new strategy."""
 
     def __init__(self, folder: Path, interrupts: str) -> None:
         self._folder = folder
@@ -163,7 +163,7 @@ class Tally:
                     self._wrong.append(f"INVALID record: {verdict}")
 
 
-def test_sigint_at_any_instruction_leaves_the_strategy_and_its_record_whole(tmp_path: Path):
+def test_sigint_at_any_instruction_leaves_strategy_and_record_whole(tmp_path: Path):
     random_numbers = random.Random(0)
     with Tally(tmp_path, "SIGINT at an instruction of varsim") as tally:
         instructions = tally.program.instructions()
@@ -194,7 +194,7 @@ def sender() -> Iterator[Callable[[float], object]]:
 
 
 @pytest.mark.slow
-def test_sigint_of_another_process_leaves_the_strategy_and_its_record_whole(tmp_path: Path):
+def test_sigint_of_another_process_leaves_strategy_and_record_whole(tmp_path: Path):
     random_numbers = random.Random(0)
     with sender() as send_after, Tally(tmp_path, "SIGINT of another process") as tally:
         for number in range(many(60)):
@@ -207,7 +207,7 @@ def test_sigint_of_another_process_leaves_the_strategy_and_its_record_whole(tmp_
 
 @pytest.fixture
 def _no_later_delay() -> Iterator[None]:
-    """Let SIGINT raise in later tests of this process, even if an `end` was stopped."""
+    """Restore the handling of SIGINT, even if an interrupt has left varsim's handler in place."""
     handler = signal.getsignal(signal.SIGINT)
     yield
     UNINTERRUPTED.__init__()  # type: ignore[misc]  # all strategies share the object

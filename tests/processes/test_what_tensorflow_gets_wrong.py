@@ -90,7 +90,7 @@ def test_2_the_error_of_a_timeout_says_where_each_replica_is(tmp_path: Path) -> 
     assert f"      {location_of(step, 'gate.open')} in step\n" in text  # the stack at this moment
 
 
-# ---------------------------------------------------------------- 3: only equal operations pair
+# ---------------------------------------------------------------- 3: only equal operations
 
 
 def test_3_writes_to_different_variables_are_not_paired(strategy: Strategy) -> None:
