@@ -1,4 +1,4 @@
-"""Messages for tests of the codec: strategies for any message, and a comparison of messages."""
+"""Random messages for tests of the codec, drawn by Hypothesis, and a comparison of messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Envelopes are decoded as they were encoded, without copies; unsupported values are refused."""
+"""A decoded envelope equals the encoded one. Large arrays are not copied."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def sent(*arrays: Array) -> list[Array]:
 
 
 @given(st.lists(messages, max_size=5))
-def test_an_envelope_is_decoded_as_it_was_encoded(envelope: list[Message]) -> None:
+def test_a_decoded_envelope_equals_the_encoded_one(envelope: list[Message]) -> None:
     assert list(map(plain, envelope)) == list(map(plain, decode(encode(envelope))))
 
 

@@ -22,7 +22,11 @@ from varsim.protocol.structure import unpack
 
 
 def header(*bodies: Any, packed: Any = b"", version: Any = PROTOCOL_VERSION) -> bytes:
-    """Return frame 0. `packed`: the small arrays, or the number of their bytes in frame 1."""
+    """Return frame 0.
+
+    Args:
+        packed: The bytes of the small arrays. If frame 1 has these bytes: their number.
+    """
     made: bytes = msgpack.packb([version, packed, bodies])
     return made
 
@@ -138,7 +142,7 @@ def test_random_frames_raise_no_other_error(frames: list[bytes]) -> None:
 
 
 class NoReferences:
-    """The table of named objects of a process without such objects."""
+    """A table of named objects, without entries."""
 
     def name_of(self, value: object) -> None:
         return None

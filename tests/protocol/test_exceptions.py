@@ -57,7 +57,7 @@ def raised_by(function: Callable[[], Any]) -> BaseException:
 
 
 class KeywordError(Exception):
-    """Cannot be made from `args`, because `__init__` needs a keyword argument."""
+    """An error that cannot be made from `args`: `__init__` needs a keyword argument."""
 
     def __init__(self, *, row: int) -> None:
         super().__init__(f"row {row}")
@@ -65,7 +65,7 @@ class KeywordError(Exception):
 
 
 class RejectingError(Exception):
-    """Must be made without its own `__new__`, `__init__`, `__reduce__` and `__setstate__`."""
+    """An error that the receiver must make without a call of the error's own methods."""
 
     allowed = True
 
@@ -86,11 +86,11 @@ class RejectingError(Exception):
 
 
 class FileProblem(ValueError, OSError):
-    """Its constructor is that of OSError, although ValueError comes first."""
+    """Its constructor is that of OSError, although ValueError is the first base."""
 
 
 class SlottedError(Exception):
-    """Has a text that needs an attribute without a plain form."""
+    """An error whose text depends on an attribute without a plain form."""
 
     def __init__(self, path: PurePosixPath) -> None:
         super().__init__()
@@ -190,7 +190,7 @@ def test_notes_arrive() -> None:
     assert ["in step 3"] == arrived(error).__notes__
 
 
-def test_the_own_methods_of_a_class_do_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exceptions_own_methods_are_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
     error = RejectingError("a", "b")
     monkeypatch.setattr(RejectingError, "allowed", False)
     got = arrived(error)
@@ -205,7 +205,7 @@ def local_error() -> type[Exception]:
     return LocalError
 
 
-def test_a_class_that_was_not_sent_is_found_by_its_name_if_no_other_class_has_it() -> None:
+def test_an_unsent_class_is_found_if_its_name_is_unique() -> None:
     class OnlyError(Exception):
         pass
 
@@ -215,7 +215,7 @@ def test_a_class_that_was_not_sent_is_found_by_its_name_if_no_other_class_has_it
         arrived(classes[0]("x"))
 
 
-def test_a_class_that_was_sent_by_value_is_found_among_classes_with_its_name() -> None:
+def test_a_class_sent_by_value_is_found_among_namesakes() -> None:
     for cls in (classes := [local_error() for _ in range(3)]):
         pickled, _ = pickling.dumps(cls, Things())
         assert cls is pickling.loads(pickled, [], Things())
@@ -234,7 +234,7 @@ def test_a_class_that_comes_back_does_not_define_another_class() -> None:
     assert [Child] == Parent.__subclasses__()
 
 
-def test_a_class_that_the_program_has_dropped_is_not_replaced_by_its_namesake() -> None:
+def test_a_freed_class_is_not_replaced_by_a_namesake() -> None:
     error = local_error()("x")
     pickling.dumps(type(error), Things())
     packed = exceptions.pack(error, Things())
@@ -286,7 +286,7 @@ def test_any_argument_keeps_the_class_and_the_text(cls: Any, key: Any) -> None:
         assert (str(error), repr(error)) == (str(again), repr(again))
 
 
-def test_the_other_arguments_stay_beside_one_without_a_plain_form() -> None:
+def test_only_an_argument_without_a_plain_form_is_replaced() -> None:
     assert ("broken", 3, "{1, 2}") == arrived(RuntimeError("broken", 3, {1, 2})).args
     file = PurePosixPath("a.csv")
     error: Any = arrived(FileNotFoundError(errno.ENOENT, "No such file", file))
@@ -297,12 +297,12 @@ def test_the_other_arguments_stay_beside_one_without_a_plain_form() -> None:
     )
 
 
-def test_arguments_that_are_too_large_together_are_replaced_by_the_text() -> None:
+def test_the_text_replaces_arguments_that_are_too_large() -> None:
     error = RuntimeError(*range(100_000))
     assert (str(error),) == arrived(error).args
 
 
-def test_an_argument_without_a_text_is_replaced_by_its_class_and_address() -> None:
+def test_the_class_and_address_replace_an_argument_without_text() -> None:
     (text,) = arrived(RuntimeError(WithoutRepr())).args
     assert "WithoutRepr object at 0x" in text
 
@@ -327,7 +327,7 @@ def test_an_exception_without_a_text_arrives() -> None:
     assert isinstance(arrived(OpaqueError("x")), OpaqueError)
 
 
-def test_a_group_with_an_exception_that_has_no_plain_form_is_refused() -> None:
+def test_a_group_with_an_unsendable_exception_is_refused() -> None:
     with pytest.raises((TypeError, ValueError)):
         arrived(ExceptionGroup("several", [SlottedError(PurePosixPath("a/b"))]))
 
@@ -365,7 +365,7 @@ def payload(module: str, name: str, *, args: Any = (), state: Any = None) -> Pay
     return Payload([Tag.EXCEPTION, module, name, True, None, *packed.tree[1:]], packed.arrays)
 
 
-def test_a_class_of_a_module_that_is_not_imported_is_imported(module: str) -> None:
+def test_the_module_of_a_class_is_imported(module: str) -> None:
     got = exceptions.unpack(payload(module, "FarError", args=("x",)), Things())
     assert isinstance(got, LookupError)
     assert ("FarError", ("x",)) == (type(got).__name__, got.args)

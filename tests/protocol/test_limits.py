@@ -24,7 +24,7 @@ from varsim.protocol.limits import (
 )
 from varsim.protocol.messages import Forget, Payload, Reduced, Report, Returned
 
-MANY = MAX_DECODED_BYTES // 96  # bytes; the content of a header of this length is not examined
+MANY = MAX_DECODED_BYTES // 96  # the longest header that is not examined, in bytes
 
 UNPACKER_BYTES = 2**15  # memory that msgpack needs for any header
 

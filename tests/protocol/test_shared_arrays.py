@@ -173,7 +173,7 @@ WRONG = [
 def test_a_wrong_descriptor_is_refused_and_changes_nothing(
     cluster: SharedCluster, here: Leases, there: Leases, descriptor: tuple[Any, ...]
 ) -> None:
-    """Worker a has received block 0 before, which has room for one array of `LARGE` bytes."""
+    """Worker a has already received block 0. The block has room for one array of `LARGE` bytes."""
     kept = cluster.make("c")
     cluster.pass_on("c", "a", kept)
     with pytest.raises(ProtocolError):
@@ -204,7 +204,7 @@ def test_a_changed_envelope_raises_no_other_error(here: Leases, there: Leases, s
     ]
     frames = [bytearray(part) for part in encode(sample, there)]
     frames.append(bytearray(there.note() or b"\x90"))
-    chance = random.Random(seed)  # not drawn by Hypothesis, because frames differ between examples
+    chance = random.Random(seed)  # Hypothesis could not repeat the changes, because frames differ
     for _ in range(chance.randint(1, 3)):
         part = chance.choice(frames)
         start = chance.randint(0, len(part))

@@ -53,7 +53,7 @@ class Things:
 
 HERE, THERE = Things(), Things()
 
-Point = namedtuple("Point", "x y")  # noqa: PYI024 - users have them
+Point = namedtuple("Point", "x y")  # noqa: PYI024 - programs of users do this
 
 
 def travelled(value: Any) -> Any:
@@ -86,7 +86,7 @@ structures = st.recursive(
 def test_python_values_are_sent(value: Any) -> None:
     got = travelled(value)
     assert value == got
-    assert repr(value) == repr(got)  # 1, 1.0 and True are equal
+    assert repr(value) == repr(got)  # the texts, because 1, 1.0 and True are equal
 
 
 @given(arrays)
@@ -137,7 +137,7 @@ def test_received_arrays_can_be_written_to() -> None:
         array[:] = 1
 
 
-def test_writing_to_a_received_array_does_not_change_the_senders_array() -> None:
+def test_a_received_array_does_not_share_the_senders_memory() -> None:
     original = np.zeros(3)
     unpack(pack(original, HERE), THERE)[:] = 1
     assert [0, 0, 0] == list(original)
