@@ -83,7 +83,7 @@ def test_the_trace_of_a_killed_process_is_readable(tmp_path: Path):
 
 @pytest.mark.parametrize("at", [0, 5, 9, 300_000, 300_030, -1])
 def test_a_changed_byte_ends_the_log_before_its_block(tmp_path: Path, at: int):
-    """The blocks are the large record, and the two small ones."""
+    """The first block has the large record; the second block has the two small records."""
     file = CrashSafeLog(tmp_path / "it", 2**30)
     file.append(b"a" * 300_000)
     file.append(b"b" * 100)

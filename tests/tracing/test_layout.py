@@ -45,7 +45,7 @@ def wrote(number: int, operation=ADD) -> Write:
 
 
 def indices(*numbers: int) -> list[tuple[int, ...]]:
-    """Return, for each array, the positions of its writes, after one write of each variable."""
+    """Pack one write of each variable; return for each array the positions of its writes."""
     return [one.writes for one in packed([wrote(number) for number in numbers], SPECS)]
 
 

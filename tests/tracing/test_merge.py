@@ -118,7 +118,7 @@ class TracedCluster:
             self.up(replica, *self.contribution(call, *written), returned)
 
     def history(self) -> list[Event]:
-        """Merge the traces, check the order of the events, and return them."""
+        """Merge the traces, check the order of the events, and return the events."""
         for trace in (self.program, *self.replicas):
             trace.close()
         merge(self.folder, self.folder)
@@ -130,7 +130,7 @@ class TracedCluster:
 
 
 def _check_order(events: list[Event]) -> None:
-    """Check that events are numbered from 1, per process from 0, and that causes come first."""
+    """Check that events are numbered from 1, and per process from 0, and follow their causes."""
     assert list(range(1, len(events) + 1)) == [event.event for event in events]
     for process in {event.process for event in events}:
         numbers = [event.number for event in events if event.process == process]
@@ -329,7 +329,7 @@ def test_a_trace_without_an_end_makes_the_history_incomplete(
     assert [0] == [event.process for event in events if event.kind == "write"][:1]
 
 
-def test_a_trace_without_an_end_has_the_reason_for_the_end_of_its_worker(
+def test_an_unclosed_trace_has_the_reason_for_its_workers_end(
     traced: TracedCluster,
 ) -> None:
     """The program records the loss after the last record of the worker."""

@@ -30,7 +30,7 @@ def slices(indices: list[int], width: int, first: float) -> tf.IndexedSlices:
 def recorded(folder: Path, aggregation, *, width: int = 2, level: str = "ops") -> list[Event]:
     """Record a run with sparse writes, check its verdict, and return its writes and commits.
 
-    Each replica writes rows 2 and i; then the program writes row 0 of all components, and row 1 of
+    Replica i writes rows 2 and i. Then the program writes row 0 of all components, and row 1 of
     component 1.
     """
     with simulated_cluster():

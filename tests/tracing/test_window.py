@@ -50,7 +50,7 @@ def test_a_window_of_a_valid_run_is_unknown_and_never_invalid(
             find(history)
 
 
-def test_a_window_has_the_commits_to_replicas_that_take_no_part_in_its_call(tmp_path: Path):
+def test_a_window_has_the_commits_to_joined_replicas(tmp_path: Path):
     options = TraceOptions(tmp_path, window=(2, 3))
     with simulated_cluster():
         strategy = tf.distribute.MirroredStrategy(["a", "b", "c"], trace=options)

@@ -50,7 +50,7 @@ class Process:
     held: list[Kept] = field(default_factory=list)
 
     def used_bytes(self) -> int:
-        """Return the bytes of this process's own blocks that are not free."""
+        """Return the total size of this process's own blocks that are in use."""
         self.arena.settle()
         free = sum(size * len(blocks) for size, blocks in self.arena._free.items())
         return self.arena._held_bytes - free
@@ -88,7 +88,7 @@ class SharedCluster:
             process.arena.close()
 
     def make(self, name: str, size: int = SIZES[0], *, shared: bool = True) -> Kept:
-        """Return a new array of a process, whose number is in no other array."""
+        """Return a new array of a process. Its elements are a number that no other array has."""
         arena = self[name].arena
         array = arena.empty((size,), INT) if shared else None
         if array is None:

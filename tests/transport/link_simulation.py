@@ -1,4 +1,6 @@
-"""Two ends of a link over a simulated network that loses, repeats, reorders and cuts.
+"""Two ends of a link over a simulated network that loses, repeats and reorders packets.
+
+The network also cuts the connection.
 
 `python -m tests.transport.link_simulation SEED` replays one seed, and prints all events.
 """
@@ -17,7 +19,7 @@ LOSS_S = 5.0
 STEP_S = 0.1
 LONGEST_PROBES_S = (1.0, 30.0)
 CONNECTED_S = 1.0  # the shortest time between two cuts
-WORKER = 1  # the end that knows when a connection was made
+WORKER = 1  # the end that notices new connections
 QUIET_S = 200.0  # the time without faults in which all envelopes must arrive
 
 
@@ -56,7 +58,7 @@ class SimulatedLink:
         return any(end.state.is_lost for end in self.ends)
 
     def run(self) -> None:
-        """Run with faults, and then without; check all that arrives."""
+        """Run with faults, and then without faults; check all that arrives."""
         steps = self._random.randint(20, 120)
         for _ in range(steps):
             self._step()
@@ -75,7 +77,7 @@ class SimulatedLink:
         return None
 
     def _lose(self) -> None:
-        """Check that the end was right; its process ends now, and the other end must notice."""
+        """Check that one end was right to lose the link. The other end must lose it, too."""
         self.kinds["lost"] += 1
         assert self.now_s - self._cut_at_s > LOSS_S, "lost although the cut was short"
         self._cut_until_s, self._is_calm = math.inf, True

@@ -69,7 +69,7 @@ def test_other_folders_are_not_touched(place: Path) -> None:
 
 
 def test_only_an_old_unowned_folder_is_removed(place: Path) -> None:
-    """The owner of a new folder may be about to lock it; the owner of an old one was killed."""
+    """A new folder may not be locked yet. The owner of an old folder without a lock was killed."""
     lock = place / "varsim-new" / "owner"
     lock.parent.mkdir()
     lock.touch()

@@ -22,7 +22,7 @@ MIB = 2**20
 
 @pytest.fixture
 def few_addresses() -> Iterator[int]:
-    """Limit the addresses of this process to its present number and a gigabyte more."""
+    """Limit the addresses of this process to 1 GiB more than it uses now."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + 1024 * MIB, before[1]))

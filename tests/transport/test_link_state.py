@@ -50,7 +50,7 @@ def test_envelopes_arrive_once_and_in_order_or_both_ends_lose_the_link() -> None
     assert set() == ALL_KINDS - set(seen)
 
 
-def test_an_envelope_is_sent_again_only_if_the_peer_reports_it_missing(link: LinkState) -> None:
+def test_only_an_envelope_reported_missing_is_sent_again(link: LinkState) -> None:
     link.send([b"a"])
     link.send([b"b"])
     probes = [link.look(step * FIRST_PROBE_S, connected=True) for step in range(1, 10)]
@@ -98,7 +98,7 @@ def test_an_envelope_acknowledges_received_envelopes(link: LinkState) -> None:
     assert not link.has_answers
 
 
-def test_the_acknowledgement_of_an_envelope_that_was_not_sent_is_refused(link: LinkState) -> None:
+def test_an_acknowledgement_of_an_unsent_envelope_is_refused(link: LinkState) -> None:
     link.send([b"a"])
     with pytest.raises(ProtocolError, match="envelope 2 is acknowledged, but 1 were sent"):
         link.arrives(Packet(Kind.RECEIVED, 0, 2))
@@ -112,7 +112,7 @@ def look_until(link: LinkState, start_s: float, end_s: float, *, connected: bool
         link.look(start_s + step * STEP_S, connected=connected)
 
 
-def test_a_cut_may_last_as_long_as_the_limit_and_no_longer(link: LinkState) -> None:
+def test_a_cut_may_not_last_longer_than_the_limit(link: LinkState) -> None:
     look_until(link, STEP_S, STEP_S + LOSS_S, connected=False)
     assert not link.is_lost
     link.look(2 * STEP_S + LOSS_S, connected=False)
@@ -140,7 +140,7 @@ def test_time_without_looks_does_not_count(link: LinkState) -> None:
     assert not link.is_lost
 
 
-def test_the_time_in_which_the_peer_was_stopped_does_not_count(link: LinkState) -> None:
+def test_the_time_of_a_stopped_peer_does_not_count(link: LinkState) -> None:
     look_until(link, STEP_S, 2 * LOSS_S, connected=False)
     assert link.is_lost
     link.excuse()

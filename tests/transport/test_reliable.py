@@ -34,12 +34,12 @@ class Link:
     is_stopped: bool = False  # what the system says about the worker's process
 
     def serve(self) -> None:
-        """Let the coordinator's end handle what has arrived, and look."""
+        """Let the coordinator's end handle what has arrived, and look at its connection."""
         self.at_listener += [envelope for _, envelope in self.listener.drain()]
         self.lost = self.lost or bool(self.listener.look(lambda _: self.is_stopped))
 
     def turn(self) -> None:
-        """Let both ends handle what has arrived, and look."""
+        """Let both ends handle what has arrived, and look at their connection."""
         self.serve()
         self.at_worker += self.worker.receive(0)
 
@@ -137,7 +137,7 @@ def test_a_partition_ends_the_connection_of_a_worker_with_unread_messages(link: 
     wait_for(is_lost)
 
 
-def test_the_worker_keeps_a_link_to_a_process_that_does_not_answer(link: Link) -> None:
+def test_the_worker_keeps_a_link_to_a_computing_program(link: Link) -> None:
     """The program computes: its system accepts connections, but no key is checked."""
     link.worker.link_faults.corrupt()
     watch = link.worker._dealer.watch
@@ -166,7 +166,7 @@ def test_a_stopped_worker_is_not_lost(link: Link) -> None:
     assert not link.lost
 
 
-def test_a_message_without_a_header_is_an_error_and_the_next_envelope_arrives(link: Link) -> None:
+def test_after_a_message_without_a_header_the_next_envelope_arrives(link: Link) -> None:
     link.worker._dealer.try_send([b"no header"])
     link.worker.send([b"good"])
     link.until(lambda: 2 == len(link.at_listener))
