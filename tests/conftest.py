@@ -26,8 +26,8 @@ def pytest_configure() -> None:
     """Check the machine's limits, heed SIGINT, and make random tests repeatable in CI."""
     ensure_open_files()
     heed_interrupts()
-    # A deadline would fail tests on a busy machine. In CI, each run draws the same examples, which
-    # older releases of hypothesis do not do by default. Other runs draw new examples.
+    # A deadline would fail tests on a busy machine. In CI, each run draws the same examples;
+    # older releases of hypothesis need `derandomize` for this. Other runs draw new examples.
     in_ci = bool(os.environ.get("CI"))
     settings.register_profile("varsim", deadline=None, derandomize=in_ci)
     settings.load_profile("varsim")

@@ -1,8 +1,8 @@
 """Hostile input in large numbers: `python -m tests.fuzzing frames 1000000`, `… states 100000`.
 
-A damaged envelope, or a well-formed message that is wrong in the present state, may only raise a
-ProtocolError. A state that accepts a message must still be valid. The command prints the counts,
-the time of the slowest case, and the memory that a case needed at the most.
+The input is a damaged envelope, or a well-formed message that is wrong in the present state. The
+only allowed error is ProtocolError. A state that accepts a message must still be valid. The command
+prints the counts, the time of the slowest case, and the largest memory of a case.
 """
 
 from __future__ import annotations
@@ -262,7 +262,7 @@ class Recorded:
 def recorded(seeds: range) -> list[Recorded]:
     """Run programs in the simulated cluster; return the events of every state.
 
-    With the first seed no worker is lost; with each other seed, one is.
+    With the first seed no worker is lost. With each other seed one worker is lost.
     """
     found: dict[int, Recorded] = {}
     kept = []  # states that are not freed, so that no id is reused
@@ -317,7 +317,7 @@ def state_cases(kind: type, rng: Random, seeds: range) -> Iterator[Case]:
 
 
 def _handled(state: Any, event: Any) -> None:
-    """Give a message to a state; check that a state that accepts it is still consistent."""
+    """Give a message to a state. If the state accepts it, check that the state is consistent."""
     state.handle(event)
     state.validate()
 

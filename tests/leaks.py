@@ -1,4 +1,4 @@
-"""Finds what a test leaves behind: processes, threads, descriptors, temporary files, segments.
+"""Find what a test leaves behind: processes, threads, descriptors, temporary files, segments.
 
 A snapshot takes about a tenth of a millisecond, and the check takes two snapshots for every test. A
 search of all processes takes longer, so the check does it only after a test that has started a
@@ -87,7 +87,7 @@ def _descendants(mark: str) -> set[int]:
 
 
 class LeakCheck:
-    """Compares the resources after a test with those before it."""
+    """Compare the resources after a test with the resources before the test."""
 
     def __init__(self, temporary: Path, mark: str) -> None:
         self._temporary = temporary

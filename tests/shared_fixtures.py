@@ -1,4 +1,4 @@
-"""Creates shared fixtures of a module again after a test that failed or left a call running.
+"""Create shared fixtures of a module again after a test that failed or left a call running.
 
 Tests of a module share a cluster, because starting one for each test is slow. A test that fails in
 the middle may leave replicas that wait, and every later test would wait for these replicas. So this

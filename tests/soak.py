@@ -1,9 +1,9 @@
 """Run programs on real workers with random faults, for some time: `python -m tests.soak`.
 
-An episode is one program: calls that write and read variables, with faults at drawn places. After
+An episode is one program: calls that write and read variables, with faults at random places. After
 the loss of a worker, the program makes a new strategy with the values that it can still read. Every
-value is compared with plain numbers. The command ends with the counts, or with the command that
-repeats the episode that has failed.
+value is compared with an expected number, which the episode computes without varsim. The command
+prints the counts at the end. If an episode fails, it prints the command that repeats the episode.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CALLS = 60
 """The number of calls of an episode."""
 
 WARM_EPISODES = 10
-"""The memory of later episodes is compared with the memory after these."""
+"""The growth of the memory is measured after this number of episodes."""
 
 DONE = 6
 """The place after the last operation of a step."""
@@ -46,7 +46,7 @@ class Totals:
     faults: Counter[str] = field(default_factory=Counter)
 
     def check(self, expected: object, got: object, what: str) -> None:
-        """Compare a value with plain numbers."""
+        """Compare a value with the expected value."""
         assert expected == got, f"{what}: expected {expected}, got {got}"
         self.counts["values checked"] += 1
 
@@ -61,14 +61,14 @@ class Fault:
     operation: int | None
 
     def text(self, before: int) -> str:
-        """Return the fault for a strategy whose first call comes after `before` calls."""
+        """Return the fault for a strategy that is made after `before` calls of the episode."""
         place = "" if self.operation is None else f" operation={self.operation}"
         amount = " s=0.02" if self.kind == "pause" else ""
         return f"{self.kind} replica={self.replica} call={self.call - before}{place}{amount}"
 
 
 class Episode:
-    """One program with its faults, and the plain numbers that its variables must have."""
+    """One program with its faults, and the expected numbers of its variables."""
 
     def __init__(self, seed: int, number: int, totals: Totals) -> None:
         rng = random.Random(f"{seed}/{number}")
@@ -154,7 +154,7 @@ class Episode:
         return False
 
     def _expect(self, fault: Fault | None) -> None:
-        """Compute the plain numbers after the next call. The operations before a fault count."""
+        """Compute the expected numbers after a call. Operations before a fault have an effect."""
         stop = DONE if fault is None else (fault.operation or 1)
         everyone = range(self._count)
         if stop >= 3:
@@ -178,14 +178,14 @@ class Episode:
 
 
 def descriptors() -> int:
-    """Return the number of open files of this process; 0 if the system does not tell."""
+    """Return the number of open files of this process; 0 if the system does not show it."""
     with suppress(OSError):
         return len(list(Path("/proc/self/fd").iterdir()))
     return 0
 
 
 def children() -> int:
-    """Return the number of child processes; 0 if the system does not tell."""
+    """Return the number of child processes; 0 if the system does not show it."""
     with suppress(OSError):
         path = Path(f"/proc/self/task/{os.getpid()}/children")
         return len(path.read_text("ascii").split())

@@ -38,7 +38,7 @@ def heed_interrupts() -> None:
     """Let SIGINT raise KeyboardInterrupt, also in the programs under test.
 
     A shell without job control starts a job in the background with SIGINT ignored, and all
-    processes of this job inherit this.
+    processes of this job inherit this setting.
     """
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -21,7 +21,7 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 @dataclass(frozen=True)
 class ExampleSection:
-    """The examples of one section, with a blank line for each other line of the document."""
+    """The examples of one section. All other lines of the document are replaced by blank lines."""
 
     path: Path
     title: str

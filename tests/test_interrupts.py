@@ -138,7 +138,7 @@ def uninterrupted() -> Iterator[None]:
         UNINTERRUPTED.end()
 
 
-def test_an_interrupt_of_an_operation_is_deferred_until_the_operation_ends():
+def test_an_interrupt_is_deferred_until_the_operation_ends():
     """`Interrupts` is not used here, as in an interactive interpreter."""
     done = []
 
@@ -185,7 +185,7 @@ def test_the_programs_handler_is_active_after_any_interrupt():
             return
 
 
-def test_a_pending_interrupt_is_raised_when_the_operation_begins_to_wait():
+def test_a_pending_interrupt_is_raised_before_a_wait():
     waited = []
 
     def operate() -> None:
@@ -210,8 +210,8 @@ def test_a_second_ctrl_c_stops_an_operation_without_waits(clock: SetClock):
         assert raised.value is not UNINTERRUPTED.raised
 
 
-def test_a_second_ctrl_c_at_any_instruction_does_not_delay_later_interrupts(clock: SetClock):
-    """If it stopped the end of an operation, this operation would delay SIGINT forever."""
+def test_a_second_ctrl_c_does_not_delay_later_interrupts(clock: SetClock):
+    """If the second Ctrl-C stopped the end of an operation, SIGINT would be delayed forever."""
 
     def interrupt_twice() -> None:
         interrupt()

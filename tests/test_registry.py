@@ -51,6 +51,6 @@ def test_an_unimportable_implementation_is_a_config_error(
         registry.make("two")
 
 
-def test_a_registry_without_a_group_has_only_varsims_own() -> None:
+def test_a_registry_without_a_group_has_only_varsims_names() -> None:
     assert ("ipc", "tcp") == TRANSPORTS.names()
     assert isinstance(TRANSPORTS.make("ipc"), Ipc)

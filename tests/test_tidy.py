@@ -92,7 +92,7 @@ def test_every_module_is_used() -> None:
 
 
 KNOW_WHAT_IS_WRONG = frozenset({"tests/test_tidy.py"})
-"""Files that show what the rules refuse."""
+"""Files with examples of what the rules refuse."""
 
 LONG_FUNCTION = "def long():\n" + "    x = 1\n" * 70
 WRONG: list[tuple[Rule, str, str, int]] = [

@@ -1,4 +1,4 @@
-"""The locks have all requirements of pyproject.toml for every Python, and no index addresses."""
+"""The lock files have all requirements of pyproject.toml for every Python, and no addresses."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_changes_are_listed_by_package():
     ] == told
 
 
-def test_a_version_that_depends_on_python_is_listed_with_its_python(tmp_path: Path):
+def test_each_version_is_listed_with_its_python_versions(tmp_path: Path):
     lock = tmp_path / "lock.txt"
     lock.write_text(
         "one==1.0 ; python_full_version < '3.12' \\\n    --hash=sha256:0\n"

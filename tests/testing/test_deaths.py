@@ -29,7 +29,7 @@ every_program = pytest.mark.parametrize("program", PROGRAMS, ids=lambda program:
 
 
 def deaths_of(seed: int) -> dict[int, int]:
-    """Return which replica dies, and after how many messages. Seeds take the replicas in turn."""
+    """Return which replica dies, and after how many messages. Seeds choose the replicas in turn."""
     return {seed % REPLICAS: seed // REPLICAS}
 
 
@@ -151,7 +151,7 @@ def test_a_replica_is_killed_by_another_replica() -> None:
 
 
 @every_program
-def test_the_record_of_a_lost_worker_is_not_whole_and_accuses_nobody(
+def test_the_record_of_a_lost_worker_is_incomplete_and_unknown(
     program: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for seed in range(many(2)):

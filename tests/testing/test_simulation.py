@@ -37,7 +37,7 @@ ONLY = os.environ.get("VARSIM_TEST_SEED")
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
 def test_every_seed_gives_the_values_of_the_plain_order(program, request):
-    """`validate()` runs after every event of every seed."""
+    """The plain order is the order without a seed. `validate()` runs after every event."""
     with simulated_cluster():
         expected = program()
 
@@ -62,7 +62,7 @@ def replay(seed, request):
 
 @pytest.fixture
 def sent(monkeypatch):
-    """Return the sent messages in order: (replica, *names), or ("to", replica, *names)."""
+    """Return the sent messages in order: (sender, *names), or ("to", receiver, *names)."""
     log = []
     from_worker, send = SimulatedNetwork.from_worker, SimulatedNetwork.send
 
@@ -187,7 +187,7 @@ def test_a_strategy_cannot_be_used_after_the_block_of_its_cluster():
 
 
 def test_replicas_learn_of_a_failed_call_before_the_program(sent):
-    """Without the message the replicas would wait or work until the program's next operation."""
+    """A message ends the call on the replicas at once, not at the program's next operation."""
     with simulated_cluster():
         strategy = three_replicas()
         w = create_without_warnings(strategy, 0.0, "ON_WRITE", "SUM")

@@ -34,7 +34,7 @@ def files_are_short(source: Source) -> Iterator[Violation]:
     lines = source.text.count("\n")
     if lines > MAX_FILE_LINES and not source.path.startswith("tests/"):
         yield Violation(
-            source.path, MAX_FILE_LINES, f"has {lines} lines; split it at {MAX_FILE_LINES} at most"
+            source.path, MAX_FILE_LINES, f"has {lines} lines; split it ({MAX_FILE_LINES} at most)"
         )
 
 
@@ -47,8 +47,8 @@ def functions_are_short(source: Source) -> Iterator[Violation]:
                 yield Violation(
                     source.path,
                     node.lineno,
-                    f"{node.name} has {lines} lines; keep its branches, and move straight parts "
-                    f"into functions of their own ({MAX_FUNCTION_LINES} at most)",
+                    f"{node.name} has {lines} lines; move parts without branches "
+                    f"into other functions ({MAX_FUNCTION_LINES} at most)",
                 )
 
 
@@ -58,9 +58,7 @@ def decisions_are_pure(source: Source) -> Iterator[Violation]:
         return
     for line, name in source.imports():
         if name.split(".")[0] in IMPURE or name.startswith("numpy.random"):
-            yield Violation(
-                source.path, line, f"imports {name}; let the shell pass in what it needs"
-            )
+            yield Violation(source.path, line, f"imports {name}; let the shell pass in the values")
     for node in source.nodes:
         match node:
             case ast.Call(func=ast.Name(id="open" | "print" | "input" as name)):
@@ -97,7 +95,7 @@ def nothing_runs_beside(source: Source) -> Iterator[Violation]:
     """Find threads and event loops, because a process does one thing at a time.
 
     Tests are allowed to use threads; a test that leaves a thread running fails. The coordinator is
-    allowed to ask for the number of its thread, because it refuses calls from another thread.
+    allowed to read the number of its thread, because it refuses calls from another thread.
     """
     if source.path.startswith("tests/") or source.path == "varsim/threads.py":
         return

@@ -1,4 +1,4 @@
-"""Runs a workload in the way of `varsim run --mode`, on a simulated cluster or on processes."""
+"""Run a workload as `varsim run --mode` does, on a simulated cluster or on processes."""
 
 from __future__ import annotations
 
