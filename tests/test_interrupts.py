@@ -54,7 +54,7 @@ def test_interrupts_soon_after_an_interrupt_are_deferred(clock: SetClock):
         interrupt()
 
 
-def test_a_program_that_has_caught_an_interrupt_can_be_interrupted_again(clock: SetClock):
+def test_after_a_caught_interrupt_the_program_can_be_interrupted(clock: SetClock):
     with Interrupts():
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):

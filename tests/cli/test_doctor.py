@@ -88,7 +88,7 @@ def test_what_was_not_checked_does_not_change_the_exit_code(
     ("words", "environment", "workers"),
     [((), None, 2), ((), "7", 7), (("-n", "5"), "7", 5)],
 )
-def test_the_checks_are_for_the_number_of_workers_of_a_run(
+def test_the_checks_use_the_number_of_workers(
     asked: list[Request],
     monkeypatch: pytest.MonkeyPatch,
     words: tuple[str, ...],

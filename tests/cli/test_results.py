@@ -8,7 +8,7 @@ from varsim.cli.results import Results
 from varsim.report.summary import Failure
 
 
-def test_a_failed_run_prints_the_ends_of_a_very_long_error(
+def test_a_failed_run_prints_both_ends_of_a_long_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     text = f"BEGIN {'x' * 1_000_000} END"

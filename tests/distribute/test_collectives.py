@@ -359,7 +359,7 @@ def test_an_exception_on_one_replica_takes_precedence_over_a_mismatch(simulated)
         strategy.run(step)
 
 
-def test_a_structure_that_contains_itself_is_refused_and_can_be_returned(simulated):
+def test_a_circular_list_can_be_returned_but_not_reduced(simulated):
     endless: list[Any] = [1.0]
     endless.append(endless)
 

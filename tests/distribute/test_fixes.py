@@ -315,7 +315,7 @@ def test_the_fix_of_different_operations_gives_its_value(second, aggregation):
     together(new.after(free.change), operations, values)
 
 
-def test_a_mismatch_of_large_values_names_the_fixes_without_their_values():
+def test_a_mismatch_of_large_values_shows_fixes_without_values():
     new = New(aggregation=VariableAggregation.MEAN, start=np.zeros(1000))
     values = [np.ones(1000, np.float32)] * 2
 

@@ -152,7 +152,7 @@ def test_sparse_writes_do_what_the_cell_of_assign_add_does(table_of):
     assert [[1.0, 0.0, 10.0], [0.0, 2.0, 10.0]] == components(v)
 
 
-def test_a_cell_of_a_program_says_which_sparse_writes_it_accepts(table_of):
+def test_a_programs_cell_decides_about_sparse_writes(table_of):
     v = table_of(InDoubledTable())
 
     def step(method):

@@ -191,7 +191,7 @@ def test_a_slice_is_assigned_as_its_error_says():
 
 
 @pytest.mark.parametrize("auto", ["on_write", "adaptive"])
-def test_a_replica_without_rows_writes_zero_rows_as_the_error_says(auto: str):
+def test_the_remedy_for_a_replica_without_rows_works(auto: str):
     case = Case(VariableSynchronization.AUTO, VariableAggregation.SUM, auto=auto)
     some = "v.scatter_add(rows) if {} else {}"
     first = "tf.distribute.get_replica_context().replica_id_in_sync_group == 0"
@@ -205,7 +205,7 @@ def test_a_replica_without_rows_writes_zero_rows_as_the_error_says(auto: str):
     assert [24.0, 2.0] == v.numpy().tolist()
 
 
-def test_a_dtype_without_arithmetic_can_be_replaced_as_the_error_says():
+def test_the_remedy_for_a_dtype_without_arithmetic_works():
     strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
 
     def added(dtype: str) -> list[Any]:

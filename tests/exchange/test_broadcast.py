@@ -88,7 +88,7 @@ def test_the_same_messages_are_encoded_once(cluster: SharedCluster, codec: Broad
     assert other[0] is not first[0]
 
 
-def test_a_block_that_was_encoded_once_is_lent_to_each_worker(
+def test_each_worker_gets_a_lease_of_an_encoded_block(
     cluster: SharedCluster, codec: BroadcastCodec
 ) -> None:
     messages: list[Message] = [message(np.zeros(LARGE))]

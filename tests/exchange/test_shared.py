@@ -185,7 +185,7 @@ def test_a_reduction_with_workers_ends_with_the_last_slice(reducer: SharedMemory
     assert None is reducer.deadline_s
 
 
-def test_the_slice_of_a_worker_that_died_is_computed_without_it(
+def test_the_reducer_computes_the_slice_of_a_dead_worker(
     reducer: SharedMemoryReducer,
 ) -> None:
     workers, values = Workers(), values_of(LARGE)

@@ -166,7 +166,7 @@ def test_the_output_for_scripts_is_complete(words: list[str], monkeypatch: Patch
     assert result.stdout.startswith("runs/" if words == ["-q"] else '{\n  "version"')
 
 
-def test_a_run_that_cannot_write_its_first_files_does_not_begin(monkeypatch: Patch):
+def test_a_run_without_its_first_files_does_not_begin(monkeypatch: Patch):
     monkeypatch.setattr(runner, "carry", raises(FULL))
     result = run("--out", "elsewhere")
 
@@ -175,7 +175,7 @@ def test_a_run_that_cannot_write_its_first_files_does_not_begin(monkeypatch: Pat
     assert not Path("elsewhere").exists()
 
 
-def test_a_pilot_run_whose_record_cannot_be_replayed_gives_no_advice(monkeypatch: Patch):
+def test_without_a_replay_a_pilot_run_gives_no_advice(monkeypatch: Patch):
     monkeypatch.setattr(shadow_runs, "_advice", raises(FULL))
     result = run("--auto", "advised")
 

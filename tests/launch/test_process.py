@@ -136,7 +136,7 @@ def test_closing_leaves_no_process_and_no_directory(
     cluster.channel.send(0, [Fetch(request_id=1, variable_id=1)])
 
 
-def test_a_link_that_is_dropped_leaves_no_process_and_no_directory(private_temporary: Path) -> None:
+def test_a_dropped_link_leaves_no_process_and_no_directory(private_temporary: Path) -> None:
     launcher = ProcessLauncher("tests.launch.programs:serve")
     options = LaunchOptions(7, ("CPU:0",))
     link = launcher.launch(options, NoObjects())

@@ -142,7 +142,7 @@ def test_a_name_of_more_than_1000_characters_is_refused() -> None:
         check_name("x" * 1001, "the name")
 
 
-def test_an_envelope_of_several_messages_that_is_too_large_is_divided() -> None:
+def test_a_too_large_envelope_of_several_messages_is_divided() -> None:
     messages = [Returned(call_id=i, result=Payload(None), report=Report()) for i in range(3)]
     error = SizeError("too large")
     assert [messages[:1], messages[1:]] == list(halves(messages, error))

@@ -90,7 +90,7 @@ def test_a_note_of_released_blocks_is_one_more_frame(
     assert not here._lent
 
 
-def test_a_block_that_one_envelope_both_returns_and_releases_is_kept(
+def test_a_block_returned_and_released_together_is_kept(
     cluster: SharedCluster, here: Leases, there: Leases
 ) -> None:
     """Arrays are received before the releases in the same envelope are handled."""

@@ -40,7 +40,7 @@ def values(folder: Path, kind: RecordKind) -> list[list[object]]:
     return [record[-1] for record in found]
 
 
-def test_events_are_read_in_the_order_in_which_they_were_recorded(tmp_path: Path) -> None:
+def test_events_are_read_in_the_recorded_order(tmp_path: Path) -> None:
     trace = make(tmp_path)
     trace.read(1, 0, 7, "p.py:1", VALUE)
     trace.wrote(1, 0, Operation.ASSIGN, "p.py:2", VALUE)

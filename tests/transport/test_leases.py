@@ -85,7 +85,7 @@ def test_a_block_returned_through_other_processes_is_released(cluster: SharedClu
     cluster.assert_free()
 
 
-def test_a_block_that_returns_to_its_owner_is_the_same_memory(cluster: SharedCluster) -> None:
+def test_a_block_returned_to_its_owner_is_the_same_memory(cluster: SharedCluster) -> None:
     kept = cluster.make("c")
     (at_a,) = cluster.pass_on("c", "a", kept)
     (home,) = cluster.pass_on("a", "c", at_a)

@@ -122,7 +122,7 @@ def test_both_ends_lose_a_link_that_is_cut_for_too_long(link: Link) -> None:
         link.until(lambda: False)
 
 
-def test_a_partition_ends_the_connection_of_a_worker_with_unread_messages(link: Link) -> None:
+def test_a_partition_ends_a_connection_with_unread_messages(link: Link) -> None:
     """ZeroMQ would keep such a connection until the worker reads the messages."""
     socket = link.worker._dealer.socket
     for _ in range(3):
