@@ -87,7 +87,7 @@ ON_WORKER_LOST: Final = click.option(
     metavar="POLICY",
     type=click.Choice(["fail", "restart", "shrink"]),
     help="What happens after a worker was lost: fail, restart (go on with new workers) or shrink "
-    "(go on with fewer).",
+    "(go on with fewer workers).",
 )
 STRICT: Final = click.option(
     "--strict/--no-strict",

@@ -60,9 +60,9 @@ SYNTAX: Final = (
     "replica=coordinator call=30; disk_full replica=coordinator call=30; memory_full replica=2 "
     "call=30; drop replica=2 call=30 count=3 (also duplicate, reorder); corrupt replica=2 call=30; "
     "truncate replica=2 call=30; partition replicas=1,2 call=30 s=1. step=30 can replace call=30. "
-    "operation=4 places a fault before the replica's fourth operation. replica=any is drawn from "
-    "the seed, and so is the call of call=10:50; slow and delay last for all these calls. slow, "
-    "delay and the faults of links (drop to partition) accept replica=all"
+    "operation=4 places a fault before the replica's fourth operation. The seed draws the replica "
+    "of replica=any, and one of the calls of call=10:50; but slow and delay last for all these "
+    "calls. slow, delay and the faults of links (drop to partition) accept replica=all"
 )
 
 

@@ -105,7 +105,7 @@ class Incarnations:
         self._end: weakref.finalize[..., Any] | None = None  # ends the present workers
         self._is_over = False  # whether the next use starts a new incarnation
         self._is_ending = False
-        self._closed = False  # whether the strategy was closed while it had no workers
+        self._closed = False  # whether the strategy was closed
         self._running = 0  # number of running calls, nested ones included
         self._calls_before = 0  # number of calls of earlier incarnations
         self._delay_s = 0.0  # the delay before the next start

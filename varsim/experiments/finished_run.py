@@ -100,7 +100,7 @@ class FinishedRun:
 
     @cached_property
     def history(self) -> History:
-        """Return the open record: `history.events(...)` reads it, or SQL by `history.connection`.
+        """Return the open record. Read it by `history.events(...)`, or by SQL in `.connection`.
 
         Raises:
             ConfigError: The run has no record; the text says why, and names the option.

@@ -17,7 +17,7 @@ from varsim.tracing.trace import OFF
 OUT: Final = Path("runs")
 """The folder in which runs are looked up by name: the default of `varsim run`."""
 
-_MAX_LISTED: Final = 5  # names in an error
+_MAX_LISTED: Final = 5  # largest number of names in an error
 
 
 class _Sort(NamedTuple):

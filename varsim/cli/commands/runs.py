@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 @click.option(
     "--limit",
     metavar="SIZE",
-    help="Remove the oldest runs without a tag until all runs have at most this size, as in 2GiB.",
+    help="Remove the oldest runs without a tag, until all runs together have at most this size, "
+    "as in 2GiB.",
 )
 @click.option(
     "--out", metavar="DIR", default="runs", help="The folder of the runs. [default: runs]"
