@@ -18,7 +18,7 @@ from varsim.protocol.buffers import PACK_LIMIT_BYTES, SHARED
 from varsim.protocol.codec import MESSAGES, PROTOCOL_VERSION, decode, encode
 from varsim.protocol.limits import MAX_DIMENSIONS
 from varsim.protocol.messages import Commit, Component, Forget, Message, Payload, Start
-from varsim.protocol.structure import unpack
+from varsim.protocol.structure import Tag, unpack
 
 
 def header(*bodies: Any, packed: Any = b"", version: Any = PROTOCOL_VERSION) -> bytes:
@@ -154,13 +154,17 @@ class NoReferences:
 trees = st.recursive(
     st.none() | st.integers(-1, 10) | st.text(max_size=3) | st.binary(max_size=3) | st.floats(),
     # All tags except PICKLE, because only trusted peers are allowed to send pickles.
-    lambda parts: st.tuples(st.integers(-1, 10), st.lists(parts, max_size=4)).map(
-        lambda both: [both[0], *both[1]]
-    ),
+    lambda parts: st.tuples(
+        st.sampled_from([*set(Tag) - {Tag.PICKLE}, -1, 99]), st.lists(parts, max_size=4)
+    ).map(lambda both: [int(both[0]), *both[1]]),
 )
+contents = st.binary() | trees.map(msgpack.packb)
 
 
-@given(trees, st.lists(st.just(np.frombuffer(b"\xff", np.uint8)), max_size=2))
+@given(
+    trees | st.sampled_from([[Tag.TREE, 0], [Tag.NUMBERS, Tag.LIST, 0]]),
+    st.lists(contents.map(lambda content: np.frombuffer(content, np.uint8)), max_size=2),
+)
 def test_a_malformed_structure_raises_no_other_error(tree: Any, arrays: list[Any]) -> None:
     with suppress(ProtocolError):
         unpack(Payload(tree, tuple(arrays)), NoReferences())

@@ -309,7 +309,7 @@ def test_the_class_and_address_replace_an_argument_without_text() -> None:
 
 def test_attributes_without_a_plain_form_are_left_out() -> None:
     error: Any = RuntimeError("broken")
-    error.stream, error.rows, error.row = sys.stdout, list(range(100_000)), 3
+    error.stream, error.rows, error.row = sys.stdout, list(map(str, range(100_000))), 3
     assert {"row": 3} == vars(arrived(error))
 
 

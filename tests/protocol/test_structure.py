@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.protocol.samples import arrays, plain
-from varsim.errors import ShapeError, SizeError
+from varsim.errors import ProtocolError, ShapeError, SizeError
 from varsim.protocol import pickling, structure
 from varsim.protocol.codec import decode, encode
 from varsim.protocol.limits import MAX_FRAME_BYTES, MAX_NESTING, check_nesting
 from varsim.protocol.messages import Payload, Start
 from varsim.protocol.references import Name
-from varsim.protocol.structure import LONG_BYTES, MAX_DEPTH, function_id, pack, unpack
+from varsim.protocol.structure import LONG_BYTES, MAX_DEPTH, Tag, function_id, pack, unpack
 from varsim.spec import Array, VariableAggregation
 
 
@@ -285,12 +285,85 @@ def test_a_large_structure_takes_little_space_in_a_header(
 ) -> None:
     monkeypatch.setattr(structure, "MAX_TREE_BYTES", 1000)
     monkeypatch.setattr(structure, "LONG_BYTES", 600)
+    monkeypatch.setattr(structure, "MAX_ARRAYS", 3)
     monkeypatch.setattr(pickling, "MAX_BUFFERS", 3)
 
     payload = pack(value, HERE)
     assert len(repr(payload.tree)) < 1000
     assert len(payload.arrays) <= 4
     np.testing.assert_equal(travelled(value), value)
+
+
+numbers = st.floats(allow_nan=False) | st.booleans() | st.integers()
+
+
+@given(st.lists(numbers, max_size=5).map(lambda some: some * 20))
+def test_long_lists_of_numbers_keep_the_class_of_each_number(value: list[Any]) -> None:
+    for sent in (value, tuple(value), [value, 1]):
+        got = travelled(sent)
+        assert repr(sent) == repr(got)
+        assert type(sent) is type(got)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(list(range(10_000)), id="integers"),
+        pytest.param([None, *map(float, range(10_000))], id="numbers and None"),
+        pytest.param({f"key {i}": (i, [str(i)]) for i in range(5_000)}, id="rows"),
+        pytest.param([2**100 + i for i in range(10_000)], id="long integers"),
+        pytest.param([np.full(3, i) for i in range(900)] + ["x"] * 10_000, id="arrays"),
+        pytest.param(["\ud800" * 100] * 1_000, id="surrogates"),
+    ],
+)
+def test_large_structures_are_not_pickled(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pickling, "loads", None)
+
+    np.testing.assert_equal(travelled(value), value)
+
+
+def test_a_large_structure_can_contain_objects_that_are_sent_as_names() -> None:
+    assert travelled([*map(str, range(10_000)), HERE.known[1]])[-1] is THERE.known[1]
+
+
+@pytest.mark.parametrize("part", [[1], (1,), {1: 1}])
+def test_an_object_that_a_large_structure_contains_twice_stays_one_object(part: Any) -> None:
+    got = travelled([part, *map(str, range(10_000)), part])
+    assert got[0] is got[-1]
+
+
+def test_a_large_structure_with_an_object_without_a_plain_form_is_sent() -> None:
+    value = [*map(str, range(10_000)), {1, 2}]
+    assert value == travelled(value)
+
+
+def test_a_structure_whose_tree_would_be_very_large_is_packed_at_once() -> None:
+    value: Any = ["x" * 100] * 1_000
+    for _ in range(40):
+        value = [value, value]
+    got = travelled(value)
+    assert got[0] is got[1]
+
+
+@pytest.mark.parametrize("limit_bytes", [50_000, 200_000])
+def test_a_tree_that_takes_too_much_memory_is_pickled(
+    limit_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit is checked before the tree is encoded, and exactly afterwards."""
+    monkeypatch.setattr(structure, "MAX_LARGE_TREE_BYTES", limit_bytes)
+    value = [*map(str, range(10_000))]
+    assert value == travelled(value)
+    assert Tag.PICKLE == pack(value, HERE).tree[0]
+
+
+def test_a_received_tree_that_takes_too_much_memory_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    payload = pack([*map(str, range(10_000))], HERE)
+    assert Tag.TREE == payload.tree[0]
+    monkeypatch.setattr(structure, "MAX_LARGE_TREE_BYTES", 200_000)
+    with pytest.raises(ProtocolError, match="more memory than any structure"):
+        unpack(payload, THERE)
 
 
 def test_a_structure_may_contain_itself() -> None:

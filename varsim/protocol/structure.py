@@ -4,13 +4,17 @@
 are unchanged. Every other value becomes a list: a tag, followed by
 
 - `TUPLE`, `LIST`: the items; `DICT`: keys and values in turn;
+- `NUMBERS`: `TUPLE` or `LIST`, and the index of an array with the items, which are all floats, all
+  integers or all bools;
+- `TREE`: the index of an array with a tree in msgpack, which is too large for a header;
 - `COMPLEX`: the real and the imaginary part; `LONG_INT`: the digits in base 16;
 - `ENUM`: a class of `varsim.spec`, and the member's name;
 - `ARRAY`, `SCALAR`, `LONG_STR`, `LONG_BYTES`: the index of an array in `Payload.arrays`; these
   arrays are never pickled;
 - `NAME`: the name of an object that is sent as a name;
 - `PICKLE`: a pickle by cloudpickle, and the indices of its buffers in `Payload.arrays`. Functions,
-  classes and all other objects are pickled. A pickle can also contain names;
+  classes and all other objects are pickled. A pickle can also contain names. A structure that is
+  too large for a header, and that contains such an object, is pickled as a whole;
 - `EXCEPTION`: a raised exception; `DTYPE`, `PATH`, `MEMBER`, `RECORD`, `SHOWN`: parts of it (see
   `exceptions`).
 
@@ -20,6 +24,7 @@ Unpack only payloads from an authenticated connection.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from enum import Enum, IntEnum
 from types import NoneType
 from typing import Any, Final
@@ -30,7 +35,7 @@ import numpy as np
 import varsim.spec
 from varsim.errors import ProtocolError
 from varsim.extension_dtypes import is_supported, key_of
-from varsim.protocol.limits import MAX_HEADER_BYTES, check_frame, check_nesting
+from varsim.protocol.limits import MAX_HEADER_BYTES, check_frame, check_nesting, decoded_bytes
 from varsim.protocol.messages import Payload
 from varsim.protocol.references import References
 from varsim.spec import Array
@@ -43,9 +48,19 @@ LONG_BYTES: Final = 16 * 1024
 header."""
 
 MAX_TREE_BYTES: Final = 64 * 1024
-"""Size limit of a tree in a header, estimated. A larger structure, such as a list of thousands of
-numbers, is pickled: a pickle is sent as an array, and is not part of the header. So a payload is
-always within the limits of a header (see `limits`)."""
+"""Limit of the estimated size of a tree in a header. A larger tree is sent as an array, outside the
+header. So a payload is always within the limits of a header (see `limits`)."""
+
+MAX_LARGE_TREE_BYTES: Final = 2**30
+"""Limit of the memory for the values of a tree in an array; see `limits.decoded_bytes`. A structure
+with a larger tree is pickled."""
+
+MAX_ARRAYS: Final = 1024
+"""Limit of the number of arrays and long texts of a structure, which the header describes. A larger
+structure with more of them is pickled."""
+
+MIN_NUMBERS: Final = 64
+"""Least number of items of a list or a tuple that is sent as an array."""
 
 ITEM_BYTES: Final = 9
 """Largest size of a number in a header."""
@@ -72,12 +87,16 @@ def pack(value: Any, references: References) -> Payload:
     """
     if type(value) in _AS_THEY_ARE:
         return Payload(value)
+    packer = Packer(references, MAX_TREE_BYTES)
     try:
-        packer = Packer(references, MAX_TREE_BYTES)
         tree = packer.tree(value, 0)
-    except NoTreeError as reason:
-        if isinstance(reason, _TooDeepError):
-            check_nesting(value)
+    except _TooDeepError:
+        check_nesting(value)
+        tree = None
+    except NoTreeError:
+        packer = _LargePacker(references, MAX_LARGE_TREE_BYTES)
+        tree = packer.large_tree(value)
+    if tree is None:
         packer = Packer(references, MAX_HEADER_BYTES)
         tree = packer.pickle(value)
     return Payload(tree, tuple(packer.arrays))
@@ -127,6 +146,8 @@ class Tag(IntEnum):
     EXCEPTION = 15
     PATH = 16
     SHOWN = 17
+    NUMBERS = 18
+    TREE = 19
 
 
 class NoTreeError(Exception):
@@ -158,6 +179,9 @@ class Packer:
             return self._str(value)
         if kind is tuple or kind is list:
             tag = Tag.TUPLE if kind is tuple else Tag.LIST
+            numbers = _numbers(value) if len(value) >= MIN_NUMBERS else None
+            if numbers is not None:
+                return [Tag.NUMBERS, tag, self._index(numbers)]
             self._grow(len(value) * ITEM_BYTES)
             return [tag, *[self.tree(item, depth + 1) for item in value]]
         if kind is dict:
@@ -240,10 +264,67 @@ class Packer:
         return [Tag.LONG_BYTES, self._index(_bytes_array(value))]
 
 
+class _LargePacker(Packer):
+    """Packs a structure whose tree is too large for a header."""
+
+    def __init__(self, references: References, limit_bytes: int) -> None:
+        super().__init__(references, limit_bytes)
+        self._met: set[int] = set()  # the ids of the packed lists, tuples and dicts
+
+    def large_tree(self, value: Any) -> Any:
+        """Return the tree of a structure; None if the structure must be pickled."""
+        try:
+            tree = self.tree(value, 0)
+        except NoTreeError:
+            return None
+        packed: bytes = msgpack.packb(tree, unicode_errors="surrogatepass")
+        if decoded_bytes(packed) > MAX_LARGE_TREE_BYTES:
+            return None
+        return [Tag.TREE, self._index(_bytes_array(packed))]
+
+    def tree(self, value: Any, depth: int) -> Any:
+        """Return the tree of one value, unless the value is a container that was packed before.
+
+        A structure of few objects that contain each other often could have a tree of any size. A
+        pickle contains each of them only once.
+        """
+        if type(value) in _CONTAINERS and value:
+            if id(value) in self._met:
+                raise NoTreeError
+            self._met.add(id(value))
+        return super().tree(value, depth)
+
+    def pickle(self, value: Any) -> Any:
+        """Refuse a value that must be pickled. One pickle for each value would take too long."""
+        del value
+        raise NoTreeError
+
+    def _index(self, array: Array) -> int:
+        if len(self.arrays) == MAX_ARRAYS:
+            raise NoTreeError
+        return super()._index(array)
+
+
+def _numbers(items: Sequence[Any]) -> Array | None:
+    """Return an array of the items; None if they are not all floats, all integers or all bools."""
+    kind = type(items[0])
+    if kind not in _DTYPES or set(map(type, items)) != {kind}:
+        return None
+    try:
+        return np.array(items, _DTYPES[kind])
+    except OverflowError:  # an integer has more than 64 bits
+        return None
+
+
+_DTYPES: Final = {bool: np.bool_, int: np.int64, float: np.float64}
+"""Class of Python numbers → a dtype that holds the numbers exactly."""
+
+
 def _bytes_array(buffer: bytes | memoryview) -> Array:
     return np.frombuffer(buffer, np.uint8)
 
 
+_CONTAINERS: Final = frozenset((list, tuple, dict))
 _AS_THEY_ARE: Final = frozenset((NoneType, bool, float))
 
 _ENUMS: Final[dict[str, type[Enum]]] = {
@@ -285,6 +366,10 @@ class Unpacker:
                 return self._enum(parts)
             case Tag.COMPLEX | Tag.LONG_INT:
                 return self._number(tag, parts)
+            case Tag.NUMBERS:
+                return self._numbers(parts)
+            case Tag.TREE:
+                return self._large(parts, depth)
             case Tag.ARRAY | Tag.SCALAR | Tag.LONG_STR | Tag.LONG_BYTES:
                 return self._of_array(tag, parts)
             case _:
@@ -327,6 +412,28 @@ class Unpacker:
                     raise ProtocolError("a long integer is not hexadecimal") from error
             case _:
                 raise ProtocolError(f"{parts} is not a number")
+
+    def _numbers(self, parts: list[Any]) -> Any:
+        match parts:
+            case [Tag.TUPLE | Tag.LIST as tag, index]:
+                numbers = self._array([index])
+                if numbers.ndim == 1 and numbers.dtype in _DTYPES.values():
+                    return tuple(numbers.tolist()) if tag == Tag.TUPLE else numbers.tolist()
+        raise ProtocolError("a list of numbers is malformed")
+
+    def _large(self, parts: list[Any], depth: int) -> Any:
+        array = self._array(parts)
+        if depth or array.dtype != np.uint8 or array.ndim != 1:
+            raise ProtocolError("a large tree is malformed")
+        if decoded_bytes(array.data) > MAX_LARGE_TREE_BYTES:
+            raise ProtocolError("a tree can take more memory than any structure")
+        try:
+            tree = msgpack.unpackb(
+                array.data, unicode_errors="surrogatepass", max_map_len=0, max_ext_len=0
+            )
+        except ValueError as error:  # all exceptions of msgpack inherit from ValueError
+            raise ProtocolError(f"a large tree is not msgpack: {error!r}") from error
+        return self.value(tree, 1)
 
     def _of_array(self, tag: int, parts: list[Any]) -> Any:
         if tag == Tag.ARRAY:
