@@ -119,6 +119,16 @@ def test_a_script_that_catches_the_error_goes_on(tmp_path: Path) -> None:
     assert "incarnation 1 of 2 · 3 workers" in done.stdout
     assert "incarnation 2 of 2 · 2 workers" in done.stdout
 
+    run = tmp_path / "runs" / "latest"
+    for words in (["lens", str(run), "w"], ["whatif", str(run), "--set", "w=on_read"]):
+        shown = " ".join(CliRunner().invoke(main, words).stdout.split())
+        assert shown.startswith("This run has 2 records, and only one is shown: incarnation 1 of 2")
+    json_only = CliRunner().invoke(main, ["advise", str(run), "--json"])
+    assert json.loads(json_only.stdout)["advice"]
+    assert "latest/strategy-2/ (incarnation 2 of 2)" in json_only.stderr
+    checked = " ".join(CliRunner().invoke(main, ["check", str(run)]).stdout.split())
+    assert f"{run / 'strategy-2'} (incarnation 2 of 2):" in checked
+
 
 def test_a_wrong_policy_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="on_worker_lost"):

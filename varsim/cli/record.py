@@ -1,14 +1,17 @@
-"""Open the record of a run for a command; merge the traces first if the run did not merge them."""
+"""Find and open the records of a run for a command; first merge traces that were not merged."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from varsim.tracing.history import History
+
+_MOST_NAMED: Final = 3  # other records in one sentence
 
 
 @contextmanager
@@ -38,3 +41,71 @@ def open_record(run: str) -> Iterator[tuple[Path, History, History | None]]:
         path = find_record(run)
         with open_history(path) as history, open_oracle(path) as oracle:
             yield path, history, oracle
+
+
+def further_records(path: Path) -> list[Path]:
+    """Return the folders of a run's further records: of other strategies and incarnations."""
+    from varsim.experiments.recording import has_unmerged_traces
+    from varsim.experiments.store import RunFiles, further_folders
+    from varsim.tracing.history import HISTORY
+
+    return [
+        folder
+        for folder in further_folders(path)
+        if (folder / HISTORY).exists() or has_unmerged_traces(RunFiles(folder))
+    ]
+
+
+def part_of(path: Path) -> str:
+    """Return which incarnation of its strategy a record is of; "" if it is the only one."""
+    from varsim.experiments.run_ending import summary_beside
+
+    summary = summary_beside(path)
+    if summary is None or summary.incarnations <= 1:
+        return ""
+    return f"incarnation {summary.incarnation} of {summary.incarnations}"
+
+
+def say_of_others(path: Path, *, as_json: bool) -> None:
+    """Say which of a run's records a command shows, if the run has several.
+
+    Args:
+        path: The record that the command shows: its folder, or its file.
+        as_json: Whether stdout is only for JSON; then stderr gets the sentence.
+    """
+    from rich.text import Text
+
+    from varsim.cli.output import say
+    from varsim.report.page import print_page
+
+    said = _about_others(path)
+    if said and as_json:
+        say(said, err=True)
+    elif said:
+        print_page(lambda console: console.print(Text(f"{said}\n")), sys.stdout)
+
+
+def _about_others(path: Path) -> str:
+    """Return a sentence about the records that a command does not show; "" if it shows all."""
+    from varsim.experiments.store import RunFiles
+
+    shown = path if path.is_dir() else path.parent
+    run = RunFiles(shown).of_run().path
+    others = [one for one in (run, *further_records(run)) if not one.samefile(shown)]
+    if not others:
+        return ""
+    part = part_of(shown) or "the record of one strategy"
+    named = [_named(one) for one in others[:_MOST_NAMED]]
+    more = len(others) - len(named)
+    listed = " or ".join(named) + (f", or {more} more" if more else "")
+    return (
+        f"This run has {len(others) + 1} records, and only one is shown: {part}. To see another "
+        f"record, give its folder instead of the run: {listed}."
+    )
+
+
+def _named(path: Path) -> str:
+    from varsim.report.run_page import typed
+
+    part = part_of(path)
+    return f"{typed(str(path))} ({part})" if part else typed(str(path))

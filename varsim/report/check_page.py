@@ -24,13 +24,19 @@ _COLOR: Final = {Outcome.VALID: "green", Outcome.INVALID: "red", Outcome.UNKNOWN
 
 
 def print_check(
-    console: Console, found: Examination, names: Mapping[int, str], *, everything: bool = False
+    console: Console,
+    found: Examination,
+    names: Mapping[int, str],
+    *,
+    everything: bool = False,
+    record: str = "",
 ) -> None:
     """Print the page about a run.
 
     Args:
         names: The variables' names by number.
         everything: Whether to print similar findings one by one.
+        record: The folder of the record, if it is not the run's first record.
     """
     width = console.width
     failed = [one for one in found.findings if one.kind is FAILED_RUN]
@@ -48,17 +54,21 @@ def print_check(
         _print_lines(console, ["", *compared_text(found.compared, width, most, caused=caused)])
     lines = findings_text(others, width, everything=everything)
     lines = lines or wrap(nothing_found(found), width)
-    _print_lines(console, ["", *lines, *_how_to_see(found, width), "", *end_of(found, width)])
+    _print_lines(
+        console, ["", *lines, *_how_to_see(found, record, width), "", *end_of(found, width)]
+    )
 
 
-def _how_to_see(found: Examination, width: int) -> list[str]:
+def _how_to_see(found: Examination, record: str, width: int) -> list[str]:
     """Return a hint on how to print an event; [] if no finding or difference has an event."""
     events = [event for one in found.findings for event in one.events]
     if found.compared is not None:
         events += [one.event for one in found.compared.unexplained]
     if not events:
         return []
-    said = f"`--event {events[0]}` shows that event, and the events around it."
+    option = f"--event {events[0]}"
+    command = f"varsim check {record} {option}" if record else option
+    said = f"`{command}` shows that event, and the events around it."
     return ["", *wrap(said, width, break_on_hyphens=False)]
 
 

@@ -11,7 +11,7 @@ from varsim.cli import completion
 from varsim.cli.commands.whatif import plain_effect
 from varsim.cli.exit_codes import WrongUse
 from varsim.cli.output import say_json
-from varsim.cli.record import open_record
+from varsim.cli.record import open_record, say_of_others
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,10 +45,11 @@ def advise(*, run: str, everything: bool, as_json: bool) -> None:
     from varsim.whatif.text import print_advice
 
     try:
-        with open_record(run) as (_, history, oracle), telling(REPLAYING) as tell:
+        with open_record(run) as (path, history, oracle), telling(REPLAYING) as tell:
             advised = advised_by(Replays(history, oracle, tell))
     except ConfigError as error:
         raise WrongUse(str(error)) from error
+    say_of_others(path, as_json=as_json)
     if as_json:
         say_json(_plain(advised), 1)
         return

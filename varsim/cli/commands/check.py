@@ -24,7 +24,7 @@ from varsim.cli.exit_codes import (
     exit_codes,
 )
 from varsim.cli.output import say, say_json
-from varsim.cli.record import open_record
+from varsim.cli.record import further_records, open_record, part_of, say_of_others
 
 if TYPE_CHECKING:
     from varsim.analysis.examination import Examination
@@ -105,17 +105,16 @@ def check(
     difference from a single device that no rule explains.
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.errors import ConfigError
-    from varsim.report.check_page import print_check
-    from varsim.report.page import print_page
 
     asked = fail_on.asked_for(kinds)
     try:
         if events:
-            with open_record(run) as (_, history, _):
+            with open_record(run) as (path, history, _):
+                say_of_others(path, as_json=as_json)
                 _show_events(history, events, as_json=as_json)
             return
         records = [_judged(run)]
-        records += [_judged(str(folder)) for folder in _further(records[0].path)]
+        records += [_judged(str(folder)) for folder in further_records(records[0].path)]
     except ConfigError as error:
         failed = None if events else _failed_without_record(run)
         if failed is None:
@@ -127,11 +126,7 @@ def check(
         told = _plain(first)
         say_json({**told, "further": [_plain(one) for one in others]} if others else told, 2)
     else:
-        for number, one in enumerate(records):
-            if others:
-                say("\n" * bool(number) + f"{one.path}{one.part}:\n")
-            page = partial(print_check, found=one.found, names=one.names, everything=everything)
-            print_page(page, sys.stdout)
+        _print(records, everything=everything)
     ctx.exit(max((_exit_code(one.found, asked) for one in records), key=_SEVERITY.index))
 
 
@@ -146,29 +141,29 @@ class _Record:
 
 
 def _judged(run: str) -> _Record:
-    from varsim.experiments.run_ending import summary_beside
-
     with open_record(run) as (path, history, oracle):
         found = _examined(history, oracle, path)
         names = {number: str(row.name) for number, row in history.variables.items()}
-    summary = summary_beside(path)
-    part = ""
-    if summary is not None and summary.incarnations > 1:
-        part = f" (incarnation {summary.incarnation} of {summary.incarnations})"
-    return _Record(path, part, found, names)
+    return _Record(path, part_of(path), found, names)
 
 
-def _further(path: Path) -> list[Path]:
-    """Return the folders of the run's further records: of other strategies and incarnations."""
-    from varsim.experiments.recording import has_unmerged_traces
-    from varsim.experiments.store import RunFiles, further_folders
-    from varsim.tracing.history import HISTORY
+def _print(records: Sequence[_Record], *, everything: bool) -> None:
+    """Print the page of each record, below the record's folder if there are several."""
+    from varsim.report.check_page import print_check
+    from varsim.report.page import print_page
 
-    return [
-        folder
-        for folder in further_folders(path)
-        if (folder / HISTORY).exists() or has_unmerged_traces(RunFiles(folder))
-    ]
+    for number, one in enumerate(records):
+        if len(records) > 1:
+            part = f" ({one.part})" if one.part else ""
+            say("\n" * bool(number) + f"{one.path}{part}:\n")
+        page = partial(
+            print_check,
+            found=one.found,
+            names=one.names,
+            everything=everything,
+            record=str(one.path) if number else "",
+        )
+        print_page(page, sys.stdout)
 
 
 def _examined(history: History, oracle: History | None, path: Path) -> Examination:

@@ -11,7 +11,7 @@ import click
 from varsim.cli import completion
 from varsim.cli.exit_codes import WrongUse
 from varsim.cli.output import say_json
-from varsim.cli.record import open_record
+from varsim.cli.record import open_record, say_of_others
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -68,6 +68,7 @@ def lens(
         raise WrongUse(str(error)) from error
     if not found:
         raise WrongUse(f"the record of this run does not have the creation of {row.name!r}")
+    say_of_others(path, as_json=as_json)
     if as_json:
         say_json([_plain(one) for one in found], 1)
         return

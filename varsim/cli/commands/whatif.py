@@ -11,7 +11,7 @@ import click
 from varsim.cli import completion
 from varsim.cli.exit_codes import WrongUse
 from varsim.cli.output import say_json
-from varsim.cli.record import open_record
+from varsim.cli.record import open_record, say_of_others
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,7 +56,7 @@ def whatif(*, run: str, changes: Sequence[str], everything: bool, as_json: bool)
     from varsim.whatif.text import print_what_if
 
     try:
-        with open_record(run) as (_, history, oracle):
+        with open_record(run) as (path, history, oracle):
             names = {number: str(row.name) for number, row in history.variables.items()}
             asked = [_parsed(text, names) for text in changes]
             with telling(REPLAYING) as tell:
@@ -65,6 +65,7 @@ def whatif(*, run: str, changes: Sequence[str], everything: bool, as_json: bool)
                 result = replays.under(settings)
     except ConfigError as error:
         raise WrongUse(str(error)) from error
+    say_of_others(path, as_json=as_json)
     if as_json:
         say_json(_plain(result, replays), 1)
         return
