@@ -87,6 +87,11 @@ class VarsimError(Exception):
         """Return the problem as a structured value; None if there is only a text."""
         return next((one for one in self.args if isinstance(one, Fact)), None)
 
+    @property
+    def recorded(self) -> str:
+        """Return the text for a record of the failed operation."""
+        return str(self)
+
     def fixed_by(self, fixes: Iterable[Fix]) -> Self:
         """Add fixes, at most `MAX_FIXES`, and return the same error."""
         self.fixes = tuple(fixes)[:MAX_FIXES]
@@ -101,6 +106,12 @@ class VarsimError(Exception):
 
 MAX_FIXES = 4
 """Largest number of fixes in the text of an error; `varsim explain` shows all fixes."""
+
+
+def recorded(error: BaseException) -> str:
+    """Return the class of an error, and its text for a record."""
+    text = error.recorded if isinstance(error, VarsimError) else str(error)
+    return f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
 class VarsimWarning(UserWarning):
@@ -278,6 +289,11 @@ class _EndsIncarnation(VarsimError):
     def recovery(self) -> Recovery | None:
         """Return how the strategy goes on, and what is lost; None if it does not go on."""
         return self.aftermath if isinstance(self.aftermath, Recovery) else None
+
+    @property
+    def recorded(self) -> str:
+        """Return the text without a remedy, because what the strategy does next is not known."""
+        return self.fact.recorded if isinstance(self.fact, Loss | StallFailure) else str(self)
 
     def __str__(self) -> str:
         if self.aftermath is None or not isinstance(self.fact, Loss | StallFailure):

@@ -121,6 +121,39 @@ def test_a_failure_is_found_in_an_incomplete_record(tmp_path: Path):
     assert (("p.py:5", 1),) == only(found).locations
 
 
+LOST = """
+replicas 2
+program call call=1                                         as start
+0 begin call=1                                              after start
+1 begin call=1                                              after start
+program lost replica=1 note=was_killed
+program finish call=1 error=WorkerLost note=WorkerLost:_replica_1
+"""
+
+
+@pytest.mark.parametrize(
+    ("ending", "said"),
+    [
+        (RAN, "After it, the strategy could not run or write any more; on_worker_lost"),
+        (
+            Ending(status=DONE, incarnation=2, incarnations=3),
+            "The strategy went on with new workers, as incarnation 3 of 3.",
+        ),
+        (None, "It is not known whether the strategy went on with new workers."),
+    ],
+)
+def test_a_finding_about_lost_workers_says_what_the_strategy_did_then(
+    ending: Ending | None, said: str, tmp_path: Path
+):
+    assert said in only(examined(LOST, tmp_path, ending, complete=False)).remedy
+
+
+def test_only_the_last_incarnation_has_the_call_that_ended_the_run(tmp_path: Path):
+    failed = Ending(status=FAILED, kind="WorkerLost", text="replica 1", incarnations=2)
+    found = examined(LOST, tmp_path, failed, complete=False)
+    assert [FAILED_RUN, FAILED_CALL] == [one.kind for one in found.findings]
+
+
 def test_the_finding_has_the_replicas_locations_in_the_error(tmp_path: Path):
     said = (
         "MismatchError:_x\n__replica_0:_v_at_a_b.py:3\n__'v'_created_at_c.py:1,\n__1:_w_at_d.py:4"

@@ -128,6 +128,8 @@ def test_a_script_that_catches_the_error_goes_on(tmp_path: Path) -> None:
     assert "latest/strategy-2/ (incarnation 2 of 2)" in json_only.stderr
     checked = " ".join(CliRunner().invoke(main, ["check", str(run)]).stdout.split())
     assert f"{run / 'strategy-2'} (incarnation 2 of 2):" in checked
+    assert "The strategy went on with new workers, as incarnation 2 of 2." in checked
+    assert "cannot run or write" not in checked
 
 
 def test_a_wrong_policy_is_refused(tmp_path: Path) -> None:

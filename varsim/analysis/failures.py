@@ -32,6 +32,8 @@ _LOCATION: Final = re.compile(r"(?<!created) at (.+?:\d+)(?=$|[\s,;)])", re.MULT
 
 _INTERRUPT: Final = "KeyboardInterrupt"
 _LOST: Final = "WorkerLost"
+_ENDS_WORKERS: Final = {_LOST, "CallTimeout"}
+"""The errors after which the workers of a strategy are incomplete."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,13 @@ class Ending:
     text: str = ""  # the text of that error
     location: str = ""  # where in the program the error was raised, as file:line
     returned: tuple[ReturnedValue, ...] = ()  # what the program returned, with the comparison
+    incarnation: int = 1  # the incarnation of its strategy that the record is of
+    incarnations: int = 1  # the number of incarnations of this strategy
+
+    @property
+    def goes_on(self) -> bool:
+        """Return whether the strategy went on after the end of the record."""
+        return self.incarnation < self.incarnations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +86,7 @@ def failures(history: History, ending: Ending | None) -> Failures:
     except (sqlite3.Error, TypeError):  # a damaged record
         calls, last = [], False
     if ending is None:
-        found = [_finding(history, one) for one in _alike(calls)]
+        found = [_finding(history, one, ending) for one in _alike(calls)]
         if last:
             what = f"{found[-1].what}\nNo later call is in the record."
             found[-1] = replace(found[-1], what=what)
@@ -86,9 +95,10 @@ def failures(history: History, ending: Ending | None) -> Failures:
         calls.pop()
     own: list[Finding] = []
     if ending.status == FAILED:
+        last = last and not ending.goes_on
         ended = calls.pop() if last and _ended_the_run(calls[-1], ending) else None
         own.append(_of_run(history, ending, ended))
-    others = [_finding(history, one) for one in _alike(calls)]
+    others = [_finding(history, one, ending) for one in _alike(calls)]
     return Failures(findings=(*own, *others), run_failed=ending.status == FAILED)
 
 
@@ -133,7 +143,7 @@ def _ended_the_run(call: _FailedCall, ending: Ending) -> bool:
     return len(names) == 1 and first_line in call.said
 
 
-def _finding(history: History, call: _FailedCall) -> Finding:
+def _finding(history: History, call: _FailedCall, ending: Ending | None) -> Finding:
     more = ""
     if call.count > 1:
         others = times(call.count - 1, "later call")
@@ -145,9 +155,26 @@ def _finding(history: History, call: _FailedCall) -> Finding:
         locations=_locations(history, call),
         count=call.count,
         what=f"call {call.finish.call} failed{_by(call)}: {call.said}{more}",
-        remedy="Operations that were not completed in this call had no effect. If the program "
-        "continues after this failure on purpose, there is nothing to do.",
+        remedy=f"Operations that were not completed in this call had no effect. "
+        f"{_afterwards(call, ending)}",
         events=_events(call),
+    )
+
+
+def _afterwards(call: _FailedCall, ending: Ending | None) -> str:
+    """Return what the strategy did after a failed call, or what the user can do."""
+    if call.finish.error not in _ENDS_WORKERS:
+        return "If the program continues after this failure on purpose, there is nothing to do."
+    if ending is None:
+        return "It is not known whether the strategy went on with new workers."
+    if ending.goes_on:
+        return (
+            f"The strategy went on with new workers, as incarnation {ending.incarnation + 1} of "
+            f"{ending.incarnations}. The warnings in summary.json list the values that were lost."
+        )
+    return (
+        "After it, the strategy could not run or write any more; on_worker_lost and max_restarts "
+        "change this (docs/faults.md)."
     )
 
 

@@ -119,6 +119,8 @@ def ending_of(summary: Summary) -> Ending:
         text="" if failure is None else failure.text,
         location="" if failure is None else failure.location,
         returned=_returned(summary),
+        incarnation=summary.incarnation,
+        incarnations=summary.incarnations,
     )
 
 

@@ -238,12 +238,11 @@ def _record_and_judge(run: ActiveRun, program: RunProgram) -> None:
             run.warn(f"no oracle to compare with: {returned}")
         else:
             run.no_oracle, run.oracle_result = "", returned
-    summary = run.summary()
     with run.doing(Phase.JUDGING) as tell:
         for observed in run.strategies:
             files = observed.files
             try:
-                observed.verdict = judged(files, summary, tell=tell)
+                observed.verdict = judged(files, run.summary_of(observed), tell=tell)
             except (ConfigError, OSError, sqlite3.Error, MemoryError) as error:
                 why = str(error) or type(error).__name__
                 run.leave_unfinished(files.path, saving.not_judged(str(files.path), why))

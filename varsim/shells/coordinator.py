@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, assert_never
 
-from varsim.errors import ContextError
+from varsim.errors import ContextError, recorded
 from varsim.interrupts import MAX_WAIT_S, Interruptible
 from varsim.launch.link import Link, Lost
 from varsim.protocol.messages import (
@@ -217,8 +217,7 @@ class Coordinator:
     def _give_up(self, token: int, error: BaseException) -> None:
         call_id = next((i for i, one in self._tokens.items() if one == token), None)
         if call_id is not None:
-            said = f"{type(error).__name__}: {error}".removesuffix(": ")
-            self._notes.finished(call_id, said, self._outgoing.values())
+            self._notes.finished(call_id, recorded(error), self._outgoing.values())
         self._answers.pop(token, None)
         self._handle(ProgramGivesUp(token, type(error).__name__, self._channel.now_s()))
         # In the record, an envelope is one event of its receiver. So a remaining request must not

@@ -9,7 +9,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from varsim.errors import VarsimError
+from varsim.errors import VarsimError, recorded
 from varsim.protocol.messages import (
     HostCall,
     HostResult,
@@ -254,7 +254,7 @@ class Finish:
     def error_text(self) -> str | None:
         """Return the text of the call's error in a few lines; None if there is no error."""
         if self.error is not None:
-            return f"{type(self.error).__name__}: {self.error}"
+            return recorded(self.error)
         if self.raised is not None:
             return exception_in(self.raised[1].traceback)
         return None

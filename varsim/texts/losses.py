@@ -107,6 +107,11 @@ class Loss(Fact):
         """Return what the user can do if the strategy does not go on by itself."""
         return _REMEDY
 
+    @property
+    def recorded(self) -> str:
+        """Return the text for a record: what is true whether or not the strategy goes on."""
+        return self.event
+
     def __str__(self) -> str:
         return f"{self.event}\n{self.remedy}"
 
@@ -141,8 +146,16 @@ class LossReport(Loss):
     @property
     def remedy(self) -> str:
         """Return what is left of the variables, and what the user can do."""
-        left = str(self.left)
-        return "\n".join([*([left] if left else []), _REMEDY])
+        return "\n".join([*self._left(), _REMEDY])
+
+    @property
+    def recorded(self) -> str:
+        """Return the event, and what was left of the variables after it."""
+        return "\n".join([self.event, *self._left()])
+
+    def _left(self) -> Iterator[str]:
+        if left := str(self.left):
+            yield left
 
 
 @dataclass(frozen=True, slots=True)

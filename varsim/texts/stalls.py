@@ -146,6 +146,11 @@ class StallFailure(Fact):
             "changes the limit; 0 means no limit."
         )
 
+    @property
+    def recorded(self) -> str:
+        """Return the text for a record: what is true whether or not the strategy goes on."""
+        return self.event
+
     def __str__(self) -> str:
         return (
             f"{self.event}\n"
