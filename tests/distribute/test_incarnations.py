@@ -155,7 +155,10 @@ def test_a_deleted_or_changed_checkpoint_is_not_used(simulated, tmp_path, damage
     error = lose_in_a_call(simulated, strategy)
 
     assert [1, 0, 3] == parts(total)
-    assert [Instead.ZERO] == [one.instead for one in error.recovery.lost]
+    (lost,) = error.recovery.lost
+    assert Instead.ZERO == lost.instead
+    assert str(tmp_path / "saved") in lost.unusable
+    assert f"; the last checkpoint could not be used ({lost.unusable})\n" in str(error)
 
 
 def test_a_write_of_the_program_replaces_the_checkpoint(simulated, tmp_path):

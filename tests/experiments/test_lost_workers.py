@@ -37,6 +37,28 @@ for _ in range(4):
 print(float(w))
 """
 
+DAMAGES = '''"""Damage the last checkpoint."""
+
+from pathlib import Path
+
+import varsim as tf
+
+
+def run(job: tf.Job) -> None:
+    with job.strategy.scope():
+        seen = tf.Variable(
+            0.0,
+            name="seen",
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.SUM,
+        )
+    for step in job.each_step(6):
+        if step == 4:
+            file = Path(__file__).parent / "latest/checkpoints/loop-0-step-4.safetensors"
+            file.write_bytes(file.read_bytes()[:-1])
+        job.strategy.run(lambda: seen.assign_add(1.0))
+'''
+
 
 def texts(run: tf.FinishedRun, text: str) -> list[str]:
     return [one for one in run.summary.warnings if text in one]
@@ -86,7 +108,9 @@ def test_a_shrunk_run_begins_again_with_fewer_replicas(tmp_path: Path) -> None:
         out=tmp_path,
     )
     assert "done" == run.status.value
-    assert texts(run, "is called again, from its first step, because the run has no checkpoint")
+    assert texts(
+        run, "is called again, from its first step, because the run has no complete checkpoint"
+    )
     (last,) = run.further
     assert (3, 2) == (len(run.summary.devices), len(last.summary.devices))
     assert texts(run, "did not happen: the run has gone on without replica 2")
@@ -107,6 +131,27 @@ def test_a_run_fails_after_its_last_restart_and_says_why(tmp_path: Path) -> None
     assert "restarted 0 times, which is its limit (max_restarts=0)" in run.failure.text
     assert [] == run.further
     assert run.summary.variables
+
+
+@pytest.mark.thorough
+def test_a_damaged_checkpoint_is_named_after_a_loss(tmp_path: Path) -> None:
+    program = tmp_path / "damages.py"
+    program.write_text(DAMAGES)
+    run = tf.run_experiment(
+        program,
+        workers=2,
+        checkpoint=2,
+        on_worker_lost="restart",
+        faults=["kill replica=1 step=6"],
+        out=tmp_path,
+    )
+    file = run.path / "checkpoints" / "loop-0-step-4.safetensors"
+    (damaged,) = texts(run, "the checkpoint before it is used")
+    assert damaged.startswith(f"checkpoint {file} is damaged: ")
+    assert texts(run, "continues from its checkpoint after step 2")
+    (lost,) = texts(run, "The strategy goes on as incarnation 2")
+    assert "starts from zero, so the sum lacks its share" in lost
+    assert f"the last checkpoint could not be used (checkpoint {file} is damaged: " in lost
 
 
 def test_a_script_that_catches_the_error_goes_on(tmp_path: Path) -> None:

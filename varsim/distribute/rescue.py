@@ -87,7 +87,8 @@ class Rescue:
         self._initial = initial
         self._saved = saved
         self._written = written
-        self._files: dict[str, Mapping[str, Array]] = {}  # path → arrays; empty if unreadable
+        self._files: dict[str, Mapping[str, Array]] = {}  # path → arrays; empty if unusable
+        self._unusable: dict[str, str] = {}  # path → why the checkpoint cannot be read
 
     def kept(self, spec: VariableSpec, removed: Collection[int]) -> KeptVariable:
         """Return a variable with its components in the next incarnation.
@@ -148,6 +149,7 @@ class Rescue:
                 source = f"{saved.path}, which was saved after {call}"
                 self._lose(spec, replica_id, Instead.CHECKPOINT, source, call)
                 return array
+            self._unusable.setdefault(saved.path, f"{saved.path} has no such component any more")
         written = self._written.get(spec.variable_id)
         if written is not None:
             last = written.components[replica_id]
@@ -173,8 +175,9 @@ class Rescue:
         if path not in self._files:
             try:
                 self._files[path] = contents.read(path).arrays
-            except CheckpointError:  # the file was deleted or damaged after it was written
+            except CheckpointError as error:  # deleted or damaged after it was written
                 self._files[path] = {}
+                self._unusable[path] = str(error)
         return self._files[path]
 
     def _lose(
@@ -186,7 +189,9 @@ class Rescue:
         since: str = THE_START,
     ) -> None:
         settings = f"{spec.synchronization.name}, {spec.aggregation.name}"
-        one = LostComponents(spec.name, settings, (replica_id,), instead, source, since)
+        saved = self._saved.get(spec.variable_id)
+        unusable = "" if saved is None else self._unusable.get(saved.path, "")
+        one = LostComponents(spec.name, settings, (replica_id,), instead, source, since, unusable)
         last = self.lost[-1] if self.lost else None
         if isinstance(last, LostComponents) and self._last_id == spec.variable_id:
             both = replace(last, replica_ids=(*last.replica_ids, replica_id))

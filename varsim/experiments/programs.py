@@ -116,7 +116,7 @@ def _resumed(run: ActiveRun) -> ResumePoint | None:
     resume = run.experiment.resume
     if resume is None:
         return None
-    point = resume_point(resume)
+    point = resume_point(resume, run.warn)
     if point is None:
         run.warn(resuming.NO_CHECKPOINT.format(run=resume.name))
     return point
@@ -127,7 +127,7 @@ def _begin_again(run: ActiveRun, resumed: ResumePoint | None) -> ResumePoint | N
 
     The strategy goes on after lost workers, but the workload did not catch the error.
     """
-    point = resume_point(run.directory.path) or resumed
+    point = resume_point(run.directory.path, run.warn) or resumed
     run.begin_again()
     gc.collect()  # the variables of the first call must not be created again
     seeded(run.experiment.seed).restore()

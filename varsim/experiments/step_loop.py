@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,15 +45,15 @@ class ResumePoint:
     changed: list[str]  # the local variables that the loop had changed
 
 
-def resume_point(run_folder: Path) -> ResumePoint | None:
+def resume_point(run_folder: Path, warn: Callable[[str], None]) -> ResumePoint | None:
     """Return the newest complete checkpoint of a run; None if there is none.
 
-    A warning names damaged checkpoints that are newer.
-
+    Args:
+        warn: Receives a warning for each damaged checkpoint that is newer.
     Raises:
         CheckpointError: The checkpoint was not saved by a run.
     """
-    path = folder.newest_whole(reversed(folder.listed(run_folder / CHECKPOINTS)))
+    path = folder.newest_whole(reversed(folder.listed(run_folder / CHECKPOINTS)), warn)
     if path is None:
         return None
     restoration = Restoration(path)

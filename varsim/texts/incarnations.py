@@ -32,14 +32,19 @@ class LostComponents(Fact):
     instead: Instead
     source: str = ""  # the checkpoint with its call, or another replica
     since: str = ""  # the event after which all their writes are lost
+    unusable: str = ""  # why the last checkpoint could not be used; "" if there was none, or it was
 
     def __str__(self) -> str:
         its = "its component" if len(self.replica_ids) == 1 else "each component"
         return (
             f"variable {self.variable!r} ({self.settings}): the writes of "
             f"{name_replicas(self.replica_ids)} since {self.since} are lost; {its} "
-            f"{self.instead.value.format(source=self.source)}"
+            f"{self.instead.value.format(source=self.source)}{self._because}"
         )
+
+    @property
+    def _because(self) -> str:
+        return f"; the last checkpoint could not be used ({self.unusable})" if self.unusable else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,6 @@ AGAIN: Final = (
 )
 FROM_THE_START: Final = (
     "workers were lost, so the workload is called again, from its first step, because the run has "
-    "no checkpoint: `checkpoint: 10` saves one every 10 steps, for workloads that iterate with "
-    "job.steps()"
+    "no complete checkpoint: `checkpoint: 10` saves one every 10 steps, for workloads that iterate "
+    "with job.steps()"
 )

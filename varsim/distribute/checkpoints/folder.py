@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -36,11 +36,12 @@ def latest_checkpoint(
     return newest_whole(reversed(listed(folder, latest_filename or STATE)))
 
 
-def newest_whole(paths: Iterable[str]) -> str | None:
+def newest_whole(paths: Iterable[str], tell: Callable[[str], None] | None = None) -> str | None:
     """Return the first complete checkpoint, and warn about damaged checkpoints.
 
     Args:
         paths: Checkpoints, the newest first.
+        tell: Receives the warnings; None to show them at the program's line.
     """
     damaged: list[str] = []
     found = None
@@ -55,7 +56,10 @@ def newest_whole(paths: Iterable[str]) -> str | None:
             text = texts.NONE_IS_WHOLE.format(damaged=problem)
         else:
             text = texts.USES_EARLIER.format(damaged=problem, earlier=found)
-        warn(text, user_location())
+        if tell is None:
+            warn(text, user_location())
+        else:
+            tell(text)
     return found
 
 
