@@ -15,6 +15,7 @@ from rich.console import Console
 from tests.analysis.build import parse_history
 from varsim.analysis.component_distance import ElementReason, TellingElements, telling_of
 from varsim.analysis.lens import Moment, moments
+from varsim.protocol.messages import OWN_CALLS
 from varsim.report.lens_page import print_steps, why_element
 from varsim.report.page import print_page
 from varsim.tracing.history import Event, History, VariableRow, open_history, write_history
@@ -80,6 +81,17 @@ def test_a_moment_has_the_components_and_the_cross_replica_value(tmp_path: Path)
         (1, [[1, 0], [2, 0]], [3, 0], True),
         (2, [[2, 5], [2, 5]], [4, 10], False),
     ] == [plain(one) for one in story.seen(tmp_path)]
+
+
+def test_steps_are_calls_of_the_program_in_all_incarnations(tmp_path: Path) -> None:
+    """This record begins after three calls, and has a call of varsim itself."""
+    history = LensHistory("ON_READ", "SUM")
+    history.step(4, (1, 1), (2, 2))
+    history.step(OWN_CALLS)
+    history.step(5, (1, 1), (2, 2))
+    assert [(3, [0, 0]), (4, [3, 3]), (5, [6, 6])] == [
+        (one.step, list(one.value)) for one in history.seen(tmp_path) if one.value is not None
+    ]
 
 
 def test_a_mirror_shows_the_commits(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from varsim.distribute.lost_workers import OnWorkerLost
 from varsim.errors import (
     ContextError,
     DistributedValueError,
+    InjectedFault,
     ReplicaIndexError,
     StartError,
     WorkerLost,
@@ -484,6 +485,30 @@ def test_faults_and_calls_are_counted_over_all_incarnations(simulated):
     assert [
         f"fault {one!r} did not happen: the run has gone on without replica 2" for one in faults
     ] == strategy.faults.missed()
+
+
+def test_errors_count_calls_over_all_incarnations(simulated):
+    """The call of the error, and the call since which values are lost, have one count."""
+    strategy = make()
+    total = variable(strategy, 0, "total", "ON_READ", "SUM")
+    lose_in_a_call(simulated, strategy)
+    total.assign(3)
+    error = lose_in_a_call(simulated, strategy)
+
+    assert "replica 1 sent no message in call 2 of strategy.run, <lambda>" in str(error)
+    assert "the writes of replica 1 since call 1 are lost" in str(error)
+
+
+def test_a_call_of_varsim_itself_is_not_a_call_of_the_program(simulated):
+    strategy = make(faults=["raise replica=1 call=2"])
+    strategy.run(lambda: None)
+    assert (0, 1, 2) == strategy.run_own(replica_id).values
+    assert 1 == strategy.incarnations.calls
+    with pytest.raises(InjectedFault):
+        strategy.run(lambda: None)
+    lose(simulated)
+    with pytest.raises(WorkerLost, match=r"no message in varsim's own call of <lambda>"):
+        strategy.run_own(lambda: None)
 
 
 @pytest.mark.parametrize(

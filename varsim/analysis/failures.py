@@ -18,6 +18,7 @@ from varsim.analysis.findings.model import (
     FindingKind,
 )
 from varsim.analysis.returned import ReturnedValue
+from varsim.protocol.messages import is_own_call
 from varsim.texts.facts import times
 from varsim.tracing.history import Event, History
 
@@ -154,7 +155,7 @@ def _finding(history: History, call: _FailedCall, ending: Ending | None) -> Find
         variable="",
         locations=_locations(history, call),
         count=call.count,
-        what=f"call {call.finish.call} failed{_by(call)}: {call.said}{more}",
+        what=f"{_name(call)} failed{_by(call)}: {call.said}{more}",
         remedy=f"Operations that were not completed in this call had no effect. "
         f"{_afterwards(call, ending)}",
         events=_events(call),
@@ -197,9 +198,14 @@ def _of_run(history: History, ending: Ending, call: _FailedCall | None) -> Findi
     finding = failed_run(ending)
     if call is None:
         return finding
-    where = f"\nThe error occurred in call {call.finish.call}{_by(call)}."
+    where = f"\nThe error occurred in {_name(call)}{_by(call)}."
     locations = _locations(history, call) or finding.locations
     return replace(finding, what=finding.what + where, locations=locations, events=_events(call))
+
+
+def _name(call: _FailedCall) -> str:
+    own = is_own_call(call.finish.call)
+    return "a call of varsim itself" if own else f"call {call.finish.call}"
 
 
 def _by(call: _FailedCall) -> str:

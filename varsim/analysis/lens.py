@@ -14,6 +14,7 @@ from varsim.analysis.oracle import twins
 from varsim.analysis.promises import Promise, promise_of
 from varsim.analysis.replay import Replay
 from varsim.analysis.rounding import close
+from varsim.protocol.messages import is_own_call
 from varsim.tracing.history import History, VariableRow
 
 
@@ -21,7 +22,7 @@ from varsim.tracing.history import History, VariableRow
 class Moment:
     """A variable at the end of one call of `strategy.run`, or at its creation."""
 
-    step: int  # number of ended calls; 0 at the creation
+    step: int  # number of the program's ended calls, those of earlier incarnations included
     time_s: float  # seconds since the run began
     components: tuple[Flat | None, ...]  # in replica order, flat; None if unknown
     value: Flat | None  # what the program would read; None if refused or unknown
@@ -93,7 +94,7 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
     promise = promise_of(variable, history.run.get("policies"))
     number = variable.variable
     replay = Replay(history.num_replicas, {number: promise})
-    step, merged = 0, False
+    step, merged = _calls_before(history), False
     gone: set[int] = set()  # replicas whose workers are lost
     is_mirror = promise.merges or promise.deferred  # then the program has the value, too
     audience = Audience((replay,))
@@ -103,9 +104,8 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
         merged = merged or (event.kind == "commit" and event.position is not None)
         if event.kind == "lost" and event.replica is not None and not is_mirror:
             gone.add(event.replica)
-        if event.kind == "finish":
-            step += 1
-        if event.kind in {"create", "finish"}:
+        step += event.ends_step
+        if event.kind == "create" or event.ends_step:
             present = len(replay.present(event.call))
             yield replace(
                 _moment(replay, number, promise, step, event.time_s, gone),
@@ -113,6 +113,12 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
                 merged=merged,
             )
             merged = False
+
+
+def _calls_before(history: History) -> int:
+    """Return the number of the program's calls before the record, in earlier incarnations."""
+    ((first,),) = history.connection.execute("SELECT MIN(call) FROM events WHERE kind = 'call'")
+    return 0 if first is None or is_own_call(first) else int(first) - 1
 
 
 def _moment(

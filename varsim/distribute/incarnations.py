@@ -107,7 +107,7 @@ class Incarnations:
         self._is_ending = False
         self._closed = False  # whether the strategy was closed
         self._running = 0  # number of running calls, nested ones included
-        self._calls_before = 0  # number of calls of earlier incarnations
+        self._calls_before = 0  # number of the program's calls in earlier incarnations
         self._delay_s = 0.0  # the delay before the next start
         self._kept: list[KeptVariable] = []  # variables that the next incarnation gets
         self._initial: dict[int, Array] = {}  # variable → initial value, unless mirrored
@@ -141,14 +141,13 @@ class Incarnations:
 
     @property
     def calls(self) -> int:
-        """Return the number of calls that have begun, in all incarnations."""
-        own = 0 if self._coordinator is None or self._is_over else self._coordinator.calls
-        return self._calls_before + own
+        """Return the number of the program's calls that have begun, in all incarnations."""
+        return 0 if self._coordinator is None else self._coordinator.calls
 
     @property
     def own_calls(self) -> int:
-        """Return the number of calls that have begun in the last incarnation with workers."""
-        return 0 if self._coordinator is None else self._coordinator.calls
+        """Return the number of the program's calls in the last incarnation with workers."""
+        return self.calls - self._calls_before
 
     def statistics(self) -> tuple[VariableStatistics, ...]:
         """Return the statistics of the last incarnation that had workers."""
@@ -181,10 +180,14 @@ class Incarnations:
         if self._supervisor is not None:
             options = self._supervisor.launching(self._owner, options)
         link = self._launcher.launch(options, PROGRAM)
-        coordinator = Coordinator(link, strict=self._strict, limits=limits, warn=warn)
+        before = self.calls
+        coordinator = Coordinator(
+            link, strict=self._strict, limits=limits, warn=warn, calls_before=before
+        )
         # This is also called when the program ends.
         self._end = weakref.finalize(self._owner, coordinator.close)
         self._coordinator, self._is_over, self._delay_s = coordinator, False, 0.0
+        self._calls_before = before
         if self._supervisor is not None:
             self._supervisor.launched(self._owner)
 
@@ -399,7 +402,6 @@ class Incarnations:
         """End the workers, so that the next use starts the next incarnation."""
         if self._is_over or self._coordinator is None:
             return
-        self._calls_before += self._coordinator.calls
         self._is_over = True
         self.number += 1
         assert self._end is not None

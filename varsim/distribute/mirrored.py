@@ -397,12 +397,18 @@ class MirroredStrategy(Strategy):
         options: Any = None,
     ) -> Any:
         """Call `fn` on every replica, in replica context; see `Strategy.run`."""
+        return self._run(site_of(fn), fn, args, kwargs, options)
+
+    def run_own(self, fn: Callable[..., Any], args: Sequence[Any] = ()) -> Any:
+        """Call a function of varsim, without faults; it does not count as a call of the program."""
+        return self._run(replace(site_of(fn), is_own=True), fn, args, None, None)
+
+    def _run(self, site: CallSite, fn: Any, args: Any, kwargs: Any, options: Any) -> Any:
         check_call(self, fn, args)
         coordinator = self.coordinator
         limits = limits_of_call(options, coordinator.state.stalls.limits)
-        site = site_of(fn)
         given = tuple(args), dict(kwargs or {})
-        plan, link = self.faults, coordinator.link
+        plan, link = None if site.is_own else self.faults, coordinator.link
         leaves = leaves_of(given) if args or kwargs else []
         count = self.num_replicas_in_sync
         present = present_of(leaves, count, args=given[0], kwargs=given[1])

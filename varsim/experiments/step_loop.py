@@ -187,7 +187,7 @@ class StepLoop:
             new = [variable.name.removesuffix(":0") for variable in variables[known:]]
             raise CheckpointError(texts.CREATED_INSIDE.format(names=texts.of_names(new)))
         arrays: dict[str, Array] = {}
-        workers = self._strategy.run(states_here)
+        workers = self._strategy.run_own(states_here)
         states = {
             "loop": loop,
             "step": done,
@@ -248,7 +248,7 @@ class StepLoop:
         each = [*point.workers[:count], *[None] * (count - len(point.workers))]
         try:
             set_states(point.program)
-            self._strategy.run(set_states, args=(PerReplica(each),))
+            self._strategy.run_own(set_states, (PerReplica(each),))
         except ValueError as error:
             raise CheckpointError(
                 texts.DAMAGED.format(path=point.restoration.path, why=error)

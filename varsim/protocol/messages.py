@@ -24,17 +24,20 @@ from varsim.protocol.deferral import (
 from varsim.protocol.parts import (
     BY_PROGRAM,
     OF_DEFERRED,
+    OWN_CALLS,
     Message,
     Payload,
     Report,
     Structure,
     Write,
+    is_own_call,
 )
 from varsim.spec import Array, Operation, ReduceOp, Rows, VariableAggregation, VariableSpec
 
 __all__ = [  # only the names from other modules; all classes below are public too
     "BY_PROGRAM",
     "OF_DEFERRED",
+    "OWN_CALLS",
     "Delta",
     "DeltaPart",
     "DeltaReply",
@@ -46,6 +49,7 @@ __all__ = [  # only the names from other modules; all classes below are public t
     "SyncRequest",
     "Write",
     "WriteCounts",
+    "is_own_call",
 ]
 
 # ---------------------------------------------------------------- coordinator → worker

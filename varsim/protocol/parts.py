@@ -13,6 +13,17 @@ BY_PROGRAM = 0
 OF_DEFERRED = -1
 """The `call_id` of the commit of deferred writes, which can belong to several calls."""
 
+OWN_CALLS: Final = 2**32
+"""The first `call_id` of varsim's own calls, which do not count as calls of the program.
+
+With such calls, a run reads or sets the replicas' random generators for a checkpoint.
+"""
+
+
+def is_own_call(call_id: int | None) -> bool:
+    """Return whether varsim itself has made a call, and not the program."""
+    return call_id is not None and call_id >= OWN_CALLS
+
 
 Structure = tuple[tuple[str, str], ...]
 """The structure of a nested value: the path and the kind of each node.

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from varsim.errors import ConfigError
 from varsim.extension_dtypes import named
+from varsim.protocol.messages import OWN_CALLS, is_own_call
 from varsim.report.formatting import count, number, visible, wrapped
 from varsim.report.json_values import plain
 from varsim.report.space_time import space_time, who
@@ -90,8 +91,10 @@ def _fields(history: History, event: Event) -> Iterator[tuple[str, str]]:
     yield "process", f"{who(event.process)}; event {count(event.number)} of this process"
     yield "time", f"{event.time_s:.6f} s into the run"
     step = _step(history, event)
-    inside = f"in call {event.call} of strategy.run; " if event.call is not None else ""
-    yield "step", f"{inside}{'in' if inside else 'outside all calls, after'} step {step}"
+    inside = f"in call {event.call} of strategy.run; in" if event.call is not None else ""
+    if is_own_call(event.call):
+        inside = "in a call of varsim itself, after"
+    yield "step", f"{inside or 'outside all calls, after'} step {step}"
     if event.present is not None:
         everyone = history.num_replicas
         yield "replicas", f"{event.present} of {everyone} take part; the last ones have joined"
@@ -159,11 +162,12 @@ def _array(event: Event) -> np.ndarray:
 
 
 def _step(history: History, event: Event) -> int:
-    """Return the number of calls that had begun at an event."""
+    """Return the number of the program's calls that had begun at an event."""
     ((step,),) = history.connection.execute(
-        "SELECT COUNT(*) FROM events WHERE kind = 'call' AND event <= ?", (event.event,)
+        "SELECT MAX(call) FROM events WHERE kind = 'call' AND call < ? AND event <= ?",
+        (OWN_CALLS, event.event),
     )
-    return int(step)
+    return int(step or 0)
 
 
 def _around(history: History, event: Event) -> list[Event]:

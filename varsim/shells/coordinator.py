@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol, assert_never
+from typing import Any, Protocol, assert_never
 
 from varsim.errors import ContextError, recorded
 from varsim.interrupts import MAX_WAIT_S, Interruptible
@@ -121,18 +121,16 @@ class Coordinator:
         strict: bool = False,
         limits: StallLimits = DEFAULT_LIMITS,
         warn: Callable[[str, str], None] | None = None,
+        calls_before: int = 0,
     ) -> None:
         self.link = link
         self._channel = link.channel
         self.num_replicas = link.channel.num_replicas
         self._warn = warn
-        self.state = CoordinatorState(self.num_replicas, strict=strict, stall_limits=limits)
-        self._log = open_event_log(
-            "CoordinatorState",
-            num_replicas=self.num_replicas,
-            strict=strict,
-            stall_limits=limits,
-        )
+        settings: dict[str, Any] = {"num_replicas": self.num_replicas, "strict": strict}
+        settings |= {"stall_limits": limits, "calls_before": calls_before}
+        self.state = CoordinatorState(**settings)
+        self._log = open_event_log("CoordinatorState", **settings)
         handle = self.state.handle
         self._decide = handle if self._log is None else self._log.recording(handle)
         self._next_token = 1
@@ -187,7 +185,7 @@ class Coordinator:
 
     @property
     def calls(self) -> int:
-        """Return the number of calls that have begun."""
+        """Return the number of the program's calls that have begun."""
         return self.state.calls_begun
 
     def _operate(self, event: ProgramOperation) -> ProgramDone:

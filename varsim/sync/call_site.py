@@ -13,6 +13,7 @@ class CallSite:
     function: str = "a function"
     defined_at: str = ""  # file:line of the function; empty if it is not known
     called_at: str = ""  # file:line of strategy.run
+    is_own: bool = False  # whether varsim itself makes the call; see `protocol.messages.OWN_CALLS`
 
     @property
     def described(self) -> str:

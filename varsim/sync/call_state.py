@@ -436,6 +436,8 @@ class CallState:
     @property
     def title(self) -> str:
         """Return the number and the function of the call, for errors."""
+        if self.site.is_own:
+            return f"varsim's own call of {self.site.described}"
         return f"call {self.call_id} of strategy.run, {self.site.described}"
 
     def last_operation(self, replica_id: int) -> Fact | str:

@@ -93,9 +93,9 @@ class CoordinatorState:
     arrives. Only answers to actions and a `ProgramGivesUp` do not wait. So a merge is atomic.
 
     Args:
-        strict: Whether to refuse a collective without a name if the replicas' lines differ, because
-            this is probably a mistake. If false, there is one warning for each set of lines.
+        strict: Whether to refuse unnamed collectives in different lines, or only to warn of them.
         stall_limits: When replicas without progress are reported, and when their call fails.
+        calls_before: The number of the program's calls in earlier clusters of the strategy.
     """
 
     def __init__(
@@ -104,6 +104,7 @@ class CoordinatorState:
         *,
         strict: bool = False,
         stall_limits: StallLimits = DEFAULT_LIMITS,
+        calls_before: int = 0,
     ) -> None:
         self.num_replicas = num_replicas
         self.stalls = Stalls(stall_limits)
@@ -112,7 +113,7 @@ class CoordinatorState:
         self.registry = VariableRegistry(num_replicas, count(1))
         self._runner = Runner()
         self._plans = Plans(num_replicas, self.registry.specs)
-        self._calls = RunningCalls(self.registry, self.stragglers, strict=strict)
+        self._calls = RunningCalls(self.registry, self.stragglers, calls_before, strict=strict)
 
     # ------------------------------------------------------------ events
 
@@ -169,7 +170,7 @@ class CoordinatorState:
 
     @property
     def calls_begun(self) -> int:
-        """Return the number of calls that have begun."""
+        """Return the number of the program's calls, those of earlier clusters included."""
         return self._calls.begun
 
     @property

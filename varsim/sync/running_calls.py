@@ -13,6 +13,7 @@ from varsim.errors import (
     WorkerLost,
 )
 from varsim.protocol.messages import (
+    OWN_CALLS,
     Abort,
     AllGather,
     AllReduce,
@@ -24,6 +25,7 @@ from varsim.protocol.messages import (
     Returned,
     Scatter,
     Start,
+    is_own_call,
 )
 from varsim.spec import Array
 from varsim.sync import loss_report, policies, reduce
@@ -37,6 +39,7 @@ from varsim.sync.actions import (
     Send,
     Steps,
 )
+from varsim.sync.call_site import CallSite
 from varsim.sync.call_state import CallState
 from varsim.sync.coordinator_events import ProgramCall
 from varsim.sync.crossings import Crossings
@@ -51,11 +54,15 @@ class RunningCalls:
     """The running calls. There are several if the function of a `merge_call` starts a call.
 
     Args:
+        begun: The number of the program's calls before the start of the cluster.
         strict: See `CallState`.
     """
 
-    def __init__(self, registry: VariableRegistry, stragglers: Stragglers, *, strict: bool) -> None:
-        self.begun = 0  # number of calls since the start of the cluster
+    def __init__(
+        self, registry: VariableRegistry, stragglers: Stragglers, begun: int = 0, *, strict: bool
+    ) -> None:
+        self.begun = begun  # number of the program's calls
+        self._begun_own = 0  # number of varsim's own calls since the start of the cluster
         self._registry = registry
         self._stragglers = stragglers
         self._strict = strict
@@ -93,8 +100,7 @@ class RunningCalls:
                 policies.check_joining(self._registry.kept_specs)
             except SynchronizationError as error:
                 return [ProgramRefused(event.token, error)]
-        self.begun += 1
-        call_id = self.begun
+        call_id = self._next_id(event.site)
         self._calls[call_id] = CallState(
             call_id,
             present,
@@ -122,6 +128,13 @@ class RunningCalls:
                 )
             actions.append(Send(i, start))
         return actions
+
+    def _next_id(self, site: CallSite) -> int:
+        if site.is_own:
+            self._begun_own += 1
+            return OWN_CALLS + self._begun_own - 1
+        self.begun += 1
+        return self.begun
 
     # ------------------------------------------------------------ collectives
 
@@ -307,7 +320,8 @@ class RunningCalls:
         """Assert the conditions that hold after every event."""
         assert list(self._calls) == sorted(self._calls), "the innermost call started last"
         for call_id, call in self._calls.items():
-            assert call.call_id == call_id <= self.begun
+            assert call.call_id == call_id
+            assert call_id <= self.begun or is_own_call(call_id)
             call.validate()
         assert not self._stragglers.calls & self._calls.keys(), "a running call has no stragglers"
         assert self._registry.call_running == bool(self._calls)

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from varsim.errors import ConfigError, HistoryError
 from varsim.private import write_private
+from varsim.protocol.messages import is_own_call
 from varsim.texts.files import (
     CHANGED,
     CHANGED_REMEDY,
@@ -87,7 +88,8 @@ KINDS: Final[Mapping[str, str]] = {
     "create": "the program creates a variable, with the value of every component (version 0)",
     "forget": "the program dropped a variable",
     "call": "the program calls a function on all replicas. If some have joined, the replicas 0 to "
-    "`present` - 1 take part",
+    "`present` - 1 take part. Calls are numbered over all incarnations of a strategy; a "
+    "number from 4294967296 on is a call of varsim itself, for a checkpoint",
     "begin": "a replica begins a call; caused by `call`. If the arguments have rows on some "
     "replicas only, `note` says how many rows this replica has: `0 of 9 rows`",
     "write": "a write (assign, assign_add, assign_sub, scatter_add, …), before it takes effect. "
@@ -150,6 +152,16 @@ class Event(NamedTuple):
     def occurrences(self) -> int:
         """Return the number of occurrences: consecutive equal reads are one event."""
         return self.times or 1
+
+    @property
+    def begins_step(self) -> bool:
+        """Return whether a call of the program begins. varsim's own calls are not steps."""
+        return self.kind == "call" and not is_own_call(self.call)
+
+    @property
+    def ends_step(self) -> bool:
+        """Return whether a call of the program ends."""
+        return self.kind == "finish" and not is_own_call(self.call)
 
 
 _as_event: Final = partial(tuple.__new__, Event)

@@ -11,7 +11,15 @@ from typing import Final
 
 from varsim.errors import ProtocolError, TraceError
 from varsim.protocol.codec import decode
-from varsim.protocol.messages import Commit, Message, Raised, Returned, ScatterCommit, Start
+from varsim.protocol.messages import (
+    Commit,
+    Message,
+    Raised,
+    Returned,
+    ScatterCommit,
+    Start,
+    is_own_call,
+)
 from varsim.texts.files import TRACE_REMEDY
 from varsim.tracing.absent import AbsentMemory
 from varsim.tracing.decode import (
@@ -344,7 +352,11 @@ class _Merger:
         sent: Sent = []
         for message in self._last_messages[process]:
             if process == PROGRAM:
-                if self._window is not None and isinstance(message, Start):
+                if (
+                    self._window is not None
+                    and isinstance(message, Start)
+                    and not is_own_call(message.call_id)
+                ):
                     self._open = self._window[0] <= message.call_id < self._window[1]
                 events = self._program.events_of(peer, message)
             else:

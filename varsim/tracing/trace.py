@@ -35,6 +35,7 @@ from varsim.protocol.messages import (
     Raised,
     Returned,
     Start,
+    is_own_call,
 )
 from varsim.spec import Array, Operand, Operation, Rows
 from varsim.tracing.crash_safe_log import CrashSafeLog, remove_log
@@ -195,8 +196,8 @@ class Trace:
         self._packer.reset()
 
     def begins(self, call_id: int) -> None:
-        """Begin a call, which may open or close the window."""
-        if self._window is not None:
+        """Begin a call. A call of the program may open or close the window."""
+        if self._window is not None and not is_own_call(call_id):
             self._open = self._window[0] <= call_id < self._window[1]
 
     def sent(self, peer: int, frames: Sequence[Frame], messages: Sequence[Message]) -> None:

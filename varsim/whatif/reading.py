@@ -176,7 +176,8 @@ class _Builder:
 
     def _call(self, event: Event) -> None:
         assert event.call is not None
-        self._steps += 1
+        if event.begins_step:
+            self._steps = event.call
         present = event.present or self._num_replicas
         call = RecordedCall(event.call, tuple([] for _ in range(present)))
         frame = self._by_call[event.call] = _OpenCall(call)

@@ -214,7 +214,7 @@ class Comparisons(EventObserver):
     def _completed_by(self, event: Event) -> Iterator[Comparison]:
         if event.kind in {"call", "finish"}:
             self._in_call = event.kind == "call"
-            self._step += self._in_call
+            self._step += event.begins_step
         elif event.kind == "arrive" and event.operation == "all_reduce":
             self._reduced_in[event.process] = event.call
         variable = event.variable
