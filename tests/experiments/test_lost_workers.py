@@ -161,8 +161,8 @@ def test_a_script_that_catches_the_error_goes_on(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, [*words, "--out", str(tmp_path / "runs"), str(script)])
     assert 0 == done.exit_code, done.output
     assert "WorkerLost 2\n7.0\n" in done.stdout
-    assert "incarnation 1 of 2 · 3 workers" in done.stdout
-    assert "incarnation 2 of 2 · 2 workers" in done.stdout
+    assert "incarnation 1 of 2 · 3 workers · fault: kill replica=1 call=2\n" in done.stdout
+    assert "incarnation 2 of 2 · 2 workers · whole run: start-up" in done.stdout
 
     run = tmp_path / "runs" / "latest"
     for words in (["lens", str(run), "w"], ["whatif", str(run), "--set", "w=on_read"]):

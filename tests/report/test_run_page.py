@@ -428,3 +428,20 @@ def test_long_texts_and_names_keep_the_table_intact():
     assert "a\\nb  1" in lines
     assert "and 4,000 more characters" in " ".join(lines)
     assert len(lines) < 60
+
+
+def test_an_incarnation_has_its_own_header():
+    """The steps, the times, the failure and the result of the run are with the last incarnation."""
+    faults = {"name": "x", "faults": ["kill replica=1 call=3", "raise replica=0 call=9"]}
+    told = {"experiment": faults, "incarnations": 2, "result": {"accuracy": 0.5}}
+    first = report(summary(calls=3, faults=faults["faults"][:1], **told))
+    last = report(summary(calls=7, incarnation=2, **told))
+
+    assert first.startswith(
+        "x: 3 calls\nincarnation 1 of 2 · 2 workers · fault: kill replica=1 call=3\n\n"
+    )
+    assert "accuracy" not in first
+    assert last.startswith(
+        "x: 10 steps\nincarnation 2 of 2 · 2 workers · whole run: start-up 0.25 s ·\n"
+        "whole run: training 1.50 s\n\nresult of the training\naccuracy"
+    )

@@ -125,6 +125,17 @@ class FaultPlan:
             self._happened[i] -= 1
         return value
 
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Return how often each fault has happened."""
+        return tuple(self._happened)
+
+    def since(self, counts: Sequence[int]) -> list[str]:
+        """Return the faults that have happened since `counts` was returned; () is the start."""
+        before = counts or [0] * len(self._faults)
+        now = zip(self._faults, self._happened, before, strict=True)
+        return [fault.text for fault, count, earlier in now if count > earlier]
+
     def missed(self) -> list[str]:
         """Return a text for each fault that has not happened."""
         return [

@@ -287,6 +287,7 @@ class ActiveRun:
             resumed=self.resumed,
             incarnation=1 if observed is None else observed.incarnation,
             incarnations=1 if observed is None else self._incarnations_of(observed),
+            faults=[] if observed is None else observed.faults,
         )
 
     def _incarnations_of(self, observed: ObservedStrategy) -> int:

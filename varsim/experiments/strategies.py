@@ -97,6 +97,8 @@ class ObservedStrategy:
         self._settings = settings
         self._measured = False
         self._calls: int | None = None  # set at the end of an incarnation
+        self._faults: list[str] | None = None  # set at the end of an incarnation
+        self._faults_before = () if strategy.faults is None else strategy.faults.counts
 
     @property
     def calls(self) -> int:
@@ -105,10 +107,18 @@ class ObservedStrategy:
             return self._calls
         return self.strategy.incarnations.own_calls if self.has_workers else 0
 
+    @property
+    def faults(self) -> list[str]:
+        """Return the faults that have happened in this incarnation."""
+        if self._faults is not None:
+            return self._faults
+        plan = self.strategy.faults
+        return [] if plan is None else plan.since(self._faults_before)
+
     def end(self) -> None:
         """Measure the variables of an incarnation that ends before its strategy ends."""
         self.take_a_last_look()
-        self._calls = self.calls
+        self._calls, self._faults = self.calls, self.faults
 
     def measure(self) -> None:
         """Measure the variables once, if there are workers. The workers must be able to answer.

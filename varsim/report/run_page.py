@@ -27,6 +27,7 @@ from varsim.report.verdict_text import (
     not_looked_at,
     verdict_text,
 )
+from varsim.texts.facts import times
 
 _LEAST_VALUE: Final = 12  # columns beside a name; with less room, a value is below the name
 _MAX_LISTED: Final = 16  # elements of a list on one line
@@ -83,22 +84,20 @@ def print_ending(summary: Summary, file: TextIO, width: int | None = None) -> No
 def _print_measured(console: Console, summary: Summary, *, everything: bool) -> None:
     console.print(Text(_headline(summary), style="bold"))
     workers = len(summary.devices)
-    faults = [f"fault: {text}" for text in summary.experiment.get("faults", ())]
-    part = (
-        [f"incarnation {summary.incarnation} of {summary.incarnations}"]
-        if summary.incarnations > 1
-        else []
-    )
+    several = summary.incarnations > 1
+    texts = summary.faults if several else summary.experiment.get("faults", ())
+    faults = [f"fault: {text}" for text in texts]
+    part = [f"incarnation {summary.incarnation} of {summary.incarnations}"] if several else []
     resumed = [f"resumed: {summary.resumed}"] if summary.resumed else []
     took = _took(summary, _UNTIL_MEASURED)
     replicas = f"{workers} worker{'s' * (workers != 1)}"
     _print_dim(console, [*part, *resumed, replicas, *faults, *took])
-    if summary.failure is not None:
+    if summary.failure is not None and summary.is_of_last:
         first = summary.failure.text.partition("\n")[0]
         said = bounded(first, "summary.json")
         console.print(Text(f"{summary.failure.kind}: {said}"))
     console.print()
-    if summary.result and summary.incarnation == summary.incarnations:
+    if summary.result and summary.is_of_last:
         _print_result(console, summary.result)
     variables = summary.variables
     if summary.status is RunStatus.DONE or any(variable.writes for variable in variables):
@@ -123,6 +122,8 @@ def _print_ending(console: Console, summary: Summary) -> None:
 def _headline(summary: Summary) -> str:
     """Return the name of the workload, and the number of its steps or calls."""
     done, of_all, what = summary.step, "", "step"
+    if not summary.is_of_last:  # the steps are those of the whole run
+        return f"{summary.experiment['name']}: {times(summary.calls, 'call')}"
     if summary.total_steps is not None:
         of_all = f" of {count(summary.total_steps)}"
     elif not done:  # the workload does not report steps
@@ -139,9 +140,15 @@ def _headline(summary: Summary) -> str:
 
 
 def _took(summary: Summary, phases: Iterable[Phase]) -> list[str]:
-    """Return the duration of each phase that took some time."""
+    """Return the duration of each phase that took some time.
+
+    The phases are those of the whole run, so only the page of the last incarnation has them.
+    """
+    if not summary.is_of_last:
+        return []
+    of_run = "whole run: " if summary.incarnations > 1 else ""
     return [
-        f"{part.value.replace('_', '-')} {seconds(summary.seconds[part.value])} s"
+        f"{of_run}{part.value.replace('_', '-')} {seconds(summary.seconds[part.value])} s"
         for part in phases
         if summary.seconds.get(part.value, 0.0) >= _WORTH_SAYING_S
     ]

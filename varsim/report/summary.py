@@ -163,4 +163,10 @@ class Summary:
     unfinished: list[str] = field(default_factory=list)  # what was not written or judged, and why
     incarnation: int = 1  # the number of this start of the strategy's workers
     incarnations: int = 1  # number of starts in the run; above 1 after lost workers
+    faults: list[str] = field(default_factory=list)  # the faults that happened in this incarnation
     resumed: str = ""  # the run and the step whose checkpoint this run continues, if any
+
+    @property
+    def is_of_last(self) -> bool:
+        """Return whether the strategy has no later incarnation."""
+        return self.incarnation == self.incarnations
