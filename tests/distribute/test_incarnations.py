@@ -512,7 +512,13 @@ def test_a_call_of_varsim_itself_is_not_a_call_of_the_program(simulated):
 
 
 @pytest.mark.parametrize(
-    "options", [{"on_worker_lost": "again"}, {"max_restarts": -1}, {"max_restarts": "many"}]
+    "options",
+    [
+        {"on_worker_lost": "again"},
+        {"max_restarts": -1},
+        {"max_restarts": "many"},
+        {"max_restarts": True},
+    ],
 )
 def test_wrong_settings_are_refused(options):
     ((name, value),) = options.items()

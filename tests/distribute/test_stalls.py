@@ -27,7 +27,7 @@ def pair(**settings: Any) -> tf.distribute.MirroredStrategy:
 
 @pytest.mark.usefixtures("simulated")
 @pytest.mark.parametrize("name", ["stall_warn_s", "stall_fail_s"])
-@pytest.mark.parametrize("value", [-1, math.nan, math.inf, "60", [1]])
+@pytest.mark.parametrize("value", [-1, math.nan, math.inf, "60", [1], True])
 def test_a_wrong_time_is_refused(name: str, value: Any) -> None:
     expected = f"{name}={value!r}: expected a number of seconds, such as 60 or 0.5; 0 means never"
     with pytest.raises(ValueError) as caught:
@@ -39,7 +39,7 @@ def test_a_wrong_time_is_refused(name: str, value: Any) -> None:
     assert expected == str(caught.value)
 
 
-@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, "60"])
+@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, "60", True])
 def test_a_wrong_time_limit_of_a_cut_link_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match="expected a number of seconds above 0, such as 20"):
         pair(link_loss_s=value)

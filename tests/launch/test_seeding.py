@@ -67,7 +67,7 @@ def test_worker_processes_draw_the_numbers_of_their_seed() -> None:
     assert [first, second] == simulated
 
 
-@pytest.mark.parametrize("seed", [-1, 0.5, "1"])
+@pytest.mark.parametrize("seed", [-1, 0.5, "1", True])
 def test_a_seed_must_be_an_integer_from_0(seed: Any) -> None:
     with pytest.raises(DistributedValueError, match=f"seed={seed!r}: it must be None or an int"):
         tf.distribute.MirroredStrategy(["cpu:0"], seed=seed)

@@ -24,6 +24,16 @@ AUTO_MEANS: Final = ("on_write", "adaptive")
 """The possible meanings of synchronization AUTO. The first one is the default."""
 
 
+def is_count(value: object) -> bool:
+    """Return whether a value is an int of at least 0. A bool is not, although it is an int."""
+    return not isinstance(value, bool) and hasattr(value, "__index__") and index(value) >= 0
+
+
+def is_real(value: object) -> bool:
+    """Return whether a value is a real number. A bool is not, although it is an int."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
 def checked_auto(auto: str) -> str:
     """Return the meaning of AUTO; refuse any other text."""
     if auto not in AUTO_MEANS:
@@ -43,7 +53,7 @@ def checked_trace(trace: Any) -> TraceOptions | None:
 
 def checked_seed(seed: int | None) -> int | None:
     """Return the seed as an int, or None; refuse any other value."""
-    if seed is not None and (not hasattr(seed, "__index__") or index(seed) < 0):
+    if seed is not None and not is_count(seed):
         raise DistributedValueError(f"seed={seed!r}: it must be None or an int of at least 0")
     return None if seed is None else index(seed)
 
@@ -75,7 +85,7 @@ def checked_lost_workers(on_worker_lost: str, max_restarts: int) -> LostWorkers:
         raise DistributedValueError(
             f"on_worker_lost={on_worker_lost!r}: expected one of {', '.join(policies)}"
         )
-    if not hasattr(max_restarts, "__index__") or index(max_restarts) < 0:
+    if not is_count(max_restarts):
         raise DistributedValueError(f"max_restarts={max_restarts!r}: expected an int of at least 0")
     return LostWorkers(OnWorkerLost(on_worker_lost), index(max_restarts))
 
@@ -87,8 +97,7 @@ def checked_stall_times(
     for name, time_s in (("stall_warn_s", stall_warn_s), ("stall_fail_s", stall_fail_s)):
         if time_s is None:
             continue
-        is_number = isinstance(time_s, numbers.Real)  # a program can pass anything
-        if not is_number or not 0 <= time_s < math.inf:
+        if not is_real(time_s) or not 0 <= time_s < math.inf:  # a program can pass anything
             raise DistributedValueError(
                 f"{name}={time_s!r}: expected a number of seconds, such as 60 or 0.5; 0 means never"
             )
@@ -97,12 +106,10 @@ def checked_stall_times(
 
 def checked_link_loss(link_loss_s: float | None) -> float | None:
     """Return `link_loss_s`, which is None or a finite number above 0; refuse other values."""
-    if link_loss_s is not None:
-        is_number = isinstance(link_loss_s, numbers.Real)  # a program can pass anything
-        if not is_number or not 0 < link_loss_s < math.inf:
-            raise DistributedValueError(
-                f"link_loss_s={link_loss_s!r}: expected a number of seconds above 0, such as 20"
-            )
+    if link_loss_s is not None and (not is_real(link_loss_s) or not 0 < link_loss_s < math.inf):
+        raise DistributedValueError(
+            f"link_loss_s={link_loss_s!r}: expected a number of seconds above 0, such as 20"
+        )
     return link_loss_s
 
 
