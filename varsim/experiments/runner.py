@@ -219,25 +219,9 @@ def _record_and_judge(run: ActiveRun, program: RunProgram) -> None:
     with run.doing(Phase.MERGING) as tell:
         interrupts.enable()
         problems = [_write_history(run, observed.files, tell) for observed in run.strategies]
-    run.no_oracle = program.no_oracle
-    if experiment.oracle and experiment.resume is not None:
-        run.no_oracle = "the run was resumed, so its record does not have the first steps"
-    elif experiment.oracle and any(one.incarnation > 1 for one in run.strategies):
-        run.no_oracle = "workers were lost, so no record has the whole run"
-    elif experiment.oracle and run.status is not RunStatus.DONE:
-        how = "failed" if run.status is RunStatus.FAILED else "was interrupted"
-        run.no_oracle = f"the run {how}, so it was not repeated on a single device"
-    elif experiment.oracle and not any(problems):
-        run.no_oracle = "the oracle was interrupted"  # until the oracle has ended
-        with run.doing(Phase.ORACLE):
-            files = run.directory.oracle
-            returned = run_oracle(experiment, program.params, interrupts, files)
-            interrupts.enable()
-        if isinstance(returned, str):
-            run.no_oracle = returned
-            run.warn(f"no oracle to compare with: {returned}")
-        else:
-            run.no_oracle, run.oracle_result = "", returned
+    run.no_oracle = program.no_oracle or _lacks_steps(run)
+    if experiment.oracle and not run.no_oracle and not any(problems):
+        _play_oracle(run, program)
     with run.doing(Phase.JUDGING) as tell:
         for observed in run.strategies:
             files = observed.files
@@ -246,6 +230,33 @@ def _record_and_judge(run: ActiveRun, program: RunProgram) -> None:
             except (ConfigError, OSError, sqlite3.Error, MemoryError) as error:
                 why = str(error) or type(error).__name__
                 run.leave_unfinished(files.path, saving.not_judged(str(files.path), why))
+
+
+def _play_oracle(run: ActiveRun, program: RunProgram) -> None:
+    """Run the program on a single device, or keep the reason why this was not done."""
+    if run.status is not RunStatus.DONE:
+        how = "failed" if run.status is RunStatus.FAILED else "was interrupted"
+        run.no_oracle = f"the run {how}, so it was not repeated on a single device"
+        return
+    run.no_oracle = "the oracle was interrupted"  # until the oracle has ended
+    with run.doing(Phase.ORACLE):
+        files = run.directory.oracle
+        returned = run_oracle(run.experiment, program.params, run.interrupts, files)
+        run.interrupts.enable()
+    if isinstance(returned, str):
+        run.no_oracle = returned
+        run.warn(f"no oracle to compare with: {returned}")
+    else:
+        run.no_oracle, run.oracle_result = "", returned
+
+
+def _lacks_steps(run: ActiveRun) -> str:
+    """Return why no record has all steps, so that an oracle is impossible; "" if one has them."""
+    if run.experiment.resume is not None:
+        return "the run was resumed, so its record does not have the first steps"
+    if any(one.incarnation > 1 for one in run.strategies):
+        return "workers were lost, so no record has the whole run"
+    return ""
 
 
 def _write_history(run: ActiveRun, files: RunFiles, tell: Tell | None) -> bool:

@@ -215,7 +215,7 @@ def _exit_code(found: Examination, asked: frozenset[str]) -> int:
         return FOUND
     unseen = fail_on.not_looked_for(found, asked)
     if unseen:
-        why = "without --oracle" if found.compared is None else "because no rule could be tried"
+        why = "without an oracle" if found.compared is None else "because no rule could be tried"
         say(f"--fail-on: not looked for, {why}: {', '.join(unseen)}", err=True)
         return UNKNOWN
     return verdict
