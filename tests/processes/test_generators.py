@@ -13,6 +13,7 @@ import pytest
 
 import varsim as tf
 from tests.processes.conftest import Strategy, cluster, location_of
+from varsim.distribute.faults import parse_fault
 from varsim.workloads.job import Job
 
 pytestmark = pytest.mark.processes
@@ -92,6 +93,24 @@ def test_a_generator_is_found_wherever_a_function_uses_it(strategy: Strategy) ->
         assert [expected] == said(lambda: strategy.run(function))  # noqa: B023  # called at once
         assert [] == said(lambda: strategy.run(function))  # noqa: B023
         assert [] == said(lambda: strategy.run(partial))  # noqa: B023  # the same function
+
+
+def test_a_call_with_a_fault_does_not_repeat_the_warning(strategy: Strategy) -> None:
+    rng = np.random.default_rng(3)
+
+    def draw() -> float:
+        return float(rng.random())
+
+    strategy.inject(
+        [parse_fault(f"delay replica=1 ms=0 call={strategy.incarnations.calls + 1}")], 0
+    )
+    try:
+        assert ["random generator 'rng' (numpy's Generator)"] == said(lambda: strategy.run(draw))
+        assert [] == said(lambda: strategy.run(draw))
+        assert strategy.faults is not None
+        assert [] == strategy.faults.missed()
+    finally:
+        strategy.faults = None
 
 
 def test_a_generator_in_the_arguments_causes_a_warning(strategy: Strategy) -> None:

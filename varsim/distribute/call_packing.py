@@ -42,17 +42,20 @@ class CallPacker:
         arguments: tuple[tuple[Any, ...], dict[str, Any]],
         site: CallSite,
         present: int,
+        wrapper: Callable[..., Any] | None = None,
     ) -> PackedCall:
         """Pack a function and its arguments.
 
         Args:
+            fn: The program's function, which warnings are about.
             arguments: (args, kwargs), which may contain distributed values.
             present: The number of replicas that take part in the call.
+            wrapper: What the replicas call instead of the function, if it is not None.
         """
         kinds = generators.kinds() if self._num_replicas > 1 else ()
         copied = PROGRAM.note(kinds)
         try:
-            number, function = self._ship(codec, fn)
+            number, function = self._ship(codec, wrapper or fn)
             captured = list(copied)
             sent = arguments if any(arguments) else None
             packed, passed = self._pack_per_replica(codec, sent, copied, present)

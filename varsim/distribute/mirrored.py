@@ -415,7 +415,7 @@ class MirroredStrategy(Strategy):
         faulty = plan and plan.wrapped(fn, self._incarnations.calls + 1, present, link.exchange)
         codec = link.codec
         number, function, arguments, copies = self._packer.packed(
-            codec, faulty or fn, given, site, present
+            codec, fn, given, site, present, faulty or None
         )
         for text in copies:
             self.warn_once(text, site.called_at)
