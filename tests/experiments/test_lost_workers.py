@@ -79,6 +79,7 @@ def test_a_restarted_run_equals_a_run_without_losses(tmp_path: Path) -> None:
     assert ("done", whole.result) == (run.status.value, run.result)
     again = texts(run, "is called again")
     assert [2, 4] == [int(one.rpartition(" ")[2]) for one in again]
+    assert "workers were lost, so no record has the whole run" == run.summary.no_oracle
     parts = [run.summary, *(one.summary for one in run.further)]
     assert [(1, 3), (2, 3), (3, 3)] == [(one.incarnation, one.incarnations) for one in parts]
     assert "" == run.summary.resumed
@@ -109,7 +110,7 @@ def test_a_shrunk_run_begins_again_with_fewer_replicas(tmp_path: Path) -> None:
     )
     assert "done" == run.status.value
     assert texts(
-        run, "is called again, from its first step, because the run has no complete checkpoint"
+        run, "again in incarnation 2, from its first step, because the run has no complete"
     )
     (last,) = run.further
     assert (3, 2) == (len(run.summary.devices), len(last.summary.devices))

@@ -101,7 +101,7 @@ class WorkloadProgram:
                         raise
                 else:
                     break
-                point = _begin_again(run, point)
+                point = _begin_again(run, point, strategy.incarnations.number)
         loop.check_end()
         run.check_settings()
         if experiment.steps is not None and not job.has_read_steps:
@@ -122,16 +122,24 @@ def _resumed(run: ActiveRun) -> ResumePoint | None:
     return point
 
 
-def _begin_again(run: ActiveRun, resumed: ResumePoint | None) -> ResumePoint | None:
-    """Prepare a second call of the workload, and return the checkpoint from which it continues.
+def _begin_again(
+    run: ActiveRun, resumed: ResumePoint | None, incarnation: int
+) -> ResumePoint | None:
+    """Prepare another call of the workload, and return the checkpoint from which it continues.
 
     The strategy goes on after lost workers, but the workload did not catch the error.
+
+    Args:
+        incarnation: The incarnation of the strategy in which the workload is called.
     """
     point = resume_point(run.directory.path, run.warn) or resumed
     run.begin_again()
     gc.collect()  # the variables of the first call must not be created again
     seeded(run.experiment.seed).restore()
-    run.warn(resuming.FROM_THE_START if point is None else resuming.AGAIN.format(step=point.step))
+    if point is None:
+        run.warn(resuming.FROM_THE_START.format(incarnation=incarnation))
+    else:
+        run.warn(resuming.AGAIN.format(incarnation=incarnation, step=point.step))
     return point
 
 

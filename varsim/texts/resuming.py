@@ -50,11 +50,11 @@ def of_names(names: list[str]) -> str:
 
 
 AGAIN: Final = (
-    "workers were lost, so the workload is called again, and continues from its checkpoint after "
-    "step {step}"
+    "workers were lost, so the workload is called again in incarnation {incarnation}, and "
+    "continues from its checkpoint after step {step}"
 )
 FROM_THE_START: Final = (
-    "workers were lost, so the workload is called again, from its first step, because the run has "
-    "no complete checkpoint: `checkpoint: 10` saves one every 10 steps, for workloads that iterate "
-    "with job.steps()"
+    "workers were lost, so the workload is called again in incarnation {incarnation}, from its "
+    "first step, because the run has no complete checkpoint: `checkpoint: 10` saves one every 10 "
+    "steps, for workloads that iterate with job.steps()"
 )
