@@ -190,11 +190,26 @@ def test_no_variable_becomes_adaptive_if_replicas_may_join_later(
     assert {"ON_WRITE"} == {one.synchronization for one in advised.variables}
 
 
-@pytest.mark.parametrize(("uneven", "rows"), [("drop", 48.0), ("join", 63.0)])
+FROM_FUNCTION = (
+    UNEVEN.replace(
+        "experimental_distribute_dataset(batches)", "distribute_datasets_from_function(parts)"
+    )
+    + """
+def parts(context):
+    size = context.get_per_replica_batch_size(8)
+    return [np.arange(size, dtype=np.float32)] * (21 // size) + [np.zeros(21 % size, np.float32)]
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("program", "uneven", "rows"),
+    [(UNEVEN, "drop", 48.0), (UNEVEN, "join", 63.0), (FROM_FUNCTION, "drop", 48.0)],
+)
 def test_the_oracle_drops_the_batches_that_the_run_drops(
-    write: Callable[[str, str], Path], uneven: str, rows: float
+    write: Callable[[str, str], Path], program: str, uneven: str, rows: float
 ):
-    write("uneven.py", UNEVEN)
+    write("uneven.py", program)
     summary = run("workers=4", f"uneven={uneven}", workload="uneven.py")
 
     assert summary.oracle_result is not None

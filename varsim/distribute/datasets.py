@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice, takewhile
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,26 @@ class DistributedIterator:
         return next(self._batches)
 
 
+class Passes:
+    """Numbers the passes over distributed datasets, and keeps where `uneven: drop` ended them.
+
+    The oracle runs the same program on one replica, on which no batch is uneven. So it starts the
+    same passes in the same order, and ends each of them where the run ended it.
+    """
+
+    def __init__(self) -> None:
+        self.ends: dict[int, int] = {}
+        """Number of a pass → the number of its batches, for passes that ended before a batch."""
+        self.limits: Mapping[int, int] = {}
+        """The `ends` of the run that this program repeats."""
+        self._started = 0
+
+    def start(self) -> int:
+        """Return the number of a pass that starts, counted from 1."""
+        self._started += 1
+        return self._started
+
+
 @explains_missing("tf.distribute.DistributedDataset")
 class DistributedDataset:
     """A dataset whose batches have a part for each replica. Each `iter` starts a new pass.
@@ -72,6 +92,7 @@ class DistributedDataset:
             for each batch that leaves a replica without rows, and shows only the first warning for
             each key.
         uneven: What happens at such a batch: one of `UNEVEN`.
+        passes: The passes of the strategy.
     """
 
     def __init__(
@@ -80,11 +101,13 @@ class DistributedDataset:
         distribute: Callable[[Iterator[Any]], Iterator[Any]],
         warn_once: Callable[[str, str, str], None],
         uneven: str = UNEVEN[0],
+        passes: Passes | None = None,
     ) -> None:
         self._dataset = dataset
         self._distribute = distribute
         self._warn_once = warn_once
         self._uneven = uneven
+        self._passes = Passes() if passes is None else passes
         self._is_used_up = False
 
     def __iter__(self) -> DistributedIterator:
@@ -99,14 +122,17 @@ class DistributedDataset:
                 "the dataset is an iterator that has ended, so it cannot be read again: give a "
                 "list, or an object whose __iter__ starts again"
             )
-        return DistributedIterator(self._pass(batches))
+        return DistributedIterator(self._pass(batches, self._passes.start()))
 
-    def _pass(self, batches: Iterator[Any]) -> Iterator[Any]:
+    def _pass(self, batches: Iterator[Any], pass_number: int) -> Iterator[Any]:
         before: Any = None
-        for number, parts in enumerate(self._distribute(batches), start=1):
+        limit = self._passes.limits.get(pass_number)
+        each = islice(self._distribute(batches), limit)
+        for number, parts in enumerate(each, start=1):
             rows = rows_of_batch(parts)
             given = self._completed(parts, before, number, rows) if 0 in rows else parts
             if given is None:
+                self._passes.ends[pass_number] = number - 1
                 break
             yield given
             before = given
@@ -173,24 +199,6 @@ def split_each(count: Callable[[], int], batches: Iterator[Any]) -> Iterator[Any
     return (_split(batch, count()) for batch in batches)
 
 
-def split_for_one(width: int, batches: Iterator[Any]) -> Iterator[Any]:
-    """Give one replica the batches that a run on `width` replicas uses if it drops uneven batches.
-
-    Raises:
-        DistributedValueError: See `split_each`.
-    """
-    return split_each(lambda: 1, takewhile(partial(_is_for_all, width), batches))
-
-
-def _is_for_all(width: int, batch: Any) -> bool:
-    size = _check_rows(batch, "along which the batch is split")
-    return size > (width - 1) * _share(size, width)
-
-
-def _share(size: int, count: int) -> int:
-    return -(-size // count)
-
-
 def one_for_each(count: Callable[[], int], batches: Iterator[Any]) -> Iterator[Any]:
     """Give each replica its own batch. A replica for which no batch is left gets no rows.
 
@@ -214,7 +222,7 @@ def per_replica(values: Sequence[Any]) -> Any:
 
 def _split(batch: Any, count: int) -> Any:
     size = _check_rows(batch, "along which the batch is split")
-    share = _share(size, count)
+    share = -(-size // count)
     return per_replica(
         [map_structure(partial(_rows, i * share, share), batch) for i in range(count)]
     )

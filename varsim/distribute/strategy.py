@@ -6,17 +6,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Self
 
 from varsim.distribute.context import Frame, current_frame, entered, is_on_replica, mixed
 from varsim.distribute.datasets import (
     DistributedDataset,
     InputContext,
+    Passes,
     one_for_each,
     per_replica,
     split_each,
-    split_for_one,
 )
 from varsim.distribute.extended import Extended
 from varsim.distribute.location import warn
@@ -51,8 +51,11 @@ class Strategy(ABC):
     is_outside = False  # True for the default strategy; see `StrategyPort`
     devices: tuple[str, ...] = ("cpu:0",)
     _uneven = UNEVEN[0]
-    repeats_for = 0
-    """For an oracle: the number of replicas of the run that it repeats. Otherwise 0."""
+
+    @cached_property
+    def passes(self) -> Passes:
+        """Return the passes over the strategy's distributed datasets."""
+        return Passes()
 
     @property
     def uneven(self) -> str:
@@ -193,9 +196,7 @@ class Strategy(ABC):
             has no first dimension, or if the first dimensions of the arrays differ.
         """
         split = partial(split_each, self._count)
-        if self.uneven == "drop" and self.repeats_for:
-            split = partial(split_for_one, self.repeats_for)
-        return DistributedDataset(dataset, split, self.warn_once, self.uneven)
+        return DistributedDataset(dataset, split, self.warn_once, self.uneven, self.passes)
 
     def _count(self) -> int:
         return self.num_replicas_in_sync
@@ -215,7 +216,7 @@ class Strategy(ABC):
         """
         dataset = dataset_fn(InputContext(num_replicas_in_sync=self.num_replicas_in_sync))
         split = partial(one_for_each, self._count)
-        return DistributedDataset(dataset, split, self.warn_once, self.uneven)
+        return DistributedDataset(dataset, split, self.warn_once, self.uneven, self.passes)
 
     def experimental_distribute_datasets_from_function(
         self, dataset_fn: Callable[[InputContext], Iterable[Any]], options: Any = None

@@ -240,8 +240,8 @@ def _play_oracle(run: ActiveRun, program: RunProgram) -> None:
         return
     run.no_oracle = "the oracle was interrupted"  # until the oracle has ended
     with run.doing(Phase.ORACLE):
-        files = run.directory.oracle
-        returned = run_oracle(run.experiment, program.params, run.interrupts, files)
+        files, ends = run.directory.oracle, run.strategies[0].strategy.passes.ends
+        returned = run_oracle(run.experiment, program.params, run.interrupts, files, ends)
         run.interrupts.enable()
     if isinstance(returned, str):
         run.no_oracle = returned

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from glob import escape
 from typing import Any, Final
@@ -39,10 +39,12 @@ def run_shadow(
     params: dict[str, Any],
     interrupts: Interrupts,
     files: RunFiles,
+    ends: Mapping[int, int],
 ) -> dict[str, Plain]:
     """Run an experiment's workload on these devices, and keep its traces.
 
     Args:
+        ends: Where passes over datasets must end; see `Passes`.
         interrupts: Raises KeyboardInterrupt at SIGINT while the workload runs, and delays SIGINT
             after the workload.
     Returns:
@@ -52,8 +54,7 @@ def run_shadow(
     """
     make_private_folder(files.logs)
     strategy = strategy_of(experiment, device_names, files)
-    if len(device_names) < len(experiment.device_names):
-        strategy.repeats_for = len(experiment.device_names)
+    strategy.passes.limits = ends
     job = Job(strategy, experiment.seed, experiment.steps, _say_nothing)
     settings = AppliedSettings(experiment, strategy)
     with (
@@ -117,10 +118,12 @@ def run_oracle(
     params: dict[str, Any],
     interrupts: Interrupts,
     files: RunFiles,
+    ends: Mapping[int, int],
 ) -> dict[str, Plain] | str:
     """Run an experiment's workload on one replica, and keep its history.
 
     Args:
+        ends: Where the run's passes over datasets ended; see `Passes`.
         interrupts: Raises KeyboardInterrupt at SIGINT, except while the cluster ends.
     Returns:
         The workload's result, or the reason why there is no history. Without a history, no file is
@@ -130,7 +133,8 @@ def run_oracle(
     """
     problem: str | None
     try:
-        returned = run_shadow(experiment, experiment.device_names[:1], params, interrupts, files)
+        one = experiment.device_names[:1]
+        returned = run_shadow(experiment, one, params, interrupts, files, ends)
         interrupts.enable()
         problem = _history_problem(files)
     except KeyboardInterrupt:
@@ -172,7 +176,7 @@ def take_advice(
     pilot = as_it_was.model_copy(update={"steps": steps, "trace": TraceSettings()})
     problem: str | None
     try:
-        run_shadow(pilot, experiment.device_names, params, interrupts, files)
+        run_shadow(pilot, experiment.device_names, params, interrupts, files, {})
         interrupts.enable()
         problem = _history_problem(files)
     except (Exception, SystemExit) as error:  # a workload may raise anything
