@@ -94,6 +94,21 @@ def test_steps_are_calls_of_the_program_in_all_incarnations(tmp_path: Path) -> N
     ]
 
 
+def test_unexchanged_writes_have_no_cross_replica_value(tmp_path: Path) -> None:
+    """A read would exchange the writes first; the component of replica 0 is not the value."""
+    history = LensHistory("AUTO", "SUM")
+    history.step(1, (1, 1), (2, 2))
+    history.add(-1, "commit", version=1, operation="assign", **_value(3, 3))
+    history.step(2)
+    history.step(3, (1, 1), (1, 1))
+    seen = history.seen(tmp_path)
+
+    assert [False, True, False, True] == [one.unexchanged for one in seen]
+    values = [None if one.value is None else list(one.value) for one in seen]
+    assert [[0, 0], None, [3, 3], None] == values
+    assert [[4, 4], [4, 4]] == [list(one) for one in seen[3].components if one is not None]
+
+
 def test_a_mirror_shows_the_commits(tmp_path: Path) -> None:
     story = LensHistory("ON_WRITE", "MEAN")
     story.add(-1, "call", call=1)

@@ -15,7 +15,7 @@ from varsim.analysis.promises import Promise, promise_of
 from varsim.analysis.replay import Replay
 from varsim.analysis.rounding import close
 from varsim.protocol.messages import is_own_call
-from varsim.tracing.history import History, VariableRow
+from varsim.tracing.history import PROGRAM, History, VariableRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Moment:
     present: int | None = None  # number of replicas in the call; None if none had joined
     merged: bool = False  # whether the call combined the replicas' values of the variable
     lost: tuple[int, ...] = ()  # replicas whose components are lost with their workers
+    unexchanged: bool = False  # whether replicas have deferred writes, which a read would exchange
 
     @property
     def diverged(self) -> bool:
@@ -96,19 +97,25 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
     replay = Replay(history.num_replicas, {number: promise})
     step, merged = _calls_before(history), False
     gone: set[int] = set()  # replicas whose workers are lost
+    unexchanged = False
     is_mirror = promise.merges or promise.deferred  # then the program has the value, too
     audience = Audience((replay,))
     where = "variable = ? OR variable IS NULL AND kind IN ('call', 'finish', 'lost')"
     for event in valid_events(history, replay.promises, where, (number,)):
         audience.show((event,))
         merged = merged or (event.kind == "commit" and event.position is not None)
+        if promise.deferred and event.kind in {"write", "commit"}:
+            unexchanged = event.kind == "write" and event.process != PROGRAM
         if event.kind == "lost" and event.replica is not None and not is_mirror:
             gone.add(event.replica)
         step += event.ends_step
         if event.kind == "create" or event.ends_step:
             present = len(replay.present(event.call))
+            moment = _moment(replay, number, promise, step, event.time_s, gone)
+            if unexchanged or (promise.deferred and moment.diverged):
+                moment = replace(moment, value=None, unexchanged=True)
             yield replace(
-                _moment(replay, number, promise, step, event.time_s, gone),
+                moment,
                 present=present if present < history.num_replicas else None,
                 merged=merged,
             )

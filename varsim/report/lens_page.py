@@ -247,9 +247,17 @@ def print_steps(
     print_table(console, title, table)
     said = [_sentence(moments, diverged), *_joined(moments, aggregation)]
     said += [columns.sentence(len(components[0])), _missing(moments), *_lost(moments)]
+    if any(one.unexchanged for one in moments):
+        said.append(_UNEXCHANGED)
     console.print(Text(" ".join(filter(None, said))))
     if "oracle" in beside:
         console.print(Text(_about_oracle(moments, unlike)))
+
+
+_UNEXCHANGED: Final = (
+    f"{NOTHING} in the column of the value means that the replicas had writes that were not "
+    "exchanged yet: a read would exchange them first, and each replica shows its own writes only."
+)
 
 
 def _first(*, diverged: bool, unlike: bool) -> str:

@@ -142,6 +142,7 @@ def _plain(moment: Moment) -> dict[str, Any]:
         "value": None if moment.value is None else moment.value.tolist(),
         "oracle": None if moment.oracle is None else moment.oracle.tolist(),
         "lost": list(moment.lost),
+        "unexchanged": moment.unexchanged,
         "present": moment.present or len(moment.components),
         "diverged": moment.diverged or (False if moment.is_known else None),
         "unlike": moment.unlike or (False if moment.is_compared else None),
