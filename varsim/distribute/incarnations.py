@@ -113,6 +113,7 @@ class Incarnations:
         self._initial: dict[int, Array] = {}  # variable → initial value, unless mirrored
         self._saved: dict[int, SavedComponents] = {}  # variable → its part of the last checkpoint
         self._written: dict[int, WrittenComponents] = {}  # variable → its last write
+        self._just_written: set[int] = set()  # variables that no call can have changed since then
 
     # ------------------------------------------------------------ the present incarnation
 
@@ -210,14 +211,14 @@ class Incarnations:
         alive = {one.spec.variable_id for one in self._owner.alive_variables()}
         coordinator = self.coordinator
         for one in self._kept:
-            spec, first = one.spec, one.components[0]
+            spec, first = one.spec, one.each[0]
             if spec.variable_id not in alive:
                 continue
-            for component in one.components:
+            for component in one.each:
                 component.setflags(write=False)
             coordinator.create(spec, first)
-            if any(component is not first for component in one.components):
-                values = dict(enumerate(one.components))
+            if any(component is not first for component in one.each):
+                values = dict(enumerate(one.each))
                 coordinator.write(
                     ProgramAssignComponents(spec.variable_id, values, spec.created_at)
                 )
@@ -246,6 +247,7 @@ class Incarnations:
         self._initial.pop(variable_id, None)
         self._saved.pop(variable_id, None)
         self._written.pop(variable_id, None)
+        self._just_written.discard(variable_id)
         if self._coordinator is not None:
             self._coordinator.forget(variable_id)
 
@@ -264,18 +266,24 @@ class Incarnations:
         except (WorkerLost, CallTimeout) as error:
             self._survive(error)
             raise
-        self._note_written(event.variable_id)
+        if event.variable_id in self._initial:  # only replicas' own values can be lost
+            self._just_written.add(event.variable_id)
+            if self._running:
+                self._keep_written()
 
-    def _note_written(self, variable_id: int) -> None:
-        """Keep the components after a write of the program, instead of those of a checkpoint.
+    def _keep_written(self) -> None:
+        """Keep the components after writes of the program, instead of those of a checkpoint.
 
         Otherwise a lost component would come back with its value before the write.
+        This is done before the next call, because it takes longer than to note that a variable was
+        written.
         """
-        if variable_id in self._initial:  # only replicas' own values can be lost
-            self._saved.pop(variable_id, None)
-            registry, everyone = self.coordinator.state.registry, range(len(self._owner.devices))
-            components = registry.components(variable_id, everyone)
-            self._written[variable_id] = WrittenComponents(self.calls, components)
+        registry, everyone = self.coordinator.state.registry, range(len(self._owner.devices))
+        while self._just_written:
+            number = self._just_written.pop()
+            self._saved.pop(number, None)
+            components = registry.components(number, everyone)
+            self._written[number] = WrittenComponents(components, self.calls)
 
     def run(
         self,
@@ -289,6 +297,8 @@ class Incarnations:
     ) -> tuple[Returned, ...]:
         """Call a function on all replicas; see `Coordinator.run`."""
         coordinator = self.coordinator
+        if self._just_written:
+            self._keep_written()
         self._running += 1
         try:
             return coordinator.run(function_id, function, arguments, host, site, rows, limits)
@@ -302,8 +312,9 @@ class Incarnations:
     def note_saved(self, saved: Saved) -> None:
         """Record the components of a checkpoint that was written."""
         for variable_id, names in saved.names.items():
-            self._saved[variable_id] = SavedComponents(saved.path, self.calls, names)
+            self._saved[variable_id] = SavedComponents(names, saved.path, self.calls)
             self._written.pop(variable_id, None)
+            self._just_written.discard(variable_id)
 
     # ------------------------------------------------------------ the end of an incarnation
 
@@ -393,6 +404,7 @@ class Incarnations:
         if self._kept:  # the program has not used this incarnation, because its start failed
             self._kept = [one.without(removed) for one in self._kept]
             return []
+        self._keep_written()
         rescue = Rescue(coordinator, gone, self._initial, self._saved, self._written)
         alive = self._owner.alive_variables()
         self._kept = [rescue.kept(variable.spec, removed) for variable in alive]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from typing import Final, Generic, Self, TypeVar
 
 import numpy as np
 
@@ -25,40 +25,36 @@ THE_START: Final = "the start"
 
 
 @dataclass(frozen=True, slots=True)
-class SavedComponents:
-    """The components of a variable in a checkpoint."""
+class _OfReplicas(Generic[T]):
+    """What is known of the component of each replica of one variable."""
+
+    each: tuple[T, ...]  # in replica order
+
+    def without(self, replica_ids: Collection[int]) -> Self:
+        """Return the same without `replica_ids`; the other replicas are renumbered from 0."""
+        return replace(self, each=tuple(x for i, x in enumerate(self.each) if i not in replica_ids))
+
+
+@dataclass(frozen=True, slots=True)
+class SavedComponents(_OfReplicas[str]):
+    """The names of the arrays in a checkpoint that hold the components of a variable."""
 
     path: str
-    call: int  # the number of calls of strategy.run before the checkpoint
-    names: tuple[str, ...]  # per replica: the name of its array in the checkpoint
-
-    def without(self, replica_ids: Collection[int]) -> SavedComponents:
-        """Return the saved components without those of `replica_ids`."""
-        return replace(self, names=_without(self.names, replica_ids))
+    call: int  # the number of the program's calls before the checkpoint
 
 
 @dataclass(frozen=True, slots=True)
-class WrittenComponents:
-    """The components of a variable after a write of the program."""
+class WrittenComponents(_OfReplicas[Array | None]):
+    """The components of a variable after a write of the program; None if they are not known."""
 
-    call: int  # the number of calls of strategy.run before the write
-    components: tuple[Array | None, ...]  # None: not known after the write
-
-    def without(self, replica_ids: Collection[int]) -> WrittenComponents:
-        """Return the components without those of `replica_ids`."""
-        return replace(self, components=_without(self.components, replica_ids))
+    call: int  # the number of the program's calls before the write
 
 
 @dataclass(frozen=True, slots=True)
-class KeptVariable:
-    """A variable, and its components in the next incarnation."""
+class KeptVariable(_OfReplicas[Array]):
+    """The components of a variable in the next incarnation."""
 
     spec: VariableSpec
-    components: tuple[Array, ...]
-
-    def without(self, replica_ids: Collection[int]) -> KeptVariable:
-        """Return the variable without the components of `replica_ids`."""
-        return replace(self, components=_without(self.components, replica_ids))
 
 
 class Rescue:
@@ -108,7 +104,7 @@ class Rescue:
                 chosen.append(self._replaced(spec, replica_id, components, found))
             else:
                 chosen.append(one)
-        return KeptVariable(spec, _copied(chosen))
+        return KeptVariable(_copied(chosen), spec)
 
     def _components(self, spec: VariableSpec) -> list[Array | None]:
         """Return the component of each replica, or None if the component is lost."""
@@ -143,7 +139,7 @@ class Rescue:
         """Return the component that a replica has in place of a lost one."""
         saved = self._saved.get(spec.variable_id)
         if saved is not None:
-            array = self._arrays(saved.path).get(saved.names[replica_id])
+            array = self._arrays(saved.path).get(saved.each[replica_id])
             if array is not None:
                 call = f"call {saved.call}"
                 source = f"{saved.path}, which was saved after {call}"
@@ -152,7 +148,7 @@ class Rescue:
             self._unusable.setdefault(saved.path, f"{saved.path} has no such component any more")
         written = self._written.get(spec.variable_id)
         if written is not None:
-            last = written.components[replica_id]
+            last = written.each[replica_id]
             if last is not None:
                 call = f"call {written.call}"
                 self._lose(spec, replica_id, Instead.WRITTEN, f"after {call}", call)
@@ -231,10 +227,6 @@ def _first(found: Sequence[Array], initial: Array | None, spec: VariableSpec) ->
     if found:
         return found[0]
     return np.zeros([size or 0 for size in spec.shape], spec.dtype) if initial is None else initial
-
-
-def _without(items: tuple[T, ...], replica_ids: Collection[int]) -> tuple[T, ...]:
-    return tuple(one for i, one in enumerate(items) if i not in replica_ids)
 
 
 def _copied(components: Sequence[Array]) -> tuple[Array, ...]:
