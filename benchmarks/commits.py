@@ -3,8 +3,8 @@
 Three clusters take turns: one of the old commit, one of the new commit, and another one of the old
 commit. Each round gives a ratio new / old, and a ratio old / old, which shows the differences that
 come from the machine alone. Two starts of the same commit differ by several per cent, so all
-clusters are started several times. The interval contains the median of the ratios with 95 %
-confidence, for any distribution.
+clusters are started several times. Each median of ratios is shown with an interval that contains it
+with 95 % confidence, for any distribution.
 
     python -m benchmarks.commits OLD [NEW]      # any names that git knows; NEW is HEAD if absent
 """
@@ -151,7 +151,7 @@ def measure(commits: Sequence[str], cases: Sequence[str], workers: int, pairs: i
 
 
 def orders_of_start(start: int) -> tuple[str, ...]:
-    """Return the order in which the contenders are started for the start with this number."""
+    """Return the contenders in the order in which the start with this number starts them."""
     orders = list(permutations((OLD, NEW, AGAIN)))
     return orders[start % len(orders)]
 

@@ -1,15 +1,15 @@
 """How long does the digits job take: to its first result, and to train?
 
-Whole programs are measured, in turns. *First result* is the time of one epoch, from the command to
-its end, with all imports. *20 epochs* is the time of the first 20 epochs in a program that has
-started. The first of these epochs compiles or sends functions. *20 after the first* is the time of
-the 20 epochs after the first epoch.
+Whole programs are measured, in turns. *First result* is the time of a program that trains one
+epoch, with its start and all imports. *20 epochs* is the time of the first 20 epochs in a program
+that has started. The first of these epochs compiles or sends functions. *20 after the first* is the
+time of the 20 epochs after the first epoch.
 
 varsim (ON_WRITE) is compared with a TensorFlow program that has the same model, images, batches and
-steps. The TensorFlow program uses MirroredStrategy on as many logical CPU devices, inside a
-`tf.function` that takes all steps of an epoch. This program reads its batches in one of two ways:
-from a distributed dataset, as in TensorFlow's guides; or from tensors that were split in advance,
-as in varsim's job.
+steps. The TensorFlow program uses MirroredStrategy with one logical CPU device for each worker,
+inside a `tf.function` that takes all steps of an epoch. This program reads its batches in one of
+two ways: from a distributed dataset, as in TensorFlow's guides; or from tensors that were split in
+advance, as in varsim's job.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-TURN_S = 0.05  # long enough to make the switch negligible, short enough to interleave
+TURN_S = 0.05  # a switch between contenders takes much less; a round is still short
 MAX_STEPS = 50  # largest number of steps of a turn
 MIN_ROUNDS = 5  # fewer rounds do not show the spread
 
@@ -85,7 +85,7 @@ def timed(action: Callable[[], object]) -> float:
 
 
 def turn_of(action: Callable[[], object]) -> Turn:
-    """Return a function that runs an action as each step of a turn."""
+    """Return a turn in which each step runs the action once."""
     return lambda steps: [timed(action) for _ in range(steps)]
 
 
@@ -99,7 +99,8 @@ def side_by_side(
 
     Args:
         rounds: The number of turns of each contender.
-        budget_s: After this time no further round begins, except the first `MIN_ROUNDS` rounds.
+        budget_s: After this time no further round begins. The first `MIN_ROUNDS` rounds
+            always take place.
     """
     seconds: dict[Name, list[float]] = {name: [] for name in contenders}
     steps = {name: steps_that_fill_a_turn(turn) for name, turn in contenders.items()}

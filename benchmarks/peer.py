@@ -45,7 +45,7 @@ class Peer:
     """A contender that is not varsim."""
 
     name: str
-    package: str  # the package that it needs
+    package: str  # the Python package that the peer needs
     commands: Callable[[int, Path], list[Command]]  # (workers, folder for files) -> processes
     program: str | None = None  # a program of the system that the peer needs, such as mpirun
     has_members: bool = True  # True: as many processes as workers; False: one process
@@ -53,10 +53,10 @@ class Peer:
     def missing(self) -> str | None:
         """Return what is needed to measure the peer; None if it is available."""
         if not Path(PYTHON).exists():
-            return f"there is no {PEERS.name}: make bench-peers"
+            return f"there is no {PEERS.name}; `make bench-peers` makes it"
         look = f"import importlib.util as i; raise SystemExit(not i.find_spec({self.package!r}))"
         if subprocess.run([PYTHON, "-c", look], check=False, stderr=subprocess.DEVNULL).returncode:
-            return f"{self.package} is not installed in {PEERS.name}: make bench-peers"
+            return f"{self.package} is not in {PEERS.name}; `make bench-peers` installs it"
         if self.program is not None and shutil.which(self.program) is None:
             return f"there is no {self.program} (Debian, Ubuntu: apt install openmpi-bin)"
         return None
@@ -226,7 +226,7 @@ def turns_of(there: Iterable[PeerGroup], case: str) -> dict[str, Turn]:
 
 @contextmanager
 def groups(peers: Iterable[Peer], count: int) -> Iterator[list[PeerGroup]]:
-    """Yield the groups of the available peers; report the others."""
+    """Yield the groups of the available peers; print which peers are missing, and why."""
     with ExitStack() as stack:
         there = []
         for peer in peers:

@@ -2,7 +2,7 @@
 
 A step is one `strategy.run` in which every replica adds its own gradient to one or to 1,000
 ON_WRITE MEAN scalars of float32. This step takes turns with the same step under TensorFlow's
-MirroredStrategy on as many logical CPU devices, inside a `tf.function`.
+MirroredStrategy, with one logical CPU device for each replica, inside a `tf.function`.
 """
 
 from __future__ import annotations

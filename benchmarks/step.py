@@ -3,10 +3,9 @@
 A step of varsim is one `strategy.run` of a function that adds a float32 gradient to the variable,
 plainly, or in place through `variable.update_buffer()`. This step takes turns with the bare
 all-reduce of gloo and of Open MPI, with the same step in TensorFlow (MultiWorkerMirroredStrategy),
-and with a bare star of ROUTER and DEALER that sends the same bytes. The memory floor is computed
-from the
-speed at which one process copies buffers of that size: it is the time to read every contribution
-and to read and write the mirror at this speed.
+and with a bare star of ROUTER and DEALER that sends the same bytes. The memory floor is the time to
+read every contribution and to read and write the mirror, at the speed at which one process copies
+buffers of that size.
 """
 
 from __future__ import annotations

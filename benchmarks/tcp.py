@@ -2,10 +2,10 @@
 
 A step writes one ON_WRITE MEAN variable, with the exchange "star" over both transports, so that all
 values are sent through sockets. The round trips of a raw star show what TCP and CURVE cost without
-varsim. The contenders take turns, and each turn of a contender makes a pair with the turn of its
-reference. The table shows the median of the ratios of these pairs, and in parentheses an interval
-that contains it with 95 % confidence. A second cluster over ipc shows the differences that come
-from the machine alone.
+varsim. The contenders take turns. The same contender over ipc is the reference, and the turns of a
+contender and of its reference in one round make a pair. The table shows the median of the ratios of
+these pairs, and in parentheses an interval that contains it with 95 % confidence. A second cluster
+over ipc shows the differences that come from the machine alone.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Run a process of a peer's group: take steps when the benchmark requests them, else wait.
 
-The benchmark sends the same lines to all members of a group, each of which has its own socket:
+Each member of a group has its own connection. The benchmark sends the same line to all members:
 
     CASE STEPS      such as "1048576 20": take 20 steps of case 1048576
 
