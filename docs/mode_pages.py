@@ -106,4 +106,9 @@ def _anchor(heading: str) -> str:
 def _table(table: Table) -> list[str]:
     rules = ["--:" if place >= table.numbers else "---" for place in range(len(table.headings))]
     rows = [table.headings, tuple(rules), *table.rows]
-    return [f"| {' | '.join(row)} |" for row in rows]
+    return [f"| {' | '.join(map(_cell, row))} |" for row in rows]
+
+
+def _cell(text: str) -> str:
+    """Return the text of a cell, in which a bar does not begin another cell."""
+    return text.replace("|", "\\|")

@@ -99,6 +99,27 @@ def test_anchors_in_documents_exist() -> None:
     assert [] == broken
 
 
+def test_each_row_of_a_table_has_as_many_cells_as_its_heading() -> None:
+    """A bar in a cell must be escaped, or else it begins another cell."""
+    tables = [
+        (path, [_cells(line) for line in table.splitlines()])
+        for path in documents()
+        for table in re.findall(r"(?:^\|.*\n)+", path.read_text("utf-8"), re.MULTILINE)
+    ]
+
+    assert 100 < len(tables)
+    assert [] == [
+        f"{path.relative_to(ROOT)}: {row}"
+        for path, rows in tables
+        for row in rows
+        if len(row) != len(rows[0])
+    ]
+
+
+def _cells(line: str) -> list[str]:
+    return re.split(r"(?<!\\)\|", line)[1:-1]
+
+
 def _anchors(path: Path) -> set[str]:
     titles = re.findall(r"^#+ (.*)$", path.read_text("utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}

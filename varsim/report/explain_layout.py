@@ -240,11 +240,12 @@ def _sparse_writes(page: Page) -> Iterator[Block]:
 
 _SPARSE_CAPTION: Final = (
     "The variable has 2 rows. Each row is one number, with the initial value 10. The column "
-    "`components` has all rows of each component after the write; for a deferred write, after the "
-    "next read. The column `messages` counts the messages of the write, as if the variable were "
-    "sent alone, and `bytes` is the size of the indices and values in these messages. A row of "
-    "float32 has 12 B: 8 B for its index and 4 B for its value. scatter_sub, scatter_div and "
-    "scatter_max follow the same rules."
+    "`components` has all rows of each component after the write, or after the next read if the "
+    'write is deferred. The sign "|" separates components, and "all" is written before rows that '
+    "all components have. The column `messages` counts the messages of the write, as if the "
+    "variable were sent alone, and `bytes` is the size of the indices and values in these "
+    "messages. A row of float32 has 12 B: 8 B for its index and 4 B for its value. scatter_sub, "
+    "scatter_div and scatter_max follow the same rules."
 )
 
 _ROWS_WRITTEN: Final = {

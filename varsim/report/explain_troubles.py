@@ -35,7 +35,7 @@ class Trouble:
 
     kind: str  # the class of the error or warning
     operations: tuple[Operation, ...]  # the operations that can cause it; empty for none
-    when: str  # the condition, as a clause: "when it is created"
+    when: str  # the condition, as a clause: "when the variable is created"
     text: str
 
 
@@ -49,11 +49,12 @@ def warnings(spec: VariableSpec, warning: str, num_replicas: int) -> Iterator[Tr
         warning: The policy's warning when the variable is created; empty for none.
     """
     if warning:
-        yield Trouble(_WARNING, (), "when it is created", warning)
+        yield Trouble(_WARNING, (), "when the variable is created", warning)
     start = np.asarray(START, spec.dtype)
     if adds_up(spec, start, num_replicas):
         text = starts_on_each(spec.name, start, num_replicas)
-        yield Trouble(_WARNING, (), "when it is created with another value than 0", text)
+        when = "when the variable is created with another value than 0"
+        yield Trouble(_WARNING, (), when, text)
     for text in _warnings_of_a_write(spec, num_replicas):
         yield Trouble(_WARNING, (), "at the first write in replica context", _flat(text))
     cell = policies.cell(spec, Context.CROSS_REPLICA, Operation.ASSIGN)
