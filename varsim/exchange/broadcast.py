@@ -30,7 +30,7 @@ class BroadcastCodec:
         self._served: set[int] = set()  # replica ids of the envelopes of this round
         self._last: Sequence[Message] = ()
         self._frames: list[Frame] = []
-        self._lent: list[tuple[int, Array]] = []  # shared blocks in `_frames`, and their bases
+        self._lent: list[tuple[int, Array]] = []  # (block, base) of shared blocks in `_frames`
         self.shared_bytes = 0  # total size of these blocks
 
     def encode(self, replica_id: int, messages: Sequence[Message]) -> list[Frame]:

@@ -53,7 +53,7 @@ class CoordinatorExchange(Protocol):
 
     @property
     def deadline_s(self) -> float | None:
-        """Return when `give_up` must be called unless the reduction has finished."""
+        """Return when to call `give_up`; None if workers compute no reduction."""
 
     @property
     def shared_bytes(self) -> int:
@@ -73,7 +73,7 @@ class CoordinatorExchange(Protocol):
         """
 
     def end_round(self) -> None:
-        """Drop frames that were kept for other workers. The channel calls this before each wait."""
+        """Drop the frames kept for further workers. The channel calls this before each wait."""
 
     def lose(self, replica_id: int) -> None:
         """Record that a worker has died."""
@@ -92,7 +92,7 @@ class CoordinatorExchange(Protocol):
         """Return the reductions that were finished since the last call."""
 
     def fill(self) -> bool:
-        """Allocate no more shared memory, for a fault; return False if there is none."""
+        """Simulate that shared memory is full; return False if this exchange has none."""
 
     def close(self) -> None:
         """Free everything. Arrays that the program still uses stay valid."""
@@ -105,7 +105,7 @@ class WorkerExchange(Protocol):
         """Return an uninitialised array to fill and send. It is the cheapest array to send."""
 
     def fill(self) -> bool:
-        """Allocate no more shared memory, for a fault; return False if there is none."""
+        """Simulate that shared memory is full; return False if this exchange has none."""
 
     def encode(self, messages: Sequence[Message]) -> list[Frame]:
         """Return the frames of an envelope to the coordinator."""

@@ -79,7 +79,7 @@ class Shared:
                 memory = Arena(descriptor, 0, owners, limit_bytes, _warn)
             except OSError as error:
                 raise StartError(f"shared memory is not available ({error})") from error
-            stack.pop_all()  # the arena closes it
+            stack.pop_all()  # the arena closes the descriptor
         return SharedCoordinator(memory, num_replicas)
 
     def join(self, handover: Handover, replica_id: int, num_replicas: int) -> SharedWorker:
@@ -144,7 +144,7 @@ class SharedCoordinator:
         return messages
 
     def end_round(self) -> None:
-        """Drop the frames of the last envelope, which are kept for the other workers."""
+        """Drop the frames of the last envelope, which are kept for further workers."""
         self._codec.end_round()
         self._held_bytes = -1
 
@@ -188,7 +188,7 @@ class SharedCoordinator:
     # ------------------------------------------------------------ memory
 
     def fill(self) -> bool:
-        """Allocate no more shared memory."""
+        """Simulate that shared memory is full."""
         self.arena.fill()
         return True
 
@@ -341,7 +341,7 @@ class SharedWorker:
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
         """Return an uninitialised array.
 
-        If it is large and shared memory has room, it lies there.
+        A large array is in shared memory if there is room.
         """
         if math.prod(shape) * dtype.itemsize >= SHARED_FROM_BYTES:
             shared = self._leases.arena.empty(shape, dtype)
@@ -350,7 +350,7 @@ class SharedWorker:
         return np.empty(shape, dtype)
 
     def fill(self) -> bool:
-        """Allocate no more shared memory."""
+        """Simulate that shared memory is full."""
         self._leases.arena.fill()
         return True
 
@@ -372,7 +372,7 @@ class SharedWorker:
         return messages, answers
 
     def before_waiting(self) -> list[Frame]:
-        """Return an envelope with the released blocks; [] if they are too small for an envelope."""
+        """Return an envelope that lists the released blocks; [] if their total size is small."""
         note = self._leases.note(TOLD_FROM_BYTES)
         return [*encode([]), note] if note else []
 

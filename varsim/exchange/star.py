@@ -54,7 +54,7 @@ class StarCoordinator:
     def lose(self, replica_id: int) -> None:
         """Do nothing: this exchange has no state for each worker."""
 
-    def reduce(self, request: Reduce, now_s: float) -> Array:  # noqa: ARG002 - other exchanges wait
+    def reduce(self, request: Reduce, now_s: float) -> Array:  # noqa: ARG002 - others use it
         """Return the value."""
         return request.computed()
 
