@@ -130,7 +130,7 @@ def unsteady_clock(patch: Patch) -> None:
         ("folder of runs", no_inodes, "only 3 more files (inodes)", "varsim runs --limit"),
         ("folder of runs", no_runs, "Permission denied", "use --out"),
         ("clock", early_clock, "before the day on which varsim was installed", "set the clock"),
-        ("clock", unsteady_clock, "not steady", "use another system"),
+        ("clock", unsteady_clock, "monotonic clock can be set", "use another system"),
     ],
 )
 def test_a_problem_has_a_remedy(

@@ -14,7 +14,7 @@ With small variables, such a request is sent once in thousands of steps.
 """
 
 MAX_BACKLOG_BYTES: Final = 256 * 2**20
-"""Number of unacknowledged bytes of a worker above which the program waits.
+"""If a worker has more unacknowledged bytes than this, the program waits.
 
 These bytes are in this process, in the sockets, or in shared memory that the worker has not
 released.
@@ -28,11 +28,11 @@ class Backlog:
         self.full: set[int] = set()
         """The replicas whose workers must acknowledge bytes before the program continues."""
         self.due: set[int] = set()
-        """The replicas whose next envelopes must contain a request."""
+        """The replicas whose next envelopes must request an acknowledgement."""
         self._since = [0] * num_replicas  # bytes since the last request
         self._asked = [deque[tuple[int, int]]() for _ in range(num_replicas)]
-        """For each replica, pairs: number of an unanswered request, bytes since the one before."""
-        self._bytes = [0] * num_replicas  # the total of these bytes for each replica
+        """For each replica, its unanswered requests: (number, bytes since the previous request)."""
+        self._bytes = [0] * num_replicas  # for each replica, the total bytes of these requests
         self._requests = 0
 
     def sent(self, replica_id: int, size_bytes: int) -> None:

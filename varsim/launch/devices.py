@@ -38,7 +38,7 @@ def workers_of_environment() -> int | None:
 
 
 def split_names(text: str) -> list[str]:
-    """Return the names in a text, which are separated by commas; do not check them."""
+    """Split a text at its commas into names; do not check the names."""
     return [name.strip() for name in text.split(",")]
 
 

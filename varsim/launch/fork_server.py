@@ -4,7 +4,7 @@ The fork server is a new interpreter, so a program needs no `if __name__ == "__m
 server imports the modules that all workers need, and forks one worker for each replica. A fork
 takes a few milliseconds; a new interpreter takes 0.1 s. The fork server reports each ended worker
 on its stdout. The fork server kills the workers and ends in three cases: the coordinator has ended,
-writes another line, or closes the pipe.
+writes a second line, or closes the pipe.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class ForkServer:
                     stderr=self._log,
                     bufsize=0,
                     env=os.environ | dict.fromkeys(_ONE_THREAD, "1"),
-                    start_new_session=True,  # Ctrl-C is for the program
+                    start_new_session=True,  # Ctrl-C interrupts only the program
                     pass_fds=descriptors,
                 )
         except OSError as error:
@@ -158,7 +158,7 @@ class ForkServer:
 
     def kill(self) -> None:
         """Kill the fork server and all workers immediately. `end` must still be called."""
-        # Before `wait`, the process id cannot belong to another process or group.
+        # As long as nothing has waited for the fork server, no other process gets its id.
         with suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for a group of zombies
             if not self._was_replaced():
                 os.killpg(self._process.pid, signal.SIGKILL)

@@ -42,10 +42,10 @@ from varsim.transport.host_limits import ADDRESSES_BYTES, address_space
 
 OLDEST_PYTHON: Final = (3, 11)
 OLDEST_LIBZMQ: Final = (4, 2)
-"""The first libzmq that takes over an open port, as the transport "tcp" needs."""
+"""The oldest libzmq that can use a port that is already open: the transport "tcp" needs this."""
 
 LEAST_DISK_BYTES: Final = 100 * 2**20
-"""Less free space is a problem: one run needs less, but its traces grow with its steps."""
+"""Less free space is a problem: a short run needs less, but traces grow with the steps."""
 
 LEAST_FILES: Final = 1000  # a run creates about 20 files; other programs also create files
 LEAST_REGION_BYTES: Final = 2**24  # a smaller region has no room for a few large values
@@ -281,7 +281,7 @@ def _clock(_: Request) -> Result:
             "set the clock; the names of runs and their order depend on it",
         )
     if time.get_clock_info("monotonic").adjustable:
-        return State.PROBLEM, f"{found}; the steady clock is not steady", "use another system"
+        return State.PROBLEM, f"{found}; the monotonic clock can be set", "use another system"
     return State.OK, found
 
 

@@ -19,7 +19,7 @@ SPARE_FILES: Final = 64
 
 ZMQ_THREADS: Final = 2  # number of threads of each ZeroMQ context
 _MOST_TRIED: Final = 256
-"""Largest number of threads that a start tries. It takes about 20 µs for each thread."""
+"""Largest number of threads that are started as a test. Each thread takes about 20 µs."""
 
 DOCTOR: Final = "`varsim doctor` shows the limits of this machine"
 
@@ -43,7 +43,7 @@ def ensure_host(num_workers: int) -> None:
 
 
 def ensure_open_files(num_workers: int) -> None:
-    """Raise the limit of open files as far as the coordinator of these workers needs.
+    """Raise the limit of open files to the number that the coordinator needs.
 
     Raises:
         StartError: The system does not allow so many files; the text says what to do.
@@ -65,7 +65,7 @@ def ensure_open_files(num_workers: int) -> None:
 
 
 def files_needed(num_workers: int) -> int:
-    """Return how many open files the coordinator of these workers needs, with those open now."""
+    """Return how many open files the coordinator needs, including the files open now."""
     return num_workers + open_files() + SPARE_FILES
 
 
@@ -99,7 +99,7 @@ def threads_needed(num_workers: int) -> int:
 
 
 def threads_tried(num_workers: int) -> int:
-    """Return the number of these threads to start and end, as a test whether they are allowed."""
+    """Return how many of these threads to start as a test that the system allows them."""
     # With limited addresses, try few threads: each reserves 64 MiB of addresses for its memory.
     if address_space() is not None:
         return ZMQ_THREADS

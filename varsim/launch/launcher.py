@@ -1,4 +1,4 @@
-"""Define the interface of launchers, which start the workers of a cluster, and their options."""
+"""Define the interface and the options of launchers, which start the workers of a cluster."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from varsim.protocol.references import References
 from varsim.tracing.trace import TraceOptions
 
 LINK_LOSS_S: Final = 20.0
-"""The default limit of a cut. A network repairs itself in less time (a spanning tree converges, a
-laptop joins another access point), and a replica that is blocked is ended after 60 s."""
+"""By default, a worker is lost after this time without a connection. A network repairs itself in
+less time, for example when a laptop joins another access point. A blocked replica is ended only
+after 60 s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

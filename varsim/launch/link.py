@@ -33,7 +33,7 @@ class Codec(Protocol):
         """Return the structure that the other end packed."""
 
     def pack_exception(self, error: BaseException) -> Payload:
-        """Return a raised exception as a payload that the other end does not unpickle."""
+        """Return a raised exception as a payload without a pickle."""
 
     def unpack_exception(self, payload: Payload) -> BaseException:
         """Return the exception that the other end packed.
@@ -55,7 +55,7 @@ class Lost:
     log_path: str
 
     def of(self, replica_id: int) -> LostWorker:
-        """Return the worker of a replica that has ended so."""
+        """Return this loss together with the replica's id."""
         return LostWorker(replica_id, self.reason, self.stderr_tail, self.log_path)
 
 
@@ -94,14 +94,14 @@ class Channel(Protocol):
     def examine(
         self, replica_ids: Sequence[int], with_stacks: Collection[int]
     ) -> Mapping[int, Sighting]:
-        """Return what the system shows about the processes of some replicas; leave out ended ones.
+        """Return what the system shows about replicas' processes; leave out ended processes.
 
         Args:
             with_stacks: The replicas whose stacks are needed, too.
         """
 
     def end(self, replica_id: int, reason: str) -> Lost | None:
-        """End the worker of a replica that makes no progress; return None if it has ended.
+        """End the worker of a replica without progress; return None if it has already ended.
 
         `receive` does not report this worker as lost.
         """
@@ -124,7 +124,7 @@ class Reducer(Protocol):
         """
 
     def fill(self) -> bool:
-        """Allocate no more shared memory; return False if this exchange has none."""
+        """Simulate that shared memory is full; return False if this exchange has none."""
 
 
 class Observer(Protocol):
@@ -164,7 +164,7 @@ class WorkerChannel(Protocol):
 
     @property
     def link_faults(self) -> LinkFaults | None:
-        """Return what injects faults into the link; None if such a link loses nothing."""
+        """Return the object that injects faults; None if links of this transport lose nothing."""
 
 
 class Allocator(Protocol):
@@ -174,7 +174,7 @@ class Allocator(Protocol):
         """Return an uninitialised array to fill and send."""
 
     def fill(self) -> bool:
-        """Allocate no more shared memory; return False if this exchange has none."""
+        """Simulate that shared memory is full; return False if this exchange has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +188,7 @@ class WorkerLink:
     exchange: Allocator
     recorder: Trace | None  # writes the trace of this process
     take_output: Callable[[], str]
-    """Returns the output of user code since the last call; of a long output, only the end."""
+    """Returns the output of user code since the last call, or the end of a long output."""
 
     @property
     def num_replicas(self) -> int:

@@ -1,4 +1,4 @@
-"""Find the log file of each worker, read the end of a log for an error, and keep logs of losses."""
+"""Find the log of each worker, read its end for an error, and keep the logs of lost workers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from varsim.transport.folders import places
 from varsim.visible import visible
 
 MAX_KEPT: Final = 20
-"""Limit for the kept logs of this user's lost workers. The oldest logs of other clusters are
-removed."""
+"""Largest number of kept logs of this user's lost workers. Then the oldest logs are removed, except
+those that this cluster has kept."""
 
 TAIL_LINES: Final = 20
 _TAIL_BYTES: Final = 16 * 1024
@@ -74,9 +74,9 @@ class WorkerLogs:
         if not self._private:
             return path
         for old in kept_logs()[MAX_KEPT - 1 :]:
-            if old not in self._kept_here:  # an error has just named these logs
+            if old not in self._kept_here:  # errors of this cluster name the logs kept here
                 old.unlink(missing_ok=True)
-        # The private directory is in the same file system as the directory that contains it.
+        # The log can be renamed: the private directory and its parent are in one file system.
         name = f"{_KEPT}{replica_id}-"
         handle, kept = tempfile.mkstemp(".log", name, self.directory.parent)
         os.close(handle)
@@ -100,7 +100,7 @@ def remove_kept_logs() -> list[Path]:
 
 
 def _own_file(path: Path) -> os.stat_result | None:
-    """Return the status of a file of this user; None if it is another user's, or no file."""
+    """Return the status of a file; None if another user owns it, or if it is not a plain file."""
     try:
         status = path.lstat()
     except FileNotFoundError:

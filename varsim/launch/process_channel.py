@@ -247,7 +247,7 @@ class ProcessChannel:
             why = f"ended, because the process that started it {self._fork_server.ending()}"
             lost += [(replica_id, why) for replica_id in sorted(self._running)]
         for replica_id, reason in lost:
-            if replica_id in self._running:  # not if `end` has killed it
+            if replica_id in self._running:  # not a worker that `end` has killed
                 self._inbox.append((replica_id, self._lose(replica_id, reason)))
 
     def _lose(self, replica_id: int, reason: str) -> Lost:
@@ -275,7 +275,7 @@ class ProcessChannel:
     def examine(
         self, replica_ids: Sequence[int], with_stacks: Collection[int]
     ) -> dict[int, Sighting]:
-        """Return the system's view of the processes of some replicas; leave out ended ones."""
+        """Return what the system shows about replicas' processes; leave out ended processes."""
         seen: dict[int, Sighting] = {}
         for replica_id in replica_ids:
             process_id = self._process_ids.get(replica_id)
@@ -288,7 +288,7 @@ class ProcessChannel:
         return seen
 
     def end(self, replica_id: int, reason: str) -> Lost | None:
-        """Kill the worker of a replica; return None if the worker has ended.
+        """Kill the worker of a replica; return None if the worker has already ended.
 
         Later messages of the worker are dropped, and `receive` does not report it as lost.
         """

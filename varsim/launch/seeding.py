@@ -78,7 +78,7 @@ def seed_generators(seed: int, *stream: int) -> None:
     """Seed both generators of this process.
 
     Args:
-        stream: The id of a replica, for its stream; empty for the program's stream.
+        stream: The stream of a replica (see `stream_of`); empty for the program's stream.
     """
     words = np.random.SeedSequence(seed, spawn_key=stream).generate_state(4)
     np.random.seed(words)  # noqa: NPY002

@@ -35,7 +35,7 @@ _ESCAPED: Final = re.compile(r"\\x([0-9a-f]{2})|\\u([0-9a-f]{4})|\\U([0-9a-f]{8}
 """The escapes that `faulthandler` writes for non-ASCII characters."""
 
 _FROZEN: Final = "<frozen "  # modules of Python that import and start other modules
-_OURS: Final = Path(__file__).parents[1]  # the package
+_OURS: Final = Path(__file__).parents[1]  # the package `varsim`
 _WORKERS: Final = "varsim_worker"
 _INSTALLED: Final = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "purelib"))
 
