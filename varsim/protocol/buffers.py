@@ -278,7 +278,7 @@ class ArrayReader:
 
 
 def _empty(shape: list[int], dtype: np.dtype[np.generic]) -> Array:
-    # NumPy refuses even an empty array if the product of its other dimensions is too large.
+    # NumPy refuses even an empty array if the product of its nonzero dimensions is too large.
     if math.prod(dimension or 1 for dimension in shape) * dtype.itemsize > MAX_FRAME_BYTES:
         raise ProtocolError(f"an array of shape {shape} is too large")
     return np.ndarray(shape, dtype, b"")

@@ -2,7 +2,7 @@
 
 A name does not identify a class. A function can define many classes with one name, and a notebook
 defines a class again each time its cell runs. So a class that is sent by value gets an id, which
-both processes remember. Every other class is the one at its name in its module.
+both processes remember. Every other class is found by its name in its module.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def exception_class(module: str, name: str, identity: Identity) -> type[BaseExce
     """Return this process's exception class for an identity; import its module if necessary.
 
     Raises:
-        LookupError: The process does not have this class, or several classes could be it.
+        LookupError: The process does not have this class, or has several classes of this name.
     """
     found = _found(module, name, identity)
     if found is None and type(identity) is bool and module not in sys.modules:
@@ -79,7 +79,7 @@ def _found(module: str, name: str, identity: Identity) -> type | None:
 
 
 def _at_name(module: str, name: str) -> type | None:
-    """Return the class that an attribute of a module has, if this is the class's own name."""
+    """Return the class that was defined in a module under this name; None if there is none."""
     found: Any = sys.modules.get(module)
     for part in name.split("."):
         found = getattr(found, "__dict__", {}).get(part)

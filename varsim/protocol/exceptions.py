@@ -2,13 +2,13 @@
 
 The form has the exception's class as a name and an id (see `classes`), its `args`, its attributes
 and a digest of its text.
-The receiver makes an object of this class with the constructor of the class's base in Python. The
-receiver runs no `__reduce__`, `__setstate__`, `__new__` or `__init__` of the class, and unpickles
-nothing. An exception is refused if its class does not exist, or if the new object has another text.
-Then the program gets a `ReplicaError` with the traceback as text.
+The receiver makes an object of this class with the constructor of the built-in exception from which
+the class inherits. The receiver runs no `__reduce__`, `__setstate__`, `__new__` or `__init__` of
+the class, and unpickles nothing. An exception is refused if its class does not exist, or if the new
+object has another text. Then the program gets a `ReplicaError` with the traceback as text.
 
-Besides the values that `structure` sends unpickled, an exception can contain dtypes, paths,
-other exceptions, and varsim's own enums and dataclasses, such as facts.
+Besides the values that `structure` sends without a pickle, an exception can contain dtypes, paths,
+other exceptions, and varsim's own enums and dataclasses.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _PYTHONS: Final = frozenset(
 )
 
 MAX_EXCEPTIONS: Final = 1_000
-"""Limit of the exceptions in a payload: exceptions can contain each other in many ways."""
+"""Largest number of exceptions in a payload: each reference to an exception adds a copy."""
 
 _PATH: Final = type(Path())
 
@@ -57,10 +57,10 @@ _FIELDS: Final = ("name", "path", "name_from")
 
 
 class ShownValue(str):
-    """The text of a value that has no plain form; `repr` returns the text that it had there.
+    """The text of a value that has no plain form; `repr` returns the text of the value's `repr`.
 
-    So `str` and `repr` of an exception whose arguments contain this object return the same text
-    as with the value itself, also if they show an argument by its `repr`, as `KeyError` does.
+    So an exception with this argument has the same text as with the value itself, even if the text
+    contains the `repr` of the argument, as for `KeyError`.
     """
 
     __slots__ = ("shown",)
@@ -140,7 +140,7 @@ class _ExceptionPacker(Packer):
         args = self._args(error, depth + 1)
         state: list[Any] = []
         for name, value in (vars(error) | _values(error)).items():
-            tree = self._tree_if_plain(value, depth + 2)  # the dict of the value is one level above
+            tree = self._tree_if_plain(value, depth + 2)  # the dict of attributes is at depth + 1
             if tree is not None:
                 state += (name, tree[0])
         parts = identity_of(cls), _digest(error), args, [Tag.DICT, *state]
@@ -166,11 +166,11 @@ class _ExceptionPacker(Packer):
             texts = str(value), repr(value)
         except Exception:  # these methods of a user's class can raise any exception
             texts = (object.__repr__(value),) * 2
-        # `str` and `repr` can return an object of a subclass of str.
+        # `str` and `repr` can return an object of a subclass of str: make it a plain str.
         return [Tag.SHOWN, *[self.tree(str.__str__(text), depth + 1) for text in texts]]
 
     def _tree_if_plain(self, value: Any, depth: int) -> tuple[Any] | None:
-        """Return the tree of a value in a tuple; None if the value has no plain form."""
+        """Return a tuple with the tree of a value; None if the value has no plain form."""
         before = self.mark()
         try:
             return (self.tree(value, depth),)

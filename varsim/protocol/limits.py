@@ -46,7 +46,7 @@ MAX_NAME: Final = 1000
 
 
 def _memory_of_bytes() -> Array:
-    """Return, for each possible first byte of a msgpack value, the most memory of the value."""
+    """Return, for each first byte of a msgpack value, the most memory that the value can take."""
     memory = np.full(256, 8, np.int64)  # 8 for a reference; Python shares small ints, None, bools
     memory[0x80:0xA0] = 96  # a list or a dict, with its reference
     memory[0xA0:0xC0] = 64  # a short text
@@ -58,7 +58,7 @@ def _memory_of_bytes() -> Array:
 
 _MEMORY_OF_BYTES: Final = _memory_of_bytes()
 _MOST: Final = int(_MEMORY_OF_BYTES.max())
-_AT_ONCE: Final = 2**16  # bytes
+_AT_ONCE: Final = 2**16  # number of bytes that are examined in one step
 
 
 def decoded_bytes(header: Buffer) -> int:
@@ -144,7 +144,7 @@ def check_leaves(structure: Structure, leaves: Sequence[Array]) -> None:
         )
 
 
-_LEAF_BYTES: Final = 700  # size of a path without its text, the kind of a node, and a descriptor
+_LEAF_BYTES: Final = 700  # size of a descriptor, the kind of a node, and a path without its text
 
 
 def halves(messages: Sequence[_T], error: SizeError) -> tuple[Sequence[_T], Sequence[_T]]:

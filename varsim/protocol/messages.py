@@ -397,7 +397,7 @@ ToWorker = (
     | Acknowledge
 )
 CollectiveMessage = Contribution | Scatter | AllReduce | AllGather | MergeCall
-"""Messages for collectives. A `Contribution` is for several collectives, others for only one."""
+"""Messages for collectives. Only a `Contribution` can be for several collectives."""
 
 ExplicitCollective = AllReduce | AllGather | MergeCall
 """Collectives without a variable, which are identified by their label, or else by location."""

@@ -1,4 +1,4 @@
-"""Pickle objects that have no other encoding; objects that are sent as names stay names."""
+"""Pickle objects that have no other encoding. Variables and strategies are pickled as names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from varsim.spec import Array
 
 _PROTOCOL: Final = 5  # the first protocol that keeps buffers outside the pickle
 MAX_BUFFERS: Final = 2**12
-"""Further buffers stay in the pickle, because each buffer outside it takes space in a header."""
+"""Largest number of buffers outside a pickle, because each of them takes space in a header."""
 _PLAIN: Final = (type(None), bool, int, float, str, bytes, tuple, list, dict)
 _NEVER_NAMED: Final = frozenset((*_PLAIN, FunctionType, BuiltinFunctionType, CodeType))
 
@@ -81,8 +81,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no annotati
         """Return the reduced form of a value; for a code object, all its fields.
 
         varsim needs the field `co_filename` to show file:line of a function, and cloudpickle does
-        not promise to keep it. A class keeps its `__qualname__`, which cloudpickle does not keep,
-        and gets an id: so a raised exception has the class that the program has.
+        not promise to keep it. A class keeps its `__qualname__`, which cloudpickle does not keep.
+        A class also gets an id, so that an exception from a replica is of the program's own class.
         """
         if isinstance(value, CodeType):
             return _code, _fields_of(value)

@@ -1,4 +1,4 @@
-"""Convert Python values and raised exceptions to payloads, with the names of one process."""
+"""Convert Python values and raised exceptions to payloads, and back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from varsim.protocol.references import References
 
 
 class StructureCodec:
-    """Packs and unpacks values with the names of one process."""
+    """Packs and unpacks values. Variables and strategies are sent as names."""
 
     def __init__(self, references: References) -> None:
         self._references = references

@@ -44,8 +44,8 @@ MAX_DEPTH: Final = 64
 """Depth limit of a tree. A deeper structure, or a structure that contains itself, is pickled."""
 
 LONG_BYTES: Final = 16 * 1024
-"""Texts, pickles and the digits of integers of this size or larger are sent as arrays, outside the
-header."""
+"""A text, a pickle or the digits of an integer of at least this size are sent as an array, outside
+the header."""
 
 MAX_TREE_BYTES: Final = 64 * 1024
 """Limit of the estimated size of a tree in a header. A larger tree is sent as an array, outside the
@@ -116,7 +116,7 @@ def unpack(payload: Payload, references: References) -> Any:
 
 
 def function_id(payload: Payload) -> str:
-    """Return a digest that two payloads share if and only if they are equal."""
+    """Return a digest of a payload; only equal payloads have equal digests."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(msgpack.packb(payload.tree, unicode_errors="surrogatepass"))
     for array in payload.arrays:
@@ -209,7 +209,7 @@ class Packer:
         return self.opaque(value, depth)
 
     def opaque(self, value: Any, depth: int) -> Any:
-        """Return the tree of a value that is not a plain one."""
+        """Return the tree of a value that `tree` cannot encode itself."""
         del depth
         return self.pickle(value)
 
