@@ -142,7 +142,7 @@ class Coordinator:
         self._forgotten: list[int] = []
         self._closed = False
         self.in_use = OneThread()
-        self._heard_s = 0.0  # when this process was ready for messages, and none was left
+        self._heard_s = 0.0  # when this process last had no unread messages
         self._process_id = os.getpid()
         self._notes = ProgramNotes(link.recorder)
         self.observed = True
@@ -218,8 +218,8 @@ class Coordinator:
             self._notes.finished(call_id, recorded(error), self._outgoing.values())
         self._answers.pop(token, None)
         self._handle(ProgramGivesUp(token, type(error).__name__, self._channel.now_s()))
-        # In the record, an envelope is one event of its receiver. So a remaining request must not
-        # be in one envelope with messages of the next operation, which change the answer.
+        # Messages of the next operation can change the answer to a request that is not sent yet.
+        # In the record, an envelope is one event of its receiver. So send the request separately.
         self._check()
         self._flush()
 
@@ -239,14 +239,14 @@ class Coordinator:
 
         Args:
             site: The name of the function and the location of the call, for errors.
-            rows: The number of rows in each replica's arguments, for the trace; empty unless a
-                replica has no rows and another replica has rows.
+            rows: The number of rows in each replica's arguments, for the trace; empty if all
+                replicas have rows, or if no replica has rows.
             limits: The limits of replicas without progress; None for the strategy's limits.
         Returns:
             The result of every replica, in replica order.
         Raises:
-            RaisedBy: A replica raised an exception. If several replicas did, this has the exception
-                of the replica with the lowest id.
+            RaisedBy: A replica raised an exception. If several replicas raised exceptions, the
+                exception is that of the replica with the lowest id.
             MismatchError: The replicas did different things where they must agree.
             WorkerLost: A worker died.
             CallTimeout: A replica made no progress for too long; its process was ended.
@@ -341,7 +341,7 @@ class Coordinator:
             self._handle(TimePasses(self._heard_s))
 
     def _look_for_stalls(self, now_s: float, behind: Mapping[int, float] | None = None) -> None:
-        """Give the state the time, after all messages that have been sent until now.
+        """Let the state look for stalls, after all messages that have been sent until now.
 
         Args:
             behind: See `LookForStalls`.
@@ -434,7 +434,7 @@ class Coordinator:
             self._handle(ProgramForget(self._forgotten.pop(), self._channel.now_s()))
 
     def _await_room(self) -> None:
-        """Wait until all workers can take more messages. Call it before the state decides.
+        """Wait until all workers can take more messages. Call it before an operation begins.
 
         Otherwise the memory of messages to a stopped worker would grow without a limit.
         """
