@@ -64,8 +64,8 @@ class Await:
     """Let the program wait: handle messages until an action lets the program continue.
 
     If `may_block` is true, give the state `ProgramBlocks` before blocking for a message. If `again`
-    is true, the event that returned this action has changed nothing. Give the state the same event
-    again when the program is allowed to continue.
+    is true, the state has changed nothing. Give the state the same event again when the program is
+    allowed to continue.
     """
 
     may_block: bool

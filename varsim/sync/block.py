@@ -1,4 +1,4 @@
-"""Store the variables that are always written together as one array, called a block."""
+"""Store variables that are always written together in one array, called a block."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Block:
     flat. The value of one of its variables is returned as a copy, because a view would keep the
     whole array in memory.
 
-    Committed sparse writes can wait in the block, so that messages are sent first. The writes are
-    applied when the value is used, or by `catch_up`.
+    Committed sparse writes can wait in the block, so that the shell sends messages first. The
+    writes are applied when the value is used, or by `catch_up`.
     """
 
     __slots__ = (

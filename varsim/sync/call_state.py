@@ -36,17 +36,17 @@ Operations at earlier positions still take effect. If several replicas raise at 
 call raises the exception of the replica with the lowest id. If the collectives differ, the error
 says what each replica did. Without a wait, the values and the error would depend on the timing.
 Replicas that run the same code need nearly the same time from one collective to the next. So the
-coordinator waits as long as the first replica needed since the last collective, but at least
-GRACE_S.
+coordinator waits as long as the first replica at this position needed since the last collective,
+but at least GRACE_S.
 """
 
 LONGEST_GRACE_S = 10.0
-"""Longest time of this wait, because a replica in an endless loop never arrives."""
+"""Longest wait for running replicas: a replica in an endless loop never arrives."""
 
 PROMPT_S: Final = 0.1
 """An answer to a request is prompt if it comes within this time. The wait for a prompt answer
-counts as time without progress: otherwise a replica that sends requests in an endless loop, and
-waits for answers half of the time, would be noticed late."""
+counts as time without progress. Otherwise a replica that sends requests in an endless loop would be
+noticed late, because it waits half of the time."""
 
 _WRITES: Final = (Contribution, Scatter)
 """The collectives that a replica does not wait for; `isinstance` is slower with a union."""
@@ -70,7 +70,7 @@ class CallState:
         strict: Whether to refuse a collective without a name if the replicas' lines differ.
         started_s: The time at which the call started. All times are from the same clock.
         token: Identifies the call for the program.
-        limits: The limits of replicas without progress; None for those of the strategy.
+        limits: The limits of replicas without progress; None for the strategy's limits.
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class CallState:
         return participant
 
     def _first_difference(self, participant: Participant, arrival: Arrival) -> int | None:
-        """Return the first position at which an arrival differs from that of `_front`.
+        """Return the first position at which an arrival differs from the arrivals of `_front`.
 
         A comparison with the furthest replica is sufficient: all other replicas agree with it, or
         the call is already doomed at an earlier position.
@@ -209,7 +209,7 @@ class CallState:
             self._crossed.setdefault(frozenset(one.location for one in collectives), collectives)
 
     def crossings(self) -> tuple[tuple[ExplicitCollective, ...], ...]:
-        """Return paired unnamed collectives in different lines, one pair for each set of lines."""
+        """Return unnamed collectives that were paired across lines, one group per set of lines."""
         return tuple(self._crossed.values())
 
     def _doom(self, position: int, now_s: float) -> None:
@@ -290,8 +290,9 @@ class CallState:
 
         Args:
             ahead: The replicas with deferred writes that another replica has not made yet. Under
-                ON_WRITE these writes would not be committed, so the host call waits in the same
-                way. If no replica can continue, it is performed, and a read reports the mismatch.
+                ON_WRITE these writes would not be committed yet, and the host calls of these
+                replicas would wait. So they wait here, too. If no replica can continue, the host
+                call is performed, and a read reports the mismatch.
         """
         if self._in_service is not None or not self._host_calls:
             return None
@@ -422,7 +423,7 @@ class CallState:
         return [i for i, p in enumerate(self.participants) if p.status is Status.RUNNING]
 
     def quiet(self, now_s: float) -> dict[int, Quiet]:
-        """Return since when replicas that run, or wait for the program, have made no progress."""
+        """Return since when each replica that runs or waits for the program makes no progress."""
         quiet: dict[int, Quiet] = {}
         for replica_id, one in enumerate(self.participants):
             asks = isinstance(one.waits_for, HostCall)
@@ -445,7 +446,7 @@ class CallState:
         return last_operation(self.participants[replica_id], self._specs)
 
     def groups(self, left_out: Collection[int]) -> tuple[Group, ...]:
-        """Return what the replicas do, except some of them; the smallest group is first."""
+        """Return what all replicas except `left_out` do; the smallest group is first."""
         return grouped(
             {
                 replica_id: doing(one, self._specs)

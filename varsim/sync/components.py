@@ -40,7 +40,7 @@ _WRITES: Final = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
 
 
 class WriteRule:
-    """The effect of one operation on a variable in replica context, and the writes made so far."""
+    """The effect of one operation on a variable in replica context, and its writes so far."""
 
     __slots__ = (
         "combines",
@@ -92,7 +92,7 @@ class ReplicaVariable:
     limits: reduce.Limits | None = field(init=False)
     owed_to: int = 0  # id of the call in which this replica contributed last
     owed_index: int = -1  # index of the last contribution in this call
-    coming: Array | None = None  # the last assigned value, if its shape may be new
+    coming: Array | None = None  # value of the last uncommitted assign, if the shape can change
     writes: int = 0
     reads: int = 0
     diverged: bool = False  # whether the variable was written locally since the last report

@@ -166,7 +166,7 @@ def check_write_counts(message: WriteCounts) -> None:
     """Check the columns of write counts.
 
     Raises:
-        ProtocolError: They are not lists of int64 of the same length, or a variable occurs twice.
+        ProtocolError: The columns are not int64 lists of one length, or a variable occurs twice.
     """
     columns = (
         message.variable_ids,
@@ -191,7 +191,9 @@ def check_delta(spec: VariableSpec, replica_id: int, delta: Delta) -> None:
         ProtocolError: A part does not match the variable.
     """
     if not 0 <= delta.since < delta.count or not delta.parts:
-        raise ProtocolError(f"a delta has {len(delta.parts)} parts from {delta.since}")
+        raise ProtocolError(
+            f"a delta of the writes {delta.since + 1} to {delta.count} has {len(delta.parts)} parts"
+        )
     absent = spec.aggregation is _FIRST and replica_id > 0
     for part in delta.parts:
         if part.operation not in DENSE and part.operation not in SCATTERS:

@@ -46,7 +46,7 @@ class LookForStalls:
 
     now_s: float
     behind: Mapping[int, float] = field(default_factory=dict)
-    """replica_id → since when the program waits until its process has received more messages."""
+    """replica_id → since when the program waits until the replica's worker receives messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +229,7 @@ class ReductionDone:
 
 @dataclass(frozen=True, slots=True)
 class ReductionFailed:
-    """The shell cannot compute a `Reduce`; the shell raises the exception in the program."""
+    """The shell cannot compute a `Reduce`, and raises an exception in the program."""
 
     token: int
 

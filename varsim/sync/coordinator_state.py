@@ -108,7 +108,7 @@ class CoordinatorState:
     ) -> None:
         self.num_replicas = num_replicas
         self.stalls = Stalls(stall_limits)
-        self._slow: set[CallSite] = set()  # calls of which a long computation was reported
+        self._slow: set[CallSite] = set()  # calls whose long computation was reported
         self.stragglers = Stragglers()
         self.registry = VariableRegistry(num_replicas, count(1))
         self._runner = Runner()
@@ -215,7 +215,7 @@ class CoordinatorState:
         if self.registry.losses:
             return [ProgramRefused(event.token, self.registry.losses.error())]
         if event.limits is not None:
-            self.stalls.look_at_s = event.now_s  # the limits may be shorter than those before
+            self.stalls.look_at_s = event.now_s  # the limits may be shorter than the earlier limits
         if not self.stragglers:
             return self._calls.start(event)
         return self._runner.operate(event.token, self._start_later(event))
@@ -324,7 +324,7 @@ class CoordinatorState:
     def _lose(self, event: ReplicasLost) -> list[CoordinatorAction]:
         """Fail all calls, and refuse the operation for which the program waits.
 
-        A read outside calls continues: it fails only if it needs what is lost.
+        A read outside calls continues: it fails only if it needs lost components or lost writes.
         """
         replica_ids = self.registry.losses.add(event.workers)
         if not replica_ids:
@@ -352,7 +352,7 @@ class CoordinatorState:
         take_in_call = self._MESSAGES_OF_CALLS.get(message.__class__)
         if take_in_call is not None:
             call = self._calls.find(message.call_id)  # type: ignore[attr-defined]  # all have it
-            if call is None:  # the call failed before the replica sent this, or at the same time
+            if call is None:  # the call failed before the replica sent the message, or meanwhile
                 return []
             return take_in_call(self, call, event.replica_id, message)
         take = self._MESSAGES.get(message.__class__)

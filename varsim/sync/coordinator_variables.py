@@ -25,8 +25,8 @@ class CoordinatorBlock(Block):
 
     A block of one variable can be without a mirror. Then the components may differ, and a commit
     contains the operand, which every replica applies to its own component. `components` contains
-    the components that the coordinator knows. The attribute `values` then does not exist, because
-    reading it would be an error.
+    the components that the coordinator knows. The attribute `values` then does not exist, so that
+    code that reads it raises an error.
     """
 
     __slots__ = (
@@ -56,7 +56,7 @@ class CoordinatorBlock(Block):
         self.waited_until_s: Array = np.array(waited_until_s)  # each variable's last merge
         self.merges = 0  # number of merges that the accounts do not contain yet
         self.contributions = 0  # number of contributions to these merges
-        self.waited_s: Array = np.zeros(len(mirrors))  # each variable's waiting time in them
+        self.waited_s: Array = np.zeros(len(mirrors))  # each variable's waits in these merges
 
     # ------------------------------------------------------------ values
 
@@ -148,7 +148,7 @@ class CoordinatorBlock(Block):
             self.own_commits = [0] * self.num_replicas
         self.own_commits[replica_id] += 1
         commit = self._commit(replica_id, operation, operand, BY_PROGRAM, 0)
-        if len(set(self.own_commits)) == 1:  # all components have one version again
+        if len(set(self.own_commits)) == 1:  # all components have the same version again
             self.versions, self.own_commits = self.versions_of(0), []
         return Send(replica_id, commit)
 
@@ -185,7 +185,7 @@ class CoordinatorBlock(Block):
         Time that has already been counted for an earlier merge of a variable is not counted again.
 
         Args:
-            since_s: The time at which each replica arrived that takes part in the call.
+            since_s: The time at which each replica of the call arrived.
         """
         self.merges += 1
         self.contributions += len(since_s)

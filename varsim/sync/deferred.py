@@ -111,7 +111,7 @@ class Log:
         )
 
     def fold(self, count: int) -> None:
-        """Combine the entries after the first `count` writes, between which no program reads."""
+        """Combine the entries after the first `count` writes: no program reads between them."""
         start = sum(entry.count <= count for entry in self.entries)
         if len(self.entries) - start > 1:
             self._keep([*self.entries[:start], *combined(self.entries[start:], np.empty)])
@@ -270,7 +270,7 @@ def _arrays(operand: Operand | None) -> tuple[Array, ...]:
 
 
 class DeferredWrites:
-    """The logs of one replica, and their numbers of writes when each running call started."""
+    """The logs of one replica, and the number of writes in each log when a running call started."""
 
     def __init__(self, allocate: Allocate) -> None:
         self._allocate = allocate

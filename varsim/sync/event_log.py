@@ -27,7 +27,7 @@ class LoggedEvent:
 
 
 class InvalidTransition(AssertionError):
-    """An event is not valid now, which is a bug of a shell or of the pure state."""
+    """An event is not valid now, which is a bug of a shell or of the state."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

@@ -33,7 +33,7 @@ from varsim.sync.waits import Request
 
 @dataclass(slots=True)
 class _Deferral:
-    """The writes of one deferred variable that the coordinator knows.
+    """What the coordinator knows of the writes of one deferred variable.
 
     Writes are exchanged up to a *watermark*, which is a number of writes: a reader waits for the
     value after this number of writes. The lowest watermark is exchanged first. `deltas` and
@@ -42,7 +42,7 @@ class _Deferral:
 
     reported: list[WriteCount]  # the last write count that each replica has sent
     settled: list[WriteCount]  # the write counts of the last exchange
-    lost: int = 0  # number of writes of each replica that can never be exchanged
+    lost: int = 0  # per replica, the number of writes that can never be exchanged
     watermarks: dict[int, list[float]] = field(default_factory=dict)
     """Watermark → the times at which its readers began to wait."""
 
@@ -168,7 +168,7 @@ class Exchanges:
             request.end(error=error)
 
     def lose(self, error: VarsimError) -> None:
-        """Drop all unexchanged writes, because the part of a lost replica is missing."""
+        """Drop all unexchanged writes, because a lost replica's writes are missing."""
         self._close(error)
         for deferral in self._deferrals.values():
             written = max(write_count.count for write_count in deferral.reported)
@@ -176,7 +176,7 @@ class Exchanges:
             deferral.reported = [*deferral.settled]
 
     def lost_writes(self, variable_id: int) -> int:
-        """Return how many writes of each replica are lost with a replica."""
+        """Return how many writes of each replica were dropped because a replica was lost."""
         deferral = self._deferrals.get(variable_id)
         return 0 if deferral is None else deferral.lost
 
@@ -293,7 +293,7 @@ class Exchanges:
         self._checked(replica_id, delta)
         if (delta.since, delta.count) != (deferral.exchanged, min(deferral.watermarks)):
             # A replica gets a commit before a request for later writes.
-            raise ProtocolError(f"a delta covers other writes than those up to {delta.count}")
+            raise ProtocolError(f"the writes {delta.since + 1} to {delta.count} were not requested")
         self._moved(delta)
         deferral.deltas[replica_id] = delta
 
@@ -464,7 +464,7 @@ class Exchanges:
         return owing
 
     def standstill(self, call: CallState) -> MismatchError | None:
-        """Return the mismatch of a reader that waits for writes that cannot happen any more."""
+        """Return a mismatch if a reader waits for writes that cannot happen any more; else None."""
         if not self._open or self.is_under_way or call.doomed:
             return None
         if call.in_service is not None and not self._requests:

@@ -1,8 +1,8 @@
 """Find fixes of refused operations: legal changes from the policy table, with their results.
 
-The module has no list of legal changes: it tries other settings in the table. The values in the
-results are computed by the same functions as those of real operations. The functions of this module
-are called only for an error or a warning.
+The module has no list of legal changes: it tries other settings in the table. This module and real
+operations compute results with the same functions. The functions of this module are called only for
+an error or a warning.
 """
 
 from __future__ import annotations

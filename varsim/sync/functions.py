@@ -8,7 +8,7 @@ from typing import Final
 from varsim.protocol.messages import Define, Forget, Payload
 
 MAX_FUNCTIONS: Final = 256
-"""Number of functions that a worker stores. The least recently used function is dropped."""
+"""Largest number of functions that a worker stores. The least recently used one is dropped."""
 
 
 class Functions:

@@ -22,7 +22,7 @@ def places(replica_ids: Iterable[int], calls: Iterable[CallState]) -> Iterator[L
 
 
 def left(registry: VariableRegistry) -> Left:
-    """Return which variables can still be read. All calls must have ended."""
+    """Return which variables can still be read, and what is lost. All calls must have ended."""
     readable: list[str] = []
     partial: list[tuple[str, tuple[int, ...]]] = []
     writes: list[tuple[str, int]] = []
@@ -37,6 +37,6 @@ def left(registry: VariableRegistry) -> Left:
 
 
 def _needs(spec: VariableSpec, gone: Sequence[int], num_replicas: int) -> bool:
-    """Return whether a read by the program needs one of these components, or is always refused."""
+    """Return whether a read by the program needs a component in `gone`, or is always refused."""
     cell = policies.cell(spec, Context.CROSS_REPLICA, Operation.READ)
     return cell.refused is not None or any(i in gone for i in cell.needed(spec, num_replicas))

@@ -150,7 +150,7 @@ def _most_common(groups: Sequence[Group], present: Mapping[int, Collective]) -> 
 
 
 def _details(kind: Mismatch, present: Mapping[int, Collective]) -> Iterator[Fact]:
-    """Yield the differences of names or values; the error shows them after the replicas."""
+    """Yield the differences of names or values; the error shows them last."""
     if kind is Mismatch.NAME:
         names: dict[str, list[int]] = {}
         for i, collective in present.items():

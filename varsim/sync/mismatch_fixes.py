@@ -67,7 +67,7 @@ def _is_local(spec: VariableSpec) -> bool:
 def _agreed(
     change: Fact, spec: VariableSpec, operation: Operation, values: Sequence[Array] | None
 ) -> Fix:
-    """Return a fix with the merge of the values; without a result if they are not known."""
+    """Return a fix with the merge of the values; it has no result if they are not known."""
     value = None
     if values is not None:
         value = np.array(reduce.aggregate(values, spec.aggregation))

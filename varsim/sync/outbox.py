@@ -44,7 +44,7 @@ class Outbox:
         self._specs = specs
         self._waiting: list[Any] = []  # writes in program order, each followed by its value
         self.add: Callable[[tuple[KnownWrite, bytes | Array | None]], None] = self._waiting.extend
-        """Adds a write and its value. A step can add thousands, and a method would take longer.
+        """Adds a write and its value. A step can add thousands of writes; a method would be slower.
 
         A value is bytes, or an array that never changes again; None if no value is needed.
         """

@@ -117,7 +117,7 @@ class Arrival:
     at_s: float  # time at which the message arrived
 
     def at(self, position: int) -> Collective:
-        """Return the replica's operation at one of these positions."""
+        """Return the replica's operation at a position from `start` to `stop` - 1."""
         if self.plan is not None:
             return self.plan.writes[position - self.start]
         assert not isinstance(self.message, Contribution), "a contribution has a plan"
@@ -144,7 +144,7 @@ class Collectives:
 
     @property
     def arrangement(self) -> Arrangement | None:
-        """Return the arrangement of the writes that all arrivals share; None if they differ.
+        """Return the arrangement that all arrivals have; None if their arrangements differ.
 
         The result is also None if an arrival is not a contribution to exactly these collectives.
         """
@@ -169,9 +169,10 @@ class Participant:
     waits_for: AllReduce | AllGather | MergeCall | Waiting | SyncRequest | HostCall | None = None
     ended: Returned | Raised | None = None
     last: Plan | Write | Waiting | type | None = None
-    """The operations of its last message, or else the class of this message, which may be large."""
+    """The plan, the write or the wait in its last message. Of another message, only the class is
+    stored, because the message may be large."""
 
-    last_at: str = ""  # file:line of the program in the last message, unless `last` has it
+    last_at: str = ""  # file:line of the program in the last message, unless `last` contains it
     asked_s: float = 0.0  # the time at which the replica sent its last request to the program
     lent_s: float = 0.0  # the time that the replica has waited for answers at `lent_at`
     lent_at: int = -1  # the position of the replica during these waits

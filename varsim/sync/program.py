@@ -134,7 +134,7 @@ class _OnVariable:
         if reason.shows_components and _is_small(self._spec):
             try:
                 components = yield from self.components(self._everyone)
-            except VarsimError:  # the program needs the error about the refusal
+            except VarsimError:  # the error about the refusal is more important
                 components = None
         return fixes.refusal(self._spec, reason, operation, components, value)
 
@@ -224,7 +224,7 @@ class _OnVariable:
         """Write one component directly, without applying the policy."""
         operand = event.operand
         if event.operation is Operation.ASSIGN and not isinstance(operand, Rows):
-            shape = operand.shape  # an assign uses only the shape in the spec
+            shape = operand.shape  # not used: an assign is checked with the shape in the spec
         else:
             (shape,) = yield from self._shapes([event.replica_id])
         check_operand(self._spec, event.operation, shape, operand)

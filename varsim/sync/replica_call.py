@@ -25,7 +25,7 @@ class ReplicaCall:
     leaves: int = 0  # the number of leaves of this answer, if it is a `Reduced`
 
     def owe(self, variable: ReplicaVariable) -> None:
-        """Record a contribution to a variable, whose commit must arrive."""
+        """Record a contribution to a variable: its commit must arrive."""
         variable.owed_to = self.call_id
         variable.owed_index = self.next_index
         self.next_index += 1

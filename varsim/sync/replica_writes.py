@@ -60,7 +60,7 @@ class ReplicaWrites:
         self._outbox = Outbox(self.components)
         self._deferred = DeferredWrites(allocate)
         self._calls: list[ReplicaCall] = []  # innermost last
-        self._going_on: ReplicaCall | None = None  # the innermost call; None after it failed
+        self._going_on: ReplicaCall | None = None  # the innermost call, unless `aborted` is set
         self._report = PendingReport()
         self._warned: set[int] = set()
         self._touched = self._report.touched
@@ -145,7 +145,7 @@ class ReplicaWrites:
         return [Abandon(self.aborted)]
 
     def _check(self, variable: ReplicaVariable, rule: WriteRule, value: Array) -> None:
-        """Raise an error if the variable cannot take the dtype or shape of a value."""
+        """Raise an error if the dtype or the shape of a value does not fit the variable."""
         check_arithmetic(variable.spec, rule.operation, self.num_replicas if rule.combines else 1)
         check_shape(variable.spec, rule.operation, self._coming_shape(variable), value)
 

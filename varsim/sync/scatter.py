@@ -50,7 +50,7 @@ PIECE_BYTES: Final = 256 * 1024
 """Rows are changed in pieces of this size, which stay in a core's own cache."""
 
 FEW_REPEATS: Final = 16
-"""Up to this number, repeated rows are changed one by one: this is faster than in groups."""
+"""Up to this number, repeated rows are changed one by one: this is faster than changing groups."""
 
 _ORDERS: Final = (Operation.SCATTER_MIN, Operation.SCATTER_MAX)
 
@@ -124,7 +124,7 @@ def apply_rows(operation: Operation, component: Array, rows: Rows) -> None:
 
 
 def _repeats(indices: Array) -> Iterator[tuple[slice | Array, slice | Array]]:
-    """Yield pairs of positions: of an occurrence of an index, and of its next occurrence.
+    """Yield pairs: the position of an index, and the position of its next occurrence.
 
     The pairs are in the order in which their second positions must be changed.
     """

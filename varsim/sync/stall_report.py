@@ -18,7 +18,7 @@ def describe_stall(
     stragglers: Stragglers,
     now_s: float,
 ) -> Stall:
-    """Return a text that says what the stalled replicas of a call and the other replicas do.
+    """Return what the stalled replicas of a call and the other replicas do.
 
     Args:
         sightings: What was just seen of the replicas' processes.

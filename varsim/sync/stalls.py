@@ -22,12 +22,12 @@ MOST_STACKS: Final = 4
 """Largest number of stacks in one report: more would be hard to read."""
 
 _LOOK_S: Final = 2.5
-"""The time between two examinations if there is no limit, because the next call can have limits."""
+"""The time between two examinations if there is no limit: the next call can have limits."""
 
 _NEAR: Final = 0.9
-"""Fraction of a limit from which on a replica is in a report about another replica.
+"""When a replica reaches a limit, the report also names the replicas near the limit.
 
-The other replica has reached the limit.
+They have reached this fraction of it.
 """
 
 _TICK_S: Final = 0.011
@@ -40,9 +40,9 @@ The fraction is small, because many workers may share one processor.
 """
 
 _READY_SHARE: Final = 0.5
-"""Fraction of the time above which a process that computes or waits for a processor is busy.
+"""A process is busy if it computes or waits for a processor for more than this part of the time.
 
-Other processes may take nearly all of the processor's time.
+Waits count, because other processes may take nearly all of the processor's time.
 """
 
 
@@ -71,7 +71,7 @@ class StallLimits:
 
     @property
     def step_s(self) -> float:
-        """Return the time between two looks."""
+        """Return the time between two examinations."""
         every = (self.warn_s, self.blocked_s, self.computing_s)
         return min((limit_s / 2 for limit_s in every if limit_s), default=_LOOK_S)
 
@@ -158,19 +158,19 @@ class _Watch:
         self.seen_s, self.seen = now_s, sighting
 
     def limits(self, limits: StallLimits) -> Iterator[float]:
-        """Yield the times at which the replica's call fails, if it makes no progress until then."""
+        """Yield the times at which the call fails if the replica makes no progress until then."""
         if limits.blocked_s and self.activity in {Activity.BLOCKED, Activity.STOPPED}:
             yield self.idle_s + limits.blocked_s
         if limits.computing_s:
             yield self.since_s + limits.computing_s
 
     def is_over(self, limits: StallLimits, now_s: float, share: float = 1.0) -> bool:
-        """Return whether the replica has reached this fraction of the time until its call fails."""
+        """Return whether the replica has reached the `share` of the time until its call fails."""
         end_s = min(self.limits(limits), default=None)
         return end_s is not None and now_s >= self.since_s + share * (end_s - self.since_s)
 
     def is_noteworthy(self, limits: StallLimits, now_s: float, share: float = 1.0) -> bool:
-        """Return whether the replica has reached this fraction of the time until a warning."""
+        """Return whether the replica has reached the `share` of the time until a warning."""
         if not limits.warn_s or self.is_warned or self.activity is None:
             return False
         return now_s >= self.since_s + share * limits.warn_s

@@ -97,7 +97,10 @@ class Runner:
             return actions
 
     def resume(self, done: ReductionDone) -> list[CoordinatorAction]:
-        """Continue the suspended steps with a reduction's value, unless it was dropped."""
+        """Continue the suspended steps with the value of a reduction.
+
+        Do nothing if the steps were dropped.
+        """
         if self.suspended is None or self._token != done.token:
             return []
         return self._advance(self.suspended, self._suspended_operation, done.value)
@@ -118,7 +121,7 @@ class Runner:
 
     @property
     def innermost_wait(self) -> tuple[Wait | None, float]:
-        """Return the wait of the operation that started last, and the time at which it started."""
+        """Return the wait and the start time of the operation that started last."""
         operation = next(reversed(self._operations.values()), None)
         return (None, 0.0) if operation is None else (operation.waits_for, operation.started_s)
 
@@ -136,7 +139,7 @@ class Runner:
         return refused
 
     def take_locations(self, event: Located) -> None:
-        """Give the operation that yielded a `Locate` the answer."""
+        """Give the answer to the operation that yielded the `Locate`."""
         operation = self._operations.get(event.token)
         if operation is not None and isinstance(operation.waits_for, Request):
             operation.waits_for.end(event.locations)

@@ -19,8 +19,8 @@ PATIENCE_S: Final = 1.0
 """Longest time that the program waits for replicas to leave a call that the program has abandoned.
 
 The time is short: a replica that waits for a message leaves within milliseconds, and a user who has
-pressed Ctrl-C does not want to wait. After any other failure of a call, the program waits as long
-as during a call.
+pressed Ctrl-C does not want to wait. After any other failure of a call, the wait has the limits of
+a running call.
 """
 
 REMINDER_S: Final = 0.2

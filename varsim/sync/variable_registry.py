@@ -308,7 +308,7 @@ class VariableRegistry:
         for request_id, fetching in list(self._fetches.items()):
             if any(i in self.losses for i in fetching.missing):
                 del self._fetches[request_id]
-                is_there = fetching.variable_id in self._variables.by_id  # else it was dropped
+                is_there = fetching.variable_id in self._variables.by_id  # else it is dropped
                 gone = self.loss_of(fetching.variable_id, fetching.missing) if is_there else error
                 fetching.request.end(error=gone)
         self.exchanges.lose(error)
@@ -328,8 +328,8 @@ class VariableRegistry:
     def remains(self) -> Iterator[tuple[VariableSpec, tuple[int, ...], int]]:
         """Yield each variable with what is lost of it. No call may run.
 
-        These are the lost replicas whose components are not known, and the number of deferred
-        writes of each replica that can never be exchanged.
+        The second item has the lost replicas whose components are not known. The third item is
+        the number of deferred writes of each replica that can never be exchanged.
         """
         for variable_id, variable in self._variables.by_id.items():
             gone = self._unknown(variable)
@@ -358,7 +358,7 @@ class VariableRegistry:
                 self._variables.separate(variable).distrust_one(replica_id)
 
     def distrust_local(self) -> None:
-        """Forget components that replicas may have written in a call without reporting it."""
+        """Forget components that replicas may have written in a call without a report."""
         for variable in self._variables.by_id.values():
             if not variable.merges:
                 self._variables.separate(variable).distrust()

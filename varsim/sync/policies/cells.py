@@ -51,8 +51,7 @@ class LocalComponent(Protocol):
     Attributes:
         local_writes: The number of writes since the last exchange, if the cell counts writes.
         writes: The number of local writes since the last report to the coordinator.
-        diverged: Whether there are local writes since the last exchange that the coordinator has
-            not received a report of.
+        diverged: Whether there are local writes that are neither exchanged nor reported yet.
     """
 
     local_writes: int

@@ -1,9 +1,9 @@
 """LocalSGD: writes stay local; at every k-th write of a replica, the components are averaged.
 
-This is model averaging as in local SGD. A replica changes only its own component in k - 1 writes.
-After the k-th write, every component becomes the mean of the components. The k-th write is a
-collective, like every write under ON_WRITE. A cross-replica read returns the mean of the components
-at any time.
+This is model averaging as in local SGD. The first k - 1 writes of a replica change only its own
+component. After the k-th write, every component becomes the mean of the components. The k-th write
+is a collective, like every write under ON_WRITE. A cross-replica read returns the mean of the
+components at any time.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Average(Cell):
     def bytes_of_rows(
         self, spec: VariableSpec, rows: Sequence[OperandRows], whole_bytes: int
     ) -> int:
-        """Return the size of an exchange of components if every write is exchanged, or 0."""
+        """Return the size of an exchange of components if every write is exchanged; else 0."""
         return 2 * len(rows) * whole_bytes if self.every == 1 else 0
 
 

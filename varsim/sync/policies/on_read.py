@@ -32,7 +32,7 @@ NO_AGGREGATION: Final = Reason("no_aggregation")
 """Why a read is refused: components may differ, and NONE does not say how to combine them."""
 
 ADDS_TO_SUM: Final = Reason("adds_to_sum", of_read=False)
-"""Why an add is refused: a read sums the components, and no rule chooses the one to change."""
+"""Why an add is refused: a read sums the components, and no rule says which one to change."""
 
 
 @dataclass(frozen=True, slots=True)

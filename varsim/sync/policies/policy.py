@@ -89,8 +89,8 @@ def rows(
 ) -> dict[tuple[Context, Operation], Row]:
     """Return the rows of a policy.
 
-    The rows for `strategy.extended.update` are the same for every policy. The row of a sparse write
-    that is not given is derived from the row of assign_add by `Cell.for_rows`.
+    The rows for `strategy.extended.update` are the same for every policy. If the row of a sparse
+    write is not given, `Cell.for_rows` derives it from the row of assign_add.
 
     Args:
         replica: The rows for replica context.
@@ -115,7 +115,7 @@ def _sparse_writes(row: Row) -> dict[Operation, Row]:
 
 
 def on_every_write(row: Row) -> dict[Operation, Row]:
-    """Return the same row for the three kinds of writes."""
+    """Return the same row for assign, assign_add and assign_sub."""
     return dict.fromkeys(WRITES, row)
 
 
