@@ -50,15 +50,15 @@ class AbsentMemory:
     # ------------------------------------------------------------ as the codec's shared memory
 
     def put(self, array: Array) -> SharedReference | None:  # noqa: ARG002  # the protocol's name
-        """Raise an error: nothing is sent from here."""
+        """Raise an error: recorded messages are not sent again."""
         raise AssertionError("recorded messages are not sent again")
 
     def take_back(self, reference: SharedReference) -> None:  # noqa: ARG002
-        """Raise an error: nothing is sent from here."""
+        """Raise an error: recorded messages are not sent again."""
         raise AssertionError("recorded messages are not sent again")
 
-    def get(self, reference: SharedReference, size_bytes: int) -> Array:  # noqa: ARG002  # freed memory
-        """Return memory of an array's length."""
+    def get(self, reference: SharedReference, size_bytes: int) -> Array:  # noqa: ARG002
+        """Return memory of an array's length: the shared block has other content now."""
         return self._memory(size_bytes)
 
     def take_note(self, note: memoryview) -> None:

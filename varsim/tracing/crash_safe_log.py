@@ -24,7 +24,7 @@ from varsim.private import private_opener
 _TAIL_BYTES: Final = 2**18
 _HEAD: Final = struct.Struct("<QQL")
 _BLOCK: Final = struct.Struct("<QL")
-_CLOSING_BYTES: Final = 256  # room for the last record, beyond the limit and on a full disk
+_CLOSING_BYTES: Final = 256  # room for the last record, even at the limit or on a full disk
 _CHUNK_BYTES: Final = 2**20
 
 
@@ -79,7 +79,7 @@ class CrashSafeLog:
             require_room(self._path)
             for part in (_BLOCK.pack(len(content), crc), content):
                 written = 0
-                while written < len(part):  # after a partial write, the next one fails
+                while written < len(part):  # after a partial write, the next write fails
                     written += os.write(self._file, memoryview(part)[written:])
         except OSError as error:  # the disk is full
             self.error = error.strerror  # the error itself would keep `content` in memory
@@ -123,7 +123,7 @@ def chunks(path: Path) -> Iterator[bytes]:
     try:
         tail = _tail_of(path).read_bytes()
         moved, size, crc = _HEAD.unpack_from(tail)
-    except (FileNotFoundError, struct.error):  # struct: killed before the tail had its numbers
+    except (FileNotFoundError, struct.error):  # struct.error: killed before the first write
         tail, moved, size, crc = b"", None, 0, 0
     with path.open("rb") as file:
         end = os.fstat(file.fileno()).st_size if moved is None else moved

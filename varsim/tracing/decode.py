@@ -176,7 +176,7 @@ class FromProgram:
         self._rows = rows
         self._absent = absent
         self._num_replicas = num_replicas
-        self._present: dict[int, int] = {}  # call in which replicas have joined → number of others
+        self._present: dict[int, int] = {}  # call with joined replicas → number of present ones
         self._to_all = _ToAll()
         self._to_one: defaultdict[tuple[int, int], int] = defaultdict(int)
 
@@ -475,7 +475,7 @@ def class_of(said: str) -> str:
 
 
 def installed(message: Commit | ScatterCommit, causes: Events, rows: HistoryRows) -> None:
-    """Add the installs of a commit by a replica."""
+    """Add the `install` events of a replica that has received a commit."""
     if isinstance(message, ScatterCommit):
         number, operation = message.variable_id, message.operation._value_
         rows.add_all("install", _INSTALLS, [(number, operation, message.version, causes[0])])

@@ -71,7 +71,7 @@ CREATE TABLE events (
     location  TEXT,                 -- file:line in the program
     dtype     TEXT,                 -- dtype of the value, as NumPy names it
     shape     TEXT,                 -- shape of the value; JSON list
-    digest    INTEGER,              -- CRC-32 of the value's bytes, after those of the indices
+    digest    INTEGER,              -- CRC-32 of the bytes of `indices`, if any, then `value`
     value     BLOB,                 -- the value's bytes; NULL if they were not recorded
     indices   BLOB,                 -- of a sparse write: the index of each row of the value
     cause     INTEGER,              -- number of the event of another process that caused this event
@@ -226,7 +226,7 @@ def open_history(path: Path, *, validated: bool = False) -> Iterator[History]:
 
     Args:
         path: A run's directory, or a `history.db`.
-        validated: Whether this process has just merged the history, which has validated it.
+        validated: Whether this process has just merged the history: the merge validates it.
     Raises:
         ConfigError: There is no such file, or another version of varsim wrote the history.
         HistoryError: The file is damaged.
@@ -387,12 +387,12 @@ def write_batches(
     temporary = path.with_name(f".{path.name}")
     temporary.unlink(missing_ok=True)
     try:
-        write_private(temporary, b"")  # SQLite gives its own files the mode of this one
+        write_private(temporary, b"")  # SQLite gives its own files the mode of this file
         with closing(sqlite3.connect(temporary)) as connection, heeding_signals(connection):
             connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;")
             tables, _, indices = SCHEMA.partition("CREATE INDEX")
             connection.executescript(tables)
-            for columns, rows in events:  # writing a NULL takes as long as writing a text
+            for columns, rows in events:  # no NULLs: writing one takes as long as a text
                 _insert(connection, "events", columns, rows)
             count = connection.total_changes
             _insert(connection, "variables", VariableRow._fields, variables)

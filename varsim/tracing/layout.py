@@ -32,7 +32,7 @@ def packed(writes: Sequence[Write], specs: Mapping[int, VariableSpec]) -> list[P
     """Return the arrays of a contribution, in order.
 
     Args:
-        writes: The writes of its layout, in order.
+        writes: The writes of the contribution's layout, in order.
         specs: The specs of all their variables.
     """
     return [

@@ -139,10 +139,10 @@ class _Merger:
         self._window = window
         self._open = window is None
         """Whether events are in the window; events before the window are dropped."""
-        self._shares: dict[int, list[int]] = {}  # call → number of each replica's rows
+        self._shares: dict[int, list[int]] = {}  # call → number of rows of each replica
         self._reads: dict[int, Columns] = {}  # process → its last read, without `times`
         self._traces: dict[int, Reading] = {}
-        self._unclosed: list[int] = []  # processes whose traces just stop
+        self._unclosed: list[int] = []  # processes whose traces have no last record
         self._endings: dict[int, str] = {}  # replica → how its worker was lost
 
     def events(self, tell: Tell | None = None) -> Iterator[EventBatch]:
@@ -200,7 +200,7 @@ class _Merger:
                 _, process = heappop(ready)
             while True:
                 record = heads[process]
-                assert record is not None, "only those with a record are ready or late"
+                assert record is not None, "only processes with a record are ready or late"
                 if record[0] == _RECEIVED and not self._mail[record[2], process]:
                     late.add(process)
                     break

@@ -48,7 +48,7 @@ SELECT event, process, number, time_s, kind, call, variable, operation, version,
 FROM main.events
 """,
 }
-"""Schema → a query for the events of such a history, with the current columns.
+"""Schema → a query for the events of a history of this schema, with the current columns.
 
 In schema 1 the operation, the name and the number of reads were texts in `note`. In schemas 1 and 2
 a sparse write had neither indices nor values. Before schema 4, all replicas took part in each call.
@@ -90,7 +90,7 @@ def upgrade(connection: sqlite3.Connection, schema: int, current: int, tables: s
 
 
 def entries_of(run: Mapping[str, Any], schema: int) -> dict[str, Any]:
-    """Return the entries of `run` of a history of an older schema, with the current keys."""
+    """Return the entries of an older history's table `run`, with the current keys."""
     if schema > 1:
         return dict(run)
     missing = run.get("missing")

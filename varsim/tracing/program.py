@@ -15,7 +15,7 @@ class ProgramNotes:
     def __init__(self, trace: Trace | None) -> None:
         self._trace = trace
         self.rows: Sequence[int] = ()
-        """The number of rows in each replica's arguments of the next call; empty if none is 0."""
+        """Number of rows in each replica's arguments of the next call; empty if no number is 0."""
 
     def began(self, call_id: int) -> None:
         """Record the numbers of rows of a new call, before any replica gets its arguments."""

@@ -38,9 +38,9 @@ class Reading:
         return self._records.done_bytes
 
     def __iter__(self) -> Iterator[TraceRecord]:
-        """Yield the records before the first one that is damaged.
+        """Yield the records before the first damaged record.
 
-        Afterwards, `damage` says whether there is one.
+        Afterwards, `damage` says whether a record is damaged.
 
         Raises:
             TraceError: The file is not a trace of this version.

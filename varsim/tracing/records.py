@@ -28,7 +28,7 @@ _MAX_WORD: Final = 64
 _MAX_TIME_NS: Final = 2**63
 _INDEX_BYTES: Final = 8
 
-_ACCESS_MEMBERS: Final = 5  # of a READ and of a WROTE, after the time
+_ACCESS_MEMBERS: Final = 5  # number of members of a READ or a WROTE after the time
 _VALUE_MEMBERS, _ROWS_MEMBERS = 4, 5  # see `trace._Kept` and `trace._KeptRows`
 
 _SIZES: Final = {**{key_of(one): one.itemsize for one in NUMPY_DTYPES}, **EXTENSION_SIZES}
@@ -69,7 +69,7 @@ def _are_frames(value: object) -> bool:
 
 
 def _is_operand(value: object) -> bool:
-    """Return whether a member is the columns of a value, or those of rows."""
+    """Return whether a member of a record has the columns of a value or of rows."""
     if type(value) is not list or not _VALUE_MEMBERS <= len(value) <= _ROWS_MEMBERS:
         return False
     dtype, shape, digest, content = value[:_VALUE_MEMBERS]
@@ -151,7 +151,7 @@ def _wrote(num_replicas: int, *members: object) -> bool:
 
 
 def _is_access(num_replicas: int, members: tuple[object, ...]) -> bool:
-    """Return whether the members of a READ or WROTE are valid, except its version or operation."""
+    """Return whether a READ or a WROTE is valid; do not check its version or its operation."""
     if len(members) != _ACCESS_MEMBERS:
         return False
     variable, replica, _, location, value = members

@@ -32,7 +32,7 @@ _OWN_CALL: Final = -1  # in place of a call: the current call of the process
 _COMMON: Final = ("event", "process", "number", "time_s", "kind", "call")
 _VALUE: Final = ("dtype", "shape", "digest", "value")
 _NAMES: Final = {"value": _VALUE, "rows": (*_VALUE, "indices")}
-"""Names of several columns."""
+"""Name in a form → the columns that it stands for."""
 
 
 class Form:
@@ -163,7 +163,7 @@ class HistoryRows:
         return calls[-1] if calls else None
 
     def begin(self, call: int) -> None:
-        """Begin a call of the process, inside its current one."""
+        """Begin a call of the process, inside its current call if there is one."""
         self._calls[self._process].append(call)
 
     def end(self) -> None:

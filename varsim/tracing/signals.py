@@ -39,7 +39,7 @@ def heeding_signals(
 
 
 def _looks(raised: list[BaseException], most: int | None) -> Iterator[bool]:
-    """Yield False until a signal handler raises, or at most so many times; then yield True.
+    """Yield False until a signal handler raises, but at most `most` times; then yield True.
 
     Python runs handlers when the generator resumes, which is inside the `try`.
     """

@@ -51,10 +51,10 @@ LIMIT_BYTES: Final = 2**28
 """The default limit of one process's trace. At the limit, a trace ends with a CUT record."""
 
 FRAME_LIMIT_BYTES: Final = 2**16
-"""The largest frame, or value written by the program, whose bytes are kept at `ops`."""
+"""At `ops`, size limit of a frame or of a value written by the program, to keep its bytes."""
 
 READ_LIMIT_BYTES: Final = 2**10
-"""The largest read or withheld value of a replica whose bytes are kept at `ops`."""
+"""At `ops`, size limit of a replica's read or withheld value, to keep its bytes."""
 
 _MAX_PENDING: Final = 256  # largest number of records in memory; most are reads and writes
 
@@ -167,7 +167,7 @@ class Trace:
         self._note(RecordKind.BEGUN, *about, options.window)
 
     def _note(self, kind: RecordKind, *what: Any) -> None:
-        """Write a record, after all pending ones."""
+        """Write all pending records, and then this record."""
         self._defer((int(kind), time.monotonic_ns(), *what))
         self._settle()
 
@@ -220,9 +220,9 @@ class Trace:
     def _in_window(self, peer: int, messages: Sequence[Message]) -> list[Message]:
         """Return the messages to record.
 
-        In the window these are all messages. Outside, they are only those that decoding needs.
-        Messages before the `Start` of the window's first call are outside the window, also those in
-        the same envelope as the `Start`.
+        In the window, all messages are recorded. Outside, only the messages that decoding needs are
+        recorded. The window begins with the `Start` of its first call: messages before the `Start`
+        are outside, even in the same envelope.
         """
         found = []
         to_peer = self._open_to.get(peer, self._open)
@@ -231,7 +231,7 @@ class Trace:
                 self.begins(message.call_id)
                 self._open_to[peer] = to_peer = self._open
                 for absent in range(message.present, len(self._open_to)):
-                    self._open_to[absent] = self._open  # it gets no Start of this call
+                    self._open_to[absent] = self._open  # a joined replica gets no Start
             if to_peer or isinstance(message, _SKELETON):
                 found.append(message)
         return found
@@ -334,7 +334,7 @@ class Trace:
         self._note(RecordKind.FINISHED, call_id, error)
 
     def shares(self, call_id: int, rows: Sequence[int]) -> None:
-        """Record the rows that each replica gets in a call, before the call is sent."""
+        """Record how many rows each replica gets in a call, before the call is sent."""
         self._note(RecordKind.SHARES, call_id, list(rows))
 
     def lost(self, replica: int, reason: str) -> None:

@@ -31,14 +31,15 @@ MAX_ENTRIES: Final = 1_000
 """Limit for the number of rows of the table `run`."""
 
 MAX_ENTRY_CHARACTERS: Final = 2**20
-"""Length limit of a value in the table `run`. The longest one lists the reasons for gaps."""
+"""Length limit of a value in the table `run`. The longest value lists the reasons for gaps."""
 
 _MAX_WORD: Final = 64  # the length of a kind, an operation or a dtype
 _MAX_SHAPE: Final = 1_000  # the length of a shape as text: 64 dimensions
 _MAX_SECONDS: Final = 10**10  # 300 years
 _STEPS_PER_BYTE: Final = 200
 """Limit for the instructions of SQLite per byte of the file. A row has at least 20 bytes, and its
-validation takes 400 instructions. So only a file whose pages contain themselves needs more."""
+validation takes 400 instructions. Only a file whose pages refer to each other in a circle needs
+more."""
 
 _INDEX_BYTES: Final = np.dtype(np.int64).itemsize
 
@@ -149,7 +150,8 @@ def check_tables(connection: sqlite3.Connection) -> None:
         kind, sql = found.get(name, ("", ""))
         plain = kind == "table" and str(sql).lstrip().upper().startswith("CREATE TABLE")
         if not plain:
-            raise DamageError(f"it has no table {name!r}" if not kind else f"{name!r} is no table")
+            problem = f"{name!r} is not a table" if kind else f"it has no table {name!r}"
+            raise DamageError(problem)
 
 
 def check_columns(connection: sqlite3.Connection, table: str, expected: Sequence[str]) -> None:
@@ -250,7 +252,7 @@ _ENTRIES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
         "packages by keyword",
     ),
 }
-"""By key: whether a value is valid, and what is expected."""
+"""Key → a function that returns whether a value is valid, and a text about valid values."""
 
 
 # ---------------------------------------------------------------- variables
@@ -283,17 +285,17 @@ def check_variables(connection: sqlite3.Connection, columns: Sequence[str]) -> N
 def _variable_flaw(shape: str, dtype: str, synchronization: str, aggregation: str) -> str:
     sizes = _sizes_in(shape, unknown=True)
     if sizes is None:
-        return f"the shape {shape[:_MAX_WORD]!r}"
+        return f"the invalid shape {shape[:_MAX_WORD]!r}"
     if dtype not in SIZES:
-        return f"the dtype {dtype[:_MAX_WORD]!r}"
+        return f"the invalid dtype {dtype[:_MAX_WORD]!r}"
     if _size_bytes(sizes, dtype) > MAX_FRAME_BYTES:
         return f"the shape {shape[:_MAX_WORD]}, which is too large"
     if aggregation not in VariableAggregation.__members__:
-        return f"the aggregation {aggregation[:_MAX_WORD]!r}"
+        return f"the invalid aggregation {aggregation[:_MAX_WORD]!r}"
     try:
         synchronization_named(synchronization)
     except ValueError:
-        return f"the synchronization {synchronization[:_MAX_WORD]!r}"
+        return f"the invalid synchronization {synchronization[:_MAX_WORD]!r}"
     return ""
 
 
@@ -375,10 +377,10 @@ def _form_flaw(dtype: object, shape: object, value: int | None, indices: int | N
     if dtype is None and shape is None:
         return "a value without dtype and shape" if (value, indices) != (None, None) else ""
     if type(dtype) is not str or dtype not in SIZES:
-        return f"the dtype {str(dtype)[:_MAX_WORD]!r}"
+        return f"the invalid dtype {str(dtype)[:_MAX_WORD]!r}"
     sizes = _sizes_in(shape)
     if sizes is None:
-        return f"the shape {str(shape)[:_MAX_WORD]!r}"
+        return f"the invalid shape {str(shape)[:_MAX_WORD]!r}"
     if _size_bytes(sizes, dtype) > MAX_FRAME_BYTES:
         return f"the shape {str(shape)[:_MAX_WORD]}, which is too large"
     known = [one for one in sizes if one is not None]
