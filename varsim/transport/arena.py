@@ -33,7 +33,7 @@ from varsim.transport import forks
 from varsim.transport.host_limits import ADDRESSES_BYTES, address_space
 
 _SMALLEST_BYTES: Final = 2**16
-_CLASSES_PER_DOUBLING: Final = 4  # with four, at most a fifth of a large block is unused
+_CLASSES_PER_DOUBLING: Final = 4  # with four classes, at most a fifth of a large block is unused
 
 _ROOM: Final = 16
 """A region's address range is this multiple of its memory limit. Freed addresses are reused only
@@ -59,7 +59,7 @@ Release = Callable[[int, int, int], None]
 
 @dataclass(slots=True, eq=False)
 class _Block:
-    """A block in this process's region, or a foreign block: used here, but in another region.
+    """A block in this process's region, or a foreign block, which is in another region.
 
     Attributes:
         base: The base of this process's arrays in the block; None if there are none.
@@ -167,7 +167,7 @@ class Arena:
         return self._base(block)[:size_bytes].view(dtype).reshape(shape)
 
     def fill(self) -> None:
-        """Return None for all later arrays, as if other processes used all of the memory."""
+        """Let `empty` return None from now on, as if other processes used all of the memory."""
         self._is_full = True
 
     def _say_full(self, size_bytes: int) -> None:

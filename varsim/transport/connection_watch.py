@@ -1,4 +1,4 @@
-"""Follow the connections of a DEALER socket, which libzmq ends and makes by itself."""
+"""Follow the connections of a DEALER socket: libzmq ends and makes connections by itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _EVENTS: Final = zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED
 
 
 class ConnectionWatch:
-    """Whether a socket has a connection of TCP, as of the last `update`.
+    """The state of a socket's TCP connection, as of the last `update`.
 
     The connection exists as soon as the other system has accepted it. It may take longer until
     envelopes can be sent: the coordinator accepts keys only while it waits for messages.

@@ -27,7 +27,7 @@ _SHORT: Final = "/tmp"  # noqa: S108  # the folder itself is private
 _ENVIRONMENT: Final = ("TMPDIR", "TEMP", "TMP")  # as for `tempfile`
 _PREFIX: Final = "varsim-"
 _RANDOM_BYTES: Final = 8
-_LOCK: Final = "owner"  # contains the id of the process that created the folder
+_LOCK: Final = "owner"  # this file contains the id of the process that created the folder
 
 _YOUNG_S: Final = 60.0
 """A lock file without a process id is not a leftover before this age: the process that created the
@@ -40,7 +40,7 @@ def new_path(name: str = "") -> Path:
 
 
 def new_socket_path(socket_name: str = SOCKET_NAME) -> Path:
-    """Return the path of a new folder whose path is short enough for a socket; do not create it.
+    """Return a path for a new folder, short enough for a socket; do not create the folder.
 
     Raises:
         StartError: The path would be too long, even in /tmp.
@@ -61,14 +61,14 @@ def path_bytes_left(socket: Path) -> int:
 def places() -> list[Path]:
     """Return the directories for private folders, in the order in which they are tried.
 
-    `tempfile.gettempdir` would create a file for a moment, which stays if the process is killed.
+    `tempfile.gettempdir` is not used: it creates a file, which stays if the process is killed.
     """
     usable = [path.absolute() for path in _named_places().values() if _is_usable(path)]
     return list(dict.fromkeys((*usable[:1], Path(_SHORT))))
 
 
 def unusable_place() -> str:
-    """Return the setting of a directory that cannot be used, such as "TMPDIR=/none"; or ""."""
+    """Return a setting whose directory cannot be used, such as "TMPDIR=/none"; else ""."""
     for name, path in _named_places().items():
         if not _is_usable(path):
             return f"{name}={path}"
@@ -98,7 +98,7 @@ class PrivateFolder:
         path.mkdir(FOLDER_MODE)
         try:
             self._lock = private_opener(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-            # On a file system without locks, the folder is never taken for a leftover.
+            # On a file system without locks, the folder is never removed as a leftover.
             with suppress(OSError):
                 fcntl.flock(self._lock, fcntl.LOCK_EX)
             os.write(self._lock, b"%d" % os.getpid())

@@ -16,7 +16,7 @@ class PinnableMemory(Protocol):
     """Shared memory in blocks."""
 
     def in_use(self) -> list[Array]:
-        """Return the base objects of the blocks in use; such a block is not reused."""
+        """Return the base objects of the blocks in use: they prevent reuse of the blocks."""
 
 
 _pinned: weakref.WeakKeyDictionary[PinnableMemory, list[Array]] = weakref.WeakKeyDictionary()

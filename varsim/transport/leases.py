@@ -24,8 +24,8 @@ reference, 128 KiB take 80 % of the time by value, 1 MiB takes 33 %, and 100 MiB
 TOLD_FROM_BYTES: Final = 2**24
 """A worker that has released at least this much memory reports it in a separate message. Without
 the report, the coordinator would allocate new memory for its next value, which takes 1 ms per
-megabyte. Smaller amounts are reported with the next message: in a step of 1 MiB, a separate message
-took a quarter of the step's time."""
+megabyte. Smaller amounts are reported with the next message: in a step with 1 MiB of values, a
+separate message took a quarter of the step's time."""
 
 _MAX_NOTE_BYTES: Final = 2**20
 
@@ -108,7 +108,7 @@ class Leases:
         self._released_bytes += size_bytes
 
     def note(self, from_bytes: int = 0) -> bytes | None:
-        """Return for the peer which blocks this process has released, and how often, in msgpack.
+        """Return a list for the peer, in msgpack: which blocks were released here, and how often.
 
         Args:
             from_bytes: Return None if the total size of these blocks is smaller.

@@ -48,7 +48,7 @@ class _Lane:
         self._held: list[Packet] = []
 
     def passed(self, packet: Packet) -> list[Packet]:
-        """Return the packets that go on instead of a packet."""
+        """Return the packets that replace a packet."""
         packets = [packet, *self._held]
         self._held.clear()
         if self.changes and packet.kind is Kind.ENVELOPE:
@@ -113,11 +113,11 @@ class LinkFaults:
             self._socket.connect()
 
     def outgoing(self, packet: Packet) -> Iterable[Packet]:
-        """Return the packets to send instead of a packet."""
+        """Return the packets that replace a packet to send."""
         return (packet,) if self._outgoing.is_clear else self._outgoing.passed(packet)
 
     def incoming(self, packets: Iterable[Packet]) -> Iterator[Packet]:
-        """Yield the packets that arrive instead of some packets."""
+        """Yield the packets that replace some received packets."""
         for packet in packets:
             if self._incoming.is_clear:
                 yield packet

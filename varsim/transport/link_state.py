@@ -3,7 +3,7 @@
 Within one connection, TCP loses nothing. A link can have several connections, one after another.
 When a connection ends, the envelopes on their way are lost. So each end numbers its envelopes, and
 keeps each envelope until the other end has acknowledged it. An end sends an envelope again only if
-the other end has reported it missing. After a time-out alone, it sends a small probe, because a
+the other end has reported it missing. After a time-out, the end sends only a small probe, because a
 busy process answers late.
 
 The state does no I/O and reads no clock.
@@ -47,7 +47,7 @@ class Packet(NamedTuple):
     """What one end sends to the other. A second delivery changes nothing."""
 
     kind: Kind
-    number: int  # the envelope's number; without envelope, the last one that was sent
+    number: int  # the envelope's number; without an envelope, the number of the last sent one
     received: int  # the sender of the packet has received all envelopes up to this number
     frames: Sequence[Buffer] = ()
 
@@ -68,14 +68,13 @@ class LinkState:
         # unacknowledged envelopes in order
         self._kept: deque[tuple[int, Sequence[Buffer]]] = deque()
         self._received = 0  # all envelopes up to this number have arrived
-        self._known = 0  # the peer has sent the envelopes up to this number, or more
+        self._known = 0  # the peer has sent at least the envelopes up to this number
         self._reported = -1  # the value of `_received` when a gap was last reported
         self._unacknowledged = 0  # envelopes received since this end last sent a packet
         self._must_answer = False
         self._must_resend = False
-        self._has_progress = (
-            True  # whether the peer has, since the last look, all or more envelopes
-        )
+        # whether the peer has acknowledged envelopes since the last look, or has all envelopes
+        self._has_progress = True
         self._looked_s = -math.inf
         self._was_connected = True
         self._probe_s = FIRST_PROBE_S  # the time from the next probe to the one after it
@@ -96,7 +95,7 @@ class LinkState:
         """Handle a packet of the peer; return whether the packet has the next envelope.
 
         Raises:
-            ProtocolError: The peer acknowledges what this end has not sent.
+            ProtocolError: The peer acknowledges an envelope that this end has not sent.
         """
         kind, number, received, _ = packet
         if received > self._sent:
@@ -143,7 +142,7 @@ class LinkState:
 
         Args:
             connected: Whether there is a connection now.
-            is_new: Whether a connection has been made since the last look, as far as known.
+            is_new: Whether a connection is known to have been made since the last look.
         """
         since_s = now_s - self._looked_s
         if connected or is_new or self._was_connected or since_s > LONGEST_LOOK_S:
@@ -151,7 +150,7 @@ class LinkState:
         else:
             self._silence_s += since_s
         self.is_lost = self._silence_s > self._loss_s
-        if not connected or is_new:  # the next connection, or this one, needs a probe at once
+        if not connected or is_new:  # a new connection needs a probe immediately
             self._probe_s, self._probe_at_s = FIRST_PROBE_S, now_s
         elif self._has_progress:
             self._probe_s, self._probe_at_s = FIRST_PROBE_S, now_s + FIRST_PROBE_S

@@ -2,10 +2,10 @@
 
 libzmq accepts every connection, as long as the process has descriptors. So any user of the machine
 could open connections until the program cannot open a file any more. Workers must be able to
-connect again at any time, so the port stays open, and a filter of the system drops other senders.
-Each worker has an address of its own on the loopback interface, and connects from a port with the
-same number as this port. One address and port can have only one connection at a time. So there are
-never more connections than workers.
+connect again at any time, so the port stays open, and a filter of the system drops the packets of
+other senders. Each worker has a separate address on the loopback interface, and connects from a
+port with the same number as this port. One address and port can have only one connection at a time.
+So there are never more connections than workers.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SOURCE_ADDRESS: Final = 0xFFF00000 + 12  # SKF_NET_OFF, and the place in an IPv
 
 
 class ListeningPort:
-    """A free port. Its socket has two descriptors: one of this object, and one of libzmq.
+    """An open port. Its socket has two descriptors: one of this object, and one of libzmq.
 
     Args:
         num_workers: The number of workers that can connect.
@@ -68,10 +68,10 @@ class ListeningPort:
         """Have the system drop packets that do not come from the address and port of a worker."""
         instructions = (
             (0x28, 0, 0, 0),  # load the port of the sender
-            (0x15, 0, 4, self._port),  # if the port is another one, drop the packet
+            (0x15, 0, 4, self._port),  # if the port is not this one, drop the packet
             (0x20, 0, 0, _SOURCE_ADDRESS),  # load the address of the sender
             (0x14, 0, 0, self._first),  # subtract the first address
-            (0x35, 1, 0, num_workers),  # if the difference is not below this number, drop it
+            (0x35, 1, 0, num_workers),  # if the difference is not below this, drop the packet
             (0x06, 0, 0, 0xFFFFFFFF),  # accept the packet
             (0x06, 0, 0, 0),  # drop the packet
         )

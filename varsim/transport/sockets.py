@@ -30,7 +30,7 @@ COPY_LIMIT_BYTES: Final = 2**20
 """Smaller frames are copied when they are sent; the array can then be changed immediately.
 
 Frames of this size or larger are not copied. pyzmq then starts a thread, which frees the memory
-when it has been sent. For small frames, a copy is faster.
+of a frame that has been sent. For small frames, a copy is faster.
 """
 
 _FREEING_THREADS: Final = 3  # pyzmq's thread, and two of the ZeroMQ context that the thread uses
@@ -58,8 +58,8 @@ _DISCONNECT_S: Final = 2.0  # much longer than needed
 
 NOTICED_AFTER_S: Final = 3
 """A connection of TCP ends when the other system has not answered for so many seconds. The system
-answers also for a process that is stopped or busy, and while a large message is on its way; so the
-heartbeats of ZeroMQ are not used."""
+also answers for a stopped or busy process, and while a large message is sent. The heartbeats of
+ZeroMQ are not used, because they could end such connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ class RouterListener:
         ]
 
     def look(self, is_stopped: Callable[[int], bool]) -> Collection[int]:  # noqa: ARG002
-        """Return (): the fork server reports each end of a worker."""
+        """Return (): the fork server reports workers that have ended."""
         return ()
 
     def lose(self, replica_id: int) -> None:
@@ -365,7 +365,7 @@ def _send(socket: zmq.Socket[bytes], frames: Sequence[Buffer], flags: int) -> No
 
 @cache
 def _must_copy() -> bool:
-    """Return whether also large frames must be copied, because pyzmq cannot start its threads."""
+    """Return whether large frames must be copied, too: pyzmq cannot start its threads."""
     return spare_threads(_FREEING_THREADS) < _FREEING_THREADS
 
 

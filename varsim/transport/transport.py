@@ -34,7 +34,7 @@ class Listener(Protocol):
     def drain(self) -> Sequence[tuple[int, list[Buffer] | ProtocolError]]:
         """Return the received envelopes, each with its replica_id, in order of arrival.
 
-        A message that is no envelope is a ProtocolError.
+        For a message that is not an envelope, a ProtocolError takes the place of the frames.
         """
 
     @property
@@ -45,7 +45,7 @@ class Listener(Protocol):
         """Look at the links to the workers; return the replicas whose links are lost.
 
         Args:
-            is_stopped: Returns whether a replica's worker is stopped, so that it cannot connect.
+            is_stopped: Returns whether a replica's worker is stopped: then it cannot connect.
         """
 
     def lose(self, replica_id: int) -> None:
@@ -66,7 +66,7 @@ class Connection(Protocol):
 
     @property
     def link_faults(self) -> LinkFaults | None:
-        """Return what injects faults into this link; None if such a link loses nothing."""
+        """Return the object that injects faults; None if links of this transport lose nothing."""
 
     def close(self, linger_s: float) -> None:
         """Wait at most `linger_s` until all messages are sent; close the socket."""
