@@ -48,7 +48,7 @@ def run(line: bytes, coordinator: int | None) -> None:
     reports = os.dup(_STDOUT)
     os.dup2(_STDERR, _STDOUT)  # printed text goes to stderr, because stdout is only for reports
     for descriptor in rendezvous.handover.descriptors:
-        os.set_inheritable(descriptor, False)  # processes that user code starts must not have it
+        os.set_inheritable(descriptor, False)  # not for processes that user code starts
     serve = _load(rendezvous)
     fork_server = _ForkServer(rendezvous, serve, reports, coordinator)
     try:
@@ -165,7 +165,8 @@ class _ForkServer:
     def end(self) -> None:
         """Kill the workers that still run, and remove the private directory."""
         orphans = self._kill_workers()
-        shutil.rmtree(self._rendezvous.private_dir, ignore_errors=True)  # killpg may end this too
+        # Remove the directory first: `killpg` also ends this process.
+        shutil.rmtree(self._rendezvous.private_dir, ignore_errors=True)
         if orphans and os.getpgrp() == self._process_id:
             os.killpg(0, signal.SIGKILL)  # including processes that user code has started
 

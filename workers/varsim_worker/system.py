@@ -13,7 +13,7 @@ _PR_SET_NAME: Final = 15
 
 
 def open_process(process_id: int) -> int | None:
-    """Return a descriptor that becomes readable when the process ends, or None if there is none."""
+    """Return a descriptor that becomes readable when the process ends; None if there is none."""
     try:
         return os.pidfd_open(process_id)
     except (AttributeError, OSError):  # not Linux, an old Linux, or the process has ended

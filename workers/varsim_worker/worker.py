@@ -72,7 +72,7 @@ class ProcessWorkerChannel:
 
     @property
     def link_faults(self) -> LinkFaults | None:
-        """Return what injects faults into the link; None if such a link loses nothing."""
+        """Return the object that injects faults; None if links of this transport lose nothing."""
         return self._connection.link_faults
 
     def _decoded(self, frames: Sequence[Buffer]) -> list[Message]:
