@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import varsim as tf
-from tests.processes.conftest import cluster, environment
+from tests.processes.conftest import cluster, environment, location_of
 from tests.replica_context import replica_id
 from varsim.errors import WorkerLost
 from varsim.tracing.reading import records
@@ -76,6 +76,9 @@ def test_values_are_sent_through_sockets_if_shared_memory_is_full(
         assert strategy.faults is not None
         assert strategy.faults.missed() == []
     told = [str(one.message) for one in warned]
+    here = test_values_are_sent_through_sockets_if_shared_memory_is_full
+    lines = [location_of(here, "strategy.run(step) == 4.0")] if replica == "coordinator" else []
+    assert lines == [f"{one.filename}:{one.lineno}" for one in warned]
     if replica == "1":
         told += [tmp_path.joinpath("worker-1.log").read_text()]
     assert 1 == len(told) == sum(said in text for text in told)

@@ -22,7 +22,7 @@ from tests.scenarios.script import (
     value_of,
 )
 from tests.scenarios.scripted_link import ScriptedLink
-from varsim.distribute import location as locations
+from varsim import location as locations
 from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.policies import parse_synchronization

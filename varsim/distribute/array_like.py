@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from varsim.distribute.location import user_location
 from varsim.errors import OperationError, PartError, ShapeError, ValueTypeError
 from varsim.extension_dtypes import is_extension
+from varsim.location import user_location
 from varsim.spec import Array
 
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from varsim.distribute.conversion import as_number, to_array
 from varsim.distribute.distributed import DistributedVariable
-from varsim.distribute.location import user_location, warn
 from varsim.distribute.sparse import as_rows
 from varsim.distribute.values import DistributedValues, PerReplica
 from varsim.errors import ReplicaIndexError, ShapeError, VariableError, VarsimError
+from varsim.location import user_location, warn
 from varsim.shells.coordinator import Coordinator
 from varsim.spec import Array, Context, Operand, Operation, VariableSpec
 from varsim.sync import policies, reduce

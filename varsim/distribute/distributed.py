@@ -15,7 +15,6 @@ from varsim.distribute.host_requests import (
     ReadVariable,
     WriteVariable,
 )
-from varsim.distribute.location import located, user_location
 from varsim.distribute.operands import explain
 from varsim.distribute.policies import know
 from varsim.distribute.ports import ClusterPort, ReplicaPort
@@ -30,6 +29,7 @@ from varsim.errors import (
     UnsupportedOperation,
     VariableError,
 )
+from varsim.location import located, user_location
 from varsim.shells.replica import Replica
 from varsim.spec import (
     Array,

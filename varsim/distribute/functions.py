@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from varsim.distribute.location import location_of_code, user_location
+from varsim.location import location_of_code, user_location
 from varsim.sync.call_site import CallSite
 
 

@@ -14,8 +14,8 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from varsim.distribute.location import user_location
 from varsim.errors import ContextError
+from varsim.location import user_location
 from varsim.threads import this_thread, thread_name
 
 

@@ -13,7 +13,6 @@ from typing import Any, Final, Protocol
 
 from varsim.distribute.checkpoints.saving import Saved
 from varsim.distribute.distributed import DistributedVariable, Lease
-from varsim.distribute.location import user_location, warn
 from varsim.distribute.lost_workers import LostWorkers, OnWorkerLost
 from varsim.distribute.naming import PROGRAM
 from varsim.distribute.rescue import (
@@ -27,6 +26,7 @@ from varsim.distribute.strategy_arguments import limits_of_environment
 from varsim.distribute.supervision import Supervisor
 from varsim.errors import CallTimeout, ContextError, StartError, WorkerLost
 from varsim.launch.launcher import Launcher, LaunchOptions
+from varsim.location import user_location, warn
 from varsim.protocol.messages import Payload, Returned
 from varsim.shells.coordinator import Coordinator, Host
 from varsim.spec import Array, VariableSpec

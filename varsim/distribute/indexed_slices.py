@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from varsim.distribute.location import user_location
 from varsim.distribute.missing import explains_missing
 from varsim.errors import ShapeError, ValueTypeError, VariableError
+from varsim.location import user_location
 from varsim.spec import Array
 from varsim.texts.facts import rows_text
 

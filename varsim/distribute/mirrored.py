@@ -24,7 +24,6 @@ from varsim.distribute.functions import site_of
 from varsim.distribute.host import RunHost
 from varsim.distribute.host_requests import CreateVariable
 from varsim.distribute.incarnations import Incarnations
-from varsim.distribute.location import user_location, warn
 from varsim.distribute.lost_workers import MAX_RESTARTS, OnWorkerLost
 from varsim.distribute.naming import PROGRAM, new_id
 from varsim.distribute.policies import know
@@ -53,6 +52,7 @@ from varsim.distribute.values import DistributedValues, leaves_of, present_of, r
 from varsim.errors import ReplicaError
 from varsim.launch.backends import check_backends, launcher_of
 from varsim.launch.launcher import LINK_LOSS_S, Backends, LaunchOptions
+from varsim.location import user_location, warn
 from varsim.protocol.limits import check_name
 from varsim.protocol.messages import Raised
 from varsim.shells.coordinator import Coordinator, RaisedBy

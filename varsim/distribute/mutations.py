@@ -27,8 +27,8 @@ from typing import Any, Final
 import numpy as np
 
 from varsim.distribute.functions import Function, bare
-from varsim.distribute.location import location_in_code
 from varsim.distribute.variable import Variable
+from varsim.location import location_in_code
 
 MAX_OBJECTS: Final = 1_000
 """Largest number of checked objects. The limit keeps the first call of a function short."""

@@ -17,7 +17,6 @@ from varsim.distribute.context import (
 from varsim.distribute.conversion import as_shape, initial_array
 from varsim.distribute.datasets import DistributedDataset, InputContext
 from varsim.distribute.extended import Extended
-from varsim.distribute.location import user_location
 from varsim.distribute.naming import PROGRAM, new_id
 from varsim.distribute.reduction import parse_op, reduce_along, refuse_slices
 from varsim.distribute.replica_context import OnlyReplicaContext
@@ -25,6 +24,7 @@ from varsim.distribute.resource import HeldHere, ResourceVariable
 from varsim.distribute.strategy import Strategy, ValueContext, check_call
 from varsim.distribute.values import leaves_of
 from varsim.errors import ContextError, UnsupportedError, ValueTypeError
+from varsim.location import user_location
 from varsim.spec import VariableSpec
 from varsim.sync import policies
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from varsim.distribute.conversion import as_number, as_tensor, to_array
-from varsim.distribute.location import user_location
 from varsim.errors import AggregationError, Fix, VariableError, VarsimError
 from varsim.extension_dtypes import kind_of
+from varsim.location import user_location
 from varsim.spec import Array, Context, Operation, VariableSpec
 from varsim.sync import policies
 from varsim.sync.components import check_shape

@@ -8,7 +8,6 @@ from typing import Any, Final
 from varsim.distribute.context import Frame, entered
 from varsim.distribute.functions import bare
 from varsim.distribute.home import Home, settle
-from varsim.distribute.location import user_location
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.mutations import Watch, watch_of
 from varsim.distribute.naming import ReplicaReferences
@@ -16,6 +15,7 @@ from varsim.distribute.policies import know
 from varsim.distribute.replica_context import ReplicaContext
 from varsim.errors import CallAborted
 from varsim.launch.link import Codec, WorkerLink
+from varsim.location import user_location
 from varsim.protocol.messages import Create, Define, Forget, Payload, Start
 from varsim.protocol.python_values import StructureCodec
 from varsim.shells.replica import FunctionEnd, Replica

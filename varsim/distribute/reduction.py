@@ -10,7 +10,6 @@ import numpy as np
 from varsim.distribute.conversion import as_tensor
 from varsim.distribute.distributed import DistributedVariable, MirroredVariable
 from varsim.distribute.indexed_slices import IndexedSlices
-from varsim.distribute.location import user_location
 from varsim.distribute.sparse import rows_alike
 from varsim.distribute.values import DistributedValues, map_structure, present_of
 from varsim.errors import (
@@ -22,6 +21,7 @@ from varsim.errors import (
     ValueTypeError,
 )
 from varsim.extension_dtypes import is_extension, kind_of
+from varsim.location import user_location
 from varsim.spec import Array, ReduceOp
 from varsim.sync import reduce
 from varsim.texts.facts import name_replicas

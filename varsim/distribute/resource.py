@@ -9,12 +9,12 @@ import numpy as np
 from varsim.distribute.context import current_frame
 from varsim.distribute.conversion import to_array
 from varsim.distribute.host_requests import ReadVariable, WriteVariable
-from varsim.distribute.location import located, user_location
 from varsim.distribute.operands import explain
 from varsim.distribute.ports import StrategyPort
 from varsim.distribute.sparse import as_rows, read_indices, row_indices, selects, with_elements
 from varsim.distribute.variable import Variable
 from varsim.errors import OperationError, PartError, ShapeError, VariableError
+from varsim.location import located, user_location
 from varsim.spec import Array, Context, Operand, Operation, Rows
 from varsim.sync import reduce, scatter
 from varsim.sync.components import check_operand

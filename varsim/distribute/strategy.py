@@ -19,13 +19,13 @@ from varsim.distribute.datasets import (
     split_each,
 )
 from varsim.distribute.extended import Extended
-from varsim.distribute.location import warn
 from varsim.distribute.missing import explains_missing
 from varsim.distribute.ports import ReplicaPort
 from varsim.distribute.strategy_arguments import checked_uneven
 from varsim.distribute.values import DistributedValues, leaves_of, map_structure, present_of
 from varsim.distribute.variable import Variable
 from varsim.errors import ContextError, DistributedValueError
+from varsim.location import warn
 from varsim.texts.uneven import UNEVEN
 
 

@@ -13,11 +13,11 @@ import numpy as np
 from varsim.distribute.array_like import ArrayLike
 from varsim.distribute.context import strategy_in_force
 from varsim.distribute.conversion import as_operand
-from varsim.distribute.location import user_location
 from varsim.distribute.missing import explains_missing
 from varsim.distribute.policies import know, synchronization_of
 from varsim.distribute.sparse import SparseWrites
 from varsim.errors import SynchronizationError, VariableError
+from varsim.location import user_location
 from varsim.spec import (
     Array,
     CustomSynchronization,

@@ -8,14 +8,14 @@ reading them.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 import numpy as np
 
-from varsim.errors import ConfigError, StartError, VarsimWarning
+from varsim.errors import ConfigError, StartError
+from varsim.location import warn
 from varsim.protocol.buffers import Frame
 from varsim.protocol.limits import Buffer
 from varsim.protocol.messages import Message
@@ -189,6 +189,5 @@ def open_exchange(
             try:
                 return candidate, exchange.open(num_replicas)
             except StartError as error:
-                text = f"exchange={AUTO!r} does not use {candidate!r}: {error}"
-                warnings.warn(text, VarsimWarning, stacklevel=2)
+                warn(f"exchange={AUTO!r} does not use {candidate!r}: {error}")
     return last, EXCHANGES.make(last).open(num_replicas)

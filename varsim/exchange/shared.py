@@ -11,7 +11,6 @@ import json
 import math
 import os
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,9 +19,10 @@ from typing import Final
 
 import numpy as np
 
-from varsim.errors import StartError, VarsimWarning
+from varsim.errors import StartError
 from varsim.exchange.broadcast import BroadcastCodec
 from varsim.exchange.exchange import ExchangeChannel, Handover
+from varsim.location import warn
 from varsim.protocol.buffers import Frame
 from varsim.protocol.codec import decode, encode
 from varsim.protocol.limits import Buffer
@@ -76,7 +76,7 @@ class Shared:
             try:
                 descriptor = arena.create_file()
                 stack.callback(os.close, descriptor)
-                memory = Arena(descriptor, 0, owners, limit_bytes, _warn)
+                memory = Arena(descriptor, 0, owners, limit_bytes, warn)
             except OSError as error:
                 raise StartError(f"shared memory is not available ({error})") from error
             stack.pop_all()  # the arena closes the descriptor
@@ -91,10 +91,6 @@ class Shared:
             descriptor, replica_id + 1, owners, limit_bytes, _say, region_bytes=region_bytes
         )
         return SharedWorker(memory)
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, VarsimWarning, stacklevel=2)
 
 
 def _say(text: str) -> None:

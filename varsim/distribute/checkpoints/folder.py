@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from varsim.distribute.checkpoints import archive
-from varsim.distribute.location import user_location, warn
 from varsim.errors import CheckpointError
+from varsim.location import user_location, warn
 from varsim.texts import checkpoints as texts
 
 STATE: Final = "checkpoint"

@@ -10,9 +10,9 @@ import numpy as np
 from varsim.distribute.checkpoints.contents import Kept, SavedVariable
 from varsim.distribute.checkpoints.saving import name_of
 from varsim.distribute.distributed import DistributedVariable
-from varsim.distribute.location import user_location, warn
 from varsim.distribute.variable import Variable
 from varsim.errors import CheckpointError
+from varsim.location import user_location, warn
 from varsim.spec import Array, Context, Operation, VariableAggregation
 from varsim.sync import policies, reduce
 from varsim.texts import checkpoints as texts

@@ -14,8 +14,8 @@ from varsim.distribute.checkpoints.object_graph import children_of, graph_of
 from varsim.distribute.checkpoints.placement import Placement, placement
 from varsim.distribute.checkpoints.saving import name_of
 from varsim.distribute.distributed import DistributedVariable
-from varsim.distribute.location import user_location, warn
 from varsim.distribute.variable import Variable
+from varsim.location import user_location, warn
 from varsim.texts import checkpoints as texts
 
 SAVE_COUNTER: Final = "save_counter"

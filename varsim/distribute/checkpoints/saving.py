@@ -18,10 +18,10 @@ from varsim.distribute.checkpoints.contents import (
 from varsim.distribute.checkpoints.object_graph import Node, graph_of
 from varsim.distribute.context import current_frame
 from varsim.distribute.distributed import DistributedVariable
-from varsim.distribute.location import user_location, warn
 from varsim.distribute.ports import ClusterPort
 from varsim.distribute.variable import Variable
 from varsim.errors import CheckpointError, ContextError, VariableError
+from varsim.location import user_location, warn
 from varsim.spec import Array, Context, Operation, Synchronization
 from varsim.sync import policies
 from varsim.texts import checkpoints as texts

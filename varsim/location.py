@@ -15,6 +15,9 @@ from varsim.protocol.paths import shown_path
 _NOT_THE_USERS: tuple[str, ...] = (
     "varsim.distribute",
     "varsim.shells",
+    "varsim.launch",
+    "varsim.exchange",
+    "varsim.transport",
     "varsim.sync",
     "varsim.testing",
     "varsim.experiments",
@@ -106,7 +109,7 @@ def located(method: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
-def warn(text: str, location: str) -> None:
+def warn(text: str, location: str = "") -> None:
     """Show a warning at a location in the user's program; by default at the current line."""
     filename, _, line = (location or user_location()).rpartition(":")
     warnings.warn_explicit(
