@@ -89,9 +89,13 @@ def test_steps_are_calls_of_the_program_in_all_incarnations(tmp_path: Path) -> N
     history.step(4, (1, 1), (2, 2))
     history.step(OWN_CALLS)
     history.step(5, (1, 1), (2, 2))
+    seen = history.seen(tmp_path)
     assert [(3, [0, 0]), (4, [3, 3]), (5, [6, 6])] == [
-        (one.step, list(one.value)) for one in history.seen(tmp_path) if one.value is not None
+        (one.step, list(one.value)) for one in seen if one.value is not None
     ]
+    assert "first differ at the end of step 4; they differ at the end of 2 of 2 steps." in " ".join(
+        shown(seen)
+    )
 
 
 def test_unexchanged_writes_have_no_cross_replica_value(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ class Moment:
     present: int | None = None  # number of replicas in the call; None if none had joined
     merged: bool = False  # whether the call combined the replicas' values of the variable
     lost: tuple[int, ...] = ()  # replicas whose components are lost with their workers
+    is_creation: bool = False  # whether the moment is the creation of the variable
     unexchanged: bool = False  # whether replicas have deferred writes, which a read would exchange
 
     @property
@@ -118,6 +119,7 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
                 moment,
                 present=present if present < history.num_replicas else None,
                 merged=merged,
+                is_creation=event.kind == "create",
             )
             merged = False
 

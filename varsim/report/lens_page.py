@@ -298,7 +298,7 @@ def _sentence(moments: Sequence[Moment], diverged: int | None) -> str:
             f"all known. Whether they differ in the other steps is unknown.{hint}"
         )
     differing = sum(one.diverged for one in moments)
-    steps = len(moments) - (not moments[0].step)
+    steps = len(moments) - moments[0].is_creation
     return (
         f"The replicas first differ at the end of step {moments[diverged].step}; they differ at "
         f"the end of {differing} of {steps} steps."
@@ -347,7 +347,7 @@ def _about_oracle(moments: Sequence[Moment], unlike: int | None) -> str:
             "and no difference was found."
         )
     differing = sum(one.unlike for one in moments)
-    steps = len(moments) - (not moments[0].step)
+    steps = len(moments) - moments[0].is_creation
     return (
         "The value first differs from a single device's at the end of step "
         f"{moments[unlike].step}; it differs at the end of {differing} of {steps} steps."

@@ -42,8 +42,9 @@ def lens(
     default the last run. VARIABLE is a name, or a number if several variables have the same
     name. By default VARIABLE is the most informative variable: one with a finding of `varsim
     check`, or the one whose replicas differ most. A step is a call of
-    strategy.run; step 0 is the variable's creation. Each row has the components, the value of a
-    cross-replica read and, for a run with --oracle, the value on a single device.
+    strategy.run by the program, counted over all incarnations; the first row is the variable's
+    creation. Each row has the components, the value of a cross-replica read and, for a run with
+    --oracle, the value on a single device.
 
     \b
     varsim lens
