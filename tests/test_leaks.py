@@ -102,7 +102,7 @@ def test_a_segment_is_found(
     segment.unlink()
 
 
-def test_waiting_ends_with_the_state_and_fails_at_the_deadline() -> None:
+def test_wait_for_returns_the_first_true_value_or_fails_at_the_deadline() -> None:
     states = iter([0, 0, 7])
     assert 7 == wait_for(lambda: next(states))
     with pytest.raises(AssertionError, match=r"waited 0.01 s for tea; it is still False"):

@@ -72,7 +72,7 @@ class CallDriver:
 
 
 def positions(complete):
-    """Return the arrivals of each collective in order."""
+    """Return the first position of each group of collectives, and the position after the last."""
     return [(collectives.start, collectives.stop) for collectives in complete]
 
 
@@ -215,7 +215,8 @@ def test_strict_pairs_arrivals_with_the_same_name_from_any_lines():
     assert [] != call.arrive(1, all_reduce(1.0, name="loss", location="a.py:2"))
 
 
-def test_different_names_are_reported_without_a_fix_that_mixes_values():
+def test_no_fix_is_proposed_for_different_names():
+    """A fix that changes a name would combine values that do not belong together."""
     call = CallDriver(4)
     for replica_id, name in enumerate(["loss", "accuracy", "loss", None]):
         call.arrive(replica_id, all_reduce(1.0, name=name))

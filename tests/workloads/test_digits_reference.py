@@ -50,8 +50,8 @@ def test_real_processes_agree_with_the_model(mode: str) -> None:
 
 
 @pytest.mark.parametrize("replicas", [3, 12, 64])
-def test_parts_of_a_batch_differ_by_one_image_at_most(replicas: int) -> None:
-    """Every replica has an image, even if the batch cannot be split evenly."""
+def test_a_batch_that_cannot_be_split_evenly_gives_the_models_values(replicas: int) -> None:
+    """Then the sizes of the replicas' parts differ by one image, and no part is empty."""
     expected = train("on_write", replicas, 22)
     run = run_workload(digits, mode="on_write", replicas=replicas, steps=22)
 

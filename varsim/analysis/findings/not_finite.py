@@ -41,7 +41,7 @@ NOT_FINITE: Final = FindingKind(
 )
 
 _NO_ROWS: Final = "0 of "
-"""The start of the note of a replica's `begin` event if the replica's arguments have no rows."""
+"""If a replica's arguments have no rows, the field `note` of its `begin` event starts with this."""
 
 Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
@@ -51,11 +51,11 @@ class _Seen:
     """The writes of NaN or infinity to one variable."""
 
     first: Event  # the earliest of these writes, or the first read that shows NaN or infinity
-    elements: tuple[int, int]  # of `first`: number that are not finite, number of all
+    elements: tuple[int, int]  # of `first`: how many are not finite, how many there are
     is_nan: bool  # whether one of these elements is NaN
     round: int  # k if `first` is its replica's k-th write in the call; 0 for a read
-    wrote: set[int] = field(default_factory=set)  # replicas whose write of the round is not finite
-    finite: set[int] = field(default_factory=set)  # replicas whose write of the round is finite
+    wrote: set[int] = field(default_factory=set)  # replicas whose write in `round` is not finite
+    finite: set[int] = field(default_factory=set)  # replicas whose write in `round` is finite
     evidence: Evidence = field(default_factory=Evidence)
     row: int | None = None  # if `first` is a sparse write: the first row with NaN or infinity
     before: Event | None = None  # if `first` is a read: the last write before this read
