@@ -11,12 +11,12 @@ from varsim.sync.policies.cells import Cell
 from varsim.texts.cells import CELLS
 
 AGGREGATIONS: Final = {
-    VariableAggregation.NONE: "there is no way to combine the replicas' values",
-    VariableAggregation.SUM: "the sum of the replicas' values",
-    VariableAggregation.MEAN: "the mean of the replicas' values",
-    VariableAggregation.ONLY_FIRST_REPLICA: "replica 0's value",
+    VariableAggregation.NONE: "the replicas' values cannot be combined",
+    VariableAggregation.SUM: "the replicas' values are combined into their sum",
+    VariableAggregation.MEAN: "the replicas' values are combined into their mean",
+    VariableAggregation.ONLY_FIRST_REPLICA: "of the replicas' values, replica 0's is used",
 }
-"""The result of an aggregation of all replicas' values."""
+"""What an aggregation does with the replicas' values."""
 
 
 def in_brief(cell: Cell, *, sparse: bool = False) -> str:
