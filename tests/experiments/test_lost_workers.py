@@ -176,6 +176,8 @@ def test_a_script_that_catches_the_error_goes_on(tmp_path: Path) -> None:
     assert f"{run / 'strategy-2'} (incarnation 2 of 2):" in checked
     assert "The strategy went on with new workers, as incarnation 2 of 2." in checked
     assert "cannot run or write" not in checked
+    one = " ".join(CliRunner().invoke(main, ["check", str(run / "strategy-2")]).stdout.split())
+    assert one.startswith("This run has 2 records, and only one is shown: incarnation 2 of 2.")
 
 
 def test_a_wrong_policy_is_refused(tmp_path: Path) -> None:

@@ -122,6 +122,8 @@ def check(
         _show_failure(failed, str(error), as_json=as_json)
         ctx.exit(FAILED)
     first, *others = (one.found for one in records)
+    if not others:
+        say_of_others(records[0].path, as_json=as_json)
     if as_json:
         told = _plain(first)
         say_json({**told, "further": [_plain(one) for one in others]} if others else told, 2)
