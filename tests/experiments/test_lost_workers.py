@@ -166,9 +166,14 @@ def test_a_script_that_catches_the_error_goes_on(tmp_path: Path) -> None:
     assert "incarnation 2 of 2 · 2 workers · whole run: start-up" in done.stdout
 
     run = tmp_path / "runs" / "latest"
-    for words in (["lens", str(run), "w"], ["whatif", str(run), "--set", "w=on_read"]):
-        shown = " ".join(CliRunner().invoke(main, words).stdout.split())
-        assert shown.startswith("This run has 2 records, and only one is shown: incarnation 1 of 2")
+    whatif = CliRunner().invoke(main, ["whatif", str(run), "--set", "w=on_read"]).stdout
+    assert whatif.startswith("This run has 2 records, and only one is shown: incarnation 1 of 2")
+    lens = CliRunner().invoke(main, ["lens", str(run), "w"]).stdout.split("incarnation ")
+    assert ["", "1 of 2\n", "2 of 2\n"] == [one[:7] for one in lens]
+    steps = json.loads(CliRunner().invoke(main, ["lens", str(run), "w", "--json"]).stdout)
+    assert [(1, 0), (1, 1), (1, 2), (2, 2), (2, 3), (2, 4)] == [
+        (one["incarnation"], one["step"]) for one in steps
+    ]
     json_only = CliRunner().invoke(main, ["advise", str(run), "--json"])
     assert json.loads(json_only.stdout)["advice"]
     assert "latest/strategy-2/ (incarnation 2 of 2)" in json_only.stderr

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -66,11 +66,32 @@ def part_of(path: Path) -> str:
     return f"incarnation {summary.incarnation} of {summary.incarnations}"
 
 
-def say_of_others(path: Path, *, as_json: bool) -> None:
-    """Say which of a run's records a command shows, if the run has several.
+def incarnation_of(path: Path) -> int:
+    """Return the number of the incarnation of its strategy that a record is of."""
+    from varsim.experiments.run_ending import summary_beside
+
+    summary = summary_beside(path)
+    return 1 if summary is None else summary.incarnation
+
+
+def later_incarnations(path: Path) -> list[Path]:
+    """Return the records of the later incarnations of a run's first strategy."""
+    from varsim.experiments.run_ending import summary_beside
+
+    own = summary_beside(path)
+    others = [(folder, summary_beside(folder)) for folder in further_records(path)]
+    return [
+        folder
+        for folder, other in others
+        if own is not None and other is not None and other.strategy == own.strategy
+    ]
+
+
+def say_of_others(*shown: Path, as_json: bool) -> None:
+    """Say which of a run's records a command shows, if it does not show all.
 
     Args:
-        path: The record that the command shows: its folder, or its file.
+        shown: The records that the command shows: their folders, or their files.
         as_json: Whether stdout is only for JSON; then stderr gets the sentence.
     """
     from rich.text import Text
@@ -78,28 +99,29 @@ def say_of_others(path: Path, *, as_json: bool) -> None:
     from varsim.cli.output import say
     from varsim.report.page import print_page
 
-    said = _about_others(path)
+    said = _about_others([one if one.is_dir() else one.parent for one in shown])
     if said and as_json:
         say(said, err=True)
     elif said:
         print_page(lambda console: console.print(Text(f"{said}\n")), sys.stdout)
 
 
-def _about_others(path: Path) -> str:
+def _about_others(shown: Sequence[Path]) -> str:
     """Return a sentence about the records that a command does not show; "" if it shows all."""
     from varsim.experiments.store import RunFiles
 
-    shown = path if path.is_dir() else path.parent
-    run = RunFiles(shown).of_run().path
-    others = [one for one in (run, *further_records(run)) if not one.samefile(shown)]
+    run = RunFiles(shown[0]).of_run().path
+    every = (run, *further_records(run))
+    others = [one for one in every if not any(map(one.samefile, shown))]
     if not others:
         return ""
-    part = part_of(shown) or "the record of one strategy"
+    parts = ", ".join(part_of(one) or "the record of one strategy" for one in shown)
+    only = "only one is" if len(shown) == 1 else f"only {len(shown)} are"
     named = [_named(one) for one in others[:_MOST_NAMED]]
     more = len(others) - len(named)
     listed = " or ".join(named) + (f", or {more} more" if more else "")
     return (
-        f"This run has {len(others) + 1} records, and only one is shown: {part}. To see another "
+        f"This run has {len(every)} records, and {only} shown: {parts}. To see another "
         f"record, give its folder instead of the run: {listed}."
     )
 

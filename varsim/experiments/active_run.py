@@ -285,10 +285,15 @@ class ActiveRun:
             carried=self.carried,
             unfinished=list(self.unfinished.values()),
             resumed=self.resumed,
+            strategy=1 if observed is None else self._number_of(observed),
             incarnation=1 if observed is None else observed.incarnation,
             incarnations=1 if observed is None else self._incarnations_of(observed),
             faults=[] if observed is None else observed.faults,
         )
+
+    def _number_of(self, observed: ObservedStrategy) -> int:
+        numbers = list(dict.fromkeys(one.strategy.strategy_id for one in self.strategies))
+        return numbers.index(observed.strategy.strategy_id) + 1
 
     def _incarnations_of(self, observed: ObservedStrategy) -> int:
         same = (one for one in self.strategies if one.strategy is observed.strategy)

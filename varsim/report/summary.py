@@ -160,6 +160,7 @@ class Summary:
     no_oracle: str = ""  # why a comparison with the oracle is impossible or missing
     carried: Carried | None = None  # null in runs of older versions
     unfinished: list[str] = field(default_factory=list)  # what was not written or judged, and why
+    strategy: int = 1  # the number of the strategy; its incarnations have the same number
     incarnation: int = 1  # the number of this start of the strategy's workers
     incarnations: int = 1  # number of starts in the run; above 1 after lost workers
     faults: list[str] = field(default_factory=list)  # the faults that happened in this incarnation

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
 from varsim.cli import completion
 from varsim.cli.exit_codes import WrongUse
 from varsim.cli.output import say_json
-from varsim.cli.record import open_record, say_of_others
+from varsim.cli.record import (
+    incarnation_of,
+    later_incarnations,
+    open_record,
+    part_of,
+    say_of_others,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from varsim.analysis.lens import Moment
-    from varsim.tracing.history import VariableRow
+    from varsim.tracing.history import History, VariableRow
 
 _ELEMENTS: Final = 3
 """Number of informative elements that the text names. The table shows the first of them."""
@@ -43,15 +50,14 @@ def lens(
     name. By default VARIABLE is the most informative variable: one with a finding of `varsim
     check`, or the one whose replicas differ most. A step is a call of
     strategy.run by the program, counted over all incarnations; the first row is the variable's
-    creation. Each row has the components, the value of a cross-replica read and, for a run with
-    --oracle, the value on a single device.
+    creation. If workers were lost, each incarnation has a table. Each row has the components, the
+    value of a cross-replica read and, for a run with --oracle, the value on a single device.
 
     \b
     varsim lens
     varsim lens latest weights
     varsim lens latest weights --at 0,3
     """  # noqa: D301  # \b keeps the lines below it apart
-    from varsim.analysis.lens import moments
     from varsim.errors import ConfigError
     from varsim.experiments.variable_lookup import find_variable, most_telling, shape_of
     from varsim.report.page import print_page
@@ -64,35 +70,69 @@ def lens(
                 row, why = find_variable(history, variable), ""
             shape = shape_of(row)
             element = None if at is None or at == "mean" else _element(at, shape, row.name)
-            found = list(moments(history, row, oracle))
+            records = [_Shown(path, row, *_moments(history, row, oracle))]
+        records += _later(path, variable or row.name)
     except ConfigError as error:
         raise WrongUse(str(error)) from error
-    if not found:
-        raise WrongUse(f"the record of this run does not have the creation of {row.name!r}")
-    say_of_others(path, as_json=as_json)
+    if records[0].problem:
+        raise WrongUse(records[0].problem)
+    say_of_others(*(one.path for one in records), as_json=as_json)
     if as_json:
-        say_json([_plain(one) for one in found], 1)
+        numbers = [(incarnation_of(one.path), one.found) for one in records]
+        say_json([_plain(moment, number) for number, found in numbers for moment in found], 1)
         return
     if why:
         why = f"No variable was named. {row.name} is shown: {why}."
 
     def show(console: Console) -> None:
-        _show(console, row, found, element, why=why, free=at is None, everything=everything)
+        _show(console, records, element, why=why, free=at is None, everything=everything)
 
     print_page(show, sys.stdout)
 
 
+class _Shown(NamedTuple):
+    """A variable in one record of a run."""
+
+    path: Path
+    row: VariableRow | None
+    found: Sequence[Moment] = ()
+    problem: str = ""  # why there are no moments
+
+
+def _moments(
+    history: History, row: VariableRow, oracle: History | None
+) -> tuple[Sequence[Moment], str]:
+    from varsim.analysis.lens import moments
+
+    found = list(moments(history, row, oracle))
+    problem = f"the record of this run does not have the creation of {row.name!r}"
+    return found, "" if found else problem
+
+
+def _later(path: Path, variable: str) -> Iterator[_Shown]:
+    """Yield the variable in the later incarnations of its strategy."""
+    from varsim.errors import ConfigError
+    from varsim.experiments.variable_lookup import find_variable
+
+    for folder in later_incarnations(path):
+        try:
+            with open_record(str(folder)) as (_, history, oracle):
+                row = find_variable(history, variable)
+                yield _Shown(folder, row, *_moments(history, row, oracle))
+        except ConfigError as error:
+            yield _Shown(folder, None, problem=str(error))
+
+
 def _show(
     console: Console,
-    row: VariableRow,
-    found: Sequence[Moment],
+    records: Sequence[_Shown],
     element: int | None,
     *,
     why: str,
     free: bool,
     everything: bool,
 ) -> None:
-    """Print the table, and an explanation.
+    """Print a table for each record, and an explanation.
 
     Args:
         why: Why this variable is shown, if the user did not name one.
@@ -104,17 +144,23 @@ def _show(
     from varsim.experiments.variable_lookup import shape_of
     from varsim.report.lens_page import print_steps, title_of, why_element
 
-    shape = shape_of(row)
-    told = telling_of(found, _ELEMENTS) if free and shape else None
-    if told is not None:
-        element = told.indices[0]
     if why:
-        console.print(Text(why))
-        console.print()
-    title = title_of(row.name, f"({row.synchronization}, {row.aggregation})", shape, element)
-    print_steps(console, title, found, element, aggregation=row.aggregation, everything=everything)
-    if told is not None:
-        console.print(Text(why_element(told, shape)))
+        console.print(Text(f"{why}\n"))
+    for number, (path, row, found, problem) in enumerate(records):
+        if len(records) > 1:
+            console.print(Text("\n" * bool(number) + part_of(path), style="bold"))
+        if row is None or problem:
+            console.print(Text(problem))
+            continue
+        shape = shape_of(row)
+        told = telling_of(found, _ELEMENTS) if free and shape else None
+        index = element if told is None else told.indices[0]
+        title = title_of(row.name, f"({row.synchronization}, {row.aggregation})", shape, index)
+        print_steps(
+            console, title, found, index, aggregation=row.aggregation, everything=everything
+        )
+        if told is not None:
+            console.print(Text(why_element(told, shape)))
 
 
 def _element(text: str, shape: Sequence[int | None], name: str) -> int:
@@ -135,8 +181,9 @@ def _element(text: str, shape: Sequence[int | None], name: str) -> int:
     return flat
 
 
-def _plain(moment: Moment) -> dict[str, Any]:
+def _plain(moment: Moment, incarnation: int) -> dict[str, Any]:
     return {
+        "incarnation": incarnation,
         "step": moment.step,
         "time_s": moment.time_s,
         "components": [None if one is None else one.tolist() for one in moment.components],
