@@ -462,6 +462,27 @@ def test_an_interrupt_of_the_restart_loses_no_value(simulated, monkeypatch):
     assert (1.0, [1, 0, 3]) == (w.numpy(), parts(total))
 
 
+@pytest.mark.parametrize("error", [StartError("no more processes"), KeyboardInterrupt()])
+def test_a_restart_whose_start_fails_warns_of_lost_values(simulated, monkeypatch, error):
+    """The next use starts the workers with the same values, and reports nothing more."""
+    strategy = make("fail")
+    total = variable(strategy, 0, "total", "ON_READ", "SUM")
+    strategy.run(lambda: total.assign_add(1))
+    lose_in_a_call(simulated, strategy)
+
+    def fail(*_):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(simulated, "launch", fail)
+        with (
+            pytest.warns(tf.VarsimWarning, match="'total' .* its component starts from zero"),
+            pytest.raises(type(error)),
+        ):
+            strategy.restart()
+    assert [1, 0, 1] == parts(total)
+
+
 def test_new_workers_draw_new_random_numbers(simulated):
     strategy = make("fail", seed=1)
     drawn = []

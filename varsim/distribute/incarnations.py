@@ -361,10 +361,12 @@ class Incarnations:
             torn = self._coordinator.in_use.torn
             gone = range(self._coordinator.num_replicas) if torn else ()
             recovery = self._finish(gone)
-        self._start()
-        recovery = replace(recovery, has_started=True)
-        if recovery.lost:
-            warn(str(recovery).strip(), user_location())
+        try:
+            self._start()
+            recovery = replace(recovery, has_started=True)
+        finally:  # if the start fails, the next use starts workers with the same values
+            if recovery.lost:
+                warn(str(recovery).strip(), user_location())
         return recovery
 
     def _finish(
