@@ -212,6 +212,19 @@ def test_deferred_writes_that_were_not_exchanged_are_reported(simulated):
     assert 3.0 == v.numpy()
 
 
+def test_a_restart_of_a_broken_strategy_reports_deferred_writes(simulated):
+    strategy = make("fail", auto="adaptive")
+    with strategy.scope():
+        v = tf.Variable(0.0, name="v", aggregation=A.SUM)
+    strategy.run(lambda: v.assign_add(1.0))
+    assert 3.0 == v.numpy()
+    for _ in range(2):
+        strategy.run(lambda: v.assign_add(1.0))
+    strategy.coordinator.in_use.torn = True
+    assert (LostWrites("v", 2),) == strategy.restart().lost
+    assert 3.0 == v.numpy()
+
+
 def test_variables_that_the_program_has_dropped_do_not_come_back(simulated):
     strategy = make()
     kept = variable(strategy, 1.0, "kept")

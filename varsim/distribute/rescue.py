@@ -116,7 +116,7 @@ class Rescue:
             except UNANSWERED as error:
                 self._gone |= set(error.replica_ids)
         registry = coordinator.state.registry
-        if writes := registry.exchanges.lost_writes(number):
+        if writes := registry.exchanges.unexchanged_writes(number):
             self.lost.append(LostWrites(spec.name, writes))
         components = [*registry.known(number, everyone)]
         for replica_id in everyone:

@@ -7,7 +7,6 @@ replica.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from varsim.errors import MismatchError, ProtocolError, VarsimError
@@ -26,46 +25,10 @@ from varsim.sync.actions import CoordinatorAction, Reduce, Send, Steps
 from varsim.sync.call_state import CallState
 from varsim.sync.coordinator_door import check_delta, check_write_counts
 from varsim.sync.coordinator_variables import CoordinatorVariable, CoordinatorVariables
+from varsim.sync.deferral import Deferral
 from varsim.sync.deferred import NO_WRITES, WriteCount
 from varsim.sync.participant import Participant, Status
 from varsim.sync.waits import Request
-
-
-@dataclass(slots=True)
-class _Deferral:
-    """What the coordinator knows of the writes of one deferred variable.
-
-    Writes are exchanged up to a *watermark*, which is a number of writes: a reader waits for the
-    value after this number of writes. The lowest watermark is exchanged first. `deltas` and
-    `requested` belong to the lowest watermark.
-    """
-
-    reported: list[WriteCount]  # the last write count that each replica has sent
-    settled: list[WriteCount]  # the write counts of the last exchange
-    lost: int = 0  # per replica, the number of writes that can never be exchanged
-    watermarks: dict[int, list[float]] = field(default_factory=dict)
-    """Watermark → the times at which its readers began to wait."""
-
-    deltas: dict[int, Delta] = field(default_factory=dict)  # replica_id → delta
-    requested: dict[int, int] = field(default_factory=dict)  # replica_id → request_id
-
-    @property
-    def exchanged(self) -> int:
-        """Return how many writes of every replica are exchanged."""
-        return self.settled[0].count
-
-    def want(self, count: int, now_s: float) -> None:
-        """Record that a reader waits for the result of the first `count` writes."""
-        if self.watermarks and count < min(self.watermarks):
-            self.deltas.clear()
-            self.requested.clear()  # answers to these requests are ignored: the watermark changed
-        self.watermarks.setdefault(count, []).append(now_s)
-
-    def close(self) -> None:
-        """Record that no reader waits any longer."""
-        self.watermarks.clear()
-        self.deltas.clear()
-        self.requested.clear()
 
 
 class Exchanges:
@@ -84,8 +47,8 @@ class Exchanges:
         self._variables = variables
         self._specs = specs
         self._tokens = tokens  # for `Reduce`
-        self._deferrals: dict[int, _Deferral] = {}
-        self._open: dict[int, _Deferral] = {}  # only deferrals with watermarks
+        self._deferrals: dict[int, Deferral] = {}
+        self._open: dict[int, Deferral] = {}  # only deferrals with watermarks
         self._starts: dict[int, dict[int, list[WriteCount]]] = {}
         """Call → variable → the write counts of all replicas before the call."""
         self._requests: dict[Request, tuple[int, int]] = {}
@@ -96,7 +59,7 @@ class Exchanges:
     def add(self, variable_id: int) -> None:
         """Add a variable whose writes are deferred."""
         none = [NO_WRITES] * self._variables.num_replicas
-        self._deferrals[variable_id] = _Deferral(none, [*none])
+        self._deferrals[variable_id] = Deferral(none, [*none])
 
     def defers(self, variable_id: int) -> bool:
         """Return whether the writes of a variable are deferred."""
@@ -171,14 +134,16 @@ class Exchanges:
         """Drop all unexchanged writes, because a lost replica's writes are missing."""
         self._close(error)
         for deferral in self._deferrals.values():
-            written = max(write_count.count for write_count in deferral.reported)
-            deferral.lost += written - deferral.exchanged
+            deferral.lost += deferral.unexchanged
             deferral.reported = [*deferral.settled]
 
-    def lost_writes(self, variable_id: int) -> int:
-        """Return how many writes of each replica were dropped because a replica was lost."""
+    def unexchanged_writes(self, variable_id: int) -> int:
+        """Return how many writes of each replica are not exchanged.
+
+        After the loss of a replica, these writes can never be exchanged.
+        """
         deferral = self._deferrals.get(variable_id)
-        return 0 if deferral is None else deferral.lost
+        return 0 if deferral is None else deferral.lost + deferral.unexchanged
 
     def _count(self, variable_id: int) -> None:
         """Update the number of merges that ON_WRITE would have made until now."""
@@ -210,7 +175,7 @@ class Exchanges:
             deferral.deltas[replica_id] = delta
         return True
 
-    def _checked(self, replica_id: int, delta: Delta) -> _Deferral:
+    def _checked(self, replica_id: int, delta: Delta) -> Deferral:
         """Check a delta, and return what the coordinator knows of the variable's writes.
 
         Raises:
@@ -315,7 +280,7 @@ class Exchanges:
                 del self._open[variable_id]
 
     def _pull_deltas(
-        self, variable_id: int, deferral: _Deferral, call: CallState | None, now_s: float
+        self, variable_id: int, deferral: Deferral, call: CallState | None, now_s: float
     ) -> Iterator[CoordinatorAction]:
         """Request deltas up to the lowest watermark from replicas that have made all these writes.
 
@@ -342,7 +307,7 @@ class Exchanges:
     def _exchange(
         self,
         variable_id: int,
-        deferral: _Deferral,
+        deferral: Deferral,
         call: CallState | None,
         now_s: float,
         idle: Sequence[int],

@@ -167,7 +167,7 @@ class _OnVariable:
     def _require_writes(self) -> None:
         """Raise `WorkerLost` if deferred writes are lost."""
         if self._registry.losses:
-            lost_writes = self._exchanges.lost_writes(self._number)
+            lost_writes = self._exchanges.unexchanged_writes(self._number)
             self._registry.losses.require_writes(self._spec, lost_writes)
 
     # ------------------------------------------------------------ writes

@@ -333,7 +333,7 @@ class VariableRegistry:
         """
         for variable_id, variable in self._variables.by_id.items():
             gone = self._unknown(variable)
-            yield variable.spec, gone, self.exchanges.lost_writes(variable_id)
+            yield variable.spec, gone, self.exchanges.unexchanged_writes(variable_id)
 
     # ------------------------------------------------------------ reports
 
