@@ -199,6 +199,31 @@ def test_after_a_shrink_a_checkpoint_has_the_survivors_components(simulated, tmp
     assert [13] == parts(total)
 
 
+def test_a_shrink_names_a_component_that_was_known(simulated):
+    """The program has read the component, but the next sum lacks it all the same."""
+    strategy = make("shrink")
+    total = variable(strategy, 0, "total", "ON_READ", "SUM")
+    own = variable(strategy, 0, "own", "NONE", "NONE")
+    alike = variable(strategy, 7, "alike", "NONE", "NONE")
+    unread = variable(strategy, 0.0, "unread", "ON_READ", "MEAN")
+
+    def step():
+        total.assign_add(10 + replica_id())
+        own.assign(replica_id())
+        unread.assign(1)
+
+    strategy.run(step)
+    assert (33, [0, 1, 2], [7, 7, 7]) == (total.numpy(), parts(own), parts(alike))
+    lose(simulated)
+    with pytest.raises(WorkerLost) as caught:
+        unread.numpy()
+
+    assert 22 == total.numpy()
+    assert [("total", Instead.NO_SHARE), ("own", Instead.NOTHING), ("unread", Instead.NOTHING)] == [
+        (one.variable, one.instead) for one in caught.value.recovery.lost
+    ]
+
+
 def test_deferred_writes_that_were_not_exchanged_are_reported(simulated):
     strategy = make(auto="adaptive")
     with strategy.scope():

@@ -94,16 +94,15 @@ class Rescue:
         """
         components = self._components(spec)
         found = [one for one in components if one is not None]
-        chosen: list[Array] = []
-        for replica_id, one in enumerate(components):
-            if replica_id in removed:
-                if one is None:
-                    instead = Instead.NO_SHARE if _adds_up(spec) else Instead.NOTHING
-                    self._lose(spec, replica_id, instead)
-            elif one is None:
-                chosen.append(self._replaced(spec, replica_id, components, found))
-            else:
-                chosen.append(one)
+        chosen = [
+            self._replaced(spec, replica_id, components, found) if one is None else one
+            for replica_id, one in enumerate(components)
+            if replica_id not in removed
+        ]
+        for replica_id in sorted(removed):
+            if _is_dropped(spec, components[replica_id], chosen):
+                instead = Instead.NO_SHARE if _adds_up(spec) else Instead.NOTHING
+                self._lose(spec, replica_id, instead)
         return KeptVariable(_copied(chosen), spec)
 
     def _components(self, spec: VariableSpec) -> list[Array | None]:
@@ -217,6 +216,15 @@ def _adds_up(spec: VariableSpec) -> bool:
 def _is_averaged(spec: VariableSpec) -> bool:
     is_mean = spec.aggregation is VariableAggregation.MEAN
     return is_mean and is_private(spec) and _is_combined(spec)
+
+
+def _is_dropped(spec: VariableSpec, component: Array | None, others: Sequence[Array]) -> bool:
+    """Return whether a value is lost if a component has no successor, but these others do."""
+    if component is None:
+        return True
+    if _adds_up(spec):
+        return bool(np.any(component))
+    return not any(contents.same_components((component, other)) for other in others)
 
 
 def _is_alike(arrays: Sequence[Array]) -> bool:
