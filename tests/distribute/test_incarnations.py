@@ -199,6 +199,35 @@ def test_after_a_shrink_a_checkpoint_has_the_survivors_components(simulated, tmp
     assert [13] == parts(total)
 
 
+def test_a_mirrored_variable_without_aggregation_gets_a_copy(simulated, tmp_path):
+    """Its components should be equal, so no component comes from an older checkpoint."""
+    strategy = make()
+    w = variable(strategy, 0.0, "w", "ON_WRITE", "NONE")
+    strategy.save(tmp_path / "saved")
+    strategy.run(lambda: w.assign_add(1.0))
+    error = lose_in_a_call(simulated, strategy)
+
+    assert [1.0, 1.0, 1.0] == parts(w)
+    assert [(Instead.COPY, "replica 0")] == [
+        (one.instead, one.source) for one in error.recovery.lost
+    ]
+
+
+@pytest.mark.parametrize("is_saved", [True, False])
+def test_the_last_write_of_the_program_is_used_if_no_copy_is_left(simulated, tmp_path, is_saved):
+    strategy = make("fail")
+    w = variable(strategy, 1.0, "w", "ON_WRITE", "NONE")
+    if is_saved:
+        strategy.save(tmp_path / "older")
+    w.assign(5.0)
+    strategy.run(lambda: w.assign_add(1.0))
+    strategy.coordinator.in_use.torn = True
+    (lost,) = strategy.restart().lost
+
+    assert ((0, 1, 2), Instead.WRITTEN) == (lost.replica_ids, lost.instead)
+    assert [5.0, 5.0, 5.0] == parts(w)
+
+
 def test_a_shrink_names_a_component_that_was_known(simulated):
     """The program has read the component, but the next sum lacks it all the same."""
     strategy = make("shrink")

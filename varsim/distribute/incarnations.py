@@ -20,6 +20,7 @@ from varsim.distribute.rescue import (
     Rescue,
     SavedComponents,
     WrittenComponents,
+    can_lose,
     is_private,
 )
 from varsim.distribute.strategy_arguments import limits_of_environment
@@ -110,7 +111,11 @@ class Incarnations:
         self._calls_before = 0  # number of the program's calls in earlier incarnations
         self._delay_s = 0.0  # the delay before the next start
         self._kept: list[KeptVariable] = []  # variables that the next incarnation gets
-        self._initial: dict[int, Array] = {}  # variable → initial value, unless mirrored
+        self._initial: dict[int, Array | None] = {}
+        """The variables of which a component can be lost, with their initial values.
+
+        The value is None if the components should be equal: a lost one is a copy of another.
+        """
         self._saved: dict[int, SavedComponents] = {}  # variable → its part of the last checkpoint
         self._written: dict[int, WrittenComponents] = {}  # variable → its last write
         self._just_written: set[int] = set()  # variables that no call can have changed since then
@@ -233,8 +238,8 @@ class Incarnations:
         except (WorkerLost, CallTimeout) as error:
             self._survive(error)
             raise
-        if is_private(spec):
-            self._initial[spec.variable_id] = value
+        if can_lose(spec):
+            self._initial[spec.variable_id] = value if is_private(spec) else None
 
     def forget_with(self, lease: Lease, variable_id: int) -> None:
         """Forget a variable as soon as its lease is freed."""
@@ -266,7 +271,7 @@ class Incarnations:
         except (WorkerLost, CallTimeout) as error:
             self._survive(error)
             raise
-        if event.variable_id in self._initial:  # only replicas' own values can be lost
+        if event.variable_id in self._initial:
             self._just_written.add(event.variable_id)
             if self._running:
                 self._keep_written()

@@ -62,7 +62,7 @@ class Rescue:
 
     Args:
         gone: The replicas that cannot answer.
-        initial: Variable id → initial value, for the variables whose initial value is kept.
+        initial: Variable id → initial value; None if the variable's components should be equal.
         saved: Variable id → the variable's components in the last checkpoint.
         written: The components of variables after the last write of the program, by id. There is no
             entry for a variable whose components were saved in a checkpoint later.
@@ -72,7 +72,7 @@ class Rescue:
         self,
         coordinator: Coordinator,
         gone: Iterable[int],
-        initial: Mapping[int, Array],
+        initial: Mapping[int, Array | None],
         saved: Mapping[int, SavedComponents],
         written: Mapping[int, WrittenComponents],
     ) -> None:
@@ -136,6 +136,8 @@ class Rescue:
         found: Sequence[Array],
     ) -> Array:
         """Return the component that a replica has in place of a lost one."""
+        if found and not is_private(spec):  # the components should be equal
+            return self._copy(spec, replica_id, components)
         saved = self._saved.get(spec.variable_id)
         if saved is not None:
             array = self._arrays(saved.path).get(saved.each[replica_id])
@@ -159,12 +161,17 @@ class Rescue:
         if _is_averaged(spec) and _is_alike(found):
             self._lose(spec, replica_id, Instead.MEAN)
             return np.asarray(reduce.aggregate(found, spec.aggregation))
-        if found and (initial is None or _is_combined(spec)):
-            first = next(i for i, one in enumerate(components) if one is not None)
-            self._lose(spec, replica_id, Instead.COPY, f"replica {first}")
-            return found[0]
+        if found and _is_combined(spec):
+            return self._copy(spec, replica_id, components)
         self._lose(spec, replica_id, Instead.INITIAL if initial is not None else Instead.ZEROS)
         return _first((), initial, spec)
+
+    def _copy(
+        self, spec: VariableSpec, replica_id: int, components: Sequence[Array | None]
+    ) -> Array:
+        first, array = next((i, one) for i, one in enumerate(components) if one is not None)
+        self._lose(spec, replica_id, Instead.COPY, f"replica {first}")
+        return array
 
     def _arrays(self, path: str) -> Mapping[str, Array]:
         if path not in self._files:
@@ -195,6 +202,12 @@ class Rescue:
                 return
         self.lost.append(one)
         self._last_id = spec.variable_id
+
+
+def can_lose(spec: VariableSpec) -> bool:
+    """Return whether a replica can have a value of the variable that no other process has."""
+    cell = policies.cell(spec, Context.REPLICA, Operation.ASSIGN)
+    return cell.is_private or cell.diverges
 
 
 def is_private(spec: VariableSpec) -> bool:
