@@ -14,8 +14,9 @@ from tests.properties.operation_model import (
     BareProgramScatter,
     BareProgramWrite,
 )
-from tests.seeded.model import Model, ModelCall, Operand, Variable
+from tests.seeded.model import Model, ModelCall
 from tests.seeded.programs import LOCAL, NONE, ON_READ, SUM, AssignComponents, ProgramReads
+from tests.seeded.worlds import Operand, Variable
 from varsim.errors import (
     AggregationError,
     CallTimeout,
@@ -58,6 +59,7 @@ class Operations:
         self._model = model
         self._counts = counts
         self.failure_of_call: VarsimError | None = None  # operations may end with it, too
+        self._made: tuple[ProgramOperation, BareDoing, int | None] | None = None
 
     def reads(self, index: int) -> Iterator[BareDoing]:
         """Yield fetches of all components and of each component, and a read by the policy."""
@@ -66,8 +68,30 @@ class Operations:
             yield BareFetch(index, (i,))
         yield ProgramReads(index)
 
-    def event(self, doing: BareDoing) -> ProgramOperation:
-        """Return the event of an operation."""
+    def event(self, doing: BareDoing, reader: int | None) -> ProgramOperation:
+        """Return the event of an operation.
+
+        Args:
+            reader: The replica that has requested the operation; None for the program.
+        """
+        event = self._event(doing)
+        self._made = event, doing, reader
+        return event
+
+    def origin(self, event: ProgramOperation) -> tuple[BareDoing, int | None]:
+        """Return the operation and the reader of an event; varsim itself makes events, too."""
+        if self._made is not None and self._made[0] is event:
+            return self._made[1:]
+        index = event.variable_id - 1
+        match event:
+            case ProgramFetch(replica_ids=replica_ids):
+                return BareFetch(index, tuple(replica_ids)), None
+            case ProgramAssignComponents(values=values):
+                return AssignComponents(index, dict(values)), None
+            case _:
+                raise AssertionError(event)
+
+    def _event(self, doing: BareDoing) -> ProgramOperation:
         number = doing.variable + 1
         match doing:
             case ProgramReads():
@@ -140,7 +164,9 @@ class Operations:
         variable = self._model.variables[doing.variable]
         self._counts[f"refused: {type(error).__name__}"] += 1
         match error:
-            case WorkerLost() | CallTimeout() if not lost_before:
+            case CallTimeout():
+                assert self._model.lost >= {*error.replica_ids}, error
+            case WorkerLost() if not lost_before:
                 assert self._model.lost, error
             case WorkerLost():
                 assert self._needs_lost(variable, doing), error
@@ -154,7 +180,7 @@ class Operations:
             case AggregationError() | OperationError() | SynchronizationError():
                 assert self._is_refused(variable, doing), error
             case _:
-                raise error
+                raise AssertionError(f"{doing} is refused") from error
 
     def _needs_lost(self, variable: Variable, doing: BareDoing) -> bool:
         """Return whether an operation can need a lost replica."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -159,6 +159,20 @@ class Forget:
 
 
 @dataclass(frozen=True, slots=True)
+class Save:
+    """The program saves a checkpoint of all components."""
+
+    is_deleted: bool  # whether the file is deleted later
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """The program calls `strategy.restart()`."""
+
+    is_torn: bool  # whether an interrupt has broken the strategy, so that no replica is used
+
+
+@dataclass(frozen=True, slots=True)
 class ProgramReads:
     """The program reads a variable, as the policy says."""
 
@@ -173,7 +187,7 @@ class AssignComponents:
     values: dict[int, Array]
 
 
-Doing = Call | Create | Forget | ProgramReads | AssignComponents | BareOperation
+Doing = Call | Create | Forget | Save | Restart | ProgramReads | AssignComponents | BareOperation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -183,6 +197,23 @@ class SeededProgram:
     num_replicas: int
     specs: tuple[VariableSpec, ...]
     doings: tuple[Doing, ...]
+
+
+def fitted(doing: Doing, count: int) -> Doing | None:
+    """Return the part of a doing for the first `count` replicas; None if nothing is left."""
+    match doing:
+        case Call(scripts=scripts):
+            return replace(doing, scripts=scripts[:count])
+        case BareFetch(variable=variable, replica_ids=replica_ids):
+            left = tuple(i for i in replica_ids if i < count)
+            return BareFetch(variable, left) if left else None
+        case AssignComponents(variable=variable, values=values):
+            some = {i: value for i, value in values.items() if i < count}
+            return AssignComponents(variable, some) if some else None
+        case BareComponentWrite(replica_id=i) | BareComponentScatter(replica_id=i):
+            return doing if i < count else None
+        case _:
+            return doing
 
 
 # ---------------------------------------------------------------- drawing
@@ -199,9 +230,10 @@ def is_local(spec: VariableSpec) -> bool:
 
 
 class Drawing:
-    """Draw one program. All numbers are multiples of the number of replicas.
+    """Draw one program. All numbers are multiples of 12.
 
-    So the additions, the means and the shares of a sum are exact, in any order.
+    So the additions, the means and the shares of a sum of at most 4 replicas are exact, in any
+    order.
     """
 
     def __init__(self, rng: random.Random) -> None:
@@ -213,7 +245,7 @@ class Drawing:
     def program(self) -> SeededProgram:
         rng = self._rng
         doings: list[Doing] = [self._create() for _ in range(rng.randint(1, 4))]
-        doings.extend(self._doing() for _ in range(rng.randint(2, 5)))
+        doings.extend(self._doing() for _ in range(rng.randint(2, 6)))
         return SeededProgram(self.count, tuple(self.specs), tuple(doings))
 
     def _doing(self) -> Doing:
@@ -222,6 +254,10 @@ class Drawing:
             return self._create()
         if chance < 0.08 and len(self._alive) > 1:
             return Forget(self._alive.pop(self._rng.randrange(len(self._alive))))
+        if chance < 0.13:
+            return Save(is_deleted=self._rng.random() < 0.1)
+        if chance < 0.15:
+            return Restart(is_torn=self._rng.random() < 0.3)
         return self._call(depth=0) if chance < 0.7 else self._operation()
 
     def _create(self) -> Create:
@@ -249,7 +285,7 @@ class Drawing:
     def _numbers(self, shape: Sequence[int | None], dtype: Any) -> Array:
         shape = [size or 0 for size in shape]
         size = int(np.prod(shape))
-        numbers = [self.count * self._rng.randint(-4, 4) for _ in range(size)]
+        numbers = [12 * self._rng.randint(-4, 4) for _ in range(size)]
         return np.array(numbers, dtype).reshape(shape)
 
     def _value(self, variable: int) -> Array:

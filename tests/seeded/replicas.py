@@ -12,7 +12,7 @@ import numpy as np
 
 from tests.properties.bare_cluster import rows_of
 from tests.properties.operation_model import Array, BareRead, BareScatter, BareWrite, merged
-from tests.seeded.model import Entry, Model, ModelCall, same
+from tests.seeded.model import Entry, Model, ModelCall
 from tests.seeded.programs import (
     Gathering,
     Host,
@@ -24,6 +24,7 @@ from tests.seeded.programs import (
     Stall,
     Step,
 )
+from tests.seeded.worlds import same
 from varsim.protocol.messages import Abort, Define, Left, Message, Payload
 from varsim.protocol.parts import LEAF
 from varsim.spec import VariableAggregation

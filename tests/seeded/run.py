@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import Final
 from unittest import mock
 
-from tests.seeded.cluster import SeededCluster
 from tests.seeded.programs import Drawing
+from tests.seeded.running import SeededRun
 from varsim.sync import deferred
 
 COMMON: Final = frozenset(
@@ -39,19 +39,27 @@ COMMON: Final = frozenset(
         ),
         *(
             f"program goes on after {name}"
-            for name in "CallFailed Interrupted OperationRefused ProgramRaises".split()
+            for name in "AggregationError Interrupted MismatchError OperationError ProgramRaises "
+            "ReplicaRaises WorkerLost".split()
         ),
         *(f"duplicate {name}" for name in "Abort Layout Left commit".split()),
         *(f"refused: {name}" for name in "AggregationError OperationError WorkerLost".split()),
+        *(f"lost: {name}" for name in "INITIAL MEAN NOTHING ZERO".split()),
+        *(f"restart: {name}" for name in "NoRecovery Recovery".split()),
+        *(f"shrink: {name}" for name in "NoRecovery Recovery".split()),
         "deadline passes",
         "death",
+        "event of a former worker",
         "failure is caught in a merge_call",
         "host call",
         "interrupt",
         "look for stalls",
         "merge_call",
+        "next incarnation",
+        "restart by the program",
         "stall",
         "start is skipped",
+        "the replica of an operation is gone",
         "warning of a stall",
         "write waits because its log is full",
         "write waits for an average",
@@ -61,10 +69,15 @@ COMMON: Final = frozenset(
 
 RARE: Final = frozenset(
     {
+        *(f"lost: {name}" for name in "CHECKPOINT COPY NO_SHARE WRITTEN ZEROS".split()),
         "call fails: CallTimeout",
+        "interrupt of a start",
+        "loss during a start",
+        "lost: deferred writes",
         "process of a stalled replica is ended",
         "refused: StillRunning",
         "replicas are located",
+        "start fails",
     }
 )
 """Names of what must happen in some thousands of seeds."""
@@ -76,7 +89,7 @@ def run_seed(seed: int, counts: Counter[str]) -> None:
     program = Drawing(rng).program()
     limit = rng.choice((deferred.MAX_ENTRIES, 3))
     with mock.patch.object(deferred, "MAX_ENTRIES", limit):
-        SeededCluster(program, rng, counts).run()
+        SeededRun(program, rng, counts).run()
 
 
 def run_seeds(seeds: Iterable[int]) -> Counter[str]:
