@@ -1,9 +1,10 @@
 """Run programs on real workers with random faults, for some time: `python -m tests.soak`.
 
 An episode is one program: calls that write and read variables, with faults at random places. After
-the loss of a worker, the program makes a new strategy with the values that it can still read. Every
-value is compared with an expected number, which the episode computes without varsim. The command
-prints the counts at the end. If an episode fails, it prints the command that repeats the episode.
+the loss of a worker, the strategy goes on with new workers (`on_worker_lost` is restart or shrink),
+or the program makes a new strategy with the values that it can still read. Every value is compared
+with an expected number, which the episode computes without varsim. The command prints the counts at
+the end. If an episode fails, it prints the command that repeats the episode.
 """
 
 from __future__ import annotations
@@ -13,16 +14,19 @@ import os
 import random
 import sys
 import time
-from collections import Counter
+import warnings
+from collections import Counter, defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import varsim as tf
 from tests.memory import resident_bytes
 from tests.replica_context import replica_id
-from varsim.errors import InjectedFault, WorkerLost
+from varsim.errors import InjectedFault, VarsimWarning, WorkerLost
+from varsim.texts.incarnations import Instead
 
 Strategy = tf.distribute.MirroredStrategy
 SUM, MEAN = tf.VariableAggregation.SUM, tf.VariableAggregation.MEAN
@@ -44,6 +48,8 @@ class Totals:
 
     counts: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
+    recoveries_s: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """How a program goes on after a lost worker → the durations until it has workers again."""
 
     def check(self, expected: object, got: object, what: str) -> None:
         """Compare a value with the expected value."""
@@ -75,6 +81,7 @@ class Episode:
         self._totals = totals
         self._count = rng.choice((2, 2, 3))
         self._exchange = rng.choice(("star", "shared"))
+        self._policy = rng.choice(("fail", "restart", "shrink"))
         self._lasting = [
             text
             for text in ("slow replica=any factor=1.5", "delay replica=all ms=0.2 jitter_ms=0.2")
@@ -89,30 +96,53 @@ class Episode:
         self._done = 0  # number of calls that have ended
         self._total, self._mean = 0.0, 0.0
         self._seen = [0.0] * self._count
+        self._assigned: list[float] = []  # the last write of the program to each component
 
     def run(self) -> None:
-        """Run the program; make a new strategy after each loss of a worker."""
+        """Run the program; make a new strategy if a strategy does not go on after a loss."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", VarsimWarning)  # each recovery causes a warning
+            self._run()
+        self._totals.counts["episodes"] += 1
+
+    def _run(self) -> None:
+        lost_s = 0.0
         while self._done < CALLS:
-            here = [fault for fault in self._faults if fault.call > self._done]
+            here = [
+                fault
+                for fault in self._faults
+                if fault.call > self._done and fault.replica < self._count
+            ]
             texts = [fault.text(self._done) for fault in here]
             for lasting in self._lasting:
                 self._totals.faults[lasting.split()[0]] += 1
             devices = [f"cpu:{i}" for i in range(self._count)]
             with Strategy(
-                devices, exchange=self._exchange, faults=[*self._lasting, *texts]
+                devices,
+                exchange=self._exchange,
+                faults=[*self._lasting, *texts],
+                on_worker_lost=self._policy,
+                max_restarts=len(self._faults),
             ) as strategy:
-                if self._run_until_lost(strategy):
-                    self._totals.counts["recoveries"] += 1
-        self._totals.counts["episodes"] += 1
+                strategy.start()
+                if lost_s:
+                    self._recovered("new strategy", lost_s)
+                self._run_until_lost(strategy)
+                lost_s = time.monotonic()
 
-    def _run_until_lost(self, strategy: Strategy) -> bool:
-        """Run calls; return whether a worker is lost."""
+    def _recovered(self, how: str, lost_s: float) -> None:
+        self._totals.counts["recoveries"] += 1
+        self._totals.recoveries_s[how].append(time.monotonic() - lost_s)
+
+    def _run_until_lost(self, strategy: Strategy) -> None:
+        """Run calls until all are done, or until the strategy does not go on after a loss."""
         with strategy.scope():
             total = tf.Variable(self._total, aggregation=SUM, dtype="float64")
             mean = tf.Variable(self._mean, aggregation=MEAN, dtype="float64")
             seen = tf.Variable(0.0, aggregation=SUM, synchronization=ON_READ, dtype="float64")
         for part, value in zip(seen.values, self._seen, strict=True):
             part.assign(value)
+        self._assigned = [*self._seen]
 
         def step(number: float) -> tuple[float, float]:
             mine = replica_id()
@@ -126,6 +156,8 @@ class Episode:
         while self._done < CALLS:
             self._done += 1
             fault = next((one for one in self._faults if one.call == self._done), None)
+            if fault is not None and fault.replica >= self._count:
+                fault = None  # the strategy has gone on without this replica
             if fault is not None:
                 self._totals.faults[fault.kind] += 1
             fails = fault is not None and fault.kind != "pause"
@@ -136,11 +168,13 @@ class Episode:
                 assert fails
                 self._totals.counts["calls that raised"] += 1
                 self._check_values(total, mean, seen, None)
-            except WorkerLost:
+            except WorkerLost as error:
                 assert fails
-                self._check_values(total, mean, seen, fault)
-                self._seen[fault.replica] = 0.0  # its component is lost
-                return True
+                if not self._goes_on(strategy, error, fault):
+                    self._check_values(total, mean, seen, fault)
+                    self._seen[fault.replica] = 0.0  # its component is lost
+                    return
+                self._check_values(total, mean, seen, None)
             else:
                 assert not fails, f"{fault} has not happened"
                 self._totals.counts["steps"] += 1
@@ -151,7 +185,27 @@ class Episode:
                     self._totals.check({value}, got, f"result {index} of call {self._done}")
                 if self._done % 10 == 0:
                     self._check_values(total, mean, seen, None)
-        return False
+
+    def _goes_on(self, strategy: Strategy, error: WorkerLost, fault: Fault) -> bool:
+        """Start the new workers, if the strategy goes on, and change the expected numbers."""
+        lost_s, recovery = time.monotonic(), error.recovery
+        is_last = self._policy == "shrink" and self._count == 1
+        assert (recovery is None) == (self._policy == "fail" or is_last), error
+        if recovery is None:
+            return False
+        if self._policy == "shrink":
+            instead = Instead.NO_SHARE
+            del self._seen[fault.replica], self._assigned[fault.replica]
+            self._count -= 1
+        else:
+            instead = Instead.WRITTEN
+            self._seen[fault.replica] = self._assigned[fault.replica]
+        lost = [(one.replica_ids, one.instead) for one in recovery.lost]  # type: ignore[union-attr]
+        self._totals.check([((fault.replica,), instead)], lost, f"lost in call {self._done}")
+        strategy.start()
+        self._totals.check(self._count, strategy.num_replicas_in_sync, "replicas")
+        self._recovered(self._policy, lost_s)
+        return True
 
     def _expect(self, fault: Fault | None) -> None:
         """Compute the expected numbers after a call. Operations before a fault have an effect."""
@@ -209,9 +263,13 @@ def soak(seed: int, seconds: float) -> int:
     grew_bytes, opened = resident_bytes() - warm[0], descriptors() - warm[1]
     steps = totals.counts["steps"] - warm[2]
     rows = {f"fault: {kind}": count for kind, count in sorted(totals.faults.items())}
+    rows |= {f"recovery: {how}": len(each) for how, each in sorted(totals.recoveries_s.items())}
     rows = {"seconds": round(time.monotonic() - started_s), **totals.counts, **rows}
     for name, value in rows.items():
         print(f"{value:12,}  {name}")
+    for how, each in sorted(totals.recoveries_s.items()):
+        print(f"{median(each):12.2f}  s until new workers, median ({how})")
+        print(f"{max(each):12.2f}  s until new workers, at most ({how})")
     print(f"{grew_bytes / 2**20:12.1f}  MiB more memory in {steps:,} steps")
     print(f"{grew_bytes / 2**20 * 10_000 / max(1, steps):12.2f}  MiB per 10,000 steps")
     print(f"{opened:12}  more descriptors")
