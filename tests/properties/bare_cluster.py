@@ -20,13 +20,10 @@ from tests.properties.operation_model import (
     BareProgram,
     BareProgramScatter,
     BareProgramWrite,
-    BareRead,
-    BareRows,
-    BareScatter,
     BareStatistics,
-    BareWrite,
     Step,
 )
+from tests.properties.steps import BareRows, ReadAction, ScatterAction, WriteAction
 from varsim.protocol.messages import Message, Payload
 from varsim.spec import Rows
 from varsim.sync.actions import (
@@ -222,20 +219,20 @@ class BareCluster:
         for number, step in enumerate(self._steps):
             yield False
             match step:
-                case BareWrite():
+                case WriteAction():
                     value = step.values[replica_id].copy()
                     write = ReplicaWrite(
                         self._id(step.variable), step.operation, value, f"a.py:{number}"
                     )
                     assert not state.handle(write)
                     value.fill(1)  # the program is allowed to change the array
-                case BareScatter():
+                case ScatterAction():
                     rows = rows_of(step.rows[replica_id])
                     scatter = ReplicaScatter(
                         self._id(step.variable), step.operation, rows, f"a.py:{number}"
                     )
                     assert not state.handle(scatter)
-                case BareRead():
+                case ReadAction():
                     if step.who[replica_id]:
                         yield from self._operate(replica_id, ReplicaRead(self._id(step.variable)))
                         shown = self._outcomes.pop(replica_id)

@@ -10,27 +10,29 @@ from hypothesis import strategies as st
 from tests.dtypes import DTYPES
 from tests.properties.programs import (
     Action,
-    AllGatherStep,
-    AllReduceStep,
     Creation,
-    CrossRead,
     CrossScatter,
     CrossWrite,
     Locals,
     MergeSteps,
     MergeWrite,
     RandomProgram,
-    ReadAction,
     ReduceValues,
     ReduceVariable,
     RunStep,
-    ScatterAction,
     ScatterOwn,
     Step,
     UpdateOnReplicas,
     UpdateStep,
-    WriteAction,
     WriteAlone,
+)
+from tests.properties.steps import (
+    AllGatherStep,
+    AllReduceStep,
+    CrossRead,
+    ReadAction,
+    ScatterAction,
+    WriteAction,
 )
 from varsim.extension_dtypes import is_extension, kind_of
 from varsim.spec import SCATTERS, Operation, ReduceOp, VariableAggregation, VariableSynchronization

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from tests.properties.operation_model import BareRows, joined, scattered
+from tests.properties.operation_model import joined, scattered
+from tests.properties.steps import BareRows
 from varsim.extension_dtypes import kind_of
 from varsim.spec import Operation, ReduceOp, VariableAggregation, VariableSynchronization
 

@@ -12,6 +12,7 @@ from typing import Any, assert_never
 
 import numpy as np
 
+from tests.properties.steps import BareRows, ReadAction, ScatterAction, WriteAction
 from varsim.spec import (
     Operation,
     VariableAggregation,
@@ -21,36 +22,6 @@ from varsim.spec import (
 
 Array = np.ndarray[Any, Any]
 NONE, SUM, MEAN, FIRST = VariableAggregation
-
-
-@dataclass(frozen=True, slots=True)
-class BareWrite:
-    """All replicas write, each with its own value."""
-
-    variable: int
-    operation: Operation
-    values: tuple[Array, ...]
-
-
-BareRows = tuple[tuple[int, ...], Array]
-"""The indices and the values of a sparse write."""
-
-
-@dataclass(frozen=True, slots=True)
-class BareScatter:
-    """Each replica writes its own rows."""
-
-    variable: int
-    operation: Operation
-    rows: tuple[BareRows, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class BareRead:
-    """Some replicas read."""
-
-    variable: int
-    who: tuple[bool, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +94,7 @@ class BareMergeCall:
     bare_operations: tuple[BareOperation, ...]
 
 
-Step = BareWrite | BareScatter | BareRead | BareMergeCall
+Step = WriteAction | ScatterAction | ReadAction | BareMergeCall
 """An operation of all replicas in a call."""
 
 
@@ -282,11 +253,11 @@ class BareModel:
         self._in_call = True
         for number, step in enumerate(call.steps):
             match step:
-                case BareWrite():
+                case WriteAction():
                     self._write(self.variables[step.variable], step)
-                case BareScatter():
+                case ScatterAction():
                     self._scatter(self.variables[step.variable], step)
-                case BareRead():
+                case ReadAction():
                     variable = self.variables[step.variable]
                     for i in (i for i, reads in enumerate(step.who) if reads):
                         self.seen[*path, number, i] = variable.components[i]
@@ -302,7 +273,7 @@ class BareModel:
                 variable.known[i] = False
             variable.written.clear()
 
-    def _write(self, variable: ModelledVariable, step: BareWrite) -> None:
+    def _write(self, variable: ModelledVariable, step: WriteAction) -> None:
         count = self.count
         variable.writes += count
         values: Sequence[Array] = step.values
@@ -318,7 +289,7 @@ class BareModel:
         for replica_id, value in enumerate(values):
             variable.change(replica_id, step.operation, value)
 
-    def _scatter(self, variable: ModelledVariable, step: BareScatter) -> None:
+    def _scatter(self, variable: ModelledVariable, step: ScatterAction) -> None:
         count, rows = self.count, step.rows
         variable.writes += count
         if merges(variable.spec):

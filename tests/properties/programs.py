@@ -17,7 +17,15 @@ import numpy as np
 import varsim as tf
 from tests.properties import model
 from tests.properties.model import REFUSED, ModelVariable, RefusedError, outcome
-from tests.properties.operation_model import BareRows
+from tests.properties.steps import (
+    AllGatherStep,
+    AllReduceStep,
+    BareRows,
+    CrossRead,
+    ReadAction,
+    ScatterAction,
+    WriteAction,
+)
 from varsim.errors import WorkerLost
 from varsim.spec import Operation, ReduceOp, VariableAggregation, VariableSynchronization
 
@@ -38,13 +46,6 @@ class Creation:
 
 
 # ---------------------------------------------------------------- in cross-replica context
-
-
-@dataclass(frozen=True, slots=True)
-class CrossRead:
-    """A read of the cross-replica value."""
-
-    variable: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,23 +106,6 @@ Step = CrossRead | Locals | ReduceVariable | ReduceValues | CrossWrite | UpdateS
 
 
 @dataclass(frozen=True, slots=True)
-class ReadAction:
-    """Some replicas read."""
-
-    variable: int
-    who: tuple[bool, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class WriteAction:
-    """All replicas write, each with its own value."""
-
-    variable: int
-    operation: Operation
-    values: tuple[Any, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class WriteAlone:
     """Some replicas write, each with its own operation, to a variable that does not merge."""
 
@@ -131,36 +115,12 @@ class WriteAlone:
 
 
 @dataclass(frozen=True, slots=True)
-class ScatterAction:
-    """Each replica writes its own rows."""
-
-    variable: int
-    operation: Operation
-    rows: tuple[BareRows, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class ScatterOwn:
     """Each replica writes rows of its component of a variable that does not merge."""
 
     variable: int
     operation: Operation
     rows: tuple[BareRows, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class AllReduceStep:
-    """`all_reduce` of a value of each replica."""
-
-    op: ReduceOp
-    values: tuple[Any, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class AllGatherStep:
-    """`all_gather` of a value of each replica, along axis 0."""
-
-    values: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,19 +30,17 @@ from tests.effort import many
 from tests.properties import generation
 from tests.properties.programs import (
     Creation,
-    CrossRead,
     CrossWrite,
     Locals,
     MergeSteps,
     MergeWrite,
     RandomProgram,
-    ReadAction,
     RunStep,
     UpdateOnReplicas,
     UpdateStep,
-    WriteAction,
     run_program,
 )
+from tests.properties.steps import CrossRead, ReadAction, WriteAction
 from varsim.spec import VariableAggregation, VariableSynchronization
 from varsim.sync import deferred
 from varsim.testing import simulated_cluster

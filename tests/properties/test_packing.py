@@ -21,14 +21,11 @@ from tests.properties.operation_model import (
     BareProgram,
     BareProgramScatter,
     BareProgramWrite,
-    BareRead,
-    BareRows,
-    BareScatter,
     BareStatistics,
-    BareWrite,
     Step,
     merges,
 )
+from tests.properties.steps import BareRows, ReadAction, ScatterAction, WriteAction
 from varsim.spec import (
     SCATTERS,
     Operation,
@@ -173,10 +170,10 @@ class Maker:
         rows = tuple(self.rows(variable, operation) for _ in each)
         return BareProgramScatter(variable, operation, rows)
 
-    def write(self, variable: int, operation: Operation) -> BareWrite:
+    def write(self, variable: int, operation: Operation) -> WriteAction:
         if self.specs[variable].dtype.kind == "b":
             operation = ASSIGN
-        return BareWrite(variable, operation, self.values(variable, operation))
+        return WriteAction(variable, operation, self.values(variable, operation))
 
     def steps(self) -> list[Step]:
         """Draw one step, or many writes in a row as in a training step."""
@@ -196,9 +193,9 @@ class Maker:
                 if operation is None:
                     return [self.write(variable, self.operation(variable))]
                 each = tuple(self.rows(variable, operation) for _ in range(self.count))
-                return [BareScatter(variable, operation, each)]
+                return [ScatterAction(variable, operation, each)]
             case "read":
-                return [BareRead(variable, tuple(draw(st.booleans()) for _ in range(self.count)))]
+                return [ReadAction(variable, tuple(draw(st.booleans()) for _ in range(self.count)))]
             case _:
                 return [
                     BareMergeCall(

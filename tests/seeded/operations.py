@@ -14,8 +14,9 @@ from tests.properties.operation_model import (
     BareProgramScatter,
     BareProgramWrite,
 )
+from tests.properties.steps import CrossRead
 from tests.seeded.model import Model, ModelCall
-from tests.seeded.programs import LOCAL, NONE, ON_READ, SUM, AssignComponents, ProgramReads
+from tests.seeded.programs import LOCAL, NONE, ON_READ, SUM, AssignComponents
 from tests.seeded.worlds import Operand, Variable
 from varsim.errors import (
     AggregationError,
@@ -41,7 +42,7 @@ from varsim.sync.coordinator_events import (
 )
 
 BareDoing = (
-    ProgramReads
+    CrossRead
     | AssignComponents
     | BareFetch
     | BareProgramWrite
@@ -66,7 +67,7 @@ class Operations:
         yield BareFetch(index, tuple(range(self._model.count)))
         for i in range(self._model.count):
             yield BareFetch(index, (i,))
-        yield ProgramReads(index)
+        yield CrossRead(index)
 
     def event(self, doing: BareDoing, reader: int | None) -> ProgramOperation:
         """Return the event of an operation.
@@ -94,7 +95,7 @@ class Operations:
     def _event(self, doing: BareDoing) -> ProgramOperation:
         number = doing.variable + 1
         match doing:
-            case ProgramReads():
+            case CrossRead():
                 return ProgramRead(number)
             case BareFetch(replica_ids=replica_ids):
                 return ProgramFetch(number, replica_ids)
@@ -118,7 +119,7 @@ class Operations:
         assert not self._is_refused(variable, doing), f"{doing} is not refused"
         self._counts[f"program: {type(doing).__name__}"] += 1
         match doing:
-            case ProgramReads():
+            case CrossRead():
                 self._model.read_by_program(variable, done.values[0], reader)
             case BareFetch(replica_ids=replica_ids):
                 self._model.fetched(variable, replica_ids, done.values, reader)
@@ -151,7 +152,7 @@ class Operations:
     def _is_refused(self, variable: Variable, doing: BareDoing) -> bool:
         """Return whether the policy refuses an operation."""
         synchronization, aggregation = variable.spec.synchronization, variable.spec.aggregation
-        if isinstance(doing, ProgramReads):
+        if isinstance(doing, CrossRead):
             return synchronization is LOCAL or (synchronization is ON_READ and aggregation is NONE)
         if isinstance(doing, BareProgramWrite) and doing.operation is not Operation.ASSIGN:
             return synchronization is ON_READ and aggregation is SUM
@@ -186,7 +187,7 @@ class Operations:
         """Return whether an operation can need a lost replica."""
         if isinstance(doing, BareFetch):
             return not variable.merges and any(i in self._model.lost for i in doing.replica_ids)
-        if isinstance(doing, ProgramReads) and variable.merges:
+        if isinstance(doing, CrossRead) and variable.merges:
             return any(any(world.written) for world in variable.worlds)
         return bool(self._model.lost)
 

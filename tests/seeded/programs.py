@@ -17,10 +17,15 @@ from tests.properties.operation_model import (
     BareOperation,
     BareProgramScatter,
     BareProgramWrite,
-    BareRead,
+)
+from tests.properties.steps import (
+    AllGatherStep,
+    AllReduceStep,
     BareRows,
-    BareScatter,
-    BareWrite,
+    CrossRead,
+    ReadAction,
+    ScatterAction,
+    WriteAction,
 )
 from varsim.spec import (
     CustomSynchronization,
@@ -78,21 +83,6 @@ class OwnWrite:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reduction:
-    """All replicas enter an all_reduce."""
-
-    op: ReduceOp
-    values: tuple[Array, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Gathering:
-    """All replicas enter an all_gather along axis 0."""
-
-    values: tuple[Array, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Merge:
     """All replicas enter a merge_call, whose function performs `doings`."""
 
@@ -119,13 +109,13 @@ class Stall:
 
 
 Step = (
-    BareWrite
-    | BareScatter
-    | BareRead
+    WriteAction
+    | ScatterAction
+    | ReadAction
     | ReadRows
     | OwnWrite
-    | Reduction
-    | Gathering
+    | AllReduceStep
+    | AllGatherStep
     | Merge
     | Host
     | Raise
@@ -172,13 +162,6 @@ class Restart:
     is_torn: bool  # whether an interrupt has broken the strategy, so that no replica is used
 
 
-@dataclass(frozen=True, slots=True)
-class ProgramReads:
-    """The program reads a variable, as the policy says."""
-
-    variable: int
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class AssignComponents:
     """The program assigns some components directly."""
@@ -187,7 +170,7 @@ class AssignComponents:
     values: dict[int, Array]
 
 
-Doing = Call | Create | Forget | Save | Restart | ProgramReads | AssignComponents | BareOperation
+Doing = Call | Create | Forget | Save | Restart | CrossRead | AssignComponents | BareOperation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -311,13 +294,13 @@ class Drawing:
 
     # ------------------------------------------------------------ operations of the program
 
-    def _operation(self) -> BareOperation | ProgramReads | AssignComponents:
+    def _operation(self) -> BareOperation | CrossRead | AssignComponents:
         rng, variable = self._rng, self._rng.choice(self._alive)
         spec, replica_id = self.specs[variable], rng.randrange(self.count)
         sparse, operation = self._sparse(spec), rng.choice(DENSE)
         match rng.choice("read read fetch fetch write write component assign rows row".split()):
             case "read":
-                return ProgramReads(variable)
+                return CrossRead(variable)
             case "fetch":
                 chosen = rng.sample(range(self.count), rng.randint(1, self.count))
                 return BareFetch(variable, tuple(chosen))
@@ -383,25 +366,25 @@ class Drawing:
             case "read" if sparse is not None and rng.random() < 0.3:
                 return ReadRows(variable, np.array(self._rows(variable)[0], np.int64))
             case "read":
-                return BareRead(variable, tuple(rng.random() < 0.8 for _ in range(self.count)))
+                return ReadAction(variable, tuple(rng.random() < 0.8 for _ in range(self.count)))
             case "rows" if sparse is not None:
                 rows = tuple(self._rows(variable) for _ in range(self.count))
-                return BareScatter(variable, sparse, rows)
+                return ScatterAction(variable, sparse, rows)
             case "own" if is_local(spec):
                 return OwnWrite(variable, rng.choice(DENSE), self._values(variable))
             case "reduce":
                 values = tuple(self._numbers((2,), "float64") for _ in range(self.count))
-                return Reduction(rng.choice(list(ReduceOp)), values)
+                return AllReduceStep(rng.choice(list(ReduceOp)), values)
             case "gather":
                 sizes = [rng.randint(0, 2) for _ in range(self.count)]
-                return Gathering(tuple(self._numbers((size,), "int64") for size in sizes))
+                return AllGatherStep(tuple(self._numbers((size,), "int64") for size in sizes))
             case "merge":
                 return self._merge(depth)
             case "host":
                 each = [self._request(i) if rng.random() < 0.7 else None for i in range(self.count)]
                 return Host(tuple(each))
             case _:
-                return BareWrite(variable, rng.choice(DENSE), self._values(variable))
+                return WriteAction(variable, rng.choice(DENSE), self._values(variable))
 
     def _merge(self, depth: int) -> Merge:
         rng = self._rng

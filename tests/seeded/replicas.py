@@ -11,19 +11,16 @@ from typing import Any, assert_never
 import numpy as np
 
 from tests.properties.bare_cluster import rows_of
-from tests.properties.operation_model import Array, BareRead, BareScatter, BareWrite, merged
-from tests.seeded.model import Entry, Model, ModelCall
-from tests.seeded.programs import (
-    Gathering,
-    Host,
-    Merge,
-    OwnWrite,
-    Raise,
-    ReadRows,
-    Reduction,
-    Stall,
-    Step,
+from tests.properties.operation_model import Array, merged
+from tests.properties.steps import (
+    AllGatherStep,
+    AllReduceStep,
+    ReadAction,
+    ScatterAction,
+    WriteAction,
 )
+from tests.seeded.model import Entry, Model, ModelCall
+from tests.seeded.programs import Host, Merge, OwnWrite, Raise, ReadRows, Stall, Step
 from tests.seeded.worlds import same
 from varsim.protocol.messages import Abort, Define, Left, Message, Payload
 from varsim.protocol.parts import LEAF
@@ -212,19 +209,19 @@ class SeededReplica:
     def _do(self, frame: Frame, number: int, step: Step) -> Iterator[None]:
         i, at = self.replica_id, f"a.py:{number}"
         match step:
-            case BareWrite(variable=index, operation=operation):
+            case WriteAction(variable=index, operation=operation):
                 value = step.values[i].copy()
                 event: ReplicaEvent = ReplicaWrite(index + 1, operation, value, at)
                 yield from self._write(frame, index, event, operation, step.values[i])
                 value.fill(77)  # the program is allowed to change the array
-            case BareScatter(variable=index, operation=operation):
+            case ScatterAction(variable=index, operation=operation):
                 event = ReplicaScatter(index + 1, operation, rows_of(step.rows[i]), at)
                 yield from self._write(frame, index, event, operation, step.rows[i])
             case OwnWrite(variable=index, operation=operation):
                 write = ComponentWrite(index + 1, operation, step.values[i].copy())
                 self._perform(self.state.handle(write))
                 self._model.own_write(i, self._model.variable(index), operation, step.values[i])
-            case BareRead(variable=index):
+            case ReadAction(variable=index):
                 if step.who[i]:
                     shown = yield from self._operate(frame, ReplicaRead(index + 1))
                     self._see(shown.value, index)
@@ -243,16 +240,16 @@ class SeededReplica:
                 yield from self._collective(frame, step, at)
 
     def _collective(
-        self, frame: Frame, step: Reduction | Gathering | Merge, at: str
+        self, frame: Frame, step: AllReduceStep | AllGatherStep | Merge, at: str
     ) -> Iterator[None]:
         i, model = self.replica_id, self._model
         kind: tuple[Any, ...]
         value = None if isinstance(step, Merge) else step.values[i]
         match step:
-            case Reduction(op=op):
+            case AllReduceStep(op=op):
                 kind = "reduce", op, value.shape
                 event: ReplicaEvent = EnterReduce(op, ONE_LEAF, (value,), None, at)
-            case Gathering():
+            case AllGatherStep():
                 kind = ("gather",)
                 event = EnterGather(0, ONE_LEAF, (value,), None, at)
             case Merge():
@@ -268,7 +265,7 @@ class SeededReplica:
             return
         model.advance(frame.call, position + 1)
         values = [own[position].operand for own in frame.call.entries]
-        if isinstance(step, Reduction):
+        if isinstance(step, AllReduceStep):
             aggregation = VariableAggregation[step.op.name]
             expected = merged(values, aggregation)
         else:

@@ -22,7 +22,7 @@ COMMON: Final = frozenset(
         *(
             f"program: {name}"
             for name in "AssignComponents BareComponentScatter BareComponentWrite BareFetch "
-            "BareProgramScatter BareProgramWrite ProgramReads".split()
+            "BareProgramScatter BareProgramWrite CrossRead".split()
         ),
         *(f"dense write: {name}" for name in "AUTO NONE ON_READ ON_WRITE local_sgd:3".split()),
         *(f"sparse write: {name}" for name in "AUTO NONE ON_WRITE local_sgd:3".split()),

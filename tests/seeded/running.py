@@ -17,6 +17,7 @@ from typing import Any
 from unittest import mock
 
 from tests.properties.operation_model import Array, BareComponentWrite, BareFetch, BareProgramWrite
+from tests.properties.steps import CrossRead
 from tests.seeded.cluster import (
     FAILURES,
     ProgramRaises,
@@ -31,7 +32,6 @@ from tests.seeded.programs import (
     Forget,
     Host,
     Merge,
-    ProgramReads,
     Restart,
     Save,
     SeededProgram,
@@ -264,7 +264,7 @@ class SeededRun:
                 del self._strategy.specs[index]
                 self._take_over.dropped(index)
                 self._incarnations.forget(index + 1)
-            case ProgramReads() | BareFetch():
+            case CrossRead() | BareFetch():
                 self._incarnations.look(cluster.operations.event(fitting, reader))
             case _:
                 self._incarnations.write(cluster.operations.event(fitting, reader))

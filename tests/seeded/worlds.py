@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.properties.operation_model import Array, BareRows, changed, joined, merged, scattered
+from tests.properties.operation_model import Array, changed, joined, merged, scattered
+from tests.properties.steps import BareRows
 from tests.seeded.programs import AVERAGED, is_local, merges
 from varsim.spec import Operation, VariableAggregation, VariableSpec, VariableSynchronization
 
