@@ -435,6 +435,27 @@ def test_only_the_outermost_call_ends_the_incarnation(simulated):
     assert 3.0 == w.numpy()
 
 
+def test_a_shrink_removes_a_replica_that_was_lost_after_the_call_failed(simulated):
+    strategy = make("shrink")
+    total = variable(strategy, 0, "total", "ON_READ", "SUM")
+
+    def merged(_):
+        for lost in (1, 2):
+            lose(simulated, lost)
+            with pytest.raises(WorkerLost):
+                total.values[lost].numpy()
+
+    def step():
+        total.assign_add(1)
+        tf.distribute.get_replica_context().merge_call(merged)
+
+    with pytest.raises(WorkerLost) as caught:
+        strategy.run(step)
+    assert (1, 2) == caught.value.recovery.removed
+    assert ("cpu:0",) == strategy.devices
+    assert [1] == parts(total)
+
+
 def test_a_loss_that_a_read_notices_ends_the_incarnation_too(simulated):
     strategy = make()
     total = variable(strategy, 0, "total", "ON_READ", "SUM")

@@ -21,6 +21,8 @@ class Faults:
         self._turns = 0
         self._interrupts = {rng.randrange(1, 300) for _ in range(rng.choice((0, 0, 0, 1, 2)))}
         self._deaths = {rng.randrange(1, 250) for _ in range(rng.choice((0, 0, 1, 1, 2, 3)))}
+        # Workers on one machine end together.
+        self._deaths |= {turn + rng.randrange(1, 30) for turn in self._deaths if rng.random() < 0.3}
 
     def turn(self) -> bool:
         """Count a turn, and return whether a replica dies in it.

@@ -337,7 +337,9 @@ class Incarnations:
         policy = self.lost_workers.policy
         if policy is OnWorkerLost.FAIL or self._running > in_call or self._is_ending:
             return
-        gone = set(error.replica_ids)
+        assert self._coordinator is not None
+        # More replicas can be lost after the error was made, such as during a merge_call.
+        gone = {*error.replica_ids, *self._coordinator.state.registry.losses}
         removed = gone if policy is OnWorkerLost.SHRINK else set()
         left = len(self._owner.devices) - len(removed)
         if not self._may_restart or not left:
