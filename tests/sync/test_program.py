@@ -15,13 +15,15 @@ from tests.sync.build import (
     SUM,
     W,
     array,
+    call,
     coordinator,
     describe,
+    give_up,
     handle,
     spec,
 )
 from varsim.errors import AggregationError, OperationError, PerReplicaError, ShapeError
-from varsim.protocol.messages import Component
+from varsim.protocol.messages import Component, Left
 from varsim.spec import Operation, Rows
 from varsim.sync.actions import ProgramDone, ProgramRefused, ProgramWrote
 from varsim.sync.coordinator_events import (
@@ -91,6 +93,20 @@ def test_an_abandoned_read_does_not_end():
 
     assert [] == handle(state, 0, component(1.0))
     assert [] == handle(state, 1, component(2.0))
+
+
+def test_the_answer_to_a_read_from_before_a_call_is_not_stored():
+    """The program has given up the read and the call, and the call has changed the components."""
+    state = on_read()
+    state.handle(ProgramRead(W, TOKEN))
+    state.handle(ProgramGivesUp(TOKEN, "KeyboardInterrupt"))
+    call(state)
+    give_up(state, 1)
+    for replica_id in (0, 1):
+        assert [] == handle(state, replica_id, component(1.0))
+        assert [] == handle(state, replica_id, Left(call_id=1))
+
+    assert ["0 <- Fetch w", "1 <- Fetch w"] == describe(state.handle(ProgramRead(W, TOKEN)))
 
 
 def test_a_refused_read_shows_the_components():

@@ -111,7 +111,7 @@ class RunningCalls:
             token=event.token,
             limits=event.limits,
         )
-        self._registry.call_running = True
+        self._registry.call_begins()
         self._registry.exchanges.begin(call_id)
         actions: list[CoordinatorAction] = [CallBegins(event.token, call_id)]
         for message in self._functions.use(event.function_id, event.function):

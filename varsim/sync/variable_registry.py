@@ -41,7 +41,7 @@ class _Fetching:
 class VariableRegistry:
     """All variables of one cluster, as the coordinator knows them.
 
-    `CoordinatorState` sets `call_running`. While a call runs, the coordinator does not know the
+    `RunningCalls` sets `call_running`. While a call runs, the coordinator does not know the
     local writes of the call's replicas. The replicas report these writes at the end of the call.
     """
 
@@ -89,6 +89,16 @@ class VariableRegistry:
     def kept_specs(self) -> list[VariableSpec]:
         """Return the specs of the variables that the program has not dropped."""
         return [variable.spec for variable in self._variables.by_id.values()]
+
+    def call_begins(self) -> None:
+        """Record that a call runs. Components that were requested before it are not stored.
+
+        The program may have given up such a request, and the call may change the components before
+        the answer arrives.
+        """
+        self.call_running = True
+        for fetching in self._fetches.values():
+            fetching.keep = False
 
     def mirror(self, variable_id: int) -> Array | None:
         """Return the value of all components of a variable; None if the components may differ."""
