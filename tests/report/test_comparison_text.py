@@ -42,9 +42,9 @@ def test_a_difference_says_variable_step_location_and_both_values():
         "  different batches and rounding over many steps cause such differences, too.",
     ] == compared_text(ONE)
     assert (
-        "8 values at 2 locations compared with a single device; no rule explains 2 different "
-        "values; first: score, read by the program after step 8 at train.py:44: 638.205 instead of "
-        "211.342"
+        "8 values at 2 locations compared with a single device, 2 of them different; no rule "
+        "explains this; first: score, read by the program after step 8 at train.py:44: 638.205 "
+        "instead of 211.342"
     ) == in_short(ONE)
 
 
@@ -78,15 +78,37 @@ def test_an_uncompared_variable_has_a_reason():
 
 
 def test_differences_that_findings_explain_are_counted_separately():
-    explained = replace(DIFFERENCE, explained=True, variable="w")
+    explained = replace(DIFFERENCE, explained=2, variable="w")
     both = replace(NONE, differences=(explained, DIFFERENCE))
-    assert "4 of them different; no rule explains 2 of these" in flat(both)
+    assert "4 of them different: 2 explained by findings, 2 not explained" in flat(both)
     assert "w" not in flat(both).split()
     all_of_them = replace(NONE, differences=(explained,))
     assert [
-        "compared with a single device: 8 values at 2 locations, 2 of them different, as",
-        "  findings explain",
+        "compared with a single device: 8 values at 2 locations, 2 of them different, all",
+        "  explained by findings",
     ] == compared_text(all_of_them)
+    assert in_short(all_of_them).endswith("single device; findings explain all 2 differences")
+
+
+def test_a_finding_that_explains_some_differences_does_not_explain_the_others():
+    partly = replace(NONE, differences=(replace(DIFFERENCE, explained=1),))
+
+    assert "2 of them different: 1 explained by findings, 1 not explained" in flat(partly)
+    assert "2 of 4 values differ there, 1 of them explained by findings" in flat(partly)
+    assert "1 explained by findings, 1 not explained; first: score" in in_short(partly)
+
+
+def test_the_text_says_which_variable_differed_first_and_which_may_have_differed_earlier():
+    other = replace(DIFFERENCE, variable_id=4, variable="loss", event=120)
+    some = replace(
+        NONE,
+        differences=(DIFFERENCE, other),
+        uncompared=(Uncompared(variable="w", location="", why="it was not read"),),
+    )
+
+    assert "Of the compared variables, score differed first." in flat(some)
+    assert "w could not be compared, and may have differed earlier." in flat(some)
+    assert "differed" not in flat(ONE)
 
 
 @pytest.mark.parametrize(

@@ -94,15 +94,8 @@ class Search:
         """Return the findings and the result of the comparison, after the last event."""
         found = [finding for finder in self._finders for finding in finder.finish()]
         found.sort(key=lambda one: (_ORDER[one.kind], one.variable_id or 0))
-        if self._context is None or self._context.comparisons is None:
-            return tuple(found), None
-        explained = {
-            (one.variable_id, location)
-            for one in found
-            if one.kind.explains_differences
-            for location, _ in one.locations
-        }
-        return tuple(found), self._context.comparisons.compared().explained_at(explained)
+        comparisons = None if self._context is None else self._context.comparisons
+        return tuple(found), None if comparisons is None else comparisons.compared()
 
     def notes(self) -> list[Note]:
         """Return notes on what the finders could not examine, after the last event."""

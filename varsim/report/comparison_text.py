@@ -49,12 +49,8 @@ def _of_variables(compared: Compared) -> str:
         return f"{said}, and none differs"
     found = compared.unexplained
     if not found:
-        return f"{said}; the differences are in the findings"
-    besides = "" if len(found) == len(compared.differences) else ", besides those of the findings"
-    return (
-        f"{said}; no rule explains {count(sum(one.count for one in found))} different "
-        f"values{besides}; first: {_told(found[0])}"
-    )
+        return f"{said}; findings explain all {times(_differing(compared), 'difference')}"
+    return f"{said}, {_explained(compared)}; first: {_told(found[0])}"
 
 
 def _and_more(number: int) -> str:
@@ -80,6 +76,8 @@ def compared_text(
     if compared.differs:
         without = "" if compared.rules_tried else f"{_NO_RULES} "
         lines += _wrapped(f"{without}{_CAUSED if caused else _UNKNOWN}", width, "  ")
+        if began := _began(compared):
+            lines += _wrapped(began, width, "  ")
     lines += _uncompared(compared.uncompared, width, most)
     if compared.own:
         own = (
@@ -87,6 +85,18 @@ def compared_text(
         )
         lines += _wrapped(own, width, "  ")
     return lines
+
+
+def _began(compared: Compared) -> str:
+    """Return which variable differed first, and which may have differed earlier."""
+    said = []
+    if len({one.variable_id for one in compared.differences}) > 1:
+        first = compared.differences[0]
+        said.append(f"Of the compared variables, {first.variable} differed first.")
+    if compared.uncompared and compared.differences:
+        who = names([one.variable for one in compared.uncompared])
+        said.append(f"{who} could not be compared, and may have differed earlier.")
+    return " ".join(said)
 
 
 def _returned(returned: Sequence[ReturnedValue], width: int, most: int | None) -> Iterator[str]:
@@ -118,14 +128,25 @@ def _counted(compared: Compared) -> str:
 def _summed(compared: Compared) -> str:
     if not compared.values:
         return "no value of a variable could be compared"
-    differ = sum(one.count for one in compared.differences)
-    if not differ:
+    if not compared.differences:
         return f"{_counted(compared)}, and none differs"
-    left = sum(one.count for one in compared.unexplained)
+    return f"{_counted(compared)}, {_explained(compared)}"
+
+
+def _explained(compared: Compared) -> str:
+    """Return how many values differ, and how many of these differences findings explain."""
+    differ = _differing(compared)
+    left = sum(one.unexplained for one in compared.differences)
+    said = f"{count(differ)} of them different"
     if not left:
-        return f"{_counted(compared)}, {count(differ)} of them different, as findings explain"
-    some = "no rule explains this" if left == differ else f"no rule explains {count(left)} of these"
-    return f"{_counted(compared)}, {count(differ)} of them different; {some}"
+        return f"{said}, all explained by findings"
+    if left == differ:
+        return f"{said}; no rule explains this"
+    return f"{said}: {count(differ - left)} explained by findings, {count(left)} not explained"
+
+
+def _differing(compared: Compared) -> int:
+    return sum(one.count for one in compared.differences)
 
 
 def _told(one: ValueDifference) -> str:
@@ -146,7 +167,8 @@ def _number(value: Any) -> str:
 def _often(one: ValueDifference) -> str:
     if one.compared == 1:
         return ""
-    return f"; {count(one.count)} of {count(one.compared)} values differ there"
+    explained = f", {count(one.explained)} of them explained by findings" if one.explained else ""
+    return f"; {count(one.count)} of {count(one.compared)} values differ there{explained}"
 
 
 def _left_out(compared: Compared) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import numpy as np
+import pytest
 
 import varsim as tf
 from tests.analysis.findings.on_one_device import (
@@ -70,6 +72,47 @@ def test_a_difference_that_a_finding_explains_is_explained():
 
     compared = comparison(summed)
     assert (only(compared).count, compared.unexplained) == (8, ())
+
+
+def test_a_finding_explains_only_the_differences_in_which_it_sees_its_rule():
+    """The first loss is N times too large. Later losses differ also because the weights differ."""
+
+    def trained(strategy: Strategy) -> None:
+        with strategy.scope():
+            w = variable(0.0, "ON_READ MEAN", "w")
+            loss = variable(0.0, "ON_READ SUM", "loss")
+
+        def step(batch: Any) -> None:
+            own = part(batch)
+            loss.assign(((own - w.read_value()) ** 2).mean())
+            w.assign_add(0.3 * (own.max() - w.read_value()))
+
+        for batch in DATA:
+            strategy.run(step, args=(batch,))
+            loss.read_value()
+
+    compared = comparison(trained)
+    one = only(compared)
+    assert (8, 8, 1, 7) == (one.compared, one.count, one.explained, one.unexplained)
+    assert (one,) == compared.unexplained
+    assert ["w: it was neither read nor written outside strategy.run"] == uncompared(trained)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.float32(3e38)])
+def test_a_finding_about_nan_or_overflow_explains_its_own_values_only(wrong: float):
+    def sometimes(strategy: Strategy) -> None:
+        with strategy.scope():
+            v = variable(0.0, "ON_WRITE SUM")
+        alone = strategy.num_replicas_in_sync == 1
+
+        def step(batch: Any, number: int) -> None:
+            v.assign(1.0 if alone else wrong if number == 2 else part(batch).max())
+
+        for number, batch in enumerate(DATA):
+            strategy.run(step, args=(batch, number))
+
+    one = only(comparison(sometimes))
+    assert (8, 1) == (one.count, one.explained)
 
 
 def test_a_value_that_is_not_finite_differs():

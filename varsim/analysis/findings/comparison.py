@@ -171,6 +171,13 @@ class Comparison:
         return bool((every >= 0).all() and (every <= 1).all() and (self.got > 1).all())
 
     @property
+    def loses_finiteness(self) -> bool:
+        """Return whether an element is NaN or infinite that is finite on the single device."""
+        if len(self.got) != len(self.wanted) or kind_of(self.wanted.dtype) not in "fc":
+            return False
+        return bool((~np.isfinite(self.got) & np.isfinite(self.wanted)).any())
+
+    @property
     def comparable(self) -> bool:
         """Return whether the values can be compared: they are finite numbers, and not all 0."""
         if len(self.got) != len(self.wanted) or kind_of(self.wanted.dtype) not in "iufc":

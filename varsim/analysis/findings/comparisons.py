@@ -10,9 +10,10 @@ judgement: their cause may be a mistake, other batches, other random numbers or 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from itertools import product
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -88,7 +89,12 @@ class ValueDifference:
     element: tuple[int, ...] | None  # index of the largest difference in an array
     got: Any  # the run's value; None if the sizes differ
     wanted: Any  # the single device's value
-    explained: bool = False  # whether a finding explains the difference by a rule
+    explained: int = 0  # number of the differing values that findings explain
+
+    @property
+    def unexplained(self) -> int:
+        """Return the number of differing values that no finding explains."""
+        return self.count - self.explained
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,25 +120,13 @@ class Compared:
 
     @property
     def unexplained(self) -> tuple[ValueDifference, ...]:
-        """Return the differences that are not explained by the rule of a finding."""
-        return tuple(one for one in self.differences if not one.explained)
+        """Return the differences with at least one value that no finding explains."""
+        return tuple(one for one in self.differences if one.unexplained)
 
     @property
     def differs(self) -> bool:
         """Return whether there is a difference that is not explained by a finding."""
         return bool(self.unexplained) or any(one.differs for one in self.returned)
-
-    def explained_at(self, known: Collection[tuple[int | None, str]]) -> Compared:
-        """Return the same comparison with some differences marked as explained.
-
-        Args:
-            known: The variables and locations of findings about values.
-        """
-        differences = (
-            replace(one, explained=one.explained or (one.variable_id, one.location) in known)
-            for one in self.differences
-        )
-        return replace(self, differences=tuple(differences))
 
 
 @dataclass(slots=True)
@@ -141,6 +135,8 @@ class _Count:
 
     count: int = 0
     differing: int = 0
+    not_finite: int = 0  # differing values with a NaN or infinity that the single device lacks
+    explained: int = 0  # differing values that findings explain
     first: ValueDifference | None = None
 
 
@@ -190,8 +186,6 @@ class Comparisons(EventObserver):
         self.merged: set[int] = set()  # variables that the program wrote in a merge_call
         self.reduced_before: set[int] = set()  # variables that were written after an all_reduce
         self.added_to: set[int] = set()  # variables that a replica changed by an add
-        self.explained: set[tuple[int | None, str]] = set()
-        """Variables and locations whose differences a rule explains; the finder adds them."""
         self.rules_tried = True
         """Whether the single device had the whole batch; the finder sets this."""
 
@@ -356,6 +350,7 @@ class Comparisons(EventObserver):
         count.count += comparison.times
         if not close(comparison.got, comparison.wanted):
             count.differing += comparison.times
+            count.not_finite += comparison.times if comparison.loses_finiteness else 0
             if count.first is None:
                 count.first = self._difference(site, comparison)
 
@@ -380,6 +375,22 @@ class Comparisons(EventObserver):
             wanted=wanted[element].item() if sized else None,
         )
 
+    def explain(self, site: Site, number: int) -> None:
+        """Record that a finding explains some of the differing values at a site.
+
+        Args:
+            number: The number of compared values in which the finding sees its problem.
+        """
+        if (count := self._counts.get(site)) is not None:
+            count.explained = min(count.explained + number, count.differing)
+
+    def explain_not_finite(self, variable_id: int, locations: Iterable[str]) -> None:
+        """Record that a finding explains all NaN and infinities of a variable at some locations."""
+        for access, location in product(Access, locations):
+            site = Site(variable_id, access, location)
+            if site in self._counts:
+                self.explain(site, self._counts[site].not_finite)
+
     def compared(self) -> Compared:
         """Return the result of all comparisons. Call this after `Finder.finish`."""
         for writes in self._writes.values():
@@ -387,11 +398,11 @@ class Comparisons(EventObserver):
             self._unequal.update(map(site_of, left[:1]))
         counts = {site: one for site, one in self._counts.items() if not self._is_own(site)}
         differences = [
-            replace(one.first, count=one.differing, compared=one.count)
+            replace(one.first, count=one.differing, compared=one.count, explained=one.explained)
             for one in counts.values()
             if one.first is not None
         ]
-        compared = Compared(
+        return Compared(
             values=sum(one.count for one in counts.values()),
             locations=len({site.location for site in counts}),
             differences=tuple(sorted(differences, key=lambda one: one.event)),
@@ -399,7 +410,6 @@ class Comparisons(EventObserver):
             own=tuple(one.name for one in self._variables.values() if not one.aggregation),
             rules_tried=self.rules_tried,
         )
-        return compared.explained_at(self.explained)
 
     def _is_own(self, site: Site) -> bool:
         """Return whether each replica writes its own value; such values are not compared."""

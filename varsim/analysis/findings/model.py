@@ -33,7 +33,6 @@ class FindingKind:
     about_values: bool = False  # whether the value lens can show the problem
     needs_oracle: bool = False  # whether the finder compares with the run on a single device
     needs_whole_batch: bool = False  # whether the single device must have the whole batch
-    explains_differences: bool = False  # whether it can cause differences from a single device
     mended_by_settings: bool = False  # whether other settings can remove it, by changing values
 
 
@@ -84,14 +83,17 @@ class Evidence:
     locations: Counter[str] = field(default_factory=Counter)
     events: list[int] = field(default_factory=list)
 
-    def add(self, event: Event, *others: int, location: str | None = None) -> None:
-        """Count one occurrence at the location of `event`.
+    def add(
+        self, event: Event, *others: int, location: str | None = None, count: int | None = None
+    ) -> None:
+        """Count the occurrences of an event at its location.
 
         Args:
             others: The numbers of other events that show the occurrence.
             location: The location, if the event has none.
+            count: The number of occurrences; None for the number of occurrences of the event.
         """
-        count = event.occurrences
+        count = event.occurrences if count is None else count
         self.count += count
         location = location if event.location is None else event.location
         if location is not None:

@@ -36,9 +36,7 @@ from varsim.spec import Rows
 from varsim.texts.facts import name_replicas, times
 from varsim.tracing.history import PROGRAM, Event
 
-NOT_FINITE: Final = FindingKind(
-    name="NaN or infinity", about_values=True, explains_differences=True
-)
+NOT_FINITE: Final = FindingKind(name="NaN or infinity", about_values=True)
 
 _NO_ROWS: Final = "0 of "
 """If a replica's arguments have no rows, the field `note` of its `begin` event starts with this."""
@@ -150,6 +148,9 @@ class NotFinite(Finder):
         """Return one finding for each variable that became NaN or infinite."""
         if not self._seen:
             return []
+        if (comparisons := self.context.comparisons) is not None:
+            for number, seen in self._seen.items():
+                comparisons.explain_not_finite(number, seen.evidence.locations)
         start = min(self._seen, key=lambda number: self._seen[number].first.event)
         origin = self._variables[start].name
         return [

@@ -13,6 +13,7 @@ import numpy as np
 
 from varsim.analysis import sparse
 from varsim.analysis.arithmetic import Flat, is_finite, operand_of, value_of
+from varsim.analysis.findings.comparisons import Access, Site
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
     Evidence,
@@ -27,9 +28,7 @@ from varsim.spec import Rows
 from varsim.texts.facts import times
 from varsim.tracing.history import Event
 
-OVERFLOW: Final = FindingKind(
-    name="overflow of a sum", about_values=True, explains_differences=True
-)
+OVERFLOW: Final = FindingKind(name="overflow of a sum", about_values=True)
 
 Exact = np.ndarray[tuple[int], np.dtype[np.float64]]
 """Sums in float64, so that they can exceed the range of the variable's dtype."""
@@ -109,6 +108,11 @@ class Overflow(Finder):
 
     def finish(self) -> list[Finding]:
         """Return one finding for each variable with a sum that did not fit."""
+        if (comparisons := self.context.comparisons) is not None:
+            for number, seen in self._seen.items():
+                access = Access.READ if self._variables[number].gathered else Access.MERGED
+                for location, count in seen.evidence.locations.items():
+                    comparisons.explain(Site(number, access, location), count)
         return [_finding(self._variables[n], one) for n, one in sorted(self._seen.items())]
 
     def _merge(self, event: Event, facts: VariableFacts, value: Flat) -> None:

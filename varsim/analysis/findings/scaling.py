@@ -14,7 +14,7 @@ aggregate of the replicas' values.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -27,7 +27,7 @@ from varsim.analysis.findings.comparison import (
     is_truncated,
     relation_of,
 )
-from varsim.analysis.findings.comparisons import Comparisons
+from varsim.analysis.findings.comparisons import Access, Comparisons, Site, site_of
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import Evidence, Finder, Finding, FindingKind
 from varsim.analysis.findings.scaling_messages import (
@@ -36,6 +36,7 @@ from varsim.analysis.findings.scaling_messages import (
     TRUNCATION,
     WRONG_FACTOR,
     ScalingFault,
+    faults_like_the_first,
     message,
     together,
 )
@@ -93,7 +94,7 @@ class ComparisonStatistics:
         self.count += comparison.times
         self.alike += comparison.times if alike else 0
         self.related[relation] += comparison.times
-        self.evidence.setdefault(relation, Evidence()).add(comparison.event, *comparison.others)
+        _show(self.evidence.setdefault(relation, Evidence()), comparison)
         if relation not in self.shown or len(self.kept) < _MOST_KEPT:
             few = comparison.thinned()
             self.shown.setdefault(relation, few)
@@ -183,18 +184,17 @@ class Scaling(Finder):
     def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
         self._variables = context.variables
-        self._statistics: dict[tuple[int, bool, str], ComparisonStatistics] = {}
+        self._statistics: dict[Site, ComparisonStatistics] = {}
         if context.comparisons is not None:
             context.comparisons.pass_to(self._add)
 
     def _add(self, comparison: Comparison) -> None:
         if comparison.comparable:
-            event = comparison.event
-            facts = self._variables[event.variable or 0]
-            by_program = event.kind == "write" and event.process < 0
-            key = facts.variable_id, by_program, event.location or ""
-            statistics = self._statistics.setdefault(key, ComparisonStatistics(by_program))
-            statistics.add(comparison, "" if by_program else facts.aggregation)
+            site = site_of(comparison.event)
+            by_program = site.access is Access.WRITTEN
+            statistics = self._statistics.setdefault(site, ComparisonStatistics(by_program))
+            aggregation = self._variables[site.variable_id].aggregation
+            statistics.add(comparison, "" if by_program else aggregation)
 
     def finish(self) -> list[Finding]:
         """Return one finding for each variable whose values are clearly wrong."""
@@ -203,9 +203,9 @@ class Scaling(Finder):
 
     def _findings(self, comparisons: Comparisons) -> list[Finding]:
         aggregated = [
-            (self._variables[number], statistics)
-            for (number, by_program, _), statistics in self._statistics.items()
-            if self._variables[number].aggregation and not by_program
+            (self._variables[site.variable_id], statistics)
+            for site, statistics in self._statistics.items()
+            if self._variables[site.variable_id].aggregation and not statistics.by_program
         ]
         counted = [
             known
@@ -214,23 +214,24 @@ class Scaling(Finder):
             for known in sizes(statistics.kept)
         ]
         whole_batch = comparisons.rules_tried = had_the_whole_batch(aggregated, counted)
-        compared: dict[int, list[ScalingFault]] = {}
-        for (number, by_program, _), statistics in self._statistics.items():
-            facts = self._variables[number]
-            found = _truncated(statistics) if by_program and facts.summed else None
-            if whole_batch and by_program:
+        compared: defaultdict[int, dict[Site, ScalingFault]] = defaultdict(dict)
+        for site, statistics in self._statistics.items():
+            facts = self._variables[site.variable_id]
+            found = _truncated(statistics) if statistics.by_program and facts.summed else None
+            if whole_batch and statistics.by_program:
                 found = found or _by_program(comparisons, facts, statistics)
             elif whole_batch:
                 found = _by_replicas(comparisons, facts, statistics, counted)
             if found is not None:
-                compared.setdefault(number, []).append(found)
-        faults = {number: together(some) for number, some in sorted(compared.items())}
-        for number, fault in faults.items():
-            comparisons.explained |= {(number, location) for location in fault.evidence.locations}
-        return [
-            message(self._variables[number], fault, comparisons.oracle)
-            for number, fault in faults.items()
-        ]
+                compared[site.variable_id][site] = found
+        findings = []
+        for number, faults in sorted(compared.items()):
+            alike = faults_like_the_first(faults)
+            for site, fault in alike.items():
+                comparisons.explain(site, fault.evidence.count)
+            fault = together(list(alike.values()))
+            findings.append(message(self._variables[number], fault, comparisons.oracle))
+        return findings
 
 
 def _by_replicas(
@@ -348,12 +349,17 @@ def _of(
         return None
     evidence = Evidence()
     for comparison, _ in wrong:
-        evidence.add(comparison.event, *comparison.others)
+        _show(evidence, comparison)
     first, weights = wrong[0]
     constant = all(one is weights for _, one in wrong)
     return ScalingFault(
         kind, relation, evidence, first, len(statistics.kept), weights if constant else None
     )
+
+
+def _show(evidence: Evidence, comparison: Comparison) -> None:
+    """Add a comparison to the evidence."""
+    evidence.add(comparison.event, *comparison.others, count=comparison.times)
 
 
 def _wrong(some: list[tuple[Comparison, Weights]]) -> list[tuple[Comparison, Weights]]:

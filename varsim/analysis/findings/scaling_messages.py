@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.findings.comparison import Comparison, Relation
+from varsim.analysis.findings.comparisons import Site
 from varsim.analysis.findings.model import Evidence, Finding, FindingKind, finding_of
 from varsim.analysis.findings.shard_weights import Weights
 from varsim.analysis.findings.variable_facts import VariableFacts
@@ -50,13 +52,18 @@ class ScalingFault:
     weights: Weights | None = None  # the shares of unequal shards, if they are constant
 
 
-def together(found: list[ScalingFault]) -> ScalingFault:
-    """Return the first fault of a variable, with the evidence of all similar faults."""
-    first, *others = found
-    alike = [one for one in others if _sort(one) == _sort(first)]
-    for one in alike:
+def faults_like_the_first(faults: Mapping[Site, ScalingFault]) -> dict[Site, ScalingFault]:
+    """Return the first fault of a variable, and those of its other faults that are similar."""
+    first = next(iter(faults.values()))
+    return {site: one for site, one in faults.items() if _sort(one) == _sort(first)}
+
+
+def together(alike: Sequence[ScalingFault]) -> ScalingFault:
+    """Return the first of similar faults, with the evidence of all."""
+    first, *others = alike
+    for one in others:
         first.evidence.merge(one.evidence)
-    return replace(first, count=sum(one.count for one in [first, *alike]))
+    return replace(first, count=sum(one.count for one in alike))
 
 
 def _sort(one: ScalingFault) -> tuple[FindingKind, Relation, str]:
