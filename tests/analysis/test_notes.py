@@ -10,7 +10,7 @@ import pytest
 from tests.analysis.build import parse_history
 from varsim.analysis.examination import examine
 from varsim.analysis.failures import DONE, Ending
-from varsim.analysis.findings.comparisons import Compared
+from varsim.analysis.findings.compared import Compared
 from varsim.analysis.findings.scaling_messages import (
     FIRST_REPLICA_ONLY,
     MEAN_OF_MEANS,

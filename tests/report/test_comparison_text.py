@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from varsim.analysis.findings.comparisons import Access, Compared, Uncompared, ValueDifference
+from varsim.analysis.findings.compared import Access, Compared, Uncompared, ValueDifference
 from varsim.analysis.returned import compare_returned
 from varsim.report.comparison_text import MOST, compared_text, in_short
 

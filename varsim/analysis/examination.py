@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from varsim.analysis.failures import Ending, failures
-from varsim.analysis.findings.comparisons import Compared
+from varsim.analysis.findings.compared import Compared
 from varsim.analysis.findings.model import Finding, FindingKind
 from varsim.analysis.notes import ENDING, not_looked_at
 from varsim.analysis.outcome import Note, Outcome, Verdict, overall

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from varsim.analysis.failures import FAILED_CALL, FAILED_RUN
-from varsim.analysis.findings.comparisons import Compared
+from varsim.analysis.findings.compared import Compared
 from varsim.analysis.findings.conflicts import Conflicts
 from varsim.analysis.findings.context import FindingContext, context_of
 from varsim.analysis.findings.divergence import Divergence

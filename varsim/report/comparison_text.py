@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from varsim.analysis.findings.comparisons import Compared, Uncompared, ValueDifference
+from varsim.analysis.findings.compared import Compared, Uncompared, ValueDifference
 from varsim.analysis.returned import ReturnedValue
 from varsim.report.formatting import count, names, number, visible, wrapped
 from varsim.report.json_values import plain

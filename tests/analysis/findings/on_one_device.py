@@ -13,7 +13,7 @@ import numpy as np
 
 import varsim as tf
 from tests.replica_context import replica_id
-from varsim.analysis.findings.comparisons import Compared
+from varsim.analysis.findings.compared import Compared
 from varsim.analysis.findings.model import Finding, FindingKind
 from varsim.analysis.findings.overflow import OVERFLOW
 from varsim.analysis.findings.scaling_messages import (

@@ -18,7 +18,7 @@ from tests.analysis.findings.on_one_device import (
     variable,
 )
 from tests.replica_context import replica_id
-from varsim.analysis.findings.comparisons import Access, Compared, ValueDifference
+from varsim.analysis.findings.compared import Access, Compared, ValueDifference
 from varsim.errors import MismatchError
 
 Strategy = tf.distribute.MirroredStrategy

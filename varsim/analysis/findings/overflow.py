@@ -13,7 +13,7 @@ import numpy as np
 
 from varsim.analysis import sparse
 from varsim.analysis.arithmetic import Flat, is_finite, operand_of, value_of
-from varsim.analysis.findings.comparisons import Access, Site
+from varsim.analysis.findings.compared import Access, Site
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
     Evidence,

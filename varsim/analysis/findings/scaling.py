@@ -21,13 +21,14 @@ from typing import Final
 
 import numpy as np
 
+from varsim.analysis.findings.compared import Access, Site, site_of
 from varsim.analysis.findings.comparison import (
     Comparison,
     Relation,
     is_truncated,
     relation_of,
 )
-from varsim.analysis.findings.comparisons import Access, Comparisons, Site, site_of
+from varsim.analysis.findings.comparisons import Comparisons
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import Evidence, Finder, Finding, FindingKind
 from varsim.analysis.findings.scaling_messages import (

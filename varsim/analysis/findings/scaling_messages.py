@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 
 from varsim.analysis.arithmetic import Flat
+from varsim.analysis.findings.compared import Site
 from varsim.analysis.findings.comparison import Comparison, Relation
-from varsim.analysis.findings.comparisons import Site
 from varsim.analysis.findings.model import Evidence, Finding, FindingKind, finding_of
 from varsim.analysis.findings.shard_weights import Weights
 from varsim.analysis.findings.variable_facts import VariableFacts

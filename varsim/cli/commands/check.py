@@ -28,7 +28,7 @@ from varsim.cli.record import further_records, open_record, part_of, say_of_othe
 
 if TYPE_CHECKING:
     from varsim.analysis.examination import Examination
-    from varsim.analysis.findings.comparisons import Compared
+    from varsim.analysis.findings.compared import Compared
     from varsim.analysis.findings.model import Finding
     from varsim.tracing.history import History
 
