@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import varsim as tf
 from tests.testing.programs import PROGRAMS
@@ -26,6 +28,7 @@ from varsim.tracing.trace import TraceOptions
 from varsim.whatif.compare import Effect, Replays, WhatIf
 from varsim.whatif.reading import spec_of_known_policy
 from varsim.whatif.recorded import Settings
+from varsim.whatif.text import print_what_if
 
 ON_WRITE, ON_READ = VariableSynchronization.ON_WRITE, VariableSynchronization.ON_READ
 NONE, ADAPTIVE = VariableSynchronization.NONE, VariableSynchronization.AUTO
@@ -151,6 +154,40 @@ def test_a_replay_with_other_settings_equals_a_run_with_them(monkeypatch):
     assert (0, 0) == (effect.cost_after.merges, effect.cost_after.messages)
     assert (0, 4) == (effect.stale_before, effect.stale_after)  # all reads after the first step
     assert effect_on(result, "total").harmless
+
+
+def training() -> None:
+    """Train `weight` with other data on each replica; read `seen` there after each write."""
+    strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
+    with strategy.scope():
+        weight = tf.Variable(0.0, name="weight", aggregation=tf.VariableAggregation.MEAN)
+        seen = tf.Variable(0.0, name="seen", aggregation=tf.VariableAggregation.SUM)
+
+    def step():
+        me = tf.distribute.get_replica_context().replica_id_in_sync_group
+        weight.assign_sub(0.5 * (weight.read_value() - me))
+        seen.assign_add(1.0 + me)
+        return seen.read_value()
+
+    for _ in range(3):
+        strategy.run(step)
+    strategy.close()
+
+
+def test_a_read_before_a_write_of_the_same_replica_is_not_stale_and_the_text_says_so(monkeypatch):
+    with recorded(training, monkeypatch) as replays:
+        changes = {number: Settings(ON_READ, MEAN) for number in replays.program.variables}
+        result = replays.under(changes)
+    weight, seen = effect_on(result, "weight"), effect_on(result, "seen")
+    written = StringIO()
+    print_what_if(Console(file=written, width=300), result, [*changes], ())
+
+    assert (6, 4, 0) == (weight.reads, weight.changed, weight.stale_after)
+    assert seen.stale_after
+    said = written.getvalue()
+    assert "unless the replica then writes the variable itself, as with weights" in said
+    assert "Reads that would give another value are counted below, also if they" in said
+    assert "weight: 4 of 6 reads would give another value." in said
 
 
 @pytest.mark.parametrize(

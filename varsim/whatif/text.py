@@ -176,8 +176,10 @@ def _print_costs(console: Console, title: str, groups: Sequence[Sequence[Effect]
 
 
 _STALE: Final = (
-    "stale reads: reads of a replica whose values lack an earlier write of another replica; "
-    "`varsim check` counts them in the same way"
+    "stale reads: reads of a replica whose values lack an earlier write of another replica, unless "
+    "the replica then writes the variable itself, as with weights; `varsim check` counts them in "
+    "the same way. Reads that would give another value are counted below, also if they are not "
+    "stale."
 )
 _UNKNOWN: Final = ["–"] * len(_HEADINGS)
 """Cells that are shown instead of costs if the settings refuse writes.
