@@ -77,8 +77,15 @@ def test_a_restarted_run_equals_a_run_without_losses(tmp_path: Path) -> None:
     )
 
     assert ("done", whole.result) == (run.status.value, run.result)
-    again = texts(run, "is called again")
-    assert [2, 4] == [int(one.rpartition(" ")[2]) for one in again]
+    first, second = texts(run, "is called again")
+    assert (
+        "replica 1 was lost in step 4: the workload is called again in incarnation 2 with 2 "
+        "replicas, and continues from its checkpoint after step 2. All variables are restored from "
+        "it; steps 3 to 4 are repeated"
+    ) == first
+    assert "replica 0 was lost in step 6: " in second
+    assert "after step 4. All variables are restored from it; steps 5 to 6 are" in second
+    assert not texts(run, "are lost")
     assert "workers were lost, so no record has the whole run" == run.summary.no_oracle
     parts = [run.summary, *(one.summary for one in run.further)]
     assert [(1, 3), (2, 3), (3, 3)] == [(one.incarnation, one.incarnations) for one in parts]
@@ -109,9 +116,12 @@ def test_a_shrunk_run_begins_again_with_fewer_replicas(tmp_path: Path) -> None:
         out=tmp_path,
     )
     assert "done" == run.status.value
-    assert texts(
-        run, "again in incarnation 2, from its first step, because the run has no complete"
+    (again,) = texts(run, "because the run has no complete checkpoint")
+    assert again.startswith(
+        "replica 0 was lost in step 2: the workload is called again in incarnation 2 with 2 "
+        "replicas, numbered from 0, and begins at its first step with new variables"
     )
+    assert not texts(run, "are lost")
     (last,) = run.further
     assert (3, 2) == (len(run.summary.devices), len(last.summary.devices))
     assert texts(run, "did not happen: the run has gone on without replica 2")
@@ -149,10 +159,58 @@ def test_a_damaged_checkpoint_is_named_after_a_loss(tmp_path: Path) -> None:
     file = run.path / "checkpoints" / "loop-0-step-4.safetensors"
     (damaged,) = texts(run, "the checkpoint before it is used")
     assert damaged.startswith(f"checkpoint {file} is damaged: ")
-    assert texts(run, "continues from its checkpoint after step 2")
-    (lost,) = texts(run, "The strategy goes on as incarnation 2")
-    assert "starts from zero, so the sum lacks its share" in lost
-    assert f"the last checkpoint could not be used (checkpoint {file} is damaged: " in lost
+    (again,) = texts(run, "continues from its checkpoint after step 2")
+    assert again.endswith("All variables are restored from it; steps 3 to 5 are repeated")
+
+
+CATCHES = """
+import varsim as tf
+from varsim.errors import WorkerLost
+
+HELD = []
+ON_READ, SUM = tf.VariableSynchronization.ON_READ, tf.VariableAggregation.SUM
+
+
+def run(job: tf.Job) -> float:
+    with job.strategy.scope():
+        if not HELD:
+            HELD.append(tf.Variable(0.0, name="held", synchronization=ON_READ, aggregation=SUM))
+        seen = tf.Variable(0.0, name="seen", synchronization=ON_READ, aggregation=SUM)
+
+    def step() -> None:
+        seen.assign_add(1.0)
+        HELD[0].assign_add(1.0)
+
+    for i in job.each_step(4):
+        try:
+            job.strategy.run(step)
+        except WorkerLost:
+            if i == 2:
+                raise
+    return float(seen.numpy())
+"""
+
+
+def test_lost_values_are_reported_if_they_are_missing_at_the_end(tmp_path: Path) -> None:
+    """A workload catches the first loss, but not the second one, and holds a global variable."""
+    program = tmp_path / "catches.py"
+    program.write_text(CATCHES)
+    run = tf.run_experiment(
+        program,
+        workers=2,
+        on_worker_lost="restart",
+        faults=["kill replica=1 call=2", "kill replica=0 call=3"],
+        out=tmp_path,
+    )
+    assert ("done", {"result": 8.0}) == (run.status.value, run.result), run.failure
+    caught, again = texts(run, "are lost")
+    assert "The strategy goes on as incarnation 2 with 2 replicas" in caught
+    assert "variable 'seen' (ON_READ, SUM): the writes of replica 1 since the start are" in caught
+    assert again.startswith("replica 0 was lost in step 3: ")
+    assert "begins at its first step with new variables" in again
+    kept = again.partition("The program still has variables of the first call:")[2]
+    assert "variable 'held' (ON_READ, SUM): the writes of replica 0" in kept
+    assert "'seen'" not in kept
 
 
 def test_a_script_that_catches_the_error_goes_on(tmp_path: Path) -> None:

@@ -171,7 +171,8 @@ def _afterwards(call: _FailedCall, ending: Ending | None) -> str:
     if ending.goes_on:
         return (
             f"The strategy went on with new workers, as incarnation {ending.incarnation + 1} of "
-            f"{ending.incarnations}. The warnings in summary.json list the values that were lost."
+            f"{ending.incarnations}. The warnings in summary.json say how, and which values were "
+            "lost, if any."
         )
     return (
         "After it, the strategy could not run or write any more; on_worker_lost and max_restarts "

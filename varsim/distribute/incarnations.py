@@ -349,7 +349,10 @@ class Incarnations:
         recovery = self._finish(gone, removed, in_call=in_call)
         self._count_restart()
         error.aftermath = recovery
-        warn(str(recovery).strip(), user_location())
+        if self._supervisor is None:
+            warn(str(recovery).strip(), user_location())
+        else:
+            self._supervisor.going_on(self._owner, recovery, user_location())
 
     def restart(self) -> Recovery:
         """End the workers, start new ones for all replicas, and return what is lost.

@@ -17,6 +17,7 @@ from varsim.distribute.lost_workers import LostWorkers
 
 if TYPE_CHECKING:
     from varsim.launch.launcher import Backends, LaunchOptions
+    from varsim.texts.incarnations import Recovery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,13 @@ class Supervisor(Protocol):
 
     def ending(self, strategy: Any) -> None:
         """Handle a strategy after lost workers, before its other workers end and new ones start."""
+
+    def going_on(self, strategy: Any, recovery: Recovery, location: str) -> None:
+        """Report how the strategy goes on after lost workers.
+
+        Args:
+            location: The file:line in the program at which the workers were lost.
+        """
 
     def closing(self, strategy: Any) -> None:
         """Handle a strategy before its workers end; workers that are not busy still answer."""

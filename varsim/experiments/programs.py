@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
+from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.supervision import supervised
 from varsim.distribute.variable import variable_creator_scope
 from varsim.errors import CallTimeout, ConfigError, WorkerLost
@@ -41,6 +42,7 @@ from varsim.launch.seeding import AT_IMPORT, seeded
 from varsim.report.json_values import plain
 from varsim.report.summary import Phase
 from varsim.texts import resuming
+from varsim.texts.incarnations import LostValues, Recovery
 from varsim.workloads.job import Job
 
 
@@ -85,23 +87,28 @@ class WorkloadProgram:
     def play(self, run: ActiveRun, began_s: float) -> object:
         """Run the workload, and return its result."""
         experiment = run.experiment
-        with supervised(RunSupervisor(run, began_s)):
+        supervisor = RunSupervisor(run, began_s)
+        with supervised(supervisor):
             strategy = strategy_of(experiment, experiment.device_names, run.directory)
         strategy.start()
         point = _resumed(run)
         with run.doing(Phase.TRAINING):
-            while True:
-                loop = StepLoop(run, strategy, point)
-                job = Job(strategy, experiment.seed, experiment.steps, loop.progress, loop)
-                try:
-                    with variable_creator_scope(run.settings):
-                        result: object = self.workload.run(job, **self.params)
-                except (WorkerLost, CallTimeout) as lost:
-                    if lost.recovery is None:
-                        raise
-                else:
-                    break
-                point = _begin_again(run, point, strategy.incarnations.number)
+            try:
+                while True:
+                    loop = StepLoop(run, strategy, point)
+                    job = Job(strategy, experiment.seed, experiment.steps, loop.progress, loop)
+                    try:
+                        with variable_creator_scope(run.settings):
+                            result: object = self.workload.run(job, **self.params)
+                        break
+                    except (WorkerLost, CallTimeout) as error:
+                        if error.recovery is None:
+                            raise
+                        recovery, lost = error.recovery, error.replica_ids
+                    supervisor.forget_losses()
+                    point = _begin_again(run, strategy, loop, point, recovery, lost)
+            finally:
+                supervisor.report_losses()
         loop.check_end()
         run.check_settings()
         if experiment.steps is not None and not job.has_read_steps:
@@ -123,24 +130,54 @@ def _resumed(run: ActiveRun) -> ResumePoint | None:
 
 
 def _begin_again(
-    run: ActiveRun, resumed: ResumePoint | None, incarnation: int
+    run: ActiveRun,
+    strategy: MirroredStrategy,
+    loop: StepLoop,
+    resumed: ResumePoint | None,
+    recovery: Recovery,
+    lost: Sequence[int],
 ) -> ResumePoint | None:
     """Prepare another call of the workload, and return the checkpoint from which it continues.
 
     The strategy goes on after lost workers, but the workload did not catch the error.
 
     Args:
-        incarnation: The incarnation of the strategy in which the workload is called.
+        loop: The steps of the interrupted call.
+        resumed: The checkpoint from which the interrupted call continued, if any.
+        lost: The replicas whose workers were lost.
     """
     point = resume_point(run.directory.path, run.warn) or resumed
+    where = loop.place or _place(run, strategy, recovery)
     run.begin_again()
     gc.collect()  # the variables of the first call must not be created again
     seeded(run.experiment.seed).restore()
-    if point is None:
-        run.warn(resuming.FROM_THE_START.format(incarnation=incarnation))
-    else:
-        run.warn(resuming.AGAIN.format(incarnation=incarnation, step=point.step))
+    again = resuming.CalledAgain(
+        lost=tuple(sorted(lost)),
+        where=where,
+        incarnation=strategy.incarnations.number,
+        num_replicas=recovery.num_replicas,
+        removed=recovery.removed,
+        checkpoint=None if point is None else point.step,
+        is_exact=point is None or point.restoration.contents.is_exact,
+        last=loop.begun if point is None or point.loop == loop.number else None,
+        missing=_not_created_again(strategy, recovery),
+    )
+    run.warn(str(again))
     return point
+
+
+def _place(run: ActiveRun, strategy: MirroredStrategy, recovery: Recovery) -> str:
+    """Return where a workload was that does not iterate with job.steps()."""
+    if run.step:
+        return f"after step {run.step}"
+    calls = strategy.incarnations.calls
+    return f"{'in' if recovery.in_call else 'after'} call {calls}" if calls else "before any call"
+
+
+def _not_created_again(strategy: MirroredStrategy, recovery: Recovery) -> tuple[LostValues, ...]:
+    """Return the lost values of variables that the program still has, as in a global variable."""
+    held = {variable.spec.name for variable in strategy.alive_variables()}
+    return tuple(one for one in recovery.lost if one.variable in held)
 
 
 def _location_of(workload: Workload) -> ProgramLocation | None:

@@ -14,6 +14,8 @@ from varsim.experiments.key_locations import WrongKey
 from varsim.experiments.store import RunFiles
 from varsim.experiments.strategies import ObservedStrategy, trace_options
 from varsim.launch.launcher import LaunchOptions
+from varsim.location import warn
+from varsim.texts.incarnations import Recovery
 
 
 class RunSupervisor:
@@ -26,6 +28,7 @@ class RunSupervisor:
         self._launching_s = 0.0
         self._here = Path.cwd()  # read now, because a program may change the working directory
         self.launching_s = 0.0  # the time of all launches
+        self._losses: list[tuple[Recovery, str]] = []  # not yet reported, with their locations
 
     def choose(self, said: Choices) -> Choices:
         """Return the settings: those of a workload's strategy come from the experiment."""
@@ -37,6 +40,7 @@ class RunSupervisor:
 
     def launching(self, strategy: MirroredStrategy, options: LaunchOptions) -> LaunchOptions:
         """Let the workers write their logs and traces into the run's folder."""
+        self.report_losses()
         self._launching_s = time.perf_counter()
         observed = self._observed.get(strategy.strategy_id)
         if observed is None or observed.has_workers:  # else this is another try of the same start
@@ -57,6 +61,29 @@ class RunSupervisor:
     def ending(self, strategy: MirroredStrategy) -> None:
         """Measure the variables of an incarnation that ends after lost workers."""
         self._observed[strategy.strategy_id].end()
+
+    def going_on(
+        self,
+        strategy: MirroredStrategy,  # noqa: ARG002
+        recovery: Recovery,
+        location: str,
+    ) -> None:
+        """Keep the report until it is known whether the workload catches the error.
+
+        If it does not, the workload is called again, with new variables: then the values that the
+        report lists are not missing.
+        """
+        self._losses.append((recovery, location))
+
+    def report_losses(self) -> None:
+        """Warn of the losses after which the workload goes on by itself."""
+        for recovery, location in self._losses:
+            warn(str(recovery).strip(), location)
+        self._losses = []
+
+    def forget_losses(self) -> None:
+        """Report none of the losses so far, because the workload is called again."""
+        self._losses = []
 
     def closing(self, strategy: MirroredStrategy) -> None:
         """Measure the strategy's variables, because this is not possible later."""
@@ -116,6 +143,11 @@ class ScriptSupervisor(RunSupervisor):
         """Apply the experiment's settings to the strategy's variables."""
         super().made(strategy, location)
         self._locations[strategy.strategy_id] = location
+
+    def going_on(self, strategy: MirroredStrategy, recovery: Recovery, location: str) -> None:
+        """Warn at once, because a script is not called again."""
+        super().going_on(strategy, recovery, location)
+        self.report_losses()
 
     def launching(self, strategy: MirroredStrategy, options: LaunchOptions) -> LaunchOptions:
         """Let the workers write their logs and traces into the run's folder."""

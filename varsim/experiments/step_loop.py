@@ -97,6 +97,10 @@ class StepLoop:
         self._loops = 0
         self._is_inside = False
         self._reports = False  # whether the workload reports its progress itself
+        self.begun = 0
+        """The number of steps that have begun in the present loop."""
+        self.place = ""
+        """Where the workload is, such as "in step 3"; "" if it has not iterated yet."""
 
     def _adopt(self, path: Path) -> None:
         """Copy the checkpoint into this run, which can then be resumed before its first save."""
@@ -107,6 +111,11 @@ class StepLoop:
         archive.write_bytes(archive.file_of(own), archive.file_of(path).read_bytes())
         self._paths = [str(own)]
         folder.write_list(self._folder, self._paths)
+
+    @property
+    def number(self) -> int:
+        """Return the number of the present loop, from 0."""
+        return self._loops - 1
 
     @property
     def _is_used(self) -> bool:
@@ -160,12 +169,16 @@ class StepLoop:
             assert watched is not None
             first = self._continue(point, watched, total)
         self._is_inside = True
+        self.begun, self.place = first, f"before step {first + 1}"
         try:
             if watched is not None and self._settings is not None:
                 known = len(self._run.settings.everything)
                 self._save(number, first, watched, known)
             for step in range(first, total):
+                self.begun = step + 1
+                self.place = f"in step {self.begun}"
                 yield step
+                self.place = f"after step {self.begun}"
                 if not self._reports:
                     self._run.progress(step + 1, total)
                 done = step + 1
@@ -230,6 +243,7 @@ class StepLoop:
             )
         variables = self._run.settings.everything
         whole_strategy.restore_from(point.restoration, variables)
+        point.restoration.forget_variables()  # after a loss, the workload creates them anew
         for name, one in kept.items():
             restore(name, one, point.kept[name])
         self._restore_generators(point)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
+
+from varsim.texts.facts import Fact, name_replicas, times
+from varsim.texts.incarnations import LostValues
 
 NOT_ITERATED: Final = (
     "the program does not iterate with `for step in job.steps():` (or with job.each_step(100), "
@@ -49,12 +53,56 @@ def of_names(names: list[str]) -> str:
     return ", ".join(sorted(names)) or "nothing"
 
 
-AGAIN: Final = (
-    "workers were lost, so the workload is called again in incarnation {incarnation}, and "
-    "continues from its checkpoint after step {step}"
-)
-FROM_THE_START: Final = (
-    "workers were lost, so the workload is called again in incarnation {incarnation}, from its "
-    "first step, because the run has no complete checkpoint: `checkpoint: 10` saves one every 10 "
-    "steps, for workloads that iterate with job.steps()"
-)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalledAgain(Fact):
+    """How a run goes on after lost workers, if its workload did not catch the error."""
+
+    lost: tuple[int, ...]  # the replicas whose workers were lost
+    where: str  # such as "in step 6"
+    incarnation: int  # the incarnation in which the workload is called
+    num_replicas: int  # the number of its replicas
+    removed: tuple[int, ...]  # the replicas that this incarnation does not have
+    checkpoint: int | None  # the step of the checkpoint; None if there is no checkpoint
+    is_exact: bool  # whether the checkpoint has every component
+    last: int | None  # the last step that had begun; None if it is not in the checkpoint's loop
+    missing: tuple[LostValues, ...]  # lost values of variables that are not created again
+
+    def __str__(self) -> str:
+        said = f"{self._loss()}: {self._start()}"
+        if not self.missing:
+            return said
+        listed = "".join(f"\n  - {one}" for one in self.missing)
+        return f"{said}\nThe program still has variables of the first call:{listed}"
+
+    def _loss(self) -> str:
+        if not self.lost:
+            return f"workers were lost {self.where}"
+        were = "was" if len(self.lost) == 1 else "were"
+        return f"{name_replicas(self.lost)} {were} lost {self.where}"
+
+    def _start(self) -> str:
+        of_all = f"incarnation {self.incarnation} with {times(self.num_replicas, 'replica')}"
+        numbered = ", numbered from 0" if self.removed else ""
+        called = f"the workload is called again in {of_all}{numbered}, and"
+        if self.checkpoint is None:
+            return (
+                f"{called} begins at its first step with new variables, because the run has no "
+                "complete checkpoint. `checkpoint: 10` saves one every 10 steps, for workloads "
+                "that iterate with job.steps()"
+            )
+        values = "" if self.is_exact else ", with one value for each variable"
+        values += ", for fewer replicas" if self.removed else ""
+        return (
+            f"{called} continues from its checkpoint after step {self.checkpoint}. All variables "
+            f"are restored from it{values}; {self._repeated(self.checkpoint)}"
+        )
+
+    def _repeated(self, step: int) -> str:
+        if self.last is None:
+            return f"the steps after step {step} are repeated"
+        first = step + 1
+        if self.last < first:
+            return "no step is repeated"
+        if self.last == first:
+            return f"step {first} is repeated"
+        return f"steps {first} to {self.last} are repeated"

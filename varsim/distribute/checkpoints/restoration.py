@@ -92,6 +92,11 @@ class Restoration:
         """Do not warn about values that no object has taken."""
         self._progress.silent = True
 
+    def forget_variables(self) -> None:
+        """Let the program free the variables; the values can then be restored once more."""
+        self._taken.clear()
+        self._variables.clear()
+
     def missing(self, root: Mapping[str, object]) -> list[str]:
         """Return the paths of the variables below a root that have not received a value."""
         return [
