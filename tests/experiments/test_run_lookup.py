@@ -49,6 +49,19 @@ def test_a_run_is_found_by_name_prefix_path_or_latest() -> None:
     assert OUT / FIRST / "history.db" == find_run(f"runs/{FIRST}/history.db")
 
 
+def test_a_part_of_a_run_is_found_with_each_form_of_the_run() -> None:
+    part = made(f"{SECOND}/strategy-2", "summary.json", "history.db")
+
+    for run in (SECOND, "20260101-09", "latest", f"runs/{SECOND}", "runs/20260101-09"):
+        assert part == find_run(f"{run}/strategy-2") == find_record(f"{run}/strategy-2"), run
+        assert OUT / SECOND / "history.db" == find_run(f"{run}/history.db"), run
+        assert part / "history.db" == find_run(f"{run}/strategy-2/history.db"), run
+    assert Path("runs/latest/strategy-2") == find_run("runs/latest/strategy-2")
+    assert f"runs/{SECOND} has no strategy-3: it has strategy-2" == refused("latest/strategy-3")
+    assert refused(f"{FIRST}/strategy-2").endswith("it has no further strategy or incarnation")
+    assert refused("gone/strategy-2").startswith("there is no run 'gone'")
+
+
 def test_a_path_takes_precedence_over_a_name() -> None:
     made("20260102", out=Path())
     Path("20260102").mkdir()

@@ -87,6 +87,21 @@ def later_incarnations(path: Path) -> list[Path]:
     ]
 
 
+def last_record(run: str) -> str:
+    """Return the folder of the last incarnation of a run's first strategy.
+
+    If the word names a file, or a folder within a run, return the word.
+
+    Raises:
+        ConfigError: The run does not exist.
+    """
+    from varsim.experiments.run_lookup import find_run
+
+    path = find_run(run)
+    later = later_incarnations(path) if path.is_dir() else []
+    return str(later[-1]) if later else run
+
+
 def say_of_others(*shown: Path, as_json: bool) -> None:
     """Say which of a run's records a command shows, if it does not show all.
 
@@ -122,12 +137,18 @@ def _about_others(shown: Sequence[Path]) -> str:
     listed = " or ".join(named) + (f", or {more} more" if more else "")
     return (
         f"This run has {len(every)} records, and {only} shown: {parts}. To see another "
-        f"record, give its folder instead of the run: {listed}."
+        f"record, give it instead of the run: {listed}."
     )
 
 
 def _named(path: Path) -> str:
+    from varsim.experiments.store import RunFiles
     from varsim.report.run_page import typed
+    from varsim.tracing.history import HISTORY
 
-    part = part_of(path)
-    return f"{typed(str(path))} ({part})" if part else typed(str(path))
+    part, name = part_of(path), typed(str(path))
+    if not part:
+        return name
+    # The folder of a run stands for all its incarnations, or for the last one.
+    is_run = RunFiles(path).of_run().path.samefile(path)
+    return f"{name}{HISTORY if is_run else ''} ({part})"

@@ -10,7 +10,16 @@ from typing import Final, NamedTuple
 
 from varsim.errors import ConfigError
 from varsim.experiments.nearest import nearest
-from varsim.experiments.store import BENCH, EXPERIMENT, LATEST, LATEST_BENCH, SUMMARY, TRACES
+from varsim.experiments.store import (
+    BENCH,
+    EXPERIMENT,
+    LATEST,
+    LATEST_BENCH,
+    STRATEGY,
+    SUMMARY,
+    TRACES,
+    further_folders,
+)
 from varsim.tracing.history import HISTORY
 from varsim.tracing.trace import OFF
 
@@ -38,13 +47,29 @@ def find_run(text: str, out: Path = OUT) -> Path:
 
     Args:
         text: A path, which has priority; `latest`; or a unique beginning of a run's name in `out`.
-            In `FOLDER/latest`, the name is looked up in FOLDER.
+            In `FOLDER/latest`, the name is looked up in FOLDER. For each of these forms,
+            `RUN/strategy-2` is a further strategy or incarnation, and `RUN/history.db` is a record.
     Returns:
         The run's directory. If `text` is the path of a file, this file.
     Raises:
         ConfigError: No run matches, or several match; the text names the nearest runs.
     """
+    path = Path(text)
+    is_part = path.name.startswith(STRATEGY) or path.name == HISTORY
+    if is_part and path.name != text and not path.expanduser().exists():
+        return _part(find_run(str(path.parent), out), path.name)
     return _found(text, out, _RUN)
+
+
+def _part(run: Path, name: str) -> Path:
+    """Return a part of a run: its record, or the folder of a strategy or incarnation."""
+    if (run / name).exists():
+        return run / name
+    if name == HISTORY:
+        raise ConfigError(_without_record(run))
+    names = [folder.name for folder in further_folders(run)]
+    has = f"it has {_listed(names)}" if names else "it has no further strategy or incarnation"
+    raise ConfigError(f"{run} has no {name}: {has}")
 
 
 def find_record(text: str, out: Path = OUT) -> Path:

@@ -11,7 +11,7 @@ from varsim.cli import completion
 from varsim.cli.commands.whatif import plain_effect
 from varsim.cli.exit_codes import WrongUse
 from varsim.cli.output import say_json
-from varsim.cli.record import open_record, say_of_others
+from varsim.cli.record import last_record, open_record, say_of_others
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +30,8 @@ def advise(*, run: str, everything: bool, as_json: bool) -> None:
 
     Every recommendation is checked by a replay of the recorded reads and writes. A recommendation
     either saves messages and changes no value; or it fixes a finding of `varsim check`, and the
-    output lists the values that change.
+    output lists the values that change. If RUN has lost workers and started new ones, the advice is
+    about the last start.
 
     \b
     varsim advise
@@ -45,7 +46,7 @@ def advise(*, run: str, everything: bool, as_json: bool) -> None:
     from varsim.whatif.text import print_advice
 
     try:
-        with open_record(run) as (path, history, oracle), telling(REPLAYING) as tell:
+        with open_record(last_record(run)) as (path, history, oracle), telling(REPLAYING) as tell:
             advised = advised_by(Replays(history, oracle, tell))
     except ConfigError as error:
         raise WrongUse(str(error)) from error

@@ -11,7 +11,7 @@ import click
 from varsim.cli import completion
 from varsim.cli.exit_codes import WrongUse
 from varsim.cli.output import say_json
-from varsim.cli.record import open_record, say_of_others
+from varsim.cli.record import last_record, open_record, say_of_others
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +42,8 @@ def whatif(*, run: str, changes: Sequence[str], everything: bool, as_json: bool)
 
     The output shows which reads would return another value, which reads would be stale, which
     operations would be refused, and what the synchronisation would cost. The replay does not train
-    again: it writes the values that the run wrote. MODE is on_write, on_read, none, auto
+    again: it writes the values that the run wrote. If RUN has lost workers and started new ones,
+    its last start is replayed. MODE is on_write, on_read, none, auto
     (on_write, as in TensorFlow) or adaptive.
 
     \b
@@ -56,7 +57,7 @@ def whatif(*, run: str, changes: Sequence[str], everything: bool, as_json: bool)
     from varsim.whatif.text import print_what_if
 
     try:
-        with open_record(run) as (path, history, oracle):
+        with open_record(last_record(run)) as (path, history, oracle):
             names = {number: str(row.name) for number, row in history.variables.items()}
             asked = [_parsed(text, names) for text in changes]
             with telling(REPLAYING) as tell:
