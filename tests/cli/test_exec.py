@@ -243,7 +243,7 @@ with tf.distribute.MirroredStrategy(["x"]) as other, other.scope():
     assert ["w"] == [variable.name for variable in latest().variables]
     assert (["z"], ["x"]) == ([variable.name for variable in other.variables], other.devices)
     assert {"strategy-2"} == {path.name for path in Path("runs/latest").glob("strategy*")}
-    assert f"saved in {other.directory}/\n" in result.stdout
+    assert "verdict on strategy 2 (strategy-2)\n" in result.stdout
     with open_history(Path(other.directory)) as history:
         assert ["z"] == [row.name for row in history.variables.values()]
 

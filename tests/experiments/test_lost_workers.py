@@ -199,18 +199,24 @@ def test_lost_values_are_reported_if_they_are_missing_at_the_end(tmp_path: Path)
         program,
         workers=2,
         on_worker_lost="restart",
-        faults=["kill replica=1 call=2", "kill replica=0 call=3"],
+        faults=["kill replica=1 call=2", *(f"kill replica={i} call=3" for i in (0, 1))],
         out=tmp_path,
     )
     assert ("done", {"result": 8.0}) == (run.status.value, run.result), run.failure
     caught, again = texts(run, "are lost")
     assert "The strategy goes on as incarnation 2 with 2 replicas" in caught
     assert "variable 'seen' (ON_READ, SUM): the writes of replica 1 since the start are" in caught
-    assert again.startswith("replica 0 was lost in step 3: ")
+    assert again.startswith("replicas 0, 1 were lost in step 3: ")
     assert "begins at its first step with new variables" in again
     kept = again.partition("The program still has variables of the first call:")[2]
-    assert "variable 'held' (ON_READ, SUM): the writes of replica 0" in kept
+    assert "variable 'held' (ON_READ, SUM): the writes of replicas 0, 1 since" in kept
     assert "'seen'" not in kept
+
+    lenses = [one.lens for one in run.further[0].summary.variables]
+    assert [
+        "the components of replicas 0, 1 are lost (replica 0: worker was killed by SIGKILL; "
+        "replica 1: worker was killed by SIGKILL)"
+    ] * 2 == [one.lost for one in lenses if one is not None]
 
 
 def test_a_script_that_catches_the_error_goes_on(tmp_path: Path) -> None:
@@ -224,8 +230,18 @@ def test_a_script_that_catches_the_error_goes_on(tmp_path: Path) -> None:
     assert "incarnation 2 of 2 · 2 workers · whole run: start-up" in done.stdout
 
     run = tmp_path / "runs" / "latest"
-    whatif = CliRunner().invoke(main, ["whatif", str(run), "--set", "w=on_read"]).stdout
-    assert whatif.startswith("This run has 2 records, and only one is shown: incarnation 1 of 2")
+    label = done.stdout.index("verdict on incarnation 1 of 2\n")
+    assert label < done.stdout.index("verdict on incarnation 2 of 2 (strategy-2)\n")
+    assert 1 == done.stdout.count("saved in ")
+    for words, shown, other in (
+        (["whatif", str(run), "--set", "w=on_read"], 2, "latest/history.db (incarnation 1 of 2)"),
+        (["whatif", f"{run}/history.db", "--set", "w=on_read"], 1, "strategy-2/ (incarnation 2"),
+        (["advise", str(run)], 2, "latest/history.db (incarnation 1 of 2)"),
+    ):
+        said = CliRunner().invoke(main, words).stdout.partition("\n\n")[0]
+        assert said.startswith("This run has 2 records, and only one is shown: incarnation ")
+        assert f"shown: incarnation {shown} of 2" in said
+        assert other in said.replace("\n", " ")
     lens = CliRunner().invoke(main, ["lens", str(run), "w"]).stdout.split("incarnation ")
     assert ["", "1 of 2\n", "2 of 2\n"] == [one[:7] for one in lens]
     steps = json.loads(CliRunner().invoke(main, ["lens", str(run), "w", "--json"]).stdout)
@@ -234,7 +250,7 @@ def test_a_script_that_catches_the_error_goes_on(tmp_path: Path) -> None:
     ]
     json_only = CliRunner().invoke(main, ["advise", str(run), "--json"])
     assert json.loads(json_only.stdout)["advice"]
-    assert "latest/strategy-2/ (incarnation 2 of 2)" in json_only.stderr
+    assert "latest/history.db (incarnation 1 of 2)" in json_only.stderr
     checked = " ".join(CliRunner().invoke(main, ["check", str(run)]).stdout.split())
     assert f"{run / 'strategy-2'} (incarnation 2 of 2):" in checked
     assert "The strategy went on with new workers, as incarnation 2 of 2." in checked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from tests.report.summaries import lens, summary, variable_summary
 from varsim.analysis.outcome import Note
-from varsim.report.run_page import print_report
+from varsim.report.run_page import print_endings, print_report
 from varsim.report.summary import Failure, Judgement, RunStatus, Summary, SyncCost
 
 
@@ -445,3 +446,23 @@ def test_an_incarnation_has_its_own_header():
         "x: 10 steps\nincarnation 2 of 2 · 2 workers · whole run: start-up 0.25 s ·\n"
         "whole run: training 1.50 s\n\nresult of the training\naccuracy"
     )
+
+
+def test_each_verdict_names_its_record_and_the_folder_is_printed_once():
+    parts = [
+        summary(directory=f"runs/x{folder}", incarnation=number, incarnations=2)
+        for number, folder in ((1, ""), (2, "/strategy-2"))
+    ]
+    others = [replace(one, incarnation=1, incarnations=1, strategy=2) for one in parts]
+    file = io.StringIO()
+
+    print_endings([*parts, others[1]], file, 80)
+
+    lines = [line for line in file.getvalue().splitlines() if "verdict on" in line]
+    assert [
+        "verdict on incarnation 1 of 2",
+        "verdict on incarnation 2 of 2 (strategy-2)",
+        "verdict on strategy 2 (strategy-2)",
+    ] == lines
+    assert ["saved in runs/x/"] == [one for one in file.getvalue().splitlines() if "saved" in one]
+    assert "verdict on" not in report(parts[0])

@@ -71,11 +71,10 @@ class Results:
 
     def print_ending(self) -> None:
         """Print the rest of the report."""
-        from varsim.report.run_page import print_ending
+        from varsim.report.run_page import print_endings
 
-        if self._prints:
-            for one in self.summaries:
-                print_ending(one, self._out)
+        if self._prints and self.summaries:
+            print_endings(self.summaries, self._out)
             self._out.flush()
 
     @property

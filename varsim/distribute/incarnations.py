@@ -395,7 +395,7 @@ class Incarnations:
         with coordinator.in_use:
             self._is_ending = True
             try:
-                lost = self._keep(coordinator, gone, removed)
+                lost, gone = self._keep(coordinator, gone, removed)
                 if self._supervisor is not None:
                     self._supervisor.ending(self._owner)
             finally:
@@ -407,20 +407,27 @@ class Incarnations:
                 self._saved[number] = saved.without(removed)
             for number, written in self._written.items():
                 self._written[number] = written.without(removed)
-        return Recovery(self.number, len(devices), tuple(sorted(removed)), in_call, tuple(lost))
+        return Recovery(
+            incarnation=self.number,
+            num_replicas=len(devices),
+            removed=tuple(sorted(removed)),
+            in_call=in_call,
+            gone=tuple(sorted(gone)),
+            lost=tuple(lost),
+        )
 
     def _keep(
         self, coordinator: Coordinator, gone: Collection[int], removed: Collection[int]
-    ) -> list[LostValues]:
-        """Keep the values of all variables, and return what is lost."""
+    ) -> tuple[list[LostValues], Collection[int]]:
+        """Keep the values of all variables; return what is lost, and which replicas are gone."""
         if self._kept:  # the program has not used this incarnation, because its start failed
             self._kept = [one.without(removed) for one in self._kept]
-            return []
+            return [], gone
         self._keep_written()
         rescue = Rescue(coordinator, gone, self._initial, self._saved, self._written)
         alive = self._owner.alive_variables()
         self._kept = [rescue.kept(variable.spec, removed) for variable in alive]
-        return rescue.lost
+        return rescue.lost, rescue.gone
 
     def _abandon(self) -> None:
         """End the workers, so that the next use starts the next incarnation."""

@@ -79,7 +79,8 @@ class Rescue:
         self.lost: list[LostValues] = []
         self._last_id = 0  # the variable id of the last entry of `lost`
         self._coordinator = coordinator
-        self._gone = {*gone, *coordinator.state.registry.losses}
+        self.gone = {*gone, *coordinator.state.registry.losses}
+        """The replicas that cannot answer, including those that did not answer a read."""
         self._initial = initial
         self._saved = saved
         self._written = written
@@ -109,23 +110,23 @@ class Rescue:
         """Return the component of each replica, or None if the component is lost."""
         coordinator, number = self._coordinator, spec.variable_id
         everyone = range(coordinator.num_replicas)
-        if not self._gone:
+        if not self.gone:
             try:
                 return [*coordinator.look(ProgramFetch(number, tuple(everyone))).values]
             except UNANSWERED as error:
-                self._gone |= set(error.replica_ids)
+                self.gone |= set(error.replica_ids)
         registry = coordinator.state.registry
         if writes := registry.exchanges.unexchanged_writes(number):
             self.lost.append(LostWrites(spec.name, writes))
         components = [*registry.known(number, everyone)]
         for replica_id in everyone:
-            while components[replica_id] is None and replica_id not in self._gone:
+            while components[replica_id] is None and replica_id not in self.gone:
                 try:
                     done = coordinator.look(ProgramFetch(number, (replica_id,)))
                     components[replica_id] = done.values[0]
                 except UNANSWERED as error:
                     # The error may name only other replicas; then the loop reads this one again.
-                    self._gone |= set(error.replica_ids)
+                    self.gone |= set(error.replica_ids)
         return components
 
     def _replaced(

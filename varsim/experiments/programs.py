@@ -104,9 +104,9 @@ class WorkloadProgram:
                     except (WorkerLost, CallTimeout) as error:
                         if error.recovery is None:
                             raise
-                        recovery, lost = error.recovery, error.replica_ids
+                        recovery = error.recovery
                     supervisor.forget_losses()
-                    point = _begin_again(run, strategy, loop, point, recovery, lost)
+                    point = _begin_again(run, strategy, loop, point, recovery)
             finally:
                 supervisor.report_losses()
         loop.check_end()
@@ -135,7 +135,6 @@ def _begin_again(
     loop: StepLoop,
     resumed: ResumePoint | None,
     recovery: Recovery,
-    lost: Sequence[int],
 ) -> ResumePoint | None:
     """Prepare another call of the workload, and return the checkpoint from which it continues.
 
@@ -144,7 +143,6 @@ def _begin_again(
     Args:
         loop: The steps of the interrupted call.
         resumed: The checkpoint from which the interrupted call continued, if any.
-        lost: The replicas whose workers were lost.
     """
     point = resume_point(run.directory.path, run.warn) or resumed
     where = loop.place or _place(run, strategy, recovery)
@@ -152,7 +150,7 @@ def _begin_again(
     gc.collect()  # the variables of the first call must not be created again
     seeded(run.experiment.seed).restore()
     again = resuming.CalledAgain(
-        lost=tuple(sorted(lost)),
+        lost=recovery.gone,
         where=where,
         incarnation=strategy.incarnations.number,
         num_replicas=recovery.num_replicas,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, is_dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -23,7 +23,7 @@ from varsim.report.json_values import SMALL_SIZE, digest, furthest_apart, plain
 from varsim.report.summary import Judgement, Lens, Plain, Sample, SyncCost, VariableSummary
 from varsim.sync import statistics
 from varsim.sync.statistics import VariableStatistics
-from varsim.texts.losses import ValueLost
+from varsim.texts.losses import ComponentsLost, ValueLost
 from varsim.texts.uneven import UNEVEN
 from varsim.tracing.trace import TraceOptions
 
@@ -211,7 +211,7 @@ def look_at(strategy: MirroredStrategy, variable: Any, *, partly: bool = False) 
         VarsimError: A component cannot be read.
     """
     components: list[np.ndarray | None] = []
-    lost: dict[str, None] = {}  # the reasons, each one only once
+    lost: list[WorkerLost] = []
     for part in strategy.experimental_local_results(variable):
         try:
             components.append(np.asarray(part))
@@ -219,7 +219,7 @@ def look_at(strategy: MirroredStrategy, variable: Any, *, partly: bool = False) 
             if not partly:
                 raise
             components.append(None)
-            lost[_reason(error)] = None
+            lost.append(error)
     value: np.ndarray | None = None
     refused = ""
     try:
@@ -236,8 +236,18 @@ def look_at(strategy: MirroredStrategy, variable: Any, *, partly: bool = False) 
         refused=refused,
         apart=None if lost else apart,
         samples=_samples(components, value, indices),
-        lost="; ".join(lost),
+        lost=_reasons(lost),
     )
+
+
+def _reasons(errors: Sequence[WorkerLost]) -> str:
+    """Return why components are lost, in one line; lost components share one reason."""
+    facts = [error.fact for error in errors if isinstance(error.fact, ComponentsLost)]
+    others = [_reason(error) for error in errors if not isinstance(error.fact, ComponentsLost)]
+    if facts:
+        ids = {replica_id for fact in facts for replica_id in fact.replica_ids}
+        others.insert(0, replace(facts[-1], replica_ids=tuple(sorted(ids))).problem)
+    return "; ".join(dict.fromkeys(others))
 
 
 def _reason(error: VarsimError) -> str:

@@ -64,7 +64,7 @@ def print_report(
         everything: Whether to print each variable. If not, similar variables share a row.
     """
     print_measured(summary, file, width, everything=everything)
-    print_ending(summary, file, width)
+    print_endings([summary], file, width)
 
 
 def print_measured(
@@ -76,9 +76,14 @@ def print_measured(
     )
 
 
-def print_ending(summary: Summary, file: TextIO, width: int | None = None) -> None:
-    """Print the second part of the report: the verdict, and where the run is saved."""
-    print_page(lambda console: _print_ending(console, summary), file, width)
+def print_endings(summaries: Sequence[Summary], file: TextIO, width: int | None = None) -> None:
+    """Print the second part of the report: the verdict on each record, and where the run is saved.
+
+    Args:
+        summaries: A summary for each strategy and incarnation; the first one is in the run's
+            directory.
+    """
+    print_page(lambda console: _print_endings(console, summaries), file, width)
 
 
 def _print_measured(console: Console, summary: Summary, *, everything: bool) -> None:
@@ -112,11 +117,23 @@ def _print_measured(console: Console, summary: Summary, *, everything: bool) -> 
         console.print()
 
 
-def _print_ending(console: Console, summary: Summary) -> None:
-    _print_verdict(console, summary)
-    _print_dim(console, _took(summary, [part for part in Phase if part not in _UNTIL_MEASURED]))
-    saved = "what could be saved is" if summary.unfinished else "saved"
-    console.print(Text(f"{saved} in {typed(summary.directory)}"), soft_wrap=True)
+def _print_endings(console: Console, summaries: Sequence[Summary]) -> None:
+    for position, one in enumerate(summaries, start=1):
+        if len(summaries) > 1:
+            console.print(Text(f"verdict on {_part(one, position)}", style="bold"))
+        _print_verdict(console, one)
+    first, last = summaries[0], summaries[-1]
+    _print_dim(console, _took(last, [part for part in Phase if part not in _UNTIL_MEASURED]))
+    saved = "what could be saved is" if first.unfinished else "saved"
+    console.print(Text(f"{saved} in {typed(first.directory)}"), soft_wrap=True)
+
+
+def _part(summary: Summary, position: int) -> str:
+    """Return which record of a run a summary is about, with its folder in the run."""
+    folder = f" ({Path(summary.directory).name})" if position > 1 else ""
+    if summary.incarnations == 1:
+        return f"strategy {summary.strategy}{folder}"
+    return f"incarnation {summary.incarnation} of {summary.incarnations}{folder}"
 
 
 def _headline(summary: Summary) -> str:

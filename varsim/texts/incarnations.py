@@ -72,6 +72,7 @@ class Recovery(Fact):
     num_replicas: int  # the number of its replicas
     removed: tuple[int, ...] = ()  # the replicas that the next incarnation does not have
     in_call: bool = False  # whether a call of strategy.run was interrupted
+    gone: tuple[int, ...] = ()  # the replicas whose workers have ended or do not answer
     lost: tuple[LostValues, ...] = ()
     has_started: bool = False  # whether the workers of the next incarnation have started
 
