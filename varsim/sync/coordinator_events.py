@@ -46,7 +46,8 @@ class LookForStalls:
 
     now_s: float
     behind: Mapping[int, float] = field(default_factory=dict)
-    """replica_id → since when the program waits until the replica's worker receives messages."""
+    """replica_id → the time at which the program began to wait for the replica's worker, which does
+    not receive messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ class ProgramWrite:
         values: The value, or one value for each replica, with the variable's dtype. If the policy
             divides the value into shares, the value can have another dtype.
         per_replica: The name of the value's class if it has a component for each replica; else "".
-        is_indivisible: Whether the value is True or False. If the policy divides values into
+        is_indivisible: Whether the value is a bool of Python. If the policy divides values into
             shares, each share of such a value is the value itself.
         returns_value: Whether the program uses the value of the variable after the write.
         problem: The reason why the value cannot be converted; `values` is then empty.
@@ -213,9 +214,9 @@ ProgramOperation = ProgramRead | ProgramFetch | ProgramWriting
 
 @dataclass(frozen=True, slots=True)
 class MessagesSent:
-    """All messages are sent. The shell gives the state this event only if `is_behind` is true.
+    """All messages are sent. Now the state does postponed work on which no message depends.
 
-    The state then does postponed work on which no message depends.
+    The shell gives the state this event only if there is such work (`CoordinatorState.is_behind`).
     """
 
 

@@ -75,7 +75,7 @@ class ReplicaWrites:
         """Write a variable in replica context: locally, or as a contribution to a merge.
 
         Args:
-            contributes: True to contribute to a merge, even if the cell `writes_itself`.
+            contributes: True to contribute to a merge, even if `rule.own` is not None.
         """
         call = self._going_on
         if call is None:
