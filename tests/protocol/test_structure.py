@@ -332,6 +332,20 @@ def test_an_object_that_a_large_structure_contains_twice_stays_one_object(part: 
     assert got[0] is got[-1]
 
 
+@pytest.mark.parametrize("count", [-1, 0, 1])
+def test_structures_with_about_the_limit_of_arrays_are_sent(count: int) -> None:
+    value = [np.full(1, i) for i in range(structure.MAX_ARRAYS + count)]
+    np.testing.assert_equal(travelled(value), value)
+
+
+@pytest.mark.parametrize("depth", range(MAX_DEPTH - 2, MAX_DEPTH + 2))
+def test_large_structures_with_about_the_limit_of_levels_are_sent(depth: int) -> None:
+    value: Any = [*map(str, range(10_000))]
+    for _ in range(depth):
+        value = [value]
+    assert value == travelled(value)
+
+
 def test_a_large_structure_with_an_object_without_a_plain_form_is_sent() -> None:
     value = [*map(str, range(10_000)), {1, 2}]
     assert value == travelled(value)

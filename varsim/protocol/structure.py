@@ -274,13 +274,12 @@ class _LargePacker(Packer):
     def large_tree(self, value: Any) -> Any:
         """Return the tree of a structure; None if the structure must be pickled."""
         try:
-            tree = self.tree(value, 0)
+            packed: bytes = msgpack.packb(self.tree(value, 1), unicode_errors="surrogatepass")
+            if decoded_bytes(packed) > MAX_LARGE_TREE_BYTES:
+                return None
+            return [Tag.TREE, self._index(_bytes_array(packed))]
         except NoTreeError:
             return None
-        packed: bytes = msgpack.packb(tree, unicode_errors="surrogatepass")
-        if decoded_bytes(packed) > MAX_LARGE_TREE_BYTES:
-            return None
-        return [Tag.TREE, self._index(_bytes_array(packed))]
 
     def tree(self, value: Any, depth: int) -> Any:
         """Return the tree of one value, unless the value is a container that was packed before.
