@@ -136,6 +136,39 @@ def test_the_lines_of_the_advice_can_be_pasted_into_an_experiment(tmp_path: Path
     assert all(one.keeps for one in advice(again.directory).values())
 
 
+SEPARATE = """
+import varsim as tf
+{settings}
+def run(job: tf.Job):
+    mean = tf.VariableAggregation.MEAN
+    on_read = tf.VariableSynchronization.ON_READ
+    with job.strategy.scope():
+        own = tf.Variable(0.0, name="own", synchronization=on_read, aggregation=mean)
+        logged = tf.Variable(0.0, name="logged", synchronization=on_read, aggregation=mean)
+
+    def step():
+        me = tf.distribute.get_replica_context().replica_id_in_sync_group
+        own.assign_sub(0.1 * (own.read_value() - me))
+        logged.assign_sub(0.1 * (logged.read_value() - me))
+
+    for _ in range(5):
+        job.strategy.run(step)
+        logged.read_value()
+"""
+
+
+def test_advice_to_keep_on_read_names_copies_that_are_never_combined(tmp_path: Path):
+    found = advice(run(tmp_path, SEPARATE).directory)
+
+    assert all(one.keeps for one in found.values())
+    assert (
+        "Its synchronisation costs nothing. But the copies differed after 5 of 5 steps in which "
+        "each replica read and then wrote its own copy, and were never combined: if they are to be one "
+        "value, combine them, or choose ON_WRITE with an aggregation."
+    ) in found["own"].proof
+    assert "copies differed" not in found["logged"].proof
+
+
 NAMED = """
 import varsim as tf
 {settings}

@@ -18,6 +18,7 @@ from varsim.analysis.findings.overflow import Overflow
 from varsim.analysis.findings.pairing import Pairing
 from varsim.analysis.findings.redundancy import Redundancy
 from varsim.analysis.findings.scaling import Scaling
+from varsim.analysis.findings.separate_copies import SeparateCopies
 from varsim.analysis.findings.staleness import LocalStaleness, VersionStaleness
 from varsim.analysis.findings.waits import Waits
 from varsim.analysis.observer import Audience, EventObserver
@@ -36,6 +37,7 @@ FINDERS: Final[tuple[type[Finder], ...]] = (
     Redundancy,
     Waits,
     Pairing,
+    SeparateCopies,
 )
 """All finders, in the order of reports. A new finder is one new file and one line here."""
 
@@ -65,10 +67,7 @@ def find_and_compare(
 ) -> tuple[tuple[Finding, ...], Compared | None]:
     """Return the findings of a history, and the result of its comparison with an oracle."""
     search = Search(history, oracle)
-    if search.observers:
-        audience = Audience(search.observers)
-        for batch in reported(history.events(), history.last_event, tell):
-            audience.show(batch)
+    search.read(history, tell)
     return search.conclude()
 
 
@@ -90,12 +89,24 @@ class Search:
             self._finders = tuple(finder(context) for finder in FINDERS)
             self.observers = (*context.observers, *self._finders)
 
+    def read(self, history: History, tell: Tell | None = None) -> None:
+        """Show the observers all events of the history."""
+        if self.observers:
+            audience = Audience(self.observers)
+            for batch in reported(history.events(), history.last_event, tell):
+                audience.show(batch)
+
     def conclude(self) -> tuple[tuple[Finding, ...], Compared | None]:
         """Return the findings and the result of the comparison, after the last event."""
         found = [finding for finder in self._finders for finding in finder.finish()]
         found.sort(key=lambda one: (_ORDER[one.kind], one.variable_id or 0))
         comparisons = None if self._context is None else self._context.comparisons
         return tuple(found), None if comparisons is None else comparisons.compared()
+
+    def separate_copies(self) -> dict[int, str]:
+        """Return the facts about each variable that each replica trained separately."""
+        (found,) = [one for one in self._finders if isinstance(one, SeparateCopies)] or (None,)
+        return {} if found is None else found.facts()
 
     def notes(self) -> list[Note]:
         """Return notes on what the finders could not examine, after the last event."""

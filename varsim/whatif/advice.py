@@ -271,6 +271,11 @@ def _advice(
     mends = mended.get(effect.variable)
     proof = f"{_uses(replays, effect)} {_reason(effect, tried, mends)}"
     if effect.before == effect.after:
+        if effect.variable in replays.separate:
+            proof += (
+                f" But {replays.separate[effect.variable]}: if they are to be one value, combine "
+                "them, or choose ON_WRITE with an aggregation."
+            )
         return Advice(effect, proof, "", "", "", ())
     difference = _difference(effect)
     saves, costs = (difference, "") if _saved(effect)[0] > 0 else ("", difference)

@@ -12,7 +12,7 @@ from varsim.analysis.arithmetic import matches
 from varsim.analysis.findings.model import Finding
 from varsim.analysis.findings.staleness import STALE_READ
 from varsim.analysis.rounding import close
-from varsim.analysis.search import find
+from varsim.analysis.search import Search
 from varsim.errors import ConfigError
 from varsim.extension_dtypes import kind_of
 from varsim.spec import Array
@@ -89,6 +89,7 @@ class _PlayedRun:
     unknown: frozenset[int]  # reads that depend on unrecorded values
     findings: tuple[Finding, ...]
     failure: str
+    separate: Mapping[int, str]  # variable → facts about copies that are trained separately
 
     def stale(self) -> dict[int, int]:
         """Return the number of stale reads of each variable with such reads."""
@@ -134,6 +135,12 @@ class Replays:
         self._as_it_was = self._outcome(self.program.settings())
         self.findings = self._as_it_was.findings
         """The findings under the recorded settings."""
+        self.separate = {
+            number: facts
+            for number, facts in self._as_it_was.separate.items()
+            if number not in self.program.unknown
+        }
+        """For each variable that each replica trained separately, the facts as a clause."""
         self._astray = self._reads_astray()
         self.doubts = tuple(self._doubts())
         """Sentences on facts that the replay does not show, or that differ from the record."""
@@ -208,7 +215,9 @@ class Replays:
             played, failure = self._play(settings, trace=TraceOptions(folder))
             merge(folder, folder, tell=self._part(_PLAYED, _MERGED))
             with open_history(folder, validated=True) as history:
-                findings = find(history, self._oracle, tell=self._part(_MERGED, 1.0))
+                search = Search(history, self._oracle)
+                search.read(history, self._part(_MERGED, 1.0))
+                findings, _ = search.conclude()
         unknown: frozenset[int] = frozenset()
         if self.program.unknown:
             other, _ = self._play(settings, other=True)
@@ -217,7 +226,8 @@ class Replays:
                 for event, value in played.values.items()
                 if not _same(value, other.values.get(event))
             )
-        return _PlayedRun(played, unknown, findings, failure)
+        separate = {played.numbers[one]: facts for one, facts in search.separate_copies().items()}
+        return _PlayedRun(played, unknown, findings, failure, separate)
 
     def _part(self, begin: float, end: float) -> Tell | None:
         """Return the function that reports the progress of one part of a replay."""

@@ -1,0 +1,155 @@
+"""Notes on variables whose copies are trained separately: they differ, and nothing combines them.
+
+Each replica reads its copy and then writes it in the same call. This may be meant: a random
+generator of each replica, or copies that the program averages one time at the end. So there is a
+note, and no finding.
+
+Copies count as combined, and cause no note, in any of these cases:
+- Between two steps, the program reads the variable or its copies, or assigns them a value. A policy
+  may also assign such a value.
+- A replica writes its copy after a collective that followed its read, or assigns a value without a
+  read in this call: the value may come from other replicas.
+
+Copies of a sum are parts of one value. They may differ, and cause no note.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from varsim.analysis.findings.context import FindingContext
+from varsim.analysis.findings.model import Finder, Finding
+from varsim.analysis.outcome import Note
+from varsim.texts.facts import times
+from varsim.tracing.history import Event
+
+_LEAST_STEPS: Final = 3
+"""Least number of steps in which all replicas read and then wrote a variable."""
+
+_MOST_NAMES: Final = 3  # number of variables that a note names
+
+
+@dataclass(slots=True)
+class _Copies:
+    """How the replicas use their copies of one variable."""
+
+    readers: set[int] = field(default_factory=set)  # replicas that read in this call
+    heard: set[int] = field(default_factory=set)  # readers with a collective after their read
+    trainers: set[int] = field(default_factory=set)  # replicas that wrote after a read in this call
+    steps: int = 0  # steps in which all replicas read and then wrote
+    differing: int = 0  # number of these steps after which the copies differed
+    used: bool = False  # whether the program has read or assigned them since the last write
+    combined: bool = False
+
+    def end_call(self) -> None:
+        """Forget what the replicas did in the call."""
+        self.readers.clear()
+        self.heard.clear()
+        self.trainers.clear()
+
+    def __str__(self) -> str:
+        """Return the facts as a clause."""
+        until = "were not combined before the last of these steps"
+        return (
+            f"the copies differed after {self.differing:,} of {times(self.steps, 'step')} in which "
+            f"each replica read and then wrote its own copy, and "
+            f"{until if self.used else 'were never combined'}"
+        )
+
+
+class SeparateCopies(Finder):
+    """Looks for variables whose copies are trained separately. It has notes and no findings."""
+
+    kinds = ()
+
+    def __init__(self, context: FindingContext) -> None:
+        super().__init__(context)
+        self._variables = {
+            number: one
+            for number, one in context.variables.items()
+            if (one.own or one.gathered) and not one.summed
+        }
+        self._copies: defaultdict[int, _Copies] = defaultdict(_Copies)
+
+    def concerns(self, variable: int | None) -> bool:
+        """Return whether each replica has its own copy of the variable."""
+        return variable is None or variable in self._variables
+
+    def on_read_by_replica(self, event: Event) -> None:
+        """Record that the replica knows its copy."""
+        if event.variable is not None:
+            copies = self._copies[event.variable]
+            copies.readers.add(event.process)
+            copies.heard.discard(event.process)
+
+    def on_arrive(self, event: Event) -> None:
+        """Record a collective; what the replica writes next may come from other replicas."""
+        if event.variable is None:
+            for copies in self._copies.values():
+                if event.process in copies.readers:
+                    copies.heard.add(event.process)
+
+    def on_write_by_replica(self, event: Event) -> None:
+        """Record whether the replica writes what follows from its own copy."""
+        if event.variable is None:
+            return
+        copies, writer = self._copies[event.variable], event.process
+        has_read = writer in copies.readers
+        between = copies.used and copies.steps > 0
+        from_elsewhere = event.operation == "assign" and not has_read
+        copies.combined |= between or from_elsewhere or writer in copies.heard
+        if has_read:
+            copies.trainers.add(writer)
+        copies.used = False
+
+    def on_commit(self, event: Event) -> None:
+        """Record that the copies got a value from outside their replicas."""
+        if event.variable is not None:
+            self._copies[event.variable].used = True
+
+    def on_read_by_program(self, event: Event) -> None:
+        """Record that the program knows the copies. varsim's own reads have no location."""
+        if event.variable is not None and event.location is not None:
+            self._copies[event.variable].used = True
+
+    def on_finish(self, event: Event) -> None:
+        """Count the step for each variable that all replicas read and then wrote."""
+        present = len(self.present(event.call))
+        for number, copies in self._copies.items():
+            if len(copies.trainers) == present:
+                copies.steps += 1
+                copies.differing += self.context.components[number].differ
+            copies.end_call()
+
+    def finish(self) -> list[Finding]:
+        """Return no finding: separate copies may be meant."""
+        return []
+
+    def facts(self) -> dict[int, str]:
+        """Return, for each variable with separate copies, the facts as a clause."""
+        return {
+            number: str(copies)
+            for number, copies in sorted(self._copies.items())
+            if copies.steps >= _LEAST_STEPS and copies.differing and not copies.combined
+        }
+
+    def notes(self) -> list[Note]:
+        """Return one note for all variables with the same facts."""
+        alike: defaultdict[str, list[str]] = defaultdict(list)
+        for number, facts in self.facts().items():
+            alike[facts].append(self._variables[number].name)
+        return [
+            Note(text=f"whether {_which(names)} to be trained separately on each replica: {facts}")
+            for facts, names in alike.items()
+        ]
+
+
+def _which(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"{names[0]} is"
+    left = len(names) - _MOST_NAMES
+    *first, last = [*names[:_MOST_NAMES], f"{left} more"] if left > 0 else names
+    return f"{', '.join(first)} and {last} are"
