@@ -163,10 +163,40 @@ def test_advice_to_keep_on_read_names_copies_that_are_never_combined(tmp_path: P
     assert all(one.keeps for one in found.values())
     assert (
         "Its synchronisation costs nothing. But the copies differed after 5 of 5 steps in which "
-        "each replica read and then wrote its own copy, and were never combined: if they are to be one "
-        "value, combine them, or choose ON_WRITE with an aggregation."
+        "each replica read and then wrote its own copy, and were never combined: if they are to be "
+        "one value, combine them, or choose ON_WRITE with an aggregation."
     ) in found["own"].proof
     assert "copies differed" not in found["logged"].proof
+
+
+SAME_BATCH = """
+import varsim as tf
+{settings}
+def run(job: tf.Job):
+    with job.strategy.scope():
+        weight = tf.Variable(0.0, name="weight", aggregation=tf.VariableAggregation.MEAN)
+        only_read_outside = tf.Variable(0.0, name="seen", aggregation=tf.VariableAggregation.SUM)
+
+    def step():
+        weight.assign_sub(0.1 * (weight.read_value() - 3.0))
+        only_read_outside.assign_add(1.0)
+
+    for _ in range(5):
+        job.strategy.run(step)
+    only_read_outside.read_value()
+"""
+
+
+def test_advice_that_needs_equal_writes_names_this_as_reason_and_risk(tmp_path: Path):
+    found = advice(run(tmp_path, SAME_BATCH).directory)
+    said = "all replicas wrote the same values in every step"
+
+    assert {"ON_READ"} == {one.effect.after.synchronization.name for one in found.values()}
+    assert found["weight"].proof.endswith(f"same value in the replay, because {said}.")
+    assert found["weight"].risks.startswith(
+        f"A{said[1:]}: if they should get different data, this advice does not hold. "
+    )
+    assert "the same values" not in found["seen"].proof + found["seen"].risks
 
 
 NAMED = """

@@ -17,7 +17,7 @@ from varsim.texts.facts import times
 from varsim.tracing.history import PROGRAM
 from varsim.whatif.compare import Effect, Replays, WhatIf
 from varsim.whatif.lines import at_odds, experiment_keys, python_lines
-from varsim.whatif.recorded import Settings
+from varsim.whatif.recorded import Settings, wrote_the_same
 
 ON_READ, ON_WRITE, ADAPTIVE = (
     VariableSynchronization.ON_READ,
@@ -269,7 +269,8 @@ def _advice(
     mended: Mapping[int, _Mended],
 ) -> Advice:
     mends = mended.get(effect.variable)
-    proof = f"{_uses(replays, effect)} {_reason(effect, tried, mends)}"
+    alike = _needs_equal_writes(replays, effect)
+    proof = f"{_uses(replays, effect)} {_reason(effect, tried, mends, alike=alike)}"
     if effect.before == effect.after:
         if effect.variable in replays.separate:
             proof += (
@@ -280,7 +281,27 @@ def _advice(
     difference = _difference(effect)
     saves, costs = (difference, "") if _saved(effect)[0] > 0 else ("", difference)
     findings = mends.findings if mends else ()
-    return Advice(effect, proof, saves, costs, _RISKS[effect.after.synchronization], findings)
+    risks = _RISKS[effect.after.synchronization]
+    if alike:
+        risks = f"{_IF_WRITES_SHOULD_DIFFER} {risks}"
+    return Advice(effect, proof, saves, costs, risks, findings)
+
+
+def _needs_equal_writes(replays: Replays, effect: Effect) -> bool:
+    """Return whether reads stay equal because all replicas wrote the same values.
+
+    This can be so if ON_WRITE becomes ON_READ, because a replica then reads its own copy.
+    """
+    local = effect.before.synchronization is not ON_READ and (
+        effect.after.synchronization is ON_READ
+    )
+    variable = effect.variable
+    return (
+        local
+        and effect.harmless
+        and _is_read_inside(replays, variable)
+        and wrote_the_same(replays.program, variable)
+    )
 
 
 def _uses(replays: Replays, effect: Effect) -> str:
@@ -308,7 +329,14 @@ def _location(reads: Iterable[object]) -> str:
     return str(location)
 
 
-def _reason(effect: Effect, tried: Mapping[Settings, Effect], mends: _Mended | None) -> str:
+def _reason(
+    effect: Effect, tried: Mapping[Settings, Effect], mends: _Mended | None, *, alike: bool
+) -> str:
+    """Return why these settings are advised.
+
+    Args:
+        alike: Whether reads stay equal because all replicas wrote the same values.
+    """
     if mends and effect.after == mends.settings[0]:
         others = " and ".join(in_words(one) for one in mends.settings[1:])
         return f"The new settings remove a finding: {', '.join(mends.findings)}." + (
@@ -317,7 +345,7 @@ def _reason(effect: Effect, tried: Mapping[Settings, Effect], mends: _Mended | N
             else ""
         )
     if effect.before != effect.after:
-        return _why_values_stay(effect)
+        return _why_values_stay(effect, alike=alike)
     if effect.cost_before.messages == 0:
         return "Its synchronisation costs nothing."
     refused = [one for one in tried.values() if one.refusal is not None]
@@ -339,14 +367,15 @@ def _reason(effect: Effect, tried: Mapping[Settings, Effect], mends: _Mended | N
     return f"{name} would be cheaper, but not with the choices for other variables."
 
 
-def _why_values_stay(effect: Effect) -> str:
+def _why_values_stay(effect: Effect, *, alike: bool) -> str:
     rules = "By its rules, adaptive gives every read the value of ON_WRITE, up to rounding."
     if effect.unknown:
         return f"The replay has no proof: {_unchecked(effect)}. {rules}"
     if not effect.reads:
         return rules
     rounded = f" ({effect.rounded:,} of them up to rounding)" if effect.rounded else ""
-    return f"Every read gives the same value in the replay{rounded}."
+    why = ", because all replicas wrote the same values in every step" if alike else ""
+    return f"Every read gives the same value in the replay{rounded}{why}."
 
 
 def _unchecked(effect: Effect) -> str:
@@ -379,6 +408,11 @@ def in_words(settings: Settings) -> str:
         return f"AUTO (adaptive) with {settings.aggregation.name}"
     return f"{settings.synchronization.name} with {settings.aggregation.name}"
 
+
+_IF_WRITES_SHOULD_DIFFER: Final = (
+    "All replicas wrote the same values in every step: if they should get different data, this "
+    "advice does not hold."
+)
 
 _RISKS: Final[dict[Synchronization, str]] = {
     ON_READ: "A read in strategy.run returns only the replica's own component. If a worker is "

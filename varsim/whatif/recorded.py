@@ -15,6 +15,7 @@ from varsim.spec import (
     Array,
     Operand,
     Operation,
+    Rows,
     Synchronization,
     VariableAggregation,
     VariableSpec,
@@ -172,3 +173,31 @@ def _in_call(
             elif act.body and id(act.body) not in seen:
                 seen.add(id(act.body))
                 yield from accesses(act.body)
+
+
+def wrote_the_same(program: RecordedProgram, variable: int) -> bool:
+    """Return whether replicas wrote a variable, and all wrote the same values in every call."""
+    written = False
+    for call in program.actions:
+        if isinstance(call, RecordedCall):
+            first, *others = [list(_writes(own, variable)) for own in call.replicas]
+            written |= bool(first)
+            if None in first or any(other != first for other in others):
+                return False
+    return written
+
+
+def _writes(
+    own: list[RecordedRead | RecordedWrite | RecordedArrival], variable: int
+) -> Iterator[tuple[Operation, tuple[bytes, ...]] | None]:
+    """Yield the operation and the bytes of each write of a replica; None for unknown values."""
+    for act in own:
+        if isinstance(act, RecordedWrite) and act.variable == variable:
+            known = [_bytes_of(one) for one in act.operands if one is not None]
+            yield (act.operation, tuple(known)) if len(known) == len(act.operands) else None
+
+
+def _bytes_of(operand: Operand) -> bytes:
+    if isinstance(operand, Rows):
+        return operand.indices.tobytes() + operand.values.tobytes()
+    return operand.tobytes()
