@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -12,6 +12,7 @@ import numpy as np
 
 from varsim.distribute.conversion import as_numpy
 from varsim.distribute.missing import explains_missing
+from varsim.distribute.passes import Passes
 from varsim.distribute.shares import Rows, rows_of_batch
 from varsim.distribute.values import PerReplica, join_structures, leaves_of, map_structure
 from varsim.errors import DistributedValueError
@@ -48,37 +49,17 @@ class DistributedIterator:
     """One pass over a distributed dataset."""
 
     def __init__(self, batches: Iterator[Any]) -> None:
-        self._batches = batches
+        self.batches = batches
 
     def __iter__(self) -> DistributedIterator:
         return self
 
     def __next__(self) -> Any:
-        return next(self._batches)
+        return next(self.batches)
 
     def get_next(self) -> Any:
         """Return the next batch; raise StopIteration if there is none."""
-        return next(self._batches)
-
-
-class Passes:
-    """Numbers the passes over distributed datasets, and keeps where `uneven: drop` ended them.
-
-    The oracle runs the same program on one replica, on which no batch is uneven. So it starts the
-    same passes in the same order, and ends each of them where the run ended it.
-    """
-
-    def __init__(self) -> None:
-        self.ends: dict[int, int] = {}
-        """Number of a pass → the number of its batches, for passes that ended before a batch."""
-        self.limits: Mapping[int, int] = {}
-        """The `ends` of the run that this program repeats."""
-        self._started = 0
-
-    def start(self) -> int:
-        """Return the number of a pass that starts, counted from 1."""
-        self._started += 1
-        return self._started
+        return next(self.batches)
 
 
 @explains_missing("tf.distribute.DistributedDataset")
@@ -122,7 +103,10 @@ class DistributedDataset:
                 "the dataset is an iterator that has ended, so it cannot be read again: give a "
                 "list, or an object whose __iter__ starts again"
             )
-        return DistributedIterator(self._pass(batches, self._passes.start()))
+        number = self._passes.start()
+        return DistributedIterator(
+            self._passes.follow(number, batches, self._pass(batches, number))
+        )
 
     def _pass(self, batches: Iterator[Any], pass_number: int) -> Iterator[Any]:
         before: Any = None

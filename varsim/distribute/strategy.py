@@ -13,13 +13,13 @@ from varsim.distribute.context import Frame, current_frame, entered, is_on_repli
 from varsim.distribute.datasets import (
     DistributedDataset,
     InputContext,
-    Passes,
     one_for_each,
     per_replica,
     split_each,
 )
 from varsim.distribute.extended import Extended
 from varsim.distribute.missing import explains_missing
+from varsim.distribute.passes import Passes
 from varsim.distribute.ports import ReplicaPort
 from varsim.distribute.strategy_arguments import checked_uneven
 from varsim.distribute.values import DistributedValues, leaves_of, map_structure, present_of

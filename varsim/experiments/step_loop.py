@@ -19,6 +19,7 @@ from varsim.distribute.values import PerReplica
 from varsim.errors import CheckpointError, ConfigError
 from varsim.experiments.active_run import ActiveRun
 from varsim.experiments.checkpoint_settings import CheckpointSettings
+from varsim.experiments.dataset_positions import DatasetPositions
 from varsim.experiments.kept_values import GENERATORS, Wrong, decoded, encoded, restore, state_of
 from varsim.experiments.key_locations import WrongKey
 from varsim.experiments.store import CHECKPOINTS
@@ -43,6 +44,7 @@ class ResumePoint:
     program: Array  # the states of the program's generators
     workers: list[Array]  # the states of the replicas' generators
     changed: list[str]  # the local variables that the loop had changed
+    positions: Mapping[str, Any]  # the state of the `DatasetPositions`
 
 
 def resume_point(run_folder: Path, warn: Callable[[str], None]) -> ResumePoint | None:
@@ -75,6 +77,7 @@ def resume_point(run_folder: Path, warn: Callable[[str], None]) -> ResumePoint |
             program=found["program"],
             workers=states[1:],
             changed=[str(name) for name in found["changed"]],
+            positions=dict(found["positions"]),
         )
     except (Wrong, KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(texts.DAMAGED.format(path=path, why=error)) from None
@@ -96,6 +99,7 @@ class StepLoop:
             self._adopt(Path(resumed.restoration.path))
         self._loops = 0
         self._is_inside = False
+        self._positions = DatasetPositions(strategy.passes) if self._is_used else None
         self._reports = False  # whether the workload reports its progress itself
         self.begun = 0
         """The number of steps that have begun in the present loop."""
@@ -162,7 +166,10 @@ class StepLoop:
         if point is not None and number < point.loop:
             return
         frame = sys._getframe(1)  # noqa: SLF001  # the frame with the for loop
-        watched = _Locals(frame, keep) if self._is_used else None
+        watched = None
+        if self._positions is not None:
+            self._positions.enter(frame)
+            watched = _Locals(frame, keep, self._positions)
         self._run.check_settings()
         first = 0
         if point is not None and number == point.loop:
@@ -186,6 +193,8 @@ class StepLoop:
                     self._save(number, done, watched, known)
         finally:
             self._is_inside = False
+            if self._positions is not None:
+                self._positions.leave()
 
     def _is_due(self, done: int, total: int) -> bool:
         settings = self._settings
@@ -208,6 +217,7 @@ class StepLoop:
             "program": states_here(),
             "workers": list(self._strategy.experimental_local_results(workers)),
             "changed": watched.changed(),
+            "positions": watched.positions.state(),
         }
         try:
             extra = {name: encoded(one, arrays) for name, one in states.items()}
@@ -241,6 +251,9 @@ class StepLoop:
                     saved=texts.of_names(list(point.kept)), here=texts.of_names(list(kept))
                 )
             )
+        # First, because the datasets can draw from the generators that are restored below.
+        is_same = len(point.workers) == self._strategy.num_replicas_in_sync
+        watched.positions.restore(point.positions, compares=is_same, warn=self._run.warn)
         variables = self._run.settings.everything
         whole_strategy.restore_from(point.restoration, variables)
         point.restoration.forget_variables()  # after a loss, the workload creates them anew
@@ -272,10 +285,18 @@ class StepLoop:
 class _Locals:
     """The local variables around the loop: generators to keep, and values that the loop changes."""
 
-    def __init__(self, frame: FrameType, keep: Mapping[str, Any]) -> None:
+    def __init__(
+        self, frame: FrameType, keep: Mapping[str, Any], positions: DatasetPositions
+    ) -> None:
+        self.positions = positions
         self._frame = frame
-        self._keep = dict(keep)
-        self._before = {name: (value, _shape_of(value)) for name, value in frame.f_locals.items()}
+        self._keep = {name: one for name, one in keep.items() if not positions.restores(one)}
+        loop = sys._getframe(1)  # noqa: SLF001  # the frame of the generator `StepLoop.__call__`
+        self._before = {
+            name: (value, _shape_of(value))
+            for name, value in frame.f_locals.items()
+            if getattr(value, "gi_frame", None) is not loop
+        }
 
     def kept(self) -> dict[str, Any]:
         """Return the objects in `keep`, and the generators among the workload's local variables."""
@@ -294,9 +315,15 @@ class _Locals:
         return sorted(
             name
             for name, (before, shape) in self._before.items()
-            if id(before) not in kept
-            and name in now
-            and (now[name] is not before or _shape_of(before) != shape or _is_iterator(before))
+            if name in now
+            and (
+                now[name] is not before
+                or (
+                    (_shape_of(before) != shape or _is_iterator(before))
+                    and id(before) not in kept
+                    and not self.positions.restores(before)
+                )
+            )
         )
 
 

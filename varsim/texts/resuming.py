@@ -35,6 +35,30 @@ NOT_RESTORED: Final = (
     "values from before the loop: {names}. To restore them, keep them in lists, dicts or arrays: "
     "job.steps(keep={{'history': history}})."
 )
+STEPS_FIRST: Final = (
+    "the loop takes the batch of a step before the step, so a resumed run could not find the right "
+    "batch: write the steps first, as in zip(job.steps(), dataset)"
+)
+OTHER_PASSES: Final = (
+    "the checkpoint has the positions of {saved} iterators of distributed datasets, and this run "
+    "has created {here} before its loop: it is not the same program"
+)
+OTHER_BATCHES: Final = (
+    "the distributed dataset that is read at {place} does not give the same batches as in the run "
+    "that saved the checkpoint: its first {taken} batches differ. So the resumed run can differ "
+    "from a run without interruption. Let the dataset begin at its first batch whenever the "
+    "workload is called, and draw from a random generator of its own, made of job.seed."
+)
+OTHER_END: Final = (
+    "the distributed dataset that is read at {place} should continue after batch {taken}, as in "
+    "the run that saved the checkpoint, but it is at batch {here}. So the resumed run differs from "
+    "a run without interruption."
+)
+STARTS_AGAIN: Final = (
+    "the run was resumed, but iterators of distributed datasets that were created inside the loop "
+    "start again at their first batch: {places}. To continue them, create them before the loop, "
+    "from a dataset that repeats its batches."
+)
 NOT_EXACT: Final = (
     "the checkpoint of {run} has one value for each variable, because it was saved with exact: "
     "false; so the resumed run can differ from a run without interruption"

@@ -90,8 +90,9 @@ class Job:
 
         Only a run that iterates in this way, or by `for step in job.steps():`, can save checkpoints
         (`checkpoint: {every: 10}`) and be resumed. A checkpoint has all variables, the states of
-        `random` and `numpy.random` on every replica and in the program, and the random generators
-        in local variables.
+        `random` and `numpy.random` on every replica and in the program, the random generators in
+        local variables, and the positions of the iterators of distributed datasets that exist
+        before the first step: `for step, x in zip(job.each_step(100), dataset):`.
 
         Args:
             default: The number of steps if the experiment gives none.

@@ -1,0 +1,102 @@
+"""Save and restore the positions of a workload's iterators of distributed datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import Any
+
+from varsim.distribute.datasets import DistributedIterator
+from varsim.distribute.passes import FollowedPass, Passes
+from varsim.errors import CheckpointError
+from varsim.texts import resuming as texts
+
+
+class DatasetPositions:
+    """The positions of the passes that a workload starts outside the steps of its loops.
+
+    A resumed run starts these passes again before it reaches its loop, in the same order. So the
+    place in this order identifies a pass. The resumed run does not execute the steps that are done,
+    so it does not start the passes that were started inside them.
+    """
+
+    def __init__(self, passes: Passes) -> None:
+        """Follow all passes that start from now on."""
+        passes.are_followed = True
+        self._passes = passes
+        self._first = self._seen = passes.started
+        self._outside: list[int] = []  # the numbers of the passes, in order
+
+    def enter(self, frame: FrameType) -> None:
+        """Note that a loop over steps begins.
+
+        Args:
+            frame: The frame with the for loop.
+        Raises:
+            CheckpointError: The loop takes the batch of a step before the step.
+        """
+        self._outside += range(self._seen + 1, self._passes.started + 1)
+        here = (frame.f_code, frame.f_lasti)
+        if any(here in one.takers for one in self._passes.followed.values()):
+            raise CheckpointError(texts.STEPS_FIRST)
+
+    def leave(self) -> None:
+        """Note that a loop over steps has ended."""
+        self._seen = self._passes.started
+        for one in self._passes.followed.values():
+            one.takers.clear()
+
+    def restores(self, value: object) -> bool:
+        """Return whether the value is the iterator of such a pass, or the source of its batches."""
+        batches = value.batches if isinstance(value, DistributedIterator) else value
+        return any(batches is one or batches is one.source for one in self._places().values())
+
+    def state(self) -> dict[str, Any]:
+        """Return the positions as plain values."""
+        places = self._places()
+        return {
+            "passes": len(self._outside),
+            "taken": {place: (one.taken, one.digest) for place, one in places.items()},
+            "inside": sorted(
+                {
+                    one.location
+                    for number, one in self._passes.followed.items()
+                    if number > self._first and number not in self._outside
+                    if one.taken and not one.has_ended
+                }
+            ),
+        }
+
+    def _places(self) -> dict[int, FollowedPass]:
+        """Return the passes that can still give batches, by their places in the order."""
+        followed = self._passes.followed
+        each = {place: followed.get(number) for place, number in enumerate(self._outside)}
+        return {place: one for place, one in each.items() if one is not None}
+
+    def restore(
+        self, state: Mapping[str, Any], *, compares: bool, warn: Callable[[str], None]
+    ) -> None:
+        """Advance each pass to its position in `state`.
+
+        Args:
+            compares: Whether the batches should equal those of the run that saved the state.
+            warn: Receives a warning for each pass that has other batches, and for the passes that
+                start again.
+        Raises:
+            CheckpointError: The workload starts another number of passes.
+        """
+        saved, here = state["passes"], len(self._outside)
+        if saved != here:
+            raise CheckpointError(texts.OTHER_PASSES.format(saved=saved, here=here))
+        places = self._places()
+        for place, (taken, digest) in state["taken"].items():
+            one = places.get(place)
+            if one is None:
+                continue
+            one.advance(taken)
+            if one.taken != taken:
+                warn(texts.OTHER_END.format(place=one.location, taken=taken, here=one.taken))
+            elif compares and one.digest != digest:
+                warn(texts.OTHER_BATCHES.format(place=one.location, taken=taken))
+        if state["inside"]:
+            warn(texts.STARTS_AGAIN.format(places=", ".join(state["inside"])))
