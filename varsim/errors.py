@@ -41,8 +41,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 
 from varsim.texts.facts import Fact
-from varsim.texts.incarnations import Recovery
-from varsim.texts.losses import Loss
+from varsim.texts.incarnations import NoRecovery, Recovery
+from varsim.texts.losses import GOES_ON, Loss
 from varsim.texts.missing_names import instead_of
 from varsim.texts.replicas import Group
 from varsim.texts.stalls import StallFailure
@@ -294,6 +294,15 @@ class _EndsIncarnation(VarsimError):
     def recorded(self) -> str:
         """Return the text without a remedy, because what the strategy does next is not known."""
         return self.fact.recorded if isinstance(self.fact, Loss | StallFailure) else str(self)
+
+    @property
+    def after_run(self) -> str:
+        """Return the text for a run that has ended, without what only its program could do."""
+        if self.recovery is not None or not isinstance(self.fact, Loss | StallFailure):
+            return str(self)
+        if isinstance(self.aftermath, NoRecovery):
+            return f"{self.fact.event}\n{self.aftermath.reason}"
+        return f"{self.fact.recorded}\n{GOES_ON}"
 
     def __str__(self) -> str:
         if self.aftermath is None or not isinstance(self.fact, Loss | StallFailure):

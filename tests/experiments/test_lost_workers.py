@@ -139,7 +139,7 @@ def test_a_run_fails_after_its_last_restart_and_says_why(tmp_path: Path) -> None
     )
     assert "failed" == run.status.value
     assert run.failure is not None
-    assert "restarted 0 times, which is its limit (max_restarts=0)" in run.failure.text
+    assert run.failure.text.endswith("restarted 0 times, which is its limit (max_restarts=0).")
     assert [] == run.further
     assert run.summary.variables
 

@@ -10,7 +10,7 @@ import varsim
 from varsim.analysis.examination import Examination, examine
 from varsim.analysis.failures import DONE, Ending
 from varsim.analysis.returned import ReturnedValue, compare_returned
-from varsim.errors import ConfigError, ReplicaError, VarsimError
+from varsim.errors import CallTimeout, ConfigError, ReplicaError, VarsimError, WorkerLost
 from varsim.experiments.store import SUMMARY, load_summary
 from varsim.protocol.paths import shown_path
 from varsim.protocol.tracebacks import exception_in, location_in, with_shown_paths
@@ -65,6 +65,8 @@ def _exit_code(error: BaseException) -> int:
 def _text(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"the program called sys.exit({error.code!r})"
+    if isinstance(error, WorkerLost | CallTimeout):
+        return error.after_run
     try:
         return str(error)
     except Exception as another:  # the `__str__` of a program's exception may fail

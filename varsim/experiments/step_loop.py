@@ -22,6 +22,7 @@ from varsim.experiments.checkpoint_settings import CheckpointSettings
 from varsim.experiments.dataset_positions import DatasetPositions
 from varsim.experiments.kept_values import GENERATORS, Wrong, decoded, encoded, restore, state_of
 from varsim.experiments.key_locations import WrongKey
+from varsim.experiments.run_checkpoints import Place
 from varsim.experiments.store import CHECKPOINTS
 from varsim.launch.seeding import set_states, states_here
 from varsim.spec import Array
@@ -225,7 +226,7 @@ class StepLoop:
             raise CheckpointError(
                 f"a checkpoint cannot be saved: job.steps(keep=…): {error}"
             ) from error
-        path = str(self._folder / f"loop-{loop}-step-{done}")
+        path = str(self._folder / Place(loop, done).name)
         whole_strategy.save(variables, path, exact=settings.exact, extra=extra, more=arrays)
         self._paths = [*(one for one in self._paths if one != path), path]
         old, self._paths = self._paths[: -settings.keep], self._paths[-settings.keep :]

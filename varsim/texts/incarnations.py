@@ -116,13 +116,15 @@ class NoRecovery(Fact):
     max_restarts: int
     num_replicas: int  # the number of replicas without the lost ones
 
-    def __str__(self) -> str:
+    @property
+    def reason(self) -> str:
+        """Return why the strategy does not go on, without a remedy."""
         if not self.num_replicas:
-            return (
-                "  No replica is left, so the strategy does not go on. strategy.restart() starts "
-                "new workers."
-            )
+            return "  No replica is left, so the strategy does not go on."
         return (
             f"  The strategy was restarted {times(self.restarts, 'time')}, which is its limit "
-            f"(max_restarts={self.max_restarts}). strategy.restart() starts new workers."
+            f"(max_restarts={self.max_restarts})."
         )
+
+    def __str__(self) -> str:
+        return f"{self.reason} strategy.restart() starts new workers."

@@ -71,6 +71,8 @@ OTHER_WORKLOAD: Final = (
 )
 DAMAGED: Final = "{path} is not the checkpoint of a run: {why}"
 
+CONTINUE: Final = "checkpoint after {place}: continue with `varsim run --resume {run}`"
+
 
 def of_names(names: list[str]) -> str:
     """Return names as text; "nothing" if there are none."""

@@ -129,6 +129,7 @@ def check(
         say_json({**told, "further": [_plain(one) for one in others]} if others else told, 2)
     else:
         _print(records, everything=everything)
+        _say_how_to_continue(records[0].path)
     ctx.exit(max((_exit_code(one.found, asked) for one in records), key=_SEVERITY.index))
 
 
@@ -166,6 +167,15 @@ def _print(records: Sequence[_Record], *, everything: bool) -> None:
             record=str(one.path) if number else "",
         )
         print_page(page, sys.stdout)
+
+
+def _say_how_to_continue(record: Path) -> None:
+    """Print the command that continues a run, if it is not done and has a checkpoint."""
+    from varsim.experiments.run_checkpoints import how_to_continue
+
+    said = how_to_continue(record if record.is_dir() else record.parent)
+    if said:
+        say(f"\n{said}")
 
 
 def _examined(history: History, oracle: History | None, path: Path) -> Examination:

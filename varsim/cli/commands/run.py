@@ -134,6 +134,7 @@ def run(
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.cli.results import Results
     from varsim.errors import ConfigError
+    from varsim.experiments.run_checkpoints import how_to_continue
 
     alone = as_json or quiet
     results = Results(report=not alone, everything=everything)
@@ -155,6 +156,8 @@ def run(
         results.print_ending()
     if summary.interrupted:
         say(said, err=True)
+    if to_continue := how_to_continue(Path(summary.directory)):
+        say(to_continue, err=True)
     ctx.exit(_exit_code(summary))
 
 

@@ -70,15 +70,25 @@ def runs(
 
 
 def _show(stored: list[StoredRun], folder: Path, *, as_json: bool) -> None:
+    from rich.text import Text
+
+    from varsim.experiments.run_checkpoints import how_to_continue
     from varsim.report.formatting import size
     from varsim.report.page import print_page
     from varsim.report.tables import Column, show_table
 
     statuses = [_status(one.path) for one in stored]
+    continued = [how_to_continue(one.path) for one in stored]
     if as_json:
         listed = [
-            {"run": str(one.path), "status": status, "size_bytes": one.size_bytes, "tag": one.tag}
-            for one, status in zip(stored, statuses, strict=True)
+            {
+                "run": str(one.path),
+                "status": status,
+                "size_bytes": one.size_bytes,
+                "tag": one.tag,
+                "continue": said,
+            }
+            for one, status, said in zip(stored, statuses, continued, strict=True)
         ]
         say_json(listed, 1)
         return
@@ -92,6 +102,8 @@ def _show(stored: list[StoredRun], folder: Path, *, as_json: bool) -> None:
             Column("tag", [one.tag for one in stored], right=False),
         ]
         show_table(console, title, [one.path.name for one in stored], columns, corner="run")
+        for said in filter(None, continued):
+            console.print(Text(said), soft_wrap=True)
 
     if stored:
         print_page(show, sys.stdout)
