@@ -348,6 +348,29 @@ def test_an_unclosed_trace_has_the_reason_for_its_workers_end(
     ] == sorted(traced.run["missing"])
 
 
+@pytest.mark.parametrize("program", ["ended", "killed"])
+def test_an_unclosed_trace_says_that_its_replica_had_not_returned(
+    traced: TracedCluster, program: str
+) -> None:
+    """This is only known if the program has closed its own record."""
+    traced.step(1, (), ())
+    traced.all(Start(call_id=2, function_id="f", arguments=NOTHING, present=2))
+    traced.up(0, Returned(call_id=2, result=NOTHING, report=Report()))
+    for process, trace in ((PROGRAM, traced.program), *enumerate(traced.replicas)):
+        trace.close()
+        if process != PROGRAM or program == "killed":
+            rewrite(traced.folder / file_name(process), lambda content: content[:-END_BYTES])
+    traced.history()
+
+    running = ": it had not returned from call 2 when the program ended its workers"
+    kill = ", as after a kill"
+    said = [one for one in sorted(traced.run["missing"]) if "replica" in one]
+    assert [
+        f"the record of replica 0 was not closed{kill}",
+        f"the record of replica 1 was not closed{running if program == 'ended' else kill}",
+    ] == said
+
+
 @pytest.mark.parametrize(
     "damaged",
     [[2, "yesterday", -1, []], [3, 10**15, [-1]], [3, 10**15], [5], 7],

@@ -144,6 +144,9 @@ class _Merger:
         self._traces: dict[int, Reading] = {}
         self._unclosed: list[int] = []  # processes whose traces have no last record
         self._endings: dict[int, str] = {}  # replica → how its worker was lost
+        self._running: dict[int, int] = {}  # replica → the call from which it has not returned
+        self._program_ended = False
+        """Whether the program closed its trace, which it does when it ends the workers."""
 
     def events(self, tell: Tell | None = None) -> Iterator[EventBatch]:
         """Yield all events, in causal order."""
@@ -173,8 +176,13 @@ class _Merger:
             tell(1.0)
 
     def _unclosed_text(self, process: int) -> str:
-        ending = self._endings.get(process)
-        why = ", as after a kill" if ending is None else f": its worker {ending}"
+        why = ", as after a kill"
+        if process in self._endings:
+            why = f": its worker {self._endings[process]}"
+        elif self._program_ended and process in self._running:
+            call = self._running[process]
+            of_call = "a call of varsim itself" if is_own_call(call) else f"call {call}"
+            why = f": it had not returned from {of_call} when the program ended its workers"
         return f"the record of {_who(process)} was not closed{why}"
 
     def _done(self) -> float:
@@ -252,6 +260,8 @@ class _Merger:
                 why = "reached its limit"
                 self.limited = True
             self.missing.append(f"the record of {_who(process)} {why}")
+        elif process == PROGRAM:
+            self._program_ended = True
 
     # ------------------------------------------------------------ records to events
 
@@ -358,6 +368,8 @@ class _Merger:
                     and not is_own_call(message.call_id)
                 ):
                     self._open = self._window[0] <= message.call_id < self._window[1]
+                if isinstance(message, Start):
+                    self._running[peer] = message.call_id
                 events = self._program.events_of(peer, message)
             else:
                 events = self._replicas[process].events_of(message)
@@ -370,6 +382,8 @@ class _Merger:
         sent = self._mail[peer, process].popleft()
         rows = self._rows
         if process == PROGRAM:
+            if any(isinstance(message, Returned | Raised) for message, _ in sent):
+                self._running.pop(peer, None)
             last = [events[-1] for _, events in sent if events]
             if last:
                 rows.add("receive", replica=peer, cause=last[-1])
