@@ -12,9 +12,9 @@ from tests.analysis.test_lens import LensHistory
 from tests.report.summaries import lens, summary, variable_summary
 from varsim.errors import ConfigError
 from varsim.experiments import variable_lookup
-from varsim.experiments.nearest import no_variable
 from varsim.experiments.store import SUMMARY, as_json
 from varsim.experiments.variable_lookup import find_variable, most_telling
+from varsim.nearest import no_variable
 from varsim.tracing.history import History
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from varsim.cli.exit_codes import WrongUse
-from varsim.experiments.nearest import did_you_mean
+from varsim.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from varsim.analysis.examination import Examination

@@ -14,7 +14,7 @@ import click
 from varsim import __version__
 from varsim.cli import ctrl_c
 from varsim.cli.exit_codes import DONE, INTERRUPTED, WRONG_USE, WrongUse, exit_codes
-from varsim.experiments.nearest import did_you_mean
+from varsim.nearest import did_you_mean
 from varsim.report.terminal import width_of
 
 _COMMANDS: Final = "varsim.cli.commands"

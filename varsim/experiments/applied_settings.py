@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from varsim.distribute.scopes import get_strategy
 from varsim.experiments.key_locations import WrongKey
 from varsim.experiments.mode_text import ADAPTIVE, Mode
-from varsim.experiments.nearest import listed, no_variable
+from varsim.nearest import listed, no_variable
 from varsim.spec import VariableSynchronization
 from varsim.sync import policies
 

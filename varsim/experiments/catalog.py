@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from varsim.experiments.key_locations import KeyPath, WrongKey
-from varsim.experiments.nearest import did_you_mean, listed
+from varsim.nearest import did_you_mean, listed
 
 _PACKAGE: Final = "varsim.workloads"
 _KEYS: Final[KeyPath] = ("workload",)

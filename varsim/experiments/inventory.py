@@ -21,8 +21,8 @@ import numpy as np
 
 from varsim.errors import ConfigError
 from varsim.experiments import model_reader, yaml_lines
-from varsim.experiments.nearest import did_you_mean
 from varsim.extension_dtypes import EXTENSION_SIZES, NAMES
+from varsim.nearest import did_you_mean
 from varsim.report.formatting import count as counted
 from varsim.report.formatting import names, size, visible
 from varsim.workloads.inventory import COPIES_IN_PROGRAM, COPIES_PER_REPLICA

@@ -16,9 +16,9 @@ from varsim.errors import ConfigError
 from varsim.experiments import catalog, yaml_lines
 from varsim.experiments.config import Experiment, keys_of, long_form
 from varsim.experiments.key_locations import KeyLocations, KeyPath, WrongKey, expectation
-from varsim.experiments.nearest import did_you_mean, listed
 from varsim.experiments.text_files import read_text
 from varsim.launch.devices import workers_of_environment
+from varsim.nearest import did_you_mean, listed
 
 EXPERIMENT_FILES: Final = (".yaml", ".yml")
 _ONE_OF_TWO: Final = {"workers": "devices", "devices": "workers"}

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from varsim.distribute.policies import BUILT_IN, POLICIES, parse_synchronization
 from varsim.errors import ConfigError
-from varsim.experiments.nearest import did_you_mean
+from varsim.nearest import did_you_mean
 from varsim.spec import Synchronization, VariableSynchronization
 
 MODES: Final = {mode.name.lower(): mode for mode in VariableSynchronization}

@@ -26,7 +26,6 @@ from varsim.experiments.active_run import ActiveRun
 from varsim.experiments.catalog import Workload, built_in, is_path, load_workload, whole_path
 from varsim.experiments.config import Experiment
 from varsim.experiments.key_locations import KeyPath, WrongKey, expectation
-from varsim.experiments.nearest import did_you_mean, listed
 from varsim.experiments.run_ending import failure_of
 from varsim.experiments.run_supervisor import RunSupervisor, ScriptSupervisor
 from varsim.experiments.sources import (
@@ -39,6 +38,7 @@ from varsim.experiments.step_loop import ResumePoint, StepLoop, resume_point
 from varsim.experiments.strategies import strategy_of
 from varsim.interrupts import came_of_interrupt
 from varsim.launch.seeding import AT_IMPORT, seeded
+from varsim.nearest import did_you_mean, listed
 from varsim.report.json_values import plain
 from varsim.report.summary import Phase
 from varsim.texts import resuming

@@ -13,10 +13,10 @@ from varsim.experiments import catalog, yaml_lines
 from varsim.experiments.carried_program import ORIGIN, PROGRAM, forget_caches, is_own
 from varsim.experiments.config import Experiment
 from varsim.experiments.loading import EXPERIMENT_FILES, Override, load_experiment
-from varsim.experiments.nearest import did_you_mean
 from varsim.experiments.run_lookup import OUT, find_run, run_names
 from varsim.experiments.store import EXPERIMENT, LATEST, SUMMARY
 from varsim.experiments.text_files import read_text
+from varsim.nearest import did_you_mean
 from varsim.texts.resuming import NOT_ITERATED, OTHER_WORKLOAD
 from varsim.tracing.history import HISTORY
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from varsim.errors import ConfigError
-from varsim.experiments.nearest import nearest
 from varsim.experiments.store import (
     BENCH,
     EXPERIMENT,
@@ -20,6 +19,7 @@ from varsim.experiments.store import (
     TRACES,
     further_folders,
 )
+from varsim.nearest import nearest
 from varsim.tracing.history import HISTORY
 from varsim.tracing.trace import OFF
 

@@ -20,8 +20,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
-from varsim.experiments.nearest import did_you_mean
 from varsim.experiments.sizes import size_bytes
+from varsim.nearest import did_you_mean
 from varsim.tracing.trace import LEVELS, LIMIT_BYTES, OFF, OPS, TraceOptions
 
 

@@ -14,8 +14,8 @@ from varsim.analysis.integrity import valid_events
 from varsim.analysis.lens import moments
 from varsim.analysis.search import find
 from varsim.errors import ConfigError
-from varsim.experiments.nearest import listed, no_variable
 from varsim.experiments.store import load_summary
+from varsim.nearest import listed, no_variable
 from varsim.report.formatting import number
 from varsim.report.lens_page import relative
 from varsim.tracing.history import History, VariableRow

@@ -84,7 +84,7 @@ def _custom(name: str) -> Synchronization:
 
 
 def _member(settings: Any, what: str, word: str) -> Any:
-    from varsim.experiments.nearest import did_you_mean, listed
+    from varsim.nearest import did_you_mean, listed
     from varsim.spec import VariableAggregation
 
     members = {member.name.lower(): member for member in settings}

@@ -82,7 +82,7 @@ def _parsed(text: str, names: Mapping[int, str]) -> tuple[list[int], str, str]:
     from varsim.distribute.policies import parse_synchronization
     from varsim.errors import ConfigError
     from varsim.experiments.mode_text import ADAPTIVE, MODES
-    from varsim.experiments.nearest import did_you_mean, listed, no_variable
+    from varsim.nearest import did_you_mean, listed, no_variable
     from varsim.spec import VariableAggregation
 
     pattern, equals, words = text.rpartition("=")

@@ -25,7 +25,7 @@ def workloads(name: str | None) -> None:
     from rich.text import Text
 
     from varsim.experiments.catalog import list_workloads
-    from varsim.experiments.nearest import did_you_mean
+    from varsim.nearest import did_you_mean
     from varsim.report.formatting import reflowed, wrapped
     from varsim.report.page import print_page
 
