@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import Any
+from enum import Enum, EnumMeta
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from varsim.nearest import did_you_mean, listed
 
 Shape = tuple[int | None, ...]
 """A variable's declared shape. None is an unknown dimension, which an assign can change."""
@@ -16,7 +18,26 @@ Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
 """A NumPy array of any shape and of a dtype that a variable can have."""
 
 
-class VariableSynchronization(Enum):
+class _PublicEnumMeta(EnumMeta):
+    """Lets the error about a missing member name the nearest member, and all members."""
+
+    if not TYPE_CHECKING:  # with a `__getattr__`, a type checker would not report missing members
+
+        def __getattr__(cls, name: str) -> Any:
+            members = cls.__dict__.get("_member_map_", {})
+            if name in members:  # Python 3.11 finds members here
+                return members[name]
+            if name.startswith("_"):
+                raise AttributeError(name)
+            raise AttributeError(
+                f"{cls.__name__} has no member {name!r}{did_you_mean(name, members) or '.'} "
+                f"Its members are {listed(members)}.",
+                name=name,
+                obj=cls,
+            )
+
+
+class VariableSynchronization(Enum, metaclass=_PublicEnumMeta):
     """When a distributed variable's components are synchronised.
 
     Source: `tf.VariableSynchronization`; the values are TensorFlow's.
@@ -62,7 +83,7 @@ def synchronization_named(name: str) -> Synchronization:
     return CustomSynchronization(name)
 
 
-class VariableAggregation(Enum):
+class VariableAggregation(Enum, metaclass=_PublicEnumMeta):
     """How a distributed variable's components, or the values written to it, are combined.
 
     Source: `tf.VariableAggregation`; the values are TensorFlow's.
@@ -76,7 +97,7 @@ class VariableAggregation(Enum):
     __hash__ = object.__hash__
 
 
-class ReduceOp(Enum):
+class ReduceOp(Enum, metaclass=_PublicEnumMeta):
     """How `Strategy.reduce` and `ReplicaContext.all_reduce` combine the replicas' values."""
 
     SUM = "SUM"

@@ -64,8 +64,10 @@ def results(strategy, function, calls):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "'' is not one of kill, exit"),
-        ("kil replica=1 call=1", "'kil' is not one of kill, exit, raise, pause, slow, delay"),
+        ("", "'' is not a kind of fault: kill, exit, raise, pause, slow, delay"),
+        ("kil replica=1 call=1", "'kil' is not a kind of fault; did you mean 'kill'? (docs/"),
+        ("kill repica=1", "'repica=1': kill has replica=, call=, step=, operation=; did you mean"),
+        ("kill replica call=1", "'replica': kill has replica=, call="),
         ("kill call=1", "replica= must be a replica id or one of any, coordinator"),
         ("kill replica=all call=1", "replica= must be a replica id or one of any, coordinator"),
         ("pause replica=coordinator call=1 s=1", "replica= must be a replica id or one of any ("),

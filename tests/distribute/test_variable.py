@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -327,3 +328,41 @@ def test_a_variable_without_references_is_freed(strategy):
     strategy.run(lambda: None)
     assert all(number not in state.components for state in states)
     assert "gone" == strategy.statistics()[0].name
+
+
+@pytest.mark.parametrize(
+    ("members", "name", "said"),
+    [
+        (
+            tf.VariableAggregation,
+            "AVERAGE",
+            "VariableAggregation has no member 'AVERAGE'. Its members are NONE, SUM, MEAN, "
+            "ONLY_FIRST_REPLICA.",
+        ),
+        (
+            tf.VariableSynchronization,
+            "ON_RAED",
+            "VariableSynchronization has no member 'ON_RAED'; did you mean 'ON_READ'? Its members",
+        ),
+        (tf.distribute.ReduceOp, "AVG", "ReduceOp has no member 'AVG'. Its members are SUM, MEAN."),
+    ],
+)
+def test_the_error_for_an_unknown_member_names_the_members(members: Any, name: str, said: str):
+    with pytest.raises(AttributeError) as caught:
+        getattr(members, name)
+
+    assert str(caught.value).startswith(said)
+    assert not hasattr(members, "__unknown__")
+
+
+@pytest.mark.parametrize(
+    ("argument", "nearest"), [("synchronisation", "synchronization"), ("caching", "caching_device")]
+)
+def test_the_error_for_an_unknown_argument_names_the_nearest_one(argument: str, nearest: str):
+    arguments: dict[str, Any] = {argument: None}
+    with pytest.raises(TypeError) as caught:
+        tf.Variable(0.0, **arguments)
+
+    assert f"tf.Variable has no argument {argument!r}; did you mean {nearest!r}?" == str(
+        caught.value
+    )

@@ -208,6 +208,12 @@ def test_a_wrong_environment_variable_is_named_in_the_error(
             "x.yaml:3: variables.w.synchronization: 'on_raed' is not one of auto, none, on_write, "
             "on_read; did you mean 'on_read'?",
         ),
+        (
+            "on_worker_lost: restrat",
+            "x.yaml:1: on_worker_lost: invalid value 'restrat': expected 'fail', 'restart' or "
+            "'shrink'; did you mean 'restart'?",
+        ),
+        ("faults: [kil replica=1]", "x.yaml:1: faults.0: invalid fault 'kil replica=1': 'kil' is"),
         ("mode: onread", "x.yaml:1: mode: 'onread' is not a mode; did you mean 'on_read'?"),
         ("mode: [none]", "x.yaml:1: mode: invalid value ['none']: expected a valid string"),
         ("workers: 0", "x.yaml:1: workers: invalid value 0: expected a value greater than"),
@@ -301,3 +307,13 @@ def test_a_binary_file_is_an_error(tmp_path: Path):
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_lessons_are_experiments(path: Path):
     assert path.stem == load(path).title
+
+
+def test_the_error_for_a_wrong_fault_on_the_command_line_is_one_short_line():
+    with pytest.raises(ConfigError) as caught:
+        load_experiment(None, [Override(("faults",), ["kil replica=1"], "--fault 'kil replica=1'")])
+
+    assert (
+        "--fault 'kil replica=1': invalid fault 'kil replica=1': 'kil' is not a kind of fault; did "
+        "you mean 'kill'? (docs/faults.md lists all faults)"
+    ) == str(caught.value)

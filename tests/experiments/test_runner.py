@@ -155,7 +155,7 @@ def test_uneven_is_set_for_the_strategy(write: Write) -> None:
 def test_an_impossible_fault_is_refused() -> None:
     with pytest.raises(ConfigError, match="there is no replica 2; the replicas are 0 to 1"):
         run("faults=[raise replica=2 call=1]")
-    with pytest.raises(ConfigError, match="'rise' is not one of kill, exit, raise"):
+    with pytest.raises(ConfigError, match="'rise' is not a kind of fault; did you mean 'raise'"):
         run("faults=[rise replica=1 call=1]")
 
 

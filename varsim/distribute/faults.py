@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from varsim.errors import DistributedValueError
+from varsim.nearest import did_you_mean, listed
 from varsim.transport.transport import TRANSPORTS
 
 KILL, EXIT, RAISE, PAUSE, SLOW, DELAY = "kill", "exit", "raise", "pause", "slow", "delay"
@@ -186,14 +187,17 @@ def parse_fault(text: str) -> Fault:
     """
     kind, *others = text.split() or [""]
     if kind not in AMOUNTS:
-        raise _wrong(text, f"{kind!r} is not one of {', '.join(AMOUNTS)}")
+        near = did_you_mean(kind, AMOUNTS)
+        raise _wrong(text, f"{kind!r} is not a kind of fault{near or f': {listed(AMOUNTS)}'}")
     values: dict[str, str] = {}
     for word in others:
         name, equals, value = word.partition("=")
         known = (REPLICA, *_PLACES, *AMOUNTS[kind])
         known = (REPLICAS, *known) if kind == PARTITION else known
         if not equals or name not in known:
-            raise _wrong(text, f"{word!r}: {kind} has {', '.join(f'{one}=' for one in known)}")
+            accepted = [f"{one}=" for one in known]
+            near = did_you_mean(name, accepted)
+            raise _wrong(text, f"{word!r}: {kind} has {', '.join(accepted)}{near}")
         if name in values:
             raise _wrong(text, f"duplicate {name}=")
         values[name] = value
@@ -216,7 +220,9 @@ def parse_fault(text: str) -> Fault:
 
 
 def _wrong(text: str, problem: str) -> DistributedValueError:
-    return DistributedValueError(f"invalid fault {text!r}: {problem} (docs/faults.md)")
+    return DistributedValueError(
+        f"invalid fault {text!r}: {problem} (docs/faults.md lists all faults)"
+    )
 
 
 def _replicas(text: str, kind: str, values: Mapping[str, str]) -> int | str | tuple[int, ...]:

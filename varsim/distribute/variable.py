@@ -18,6 +18,7 @@ from varsim.distribute.policies import know, synchronization_of
 from varsim.distribute.sparse import SparseWrites
 from varsim.errors import SynchronizationError, VariableError
 from varsim.location import user_location
+from varsim.nearest import did_you_mean
 from varsim.spec import (
     Array,
     CustomSynchronization,
@@ -75,6 +76,10 @@ class _VariableMeta(type):
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         if cls is not Variable:
             return super().__call__(*args, **kwargs)
+        unknown = next((name for name in kwargs if name not in _SIGNATURE.parameters), None)
+        if unknown is not None:
+            near = did_you_mean(unknown, list(_SIGNATURE.parameters)[1:])
+            raise TypeError(f"tf.Variable has no argument {unknown!r}{near}")
         bound = _SIGNATURE.bind(None, *args, **kwargs)
         bound.apply_defaults()
         asked = {name: bound.arguments[name] for name in _KEPT}

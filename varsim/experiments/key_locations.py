@@ -40,6 +40,8 @@ class KeyLocations:
     def located(self, keys: KeyPath, problem: str) -> str:
         """Return the text of an error: location, key (unless the location names it), problem."""
         location, key = self.of(keys), ".".join(keys)
+        if location.startswith(f"--{keys[0].removesuffix('s')} ") and len(keys) == 2:
+            key = ""  # a repeated option, such as --fault, names one part of a list
         flags = f"--{key}", f"--no-{key}"
         named = not key or location in flags or location.startswith((f"--{key} ", f"{key}="))
         return ": ".join(filter(None, [location, "" if named else key, problem]))

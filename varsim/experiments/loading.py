@@ -224,10 +224,16 @@ def _problem(error: Any) -> str:
             return f"invalid value {error['input']!r}: expected a mapping, {{key: value}}"
     if isinstance(error["input"], dict):
         return expectation(error["msg"])
+    if error["type"] == "literal_error":
+        known = re.findall(r"'([^']*)'", error["ctx"]["expected"])
+        near = did_you_mean(str(error["input"]), known)
+        return f"invalid value {error['input']!r}: {expectation(error['msg'])}{near}"
     return f"invalid value {error['input']!r}: {expectation(error['msg'])}"
 
 
 def _allowed(keys: KeyPath) -> str:
+    if keys[0] == "faults" and len(keys) > 1:
+        return ""  # the error about a fault says where the list is
     depth = {"variables": 3, "trace": 2, "checkpoint": 2}.get(keys[0], 1)
     fixed = keys[:depth] if len(keys) >= depth else keys[:1]
     known, _ = keys_of(fixed)
