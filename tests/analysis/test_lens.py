@@ -98,6 +98,18 @@ def test_steps_are_calls_of_the_program_in_all_incarnations(tmp_path: Path) -> N
     )
 
 
+def test_an_interrupted_step_is_named(tmp_path: Path) -> None:
+    history = LensHistory("ON_READ", "SUM")
+    history.step(1, (1, 1), (2, 2))
+    history.step(2, (1, 1), (2, 2))
+    history.events[-1] = history.events[-1]._replace(error="KeyboardInterrupt")
+    seen = history.seen(tmp_path)
+
+    assert [False, False, True] == [one.interrupted for one in seen]
+    said = "Step 2 was interrupted: what its replicas had already written is in its values."
+    assert said in " ".join(" ".join(shown(seen)).split())
+
+
 def test_unexchanged_writes_have_no_cross_replica_value(tmp_path: Path) -> None:
     """A read would exchange the writes first; the component of replica 0 is not the value."""
     history = LensHistory("AUTO", "SUM")

@@ -267,3 +267,42 @@ def test_the_folder_of_a_later_strategy_belongs_to_its_run():
 
     assert part.parent.resolve() == RunFiles(part).of_run().path.resolve()
     assert Path("runs") == RunFiles(Path("runs")).of_run().path
+
+
+INTERRUPTS = """
+import varsim as tf
+
+ON_READ, SUM = tf.VariableSynchronization.ON_READ, tf.VariableAggregation.SUM
+
+
+def run(job: tf.Job) -> None:
+    with job.strategy.scope():
+        seen = tf.Variable(0.0, name="seen", synchronization=ON_READ, aggregation=SUM)
+
+    def step(last: bool) -> None:
+        seen.assign_add(1.0)
+        if last:
+            tf.distribute.get_replica_context().merge_call(interrupt)
+
+    for i in job.each_step(4):
+        job.strategy.run(step, args=(i == 2,))
+
+
+def interrupt(strategy: tf.distribute.Strategy) -> None:
+    raise KeyboardInterrupt
+"""
+
+
+@pytest.mark.processes
+def test_the_call_that_ctrl_c_has_interrupted_is_named(tmp_path: Path) -> None:
+    program = tmp_path / "interrupts.py"
+    program.write_text(INTERRUPTS)
+    with pytest.raises(KeyboardInterrupt):
+        varsim.run_experiment(program, workers=2, out=tmp_path / "runs")
+
+    summary = load_summary(tmp_path / "runs" / "latest")
+    assert (2, 3, 3) == (summary.step, summary.calls, summary.interrupted_call)
+    (seen,) = summary.variables
+    assert seen.lens is not None
+    assert seen.lens.value is not None
+    assert 6.0 == seen.lens.value.elements  # the local writes of call 3 are in the value

@@ -466,3 +466,14 @@ def test_each_verdict_names_its_record_and_the_folder_is_printed_once():
     ] == lines
     assert ["saved in runs/x/"] == [one for one in file.getvalue().splitlines() if "saved" in one]
     assert "verdict on" not in report(parts[0])
+
+
+def test_an_interrupted_call_is_named_beside_its_values():
+    """Without values, there is nothing to explain."""
+    said = "Call 8 was interrupted: what its replicas had already written is in these values"
+    seen = variable_summary("v", lens(8, 8, value=16))
+    call = {"status": RunStatus.INTERRUPTED, "interrupted_call": 8}
+
+    assert said in " ".join(report(summary(seen, **call)).split())
+    assert "interrupted:" not in report(summary(variable_summary("v"), **call))
+    assert "interrupted:" not in report(summary(seen))

@@ -32,6 +32,7 @@ class Moment:
     lost: tuple[int, ...] = ()  # replicas whose components are lost with their workers
     is_creation: bool = False  # whether the moment is the creation of the variable
     unexchanged: bool = False  # whether replicas have deferred writes, which a read would exchange
+    interrupted: bool = False  # whether Ctrl-C has ended the call
 
     @property
     def diverged(self) -> bool:
@@ -120,6 +121,7 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
                 present=present if present < history.num_replicas else None,
                 merged=merged,
                 is_creation=event.kind == "create",
+                interrupted=event.error == "KeyboardInterrupt",
             )
             merged = False
 

@@ -107,6 +107,8 @@ class Incarnations:
         self._is_over = False  # whether the next use starts a new incarnation
         self._is_ending = False
         self._closed = False  # whether the strategy was closed
+        self.interrupted_call: int | None = None
+        """The number of the program's call that was interrupted last; None if there is none."""
         self._running = 0  # number of running calls, nested ones included
         self._calls_before = 0  # number of the program's calls in earlier incarnations
         self._delay_s = 0.0  # the delay before the next start
@@ -310,6 +312,10 @@ class Incarnations:
         except (WorkerLost, CallTimeout) as error:
             if self._running == 1:  # a nested call cannot end the incarnation of the outer one
                 self._survive(error, in_call=True)
+            raise
+        except KeyboardInterrupt:
+            if self._running == 1 and not site.is_own:
+                self.interrupted_call = self.calls
             raise
         finally:
             self._running -= 1

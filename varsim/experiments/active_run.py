@@ -274,6 +274,7 @@ class ActiveRun:
             step=self.step,
             total_steps=self.total,
             calls=0 if observed is None else observed.calls,
+            interrupted_call=None if observed is None else observed.interrupted_call,
             metrics=self.metrics,
             result=self.result,
             variables=[] if observed is None else observed.variables,

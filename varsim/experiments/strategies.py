@@ -108,6 +108,14 @@ class ObservedStrategy:
         return self.strategy.incarnations.own_calls if self.has_workers else 0
 
     @property
+    def interrupted_call(self) -> int | None:
+        """Return the number of the last call, if an interrupt has ended it."""
+        incarnations = self.strategy.incarnations
+        call = incarnations.interrupted_call
+        is_last = self.incarnation == incarnations.number and call == incarnations.calls
+        return call if is_last else None
+
+    @property
     def faults(self) -> list[str]:
         """Return the faults that have happened in this incarnation."""
         if self._faults is not None:

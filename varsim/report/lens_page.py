@@ -249,10 +249,15 @@ def print_steps(
     said += [columns.sentence(len(components[0])), _missing(moments), *_lost(moments)]
     if any(one.unexchanged for one in moments):
         said.append(_UNEXCHANGED)
+    said += [_INTERRUPTED.format(step=one.step) for one in moments if one.interrupted]
     console.print(Text(" ".join(filter(None, said))))
     if "oracle" in beside:
         console.print(Text(_about_oracle(moments, unlike)))
 
+
+_INTERRUPTED: Final = (
+    "Step {step} was interrupted: what its replicas had already written is in its values."
+)
 
 _UNEXCHANGED: Final = (
     f"{NOTHING} in the column of the value means that the replicas had writes that were not "

@@ -44,6 +44,11 @@ _IN_WORDS: Final = {
     Phase.WRITING.value: "saving it",
 }
 
+_INTERRUPTED_CALL: Final = (
+    "Call {call} was interrupted: what its replicas had already written is in these values, and "
+    "the table of costs may lack it."
+)
+
 _LEFT_UNDONE: Final = {
     Phase.MERGING.value: "The traces of the processes are kept, but they were neither merged nor "
     "judged: `varsim check` does both.",
@@ -108,6 +113,9 @@ def _print_measured(console: Console, summary: Summary, *, everything: bool) -> 
     if summary.status is RunStatus.DONE or any(variable.writes for variable in variables):
         print_variables(console, variables, len(summary.devices), everything=everything)
         print_lens(console, variables, everything=everything)
+        if summary.interrupted_call is not None and any(one.lens for one in variables):
+            console.print(Text(_INTERRUPTED_CALL.format(call=count(summary.interrupted_call))))
+            console.print()
     for advice in summary.advice:
         console.print(Text(f"advised: {advice}"))
     if summary.advice:

@@ -157,6 +157,7 @@ class Summary:
     oracle_result: dict[str, Plain] | None = None  # what the program returned on one replica
     calls: int = 0  # number of calls of strategy.run
     interrupted: list[str] = field(default_factory=list)  # phases that Ctrl-C ended early
+    interrupted_call: int | None = None  # the last call of strategy.run, if Ctrl-C has ended it
     no_oracle: str = ""  # why a comparison with the oracle is impossible or missing
     carried: Carried | None = None  # null in runs of older versions
     unfinished: list[str] = field(default_factory=list)  # what was not written or judged, and why

@@ -191,6 +191,7 @@ def _plain(moment: Moment, incarnation: int) -> dict[str, Any]:
         "oracle": None if moment.oracle is None else moment.oracle.tolist(),
         "lost": list(moment.lost),
         "unexchanged": moment.unexchanged,
+        "interrupted": moment.interrupted,
         "present": moment.present or len(moment.components),
         "diverged": moment.diverged or (False if moment.is_known else None),
         "unlike": moment.unlike or (False if moment.is_compared else None),
