@@ -254,6 +254,10 @@ class CreationError(ContextError):
     """The replicas of one call create different variables."""
 
 
+class DroppedVariable(ContextError):
+    """A replica uses a variable that the program has dropped."""
+
+
 class MismatchError(VarsimError, RuntimeError):
     """The replicas of one call did different things where all must do the same.
 

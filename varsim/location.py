@@ -16,6 +16,7 @@ _NOT_THE_USERS: tuple[str, ...] = (
     "varsim.distribute",
     "varsim.shells",
     "varsim.launch",
+    "varsim.protocol",
     "varsim.exchange",
     "varsim.transport",
     "varsim.sync",
@@ -23,8 +24,11 @@ _NOT_THE_USERS: tuple[str, ...] = (
     "varsim.experiments",
     "varsim_worker",
     "asyncio",
+    "cloudpickle",
     "concurrent.futures",
     "contextlib",
+    "functools",
+    "runpy",
     "threading",
 )
 """Modules whose lines are never shown: varsim, and modules that call user functions."""
@@ -68,7 +72,8 @@ def _store(code: CodeType, offset: int, location: str) -> str:
 
 
 def _location_of(frame: FrameType) -> str:
-    module = frame.f_globals.get("__name__", "")
+    spec = frame.f_globals.get("__spec__")  # has the module's own name for `python -m module`
+    module = frame.f_globals.get("__name__", "") if spec is None else spec.name
     if any(module == name or module.startswith(f"{name}.") for name in _NOT_THE_USERS):
         return ""
     return f"{shown_path(frame.f_code.co_filename)}:{frame.f_lineno}"

@@ -365,17 +365,6 @@ def test_a_warning_of_a_replica_has_the_location_of_the_write(strategy: Strategy
     }
 
 
-def test_a_variable_created_on_replicas_is_shared_by_all(strategy: Strategy) -> None:
-    def step() -> tuple[Any, float]:
-        made = tf.Variable(
-            lambda: float(replica_id() + 5), name="m", aggregation=tf.VariableAggregation.SUM
-        )
-        return made, float(made.assign_add(1.0))
-
-    made, value = strategy.run(step)
-    assert (8.0, 8.0, "m:0") == (value, float(made), made.name)
-
-
 def test_plain_variables_are_shared_by_all_replicas(strategy: Strategy) -> None:
     plain = tf.Variable(1.0, name="plain")
 

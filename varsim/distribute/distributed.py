@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from varsim.distribute.host_requests import (
     ReadVariable,
     WriteVariable,
 )
+from varsim.distribute.lease import Lease
 from varsim.distribute.operands import explain
 from varsim.distribute.policies import know
 from varsim.distribute.ports import ClusterPort, ReplicaPort
@@ -52,11 +53,13 @@ class DistributedVariable(Variable, DistributedValues):
     The effect of an operation depends on the current context: see `varsim.sync.policies`.
     """
 
-    def __init__(self, strategy: ClusterPort, spec: VariableSpec, lease: Lease | None) -> None:
+    def __init__(
+        self, strategy: ClusterPort, spec: VariableSpec, lease: Lease[DistributedVariable]
+    ) -> None:
         self.strategy = strategy
         self.spec = spec
-        self._variable_id = spec.variable_id
-        self._lease = lease  # shared by all copies of this object
+        self.lease = lease  # shared by all copies of this object
+        lease.hold(self)
         self._name = spec.name
         self._dtype = spec.dtype
         self._shape = spec.shape
@@ -68,6 +71,16 @@ class DistributedVariable(Variable, DistributedValues):
         self._components: tuple[ComponentVariable, ...] = ()
 
     is_distributed_variable = True
+
+    @cached_property
+    def variable_id(self) -> int:
+        """Return the number of the variable.
+
+        Raises:
+            DroppedVariable: The program has dropped the variable; this is a replica's handle.
+        """
+        self.lease.check(self._name)
+        return self.spec.variable_id
 
     @property
     def distribute_strategy(self) -> ClusterPort:
@@ -130,7 +143,7 @@ class DistributedVariable(Variable, DistributedValues):
         """
         frame = current_frame()
         if frame is not None and frame.replica is not None and frame.strategy is self.strategy:
-            return frame.replica.session.read(self._variable_id)
+            return frame.replica.session.read(self.variable_id)
         if frame is None or self._is_cross(frame):
             return self.strategy.cross.read(self)
         return self._at_hand(frame).read_value()
@@ -191,7 +204,7 @@ class DistributedVariable(Variable, DistributedValues):
                     value = self._operand(value)
                 location = user_location(3) if self._uses_location else ""
                 session = frame.replica.session
-                session.write(self._variable_id, operation, value, location)
+                session.write(self.variable_id, operation, value, location)
             except VariableError as error:
                 self._explain(error, Context.REPLICA, operation, given)
                 raise
@@ -219,7 +232,7 @@ class DistributedVariable(Variable, DistributedValues):
                 if isinstance(sparse_delta, DistributedValues):
                     sparse_delta = self._own(sparse_delta, frame.replica)
                 rows = as_rows(sparse_delta, self._dtype, self._name)
-                event = ReplicaScatter(self._variable_id, operation, rows, user_location(3))
+                event = ReplicaScatter(self.variable_id, operation, rows, user_location(3))
                 frame.replica.session.scatter(event)
             elif frame is None or self._is_cross(frame):
                 self._check_scatter(Context.CROSS_REPLICA, operation)
@@ -258,7 +271,7 @@ class DistributedVariable(Variable, DistributedValues):
             return super().part(index)
         assert frame is not None
         assert frame.replica is not None
-        return frame.replica.session.read_rows(RowsRead(self._variable_id, (index,)))
+        return frame.replica.session.read_rows(RowsRead(self.variable_id, (index,)))
 
     def _explain(
         self, error: VariableError, context: Context, operation: Operation, value: Any
@@ -270,7 +283,7 @@ class DistributedVariable(Variable, DistributedValues):
         """Return an array in which to build the next update; see `Variable.update_buffer`."""
         frame = current_frame()
         if frame is not None and frame.replica is not None and frame.strategy is self.strategy:
-            return frame.replica.session.buffer(self._variable_id)
+            return frame.replica.session.buffer(self.variable_id)
         return super().update_buffer()
 
     def _operand(self, value: Any) -> Array:
@@ -335,10 +348,7 @@ class DistributedVariable(Variable, DistributedValues):
         return f"{type(self).__name__}:{{\n{listed(self.values)}\n}}"
 
     def __copy__(self) -> DistributedVariable:
-        twin = type(self)(self.strategy, self.spec, self._lease)
-        if self._lease is not None:
-            self._lease.hold(twin)
-        return twin
+        return type(self)(self.strategy, self.spec, self.lease)
 
     def __deepcopy__(self, memo: Any) -> DistributedVariable:
         frame = current_frame()
@@ -385,7 +395,7 @@ class ComponentOf:
         if session is None:
             return variable.strategy.cross.component(variable, replica_id)
         if self._is_of(session, frame):
-            return session.read(variable.spec.variable_id)
+            return session.read(variable.variable_id)
         return np.asarray(session.call_host(ReadVariable(variable.values[replica_id])))
 
     def write(self, operation: Operation, operand: Operand) -> None:
@@ -399,7 +409,7 @@ class ComponentOf:
         if session is None:
             variable.strategy.cross.write_component(variable, replica_id, operation, operand)
         elif self._is_of(session, frame) and not variable.merges:
-            session.write_component(variable.spec.variable_id, operation, operand)
+            session.write_component(variable.variable_id, operation, operand)
         else:
             session.call_host(WriteVariable(variable.values[replica_id], operation, operand))
 
@@ -408,7 +418,7 @@ class ComponentOf:
         frame = current_frame()
         session = None if frame is None or frame.replica is None else frame.replica.session
         if session is not None and self._is_of(session, frame):
-            return session.read_rows(RowsRead(self._variable.spec.variable_id, key))
+            return session.read_rows(RowsRead(self._variable.variable_id, key))
         return np.array(self.read()[key])
 
     def _is_of(self, session: Replica, frame: Frame | None) -> bool:
@@ -452,25 +462,6 @@ def component(variable: DistributedVariable, replica_id: int) -> ComponentVariab
     part.container = variable
     part.replica_id = replica_id
     return part
-
-
-class Lease:
-    """Keeps the components until the last Python object of a distributed variable is freed."""
-
-    def __init__(self) -> None:
-        self._holders: list[weakref.ref[DistributedVariable]] = []
-
-    def hold(self, variable: DistributedVariable) -> None:
-        """Add a variable object that uses the components."""
-        self._holders.append(weakref.ref(variable))
-
-    def holders(self) -> list[DistributedVariable]:
-        """Return the variable objects that still use the components."""
-        return [held for ref in self._holders if (held := ref()) is not None]
-
-    def holder(self) -> DistributedVariable | None:
-        """Return one of the variable objects that still use the components."""
-        return next(iter(self.holders()), None)
 
 
 CLASSES: dict[VariableSynchronization, type[DistributedVariable]] = {

@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from varsim.distribute.checkpoints.saving import Saved
-from varsim.distribute.distributed import DistributedVariable, Lease
+from varsim.distribute.distributed import DistributedVariable
+from varsim.distribute.lease import Lease
 from varsim.distribute.lost_workers import LostWorkers, OnWorkerLost
 from varsim.distribute.naming import PROGRAM
 from varsim.distribute.rescue import (
@@ -243,7 +244,7 @@ class Incarnations:
         if can_lose(spec):
             self._initial[spec.variable_id] = value if is_private(spec) else None
 
-    def forget_with(self, lease: Lease, variable_id: int) -> None:
+    def forget_with(self, lease: Lease[DistributedVariable], variable_id: int) -> None:
         """Forget a variable as soon as its lease is freed."""
         # A reference to this object would keep the strategy alive as long as the lease.
         finalizer = weakref.finalize(lease, _forget, weakref.ref(self), variable_id)

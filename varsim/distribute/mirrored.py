@@ -16,7 +16,7 @@ from varsim.distribute.checkpoints.saving import Saved
 from varsim.distribute.context import current_frame, require_cross_replica
 from varsim.distribute.conversion import as_shape, initial_array
 from varsim.distribute.cross_replica import CrossReplica
-from varsim.distribute.distributed import DistributedVariable, Lease, class_of
+from varsim.distribute.distributed import DistributedVariable, class_of
 from varsim.distribute.extended import Extended
 from varsim.distribute.fault_injection import FaultPlan
 from varsim.distribute.faults import Fault, parse_fault
@@ -24,6 +24,7 @@ from varsim.distribute.functions import site_of
 from varsim.distribute.host import RunHost
 from varsim.distribute.host_requests import CreateVariable
 from varsim.distribute.incarnations import Incarnations
+from varsim.distribute.lease import Lease
 from varsim.distribute.lost_workers import MAX_RESTARTS, OnWorkerLost
 from varsim.distribute.naming import PROGRAM, new_id
 from varsim.distribute.policies import know
@@ -192,7 +193,9 @@ class MirroredStrategy(Strategy):
         self.strategy_id = strategy_id
         self.devices = devices
         self._extended = Extended(self)
-        self._leases: weakref.WeakValueDictionary[int, Lease] = weakref.WeakValueDictionary()
+        self._leases: weakref.WeakValueDictionary[int, Lease[DistributedVariable]] = (
+            weakref.WeakValueDictionary()
+        )
 
     @classmethod
     def handle(cls, strategy_id: int, devices: tuple[str, ...]) -> MirroredStrategy:
@@ -338,11 +341,10 @@ class MirroredStrategy(Strategy):
     def _make(self, spec: VariableSpec, value: Array) -> DistributedVariable:
         value.setflags(write=False)
         self._incarnations.create(spec, value)
-        lease = Lease()
+        lease: Lease[DistributedVariable] = Lease()
         self._incarnations.forget_with(lease, spec.variable_id)
         PROGRAM.know("distributed", spec.variable_id, lease)
         variable = class_of(spec.synchronization)(self, spec, lease)
-        lease.hold(variable)
         self._leases[spec.variable_id] = lease
         return variable
 

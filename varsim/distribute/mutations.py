@@ -27,6 +27,7 @@ from typing import Any, Final
 import numpy as np
 
 from varsim.distribute.functions import Function, bare
+from varsim.distribute.lease import VARIABLES_END
 from varsim.distribute.variable import Variable
 from varsim.location import location_in_code
 
@@ -47,6 +48,8 @@ _ABSENT: Final = object()
 _COMPARED: Final = (bool, int, float, str, bytes)  # values of these types are compared by equality
 
 Fingerprint = tuple[Any, ...]
+Change = tuple[str, Fingerprint]
+"""The name of a changed object, such as `a.losses`, and its new fingerprint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class _Object:
 
     kind: str  # the word for the object in the warning: "list", "attribute", …
     code: CodeType  # the code that contains the object's name
-    changed: Callable[[], Iterable[str]]  # returns the names of changes, such as `a.losses`
+    changed: Callable[[], Iterable[Change]]
 
 
 def watch_of(function: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> Watch:
@@ -91,9 +94,11 @@ class Watch:
     def changes(self) -> Iterator[tuple[str, str]]:
         """Return a warning for each change, and its location."""
         for one in self._objects:
-            for name in one.changed():
+            for name, now in one.changed():
                 location = location_of_change(one.code, name)
-                yield _TEXT.format(kind=one.kind, name=name, location=location), location
+                remedy = VARIABLES_END if any(isinstance(i, Variable) for i in now) else _REMEDY
+                text = _TEXT.format(kind=one.kind, name=name, location=location)
+                yield f"{text}\n  {remedy}", location
 
     def warnings(self) -> list[tuple[str, str]]:
         """Return the warnings of `changes`. Stop at the first object that cannot be examined."""
@@ -154,11 +159,11 @@ class Watch:
         self._seen[id(value)] = value
         before = dict(attributes)
 
-        def changed() -> Iterator[str]:
+        def changed() -> Iterator[Change]:
             for attribute in {**before, **attributes}:
-                now = attributes.get(attribute, _ABSENT)
-                if not _are_same((before.get(attribute, _ABSENT),), (now,)):
-                    yield f"{name}.{attribute}"
+                now = (attributes.get(attribute, _ABSENT),)
+                if not _are_same((before.get(attribute, _ABSENT),), now):
+                    yield f"{name}.{attribute}", now
 
         self._objects.append(_Object("attribute", code, changed))
         for attribute, held in before.items():
@@ -166,15 +171,22 @@ class Watch:
 
     def _note(self, kind: str, code: CodeType, name: str, now: Callable[[], Fingerprint]) -> None:
         before = now()
-        self._objects.append(
-            _Object(kind, code, lambda: () if _are_same(before, now()) else (name,))
-        )
+
+        def changed() -> Iterator[Change]:
+            after = now()
+            if not _are_same(before, after):
+                yield name, after
+
+        self._objects.append(_Object(kind, code, changed))
 
 
 _TEXT: Final = (
     "{kind} {name!r} of the program: a replica changed its own copy at {location}; the program's "
-    "{kind} did not change\n"
-    "  A replica is another process. Return the new value from its function, or write it to a "
+    "{kind} did not change"
+)
+
+_REMEDY: Final = (
+    "A replica is another process. Return the new value from its function, or write it to a "
     "variable."
 )
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from varsim.distribute.distributed import DistributedVariable, class_of
+from varsim.distribute.lease import Lease
 from varsim.distribute.ports import ClusterPort
 from varsim.distribute.resource import ResourceVariable
 from varsim.distribute.strategy import Strategy
@@ -39,8 +40,13 @@ def _spec_of(name: Any) -> VariableSpec:
 
 
 def name_of(value: object) -> Name | None:
-    """Return the name of a variable, a component or a strategy; None for everything else."""
+    """Return the name of a variable, a component or a strategy; None for everything else.
+
+    Raises:
+        DroppedVariable: This is a replica's handle of a variable that the program has dropped.
+    """
     if isinstance(value, DistributedVariable):
+        value.lease.check(value.spec.name)
         strategy = value.strategy
         return ("distributed", strategy.strategy_id, list(strategy.devices), _spec_name(value.spec))
     if isinstance(value, ResourceVariable):
@@ -135,7 +141,7 @@ class ReplicaReferences:
         self._handles: dict[tuple[str, int], Any] = {}
 
     def name_of(self, value: object) -> Name | None:
-        """Return the name of a handle."""
+        """Return the name of a handle; see `name_of`."""
         return name_of(value)
 
     def find(self, name: Name) -> object:
@@ -157,7 +163,9 @@ class ReplicaReferences:
     def forget(self, variable_ids: tuple[int, ...]) -> None:
         """Drop the handles of variables that the program dropped."""
         for variable_id in variable_ids:
-            self._handles.pop(("distributed", variable_id), None)
+            handle = self._handles.pop(("distributed", variable_id), None)
+            if handle is not None:
+                handle.lease.end()
 
     def _strategy(self, number: int, devices: list[str]) -> ClusterPort:
         if number == self._own.strategy_id:
@@ -173,7 +181,7 @@ class ReplicaReferences:
         key = "distributed", spec.variable_id
         if key not in self._handles:
             strategy = self._strategy(name[1], name[2])
-            self._handles[key] = class_of(spec.synchronization)(strategy, spec, lease=None)
+            self._handles[key] = class_of(spec.synchronization)(strategy, spec, Lease())
         handle = self._handles[key]
         assert isinstance(handle, DistributedVariable)
         return handle
