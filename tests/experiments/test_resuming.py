@@ -18,6 +18,7 @@ from varsim.errors import CheckpointError, ConfigError
 from varsim.experiments import runner
 from varsim.experiments.kept_values import Wrong, decoded, encoded, restore, state_of
 from varsim.experiments.loading import Override, load_experiment
+from varsim.testing import simulated_cluster
 from varsim.workloads.job import Job
 
 PROGRAM = Path(__file__).with_name("resumable.py")
@@ -94,6 +95,30 @@ def test_a_run_without_a_checkpoint_starts_from_its_first_step(failed, undisturb
     assert undisturbed.result == resumed.result
     assert "" == resumed.summary.resumed
     assert any("no complete checkpoint" in one for one in resumed.summary.warnings)
+    assert "first steps" not in resumed.summary.no_oracle
+
+
+def test_a_run_without_checkpoints_cannot_be_resumed(tmp_path):
+    with simulated_cluster():
+        run = tf.run_experiment("step_counter", workers=1, steps=2, trace="off", out=tmp_path)
+
+    for settings in ({}, {"checkpoint": 1}):
+        with pytest.raises(ConfigError, match=r"cannot be resumed: .* varsim run .* checkpoint=10"):
+            tf.run_experiment(resume=run.path, out=tmp_path, **settings)
+
+
+def test_settings_that_change_at_a_resume_are_named(tmp_path):
+    settings = {"workers": 1, "checkpoint": 2, "trace": "off", "out": tmp_path}
+    with simulated_cluster():
+        run = tf.run_experiment("digits", steps=2, params={"learning_rate": 0.5}, **settings)
+        same = tf.run_experiment(resume=run.path, steps=3, out=tmp_path)
+        other = tf.run_experiment(
+            resume=run.path, steps=3, out=tmp_path, seed=7, params={"learning_rate": 0.25}
+        )
+
+    assert not any("with other settings" in one for one in same.summary.warnings)
+    (told,) = [one for one in other.summary.warnings if "with other settings" in one]
+    assert "params.learning_rate=0.25 (was 0.5), seed=7 (was 0)." in told
 
 
 @pytest.mark.slow

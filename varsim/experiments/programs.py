@@ -26,6 +26,7 @@ from varsim.experiments.active_run import ActiveRun
 from varsim.experiments.catalog import Workload, built_in, is_path, load_workload, whole_path
 from varsim.experiments.config import Experiment
 from varsim.experiments.key_locations import KeyPath, WrongKey, expectation
+from varsim.experiments.run_argument import keys_of_run
 from varsim.experiments.run_ending import failure_of
 from varsim.experiments.run_supervisor import RunSupervisor, ScriptSupervisor
 from varsim.experiments.sources import (
@@ -119,14 +120,41 @@ class WorkloadProgram:
 
 
 def _resumed(run: ActiveRun) -> ResumePoint | None:
-    """Return the checkpoint from which the run continues. If there is none, warn."""
+    """Return the checkpoint from which the run continues.
+
+    Warn if there is none, or if the settings that decide the values of variables have changed.
+    """
     resume = run.experiment.resume
     if resume is None:
         return None
     point = resume_point(resume, run.warn)
     if point is None:
         run.warn(resuming.NO_CHECKPOINT.format(run=resume.name))
+        return None
+    changed = _changes(keys_of_run(resume), run.keys)
+    if changed:
+        text = ", ".join(changed)
+        run.warn(resuming.OTHER_SETTINGS.format(step=point.step, run=point.run, changed=text))
     return point
+
+
+_DECISIVE: Final = ("seed", "mode", "variables", "uneven", "auto")
+"""The keys of an experiment that decide the values of variables, beside params and workers."""
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return the changed settings, as in "params.lr=0.2 (was 0.1)"."""
+    old, new = _decisive(before), _decisive(now)
+    return [
+        f"{name}={new.get(name, 'not set')} (was {old.get(name, 'not set')})"
+        for name in dict.fromkeys([*old, *new])
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _decisive(keys: Mapping[str, Any]) -> dict[str, Any]:
+    params = {f"params.{name}": value for name, value in keys.get("params", {}).items()}
+    return params | {key: keys[key] for key in _DECISIVE if key in keys}
 
 
 def _begin_again(

@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from varsim.distribute.checkpoints.folder import listed
 from varsim.errors import ConfigError
 from varsim.experiments import catalog, yaml_lines
 from varsim.experiments.carried_program import ORIGIN, PROGRAM, forget_caches, is_own
 from varsim.experiments.config import Experiment
 from varsim.experiments.loading import EXPERIMENT_FILES, Override, load_experiment
 from varsim.experiments.run_lookup import OUT, find_run, run_names
-from varsim.experiments.store import EXPERIMENT, LATEST, SUMMARY
+from varsim.experiments.store import CHECKPOINTS, EXPERIMENT, LATEST, SUMMARY
 from varsim.experiments.text_files import read_text
 from varsim.nearest import did_you_mean
-from varsim.texts.resuming import NOT_ITERATED, OTHER_WORKLOAD
+from varsim.texts.resuming import NOT_ITERATED, OTHER_WORKLOAD, WITHOUT_CHECKPOINTS
 from varsim.tracing.history import HISTORY
 
 _PROGRAM: Final = ".py"
@@ -70,7 +71,8 @@ def experiment_to_resume(
         word: A run: its path, the beginning of its name, or `latest`.
         trust: Whether to run the program of a run that comes from another machine or user.
     Raises:
-        ConfigError: There is no such run, or an override names another program.
+        ConfigError: There is no such run, it saved no checkpoints, or an override names another
+            program.
     """
     other = next((one for one in overrides if one.keys[0] in _OF_THE_PROGRAM), None)
     if other is not None:
@@ -83,6 +85,8 @@ def experiment_to_resume(
     experiment = experiment_again(folder, [without_faults, *overrides], trust=trust)
     if experiment.script is not None:
         raise ConfigError(f"{word} cannot be resumed: {NOT_ITERATED}")
+    if "checkpoint" not in keys_of_run(folder) and not listed(folder / CHECKPOINTS):
+        raise ConfigError(WITHOUT_CHECKPOINTS.format(run=word))
     experiment.resume_from(folder)
     return experiment
 
@@ -155,8 +159,7 @@ def experiment_again(folder: Path, overrides: Sequence[Override], *, trust: bool
     Raises:
         ConfigError: The program is not trusted, or the run does not carry its program.
     """
-    file = folder / EXPERIMENT
-    said = yaml_lines.load(read_text(file, yaml_lines.MAX_BYTES), str(file)).values
+    file, said = folder / EXPERIMENT, keys_of_run(folder)
     replaced = any(one.keys[0] in _OF_THE_PROGRAM for one in overrides)
     code = None if replaced else _code(folder, said)
     if code is not None:
@@ -173,6 +176,12 @@ def experiment_again(folder: Path, overrides: Sequence[Override], *, trust: bool
     experiment = load_experiment(file, [out, *overrides], allow_paths=True)
     experiment.loaded_from(None)  # varsim wrote the file, and not a user
     return experiment
+
+
+def keys_of_run(folder: Path) -> dict[str, Any]:
+    """Return the keys of a run's experiment, with the defaults."""
+    file = folder / EXPERIMENT
+    return yaml_lines.load(read_text(file, yaml_lines.MAX_BYTES), str(file)).values
 
 
 def _code(folder: Path, said: dict[str, Any]) -> Path | None:

@@ -252,7 +252,7 @@ def _play_oracle(run: ActiveRun, program: RunProgram) -> None:
 
 def _lacks_steps(run: ActiveRun) -> str:
     """Return why no record has all steps, so that an oracle is impossible; "" if one has them."""
-    if run.experiment.resume is not None:
+    if run.resumed:
         return "the run was resumed, so its record does not have the first steps"
     if any(one.incarnation > 1 for one in run.strategies):
         return "workers were lost, so no record has the whole run"

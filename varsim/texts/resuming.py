@@ -22,6 +22,15 @@ CREATED_INSIDE: Final = (
     "resumed run could not restore it before that step; create variables before the loop"
 )
 NO_CHECKPOINT: Final = "{run} has no complete checkpoint, so the run starts from its first step"
+WITHOUT_CHECKPOINTS: Final = (
+    "{run} cannot be resumed: it has no checkpoints, because its experiment has no key "
+    "`checkpoint`. To repeat it with a checkpoint after every 10 steps: "
+    "varsim run {run} checkpoint=10"
+)
+OTHER_SETTINGS: Final = (
+    "the run was resumed after step {step} with other settings than {run}: {changed}. So its "
+    "results differ from those of a run without interruption."
+)
 TOO_FEW_STEPS: Final = (
     "{run} has a checkpoint after step {step}, and the run has only {total} steps: give more "
     "steps, as in --steps {more}"
