@@ -182,6 +182,9 @@ def test_a_number_as_checkpoint_sets_the_interval(tmp_path):
     file.write_text("workload: digits\ncheckpoint: 0\n")
     with pytest.raises(ConfigError, match=r"x.yaml:2: checkpoint.every: invalid value 0"):
         load_experiment(file)
+    file.write_text("workload: digits\ncheckpoint: {evry: 5}\n")
+    with pytest.raises(ConfigError, match=r"x.yaml:2: checkpoint has no key 'evry'; did you mean"):
+        load_experiment(file)
     file.write_text("script: x.py\ncheckpoint: 3\n")
     with pytest.raises(ConfigError, match=r"not with a script: .*use tf.train.Checkpoint"):
         load_experiment(file)

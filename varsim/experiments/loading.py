@@ -182,9 +182,14 @@ def _nearest_file(path: Path) -> str:
 # ---------------------------------------------------------------- errors
 
 
+_UNKNOWN: Final = "extra_forbidden"
+"""The type of pydantic's error about a key that does not exist."""
+
+
 def _text_of(error: ValidationError, layers: _Layers) -> str:
     locations = layers.locations
-    problems = error.errors()
+    # An unknown key is first, because it can be the reason why a required key is missing.
+    problems = sorted(error.errors(), key=lambda one: one["type"] != _UNKNOWN)
     first = problems[0]
     keys = tuple(str(part) for part in first["loc"])
     others = len(problems) - 1
@@ -195,7 +200,7 @@ def _text_of(error: ValidationError, layers: _Layers) -> str:
             return locations.located(wrong.keys, wrong.problem)
         location = locations.of(("devices",))
         return f"{location + ': ' if location else ''}{_problem(first)}{more}"
-    if first["type"] == "extra_forbidden":
+    if first["type"] == _UNKNOWN:
         known, whose = keys_of(keys)
         if len(keys) == 1 and keys[0] in _params(layers.values):
             nearest = f", but the workload has; did you mean 'params.{keys[0]}'?"
