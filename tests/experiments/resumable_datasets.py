@@ -81,8 +81,10 @@ def run(job: tf.Job, *, way: str, flag: str = "") -> dict[str, Any]:
                 train(number, x, y)
         case "loops":
             it = iter(split(3, 4))
-            for number, x in zip(job.each_step(5), split(1, 4), strict=False):
+            for number, x in zip(job.each_step(50), split(1, 4), strict=False):
                 train(number, x, next(it))
+                if number == 4:
+                    break
             for number, x in zip(job.each_step(12), split(2, 4), strict=False):
                 train(number, x, next(it))
         case _:
@@ -98,6 +100,9 @@ def read_unusually(job: tf.Job, way: str, flag: str, train: Callable[..., None])
         case "second":
             for x, number in zip(distribute(batches(1, 4)), job.each_step(12), strict=False):
                 train(number, x)
+        case "undistributed":
+            for number, row in zip(job.each_step(12), np.arange(12), strict=False):
+                train(number, np.full(2, row, np.float32))
         case "inside":
             it: Any = None
             for number in job.each_step(12):

@@ -54,7 +54,7 @@ def restarted(way: str, out: Path) -> tf.FinishedRun:
             PROGRAM, params={"way": way}, on_worker_lost="restart", out=out, **SETTINGS
         )
     (again,) = texts(run, "continues from its checkpoint after step")
-    assert re.search("after step [39]", again)
+    assert re.search("after step [369]", again)
     return run
 
 
@@ -85,6 +85,13 @@ def test_an_iterator_that_the_loop_creates_is_named(continued: Any, tmp_path: Pa
     (told,) = texts(run, "were created inside the loop start again at their first batch: ")
     assert "resumable_datasets.py:" in told
     assert texts(run, "before the loop: it.")
+
+
+def test_an_iterator_that_is_not_a_distributed_dataset_is_a_warning(tmp_path: Path):
+    run = resumed("undistributed", tmp_path)
+
+    (told,) = texts(run, "start again at their first item, because they are not distributed")
+    assert "datasets: iterator. Use job.strategy." in told
 
 
 def test_other_batches_than_before_are_a_warning(tmp_path: Path):

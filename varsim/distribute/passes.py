@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
-from types import CodeType, FrameType
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -13,9 +11,6 @@ import numpy as np
 
 from varsim.distribute.values import DistributedValues, leaves_of
 from varsim.location import user_location
-
-Instruction = tuple[CodeType, int]
-"""A code object, and the offset of an instruction in it."""
 
 
 class Passes:
@@ -62,7 +57,6 @@ class FollowedPass:
         self.location = user_location()
         self.taken = 0  # the position: the number of batches that the program has taken
         self.has_ended = False
-        self.takers: set[Instruction] = set()  # the running instructions at the last batch
         self._batches = batches
         self._hash = sha256()
 
@@ -76,7 +70,6 @@ class FollowedPass:
             self.has_ended = True
             raise
         self.taken += 1
-        self.takers = _running(sys._getframe(1))  # noqa: SLF001  # inspect.stack() reads files
         for leaf in leaves_of(batch):
             for part in leaf.values if isinstance(leaf, DistributedValues) else [leaf]:
                 self._add(part)
@@ -100,12 +93,3 @@ class FollowedPass:
         """Take and drop batches until the pass is at a position or has ended."""
         while self.taken < position and not self.has_ended:
             next(self, None)
-
-
-def _running(frame: FrameType | None) -> set[Instruction]:
-    """Return the instructions that a frame and its callers run."""
-    running = set()
-    while frame is not None:
-        running.add((frame.f_code, frame.f_lasti))
-        frame = frame.f_back
-    return running

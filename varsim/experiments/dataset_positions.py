@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping
-from types import FrameType
-from typing import Any
+from itertools import zip_longest
+from typing import Any, Final
 
 from varsim.distribute.datasets import DistributedIterator
 from varsim.distribute.passes import FollowedPass, Passes
@@ -26,25 +27,23 @@ class DatasetPositions:
         self._passes = passes
         self._first = self._seen = passes.started
         self._outside: list[int] = []  # the numbers of the passes, in order
+        self._unknown: list[str] = []  # the types of other iterators that `zip` reads in each step
 
-    def enter(self, frame: FrameType) -> None:
+    def enter(self, loop: object) -> None:
         """Note that a loop over steps begins.
 
-        Args:
-            frame: The frame with the for loop.
         Raises:
-            CheckpointError: The loop takes the batch of a step before the step.
+            CheckpointError: `zip` reads another iterator before the loop.
         """
         self._outside += range(self._seen + 1, self._passes.started + 1)
-        here = (frame.f_code, frame.f_lasti)
-        if any(here in one.takers for one in self._passes.followed.values()):
+        before, after = _neighbours(loop)
+        if before:
             raise CheckpointError(texts.STEPS_FIRST)
+        self._unknown = sorted({type(one).__name__ for one in after if not self.restores(one)})
 
     def leave(self) -> None:
         """Note that a loop over steps has ended."""
         self._seen = self._passes.started
-        for one in self._passes.followed.values():
-            one.takers.clear()
 
     def restores(self, value: object) -> bool:
         """Return whether the value is the iterator of such a pass, or the source of its batches."""
@@ -80,8 +79,8 @@ class DatasetPositions:
 
         Args:
             compares: Whether the batches should equal those of the run that saved the state.
-            warn: Receives a warning for each pass that has other batches, and for the passes that
-                start again.
+            warn: Receives a warning for each pass that has other batches, and for the passes and
+                other iterators that start again.
         Raises:
             CheckpointError: The workload starts another number of passes.
         """
@@ -100,3 +99,17 @@ class DatasetPositions:
                 warn(texts.OTHER_BATCHES.format(place=one.location, taken=taken))
         if state["inside"]:
             warn(texts.STARTS_AGAIN.format(places=", ".join(state["inside"])))
+        if self._unknown:
+            warn(texts.NOT_DISTRIBUTED.format(kinds=", ".join(self._unknown)))
+
+
+def _neighbours(loop: object) -> tuple[list[object], list[object]]:
+    """Return the iterators that a `zip` reads before a loop, and after it, in each step."""
+    for group in gc.get_referrers(loop):  # no other function shows what a zip contains
+        if type(group) is tuple and any(isinstance(one, _ZIPS) for one in gc.get_referrers(group)):
+            place = [one is loop for one in group].index(True)
+            return [*group[:place]], [*group[place + 1 :]]
+    return [], []
+
+
+_ZIPS: Final = (zip, map, zip_longest)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
+from weakref import ReferenceType, ref
 
 import numpy as np
 
@@ -154,6 +155,15 @@ class StepLoop:
             )
 
     def __call__(self, total: int, keep: Mapping[str, Any]) -> Iterator[int]:
+        """Return the loop over the steps, which `_iterate` describes."""
+        own: list[ReferenceType[object]] = []  # weak, so that `break` ends the loop immediately
+        loop = self._iterate(total, keep, own)
+        own.append(ref(loop))
+        return loop
+
+    def _iterate(
+        self, total: int, keep: Mapping[str, Any], own: list[ReferenceType[object]]
+    ) -> Iterator[int]:
         """Yield the numbers of the steps. Between two steps, save a checkpoint if one is due.
 
         Raises:
@@ -169,8 +179,8 @@ class StepLoop:
         frame = sys._getframe(1)  # noqa: SLF001  # the frame with the for loop
         watched = None
         if self._positions is not None:
-            self._positions.enter(frame)
-            watched = _Locals(frame, keep, self._positions)
+            self._positions.enter(own[0]())
+            watched = _Locals(frame, own[0](), keep, self._positions)
         self._run.check_settings()
         first = 0
         if point is not None and number == point.loop:
@@ -287,16 +297,15 @@ class _Locals:
     """The local variables around the loop: generators to keep, and values that the loop changes."""
 
     def __init__(
-        self, frame: FrameType, keep: Mapping[str, Any], positions: DatasetPositions
+        self, frame: FrameType, loop: object, keep: Mapping[str, Any], positions: DatasetPositions
     ) -> None:
         self.positions = positions
         self._frame = frame
         self._keep = {name: one for name, one in keep.items() if not positions.restores(one)}
-        loop = sys._getframe(1)  # noqa: SLF001  # the frame of the generator `StepLoop.__call__`
         self._before = {
             name: (value, _shape_of(value))
             for name, value in frame.f_locals.items()
-            if getattr(value, "gi_frame", None) is not loop
+            if value is not loop
         }
 
     def kept(self) -> dict[str, Any]:

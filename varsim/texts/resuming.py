@@ -45,8 +45,13 @@ NOT_RESTORED: Final = (
     "job.steps(keep={{'history': history}})."
 )
 STEPS_FIRST: Final = (
-    "the loop takes the batch of a step before the step, so a resumed run could not find the right "
-    "batch: write the steps first, as in zip(job.steps(), dataset)"
+    "the loop reads another iterator before job.steps(), so a resumed run could not find the right "
+    "item of that iterator: write the steps first, as in zip(job.steps(), dataset)"
+)
+NOT_DISTRIBUTED: Final = (
+    "the run was resumed, but iterators beside job.steps() start again at their first item, "
+    "because they are not distributed datasets: {kinds}. Use "
+    "job.strategy.experimental_distribute_dataset, or the number of the step as an index."
 )
 OTHER_PASSES: Final = (
     "the checkpoint has the positions of {saved} iterators of distributed datasets, and this run "
