@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
@@ -15,12 +15,15 @@ from varsim.analysis.promises import Promise, promise_of
 from varsim.analysis.replay import Replay
 from varsim.analysis.rounding import close
 from varsim.protocol.messages import is_own_call
-from varsim.tracing.history import PROGRAM, History, VariableRow
+from varsim.tracing.history import PROGRAM, Event, History, VariableRow
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A variable at the end of one call of `strategy.run`, or at its creation."""
+    """A variable at the end of one call of `strategy.run`, or at its creation.
+
+    At the creation by a restart, the components have the values that the restart put back.
+    """
 
     step: int  # number of the program's ended calls, those of earlier incarnations included
     time_s: float  # seconds since the run began
@@ -98,12 +101,30 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
     number = variable.variable
     replay = Replay(history.num_replicas, {number: promise})
     step, merged = _calls_before(history), False
+    created: Event | None = None  # the creation, until its moment is yielded
     gone: set[int] = set()  # replicas whose workers are lost
     unexchanged = False
     is_mirror = promise.merges or promise.deferred  # then the program has the value, too
     audience = Audience((replay,))
+
+    def moment(event: Event) -> Moment:
+        found = _moment(replay, number, promise, step, event.time_s, gone)
+        if unexchanged or (promise.deferred and found.diverged):
+            found = replace(found, value=None, unexchanged=True)
+        present = len(replay.present(event.call))
+        return replace(
+            found,
+            present=present if present < history.num_replicas else None,
+            merged=merged,
+            is_creation=event.kind == "create",
+            interrupted=event.error == "KeyboardInterrupt",
+        )
+
     where = "variable = ? OR variable IS NULL AND kind IN ('call', 'finish', 'lost')"
     for event in valid_events(history, replay.promises, where, (number,)):
+        if created is not None and not history.puts_back(event):
+            yield moment(created)
+            created = None
         audience.show((event,))
         merged = merged or (event.kind == "commit" and event.position is not None)
         if promise.deferred and event.kind in {"write", "commit"}:
@@ -111,25 +132,20 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
         if event.kind == "lost" and event.replica is not None and not is_mirror:
             gone.add(event.replica)
         step += event.ends_step
-        if event.kind == "create" or event.ends_step:
-            present = len(replay.present(event.call))
-            moment = _moment(replay, number, promise, step, event.time_s, gone)
-            if unexchanged or (promise.deferred and moment.diverged):
-                moment = replace(moment, value=None, unexchanged=True)
-            yield replace(
-                moment,
-                present=present if present < history.num_replicas else None,
-                merged=merged,
-                is_creation=event.kind == "create",
-                interrupted=event.error == "KeyboardInterrupt",
-            )
+        if event.kind == "create":
+            created = event
+        elif event.ends_step:
+            yield moment(event)
             merged = False
+    if created is not None:
+        yield moment(created)
 
 
 def _calls_before(history: History) -> int:
-    """Return the number of the program's calls before the record, in earlier incarnations."""
+    """Return the number of the program's calls before the record."""
     ((first,),) = history.connection.execute("SELECT MIN(call) FROM events WHERE kind = 'call'")
-    return 0 if first is None or is_own_call(first) else int(first) - 1
+    in_record = 0 if first is None or is_own_call(first) else int(first) - 1
+    return max(in_record, history.calls_before)
 
 
 def _moment(
@@ -138,12 +154,15 @@ def _moment(
     parts = enumerate(replay.variables[number].at_program)
     components = tuple(None if i in gone else one.value for i, one in parts)
     lost = tuple(sorted(gone))
-    return Moment(step, time_s, components, _value(components, promise), lost=lost)
+    return Moment(step, time_s, components, value_read(components, promise), lost=lost)
 
 
 @arithmetic.quiet()
-def _value(components: tuple[Flat | None, ...], promise: Promise) -> Flat | None:
-    """Return the value of a read by the program, as docs/semantics.md defines it."""
+def value_read(components: Sequence[Flat | None], promise: Promise) -> Flat | None:
+    """Return the value of a read by the program, as docs/semantics.md defines it.
+
+    Return None if the program cannot read one value, or if a needed component is unknown.
+    """
     if promise.mirrored or promise.aggregation == "ONLY_FIRST_REPLICA":
         return None if promise.stays_local else components[0]
     known = [one for one in components if one is not None]

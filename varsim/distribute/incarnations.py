@@ -190,6 +190,8 @@ class Incarnations:
             options = self._supervisor.launching(self._owner, options)
         link = self._launcher.launch(options, PROGRAM)
         before = self.calls
+        if self.number > 1 and link.recorder is not None:
+            link.recorder.continued(before, [one.spec.variable_id for one in self._kept])
         coordinator = Coordinator(
             link, strict=self._strict, limits=limits, warn=warn, calls_before=before
         )

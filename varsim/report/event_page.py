@@ -162,12 +162,15 @@ def _array(event: Event) -> np.ndarray:
 
 
 def _step(history: History, event: Event) -> int:
-    """Return the number of the program's calls that had begun at an event."""
+    """Return the number of the program's calls that had begun at an event.
+
+    Calls of earlier incarnations count, too.
+    """
     ((step,),) = history.connection.execute(
         "SELECT MAX(call) FROM events WHERE kind = 'call' AND call < ? AND event <= ?",
         (OWN_CALLS, event.event),
     )
-    return int(step or 0)
+    return int(step or history.calls_before)
 
 
 def _around(history: History, event: Event) -> list[Event]:

@@ -302,12 +302,19 @@ def _sentence(moments: Sequence[Moment], diverged: int | None) -> str:
             f"The replicas do not differ in the {known} of {len(moments)} steps whose values are "
             f"all known. Whether they differ in the other steps is unknown.{hint}"
         )
-    differing = sum(one.diverged for one in moments)
-    steps = len(moments) - moments[0].is_creation
-    return (
-        f"The replicas first differ at the end of step {moments[diverged].step}; they differ at "
-        f"the end of {differing} of {steps} steps."
-    )
+    first, share = _first_and_share(moments, [one.diverged for one in moments])
+    return f"The replicas {first}; they differ at the end of {share}."
+
+
+def _first_and_share(moments: Sequence[Moment], differ: Sequence[bool]) -> tuple[str, str]:
+    """Return the first moment with a difference, and the share of steps with one, as texts."""
+    first, start = moments[differ.index(True)], int(moments[0].is_creation)
+    when = f"first differ at the end of step {first.step}"
+    if first.is_creation:
+        when = "already differ when the variable is created"
+        if first.step:
+            when = f"already differ at the start of this record, after step {first.step}"
+    return when, f"{sum(differ[start:])} of {times(len(moments) - start, 'step')}"
 
 
 def _joined(moments: Sequence[Moment], aggregation: str) -> Iterator[str]:
@@ -351,12 +358,13 @@ def _about_oracle(moments: Sequence[Moment], unlike: int | None) -> str:
             f"The value was compared with a single device's in {compared} of {len(moments)} steps, "
             "and no difference was found."
         )
-    differing = sum(one.unlike for one in moments)
-    steps = len(moments) - moments[0].is_creation
-    return (
-        "The value first differs from a single device's at the end of step "
-        f"{moments[unlike].step}; it differs at the end of {differing} of {steps} steps."
-    )
+    if moments[unlike].is_creation:
+        first = "already differs from a single device's when the variable is created"
+    else:
+        step = moments[unlike].step
+        first = f"first differs from a single device's at the end of step {step}"
+    _, share = _first_and_share(moments, [one.unlike for one in moments])
+    return f"The value {first}; it differs at the end of {share}."
 
 
 def title_of(name: str, settings: str, shape: Sequence[int | None], element: int | None) -> str:

@@ -209,6 +209,37 @@ class History:
         ((last,),) = self.connection.execute("SELECT max(event) FROM events")
         return int(last or 0)
 
+    @property
+    def calls_before(self) -> int:
+        """Return the number of the program's calls in earlier incarnations of the strategy."""
+        return int(self.run.get("continued", {}).get("calls", 0))
+
+    @property
+    def kept(self) -> frozenset[int]:
+        """Return the variables of earlier incarnations, which this incarnation created again.
+
+        Right after its creation, the program writes the components of such a variable, unless they
+        are all equal.
+        """
+        return frozenset(self.run.get("continued", {}).get("kept", ()))
+
+    def puts_back(self, event: Event) -> bool:
+        """Return whether a component of a kept variable is written as the restart writes it.
+
+        Only the first such events after the creation of the variable are those of the restart.
+        """
+        number = event.variable
+        return (
+            number in self.kept
+            and event.process == PROGRAM
+            and event.call is None
+            and event.replica is not None
+            and (
+                event.kind == "commit"
+                or (event.kind == "write" and event.location == self.variables[number].created_at)
+            )
+        )
+
     def events(self, where: str = "1", parameters: Iterable[Any] = ()) -> Iterator[Event]:
         """Yield the events that satisfy an SQL condition, in causal order."""
         rows = self.connection.execute(

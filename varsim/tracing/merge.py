@@ -7,7 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from heapq import heapify, heappop, heappush, heappushpop
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from varsim.errors import ProtocolError, TraceError
 from varsim.protocol.codec import decode
@@ -82,6 +82,8 @@ def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
         about["limited"] = merger.limited
         if packages := merger.variables.packages():
             about["policies"] = packages
+        if merger.continued is not None:
+            about["continued"] = merger.continued
 
     file = history / HISTORY if history.is_dir() else history
     try:
@@ -123,6 +125,8 @@ class _Merger:
         """Why the record is not whole, as clauses."""
         self.limited = False
         """Whether a trace has reached its limit."""
+        self.continued: dict[str, Any] | None = None
+        """The calls and the variables of earlier incarnations; None in the first one."""
         self._directory = directory
         self._absent = AbsentMemory()
         self._rows = HistoryRows(num_replicas, began_ns)
@@ -278,6 +282,7 @@ class _Merger:
             int(RecordKind.FINISHED): self._finished,
             int(RecordKind.LOST): self._lost,
             int(RecordKind.SHARES): self._shares_of_call,
+            int(RecordKind.CONTINUED): self._continued,
         }
 
     def _read(
@@ -324,6 +329,9 @@ class _Merger:
 
     def _shares_of_call(self, process: int, call: int, rows: list[int]) -> None:  # noqa: ARG002
         self._shares[call] = rows
+
+    def _continued(self, process: int, calls: int, kept: list[int]) -> None:  # noqa: ARG002
+        self.continued = {"calls": calls, "kept": kept}
 
     def _begin(self, process: int, call: int, cause: int) -> None:
         self._rows.begin(call)

@@ -190,6 +190,10 @@ def _shares(num_replicas: int, call: object = None, rows: object = None, *others
     return _is_count(call) and all(_is_count(one) for one in rows)
 
 
+def _continued(_: int, calls: object = None, kept: object = None, *others: object) -> bool:
+    return _is_count(calls) and type(kept) is list and all(map(_is_count, kept)) and not others
+
+
 def _end(_: int, *others: object) -> bool:
     return not others
 
@@ -212,4 +216,5 @@ _CHECKS: Final[dict[int, Callable[..., bool]]] = {
     int(RecordKind.DECIDED): _decided,
     int(RecordKind.WITHHELD): _withheld,
     int(RecordKind.SHARES): _shares,
+    int(RecordKind.CONTINUED): _continued,
 }

@@ -81,6 +81,7 @@ class RecordKind(IntEnum):
     DECIDED = 11  # frames of commits that no replica waits for; the next envelope contains them
     WITHHELD = 12  # variable_id, value or rows of a contribution that is not used and not sent
     SHARES = 13  # call_id, number of rows in each replica's arguments; only if a number is 0
+    CONTINUED = 14  # number of calls in earlier incarnations, ids of variables that they created
 
 
 _RECEIVED, _READ, _WROTE = int(RecordKind.RECEIVED), int(RecordKind.READ), int(RecordKind.WROTE)
@@ -336,6 +337,15 @@ class Trace:
     def shares(self, call_id: int, rows: Sequence[int]) -> None:
         """Record how many rows each replica gets in a call, before the call is sent."""
         self._note(RecordKind.SHARES, call_id, list(rows))
+
+    def continued(self, calls: int, variable_ids: Sequence[int]) -> None:
+        """Record that this incarnation continues earlier ones of its strategy.
+
+        Args:
+            calls: The number of the program's calls in the earlier incarnations.
+            variable_ids: The variables of the earlier incarnations, which this one creates again.
+        """
+        self._note(RecordKind.CONTINUED, calls, list(variable_ids))
 
     def lost(self, replica: int, reason: str) -> None:
         """Record the loss of a worker."""

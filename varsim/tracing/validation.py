@@ -225,6 +225,13 @@ def _is_window(value: object) -> bool:
     return False
 
 
+def _is_continued(value: object) -> bool:
+    match value:
+        case {"calls": calls, "kept": [*kept]}:
+            return _is_count(calls) and all(map(_is_count, kept))
+    return False
+
+
 def _are_texts(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
@@ -243,6 +250,7 @@ _ENTRIES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
         "a time in seconds",
     ),
     "window": (_is_window, "null, or the first call and the first call after it"),
+    "continued": (_is_continued, "the calls before, and the numbers of the kept variables"),
     "missing": (_are_texts, "a list of texts"),
     "left_out": (_are_texts, "a list of texts"),
     "policies": (
