@@ -15,6 +15,7 @@ from varsim.analysis.rounding import close
 from varsim.analysis.search import Search
 from varsim.errors import ConfigError
 from varsim.extension_dtypes import kind_of
+from varsim.report.formatting import names
 from varsim.spec import Array
 from varsim.sync.statistics import VariableStatistics
 from varsim.texts.facts import times
@@ -267,6 +268,13 @@ class Replays:
             doubts.append(
                 f"The record is not whole: {self.program.problem}. All numbers and reasons are "
                 "about the recorded part."
+            )
+        if restored := [self.program.variables[one].name for one in self.program.restored()]:
+            doubts.append(
+                f"This record begins after {times(self.program.calls_before, 'call')}, with the "
+                f"values that a restart put back: {names(restored)}. Under other settings, the "
+                "replay begins with the same values, as if the settings were changed then. The "
+                "costs do not include the restart."
             )
         if self._as_it_was.failure:
             doubts.append(f"The replay ends early, at {self._as_it_was.failure}.")

@@ -10,17 +10,19 @@ import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 
 import varsim as tf
+from varsim.distribute.rescue import is_private
 from varsim.errors import ConfigError, VariableError, VarsimError
 from varsim.spec import SCATTERS, Array, Context, Operation, Rows
 from varsim.sync import policies
 from varsim.sync.statistics import VariableStatistics
 from varsim.texts.refusals import Refused
+from varsim.tracing.history import VariableRow
 from varsim.tracing.progress import Tell
 from varsim.tracing.trace import TraceOptions
 from varsim.whatif.recorded import (
@@ -32,7 +34,9 @@ from varsim.whatif.recorded import (
     RecordedProgram,
     RecordedRead,
     RecordedWrite,
+    RestoredStart,
     Settings,
+    settings_of,
     spec_of,
 )
 from varsim.whatif.values import Filling, at, whole_of
@@ -152,6 +156,8 @@ class _Player:
         auto = "adaptive" if adaptive else "on_write"
         self._strategy = tf.distribute.MirroredStrategy(devices, auto=auto, trace=trace)
         self._variables: dict[int, Any] = {}
+        self._restarts: dict[int, VariableStatistics] = {}
+        """Variable → the costs of putting back its values, which are not costs of the program."""
         self.played = Played()
 
     def do(self, actions: Iterable[RecordedAction]) -> None:
@@ -172,7 +178,9 @@ class _Player:
     def finish(self) -> None:
         """Store the costs, and stop the cluster."""
         for account in self._strategy.statistics():
-            self.played.costs[self.played.numbers[account.variable_id]] = account
+            number = self.played.numbers[account.variable_id]
+            restart = self._restarts.get(number)
+            self.played.costs[number] = account if restart is None else _without(account, restart)
         self._variables.clear()
         self._strategy.close()
 
@@ -181,19 +189,52 @@ class _Player:
     def _create(self, action: RecordedCreate) -> None:
         number = action.variable
         wanted, recorded = self._settings[number], self._program.settings()[number]
+        row, is_refused = self._program.variables[number], False
         try:
             variable = self._made(action, wanted)
         except VarsimError as error:
-            row = self._program.variables[number]
+            is_refused = True
             self._refuse(number, row.created_at, 0, -1, error)
             variable = self._made(action, recorded)
         self._variables[number] = variable
         self.played.numbers[variable.spec.variable_id] = number
+        if action.start is not None:
+            try:
+                self._put_back(action.start, variable, recorded if is_refused else wanted)
+            except VarsimError as error:
+                self._refuse(number, row.created_at, self._program.calls_before, -1, error)
+            own = variable.spec.variable_id
+            accounts = self._strategy.statistics()
+            self._restarts[number] = next(one for one in accounts if one.variable_id == own)
+
+    def _put_back(self, start: RestoredStart, variable: Any, settings: Settings) -> None:
+        """Give a new variable the values that a restart put back, unless it has them already."""
+        row = self._program.variables[self.played.numbers[variable.spec.variable_id]]
+        first, *others = start.components
+        if self._keeps_components(row, settings):
+            if not all(np.array_equal(first, one) for one in others):
+                each = list(start.components)
+                self._write_each(variable, Operation.ASSIGN, row.created_at, each)
+        elif policies.cell(variable.spec, Context.CROSS_REPLICA, Operation.ASSIGN).shares:
+            value = first if start.value is None else start.value
+            at(row.created_at)(variable.assign, value, read_value=False)
+
+    def _keeps_components(self, row: VariableRow, settings: Settings) -> bool:
+        """Return whether earlier writes give the same components under other settings."""
+        recorded = settings_of(row)
+        return settings == recorded or all(
+            is_private(spec_of(row, one)) for one in (settings, recorded)
+        )
 
     def _made(self, action: RecordedCreate, settings: Settings) -> Any:
         row = self._program.variables[action.variable]
         shape = tuple(json.loads(row.shape))
         value = action.value
+        if action.start is not None and not self._keeps_components(row, settings):
+            value = value if action.start.value is None else action.start.value
+            cell = policies.cell(spec_of(row, settings), Context.CROSS_REPLICA, Operation.ASSIGN)
+            if cell.shares:  # `_put_back` assigns the value, which divides it
+                value = None if value is None else np.zeros_like(value)
         if value is None:
             value = self._fill(-action.variable, row.dtype, None, shape)
         with self._strategy.scope():
@@ -263,7 +304,7 @@ class _Player:
             if write.operation in SCATTERS:
                 self._scatter(variable, write, operands)
             elif len(operands) > 1:
-                self._write_each(variable, write, operands)
+                self._write_each(variable, write.operation, write.location, operands)
             elif write.replica is not None:
                 part = variable.values[write.replica]
                 at(write.location)(getattr(part, write.operation.value), operands[0])
@@ -311,17 +352,19 @@ class _Player:
         read_value = policies.is_readable(spec)
         at(write.location)(getattr(variable, write.operation.value), value, read_value=read_value)
 
-    def _write_each(self, variable: Any, write: RecordedWrite, values: list[Array]) -> None:
+    def _write_each(
+        self, variable: Any, operation: Operation, location: str, values: list[Array]
+    ) -> None:
         """Write one value to each component. Use `update` if `assign` refuses such a write."""
         each = tf.distribute.PerReplica(values)
-        cell = policies.cell(variable.spec, Context.CROSS_REPLICA, write.operation)
+        cell = policies.cell(variable.spec, Context.CROSS_REPLICA, operation)
         if cell.per_component:
-            at(write.location)(getattr(variable, write.operation.value), each, read_value=False)
+            at(location)(getattr(variable, operation.value), each, read_value=False)
             return
-        at(write.location)(
+        at(location)(
             self._strategy.extended.update,
             variable,
-            lambda own, value: getattr(own, write.operation.value)(value),
+            lambda own, value: getattr(own, operation.value)(value),
             args=(each,),
         )
 
@@ -333,6 +376,16 @@ class _Player:
             self.played.refused[variable] = Refusal(location, step, process, _problem_of(error))
         else:
             refusal.count += 1
+
+
+def _without(account: VariableStatistics, part: VariableStatistics) -> VariableStatistics:
+    return replace(
+        account,
+        writes=account.writes - part.writes,
+        reads=account.reads - part.reads,
+        messages=account.messages - part.messages,
+        size_bytes=account.size_bytes - part.size_bytes,
+    )
 
 
 def _problem_of(error: VarsimError) -> str:

@@ -6,12 +6,15 @@ If a variable was created during a call, the recorded program creates it before 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 
 from varsim.analysis.integrity import missing, valid_events
+from varsim.analysis.lens import value_read
+from varsim.analysis.promises import promise_of
 from varsim.distribute.policies import know
 from varsim.errors import ConfigError
 from varsim.extension_dtypes import named
@@ -28,6 +31,7 @@ from varsim.whatif.recorded import (
     RecordedProgram,
     RecordedRead,
     RecordedWrite,
+    RestoredStart,
     settings_of,
     spec_of,
 )
@@ -105,9 +109,10 @@ class _Builder:
         self._by_call: dict[int, _OpenCall] = {}
         self._created: set[int] = set()
         self._unknown: set[int] = set()
-        self._steps = 0
+        self._steps = history.calls_before
         self._events = 0
         self._group: list[Event] = []  # consecutive writes to single components by the program
+        self._history = history
 
     def take(self, event: Event) -> None:
         """Add the action of an event."""
@@ -150,6 +155,7 @@ class _Builder:
             events=self._events,
             unknown=frozenset(self._unknown),
             problem=problem,
+            calls_before=self._history.calls_before,
         )
 
     # ------------------------------------------------------------ the program
@@ -164,7 +170,36 @@ class _Builder:
         value = _value_of(event)
         if value is None:
             self._unknown.add(event.variable)
-        self._actions.append(RecordedCreate(event.variable, value))
+        start = None
+        if value is not None and event.variable in self._history.kept:
+            start = self._start(event.variable, (value,) * self._num_replicas)
+        self._actions.append(RecordedCreate(event.variable, value, start))
+
+    def _start(self, variable: int, components: tuple[Array, ...]) -> RestoredStart:
+        promise = promise_of(self._variables[variable], self._history.run.get("policies"))
+        value = value_read([np.ravel(one) for one in components], promise)
+        shape = components[0].shape
+        return RestoredStart(components, None if value is None else value.reshape(shape))
+
+    def _take_start(self, group: Sequence[Event]) -> bool:
+        """Add the components that a restart put back to the creation of their variable.
+
+        Return whether the events are such writes, and their values are known.
+        """
+        create = self._actions[-1] if self._actions else None
+        if (
+            not isinstance(create, RecordedCreate)
+            or create.start is None
+            or create.variable != group[0].variable
+            or len(group) < self._num_replicas
+            or not all(map(self._history.puts_back, group))
+        ):
+            return False
+        components = tuple(_value_of(one) for one in group)
+        known = tuple(one for one in components if one is not None)
+        start = self._start(create.variable, known) if len(known) == len(components) else None
+        self._actions[-1] = replace(create, start=start)
+        return start is not None
 
     def _need(self, variable: int | None) -> None:
         """Create a variable at the start of the program, if its creation was not recorded."""
@@ -213,6 +248,8 @@ class _Builder:
 
     def _end_group(self) -> None:
         group, self._group = self._group, []
+        if self._take_start(group):
+            return
         self._need(group[0].variable)
         if [one.replica for one in group] == list(range(self._num_replicas)) and len(group) > 1:
             self._now().append(self._write(group[0]._replace(replica=None), tuple(group)))

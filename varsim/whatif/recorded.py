@@ -34,11 +34,20 @@ class Settings(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class RestoredStart:
+    """The values that a restart put back into a variable of an earlier incarnation."""
+
+    components: tuple[Array, ...]  # in replica order
+    value: Array | None  # what the program would have read; None if it could not read one
+
+
+@dataclass(frozen=True, slots=True)
 class RecordedCreate:
     """The program creates a variable."""
 
     variable: int
     value: Array | None  # the value of all components; None if it was not recorded
+    start: RestoredStart | None = None  # only if a restart created the variable again
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +129,12 @@ class RecordedProgram:
     events: int  # number of reads, writes and arrivals
     unknown: frozenset[int]  # variables with an unrecorded value
     problem: str  # why the record is not whole; "" if it is whole
+    calls_before: int = 0  # number of calls in earlier incarnations
+
+    def restored(self) -> list[int]:
+        """Return the variables whose values a restart put back, in order of creation."""
+        creates = [one for one in self.actions if isinstance(one, RecordedCreate)]
+        return [one.variable for one in creates if one.start is not None]
 
     def settings(self) -> dict[int, Settings]:
         """Return the settings in force for each variable."""
