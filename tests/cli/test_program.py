@@ -51,12 +51,13 @@ def test_python_m_varsim_is_the_same_program():
 ENTRY = [sys.executable, "-c", "from varsim.cli.entry import main; main()", "--help"]
 
 
-def test_closed_output_is_ignored():
+def test_closed_output_is_an_error_of_one_line():
     done = subprocess.run(
-        ["sh", "-c", 'exec "$@" >&-', "sh", *ENTRY], capture_output=True, timeout=60
+        ["sh", "-c", 'exec "$@" >&-', "sh", *ENTRY], capture_output=True, text=True, timeout=60
     )
 
-    assert (0, b"") == (done.returncode, done.stderr)
+    said = "Error: the output cannot be written: it is closed\n"
+    assert (6, said) == (done.returncode, done.stderr)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")

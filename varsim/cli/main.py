@@ -13,7 +13,7 @@ import click
 
 from varsim import __version__
 from varsim.cli import ctrl_c
-from varsim.cli.exit_codes import DONE, INTERRUPTED, WRONG_USE, WrongUse, exit_codes
+from varsim.cli.exit_codes import DONE, INTERRUPTED, NOT_WRITTEN, WRONG_USE, WrongUse, exit_codes
 from varsim.nearest import did_you_mean
 from varsim.report.terminal import width_of
 
@@ -53,7 +53,7 @@ class Commands(click.Group):
         (command,) = (one for one in members if _is_command(one, cmd_name))
         assert isinstance(command, click.Command)
         if command.epilog is None:
-            command.epilog = exit_codes(DONE, WRONG_USE, INTERRUPTED)
+            command.epilog = exit_codes(DONE, WRONG_USE, NOT_WRITTEN, INTERRUPTED)
         return command
 
     def resolve_command(

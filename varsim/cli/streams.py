@@ -30,11 +30,15 @@ class _Guarded(io.FileIO):
 
     error: OSError | None = None
     raises = False  # whether errors are raised, as in Python
+    was_closed = False  # whether the descriptor was closed when the program started
 
     def write(self, content: Any) -> int | None:  # type: ignore[override]  # as FileIO
         """Write all bytes; return their number."""
         rest = memoryview(content).cast("B")
         size = len(rest)
+        if self.was_closed:  # as in Python, a print to a closed stream raises no error
+            self.error = self.error or OSError(errno.EBADF, "it is closed")
+            return size
         while rest and (self.error is None or self.raises):
             try:
                 written = super().write(rest)
@@ -51,11 +55,12 @@ class _Guarded(io.FileIO):
 
 def guard() -> None:
     """Reopen closed standard streams, and let no error of stdout and stderr end the program."""
-    _open_what_is_closed()
+    closed = _open_what_is_closed()
     for name in ("stdout", "stderr"):
         before: io.TextIOWrapper = getattr(sys, name)
         _replaced.append(before)
         raw = _guarded[name] = _Guarded(before.fileno(), "w", closefd=False)
+        raw.was_closed = name in closed
         # Python itself has no buffer between text and descriptor if PYTHONUNBUFFERED is set.
         buffer: Any = raw if before.write_through else io.BufferedWriter(raw)
         raw.name = before.name
@@ -99,10 +104,17 @@ def _flush(stream: TextIO) -> None:
         return
 
 
-def _open_what_is_closed() -> None:
-    """Reopen closed standard streams, because other files would get their descriptors."""
+def _open_what_is_closed() -> list[str]:
+    """Reopen closed standard streams, because other files would get their descriptors.
+
+    Returns:
+        The names of these streams.
+    """
+    closed = []
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             nowhere = os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(nowhere, True)
             setattr(sys, name, os.fdopen(nowhere, "w" if number else "r", encoding="utf-8"))
+            closed.append(name)
+    return closed
