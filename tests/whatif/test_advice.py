@@ -410,6 +410,10 @@ def test_the_advice_for_an_unread_variable_is_adaptive(tmp_path: Path):
 
     assert Settings(VariableSynchronization.AUTO, VariableAggregation.MEAN) == weight.effect.after
     assert "By its rules, adaptive gives every read the value of ON_WRITE" in weight.proof
+    assert weight.risks.endswith(
+        "If a worker is lost, the deferred writes of all replicas since the last exchange are "
+        "lost, too."
+    )
     assert weight.saves.startswith("100% of the messages (60 → 0)")
 
 

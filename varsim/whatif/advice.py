@@ -419,5 +419,6 @@ _RISKS: Final[dict[Synchronization, str]] = {
     "lost, its writes since the last cross-replica read are lost, too.",
     ON_WRITE: "Every write waits for all replicas.",
     ADAPTIVE: "Values may differ by rounding, and a read waits for the exchange of deferred "
-    "writes.",
+    "writes. If a worker is lost, the deferred writes of all replicas since the last exchange are "
+    "lost, too.",
 }
