@@ -368,3 +368,47 @@ def test_a_mirrored_value_is_not_lost(tmp_path: Path) -> None:
     story.add(-1, "finish", call=1, error="WorkerLost", note="WorkerLost: replica 1")
 
     assert (1, [[0, 0], [0, 0]], [0, 0], False) == plain(story.seen(tmp_path)[-1])
+
+
+def test_the_lens_of_a_record_that_is_not_whole_says_so(tmp_path: Path) -> None:
+    story = LensHistory("ON_WRITE", "MEAN")
+    story.step(1)
+    story.add(-1, "lost", replica=1, note="was killed by SIGKILL")
+    story.step(2)
+    out = StringIO()
+    flaw = "the record of replica 1 was not closed: its worker was killed by SIGKILL"
+    print_steps(Console(width=400, file=out), "v", story.seen(tmp_path), 0, flaw=flaw)
+
+    said = out.getvalue()
+    assert f"do not differ in the recorded steps. The record is not whole: {flaw}." in said
+    assert "never" not in said
+    assert "From step 2 on, the copy of replica 1 is the program's: its worker was lost." in said
+
+
+def test_unexchanged_writes_are_lost_with_a_worker(tmp_path: Path) -> None:
+    story = LensHistory("AUTO", "MEAN")
+    story.step(1, (1, 1), (2, 2))
+    story.add(-1, "lost", replica=1, note="was killed by SIGKILL")
+    story.step(2)
+    seen = story.seen(tmp_path)
+
+    assert [(0, 0, False), (1, 2, True)] == [
+        (*(one[0] for one in moment.components if one is not None), moment.unexchanged)
+        for moment in seen[:2]
+    ]
+    assert (None, None, (1,)) == (seen[2].components[1], seen[2].value, seen[2].lost)
+    assert (
+        "From step 2 on, no read can exchange these writes, because they are lost with the worker "
+        "of replica 1."
+    ) in " ".join(sentences_of(seen, "MEAN").split())
+
+
+def test_the_copy_of_an_exchanged_value_is_not_lost_with_a_worker(tmp_path: Path) -> None:
+    story = LensHistory("AUTO", "SUM")
+    story.step(1, (1, 1), (2, 2))
+    story.add(-1, "commit", version=1, operation="assign", **_value(3, 3))
+    story.add(-1, "lost", replica=1, note="was killed by SIGKILL")
+    story.step(2)
+    last = story.seen(tmp_path)[-1]
+
+    assert ((), (1,), [3, 3]) == (last.lost, last.ended, list(last.value))

@@ -286,6 +286,13 @@ def missing(history: History) -> tuple[int | None, str]:
     return last, reason
 
 
+def incompleteness(history: History) -> str:
+    """Return why the record does not show the whole program; "" if it does."""
+    _, reason = missing(history)
+    window = history.run.get("window")
+    return reason or ("only a window of steps was recorded" if window else "")
+
+
 def _is_gapless(history: History) -> bool:
     """Return whether every process has as many events as its last event number implies.
 

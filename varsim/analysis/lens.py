@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from varsim.analysis import arithmetic
@@ -33,6 +32,7 @@ class Moment:
     present: int | None = None  # number of replicas in the call; None if none had joined
     merged: bool = False  # whether the call combined the replicas' values of the variable
     lost: tuple[int, ...] = ()  # replicas whose components are lost with their workers
+    ended: tuple[int, ...] = ()  # replicas whose workers are lost; the program may have their copy
     is_creation: bool = False  # whether the moment is the creation of the variable
     unexchanged: bool = False  # whether replicas have deferred writes, which a read would exchange
     interrupted: bool = False  # whether Ctrl-C has ended the call
@@ -108,12 +108,21 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
     audience = Audience((replay,))
 
     def moment(event: Event) -> Moment:
-        found = _moment(replay, number, promise, step, event.time_s, gone)
-        if unexchanged or (promise.deferred and found.diverged):
-            found = replace(found, value=None, unexchanged=True)
+        everything = [one.value for one in replay.variables[number].at_program]
+        waits = unexchanged or (promise.deferred and Moment(0, 0.0, (*everything,), None).diverged)
+        # The program has the copies of a lost replica, unless they wait for an exchange.
+        lost = set() if is_mirror and not waits else gone
+        components = tuple(None if i in lost else one for i, one in enumerate(everything))
+        value = None if waits else value_read(components, promise)
         present = len(replay.present(event.call))
-        return replace(
-            found,
+        return Moment(
+            step,
+            event.time_s,
+            components,
+            value,
+            lost=tuple(sorted(lost)),
+            ended=tuple(sorted(gone)),
+            unexchanged=waits,
             present=present if present < history.num_replicas else None,
             merged=merged,
             is_creation=event.kind == "create",
@@ -129,7 +138,7 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
         merged = merged or (event.kind == "commit" and event.position is not None)
         if promise.deferred and event.kind in {"write", "commit"}:
             unexchanged = event.kind == "write" and event.process != PROGRAM
-        if event.kind == "lost" and event.replica is not None and not is_mirror:
+        if event.kind == "lost" and event.replica is not None:
             gone.add(event.replica)
         step += event.ends_step
         if event.kind == "create":
@@ -146,15 +155,6 @@ def _calls_before(history: History) -> int:
     ((first,),) = history.connection.execute("SELECT MIN(call) FROM events WHERE kind = 'call'")
     in_record = 0 if first is None or is_own_call(first) else int(first) - 1
     return max(in_record, history.calls_before)
-
-
-def _moment(
-    replay: Replay, number: int, promise: Promise, step: int, time_s: float, gone: AbstractSet[int]
-) -> Moment:
-    parts = enumerate(replay.variables[number].at_program)
-    components = tuple(None if i in gone else one.value for i, one in parts)
-    lost = tuple(sorted(gone))
-    return Moment(step, time_s, components, value_read(components, promise), lost=lost)
 
 
 @arithmetic.quiet()

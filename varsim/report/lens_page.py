@@ -202,6 +202,7 @@ def print_steps(
     element: int | None,
     *,
     aggregation: str = "",
+    flaw: str = "",
     everything: bool = False,
 ) -> None:
     """Print a variable's values at the end of each step.
@@ -209,6 +210,7 @@ def print_steps(
     Args:
         aggregation: The variable's aggregation, for the sentences on steps without some replicas.
         element: The index of the element in the flattened value; None prints the mean.
+        flaw: Why the record is not whole; "" if it is whole.
         everything: Whether to print all steps. If not, print the first and the last steps, and the
             steps around the first difference.
     """
@@ -245,10 +247,9 @@ def print_steps(
         table.add_row(steps[row], *columns.cells(components[row]), *cells, mark[row])
         before = index
     print_table(console, title, table)
-    said = [_sentence(moments, diverged), *_joined(moments, aggregation)]
+    said = [_sentence(moments, diverged, flaw), *_joined(moments, aggregation)]
     said += [columns.sentence(len(components[0])), _missing(moments), *_lost(moments)]
-    if any(one.unexchanged for one in moments):
-        said.append(_UNEXCHANGED)
+    said += _unexchanged(moments)
     said += [_INTERRUPTED.format(step=one.step) for one in moments if one.interrupted]
     console.print(Text(" ".join(filter(None, said))))
     if "oracle" in beside:
@@ -263,6 +264,19 @@ _UNEXCHANGED: Final = (
     f"{NOTHING} in the column of the value means that the replicas had writes that were not "
     "exchanged yet: a read would exchange them first, and each replica shows its own writes only."
 )
+
+
+def _unexchanged(moments: Sequence[Moment]) -> Iterator[str]:
+    """Yield sentences on writes that were not exchanged, and on those that never will be."""
+    waiting = [one for one in moments if one.unexchanged]
+    if any(not one.lost for one in waiting):
+        yield _UNEXCHANGED
+    lost = next((one for one in waiting if one.lost), None)
+    if lost is not None:
+        yield (
+            f"From step {lost.step} on, no read can exchange these writes, because they are lost "
+            f"with the worker of {name_replicas(lost.lost)}."
+        )
 
 
 def _first(*, diverged: bool, unlike: bool) -> str:
@@ -290,9 +304,16 @@ def _step_cell(value: Flat | None, element: int | None) -> str:
 _RECORD_ALL: Final = "`--trace messages` records all values."
 
 
-def _sentence(moments: Sequence[Moment], diverged: int | None) -> str:
+def _sentence(moments: Sequence[Moment], diverged: int | None, flaw: str) -> str:
+    said = _difference(moments, diverged, flaw)
+    return f"{said} The record is not whole: {flaw}." if flaw else said
+
+
+def _difference(moments: Sequence[Moment], diverged: int | None, flaw: str) -> str:
     if diverged is None:
         known = sum(one.is_known for one in moments)
+        if known == len(moments) and flaw:
+            return "The replicas do not differ in the recorded steps."
         if known == len(moments):
             return "The replicas never differ."
         if not known:
@@ -336,9 +357,16 @@ def _missing(moments: Sequence[Moment]) -> str:
 
 
 def _lost(moments: Sequence[Moment]) -> Iterator[str]:
-    """Yield a sentence for each step at which components were lost."""
+    """Yield sentences for each step at which components, or workers, were lost."""
     before: set[int] = set()
     for one in moments:
+        if ended := sorted(set(one.ended) - set(one.lost) - before):
+            before.update(ended)
+            each = "the copy" if len(ended) == 1 else "each copy"
+            yield (
+                f"From step {one.step} on, {each} of {name_replicas(ended)} is the program's: "
+                f"{'its worker was' if len(ended) == 1 else 'the workers were'} lost."
+            )
         new = sorted(set(one.lost) - before)
         if new:
             before.update(new)

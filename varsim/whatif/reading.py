@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from varsim.analysis.integrity import missing, valid_events
+from varsim.analysis.integrity import incompleteness, missing, valid_events
 from varsim.analysis.lens import value_read
 from varsim.analysis.promises import promise_of
 from varsim.distribute.policies import know
@@ -49,14 +49,12 @@ def recorded_program(history: History) -> RecordedProgram:
         HistoryError: An event is invalid.
         ConfigError: The program cannot be played; the text says why.
     """
-    last, problem = missing(history)
+    last, _ = missing(history)
     where = _WHERE if last is None else f"{_WHERE} AND event <= {last:d}"
     builder = _Builder(history)
     for event in valid_events(history, where=where):
         builder.take(event)
-    if history.run.get("window"):
-        problem = problem or "only a window of steps was recorded"
-    return builder.program(problem)
+    return builder.program(incompleteness(history))
 
 
 @dataclass(slots=True)

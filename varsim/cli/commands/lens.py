@@ -97,16 +97,18 @@ class _Shown(NamedTuple):
     row: VariableRow | None
     found: Sequence[Moment] = ()
     problem: str = ""  # why there are no moments
+    flaw: str = ""  # why the record is not whole
 
 
 def _moments(
     history: History, row: VariableRow, oracle: History | None
-) -> tuple[Sequence[Moment], str]:
+) -> tuple[Sequence[Moment], str, str]:
+    from varsim.analysis.integrity import incompleteness
     from varsim.analysis.lens import moments
 
     found = list(moments(history, row, oracle))
     problem = f"the record of this run does not have the creation of {row.name!r}"
-    return found, "" if found else problem
+    return found, "" if found else problem, incompleteness(history)
 
 
 def _later(path: Path, variable: str) -> Iterator[_Shown]:
@@ -146,7 +148,7 @@ def _show(
 
     if why:
         console.print(Text(f"{why}\n"))
-    for number, (path, row, found, problem) in enumerate(records):
+    for number, (path, row, found, problem, flaw) in enumerate(records):
         if len(records) > 1:
             console.print(Text("\n" * bool(number) + part_of(path), style="bold"))
         if row is None or problem:
@@ -157,7 +159,13 @@ def _show(
         index = element if told is None else told.indices[0]
         title = title_of(row.name, f"({row.synchronization}, {row.aggregation})", shape, index)
         print_steps(
-            console, title, found, index, aggregation=row.aggregation, everything=everything
+            console,
+            title,
+            found,
+            index,
+            aggregation=row.aggregation,
+            flaw=flaw,
+            everything=everything,
         )
         if told is not None:
             console.print(Text(why_element(told, shape)))
