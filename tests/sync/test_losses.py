@@ -240,7 +240,7 @@ ended before this call began
   replica 1 was in call 2 of strategy.run, step (a.py:12); its last message: merge_call at a.py:20
   can still be read: u
   lost: the components of replicas 1, 2 of v
-  lost: the last 2 writes of each replica, which were not exchanged, to w
+  lost: 2 writes of each replica in completed calls, which were not exchanged, to w
   this strategy cannot run or write any more: strategy.restart() starts new workers""" == str(error)
 
 
@@ -441,8 +441,8 @@ def test_unexchanged_deferred_writes_are_lost_on_all_replicas() -> None:
     lose(cluster.coordinator, 1)
 
     assert (
-        "variable 'w': the last 2 writes of each replica, which were not exchanged, cannot be "
-        "exchanged any more (replica 1: worker was killed by SIGKILL)"
+        "variable 'w': 2 writes of each replica in completed calls, which were not exchanged, "
+        "cannot be exchanged any more (replica 1: worker was killed by SIGKILL)"
     ) == outcome(cluster, ProgramRead(W, TOKEN))
     assert [0.0, 0.0] == outcome(cluster, ProgramFetch(W, (0, 1), TOKEN))
 

@@ -138,7 +138,9 @@ def test_a_read_that_waits_for_an_exchange_names_the_lost_writes() -> None:
     cluster.coordinator.handle(ProgramRead(W, TOKEN))
 
     text = str(error_of(lose(cluster.coordinator, 0)))
-    assert text.startswith("variable 'w': the last 2 writes of each replica, which were not exch")
+    assert text.startswith(
+        "variable 'w': 2 writes of each replica in completed calls, which were not"
+    )
 
 
 # ---------------------------------------------------------------- the report

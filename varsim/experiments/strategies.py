@@ -23,7 +23,7 @@ from varsim.report.json_values import SMALL_SIZE, digest, furthest_apart, plain
 from varsim.report.summary import Judgement, Lens, Plain, Sample, SyncCost, VariableSummary
 from varsim.sync import statistics
 from varsim.sync.statistics import VariableStatistics
-from varsim.texts.losses import ComponentsLost, ValueLost
+from varsim.texts.losses import ComponentsLost, ValueLost, WritesLost
 from varsim.texts.uneven import UNEVEN
 from varsim.tracing.trace import TraceOptions
 
@@ -229,20 +229,21 @@ def look_at(strategy: MirroredStrategy, variable: Any, *, partly: bool = False) 
             components.append(None)
             lost.append(error)
     value: np.ndarray | None = None
-    refused = ""
+    refused, writes_lost = "", False
     try:
         value = variable.numpy()
     except VarsimError as error:
         if not isinstance(error, ValueError) and not (partly and isinstance(error, WorkerLost)):
             raise
         refused = _reason(error)
+        writes_lost = isinstance(error.fact, WritesLost)
     known = [component for component in components if component is not None]
     apart, indices = furthest_apart(known, _ELEMENTS) if known else (None, [])
     return Lens(
         components=[None if one is None else digest(one) for one in components],
         value=None if value is None else digest(value),
         refused=refused,
-        apart=None if lost else apart,
+        apart=None if lost or writes_lost else apart,
         samples=_samples(components, value, indices),
         lost=_reasons(lost),
     )
@@ -263,6 +264,8 @@ def _reason(error: VarsimError) -> str:
     if isinstance(error, VariableError):
         return error.problem
     fact = error.fact
+    if isinstance(fact, WritesLost):
+        return f"{fact.problem}; the copies shown have {fact.remaining}"
     return fact.problem if isinstance(fact, ValueLost) else str(error).splitlines()[0]
 
 

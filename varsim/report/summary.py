@@ -63,7 +63,7 @@ class Lens:
     components: list[Digest | None]  # in replica order; null for a lost component
     value: Digest | None  # the result of a cross-replica read; null if such a read is refused
     refused: str  # why a cross-replica read is refused; "" if it is not refused
-    apart: Plain  # largest difference in an element; null if shapes differ or a component is lost
+    apart: Plain  # largest difference in an element; null if shapes differ, or values are lost
     samples: list[Sample]  # for a large array: the elements that differ most, or the largest
     lost: str = ""  # which components are lost, and why; "" if none is lost
 

@@ -55,9 +55,10 @@ class LostWrites(Fact):
     count: int  # the largest number of lost writes of one replica
 
     def __str__(self) -> str:
+        are = "is" if self.count == 1 else "are"
         return (
-            f"variable {self.variable!r}: {times(self.count, 'write')} of each replica, which "
-            "waited for an exchange, are lost"
+            f"variable {self.variable!r}: {times(self.count, 'write')} of each replica in "
+            f"completed calls, which waited for an exchange, {are} lost"
         )
 
 

@@ -229,9 +229,10 @@ class WritesLost(ValueLost):
 
 
 def _unexchanged(count: int) -> str:
-    if count == 1:
-        return "the last write of each replica, which was not exchanged,"
-    return f"the last {count:,} writes of each replica, which were not exchanged,"
+    were = "was" if count == 1 else "were"
+    return (
+        f"{times(count, 'write')} of each replica in completed calls, which {were} not exchanged,"
+    )
 
 
 def _names(names: Iterable[str]) -> str:
