@@ -214,6 +214,39 @@ def test_an_interrupt_after_the_training_loses_no_events(tmp_path: Path):
     assert "interrupted" not in varsim(".").stdout
 
 
+def test_a_record_that_a_lost_worker_ended_was_not_interrupted(tmp_path: Path):
+    """Only the last incarnation was interrupted."""
+    with_summary(tmp_path, status=RunStatus.INTERRUPTED, incarnation=1, incarnations=2)
+    assert "interrupted" not in varsim(".").stdout
+    with_summary(tmp_path, status=RunStatus.INTERRUPTED, incarnation=2, incarnations=2)
+    assert "interrupted" in varsim(".").stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"status": RunStatus.INTERRUPTED, "step": 3}, "The run was interrupted after 3 of 10"),
+        ({"status": RunStatus.FAILED, "failure": FAILURE, "step": 3}, "The run failed after 3 of"),
+        ({}, ""),
+    ],
+)
+@pytest.mark.parametrize(
+    "command", [["lens", "."], ["advise", "."], ["whatif", ".", "--set", "*=on_read"]]
+)
+def test_each_view_says_that_the_run_ended_early(
+    command: list[str], changes: dict[str, Any], said: str, tmp_path: Path
+):
+    with_summary(tmp_path, **changes)
+    result = CliRunner().invoke(main, command)
+
+    assert 0 == result.exit_code, result.output
+    assert said in result.stdout
+    assert bool(said) == ("The rest of the program may" in " ".join(result.stdout.split()))
+    in_json = CliRunner().invoke(main, [*command, "--json"])
+    assert json.loads(in_json.stdout)
+    assert said in in_json.stderr
+
+
 def test_the_reason_for_a_missing_oracle_is_printed(tmp_path: Path):
     with_summary(tmp_path, no_oracle="the oracle was interrupted")
     said = "whether values equal those of a single device: the oracle was interrupted"

@@ -55,6 +55,19 @@ class Ending:
         """Return whether the strategy went on after the end of the record."""
         return self.incarnation < self.incarnations
 
+    @property
+    def was_interrupted(self) -> bool:
+        """Return whether the run was interrupted during this record."""
+        return self.status == INTERRUPTED and not self.goes_on
+
+    @property
+    def early(self) -> str:
+        """Return how the run ended early during this record; "" if it did not."""
+        if self.was_interrupted:
+            return f"The run was interrupted {self.reached}"
+        failed = self.status == FAILED and not self.goes_on
+        return f"The run failed {self.reached}" if failed else ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failures:

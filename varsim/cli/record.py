@@ -109,12 +109,33 @@ def say_of_others(*shown: Path, as_json: bool) -> None:
         shown: The records that the command shows: their folders, or their files.
         as_json: Whether stdout is only for JSON; then stderr gets the sentence.
     """
+    _say(_about_others([one if one.is_dir() else one.parent for one in shown]), as_json=as_json)
+
+
+def say_of_ending(record: Path, *, as_json: bool) -> None:
+    """Say that the run ended early, if it did, because the record lacks the rest of the program.
+
+    Args:
+        as_json: Whether stdout is only for JSON; then stderr gets the sentence.
+    """
+    from varsim.experiments.run_ending import ending_of, summary_beside
+
+    summary = summary_beside(record)
+    early = "" if summary is None else ending_of(summary).early
+    if early:
+        _say(
+            f"{early}: the following is about the operations until then. The rest of the program "
+            "may read or write the variables in another way.",
+            as_json=as_json,
+        )
+
+
+def _say(said: str, *, as_json: bool) -> None:
     from rich.text import Text
 
     from varsim.cli.output import say
     from varsim.report.page import print_page
 
-    said = _about_others([one if one.is_dir() else one.parent for one in shown])
     if said and as_json:
         say(said, err=True)
     elif said:

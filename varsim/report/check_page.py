@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from varsim.analysis.examination import Examination
-from varsim.analysis.failures import FAILED_RUN, INTERRUPTED
+from varsim.analysis.failures import FAILED_RUN
 from varsim.analysis.findings.model import Finding
 from varsim.analysis.outcome import Outcome, Verdict
 from varsim.report.comparison_text import MOST, compared_text
@@ -76,11 +76,8 @@ def _ended(found: Examination, failed: Sequence[Finding], width: int) -> list[st
     """Return the lines on how the run ended, if it failed or was interrupted."""
     if failed:
         return [*finding_text(failed[0], width), ""]
-    if found.ending is not None and found.ending.status == INTERRUPTED:
-        said = (
-            f"The run was interrupted {found.ending.reached}: the following is about the events "
-            "recorded until then."
-        )
+    if found.ending is not None and found.ending.was_interrupted:
+        said = f"{found.ending.early}: the following is about the events recorded until then."
         return [*wrap(said, width), ""]
     return []
 

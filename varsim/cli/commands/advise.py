@@ -11,7 +11,7 @@ from varsim.cli import completion
 from varsim.cli.commands.whatif import plain_effect
 from varsim.cli.exit_codes import WrongUse
 from varsim.cli.output import say_json
-from varsim.cli.record import last_record, open_record, say_of_others
+from varsim.cli.record import last_record, open_record, say_of_ending, say_of_others
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,6 +51,7 @@ def advise(*, run: str, everything: bool, as_json: bool) -> None:
     except ConfigError as error:
         raise WrongUse(str(error)) from error
     say_of_others(path, as_json=as_json)
+    say_of_ending(path, as_json=as_json)
     if as_json:
         say_json(_plain(advised), 1)
         return

@@ -17,6 +17,7 @@ from varsim.cli.record import (
     later_incarnations,
     open_record,
     part_of,
+    say_of_ending,
     say_of_others,
 )
 
@@ -77,6 +78,7 @@ def lens(
     if records[0].problem:
         raise WrongUse(records[0].problem)
     say_of_others(*(one.path for one in records), as_json=as_json)
+    say_of_ending(records[-1].path, as_json=as_json)
     if as_json:
         numbers = [(incarnation_of(one.path), one.found) for one in records]
         say_json([_plain(moment, number) for number, found in numbers for moment in found], 1)

@@ -11,7 +11,7 @@ import click
 from varsim.cli import completion
 from varsim.cli.exit_codes import WrongUse
 from varsim.cli.output import say_json
-from varsim.cli.record import last_record, open_record, say_of_others
+from varsim.cli.record import last_record, open_record, say_of_ending, say_of_others
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,6 +67,7 @@ def whatif(*, run: str, changes: Sequence[str], everything: bool, as_json: bool)
     except ConfigError as error:
         raise WrongUse(str(error)) from error
     say_of_others(path, as_json=as_json)
+    say_of_ending(path, as_json=as_json)
     if as_json:
         say_json(_plain(result, replays), 1)
         return
