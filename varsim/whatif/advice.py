@@ -320,7 +320,7 @@ def _uses(replays: Replays, effect: Effect) -> str:
     return (
         f"Written {writes:,}×; read by {' and by '.join(said)}."
         if said
-        else (f"Written {writes:,}×; never read.")
+        else (f"Written {writes:,}×; never read in this record.")
     )
 
 

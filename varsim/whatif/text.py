@@ -206,7 +206,7 @@ def _effect(effect: Effect) -> Iterator[str]:
             f"{_difference(effect.first)}"
         )
     elif not effect.reads:
-        yield "it is never read."
+        yield "it is never read in this record."
     elif not effect.unknown:
         yield f"{times(effect.reads, 'read')} would give the same value as before."
     if effect.rounded:
