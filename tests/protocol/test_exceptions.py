@@ -298,8 +298,46 @@ def test_only_an_argument_without_a_plain_form_is_replaced() -> None:
 
 
 def test_the_text_replaces_arguments_that_are_too_large() -> None:
+    """Only if one of them has no plain form."""
     error = RuntimeError(*range(100_000))
+    assert error.args == arrived(error).args
+    error = RuntimeError(*range(100_000), {1})
     assert (str(error),) == arrived(error).args
+
+
+LARGE: list[Any] = [
+    pytest.param(list(map(str, range(20_000))), id="texts"),
+    pytest.param(tuple([None, 1.5] * 10_000), id="numbers and None"),
+    pytest.param({f"key {i}": (i, [str(i)]) for i in range(5_000)}, id="rows"),
+    pytest.param([np.full(3, i) for i in range(900)] + ["x"] * 10_000, id="arrays"),
+]
+
+
+@pytest.mark.parametrize("value", LARGE)
+def test_large_values_with_a_plain_form_arrive(value: Any) -> None:
+    """Also if several attributes and arguments are the same object."""
+    error: Any = RuntimeError("broken", value, [value[:2] if type(value) is list else 1])
+    error.rows, error.again, error.row = value, value, 3
+    got: Any = arrived(error)
+    for one in (got.args[1], got.rows, got.again):
+        assert type(value) is type(one)
+        np.testing.assert_equal(one, value)
+    assert ("broken", 3, str(error)) == (got.args[0], got.row, str(got))
+
+
+def test_the_large_values_of_an_exception_share_one_limit_of_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(structure, "MAX_LARGE_TREE_BYTES", 3_000_000)
+    error: Any = RuntimeError("broken")
+    error.first, error.second = (list(map(str, range(20_000))) for _ in range(2))
+    assert ["first", "__notes__"] == list(vars(arrived(error)))
+
+    monkeypatch.undo()
+    payload = exceptions.pack(error, Things())
+    monkeypatch.setattr(structure, "MAX_LARGE_TREE_BYTES", 3_000_000)
+    with pytest.raises(ProtocolError, match="more memory than any structure"):
+        exceptions.unpack(payload, Things())
 
 
 def test_the_class_and_address_replace_an_argument_without_text() -> None:
@@ -309,8 +347,14 @@ def test_the_class_and_address_replace_an_argument_without_text() -> None:
 
 def test_attributes_without_a_plain_form_are_left_out() -> None:
     error: Any = RuntimeError("broken")
-    error.stream, error.rows, error.row = sys.stdout, list(map(str, range(100_000))), 3
-    assert {"row": 3} == vars(arrived(error))
+    error.stream, error.rows, error.row = sys.stdout, [*map(str, range(100_000)), {1}], 3
+    note = (
+        "the attribute 'rows' of type list is missing here, because it is too large or contains an "
+        "object that cannot be sent"
+    )
+    assert {"row": 3, "__notes__": [note]} == vars(arrived(error))
+    error.add_note("by the user")
+    assert {"row": 3, "__notes__": ["by the user", note]} == vars(arrived(error))
 
 
 @pytest.mark.parametrize(

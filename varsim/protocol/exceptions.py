@@ -33,6 +33,7 @@ from varsim.protocol.references import References
 from varsim.protocol.structure import (
     ITEM_BYTES,
     MAX_TREE_BYTES,
+    LargePacker,
     NoTreeError,
     Packer,
     Tag,
@@ -51,6 +52,14 @@ MAX_EXCEPTIONS: Final = 1_000
 """Largest number of exceptions in a payload: each reference to an exception adds a copy."""
 
 _PATH: Final = type(Path())
+
+_NOTES: Final = "__notes__"  # the attribute that `add_note` changes
+_LEFT_OUT: Final = (
+    "the attribute {name!r} of type {kind} is missing here, because it is too large or contains an "
+    "object that cannot be sent"
+)
+_USUALLY_PLAIN: Final = (list, tuple, dict, np.ndarray)
+"""Types of attributes that are sent, unless a limit or an item prevents it."""
 
 _FIELDS: Final = ("name", "path", "name_from")
 """Fields of Python's own exceptions that are keyword arguments, and so are not in `args`."""
@@ -81,7 +90,7 @@ def pack(error: BaseException, references: References) -> Payload:
 
     An argument that has no plain form is replaced by a `ShownValue`. If the arguments are too large
     together, one `ShownValue` of the exception's text replaces them all. Other attributes that have
-    no plain form are left out.
+    no plain form are left out. If such an attribute is a container or an array, a note names it.
 
     Raises:
         TypeError: The exception has no plain form.
@@ -113,6 +122,10 @@ def unpack(payload: Payload, references: References) -> BaseException:
 class _ExceptionPacker(Packer):
     _exceptions_left = MAX_EXCEPTIONS
 
+    def __init__(self, references: References, limit_bytes: int) -> None:
+        super().__init__(references, limit_bytes)
+        self._large = LargePacker(references, self)
+
     def opaque(self, value: Any, depth: int) -> Any:
         cls = type(value)
         if isinstance(value, BaseException):
@@ -138,11 +151,18 @@ class _ExceptionPacker(Packer):
         self._exceptions_left -= 1
         cls = type(error)
         args = self._args(error, depth + 1)
+        values = vars(error) | _values(error)
+        notes = values.pop(_NOTES, [])
         state: list[Any] = []
-        for name, value in (vars(error) | _values(error)).items():
+        for name, value in values.items():
             tree = self._tree_if_plain(value, depth + 2)  # the dict of attributes is at depth + 1
             if tree is not None:
                 state += (name, tree[0])
+            elif type(value) in _USUALLY_PLAIN and type(notes) is list:
+                notes = [*notes, _LEFT_OUT.format(name=name, kind=type(value).__name__)]
+        if notes:
+            tree = self._tree_if_plain(notes, depth + 2)
+            state += () if tree is None else (_NOTES, tree[0])
         parts = identity_of(cls), _digest(error), args, [Tag.DICT, *state]
         return [Tag.EXCEPTION, cls.__module__, cls.__qualname__, *parts]
 
@@ -154,8 +174,9 @@ class _ExceptionPacker(Packer):
             return [Tag.TUPLE, *[self._arg(arg, depth + 1) for arg in args]]
         except (NoTreeError, SizeError):
             self.return_to(before)
+            tree = self._tree_if_plain(args, depth)
             text = _text(error) or ""
-            return self.tree((ShownValue(text, text),), depth)
+            return self.tree((ShownValue(text, text),), depth) if tree is None else tree[0]
 
     def _arg(self, arg: Any, depth: int) -> Any:
         tree = self._tree_if_plain(arg, depth)
@@ -172,11 +193,12 @@ class _ExceptionPacker(Packer):
     def _tree_if_plain(self, value: Any, depth: int) -> tuple[Any] | None:
         """Return a tuple with the tree of a value; None if the value has no plain form."""
         before = self.mark()
-        try:
-            return (self.tree(value, depth),)
-        except (NoTreeError, SizeError):
-            self.return_to(before)
-            return None
+        for tree in (self.tree, self._large.large_tree):
+            try:
+                return (tree(value, depth),)
+            except (NoTreeError, SizeError):
+                self.return_to(before)
+        return None
 
 
 def _constructor_args(error: BaseException) -> tuple[Any, ...]:

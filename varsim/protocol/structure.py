@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import Enum, IntEnum
 from types import NoneType
 from typing import Any, Final
@@ -52,8 +53,8 @@ MAX_TREE_BYTES: Final = 64 * 1024
 header. So a payload is always within the limits of a header (see `limits`)."""
 
 MAX_LARGE_TREE_BYTES: Final = 2**30
-"""Limit of the memory for the values of a tree in an array; see `limits.decoded_bytes`. A structure
-with a larger tree is pickled."""
+"""Limit of the memory for the values of all trees in arrays of a payload; see
+`limits.decoded_bytes`. A structure with a larger tree is pickled."""
 
 MAX_ARRAYS: Final = 1024
 """Limit of the number of arrays and long texts of a structure, which the header describes. A larger
@@ -87,15 +88,15 @@ def pack(value: Any, references: References) -> Payload:
     """
     if type(value) in _AS_THEY_ARE:
         return Payload(value)
-    packer = Packer(references, MAX_TREE_BYTES)
+    packer, tree = Packer(references, MAX_TREE_BYTES), None
     try:
         tree = packer.tree(value, 0)
     except _TooDeepError:
         check_nesting(value)
-        tree = None
     except NoTreeError:
-        packer = _LargePacker(references, MAX_LARGE_TREE_BYTES)
-        tree = packer.large_tree(value)
+        packer = Packer(references, MAX_TREE_BYTES)
+        with suppress(NoTreeError):
+            tree = LargePacker(references, packer).large_tree(value, 0)
     if tree is None:
         packer = Packer(references, MAX_HEADER_BYTES)
         tree = packer.pickle(value)
@@ -181,7 +182,7 @@ class Packer:
             tag = Tag.TUPLE if kind is tuple else Tag.LIST
             numbers = _numbers(value) if len(value) >= MIN_NUMBERS else None
             if numbers is not None:
-                return [Tag.NUMBERS, tag, self._index(numbers)]
+                return [Tag.NUMBERS, tag, self.add_array(numbers)]
             self._grow(len(value) * ITEM_BYTES)
             return [tag, *[self.tree(item, depth + 1) for item in value]]
         if kind is dict:
@@ -203,7 +204,7 @@ class Packer:
         if name is not None:
             return [Tag.NAME, *[self.tree(part, depth + 1) for part in name]]
         if isinstance(value, np.generic) and is_supported(value.dtype):
-            return [Tag.SCALAR, self._index(np.asarray(value))]
+            return [Tag.SCALAR, self.add_array(np.asarray(value))]
         if isinstance(value, Enum) and type(value) in _ENUMS.values():
             return [Tag.ENUM, type(value).__name__, value.name]
         return self.opaque(value, depth)
@@ -219,15 +220,16 @@ class Packer:
         from varsim.protocol.pickling import dumps
 
         pickled, buffers = dumps(value, self._references)
-        indices = [self._index(_bytes_array(buffer)) for buffer in buffers]
+        indices = [self.add_array(_bytes_array(buffer)) for buffer in buffers]
         return [Tag.PICKLE, self._bytes(pickled), *indices]
 
     def _array(self, array: Array) -> Any:
         if is_supported(array.dtype):
-            return [Tag.ARRAY, self._index(array)]
+            return [Tag.ARRAY, self.add_array(array)]
         return self.opaque(array, 0)
 
-    def _index(self, array: Array) -> int:
+    def add_array(self, array: Array) -> int:
+        """Add an array to the payload, and return its index."""
         index = self._indices.setdefault(id(array), len(self.arrays))
         if index == len(self.arrays):
             check_frame(array.nbytes)
@@ -255,31 +257,36 @@ class Packer:
         if size_bytes < LONG_BYTES:
             self._grow(size_bytes)
             return value
-        return [Tag.LONG_STR, self._index(_bytes_array(value.encode("utf-8", "surrogatepass")))]
+        return [Tag.LONG_STR, self.add_array(_bytes_array(value.encode("utf-8", "surrogatepass")))]
 
     def _bytes(self, value: bytes) -> Any:
         if len(value) < LONG_BYTES:
             self._grow(len(value))
             return value
-        return [Tag.LONG_BYTES, self._index(_bytes_array(value))]
+        return [Tag.LONG_BYTES, self.add_array(_bytes_array(value))]
 
 
-class _LargePacker(Packer):
-    """Packs a structure whose tree is too large for a header."""
+class LargePacker(Packer):
+    """Packs structures whose trees are too large for a header, into arrays of another packer."""
 
-    def __init__(self, references: References, limit_bytes: int) -> None:
-        super().__init__(references, limit_bytes)
-        self._met: set[int] = set()  # the ids of the packed lists, tuples and dicts
+    def __init__(self, references: References, outer: Packer) -> None:
+        super().__init__(references, MAX_LARGE_TREE_BYTES)
+        self._outer = outer
+        self._left_bytes = MAX_LARGE_TREE_BYTES  # for the decoded values of further trees
+        self._met: set[int] = set()  # the ids of the lists, tuples and dicts in the present tree
 
-    def large_tree(self, value: Any) -> Any:
-        """Return the tree of a structure; None if the structure must be pickled."""
-        try:
-            packed: bytes = msgpack.packb(self.tree(value, 1), unicode_errors="surrogatepass")
-            if decoded_bytes(packed) > MAX_LARGE_TREE_BYTES:
-                return None
-            return [Tag.TREE, self._index(_bytes_array(packed))]
-        except NoTreeError:
-            return None
+    def large_tree(self, value: Any, depth: int) -> Any:
+        """Return the tree of a structure.
+
+        Raises:
+            NoTreeError: The structure is too large, or has an object without a plain form.
+        """
+        self._met.clear()
+        packed = msgpack.packb(self.tree(value, depth + 1), unicode_errors="surrogatepass")
+        self._left_bytes -= decoded_bytes(packed)
+        if self._left_bytes < 0:
+            raise NoTreeError
+        return [Tag.TREE, self.add_array(_bytes_array(packed))]
 
     def tree(self, value: Any, depth: int) -> Any:
         """Return the tree of one value, unless the value is a container that was packed before.
@@ -298,10 +305,11 @@ class _LargePacker(Packer):
         del value
         raise NoTreeError
 
-    def _index(self, array: Array) -> int:
-        if len(self.arrays) == MAX_ARRAYS:
+    def add_array(self, array: Array) -> int:
+        """Add an array to the payload of the other packer, and return its index."""
+        if len(self._outer.arrays) == MAX_ARRAYS:
             raise NoTreeError
-        return super()._index(array)
+        return self._outer.add_array(array)
 
 
 def _numbers(items: Sequence[Any]) -> Array | None:
@@ -340,6 +348,7 @@ class Unpacker:
         self._arrays = arrays
         self._references = references
         self._copies: dict[int, Array] = {}
+        self._left_bytes = MAX_LARGE_TREE_BYTES  # for the values of further trees in arrays
 
     def value(self, tree: Any, depth: int) -> Any:
         """Return the value of one tree."""
@@ -422,9 +431,10 @@ class Unpacker:
 
     def _large(self, parts: list[Any], depth: int) -> Any:
         array = self._array(parts)
-        if depth or array.dtype != np.uint8 or array.ndim != 1:
+        if array.dtype != np.uint8 or array.ndim != 1:
             raise ProtocolError("a large tree is malformed")
-        if decoded_bytes(array.data) > MAX_LARGE_TREE_BYTES:
+        self._left_bytes -= decoded_bytes(array.data)
+        if self._left_bytes < 0:
             raise ProtocolError("a tree can take more memory than any structure")
         try:
             tree = msgpack.unpackb(
@@ -432,7 +442,7 @@ class Unpacker:
             )
         except ValueError as error:  # all exceptions of msgpack inherit from ValueError
             raise ProtocolError(f"a large tree is not msgpack: {error!r}") from error
-        return self.value(tree, 1)
+        return self.value(tree, depth + 1)
 
     def _of_array(self, tag: int, parts: list[Any]) -> Any:
         if tag == Tag.ARRAY:
