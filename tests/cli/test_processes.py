@@ -182,6 +182,7 @@ def test_a_worker_that_dies_fails_the_run():
     assert "  lost: the component of replica 1 of v\n" in done.stderr
 
 
+@pytest.mark.thorough
 def test_a_wrong_name_leaves_no_process_and_no_file():
     done = varsim("--workload", "step_counter", "--mode", "stpes=none", "--steps", "1")
 

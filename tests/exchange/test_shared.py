@@ -127,6 +127,7 @@ def test_workers_get_equal_slices_which_together_are_the_whole_array(
     assert 3 == len({request.request_id for request in workers.requested.values()})
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("cores", [1, 2, 64, 1000])
 def test_every_slice_is_large_enough_to_be_in_shared_memory(
     reducer: SharedMemoryReducer, cores: int

@@ -191,6 +191,7 @@ def run(job: tf.Job) -> float:
 """
 
 
+@pytest.mark.thorough
 def test_lost_values_are_reported_if_they_are_missing_at_the_end(tmp_path: Path) -> None:
     """A workload catches the first loss, but not the second one, and holds a global variable."""
     program = tmp_path / "catches.py"
@@ -219,6 +220,7 @@ def test_lost_values_are_reported_if_they_are_missing_at_the_end(tmp_path: Path)
     ] * 2 == [one.lost for one in lenses if one is not None]
 
 
+@pytest.mark.thorough
 def test_a_script_that_catches_the_error_goes_on(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)

@@ -81,6 +81,7 @@ def test_a_killed_run_continues_and_a_running_one_does_not(tmp_path: Path) -> No
     assert "[]" == listed.stdout.strip()  # without an experiment, the folder is no run
 
 
+@pytest.mark.thorough
 @pytest.mark.processes
 def test_a_failed_run_names_the_command_that_continues_it(tmp_path: Path) -> None:
     program, out = tmp_path / "fails.py", tmp_path / "runs"

@@ -167,6 +167,7 @@ def test_the_pilot_run_treats_batches_as_the_run_does(write: Callable[[str, str]
     assert (3 in present[0]) == (uneven == "join")
 
 
+@pytest.mark.thorough
 def test_no_variable_becomes_adaptive_if_replicas_may_join_later(
     write: Callable[[str, str], Path],
 ):

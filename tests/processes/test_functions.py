@@ -113,6 +113,7 @@ print(strategy.run(step, args=(1.0,)))
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("how", ["-c", "script"])
 def test_functions_of_main_use_the_current_globals_of_main(how: str, tmp_path: Path) -> None:
     script = tmp_path / "program.py"
@@ -227,6 +228,7 @@ for number in range(3):
 """
 
 
+@pytest.mark.thorough
 def test_a_freed_variable_in_a_function_works_or_raises() -> None:
     """In TensorFlow such a function raises an error that says that the old variable was freed."""
     first, *others = run_python("-c", REBOUND).splitlines()

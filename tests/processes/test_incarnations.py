@@ -76,6 +76,7 @@ def verdict_of(traces: Path, folder: Path) -> Outcome:
         return max((one.outcome for one in judge(history)), key=lambda one: one is Outcome.INVALID)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("policy", ["restart", "shrink"])
 def test_the_call_after_a_loss_uses_new_processes_and_kept_values(
     policy: str, tmp_path: Path

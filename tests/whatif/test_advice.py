@@ -286,6 +286,7 @@ def test_a_pilot_run_advises_only_on_auto_variables(tmp_path: Path, keys: dict[s
     assert "seen: ON_READ with SUM, which saves" in advised.advice[1]
 
 
+@pytest.mark.thorough
 def test_a_pilot_run_keeps_variables_that_replicas_read(tmp_path: Path):
     """In the pilot run replicas write equal values, so ON_READ would not change a read yet."""
     alike = JOB.replace("0.5 * me", "0.5")
