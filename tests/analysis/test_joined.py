@@ -78,7 +78,11 @@ def test_a_mean_over_the_present_replicas_is_valid(tmp_path: Path):
             "",
             {"atomic": "w: version 1 had not reached replica 2 when the record ended"},
         ),
-        ("finish call=1", "finish call=1 present=2", {"record": "2 replicas cannot take part"}),
+        (
+            "finish call=1",
+            "finish call=1 present=2",
+            {"record": "2 is not a valid number of replicas"},
+        ),
     ],
     ids=[
         "all",

@@ -32,7 +32,7 @@ _MOST_LAST_EVENTS: Final = 64
 """Largest number of replicas whose last events are looked up one by one."""
 
 _MANY: Final = 2**15
-"""Largest number of row forms in the cache. A form has the columns that valid rows share."""
+"""Largest number of row forms in the cache. A form is the part that valid rows often share."""
 
 _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "create": ("variable", "version"),
@@ -77,8 +77,8 @@ class RowIntegrity:
 
     def flaw(self, event: Event) -> str | None:
         """Return what is wrong with a row; None if it is valid."""
-        # This runs for every event. So all columns are unpacked in one statement, and the columns
-        # that valid rows share are looked up in a cache.
+        # This runs for every event. So all columns are unpacked in one statement. If an earlier
+        # valid row had the same form, only the remaining columns are checked.
         (number, process, in_process, _, kind, call, variable, operation, version, position,
          replica, _, dtype, shape, digest, value, indices, cause, times, _, _,
          present) = event  # fmt: skip
@@ -142,7 +142,7 @@ class RowIntegrity:
         if operation not in _OPERATIONS.get(kind, _WRITES):
             return f"unknown operation {operation!r}"
         if present is not None and (kind != "call" or not self._can_be_present(present)):
-            return f"{present!r} replicas cannot take part"
+            return f"{present!r} is not a valid number of replicas that take part in a {kind} event"
         if variable is not None and variable not in self._promises:
             return f"unknown variable {variable!r}"
         if cause is not None and cause >= number:
@@ -202,7 +202,7 @@ class RowIntegrity:
             return "its rows do not fit its variable"
         count = promise.shape[0]
         if len(where) and (where.min() < 0 or (count is not None and where.max() >= count)):
-            return "its variable does not have all rows that it changes"
+            return "it changes rows that its variable does not have"
         if event.digest is not None and event.digest != arithmetic.crc_of(value, indices):
             return "its digest is not that of its rows"
         return None

@@ -56,7 +56,7 @@ def test_a_too_large_sum_of_present_replicas_is_found():
 
 @pytest.mark.parametrize("aggregation", ["SUM", "MEAN"])
 @pytest.mark.parametrize("is_sparse", [False, True])
-def test_no_remedy_needs_all_replicas_in_each_call(aggregation: str, is_sparse: bool):
+def test_with_join_no_remedy_needs_all_replicas(aggregation: str, is_sparse: bool):
     def remedy(uneven: str) -> str:
         def unread(strategy: Strategy) -> None:
             with strategy.scope():
