@@ -33,11 +33,13 @@ def recorded_restart(folder: Path) -> Path:
         )
         with strategy.scope():
             mirrored = tf.Variable(0.0, name="mirrored", aggregation=SUM)
+            count = tf.Variable(1, name="count", aggregation=SUM)
             total = tf.Variable(0.0, name="total", synchronization=ON_READ, aggregation=SUM)
 
         def step() -> None:
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
             mirrored.assign_add(replica + 1.0)
+            count.assign_add(1)
             total.assign_add(replica + 1.0)
 
         for _ in range(CALLS):
@@ -46,6 +48,7 @@ def recorded_restart(folder: Path) -> Path:
         for _ in range(CALLS):
             strategy.run(step)
             mirrored.read_value()
+            count.read_value()
             total.read_value()
         strategy.close()
     second = folder / "incarnation-2"

@@ -39,7 +39,7 @@ from varsim.whatif.recorded import (
     settings_of,
     spec_of,
 )
-from varsim.whatif.values import Filling, at, whole_of
+from varsim.whatif.values import Filling, at, divided, whole_of
 
 
 @dataclass(slots=True)
@@ -217,7 +217,8 @@ class _Player:
                 self._write_each(variable, Operation.ASSIGN, row.created_at, each)
         elif policies.cell(variable.spec, Context.CROSS_REPLICA, Operation.ASSIGN).shares:
             value = first if start.value is None else start.value
-            at(row.created_at)(variable.assign, value, read_value=False)
+            each = divided(value, len(start.components))
+            self._write_each(variable, Operation.ASSIGN, row.created_at, each)
 
     def _keeps_components(self, row: VariableRow, settings: Settings) -> bool:
         """Return whether earlier writes give the same components under other settings."""
@@ -233,7 +234,7 @@ class _Player:
         if action.start is not None and not self._keeps_components(row, settings):
             value = value if action.start.value is None else action.start.value
             cell = policies.cell(spec_of(row, settings), Context.CROSS_REPLICA, Operation.ASSIGN)
-            if cell.shares:  # `_put_back` assigns the value, which divides it
+            if cell.shares:  # `_put_back` divides the value
                 value = None if value is None else np.zeros_like(value)
         if value is None:
             value = self._fill(-action.variable, row.dtype, None, shape)

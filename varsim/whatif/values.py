@@ -53,6 +53,16 @@ class Filling:
         return Rows(indices.astype(np.int64), values)
 
 
+def divided(value: Array, num_replicas: int) -> list[Array]:
+    """Return the share of each replica. The first share of an integer also has the remainder."""
+    if kind_of(value.dtype) not in "iu":
+        return [np.asarray(value / num_replicas, value.dtype)] * num_replicas
+    whole = value.astype(object)  # of any size: the number of replicas may not fit the dtype
+    share = whole // num_replicas
+    first = whole - share * (num_replicas - 1)
+    return [np.asarray(one, value.dtype) for one in (first, *[share] * (num_replicas - 1))]
+
+
 def whole_of(share: Array, num_replicas: int, *, splits: bool) -> Array:
     """Return the assigned value from the share that each replica received.
 
