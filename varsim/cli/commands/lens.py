@@ -51,8 +51,9 @@ def lens(
     name. By default VARIABLE is the most informative variable: one with a finding of `varsim
     check`, or the one whose replicas differ most. A step is a call of
     strategy.run by the program, counted over all incarnations; the first row is the variable's
-    creation. If workers were lost, each incarnation has a table. Each row has the components, the
-    value of a cross-replica read and, for a run with --oracle, the value on a single device.
+    creation. If workers were lost, each incarnation has a table, and the first row of a later one
+    has the values that the restart put back. Each row has the components, the value of a
+    cross-replica read and, for a run with --oracle, the value on a single device.
 
     \b
     varsim lens
