@@ -113,6 +113,8 @@ class SeededCluster(SeededNetwork):
         former: The previous incarnation; its workers still run for a while.
     """
 
+    recorder = None  # as in a `Link` without a trace
+
     def __init__(
         self,
         count: int,
