@@ -119,6 +119,7 @@ def is_merging() -> bool:
     return Path("runs/latest/summary.json").exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("moment", [None, is_launching])
 def test_ctrl_c_before_the_training_leaves_nothing(

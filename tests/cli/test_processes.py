@@ -139,6 +139,7 @@ def test_only_the_summary_is_on_stdout_with_json():
         assert f"{who} speaks\n" in done.stderr
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("trouble", ["none", "spin"])
 def test_ctrl_c_ends_a_run_and_saves_the_measurements(trouble: str):
     """This holds even if a replica never ends its step, and if Ctrl-C is pressed twice."""

@@ -117,6 +117,7 @@ def _cleared(value: Json) -> Json:
     return {"error": RecordedError(kind=kind, kinds=kinds, at=0, after=None, message="")}
 
 
+@pytest.mark.thorough
 def test_no_rule_explains_a_wrong_outcome(cases: list[Case]) -> None:
     """An outcome with one changed value is unexplained, or equals TensorFlow's outcome."""
     seen: Counter[CaseClass] = Counter()

@@ -192,6 +192,7 @@ def test_every_read_equals_that_of_on_write_in_any_order(program: RandomProgram,
     compare(program, seed)
 
 
+@pytest.mark.thorough
 @thorough
 @given(programs(st.integers(2, 3)), st.integers(0, 2**32), st.integers(1, 3))
 def test_a_full_log_is_exchanged_and_changes_nothing(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -223,6 +224,7 @@ def programs(draw: Draw) -> BareProgram:
     return Maker(draw).program()
 
 
+@pytest.mark.thorough
 @settings(max_examples=many(120), deadline=None, suppress_health_check=list(HealthCheck))
 @given(programs(), st.integers(0, 2**32), st.booleans())
 def test_packed_writes_equal_single_writes(

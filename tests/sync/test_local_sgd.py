@@ -209,6 +209,7 @@ def programs(draw):
     ]
 
 
+@pytest.mark.thorough
 @settings(deadline=None)
 @given(programs(), st.integers(1, 4), st.booleans(), st.none() | st.integers(0, 99))
 def test_components_equal_a_plain_model_in_any_order(calls, every, reads, seed):

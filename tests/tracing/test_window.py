@@ -30,6 +30,7 @@ from varsim.tracing.trace import PROGRAM, TraceOptions, file_name
 AUTO = st.sampled_from(["on_write", "adaptive"])
 
 
+@pytest.mark.thorough
 @settings(max_examples=many(40), deadline=None, suppress_health_check=list(HealthCheck))
 @given(programs(st.integers(2, 4)), st.none() | st.integers(0, 2**32), AUTO, st.integers(1, 3))
 def test_a_window_of_a_valid_run_is_unknown_and_never_invalid(
