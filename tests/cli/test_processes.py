@@ -165,6 +165,7 @@ def test_ctrl_c_ends_a_run_and_saves_the_measurements(trouble: str):
     assert 4 <= summary.variables[0].writes
 
 
+@pytest.mark.thorough
 def test_a_worker_that_dies_fails_the_run():
     """The failure says how the worker died; the summary has the component of the other replica."""
     done = varsim("--workload", "deep/program.py", "params.trouble=death")

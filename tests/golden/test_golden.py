@@ -76,6 +76,7 @@ def test_outcomes_on_worker_processes_follow_the_rules(cases: list[Case]) -> Non
         pytest.fail(f"seed {SEED}\n{counts.unexplained()}", pytrace=False)
 
 
+@pytest.mark.thorough
 def test_without_a_rule_the_expected_outcome_is_that_of_tensorflow(cases: list[Case]) -> None:
     """This test compares the small model in `expect` with the recording."""
     wrong = [

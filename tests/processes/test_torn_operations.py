@@ -214,6 +214,7 @@ def _no_later_delay() -> Iterator[None]:
     signal.signal(signal.SIGINT, handler)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("_no_later_delay")
 def test_an_interrupt_without_a_delay_breaks_the_strategy():
     """The exception comes from outside the signal handler, so varsim cannot delay it."""

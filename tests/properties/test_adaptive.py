@@ -185,6 +185,7 @@ def test_every_read_equals_that_of_on_write(program: RandomProgram) -> None:
     compare(program, None)
 
 
+@pytest.mark.thorough
 @thorough
 @given(programs(st.integers(2, 4)), st.integers(0, 2**32))
 def test_every_read_equals_that_of_on_write_in_any_order(program: RandomProgram, seed: int) -> None:

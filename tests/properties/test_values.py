@@ -92,6 +92,7 @@ def clusters() -> Iterator[Clusters]:
         yield started
 
 
+@pytest.mark.thorough
 @pytest.mark.processes
 @few
 @given(program=programs(st.sampled_from([2, 3])), exchange=st.sampled_from(["star", "shared"]))

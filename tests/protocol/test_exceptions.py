@@ -313,6 +313,7 @@ LARGE: list[Any] = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("value", LARGE)
 def test_large_values_with_a_plain_form_arrive(value: Any) -> None:
     """Also if several attributes and arguments are the same object."""

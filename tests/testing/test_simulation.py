@@ -35,6 +35,7 @@ ONLY = os.environ.get("VARSIM_TEST_SEED")
 """The only seed to run, or None; a test that fails prints its seed."""
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
 def test_every_seed_gives_the_values_of_the_plain_order(program, request):
     """The plain order is the order without a seed. `validate()` runs after every event."""
