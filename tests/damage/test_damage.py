@@ -99,6 +99,7 @@ def test_many_damaged_files(
 # ---------------------------------------------------------------- known inputs
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("script", CORPUS, ids=lambda script: script.stem)
 def test_a_known_damage_causes_one_error(runs: Runs, tmp_path: Path, script: Path) -> None:
     """The first line of a script begins with the expected exit code of `varsim check`."""

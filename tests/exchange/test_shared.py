@@ -89,6 +89,7 @@ def values_of(size: int, count: int = 3) -> list[Array]:
     return [chance.normal(0, 99, size) for _ in range(count)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("works", [True, False], ids=["helped", "left alone"])
 @pytest.mark.parametrize("aggregation", [SUM, MEAN, FIRST])
 @pytest.mark.parametrize("operation", [ASSIGN, ADD, SUB])

@@ -231,6 +231,7 @@ WRONG = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("workers", [2, 4])
 @pytest.mark.parametrize(
     "words",

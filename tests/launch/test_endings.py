@@ -26,6 +26,7 @@ def lose(cluster: WorkerCluster, program: str) -> tuple[str, str]:
     return lost.reason, lost.stderr_tail
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("program", "reason", "said"),
     [

@@ -110,6 +110,7 @@ def ends_with(process: subprocess.Popen[str], workers: list[int], signal_number:
     return said
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "step",
     [

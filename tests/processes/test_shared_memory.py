@@ -219,6 +219,7 @@ def test_a_buffer_is_read_only_after_its_assign(shared: Strategy) -> None:
 # ---------------------------------------------------------------- memory is limited and freed
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("what", ["replicas write", "replicas return", "program writes", "reads"])
 def test_memory_is_reused(shared: Strategy, what: str) -> None:
     """After a few steps, no further step needs more memory for the values of any process.

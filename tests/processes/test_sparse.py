@@ -22,6 +22,7 @@ from varsim.tracing.trace import TraceOptions
 pytestmark = [pytest.mark.processes, pytest.mark.filterwarnings("ignore::varsim.VarsimWarning")]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("aggregation", tf.VariableAggregation)
 def test_a_run_with_sparse_writes_is_valid(
     aggregation: tf.VariableAggregation, tmp_path: Path

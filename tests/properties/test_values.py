@@ -102,6 +102,7 @@ def test_programs_on_real_workers_read_the_values_of_the_model(
     check(program, clusters[program.num_replicas, exchange])
 
 
+@pytest.mark.thorough
 @pytest.mark.processes
 @few
 @given(program=programs(st.sampled_from([2, 3]), with_large=True))

@@ -115,6 +115,7 @@ def test_a_merge_in_pieces_equals_a_merge_of_whole_arrays(
         check(values, aggregation, operation, mirror)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("dtype", NUMBERS, ids=str)
 @pytest.mark.parametrize("pieces", ["one", "one and an element", "two minus an element"])
 def test_a_merge_in_pieces_of_the_real_size_is_right(dtype: np.dtype[Any], pieces: str) -> None:

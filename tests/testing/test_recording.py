@@ -45,6 +45,7 @@ def test_an_experiment_in_one_process_has_a_history(tmp_path: Path, level: str):
         )  # two calls train, one tests
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
 def test_the_history_is_valid_for_every_order_of_messages(program, monkeypatch):
     launch = SimulatedCluster.launch

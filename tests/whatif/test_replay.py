@@ -109,6 +109,7 @@ def test_a_synchronization_whose_policy_is_not_installed_is_refused(monkeypatch)
         spec_of_known_policy(row)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("workload", [one.name for one in list_workloads()])
 def test_a_replay_has_the_costs_of_the_run(workload: str, tmp_path: Path):
     with simulated_cluster():
