@@ -48,6 +48,7 @@ from varsim.protocol.messages import (
     ToCoordinator,
 )
 from varsim.spec import ReduceOp
+from varsim.sync.call_messages import CallMessages
 from varsim.sync.coordinator_events import (
     SETTLING,
     FreshEvent,
@@ -420,5 +421,5 @@ def test_every_event_and_message_has_a_method():
     assert set(get_args(SettlingEvent)) == set(SETTLING)
     assert set(get_args(ToCoordinator)) - elsewhere == {
         *state._MESSAGES,
-        *state._MESSAGES_OF_CALLS,
+        *CallMessages.HANDLERS,
     }

@@ -8,23 +8,14 @@ from typing import Any, ClassVar, assert_never, get_args
 
 from varsim.errors import CallTimeout, ProtocolError, StillRunning
 from varsim.protocol.messages import (
-    AllGather,
-    AllReduce,
     Component,
-    Contribution,
     DeltaReply,
-    HostCall,
     HostResult,
     Layout,
     Left,
-    MergeCall,
     Merged,
     Raised,
     Returned,
-    Scatter,
-    SyncRequest,
-    Waiting,
-    WriteCounts,
 )
 from varsim.sync.actions import (
     CoordinatorAction,
@@ -35,15 +26,10 @@ from varsim.sync.actions import (
     Steps,
     WarnOfStall,
 )
+from varsim.sync.call_messages import CallMessages
 from varsim.sync.call_site import CallSite
 from varsim.sync.call_state import CallState
-from varsim.sync.coordinator_door import (
-    check_buckets,
-    check_leaves,
-    check_report,
-    check_scatter,
-    spec_of,
-)
+from varsim.sync.coordinator_door import check_report
 from varsim.sync.coordinator_events import (
     SETTLING,
     CoordinatorEvent,
@@ -69,7 +55,7 @@ from varsim.sync.coordinator_events import (
     TimePasses,
 )
 from varsim.sync.event_log import InvalidTransition
-from varsim.sync.participant import Collectives, Plans
+from varsim.sync.participant import Plans
 from varsim.sync.program import await_departures, operate
 from varsim.sync.running_calls import RunningCalls
 from varsim.sync.stall_report import describe_stall
@@ -82,7 +68,6 @@ from varsim.texts.stalls import Stall, StallFailure, StallWarning
 
 Begin = Callable[[Any, Any], list[CoordinatorAction]]
 Take = Callable[[Any, int, Any], list[CoordinatorAction]]
-TakeInCall = Callable[[Any, CallState, int, Any], list[CoordinatorAction]]
 
 
 class CoordinatorState:
@@ -114,6 +99,7 @@ class CoordinatorState:
         self._runner = Runner()
         self._plans = Plans(num_replicas, self.registry.specs)
         self._calls = RunningCalls(self.registry, self.stragglers, calls_before, strict=strict)
+        self._messages = CallMessages(self.registry, self._calls, self._runner, self._plans)
 
     # ------------------------------------------------------------ events
 
@@ -349,12 +335,12 @@ class CoordinatorState:
 
     def _take(self, event: MessageArrives) -> list[CoordinatorAction]:
         message = event.message
-        take_in_call = self._MESSAGES_OF_CALLS.get(message.__class__)
+        take_in_call = CallMessages.HANDLERS.get(message.__class__)
         if take_in_call is not None:
             call = self._calls.find(message.call_id)  # type: ignore[attr-defined]  # all have it
             if call is None:  # the call failed before the replica sent the message, or meanwhile
                 return []
-            return take_in_call(self, call, event.replica_id, message)
+            return take_in_call(self._messages, call, event.replica_id, message)
         take = self._MESSAGES.get(message.__class__)
         if take is None:
             raise ProtocolError(f"the coordinator does not accept {message.name} messages")
@@ -383,73 +369,7 @@ class CoordinatorState:
             call.end(replica_id, message, self._runner.now_s)
         self.registry.take_report(replica_id, message.report)
         self.stragglers.left(replica_id, message.call_id)
-        return [] if call is None else self._after(call)
-
-    # ------------------------------------------------------------ messages of a running call
-
-    def _contribution(
-        self, call: CallState, replica_id: int, message: Contribution
-    ) -> list[CoordinatorAction]:
-        plan = self._plans.plan(replica_id, message.layout_id)
-        check_buckets(replica_id, plan.arrangement.buckets, message)
-        return self._contributed(call, call.arrive(replica_id, message, self._runner.now_s, plan))
-
-    def _scatter(
-        self, call: CallState, replica_id: int, message: Scatter
-    ) -> list[CoordinatorAction]:
-        check_scatter(self.registry.specs, message, self.num_replicas)
-        return self._contributed(call, call.arrive(replica_id, message, self._runner.now_s))
-
-    def _contributed(self, call: CallState, complete: list[Collectives]) -> list[CoordinatorAction]:
-        if complete:
-            return self._runner.run(
-                self._calls.happen(call, complete, self._runner.now_s, goes_on=False)
-            )
-        return self._after(call) if call.doomed else []
-
-    def _collective(
-        self, call: CallState, replica_id: int, message: AllReduce | AllGather | MergeCall
-    ) -> list[CoordinatorAction]:
-        if not isinstance(message, MergeCall):
-            check_leaves(message)
-        complete = call.arrive(replica_id, message, self._runner.now_s)
-        if complete:
-            return self._runner.run(
-                self._calls.happen(call, complete, self._runner.now_s, goes_on=True)
-            )
-        return self._after(call)
-
-    def _waiting(
-        self, call: CallState, replica_id: int, message: Waiting
-    ) -> list[CoordinatorAction]:
-        spec_of(self.registry.specs, message.variable_id, "wait")
-        call.wait(replica_id, message)
-        return self._after(call)
-
-    def _write_counts(
-        self, _: CallState, replica_id: int, message: WriteCounts
-    ) -> list[CoordinatorAction]:
-        self.registry.exchanges.tell(replica_id, message)
-        return []
-
-    def _sync_request(
-        self, call: CallState, replica_id: int, message: SyncRequest
-    ) -> list[CoordinatorAction]:
-        if self.registry.exchanges.request_sync(replica_id, message, self._runner.now_s):
-            call.request_sync(replica_id, message)
-        return self._after(call)
-
-    def _host_call(
-        self, call: CallState, replica_id: int, message: HostCall
-    ) -> list[CoordinatorAction]:
-        call.request_host_call(replica_id, message, self._runner.now_s)
-        return self._after(call)
-
-    def _after(self, call: CallState) -> list[CoordinatorAction]:
-        """Perform the possible steps after a message that does not complete a collective."""
-        if self.registry.exchanges.is_open:
-            return self._runner.run(self._calls.go_on(call, self._runner.now_s))
-        return self._calls.proceed(call, self._runner.now_s)
+        return [] if call is None else self._messages.after(call)
 
     def validate(self) -> None:
         """Assert the conditions that hold after every event."""
@@ -485,16 +405,3 @@ class CoordinatorState:
         Left: _left,
     }
     """Class of a message → method; for messages with an effect even after their call has failed."""
-
-    _MESSAGES_OF_CALLS: ClassVar[Mapping[type, TakeInCall]] = {
-        Contribution: _contribution,
-        Scatter: _scatter,
-        AllReduce: _collective,
-        AllGather: _collective,
-        MergeCall: _collective,
-        Waiting: _waiting,
-        WriteCounts: _write_counts,
-        SyncRequest: _sync_request,
-        HostCall: _host_call,
-    }
-    """Class of a message → method; for messages that are ignored after their call has failed."""

@@ -1,0 +1,125 @@
+"""Handle the messages of running calls: collectives, waits and requests of replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from varsim.protocol.messages import (
+    AllGather,
+    AllReduce,
+    Contribution,
+    HostCall,
+    MergeCall,
+    Scatter,
+    SyncRequest,
+    Waiting,
+    WriteCounts,
+)
+from varsim.sync.actions import CoordinatorAction
+from varsim.sync.call_state import CallState
+from varsim.sync.coordinator_door import check_buckets, check_leaves, check_scatter, spec_of
+from varsim.sync.participant import Collectives, Plans
+from varsim.sync.running_calls import RunningCalls
+from varsim.sync.steps import Runner
+from varsim.sync.variable_registry import VariableRegistry
+
+Handler = Callable[[Any, CallState, int, Any], list[CoordinatorAction]]
+
+
+class CallMessages:
+    """Checks each message of a running call, records it in the call, and performs its effects.
+
+    The coordinator ignores these messages when their call has failed.
+    """
+
+    def __init__(
+        self, registry: VariableRegistry, calls: RunningCalls, runner: Runner, plans: Plans
+    ) -> None:
+        self._registry = registry
+        self._calls = calls
+        self._runner = runner
+        self._plans = plans
+
+    # ------------------------------------------------------------ collectives
+
+    def _contribution(
+        self, call: CallState, replica_id: int, message: Contribution
+    ) -> list[CoordinatorAction]:
+        plan = self._plans.plan(replica_id, message.layout_id)
+        check_buckets(replica_id, plan.arrangement.buckets, message)
+        return self._contributed(call, call.arrive(replica_id, message, self._runner.now_s, plan))
+
+    def _scatter(
+        self, call: CallState, replica_id: int, message: Scatter
+    ) -> list[CoordinatorAction]:
+        check_scatter(self._registry.specs, message, self._registry.num_replicas)
+        return self._contributed(call, call.arrive(replica_id, message, self._runner.now_s))
+
+    def _contributed(self, call: CallState, complete: list[Collectives]) -> list[CoordinatorAction]:
+        if complete:
+            return self._runner.run(
+                self._calls.happen(call, complete, self._runner.now_s, goes_on=False)
+            )
+        return self.after(call) if call.doomed else []
+
+    def _collective(
+        self, call: CallState, replica_id: int, message: AllReduce | AllGather | MergeCall
+    ) -> list[CoordinatorAction]:
+        if not isinstance(message, MergeCall):
+            check_leaves(message)
+        complete = call.arrive(replica_id, message, self._runner.now_s)
+        if complete:
+            return self._runner.run(
+                self._calls.happen(call, complete, self._runner.now_s, goes_on=True)
+            )
+        return self.after(call)
+
+    # ------------------------------------------------------------ waits and requests
+
+    def _waiting(
+        self, call: CallState, replica_id: int, message: Waiting
+    ) -> list[CoordinatorAction]:
+        spec_of(self._registry.specs, message.variable_id, "wait")
+        call.wait(replica_id, message)
+        return self.after(call)
+
+    def _write_counts(
+        self, _: CallState, replica_id: int, message: WriteCounts
+    ) -> list[CoordinatorAction]:
+        self._registry.exchanges.tell(replica_id, message)
+        return []
+
+    def _sync_request(
+        self, call: CallState, replica_id: int, message: SyncRequest
+    ) -> list[CoordinatorAction]:
+        if self._registry.exchanges.request_sync(replica_id, message, self._runner.now_s):
+            call.request_sync(replica_id, message)
+        return self.after(call)
+
+    def _host_call(
+        self, call: CallState, replica_id: int, message: HostCall
+    ) -> list[CoordinatorAction]:
+        call.request_host_call(replica_id, message, self._runner.now_s)
+        return self.after(call)
+
+    def after(self, call: CallState) -> list[CoordinatorAction]:
+        """Perform the possible steps after a message that does not complete a collective."""
+        if self._registry.exchanges.is_open:
+            return self._runner.run(self._calls.go_on(call, self._runner.now_s))
+        return self._calls.proceed(call, self._runner.now_s)
+
+    # ------------------------------------------------------------ the table
+
+    HANDLERS: ClassVar[Mapping[type, Handler]] = {
+        Contribution: _contribution,
+        Scatter: _scatter,
+        AllReduce: _collective,
+        AllGather: _collective,
+        MergeCall: _collective,
+        Waiting: _waiting,
+        WriteCounts: _write_counts,
+        SyncRequest: _sync_request,
+        HostCall: _host_call,
+    }
+    """Class of a message → method. A look-up takes less time than a `match` with many cases."""
