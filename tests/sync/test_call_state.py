@@ -25,7 +25,8 @@ from tests.sync.build import (
 )
 from varsim.errors import MismatchError, ValueMismatchError
 from varsim.spec import ReduceOp
-from varsim.sync.call_state import GRACE_S, LONGEST_GRACE_S, CallState
+from varsim.sync.call_state import CallState
+from varsim.sync.pairing import GRACE_S, LONGEST_GRACE_S
 from varsim.sync.participant import Plans, Status
 from varsim.texts.replicas import group_lines
 

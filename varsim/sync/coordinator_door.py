@@ -1,7 +1,7 @@
 """Check the messages of replicas before they change the coordinator's state.
 
 The codec has already checked the types of all fields. These functions check that the fields match
-each other and the variables. `call_state` checks the order of a replica's messages.
+each other and the variables. `call_state` and `pairing` check the order of a replica's messages.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from varsim.protocol.messages import (
 )
 from varsim.protocol.parts import LEAF
 from varsim.spec import VariableSpec
-from varsim.sync.participant import Participant, Plan, Status
+from varsim.sync.participant import Member, Participant, Plan, Status
 from varsim.sync.structures import form_of
 from varsim.texts.facts import Fact
 from varsim.texts.mismatches import key_text
@@ -45,23 +45,26 @@ MOST_LEAVES: Final = 4
 
 
 def at_collective(
-    participants: Sequence[Participant], index: int, specs: Mapping[int, VariableSpec]
+    members: Sequence[Member], index: int, specs: Mapping[int, VariableSpec]
 ) -> tuple[Group, ...]:
     """Group replicas by what they did at a collective that has not happened."""
-    collectives = [participant.collective(index) for participant in participants]
+    collectives = [member.collective(index) for member in members]
     return grouped(
-        (
-            _came(participant, specs) if collective is None else Did(describe(collective, specs))
-            for participant, collective in zip(participants, collectives, strict=True)
-        ),
+        {
+            member.replica_id: (
+                _came(member, specs) if collective is None else Did(describe(collective, specs))
+            )
+            for member, collective in zip(members, collectives, strict=True)
+        },
         [None if collective is None else _form(collective) for collective in collectives],
     )
 
 
-def _came(participant: Participant, specs: Mapping[int, VariableSpec]) -> Doing:
+def _came(member: Member, specs: Mapping[int, VariableSpec]) -> Doing:
     """Return what a replica has done instead of arriving."""
+    participant = member.participant
     if participant.ended is not None:
-        return NeverCame(_how_it_ended(participant), participant.position)
+        return NeverCame(_how_it_ended(participant), member.position)
     return DidNotCome(doing(participant, specs))
 
 

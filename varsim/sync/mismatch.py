@@ -20,7 +20,7 @@ from varsim.sync.description import (
     at_collective,
     describe_collective,
 )
-from varsim.sync.participant import Participant
+from varsim.sync.participant import Member, Participant
 from varsim.sync.structures import differences, fewest_first, form_of
 from varsim.texts.facts import Fact
 from varsim.texts.mismatches import Absent, Crossing, Mismatch, NeedsAll, Sides, Uneven, Unlike
@@ -115,7 +115,7 @@ def are_crossed(first: ExplicitCollective, second: ExplicitCollective) -> bool:
 
 def unlike(
     index: int,
-    participants: Sequence[Participant],
+    members: Sequence[Member],
     specs: Mapping[int, VariableSpec],
     *,
     strict: bool = False,
@@ -124,13 +124,13 @@ def unlike(
 
     The error names all replicas, including those that did not arrive.
     """
-    present = _present(index, participants)
+    present = _present(index, members)
     first, *others = present.values()
     kinds = (difference(first, other, specs, strict=strict) for other in others)
     kind = min(kinds, default=Mismatch.NOTHING)
     if kind is Mismatch.NOTHING:
         return None
-    groups = at_collective(participants, index, specs)
+    groups = at_collective(members, index, specs)
     reason = _reason(_most_common(groups, present), specs)
     error = ValueMismatchError if kind is Mismatch.VALUE else MismatchError
     return error(Unlike(kind, index, groups, tuple(_details(kind, present)), reason)).by_groups(
@@ -138,8 +138,8 @@ def unlike(
     )
 
 
-def _present(index: int, participants: Sequence[Participant]) -> dict[int, Collective]:
-    collectives = ((i, participant.collective(index)) for i, participant in enumerate(participants))
+def _present(index: int, members: Sequence[Member]) -> dict[int, Collective]:
+    collectives = ((member.replica_id, member.collective(index)) for member in members)
     return {i: collective for i, collective in collectives if collective is not None}
 
 
@@ -184,12 +184,12 @@ def crossing(collectives: Sequence[ExplicitCollective]) -> tuple[str, str]:
 
 
 def absent(
-    index: int, participants: Sequence[Participant], specs: Mapping[int, VariableSpec]
+    index: int, members: Sequence[Member], specs: Mapping[int, VariableSpec]
 ) -> MismatchError:
     """Return the error for a collective at which a replica can no longer arrive."""
-    groups = at_collective(participants, index, specs)
-    ended = sum(one.ended is not None and one.position <= index for one in participants)
-    collective = _most_common(groups, _present(index, participants))
+    groups = at_collective(members, index, specs)
+    ended = sum(one.participant.ended is not None and one.position <= index for one in members)
+    collective = _most_common(groups, _present(index, members))
     write = collective.operation if isinstance(collective, Write) else None
     fact = Absent(index, ended, groups, _reason(collective, specs), write)
     return MismatchError(fact).by_groups(groups)

@@ -30,6 +30,9 @@ from varsim.protocol.messages import (
 from varsim.spec import Array, VariableSpec
 from varsim.sync.coordinator_door import DENSE, check_write
 
+WRITES: Final = (Contribution, Scatter)
+"""The collectives that a replica does not wait for; `isinstance` is slower with a union."""
+
 MAX_LAYOUTS: Final = 64
 """Number of layouts that a replica and the coordinator store. A new layout replaces the oldest."""
 
@@ -164,8 +167,6 @@ class Participant:
     """One replica in one call."""
 
     status: Status = Status.RUNNING
-    position: int = 0  # the position of the replica's next collective
-    arrivals: deque[Arrival] = field(default_factory=deque)  # at collectives that are not complete
     waits_for: AllReduce | AllGather | MergeCall | Waiting | SyncRequest | HostCall | None = None
     ended: Returned | Raised | None = None
     last: Plan | Write | Waiting | type | None = None
@@ -185,20 +186,25 @@ class Participant:
             return last.writes[-1].location
         return last.location if isinstance(last, Write | Waiting) else self.last_at
 
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One replica of a pairing."""
+
+    replica_id: int
+    participant: Participant
+    position: int = 0  # the position of the replica's next collective
+    arrivals: deque[Arrival] = field(default_factory=deque)  # at collectives that are not complete
+
     def collective(self, position: int) -> Collective | None:
         """Return the replica's operation at a pending collective; None if it did not arrive."""
-        return next(
-            (
-                arrival.at(position)
-                for arrival in self.arrivals
-                if arrival.start <= position < arrival.stop
-            ),
-            None,
-        )
+        arrival = self._arrival(position)
+        return None if arrival is None else arrival.at(position)
 
     def values(self, position: int) -> Sequence[Array]:
         """Return the replica's values for a pending collective."""
-        arrivals = (
-            arrival for arrival in self.arrivals if arrival.start <= position < arrival.stop
-        )
-        return next((arrival.values_at(position) for arrival in arrivals), ())
+        arrival = self._arrival(position)
+        return () if arrival is None else arrival.values_at(position)
+
+    def _arrival(self, position: int) -> Arrival | None:
+        return next((one for one in self.arrivals if one.start <= position < one.stop), None)

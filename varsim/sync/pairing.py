@@ -1,0 +1,231 @@
+"""Pair the collectives of some replicas of one call, and find out which can never happen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from varsim.errors import Fix, MismatchError, ProtocolError
+from varsim.protocol.messages import CollectiveMessage, ExplicitCollective, Raised
+from varsim.spec import VariableSpec
+from varsim.sync import mismatch
+from varsim.sync.mismatch_fixes import of_mismatch
+from varsim.sync.participant import WRITES, Arrival, Collectives, Member, Participant, Status
+
+GRACE_S = 0.5
+"""Shortest time that running replicas have to reach the position at which a call has failed.
+
+Operations at earlier positions still take effect. If several replicas raise at this position, the
+call raises the exception of the replica with the lowest id. If the collectives differ, the error
+says what each replica did. Without a wait, the values and the error would depend on the timing.
+Replicas that run the same code need nearly the same time from one collective to the next. So the
+coordinator waits as long as the first replica at this position needed since the last collective,
+but at least GRACE_S.
+"""
+
+LONGEST_GRACE_S = 10.0
+"""Longest wait for running replicas: a replica in an endless loop never arrives."""
+
+Failure = MismatchError | tuple[int, Raised]
+"""The reason why a call fails: a mismatch of the replicas, or an exception of one replica."""
+
+
+class Pairing:
+    """Pairs the collectives of its members by position, and detects mismatches.
+
+    The arrivals of all members at one position form one collective. The collective is complete
+    when all members have arrived. The collective can never be complete if a member's function has
+    ended before this position, or if two arrivals differ. Then the pairing is *doomed* at this
+    position: collectives at earlier positions still happen, collectives at later positions do not.
+    Every member arrives in the order of its program.
+
+    Args:
+        participants: The replicas of the call; the members are the replicas in `replica_ids`.
+        strict: Whether to refuse a collective without a name if the replicas' lines differ.
+        started_s: The time at which the call started.
+    """
+
+    def __init__(
+        self,
+        participants: Sequence[Participant],
+        replica_ids: Sequence[int],
+        specs: Mapping[int, VariableSpec],
+        started_s: float,
+        *,
+        strict: bool,
+    ) -> None:
+        self.replica_ids = replica_ids
+        self.members = {i: Member(i, participants[i]) for i in replica_ids}
+        self.next_position = 0  # the position of the first collective that has not happened
+        self.since_s = started_s  # the start of the call, or its last collective
+        self.doomed_at: int | None = None  # the position at which the pairing is doomed
+        self.deadline_s = 0.0  # until when to wait for members after the pairing is doomed
+        self._ordered = tuple(self.members.values())
+        self._count = len(self._ordered)
+        self._specs = specs
+        self._strict = strict
+        self._front = self._ordered[0]  # the member that is furthest ahead
+        self._present = 0  # the number of members that have arrived at `next_position`
+        self._least_ended: int | None = None  # the lowest position at which a member has ended
+        self._crossed: dict[frozenset[str], tuple[ExplicitCollective, ...]] = {}  # see `crossings`
+
+    # ------------------------------------------------------------ collectives
+
+    def arrive(self, replica_id: int, arrival: Arrival) -> list[Collectives]:
+        """Record that a member arrives at its next collective, or contributes to several.
+
+        Returns:
+            The collectives that this arrival completes, in order.
+        """
+        member = self.members[replica_id]
+        if arrival.start != member.position:
+            raise ProtocolError(
+                f"replica {replica_id} is at collective {arrival.start} instead of "
+                f"{member.position}"
+            )
+        differs_at = self._first_difference(member, arrival)
+        if differs_at is not None:
+            self._doom(differs_at, arrival.at_s)
+        stop = arrival.stop
+        if self._least_ended is not None and self._least_ended < stop:
+            self._doom(self._least_ended, arrival.at_s)
+        self._present += not member.arrivals
+        member.arrivals.append(arrival)
+        member.position = stop
+        if stop > self._front.position:
+            self._front = member
+        return self._complete(arrival.at_s) if self._present == self._count else []
+
+    def _first_difference(self, member: Member, arrival: Arrival) -> int | None:
+        """Return the first position at which an arrival differs from the arrivals of `_front`.
+
+        A comparison with the furthest member is sufficient: all other members agree with it, or
+        the pairing is already doomed at an earlier position.
+        """
+        front = self._front
+        if front is member:
+            return None
+        for other in front.arrivals:
+            if other.stop <= arrival.start:
+                continue
+            if other.start >= arrival.stop:
+                break
+            if _are_alike(other, arrival):
+                return None
+            for position in range(max(arrival.start, other.start), min(arrival.stop, other.stop)):
+                pair = other.at(position), arrival.at(position)
+                if mismatch.differ(*pair, self._specs, strict=self._strict):
+                    return position
+        return None
+
+    def _complete(self, now_s: float) -> list[Collectives]:
+        complete = []
+        while self._present == self._count:
+            heads = [member.arrivals[0] for member in self._ordered]
+            stop = min(head.stop for head in heads)
+            if self.doomed_at is not None:
+                stop = min(stop, self.doomed_at)
+            if stop <= self.next_position:
+                break
+            complete.append(Collectives(self.next_position, stop, heads))
+            self.next_position = stop
+            self.since_s = now_s
+            self._note_crossing([head.message for head in heads])
+            for member in self._ordered:
+                if member.arrivals[0].stop == stop:
+                    member.arrivals.popleft()
+                    self._present -= not member.arrivals
+        return complete
+
+    def _note_crossing(self, messages: Sequence[CollectiveMessage]) -> None:
+        """Record unnamed collectives that were paired although their lines differ."""
+        collectives = tuple(one for one in messages if not isinstance(one, WRITES))
+        if any(mismatch.are_crossed(collectives[0], other) for other in collectives[1:]):
+            self._crossed.setdefault(frozenset(one.location for one in collectives), collectives)
+
+    def crossings(self) -> tuple[tuple[ExplicitCollective, ...], ...]:
+        """Return unnamed collectives that were paired across lines, one tuple per set of lines."""
+        return tuple(self._crossed.values())
+
+    # ------------------------------------------------------------ the end
+
+    def end(self, replica_id: int, now_s: float) -> None:
+        """Record that a member's function has ended."""
+        member = self.members[replica_id]
+        if self._least_ended is None or member.position < self._least_ended:
+            self._least_ended = member.position
+        raised = isinstance(member.participant.ended, Raised)
+        if raised or self._front.position > member.position:
+            self._doom(member.position, now_s)
+
+    def _doom(self, position: int, now_s: float) -> None:
+        if self.doomed_at is None:
+            took_s = now_s - self.since_s
+            self.deadline_s = now_s + min(max(GRACE_S, took_s), LONGEST_GRACE_S)
+        self.doomed_at = position if self.doomed_at is None else min(position, self.doomed_at)
+
+    def failure(self, now_s: float, passing: type | tuple[type, ...]) -> Failure | None:
+        """Return why the call fails; None if it is not doomed, or must still wait for replicas.
+
+        Args:
+            passing: The waits after which a replica can still arrive.
+        """
+        position = self.doomed_at
+        if position is None:
+            return None
+        coming = any(
+            one.position <= position
+            and (
+                one.participant.status is Status.RUNNING
+                or isinstance(one.participant.waits_for, passing)
+            )
+            for one in self._ordered
+        )
+        if coming and now_s < self.deadline_s:
+            return None
+        for member in self._ordered:
+            ended = member.participant.ended
+            if isinstance(ended, Raised) and member.position == position:
+                return member.replica_id, ended
+        return self._mismatch(position)
+
+    def _mismatch(self, position: int) -> MismatchError:
+        unlike = mismatch.unlike(position, self._ordered, self._specs, strict=self._strict)
+        if unlike is not None:
+            return unlike.fixed_by(self._fixes(position))
+        return mismatch.absent(position, self._ordered, self._specs)
+
+    def _fixes(self, position: int) -> Iterable[Fix]:
+        """Return fixes that make the arrivals one collective; none if a replica is missing."""
+        collectives = [member.collective(position) for member in self._ordered]
+        came = [collective for collective in collectives if collective is not None]
+        if len(came) < len(collectives):
+            return ()
+        values = [member.values(position) for member in self._ordered]
+        return of_mismatch(came, values, self._specs)
+
+    @property
+    def finished(self) -> bool:
+        """Return whether every collective has happened at which a member has arrived."""
+        return self.next_position == self._front.position
+
+    def validate(self) -> None:
+        """Assert the conditions that hold after every event."""
+        members = self._ordered
+        assert self._front.position == max(one.position for one in members)
+        assert self._present == sum(bool(one.arrivals) for one in members)
+        for member in members:
+            at = self.next_position
+            for arrival in member.arrivals:
+                assert arrival.start <= at < arrival.stop
+                at = arrival.stop
+            assert at == max(member.position, self.next_position)
+        ended = [one.position for one in members if one.participant.ended is not None]
+        assert self._least_ended == min(ended, default=None)
+        assert self.doomed_at is None or self.doomed_at >= self.next_position
+
+
+def _are_alike(one: Arrival, other: Arrival) -> bool:
+    """Return whether two contributions have the same writes at the same positions."""
+    if one.plan is None or other.plan is None or one.start != other.start:
+        return False
+    return one.plan.arrangement is other.plan.arrangement
