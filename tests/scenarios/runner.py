@@ -54,6 +54,7 @@ from varsim.spec import (
     VariableSpec,
 )
 from varsim.sync.call_site import CallSite
+from varsim.sync.coordinator_events import ProgramCall
 from varsim.testing.simulation import Validation
 
 Cell = tuple[Synchronization, Context, Operation, VariableAggregation]
@@ -248,8 +249,9 @@ class ScenarioRunner:
             self._link.hidden = (Create, Define, *([Start, Returned] if call.implicit else []))
         arguments = [Payload(((), {}))] * len(self._drivers)
         try:
+            site = CallSite("step", called_at="train.py:90")
             self._strategy.coordinator.run(
-                "step", Payload("step"), arguments, self, CallSite("step", called_at="train.py:90")
+                ProgramCall("step", Payload("step"), arguments, site), self
             )
         except RaisedBy as raised:
             text = raised.raised.exception.tree

@@ -251,15 +251,13 @@ class SeededCluster(SeededNetwork):
         assert isinstance(answer, ProgramDone)
         return answer
 
-    def run(
-        self, _: str, function: Payload, arguments: Sequence[Payload], host: ProgramOfCall, *__: Any
-    ) -> tuple[Returned, ...]:
+    def run(self, call: ProgramCall, host: ProgramOfCall, _: Sequence[int]) -> tuple[Returned, ...]:
         """Call a function on all replicas."""
-        self._starting = function.tree
+        self._starting = call.function.tree
         token = self._next_token
         self._hosts[token] = host
         try:
-            answer = self._until_answered(ProgramCall("step", NOTHING, arguments))
+            answer = self._until_answered(replace(call, function=NOTHING))
         finally:
             del self._hosts[token]
             self._work = deque(work for work in self._work if work.call_id in self._tokens)

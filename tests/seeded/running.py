@@ -46,7 +46,7 @@ from varsim.errors import CallTimeout, CheckpointError, StartError, WorkerLost
 from varsim.launch.launcher import LaunchOptions
 from varsim.protocol.messages import Payload
 from varsim.spec import Operation, VariableSpec
-from varsim.sync.call_site import UNKNOWN
+from varsim.sync.coordinator_events import ProgramCall
 from varsim.texts.incarnations import NoRecovery, Recovery
 
 
@@ -244,7 +244,8 @@ class SeededRun:
                 self._counts["the replica of an operation is gone"] += 1
             case Call():
                 arguments = [NOTHING] * cluster.num_replicas
-                self._incarnations.run("step", Payload(fitting), arguments, self, UNKNOWN, (), None)
+                call = ProgramCall("step", Payload(fitting), arguments)
+                self._incarnations.run(call, self, ())
             case Create(variable=index, value=value):
                 spec = self._program.specs[index]
                 self._incarnations.create(spec, value.copy())

@@ -29,18 +29,17 @@ from varsim.distribute.supervision import Supervisor
 from varsim.errors import CallTimeout, ContextError, StartError, WorkerLost
 from varsim.launch.launcher import Launcher, LaunchOptions
 from varsim.location import user_location, warn
-from varsim.protocol.messages import Payload, Returned
+from varsim.protocol.messages import Returned
 from varsim.shells.coordinator import Coordinator, Host
 from varsim.spec import Array, VariableSpec
 from varsim.sync.actions import ProgramDone
-from varsim.sync.call_site import CallSite
 from varsim.sync.coordinator_events import (
     ProgramAssignComponents,
+    ProgramCall,
     ProgramFetch,
     ProgramRead,
     ProgramWriting,
 )
-from varsim.sync.stalls import StallLimits
 from varsim.sync.statistics import VariableStatistics
 from varsim.texts.incarnations import LostValues, NoRecovery, Recovery
 
@@ -295,29 +294,20 @@ class Incarnations:
             components = registry.components(number, everyone)
             self._written[number] = WrittenComponents(components, self.calls)
 
-    def run(
-        self,
-        function_id: str,
-        function: Payload,
-        arguments: Sequence[Payload],
-        host: Host,
-        site: CallSite,
-        rows: Sequence[int],
-        limits: StallLimits | None,
-    ) -> tuple[Returned, ...]:
+    def run(self, call: ProgramCall, host: Host, rows: Sequence[int]) -> tuple[Returned, ...]:
         """Call a function on all replicas; see `Coordinator.run`."""
         coordinator = self.coordinator
         if self._just_written:
             self._keep_written()
         self._running += 1
         try:
-            return coordinator.run(function_id, function, arguments, host, site, rows, limits)
+            return coordinator.run(call, host, rows)
         except (WorkerLost, CallTimeout) as error:
             if self._running == 1:  # a nested call cannot end the incarnation of the outer one
                 self._survive(error, in_call=True)
             raise
         except KeyboardInterrupt:
-            if self._running == 1 and not site.is_own:
+            if self._running == 1 and not call.site.is_own:
                 self.interrupted_call = self.calls
             raise
         finally:

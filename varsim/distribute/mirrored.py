@@ -60,6 +60,7 @@ from varsim.shells.coordinator import Coordinator, RaisedBy
 from varsim.spec import Array, VariableSpec
 from varsim.sync import creation, policies
 from varsim.sync.call_site import CallSite
+from varsim.sync.coordinator_events import ProgramCall
 from varsim.sync.statistics import VariableStatistics
 from varsim.texts.checkpoints import starts_on_each
 from varsim.texts.incarnations import Recovery
@@ -423,8 +424,9 @@ class MirroredStrategy(Strategy):
             self.warn_once(text, site.called_at)
         rows = self._rows_of(leaves, site)
         host = RunHost(self, codec, self.warn_once, present)
+        call = ProgramCall(number, function, arguments, site, limits=limits)
         try:
-            returned = self._incarnations.run(number, function, arguments, host, site, rows, limits)
+            returned = self._incarnations.run(call, host, rows)
         except RaisedBy as raised:
             self._raise(raised.replica_id, raised.raised)
         results = [codec.unpack(one.result) for one in returned]

@@ -38,7 +38,6 @@ from varsim.sync.actions import (
     Send,
     WarnOfStall,
 )
-from varsim.sync.call_site import CallSite
 from varsim.sync.coordinator_events import (
     CoordinatorEvent,
     Examined,
@@ -225,23 +224,12 @@ class Coordinator:
 
     # ------------------------------------------------------------ calls
 
-    def run(
-        self,
-        function_id: str,
-        function: Payload,
-        arguments: Sequence[Payload],
-        host: Host,
-        site: CallSite,
-        rows: Sequence[int] = (),
-        limits: StallLimits | None = None,
-    ) -> tuple[Returned, ...]:
+    def run(self, call: ProgramCall, host: Host, rows: Sequence[int] = ()) -> tuple[Returned, ...]:
         """Call a function on all replicas.
 
         Args:
-            site: The name of the function and the location of the call, for errors.
             rows: The number of rows in each replica's arguments, for the trace; empty if all
                 replicas have rows, or if no replica has rows.
-            limits: The limits of replicas without progress; None for the strategy's limits.
         Returns:
             The result of every replica, in replica order.
         Raises:
@@ -252,11 +240,10 @@ class Coordinator:
             CallTimeout: A replica made no progress for too long; its process was ended.
         """
         with self.in_use:
-            self.in_use.begins(site)
+            self.in_use.begins(call.site)
             try:
                 self._check()
                 self._await_room()
-                call = ProgramCall(function_id, function, arguments, site, limits=limits)
                 self._notes.rows = rows
                 finish = self._run(call, host)
                 if not finish.returned:
