@@ -41,7 +41,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 
 from varsim.texts.facts import Fact
-from varsim.texts.incarnations import NoRecovery, Recovery
+from varsim.texts.incarnations import NoRecovery, Recovery, RecoveryAfterCall
 from varsim.texts.losses import GOES_ON, Loss
 from varsim.texts.missing_names import instead_of
 from varsim.texts.replicas import Group
@@ -304,14 +304,19 @@ class _EndsIncarnation(VarsimError):
         """Return the text for a run that has ended, without what only its program could do."""
         if self.recovery is not None or not isinstance(self.fact, Loss | StallFailure):
             return str(self)
-        if isinstance(self.aftermath, NoRecovery):
-            return f"{self.fact.event}\n{self.aftermath.reason}"
-        return f"{self.fact.recorded}\n{GOES_ON}"
+        match self.aftermath:
+            case NoRecovery():
+                return f"{self.fact.event}\n{self.aftermath.reason}"
+            case None:
+                return f"{self.fact.recorded}\n{GOES_ON}"
+        return self.fact.recorded
 
     def __str__(self) -> str:
         if self.aftermath is None or not isinstance(self.fact, Loss | StallFailure):
             return super().__str__()
-        return f"{self.fact.event}\n{self.aftermath}"
+        goes_on_later = isinstance(self.aftermath, RecoveryAfterCall)
+        said = self.fact.recorded if goes_on_later else self.fact.event
+        return f"{said}\n{self.aftermath}"
 
 
 class CallTimeout(_EndsIncarnation, TimeoutError):

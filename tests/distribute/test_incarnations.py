@@ -58,6 +58,17 @@ def lose_in_a_call(simulated, strategy, replica_id=LOST):
     return caught.value
 
 
+def with_deferred_writes(policy):
+    """Return a strategy, and its variable with two writes that were not exchanged."""
+    strategy = make(policy, auto="adaptive")
+    v = variable(strategy, 0.0, "v", "AUTO")
+    strategy.run(lambda: v.assign_add(1.0))
+    assert 3.0 == v.numpy()
+    for _ in range(2):
+        strategy.run(lambda: v.assign_add(1.0))
+    return strategy, v
+
+
 def parts(v):
     return [one.numpy().tolist() for one in v.values]
 
@@ -254,26 +265,14 @@ def test_a_shrink_names_a_component_that_was_known(simulated):
 
 
 def test_deferred_writes_that_were_not_exchanged_are_reported(simulated):
-    strategy = make(auto="adaptive")
-    with strategy.scope():
-        v = tf.Variable(0.0, name="v", aggregation=A.SUM)
-    strategy.run(lambda: v.assign_add(1.0))
-    assert 3.0 == v.numpy()
-    for _ in range(2):
-        strategy.run(lambda: v.assign_add(1.0))
+    strategy, v = with_deferred_writes("restart")
     error = lose_in_a_call(simulated, strategy)
     assert (LostWrites("v", 2),) == error.recovery.lost
     assert 3.0 == v.numpy()
 
 
 def test_a_restart_of_a_broken_strategy_reports_deferred_writes(simulated):
-    strategy = make("fail", auto="adaptive")
-    with strategy.scope():
-        v = tf.Variable(0.0, name="v", aggregation=A.SUM)
-    strategy.run(lambda: v.assign_add(1.0))
-    assert 3.0 == v.numpy()
-    for _ in range(2):
-        strategy.run(lambda: v.assign_add(1.0))
+    strategy, v = with_deferred_writes("fail")
     strategy.coordinator.in_use.torn = True
     assert (LostWrites("v", 2),) == strategy.restart().lost
     assert 3.0 == v.numpy()
@@ -343,7 +342,11 @@ def test_with_the_policy_fail_new_workers_need_a_restart(simulated):
     assert (LostComponents("total", "ON_READ, SUM", (LOST,), Instead.ZERO, since="the start"),) == (
         recovery.lost
     )
-    assert "new workers have started" in repr(recovery)
+    assert (
+        "  The strategy goes on as incarnation 2 with 3 replicas; new workers have started. "
+        "The warning lists the lost values."
+    ) == repr(recovery)
+    assert "  - variable 'total'" in str(recovery)
     assert 2 == total.numpy()
 
 
@@ -360,6 +363,7 @@ def test_a_restart_of_a_whole_cluster_loses_nothing(simulated):
     strategy.run(step)
     recovery = strategy.restart()
     assert () == recovery.lost
+    assert str(recovery) == repr(recovery)
     assert (3.0, [0, 1, 2]) == (deferred.numpy(), parts(total))
 
 
@@ -411,8 +415,9 @@ def test_a_closed_strategy_is_not_restarted(simulated):
             use()
 
 
-def test_only_the_outermost_call_ends_the_incarnation(simulated):
-    strategy = make()
+@pytest.mark.parametrize("policy", ["restart", "shrink", "fail"])
+def test_only_the_outermost_call_ends_the_incarnation(simulated, policy):
+    strategy = make(policy)
     w = variable(strategy, 0.0, "w")
     seen = []
 
@@ -422,7 +427,7 @@ def test_only_the_outermost_call_ends_the_incarnation(simulated):
             strategy.run(lambda: None)
         with pytest.raises(ContextError, match=r"inside a call of strategy\.run"):
             strategy.restart()
-        seen.append((inner.value.aftermath, strategy.incarnations.is_over))
+        seen.append((str(inner.value), strategy.incarnations.is_over))
 
     def step():
         w.assign_add(1.0)
@@ -430,9 +435,31 @@ def test_only_the_outermost_call_ends_the_incarnation(simulated):
 
     with pytest.raises(WorkerLost) as outer:
         strategy.run(step)
-    assert [(None, False)] == seen
-    assert outer.value.recovery.in_call
-    assert 3.0 == w.numpy()
+    ((said, is_over),) = seen
+    assert not is_over
+    assert "  can still be read: w\n" in said
+    goes_on = f"strategy goes on with new workers (on_worker_lost={policy!r})."
+    ends = "cannot run or write any more: strategy.restart() starts new workers"
+    assert said.endswith(ends if policy == "fail" else goes_on)
+    assert (policy != "fail") == (ends not in said)
+    if policy != "fail":
+        assert outer.value.recovery.in_call
+        assert 3.0 == w.numpy()
+
+
+def test_a_loss_in_a_nested_call_after_the_last_restart_ends_the_strategy(simulated):
+    strategy = make(max_restarts=0)
+    seen = []
+
+    def merged(_):
+        lose(simulated)
+        with pytest.raises(WorkerLost) as inner:
+            strategy.run(lambda: None)
+        seen.append(inner.value.aftermath)
+
+    with pytest.raises(WorkerLost):
+        strategy.run(lambda: tf.distribute.get_replica_context().merge_call(merged))
+    assert [NoRecovery(0, 0, REPLICAS)] == seen
 
 
 def test_a_shrink_removes_a_replica_that_was_lost_after_the_call_failed(simulated):

@@ -54,10 +54,19 @@ def run(job: tf.Job) -> None:
         )
     for step in job.each_step(6):
         if step == 4:
-            file = Path(__file__).parent / "latest/checkpoints/loop-0-step-4.safetensors"
+            file = Path(__file__).parent / "runs/latest/checkpoints/loop-0-step-4.safetensors"
             file.write_bytes(file.read_bytes()[:-1])
         job.strategy.run(lambda: seen.assign_add(1.0))
 '''
+
+
+def run_of(program: str, tmp_path: Path, **settings: Any) -> tf.FinishedRun:
+    """Run a program with two workers, which are started again if one is lost."""
+    file = tmp_path / "program.py"
+    file.write_text(program)
+    return tf.run_experiment(
+        file, workers=2, on_worker_lost="restart", out=tmp_path / "runs", **settings
+    )
 
 
 def texts(run: tf.FinishedRun, text: str) -> list[str]:
@@ -146,16 +155,8 @@ def test_a_run_fails_after_its_last_restart_and_says_why(tmp_path: Path) -> None
 
 @pytest.mark.thorough
 def test_a_damaged_checkpoint_is_named_after_a_loss(tmp_path: Path) -> None:
-    program = tmp_path / "damages.py"
-    program.write_text(DAMAGES)
-    run = tf.run_experiment(
-        program,
-        workers=2,
-        checkpoint=2,
-        on_worker_lost="restart",
-        faults=["kill replica=1 step=5"],  # varsim's own call for the checkpoint has no fault
-        out=tmp_path,
-    )
+    # varsim's own call for the checkpoint has no fault
+    run = run_of(DAMAGES, tmp_path, checkpoint=2, faults=["kill replica=1 step=5"])
     file = run.path / "checkpoints" / "loop-0-step-4.safetensors"
     (damaged,) = texts(run, "the checkpoint before it is used")
     assert damaged.startswith(f"checkpoint {file} is damaged: ")
@@ -194,15 +195,8 @@ def run(job: tf.Job) -> float:
 @pytest.mark.thorough
 def test_lost_values_are_reported_if_they_are_missing_at_the_end(tmp_path: Path) -> None:
     """A workload catches the first loss, but not the second one, and holds a global variable."""
-    program = tmp_path / "catches.py"
-    program.write_text(CATCHES)
-    run = tf.run_experiment(
-        program,
-        workers=2,
-        on_worker_lost="restart",
-        faults=["kill replica=1 call=2", *(f"kill replica={i} call=3" for i in (0, 1))],
-        out=tmp_path,
-    )
+    faults = ["kill replica=1 call=2", *(f"kill replica={i} call=3" for i in (0, 1))]
+    run = run_of(CATCHES, tmp_path, faults=faults)
     assert ("done", {"result": 8.0}) == (run.status.value, run.result), run.failure
     caught, again = texts(run, "are lost")
     assert "The strategy goes on as incarnation 2 with 2 replicas" in caught

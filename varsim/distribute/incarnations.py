@@ -41,7 +41,7 @@ from varsim.sync.coordinator_events import (
     ProgramWriting,
 )
 from varsim.sync.statistics import VariableStatistics
-from varsim.texts.incarnations import LostValues, NoRecovery, Recovery
+from varsim.texts.incarnations import LostValues, NoRecovery, Recovery, RecoveryAfterCall
 
 BACK_OFF_S: Final = 0.1
 """The delay before the first restart by the policy. Each further delay is twice as long."""
@@ -303,8 +303,7 @@ class Incarnations:
         try:
             return coordinator.run(call, host, rows)
         except (WorkerLost, CallTimeout) as error:
-            if self._running == 1:  # a nested call cannot end the incarnation of the outer one
-                self._survive(error, in_call=True)
+            self._survive(error, in_call=self._running == 1)
             raise
         except KeyboardInterrupt:
             if self._running == 1 and not call.site.is_own:
@@ -334,7 +333,7 @@ class Incarnations:
     def _survive(self, error: WorkerLost | CallTimeout, *, in_call: bool = False) -> None:
         """Prepare the next incarnation if the policy is to go on, and say so in the error."""
         policy = self.lost_workers.policy
-        if policy is OnWorkerLost.FAIL or self._running > in_call or self._is_ending:
+        if policy is OnWorkerLost.FAIL or self._is_ending:
             return
         assert self._coordinator is not None
         # More replicas can be lost after the error was made, such as during a merge_call.
@@ -344,6 +343,9 @@ class Incarnations:
         if not self._may_restart or not left:
             most = self.lost_workers.max_restarts
             error.aftermath = NoRecovery(self.restarts, most, left)
+            return
+        if self._running > in_call:  # the error of the outermost call ends the incarnation
+            error.aftermath = RecoveryAfterCall(policy.value)
             return
         recovery = self._finish(gone, removed, in_call=in_call)
         self._count_restart()

@@ -78,8 +78,11 @@ class Recovery(Fact):
     has_started: bool = False  # whether the workers of the next incarnation have started
 
     def __repr__(self) -> str:
-        """Return the text, because an interactive program shows the result of a restart."""
-        return str(self)
+        """Return the text, because an interactive program shows the result of a restart.
+
+        If values are lost, a warning has already shown the text.
+        """
+        return f"{self._goes_on()} The warning lists the lost values." if self.lost else str(self)
 
     def __str__(self) -> str:
         lines = [self._goes_on()]
@@ -129,3 +132,16 @@ class NoRecovery(Fact):
 
     def __str__(self) -> str:
         return f"{self.reason} strategy.restart() starts new workers."
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryAfterCall(Fact):
+    """A strategy goes on later, because a worker was lost inside a running call."""
+
+    policy: str  # the strategy's on_worker_lost
+
+    def __str__(self) -> str:
+        return (
+            "  The running call of strategy.run cannot be completed. After it has ended, the "
+            f"strategy goes on with new workers (on_worker_lost={self.policy!r})."
+        )
