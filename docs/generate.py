@@ -31,7 +31,7 @@ import click
 
 from benchmarks.tables import newest
 from docs.error_page import errors
-from docs.history_parts import history_kinds, history_schema
+from docs.history_parts import history_kinds, history_run_keys, history_schema
 from docs.mode_pages import FOLDER, mode_pages
 from docs.policy_table import policy_table
 from locks.installed import why_documents_may_differ
@@ -241,6 +241,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "wire": wire,
     "limits": limits,
     "history-schema": history_schema,
+    "history-run-keys": history_run_keys,
     "history-kinds": history_kinds,
     "policy-table": policy_table,
     "summary-fields": summary_fields,

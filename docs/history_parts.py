@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from varsim.tracing.history import KINDS, SCHEMA
+from varsim.tracing.history import KINDS, RUN_KEYS, SCHEMA
 
 _TABLE = re.compile(r"CREATE TABLE (\w+) \((.*?)\n\);", re.DOTALL)
 _COLUMN = re.compile(r" +(\w+) +([A-Z ]+?),? +-- (.*)")
@@ -25,7 +25,16 @@ def _tables() -> Iterator[str]:
         yield ""
 
 
+def history_run_keys() -> str:
+    """Return the keys of the table `run` with their meanings."""
+    return _meanings("key", RUN_KEYS)
+
+
 def history_kinds() -> str:
     """Return the kinds of events with their meanings."""
-    rows = [f"| `{kind}` | {meaning} |" for kind, meaning in KINDS.items()]
-    return "\n".join(["| kind | meaning |", "| --- | --- |", *rows])
+    return _meanings("kind", KINDS)
+
+
+def _meanings(heading: str, meanings: Mapping[str, str]) -> str:
+    rows = [f"| `{word}` | {meaning} |" for word, meaning in meanings.items()]
+    return "\n".join([f"| {heading} | meaning |", "| --- | --- |", *rows])

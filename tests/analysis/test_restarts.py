@@ -11,10 +11,11 @@ import pytest
 import varsim as tf
 from varsim.analysis.lens import Moment, moments
 from varsim.report.event_page import event_text
-from varsim.report.lens_page import print_steps
+from varsim.report.lens_page import print_calls
 from varsim.report.page import print_page
 from varsim.testing import simulated_cluster
-from varsim.tracing.history import open_history
+from varsim.tracing import validation
+from varsim.tracing.history import LEFT_OUT, RUN_KEYS, open_history
 from varsim.tracing.merge import merge
 from varsim.tracing.trace import TraceOptions
 
@@ -61,6 +62,14 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return recorded_restart(tmp_path_factory.mktemp("restarted"))
 
 
+def test_a_record_has_the_documented_keys(record: Path):
+    only_sometimes = {"policies", LEFT_OUT}
+    with open_history(record) as history:
+        assert RUN_KEYS.keys() - only_sometimes == history.run.keys()
+    assert RUN_KEYS.keys() == {"schema", *validation.ENTRIES}
+    assert all(f"| `{key}` | " in Path("docs/history.md").read_text() for key in RUN_KEYS)
+
+
 def moments_of(record: Path, name: str) -> list[Moment]:
     with open_history(record) as history:
         (row,) = [one for one in history.variables.values() if one.name == name]
@@ -76,10 +85,10 @@ def test_the_first_row_of_the_lens_has_the_values_that_the_restart_put_back(reco
     assert [3, 4, 5, 6] == [one.step for one in found]
 
     out = StringIO()
-    print_page(lambda console: print_steps(console, "total", found, None), out)
+    print_page(lambda console: print_calls(console, "total", found, None), out)
     assert (
-        "The replicas already differ at the start of this record, after step 3; they differ at "
-        "the end of 3 of 3 steps."
+        "The replicas already differ at the start of this record, after call 3; they differ at "
+        "the end of 3 of 3 calls."
     ) in " ".join(out.getvalue().split())
 
 

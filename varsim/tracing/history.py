@@ -42,7 +42,7 @@ LEFT_OUT: Final = "left_out"
 
 SCHEMA: Final = """
 CREATE TABLE run (            -- what was run, and whether the record is complete
-    key   TEXT PRIMARY KEY,   -- schema, num_replicas, level, complete, events, left_out, …
+    key   TEXT PRIMARY KEY,   -- see RUN_KEYS
     value TEXT NOT NULL       -- JSON
 );
 CREATE TABLE variables (
@@ -83,6 +83,22 @@ CREATE TABLE events (
 CREATE INDEX events_by_variable ON events (variable);
 CREATE INDEX events_by_call ON events (call);
 """
+
+RUN_KEYS: Final[Mapping[str, str]] = {
+    "schema": "version of the tables",
+    "num_replicas": "number of replicas",
+    "level": "level of the trace: ops or messages",
+    "began": "start of the record: seconds since 1970",
+    "window": "first recorded call, and the first call after the window; null without a window",
+    "events": "number of events when the history was written",
+    "complete": "whether every process ended its record, and all of it could be read",
+    "missing": "reasons why the record is not complete",
+    "limited": "whether a process stopped its record at the limit of its size",
+    "policies": "keyword of a policy → its package, for policies that varsim does not provide",
+    "continued": "only after a restart: `calls`, the number of the program's calls in earlier "
+    "incarnations, and `kept`, the numbers of the variables that the restart created again",
+    LEFT_OUT: "what an export left out of the record, such as values",
+}
 
 KINDS: Final[Mapping[str, str]] = {
     "create": "the program creates a variable, with the value of every component (version 0)",
@@ -415,6 +431,7 @@ def write_batches(
         events: The events, in order.
         check: A function that gets the written tables. If it raises an error, no history is left.
     """
+    assert run.keys() <= RUN_KEYS.keys()
     temporary = path.with_name(f".{path.name}")
     temporary.unlink(missing_ok=True)
     try:

@@ -205,7 +205,7 @@ def check_entries(run: Mapping[str, Any]) -> None:
     Raises:
         DamageError: An entry is missing or has no valid value.
     """
-    for key, (valid, expected) in _ENTRIES.items():
+    for key, (valid, expected) in ENTRIES.items():
         if (key in run or key == "num_replicas") and not valid(run.get(key)):
             shown = repr(run.get(key))
             shown = shown if len(shown) <= _MAX_WORD else f"{shown[:_MAX_WORD]}…"
@@ -236,7 +236,7 @@ def _are_texts(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
-_ENTRIES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
+ENTRIES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "num_replicas": (
         lambda value: _is_count(value, 1, MAX_REPLICAS),
         f"a number from 1 to {MAX_REPLICAS}",
