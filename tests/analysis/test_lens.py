@@ -16,7 +16,7 @@ from tests.analysis.build import parse_history
 from varsim.analysis.component_distance import ElementReason, TellingElements, telling_of
 from varsim.analysis.lens import Moment, moments
 from varsim.protocol.messages import OWN_CALLS
-from varsim.report.lens_page import print_steps, why_element
+from varsim.report.lens_page import print_calls, why_element
 from varsim.report.page import print_page
 from varsim.tracing.history import Event, History, VariableRow, open_history, write_history
 
@@ -93,12 +93,12 @@ def test_steps_are_calls_of_the_program_in_all_incarnations(tmp_path: Path) -> N
     assert [(3, [0, 0]), (4, [3, 3]), (5, [6, 6])] == [
         (one.step, list(one.value)) for one in seen if one.value is not None
     ]
-    assert "first differ at the end of step 4; they differ at the end of 2 of 2 steps." in " ".join(
+    assert "first differ at the end of call 4; they differ at the end of 2 of 2 calls." in " ".join(
         shown(seen)
     )
 
 
-def test_an_interrupted_step_is_named(tmp_path: Path) -> None:
+def test_an_interrupted_call_is_named(tmp_path: Path) -> None:
     history = LensHistory("ON_READ", "SUM")
     history.step(1, (1, 1), (2, 2))
     history.step(2, (1, 1), (2, 2))
@@ -106,7 +106,7 @@ def test_an_interrupted_step_is_named(tmp_path: Path) -> None:
     seen = history.seen(tmp_path)
 
     assert [False, False, True] == [one.interrupted for one in seen]
-    said = "Step 2 was interrupted: what its replicas had already written is in its values."
+    said = "Call 2 was interrupted: what its replicas had already written is in its values."
     assert said in " ".join(" ".join(shown(seen)).split())
 
 
@@ -185,13 +185,13 @@ def test_the_first_difference_from_the_oracle_is_marked(
     lines = shown(seen, element=0)
     first = ["oracle:", "first", "difference"]
     assert ["3", "3", "3", "6", "≠", "5", "≠", *first] == lines[6].split()
-    said = "The value first differs from a single device's at the end of step 3"
+    said = "The value first differs from a single device's at the end of call 3"
     assert said in " ".join(" ".join(lines).split())
 
 
 def shown(seen: list[Moment], element: int | None = None, width: int = 80) -> list[str]:
     file = StringIO()
-    print_page(lambda console: print_steps(console, "t", seen, element), file, width)
+    print_page(lambda console: print_calls(console, "t", seen, element), file, width)
     return file.getvalue().splitlines()
 
 
@@ -206,7 +206,7 @@ def test_a_long_run_shows_both_ends_and_the_first_difference(tmp_path: Path) -> 
     assert ["25", "0", "1", "1", "≠", "first", "difference"] == next(
         line.split() for line in lines if "first difference" in line
     )
-    said = "The replicas first differ at the end of step 25; they differ at the end of 26 of 50"
+    said = "The replicas first differ at the end of call 25; they differ at the end of 26 of 50"
     assert said in " ".join(lines)
 
 
@@ -224,10 +224,10 @@ def test_all_replicas_are_shown_if_they_fit() -> None:
     parts = [np.array([part], np.float32) for part in (0.1234, 0.2345, 0.3456, 0.4567)]
     seen = [Moment(step, 0.0, tuple(parts), parts[0]) for step in range(3)]
 
-    assert "step  replica 0  replica 1  replica 2  replica 3   value" == shown(seen, width=80)[1]
+    assert "call  replica 0  replica 1  replica 2  replica 3   value" == shown(seen, width=80)[1]
     assert shown(seen, width=60)[1] == shown(seen, width=80)[1]
-    assert "step       0       1       2       3   value" == shown(seen, width=50)[1]
-    assert "step  replica 0  …  replica 3   value" == shown(seen, width=40)[1]
+    assert "call       0       1       2       3   value" == shown(seen, width=50)[1]
+    assert "call  replica 0  …  replica 3   value" == shown(seen, width=40)[1]
     assert "Shown: replicas 0 and 3 of 4; there is no room for more." in " ".join(
         shown(seen, width=40)[-3:]
     )
@@ -281,7 +281,7 @@ def said_of(known: Sequence[bool], *, oracle: bool = False) -> str:
         for step, is_known in enumerate(known)
     ]
     out = StringIO()
-    print_steps(Console(width=200, file=out), "v", shown, 0)
+    print_calls(Console(width=200, file=out), "v", shown, 0)
     return out.getvalue()
 
 
@@ -289,10 +289,10 @@ def test_the_lens_does_not_say_that_unrecorded_values_are_equal():
     assert "The replicas never differ." in said_of([True, True])
     assert "Whether the replicas differ is unknown" in said_of([False, False])
     some = said_of([True, False, True])
-    assert "do not differ in the 2 of 3 steps" in some
+    assert "do not differ in the 2 of 3 calls" in some
     assert "`--trace messages`" in some
     assert "The value equals a single device's" in said_of([True, True], oracle=True)
-    assert "was compared with a single device's in 1 of 2 steps" in said_of(
+    assert "was compared with a single device's in 1 of 2 calls" in said_of(
         [True, False], oracle=True
     )
 
@@ -300,7 +300,7 @@ def test_the_lens_does_not_say_that_unrecorded_values_are_equal():
 def sentences_of(moments: Sequence[Moment], aggregation: str) -> str:
     """Return what is printed below the table of steps, without line breaks."""
     out = StringIO()
-    print_steps(Console(width=200, file=out), "v", moments, 0, aggregation=aggregation)
+    print_calls(Console(width=200, file=out), "v", moments, 0, aggregation=aggregation)
     return out.getvalue()
 
 
@@ -318,7 +318,7 @@ def test_the_lens_says_how_many_replicas_a_mean_combines(tmp_path: Path):
 
     assert [None, None, 1, 1] == [one.present for one in seen]
     assert [3, 1] == seen[-1].components[1].tolist()
-    said = "over 1 of 2 replicas at steps 2 and 3; the others had joined."
+    said = "over 1 of 2 replicas in calls 2 and 3; the others had joined."
     assert f"MEAN {said}" in sentences_of(seen, "MEAN")
     assert f"SUM {said}" in sentences_of(seen, "SUM")
 
@@ -329,7 +329,7 @@ def test_the_lens_says_when_a_replica_could_not_write_its_component(tmp_path: Pa
     story.add(-1, "call", call=2, present=1)
     story.add(-1, "finish", call=2)
 
-    assert "1 of 2 replicas took part at step 2; the others had joined." in sentences_of(
+    assert "1 of 2 replicas took part in call 2; the others had joined." in sentences_of(
         story.seen(tmp_path), "MEAN"
     )
     assert "joined" not in sentences_of(story.seen(tmp_path)[:-1], "MEAN")
@@ -356,7 +356,7 @@ def test_a_lost_component_has_no_value(tmp_path: Path, aggregation: str, value: 
     assert (2, [[2, 0], None], value, False) == plain(seen[-1])
     assert [(), (), (1,)] == [one.lost for one in seen]
     said = sentences_of(seen, aggregation)
-    assert "From step 2 on, – means that the component is lost with the worker of replica 1" in said
+    assert "From call 2 on, – means that the component is lost with the worker of replica 1" in said
     assert "not recorded" not in said
     assert "--trace" not in said
 
@@ -377,12 +377,12 @@ def test_the_lens_of_a_record_that_is_not_whole_says_so(tmp_path: Path) -> None:
     story.step(2)
     out = StringIO()
     flaw = "the record of replica 1 was not closed: its worker was killed by SIGKILL"
-    print_steps(Console(width=400, file=out), "v", story.seen(tmp_path), 0, flaw=flaw)
+    print_calls(Console(width=400, file=out), "v", story.seen(tmp_path), 0, flaw=flaw)
 
     said = out.getvalue()
-    assert f"do not differ in the recorded steps. The record is not whole: {flaw}." in said
+    assert f"do not differ in the recorded calls. The record is not whole: {flaw}." in said
     assert "never" not in said
-    assert "From step 2 on, the copy of replica 1 is the program's: its worker was lost." in said
+    assert "From call 2 on, the copy of replica 1 is the program's: its worker was lost." in said
 
 
 def test_unexchanged_writes_are_lost_with_a_worker(tmp_path: Path) -> None:
@@ -398,7 +398,7 @@ def test_unexchanged_writes_are_lost_with_a_worker(tmp_path: Path) -> None:
     ]
     assert (None, None, (1,)) == (seen[2].components[1], seen[2].value, seen[2].lost)
     assert (
-        "From step 2 on, no read can exchange these writes, because they are lost with the worker "
+        "From call 2 on, no read can exchange these writes, because they are lost with the worker "
         "of replica 1."
     ) in " ".join(sentences_of(seen, "MEAN").split())
 

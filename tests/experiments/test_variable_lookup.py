@@ -69,7 +69,7 @@ def test_the_variable_that_differs_most_is_chosen(tmp_path: Path) -> None:
 
     assert "v" == row.name
     assert "its replicas are furthest apart, by 100 % of its largest element" in why
-    assert why.endswith("at the end of step 1")
+    assert why.endswith("at the end of call 1")
 
 
 def test_if_no_variable_differs_the_most_written_one_is_chosen(tmp_path: Path) -> None:

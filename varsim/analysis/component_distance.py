@@ -89,7 +89,7 @@ def telling(components: Sequence[np.ndarray], most: int) -> TellingElements:
 def telling_of(moments: Sequence[Moment], most: int) -> TellingElements | None:
     """Return the elements of a variable to show; None if its shape changes or it has no elements.
 
-    Choose the elements with the largest distance between replicas at the end of any step. If
+    Choose the elements with the largest distance between replicas at the end of any call. If
     replicas never differ, choose the elements with the largest change. If nothing changes, choose
     the largest elements.
     """

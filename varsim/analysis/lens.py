@@ -1,4 +1,4 @@
-"""The value lens: the value of a variable on every replica at the end of each step."""
+"""The value lens: the value of a variable on every replica at the end of each call."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def _of_all(history: History) -> Iterator[Chosen]:
             if apart > best:
                 best, chosen = (
                     apart,
-                    Chosen(row, _apart(apart, f"at the end of step {moment.step}")),
+                    Chosen(row, _apart(apart, f"at the end of call {moment.step}")),
                 )
     if chosen is not None:
         yield chosen

@@ -1,4 +1,4 @@
-"""The value lens: the values of all variables at the end, or of one variable step by step."""
+"""The value lens: the values of all variables at the end, or of one variable call by call."""
 
 from __future__ import annotations
 
@@ -188,14 +188,14 @@ def _cell(digest: Digest | None, key: str) -> str:
     return NOTHING if digest is None else number(getattr(digest, key))
 
 
-# ---------------------------------------------------------------- one variable, step by step
+# ---------------------------------------------------------------- one variable, call by call
 
-_ENDS: Final = 5  # steps at the beginning and at the end that are always shown
-_AROUND: Final = 2  # steps before and after the first difference
+_ENDS: Final = 5  # calls at the beginning and at the end that are always shown
+_AROUND: Final = 2  # calls before and after the first difference
 DIFFERS: Final = "≠"
 
 
-def print_steps(
+def print_calls(
     console: Console,
     title: str,
     moments: Sequence[Moment],
@@ -205,14 +205,14 @@ def print_steps(
     flaw: str = "",
     everything: bool = False,
 ) -> None:
-    """Print a variable's values at the end of each step.
+    """Print a variable's values at the end of each call.
 
     Args:
-        aggregation: The variable's aggregation, for the sentences on steps without some replicas.
+        aggregation: The variable's aggregation, for the sentences on calls without some replicas.
         element: The index of the element in the flattened value; None prints the mean.
         flaw: Why the record is not whole; "" if it is whole.
-        everything: Whether to print all steps. If not, print the first and the last steps, and the
-            steps around the first difference.
+        everything: Whether to print all calls. If not, print the first and the last calls, and the
+            calls around the first difference.
     """
     diverged = next((index for index, one in enumerate(moments) if one.diverged), None)
     unlike = next((index for index, one in enumerate(moments) if one.unlike), None)
@@ -223,20 +223,20 @@ def print_steps(
     if any(cell != NOTHING for cell in oracle):
         unlikes = (f"{DIFFERS} " if moments[index].unlike else "" for index in indices)
         beside["oracle"] = [f"{mark}{cell}" for mark, cell in zip(unlikes, oracle, strict=True)]
-    steps = [str(moments[index].step) for index in indices]
+    calls = [str(moments[index].step) for index in indices]
     marks = [DIFFERS if moments[index].diverged else "" for index in indices]
     firsts = [_first(diverged=index == diverged, unlike=index == unlike) for index in indices]
     marked = [f"{one}{first}" for one, first in zip(marks, firsts, strict=True)]
     options = []
     for mark in (marked, marks):  # shorter marks may leave room for replicas or longer headings
-        used = [max(map(len, column)) for column in (["step", *steps], mark)]
+        used = [max(map(len, column)) for column in (["call", *calls], mark)]
         used += [max(len(heading), *map(len, cells)) for heading, cells in beside.items()]
         room = console.width - sum(used) - GAP * (len(used) - 1)
         options.append((mark, replica_columns(components, room)))
     best = [one for one in options if one[1].is_long] or [one for one in options if one[1].is_whole]
     mark, columns = (best or options[-1:])[0]
     table = new_table()
-    for heading in ("step", *columns.headings, *beside):
+    for heading in ("call", *columns.headings, *beside):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     before = -1
@@ -244,20 +244,20 @@ def print_steps(
         if index != before + 1:
             table.add_row("…")
         cells = [cells[row] for cells in beside.values()]
-        table.add_row(steps[row], *columns.cells(components[row]), *cells, mark[row])
+        table.add_row(calls[row], *columns.cells(components[row]), *cells, mark[row])
         before = index
     print_table(console, title, table)
     said = [_sentence(moments, diverged, flaw), *_joined(moments, aggregation)]
     said += [columns.sentence(len(components[0])), _missing(moments), *_lost(moments)]
     said += _unexchanged(moments)
-    said += [_INTERRUPTED.format(step=one.step) for one in moments if one.interrupted]
+    said += [_INTERRUPTED.format(call=one.step) for one in moments if one.interrupted]
     console.print(Text(" ".join(filter(None, said))))
     if "oracle" in beside:
         console.print(Text(_about_oracle(moments, unlike)))
 
 
 _INTERRUPTED: Final = (
-    "Step {step} was interrupted: what its replicas had already written is in its values."
+    "Call {call} was interrupted: what its replicas had already written is in its values."
 )
 
 _UNEXCHANGED: Final = (
@@ -274,7 +274,7 @@ def _unexchanged(moments: Sequence[Moment]) -> Iterator[str]:
     lost = next((one for one in waiting if one.lost), None)
     if lost is not None:
         yield (
-            f"From step {lost.step} on, no read can exchange these writes, because they are lost "
+            f"From call {lost.step} on, no read can exchange these writes, because they are lost "
             f"with the worker of {name_replicas(lost.lost)}."
         )
 
@@ -313,33 +313,33 @@ def _difference(moments: Sequence[Moment], diverged: int | None, flaw: str) -> s
     if diverged is None:
         known = sum(one.is_known for one in moments)
         if known == len(moments) and flaw:
-            return "The replicas do not differ in the recorded steps."
+            return "The replicas do not differ in the recorded calls."
         if known == len(moments):
             return "The replicas never differ."
         if not known:
             return f"Whether the replicas differ is unknown: no value was recorded. {_RECORD_ALL}"
         hint = "" if all(one.is_recorded for one in moments) else f" {_RECORD_ALL}"
         return (
-            f"The replicas do not differ in the {known} of {len(moments)} steps whose values are "
-            f"all known. Whether they differ in the other steps is unknown.{hint}"
+            f"The replicas do not differ in the {known} of {len(moments)} calls whose values are "
+            f"all known. Whether they differ in the other calls is unknown.{hint}"
         )
     first, share = _first_and_share(moments, [one.diverged for one in moments])
     return f"The replicas {first}; they differ at the end of {share}."
 
 
 def _first_and_share(moments: Sequence[Moment], differ: Sequence[bool]) -> tuple[str, str]:
-    """Return the first moment with a difference, and the share of steps with one, as texts."""
+    """Return the first moment with a difference, and the share of calls with one, as texts."""
     first, start = moments[differ.index(True)], int(moments[0].is_creation)
-    when = f"first differ at the end of step {first.step}"
+    when = f"first differ at the end of call {first.step}"
     if first.is_creation:
         when = "already differ when the variable is created"
         if first.step:
-            when = f"already differ at the start of this record, after step {first.step}"
-    return when, f"{sum(differ[start:])} of {times(len(moments) - start, 'step')}"
+            when = f"already differ at the start of this record, after call {first.step}"
+    return when, f"{sum(differ[start:])} of {times(len(moments) - start, 'call')}"
 
 
 def _joined(moments: Sequence[Moment], aggregation: str) -> Iterator[str]:
-    """Yield sentences on the steps in which some replicas had joined."""
+    """Yield sentences on the calls in which some replicas had joined."""
     steps: dict[tuple[int, bool], list[str]] = {}
     for one in moments:
         if one.present is not None:
@@ -348,7 +348,7 @@ def _joined(moments: Sequence[Moment], aggregation: str) -> Iterator[str]:
     for (present, combines), numbers in steps.items():
         of_all = f"{present} of {times(len(moments[0].components), 'replica')}"
         what = f"{aggregation} over {of_all}" if combines else f"{of_all} took part"
-        yield f"{what} at step{'s' * (len(numbers) > 1)} {names(numbers)}; the others had joined."
+        yield f"{what} in call{'s' * (len(numbers) > 1)} {names(numbers)}; the others had joined."
 
 
 def _missing(moments: Sequence[Moment]) -> str:
@@ -357,14 +357,14 @@ def _missing(moments: Sequence[Moment]) -> str:
 
 
 def _lost(moments: Sequence[Moment]) -> Iterator[str]:
-    """Yield sentences for each step at which components, or workers, were lost."""
+    """Yield sentences for each call in which components, or workers, were lost."""
     before: set[int] = set()
     for one in moments:
         if ended := sorted(set(one.ended) - set(one.lost) - before):
             before.update(ended)
             each = "the copy" if len(ended) == 1 else "each copy"
             yield (
-                f"From step {one.step} on, {each} of {name_replicas(ended)} is the program's: "
+                f"From call {one.step} on, {each} of {name_replicas(ended)} is the program's: "
                 f"{'its worker was' if len(ended) == 1 else 'the workers were'} lost."
             )
         new = sorted(set(one.lost) - before)
@@ -372,7 +372,7 @@ def _lost(moments: Sequence[Moment]) -> Iterator[str]:
             before.update(new)
             what = "component is" if len(new) == 1 else "components are"
             yield (
-                f"From step {one.step} on, {NOTHING} means that the {what} lost with the worker of "
+                f"From call {one.step} on, {NOTHING} means that the {what} lost with the worker of "
                 f"{name_replicas(new)}."
             )
 
@@ -383,24 +383,24 @@ def _about_oracle(moments: Sequence[Moment], unlike: int | None) -> str:
         if compared == len(moments):
             return "The value equals a single device's within rounding."
         return (
-            f"The value was compared with a single device's in {compared} of {len(moments)} steps, "
+            f"The value was compared with a single device's in {compared} of {len(moments)} calls, "
             "and no difference was found."
         )
     if moments[unlike].is_creation:
         first = "already differs from a single device's when the variable is created"
     else:
-        step = moments[unlike].step
-        first = f"first differs from a single device's at the end of step {step}"
+        call = moments[unlike].step
+        first = f"first differs from a single device's at the end of call {call}"
     _, share = _first_and_share(moments, [one.unlike for one in moments])
     return f"The value {first}; it differs at the end of {share}."
 
 
 def title_of(name: str, settings: str, shape: Sequence[int | None], element: int | None) -> str:
-    """Return the title of a table of steps."""
+    """Return the title of a table of calls."""
     if not list(shape):
-        return f"{name} {settings}: value at the end of each step"
+        return f"{name} {settings}: value at the end of each call"
     if element is None:
-        return f"{name} {settings}: mean of its elements at the end of each step"
+        return f"{name} {settings}: mean of its elements at the end of each call"
     which = element_text(index_of(element, shape))
     return f"{name} {settings}: {which} of {dimensions(shape)}"
 

@@ -1,4 +1,4 @@
-"""`varsim lens`: show what a variable held on every replica, step by step."""
+"""`varsim lens`: show what a variable held on every replica, call by call."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ELEMENTS: Final = 3
 """Number of informative elements that the text names. The table shows the first of them."""
 
 
-@click.command(short_help="Show what a variable held, step by step.")
+@click.command(short_help="Show what a variable held, call by call.")
 @click.argument("run", default="runs/latest", shell_complete=completion.runs)
 @click.argument("variable", required=False, shell_complete=completion.variables)
 @click.option(
@@ -39,18 +39,18 @@ _ELEMENTS: Final = 3
     metavar="I,J,…",
     help="The element of an array, or `mean`; by default the most informative element.",
 )
-@click.option("--all", "everything", is_flag=True, help="Show every step, even of long runs.")
+@click.option("--all", "everything", is_flag=True, help="Show every call, even of long runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print the values as JSON, and only that.")
 def lens(
     *, run: str, variable: str | None, at: str | None, everything: bool, as_json: bool
 ) -> None:
-    """Show what VARIABLE held on every replica at the end of each step of RUN.
+    """Show what VARIABLE held on every replica at the end of each call of RUN.
 
     RUN is a run's directory or its history.db, `latest`, or the beginning of a run's name; by
     default the last run. VARIABLE is a name, or a number if several variables have the same
     name. By default VARIABLE is the most informative variable: one with a finding of `varsim
-    check`, or the one whose replicas differ most. A step is a call of
-    strategy.run by the program, counted over all incarnations; the first row is the variable's
+    check`, or the one whose replicas differ most. A call is a strategy.run
+    of the program, counted over all incarnations; the first row is the variable's
     creation. If workers were lost, each incarnation has a table, and the first row of a later one
     has the values that the restart put back. Each row has the components, the value of a
     cross-replica read and, for a run with --oracle, the value on a single device.
@@ -147,7 +147,7 @@ def _show(
 
     from varsim.analysis.component_distance import telling_of
     from varsim.experiments.variable_lookup import shape_of
-    from varsim.report.lens_page import print_steps, title_of, why_element
+    from varsim.report.lens_page import print_calls, title_of, why_element
 
     if why:
         console.print(Text(f"{why}\n"))
@@ -161,7 +161,7 @@ def _show(
         told = telling_of(found, _ELEMENTS) if free and shape else None
         index = element if told is None else told.indices[0]
         title = title_of(row.name, f"({row.synchronization}, {row.aggregation})", shape, index)
-        print_steps(
+        print_calls(
             console,
             title,
             found,
