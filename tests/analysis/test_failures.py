@@ -8,7 +8,15 @@ import pytest
 
 from tests.analysis.build import HistoryBuilder, parse_history
 from varsim.analysis.examination import Examination, examine
-from varsim.analysis.failures import DONE, FAILED, FAILED_CALL, FAILED_RUN, INTERRUPTED, Ending
+from varsim.analysis.failures import (
+    DONE,
+    FAILED,
+    FAILED_CALL,
+    FAILED_RUN,
+    INTERRUPTED,
+    UNKNOWN,
+    Ending,
+)
 from varsim.analysis.findings.model import Finding
 
 RAISED = """
@@ -140,12 +148,38 @@ program finish call=1 error=WorkerLost note=WorkerLost:_replica_1
             "The strategy went on with new workers, as incarnation 3 of 3.",
         ),
         (None, "It is not known whether the strategy went on with new workers."),
+        (Ending(status=UNKNOWN), "It is not known whether the strategy went on with new workers."),
+        (
+            Ending(status=UNKNOWN, incarnations=2),
+            "The strategy went on with new workers, as incarnation 2 of 2.",
+        ),
+        (
+            Ending(status=DONE, incarnations=2, unstarted=True),
+            "did not go on, because the workers of incarnation 2 did not start.",
+        ),
     ],
 )
 def test_a_finding_about_lost_workers_says_what_the_strategy_did_then(
     ending: Ending | None, said: str, tmp_path: Path
 ):
     assert said in only(examined(LOST, tmp_path, ending, complete=False)).remedy
+
+
+@pytest.mark.parametrize(
+    ("ending", "run_failed"),
+    [
+        (Ending(status=UNKNOWN), True),
+        (Ending(status=UNKNOWN, incarnations=2), False),
+        (Ending(status=UNKNOWN, incarnations=2, unstarted=True), True),
+    ],
+)
+def test_a_killed_run_has_failed_if_the_last_call_of_its_last_incarnation_has(
+    ending: Ending, run_failed: bool, tmp_path: Path
+):
+    found = examined(LOST, tmp_path, ending, complete=False)
+    assert run_failed == found.run_failed
+    assert run_failed == only(found).what.endswith("No later call is in the record.")
+    assert any("how the program ended" in one.text for one in found.not_looked_at)
 
 
 def test_only_the_last_incarnation_has_the_call_that_ended_the_run(tmp_path: Path):

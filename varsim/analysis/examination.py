@@ -97,7 +97,7 @@ def examine(
     if search is not None and whole:  # these notes come first, because they name program lines
         notes += search.notes()
     notes += not_looked_at(history, verdicts, no_oracle, compared=compared is not None)
-    if ending is None:
+    if ending is None or not ending.is_known:
         notes.append(ENDING)
     return Examination(
         verdicts=verdicts,

@@ -26,6 +26,8 @@ FAILED_RUN: Final = FindingKind(name="failed run")
 FAILED_CALL: Final = FindingKind(name="failed call")
 
 DONE, FAILED, INTERRUPTED = "done", "failed", "interrupted"
+UNKNOWN: Final = "unknown"
+"""The status of a run without a summary: it was killed, or its summary could not be written."""
 
 _DIGITS: Final = re.compile(r"\d+")
 _LOCATION: Final = re.compile(r"(?<!created) at (.+?:\d+)(?=$|[\s,;)])", re.MULTILINE)
@@ -33,6 +35,7 @@ _LOCATION: Final = re.compile(r"(?<!created) at (.+?:\d+)(?=$|[\s,;)])", re.MULT
 
 _INTERRUPT: Final = "KeyboardInterrupt"
 _LOST: Final = "WorkerLost"
+_NOT_STARTED: Final = "StartError"
 _ENDS_WORKERS: Final = {_LOST, "CallTimeout"}
 """The errors after which the workers of a strategy are incomplete."""
 
@@ -41,7 +44,7 @@ _ENDS_WORKERS: Final = {_LOST, "CallTimeout"}
 class Ending:
     """How the program ended. The record does not contain this."""
 
-    status: str  # DONE, FAILED or INTERRUPTED
+    status: str  # DONE, FAILED, INTERRUPTED or UNKNOWN
     reached: str = ""  # "after 3 of 5 steps"
     kind: str = ""  # the class of the error, if the run failed
     text: str = ""  # the text of that error
@@ -49,24 +52,33 @@ class Ending:
     returned: tuple[ReturnedValue, ...] = ()  # what the program returned, with the comparison
     incarnation: int = 1  # the incarnation of its strategy that the record is of
     incarnations: int = 1  # the number of incarnations of this strategy
+    unstarted: bool = False  # whether the workers of the last incarnation did not start
 
     @property
     def goes_on(self) -> bool:
         """Return whether the strategy went on after the end of the record."""
-        return self.incarnation < self.incarnations
+        return self.incarnation < self.incarnations - self.unstarted
 
     @property
-    def was_interrupted(self) -> bool:
-        """Return whether the run was interrupted during this record."""
-        return self.status == INTERRUPTED and not self.goes_on
+    def is_known(self) -> bool:
+        """Return whether it is known how the program ended."""
+        return self.status != UNKNOWN
+
+    @property
+    def lacks_successor(self) -> bool:
+        """Return whether the strategy was to go on after the record, but no workers started."""
+        return self.unstarted and self.incarnation == self.incarnations - 1
 
     @property
     def early(self) -> str:
         """Return how the run ended early during this record; "" if it did not."""
-        if self.was_interrupted:
-            return f"The run was interrupted {self.reached}"
-        failed = self.status == FAILED and not self.goes_on
-        return f"The run failed {self.reached}" if failed else ""
+        if self.goes_on:
+            return ""
+        return {
+            INTERRUPTED: f"The run was interrupted {self.reached}",
+            FAILED: f"The run failed {self.reached}",
+            UNKNOWN: "The run has no summary.json: it was killed, or the file could not be written",
+        }.get(self.status, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +111,9 @@ def failures(history: History, ending: Ending | None) -> Failures:
         last = _last_call_failed(history, calls)
     except (sqlite3.Error, TypeError):  # a damaged record
         calls, last = [], False
-    if ending is None:
+    if ending is None or not ending.is_known:
         found = [_finding(history, one, ending) for one in _alike(calls)]
+        last = last and not (ending is not None and ending.goes_on)
         if last:
             what = f"{found[-1].what}\nNo later call is in the record."
             found[-1] = replace(found[-1], what=what)
@@ -179,14 +192,20 @@ def _afterwards(call: _FailedCall, ending: Ending | None) -> str:
     """Return what the strategy did after a failed call, or what the user can do."""
     if call.finish.error not in _ENDS_WORKERS:
         return "If the program continues after this failure on purpose, there is nothing to do."
-    if ending is None:
-        return "It is not known whether the strategy went on with new workers."
-    if ending.goes_on:
+    if ending is not None and ending.goes_on:
+        how = " The warnings in summary.json say how, and which values were lost, if any."
         return (
             f"The strategy went on with new workers, as incarnation {ending.incarnation + 1} of "
-            f"{ending.incarnations}. The warnings in summary.json say how, and which values were "
-            "lost, if any."
+            f"{ending.incarnations}.{how if ending.is_known else ''}"
         )
+    if ending is not None and ending.lacks_successor:
+        why = " The failure of the run says why." if ending.kind == _NOT_STARTED else ""
+        return (
+            "The strategy did not go on, because the workers of incarnation "
+            f"{ending.incarnations} did not start.{why}"
+        )
+    if ending is None or not ending.is_known:
+        return "It is not known whether the strategy went on with new workers."
     return (
         "After it, the strategy could not run or write any more; on_worker_lost and max_restarts "
         "change this (docs/faults.md)."

@@ -261,6 +261,7 @@ class ActiveRun:
         experiment = self.experiment
         devices = experiment.device_names if observed is None else observed.devices
         files = self.directory if observed is None else observed.files
+        last = None if observed is None else self._last_of(observed)
         return Summary(
             status=self.status,
             interrupted=[part.value for part in self.interrupted],
@@ -286,19 +287,21 @@ class ActiveRun:
             carried=self.carried,
             unfinished=list(self.unfinished.values()),
             resumed=self.resumed,
-            strategy=1 if observed is None else self._number_of(observed),
+            strategy=1 if observed is None else self.number_of(observed),
             incarnation=1 if observed is None else observed.incarnation,
-            incarnations=1 if observed is None else self._incarnations_of(observed),
+            incarnations=1 if last is None else last.incarnation,
+            unstarted=last is not None and not last.has_workers,
             faults=[] if observed is None else observed.faults,
         )
 
-    def _number_of(self, observed: ObservedStrategy) -> int:
+    def number_of(self, observed: ObservedStrategy) -> int:
+        """Return the number of the strategy in the run, from 1; its incarnations share it."""
         numbers = list(dict.fromkeys(one.strategy.strategy_id for one in self.strategies))
         return numbers.index(observed.strategy.strategy_id) + 1
 
-    def _incarnations_of(self, observed: ObservedStrategy) -> int:
-        same = (one for one in self.strategies if one.strategy is observed.strategy)
-        return max(one.incarnation for one in same)
+    def _last_of(self, observed: ObservedStrategy) -> ObservedStrategy:
+        """Return the last incarnation of a strategy."""
+        return [one for one in self.strategies if one.strategy is observed.strategy][-1]
 
 
 def _whole(name: str, number: Any) -> int:

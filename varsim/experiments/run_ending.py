@@ -123,6 +123,7 @@ def ending_of(summary: Summary) -> Ending:
         returned=_returned(summary),
         incarnation=summary.incarnation,
         incarnations=summary.incarnations,
+        unstarted=summary.unstarted,
     )
 
 

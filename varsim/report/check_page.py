@@ -76,7 +76,7 @@ def _ended(found: Examination, failed: Sequence[Finding], width: int) -> list[st
     """Return the lines on how the run ended, if it failed or was interrupted."""
     if failed:
         return [*finding_text(failed[0], width), ""]
-    if found.ending is not None and found.ending.was_interrupted:
+    if found.ending is not None and found.ending.early:
         said = f"{found.ending.early}: the following is about the events recorded until then."
         return [*wrap(said, width), ""]
     return []

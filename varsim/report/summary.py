@@ -164,6 +164,7 @@ class Summary:
     strategy: int = 1  # the number of the strategy; its incarnations have the same number
     incarnation: int = 1  # the number of this start of the strategy's workers
     incarnations: int = 1  # number of starts in the run; above 1 after lost workers
+    unstarted: bool = False  # whether the last of these starts was not completed
     faults: list[str] = field(default_factory=list)  # the faults that happened in this incarnation
     resumed: str = ""  # the run and the step whose checkpoint this run continues, if any
 
