@@ -18,7 +18,7 @@ from varsim.experiments.loading import Override, load_experiment
 from varsim.experiments.run_argument import experiment_of, experiment_to_resume
 from varsim.experiments.run_lookup import find_record
 from varsim.experiments.runner import run_experiment as run_to_its_end
-from varsim.experiments.store import further_folders, load_summary
+from varsim.experiments.store import SUMMARY, further_folders, load_summary
 from varsim.report.summary import Failure, Plain, RunStatus, Summary
 from varsim.tracing.history import History, open_history, open_oracle
 
@@ -128,7 +128,8 @@ class FinishedRun:
     @property
     def further(self) -> list[FinishedRun]:
         """Return the runs of the other strategies, for a script with several strategies."""
-        return [FinishedRun(folder) for folder in further_folders(self.path)]
+        folders = further_folders(self.path)
+        return [FinishedRun(folder) for folder in folders if (folder / SUMMARY).is_file()]
 
     @cached_property
     def _examination(self) -> Examination:

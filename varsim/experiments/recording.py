@@ -42,18 +42,13 @@ def judged(directory: RunFiles, summary: Summary, *, tell: Tell | None = None) -
     )
 
 
-def has_unmerged_traces(files: RunFiles) -> bool:
-    """Return whether there are traces, but no history."""
-    return not (files.path / HISTORY).exists() and (files.traces / file_name(PROGRAM)).exists()
-
-
 def merge_what_is_left(files: RunFiles, *, tell: Tell | None = None) -> None:
     """Merge the traces of a run that was interrupted or killed before its traces were merged.
 
     Raises:
         ConfigError: The run has not ended, or its traces cannot be merged.
     """
-    if not has_unmerged_traces(files):
+    if not files.has_unmerged_traces:
         return
     with files.of_run().claimed() as ours:
         if not ours:

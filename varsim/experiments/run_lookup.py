@@ -17,6 +17,7 @@ from varsim.experiments.store import (
     STRATEGY,
     SUMMARY,
     TRACES,
+    RunFiles,
     further_folders,
 )
 from varsim.nearest import nearest
@@ -50,7 +51,8 @@ def find_run(text: str, out: Path = OUT) -> Path:
             In `FOLDER/latest`, the name is looked up in FOLDER. For each of these forms,
             `RUN/strategy-2` is a further strategy or incarnation, and `RUN/history.db` is a record.
     Returns:
-        The run's directory. If `text` is the path of a file, this file.
+        The run's directory. If `text` is the path of a file, this file. The file of a record is
+        missing as long as its traces are not merged.
     Raises:
         ConfigError: No run matches, or several match; the text names the nearest runs.
     """
@@ -63,7 +65,7 @@ def find_run(text: str, out: Path = OUT) -> Path:
 
 def _part(run: Path, name: str) -> Path:
     """Return a part of a run: its record, or the folder of a strategy or incarnation."""
-    if (run / name).exists():
+    if (run / name).exists() or (name == HISTORY and RunFiles(run).has_unmerged_traces):
         return run / name
     if name == HISTORY:
         raise ConfigError(_without_record(run))

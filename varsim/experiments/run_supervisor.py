@@ -9,6 +9,7 @@ from pathlib import Path
 
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.supervision import Choices
+from varsim.errors import StartError
 from varsim.experiments.active_run import ActiveRun
 from varsim.experiments.key_locations import WrongKey
 from varsim.experiments.store import RunFiles
@@ -48,7 +49,18 @@ class RunSupervisor:
         files = RunFiles(self._here / observed.files.path)
         seed = self._run.experiment.seed if options.seed is None else options.seed
         trace = trace_options(self._run.experiment, files)
+        if trace is not None and observed.incarnation > 1:
+            self._note_place(observed, files)
         return replace(options, trace=trace, log_dir=files.logs, seed=seed)
+
+    def _note_place(self, observed: ObservedStrategy, files: RunFiles) -> None:
+        try:
+            files.note_place(self._run.number_of(observed), observed.incarnation)
+        except OSError as error:
+            raise StartError(
+                f"the folder of the record cannot be written: {error}\n"
+                "  Free space there, or choose another folder for the run with --out."
+            ) from error
 
     def launched(self, strategy: MirroredStrategy) -> None:
         """Report the start of the run when the first strategy has workers."""

@@ -18,8 +18,9 @@ from varsim.experiments.key_locations import WrongKey
 from varsim.experiments.text_files import first_problem, read_object
 from varsim.private import FOLDER_MODE, write_private
 from varsim.report.summary import RunStatus, Summary
-from varsim.tracing.history import ORACLE
+from varsim.tracing.history import HISTORY, ORACLE
 from varsim.tracing.history import TRACES as TRACES  # noqa: PLC0414  # one of a run's files
+from varsim.tracing.trace import PROGRAM, file_name
 from varsim.visible import OBEYED
 
 VERSION: Final = 2
@@ -31,6 +32,7 @@ LOGS: Final = "logs"
 CHECKPOINTS: Final = "checkpoints"
 PILOT: Final = "pilot"
 STRATEGY: Final = "strategy-"
+INCARNATION: Final = "incarnation.json"
 LATEST: Final = "latest"
 BENCH: Final = "bench.json"
 LATEST_BENCH: Final = "latest-bench"
@@ -53,10 +55,34 @@ class RunFiles:
         """Return the folder of the processes' traces, until they are merged into the history."""
         return self.path / TRACES
 
+    @property
+    def has_unmerged_traces(self) -> bool:
+        """Return whether there are traces, but no history."""
+        return not (self.path / HISTORY).exists() and (self.traces / file_name(PROGRAM)).exists()
+
     def save(self, summary: Summary) -> None:
         """Write the summary."""
         self.path.mkdir(FOLDER_MODE, exist_ok=True)
         self.write(SUMMARY, as_json(summary))
+
+    @property
+    def place(self) -> tuple[int, int] | None:
+        """Return the noted numbers of the strategy and of its incarnation; None if there is none.
+
+        A run that was killed has no summary with these numbers.
+        """
+        try:
+            noted = read_object(self.path / INCARNATION, "run the experiment")
+        except ConfigError:
+            return None
+        match noted:
+            case {"strategy": int(strategy), "incarnation": int(incarnation)}:
+                return strategy, incarnation
+        return None
+
+    def note_place(self, strategy: int, incarnation: int) -> None:
+        """Note which incarnation of which strategy uses the folder."""
+        self.write(INCARNATION, json_text({"strategy": strategy, "incarnation": incarnation}))
 
     def write(self, name: str, text: str) -> None:
         """Write a text and a newline into a file; a failure leaves the file unchanged."""
@@ -240,7 +266,14 @@ def load_summary(path: Path) -> Summary:
 
 def further_folders(path: Path) -> list[Path]:
     """Return the folders of all strategies of a run except the first, in their order."""
-    folders = [one for one in path.glob(f"{STRATEGY}[0-9]*") if (one / SUMMARY).is_file()]
+    files = (SUMMARY, INCARNATION, HISTORY, TRACES)  # a run that was killed has no summary
+    found = path.glob(f"{STRATEGY}[0-9]*")
+    folders = [
+        one
+        for one in found
+        if one.name.removeprefix(STRATEGY).isdecimal()
+        and any((one / file).exists() for file in files)
+    ]
     return sorted(folders, key=lambda one: int(one.name.removeprefix(STRATEGY)))
 
 

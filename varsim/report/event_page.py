@@ -46,13 +46,17 @@ def event_text(history: History, wanted: int, width: int) -> list[str]:
     return lines
 
 
-def print_events(console: Console, history: History, wanted: Sequence[int]) -> None:
+def print_events(console: Console, history: History, wanted: Sequence[int], part: str = "") -> None:
     """Print events one below the other.
 
+    Args:
+        part: The incarnation that the record is of; "" if there is only one.
     Raises:
         ConfigError: The history has no event with one of these numbers.
     """
     told = [event_text(history, one, console.width) for one in wanted]
+    if part:
+        console.print(Text(part, style="bold"))
     for index, lines in enumerate(told):
         for line in ["", *lines] if index else lines:
             console.print(Text(line), soft_wrap=True)

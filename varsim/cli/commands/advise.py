@@ -11,7 +11,8 @@ from varsim.cli import completion
 from varsim.cli.commands.whatif import plain_effect
 from varsim.cli.exit_codes import WrongUse
 from varsim.cli.output import say_json
-from varsim.cli.record import last_record, open_record, say_of_ending, say_of_others
+from varsim.cli.record import find_records, open_record
+from varsim.cli.shown_records import say_of_ending, say_of_others
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,12 +47,14 @@ def advise(*, run: str, everything: bool, as_json: bool) -> None:
     from varsim.whatif.text import print_advice
 
     try:
-        with open_record(last_record(run)) as (path, history, oracle), telling(REPLAYING) as tell:
+        records = find_records(run)
+        shown = records.incarnations[-1]
+        with open_record(shown.path) as (history, oracle), telling(REPLAYING) as tell:
             advised = advised_by(Replays(history, oracle, tell))
     except ConfigError as error:
         raise WrongUse(str(error)) from error
-    say_of_others(path, as_json=as_json)
-    say_of_ending(path, as_json=as_json)
+    say_of_others(records, [shown], as_json=as_json)
+    say_of_ending(shown, as_json=as_json)
     if as_json:
         say_json(_plain(advised), 1)
         return

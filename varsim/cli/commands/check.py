@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -24,12 +23,14 @@ from varsim.cli.exit_codes import (
     exit_codes,
 )
 from varsim.cli.output import say, say_json
-from varsim.cli.record import further_records, open_record, part_of, say_of_others
+from varsim.cli.record import find_records, open_record
+from varsim.cli.shown_records import say_of_others
 
 if TYPE_CHECKING:
     from varsim.analysis.examination import Examination
     from varsim.analysis.findings.compared import Compared
     from varsim.analysis.findings.model import Finding
+    from varsim.experiments.run_records import RunRecord
     from varsim.tracing.history import History
 
 _EXIT_CODE: Final = {"VALID": DONE, "INVALID": INVALID, "UNKNOWN": UNKNOWN}
@@ -62,7 +63,8 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, UNKNOWN, FOUND
     metavar="N",
     type=int,
     multiple=True,
-    help="Show only event N of the record, and the events around it.",
+    help="Show only event N of the record, and the events around it. RUN/strategy-2 is the second "
+    "record of a run with several records.",
 )
 @click.pass_context
 def check(
@@ -108,101 +110,101 @@ def check(
 
     asked = fail_on.asked_for(kinds)
     try:
+        records = find_records(run)
+        named = records.named
         if events:
-            with open_record(run) as (path, history, _):
-                say_of_others(path, as_json=as_json)
-                _show_events(history, events, as_json=as_json)
+            with open_record(named.path) as (history, _):
+                say_of_others(records, [named], as_json=as_json)
+                _show_events(history, events, named, as_json=as_json)
             return
-        records = [_judged(run)]
-        records += [_judged(str(folder)) for folder in further_records(records[0].path)]
+        judged = [_judged(one) for one in (named, *(records.every[1:] if records.is_whole else ()))]
     except ConfigError as error:
         failed = None if events else _failed_without_record(run)
         if failed is None:
             raise WrongUse(str(error)) from error
         _show_failure(failed, str(error), as_json=as_json)
         ctx.exit(FAILED)
-    first, *others = (one.found for one in records)
+    first, *others = (one.found for one in judged)
     if not others:
-        say_of_others(records[0].path, as_json=as_json)
+        say_of_others(records, [named], as_json=as_json)
     if as_json:
         told = _plain(first)
         say_json({**told, "further": [_plain(one) for one in others]} if others else told, 2)
     else:
-        _print(records, everything=everything)
-        _say_how_to_continue(records[0].path)
-    ctx.exit(max((_exit_code(one.found, asked) for one in records), key=_SEVERITY.index))
+        _print(judged, everything=everything)
+        _say_how_to_continue(named)
+    ctx.exit(max((_exit_code(one.found, asked) for one in judged), key=_SEVERITY.index))
 
 
 @dataclass(frozen=True, slots=True)
-class _Record:
+class _Judged:
     """One record of a run, and what was found in it."""
 
-    path: Path
-    part: str  # the name of the incarnation, if its strategy has several
+    record: RunRecord
     found: Examination
     names: dict[int, str]  # a variable's number → its name
 
 
-def _judged(run: str) -> _Record:
-    with open_record(run) as (path, history, oracle):
-        found = _examined(history, oracle, path)
+def _judged(record: RunRecord) -> _Judged:
+    with open_record(record.path) as (history, oracle):
+        found = _examined(history, oracle, record)
         names = {number: str(row.name) for number, row in history.variables.items()}
-    return _Record(path, part_of(path), found, names)
+    return _Judged(record, found, names)
 
 
-def _print(records: Sequence[_Record], *, everything: bool) -> None:
+def _print(judged: Sequence[_Judged], *, everything: bool) -> None:
     """Print the page of each record, below the record's folder if there are several."""
     from varsim.report.check_page import print_check
     from varsim.report.page import print_page
 
-    for number, one in enumerate(records):
-        if len(records) > 1:
-            part = f" ({one.part})" if one.part else ""
-            say("\n" * bool(number) + f"{one.path}{part}:\n")
+    for number, one in enumerate(judged):
+        path, part = one.record.path, one.record.part
+        if len(judged) > 1:
+            say("\n" * bool(number) + f"{path}{f' ({part})' if part else ''}:\n")
         page = partial(
             print_check,
             found=one.found,
             names=one.names,
             everything=everything,
-            record=str(one.path) if number else "",
+            record=str(path) if number else "",
         )
         print_page(page, sys.stdout)
 
 
-def _say_how_to_continue(record: Path) -> None:
+def _say_how_to_continue(record: RunRecord) -> None:
     """Print the command that continues a run, if it is not done and has a checkpoint."""
     from varsim.experiments.run_checkpoints import how_to_continue
 
-    said = how_to_continue(record if record.is_dir() else record.parent)
+    said = how_to_continue(record.folder)
     if said:
         say(f"\n{said}")
 
 
-def _examined(history: History, oracle: History | None, path: Path) -> Examination:
+def _examined(history: History, oracle: History | None, record: RunRecord) -> Examination:
+    from varsim.analysis.examination import examine
     from varsim.cli.progress import PHASE_TITLES, telling
-    from varsim.experiments.run_ending import examined, summary_beside
     from varsim.report.summary import Phase
 
+    no_oracle = "" if record.summary is None else record.summary.no_oracle
     with telling(PHASE_TITLES[Phase.JUDGING]) as tell:
-        return examined(history, oracle, summary_beside(path), tell=tell)
+        return examine(history, oracle, ending=record.ending, no_oracle=no_oracle, tell=tell)
 
 
 def _failed_without_record(run: str) -> Finding | None:
     """Return the failure of a run that has no record; None if there is a record or no failure."""
+    from varsim.analysis.failures import FAILED as RUN_FAILED
     from varsim.analysis.failures import failed_run
     from varsim.errors import ConfigError
-    from varsim.experiments.run_ending import ending_of, summary_beside
-    from varsim.experiments.run_lookup import find_run
     from varsim.tracing.history import HISTORY
 
     try:
-        path = find_run(run)
+        named = find_records(run).named
     except ConfigError:
         return None
-    summary = summary_beside(path)
-    if summary is None or summary.failure is None or (path / HISTORY).exists():
+    ending = named.ending
+    if ending is None or ending.status != RUN_FAILED or (named.folder / HISTORY).exists():
         return None
-    return failed_run(ending_of(summary))
+    return failed_run(ending)
 
 
 def _show_failure(failed: Finding, without_record: str, *, as_json: bool) -> None:
@@ -233,21 +235,25 @@ def _exit_code(found: Examination, asked: frozenset[str]) -> int:
     return verdict
 
 
-def _show_events(history: History, events: Sequence[int], *, as_json: bool) -> None:
+def _show_events(
+    history: History, events: Sequence[int], record: RunRecord, *, as_json: bool
+) -> None:
     from varsim.report.event_page import event_plain, print_events
     from varsim.report.page import print_page
 
     if as_json:
-        say_json([event_plain(history, one) for one in events], 2)
+        number = {"incarnation": record.incarnation}
+        say_json([number | event_plain(history, one) for one in events], 2)
     else:
-        print_page(lambda it: print_events(it, history, events), sys.stdout)
+        print_page(lambda it: print_events(it, history, events, record.part), sys.stdout)
 
 
 def _plain(found: Examination) -> dict[str, Any]:
     from varsim.report.verdict_text import verdict_of
 
+    ending = found.ending
     return {
-        "status": None if found.ending is None else found.ending.status,
+        "status": ending.status if ending is not None and ending.is_known else None,
         "outcome": found.outcome.value,
         "verdict": verdict_of(found),
         "verdicts": [

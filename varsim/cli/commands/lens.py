@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
@@ -12,19 +11,14 @@ import click
 from varsim.cli import completion
 from varsim.cli.exit_codes import WrongUse
 from varsim.cli.output import say_json
-from varsim.cli.record import (
-    incarnation_of,
-    later_incarnations,
-    open_record,
-    part_of,
-    say_of_ending,
-    say_of_others,
-)
+from varsim.cli.record import find_records, open_record
+from varsim.cli.shown_records import say_of_ending, say_of_others
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from varsim.analysis.lens import Moment
+    from varsim.experiments.run_records import RunRecord
     from varsim.tracing.history import History, VariableRow
 
 _ELEMENTS: Final = 3
@@ -65,30 +59,32 @@ def lens(
     from varsim.report.page import print_page
 
     try:
-        with open_record(run) as (path, history, oracle):
+        records = find_records(run)
+        first, *later = records.incarnations
+        with open_record(first.path) as (history, oracle):
             if variable is None:
-                row, why = most_telling(history, path)
+                row, why = most_telling(history, first.path)
             else:
                 row, why = find_variable(history, variable), ""
             shape = shape_of(row)
             element = None if at is None or at == "mean" else _element(at, shape, row.name)
-            records = [_Shown(path, row, *_moments(history, row, oracle))]
-        records += _later(path, variable or row.name)
+            shown = [_Shown(first, row, *_moments(history, row, oracle))]
+        shown += _later(later, variable or row.name)
     except ConfigError as error:
         raise WrongUse(str(error)) from error
-    if records[0].problem:
-        raise WrongUse(records[0].problem)
-    say_of_others(*(one.path for one in records), as_json=as_json)
-    say_of_ending(records[-1].path, as_json=as_json)
+    if shown[0].problem:
+        raise WrongUse(shown[0].problem)
+    say_of_others(records, [one.record for one in shown], as_json=as_json)
+    say_of_ending(shown[-1].record, as_json=as_json)
     if as_json:
-        numbers = [(incarnation_of(one.path), one.found) for one in records]
+        numbers = [(one.record.incarnation, one.found) for one in shown]
         say_json([_plain(moment, number) for number, found in numbers for moment in found], 1)
         return
     if why:
         why = f"No variable was named. {row.name} is shown: {why}."
 
     def show(console: Console) -> None:
-        _show(console, records, element, why=why, free=at is None, everything=everything)
+        _show(console, shown, element, why=why, free=at is None, everything=everything)
 
     print_page(show, sys.stdout)
 
@@ -96,7 +92,7 @@ def lens(
 class _Shown(NamedTuple):
     """A variable in one record of a run."""
 
-    path: Path
+    record: RunRecord
     row: VariableRow | None
     found: Sequence[Moment] = ()
     problem: str = ""  # why there are no moments
@@ -114,23 +110,23 @@ def _moments(
     return found, "" if found else problem, incompleteness(history)
 
 
-def _later(path: Path, variable: str) -> Iterator[_Shown]:
+def _later(records: Sequence[RunRecord], variable: str) -> Iterator[_Shown]:
     """Yield the variable in the later incarnations of its strategy."""
     from varsim.errors import ConfigError
     from varsim.experiments.variable_lookup import find_variable
 
-    for folder in later_incarnations(path):
+    for record in records:
         try:
-            with open_record(str(folder)) as (_, history, oracle):
+            with open_record(record.path) as (history, oracle):
                 row = find_variable(history, variable)
-                yield _Shown(folder, row, *_moments(history, row, oracle))
+                yield _Shown(record, row, *_moments(history, row, oracle))
         except ConfigError as error:
-            yield _Shown(folder, None, problem=str(error))
+            yield _Shown(record, None, problem=str(error))
 
 
 def _show(
     console: Console,
-    records: Sequence[_Shown],
+    shown: Sequence[_Shown],
     element: int | None,
     *,
     why: str,
@@ -151,9 +147,9 @@ def _show(
 
     if why:
         console.print(Text(f"{why}\n"))
-    for number, (path, row, found, problem, flaw) in enumerate(records):
-        if len(records) > 1:
-            console.print(Text("\n" * bool(number) + part_of(path), style="bold"))
+    for number, (record, row, found, problem, flaw) in enumerate(shown):
+        if len(shown) > 1:
+            console.print(Text("\n" * bool(number) + record.part, style="bold"))
         if row is None or problem:
             console.print(Text(problem))
             continue

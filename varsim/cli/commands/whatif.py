@@ -11,7 +11,8 @@ import click
 from varsim.cli import completion
 from varsim.cli.exit_codes import WrongUse
 from varsim.cli.output import say_json
-from varsim.cli.record import last_record, open_record, say_of_ending, say_of_others
+from varsim.cli.record import find_records, open_record
+from varsim.cli.shown_records import say_of_ending, say_of_others
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,7 +58,9 @@ def whatif(*, run: str, changes: Sequence[str], everything: bool, as_json: bool)
     from varsim.whatif.text import print_what_if
 
     try:
-        with open_record(last_record(run)) as (path, history, oracle):
+        records = find_records(run)
+        shown = records.incarnations[-1]
+        with open_record(shown.path) as (history, oracle):
             names = {number: str(row.name) for number, row in history.variables.items()}
             asked = [_parsed(text, names) for text in changes]
             with telling(REPLAYING) as tell:
@@ -66,8 +69,8 @@ def whatif(*, run: str, changes: Sequence[str], everything: bool, as_json: bool)
                 result = replays.under(settings)
     except ConfigError as error:
         raise WrongUse(str(error)) from error
-    say_of_others(path, as_json=as_json)
-    say_of_ending(path, as_json=as_json)
+    say_of_others(records, [shown], as_json=as_json)
+    say_of_ending(shown, as_json=as_json)
     if as_json:
         say_json(_plain(result, replays), 1)
         return
