@@ -1,4 +1,4 @@
-"""Define the messages of coordinator and workers, except those about deferred writes.
+"""Define the messages of coordinator and workers, except deferred writes, locks and barriers.
 
 Coordinator and workers send *envelopes*: one or more of these messages in order, encoded together
 (see `codec`). A message is a value: after its creation, the message and its arrays do not change.
@@ -21,6 +21,16 @@ from varsim.protocol.deferral import (
     SyncRequest,
     WriteCounts,
 )
+from varsim.protocol.meetings import (
+    BarrierArrival,
+    Granted,
+    LockRelease,
+    LockRequest,
+    Meeting,
+    Passed,
+    ReceiveRequest,
+    SendRequest,
+)
 from varsim.protocol.parts import (
     BY_PROGRAM,
     OF_DEFERRED,
@@ -38,13 +48,21 @@ __all__ = [  # only the names from other modules; all classes below are public t
     "BY_PROGRAM",
     "OF_DEFERRED",
     "OWN_CALLS",
+    "BarrierArrival",
     "Delta",
     "DeltaPart",
     "DeltaReply",
+    "Granted",
+    "LockRelease",
+    "LockRequest",
+    "Meeting",
     "Message",
+    "Passed",
     "Payload",
     "PullDeltas",
+    "ReceiveRequest",
     "Report",
+    "SendRequest",
     "Structure",
     "SyncRequest",
     "Write",
@@ -391,6 +409,8 @@ ToWorker = (
     | Reduced
     | Merged
     | HostResult
+    | Granted
+    | Passed
     | Abort
     | Shutdown
     | ReduceSlice
@@ -417,6 +437,11 @@ ToCoordinator = (
     | WriteCounts
     | SyncRequest
     | HostCall
+    | LockRequest
+    | LockRelease
+    | BarrierArrival
+    | SendRequest
+    | ReceiveRequest
     | Returned
     | Raised
     | Left
