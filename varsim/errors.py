@@ -18,10 +18,11 @@ VarsimError
 ├── MissingName                   (AttributeError)       varsim does not have this TensorFlow name
 ├── MissingDtype                  (AttributeError)       the package of this dtype is not installed
 ├── ContextError                  (RuntimeError)  wrong context, or two strategies mixed
-│   ├── ReplicaIndexError         (IndexError)    … or the variable has no such component
+│   ├── ReplicaIndexError         (IndexError)    … or no such replica or component
 │   └── CreationError                             replicas of one call create different variables
 ├── MismatchError                 (RuntimeError)  replicas did different operations
 │   └── ValueMismatchError        (ValueError)    … or values of different shape or dtype
+├── DeadlockError                 (RuntimeError)  replicas wait for each other, without an end
 ├── CallTimeout                   (TimeoutError)  a replica made no progress for too long
 ├── StillRunning                  (RuntimeError)  a replica still runs a call that has failed
 ├── WorkerLost                    (RuntimeError)  a worker process ended, and is needed
@@ -40,6 +41,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 
+from varsim.texts.deadlocks import Deadlock
 from varsim.texts.facts import Fact
 from varsim.texts.incarnations import NoRecovery, Recovery, RecoveryAfterCall
 from varsim.texts.losses import GOES_ON, Loss
@@ -247,7 +249,7 @@ class ContextError(VarsimError, RuntimeError):
 
 
 class ReplicaIndexError(ContextError, IndexError):
-    """The variable does not have the requested component."""
+    """There is no such replica, or the variable does not have the requested component."""
 
 
 class CreationError(ContextError):
@@ -278,6 +280,19 @@ class MismatchError(VarsimError, RuntimeError):
 
 class ValueMismatchError(MismatchError, ValueError):
     """The replicas of one call gave values of different shape, dtype or structure."""
+
+
+class DeadlockError(VarsimError, RuntimeError):
+    """Replicas of one call wait for each other, or for a replica that has ended.
+
+    The text says which replica waits where, for which replica, and since which line a lock is held.
+    The call fails on all replicas. Earlier operations of all replicas keep their effect.
+    """
+
+    @property
+    def replica_ids(self) -> tuple[int, ...]:
+        """Return the replicas that can never continue; each waits for the next one."""
+        return self.fact.replica_ids if isinstance(self.fact, Deadlock) else ()
 
 
 class _EndsIncarnation(VarsimError):

@@ -103,7 +103,9 @@ def test_a_replica_holds_a_lock_only_once(program: Program) -> None:
 def test_only_a_holder_releases_a_lock(program: Program) -> None:
     program.lock(0)
     for replica_id, name in ((1, "a"), (0, "b")):
-        with pytest.raises(ProtocolError, match=f"replica {replica_id} does not hold lock '{name}'"):
+        with pytest.raises(
+            ProtocolError, match=f"replica {replica_id} does not hold lock '{name}'"
+        ):
             program.release(replica_id, name)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection
+from itertools import pairwise
 
 import pytest
 
@@ -49,7 +50,7 @@ def test_a_deadlock_is_found_exactly_if_a_replica_can_never_continue(seed: int) 
     found = find_deadlock(waits, ended)
 
     assert bool(found) == bool(_stuck(waits, ended))
-    for waiter, other in zip(found, found[1:], strict=False):
+    for waiter, other in pairwise(found):
         assert other in waits[waiter]
     assert not found or found[-1] in ended or found[0] in waits[found[-1]]
 

@@ -40,7 +40,7 @@ from varsim.sync.coordinator_events import (
     ProgramRead,
     ProgramWriting,
 )
-from varsim.sync.statistics import VariableStatistics
+from varsim.sync.statistics import LockStatistics, VariableStatistics
 from varsim.texts.incarnations import LostValues, NoRecovery, Recovery, RecoveryAfterCall
 
 BACK_OFF_S: Final = 0.1
@@ -156,6 +156,10 @@ class Incarnations:
     def own_calls(self) -> int:
         """Return the number of the program's calls in the last incarnation with workers."""
         return self.calls - self._calls_before
+
+    def lock_statistics(self) -> tuple[LockStatistics, ...]:
+        """Return the waits for locks in the last incarnation that had workers."""
+        return () if self._coordinator is None else self._coordinator.state.lock_statistics()
 
     def statistics(self) -> tuple[VariableStatistics, ...]:
         """Return the statistics of the last incarnation that had workers."""

@@ -61,7 +61,7 @@ from varsim.spec import Array, VariableSpec
 from varsim.sync import creation, policies
 from varsim.sync.call_site import CallSite
 from varsim.sync.coordinator_events import ProgramCall
-from varsim.sync.statistics import VariableStatistics
+from varsim.sync.statistics import LockStatistics, VariableStatistics
 from varsim.texts.checkpoints import starts_on_each
 from varsim.texts.incarnations import Recovery
 from varsim.texts.policies import text_of
@@ -278,11 +278,12 @@ class MirroredStrategy(Strategy):
         self._incarnations.close()
 
     def statistics(self) -> tuple[VariableStatistics, ...]:
-        """Return the cost of each variable's synchronisation so far, in order of creation.
-
-        If workers were lost, the cost is counted from the start of the new workers.
-        """
+        """Return the cost of each variable's synchronisation since the last start of workers."""
         return self._incarnations.statistics()
+
+    def lock_statistics(self) -> tuple[LockStatistics, ...]:
+        """Return how long each replica waited for each lock since the last start of workers."""
+        return self._incarnations.lock_statistics()
 
     def alive_variables(self) -> list[DistributedVariable]:
         """Return the variables that the program still has, in the order of their creation."""

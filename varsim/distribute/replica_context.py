@@ -8,6 +8,8 @@ from typing import Any
 from varsim.distribute.context import Frame, current_frame, entered, replica_in_force
 from varsim.distribute.conversion import as_tensor
 from varsim.distribute.indexed_slices import IndexedSlices
+from varsim.distribute.meetings import CriticalSection, isolated, other_replica
+from varsim.distribute.meetings import checked_name as checked
 from varsim.distribute.reduction import components_of, divided, parse_op, refuse_slices
 from varsim.distribute.sparse import rows_alike
 from varsim.distribute.strategy import Strategy
@@ -20,12 +22,10 @@ from varsim.distribute.values import (
 )
 from varsim.errors import (
     ContextError,
-    DistributedValueError,
     ShapeError,
     ValueMismatchError,
     ValueTypeError,
 )
-from varsim.protocol.limits import check_name
 from varsim.shells.replica import Replica
 from varsim.spec import Array, ReduceOp
 from varsim.sync import reduce
@@ -177,6 +177,86 @@ class ReplicaContext:
         extended = self._strategy.extended
         return extended.update(var, fn, args, kwargs, group, name=name)
 
+    def lock(self, name: str) -> CriticalSection:
+        """Hold a lock in a `with` block: no other replica is in a block of the same lock meanwhile.
+
+        Requests are granted in order of arrival. The writes before the block, and those in it, are
+        sent before the lock is taken or released. The lock is also released if the block raises,
+        and at the end of the function. A `strategy.run` in a `merge_call` has locks of its own.
+
+        Args:
+            name: The lock. Locks need no creation: replicas that use one name use one lock.
+        Raises:
+            ContextError: This replica holds the lock already; a lock is not re-entrant.
+            DeadlockError: Replicas wait for each other; raised by `strategy.run`.
+        """
+        return self._held(name, is_shared=False)
+
+    def write_lock(self, name: str) -> CriticalSection:
+        """Hold a lock alone; another name of `lock`, for programs that also use `read_lock`."""
+        return self._held(name, is_shared=False)
+
+    def read_lock(self, name: str) -> CriticalSection:
+        """Hold a lock together with other readers, but not with a replica in `lock`; see `lock`.
+
+        A reader does not overtake a waiting writer, so writers are not starved.
+        """
+        return self._held(name, is_shared=True)
+
+    def _held(self, name: str, *, is_shared: bool) -> CriticalSection:
+        lock = checked(name, "a lock")
+
+        def take() -> None:
+            self._check_current()
+            self.session.take_lock(lock, is_shared=is_shared)
+
+        def leave() -> None:
+            self._check_current()
+            self.session.leave_lock(lock)
+
+        return CriticalSection(take, leave)
+
+    def barrier(self, name: str | None = None) -> None:
+        """Wait until all replicas of the call have arrived at the barrier.
+
+        Args:
+            name: Only arrivals at barriers of the same name meet. The name can be used again.
+        Raises:
+            DeadlockError: A replica can no longer arrive; raised by `strategy.run`.
+        """
+        self._check_current()
+        self.session.barrier(None if name is None else checked(name, "a barrier"))
+
+    def send(self, value: Any, to: int) -> None:
+        """Send a value to another replica, and wait until that replica has called `recv`.
+
+        Args:
+            value: An array, a variable, a number, a text, or a structure of these. The receiver
+                gets a copy.
+            to: The id of the other replica.
+        Raises:
+            IndexError: It is this replica, or it takes no part in the call.
+            DeadlockError: The other replica can never receive; raised by `strategy.run`.
+        """
+        self._check_current()
+        other = other_replica(to, "to", self._replica_id, self.num_replicas_present)
+        self.session.pass_to(other, isolated(value))
+
+    def recv(self, source: int) -> Any:
+        """Wait for a value that another replica sends to this one, and return it.
+
+        Values of one sender arrive in the order of its calls of `send`.
+
+        Args:
+            source: The id of the other replica.
+        Raises:
+            IndexError: It is this replica, or it takes no part in the call.
+            DeadlockError: The other replica can never send; raised by `strategy.run`.
+        """
+        self._check_current()
+        other = other_replica(source, "source", self._replica_id, self.num_replicas_present)
+        return self.session.receive_from(other)
+
     def _check_current(self) -> None:
         frame = current_frame()
         if frame is None or frame.replica is not self:
@@ -191,6 +271,33 @@ class ReplicaContext:
 
 class OnlyReplicaContext(ReplicaContext):
     """The context of the only replica of a strategy without distribution."""
+
+    def __init__(self, strategy: Strategy, replica_id: int, session: Any) -> None:
+        super().__init__(strategy, replica_id, session)
+        self._locks: set[str] = set()
+
+    def _held(self, name: str, *, is_shared: bool) -> CriticalSection:
+        """Hold a lock for which no other replica can wait."""
+        lock = checked(name, "a lock")
+
+        def take() -> None:
+            if lock in self._locks:
+                raise ContextError(f"this replica already holds lock {lock!r}")
+            self._locks.add(lock)
+
+        return CriticalSection(take, lambda: self._locks.discard(lock))
+
+    def barrier(self, name: str | None = None) -> None:
+        """Continue at once: there is no other replica."""
+        checked_name(name)
+
+    def send(self, value: Any, to: int) -> None:
+        """Raise an IndexError: there is no other replica."""
+        other_replica(to, "to", self._replica_id, 1)
+
+    def recv(self, source: int) -> Any:
+        """Raise an IndexError: there is no other replica."""
+        other_replica(source, "source", self._replica_id, 1)
 
     def all_reduce(
         self, reduce_op: Any, value: Any, options: Any = None, *, name: str | None = None
@@ -227,24 +334,8 @@ class OnlyReplicaContext(ReplicaContext):
 
 
 def checked_name(name: Any) -> str | None:
-    """Return the name of a collective as a plain str, or None.
-
-    Raises:
-        TypeError: The name is neither text nor None.
-        ValueError: The name is empty or too long, or contains unprintable characters.
-    """
-    if name is None:
-        return None
-    if not isinstance(name, str):
-        raise TypeError(
-            f"name={name!r}: the name of a collective must be a str, such as name='loss'"
-        )
-    if not name or not name.isprintable():
-        raise DistributedValueError(
-            f"name={name!r}: the name of a collective must be printable text"
-        )
-    check_name(name, "the name of a collective")
-    return str.__str__(name)  # converts an instance of a subclass, such as NumPy's, to a plain str
+    """Return the name of a collective as a plain str, or None; see `meetings.checked_name`."""
+    return None if name is None else checked(name, "a collective")
 
 
 def check_axis(leaves: Sequence[Array], axis: int) -> None:

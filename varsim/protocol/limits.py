@@ -44,6 +44,9 @@ recursion allows no more than a few hundred levels, and depends on the program."
 MAX_NAME: Final = 1000
 """Largest number of characters in the name of a variable or of a collective."""
 
+MAX_LOCKS_HELD: Final = 1000
+"""Largest number of locks that a replica can hold at the same time."""
+
 
 def _memory_of_bytes() -> Array:
     """Return, for each first byte of a msgpack value, the most memory that the value can take."""

@@ -20,6 +20,7 @@ from varsim.protocol.messages import (
     HostResult,
     Merged,
     Message,
+    Passed,
     Raised,
     Reduced,
     Report,
@@ -42,17 +43,23 @@ from varsim.sync.actions import (
     Stop,
     Supply,
 )
+from varsim.sync.replica_call import Answer
 from varsim.sync.replica_events import (
     BufferRequest,
     CallHost,
     ComponentWrite,
+    EnterBarrier,
     EnterGather,
+    EnterLock,
     EnterMerge,
+    EnterReceive,
     EnterReduce,
+    EnterSend,
     FunctionBegins,
     FunctionRaises,
     FunctionReturns,
     FunctionUnwinds,
+    LeaveLock,
     MessagesHandled,
     ProgramBlocks,
     ReplicaEvent,
@@ -291,7 +298,36 @@ class Replica:
             raise result
         return result
 
-    def _answer_to(self, event: ReplicaEvent) -> Reduced | Merged | HostResult:
+    # ------------------------------------------------------------ locks, barriers and sends
+
+    def take_lock(self, lock: str, *, is_shared: bool) -> None:
+        """Wait until this replica holds a lock.
+
+        Raises:
+            ContextError: This replica holds the lock already; nothing has changed.
+        """
+        self._answer_to(EnterLock(lock, is_shared, self._runner.location()))
+
+    def leave_lock(self, lock: str) -> None:
+        """Release a lock; nothing happens if the call has failed, which releases all locks."""
+        self._perform(self._handle(LeaveLock(lock, self._runner.location())))
+
+    def barrier(self, barrier: str | None) -> None:
+        """Wait until all replicas of the call have arrived at a barrier."""
+        self._answer_to(EnterBarrier(barrier, self._runner.location()))
+
+    def pass_to(self, to: int, value: Any) -> None:
+        """Send a value to another replica, and wait until that replica receives it."""
+        packed = self._codec.pack(value)
+        self._answer_to(EnterSend(to, packed, self._runner.location()))
+
+    def receive_from(self, source: int) -> Any:
+        """Wait for a value of another replica, and return it."""
+        answer = self._answer_to(EnterReceive(source, self._runner.location()))
+        assert isinstance(answer, Passed)
+        return self._codec.unpack(answer.value)
+
+    def _answer_to(self, event: ReplicaEvent) -> Answer:
         delivered = self._operate(event)
         assert isinstance(delivered, Deliver)
         return delivered.answer

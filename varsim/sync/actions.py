@@ -11,11 +11,13 @@ from typing import Any, Final
 
 from varsim.errors import VarsimError, recorded
 from varsim.protocol.messages import (
+    Granted,
     HostCall,
     HostResult,
     MergeCall,
     Merged,
     Message,
+    Passed,
     Raised,
     Reduced,
     Report,
@@ -56,7 +58,7 @@ class Run:
 class Deliver:
     """Give the replica's waiting program the answer to its operation."""
 
-    answer: Reduced | Merged | HostResult
+    answer: Reduced | Merged | HostResult | Granted | Passed
 
 
 @dataclass(frozen=True, slots=True)

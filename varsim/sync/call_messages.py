@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from varsim.protocol.messages import (
     AllGather,
     AllReduce,
     Contribution,
     HostCall,
+    LockRelease,
+    Meeting,
     MergeCall,
     Scatter,
     SyncRequest,
@@ -18,7 +20,13 @@ from varsim.protocol.messages import (
 )
 from varsim.sync.actions import CoordinatorAction
 from varsim.sync.call_state import CallState
-from varsim.sync.coordinator_door import check_buckets, check_leaves, check_scatter, spec_of
+from varsim.sync.coordinator_door import (
+    check_buckets,
+    check_leaves,
+    check_meeting,
+    check_scatter,
+    spec_of,
+)
 from varsim.sync.participant import Collectives, Plans
 from varsim.sync.running_calls import RunningCalls
 from varsim.sync.steps import Runner
@@ -103,6 +111,13 @@ class CallMessages:
         call.request_host_call(replica_id, message, self._runner.now_s)
         return self.after(call)
 
+    def _meeting(
+        self, call: CallState, replica_id: int, message: Meeting | LockRelease
+    ) -> list[CoordinatorAction]:
+        check_meeting(message, replica_id, len(call.participants))
+        call.meet(replica_id, message, self._runner.now_s)
+        return self.after(call)
+
     def after(self, call: CallState) -> list[CoordinatorAction]:
         """Perform the possible steps after a message that does not complete a collective."""
         if self._registry.exchanges.is_open:
@@ -121,5 +136,6 @@ class CallMessages:
         WriteCounts: _write_counts,
         SyncRequest: _sync_request,
         HostCall: _host_call,
+        **dict.fromkeys((*get_args(Meeting), LockRelease), _meeting),
     }
     """Class of a message → method. A look-up takes less time than a `match` with many cases."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from typing import Final
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Final, get_args
 
-from varsim.errors import ProtocolError
+from varsim.errors import DeadlockError, ProtocolError
 from varsim.protocol.messages import (
     CollectiveMessage,
     Contribution,
     HostCall,
+    LockRelease,
+    LockRequest,
+    Meeting,
     Raised,
     Report,
     Returned,
@@ -19,7 +22,10 @@ from varsim.protocol.messages import (
 )
 from varsim.spec import VariableSpec
 from varsim.sync.call_site import UNKNOWN, CallSite
+from varsim.sync.deadlock import Lacking, deadlock_of
 from varsim.sync.description import doing, last_operation
+from varsim.sync.lock_account import LockAccount
+from varsim.sync.meetings import Answer, Meetings
 from varsim.sync.pairing import Failure, Pairing
 from varsim.sync.participant import WRITES, Arrival, Collectives, Participant, Plan, Status
 from varsim.sync.stalls import Quiet, StallLimits
@@ -32,12 +38,14 @@ PROMPT_S: Final = 0.1
 counts as time without progress. Otherwise a replica that sends requests in an endless loop would be
 noticed late, because it waits half of the time."""
 
+_MEETINGS: Final = get_args(Meeting)
+
 
 class CallState:
     """Keeps what each replica of one call does; a `Pairing` pairs their collectives.
 
-    Every replica arrives in the order of its program, so a call can get stuck only if its pairing
-    is doomed.
+    Every replica arrives in the order of its program. So a call without locks, barriers and sends
+    can get stuck only if its pairing is doomed; see `deadlock`.
 
     Args:
         num_replicas: The number of replicas that take part in the call: always the first replicas.
@@ -45,6 +53,7 @@ class CallState:
         started_s: The time at which the call started. All times are from the same clock.
         token: Identifies the call for the program.
         limits: The limits of replicas without progress; None for the strategy's limits.
+        account: Counts the waits for locks.
     """
 
     def __init__(
@@ -58,6 +67,7 @@ class CallState:
         strict: bool = False,
         token: int = 0,
         limits: StallLimits | None = None,
+        account: LockAccount | None = None,
     ) -> None:
         self.call_id = call_id
         self.token = token
@@ -73,6 +83,8 @@ class CallState:
         self._returned = 0
         self._host_calls: dict[int, HostCall] = {}
         self._in_service: int | None = None  # the replica whose host call the program performs
+        self._meetings: Meetings | None = None  # None until a replica uses a lock, a barrier, …
+        self._account = account
 
     # ------------------------------------------------------------ collectives
 
@@ -217,12 +229,16 @@ class CallState:
     def answered(self, replica_id: int, now_s: float = 0.0) -> None:
         """Record that a replica has the result of its host call and continues to run."""
         self._in_service = None
+        self._lend(replica_id, now_s)
+        self.resume(self.participants[replica_id])
+
+    def _lend(self, replica_id: int, now_s: float) -> None:
+        """Record that the time since a replica's request is no time without progress."""
         participant = self.participants[replica_id]
         position = self._pairing.members[replica_id].position
         if participant.lent_at != position:
             participant.lent_at, participant.lent_s = position, 0.0
         participant.lent_s += _lent(now_s - participant.asked_s)
-        self.resume(participant)
 
     def merged(self, now_s: float) -> None:
         """Record that the function of a merge_call has returned; all replicas continue to run."""
@@ -235,6 +251,53 @@ class CallState:
         """Return the replica whose host call the program performs now."""
         return self._in_service
 
+    # ------------------------------------------------------------ locks, barriers and sends
+
+    def meet(self, replica_id: int, message: Meeting | LockRelease, now_s: float) -> None:
+        """Record a replica's request for a lock, its arrival at a barrier, its send, and so on."""
+        participant = self._running(replica_id)
+        if not isinstance(message, LockRelease):
+            participant.status = Status.WAITING
+            participant.waits_for = message
+            participant.last, participant.last_at = message.__class__, message.location
+            participant.asked_s = now_s
+        if self._meetings is None:
+            account = LockAccount() if self._account is None else self._account
+            self._meetings = Meetings(self.call_id, len(self.participants), account)
+        self._meetings.take(replica_id, message, now_s)
+
+    def take_answers(self, now_s: float) -> Iterator[tuple[int, Answer]]:
+        """Yield the answers to replicas that continue after a lock, a barrier, and so on.
+
+        The wait for a lock is no progress, and no time without progress. The other meetings are
+        progress, as collectives are.
+        """
+        if self._meetings is None:
+            return
+        answers = self._meetings.answers
+        for replica_id, _ in answers:
+            participant = self.participants[replica_id]
+            if isinstance(participant.waits_for, LockRequest):
+                self._lend(replica_id, now_s)
+            else:
+                participant.met_s, participant.lent_s = now_s, 0.0
+            self.resume(participant)
+        yield from answers
+        answers.clear()
+
+    def deadlock(self, lacking: Lacking) -> DeadlockError | None:
+        """Return the error if replicas wait that can never continue.
+
+        Collectives alone can only doom the pairing, because all replicas number them alike.
+        """
+        if self._meetings is None:
+            return None
+        return deadlock_of(self.participants, self._pairing, self._meetings, lacking, self._specs)
+
+    def awaited_locks(self, replica_id: int) -> Mapping[str, Sequence[int]]:
+        """Return the locks that a replica holds and others wait for, with the waiting replicas."""
+        return {} if self._meetings is None else self._meetings.locks.waiting_for(replica_id)
+
     # ------------------------------------------------------------ the end
 
     def end(self, replica_id: int, ended: Returned | Raised, now_s: float) -> None:
@@ -245,6 +308,8 @@ class CallState:
         participant.waits_for = None
         self._returned += isinstance(ended, Returned)
         self._pairing.end(replica_id, now_s)
+        if self._meetings is not None:
+            self._meetings.end(replica_id, now_s)
 
     @property
     def doomed(self) -> bool:
@@ -265,7 +330,9 @@ class CallState:
         """
         if not self.doomed:
             return None
-        passing = (HostCall, SyncRequest) if exchanging or self.running() else HostCall
+        passing: tuple[type, ...] = (HostCall,)
+        if exchanging or self.running():
+            passing = (HostCall, SyncRequest, *_MEETINGS)
         return self._pairing.failure(now_s, passing)
 
     @property
@@ -295,7 +362,8 @@ class CallState:
             asks = isinstance(one.waits_for, HostCall)
             if one.status is Status.RUNNING or asks:
                 member = pairing.members[replica_id]
-                moved_s = max(pairing.since_s, member.arrivals[-1].at_s if member.arrivals else 0.0)
+                arrived_s = member.arrivals[-1].at_s if member.arrivals else 0.0
+                moved_s = max(pairing.since_s, arrived_s, one.met_s)
                 lent_s = one.lent_s if one.lent_at == member.position else 0.0
                 lent_s += _lent(now_s - one.asked_s) if asks else 0.0
                 quiet[replica_id] = Quiet(moved_s, lent_s)
@@ -337,6 +405,8 @@ class CallState:
             assert (participant.status is Status.WAITING) == (participant.waits_for is not None)
             assert (participant.status is Status.ENDED) == (participant.ended is not None)
         assert self._returned == len(self.returned())
+        if self._meetings is not None:
+            self._meetings.validate()
         for replica_id in self._host_calls:
             assert self.participants[replica_id].waits_for is self._host_calls[replica_id]
         if self._in_service is not None:

@@ -7,21 +7,28 @@ each other and the variables. `call_state` and `pairing` check the order of a re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, assert_never
 
 import numpy as np
 
 from varsim.errors import ProtocolError, VarsimError
 from varsim.protocol.buckets import Bucket
+from varsim.protocol.limits import MAX_NAME
 from varsim.protocol.messages import (
     AllGather,
     AllReduce,
+    BarrierArrival,
     Component,
     Contribution,
     Delta,
     DeltaPart,
+    LockRelease,
+    LockRequest,
+    Meeting,
+    ReceiveRequest,
     Report,
     Scatter,
+    SendRequest,
     Write,
     WriteCounts,
 )
@@ -157,6 +164,28 @@ def check_leaves(message: AllReduce | AllGather) -> None:
         )
     if len({path for path, _ in message.structure}) < len(kinds):
         raise ProtocolError("two nodes of a structure have the same path")
+
+
+# ---------------------------------------------------------------- locks, barriers and sends
+
+
+def check_meeting(message: Meeting | LockRelease, replica_id: int, num_replicas: int) -> None:
+    """Check the name of a lock or a barrier, or the other replica of a send or a receive.
+
+    Args:
+        num_replicas: The number of replicas that take part in the call.
+    Raises:
+        ProtocolError: The name is empty or too long, or there is no such other replica.
+    """
+    match message:
+        case LockRequest(lock=name) | LockRelease(lock=name) | BarrierArrival(barrier=name):
+            if name is not None and not 0 < len(name) <= MAX_NAME:
+                raise ProtocolError(f"a name of a lock or a barrier has {len(name)} characters")
+        case SendRequest(to=other) | ReceiveRequest(source=other):
+            if other == replica_id or not 0 <= other < num_replicas:
+                raise ProtocolError(f"replica {replica_id} cannot exchange a value with {other}")
+        case _:
+            assert_never(message)
 
 
 # ---------------------------------------------------------------- deferred writes

@@ -60,7 +60,7 @@ from varsim.sync.program import await_departures, operate
 from varsim.sync.running_calls import RunningCalls
 from varsim.sync.stall_report import describe_stall
 from varsim.sync.stalls import DEFAULT_LIMITS, Quiet, StallLimits, Stalls
-from varsim.sync.statistics import VariableStatistics
+from varsim.sync.statistics import LockStatistics, VariableStatistics
 from varsim.sync.steps import Runner
 from varsim.sync.stragglers import Stragglers
 from varsim.sync.variable_registry import VariableRegistry
@@ -253,6 +253,10 @@ class CoordinatorState:
     def statistics(self) -> tuple[VariableStatistics, ...]:
         """Return the statistics of all variables, in order of creation."""
         return self.registry.statistics()
+
+    def lock_statistics(self) -> tuple[LockStatistics, ...]:
+        """Return how long each replica waited for each lock, by the name of the lock."""
+        return self._calls.lock_account.statistics()
 
     # ------------------------------------------------------------ replicas without progress
 

@@ -8,18 +8,22 @@ from typing import Final, assert_never
 from varsim.protocol.messages import (
     AllGather,
     AllReduce,
+    BarrierArrival,
     Collective,
     ExplicitCollective,
     HostCall,
+    LockRequest,
     MergeCall,
     Raised,
+    ReceiveRequest,
+    SendRequest,
     SyncRequest,
     Waiting,
     Write,
 )
 from varsim.protocol.parts import LEAF
 from varsim.spec import VariableSpec
-from varsim.sync.participant import Member, Participant, Plan, Status
+from varsim.sync.participant import Member, Participant, Plan, Status, Wait
 from varsim.sync.structures import form_of
 from varsim.texts.facts import Fact
 from varsim.texts.mismatches import key_text
@@ -106,9 +110,7 @@ def _how_it_ended(participant: Participant) -> str:
     return "raised" if isinstance(participant.ended, Raised) else "returned"
 
 
-def describe(
-    activity: Collective | Waiting | SyncRequest | HostCall, specs: Mapping[int, VariableSpec]
-) -> Fact:
+def describe(activity: Collective | Wait, specs: Mapping[int, VariableSpec]) -> Fact:
     """Return a fact for the operation in which a replica waits, with the operation's location."""
     match activity:
         case Write():
@@ -124,6 +126,17 @@ def describe(
             return ReadAt(specs[activity.delta.variable_id].name, activity.location)
         case HostCall():
             return HostCallAt(activity.location)
+        case LockRequest(lock=name, is_shared=is_shared):
+            return CollectiveAt(
+                "read_lock" if is_shared else "lock", (repr(name),), activity.location
+            )
+        case BarrierArrival(barrier=barrier):
+            named = () if barrier is None else (repr(barrier),)
+            return CollectiveAt("barrier", named, activity.location)
+        case SendRequest(to=to):
+            return CollectiveAt("send", (f"to={to}",), activity.location)
+        case ReceiveRequest(source=source):
+            return CollectiveAt("recv", (str(source),), activity.location)
         case _:
             assert_never(activity)
 
@@ -145,6 +158,10 @@ _NAMES: Final[Mapping[type, str]] = {
     AllGather: "all_gather",
     MergeCall: "merge_call",
     SyncRequest: "a read",
+    LockRequest: "lock",
+    BarrierArrival: "barrier",
+    SendRequest: "send",
+    ReceiveRequest: "recv",
 }
 
 

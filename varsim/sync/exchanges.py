@@ -440,6 +440,14 @@ class Exchanges:
         before = self._starts[call.call_id].get(variable_id)
         return self._uneven(variable_id, deferral.reported, before, call.participants)
 
+    def lacking(self, request: SyncRequest) -> list[int]:
+        """Return the replicas that have reported fewer writes than a waiting read needs."""
+        deferral = self._deferrals.get(request.delta.variable_id)
+        if deferral is None:
+            return []
+        count = request.delta.count
+        return [i for i, one in enumerate(deferral.reported) if one.count < count]
+
     def _uneven(
         self,
         variable_id: int,

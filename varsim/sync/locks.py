@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from varsim.errors import ProtocolError
+from varsim.protocol.limits import MAX_LOCKS_HELD
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,10 @@ class Locks:
         """Add a request for a lock, and grant it if the lock is free.
 
         Raises:
-            ProtocolError: The replica holds the lock already.
+            ProtocolError: The replica holds the lock already, or too many locks.
         """
+        if len(self.held_by(request.replica_id)) >= MAX_LOCKS_HELD:
+            raise ProtocolError(f"replica {request.replica_id} holds too many locks")
         lock = self._locks.setdefault(name, _Lock())
         if request.replica_id in lock.holders:
             raise ProtocolError(f"replica {request.replica_id} already holds lock {name!r}")

@@ -19,6 +19,7 @@ from varsim.protocol.messages import (
     Contribution,
     HostCall,
     Layout,
+    Meeting,
     MergeCall,
     Raised,
     Returned,
@@ -162,19 +163,24 @@ class Collectives:
         return first.arrangement
 
 
+Wait = AllReduce | AllGather | MergeCall | Waiting | SyncRequest | HostCall | Meeting
+"""Messages after which a replica can wait for an answer."""
+
+
 @dataclass(slots=True)
 class Participant:
     """One replica in one call."""
 
     status: Status = Status.RUNNING
-    waits_for: AllReduce | AllGather | MergeCall | Waiting | SyncRequest | HostCall | None = None
+    waits_for: Wait | None = None
     ended: Returned | Raised | None = None
     last: Plan | Write | Waiting | type | None = None
     """The plan, the write or the wait in its last message. Of another message, only the class is
     stored, because the message may be large."""
 
     last_at: str = ""  # file:line of the program in the last message, unless `last` contains it
-    asked_s: float = 0.0  # the time at which the replica sent its last request to the program
+    asked_s: float = 0.0  # the time of its last request to the program, or of its last meeting
+    met_s: float = 0.0  # the time at which its last barrier, send or receive was over
     lent_s: float = 0.0  # the time that the replica has waited for answers at `lent_at`
     lent_at: int = -1  # the position of the replica during these waits
 

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from varsim.errors import ProtocolError
-from varsim.protocol.messages import HostResult, Merged, Message, Reduced, Start
+from varsim.errors import ContextError, ProtocolError
+from varsim.protocol.limits import MAX_LOCKS_HELD
+from varsim.protocol.messages import (
+    Granted,
+    HostResult,
+    Merged,
+    Message,
+    Passed,
+    Reduced,
+    Start,
+)
 from varsim.sync.components import ReplicaVariable
+
+Answer = Reduced | Merged | HostResult | Granted | Passed
+"""The messages that answer an operation for which the program waits."""
 
 
 @dataclass(slots=True)
@@ -23,12 +35,41 @@ class ReplicaCall:
     reads: bool = False  # whether the program reads the variable after this wait
     awaits_answer: type[Message] | None = None  # the class of the answer that the program awaits
     leaves: int = 0  # the number of leaves of this answer, if it is a `Reduced`
+    locks: dict[str, str] = field(default_factory=dict)  # lock that it holds → location
 
     def owe(self, variable: ReplicaVariable) -> None:
         """Record a contribution to a variable: its commit must arrive."""
         variable.owed_to = self.call_id
         variable.owed_index = self.next_index
         self.next_index += 1
+
+    def take_lock(self, lock: str, location: str) -> None:
+        """Record that the program requests a lock.
+
+        Raises:
+            ContextError: The replica holds this lock already, or too many locks.
+        """
+        since = self.locks.get(lock)
+        if since is not None:
+            raise ContextError(
+                f"this replica has held lock {lock!r} since {since}: a replica cannot take a lock "
+                "twice. Take it once, around both critical sections"
+            )
+        if len(self.locks) >= MAX_LOCKS_HELD:
+            raise ContextError(
+                f"this replica holds {len(self.locks):,} locks, and no more are possible: release "
+                "some of them first"
+            )
+        self.locks[lock] = location
+
+    def leave_lock(self, lock: str) -> None:
+        """Record that the program releases a lock.
+
+        Raises:
+            ContextError: The replica does not hold this lock.
+        """
+        if self.locks.pop(lock, None) is None:
+            raise ContextError(f"this replica does not hold lock {lock!r}")
 
 
 def check_settled(call: ReplicaCall, settled: int) -> None:
@@ -64,14 +105,14 @@ def check_start(
         raise ProtocolError(f"call {call_id} starts while call {calls[-1].call_id} runs")
 
 
-def check_answer(call: ReplicaCall, answer: Reduced | Merged | HostResult) -> None:
+def check_answer(call: ReplicaCall, answer: Answer) -> None:
     """Check that the program waits for this answer.
 
     Raises:
         ProtocolError: The program waits for another answer.
     """
     fits = type(answer) is call.awaits_answer
-    if fits and not isinstance(answer, HostResult):
+    if fits and isinstance(answer, Reduced | Merged):
         fits = answer.position == call.next_index - 1
     if fits and isinstance(answer, Reduced):
         fits = len(answer.leaves) == call.leaves

@@ -10,13 +10,18 @@ from dataclasses import dataclass
 from varsim.protocol.messages import (
     AllGather,
     AllReduce,
+    BarrierArrival,
     HostCall,
+    LockRelease,
+    LockRequest,
     MergeCall,
     Message,
     Payload,
     Raised,
+    ReceiveRequest,
     Report,
     Returned,
+    SendRequest,
     Structure,
 )
 from varsim.spec import Array, Operand, Operation, ReduceOp, Rows
@@ -166,6 +171,73 @@ class CallHost:
         return HostCall(call_id=call_id, request=self.request, location=self.location)
 
 
+# ---------------------------------------------------------------- locks, barriers and sends
+
+
+@dataclass(frozen=True, slots=True)
+class EnterLock:
+    """The program waits for a lock."""
+
+    lock: str
+    is_shared: bool
+    location: str
+
+    def message(self, call_id: int) -> LockRequest:
+        """Return the message to the coordinator."""
+        return LockRequest(
+            call_id=call_id, lock=self.lock, is_shared=self.is_shared, location=self.location
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveLock:
+    """The program releases a lock."""
+
+    lock: str
+    location: str
+
+    def message(self, call_id: int) -> LockRelease:
+        """Return the message to the coordinator."""
+        return LockRelease(call_id=call_id, lock=self.lock, location=self.location)
+
+
+@dataclass(frozen=True, slots=True)
+class EnterBarrier:
+    """The program waits at a barrier."""
+
+    barrier: str | None
+    location: str
+
+    def message(self, call_id: int) -> BarrierArrival:
+        """Return the message to the coordinator."""
+        return BarrierArrival(call_id=call_id, barrier=self.barrier, location=self.location)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EnterSend:
+    """The program sends a value to another replica, and waits until that replica receives it."""
+
+    to: int
+    value: Payload
+    location: str
+
+    def message(self, call_id: int) -> SendRequest:
+        """Return the message to the coordinator."""
+        return SendRequest(call_id=call_id, to=self.to, value=self.value, location=self.location)
+
+
+@dataclass(frozen=True, slots=True)
+class EnterReceive:
+    """The program waits for a value of another replica."""
+
+    source: int
+    location: str
+
+    def message(self, call_id: int) -> ReceiveRequest:
+        """Return the message to the coordinator."""
+        return ReceiveRequest(call_id=call_id, source=self.source, location=self.location)
+
+
 # ---------------------------------------------------------------- waits and calls
 
 
@@ -240,6 +312,11 @@ ProgramEvent = (
     | EnterGather
     | EnterMerge
     | CallHost
+    | EnterLock
+    | LeaveLock
+    | EnterBarrier
+    | EnterSend
+    | EnterReceive
     | ProgramBlocks
     | MessagesHandled
     | FunctionBegins

@@ -17,10 +17,12 @@ from varsim.protocol.messages import (
     DeltaReply,
     Fetch,
     Forget,
+    Granted,
     HostResult,
     Left,
     Merged,
     Message,
+    Passed,
     PullDeltas,
     Reduced,
     ScatterCommit,
@@ -43,16 +45,27 @@ from varsim.sync.actions import (
 )
 from varsim.sync.components import ReplicaVariable
 from varsim.sync.event_log import InvalidTransition
-from varsim.sync.replica_call import ReplicaCall, check_answer, check_settled, check_start
+from varsim.sync.replica_call import (
+    Answer,
+    ReplicaCall,
+    check_answer,
+    check_settled,
+    check_start,
+)
 from varsim.sync.replica_events import (
     CallHost,
+    EnterBarrier,
     EnterGather,
+    EnterLock,
     EnterMerge,
+    EnterReceive,
     EnterReduce,
+    EnterSend,
     FunctionBegins,
     FunctionRaises,
     FunctionReturns,
     FunctionUnwinds,
+    LeaveLock,
     MessagesHandled,
     ProgramBlocks,
     ReplicaEvent,
@@ -70,6 +83,10 @@ _ANSWERS: Final[Mapping[type, type[Message]]] = {
     EnterGather: Reduced,
     EnterMerge: Merged,
     CallHost: HostResult,
+    EnterLock: Granted,
+    EnterBarrier: Granted,
+    EnterSend: Granted,
+    EnterReceive: Passed,
 }
 """The class of the answer to each operation."""
 
@@ -176,7 +193,7 @@ class ReplicaState(ReplicaWrites):
             value=value,
         )
 
-    def _answer(self, answer: Reduced | Merged | HostResult) -> Sequence[ReplicaAction]:
+    def _answer(self, answer: Answer) -> Sequence[ReplicaAction]:
         if not self._calls or self._calls[-1].call_id != answer.call_id:
             return _NOTHING
         call = self._calls[-1]
@@ -276,21 +293,45 @@ class ReplicaState(ReplicaWrites):
 
     # ------------------------------------------------------------ collectives
 
-    def _enter(
-        self, event: EnterReduce | EnterGather | EnterMerge | CallHost
-    ) -> Sequence[ReplicaAction]:
-        """Send the outbox, and then the message of the program's collective or host call."""
+    def _enter(self, event: EnterReduce | EnterGather | EnterMerge) -> Sequence[ReplicaAction]:
+        """Send the outbox, and then the message of the program's collective."""
         if self.aborted is not None:
             return [Abandon(self.aborted)]
         call = self._innermost()
         call.awaits_answer = _ANSWERS[type(event)]
-        if isinstance(event, CallHost):
-            return [*self._flush(event.message(call.call_id)), Await(may_block=False)]
         if not isinstance(event, EnterMerge):
             call.leaves = len(event.leaves)
         index = call.next_index
         call.next_index += 1
         return [*self._flush(event.message(call.call_id, index)), Await(may_block=False)]
+
+    def _request(
+        self, event: CallHost | EnterLock | EnterBarrier | EnterSend | EnterReceive
+    ) -> Sequence[ReplicaAction]:
+        """Send the outbox, and then the program's request, which has no position.
+
+        Raises:
+            ContextError: The replica cannot take this lock; nothing was sent.
+        """
+        if self.aborted is not None:
+            return [Abandon(self.aborted)]
+        call = self._innermost()
+        if isinstance(event, EnterLock):
+            call.take_lock(event.lock, event.location)
+        call.awaits_answer = _ANSWERS[type(event)]
+        return [*self._flush(event.message(call.call_id)), Await(may_block=False)]
+
+    def _leave_lock(self, event: LeaveLock) -> Sequence[ReplicaAction]:
+        """Send the outbox, and release a lock; the program continues.
+
+        Raises:
+            ContextError: The replica does not hold this lock; nothing was sent.
+        """
+        if self.aborted is not None:
+            return _NOTHING  # the end of the call has released all locks
+        call = self._innermost()
+        call.leave_lock(event.lock)
+        return self._flush(event.message(call.call_id))
 
     def _flush(self, last: Message) -> list[ReplicaAction]:
         """Send the outbox, followed by the message `last`."""
@@ -364,7 +405,12 @@ class ReplicaState(ReplicaWrites):
         EnterReduce: _enter,
         EnterGather: _enter,
         EnterMerge: _enter,
-        CallHost: _enter,
+        CallHost: _request,
+        EnterLock: _request,
+        LeaveLock: _leave_lock,
+        EnterBarrier: _request,
+        EnterSend: _request,
+        EnterReceive: _request,
         ProgramBlocks: _block,
         MessagesHandled: _catch_up,
         FunctionBegins: _begin,
@@ -381,6 +427,8 @@ class ReplicaState(ReplicaWrites):
         Reduced: _answer,
         Merged: _answer,
         HostResult: _answer,
+        Granted: _answer,
+        Passed: _answer,
         Abort: _abort,
         Shutdown: _shut_down,
     }

@@ -44,6 +44,7 @@ from varsim.sync.call_state import CallState
 from varsim.sync.coordinator_events import ProgramCall
 from varsim.sync.crossings import Crossings
 from varsim.sync.functions import Functions
+from varsim.sync.lock_account import LockAccount
 from varsim.sync.participant import Collectives
 from varsim.sync.stragglers import Stragglers
 from varsim.sync.variable_registry import VariableRegistry
@@ -68,6 +69,7 @@ class RunningCalls:
         self._strict = strict
         self._calls: dict[int, CallState] = {}  # innermost last
         self.find = self._calls.get
+        self.lock_account = LockAccount()
         self._functions = Functions()
         self._crossings = Crossings()
 
@@ -110,6 +112,7 @@ class RunningCalls:
             strict=self._strict,
             token=event.token,
             limits=event.limits,
+            account=self.lock_account,
         )
         self._registry.call_begins()
         self._registry.exchanges.begin(call_id)
@@ -186,8 +189,9 @@ class RunningCalls:
             yield self.proceed(call, now_s)
 
     def proceed(self, call: CallState, now_s: float) -> list[CoordinatorAction]:
-        """Perform the next host call, and end the call, if this is possible."""
-        return [*self.next_host_call(call), *self._conclude(call, now_s)]
+        """Answer replicas, perform the next host call, and end the call, if this is possible."""
+        answers = [Send(i, answer) for i, answer in call.take_answers(now_s)]
+        return [*answers, *self.next_host_call(call), *self._conclude(call, now_s)]
 
     def next_host_call(self, call: CallState) -> list[CoordinatorAction]:
         """Return the action for the host call that can be performed now, if there is one."""
@@ -234,9 +238,11 @@ class RunningCalls:
                 reason, because = "another replica raised", f"replica {failure[0]} raised"
                 aborts = self.abandon(call, reason, because, now_s)
                 return [*aborts, self._finish(call, raised=failure)]
+        error: VarsimError | None
         if not call.finished:
-            waits = exchanges.is_open and call is self.innermost
-            error = exchanges.standstill(call) if waits else None
+            error = None if call.doomed else call.deadlock(exchanges.lacking)
+            if error is None and exchanges.is_open and call is self.innermost:
+                error = exchanges.standstill(call)
             return [] if error is None else self.fail(call, error, now_s)
         error = exchanges.end(call)
         if error is not None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from varsim.sync.call_state import CallState
 from varsim.sync.stalls import Sighting, Stalls
 from varsim.sync.stragglers import Stragglers
-from varsim.texts.stalls import Stall, StalledReplica
+from varsim.texts.stalls import HeldLock, Stall, StalledReplica
 
 
 def describe_stall(
@@ -37,8 +37,14 @@ def describe_stall(
             "" if call is None else call.last_operation(replica_id),
             sighting.stack,
             earlier.get(replica_id, ""),
+            () if call is None else _held_locks(call, replica_id),
         )
         stalled.append(one)
     if call is None:
         return Stall(tuple(stalled), "")
     return Stall(tuple(stalled), call.title, call.groups(replica_ids))
+
+
+def _held_locks(call: CallState, replica_id: int) -> tuple[HeldLock, ...]:
+    awaited = call.awaited_locks(replica_id)
+    return tuple(HeldLock(name, tuple(waiting)) for name, waiting in awaited.items())

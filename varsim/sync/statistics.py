@@ -1,4 +1,4 @@
-"""Count the cost of each variable's synchronisation as if the variable were alone."""
+"""Count what synchronisation costs: of each variable as if it were alone, and of each lock."""
 
 from __future__ import annotations
 
@@ -45,6 +45,19 @@ class Cost:
     merges: int
     messages: int
     size_bytes: int
+
+
+@dataclass(slots=True)
+class LockStatistics:
+    """How often one replica got one lock, and how long it waited for it."""
+
+    lock: str
+    replica_id: int
+    requests: int = 0  # how often it got the lock
+    waits: int = 0  # how often another replica held the lock, or was before it in the queue
+    waited_s: float = 0.0
+    longest_s: float = 0.0
+    held_s: float = 0.0
 
 
 @dataclass(slots=True)

@@ -43,7 +43,7 @@ def _without_end(waits: Waits) -> dict[int, Collection[int]]:
 
 def _shortest_cycle(start: int, waits: Waits) -> tuple[int, ...]:
     """Return the shortest cycle through a replica, which is its first member; empty if none."""
-    paths = deque([(start,)])
+    paths: deque[tuple[int, ...]] = deque([(start,)])
     seen: set[int] = set()
     while paths:
         path = paths.popleft()

@@ -33,6 +33,18 @@ _EVIDENCE: Final = {
 
 
 @dataclass(frozen=True, slots=True)
+class HeldLock(Fact):
+    """A lock that a stalled replica holds."""
+
+    name: str
+    waiting: tuple[int, ...]  # the replicas that wait for the lock
+
+    def __str__(self) -> str:
+        wait = "waits" if len(self.waiting) == 1 else "wait"
+        return f"it holds lock {self.name!r}, for which {name_replicas(self.waiting)} {wait}"
+
+
+@dataclass(frozen=True, slots=True)
 class StalledReplica(Fact):
     """A replica that makes no progress, with the activity and the location of its process."""
 
@@ -43,6 +55,7 @@ class StalledReplica(Fact):
     last: Fact | str  # the last operation that was sent, with its location; "" for no operation
     stack: tuple[str, ...]  # file:line and function, innermost first; empty if unknown
     earlier: str = ""  # the function of an earlier call that the replica still runs; "" for none
+    locks: tuple[HeldLock, ...] = ()  # the locks that it holds and other replicas wait for
 
     @property
     def at(self) -> str:
@@ -65,6 +78,7 @@ class StalledReplica(Fact):
         lines = [f"  replica {self.replica_id}{process} {is_so}; {last}"]
         if self.earlier:
             lines.append(f"    it still runs {self.earlier} of an earlier call")
+        lines += [f"    {lock}" for lock in self.locks]
         if self.stack:
             lines.append("    its Python stack, innermost first:")
             lines += [f"      {frame}" for frame in self.stack]

@@ -1,0 +1,117 @@
+"""Decide when replicas continue that wait in a lock, a barrier, a send or a receive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import assert_never
+
+from varsim.protocol.messages import (
+    BarrierArrival,
+    Granted,
+    LockRelease,
+    LockRequest,
+    Meeting,
+    Passed,
+    Payload,
+    ReceiveRequest,
+    SendRequest,
+)
+from varsim.sync.lock_account import LockAccount
+from varsim.sync.locks import Locks, Request
+from varsim.sync.rendezvous import Barriers, Posts
+from varsim.texts.deadlocks import AskedEarlier, Holds, NotArrived, NotReceiving, NotSending
+from varsim.texts.facts import Fact
+
+Answer = Granted | Passed
+
+
+class Meetings:
+    """The locks, barriers, sends and receives of one call.
+
+    `answers` are the answers that are not sent yet, each with its replica.
+    """
+
+    def __init__(self, call_id: int, num_replicas: int, account: LockAccount) -> None:
+        self.answers: list[tuple[int, Answer]] = []
+        self.locks = Locks(self._got_lock)
+        self._barriers = Barriers(num_replicas)
+        self._posts = Posts()
+        self._call_id = call_id
+        self._account = account
+        self._asking = -1  # the replica whose request is handled now
+        self._held_since_s: dict[tuple[str, int], float] = {}  # (lock, holder) → time
+        self._now_s = 0.0
+
+    def take(self, replica_id: int, message: Meeting | LockRelease, now_s: float) -> None:
+        """Handle a message of a replica."""
+        self._asking, self._now_s = replica_id, now_s
+        match message:
+            case LockRequest(lock=name, is_shared=is_shared, location=location):
+                self.locks.request(name, Request(replica_id, is_shared, location, now_s))
+            case LockRelease(lock=name):
+                self.locks.release(name, replica_id)
+                self._no_longer_holds(name, replica_id)
+            case BarrierArrival(barrier=barrier):
+                for one in self._barriers.arrive(barrier, replica_id):
+                    self._grant(one)
+            case SendRequest(to=to, value=value):
+                if self._posts.send(replica_id, to, value):
+                    self._pass_on(replica_id, to, value)
+            case ReceiveRequest(source=source):
+                sent = self._posts.receive(replica_id, source)
+                if sent is not None:
+                    self._pass_on(source, replica_id, sent)
+            case _:
+                assert_never(message)
+
+    def end(self, replica_id: int, now_s: float) -> None:
+        """Release the locks of a replica whose function has ended."""
+        self._asking, self._now_s = replica_id, now_s
+        held = list(self.locks.held_by(replica_id))
+        self.locks.release_all(replica_id)
+        for name in held:
+            self._no_longer_holds(name, replica_id)
+
+    def _got_lock(self, name: str, request: Request) -> None:
+        replica_id = request.replica_id
+        waited_s = self._now_s - request.asked_s
+        self._account.granted(name, replica_id, waited_s, had_to_wait=replica_id != self._asking)
+        self._held_since_s[name, replica_id] = self._now_s
+        self._grant(replica_id)
+
+    def _no_longer_holds(self, name: str, replica_id: int) -> None:
+        held_s = self._now_s - self._held_since_s.pop((name, replica_id))
+        self._account.released(name, replica_id, held_s)
+
+    def _grant(self, replica_id: int) -> None:
+        self.answers.append((replica_id, Granted(call_id=self._call_id)))
+
+    def _pass_on(self, sender: int, receiver: int, value: Payload) -> None:
+        self.answers.append((receiver, Passed(call_id=self._call_id, value=value)))
+        self._grant(sender)
+
+    def needs(self, replica_id: int, message: Meeting) -> Iterator[tuple[int, Fact]]:
+        """Yield the replicas for which a waiting replica waits, and what they have not done."""
+        match message:
+            case LockRequest():
+                for one in self.locks.obstacles(replica_id):
+                    if one.holds:
+                        yield one.replica_id, Holds(one.location, one.is_shared)
+                    else:
+                        yield one.replica_id, AskedEarlier(one.location)
+            case BarrierArrival(barrier=barrier):
+                for missing in self._barriers.missing(barrier):
+                    yield missing, NotArrived()
+            case SendRequest(to=to):
+                yield to, NotReceiving()
+            case ReceiveRequest(source=source):
+                yield source, NotSending()
+            case _:
+                assert_never(message)
+
+    def validate(self) -> None:
+        """Assert the conditions that hold after every event."""
+        self.locks.validate()
+        self._barriers.validate()
+        self._posts.validate()
+        assert not self.answers, "all answers are sent in the same event"
