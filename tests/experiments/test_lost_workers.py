@@ -60,10 +60,16 @@ def run(job: tf.Job) -> None:
 '''
 
 
-def run_of(program: str, tmp_path: Path, **settings: Any) -> tf.FinishedRun:
-    """Run a program with two workers, which are started again if one is lost."""
+def written(program: str, tmp_path: Path) -> Path:
+    """Return the file of a program, beside the folder of its runs."""
     file = tmp_path / "program.py"
     file.write_text(program)
+    return file
+
+
+def run_of(program: str, tmp_path: Path, **settings: Any) -> tf.FinishedRun:
+    """Run a program with two workers, which are started again if one is lost."""
+    file = written(program, tmp_path)
     return tf.run_experiment(
         file, workers=2, on_worker_lost="restart", out=tmp_path / "runs", **settings
     )
@@ -216,8 +222,7 @@ def test_lost_values_are_reported_if_they_are_missing_at_the_end(tmp_path: Path)
 
 @pytest.mark.thorough
 def test_a_script_that_catches_the_error_goes_on(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
+    script = written(SCRIPT, tmp_path)
     words = ["exec", "-n", "3", "--on-worker-lost", "shrink", "--fault", "kill replica=1 call=2"]
     done = CliRunner().invoke(main, [*words, "--out", str(tmp_path / "runs"), str(script)])
     assert 0 == done.exit_code, done.output
