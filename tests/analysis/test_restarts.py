@@ -97,9 +97,9 @@ def test_a_mirrored_variable_goes_on_with_its_value(record: Path):
     assert [18, 24, 30, 36] == [one.value for one in found]
 
 
-def test_an_event_of_a_later_incarnation_is_after_the_steps_of_the_earlier_ones(record: Path):
+def test_an_event_of_a_later_incarnation_is_after_the_calls_of_the_earlier_ones(record: Path):
     with open_history(record) as history:
         lines = event_text(history, 1, 80)
-    assert [f"  step       outside all calls, after step {CALLS}"] == [
-        one for one in lines if one.startswith("  step")
+    assert [f"  call       outside all calls, after call {CALLS}"] == [
+        one for one in lines if one.startswith("  call")
     ]

@@ -309,7 +309,7 @@ def test_an_event_is_shown_with_the_events_around_it(tmp_path: Path):
     assert "event 5 of 15" == lines[0]
     for expected in (
         "process replica 0; event 1 of this process",
-        "step in call 1 of strategy.run; in step 1",
+        "call in call 1 of strategy.run",
         "variable v (NONE, NONE, float32 []), created at program.py:1",
         "operation assign",
         "location p.py:5",

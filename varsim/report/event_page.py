@@ -94,11 +94,7 @@ def _fields(history: History, event: Event) -> Iterator[tuple[str, str]]:
     yield "kind", f"{event.kind}: {told}"
     yield "process", f"{who(event.process)}; event {count(event.number)} of this process"
     yield "time", f"{event.time_s:.6f} s into the run"
-    step = _step(history, event)
-    inside = f"in call {event.call} of strategy.run; in" if event.call is not None else ""
-    if is_own_call(event.call):
-        inside = "in a call of varsim itself, after"
-    yield "step", f"{inside or 'outside all calls, after'} step {step}"
+    yield "call", _where(history, event)
     if event.present is not None:
         everyone = history.num_replicas
         yield "replicas", f"{event.present} of {everyone} take part; the last ones have joined"
@@ -163,6 +159,14 @@ def _array(event: Event) -> np.ndarray:
     assert event.value is not None, "it was recorded"
     shape = json.loads(event.shape or "[]")
     return np.frombuffer(event.value, named(event.dtype or "")).reshape(shape)
+
+
+def _where(history: History, event: Event) -> str:
+    """Return in which call an event is, or after which call of the program."""
+    if event.call is not None and not is_own_call(event.call):
+        return f"in call {event.call} of strategy.run"
+    where = "outside all calls" if event.call is None else "in a call of varsim itself"
+    return f"{where}, after call {_step(history, event)}"
 
 
 def _step(history: History, event: Event) -> int:
