@@ -144,6 +144,19 @@ class Operation(Enum):
     __hash__ = object.__hash__
 
 
+class ManualOperation(Enum):
+    """An operation by which a program itself synchronises the components of a variable."""
+
+    SYNC = "sync"
+    BROADCAST = "broadcast"
+    PUBLISH = "publish"
+    FETCH = "fetch"
+    PUSH = "push"
+    PULL = "pull"
+
+    __hash__ = object.__hash__
+
+
 SCATTERS: tuple[Operation, ...] = tuple(one for one in Operation if "scatter" in one.value)
 """The sparse writes, each of which changes some rows of a variable."""
 

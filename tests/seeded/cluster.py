@@ -65,6 +65,7 @@ from varsim.sync.coordinator_events import (
     ProgramRead,
     ProgramWriting,
 )
+from varsim.sync.one_sided import SharedValues
 
 
 class ProgramRaises(Exception):
@@ -189,13 +190,18 @@ class SeededCluster(SeededNetwork):
 
     # ------------------------------------------------------------ the program
 
-    def create(self, spec: VariableSpec, value: Array) -> None:
+    @property
+    def now_s(self) -> float:
+        """Return the time of the state's clock."""
+        return self._now_s
+
+    def create(self, spec: VariableSpec, value: Array, shared: SharedValues | None = None) -> None:
         """Create a variable on all replicas, if no replica is lost."""
         if self._former is not None and self._rng.random() < 0.03:
             self._counts["loss during a start"] += 1
             self._die([self._rng.randrange(self.num_replicas)])
             self._report_deaths()
-        event = ProgramCreate(spec, value, self._now_s)
+        event = ProgramCreate(spec, value, self._now_s, shared)
         if self.model.lost:
             self.state.handle(event)  # raises an error
             raise AssertionError("a variable is created after the loss of a replica")

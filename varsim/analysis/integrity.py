@@ -21,7 +21,9 @@ from varsim.tracing.history import KINDS, PROGRAM, Event, History
 _WRITES: Final = frozenset({None, "assign", "assign_add", "assign_sub"}) | sparse.OPERATIONS
 _OPERATIONS: Final[Mapping[str, frozenset[str | None]]] = {
     "arrive": frozenset({"all_reduce", "all_gather", "merge_call", "host_call"}),
-    "answer": frozenset({"reduced", "merged", "host_result"}),
+    "answer": frozenset({"reduced", "merged", "host_result", "shared"}),
+    "ask": frozenset({"pull", "fetch"}),
+    "obtain": frozenset({"pull", "fetch"}),
 }
 """The valid operations of each kind of event that is not a write."""
 
@@ -49,15 +51,26 @@ _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "arrive": ("operation",),
     "answer": ("operation",),
     "receive": ("replica",),
+    "publish": ("variable",),
+    "push": ("variable",),
+    "ask": ("variable", "operation"),
+    "carry": ("variable", "version"),
+    "obtain": ("variable", "operation", "version"),
     "abort": ("call",),
     "finish": ("call",),
 }
 """The columns that an event of a kind must have."""
 
 _BY_PROGRAM: Final = frozenset(
-    "create forget call commit fetch answer receive abort finish lost".split()
+    "create forget call commit fetch answer receive carry abort finish lost".split()
 )
-_BY_REPLICA: Final = frozenset("begin install component wait arrive return raise".split())
+_BY_REPLICA: Final = frozenset(
+    "begin install component wait arrive publish ask return raise".split()
+)
+
+
+_OF_OTHERS: Final = frozenset({"ask", "obtain"})
+"""The kinds in which `replica` can be another replica than the process."""
 
 
 class RowIntegrity:
@@ -137,7 +150,7 @@ class RowIntegrity:
         if replica is not None:
             if type(replica) is not int or not 0 <= replica < self._num_replicas:
                 return f"unknown replica {replica!r}"
-            if process not in (PROGRAM, replica):
+            if process not in (PROGRAM, replica) and kind not in _OF_OTHERS:
                 return f"process {process} does not hold the component of replica {replica}"
         if operation not in _OPERATIONS.get(kind, _WRITES):
             return f"unknown operation {operation!r}"

@@ -19,6 +19,7 @@ from varsim.analysis.checkers.gathered_reads import GatheredReads
 from varsim.analysis.checkers.local_only import LocalOnly
 from varsim.analysis.checkers.lost_update import LostUpdate
 from varsim.analysis.checkers.monotonic_reads import MonotonicReads
+from varsim.analysis.checkers.one_sided import OneSided
 from varsim.analysis.checkers.read_your_writes import ReadYourWrites
 from varsim.analysis.checkers.record import WellFormedRecord
 from varsim.analysis.checkers.reduction import Reduction
@@ -44,6 +45,7 @@ CHECKERS: Final[tuple[type[Checker], ...]] = (
     ReadYourWrites,
     MonotonicReads,
     Atomic,
+    OneSided,
 )
 """The checkers of promises, in the order of reports; `WellFormedRecord` comes before them."""
 

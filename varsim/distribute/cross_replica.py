@@ -18,13 +18,17 @@ from varsim.distribute.values import DistributedValues, PerReplica
 from varsim.errors import ReplicaIndexError, ShapeError, VariableError, VarsimError
 from varsim.location import user_location, warn
 from varsim.shells.coordinator import Coordinator
-from varsim.spec import Array, Context, Operand, Operation, VariableSpec
+from varsim.spec import Array, Context, ManualOperation, Operand, Operation, VariableSpec
 from varsim.sync import policies, reduce
 from varsim.sync.actions import ProgramDone
 from varsim.sync.coordinator_events import (
     ProgramAssignComponents,
     ProgramFetch,
+    ProgramFetchPublished,
+    ProgramPull,
+    ProgramPush,
     ProgramRead,
+    ProgramReading,
     ProgramScatter,
     ProgramWrite,
     ProgramWriteComponent,
@@ -41,11 +45,11 @@ class Cluster(Protocol):
     def coordinator(self) -> Coordinator:
         """Return the present cluster of workers. If there is none, start one."""
 
-    def look(self, event: ProgramRead | ProgramFetch) -> ProgramDone:
-        """Read a variable, or fetch components."""
+    def look(self, event: ProgramReading) -> ProgramDone:
+        """Read a variable, its components, or what replicas share of it."""
 
-    def write(self, event: ProgramWriting) -> None:
-        """Write a variable."""
+    def write(self, event: ProgramWriting | ProgramPush) -> None:
+        """Write a variable, or push to its authoritative copy."""
 
 
 class CrossReplica:
@@ -198,6 +202,56 @@ class CrossReplica:
             if distributed and values:
                 error.problem += f"; the {event.per_replica} has {reduce.described(values)}"
             raise
+
+    # ------------------------------------------------------------ one-sided operations
+
+    def push(self, variable: DistributedVariable, delta: Array) -> None:
+        """Add to the authoritative copy of a variable.
+
+        Args:
+            delta: An array of the variable's dtype that does not change afterwards.
+        Raises:
+            VariableError: The variable does not support the operation; nothing has changed.
+        """
+        number = variable.spec.variable_id
+        self._cluster.write(ProgramPush(number, delta))
+        self._note(ManualOperation.PUSH, number, None, None, delta)
+
+    def pull(self, variable: DistributedVariable) -> ProgramDone:
+        """Return the authoritative copy of a variable.
+
+        Raises:
+            VariableError: The variable does not support the operation.
+        """
+        number = variable.spec.variable_id
+        done = self._cluster.look(ProgramPull(number))
+        self._note(ManualOperation.PULL, number, None, done, done.values[0])
+        return done
+
+    def fetch(self, variable: DistributedVariable, replica_id: int) -> ProgramDone:
+        """Return the last published component of a replica.
+
+        Raises:
+            VariableError: The variable does not support the operation.
+            ReplicaIndexError: There is no such replica.
+        """
+        number = variable.spec.variable_id
+        done = self._cluster.look(ProgramFetchPublished(number, replica_id))
+        self._note(ManualOperation.FETCH, number, replica_id, done, done.values[0])
+        return done
+
+    def _note(
+        self,
+        operation: ManualOperation,
+        number: int,
+        owner: int | None,
+        done: ProgramDone | None,
+        value: Array,
+    ) -> None:
+        trace = self._cluster.coordinator.link.recorder
+        if trace is not None:
+            version, age_ns = (0, 0) if done is None else (done.versions[0], done.ages_ns[0])
+            trace.shared(operation.value, number, owner, version, age_ns, user_location(), value)
 
     def _location(self) -> str:
         """Return the location in the program; "" if locations are not recorded."""

@@ -16,6 +16,7 @@ from varsim.distribute.host_requests import (
     WriteVariable,
 )
 from varsim.distribute.lease import Lease
+from varsim.distribute.manual import InProgram, InReplica, Manual, Refused
 from varsim.distribute.operands import explain
 from varsim.distribute.policies import know
 from varsim.distribute.ports import ClusterPort, ReplicaPort
@@ -312,6 +313,17 @@ class DistributedVariable(Variable, DistributedValues):
                 "strategy.run as an argument"
             )
         return value.select(replica.replica_id_in_sync_group, replica.num_replicas_in_sync)
+
+    @property
+    def manual(self) -> Manual:
+        """Return the manual operations in the current context."""
+        frame = current_frame()
+        if frame is not None and frame.replica is not None and frame.strategy is self.strategy:
+            return InReplica(self.variable_id, frame.replica)
+        if frame is None or self._is_cross(frame):
+            return InProgram(self, self.strategy.cross)
+        problem = "in strategy.extended.update: the function has only one component"
+        return Refused(self._name, problem, "Call it outside the function.")
 
     # ------------------------------------------------------------ refused, as in TensorFlow
 

@@ -30,14 +30,15 @@ from varsim.errors import CallTimeout, ContextError, StartError, WorkerLost
 from varsim.launch.launcher import Launcher, LaunchOptions
 from varsim.location import user_location, warn
 from varsim.protocol.messages import Returned
-from varsim.shells.coordinator import Coordinator, Host
+from varsim.shells.coordinator import Coordinator
+from varsim.shells.host import Host
 from varsim.spec import Array, VariableSpec
 from varsim.sync.actions import ProgramDone
 from varsim.sync.coordinator_events import (
     ProgramAssignComponents,
     ProgramCall,
-    ProgramFetch,
-    ProgramRead,
+    ProgramPush,
+    ProgramReading,
     ProgramWriting,
 )
 from varsim.sync.statistics import LockStatistics, VariableStatistics
@@ -229,7 +230,7 @@ class Incarnations:
                 continue
             for component in one.each:
                 component.setflags(write=False)
-            coordinator.create(spec, first)
+            coordinator.create(spec, first, one.shared)
             if any(component is not first for component in one.each):
                 values = dict(enumerate(one.each))
                 coordinator.write(
@@ -264,22 +265,22 @@ class Incarnations:
         if self._coordinator is not None:
             self._coordinator.forget(variable_id)
 
-    def look(self, event: ProgramRead | ProgramFetch) -> ProgramDone:
-        """Read a variable, or fetch components; see `Coordinator.look`."""
+    def look(self, event: ProgramReading) -> ProgramDone:
+        """Read a variable, its components, or what replicas share of it; see `Coordinator.look`."""
         try:
             return self.coordinator.look(event)
         except (WorkerLost, CallTimeout) as error:
             self._survive(error)
             raise
 
-    def write(self, event: ProgramWriting) -> None:
-        """Write a variable; see `Coordinator.write`."""
+    def write(self, event: ProgramWriting | ProgramPush) -> None:
+        """Write a variable, or push to its authoritative copy; see `Coordinator.write`."""
         try:
             self.coordinator.write(event)
         except (WorkerLost, CallTimeout) as error:
             self._survive(error)
             raise
-        if event.variable_id in self._initial:
+        if event.variable_id in self._initial and not isinstance(event, ProgramPush):
             self._just_written.add(event.variable_id)
             if self._running:
                 self._keep_written()

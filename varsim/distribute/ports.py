@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from varsim.shells.replica import Replica
 from varsim.spec import Array, Operand, Operation, VariableSpec
+from varsim.sync.actions import ProgramDone
 
 
 class StrategyPort(Protocol):
@@ -88,6 +89,15 @@ class CrossReplicaPort(Protocol):
 
     def restore(self, variable: Any, value: Array) -> None:
         """Assign a saved value, as the policy says."""
+
+    def push(self, variable: Any, delta: Array) -> None:
+        """Add to the authoritative copy."""
+
+    def pull(self, variable: Any) -> ProgramDone:
+        """Return the authoritative copy."""
+
+    def fetch(self, variable: Any, replica_id: int) -> ProgramDone:
+        """Return the last published component of a replica."""
 
 
 class ReplicaPort(Protocol):

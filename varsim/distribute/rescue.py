@@ -14,6 +14,7 @@ from varsim.shells.coordinator import Coordinator
 from varsim.spec import Array, Context, Operation, VariableAggregation, VariableSpec
 from varsim.sync import policies, reduce
 from varsim.sync.coordinator_events import ProgramFetch
+from varsim.sync.one_sided import SharedValues
 from varsim.texts.incarnations import Instead, LostComponents, LostValues, LostWrites
 
 UNANSWERED: Final = (WorkerLost, CallTimeout, StillRunning)
@@ -55,6 +56,15 @@ class KeptVariable(_OfReplicas[Array]):
     """The components of a variable in the next incarnation."""
 
     spec: VariableSpec
+    shared: SharedValues | None
+    """The published components and the authoritative copy. The coordinator has them, so a lost
+    replica does not lose them."""
+
+    def without(self, replica_ids: Collection[int]) -> KeptVariable:
+        """Return the same without `replica_ids`; the other replicas are renumbered from 0."""
+        shared = None if self.shared is None else self.shared.without(replica_ids)
+        kept = _OfReplicas.without(self, replica_ids)  # super() does not work in a class with slots
+        return replace(kept, shared=shared)
 
 
 class Rescue:
@@ -104,7 +114,11 @@ class Rescue:
             if _is_dropped(spec, components[replica_id], chosen):
                 instead = Instead.NO_SHARE if _adds_up(spec) else Instead.NOTHING
                 self._lose(spec, replica_id, instead)
-        return KeptVariable(_copied(chosen), spec)
+        registry, now_s = self._coordinator.state.registry, self._coordinator.now_s
+        shared = registry.one_sided.kept(spec.variable_id, now_s)
+        return KeptVariable(
+            _copied(chosen), spec, None if shared is None else shared.without(removed)
+        )
 
     def _components(self, spec: VariableSpec) -> list[Array | None]:
         """Return the component of each replica, or None if the component is lost."""

@@ -9,6 +9,7 @@ import numpy as np
 from varsim.distribute.context import current_frame
 from varsim.distribute.conversion import to_array
 from varsim.distribute.host_requests import ReadVariable, WriteVariable
+from varsim.distribute.manual import Manual, OnlyReplica, Refused
 from varsim.distribute.operands import explain
 from varsim.distribute.ports import StrategyPort
 from varsim.distribute.sparse import as_rows, read_indices, row_indices, selects, with_elements
@@ -53,6 +54,20 @@ class ResourceVariable(Variable):
         self._trainable = spec.trainable
         self._synchronization = spec.requested
         self._aggregation = spec.aggregation
+        self._only_replica: OnlyReplica | None = None
+        if isinstance(store, HeldHere):
+            self._only_replica = OnlyReplica(self, spec, store.read())
+
+    @property
+    def manual(self) -> Manual:
+        """Return the operations of a plain variable in its own process; else refuse them."""
+        if self.container is not None:
+            problem = "of one component: the operations concern the whole variable"
+            return Refused(self._name, problem, "Call the method of the variable itself.")
+        if self._only_replica is None or self._from_a_replica() is not None:
+            problem = "on a replica: the variable was created outside the scope of the strategy"
+            return Refused(self._name, problem, "Create it under strategy.scope().")
+        return self._only_replica
 
     def read_value(self) -> Array:
         """Return the value; read-only."""

@@ -13,6 +13,7 @@ import numpy as np
 from varsim.distribute.array_like import ArrayLike
 from varsim.distribute.context import strategy_in_force
 from varsim.distribute.conversion import as_operand
+from varsim.distribute.manual import ManualOperations
 from varsim.distribute.missing import explains_missing
 from varsim.distribute.policies import know, synchronization_of
 from varsim.distribute.sparse import SparseWrites
@@ -148,7 +149,7 @@ class Reference:
 
 
 @explains_missing("tf.Variable")
-class Variable(SparseWrites, ArrayLike, metaclass=_VariableMeta):
+class Variable(SparseWrites, ManualOperations, ArrayLike, metaclass=_VariableMeta):
     """`tf.Variable`: a value that a program can change.
 
     Args:

@@ -1,4 +1,7 @@
-"""Define the messages of coordinator and workers, except deferred writes, locks and barriers.
+"""Define the messages of coordinator and workers.
+
+`deferral`, `meetings` and `one_sided` have those of deferred writes, of locks and barriers, and of
+one-sided operations.
 
 Coordinator and workers send *envelopes*: one or more of these messages in order, encoded together
 (see `codec`). A message is a value: after its creation, the message and its arrays do not change.
@@ -31,6 +34,7 @@ from varsim.protocol.meetings import (
     ReceiveRequest,
     SendRequest,
 )
+from varsim.protocol.one_sided import FetchPublished, Publish, Pull, Push, SharedValue
 from varsim.protocol.parts import (
     BY_PROGRAM,
     OF_DEFERRED,
@@ -52,6 +56,7 @@ __all__ = [  # only the names from other modules; all classes below are public t
     "Delta",
     "DeltaPart",
     "DeltaReply",
+    "FetchPublished",
     "Granted",
     "LockRelease",
     "LockRequest",
@@ -59,10 +64,14 @@ __all__ = [  # only the names from other modules; all classes below are public t
     "Message",
     "Passed",
     "Payload",
+    "Publish",
+    "Pull",
     "PullDeltas",
+    "Push",
     "ReceiveRequest",
     "Report",
     "SendRequest",
+    "SharedValue",
     "Structure",
     "SyncRequest",
     "Write",
@@ -415,6 +424,7 @@ ToWorker = (
     | Shutdown
     | ReduceSlice
     | Acknowledge
+    | SharedValue
 )
 CollectiveMessage = Contribution | Scatter | AllReduce | AllGather | MergeCall
 """Messages for collectives. Only a `Contribution` can be for several collectives."""
@@ -449,4 +459,8 @@ ToCoordinator = (
     | SliceReduced
     | DeltaReply
     | Acknowledged
+    | Publish
+    | Push
+    | FetchPublished
+    | Pull
 )

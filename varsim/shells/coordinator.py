@@ -5,21 +5,18 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, assert_never
+from typing import Any, assert_never
 
 from varsim.errors import ContextError, recorded
 from varsim.interrupts import MAX_WAIT_S, Interruptible
 from varsim.launch.link import Link, Lost
 from varsim.protocol.messages import (
-    HostCall,
-    MergeCall,
     Message,
-    Payload,
     Raised,
-    Report,
     Returned,
 )
 from varsim.shells.event_logs import open_event_log
+from varsim.shells.host import Host
 from varsim.spec import Array, VariableSpec
 from varsim.sync.actions import (
     CallBegins,
@@ -49,11 +46,11 @@ from varsim.sync.coordinator_events import (
     MessagesSent,
     ProgramCall,
     ProgramCreate,
-    ProgramFetch,
     ProgramForget,
     ProgramGivesUp,
     ProgramOperation,
-    ProgramRead,
+    ProgramPush,
+    ProgramReading,
     ProgramWriting,
     ReductionDone,
     ReductionFailed,
@@ -61,6 +58,7 @@ from varsim.sync.coordinator_events import (
     TimePasses,
 )
 from varsim.sync.coordinator_state import CoordinatorState
+from varsim.sync.one_sided import SharedValues
 from varsim.sync.stalls import DEFAULT_LIMITS, StallLimits
 from varsim.sync.statistics import VariableStatistics
 from varsim.texts.losses import LostWorker
@@ -89,22 +87,6 @@ _DRAIN_S = 0.2
 _SILENCE_S = 0.02
 """After a long computation of the program, the coordinator reads messages until none arrives for
 `_SILENCE_S`, but at most for `_DRAIN_S`. Then it looks for replicas without progress."""
-
-
-class Host(Protocol):
-    """The operations that a running call needs in the program's process."""
-
-    def merge(self, merge_calls: Sequence[MergeCall]) -> Sequence[Payload]:
-        """Run a merge_call's function in cross-replica context; return a result per replica."""
-
-    def perform(self, replica_id: int, host_call: HostCall) -> tuple[Payload, bool]:
-        """Perform a replica's request; return the result, and True if it is an exception."""
-
-    def report(self, replica_id: int, report: Report) -> None:
-        """Process a replica's report at the end of the call, even if the call has failed."""
-
-    def warn(self, text: str, location: str) -> None:
-        """Show a warning of the coordinator at the end of the call."""
 
 
 class Coordinator:
@@ -149,20 +131,27 @@ class Coordinator:
 
     # ------------------------------------------------------------ variables
 
-    def create(self, spec: VariableSpec, value: Array) -> None:
-        """Create a variable on all replicas. The caller must not change the array afterwards."""
+    def create(self, spec: VariableSpec, value: Array, shared: SharedValues | None = None) -> None:
+        """Create a variable on all replicas. The caller must not change the array afterwards.
+
+        Args:
+            shared: What was shared of the variable in the last incarnation.
+        """
         with self.in_use:
             self._check()
             self._await_room()
-            self._handle(ProgramCreate(spec, value, self._channel.now_s()))
+            self._handle(ProgramCreate(spec, value, self._channel.now_s(), shared))
             self._flush()
+            if shared is not None:
+                for owner, one in shared.by_owner():
+                    self._notes.carried(spec.variable_id, owner, one.version, one.value)
 
     def forget(self, variable_id: int) -> None:
         """Record that the program dropped a variable. Finalizers may call this at any time."""
         self._forgotten.append(variable_id)
 
-    def look(self, event: ProgramRead | ProgramFetch) -> ProgramDone:
-        """Read a variable, or fetch components.
+    def look(self, event: ProgramReading) -> ProgramDone:
+        """Read a variable, its components, or what replicas share of it.
 
         After the loss of a worker, this works if the components are known or belong to other
         replicas. After `close`, it works if no message is needed.
@@ -170,8 +159,8 @@ class Coordinator:
         with self.in_use:
             return self._operate(event)
 
-    def write(self, event: ProgramWriting) -> None:
-        """Write a variable."""
+    def write(self, event: ProgramWriting | ProgramPush) -> None:
+        """Write a variable, or push to its authoritative copy."""
         with self.in_use:
             self._check()
             self._await_room()
@@ -181,6 +170,11 @@ class Coordinator:
     def statistics(self) -> tuple[VariableStatistics, ...]:
         """Return the statistics of all variables."""
         return self.state.statistics()
+
+    @property
+    def now_s(self) -> float:
+        """Return the time of the clock from which the state gets its times."""
+        return self._channel.now_s()
 
     @property
     def calls(self) -> int:

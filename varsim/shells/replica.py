@@ -24,6 +24,7 @@ from varsim.protocol.messages import (
     Raised,
     Reduced,
     Report,
+    SharedValue,
     Start,
     Structure,
 )
@@ -63,6 +64,10 @@ from varsim.sync.replica_events import (
     MessagesHandled,
     ProgramBlocks,
     ReplicaEvent,
+    ReplicaFetch,
+    ReplicaPublish,
+    ReplicaPull,
+    ReplicaPush,
     ReplicaRead,
     ReplicaScatter,
     ReplicaWrite,
@@ -327,12 +332,34 @@ class Replica:
         assert isinstance(answer, Passed)
         return self._codec.unpack(answer.value)
 
+    # ------------------------------------------------------------ one-sided operations
+
+    def share(self, event: ReplicaPublish | ReplicaPush) -> None:
+        """Publish a component, or push to an authoritative copy, without a wait.
+
+        Raises:
+            VariableError: The variable does not support the operation; nothing has changed.
+            CallAborted: The call has failed.
+        """
+        actions = self._handle(event)
+        if actions and isinstance(actions[0], Abandon):
+            self._await(actions)
+        self._perform(actions)
+
+    def read_shared(self, event: ReplicaFetch | ReplicaPull) -> SharedValue:
+        """Return a published component, or an authoritative copy; the value is read-only.
+
+        Raises:
+            VariableError: The variable does not support the operation.
+        """
+        answer = self._answer_to(event)
+        assert isinstance(answer, SharedValue)
+        return answer
+
     def _answer_to(self, event: ReplicaEvent) -> Answer:
         delivered = self._operate(event)
         assert isinstance(delivered, Deliver)
         return delivered.answer
-
-    # ------------------------------------------------------------ the loop
 
     def _operate(self, event: ReplicaEvent) -> Outcome:
         """Give the state an operation; serve messages until the program can continue.

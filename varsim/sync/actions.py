@@ -22,6 +22,7 @@ from varsim.protocol.messages import (
     Reduced,
     Report,
     Returned,
+    SharedValue,
     Start,
 )
 from varsim.protocol.tracebacks import exception_in
@@ -58,7 +59,7 @@ class Run:
 class Deliver:
     """Give the replica's waiting program the answer to its operation."""
 
-    answer: Reduced | Merged | HostResult | Granted | Passed
+    answer: Reduced | Merged | HostResult | SharedValue | Granted | Passed
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,11 +226,13 @@ class ProgramDone:
     Attributes:
         values: The values that were read or fetched; read-only.
         versions: The version of each fetched component. A read returns only the largest version.
+        ages_ns: The age of each shared value, if the operation is one-sided.
     """
 
     token: int
     values: tuple[Array, ...] = ()
     versions: tuple[int, ...] = ()
+    ages_ns: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,16 +9,21 @@ from varsim.protocol.messages import (
     AllGather,
     AllReduce,
     Contribution,
+    FetchPublished,
     HostCall,
     LockRelease,
     Meeting,
     MergeCall,
+    Publish,
+    Pull,
+    Push,
     Scatter,
+    SharedValue,
     SyncRequest,
     Waiting,
     WriteCounts,
 )
-from varsim.sync.actions import CoordinatorAction
+from varsim.sync.actions import CoordinatorAction, Send
 from varsim.sync.call_state import CallState
 from varsim.sync.coordinator_door import (
     check_buckets,
@@ -27,6 +32,7 @@ from varsim.sync.coordinator_door import (
     check_scatter,
     spec_of,
 )
+from varsim.sync.one_sided_door import check_fetch, check_publication, check_pull, check_push
 from varsim.sync.participant import Collectives, Plans
 from varsim.sync.running_calls import RunningCalls
 from varsim.sync.steps import Runner
@@ -118,6 +124,44 @@ class CallMessages:
         call.meet(replica_id, message, self._runner.now_s)
         return self.after(call)
 
+    # ------------------------------------------------------------ one-sided operations
+
+    def share(self, call: CallState | None, replica_id: int, message: Publish | Push) -> None:
+        """Apply a publication or a push, even if its call has failed (then `call` is None)."""
+        one_sided, now_s = self._registry.one_sided, self._runner.now_s
+        if call is not None:
+            call.act(replica_id, message, now_s)
+        elif message.variable_id not in one_sided:
+            return  # the program has dropped the variable since the call failed
+        if isinstance(message, Publish):
+            check_publication(self._registry.specs, message)
+            one_sided.publish(message.variable_id, replica_id, message.value, now_s)
+        else:
+            check_push(self._registry.specs, message)
+            one_sided.push(message.variable_id, replica_id, message.delta, now_s)
+
+    def _show(
+        self, call: CallState, replica_id: int, message: FetchPublished | Pull
+    ) -> list[CoordinatorAction]:
+        """Answer with a published component or the authoritative copy."""
+        one_sided, now_s = self._registry.one_sided, self._runner.now_s
+        call.act(replica_id, message, None)
+        number = message.variable_id
+        if isinstance(message, Pull):
+            check_pull(self._registry.specs, number)
+            found = one_sided.pull(number, replica_id, now_s)
+        else:
+            check_fetch(self._registry.specs, message, self._registry.num_replicas)
+            found = one_sided.fetch(number, replica_id, message.replica_id, now_s)
+        answer = SharedValue(
+            call_id=call.call_id,
+            variable_id=number,
+            version=found.version,
+            age_ns=found.age_ns(now_s),
+            value=found.value,
+        )
+        return [Send(replica_id, answer)]
+
     def after(self, call: CallState) -> list[CoordinatorAction]:
         """Perform the possible steps after a message that does not complete a collective."""
         if self._registry.exchanges.is_open:
@@ -137,5 +181,7 @@ class CallMessages:
         SyncRequest: _sync_request,
         HostCall: _host_call,
         **dict.fromkeys((*get_args(Meeting), LockRelease), _meeting),
+        FetchPublished: _show,
+        Pull: _show,
     }
     """Class of a message → method. A look-up takes less time than a `match` with many cases."""

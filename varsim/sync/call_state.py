@@ -9,10 +9,14 @@ from varsim.errors import DeadlockError, ProtocolError
 from varsim.protocol.messages import (
     CollectiveMessage,
     Contribution,
+    FetchPublished,
     HostCall,
     LockRelease,
     LockRequest,
     Meeting,
+    Publish,
+    Pull,
+    Push,
     Raised,
     Report,
     Returned,
@@ -148,7 +152,24 @@ class CallState:
         running = Status.RUNNING
         return [i for i, p in enumerate(self.participants) if p.status is not running]
 
-    # ------------------------------------------------------------ waits and host calls
+    # ------------------------------------------------------------ waits and requests
+
+    def act(
+        self,
+        replica_id: int,
+        message: Publish | Push | FetchPublished | Pull,
+        moved_s: float | None,
+    ) -> None:
+        """Record a one-sided operation, for which no other replica is needed.
+
+        Args:
+            moved_s: The time, if the operation is progress. A replica that only reads shared values
+                may wait in an endless loop.
+        """
+        participant = self._running(replica_id)
+        participant.last, participant.last_at = message.__class__, message.location
+        if moved_s is not None:
+            participant.met_s = moved_s
 
     def wait(self, replica_id: int, waiting: Waiting) -> None:
         """Record that a replica waits for a commit, unless the commit has already been sent."""

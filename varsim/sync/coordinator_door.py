@@ -239,7 +239,7 @@ def _check_part(spec: VariableSpec, part: DeltaPart) -> None:
             size = spec.shape[0]
             if size is not None:
                 _check_range(spec, part.operation, (size, *values.shape[1:]), rows)
-        case [value] if part.operation in DENSE and _is_value(spec, value):
+        case [value] if part.operation in DENSE and is_value(spec, value):
             pass
         case _:
             raise ProtocolError(f"a part of a delta of variable {spec.name!r} has a wrong operand")
@@ -254,7 +254,8 @@ def _check_range(
         raise ProtocolError(f"rows that their replica must refuse: {error}") from error
 
 
-def _is_value(spec: VariableSpec, value: Array) -> bool:
+def is_value(spec: VariableSpec, value: Array) -> bool:
+    """Return whether an array can be the value of a variable."""
     return value.dtype == spec.dtype and fits(value.shape, spec.shape)
 
 
@@ -267,7 +268,7 @@ def check_component(spec: VariableSpec, message: Component) -> None:
     Raises:
         ProtocolError: The component does not match the variable.
     """
-    if message.version < 0 or not _is_value(spec, message.value):
+    if message.version < 0 or not is_value(spec, message.value):
         raise ProtocolError(f"a component of variable {spec.name!r} has a wrong shape or dtype")
 
 

@@ -18,6 +18,7 @@ from varsim.errors import VarsimError
 from varsim.protocol.messages import Message, Payload
 from varsim.spec import Array, Operand, Operation, Rows, VariableSpec
 from varsim.sync.call_site import UNKNOWN, CallSite
+from varsim.sync.one_sided import SharedValues
 from varsim.sync.stalls import Sighting, StallLimits
 from varsim.texts.losses import LostWorker
 
@@ -71,6 +72,7 @@ class ProgramCreate:
     spec: VariableSpec
     value: Array
     now_s: float = 0.0
+    shared: SharedValues | None = None  # what was shared of it in the last incarnation
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +206,43 @@ class ProgramGivesUp:
     now_s: float = 0.0
 
 
+@dataclass(slots=True, eq=False)
+class ProgramPull:
+    """The program reads the authoritative copy of a variable."""
+
+    variable_id: int
+    token: int = 0
+    now_s: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class ProgramFetchPublished:
+    """The program reads the last published component of a replica."""
+
+    variable_id: int
+    replica_id: int
+    token: int = 0
+    now_s: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class ProgramPush:
+    """The program adds to the authoritative copy of a variable.
+
+    The delta has the variable's dtype. The array does not change afterwards.
+    """
+
+    variable_id: int
+    delta: Array
+    token: int = 0
+    now_s: float = 0.0
+
+
 ProgramWriting = ProgramWrite | ProgramWriteComponent | ProgramAssignComponents | ProgramScatter
-ProgramOperation = ProgramRead | ProgramFetch | ProgramWriting
+ProgramReading = ProgramRead | ProgramFetch | ProgramPull | ProgramFetchPublished
+"""Operations that change nothing; some of them are possible after the loss of a replica."""
+
+ProgramOperation = ProgramReading | ProgramWriting | ProgramPush
 """Operations on variables for which the program waits."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import count
-from typing import Any, ClassVar, assert_never, get_args
+from typing import Any, ClassVar, Final, assert_never, get_args
 
 from varsim.errors import CallTimeout, ProtocolError, StillRunning
 from varsim.protocol.messages import (
@@ -14,6 +14,8 @@ from varsim.protocol.messages import (
     Layout,
     Left,
     Merged,
+    Publish,
+    Push,
     Raised,
     Returned,
 )
@@ -43,11 +45,10 @@ from varsim.sync.coordinator_events import (
     MessagesSent,
     ProgramCall,
     ProgramCreate,
-    ProgramFetch,
     ProgramForget,
     ProgramGivesUp,
     ProgramOperation,
-    ProgramRead,
+    ProgramReading,
     ReductionDone,
     ReductionFailed,
     ReplicasLost,
@@ -65,6 +66,8 @@ from varsim.sync.steps import Runner
 from varsim.sync.stragglers import Stragglers
 from varsim.sync.variable_registry import VariableRegistry
 from varsim.texts.stalls import Stall, StallFailure, StallWarning
+
+_READS: Final = get_args(ProgramReading)
 
 Begin = Callable[[Any, Any], list[CoordinatorAction]]
 Take = Callable[[Any, int, Any], list[CoordinatorAction]]
@@ -183,14 +186,14 @@ class CoordinatorState:
     def _operate(self, event: ProgramOperation) -> list[CoordinatorAction]:
         if event.variable_id not in self.registry.specs:
             raise InvalidTransition(f"there is no variable {event.variable_id}")
-        reads = isinstance(event, ProgramRead | ProgramFetch)
+        reads = isinstance(event, _READS)
         if self.registry.losses and not reads:
             return [ProgramRefused(event.token, self.registry.losses.error())]
         steps = operate(event, self.registry, self)
         return self._runner.operate(event.token, steps, reads=reads)
 
     def _create(self, event: ProgramCreate) -> list[CoordinatorAction]:
-        return self.registry.create(event.spec, event.value)
+        return self.registry.create(event.spec, event.value, event.now_s, event.shared)
 
     def _forget(self, event: ProgramForget) -> list[CoordinatorAction]:
         return self.registry.forget(event.variable_id)
@@ -366,6 +369,10 @@ class CoordinatorState:
         self.stragglers.left(replica_id, message.call_id)
         return []
 
+    def _shared(self, replica_id: int, message: Publish | Push) -> list[CoordinatorAction]:
+        self._messages.share(self._calls.find(message.call_id), replica_id, message)
+        return []
+
     def _ended(self, replica_id: int, message: Returned | Raised) -> list[CoordinatorAction]:
         check_report(message.report)
         call = self._calls.find(message.call_id)
@@ -407,5 +414,7 @@ class CoordinatorState:
         Returned: _ended,
         Raised: _ended,
         Left: _left,
+        Publish: _shared,
+        Push: _shared,
     }
     """Class of a message → method; for messages with an effect even after their call has failed."""

@@ -11,9 +11,13 @@ from varsim.protocol.messages import (
     BarrierArrival,
     Collective,
     ExplicitCollective,
+    FetchPublished,
     HostCall,
     LockRequest,
     MergeCall,
+    Publish,
+    Pull,
+    Push,
     Raised,
     ReceiveRequest,
     SendRequest,
@@ -162,6 +166,10 @@ _NAMES: Final[Mapping[type, str]] = {
     BarrierArrival: "barrier",
     SendRequest: "send",
     ReceiveRequest: "recv",
+    Publish: "v.publish",
+    Push: "v.push",
+    FetchPublished: "v.fetch",
+    Pull: "v.pull",
 }
 
 

@@ -180,7 +180,7 @@ class Participant:
 
     last_at: str = ""  # file:line of the program in the last message, unless `last` contains it
     asked_s: float = 0.0  # the time of its last request to the program, or of its last meeting
-    met_s: float = 0.0  # the time at which its last barrier, send or receive was over
+    met_s: float = 0.0  # the time of its last publication, push, or ended barrier, send or receive
     lent_s: float = 0.0  # the time that the replica has waited for answers at `lent_at`
     lent_at: int = -1  # the position of the replica during these waits
 

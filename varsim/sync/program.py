@@ -7,7 +7,15 @@ from collections.abc import Collection, Generator, Iterable, Sequence
 from typing import Any, Protocol, TypeVar, assert_never
 
 from varsim.errors import PerReplicaError, VariableError, VarsimError
-from varsim.spec import Array, Context, Operand, Operation, Rows, VariableSpec
+from varsim.spec import (
+    Array,
+    Context,
+    ManualOperation,
+    Operand,
+    Operation,
+    Rows,
+    VariableSpec,
+)
 from varsim.sync import fixes, policies, reduce, scatter
 from varsim.sync.actions import (
     CoordinatorAction,
@@ -23,14 +31,20 @@ from varsim.sync.components import check_operand, check_shape
 from varsim.sync.coordinator_events import (
     ProgramAssignComponents,
     ProgramFetch,
+    ProgramFetchPublished,
     ProgramOperation,
+    ProgramPull,
+    ProgramPush,
     ProgramRead,
     ProgramScatter,
     ProgramWrite,
     ProgramWriteComponent,
 )
+from varsim.sync.manual import check_manual
+from varsim.sync.one_sided import PROGRAM, Shared
 from varsim.sync.policies.cells import Cell, Reason
 from varsim.sync.policies.legality import check_arithmetic, check_gather
+from varsim.sync.replica_one_sided import check_owner
 from varsim.sync.stragglers import PATIENCE_S, REMINDER_S, Stragglers, still_running
 from varsim.sync.variable_registry import VariableRegistry
 from varsim.sync.waits import Departure, Request, Wait
@@ -68,6 +82,7 @@ def operate(event: ProgramOperation, registry: VariableRegistry, engine: Engine)
     on = _OnVariable(registry, engine, event.token, event.variable_id)
     values: tuple[Array, ...] = ()
     versions: tuple[int, ...] = ()
+    ages_ns: tuple[int, ...] = ()
     try:
         match event:
             case ProgramRead():
@@ -84,6 +99,12 @@ def operate(event: ProgramOperation, registry: VariableRegistry, engine: Engine)
                 yield from on.assign_components(event)
             case ProgramScatter():
                 yield from on.scatter(event)
+            case ProgramPush():
+                on.push(event)
+            case ProgramPull() | ProgramFetchPublished():
+                found = on.shared(event)
+                values, versions = (found.value,), (found.version,)
+                ages_ns = (found.age_ns(engine.now_s),)
             case _:
                 assert_never(event)
     except VarsimError as error:
@@ -91,7 +112,7 @@ def operate(event: ProgramOperation, registry: VariableRegistry, engine: Engine)
         return
     for value in values:
         value.setflags(write=False)
-    yield ProgramDone(event.token, values, versions)
+    yield ProgramDone(event.token, values, versions, ages_ns)
 
 
 class _OnVariable:
@@ -286,6 +307,25 @@ class _OnVariable:
             components = yield from self.components(replica_ids)
             return [component.shape for component in components]
         return [tuple(size for size in spec.shape if size is not None)] * len(replica_ids)
+
+    # ------------------------------------------------------------ one-sided operations
+
+    def push(self, event: ProgramPush) -> None:
+        """Add to the authoritative copy; no replica is needed."""
+        check_manual(self._spec, ManualOperation.PUSH)
+        check_shape(self._spec, Operation.ASSIGN_ADD, event.delta.shape, event.delta)
+        one_sided, now_s = self._registry.one_sided, self._engine.now_s
+        one_sided.push(self._number, PROGRAM, event.delta, now_s)
+
+    def shared(self, event: ProgramPull | ProgramFetchPublished) -> Shared:
+        """Return the authoritative copy, or a published component; no replica is needed."""
+        one_sided, now_s = self._registry.one_sided, self._engine.now_s
+        if isinstance(event, ProgramPull):
+            check_manual(self._spec, ManualOperation.PULL)
+            return one_sided.pull(self._number, PROGRAM, now_s)
+        check_manual(self._spec, ManualOperation.FETCH)
+        check_owner(self._spec.name, event.replica_id, len(self._everyone))
+        return one_sided.fetch(self._number, PROGRAM, event.replica_id, now_s)
 
     # ------------------------------------------------------------ deferred writes
 

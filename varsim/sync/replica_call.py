@@ -14,11 +14,12 @@ from varsim.protocol.messages import (
     Message,
     Passed,
     Reduced,
+    SharedValue,
     Start,
 )
 from varsim.sync.components import ReplicaVariable
 
-Answer = Reduced | Merged | HostResult | Granted | Passed
+Answer = Reduced | Merged | HostResult | SharedValue | Granted | Passed
 """The messages that answer an operation for which the program waits."""
 
 

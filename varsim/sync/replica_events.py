@@ -238,6 +238,49 @@ class EnterReceive:
         return ReceiveRequest(call_id=call_id, source=self.source, location=self.location)
 
 
+# ---------------------------------------------------------------- one-sided operations
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaPublish:
+    """The program publishes this replica's component of a variable."""
+
+    variable_id: int
+    location: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReplicaPush:
+    """The program adds to the authoritative copy of a variable.
+
+    The delta has the variable's dtype. The array does not change afterwards.
+    """
+
+    variable_id: int
+    delta: Array
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaFetch:
+    """The program requests the last published component of a replica."""
+
+    variable_id: int
+    replica_id: int
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaPull:
+    """The program requests the authoritative copy of a variable."""
+
+    variable_id: int
+    location: str
+
+
+ReplicaOneSided = ReplicaPublish | ReplicaPush | ReplicaFetch | ReplicaPull
+
+
 # ---------------------------------------------------------------- waits and calls
 
 
@@ -317,6 +360,7 @@ ProgramEvent = (
     | EnterBarrier
     | EnterSend
     | EnterReceive
+    | ReplicaOneSided
     | ProgramBlocks
     | MessagesHandled
     | FunctionBegins

@@ -26,11 +26,13 @@ from varsim.protocol.messages import (
     PullDeltas,
     Reduced,
     ScatterCommit,
+    SharedValue,
     Shutdown,
     Start,
     SyncRequest,
     Waiting,
 )
+from varsim.sync import replica_one_sided
 from varsim.sync.actions import (
     COORDINATOR,
     Abandon,
@@ -69,6 +71,9 @@ from varsim.sync.replica_events import (
     MessagesHandled,
     ProgramBlocks,
     ReplicaEvent,
+    ReplicaOneSided,
+    ReplicaPublish,
+    ReplicaPush,
     ReplicaRead,
     ReplicaWrite,
     RowsRead,
@@ -200,6 +205,8 @@ class ReplicaState(ReplicaWrites):
         if call.aborted is not None and call.awaits_answer is None:
             return _NOTHING  # the answer was sent before the call failed
         check_answer(call, answer)
+        if isinstance(answer, SharedValue):
+            replica_one_sided.check_answer(answer, self.components.find(answer.variable_id))
         call.awaits_answer = None
         return [Deliver(answer)]
 
@@ -304,6 +311,21 @@ class ReplicaState(ReplicaWrites):
         index = call.next_index
         call.next_index += 1
         return [*self._flush(event.message(call.call_id, index)), Await(may_block=False)]
+
+    def _act(self, event: ReplicaOneSided) -> Sequence[ReplicaAction]:
+        """Send the outbox, and then the message of a one-sided operation.
+
+        Only a fetch and a pull wait for an answer.
+        """
+        if self.aborted is not None:
+            return [Abandon(self.aborted)]
+        call = self._innermost()
+        variable = self.components.find(event.variable_id)
+        message = replica_one_sided.message_of(event, call.call_id, variable, self.num_replicas)
+        if isinstance(event, ReplicaPublish | ReplicaPush):
+            return self._flush(message)
+        call.awaits_answer = SharedValue
+        return [*self._flush(message), Await(may_block=False)]
 
     def _request(
         self, event: CallHost | EnterLock | EnterBarrier | EnterSend | EnterReceive
@@ -411,6 +433,7 @@ class ReplicaState(ReplicaWrites):
         EnterBarrier: _request,
         EnterSend: _request,
         EnterReceive: _request,
+        **dict.fromkeys(replica_one_sided.OPERATIONS, _act),
         ProgramBlocks: _block,
         MessagesHandled: _catch_up,
         FunctionBegins: _begin,
@@ -429,6 +452,7 @@ class ReplicaState(ReplicaWrites):
         HostResult: _answer,
         Granted: _answer,
         Passed: _answer,
+        SharedValue: _answer,
         Abort: _abort,
         Shutdown: _shut_down,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -36,6 +36,7 @@ class VariableStatistics:
     dense_bytes: int  # the bytes of the same writes if each message contained the whole value
     spared: int  # components that reads did not fetch again, because they were unchanged
     on_write: Cost | None  # the cost under ON_WRITE; None if writes are not deferred
+    one_sided: OneSidedCounts | None = None  # None if no one-sided operation was used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,36 @@ class LockStatistics:
 
 
 @dataclass(slots=True)
+class OneSidedCounts:
+    """How often one-sided operations were used, and how old the values were that they read.
+
+    A read is a fetch or a pull. A read is behind by the versions that were published or pushed
+    since the reader's previous read of the same value; a replica's own pushes do not count.
+    """
+
+    publishes: int = 0
+    fetches: int = 0
+    pushes: int = 0
+    pulls: int = 0
+    behind: int = 0  # the sum of the versions by which all reads were behind
+    most_behind: int = 0
+    age_s: float = 0.0  # the sum of the ages of all values that were read
+    longest_age_s: float = 0.0
+
+    @property
+    def is_used(self) -> bool:
+        """Return whether there was any one-sided operation."""
+        return bool(self.publishes or self.fetches or self.pushes or self.pulls)
+
+    def read(self, behind: int, age_s: float) -> None:
+        """Count the staleness of a read."""
+        self.behind += behind
+        self.most_behind = max(self.most_behind, behind)
+        self.age_s += age_s
+        self.longest_age_s = max(self.longest_age_s, age_s)
+
+
+@dataclass(slots=True)
 class Account:
     """The counters from which `VariableStatistics` is made."""
 
@@ -79,6 +110,7 @@ class Account:
     deferred_row_bytes: int = 0  # size of the rows of these sparse writes, of all replicas
     exchange_messages: int = 0  # the part of `messages` for exchanges of deferred writes
     exchange_bytes: int = 0  # the part of `size_bytes` for exchanges of deferred writes
+    one_sided: OneSidedCounts | None = None  # None if the policy refuses one-sided operations
 
     @property
     def first_only(self) -> bool:
@@ -184,7 +216,7 @@ class Account:
 
     def statistics(self, num_replicas: int) -> VariableStatistics:
         """Return the current values of the counters."""
-        spec = self.spec
+        spec, one_sided = self.spec, self.one_sided
         on_write = None
         if policies.defers(spec):  # only variables with a fully known shape are deferred
             on_write = self._on_write(num_replicas, size_of(spec.shape) * spec.dtype.itemsize)
@@ -206,4 +238,5 @@ class Account:
             dense_bytes=self.dense_bytes,
             spared=self.spared,
             on_write=on_write,
+            one_sided=replace(one_sided) if one_sided is not None and one_sided.is_used else None,
         )

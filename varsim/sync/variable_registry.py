@@ -15,7 +15,7 @@ from varsim.protocol.messages import (
     Message,
     Report,
 )
-from varsim.spec import Array, Operand, Operation, Rows, VariableSpec
+from varsim.spec import Array, ManualOperation, Operand, Operation, Rows, VariableSpec
 from varsim.sync import policies, reduce
 from varsim.sync.actions import CoordinatorAction, Send
 from varsim.sync.components import check_shape
@@ -24,6 +24,7 @@ from varsim.sync.coordinator_variables import CoordinatorVariable, CoordinatorVa
 from varsim.sync.exchanges import Exchanges
 from varsim.sync.losses import Losses
 from varsim.sync.merging import Merging
+from varsim.sync.one_sided import OneSided, SharedValues
 from varsim.sync.statistics import Account, VariableStatistics
 from varsim.sync.waits import Request, Wait
 
@@ -53,6 +54,7 @@ class VariableRegistry:
         self._variables = CoordinatorVariables(num_replicas)
         self.merging = Merging(self._variables, tokens)
         self.exchanges = Exchanges(self._variables, self.specs, tokens)
+        self.one_sided = OneSided(num_replicas)
         self._gone: list[Account] = []  # the accounts of variables that the program dropped
         self._next_request_id = 1
         self._fetches: dict[int, _Fetching] = {}
@@ -60,9 +62,17 @@ class VariableRegistry:
     def _all(self, message: Message) -> list[CoordinatorAction]:
         return [Send(i, message) for i in self.losses.survivors]
 
-    def create(self, spec: VariableSpec, value: Array) -> list[CoordinatorAction]:
+    def create(
+        self,
+        spec: VariableSpec,
+        value: Array,
+        now_s: float = 0.0,
+        shared: SharedValues | None = None,
+    ) -> list[CoordinatorAction]:
         """Create a variable. Every component gets `value`, which must not change afterwards.
 
+        Args:
+            shared: What was shared of the variable in the last incarnation.
         Raises:
             WorkerLost: A replica is lost, so the variable cannot have all components.
         """
@@ -72,6 +82,9 @@ class VariableRegistry:
         self._variables.add(spec, value)
         if policies.defers(spec):
             self.exchanges.add(spec.variable_id)
+        if policies.refused_manually(spec, ManualOperation.PUSH) is None:
+            account = self._variables.by_id[spec.variable_id].account
+            self.one_sided.add(spec.variable_id, account, value, now_s, shared)
         return self._all(Create(spec=spec, value=value))
 
     def forget(self, variable_id: int) -> list[CoordinatorAction]:
@@ -81,6 +94,7 @@ class VariableRegistry:
             return []
         self._gone.append(variable.account)
         self.exchanges.forget(variable_id)
+        self.one_sided.forget(variable_id)
         if not self.call_running:  # an error of a running call may need the variable's name
             del self.specs[variable_id]
         return self._all(Forget(variable_ids=(variable_id,)))
@@ -380,3 +394,4 @@ class VariableRegistry:
         assert not (self.losses and (self.call_running or self.exchanges.is_open))
         self._variables.validate(self.specs)
         self.exchanges.validate()
+        self.one_sided.validate()

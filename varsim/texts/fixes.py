@@ -317,6 +317,7 @@ ROWS_OF_UNREADABLE: Final = Says(
 ROWS_OF_ALL: Final = Says("changes rows of every copy")
 ELEMENTS_OF_ALL: Final = Says("changes elements of every copy")
 WRITES_ALL: Final = Says("writes every component")
+MAY_BE_USED: Final = Says("allows the operation")
 IS_LEGAL: Final = Says("is legal, and the read is legal too")
 EACH_CHANGES: Final = Says("every replica changes its component by its own value")
 EACH_KEEPS: Final = Says("every replica keeps its component of the value")

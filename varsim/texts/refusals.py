@@ -7,7 +7,14 @@ from typing import Final
 
 import numpy as np
 
-from varsim.spec import Operation, Shape, Synchronization, VariableAggregation, VariableSpec
+from varsim.spec import (
+    ManualOperation,
+    Operation,
+    Shape,
+    Synchronization,
+    VariableAggregation,
+    VariableSpec,
+)
 from varsim.texts.facts import Fact, shape_text
 
 REASONS: Final[dict[str, str]] = {
@@ -29,6 +36,22 @@ REASONS: Final[dict[str, str]] = {
         "cannot be changed by scatter_update, scatter_min or scatter_max with this aggregation: "
         "the rows of all replicas are joined, and these operations do not combine rows"
     ),
+    "synced_by_writes": (
+        "every write in replica context already gives all its components one value, so there is "
+        "nothing to synchronise"
+    ),
+    "synced_by_policy": (
+        "its policy itself decides when the components are exchanged, and would not know of a "
+        "manual exchange"
+    ),
+    "parts_of_a_sum": (
+        "with synchronization=ON_READ and aggregation=SUM its components are parts of a sum, so a "
+        "cross-replica read would count a synchronised value once per replica"
+    ),
+    "not_private": (
+        "its components should have one value, and one-sided operations are for variables whose "
+        "replicas have values of their own"
+    ),
 }
 """Key of a reason → its text. A policy of another package adds its texts."""
 
@@ -46,6 +69,31 @@ class Refused(Fact):
         return (
             f"{self.result_of.value} in cross-replica context returns the value of the variable, "
             f"but the variable {REASONS[self.key]}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedManually(Fact):
+    """A policy refuses a manual operation."""
+
+    key: str
+    operation: ManualOperation
+
+    def __str__(self) -> str:
+        return f"v.{self.operation.value} is not possible: {REASONS[self.key]}"
+
+
+@dataclass(frozen=True, slots=True)
+class CopyOfOpenShape(Fact):
+    """A push or a pull of a variable whose shape has unknown dimensions."""
+
+    operation: ManualOperation
+    shape: Shape
+
+    def __str__(self) -> str:
+        return (
+            f"v.{self.operation.value} needs a known shape, because pushes are added to one copy, "
+            f"and the variable has shape {shape_text(self.shape)}"
         )
 
 

@@ -32,6 +32,7 @@ from varsim.protocol.messages import (
     Returned,
     Scatter,
     ScatterCommit,
+    SharedValue,
     Start,
     SyncRequest,
     Waiting,
@@ -42,6 +43,7 @@ from varsim.spec import Array, CustomSynchronization, VariableAggregation, Varia
 from varsim.tracing.absent import AbsentMemory
 from varsim.tracing.history import VariableRow
 from varsim.tracing.layout import Packed, packed
+from varsim.tracing.one_sided import OneSidedRows
 from varsim.tracing.rows import (
     NO_ROWS,
     NO_VALUE,
@@ -58,7 +60,12 @@ from varsim.tracing.rows import (
 Events = Sequence[int]
 """The event numbers of a sent message."""
 
-_ANSWERS: Final = {Reduced: "reduced", Merged: "merged", HostResult: "host_result"}
+_ANSWERS: Final = {
+    Reduced: "reduced",
+    Merged: "merged",
+    HostResult: "host_result",
+    SharedValue: "shared",
+}
 _COLLECTIVES: Final = {AllReduce: "all_reduce", AllGather: "all_gather", MergeCall: "merge_call"}
 _NO_REPLICA: Final = -1
 
@@ -215,8 +222,8 @@ class FromProgram:
                 return self._once(replica_id, "abort", everyone, call=call_id, note=reason)
             case Fetch(variable_id=variable_id):
                 return (self._rows.add("fetch", variable=variable_id, replica=replica_id),)
-            case HostResult(call_id=call_id):
-                operation = _ANSWERS[HostResult]
+            case HostResult(call_id=call_id) | SharedValue(call_id=call_id):
+                operation = _ANSWERS[type(message)]
                 event = self._rows.add(
                     "answer", call=call_id, replica=replica_id, operation=operation
                 )
@@ -324,6 +331,7 @@ class FromReplica:
         self._collectives = collectives
         self._rows = rows
         self._absent = absent
+        self.one_sided = OneSidedRows(rows, absent)
         self._outboxes: dict[int, _RecordedOutbox] = {}
         self._withheld: defaultdict[int, deque[Kept]] = defaultdict(deque)  # variable_id → values
         self._withheld_rows: defaultdict[int, deque[KeptRows]] = defaultdict(deque)
@@ -378,7 +386,7 @@ class FromReplica:
                 where, said = location_in(traceback), exception_in(traceback)
                 error = class_of(said)
                 return (rows.add("raise", call=call, location=where, error=error, note=said),)
-        return ()
+        return self.one_sided.sent(message)
 
     def _drop_withheld(self) -> None:
         self._withheld.clear()

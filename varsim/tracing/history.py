@@ -125,8 +125,17 @@ KINDS: Final[Mapping[str, str]] = {
     "arrive": "a replica arrives at a collective other than a write (`operation` is all_reduce, "
     "all_gather or merge_call; `note` is the collective's name, if it has one), or makes a request "
     "to the program (host_call)",
-    "answer": "the program answers a collective or a host call; `operation` is reduced, merged or "
-    "host_result",
+    "answer": "the program answers a collective, a host call or an `ask`; `operation` is reduced, "
+    "merged, host_result or shared",
+    "publish": "a replica publishes its component; `value` is the component",
+    "push": "a process adds `value` to the authoritative copy of a variable. The push of a replica "
+    "takes effect when the program receives it",
+    "carry": "a new incarnation takes over a value that an earlier one has shared: the published "
+    "component of `replica`, or the authoritative copy if `replica` is NULL",
+    "ask": "a replica asks for the authoritative copy (`operation` is pull) or for the published "
+    "component of `replica` (`operation` is fetch)",
+    "obtain": "a process has the value of a pull or a fetch. `version` counts the pushes in the "
+    "copy, or the publications of the component; `note` is the age of the value in seconds",
     "receive": "the program receives a message of a replica; caused by the replica's last event "
     "before this message",
     "return": "a replica's function has returned",
@@ -249,9 +258,9 @@ class History:
             number in self.kept
             and event.process == PROGRAM
             and event.call is None
-            and event.replica is not None
+            and (event.replica is not None or event.kind == "carry")
             and (
-                event.kind == "commit"
+                event.kind in ("carry", "commit")
                 or (event.kind == "write" and event.location == self.variables[number].created_at)
             )
         )

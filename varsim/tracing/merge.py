@@ -17,9 +17,11 @@ from varsim.protocol.messages import (
     Raised,
     Returned,
     ScatterCommit,
+    SharedValue,
     Start,
     is_own_call,
 )
+from varsim.spec import ManualOperation
 from varsim.texts.files import TRACE_REMEDY
 from varsim.tracing.absent import AbsentMemory
 from varsim.tracing.decode import (
@@ -33,10 +35,11 @@ from varsim.tracing.decode import (
     installed,
 )
 from varsim.tracing.history import HISTORY, PROGRAM, EventBatch, check_tables, write_batches
+from varsim.tracing.one_sided import obtained
 from varsim.tracing.progress import EVERY, Tell
 from varsim.tracing.reading import Reading, TraceRecord, begun
 from varsim.tracing.rows import Columns, Form, HistoryRows, recorded, recorded_rows
-from varsim.tracing.trace import RecordKind, file_name
+from varsim.tracing.trace import CARRY, RecordKind, file_name
 from varsim.tracing.uncollected import uncollected
 from varsim.tracing.validation import DamageError
 
@@ -283,6 +286,7 @@ class _Merger:
             int(RecordKind.LOST): self._lost,
             int(RecordKind.SHARES): self._shares_of_call,
             int(RecordKind.CONTINUED): self._continued,
+            int(RecordKind.SHARED): self._shared,
         }
 
     def _read(
@@ -332,6 +336,25 @@ class _Merger:
 
     def _continued(self, process: int, calls: int, kept: list[int]) -> None:  # noqa: ARG002
         self.continued = {"calls": calls, "kept": kept}
+
+    def _shared(
+        self,
+        process: int,  # noqa: ARG002
+        operation: str,
+        variable: int,
+        owner: int | None,
+        version: int,
+        age_ns: int,
+        location: str,
+        value: Recorded,
+    ) -> None:
+        rows, shown = self._rows, recorded(*value)
+        if operation == CARRY:
+            rows.add("carry", variable=variable, version=version, replica=owner, value=shown)
+        elif operation == ManualOperation.PUSH.value:
+            rows.add("push", variable=variable, location=location, value=shown)
+        else:
+            obtained(rows, (variable, owner, version, age_ns, location), shown)
 
     def _begin(self, process: int, call: int, cause: int) -> None:
         self._rows.begin(call)
@@ -402,6 +425,8 @@ class _Merger:
                     installed(message, events, rows)
                 case Start(call_id=call):
                     self._begin(process, call, events[0])
+                case SharedValue():
+                    self._replicas[process].one_sided.obtained(message, events[-1])
                 case _ if events:
                     rows.because(events[-1])
 

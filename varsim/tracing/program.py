@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from varsim.protocol.messages import Commit, Message, ScatterCommit
-from varsim.spec import Operand, Operation
-from varsim.tracing.trace import Trace
+from varsim.spec import Array, Operand, Operation
+from varsim.tracing.trace import CARRY, Trace
 
 
 class ProgramNotes:
@@ -34,6 +34,15 @@ class ProgramNotes:
         """Record that the program writes one or all components. No commit has been sent yet."""
         if self._trace is not None:
             self._trace.wrote(variable_id, replica_id, operation, location, value)
+
+    def carried(self, variable_id: int, owner: int | None, version: int, value: Array) -> None:
+        """Record a shared value of an earlier incarnation.
+
+        Args:
+            owner: The owner of the published component; None for the authoritative copy.
+        """
+        if self._trace is not None:
+            self._trace.shared(CARRY, variable_id, owner, version, 0, "", value)
 
     def decided(self, outgoing: Iterable[Sequence[Message]]) -> None:
         """Record commits that have not been sent yet, because the program may see their effect."""

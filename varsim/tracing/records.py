@@ -29,6 +29,7 @@ _MAX_TIME_NS: Final = 2**63
 _INDEX_BYTES: Final = 8
 
 _ACCESS_MEMBERS: Final = 5  # number of members of a READ or a WROTE after the time
+_SHARED_MEMBERS: Final = 7  # number of members of a SHARED after the time
 _VALUE_MEMBERS, _ROWS_MEMBERS = 4, 5  # see `trace._Kept` and `trace._KeptRows`
 
 _SIZES: Final = {**{key_of(one): one.itemsize for one in NUMPY_DTYPES}, **EXTENSION_SIZES}
@@ -163,6 +164,18 @@ def _is_access(num_replicas: int, members: tuple[object, ...]) -> bool:
     )
 
 
+def _shared(num_replicas: int, *members: object) -> bool:
+    if len(members) != _SHARED_MEMBERS:
+        return False
+    operation, variable, replica, version, age_ns, location, value = members
+    return (
+        _is_text(operation, _MAX_WORD)
+        and _is_count(version)
+        and _is_count(age_ns, _MAX_TIME_NS)
+        and _is_access(num_replicas, (variable, replica, None, location, value))
+    )
+
+
 def _finished(_: int, call: object = None, note: object = 0, *others: object) -> bool:
     return _is_count(call) and (note is None or type(note) is str) and not others
 
@@ -217,4 +230,5 @@ _CHECKS: Final[dict[int, Callable[..., bool]]] = {
     int(RecordKind.WITHHELD): _withheld,
     int(RecordKind.SHARES): _shares,
     int(RecordKind.CONTINUED): _continued,
+    int(RecordKind.SHARED): _shared,
 }

@@ -58,6 +58,9 @@ READ_LIMIT_BYTES: Final = 2**10
 
 _MAX_PENDING: Final = 256  # largest number of records in memory; most are reads and writes
 
+CARRY: Final = "carry"
+"""The operation in a SHARED if a new incarnation takes over a shared value."""
+
 PROGRAM: Final = -1
 """In place of a replica_id: the coordinator's process, which runs the program."""
 
@@ -82,6 +85,8 @@ class RecordKind(IntEnum):
     WITHHELD = 12  # variable_id, value or rows of a contribution that is not used and not sent
     SHARES = 13  # call_id, number of rows in each replica's arguments; only if a number is 0
     CONTINUED = 14  # number of calls in earlier incarnations, ids of variables that they created
+    SHARED = 15  # operation of the program, variable_id, replica or None, version, age in ns,
+    # location, value as in `_Kept`
 
 
 _RECEIVED, _READ, _WROTE = int(RecordKind.RECEIVED), int(RecordKind.READ), int(RecordKind.WROTE)
@@ -288,6 +293,28 @@ class Trace:
         shown = self._row_columns(value) if isinstance(value, Rows) else self._whole(value)
         what = variable_id, replica, operation._value_, location, shown
         self._defer((_WROTE, time.monotonic_ns(), *what))
+
+    def shared(
+        self,
+        operation: str,
+        variable_id: int,
+        owner: int | None,
+        version: int,
+        age_ns: int,
+        location: str,
+        value: Array,
+    ) -> None:
+        """Record a one-sided operation of the program.
+
+        Args:
+            operation: push, pull or fetch; or CARRY for a value of an earlier incarnation.
+            owner: The owner of the published component; None for the authoritative copy.
+            version, age_ns: Those of the value that was read; 0 for a push.
+            value: The value that was read or pushed.
+        """
+        if self._open:
+            about = operation, variable_id, owner, version, age_ns, location
+            self._note(RecordKind.SHARED, *about, self._whole(value))
 
     def withheld(self, variable_id: int, value: Operand) -> None:
         """Record a contribution that is not sent, because the aggregation does not use it."""

@@ -15,6 +15,7 @@ from varsim.errors import AggregationError, SynchronizationError
 from varsim.spec import (
     Context,
     CustomSynchronization,
+    ManualOperation,
     Operation,
     Synchronization,
     VariableSpec,
@@ -22,8 +23,9 @@ from varsim.spec import (
 )
 from varsim.sync.policies import adaptive as adaptive_policy
 from varsim.sync.policies import custom, local_only, on_read, on_write
-from varsim.sync.policies.cells import Cell
+from varsim.sync.policies.cells import Cell, Reason
 from varsim.sync.policies.legality import check_mean
+from varsim.sync.policies.manual import Manual
 from varsim.sync.policies.policy import Policy
 from varsim.texts import refusals
 
@@ -56,6 +58,12 @@ def cell(spec: VariableSpec, context: Context, operation: Operation) -> Cell:
     """Return the effect of `operation` on a variable in `context`: one cell of the table."""
     row = policy_of(spec.synchronization).rows[context, operation]
     return row if isinstance(row, Cell) else row[spec.aggregation]
+
+
+def refused_manually(spec: VariableSpec, operation: ManualOperation) -> Reason | None:
+    """Return why the policy refuses a manual operation on a variable; None if it is allowed."""
+    row = policy_of(spec.synchronization).manual
+    return (row if isinstance(row, Manual) else row[spec.aggregation]).refused(operation)
 
 
 def merges(spec: VariableSpec) -> bool:

@@ -19,6 +19,7 @@ from varsim.spec import (
     VariableSynchronization,
 )
 from varsim.sync.policies.cells import Cell, Known, Local, aggregated, combining_rows
+from varsim.sync.policies.manual import MIRRORED
 from varsim.sync.policies.on_write import CROSS_REPLICA
 from varsim.sync.policies.policy import (
     Become,
@@ -65,5 +66,6 @@ POLICY: Final = TablePolicy(
         cross_replica=CROSS_REPLICA,
     ),
     becomes=Become(VariableSynchronization.ON_WRITE, if_adaptive=VariableSynchronization.AUTO),
+    manual=MIRRORED,
     is_mirrored=True,
 )

@@ -13,6 +13,7 @@ from dataclasses import fields, is_dataclass
 from typing import ClassVar, Final, Self
 
 from varsim.spec import CustomSynchronization, VariableAggregation
+from varsim.sync.policies.manual import BY_POLICY, ManualRow
 from varsim.sync.policies.policy import Become, Rows
 
 
@@ -28,6 +29,10 @@ class CustomPolicy(ABC):
 
     is_mirrored: ClassVar[bool] = False
     is_trainable: ClassVar[bool] = True
+
+    manual: ClassVar[ManualRow] = BY_POLICY
+    """The manual operations that the policy allows; by default none, because the policy itself
+    decides when components are exchanged."""
 
     summary: ClassVar[str] = ""
     """The effect of the policy in one sentence, for `varsim explain`."""

@@ -1,4 +1,4 @@
-"""NONE: each replica has its own value, and these values are never synchronized.
+"""NONE: each replica has its own value, and only the program synchronises these values.
 
 TensorFlow refuses such a variable (difference D1 in docs/semantics.md).
 """
@@ -9,6 +9,7 @@ from typing import Final
 
 from varsim.spec import Operation, VariableSynchronization
 from varsim.sync.policies.cells import Broadcast, Local, Reason, Refuse
+from varsim.sync.policies.manual import Manual
 from varsim.sync.policies.policy import Become, TablePolicy, on_every_write, rows
 
 LOCAL_ONLY: Final = Reason("local_only", shows_components=False)
@@ -26,4 +27,5 @@ POLICY: Final = TablePolicy(
         },
     ),
     becomes=Become(VariableSynchronization.NONE, unless_strict=True),
+    manual=Manual(),  # with NONE, synchronising is the duty of the program
 )

@@ -20,6 +20,7 @@ from varsim.spec import (
 from varsim.sync import reduce
 from varsim.sync.policies.cells import NO_ROWS, Broadcast, Cell, Local, Reason, Refuse
 from varsim.sync.policies.legality import check_gather
+from varsim.sync.policies.manual import PARTS_OF_A_SUM, Manual
 from varsim.sync.policies.policy import (
     Become,
     TablePolicy,
@@ -84,5 +85,11 @@ POLICY: Final = TablePolicy(
         },
     ),
     becomes=Become(VariableSynchronization.ON_READ),
+    manual={
+        aggregation: Manual(
+            PARTS_OF_A_SUM if aggregation is VariableAggregation.SUM else None, None
+        )
+        for aggregation in VariableAggregation
+    },
     is_trainable=False,
 )

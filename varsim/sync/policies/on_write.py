@@ -25,6 +25,7 @@ from varsim.sync.policies.cells import (
     aggregated,
     combining_rows,
 )
+from varsim.sync.policies.manual import MIRRORED
 from varsim.sync.policies.policy import (
     Become,
     Row,
@@ -94,5 +95,6 @@ POLICY: Final = TablePolicy(
         cross_replica=CROSS_REPLICA,
     ),
     becomes=Become(VariableSynchronization.ON_WRITE),
+    manual=MIRRORED,
     is_mirrored=True,
 )

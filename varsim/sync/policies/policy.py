@@ -16,6 +16,7 @@ from varsim.spec import (
     VariableSynchronization,
 )
 from varsim.sync.policies.cells import AtHand, Cell
+from varsim.sync.policies.manual import ManualRow
 
 Row = Cell | Mapping[VariableAggregation, Cell]
 """The effect of an operation in one context: one cell, or one cell per aggregation."""
@@ -60,6 +61,7 @@ class Policy(Protocol):
     Attributes:
         rows: One row for every context and operation, made by the function `rows`.
         becomes: The settings that a new variable gets.
+        manual: The manual operations that the policy allows.
         is_mirrored: Whether all components should hold the same value.
         is_trainable: Whether a variable is trainable by default.
     """
@@ -69,6 +71,8 @@ class Policy(Protocol):
     @property
     def becomes(self) -> Become: ...  # noqa: D102
     @property
+    def manual(self) -> ManualRow: ...  # noqa: D102
+    @property
     def is_mirrored(self) -> bool: ...  # noqa: D102
     @property
     def is_trainable(self) -> bool: ...  # noqa: D102
@@ -76,10 +80,11 @@ class Policy(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TablePolicy:
-    """A policy without parameters: the four attributes are its whole definition."""
+    """A policy without parameters: its attributes are its whole definition."""
 
     rows: Rows
     becomes: Become
+    manual: ManualRow
     is_mirrored: bool = False
     is_trainable: bool = True
 

@@ -1,0 +1,311 @@
+"""The manual operations on variables: one-sided operations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import varsim as tf
+from varsim.errors import (
+    OperationError,
+    ReplicaIndexError,
+    ShapeError,
+    ValueTypeError,
+    WorkerLost,
+)
+from varsim.testing import simulated_cluster
+
+pytestmark = pytest.mark.usefixtures("quiet")
+
+NONE = tf.VariableSynchronization.NONE
+ON_READ = tf.VariableSynchronization.ON_READ
+MEAN, SUM = tf.VariableAggregation.MEAN, tf.VariableAggregation.SUM
+
+
+def devices(count: int) -> list[str]:
+    return [f"cpu:{i}" for i in range(count)]
+
+
+def own_id() -> int:
+    replica_id: int = tf.distribute.get_replica_context().replica_id_in_sync_group
+    return replica_id
+
+
+def results(strategy: Any, step: Any) -> list[Any]:
+    return list(strategy.experimental_local_results(strategy.run(step)))
+
+
+def created(
+    value: Any = 0.0, **settings: Any
+) -> tuple[tf.distribute.MirroredStrategy, tf.Variable]:
+    strategy = tf.distribute.MirroredStrategy(devices(settings.pop("count", 2)))
+    with strategy.scope():
+        return strategy, tf.Variable(value, name="v", **({"synchronization": NONE} | settings))
+
+
+# ---------------------------------------------------------------- values
+
+
+@pytest.mark.parametrize("seed", [None, 1, 2, 3])
+def test_400_pushes_of_4_replicas_give_400(seed: int | None):
+    with simulated_cluster(seed):
+        strategy, v = created(0, count=4)
+
+        def step() -> None:
+            for _ in range(50):
+                v.push(1)
+
+        strategy.run(step)
+        strategy.run(step)
+
+        assert (400, 400) == (int(v.pull().value), v.pull().version)
+        assert [0, 0, 0, 0] == [int(one.read_value()) for one in v.values]
+
+
+def test_a_fetch_gives_the_published_component_and_not_the_present_one():
+    strategy, v = created([0.0, 0.0])
+
+    def step() -> Any:
+        v.assign([1.0 + own_id(), 5.0])
+        v.publish()
+        v.assign([9.0, 9.0])
+
+    strategy.run(step)
+    fetched = [v.fetch(i) for i in range(2)]
+
+    assert [[1.0, 5.0], [2.0, 5.0]] == [one.value.tolist() for one in fetched]
+    assert [1, 1] == [one.version for one in fetched]
+    assert all(one.age_s >= 0 for one in fetched)
+    with pytest.raises(ValueError, match="read-only"):
+        fetched[0].value[0] = 3.0
+
+
+def test_version_0_is_the_initial_value():
+    strategy, v = created(7.0)
+
+    def step() -> tuple[float, int, float, int]:
+        v.assign(1.0)
+        other, copy = v.fetch(1 - own_id()), v.pull()
+        return float(other.value), other.version, float(copy.value), copy.version
+
+    assert [(7.0, 0, 7.0, 0)] * 2 == results(strategy, step)
+
+
+def test_a_push_copies_the_delta():
+    strategy, v = created([0.0, 0.0])
+
+    def step() -> None:
+        delta = np.ones(2, np.float32)
+        v.push(delta)
+        delta[:] = 100.0
+
+    strategy.run(step)
+    delta = np.ones(2, np.float32)
+    v.push(delta)
+    delta[:] = 100.0
+
+    assert [3.0, 3.0] == v.pull().value.tolist()
+
+
+def test_a_merge_call_can_push_and_pull():
+    strategy, v = created(0)
+
+    def outside(_: Any) -> int:
+        v.push(10)
+        return int(v.pull().value)
+
+    def step() -> int:
+        v.push(1)
+        return int(tf.distribute.get_replica_context().merge_call(outside))
+
+    assert {12} == {*results(strategy, step)}
+
+
+def test_a_push_of_a_failed_call_counts():
+    strategy, v = created(0)
+
+    def step() -> None:
+        v.push(1)
+        if own_id() == 1:
+            raise ArithmeticError
+        tf.distribute.get_replica_context().all_reduce("SUM", 1.0)
+
+    with pytest.raises(ArithmeticError):
+        strategy.run(step)
+
+    assert 2 == int(v.pull().value)
+
+
+def test_a_single_device_behaves_alike():
+    strategy = tf.distribute.OneDeviceStrategy()
+    with strategy.scope():
+        v = tf.Variable([0.0, 0.0], synchronization=NONE, name="v")
+
+    def step() -> list[Any]:
+        v.push([1.0, 2.0])
+        v.assign([3.0, 3.0])
+        before = v.fetch(0)
+        v.publish()
+        return [before.version, before.value.tolist(), v.fetch(0).value.tolist(), v.pull().version]
+
+    assert [0, [0.0, 0.0], [3.0, 3.0], 1] == strategy.run(step)
+    with pytest.raises(ReplicaIndexError, match="only replica is 0"):
+        v.fetch(1)
+    with pytest.raises(ShapeError):
+        v.push(1.0)
+
+
+# ---------------------------------------------------------------- the account
+
+
+def test_the_account_has_the_staleness_of_reads():
+    strategy, v = created(0)
+
+    def step() -> None:
+        if own_id() == 0:
+            v.pull()
+            v.push(1)  # not stale: the replica knows its own push
+            v.pull()
+        else:
+            for _ in range(3):
+                v.push(1)
+
+    strategy.run(step)
+    strategy.run(lambda: v.pull() if own_id() == 0 else None)
+    (account,) = strategy.statistics()
+
+    counts = account.one_sided
+    assert counts is not None
+    assert (7 - 3, 3) == (counts.pushes, counts.pulls)
+    assert (3, 3) == (counts.behind, counts.most_behind)
+    assert 0 < counts.longest_age_s <= counts.age_s
+    assert 4 + 2 * 3 == account.messages
+
+
+def test_a_variable_without_one_sided_operations_has_no_such_account():
+    strategy, v = created(0)
+    v.assign(1)
+
+    assert None is strategy.statistics()[0].one_sided
+
+
+# ---------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"synchronization": tf.VariableSynchronization.ON_WRITE}, "should have one value"),
+        ({"aggregation": MEAN, "synchronization": None}, "should have one value"),
+        ({"synchronization": tf.LocalSGD(2)}, "its policy itself decides"),
+    ],
+)
+def test_other_settings_refuse_and_name_those_that_allow(settings: Any, reason: str):
+    strategy, v = created(0.0, **settings)
+    for operation in (lambda: v.push(1.0), v.pull, v.publish, lambda: v.fetch(0)):
+        with pytest.raises(OperationError, match=reason) as refused:
+            strategy.run(operation)
+        assert "synchronization=NONE: allows the operation" in str(refused.value)
+    with pytest.raises(OperationError, match=reason):
+        v.pull()
+
+
+def test_on_read_allows_one_sided_operations():
+    strategy, v = created(0.0, synchronization=ON_READ, aggregation=SUM)
+    strategy.run(lambda: v.push(2.0))
+
+    assert 4.0 == float(v.pull().value)
+    assert 0.0 == float(v.read_value())
+
+
+def test_wrong_arguments_are_refused_before_anything_is_sent():
+    strategy, v = created([0.0, 0.0])
+    for run in (lambda operation: operation(), strategy.run):
+        with pytest.raises(ShapeError):
+            run(lambda: v.push(1.0))
+        with pytest.raises(ValueTypeError, match="neither a number"):
+            run(lambda: v.push(["a", "b"]))
+        with pytest.raises(ReplicaIndexError, match="replicas are 0 to 1"):
+            run(lambda: v.fetch(2))
+    assert 0 == v.pull().version
+
+
+def test_bools_and_open_shapes_have_no_authoritative_copy():
+    _, flag = created(False)
+    with pytest.raises(OperationError, match="bool"):
+        flag.push(True)
+    strategy, v = created([1.0], shape=[None])
+    with pytest.raises(ShapeError, match="known shape"):
+        v.pull()
+
+    def step() -> None:
+        v.assign([1.0, 2.0])
+        v.publish()
+
+    strategy.run(step)
+    assert [1.0, 2.0] == v.fetch(1).value.tolist()
+
+
+def test_only_a_replica_publishes():
+    _, v = created()
+    with pytest.raises(OperationError, match="only a replica publishes"):
+        v.publish()
+
+
+def test_components_and_variables_of_the_program_have_no_manual_operations():
+    strategy, v = created()
+    plain = tf.Variable(0.0)
+    with pytest.raises(OperationError, match="of one component"):
+        v.values[0].pull()
+    with pytest.raises(OperationError, match="outside the scope"):
+        strategy.run(plain.pull)
+    plain.push(2.0)
+    assert 2.0 == float(plain.pull().value)
+
+
+# ---------------------------------------------------------------- lost workers
+
+
+def pushed_and_published(strategy: tf.distribute.Strategy, v: tf.Variable) -> None:
+    def step() -> None:
+        v.push(1.0)
+        v.assign(10.0 + own_id())
+        v.publish()
+
+    strategy.run(step)
+
+
+@pytest.mark.parametrize(("policy", "published"), [("restart", [10, 11, 12]), ("shrink", [10, 12])])
+def test_shared_values_survive_lost_workers(simulated: Any, policy: str, published: list[int]):
+    strategy = tf.distribute.MirroredStrategy(devices(3), on_worker_lost=policy)
+    with strategy.scope():
+        v = tf.Variable(0.0, synchronization=NONE, name="v")
+    pushed_and_published(strategy, v)
+
+    def die() -> None:
+        if own_id() == 1:
+            simulated.lose(1)
+        tf.distribute.get_replica_context().all_reduce("SUM", 1.0)
+
+    with pytest.raises(WorkerLost):
+        strategy.run(die)
+    strategy.run(lambda: v.push(1.0))
+
+    assert 3 + len(published) == int(v.pull().version)
+    assert 3.0 + len(published) == float(v.pull().value)
+    fetched = [v.fetch(i) for i in range(len(published))]
+    assert published == [int(one.value) for one in fetched]
+    assert {1} == {one.version for one in fetched}
+
+
+def test_shared_values_can_be_read_after_a_loss(simulated: Any):
+    strategy, v = created(0.0)
+    pushed_and_published(strategy, v)
+    with pytest.raises(WorkerLost, match="was killed"):
+        strategy.run(lambda: simulated.lose(1) if own_id() == 1 else None)
+
+    assert (2.0, 11.0) == (float(v.pull().value), float(v.fetch(1).value))
+    with pytest.raises(WorkerLost, match="was killed"):
+        v.push(1.0)

@@ -1,0 +1,77 @@
+"""Decode recorded one-sided operations into events of the history."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from varsim.protocol.messages import FetchPublished, Message, Publish, Pull, Push, SharedValue
+from varsim.tracing.absent import AbsentMemory
+from varsim.tracing.rows import HistoryRows, Kept, kept
+
+
+class OneSidedRows:
+    """Adds the events of one-sided operations of one replica."""
+
+    def __init__(self, rows: HistoryRows, absent: AbsentMemory) -> None:
+        self._rows = rows
+        self._absent = absent
+        self._asked: FetchPublished | Pull | None = None  # a replica waits for one answer at a time
+
+    def sent(self, message: Message) -> Sequence[int]:
+        """Return the events of a message to the program; none if it is not one-sided."""
+        add = self._rows.add
+        match message:
+            case Publish(call_id=call, variable_id=number, value=value, location=at):
+                shown = kept(value, self._absent)
+                return (add("publish", call=call, variable=number, location=at, value=shown),)
+            case Push(call_id=call, variable_id=number, delta=delta, location=at):
+                shown = kept(delta, self._absent)
+                return (add("push", call=call, variable=number, location=at, value=shown),)
+            case FetchPublished(call_id=call, variable_id=number, replica_id=owner, location=at):
+                self._asked = message
+                what: dict[str, Any] = {
+                    "variable": number,
+                    "operation": "fetch",
+                    "replica": owner,
+                    "location": at,
+                }
+                return (add("ask", call=call, **what),)
+            case Pull(call_id=call, variable_id=number, location=at):
+                self._asked = message
+                return (add("ask", call=call, variable=number, operation="pull", location=at),)
+        return ()
+
+    def obtained(self, message: SharedValue, cause: int) -> None:
+        """Add the event of a replica that has received a shared value."""
+        asked, self._asked = self._asked, None
+        if asked is not None:  # else the beginning of the trace is missing
+            owner = asked.replica_id if isinstance(asked, FetchPublished) else None
+            what = message.variable_id, owner, message.version, message.age_ns, asked.location
+            obtained(self._rows, what, kept(message.value, self._absent), cause)
+
+
+def obtained(
+    rows: HistoryRows,
+    what: tuple[int, int | None, int, int, str],
+    value: Kept,
+    cause: int | None = None,
+) -> None:
+    """Add the event of a process that has read a shared value.
+
+    Args:
+        what: The variable, the owner of the component or None for the authoritative copy, the
+            version, the age in nanoseconds, and the location.
+    """
+    variable, owner, version, age_ns, location = what
+    columns: dict[str, Any] = {
+        "variable": variable,
+        "operation": "pull" if owner is None else "fetch",
+        "version": version,
+        "replica": owner,
+        "location": location,
+        "note": f"{age_ns / 1e9:.9f}",
+    }
+    if cause is not None:
+        columns["cause"] = cause
+    rows.add("obtain", value=value, **columns)
