@@ -19,7 +19,7 @@ from tests.protocol.samples import arrays, plain
 from varsim.errors import ProtocolError, ShapeError, SizeError
 from varsim.protocol import pickling, structure
 from varsim.protocol.codec import decode, encode
-from varsim.protocol.limits import MAX_FRAME_BYTES, MAX_NESTING, check_nesting
+from varsim.protocol.limits import MAX_FRAME_BYTES, MAX_NESTING, check_nesting, extent_of
 from varsim.protocol.messages import Payload, Start
 from varsim.protocol.references import Name
 from varsim.protocol.structure import LONG_BYTES, MAX_DEPTH, Tag, function_id, pack, unpack
@@ -255,6 +255,23 @@ def test_a_shared_part_of_a_structure_is_examined_once() -> None:
     for _ in range(100):
         value = [value, value]
     check_nesting(value)
+
+
+def test_the_extent_of_a_structure_counts_each_occurrence() -> None:
+    pair = [1, 2]
+    loop: list[Any] = [pair]
+    assert (0, 1, False) == extent_of("a")
+    assert (2, 9, False) == extent_of({"a": pair, "b": pair})
+    loop.append(loop)
+    assert (2, 5, True) == extent_of(loop)
+
+
+def test_the_depth_of_a_structure_with_many_ways_to_its_end_is_found_in_one_pass() -> None:
+    inner: list[Any] = [0]
+    outer: list[Any] = [[0]]
+    for _ in range(20_000):
+        inner, outer = outer, [outer, inner]
+    assert 20_002 == extent_of(outer).levels
 
 
 @pytest.mark.parametrize("digits", [100, LONG_BYTES])
