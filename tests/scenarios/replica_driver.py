@@ -11,7 +11,7 @@ from tests.scenarios.script import Command, ScenarioError, literal, show, slices
 from varsim.distribute.conversion import as_tensor, to_array
 from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.sparse import as_rows
-from varsim.distribute.values import taken_apart
+from varsim.distribute.structure_walks import taken_apart
 from varsim.errors import VarsimError
 from varsim.protocol.messages import (
     Create,

@@ -11,7 +11,7 @@ import numpy as np
 from tests.scenarios.format import MessageFormat
 from tests.scenarios.script import show
 from tests.sync.program import ReplicaProgram
-from varsim.distribute.values import taken_apart
+from varsim.distribute.structure_walks import taken_apart
 from varsim.protocol.messages import (
     BY_PROGRAM,
     AllGather,

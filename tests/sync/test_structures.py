@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from varsim.distribute.values import taken_apart
+from varsim.distribute.structure_walks import taken_apart
 from varsim.sync.structures import differences, form_of
 from varsim.texts.facts import name_replicas
 from varsim.texts.mismatches import MOST_DIFFERENCES, difference_lines

@@ -14,7 +14,8 @@ from varsim.distribute.conversion import as_numpy
 from varsim.distribute.missing import explains_missing
 from varsim.distribute.passes import Passes
 from varsim.distribute.shares import Rows, rows_of_batch
-from varsim.distribute.values import PerReplica, join_structures, leaves_of, map_structure
+from varsim.distribute.structure_walks import join_structures, leaves_of, map_structure
+from varsim.distribute.values import PerReplica
 from varsim.errors import DistributedValueError
 from varsim.location import user_location
 from varsim.texts.uneven import UNEVEN, cannot_join, nothing_to_repeat, refusal_of, warning_of

@@ -17,7 +17,7 @@ from varsim.distribute.host_requests import (
     WriteVariable,
 )
 from varsim.distribute.ports import StrategyPort
-from varsim.distribute.values import is_distributed, regroup, select_replica
+from varsim.distribute.values import is_distributed, regroup_arguments, select_replica
 from varsim.distribute.variable import create
 from varsim.errors import CreationError
 from varsim.launch.link import Codec
@@ -49,7 +49,7 @@ class RunHost:
         count = self._strategy.num_replicas_in_sync
         function = self._codec.unpack(merge_calls[0].function)
         arguments = [self._codec.unpack(merge_call.arguments) for merge_call in merge_calls]
-        args, kwargs = regroup(arguments, joined=self._joined)
+        args, kwargs = regroup_arguments(arguments, self._joined)
         with entered(Frame(self._strategy)):
             result = function(self._strategy, *args, **kwargs)
         self._merged.append(result)

@@ -9,7 +9,7 @@ import numpy as np
 
 from varsim.distribute.conversion import as_tensor
 from varsim.distribute.reduction import refuse_slices
-from varsim.distribute.values import leaves_of, map_structure
+from varsim.distribute.structure_walks import leaves_of, map_structure
 from varsim.errors import DistributedValueError, ReplicaIndexError
 from varsim.protocol.limits import check_name
 

@@ -48,8 +48,9 @@ from varsim.distribute.strategy_arguments import (
     checked_trace,
     limits_of_call,
 )
+from varsim.distribute.structure_walks import leaves_of
 from varsim.distribute.supervision import Choices, Supervisor, current_supervisor
-from varsim.distribute.values import DistributedValues, leaves_of, present_of, regroup
+from varsim.distribute.values import DistributedValues, present_of, regroup
 from varsim.errors import ReplicaError
 from varsim.launch.backends import check_backends, launcher_of
 from varsim.launch.launcher import LINK_LOSS_S, Backends, LaunchOptions
@@ -423,11 +424,10 @@ class MirroredStrategy(Strategy):
         )
         for text in copies:
             self.warn_once(text, site.called_at)
-        rows = self._rows_of(leaves, site)
         host = RunHost(self, codec, self.warn_once, present)
         call = ProgramCall(number, function, arguments, site, limits=limits)
         try:
-            returned = self._incarnations.run(call, host, rows)
+            returned = self._incarnations.run(call, host, self._rows_of(leaves, site))
         except RaisedBy as raised:
             self._raise(raised.replica_id, raised.raised)
         results = [codec.unpack(one.result) for one in returned]

@@ -22,7 +22,7 @@ from varsim.distribute.reduction import parse_op, reduce_along, refuse_slices
 from varsim.distribute.replica_context import OnlyReplicaContext
 from varsim.distribute.resource import HeldHere, ResourceVariable
 from varsim.distribute.strategy import Strategy, ValueContext, check_call
-from varsim.distribute.values import leaves_of
+from varsim.distribute.structure_walks import leaves_of
 from varsim.errors import ContextError, UnsupportedError, ValueTypeError
 from varsim.location import user_location
 from varsim.spec import VariableSpec

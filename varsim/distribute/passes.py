@@ -9,7 +9,8 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from varsim.distribute.values import DistributedValues, leaves_of
+from varsim.distribute.structure_walks import leaves_of
+from varsim.distribute.values import DistributedValues
 from varsim.location import user_location
 
 

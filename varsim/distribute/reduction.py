@@ -11,7 +11,8 @@ from varsim.distribute.conversion import as_tensor
 from varsim.distribute.distributed import DistributedVariable, MirroredVariable
 from varsim.distribute.indexed_slices import IndexedSlices
 from varsim.distribute.sparse import rows_alike
-from varsim.distribute.values import DistributedValues, map_structure, present_of
+from varsim.distribute.structure_walks import map_structure
+from varsim.distribute.values import DistributedValues, present_of
 from varsim.errors import (
     AggregationError,
     DistributedValueError,

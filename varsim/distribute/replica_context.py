@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from varsim.distribute.context import Frame, current_frame, entered, replica_in_force
@@ -13,13 +14,8 @@ from varsim.distribute.meetings import checked_name as checked
 from varsim.distribute.reduction import components_of, divided, parse_op, refuse_slices
 from varsim.distribute.sparse import rows_alike
 from varsim.distribute.strategy import Strategy
-from varsim.distribute.values import (
-    DistributedValues,
-    leaves_of,
-    map_structure,
-    rebuilt,
-    taken_apart,
-)
+from varsim.distribute.structure_walks import leaves_of, map_structure, rebuilt, taken_apart
+from varsim.distribute.values import DistributedValues
 from varsim.errors import (
     ContextError,
     ShapeError,
@@ -363,8 +359,10 @@ def gathered(value: Any, axis: int) -> Any:
         ValueError: The values do not have this axis, or their other dimensions differ.
         TypeError: The values are bools.
     """
-    if isinstance(value, dict):
-        return {key: gathered(one, axis) for key, one in value.items()}
+    return map_structure(partial(_gathered, axis), value, (dict,))
+
+
+def _gathered(axis: int, value: Any) -> Any:
     refuse_slices("strategy.gather", [value])
     if not isinstance(value, DistributedValues):
         return value

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from varsim.distribute.values import PerReplica, leaves_of
+from varsim.distribute.structure_walks import leaves_of
+from varsim.distribute.values import PerReplica
 
 Rows = tuple[int, ...]
 """The number of rows of each replica."""

@@ -22,7 +22,8 @@ from varsim.distribute.missing import explains_missing
 from varsim.distribute.passes import Passes
 from varsim.distribute.ports import ReplicaPort
 from varsim.distribute.strategy_arguments import checked_uneven
-from varsim.distribute.values import DistributedValues, leaves_of, map_structure, present_of
+from varsim.distribute.structure_walks import leaves_of, map_structure
+from varsim.distribute.values import DistributedValues, present_of
 from varsim.distribute.variable import Variable
 from varsim.errors import ContextError, DistributedValueError
 from varsim.location import warn

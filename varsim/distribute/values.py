@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
 from varsim.distribute.context import current_frame
 from varsim.distribute.missing import explains_missing
-from varsim.errors import DistributedValueError, SizeError, ValueMismatchError, WorkerLost
-from varsim.protocol.limits import check_nesting
-from varsim.protocol.parts import LEAF, Structure
-from varsim.sync import structures
+from varsim.distribute.structure_walks import (
+    NotATreeError,
+    join_structures,
+    join_trees,
+    leaves_of,
+    map_structure,
+    nodes_of,
+)
+from varsim.errors import DistributedValueError, WorkerLost
 from varsim.texts.facts import times
-from varsim.texts.mismatches import UnlikeStructures
 from varsim.texts.uneven import different_replicas
 
 
@@ -119,112 +122,6 @@ def _shown(value: object) -> str:
         return "<lost with its worker>"
 
 
-def map_structure(fn: Callable[[Any], Any], structure: Any) -> Any:
-    """Apply `fn` to every leaf of nested tuples, lists and dicts."""
-    if isinstance(structure, dict):
-        return {key: map_structure(fn, value) for key, value in structure.items()}
-    if isinstance(structure, tuple | list):
-        return _like(structure, [map_structure(fn, value) for value in structure])
-    return fn(structure)
-
-
-def _like(structure: Any, members: list[Any]) -> Any:
-    """Return `members` in a list, tuple or named tuple of the same type as `structure`."""
-    if isinstance(structure, list):
-        return members
-    return type(structure)(*members) if hasattr(structure, "_fields") else tuple(members)
-
-
-def leaves_of(structure: Any) -> list[Any]:
-    """Return the leaves of nested tuples, lists and dicts, in order.
-
-    Raises:
-        SizeError: The structure contains itself, or is nested too deeply.
-    """
-    leaves: list[Any] = []
-    try:
-        map_structure(leaves.append, structure)
-    except RecursionError:
-        check_nesting(structure)
-        raise SizeError(
-            "a structure contains itself, so its values cannot be listed: use lists, tuples and "
-            "dicts of values"
-        ) from None
-    return leaves
-
-
-def taken_apart(structure: Any) -> tuple[Structure, list[Any]]:
-    """Return a structure's nesting as a `Structure`, and its leaves in the same order.
-
-    Structures that differ only in the order of keys have equal nesting.
-
-    Raises:
-        ValueMismatchError: Two keys of a dict have the same text; or the structure contains
-            itself, or is nested too deeply.
-    """
-    nodes: list[tuple[str, str]] = []
-    leaves: list[Any] = []
-    try:
-        _take_apart(structure, "", nodes, leaves)
-    except RecursionError:
-        raise ValueMismatchError(
-            f"a {type(structure).__name__} contains itself, or is nested too deep: use lists, "
-            "tuples and dicts of values"
-        ) from None
-    return tuple(nodes), leaves
-
-
-def rebuilt(structure: Any, leaves: Iterable[Any]) -> Any:
-    """Return a structure with new leaves, which are in the order of `taken_apart`."""
-    return _filled(structure, iter(leaves))
-
-
-def _filled(structure: Any, leaves: Iterator[Any]) -> Any:
-    if isinstance(structure, dict):
-        filled = {key: _filled(structure[key], leaves) for _, key in _by_text(structure)}
-        return {key: filled[key] for key in structure}
-    if isinstance(structure, tuple | list):
-        return _like(structure, [_filled(member, leaves) for member in structure])
-    return next(leaves)
-
-
-def _take_apart(structure: Any, path: str, nodes: list[tuple[str, str]], leaves: list[Any]) -> None:
-    """Append the path and the kind of each node to `nodes`, and each leaf to `leaves`."""
-    if isinstance(structure, dict):
-        nodes.append((path, "a dict"))
-        for text, key in _by_text(structure):
-            _take_apart(structure[key], f"{path}[{text}]", nodes, leaves)
-    elif isinstance(structure, tuple | list):
-        nodes.append((path, _kind_of_sequence(structure)))
-        fields = getattr(structure, "_fields", None)
-        for index, member in enumerate(structure):
-            step = f"[{index}]" if fields is None else f".{fields[index]}"
-            _take_apart(member, path + step, nodes, leaves)
-    else:
-        nodes.append((path, LEAF))
-        leaves.append(structure)
-
-
-def _kind_of_sequence(structure: Sequence[Any]) -> str:
-    if isinstance(structure, list):
-        return f"a list of {len(structure)}"
-    fields = getattr(structure, "_fields", None)
-    if fields is None:
-        return f"a tuple of {len(structure)}"
-    return f"a {type(structure).__name__}({', '.join(fields)})"
-
-
-def _by_text(structure: dict[Any, Any]) -> list[tuple[str, Any]]:
-    """Return the keys of a dict with their texts, sorted by the texts."""
-    texts = {repr(key.item() if isinstance(key, np.generic) else key): key for key in structure}
-    if len(texts) < len(structure):
-        raise ValueMismatchError(
-            f"two keys of a dict of {len(structure)} have the same repr(), so they cannot be "
-            "matched between replicas: use keys such as strings, numbers or tuples of them"
-        )
-    return sorted(texts.items(), key=itemgetter(0))
-
-
 def present_of(leaves: Iterable[Any], num_replicas: int, **given: Any) -> int:
     """Return how many replicas take part in a call with these values: all, or the first ones.
 
@@ -250,11 +147,9 @@ def _first_names(given: Mapping[str, Any]) -> dict[int, str]:
     """Return a mapping: number of present replicas → name of the first value with this number."""
     found: dict[int, str] = {}
     for name, structure in given.items():
-        nodes, leaves = taken_apart(structure)
-        paths = (path for path, kind in nodes if kind == LEAF)
-        for path, leaf in zip(paths, leaves, strict=True):
-            if isinstance(leaf, PerReplica) and _decides_presence(leaf):
-                found.setdefault(len(leaf.values), name + path)
+        for path, node in nodes_of({0: structure}):
+            if isinstance(node[0], PerReplica) and _decides_presence(node[0]):
+                found.setdefault(len(node[0].values), name + path)
     return found
 
 
@@ -281,7 +176,8 @@ def regroup(
     Plain Python values (None, bool, int, float, str, an enum's member, a function) that are equal
     on all replicas stay plain. If the replicas' values are one variable, or its components, the
     result is the variable. With one replica, all values stay unchanged. Every other leaf becomes an
-    instance of `kind`. A structure that contains itself also becomes an instance of `kind`.
+    instance of `kind`. A structure that contains itself or is nested too deeply also becomes an
+    instance of `kind`.
 
     Args:
         values: The values of the present replicas, in replica order.
@@ -293,50 +189,28 @@ def regroup(
     Source: TensorFlow 2.21's regrouping. But values are compared by equality instead of identity
         (difference D2 in docs/semantics.md).
     """
-    if joined:
-        return join_structures(values, lambda leaves: _join_present(leaves, joined))
     try:
-        return join_structures(values, lambda leaves: _join(leaves, kind))
-    except RecursionError:
+        return join_trees(values, _leaf_join(kind, joined))
+    except NotATreeError:
+        if joined:
+            return PerReplica(values, joined)
         return values[0] if len(values) == 1 else kind(values)
 
 
-def join_structures(values: Sequence[Any], join: Callable[[list[Any]], Any]) -> Any:
-    """Combine the replicas' structures into one structure, whose leaves `join` computes.
+def regroup_arguments(values: Sequence[Any], joined: int) -> Any:
+    """Combine the replicas' arguments as `regroup` does, but refuse some structures.
 
     Raises:
-        ValueMismatchError: The structures differ.
+        ValueMismatchError: The replicas' structures differ.
+        SizeError: A structure contains itself, or is nested too deeply.
     """
-    try:
-        return _joined(values, join)
-    except _UnlikeError:
-        forms = {i: structures.bare(taken_apart(value)[0]) for i, value in enumerate(values)}
-        differences = tuple(structures.differences(forms))
-        raise ValueMismatchError(UnlikeStructures(differences)) from None
+    return join_structures(values, _leaf_join(PerReplica, joined))
 
 
-class _UnlikeError(Exception):
-    """The structures of some replicas differ."""
-
-
-def _joined(values: Sequence[Any], join: Callable[[list[Any]], Any]) -> Any:
-    first = values[0]
-    if not all(_are_alike(value, first) for value in values[1:]):
-        raise _UnlikeError
-    if isinstance(first, dict):
-        return {key: _joined([value[key] for value in values], join) for key in first}
-    if isinstance(first, tuple | list):
-        return _like(first, [_joined(parts, join) for parts in zip(*values, strict=True)])
-    return join(list(values))
-
-
-def _are_alike(value: Any, first: Any) -> bool:
-    """Return whether two structures have the same type, and the same length or keys."""
-    if isinstance(first, dict):
-        return isinstance(value, dict) and value.keys() == first.keys()
-    if isinstance(first, tuple | list):
-        return type(value) is type(first) and len(value) == len(first)
-    return True  # if one value is a leaf, all are treated as leaves, as in TensorFlow
+def _leaf_join(kind: type[DistributedValues], joined: int) -> Callable[[list[Any]], Any]:
+    if joined:
+        return lambda leaves: _join_present(leaves, joined)
+    return lambda leaves: _join(leaves, kind)
 
 
 def _join(values: list[Any], kind: type[DistributedValues]) -> Any:

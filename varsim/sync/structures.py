@@ -39,11 +39,6 @@ def _of_leaf(leaf: Array, axis: int | None) -> Node:
     return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})", leaf.dtype.name
 
 
-def bare(structure: Structure) -> Form:
-    """Return the form of a structure whose arrays are not compared."""
-    return tuple((path, (kind,)) for path, kind in structure)
-
-
 def differences(forms: Mapping[int, Form]) -> list[Fact]:
     """Return a fact for each path at which replicas differ.
 
@@ -51,18 +46,18 @@ def differences(forms: Mapping[int, Form]) -> list[Fact]:
         forms: replica_id → the form of this replica's value.
     """
     nodes = {i: dict(form) for i, form in forms.items()}
-    covered: list[str] = []  # paths with a difference; paths below these are skipped
+    covered: set[str] = set()  # paths with a difference; paths below these are skipped
     found: list[Fact] = []
     for path in dict.fromkeys(path for own in nodes.values() for path in own):
         at_path = {i: own.get(path) for i, own in nodes.items()}
-        if len(set(at_path.values())) > 1 and not any(_is_below(path, one) for one in covered):
-            covered.append(path)
+        if len(set(at_path.values())) > 1 and not (covered and _is_below(path, covered)):
+            covered.add(path)
             found += _at(path, at_path)
     return found
 
 
-def _is_below(path: str, other: str) -> bool:
-    return path.startswith(other) and path[len(other) : len(other) + 1] in {"[", "."}
+def _is_below(path: str, covered: set[str]) -> bool:
+    return any(path[:end] in covered for end, sign in enumerate(path) if sign in "[.")
 
 
 def _at(path: str, at_path: Mapping[int, Node | None]) -> Iterator[Fact]:
