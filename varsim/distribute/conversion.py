@@ -8,7 +8,8 @@ dtype. As in TensorFlow, it is an error if this dtype differs from the variable'
 from __future__ import annotations
 
 import sys
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from varsim.errors import (
     DtypeError,
     NoValueError,
     ShapeError,
+    SizeError,
     ValueTypeError,
 )
 from varsim.extension_dtypes import (
@@ -29,7 +31,7 @@ from varsim.extension_dtypes import (
     kind_of,
     named,
 )
-from varsim.protocol.limits import check_frame
+from varsim.protocol.limits import check_frame, extent_of, is_writable
 from varsim.spec import Array, Shape
 from varsim.texts.facts import shape_text
 
@@ -41,6 +43,10 @@ _FITS = {
     "c": "iufc",
 }
 """Kind of a variable's dtype → kinds of numbers that are accepted."""
+
+MAX_CONVERTED: Final = 2**27
+"""Largest number of values in nested lists that are converted to an array. With unshared lists,
+more values would take many gigabytes."""
 
 
 def to_array(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
@@ -180,6 +186,7 @@ def _numbers(value: Any, variable: str) -> Array:
         )
     if value is None:
         raise _no_value(variable)
+    _check_count(value, variable)
     try:
         found = np.asarray(value)
     except ValueError as error:
@@ -191,6 +198,24 @@ def _numbers(value: Any, variable: str) -> Array:
     if not is_supported(found.dtype):
         raise _no_number(value, found.dtype, variable)
     return found
+
+
+def _check_count(value: Any, variable: str) -> None:
+    """Refuse nested lists that contain a list very often, as NumPy would visit each occurrence.
+
+    Raises:
+        SizeError: The lists have too many values.
+        ValueTypeError: A list contains itself.
+    """
+    if isinstance(value, list | tuple) and value and isinstance(value[0], list | tuple):
+        extent = extent_of(value)
+        if extent.contains_itself:
+            raise ValueTypeError(variable, f"{_shown(value)} contains itself", "Use an array.")
+        if extent.values > MAX_CONVERTED:
+            raise SizeError(
+                f"{variable}: nested lists of {extent.values:,} values cannot be converted to an "
+                f"array; the limit is {MAX_CONVERTED:,}. Use an array."
+            )
 
 
 def _no_number(value: Any, dtype: np.dtype[np.generic], variable: str) -> ValueTypeError:
@@ -213,7 +238,10 @@ def _no_value(variable: str) -> NoValueError:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = f"a large {type(value).__name__}"
+    if is_writable(value):
+        with suppress(RecursionError):  # the value is nested too deeply
+            text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
