@@ -381,6 +381,14 @@ def test_a_long_text_arrives() -> None:
     assert 100_000 == len(str(arrived(ValueError("x" * 100_000))))
 
 
+def test_a_list_that_contains_a_list_very_often_gets_a_short_text() -> None:
+    value: Any = 1
+    for _ in range(40):
+        value = [value, value]
+    got: Any = arrived(ValueError(value, 2))
+    assert (2, True) == (got.args[1], got.args[0].startswith("<list object at "))
+
+
 def test_exceptions_that_contain_each_other_take_bounded_time() -> None:
     error: Any = ValueError("last")
     for _ in range(100):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterable
+from types import TracebackType
 from typing import Any, Final
 
 from varsim.distribute.context import Frame, entered
@@ -16,6 +18,7 @@ from varsim.distribute.replica_context import ReplicaContext
 from varsim.errors import CallAborted
 from varsim.launch.link import Codec, WorkerLink
 from varsim.location import user_location
+from varsim.protocol.exceptions import is_showable
 from varsim.protocol.messages import Create, Define, Forget, Payload, Start
 from varsim.protocol.python_values import StructureCodec
 from varsim.shells.replica import FunctionEnd, Replica
@@ -156,7 +159,7 @@ class ProgramFunctions:
             _add_note(error, f"before that, {refused}")
         own = error.__traceback__
         tail = own.tb_next if own is not None and own.tb_next is not None else own
-        text = "".join(traceback.format_exception(type(error), error, tail))
+        text = _traceback_of(error, tail)
         if len(text) > _MAX_TRACEBACK:
             half = _MAX_TRACEBACK // 2
             text = f"{text[:half]}\n… {len(text) - 2 * half:,} characters …\n{text[-half:]}"
@@ -171,6 +174,30 @@ class ProgramFunctions:
             payload = self._codec.pack(None)
             text += f"\n(the exception itself cannot be sent: {unpackable})"
         return FunctionRaises(payload, text, *self._seen())
+
+
+def _traceback_of(error: BaseException, tail: TracebackType | None) -> str:
+    """Return the traceback, and the text of the exception if it is not too long to be made."""
+    if all(map(is_showable, _with_causes(error))):
+        return "".join(traceback.format_exception(type(error), error, tail))
+    frames = "".join(traceback.format_tb(tail))
+    return (
+        f"Traceback (most recent call last):\n{frames}{type(error).__qualname__}: (no text: the "
+        "exception has too many values)\n"
+    )
+
+
+def _with_causes(error: BaseException) -> Iterable[BaseException]:
+    """Return all exceptions whose texts are in the traceback of an exception."""
+    found: dict[int, BaseException] = {}
+    pending: list[BaseException | None] = [error]
+    while pending:
+        one = pending.pop()
+        if one is not None and id(one) not in found:
+            found[id(one)] = one
+            pending += (one.__cause__, one.__context__)
+            pending += one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+    return found.values()
 
 
 def _add_note(error: BaseException, note: str) -> None:

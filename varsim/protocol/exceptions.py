@@ -28,6 +28,7 @@ import numpy as np
 from varsim.errors import ProtocolError, SizeError
 from varsim.extension_dtypes import is_supported, key_of, named
 from varsim.protocol.classes import exception_class, identity_of
+from varsim.protocol.limits import is_writable
 from varsim.protocol.messages import Payload
 from varsim.protocol.references import References
 from varsim.protocol.structure import (
@@ -183,10 +184,10 @@ class _ExceptionPacker(Packer):
         return self._shown(arg, depth) if tree is None else tree[0]
 
     def _shown(self, value: Any, depth: int) -> Any:
-        try:
-            texts = str(value), repr(value)
-        except Exception:  # these methods of a user's class can raise any exception
-            texts = (object.__repr__(value),) * 2
+        texts = (object.__repr__(value),) * 2
+        with suppress(Exception):  # methods of a user's class can raise any exception
+            if is_writable(value):
+                texts = str(value), repr(value)
         # `str` and `repr` can return an object of a subclass of str: make it a plain str.
         return [Tag.SHOWN, *[self.tree(str.__str__(text), depth + 1) for text in texts]]
 
@@ -236,7 +237,14 @@ def _digest(error: BaseException) -> bytes | None:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
+def is_showable(error: BaseException) -> bool:
+    """Return whether the text of the values in an exception can be made; see `is_writable`."""
+    return is_writable((error.args, vars(error)))
+
+
 def _text(error: BaseException) -> str | None:
+    if not is_showable(error):
+        return None
     try:
         return str(error)
     except Exception:  # the `__str__` of a user's class can raise any exception
