@@ -237,6 +237,24 @@ def test_a_restored_generator_draws_the_same_numbers_again():
         assert drawn == [draw() for _ in range(3)]
 
 
+def test_lists_that_json_cannot_hold_are_refused():
+    loop: list[Any] = []
+    loop.append(loop)
+    deep: Any = 1
+    for _ in range(5_000):
+        deep = [deep]
+    doubled: Any = 1
+    for _ in range(40):
+        doubled = [doubled, doubled]
+    for value, reason in (
+        (loop, "a list that contains itself cannot"),
+        ({"a": deep}, "a dict of 5,001 levels cannot"),
+        (doubled, "a list of 2,199,023,255,551 values cannot"),
+    ):
+        with pytest.raises(Wrong, match=reason):
+            encoded(value, {})
+
+
 def test_objects_are_restored_in_place_or_refused():
     array, kept = np.zeros(2), {"a": 1}
     restore("array", array, np.ones(2))

@@ -11,6 +11,7 @@ import numpy as np
 from varsim import extension_dtypes
 from varsim.distribute.checkpoints import archive
 from varsim.errors import CheckpointError
+from varsim.protocol.limits import MAX_NESTING, extent_of
 from varsim.spec import Array
 
 GENERATORS: Final = (np.random.Generator, np.random.RandomState, random.Random)
@@ -18,6 +19,10 @@ GENERATORS: Final = (np.random.Generator, np.random.RandomState, random.Random)
 
 _PLAIN: Final = (str, bool, int, type(None))
 _ARRAY: Final = "extra/"
+
+MAX_KEPT_VALUES: Final = 5_000_000
+"""Largest number of values in one kept object, outside arrays. A list that occurs in several places
+is saved at each place."""
 
 
 class Wrong(Exception):
@@ -28,8 +33,24 @@ def encoded(value: object, arrays: dict[str, Array]) -> Any:
     """Return a value as plain JSON; add its arrays to `arrays`.
 
     Raises:
-        Wrong: The value has another type than numbers, texts, arrays, lists, tuples and dicts.
+        Wrong: The value has another type than numbers, texts, arrays, lists, tuples and dicts; or
+            it contains itself, or is nested too deeply, or has too many values.
     """
+    levels, values, contains_itself = extent_of(value)
+    what = f"a {type(value).__name__}"
+    if contains_itself:
+        raise Wrong(f"{what} that contains itself cannot be saved")
+    if levels > MAX_NESTING:
+        raise Wrong(f"{what} of {levels:,} levels cannot be saved; the limit is {MAX_NESTING}")
+    if values > MAX_KEPT_VALUES:
+        raise Wrong(
+            f"{what} of {values:,} values cannot be saved; the limit is {MAX_KEPT_VALUES:,}. Keep "
+            "arrays, and a list only once"
+        )
+    return _encoded(value, arrays)
+
+
+def _encoded(value: object, arrays: dict[str, Array]) -> Any:
     if type(value) in _PLAIN:
         return value
     match value:
@@ -45,9 +66,9 @@ def encoded(value: object, arrays: dict[str, Array]) -> Any:
             return {kind: name, "dtype": array.dtype.name}
         case list() | tuple():
             kind = "list" if isinstance(value, list) else "tuple"
-            return {kind: [encoded(one, arrays) for one in value]}
+            return {kind: [_encoded(one, arrays) for one in value]}
         case dict():
-            items = [[encoded(key, arrays), encoded(one, arrays)] for key, one in value.items()]
+            items = [[_encoded(key, arrays), _encoded(one, arrays)] for key, one in value.items()]
             return {"dict": items}
     raise Wrong(f"a value of type {type(value).__name__} cannot be saved")
 
