@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from varsim.distribute.cluster_variable import ClusterVariable
 from varsim.distribute.conversion import as_number, to_array
 from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.sparse import as_rows
@@ -59,13 +60,13 @@ class CrossReplica:
         self._cluster = cluster
 
     def components(
-        self, variable: DistributedVariable, replica_ids: Sequence[int]
+        self, variable: ClusterVariable, replica_ids: Sequence[int]
     ) -> tuple[Array, ...]:
         """Return the components of a variable on some replicas, read-only."""
         event = ProgramFetch(variable.spec.variable_id, tuple(replica_ids))
         return self._cluster.look(event).values
 
-    def component(self, variable: DistributedVariable, replica_id: int) -> Array:
+    def component(self, variable: ClusterVariable, replica_id: int) -> Array:
         """Return a component of a variable, read-only; record it as a read by the program.
 
         Raises:
@@ -76,7 +77,7 @@ class CrossReplica:
         self._note_read(variable, replica_id, done)
         return done.values[0]
 
-    def read(self, variable: DistributedVariable) -> Array:
+    def read(self, variable: ClusterVariable) -> Array:
         """Return the cross-replica value of a variable, as the policy says; read-only.
 
         Raises:
@@ -91,7 +92,7 @@ class CrossReplica:
         return done.values[0]
 
     def _note_read(
-        self, variable: DistributedVariable, replica_id: int | None, done: ProgramDone
+        self, variable: ClusterVariable, replica_id: int | None, done: ProgramDone
     ) -> None:
         trace = self._cluster.coordinator.link.recorder
         if trace is not None and self._cluster.coordinator.observed:
@@ -99,7 +100,7 @@ class CrossReplica:
             trace.read(number, replica_id, version, user_location(), value)
 
     def write_component(
-        self, variable: DistributedVariable, replica_id: int, operation: Operation, operand: Operand
+        self, variable: ClusterVariable, replica_id: int, operation: Operation, operand: Operand
     ) -> None:
         """Write one component. The components of a mirrored variable then differ.
 
@@ -112,7 +113,7 @@ class CrossReplica:
         event = ProgramWriteComponent(number, replica_id, operation, operand, location)
         self._cluster.write(event)
 
-    def scatter(self, variable: DistributedVariable, operation: Operation, value: Any) -> None:
+    def scatter(self, variable: ClusterVariable, operation: Operation, value: Any) -> None:
         """Apply a sparse write in cross-replica context, as the policy says.
 
         Args:
@@ -129,7 +130,7 @@ class CrossReplica:
         event = ProgramScatter(spec.variable_id, operation, rows, kind, self._location())
         self._cluster.write(event)
 
-    def write_components(self, variable: DistributedVariable, values: dict[int, Array]) -> None:
+    def write_components(self, variable: ClusterVariable, values: dict[int, Array]) -> None:
         """Assign several components.
 
         If all components get equal values, they have a mirror again.
@@ -137,7 +138,7 @@ class CrossReplica:
         number, location = variable.spec.variable_id, self._location()
         self._cluster.write(ProgramAssignComponents(number, values, location))
 
-    def restore(self, variable: DistributedVariable, value: Array) -> None:
+    def restore(self, variable: ClusterVariable, value: Array) -> None:
         """Assign a saved value as the policy says, without a warning about lost remainders.
 
         Args:
@@ -160,7 +161,7 @@ class CrossReplica:
         )
 
     def write(
-        self, variable: DistributedVariable, operation: Operation, value: Any, *, read_value: bool
+        self, variable: ClusterVariable, operation: Operation, value: Any, *, read_value: bool
     ) -> None:
         """Write a variable in cross-replica context, as the policy says.
 
@@ -268,7 +269,7 @@ class CrossReplica:
         return number
 
 
-def _check_replica(variable: DistributedVariable, replica_id: int) -> None:
+def _check_replica(variable: ClusterVariable, replica_id: int) -> None:
     count = variable.strategy.num_replicas_in_sync
     if replica_id >= count:  # the strategy has lost workers, and goes on with fewer replicas
         raise ReplicaIndexError(

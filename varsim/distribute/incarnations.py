@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from varsim.distribute.checkpoints.saving import Saved
-from varsim.distribute.distributed import DistributedVariable
+from varsim.distribute.cluster_variable import ClusterVariable
 from varsim.distribute.lease import Lease
 from varsim.distribute.lost_workers import LostWorkers, OnWorkerLost
 from varsim.distribute.naming import PROGRAM
@@ -55,7 +55,7 @@ class Owner(Protocol):
     def devices(self) -> tuple[str, ...]:
         """Return the device of each replica."""
 
-    def alive_variables(self) -> Sequence[DistributedVariable]:
+    def alive_variables(self) -> Sequence[ClusterVariable]:
         """Return the variables that the program still has, in the order of their creation."""
 
     def renewed(self, devices: tuple[str, ...]) -> None:
@@ -250,7 +250,7 @@ class Incarnations:
         if can_lose(spec):
             self._initial[spec.variable_id] = value if is_private(spec) else None
 
-    def forget_with(self, lease: Lease[DistributedVariable], variable_id: int) -> None:
+    def forget_with(self, lease: Lease[ClusterVariable], variable_id: int) -> None:
         """Forget a variable as soon as its lease is freed."""
         # A reference to this object would keep the strategy alive as long as the lease.
         finalizer = weakref.finalize(lease, _forget, weakref.ref(self), variable_id)

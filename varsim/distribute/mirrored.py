@@ -13,6 +13,7 @@ import numpy as np
 from varsim.distribute.call_packing import CallPacker
 from varsim.distribute.checkpoints import whole_strategy
 from varsim.distribute.checkpoints.saving import Saved
+from varsim.distribute.cluster_variable import ClusterVariable
 from varsim.distribute.context import current_frame, require_cross_replica
 from varsim.distribute.conversion import as_shape, initial_array
 from varsim.distribute.cross_replica import CrossReplica
@@ -195,7 +196,7 @@ class MirroredStrategy(Strategy):
         self.strategy_id = strategy_id
         self.devices = devices
         self._extended = Extended(self)
-        self._leases: weakref.WeakValueDictionary[int, Lease[DistributedVariable]] = (
+        self._leases: weakref.WeakValueDictionary[int, Lease[ClusterVariable]] = (
             weakref.WeakValueDictionary()
         )
 
@@ -286,7 +287,7 @@ class MirroredStrategy(Strategy):
         """Return how long each replica waited for each lock since the last start of workers."""
         return self._incarnations.lock_statistics()
 
-    def alive_variables(self) -> list[DistributedVariable]:
+    def alive_variables(self) -> list[ClusterVariable]:
         """Return the variables that the program still has, in the order of their creation."""
         found = (lease.holder() for _, lease in sorted(self._leases.items()))
         return [variable for variable in found if variable is not None]
@@ -341,17 +342,17 @@ class MirroredStrategy(Strategy):
         variable.constraint = kwargs["constraint"]
         return variable
 
-    def _make(self, spec: VariableSpec, value: Array) -> DistributedVariable:
+    def _make(self, spec: VariableSpec, value: Array) -> ClusterVariable:
         value.setflags(write=False)
         self._incarnations.create(spec, value)
-        lease: Lease[DistributedVariable] = Lease()
+        lease: Lease[ClusterVariable] = Lease()
         self._incarnations.forget_with(lease, spec.variable_id)
         PROGRAM.know("distributed", spec.variable_id, lease)
         variable = class_of(spec.synchronization)(self, spec, lease)
         self._leases[spec.variable_id] = lease
         return variable
 
-    def duplicate(self, variable: DistributedVariable) -> DistributedVariable:
+    def duplicate(self, variable: ClusterVariable) -> ClusterVariable:
         """Return a new variable with the same settings and components."""
         components = self.cross.components(variable, range(self.num_replicas_in_sync))
         spec = replace(variable.spec, variable_id=new_id(), created_at=user_location())

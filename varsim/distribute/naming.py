@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from varsim.distribute.cluster_variable import ClusterVariable
 from varsim.distribute.distributed import DistributedVariable, class_of
 from varsim.distribute.lease import Lease
 from varsim.distribute.ports import ClusterPort
@@ -45,7 +46,7 @@ def name_of(value: object) -> Name | None:
     Raises:
         DroppedVariable: This is a replica's handle of a variable that the program has dropped.
     """
-    if isinstance(value, DistributedVariable):
+    if isinstance(value, ClusterVariable):
         value.lease.check(value.spec.name)
         strategy = value.strategy
         return ("distributed", strategy.strategy_id, list(strategy.devices), _spec_name(value.spec))
@@ -176,14 +177,14 @@ class ReplicaReferences:
             self._strategies[number] = self._make_handle(number, tuple(devices))
         return self._strategies[number]
 
-    def _distributed(self, name: Name) -> DistributedVariable:
+    def _distributed(self, name: Name) -> ClusterVariable:
         spec = _spec_of(name[3])
         key = "distributed", spec.variable_id
         if key not in self._handles:
             strategy = self._strategy(name[1], name[2])
             self._handles[key] = class_of(spec.synchronization)(strategy, spec, Lease())
         handle = self._handles[key]
-        assert isinstance(handle, DistributedVariable)
+        assert isinstance(handle, ClusterVariable)
         return handle
 
     def _plain(self, name: Name) -> ResourceVariable:
