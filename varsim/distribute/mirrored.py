@@ -15,7 +15,6 @@ from varsim.distribute.checkpoints import whole_strategy
 from varsim.distribute.checkpoints.saving import Saved
 from varsim.distribute.cluster_variable import ClusterVariable
 from varsim.distribute.context import current_frame, require_cross_replica
-from varsim.distribute.conversion import as_shape, initial_array
 from varsim.distribute.cross_replica import CrossReplica
 from varsim.distribute.distributed import DistributedVariable, class_of
 from varsim.distribute.extended import Extended
@@ -28,7 +27,6 @@ from varsim.distribute.incarnations import Incarnations
 from varsim.distribute.lease import Lease
 from varsim.distribute.lost_workers import MAX_RESTARTS, OnWorkerLost
 from varsim.distribute.naming import PROGRAM, new_id
-from varsim.distribute.policies import know
 from varsim.distribute.ports import ReplicaPort
 from varsim.distribute.reduction import (
     parse_op,
@@ -36,6 +34,7 @@ from varsim.distribute.reduction import (
     reduce_over_replicas,
 )
 from varsim.distribute.replica_context import gathered
+from varsim.distribute.requested import requested
 from varsim.distribute.shares import Rows, uneven_rows
 from varsim.distribute.strategy import Strategy, check_call
 from varsim.distribute.strategy_arguments import (
@@ -60,7 +59,7 @@ from varsim.protocol.limits import check_name
 from varsim.protocol.messages import Raised
 from varsim.shells.coordinator import Coordinator, RaisedBy
 from varsim.spec import Array, VariableSpec
-from varsim.sync import creation, policies
+from varsim.sync import creation
 from varsim.sync.call_site import CallSite
 from varsim.sync.coordinator_events import ProgramCall
 from varsim.sync.statistics import LockStatistics, VariableStatistics
@@ -312,35 +311,22 @@ class MirroredStrategy(Strategy):
             return frame.replica.session.call_host(CreateVariable(kwargs))
         name = kwargs["name"] or "Variable"
         check_name(name, "the name of a variable")
-        initial_value = kwargs["initial_value"]
-        value = initial_value() if callable(initial_value) else initial_value
-        shape = as_shape(kwargs["shape"])
-        array = initial_array(value, kwargs["dtype"], shape, name)
-        requested, aggregation = kwargs["synchronization"], kwargs["aggregation"]
-        know(requested)  # if a replica creates the variable, its policy can be unknown here
-        asked = VariableSpec(
-            variable_id=new_id(),
-            name=name,
-            shape=array.shape if shape is None else shape,
-            dtype=array.dtype,
-            requested=requested,
-            synchronization=requested,
-            aggregation=aggregation,
-            trainable=bool(kwargs["trainable"]),
-            created_at=user_location(),
-        )
-        count, adaptive = self.num_replicas_in_sync, self.auto == "adaptive"
-        spec = creation.in_force(asked, array, count, strict=self.strict, adaptive=adaptive)
-        trainable = kwargs["trainable"] is None and policies.is_trainable(spec.synchronization)
-        spec = replace(spec, trainable=asked.trainable or trainable)
+        asked, array = requested(kwargs)
+        spec = self._in_force(asked, array)
         warning = text_of(spec.synchronization).warning
         if warning:
             warn(f"variable {name!r}: {warning}", spec.created_at)
+        count = self.num_replicas_in_sync
         if creation.adds_up(spec, array, count):
             warn(starts_on_each(name, array, count), spec.created_at)
         variable = self._make(spec, array)
         variable.constraint = kwargs["constraint"]
         return variable
+
+    def _in_force(self, asked: VariableSpec, value: Array) -> VariableSpec:
+        """Return the spec of a new variable with the settings that apply."""
+        count, adaptive = self.num_replicas_in_sync, self.auto == "adaptive"
+        return creation.in_force(asked, value, count, strict=self.strict, adaptive=adaptive)
 
     def _make(self, spec: VariableSpec, value: Array) -> ClusterVariable:
         value.setflags(write=False)

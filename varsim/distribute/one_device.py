@@ -14,44 +14,21 @@ from varsim.distribute.context import (
     require_cross_replica,
     strategy_in_force,
 )
-from varsim.distribute.conversion import as_shape, initial_array
 from varsim.distribute.datasets import DistributedDataset, InputContext
 from varsim.distribute.extended import Extended
-from varsim.distribute.naming import PROGRAM, new_id
+from varsim.distribute.naming import PROGRAM
 from varsim.distribute.reduction import parse_op, reduce_along, refuse_slices
 from varsim.distribute.replica_context import OnlyReplicaContext
+from varsim.distribute.requested import requested
 from varsim.distribute.resource import HeldHere, ResourceVariable
 from varsim.distribute.strategy import Strategy, ValueContext, check_call
 from varsim.distribute.structure_walks import leaves_of
 from varsim.errors import ContextError, UnsupportedError, ValueTypeError
-from varsim.location import user_location
-from varsim.spec import VariableSpec
-from varsim.sync import policies
 
 
 def create_plain(**kwargs: Any) -> ResourceVariable:
     """Create a variable with one value, in the program's own process."""
-    initial_value = kwargs["initial_value"]
-    name = kwargs["name"] or "Variable"
-    value = initial_value() if callable(initial_value) else initial_value
-    shape = as_shape(kwargs["shape"])
-    array = initial_array(value, kwargs["dtype"], shape, name)
-    synchronization = kwargs["synchronization"]
-    spec = VariableSpec(
-        variable_id=new_id(),
-        name=name,
-        shape=array.shape if shape is None else shape,
-        dtype=array.dtype,
-        requested=synchronization,
-        synchronization=synchronization,
-        aggregation=kwargs["aggregation"],
-        trainable=(
-            policies.is_trainable(synchronization)
-            if kwargs["trainable"] is None
-            else bool(kwargs["trainable"])
-        ),
-        created_at=user_location(),
-    )
+    spec, array = requested(kwargs)
     variable = ResourceVariable(HeldHere(spec, array), spec)
     variable.constraint = kwargs["constraint"]
     variable.created_under = strategy_in_force()
