@@ -61,18 +61,25 @@ def total(values: Sequence[Flat]) -> Flat:
 
 
 def committed(
-    operands: Sequence[FlatOperand], operation: str | None, aggregation: str
+    operands: Sequence[FlatOperand],
+    operation: str | None,
+    aggregation: str,
+    *,
+    in_turn: bool = False,
 ) -> FlatOperand | None:
     """Return the operand that the commit of a merge applies; None if operands cannot be combined.
 
     Args:
         operands: The operands of one write by each replica, in replica order.
+        in_turn: Whether the rows of all replicas are written under every aggregation.
     """
     values = [one for one in operands if not isinstance(one, Rows)]
     if operation not in sparse.OPERATIONS:
         return combined(values, aggregation) if len(values) == len(operands) else None
     rows = [one for one in operands if isinstance(one, Rows)]
-    return sparse.joined(rows, operation, aggregation) if not values else None
+    if values:
+        return None
+    return sparse.in_turn(rows) if in_turn else sparse.joined(rows, operation, aggregation)
 
 
 def combined(values: Sequence[Flat], aggregation: str) -> Flat | None:

@@ -36,6 +36,12 @@ class Moment:
     is_creation: bool = False  # whether the moment is the creation of the variable
     unexchanged: bool = False  # whether replicas have deferred writes, which a read would exchange
     interrupted: bool = False  # whether Ctrl-C has ended the call
+    one_copy: bool = False  # whether the components are caches of one copy, which is `value`
+
+    @property
+    def shown(self) -> tuple[Flat | None, ...]:
+        """Return the components that are shown beside the value; none if there is one copy."""
+        return () if self.one_copy and not self.diverged else self.components
 
     @property
     def diverged(self) -> bool:
@@ -127,6 +133,7 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
             merged=merged,
             is_creation=event.kind == "create",
             interrupted=event.error == "KeyboardInterrupt",
+            one_copy=promise.one_copy,
         )
 
     where = "variable = ? OR variable IS NULL AND kind IN ('call', 'finish', 'lost')"

@@ -36,6 +36,7 @@ POLICIES: Final[Registry[Any]] = Registry(
         ),
         "ON_READ": BuiltIn("varsim.analysis.policies.on_read:PROMISE", "combined by a read"),
         "NONE": BuiltIn("varsim.analysis.policies.local_only:PROMISE", "never combined"),
+        "central": BuiltIn("varsim.analysis.policies.central:PROMISE", "one copy"),
         "local_sgd": BuiltIn(
             "varsim.analysis.policies.local_sgd:promise", "the mean after every k-th write"
         ),
@@ -54,6 +55,7 @@ class Promise:
     dtype: np.dtype[np.generic]
     aggregation: str
     mirrored: bool
+    one_copy: bool  # the components are caches of one copy; the aggregation is not for rows
     gathered: bool
     merges: bool  # all replicas must write the variable together, and every write is a merge
     deferred: bool  # all replicas must write the variable together, and exchange writes later
@@ -133,13 +135,14 @@ def promise_of(row: VariableRow, packages: Mapping[str, str] | None = None) -> P
         raise ConfigError(f"variable {row.variable} has no readable shape")
     if kind_of(dtype) not in "biufc" or type(row.name) is not str:
         raise ConfigError(f"variable {row.variable} has no readable dtype or name")
-    together = kind.mirrored and row.aggregation != "NONE"
+    together = kind.one_copy or (kind.mirrored and row.aggregation != "NONE")
     return Promise(
         name=row.name,
         shape=shape,
         dtype=dtype,
         aggregation=row.aggregation,
         mirrored=kind.mirrored,
+        one_copy=kind.one_copy,
         gathered=kind.gathered,
         merges=together and not kind.late,
         deferred=together and kind.late,

@@ -62,15 +62,21 @@ def joined(parts: Sequence[Rows], operation: str | None, aggregation: str) -> Ro
         return first
     if operation not in COMBINED or first.values.dtype.kind == "b" or aggregation == "NONE":
         return None
+    rows = in_turn(parts)
+    if rows is None or aggregation != "MEAN" or len(parts) == 1:
+        return rows
+    values = rows.values
+    if kind_of(values.dtype) not in "fc":
+        return None
+    return Rows(rows.indices, np.divide(values, np.asarray(len(parts)).astype(values.dtype)))
+
+
+def in_turn(parts: Sequence[Rows]) -> Rows | None:
+    """Return the rows of all replicas in replica order; None if their sizes differ."""
     if len({part.values.shape[1] for part in parts}) != 1:
         return None
     indices = [index for part in parts for index in part.indices.tolist()]
-    values = np.concatenate([part.values for part in parts])
-    if aggregation == "MEAN" and len(parts) > 1:
-        if kind_of(values.dtype) not in "fc":
-            return None
-        values = np.divide(values, np.asarray(len(parts)).astype(values.dtype))
-    return Rows(np.array(indices, INDEX), values)
+    return Rows(np.array(indices, INDEX), np.concatenate([part.values for part in parts]))
 
 
 def changed(before: Flat, operation: str | None, rows: Rows) -> Flat | None:

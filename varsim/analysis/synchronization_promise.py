@@ -11,6 +11,7 @@ class SynchronizationPromise:
     """The promises of one synchronization; each file in `varsim.analysis.policies` has one."""
 
     mirrored: bool = False  # all components hold one value, except after a write to one component
+    one_copy: bool = False  # `mirrored`, and the components are caches of one copy
     late: bool = False  # writes by all replicas are deferred
     gathered: bool = False  # a read by the program combines the components
     local_reads: bool = False  # a replica may read a component that lacks other replicas' writes

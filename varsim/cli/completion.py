@@ -50,11 +50,10 @@ def _workloads(incomplete: str) -> list[CompletionItem]:
 
 def modes(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Offer modes, at the beginning or after `name=`."""
-    from varsim.distribute.policies import BUILT_IN
-    from varsim.experiments.mode_text import ADAPTIVE, MODES
+    from varsim.experiments.mode_text import ADAPTIVE, PARAMETRIC, WORDS
 
     start = 1 + max(incomplete.rfind("="), incomplete.rfind(","))
-    words = [*MODES, ADAPTIVE, *(f"{keyword}:" for keyword in BUILT_IN)]
+    words = [*WORDS, ADAPTIVE, *(f"{keyword}:" for keyword in PARAMETRIC)]
     return [incomplete[:start] + mode for mode in words if mode.startswith(incomplete[start:])]
 
 

@@ -174,6 +174,8 @@ class CrossReplica:
         if isinstance(value, DistributedVariable) and cell.per_component:
             everything = list(value.strategy.cross.components(value, range(len(value.values))))
             value = PerReplica(everything) if count > 1 else everything[0]
+        if cell.takes_first and isinstance(value, DistributedValues):
+            value = self._first(variable, value)
         distributed = isinstance(value, DistributedValues) and not isinstance(
             value, DistributedVariable
         )
@@ -204,9 +206,20 @@ class CrossReplica:
                 error.problem += f"; the {event.per_replica} has {reduce.described(values)}"
             raise
 
+    def _first(self, variable: ClusterVariable, value: DistributedValues) -> Any:
+        """Return the value of replica 0; warn if it is a PerReplica with several values.
+
+        A Mirrored and a distributed variable are meant to have equal values on all replicas.
+        """
+        count = variable.strategy.num_replicas_in_sync
+        first = value.select(0, count)
+        if isinstance(value, PerReplica) and count > 1:
+            warn(_WHAT_FIRST_DROPS.format(name=variable.spec.name), user_location())
+        return first
+
     # ------------------------------------------------------------ one-sided operations
 
-    def push(self, variable: DistributedVariable, delta: Array) -> None:
+    def push(self, variable: ClusterVariable, delta: Array) -> None:
         """Add to the authoritative copy of a variable.
 
         Args:
@@ -218,7 +231,7 @@ class CrossReplica:
         self._cluster.write(ProgramPush(number, delta))
         self._note(ManualOperation.PUSH, number, None, None, delta)
 
-    def pull(self, variable: DistributedVariable) -> ProgramDone:
+    def pull(self, variable: ClusterVariable) -> ProgramDone:
         """Return the authoritative copy of a variable.
 
         Raises:
@@ -229,7 +242,7 @@ class CrossReplica:
         self._note(ManualOperation.PULL, number, None, done, done.values[0])
         return done
 
-    def fetch(self, variable: DistributedVariable, replica_id: int) -> ProgramDone:
+    def fetch(self, variable: ClusterVariable, replica_id: int) -> ProgramDone:
         """Return the last published component of a replica.
 
         Raises:
@@ -278,6 +291,11 @@ def _check_replica(variable: ClusterVariable, replica_id: int) -> None:
         )
 
 
+_WHAT_FIRST_DROPS = (
+    "variable {name!r}: a PerReplica is written in cross-replica context to a variable with one "
+    "copy. The copy gets the value of replica 0, as in TensorFlow; the values of the other "
+    "replicas are not used. Reduce them first: strategy.reduce(op, value, axis=None)."
+)
 _WHAT_SHARES_LOSE = (
     "variable {name!r}: assigning to an ON_READ variable with aggregation=SUM gives each of the "
     "{count} replicas an equal share. An integer that {count} does not divide loses its "

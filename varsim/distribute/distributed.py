@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from varsim.distribute.aggregating import AggregatingVariable
 from varsim.distribute.cluster_variable import ClusterVariable
 from varsim.distribute.context import Frame, current_frame
 from varsim.distribute.host_requests import (
@@ -243,5 +244,6 @@ def class_of(synchronization: Synchronization) -> type[ClusterVariable]:
     """
     if isinstance(synchronization, CustomSynchronization):
         know(synchronization)
-        return CustomVariable
+        has_one_copy = policies.policy_of(synchronization).has_one_copy
+        return AggregatingVariable if has_one_copy else CustomVariable
     return CLASSES[synchronization]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from varsim.distribute.central_storage import CentralStorageStrategy
 from varsim.distribute.missing import module_attributes
 from varsim.distribute.options import (
     CollectiveHints,
@@ -14,6 +15,7 @@ from varsim.distribute.options import CommunicationImplementation as CollectiveC
 from varsim.distribute.strategy import ValueContext
 
 __all__ = [
+    "CentralStorageStrategy",
     "CollectiveCommunication",
     "CollectiveHints",
     "CommunicationImplementation",

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from varsim.distribute.aggregating import AggregatingVariable
 from varsim.distribute.context import Frame, current_frame, entered
 from varsim.distribute.conversion import as_tensor
 from varsim.distribute.distributed import DistributedVariable
@@ -79,7 +80,8 @@ class Extended:
         Args:
             var: A distributed variable.
             fn: Called in the program's process, once per replica, as
-                `fn(component, *args, **kwargs)` with the replica's slice of the arguments.
+                `fn(component, *args, **kwargs)` with the replica's slice of the arguments. For a
+                variable with one copy it is called once, as `fn(var, *args, **kwargs)`.
             name: In replica context, the name of the merge_call that performs the update.
         Returns:
             The results of the calls as one structure; with `group=False` a tuple of the results.
@@ -92,6 +94,9 @@ class Extended:
         if frame is not None and frame.replica is not None and frame.strategy is self._strategy:
             merge = partial(_update_merged, fn=fn, group=group)
             return frame.replica.merge_call(merge, args=(var, *args), kwargs=kwargs, name=name)
+        if isinstance(var, AggregatingVariable):
+            result = fn(var, *args, **(kwargs or {}))
+            return result if group else (result,)
         if not isinstance(var, DistributedVariable):
             raise ValueTypeError(
                 str(getattr(var, "name", var)),

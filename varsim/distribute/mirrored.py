@@ -161,6 +161,7 @@ class MirroredStrategy(Strategy):
         self.uneven = chosen.uneven
         options = LaunchOptions(
             cluster_id=self.strategy_id,
+            strategy=type(self).__name__,
             devices=self.devices,
             backends=chosen.backends,
             log_dir=None if log_dir is None else Path(log_dir),

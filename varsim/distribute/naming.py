@@ -11,7 +11,7 @@ from typing import Any, Final
 from varsim.distribute.cluster_variable import ClusterVariable
 from varsim.distribute.distributed import DistributedVariable, class_of
 from varsim.distribute.lease import Lease
-from varsim.distribute.ports import ClusterPort
+from varsim.distribute.ports import ClusterPort, StrategyPort
 from varsim.distribute.resource import ResourceVariable
 from varsim.distribute.strategy import Strategy
 from varsim.errors import ProtocolError
@@ -48,15 +48,19 @@ def name_of(value: object) -> Name | None:
     """
     if isinstance(value, ClusterVariable):
         value.lease.check(value.spec.name)
-        strategy = value.strategy
-        return ("distributed", strategy.strategy_id, list(strategy.devices), _spec_name(value.spec))
+        return ("distributed", *_strategy_name(value.strategy), _spec_name(value.spec))
     if isinstance(value, ResourceVariable):
         if value.container is not None:
             return ("component", name_of(value.container), value.replica_id)
         return ("plain", _spec_name(value.spec))
     if isinstance(value, Strategy):
-        return ("strategy", value.strategy_id, list(value.devices))
+        return ("strategy", *_strategy_name(value))
     return None
+
+
+def _strategy_name(strategy: StrategyPort) -> tuple[Any, ...]:
+    """Return the class, the number and the devices of a strategy."""
+    return type(strategy).__name__, strategy.strategy_id, list(strategy.devices)
 
 
 class ProgramReferences:
@@ -113,12 +117,12 @@ class ProgramReferences:
                 assert isinstance(container, DistributedVariable)
                 return container.values[name[2]]
             case "distributed":
-                lease = self._known.get(("distributed", name[3][0]))
+                lease = self._known.get(("distributed", name[4][0]))
                 found = None if lease is None else lease.holder()
             case "plain":
                 found = self._known.get(("plain", name[1][0]))
             case _:
-                found = self._known.get(("strategy", name[1]))
+                found = self._known.get(("strategy", name[2]))
         if found is None:
             raise ProtocolError(f"a replica sent a name of kind {name[0]!r} that does not exist")
         return found
@@ -128,8 +132,8 @@ PROGRAM = ProgramReferences()
 """The variables and strategies of this program."""
 
 
-MakeHandle = Callable[[int, tuple[str, ...]], ClusterPort]
-"""Returns a handle of a strategy, given the strategy's number and devices."""
+MakeHandle = Callable[[str, int, tuple[str, ...]], ClusterPort]
+"""Returns a handle of a strategy, given the strategy's class, number and devices."""
 
 
 class ReplicaReferences:
@@ -149,7 +153,7 @@ class ReplicaReferences:
         """Return the handle for a name; the same name always gives the same object."""
         match name[0]:
             case "strategy":
-                return self._strategy(name[1], name[2])
+                return self._strategy(*name[1:])
             case "distributed":
                 return self._distributed(name)
             case "component":
@@ -168,20 +172,20 @@ class ReplicaReferences:
             if handle is not None:
                 handle.lease.end()
 
-    def _strategy(self, number: int, devices: list[str]) -> ClusterPort:
+    def _strategy(self, kind: str, number: int, devices: list[str]) -> ClusterPort:
         if number == self._own.strategy_id:
             return self._own
         if number == 0:
             raise ProtocolError("the default strategy cannot be used on a replica")
         if number not in self._strategies:
-            self._strategies[number] = self._make_handle(number, tuple(devices))
+            self._strategies[number] = self._make_handle(kind, number, tuple(devices))
         return self._strategies[number]
 
     def _distributed(self, name: Name) -> ClusterVariable:
-        spec = _spec_of(name[3])
+        spec = _spec_of(name[4])
         key = "distributed", spec.variable_id
         if key not in self._handles:
-            strategy = self._strategy(name[1], name[2])
+            strategy = self._strategy(*name[1:4])
             self._handles[key] = class_of(spec.synchronization)(strategy, spec, Lease())
         handle = self._handles[key]
         assert isinstance(handle, ClusterVariable)

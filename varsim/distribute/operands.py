@@ -55,10 +55,10 @@ def _of_operand(
 
 
 def _is_whole(alternative: tuple[Fact, VariableSpec]) -> bool:
-    """Return True if replicas' writes do not diverge, and the variable can be read afterwards."""
+    """Return True if replicas' writes are legal and do not diverge, and the result can be read."""
     _, spec = alternative
     cell = policies.cell(spec, Context.REPLICA, Operation.ASSIGN)
-    return not cell.diverges and policies.is_readable(spec)
+    return cell.refused is None and not cell.diverges and policies.is_readable(spec)
 
 
 def _can_be_created(spec: VariableSpec, dtype: np.dtype[Any]) -> bool:

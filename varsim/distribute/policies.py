@@ -13,11 +13,18 @@ from varsim.sync.policies import custom
 from varsim.sync.policies.custom import CustomPolicy
 
 BUILT_IN: Final = {
+    "central": BuiltIn(
+        "varsim.sync.policies.central:Central",
+        "central has one copy, as with CentralStorageStrategy",
+    ),
     "local_sgd": BuiltIn(
         "varsim.sync.policies.local_sgd:LocalSGD",
         "local_sgd:k averages the components after every k-th write",
     ),
 }
+
+WITHOUT_PARAMETERS: Final = ("central",)
+"""The built-in policies whose name is their keyword."""
 
 POLICIES: Final[Registry[type[CustomPolicy]]] = Registry(
     "synchronization", BUILT_IN, group="varsim.policies"

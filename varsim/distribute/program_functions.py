@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Final
 
+from varsim.distribute.central_storage import CentralStorageStrategy
 from varsim.distribute.context import Frame, entered
 from varsim.distribute.functions import bare
 from varsim.distribute.home import Home, settle
@@ -33,11 +34,23 @@ _ENDS_A_PROCESS: Final = (SystemExit, KeyboardInterrupt)
 
 def serve(link: WorkerLink) -> None:
     """Serve the coordinator until it sends a `Shutdown`."""
-    strategy = MirroredStrategy.handle(link.cluster_id, link.devices)
-    references = ReplicaReferences(strategy, MirroredStrategy.handle)
+    strategy = handle(link.strategy, link.cluster_id, link.devices)
+    references = ReplicaReferences(strategy, handle)
     home = Home(link.replica_id)
     settle(home)
     replica_of(link, StructureCodec(references), strategy, home, references).serve()
+
+
+def handle(kind: str, strategy_id: int, devices: tuple[str, ...]) -> MirroredStrategy:
+    """Return the object that represents one of the program's strategies in a worker.
+
+    Args:
+        kind: The name of the strategy's class. For a class of the program it is a MirroredStrategy.
+    """
+    return _STRATEGIES.get(kind, MirroredStrategy).handle(strategy_id, devices)
+
+
+_STRATEGIES: Final = {kind.__name__: kind for kind in (MirroredStrategy, CentralStorageStrategy)}
 
 
 def replica_of(

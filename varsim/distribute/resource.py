@@ -173,17 +173,22 @@ class ResourceVariable(Variable):
         raise RuntimeError("variable -= value does not change a variable: use assign_sub(value)")
 
     def __repr__(self) -> str:
-        shape = "(" + ", ".join("None" if n is None else str(n) for n in self._shape)
-        shape += ",)" if len(self._shape) == 1 else ")"
-        value = self.convert()
-        shown = repr(value) if value.ndim else str(value)
-        return f"<tf.Variable {self.name!r} shape={shape} dtype={self._dtype}, numpy={shown}>"
+        return described(self, "tf.Variable")
 
     def __copy__(self) -> ResourceVariable:
         return ResourceVariable(self._store, self.spec)
 
     def __deepcopy__(self, memo: Any) -> ResourceVariable:
         return ResourceVariable(HeldHere(self.spec, np.array(self.convert())), self.spec)
+
+
+def described(variable: Variable, kind: str) -> str:
+    """Return the text of a variable with one value, as TensorFlow shows it."""
+    shape = "(" + ", ".join("None" if n is None else str(n) for n in variable.shape)
+    shape += ",)" if len(variable.shape) == 1 else ")"
+    value = variable.convert()
+    shown = repr(value) if value.ndim else str(value)
+    return f"<{kind} {variable.name!r} shape={shape} dtype={variable.dtype}, numpy={shown}>"
 
 
 class NotHere:

@@ -34,10 +34,10 @@ from varsim.experiments.checkpoint_settings import CheckpointSettings
 from varsim.experiments.key_locations import KeyLocations, WrongKey
 from varsim.experiments.mode_text import (
     ADAPTIVE,
-    MODES,
     PLAIN,
     SYNTAX,
     WITH_PARAMETERS,
+    WORDS,
     Mode,
     member_reader,
     parse_mode,
@@ -73,7 +73,7 @@ _Synchronization = Annotated[
     BeforeValidator(read_synchronization),
     PlainSerializer(lambda chosen: chosen.name.lower()),
     WithJsonSchema(
-        {"anyOf": [{"enum": list(MODES)}, {"type": "string", "pattern": f"^{WITH_PARAMETERS}$"}]}
+        {"anyOf": [{"enum": list(WORDS)}, {"type": "string", "pattern": f"^{WITH_PARAMETERS}$"}]}
     ),
 ]
 _Aggregation = Annotated[VariableAggregation, *_choice(VariableAggregation)]
@@ -81,7 +81,7 @@ _Mode = Annotated[
     str,
     AfterValidator(_checked_mode),
     WithJsonSchema(
-        {"anyOf": [{"enum": [*MODES, ADAPTIVE]}, {"type": "string", "pattern": "[=:]"}]}
+        {"anyOf": [{"enum": [*WORDS, ADAPTIVE]}, {"type": "string", "pattern": "[=:]"}]}
     ),
 ]
 _Workload = Annotated[
@@ -164,11 +164,11 @@ class VariableSettings(Keys):
         """Return the schema of a word for both keys, or of a mapping with these keys."""
         ways = "|".join(one.name.lower() for one in VariableAggregation)
         mapping = handler.resolve_ref_schema(handler(core_schema))
-        modes = "|".join([*MODES, WITH_PARAMETERS])
+        modes = "|".join([*WORDS, WITH_PARAMETERS])
         text = {"type": "string", "pattern": f"^({modes})?(/({ways}))?$", "minLength": 1}
         return {
             "description": f"Short form: {_SHORT}; or a mapping.",
-            "anyOf": [{"enum": list(MODES)}, text, mapping],
+            "anyOf": [{"enum": list(WORDS)}, text, mapping],
         }
 
     synchronization: _Synchronization | None = Field(

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeVar
 
-from varsim.distribute.policies import BUILT_IN, POLICIES, parse_synchronization
+from varsim.distribute.policies import (
+    BUILT_IN,
+    POLICIES,
+    WITHOUT_PARAMETERS,
+    parse_synchronization,
+)
 from varsim.errors import ConfigError
 from varsim.nearest import did_you_mean
 from varsim.spec import Synchronization, VariableSynchronization
@@ -21,7 +26,13 @@ ADAPTIVE: Final = "adaptive"
 WITH_PARAMETERS: Final = "[a-z][a-z0-9_]*(:[A-Za-z0-9_.+-]+)+"
 """A pattern of a policy that TensorFlow does not have, as in local_sgd:8."""
 
-PLAIN: Final = ", ".join([*MODES, *(f"{keyword}:…" for keyword in BUILT_IN)])
+WORDS: Final = (*MODES, *WITHOUT_PARAMETERS)
+"""The modes that are one word."""
+
+PARAMETRIC: Final = tuple(one for one in BUILT_IN if one not in WITHOUT_PARAMETERS)
+"""The keywords of the modes with parameters."""
+
+PLAIN: Final = ", ".join([*WORDS, *(f"{keyword}:…" for keyword in PARAMETRIC)])
 """The modes that varsim itself has. The dots stand for parameters."""
 
 SYNTAX: Final = (
@@ -95,7 +106,7 @@ def _mode(word: str) -> Synchronization:
         return MODES[name]
     if ":" in name or name in POLICIES.names():
         return parse_synchronization(name)
-    raise ConfigError(f"{word!r} is not a mode{did_you_mean(word, [*MODES, ADAPTIVE])}")
+    raise ConfigError(f"{word!r} is not a mode{did_you_mean(word, [*WORDS, ADAPTIVE])}")
 
 
 def member_reader(kind: type[E]) -> Callable[[Any], E]:
@@ -118,7 +129,7 @@ def read_synchronization(value: Any) -> Synchronization:
     """Read a synchronization: the name of a member, or a policy with parameters."""
     if isinstance(value, Synchronization):
         return value
-    if isinstance(value, str) and ":" in value:
+    if isinstance(value, str) and (":" in value or value in POLICIES.names()):
         return parse_synchronization(value)
     if isinstance(value, str) and as_member(value).lower() == ADAPTIVE:
         raise ValueError(f"{value!r}: {_NOT_BY_NAME}")

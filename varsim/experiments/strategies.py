@@ -213,6 +213,8 @@ def _cost(cost: statistics.Cost) -> SyncCost:
 def look_at(strategy: MirroredStrategy, variable: Any, *, partly: bool = False) -> Lens:
     """Return the components of a variable beside its cross-replica value.
 
+    A variable with one copy has no components.
+
     Args:
         partly: Whether to leave out what is lost with a worker, instead of raising an error.
     Raises:
@@ -220,7 +222,8 @@ def look_at(strategy: MirroredStrategy, variable: Any, *, partly: bool = False) 
     """
     components: list[np.ndarray | None] = []
     lost: list[WorkerLost] = []
-    for part in strategy.experimental_local_results(variable):
+    is_one = not isinstance(variable, DistributedValues)
+    for part in () if is_one else strategy.experimental_local_results(variable):
         try:
             components.append(np.asarray(part))
         except WorkerLost as error:
@@ -238,12 +241,14 @@ def look_at(strategy: MirroredStrategy, variable: Any, *, partly: bool = False) 
         refused = _reason(error)
         writes_lost = isinstance(error.fact, WritesLost)
     known = [component for component in components if component is not None]
+    if is_one and value is not None:
+        known = [value]
     apart, indices = furthest_apart(known, _ELEMENTS) if known else (None, [])
     return Lens(
         components=[None if one is None else digest(one) for one in components],
         value=None if value is None else digest(value),
         refused=refused,
-        apart=None if lost or writes_lost else apart,
+        apart=None if lost or writes_lost or is_one else apart,
         samples=_samples(components, value, indices),
         lost=_reasons(lost),
     )
@@ -275,7 +280,7 @@ def _samples(
     indices: Sequence[tuple[int, ...]],
 ) -> list[Sample]:
     """Return some elements of all components of a large array; [] for a small array."""
-    if all(one is None or one.size <= SMALL_SIZE for one in components):
+    if all(one is None or one.size <= SMALL_SIZE for one in components or [value]):
         return []
     return [
         Sample(

@@ -38,6 +38,7 @@ class LaunchOptions:
     link_loss_s: float = LINK_LOSS_S  # after so long without a connection, a worker is lost
     seed: int | None = None  # the seed of workers' global generators; None: a random seed
     incarnation: int = 1  # the number of this start of the strategy's workers, from 1
+    strategy: str = "MirroredStrategy"  # the name of the class of the program's strategy
     delay_s: float = 0.0  # the time to wait before the start, after workers were lost
 
 

@@ -184,6 +184,7 @@ class WorkerLink:
     cluster_id: int
     replica_id: int
     devices: tuple[str, ...]  # the devices of all replicas, with the program's names
+    strategy: str  # the name of the class of the program's strategy
     channel: WorkerChannel
     exchange: Allocator
     recorder: Trace | None  # writes the trace of this process

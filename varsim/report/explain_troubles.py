@@ -69,7 +69,9 @@ def warnings(spec: VariableSpec, warning: str, num_replicas: int) -> Iterator[Tr
 
 
 def _warnings_of_a_write(spec: VariableSpec, num_replicas: int) -> list[str]:
-    """Return the warnings of replica 0 when it assigns 1 to the variable."""
+    """Return the warnings of replica 0 when it assigns 1 to the variable, if this is legal."""
+    if policies.cell(spec, Context.REPLICA, Operation.ASSIGN).refused is not None:
+        return []
     replica = ReplicaState(0, num_replicas)
     start = np.asarray(START, spec.dtype)
     replica.handle(Create(spec=spec, value=start))
@@ -105,7 +107,8 @@ def errors(spec: VariableSpec, examples: Iterable[Worked], num_replicas: int) ->
     for example in examples:
         if example.refused is not None:
             yield _trouble(example.refused, f"in {example.context.value}", example.operation)
-    if num_replicas > 1 and policies.merges(spec):
+    written = policies.cell(spec, Context.REPLICA, Operation.ASSIGN)
+    if num_replicas > 1 and written.combines and written.refused is None:
         uneven = _uneven(spec, num_replicas)
         yield Trouble("MismatchError", (), "when replicas do different things", uneven)
     yield from _of_bools(spec, num_replicas)

@@ -8,6 +8,7 @@ cluster that runs the same program.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -110,7 +111,8 @@ def _worked(
     variable = _Variable(spec, num_replicas)
     refused: VariableError | None = None
     if operation is Operation.READ:
-        variable.write(Context.REPLICA, Operation.ASSIGN_ADD, Way.PLAINLY)
+        with suppress(VariableError):  # if the policy refuses the write, a new variable is read
+            variable.write(Context.REPLICA, Operation.ASSIGN_ADD, Way.PLAINLY)
     before = variable.messages
     try:
         if operation is Operation.READ:
@@ -157,12 +159,15 @@ class _Variable:
             VariableError: The policy refuses the write; nothing has changed.
         """
         spec, count = self._spec, len(self._replicas)
-        outside = context is Context.CROSS_REPLICA and way is not Way.EACH
-        values = self._numbers([WRITTEN] * count if outside else [i + 1 for i in self._replicas])
         cell = policies.cell(spec, context, operation)
+        outside = context is Context.CROSS_REPLICA and way is not Way.EACH
+        is_one = outside or cell.takes_first
+        values = self._numbers([WRITTEN] * count if is_one else [i + 1 for i in self._replicas])
         refused = cell.refused
         if cell.reads_back and way is not Way.UNREAD:
             refused = refused or _reading(spec).refused
+        if refused is not None and context is Context.REPLICA:
+            raise fixes.refusal_of_replica_write(spec, refused, operation, values[0], count)
         if refused is not None:
             raise self._refusal(refused, operation, values[0])
         self.components = cell.written(spec, operation, self.components, values)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from rich.console import Console
@@ -22,6 +22,7 @@ from varsim.texts.facts import element_text, index_of, name_replicas, times
 
 _APART: Final = "apart: the largest difference between two replicas, in any element"
 _TITLE: Final = "value lens: each replica's component, and the value of a cross-replica read"
+_TITLE_OF_VALUES: Final = "value lens: the value of each variable, which has one copy"
 MOST_VARIABLES: Final = 12  # one screen; --all shows the rest
 _LABEL_WIDTHS: Final = (48, 32, 24, 18, 12)  # the first width with room for all replicas
 _LEAST_MEAN: Final = 1e-3  # part of the spread; a smaller mean is only rounding around zero
@@ -57,23 +58,26 @@ def print_lens(
         shown = sorted(groups, key=lambda group: -relative(group[0][1]))[:MOST_VARIABLES]
     names_of = [name_of([variable.name for variable, _ in group]) for group in shown]
     for width in _LABEL_WIDTHS:
-        rows = [
+        rows = _of_equal_length(
             row
             for label, ((_, lens), *_) in zip(short_names(names_of, width), shown, strict=True)
             for row in _rows(label, lens)
-        ]
+        )
         columns = replica_columns([row.components for row in rows], console.width - _beside(rows))
         if len(columns.replicas) == len(rows[0].components):
             break  # all replicas fit; otherwise try shorter names
     table = new_table()
     table.add_column("", no_wrap=True)
-    for heading in [*columns.headings, "value", "apart"]:
+    has_components = any(row.components for row in rows)
+    for heading in [*columns.headings, "value", *(["apart"] if has_components else [])]:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(row.label, *columns.cells(row.components), row.value, row.apart)
-    print_table(console, _TITLE, table)
-    console.print(Text(_APART, style="dim"))
-    console.print()
+        apart = [row.apart] if has_components else []
+        table.add_row(row.label, *columns.cells(row.components), row.value, *apart)
+    print_table(console, _TITLE if has_components else _TITLE_OF_VALUES, table)
+    if has_components:
+        console.print(Text(_APART, style="dim"))
+        console.print()
     said = [columns.sentence(len(rows[0].components))]
     if len(shown) < len(groups):
         left_out = sum(map(len, groups)) - sum(map(len, shown))
@@ -90,6 +94,13 @@ def print_lens(
         of = names(list(dict.fromkeys(name for name, other in reasons if other == reason)))
         console.print(Text(f"{of}: {reason}", style="dim"))
         console.print()
+
+
+def _of_equal_length(rows: Iterable[_Row]) -> list[_Row]:
+    """Return the rows with a cell for each replica. A variable with one copy has empty cells."""
+    given = list(rows)
+    most = max(len(row.components) for row in given)
+    return [replace(row, components=row.components or [""] * most) for row in given]
 
 
 def relative(lens: Lens) -> float:
@@ -110,8 +121,10 @@ def _beside(rows: Sequence[_Row]) -> int:
 
 
 def _rows(name: str, lens: Lens) -> list[_Row]:
-    apart = NOTHING if lens.lost else number(lens.apart)
+    apart = NOTHING if lens.lost else number(lens.apart) if lens.components else ""
     parts, value, known = lens.components, lens.value, _known(lens)
+    if not parts and value is not None:
+        known = [value]  # the variable has one copy
     if all(part.shape == [] for part in known):
         cells = [_cell(part, "elements") for part in parts]
         return [_Row(name, cells, _cell(value, "elements"), apart)]
@@ -151,7 +164,8 @@ def _in_short(parts: Sequence[Digest | None], value: Digest | None) -> list[_Row
             "" if value is None else _cell(value, key),
         )
         for label, key in kinds
-        if key != "mean" or any(_says_something(part) for part in parts if part is not None)
+        if key != "mean"
+        or any(_says_something(part) for part in parts or [value] if part is not None)
     ]
 
 
@@ -168,7 +182,7 @@ def _elements(parts: Sequence[Digest | None], value: Digest | None) -> list[_Row
     """Return a row for each element of small arrays of the same shape."""
     columns = [None if part is None else _flat(part.elements) for part in parts]
     of_value = None if value is None else _flat(value.elements)
-    known = next(part for part in parts if part is not None)
+    known = next(part for part in (*parts, value) if part is not None)
     return [
         _Row(
             f"  {index}" if len(known.shape) > 1 else f"  [{index}]",
@@ -218,7 +232,7 @@ def print_calls(
     diverged = next((index for index, one in enumerate(moments) if one.diverged), None)
     unlike = next((index for index, one in enumerate(moments) if one.unlike), None)
     indices = list(range(len(moments)) if everything else _chosen(len(moments), diverged, unlike))
-    components = [[_step_cell(one, element) for one in moments[p].components] for p in indices]
+    components = [[_step_cell(one, element) for one in moments[p].shown] for p in indices]
     beside = {"value": [_step_cell(moments[index].value, element) for index in indices]}
     oracle = [_step_cell(moments[index].oracle, element) for index in indices]
     if any(cell != NOTHING for cell in oracle):
@@ -311,6 +325,8 @@ def _sentence(moments: Sequence[Moment], diverged: int | None, flaw: str) -> str
 
 
 def _difference(moments: Sequence[Moment], diverged: int | None, flaw: str) -> str:
+    if diverged is None and moments[0].one_copy:
+        return "The variable has one copy, which all replicas read."
     if diverged is None:
         known = sum(one.is_known for one in moments)
         if known == len(moments) and flaw:

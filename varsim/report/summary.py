@@ -52,7 +52,7 @@ class Sample:
     """The same element of all components, and of the cross-replica value."""
 
     index: list[int]  # the element's index in each dimension
-    components: list[Plain]  # in replica order; null if a component is lost
+    components: list[Plain]  # as in `Lens`
     value: Plain  # null if there is no cross-replica value
 
 
@@ -60,7 +60,8 @@ class Sample:
 class Lens:
     """The values of one variable at the end: each component, and the cross-replica value."""
 
-    components: list[Digest | None]  # in replica order; null for a lost component
+    components: list[Digest | None]
+    """In replica order; null for a lost component. Empty if the variable has one copy."""
     value: Digest | None  # the result of a cross-replica read; null if such a read is refused
     refused: str  # why a cross-replica read is refused; "" if it is not refused
     apart: Plain  # largest difference in an element; null if shapes differ, or values are lost

@@ -47,6 +47,7 @@ class WriteRule:
         "diverges",
         "is_deferred",
         "is_sent",
+        "joins_by",
         "known",
         "operation",
         "own",
@@ -57,6 +58,7 @@ class WriteRule:
         cell = policies.cell(spec, Context.REPLICA, operation)
         self.operation = operation
         self.combines = cell.combines
+        self.joins_by = cell.joins_by(spec.aggregation)
         self.is_sent = cell.is_sent
         self.is_deferred = cell.is_deferred
         self.diverges = cell.diverges
@@ -86,7 +88,7 @@ class ReplicaVariable:
     slot: int = 0  # the index of the variable in its block
     shape: Shape = field(init=False)  # the shape in the spec
     rules: dict[Operation, WriteRule] = field(init=False)  # see `rule`
-    is_bool: bool = field(init=False)
+    is_limited: bool = field(init=False)  # whether `check_arithmetic` may refuse a write
     is_open: bool = field(init=False)  # whether an assign may change the variable's shape
     is_small: bool = field(init=False)  # whether all its writes are packed into buckets
     limits: reduce.Limits | None = field(init=False)
@@ -102,7 +104,8 @@ class ReplicaVariable:
         self.rules = {operation: WriteRule(self.spec, operation) for operation in _WRITES}
         shape, dtype = self.spec.shape, self.spec.dtype
         self.shape = shape
-        self.is_bool = dtype.kind == "b"
+        is_mean = self.spec.aggregation is VariableAggregation.MEAN
+        self.is_limited = dtype.kind == "b" or (is_mean and dtype.kind in "iu")
         self.is_open = None in shape
         self.is_small = not self.is_open and size_of(shape) * dtype.itemsize <= PACK_LIMIT_BYTES
         self.limits = reduce.limits_of(dtype)

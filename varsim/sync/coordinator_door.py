@@ -90,7 +90,7 @@ def check_write(
     cell = policies.cell(spec, Context.REPLICA, write.operation)
     if cell.refused is not None or not (cell.is_sent or cell.writes_itself):
         raise ProtocolError(f"{write.operation.value} of variable {spec.name!r} is not merged")
-    if spec.aggregation is VariableAggregation.NONE:
+    if cell.joins_by(spec.aggregation) is VariableAggregation.NONE:
         raise ProtocolError(f"variable {spec.name!r} has no aggregation, so nothing is merged")
     try:
         check_arithmetic(spec, write.operation, num_replicas)

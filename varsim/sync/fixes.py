@@ -88,6 +88,8 @@ def alternatives(
             yield from _if_created(
                 replace(spec, aggregation=aggregation), aggregation, strict=strict
             )
+    if policies.policy_of(spec.synchronization).has_one_copy:
+        return  # the strategy stores its variables centrally under every synchronization
     for kind in sorted(VariableSynchronization, key=_is_refused_if_strict):
         if kind is not spec.synchronization:
             changed = replace(spec, requested=kind, synchronization=kind)
@@ -383,17 +385,27 @@ def warning_of_divergence(
     Args:
         value: The written value; None for a sparse write.
     """
-    ways = islice(_of_divergence(spec, operation, value, num_replicas), MAX_FIXES)
+    ways = islice(_of_replica_write(spec, operation, value, num_replicas), MAX_FIXES)
     return str(Diverged(spec, operation, tuple(ways)))
 
 
-def _of_divergence(
+def refusal_of_replica_write(
+    spec: VariableSpec, reason: Reason, operation: Operation, value: Array, num_replicas: int
+) -> OperationError:
+    """Return the error of a dense write that its policy cell refuses in replica context."""
+    error = OperationError(spec.name, Refused(reason.key))
+    return error.fixed_by(_of_replica_write(spec, operation, value, num_replicas))
+
+
+def _of_replica_write(
     spec: VariableSpec, operation: Operation, value: Array | None, num_replicas: int
 ) -> Iterator[Fix]:
-    """Yield fixes: settings with which the copies do not diverge."""
+    """Yield fixes: settings with which replicas can write, and the copies do not diverge."""
     few = value if value is not None and are_few([value]) else None
     for change, other in alternatives(spec):
         cell = policies.cell(other, Context.REPLICA, operation)
+        if cell.refused is not None:
+            continue
         if cell.combines and value is None:
             yield Fix(change, AgreesOnRows(other.aggregation))
         elif cell.combines:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from varsim.errors import ShapeError
 from varsim.protocol.buckets import unpack
 from varsim.protocol.messages import Contribution, Scatter, Write
-from varsim.spec import Array, Operation
-from varsim.sync import reduce, scatter
+from varsim.spec import Array, Context, Operation
+from varsim.sync import policies, reduce, scatter
 from varsim.sync.actions import CoordinatorAction, Reduce, Steps
 from varsim.sync.components import check_shape
 from varsim.sync.coordinator_variables import CoordinatorVariables
@@ -128,7 +128,8 @@ class Merging:
         spec, mirror, operation = variable.spec, block.mirror(), first.write.operation
         messages = (arrival.message for arrival in collectives.arrivals)
         parts = [message.rows for message in messages if isinstance(message, Scatter)]
-        rows = scatter.joined(parts, spec.aggregation)
+        cell = policies.cell(spec, Context.REPLICA, operation)
+        rows = scatter.joined(parts, cell.joins_by(spec.aggregation))
         if mirror is not None:
             scatter.check_rows(spec, operation, mirror.shape, rows)
         elif None in spec.shape:

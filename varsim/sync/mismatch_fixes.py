@@ -51,6 +51,8 @@ def _of_writes(
             alike = WriteAlike(operation)
             yield from if_legal(partial(_agreed, alike, spec, operation, values))
     for change, other in alternatives(spec):
+        if policies.cell(other, Context.REPLICA, Operation.ASSIGN).refused is not None:
+            continue
         if policies.merges(other):
             as_other = {spec.variable_id: other}
             if not any(differ(writes[0], write, as_other) for write in writes[1:]):

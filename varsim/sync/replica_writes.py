@@ -9,7 +9,7 @@ import numpy as np
 
 from varsim.protocol.buckets import PACK_LIMIT_BYTES
 from varsim.protocol.messages import Write
-from varsim.spec import Array, Context, Operand, Operation, Rows
+from varsim.spec import Array, Context, Operand, Operation, Rows, VariableAggregation
 from varsim.sync import fixes, scatter
 from varsim.sync.actions import WAIT_AND_REPEAT, Abandon, Await, ReplicaAction, Supply
 from varsim.sync.components import (
@@ -84,7 +84,7 @@ class ReplicaWrites:
         value = write.value
         rule = variable.rules[write.operation]
         key: Hashable = write.location
-        if value.shape != variable.shape or variable.is_bool:
+        if value.shape != variable.shape or variable.is_limited:
             self._check(variable, rule, value)
             key = write.location, value.shape
         if rule.is_sent or contributes:
@@ -99,6 +99,10 @@ class ReplicaWrites:
             if variable.is_open and write.operation is Operation.ASSIGN:
                 variable.coming = value
             return _NOTHING
+        if rule.refused is not None:
+            raise fixes.refusal_of_replica_write(
+                variable.spec, rule.refused, write.operation, value, self.num_replicas
+            )
         if rule.own is not None:
             return rule.own.write(self, variable, write.operation, value, write.location)
         if not variable.writes:
@@ -207,7 +211,7 @@ class ReplicaWrites:
             if rule.diverges:
                 self._diverge(variable, event)
             return _NOTHING
-        if not variable.is_needed:
+        if self.replica_id and rule.joins_by is VariableAggregation.ONLY_FIRST_REPLICA:
             rows = Rows(rows.indices[:0], rows.values[:0])
         write = Write(event.variable_id, operation, shape, event.location)
         self._outbox.add_rows(call.call_id, call.left, write, rows)

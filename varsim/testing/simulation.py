@@ -128,7 +128,7 @@ class SimulatedNetwork:
         self._now_s = 0.0
         self._to_replica: list[deque[Message]] = [deque() for _ in options.devices]
         self._to_coordinator: list[deque[Message | Lost]] = [deque() for _ in options.devices]
-        strategy = references.find(("strategy", options.cluster_id))
+        strategy = references.find(("strategy", options.strategy, options.cluster_id))
         assert isinstance(strategy, MirroredStrategy)
         self._workers = [
             _SimulatedWorker(self, options, replica_id, strategy, deaths.get(replica_id))
@@ -305,6 +305,7 @@ class _SimulatedWorker:
             cluster_id=options.cluster_id,
             replica_id=replica_id,
             devices=options.devices,
+            strategy=options.strategy,
             channel=self,
             exchange=StarWorker(),
             recorder=self.trace,

@@ -196,6 +196,50 @@ CELLS: Final[dict[str, CellText]] = {
             "every k-th write of a replica the whole component is exchanged."
         ),
     ),
+    "mergeintocopy": CellText(
+        brief="a collective; the copy gets the aggregate",
+        narrow="collective",
+        write=(
+            "The write is a collective: the values of all replicas are combined, and the copy gets "
+            "the result once. One message comes from each replica, and one goes to each replica's "
+            "cache."
+        ),
+        waits="in replica context, a write to it uses",
+        differences=("D2", "D3", "D12"),
+    ),
+    "inturn": CellText(
+        brief="a collective; the copy gets the rows of all replicas",
+        narrow="collective",
+        rows=(
+            "A sparse write is a collective, and the aggregation has no effect: the copy gets the "
+            "rows of all replicas, in replica order. The messages contain rows only."
+        ),
+    ),
+    "fromcache": CellText(
+        brief="the copy",
+        read=(
+            "The read returns this replica's cache of the copy. No message is sent. If the replica "
+            "has written, the read waits until all replicas have written, too."
+        ),
+    ),
+    "fromcopy": CellText(
+        brief="the copy",
+        read="The read returns the copy. No message is sent.",
+    ),
+    "tocopy": CellText(
+        brief="the copy; a PerReplica: the value of replica 0 (warned)",
+        write=(
+            "The operation changes the copy. If the value is a per-replica value, the value of "
+            "replica 0 is used, as in TensorFlow, and a warning is shown. One message goes to each "
+            "replica's cache."
+        ),
+        differences=("D9",),
+        rows=(
+            "A sparse write changes rows of the copy. A per-replica value is refused. The messages "
+            "contain rows only."
+        ),
+        rows_brief="the copy",
+    ),
     "refuse": CellText(
         brief="refused",
         write="The write is refused and nothing changes. The error below says what to do.",

@@ -186,7 +186,6 @@ _DISTRIBUTE: Final = {
 }
 
 _EXPERIMENTAL: Final = {
-    "CentralStorageStrategy": _SYNCHRONOUS,
     "MultiWorkerMirroredStrategy": _PROCESSES,
     "ParameterServerStrategy": _SYNCHRONOUS,
     "PreemptionCheckpointHandler": _CHECKPOINT,

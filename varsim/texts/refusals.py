@@ -31,6 +31,10 @@ REASONS: Final[dict[str, str]] = {
         "cannot be read in cross-replica context: with synchronization=NONE each replica keeps "
         "its own value, so there is no single value to read"
     ),
+    "needs_aggregation": (
+        "cannot be written in replica context: it has one copy, and aggregation=NONE does not say "
+        "how to combine the replicas' values"
+    ),
     "no_rows": "cannot be changed by a sparse write with its synchronization",
     "no_order": (
         "cannot be changed by scatter_update, scatter_min or scatter_max with this aggregation: "

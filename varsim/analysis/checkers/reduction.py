@@ -65,15 +65,18 @@ class Reduction(Checker):
         if not merge.writes.keys() >= set(present):
             return  # a contribution is missing, which another checker reports
         writes = [merge.writes[replica] for replica in present]
-        if variable.promise.aggregation == "ONLY_FIRST_REPLICA":
+        operation, promise = writes[0].operation, variable.promise
+        in_turn = promise.one_copy and operation in sparse.OPERATIONS
+        if promise.aggregation == "ONLY_FIRST_REPLICA" and not in_turn:
             del writes[1:]
         shown = (*writes, event)
-        operation = writes[0].operation
         values = [arithmetic.operand_of(one, variable.promise.dtype) for one in writes]
         known = [value for value in values if value is not None]
         operand = None
         if len(known) == len(values):
-            operand = arithmetic.committed(known, operation, variable.promise.aggregation)
+            operand = arithmetic.committed(
+                known, operation, promise.aggregation, in_turn=promise.one_copy
+            )
             if operand is None:
                 reason = "the writes cannot be combined, but were committed"
                 self._note(variable, False, shown, reason)

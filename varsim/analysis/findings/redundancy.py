@@ -237,11 +237,14 @@ def _rarer_merges(facts: VariableFacts, merges: _MergeCounts, *, some_joined: bo
     """Return the remedy for unread merges.
 
     If replicas have joined, adaptive AUTO refuses the call, and the mean of ON_READ has other
-    weights.
+    weights. A variable with one copy cannot get another synchronization.
     """
     if merges.are_sparse:
-        return _sentence(_COLLECT_ROWS if some_joined else f"choose {_ADAPTIVE}{_COLLECT_ROWS}")
+        only_collect = some_joined or facts.one_copy
+        return _sentence(_COLLECT_ROWS if only_collect else f"choose {_ADAPTIVE}{_COLLECT_ROWS}")
     collect = "collect the writes on each replica, and merge once."
+    if facts.one_copy:
+        return _sentence(collect)
     if not some_joined:
         return f"Choose ON_READ if you need only the final sum or mean, or {_ADAPTIVE}{collect}"
     if facts.aggregation == "MEAN":

@@ -24,6 +24,7 @@ class VariableFacts:
     synchronization: str
     aggregation: str  # "" if replicas' writes are not aggregated
     mirrored: bool  # all components should hold one value
+    one_copy: bool  # the variable has one copy, whatever synchronization the program requests
     merged: bool  # the variable is mirrored, and every write in a replica is a collective
     deferred: bool  # the variable is mirrored; a write stays on its replica until a read needs it
     gathered: bool  # a read by the program aggregates the components
@@ -51,6 +52,7 @@ def _facts(row: VariableRow) -> VariableFacts:
         synchronization=row.synchronization,
         aggregation=promise.aggregation if together else "",
         mirrored=promise.mirrored,
+        one_copy=promise.one_copy,
         merged=promise.merges,
         deferred=promise.deferred,
         gathered=gathered,

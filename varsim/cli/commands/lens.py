@@ -193,7 +193,7 @@ def _plain(moment: Moment, incarnation: int) -> dict[str, Any]:
         "incarnation": incarnation,
         "step": moment.step,
         "time_s": moment.time_s,
-        "components": [None if one is None else one.tolist() for one in moment.components],
+        "components": [None if one is None else one.tolist() for one in moment.shown],
         "value": None if moment.value is None else moment.value.tolist(),
         "oracle": None if moment.oracle is None else moment.oracle.tolist(),
         "lost": list(moment.lost),

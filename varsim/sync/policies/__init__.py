@@ -107,7 +107,8 @@ def resolve(spec: VariableSpec, *, strict: bool, adaptive: bool = False) -> Vari
         AggregationError: The policy does not support the aggregation; or the aggregation is MEAN,
             and the dtype is an integer dtype or bool.
     """
-    becomes = policy_of(spec.requested).becomes
+    policy = policy_of(spec.requested)
+    becomes = policy.becomes
     aggregation = spec.aggregation
     if becomes.aggregations is not None:
         if aggregation not in becomes.aggregations:
@@ -117,7 +118,8 @@ def resolve(spec: VariableSpec, *, strict: bool, adaptive: bool = False) -> Vari
                 refusals.AggregationDoesNotFit(aggregation, spec.requested, possible),
             )
         aggregation = becomes.aggregations[aggregation]
-    check_mean(spec.name, aggregation, spec.dtype)
+    if not policy.has_one_copy:  # TensorFlow refuses the writes of replicas instead
+        check_mean(spec.name, aggregation, spec.dtype)
     if becomes.unless_strict and strict:
         raise SynchronizationError(
             spec.name,

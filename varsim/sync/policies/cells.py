@@ -120,6 +120,9 @@ class Cell:
     is_deferred: ClassVar[bool] = False
     """Whether a replica keeps its writes until a read needs them."""
 
+    takes_first: ClassVar[bool] = False
+    """Whether the program's write of a PerReplica value uses the value of replica 0."""
+
     gathers: ClassVar[bool] = False
     """Whether a read aggregates the components."""
 
@@ -165,6 +168,14 @@ class Cell:
     def key(self) -> str:
         """Return the key of the cell's texts."""
         return type(self).__name__.lower()
+
+    def joins_by(self, aggregation: VariableAggregation) -> VariableAggregation:
+        """Return the aggregation by which the replicas' rows are joined, if `combines`.
+
+        Args:
+            aggregation: The aggregation of the variable.
+        """
+        return aggregation
 
     def write(
         self,

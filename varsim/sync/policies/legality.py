@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from varsim.errors import AggregationError, OperationError
-from varsim.spec import Operation, VariableAggregation, VariableSpec
+from varsim.spec import SCATTERS, Operation, VariableAggregation, VariableSpec
 from varsim.texts import refusals
 
 _ADDS: Final = (Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
@@ -28,12 +28,21 @@ def check_mean(name: str, aggregation: VariableAggregation, dtype: np.dtype[np.g
 
 
 def check_arithmetic(spec: VariableSpec, operation: Operation, num_replicas: int) -> None:
-    """Refuse operations that bool variables do not support.
+    """Refuse dense writes that a variable of bools or of integers does not support.
 
+    `scatter.check_rows` checks sparse writes.
+
+    Args:
+        num_replicas: The number of replicas whose values the write combines.
     Raises:
-        AggregationError: The operation needs a SUM of bools over several replicas.
-        OperationError: The operation is assign_add or assign_sub.
+        AggregationError: The operation needs a SUM of bools, or a MEAN of integers or bools, over
+            several replicas.
+        OperationError: The operation is assign_add or assign_sub of bools.
     """
+    if operation in SCATTERS:
+        return
+    if num_replicas > 1:
+        check_mean(spec.name, spec.aggregation, spec.dtype)
     if spec.dtype.kind != "b":
         return
     if operation in _ADDS:

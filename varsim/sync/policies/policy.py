@@ -64,6 +64,7 @@ class Policy(Protocol):
         manual: The manual operations that the policy allows.
         is_mirrored: Whether all components should hold the same value.
         is_trainable: Whether a variable is trainable by default.
+        has_one_copy: Whether the program sees one copy instead of a component of each replica.
     """
 
     @property
@@ -76,6 +77,8 @@ class Policy(Protocol):
     def is_mirrored(self) -> bool: ...  # noqa: D102
     @property
     def is_trainable(self) -> bool: ...  # noqa: D102
+    @property
+    def has_one_copy(self) -> bool: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +90,7 @@ class TablePolicy:
     manual: ManualRow
     is_mirrored: bool = False
     is_trainable: bool = True
+    has_one_copy: bool = False
 
 
 def rows(
