@@ -32,22 +32,14 @@ class ExpectedError(Exception):
         self.kind = kind or "InvalidArgumentError"  # compare.py then accepts any clear refusal
 
 
-def expected(case: Case) -> CaseOutcome:
-    """Return the expected outcome of a program that is a list of operations.
-
-    Return values of writes are left out. A write returns the variable (D6), and the variable's
-    value is part of the state.
-    """
-    with np.errstate(all="ignore"):
-        return _Model(case).outcome()
-
-
-class _Model:
+class Model:
     """The components of the variable, and the effects of operations."""
 
     def __init__(self, case: Case) -> None:
         self._case = case
+        self._dtype = case.dtype
         self._world = case.world if case.is_mirrored else 1
+        self._copies = self._world
         self._parts: list[Array] | None = None
         self._returned: Json = None
         self._synchronization = case.synchronization
@@ -59,6 +51,7 @@ class _Model:
             self._aggregation = "NONE"
 
     def outcome(self) -> CaseOutcome:
+        """Run the program to its end, or to its first error."""
         for index, entry in enumerate(self._case.program):
             try:
                 self._perform(*entry)
@@ -104,15 +97,18 @@ class _Model:
         else:
             self._write(operation, *arguments)
 
-    def _create(self) -> None:
-        case = self._case
-        if self._aggregation == "MEAN" and np.dtype(case.dtype or "float32").kind in "iub":
+    def _check_settings(self) -> None:
+        if self._aggregation == "MEAN" and np.dtype(self._dtype or "float32").kind in "iub":
             raise ExpectedError("ValueError")
         if (
             self._synchronization not in SYNCHRONIZATIONS
             or self._case.aggregation not in AGGREGATIONS
         ):
             raise ExpectedError("ValueError")
+
+    def _create(self) -> None:
+        case = self._case
+        self._check_settings()
         init = case.record.get("init")
         if init is None or (case.is_mirrored and isinstance(init, dict) and "per_replica" in init):
             raise ExpectedError("ValueError")
@@ -120,7 +116,7 @@ class _Model:
         shape = case.record.get("kwargs", {}).get("shape")
         if shape is not None and not _fits(shape, value.shape):
             raise ExpectedError("ValueError")
-        self._parts = [value] * self._world
+        self._parts = [value] * self._copies
 
     def _attributes_of_local_state(self) -> dict[str, Json]:
         """Return the attributes of a variable with synchronization NONE (D1)."""
@@ -164,8 +160,7 @@ class _Model:
 
     def _fitting(self, value: Any, replica_id: int, method: str) -> Array:
         """Return the value with the variable's dtype and shape, or raise ExpectedError."""
-        assert self._parts is not None
-        part = self._parts[replica_id]
+        part = self._part(replica_id)
         if isinstance(value, np.ndarray):
             if value.dtype != part.dtype:
                 raise ExpectedError("ValueError")
@@ -181,6 +176,10 @@ class _Model:
         ):
             raise ExpectedError("ValueError" if method == "assign" else "")
         return value
+
+    def _part(self, replica_id: int) -> Array:
+        assert self._parts is not None
+        return self._parts[replica_id]
 
     def _converted(self, value: Any, dtype: np.dtype[Any]) -> Array:
         """Return a number, or a list of numbers, as an array of the variable's dtype."""
@@ -332,16 +331,16 @@ class _Model:
 
     def _read(self, context: str, how: str) -> Json:
         if not self._case.is_mirrored or context not in ("replica", "update", "merge"):
-            return _read_as(self._cross_read(), how)  # also in a device scope (D10)
+            return read_as(self._cross_read(), how)  # also in a device scope (D10)
         assert self._parts is not None
         parts = [self._cross_read()] * self._world if context == "merge" else self._parts
-        values = [_read_as(part, how) for part in parts]
+        values = [read_as(part, how) for part in parts]
         if len(values) == 1:  # one replica's values stay plain values
             return values[0]
         return {"type": "Mirrored" if context == "update" else "PerReplica", "values": values}
 
 
-def _read_as(value: Array, how: str) -> Json:
+def read_as(value: Array, how: str) -> Json:
     if how == "add":
         if value.dtype.kind == "b":
             raise ExpectedError

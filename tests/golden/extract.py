@@ -20,7 +20,7 @@ FAMILIES = frozenset(
 )
 GROUPS = frozenset(
     [f"mirrored-w{world}" for world in (1, 2, 3, 4)]
-    + ["one_device-w1", "default-w1", "no_strategy-w1"]
+    + ["central-w2", "one_device-w1", "default-w1", "no_strategy-w1"]
 )
 MESSAGE_CHARACTERS = 100
 
@@ -28,8 +28,8 @@ MESSAGE_CHARACTERS = 100
 def in_scope(case_id: str) -> bool:
     """Return whether the project compares varsim with a case.
 
-    Out of scope are the multi-worker, central-storage and parameter-server strategies, and cases
-    after which TensorFlow's process did not work any more.
+    Out of scope are the multi-worker and parameter-server strategies, and cases after which
+    TensorFlow's process did not work any more.
     """
     group, family = case_id.split("/")[:2]
     return group in {"mixing", "ckpt"} or (group in GROUPS and family in FAMILIES)

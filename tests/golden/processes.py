@@ -24,7 +24,7 @@ LEFT_OUT = {
 def fits_processes(case: Case) -> bool:
     """Return whether a case has the same outcome with replicas in their own processes."""
     return (
-        (case.is_mirrored or case.family == "mixing")
+        (case.is_mirrored or case.family in ("central", "mixing"))
         and not not_offered(case)
         and not any(re.search(text, case.text, re.MULTILINE) for text in LEFT_OUT.values())
     )

@@ -54,6 +54,8 @@ class Case:
     def family(self) -> str:
         """Return the family of the case, which is part of its id."""
         group, family = self.id.split("/")[:2]
+        if self.is_central:
+            return "central"
         return group if group in {"mixing", "ckpt"} else family
 
     @property
@@ -63,13 +65,18 @@ class Case:
 
     @property
     def strategy(self) -> str:
-        """Return mirrored, one_device, default or no_strategy; "mixing" has other names."""
+        """Return mirrored, central, one_device, default or no_strategy; "mixing" has others."""
         return str(self.record["strategy"])
 
     @property
     def is_mirrored(self) -> bool:
         """Return whether the variables are distributed."""
         return self.strategy.startswith("mirrored")
+
+    @property
+    def is_central(self) -> bool:
+        """Return whether the variable has one copy, which several replicas write."""
+        return self.strategy == "central"
 
     @property
     def in_function(self) -> bool:

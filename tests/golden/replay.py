@@ -36,7 +36,7 @@ class SharedStrategies:
         """Create new strategies after every `shared_by` cases, or never if this is None."""
         self._shared_by = shared_by
         self._replayed = 0
-        self._strategies: dict[tuple[str, ...], Any] = {}
+        self._strategies: dict[tuple[type, tuple[str, ...]], Any] = {}
         self._folder = Path(tempfile.mkdtemp())  # the folder of all cases' checkpoints
         weakref.finalize(self, shutil.rmtree, self._folder)
 
@@ -81,6 +81,8 @@ class SharedStrategies:
         match case.strategy:
             case "mirrored":
                 return self._mirrored(*(f"CPU:{i}" for i in range(case.world)))
+            case "central":
+                return self._central(*(f"CPU:{i}" for i in range(case.world)))
             case "one_device":
                 return tf.distribute.OneDeviceStrategy("CPU:0")
             case "default":
@@ -101,6 +103,12 @@ class SharedStrategies:
         }
 
     def _mirrored(self, *devices: str) -> Any:
-        if devices not in self._strategies:
-            self._strategies[devices] = tf.distribute.MirroredStrategy(list(devices))
-        return self._strategies[devices]
+        return self._shared(tf.distribute.MirroredStrategy, devices)
+
+    def _central(self, *devices: str) -> Any:
+        return self._shared(tf.distribute.experimental.CentralStorageStrategy, devices)
+
+    def _shared(self, kind: Any, devices: tuple[str, ...]) -> Any:
+        if (kind, devices) not in self._strategies:
+            self._strategies[kind, devices] = kind(list(devices))
+        return self._strategies[kind, devices]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from tests.golden.compare import OutcomeDifference, differences, same_value
-from tests.golden.expect import expected
 from tests.golden.expect_numerics import folds_left, is_near
+from tests.golden.expect_operations import expected
 from tests.golden.expect_python import RULES
 from tests.golden.recorded import Case, CaseOutcome, Json
 from tests.golden.shim import NOT_OFFERED
@@ -153,6 +153,11 @@ def _creates_local_state(case: Case) -> bool:
 def _merges_values_that_are_not_own_tensors(case: Case) -> bool:
     """Return whether replicas merge values that are not separate tensors of each replica."""
     mirrored = case.synchronization in ("AUTO", "ON_WRITE") and case.aggregation != "NONE"
+    if case.is_central:
+        return case.aggregation != "NONE" and any(
+            where == "replica" and method.startswith("assign") and kind not in OWN
+            for where, method, kind in _entries(case)
+        )
     return case.is_mirrored and any(
         (where == "replica" and mirrored and kind not in OWN)
         or (where == "merge" and kind == "shared_tensor" and case.synchronization == "ON_READ")
@@ -162,9 +167,10 @@ def _merges_values_that_are_not_own_tensors(case: Case) -> bool:
 
 def regroups(case: Case) -> bool:
     """Return whether the last reads of the program give one value per replica or component."""
-    if not case.is_mirrored or case.world == 1 or case.program[-1][0] != "read":
+    if case.world == 1 or case.program[-1][0] != "read":
         return False
-    return case.program[-1][1] in ("replica", "merge", "update")
+    contexts = ("replica", "merge") if case.is_central else ("replica", "merge", "update")
+    return (case.is_mirrored or case.is_central) and case.program[-1][1] in contexts
 
 
 def _writes_across(case: Case, aggregation: str) -> bool:
@@ -240,6 +246,8 @@ def _is_new_value(theirs: Json, value: Json) -> bool:
     match theirs:
         case {"type": "PerReplica" | "Mirrored", "values": members}:
             values = value if isinstance(value, list) else [value] * len(members)
+            if len(values) == 1:  # the variable has one copy
+                values = values * len(members)
             return len(values) == len(members) and all(map(_is_new_value, members, values))
         case {"type": "Tensor" | "_UnreadVariable", "value": new}:
             return same_value(new, value)
