@@ -21,7 +21,8 @@ from varsim.tracing.history import KINDS, PROGRAM, Event, History
 _WRITES: Final = frozenset({None, "assign", "assign_add", "assign_sub"}) | sparse.OPERATIONS
 _OPERATIONS: Final[Mapping[str, frozenset[str | None]]] = {
     "arrive": frozenset({"all_reduce", "all_gather", "merge_call", "host_call"}),
-    "answer": frozenset({"reduced", "merged", "host_result", "shared"}),
+    "request": frozenset({"lock", "read_lock", "barrier", "send", "recv"}),
+    "answer": frozenset({"reduced", "merged", "host_result", "shared", "granted", "passed"}),
     "ask": frozenset({"pull", "fetch"}),
     "obtain": frozenset({"pull", "fetch"}),
 }
@@ -49,6 +50,8 @@ _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "fetch": ("variable", "replica"),
     "wait": ("variable",),
     "arrive": ("operation",),
+    "request": ("call", "operation", "note"),
+    "release": ("call", "note"),
     "answer": ("operation",),
     "receive": ("replica",),
     "publish": ("variable",),
@@ -65,7 +68,7 @@ _BY_PROGRAM: Final = frozenset(
     "create forget call commit fetch answer receive carry abort finish lost".split()
 )
 _BY_REPLICA: Final = frozenset(
-    "begin install component wait arrive publish ask return raise".split()
+    "begin install component wait arrive request release publish ask return raise".split()
 )
 
 

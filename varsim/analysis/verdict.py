@@ -15,6 +15,7 @@ from typing import Final
 from varsim.analysis.checker import Checker, Conclusion
 from varsim.analysis.checkers.agreement import Agreement
 from varsim.analysis.checkers.atomic import Atomic
+from varsim.analysis.checkers.coordination import Coordination
 from varsim.analysis.checkers.gathered_reads import GatheredReads
 from varsim.analysis.checkers.local_only import LocalOnly
 from varsim.analysis.checkers.lost_update import LostUpdate
@@ -45,6 +46,7 @@ CHECKERS: Final[tuple[type[Checker], ...]] = (
     ReadYourWrites,
     MonotonicReads,
     Atomic,
+    Coordination,
     OneSided,
 )
 """The checkers of promises, in the order of reports; `WellFormedRecord` comes before them."""

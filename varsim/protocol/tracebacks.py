@@ -54,3 +54,8 @@ def _is_users(path: Path) -> bool:
     if _OURS in path.parents:
         return _WORKLOADS in path.parents
     return not _LIBRARIES.intersection(path.parts)
+
+
+def class_of(said: str) -> str:
+    """Return the class of an exception from its usual text, `ValueError: text`."""
+    return said.partition(":")[0]

@@ -78,6 +78,8 @@ def cell(event: Event, names: Mapping[int, str]) -> str:
         parts.append(f"of replica {event.replica}")
     if event.operation is not None and event.kind != "install":
         parts.append(event.operation)
+    if event.kind in {"request", "release"} and event.note is not None:
+        parts.append(repr(event.note))
     if event.version is not None:
         parts.append(f"v{event.version}")
     if event.kind == "write" and event.position is not None:

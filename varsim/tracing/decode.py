@@ -21,12 +21,14 @@ from varsim.protocol.messages import (
     Create,
     Fetch,
     Forget,
+    Granted,
     HostCall,
     HostResult,
     Layout,
     MergeCall,
     Merged,
     Message,
+    Passed,
     Raised,
     Reduced,
     Returned,
@@ -38,12 +40,13 @@ from varsim.protocol.messages import (
     Waiting,
     Write,
 )
-from varsim.protocol.tracebacks import exception_in, location_in
+from varsim.protocol.tracebacks import class_of, exception_in, location_in
 from varsim.spec import Array, CustomSynchronization, VariableAggregation, VariableSpec
 from varsim.tracing.absent import AbsentMemory
 from varsim.tracing.history import VariableRow
 from varsim.tracing.layout import Packed, packed
 from varsim.tracing.one_sided import OneSidedRows
+from varsim.tracing.requests import REQUESTS, request_of
 from varsim.tracing.rows import (
     NO_ROWS,
     NO_VALUE,
@@ -65,6 +68,8 @@ _ANSWERS: Final = {
     Merged: "merged",
     HostResult: "host_result",
     SharedValue: "shared",
+    Granted: "granted",
+    Passed: "passed",
 }
 _COLLECTIVES: Final = {AllReduce: "all_reduce", AllGather: "all_gather", MergeCall: "merge_call"}
 _NO_REPLICA: Final = -1
@@ -222,12 +227,9 @@ class FromProgram:
                 return self._once(replica_id, "abort", everyone, call=call_id, note=reason)
             case Fetch(variable_id=variable_id):
                 return (self._rows.add("fetch", variable=variable_id, replica=replica_id),)
-            case HostResult(call_id=call_id) | SharedValue(call_id=call_id):
-                operation = _ANSWERS[type(message)]
-                event = self._rows.add(
-                    "answer", call=call_id, replica=replica_id, operation=operation
-                )
-                return (event,)
+            case HostResult() | SharedValue() | Granted() | Passed():
+                add, what = self._rows.add, _ANSWERS[type(message)]
+                return (add("answer", call=message.call_id, replica=replica_id, operation=what),)
         return ()
 
     def _call(self, replica_id: int, start: Start) -> Events:
@@ -379,6 +381,8 @@ class FromReplica:
                 if label is not None:
                     columns["note"] = label
                 return (rows.add("arrive", call=call, **columns),)
+            case _ if isinstance(message, REQUESTS):
+                return (rows.add(**request_of(message)),)
             case HostCall(call_id=call, location=location):
                 return (rows.add("arrive", call=call, location=location, operation="host_call"),)
             case Raised(call_id=call, traceback=traceback):
@@ -475,11 +479,6 @@ def side_by_side(
 def _count(shape: Sequence[int | None]) -> int:
     """Return the number of elements of a value of a known shape."""
     return math.prod(size for size in shape if size is not None)
-
-
-def class_of(said: str) -> str:
-    """Return the class of an exception from its usual text, `ValueError: text`."""
-    return said.partition(":")[0]
 
 
 def installed(message: Commit | ScatterCommit, causes: Events, rows: HistoryRows) -> None:

@@ -125,8 +125,13 @@ KINDS: Final[Mapping[str, str]] = {
     "arrive": "a replica arrives at a collective other than a write (`operation` is all_reduce, "
     "all_gather or merge_call; `note` is the collective's name, if it has one), or makes a request "
     "to the program (host_call)",
-    "answer": "the program answers a collective, a host call or an `ask`; `operation` is reduced, "
-    "merged, host_result or shared",
+    "request": "a replica waits for other replicas in an operation without a position: `operation` "
+    "is lock, read_lock, barrier, send or recv, and `note` is the name of the lock or of the "
+    "barrier, or the number of the other replica",
+    "release": "a replica releases the lock `note`. The end of its function releases all its locks",
+    "answer": "the program answers a collective, a host call, a `request` or an `ask`; `operation` "
+    "is reduced, merged, host_result, granted (a lock, a barrier or a send), passed (a recv) or "
+    "shared",
     "publish": "a replica publishes its component; `value` is the component",
     "push": "a process adds `value` to the authoritative copy of a variable. The push of a replica "
     "takes effect when the program receives it",

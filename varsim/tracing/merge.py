@@ -21,6 +21,7 @@ from varsim.protocol.messages import (
     Start,
     is_own_call,
 )
+from varsim.protocol.tracebacks import class_of
 from varsim.spec import ManualOperation
 from varsim.texts.files import TRACE_REMEDY
 from varsim.tracing.absent import AbsentMemory
@@ -31,7 +32,6 @@ from varsim.tracing.decode import (
     LayoutError,
     OpenCollectives,
     RecordedVariables,
-    class_of,
     installed,
 )
 from varsim.tracing.history import HISTORY, PROGRAM, EventBatch, check_tables, write_batches

@@ -223,6 +223,27 @@ class ProgramHistory:
         """Let a replica receive the message of event `cause`, by default the last answer."""
         self.event(replica_id, "install", cause=self._answered if cause is None else cause)
 
+    def ask(self, replica_id: int, lock: str = "a", operation: str = "lock") -> None:
+        """Let a replica request a lock, and let the program receive the request."""
+        columns = {"operation": operation, "note": lock, "location": f"step.py:{replica_id}"}
+        cause = self.event(replica_id, "request", **columns)
+        self.event(PROGRAM, "receive", cause=cause, replica=replica_id)
+
+    def grant(self, replica_id: int) -> None:
+        """Let the program grant the lock that a replica has requested."""
+        self._answered = self.event(PROGRAM, "answer", operation="granted", replica=replica_id)
+        self.hear(replica_id)
+
+    def lock(self, replica_id: int, lock: str = "a", operation: str = "lock") -> None:
+        """Let a replica request a lock, and get it."""
+        self.ask(replica_id, lock, operation)
+        self.grant(replica_id)
+
+    def unlock(self, replica_id: int, lock: str = "a") -> None:
+        """Let a replica release a lock, and let the program receive the release."""
+        cause = self.event(replica_id, "release", note=lock)
+        self.event(PROGRAM, "receive", cause=cause, replica=replica_id)
+
     def _commit(self, name: str, value: float, version: int, position: int | None = None) -> None:
         columns = {"operation": "assign", "version": version, "position": position}
         cause = self.event(PROGRAM, "commit", name, value=value, takes_ms=SHORT_MS, **columns)

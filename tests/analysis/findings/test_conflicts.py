@@ -57,6 +57,37 @@ def test_writes_separated_by_a_collective_are_ordered() -> None:
     assert [] == conflicts(story)
 
 
+def locked_writes(*, locks: str) -> ProgramHistory:
+    """Return a history of two replicas that write one after the other, each holding a lock."""
+    story = ProgramHistory(w="ON_WRITE NONE")
+    story.call()
+    for replica_id, lock in enumerate(locks):
+        story.lock(replica_id, lock)
+        story.read(replica_id, "w", "turn.py:1")
+        story.write(replica_id, "w", 1.0 + replica_id, "turn.py:2")
+        story.unlock(replica_id, lock)
+    story.end()
+    return story
+
+
+def test_critical_sections_are_ordered() -> None:
+    assert [] == conflicts(locked_writes(locks="aa"))
+
+
+def test_a_release_orders_only_what_comes_after_the_next_grant() -> None:
+    """Replica 1 writes before it gets the lock that replica 0 has held."""
+    story = ProgramHistory(w="ON_WRITE NONE")
+    story.call()
+    story.lock(0)
+    story.write(0, "w", 1.0, "turn.py:2")
+    story.write(1, "w", 2.0, "turn.py:4")
+    story.unlock(0)
+    story.lock(1)
+    story.unlock(1)
+    story.end()
+    assert ["write-write conflict: w ×1 at turn.py:2"] == conflicts(story)
+
+
 def test_writes_without_a_collective_in_between_are_not_ordered() -> None:
     story = ProgramHistory(w="ON_WRITE NONE")
     story.call()
