@@ -516,7 +516,7 @@ class NoText:
 
 class Bad(Exception):
     def __str__(self):
-        raise ValueError("no")
+        raise SystemExit(3)
 
 @dataclasses.dataclass
 class Answer:
@@ -570,7 +570,7 @@ def test_an_exception_without_a_text_fails_the_run(write: Write):
 
     assert summary == load_summary(Path("runs/latest"))
     assert summary.failure is not None
-    assert ("Bad", "(no text: its __str__ raised ValueError)") == (
+    assert ("Bad", "(no text: its __str__ raised SystemExit)") == (
         summary.failure.kind,
         summary.failure.text,
     )

@@ -10,8 +10,10 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,25 @@ class TemporaryError(Exception):
 
     def __str__(self) -> str:
         return f"{len(self.rows)} rows"
+
+
+class UnreadableError(Exception):
+    """An error without a text, or without any attribute: its methods raise another exception."""
+
+    def __init__(self, kind: type[BaseException], unreadable: str) -> None:
+        super().__init__(kind, unreadable)
+
+    def __str__(self) -> str:
+        return self._read("text")
+
+    def __getattribute__(self, name: str) -> Any:
+        return BaseException.__getattribute__(self, "_read")("attributes", name)
+
+    def _read(self, what: str, name: str = "__doc__") -> Any:
+        kind, unreadable = BaseException.__getattribute__(self, "args")
+        if what == unreadable:
+            raise kind("not readable")
+        return BaseException.__getattribute__(self, name)
 
 
 def cause_of(error: BaseException) -> ReplicaError:
@@ -611,3 +632,38 @@ def test_a_write_after_the_strategy_is_closed_changes_nothing(mortal: Strategy) 
     with pytest.raises(ContextError, match="has been closed"):
         v.assign(2.0)
     assert 1.0 == float(v)
+
+
+class UnreadableArgument:
+    def __init__(self, kind: type[BaseException]) -> None:
+        self.kind = kind
+
+    def __repr__(self) -> str:
+        raise self.kind
+
+
+def test_an_exception_whose_methods_raise_is_not_a_crash(strategy: Strategy) -> None:
+    def step(error: Callable[[], BaseException]) -> None:
+        if replica_id() == 1:
+            raise error()
+
+    for kind in (RuntimeError, SystemExit, KeyboardInterrupt, GeneratorExit):
+        with soon(), pytest.raises(UnreadableError):
+            strategy.run(step, args=(partial(UnreadableError, kind, "text"),))
+        with soon(), pytest.raises(ReplicaError) as caught:
+            strategy.run(step, args=(partial(UnreadableError, kind, "attributes"),))
+        assert "in step\n" in str(caught.value)
+        assert "UnreadableError object at" in str(caught.value)
+        assert f"a method of its class raised <{kind.__name__} object at" in str(caught.value)
+        with soon(), pytest.raises(ValueError, match="UnreadableArgument object at"):
+            strategy.run(step, args=(partial(ValueError, UnreadableArgument(kind)),))
+    assert 2 == strategy.run(lambda: 2)
+
+
+def test_an_exception_of_a_merge_function_needs_no_text(strategy: Strategy) -> None:
+    def merged(_: Any) -> None:
+        raise UnreadableError(SystemExit, "text")
+
+    with soon(), pytest.raises(UnreadableError):
+        strategy.run(lambda: merge_call(merged))
+    assert 2 == strategy.run(lambda: 2)

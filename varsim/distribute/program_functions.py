@@ -16,7 +16,7 @@ from varsim.distribute.mutations import Watch, watch_of
 from varsim.distribute.naming import ReplicaReferences
 from varsim.distribute.policies import know
 from varsim.distribute.replica_context import ReplicaContext
-from varsim.errors import CallAborted
+from varsim.errors import CallAborted, text_of
 from varsim.launch.link import Codec, WorkerLink
 from varsim.location import user_location
 from varsim.protocol.exceptions import is_showable
@@ -30,6 +30,8 @@ _MAX_TRACEBACK: Final = 2**15
 
 _ENDS_A_PROCESS: Final = (SystemExit, KeyboardInterrupt)
 """Exceptions of a replica that would end the program without a message if raised there."""
+
+_TRACEBACK: Final[Any] = vars(BaseException)["__traceback__"]
 
 
 def serve(link: WorkerLink) -> None:
@@ -168,10 +170,22 @@ class ProgramFunctions:
         return self._take_output(), noticed
 
     def _raised(self, error: BaseException) -> FunctionRaises:
+        own = _TRACEBACK.__get__(error)  # its class can replace the attribute
+        tail = own.tb_next if own is not None and own.tb_next is not None else own
+        try:
+            return self._described(error, tail)
+        except BaseException as another:  # methods of the exception's class can raise anything
+            where = "".join(traceback.format_tb(tail))
+            text = (
+                f"Traceback (most recent call last):\n{where}{object.__repr__(error)}: a method of "
+                f"its class raised {object.__repr__(another)}, so the exception cannot be sent"
+            )
+            return FunctionRaises(self._codec.pack(None), text, *self._seen())
+
+    def _described(self, error: BaseException, tail: TracebackType | None) -> FunctionRaises:
+        """Return a raised exception with its traceback. This calls methods of its class."""
         for refused in self._home.silent(error):
             _add_note(error, f"before that, {refused}")
-        own = error.__traceback__
-        tail = own.tb_next if own is not None and own.tb_next is not None else own
         text = _traceback_of(error, tail)
         if len(text) > _MAX_TRACEBACK:
             half = _MAX_TRACEBACK // 2
@@ -183,9 +197,9 @@ class ProgramFunctions:
             return FunctionRaises(payload, text, *self._seen())
         try:
             payload = self._codec.pack_exception(error)
-        except Exception as unpackable:  # the exception can contain any object, even a socket
+        except BaseException as unpackable:  # the exception can contain any object, even a socket
             payload = self._codec.pack(None)
-            text += f"\n(the exception itself cannot be sent: {unpackable})"
+            text += f"\n(the exception itself cannot be sent: {text_of(unpackable)})"
         return FunctionRaises(payload, text, *self._seen())
 
 

@@ -10,7 +10,14 @@ import varsim
 from varsim.analysis.examination import Examination, examine
 from varsim.analysis.failures import DONE, Ending
 from varsim.analysis.returned import ReturnedValue, compare_returned
-from varsim.errors import CallTimeout, ConfigError, ReplicaError, VarsimError, WorkerLost
+from varsim.errors import (
+    CallTimeout,
+    ConfigError,
+    ReplicaError,
+    VarsimError,
+    WorkerLost,
+    text_of,
+)
 from varsim.experiments.store import SUMMARY, load_summary
 from varsim.protocol.paths import shown_path
 from varsim.protocol.tracebacks import exception_in, location_in, with_shown_paths
@@ -67,10 +74,7 @@ def _text(error: BaseException) -> str:
         return f"the program called sys.exit({error.code!r})"
     if isinstance(error, WorkerLost | CallTimeout):
         return error.after_run
-    try:
-        return str(error)
-    except Exception as another:  # the `__str__` of a program's exception may fail
-        return f"(no text: its __str__ raised {type(another).__name__})"
+    return text_of(error)
 
 
 def _traceback_of(error: BaseException) -> str:

@@ -185,7 +185,7 @@ class _ExceptionPacker(Packer):
 
     def _shown(self, value: Any, depth: int) -> Any:
         texts = (object.__repr__(value),) * 2
-        with suppress(Exception):  # methods of a user's class can raise any exception
+        with suppress(BaseException):  # methods of a user's class can raise anything
             if is_writable(value):
                 texts = str(value), repr(value)
         # `str` and `repr` can return an object of a subclass of str: make it a plain str.
@@ -247,7 +247,7 @@ def _text(error: BaseException) -> str | None:
         return None
     try:
         return str(error)
-    except Exception:  # the `__str__` of a user's class can raise any exception
+    except BaseException:  # the `__str__` of a user's class can raise anything, even SystemExit
         return None
 
 
