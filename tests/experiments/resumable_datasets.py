@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,8 @@ def run(job: tf.Job, *, way: str, flag: str = "") -> dict[str, Any]:
         case "two":
             for number, x, y in zip(job.each_step(12), split(1, 4), split(2, 6), strict=False):
                 train(number, x, y)
+        case "nested":
+            read_pairs(job, zip(split(1, 4), map(copy, split(2, 6)), strict=False), train)
         case "loops":
             it = iter(split(3, 4))
             for number, x in zip(job.each_step(50), split(1, 4), strict=False):
@@ -91,6 +94,11 @@ def run(job: tf.Job, *, way: str, flag: str = "") -> dict[str, Any]:
             read_unusually(job, way, flag, train)
     values = [part.numpy().tolist() for v in (w, seen) for part in v.values]
     return {"values": values, "last": order[-1]}
+
+
+def read_pairs(job: tf.Job, pairs: Iterator[Any], train: Callable[..., None]) -> None:
+    for number, (x, y) in zip(job.each_step(12), pairs, strict=False):
+        train(number, x, y)
 
 
 def read_unusually(job: tf.Job, way: str, flag: str, train: Callable[..., None]) -> None:

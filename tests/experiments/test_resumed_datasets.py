@@ -14,7 +14,7 @@ import varsim as tf
 from varsim.testing import simulated_cluster
 
 PROGRAM = Path(__file__).with_name("resumable_datasets.py")
-EXACT = ["zip", "loops", "iter", "keep", "peek", "function", "two"]
+EXACT = ["zip", "loops", "iter", "keep", "peek", "function", "two", "nested"]
 """The ways to read datasets after which a resumed run equals a run without interruption."""
 
 LATE = 40

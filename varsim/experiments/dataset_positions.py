@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import zip_longest
 from typing import Any, Final
 
@@ -39,7 +39,9 @@ class DatasetPositions:
         before, after = _neighbours(loop)
         if before:
             raise CheckpointError(texts.STEPS_FIRST)
-        self._unknown = sorted({type(one).__name__ for one in after if not self.restores(one)})
+        self._unknown = sorted(
+            {type(one).__name__ for one in _sources(after) if not self.restores(one)}
+        )
 
     def leave(self) -> None:
         """Note that a loop over steps has ended."""
@@ -101,6 +103,15 @@ class DatasetPositions:
             warn(texts.STARTS_AGAIN.format(places=", ".join(state["inside"])))
         if self._unknown:
             warn(texts.NOT_DISTRIBUTED.format(kinds=", ".join(self._unknown)))
+
+
+def _sources(iterators: Iterable[object]) -> Iterator[object]:
+    """Yield the iterators. A `zip` or `map` has no position of its own: yield what it reads."""
+    for one in iterators:
+        if isinstance(one, _ZIPS):
+            yield from _sources(gc.get_referents(one)[0])  # the first object is the tuple of them
+        else:
+            yield one
 
 
 def _neighbours(loop: object) -> tuple[list[object], list[object]]:
