@@ -87,7 +87,13 @@ def value_of(hint: Any, rng: Random) -> Any:
         case enum if issubclass(enum, Enum):
             return rng.choice(list(enum))
         case plain:
-            choices = {int: _NUMBERS, str: _TEXTS, bool: (False, True), bytes: (b"", b"x")}
+            choices = {
+                int: _NUMBERS,
+                float: (0.0, 1.0, -1.0, float("inf")),
+                str: _TEXTS,
+                bool: (False, True),
+                bytes: (b"", b"x"),
+            }
             return rng.choice(choices[plain])
 
 

@@ -91,6 +91,13 @@ def eps_of(dtype: np.dtype[Any]) -> float:
     return float(np.finfo(dtype).eps)
 
 
+def max_of(dtype: np.dtype[Any]) -> float:
+    """Return the largest finite number that a dtype of floats contains."""
+    if is_extension(dtype):
+        return float(import_module("ml_dtypes").finfo(dtype).max)
+    return float(np.finfo(dtype).max)
+
+
 def has_infinity(dtype: np.dtype[Any]) -> bool:
     """Return whether a dtype of floats has an infinity. If not, an overflow gives NaN."""
     return dtype.name != "float8_e4m3fn"

@@ -98,10 +98,20 @@ class VariableAggregation(Enum, metaclass=_PublicEnumMeta):
 
 
 class ReduceOp(Enum, metaclass=_PublicEnumMeta):
-    """How `Strategy.reduce` and `ReplicaContext.all_reduce` combine the replicas' values."""
+    """How `Strategy.reduce` and `ReplicaContext.all_reduce` combine the replicas' values.
+
+    TensorFlow has only SUM and MEAN. The other members are additions of varsim.
+    """
 
     SUM = "SUM"
     MEAN = "MEAN"
+    MIN = "MIN"
+    MAX = "MAX"
+    PROD = "PROD"
+    ANY = "ANY"
+    ALL = "ALL"
+
+    __hash__ = object.__hash__
 
     @staticmethod
     def from_variable_aggregation(aggregation: VariableAggregation) -> ReduceOp:

@@ -344,7 +344,11 @@ def test_a_variable_without_references_is_freed(strategy):
             "ON_RAED",
             "VariableSynchronization has no member 'ON_RAED'; did you mean 'ON_READ'? Its members",
         ),
-        (tf.distribute.ReduceOp, "AVG", "ReduceOp has no member 'AVG'. Its members are SUM, MEAN."),
+        (
+            tf.distribute.ReduceOp,
+            "AVG",
+            "ReduceOp has no member 'AVG'. Its members are SUM, MEAN, MIN, MAX, PROD, ANY, ALL.",
+        ),
     ],
 )
 def test_the_error_for_an_unknown_member_names_the_members(members: Any, name: str, said: str):

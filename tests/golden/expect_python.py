@@ -322,6 +322,18 @@ def structures_are_gathered_from_all(case: Case) -> CaseOutcome | None:
     return CaseOutcome(returned={"a": {"type": "Tensor", "dtype": "float32", "value": rows}})
 
 
+def further_ops_reduce(case: Case) -> CaseOutcome | None:
+    """Apply D15: `ReduceOp` has more members than SUM and MEAN, for example MAX."""
+    found = re.search(r'all_reduce\("(max)", tf\.constant\(([\d.]+)\)\)', case.text)
+    if found is not None:
+        return CaseOutcome(returned=on_each(tensor(float(found[2])), case.world))
+    program = r"x = PR\((\[.*?\]), '(\w+)'\)\nout = s\.reduce\(\"(max)\", x, axis=None"
+    found = re.search(program, case.text)
+    if found is None:
+        return None
+    return CaseOutcome(returned=described(np.array(json.loads(found[1]), found[2]).max(axis=0)))
+
+
 RULES: list[tuple[str, Callable[[Case], CaseOutcome | None]]] = [
     ("D1", none_is_local_state),
     ("D2", each_contributes),
@@ -340,6 +352,7 @@ RULES: list[tuple[str, Callable[[Case], CaseOutcome | None]]] = [
     ("D9", wrong_lengths_are_refused),
     ("D12", slices_are_refused),
     ("D13", variables_convert_as_arrays),
+    ("D15", further_ops_reduce),
 ]
 """Pairs of a rule and a function that gives the expected outcome. At most one function returns an
 outcome for a program. `rules` applies D8 and D6 after these functions."""

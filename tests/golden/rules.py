@@ -41,6 +41,7 @@ STATEMENTS = {
     "D10": "a diverged mirrored variable reads as component 0",
     "D12": "slice assignment of a distributed variable is refused",
     "D13": "float, len and bool behave as for arrays",
+    "D15": "reductions have more operations than SUM and MEAN",
 }
 
 

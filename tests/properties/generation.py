@@ -51,6 +51,7 @@ aggregations = st.sampled_from(VariableAggregation)
 writes = st.sampled_from(WRITES)
 scatters = st.sampled_from(SCATTERS)
 reduce_ops = st.sampled_from(ReduceOp)
+ops_of_numbers = reduce_ops.filter(lambda op: op not in {ReduceOp.ANY, ReduceOp.ALL})
 dtypes = st.sampled_from(DRAWN)
 shapes = st.sampled_from(SHAPES)
 
@@ -169,7 +170,7 @@ def steps(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: int)
     if kind is ReduceVariable:
         return ReduceVariable(index, draw(reduce_ops))
     if kind is ReduceValues:
-        return ReduceValues(draw(reduce_ops), draw(number_tuples(count)))
+        return ReduceValues(draw(ops_of_numbers), draw(number_tuples(count)))
     if kind is CrossWrite:
         values = draw(values_for(made[index], count))
         return CrossWrite(index, draw(writes), values, draw(st.booleans()))
@@ -195,7 +196,7 @@ def actions(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: in
     if kind is ReadAction:
         return ReadAction(index, tuple(draw(st.booleans()) for _ in range(count)))
     if kind is AllReduceStep:
-        return AllReduceStep(draw(reduce_ops), draw(number_tuples(count)))
+        return AllReduceStep(draw(ops_of_numbers), draw(number_tuples(count)))
     if kind is AllGatherStep:
         return AllGatherStep(draw(number_tuples(count, gathered=True)))
     if kind in {ScatterAction, ScatterOwn}:

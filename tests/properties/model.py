@@ -6,6 +6,7 @@ varsim. A refused operation changes nothing.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -65,12 +66,31 @@ def aggregated(
     return left_fold(values) if aggregation is SUM else mean_of(values)
 
 
+PAIRWISE: Final = {
+    ReduceOp.MIN: np.minimum,
+    ReduceOp.MAX: np.maximum,
+    ReduceOp.PROD: np.multiply,
+    ReduceOp.ANY: np.logical_or,
+    ReduceOp.ALL: np.logical_and,
+}
+
+
+def require_meaning(dtype: np.dtype[Any], op: ReduceOp) -> None:
+    """Refuse an op that has no meaning for a dtype."""
+    if (dtype.kind == "b") != (op in {ReduceOp.ANY, ReduceOp.ALL}):
+        raise RefusedError
+    if dtype.kind == "c" and op in {ReduceOp.MIN, ReduceOp.MAX}:
+        raise RefusedError
+
+
 def reduced(values: Sequence[Array], op: ReduceOp, num_replicas: int) -> Array:
     """Return the result of `strategy.reduce` and `all_reduce`: a mean of integers is float64."""
     if num_replicas == 1:
         return values[0]
-    if values[0].dtype == bool:
-        raise RefusedError
+    require_meaning(values[0].dtype, op)
+    if op in PAIRWISE:
+        with np.errstate(all="ignore"):
+            return np.asarray(functools.reduce(PAIRWISE[op], values), values[0].dtype)
     if op is ReduceOp.SUM:
         return left_fold(values)
     if values[0].dtype.kind in "iu":
@@ -229,8 +249,10 @@ class ModelVariable:
     def reduce(self, op: ReduceOp) -> Array:
         """Do `strategy.reduce` of the variable, whose aggregation has no effect."""
         if self.synchronization is ON_WRITE:
-            if op is ReduceOp.SUM:
+            if op in {ReduceOp.SUM, ReduceOp.PROD}:
                 raise RefusedError
+            if op is not ReduceOp.MEAN:
+                require_meaning(self.components[0].dtype, op)
             return self.components[0]
         return reduced(self.components, op, len(self.components))
 

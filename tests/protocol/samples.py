@@ -51,7 +51,13 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:
         case enum if issubclass(enum, Enum):
             return st.sampled_from(enum)
         case plain:
-            return {int: ints, str: texts, bool: st.booleans(), bytes: st.binary(max_size=8)}[plain]
+            return {
+                int: ints,
+                float: st.floats(allow_nan=False),
+                str: texts,
+                bool: st.booleans(),
+                bytes: st.binary(max_size=8),
+            }[plain]
 
 
 def built(cls: Any) -> st.SearchStrategy[Any]:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from tests.scenarios.script import show, show_rows
 from varsim.protocol.buckets import arrange, unpack
 from varsim.protocol.messages import (
-    AllGather,
-    AllReduce,
+    Combine,
     Commit,
     Component,
     Contribution,
@@ -113,10 +112,10 @@ class MessageFormat:
                 return [*(self._name(i) for i in ids), *functions]
             case Define(function_id=function_id) | Start(function_id=function_id):
                 return [function_id]
-            case AllReduce(op=op, leaves=leaves, label=label):
-                return [op.name, *map(show, leaves), _named(label)]
-            case AllGather(axis=axis, leaves=leaves, label=label):
-                return [f"axis={axis}", *map(show, leaves), _named(label)]
+            case Combine(how=how, leaves=leaves, weight=weight, label=label):
+                weighs = "" if weight is None else f"weight={weight:g}"
+                said = [how.kind.value, *how.arguments(), weighs]
+                return [*filter(None, said), *map(show, leaves), _named(label)]
             case MergeCall(arguments=payload, label=label):
                 return [show(payload.tree), _named(label)]
             case Reduced(leaves=leaves):

@@ -23,6 +23,7 @@ from varsim.protocol.messages import (
     Reduced,
     Structure,
 )
+from varsim.protocol.parts import Combination, CombineKind
 from varsim.spec import Array, Context, Operation, ReduceOp, VariableSpec
 from varsim.sync.actions import (
     COORDINATOR,
@@ -40,9 +41,8 @@ from varsim.sync.actions import (
 )
 from varsim.sync.replica_events import (
     CallHost,
-    EnterGather,
+    EnterCombine,
     EnterMerge,
-    EnterReduce,
     FunctionBegins,
     FunctionRaises,
     FunctionReturns,
@@ -76,6 +76,9 @@ class DriverHost(Protocol):
 class _Running:
     commands: deque[Command]
     function: Iterator[None]
+
+
+COMBINING = frozenset(kind.value for kind in CombineKind)
 
 
 class ReplicaDriver:
@@ -224,16 +227,28 @@ class ReplicaDriver:
             case "merge_call":
                 nothing = Payload(" ".join(words))
                 return EnterMerge(nothing, nothing, name, location)
-            case "all_reduce":
-                structure, given = _structure(words[1])
+            case verb if verb in COMBINING:
+                how, weight = _how(verb, command)
+                structure, given = _structure(words[-1])
                 leaves = tuple(map(as_tensor, given))
-                return EnterReduce(ReduceOp(words[0]), structure, leaves, name, location)
-            case "all_gather":
-                structure, given = _structure(words[1])
-                leaves = tuple(map(as_tensor, given))
-                return EnterGather(int(words[0]), structure, leaves, name, location)
+                return EnterCombine(how, structure, leaves, name, location, weight)
             case verb:
                 raise ScenarioError(f"{location}: there is no command {verb} of a replica")
+
+
+def _how(verb: str, command: Command) -> tuple[Combination, float | None]:
+    """Return the arguments of a collective: `all_reduce SUM 1.0`, `scan SUM exclusive=1 1.0`."""
+    kind, words, options = CombineKind(verb), command.words, command.options
+    with_op = kind in {CombineKind.ALL_REDUCE, CombineKind.REDUCE_SCATTER, CombineKind.SCAN}
+    with_axis = kind in {CombineKind.ALL_GATHER, CombineKind.REDUCE_SCATTER}
+    how = Combination(
+        kind,
+        op=ReduceOp(words[0]) if with_op else None,
+        axis=int(words[-2]) if with_axis else None,
+        root=int(words[0]) if kind is CombineKind.BROADCAST else None,
+        exclusive="exclusive" in options,
+    )
+    return how, float(options["weight"]) if "weight" in options else None
 
 
 def _last(command: Command) -> FunctionReturns | FunctionRaises:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
-from tests.scenarios.replica_driver import ReplicaDriver
+from tests.scenarios.replica_driver import COMBINING, ReplicaDriver
 from tests.scenarios.script import (
     Command,
     ScenarioBlock,
@@ -60,7 +60,7 @@ from varsim.testing.simulation import Validation
 Cell = tuple[Synchronization, Context, Operation, VariableAggregation]
 """A cell of the policy table, and an aggregation with which the cell is used."""
 
-REPLICA_COMMANDS = frozenset("all_reduce all_gather merge_call host_call end raise".split())
+REPLICA_COMMANDS = frozenset("merge_call host_call end raise".split()) | COMBINING
 """Commands that only replicas execute.
 
 A replica also executes an assign or a read with `replica=`.

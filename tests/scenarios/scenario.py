@@ -25,9 +25,11 @@ ends with `at FILE:LINE`.
     variable w synchronization=AUTO aggregation=NONE dtype=float32 shape=() value=0
     assign|assign_add|assign_sub replica=0 w 1.0        in replica context
     read replica=0 w · raise replica=0 TEXT · host_call replica=0 TEXT
-    all_reduce replica=0 SUM 1.0 · all_gather replica=0 AXIS [1.0]
+    all_reduce replica=0 SUM 1.0 · all_gather replica=0 AXIS [1.0] · broadcast replica=0 ROOT 1.0
+    reduce_scatter replica=0 SUM AXIS [1.0,2.0] · scan replica=0 exclusive=1 SUM 1.0
+    all_to_all replica=0 {'0':1.0,'1':[2.0]} · all_reduce replica=0 weight=3 MEAN 1.0
     merge_call replica=0 TEXT, then commands of the program, until `merged VALUE` or `fail TEXT`
-    (all three accept name=NAME; the value of all_reduce and all_gather may be a dict)
+    (all collectives accept name=NAME; a value may be a dict)
     call … end replica=0 …          one strategy.run; without `call`, each block is one strategy.run
     write w assign 1.0 · read w · values w · update w assign 1.0 · update w read · drop w
     hold 0 -> coordinator · deliver 0 -> coordinator 1 · release 0 -> coordinator

@@ -60,6 +60,7 @@ POLICIES: tuple[tuple[Synchronization, tuple[VariableAggregation, ...]], ...] = 
     (AVERAGED, (MEAN,)),
 )
 DENSE = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
+OF_NUMBERS = tuple(op for op in ReduceOp if op not in {ReduceOp.ANY, ReduceOp.ALL})
 SHAPES: tuple[tuple[int, ...], ...] = ((), (), (2,), (3, 2))
 
 # ---------------------------------------------------------------- steps of a replica
@@ -374,7 +375,7 @@ class Drawing:
                 return OwnWrite(variable, rng.choice(DENSE), self._values(variable))
             case "reduce":
                 values = tuple(self._numbers((2,), "float64") for _ in range(self.count))
-                return AllReduceStep(rng.choice(list(ReduceOp)), values)
+                return AllReduceStep(rng.choice(OF_NUMBERS), values)
             case "gather":
                 sizes = [rng.randint(0, 2) for _ in range(self.count)]
                 return AllGatherStep(tuple(self._numbers((size,), "int64") for size in sizes))

@@ -11,7 +11,8 @@ from typing import Any, assert_never
 import numpy as np
 
 from tests.properties.bare_cluster import rows_of
-from tests.properties.operation_model import Array, merged
+from tests.properties.model import reduced
+from tests.properties.operation_model import Array
 from tests.properties.steps import (
     AllGatherStep,
     AllReduceStep,
@@ -23,8 +24,7 @@ from tests.seeded.model import Entry, Model, ModelCall
 from tests.seeded.programs import Host, Merge, OwnWrite, Raise, ReadRows, Stall, Step
 from tests.seeded.worlds import same
 from varsim.protocol.messages import Abort, Define, Left, Message, Payload
-from varsim.protocol.parts import LEAF
-from varsim.spec import VariableAggregation
+from varsim.protocol.parts import LEAF, Combination, CombineKind
 from varsim.sync.actions import (
     WAIT_AND_REPEAT,
     Abandon,
@@ -38,9 +38,8 @@ from varsim.sync.actions import (
 from varsim.sync.replica_events import (
     CallHost,
     ComponentWrite,
-    EnterGather,
+    EnterCombine,
     EnterMerge,
-    EnterReduce,
     FunctionBegins,
     FunctionRaises,
     FunctionReturns,
@@ -248,10 +247,12 @@ class SeededReplica:
         match step:
             case AllReduceStep(op=op):
                 kind = "reduce", op, value.shape
-                event: ReplicaEvent = EnterReduce(op, ONE_LEAF, (value,), None, at)
+                how = Combination(CombineKind.ALL_REDUCE, op)
+                event: ReplicaEvent = EnterCombine(how, ONE_LEAF, (value,), None, at)
             case AllGatherStep():
                 kind = ("gather",)
-                event = EnterGather(0, ONE_LEAF, (value,), None, at)
+                how = Combination(CombineKind.ALL_GATHER, axis=0)
+                event = EnterCombine(how, ONE_LEAF, (value,), None, at)
             case Merge():
                 kind = ("merge",)
                 event = EnterMerge(NOTHING, Payload(step), None, at)
@@ -266,8 +267,7 @@ class SeededReplica:
         model.advance(frame.call, position + 1)
         values = [own[position].operand for own in frame.call.entries]
         if isinstance(step, AllReduceStep):
-            aggregation = VariableAggregation[step.op.name]
-            expected = merged(values, aggregation)
+            expected = reduced(values, step.op, len(values))
         else:
             expected = np.concatenate(values)
         (leaf,) = delivered.answer.leaves

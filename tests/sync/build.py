@@ -14,8 +14,9 @@ from tests.sync.program import ReplicaProgram
 from varsim.distribute.structure_walks import taken_apart
 from varsim.protocol.messages import (
     BY_PROGRAM,
-    AllGather,
-    AllReduce,
+    Combination,
+    Combine,
+    CombineKind,
     Commit,
     Contribution,
     Create,
@@ -273,29 +274,35 @@ def all_reduce(
     index: int = 0,
     name: str | None = None,
     location: str = "train.py:30",
-) -> AllReduce:
-    structure, leaves = _taken_apart(value)
-    return AllReduce(
-        call_id=1,
-        position=index,
-        op=op,
-        structure=structure,
-        leaves=leaves,
-        label=name,
-        location=location,
-    )
+) -> Combine:
+    how = Combination(CombineKind.ALL_REDUCE, op)
+    return combine(how, value, index=index, name=name, location=location)
 
 
 def all_gather(
     value: Any, axis: int = 0, *, index: int = 0, name: str | None = None, location: str = ""
-) -> AllGather:
+) -> Combine:
+    how = Combination(CombineKind.ALL_GATHER, axis=axis)
+    return combine(how, value, index=index, name=name, location=location)
+
+
+def combine(
+    how: Combination,
+    value: Any,
+    *,
+    index: int = 0,
+    weight: float | None = None,
+    name: str | None = None,
+    location: str = "train.py:30",
+) -> Combine:
     structure, leaves = _taken_apart(value)
-    return AllGather(
+    return Combine(
         call_id=1,
         position=index,
-        axis=axis,
+        how=how,
         structure=structure,
         leaves=leaves,
+        weight=weight,
         label=name,
         location=location,
     )

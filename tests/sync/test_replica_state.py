@@ -46,7 +46,7 @@ from varsim.protocol.messages import (
     Shutdown,
     ToWorker,
 )
-from varsim.sync.replica_events import CallHost, EnterReduce, ProgramEvent
+from varsim.sync.replica_events import CallHost, EnterCombine, ProgramEvent
 from varsim.sync.replica_state import ReplicaState
 
 # ---------------------------------------------------------------- commits
@@ -186,10 +186,10 @@ def test_the_outbox_is_sent_with_a_collective_and_precedes_it():
     state = replica(spec())
     state.write(W, ASSIGN, array(1.0))
     reduce = all_reduce(1.0)
-    enter = EnterReduce(reduce.op, reduce.structure, reduce.leaves, None, "")
+    enter = EnterCombine(reduce.how, reduce.structure, reduce.leaves, None, "")
     sent = state.enter(enter)
 
-    assert ["-> Contribution w assign 1.0", "-> AllReduce SUM 1.0"] == describe(sent)
+    assert ["-> Contribution w assign 1.0", "-> Combine all_reduce SUM 1.0"] == describe(sent)
     assert [0, 1] == [action.message.position for action in sent[1:]]
 
 

@@ -17,7 +17,7 @@ from tests.sync.build import (
     spec,
 )
 from varsim.errors import StillRunning
-from varsim.protocol.messages import AllReduce, Left, Raised, Report
+from varsim.protocol.messages import Combine, Left, Raised, Report
 from varsim.sync.actions import CallBegins, CoordinatorAction, Locate, ProgramRefused
 from varsim.sync.call_site import CallSite
 from varsim.sync.coordinator_events import Located, ProgramCall, TimePasses
@@ -35,7 +35,7 @@ def running(num_replicas: int = 3, started_s: float = 10.0) -> CoordinatorState:
     return state
 
 
-def reduction(location: str, call: int = 1) -> AllReduce:
+def reduction(location: str, call: int = 1) -> Combine:
     return replace(all_reduce(1.0, location=location), call_id=call)
 
 

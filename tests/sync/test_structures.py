@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from varsim.distribute.structure_walks import taken_apart
+from varsim.protocol.parts import Combination, CombineKind
+from varsim.spec import ReduceOp
 from varsim.sync.structures import differences, form_of
 from varsim.texts.facts import name_replicas
 from varsim.texts.mismatches import MOST_DIFFERENCES, difference_lines
@@ -17,7 +19,10 @@ F = np.zeros((), np.float32)
 
 def told(*values: Any, axis: int | None = None) -> list[str]:
     """Return the differences between the values of replicas 0, 1, and so on."""
-    forms = {i: form_of(*taken_apart(one), axis) for i, one in enumerate(values)}
+    how = Combination(CombineKind.ALL_REDUCE, ReduceOp.SUM)
+    if axis is not None:
+        how = Combination(CombineKind.ALL_GATHER, axis=axis)
+    forms = {i: form_of(*taken_apart(one), how) for i, one in enumerate(values)}
     return list(difference_lines(differences(forms)))
 
 

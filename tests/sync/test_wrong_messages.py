@@ -26,7 +26,9 @@ from tests.sync.build import (
 from tests.sync.build import replica as running
 from varsim.errors import ProtocolError
 from varsim.protocol.messages import (
-    AllReduce,
+    Combination,
+    Combine,
+    CombineKind,
     Contribution,
     Delta,
     DeltaPart,
@@ -115,12 +117,13 @@ TO_COORDINATOR = {
     ),
     "leaves without a structure": (
         [
-            AllReduce(
+            Combine(
                 call_id=1,
                 position=0,
-                op=ReduceOp.SUM,
+                how=Combination(CombineKind.ALL_REDUCE, ReduceOp.SUM),
                 structure=(),
                 leaves=(array(1.0),),
+                weight=None,
                 label=None,
                 location="",
             )

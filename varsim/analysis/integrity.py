@@ -15,12 +15,13 @@ from varsim.analysis import arithmetic, sparse
 from varsim.analysis.promises import Promise, promise_of
 from varsim.errors import HistoryError
 from varsim.extension_dtypes import named
+from varsim.protocol.parts import CombineKind
 from varsim.texts.files import JUDGE
 from varsim.tracing.history import KINDS, PROGRAM, Event, History
 
 _WRITES: Final = frozenset({None, "assign", "assign_add", "assign_sub"}) | sparse.OPERATIONS
 _OPERATIONS: Final[Mapping[str, frozenset[str | None]]] = {
-    "arrive": frozenset({"all_reduce", "all_gather", "merge_call", "host_call"}),
+    "arrive": frozenset({"merge_call", "host_call", *(kind.value for kind in CombineKind)}),
     "request": frozenset({"lock", "read_lock", "barrier", "send", "recv"}),
     "answer": frozenset({"reduced", "merged", "host_result", "shared", "granted", "passed"}),
     "ask": frozenset({"pull", "fetch"}),

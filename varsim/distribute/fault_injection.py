@@ -40,8 +40,7 @@ from varsim.launch.link import Allocator, Reducer
 from varsim.transport.link_faults import LinkFaults
 
 _OPERATIONS: Final = frozenset(
-    "all_gather all_reduce call_host merge_call read read_rows scatter write "
-    "write_component".split()
+    "call_host combine merge_call read read_rows scatter write write_component".split()
 )
 """The methods of a replica's session that count as operations of the function."""
 

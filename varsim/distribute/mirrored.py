@@ -14,6 +14,7 @@ from varsim.distribute.call_packing import CallPacker
 from varsim.distribute.checkpoints import whole_strategy
 from varsim.distribute.checkpoints.saving import Saved
 from varsim.distribute.cluster_variable import ClusterVariable
+from varsim.distribute.collectives import gathered
 from varsim.distribute.context import current_frame, require_cross_replica
 from varsim.distribute.cross_replica import CrossReplica
 from varsim.distribute.distributed import DistributedVariable, class_of
@@ -30,10 +31,8 @@ from varsim.distribute.naming import PROGRAM, new_id
 from varsim.distribute.ports import ReplicaPort
 from varsim.distribute.reduction import (
     parse_op,
-    reduce_along,
-    reduce_over_replicas,
+    reduced,
 )
-from varsim.distribute.replica_context import gathered
 from varsim.distribute.requested import requested
 from varsim.distribute.shares import Rows, uneven_rows
 from varsim.distribute.strategy import Strategy, check_call
@@ -453,19 +452,17 @@ class MirroredStrategy(Strategy):
             raise ReplicaError(replica_id, raised.traceback + note) from None
         raise error from cause
 
-    def reduce(self, reduce_op: Any, value: Any, axis: Any) -> Any:
+    def reduce(self, reduce_op: Any, value: Any, axis: Any, *, weight: Any = None) -> Any:
         """Combine the replicas' values into one; see `Strategy.reduce`.
 
         Raises:
             ContextError: The program is on a replica.
-            ValueError: The value is not a per-replica value, and the operation is SUM; or the
-                shapes of the values differ.
+            ValueError: The value is not a per-replica value, and the op is SUM or PROD; or the
+                values cannot be combined.
         """
         require_cross_replica(self, "strategy.reduce")
         op = parse_op(reduce_op)
-        if axis is None:
-            return reduce_over_replicas(op, value, self.num_replicas_in_sync)
-        return reduce_along(op, value, axis, self.num_replicas_in_sync, self.warn_once)
+        return reduced(op, value, axis, self.num_replicas_in_sync, weight, self.warn_once)
 
     def gather(self, value: Any, axis: int) -> Any:
         """Concatenate the replicas' values along an axis.

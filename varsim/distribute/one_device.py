@@ -17,7 +17,7 @@ from varsim.distribute.context import (
 from varsim.distribute.datasets import DistributedDataset, InputContext
 from varsim.distribute.extended import Extended
 from varsim.distribute.naming import PROGRAM
-from varsim.distribute.reduction import parse_op, reduce_along, refuse_slices
+from varsim.distribute.reduction import parse_op, reduced, refuse_slices
 from varsim.distribute.replica_context import OnlyReplicaContext
 from varsim.distribute.requested import requested
 from varsim.distribute.resource import HeldHere, ResourceVariable
@@ -68,11 +68,13 @@ class OneDeviceStrategy(Strategy):
         with entered(Frame(self, type(self._context)(self, 0, None))):
             return fn(*args, **(kwargs or {}))
 
-    def reduce(self, reduce_op: Any, value: Any, axis: Any) -> Any:
-        """Return the value itself, or its sum or mean along `axis`."""
+    def reduce(self, reduce_op: Any, value: Any, axis: Any, *, weight: Any = None) -> Any:
+        """Return the value itself, or its reduction along `axis`."""
         require_cross_replica(self, "strategy.reduce")
         op = parse_op(reduce_op)
-        return value if axis is None else reduce_along(op, value, axis, 1, self.warn_once)
+        if axis is None and weight is None:
+            return value
+        return reduced(op, value, axis, 1, weight, self.warn_once)
 
     def gather(self, value: Any, axis: int) -> Any:
         """Return the value itself."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from varsim.errors import (
 )
 from varsim.extension_dtypes import is_extension, kind_of
 from varsim.location import user_location
+from varsim.nearest import listed
 from varsim.spec import Array, ReduceOp
 from varsim.sync import reduce
 from varsim.texts.facts import name_replicas
@@ -41,7 +43,9 @@ def parse_op(op: Any) -> ReduceOp:
         try:
             return ReduceOp(op.upper())
         except ValueError as error:
-            raise ValueError(f"invalid ReduceOp {op!r}: use SUM or MEAN") from error
+            raise ValueError(
+                f"invalid ReduceOp {op!r}: use {listed(one.name for one in ReduceOp)}"
+            ) from error
     raise TypeError(f"invalid ReduceOp {op!r}: use ReduceOp.SUM or ReduceOp.MEAN")
 
 
@@ -53,24 +57,65 @@ def components_of(value: DistributedValues) -> list[Array]:
     return [as_tensor(component) for component in value.values]
 
 
-def reduce_over_replicas(op: ReduceOp, value: Any, num_replicas: int) -> Any:
-    """Return the result of `strategy.reduce(op, value, axis=None)`.
+def reduce_over_replicas(op: ReduceOp, value: Any, num_replicas: int, weight: Any = None) -> Any:
+    """Return the result of `strategy.reduce(op, value, axis=None, weight=weight)`.
 
     Raises:
-        DistributedValueError: The value is not a per-replica value, and `op` is SUM.
+        DistributedValueError: The value is not a per-replica value, and the op would combine copies
+            of it, for example SUM; or the weights are not valid.
     """
-    return map_structure(lambda leaf: _reduce_leaf(op, leaf, num_replicas), value)
+    weights = None if weight is None else _weights_of(op, weight)
+    return map_structure(lambda leaf: _reduce_leaf(op, leaf, num_replicas, weights), value)
 
 
-def _reduce_leaf(op: ReduceOp, leaf: Any, num_replicas: int) -> Any:
-    if isinstance(leaf, MirroredVariable):
-        if op is ReduceOp.MEAN:
-            return leaf.values[0]
+def checked_weight(weight: Any, op: ReduceOp | None) -> float | None:
+    """Return the weight of a replica's value as a float, or None.
+
+    Raises:
+        DistributedValueError: The weight is not a finite number from 0, or the op is not MEAN.
+    """
+    if weight is None:
+        return None
+    if op is not ReduceOp.MEAN:
+        raise DistributedValueError(f"weight={weight!r}: only a MEAN has weights; use MEAN")
+    try:
+        number = float(weight)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 <= number < math.inf:
         raise DistributedValueError(
-            f"variable {leaf.spec.name!r} is mirrored: its components are copies of one value, and "
-            "their sum has no meaning; read it with v.read_value()"
+            f"weight={weight!r}: the weight of a replica must be one finite number from 0, such as "
+            "its number of rows"
         )
+    return number
+
+
+def _weights_of(op: ReduceOp, weight: Any) -> list[float]:
+    """Return the weights of the replicas that take part; one number is the weight of all."""
+    each = components_of(weight) if isinstance(weight, DistributedValues) else [weight]
+    numbers = (checked_weight(own, op) for own in each)
+    weights = [number for number in numbers if number is not None]
+    reduce.require_weight(weights)
+    return weights
+
+
+_OF_COPIES: Final = (ReduceOp.MEAN, ReduceOp.MIN, ReduceOp.MAX, ReduceOp.ANY, ReduceOp.ALL)
+"""The ops whose reduction of copies of one value is this value."""
+
+
+def _reduce_leaf(op: ReduceOp, leaf: Any, num_replicas: int, weights: list[float] | None) -> Any:
+    if isinstance(leaf, MirroredVariable):
+        if op not in _OF_COPIES:
+            what = "sum" if op is ReduceOp.SUM else "product"
+            raise DistributedValueError(
+                f"variable {leaf.spec.name!r} is mirrored: its components are copies of one value, "
+                f"and their {what} has no meaning; read it with v.read_value()"
+            )
+        if op is not ReduceOp.MEAN:
+            reduce.require_meaning(leaf.spec.dtype, op)
+        return leaf.values[0]
     if holds_slices(leaf):
+        require_joining(op, weights)
         if isinstance(leaf, DistributedValues):
             dense = [i for i, one in enumerate(leaf.values) if not isinstance(one, IndexedSlices)]
             if dense:
@@ -82,14 +127,22 @@ def _reduce_leaf(op: ReduceOp, leaf: Any, num_replicas: int) -> Any:
         if num_replicas == 1:
             return leaf
     if isinstance(leaf, DistributedValues):
-        return reduce.reduce(components_of(leaf), op, num_replicas)
-    if op is ReduceOp.MEAN or _is_zero(leaf):
+        components = components_of(leaf)
+        if weights is not None and len(weights) == 1:
+            weights = weights * len(components)
+        if weights is not None and len(weights) != len(components):
+            raise DistributedValueError(
+                f"strategy.reduce got {len(weights)} weights for {len(components)} values: give "
+                "one weight for each replica that has a value"
+            )
+        return reduce.reduce(components, op, num_replicas, weights)
+    if op in _OF_COPIES or (op is ReduceOp.SUM and _is_zero(leaf)):
         return leaf
     if num_replicas == 1:
         return as_tensor(leaf)
     raise DistributedValueError(
-        f"cannot SUM {leaf!r} over {num_replicas} replicas: it is one value, not one per replica. "
-        "Return it from strategy.run, or multiply it yourself."
+        f"cannot {op.name} {leaf!r} over {num_replicas} replicas: it is one value, not one per "
+        "replica. Return it from strategy.run, or multiply it yourself."
     )
 
 
@@ -132,6 +185,20 @@ def divided(op: ReduceOp, values: Array, num_replicas: int) -> Array:
     return np.asarray(np.divide(values, kind(num_replicas)))
 
 
+def require_joining(op: ReduceOp, weight: Any = None) -> None:
+    """Check that a reduction of IndexedSlices joins their rows.
+
+    Raises:
+        UnsupportedError: The op is neither SUM nor MEAN, or the mean is weighted.
+    """
+    if op not in (ReduceOp.SUM, ReduceOp.MEAN) or weight is not None:
+        what = op.name if weight is None else "a weighted MEAN"
+        raise UnsupportedError(
+            f"IndexedSlices can be reduced only with SUM or MEAN, which join their rows, and not "
+            f"with {what}: reduce tf.convert_to_tensor(slices), which has a value for every row"
+        )
+
+
 def refuse_slices(method: str, values: Iterable[Any]) -> None:
     """Refuse to gather IndexedSlices, as TensorFlow does.
 
@@ -140,13 +207,32 @@ def refuse_slices(method: str, values: Iterable[Any]) -> None:
     """
     if any(holds_slices(value) for value in values):
         raise UnsupportedError(
-            f"{method} does not accept IndexedSlices: gather slices.values and slices.indices, or "
-            "reduce the IndexedSlices"
+            f"{method} does not accept IndexedSlices: give it slices.values and slices.indices, or "
+            "reduce the IndexedSlices with SUM or MEAN"
         )
 
 
 def _is_zero(leaf: Any) -> bool:
     return isinstance(leaf, np.ndarray | np.generic | int | float) and not np.any(leaf)
+
+
+def reduced(
+    op: ReduceOp,
+    value: Any,
+    axis: Any,
+    num_replicas: int,
+    weight: Any,
+    warn_once: Callable[[str, str, str], None],
+) -> Any:
+    """Return the result of `strategy.reduce`."""
+    if axis is None:
+        return reduce_over_replicas(op, value, num_replicas, weight)
+    if weight is not None:
+        raise DistributedValueError(
+            "strategy.reduce: weight= needs axis=None; with an axis, a MEAN weighs each replica by "
+            "its number of rows"
+        )
+    return reduce_along(op, value, axis, num_replicas, warn_once)
 
 
 def reduce_along(
@@ -159,7 +245,8 @@ def reduce_along(
     """Reduce over an axis of every replica's value, then over the replicas.
 
     A MEAN divides the sum of all rows by the number of all rows, so replicas with more rows have
-    more weight. The MEAN of no rows is NaN, as in TensorFlow, and causes a warning.
+    more weight. The MEAN of no rows is NaN, as in TensorFlow, and causes a warning. MIN and MAX
+    need at least one row.
 
     Raises:
         ShapeError: A value does not have this axis.
@@ -184,6 +271,8 @@ def reduce_along(
     else:
         per_replica = _of_each_replica(value, num_replicas)
     _check_axes(per_replica, axes)
+    if op not in (ReduceOp.SUM, ReduceOp.MEAN):
+        return _reduce_axes(op, per_replica, axes)
     sums = [_sum_axes(array, axes) for array in per_replica]
     total = reduce.reduce(sums, ReduceOp.SUM)
     if op is ReduceOp.SUM:
@@ -197,6 +286,22 @@ def reduce_along(
         total = total.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.divide(total, total.dtype.type(count)))
+
+
+def _reduce_axes(op: ReduceOp, values: Sequence[Array], axes: tuple[int, ...]) -> Array:
+    """Reduce every replica's value over axes, then the results over the replicas."""
+    dtype = values[0].dtype
+    reduce.require_meaning(dtype, op)
+    start = reduce.identity(op, dtype)  # the result of a replica without rows
+    parts = [reduce.UFUNCS[op].reduce(one, axis=axes, initial=start) for one in values]
+    rows = sum(one.size for one in values)
+    if not rows and op in (ReduceOp.MIN, ReduceOp.MAX) and np.size(parts[0]):
+        raise ShapeError(
+            "(value)",
+            f"the {op.name} of no rows has no value ({reduce.described(values)})",
+            "Skip empty batches.",
+        )
+    return reduce.reduce([np.asarray(part, dtype) for part in parts], op)
 
 
 _MEAN_OF_NOTHING = (

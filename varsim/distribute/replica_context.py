@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from varsim.distribute.collectives import ReplicaCollectives, checked_name
 from varsim.distribute.context import Frame, current_frame, entered, replica_in_force
 from varsim.distribute.conversion import as_tensor
 from varsim.distribute.indexed_slices import IndexedSlices
 from varsim.distribute.meetings import CriticalSection, isolated, other_replica
 from varsim.distribute.meetings import checked_name as checked
-from varsim.distribute.reduction import components_of, divided, parse_op, refuse_slices
-from varsim.distribute.sparse import rows_alike
+from varsim.distribute.reduction import parse_op, require_joining
 from varsim.distribute.strategy import Strategy
-from varsim.distribute.structure_walks import leaves_of, map_structure, rebuilt, taken_apart
-from varsim.distribute.values import DistributedValues
-from varsim.errors import (
-    ContextError,
-    ShapeError,
-    ValueMismatchError,
-    ValueTypeError,
-)
+from varsim.distribute.structure_walks import leaves_of, map_structure
+from varsim.errors import ContextError
+from varsim.protocol.parts import Combination, CombineKind, Structure
 from varsim.shells.replica import Replica
-from varsim.spec import Array, ReduceOp
-from varsim.sync import reduce
+from varsim.spec import Array
+from varsim.sync import combining
 
 
-class ReplicaContext:
+class ReplicaContext(ReplicaCollectives):
     """`tf.distribute.ReplicaContext`: the context of a function that runs on a replica."""
 
     def __init__(self, strategy: Strategy, replica_id: int, session: Any) -> None:
@@ -61,78 +55,7 @@ class ReplicaContext:
         """Return the device of this replica."""
         return (self._strategy.devices[self._replica_id],)
 
-    def all_reduce(
-        self, reduce_op: Any, value: Any, options: Any = None, *, name: str | None = None
-    ) -> Any:
-        """Return the sum or mean of all replicas' values, on every replica.
-
-        Args:
-            reduce_op: `ReduceOp.SUM` or `ReduceOp.MEAN`, or its name.
-            value: A number, array or variable, or a structure of these. All replicas must pass the
-                same structure, shapes and dtypes. The order of keys in dicts does not matter.
-                IndexedSlices are joined in replica order, and for MEAN their values are divided by
-                `num_replicas_present`; replicas can have different numbers of rows.
-            name: A name for the reduced value. It is an error if the replicas' names differ.
-                Without names, only the order of the calls determines which calls belong together.
-        Returns:
-            The same structure of arrays. A mean of integers is float64.
-        Raises:
-            MismatchError: The replicas call different operations.
-            ValueError: The structure is empty, or its values cannot be added.
-        """
-        op = parse_op(reduce_op)
-        self._check_current()
-        label = checked_name(name)
-        structure, given = taken_apart(value)
-        if any(isinstance(leaf, IndexedSlices) for leaf in given):
-            return rebuilt(value, self._reduce_with_slices(op, given, label))
-        leaves = [as_tensor(leaf) for leaf in given]
-        if not leaves:
-            raise ValueMismatchError(
-                "all_reduce got an empty structure: there is nothing to reduce"
-            )
-        return rebuilt(value, self.session.all_reduce(op, structure, leaves, label))
-
-    def _reduce_with_slices(self, op: ReduceOp, leaves: list[Any], label: str | None) -> list[Any]:
-        """Gather the rows of IndexedSlices, and reduce the other leaves."""
-        sparse = [leaf for leaf in leaves if isinstance(leaf, IndexedSlices)]
-        dense = [as_tensor(leaf) for leaf in leaves if not isinstance(leaf, IndexedSlices)]
-        parts = [part for leaf in sparse for part in rows_alike(leaf)]
-        check_axis(parts, 0)
-        gathered = self.session.all_gather(0, taken_apart(parts)[0], parts, label)
-        count = self.num_replicas_present
-        rows = (
-            IndexedSlices(divided(op, values, count), indices, leaf.dense_shape)
-            for leaf, values, indices in zip(sparse, gathered[::2], gathered[1::2], strict=True)
-        )
-        others: Iterator[Any] = iter(())
-        if dense:
-            others = iter(self.session.all_reduce(op, taken_apart(dense)[0], dense, label))
-        return [next(rows if isinstance(leaf, IndexedSlices) else others) for leaf in leaves]
-
-    def all_gather(
-        self, value: Any, axis: int, options: Any = None, *, name: str | None = None
-    ) -> Any:
-        """Return all replicas' values, concatenated along `axis`, on every replica.
-
-        Args:
-            value: An array of one dimension or more, or a structure of such arrays. Sizes along
-                `axis` may differ between replicas.
-            axis: The axis, counted from 0; it cannot be negative.
-            name: A name for the gathered value; see `all_reduce`.
-        Raises:
-            MismatchError: The replicas call different operations.
-            ValueError: The value does not have this axis.
-        """
-        self._check_current()
-        label = checked_name(name)
-        structure, given = taken_apart(value)
-        refuse_slices("all_gather", given)
-        leaves = [as_tensor(leaf) for leaf in given]
-        if self.num_replicas_in_sync == 1:
-            return rebuilt(value, leaves)
-        check_axis(leaves, axis)
-        return rebuilt(value, self.session.all_gather(axis, structure, leaves, label))
+    # ------------------------------------------------------------ calls of the program
 
     def merge_call(
         self,
@@ -296,22 +219,39 @@ class OnlyReplicaContext(ReplicaContext):
         other_replica(source, "source", self._replica_id, 1)
 
     def all_reduce(
-        self, reduce_op: Any, value: Any, options: Any = None, *, name: str | None = None
+        self,
+        reduce_op: Any,
+        value: Any,
+        options: Any = None,
+        *,
+        name: str | None = None,
+        weight: Any = None,
     ) -> Any:
         """Return the value itself, with arrays as leaves."""
-        parse_op(reduce_op)
-        checked_name(name)
-        return map_structure(
-            lambda leaf: leaf if isinstance(leaf, IndexedSlices) else as_tensor(leaf), value
-        )
+        op = parse_op(reduce_op)
+        if any(isinstance(leaf, IndexedSlices) for leaf in leaves_of(value)):
+            require_joining(op, weight)
+            checked_name(name)
+            return map_structure(
+                lambda leaf: leaf if isinstance(leaf, IndexedSlices) else as_tensor(leaf), value
+            )
+        return self._combine(Combination(CombineKind.ALL_REDUCE, op), value, name, weight)
 
-    def all_gather(
-        self, value: Any, axis: int, options: Any = None, *, name: str | None = None
-    ) -> Any:
-        """Return the value itself, with arrays as leaves."""
-        checked_name(name)
-        refuse_slices("all_gather", leaves_of(value))
-        return map_structure(as_tensor, value)
+    def _check_current(self) -> None:
+        """Accept any current context, as TensorFlow does."""
+
+    def _combined(
+        self,
+        how: Combination,
+        structure: Structure,
+        leaves: list[Array],
+        label: str | None,
+        weight: float | None,
+    ) -> Sequence[Array]:
+        """Return the result of one replica: for most collectives, the leaves themselves."""
+        if how.kind is CombineKind.ALL_GATHER or not leaves:
+            return leaves  # TensorFlow ignores the axis, and accepts an empty structure
+        return combining.combined(how, [tuple(leaves)], [weight])[0]
 
     def merge_call(
         self,
@@ -327,46 +267,3 @@ class OnlyReplicaContext(ReplicaContext):
             raise ContextError("this replica context belongs to a strategy.run that has ended")
         with entered(Frame(self._strategy)):
             return merge_fn(self._strategy, *args, **(kwargs or {}))
-
-
-def checked_name(name: Any) -> str | None:
-    """Return the name of a collective as a plain str, or None; see `meetings.checked_name`."""
-    return None if name is None else checked(name, "a collective")
-
-
-def check_axis(leaves: Sequence[Array], axis: int) -> None:
-    """Refuse values that cannot be gathered, before a replica waits for the result.
-
-    Raises:
-        ShapeError: A leaf does not have this axis.
-        ValueTypeError: A leaf has the dtype bool.
-    """
-    for leaf in leaves:
-        if not 0 <= axis < leaf.ndim:
-            raise ShapeError(
-                "(value)",
-                f"cannot gather along axis {axis} of a value of {leaf.ndim} dimensions",
-                "Axes count from 0; give scalars an axis first: value[None].",
-            )
-        if leaf.dtype.kind == "b":
-            raise ValueTypeError("(value)", "cannot gather bools", "Cast them to an integer dtype.")
-
-
-def gathered(value: Any, axis: int) -> Any:
-    """Concatenate the components of a per-replica value, or of each value of a dict, along an axis.
-
-    Raises:
-        ValueError: The values do not have this axis, or their other dimensions differ.
-        TypeError: The values are bools.
-    """
-    return map_structure(partial(_gathered, axis), value, (dict,))
-
-
-def _gathered(axis: int, value: Any) -> Any:
-    refuse_slices("strategy.gather", [value])
-    if not isinstance(value, DistributedValues):
-        return value
-    parts = components_of(value)
-    if len(parts) > 1:
-        check_axis(parts, axis)
-    return reduce.concatenate(parts, axis) if len(parts) > 1 else parts[0]

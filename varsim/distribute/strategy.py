@@ -144,13 +144,15 @@ class Strategy(ABC):
         """
 
     @abstractmethod
-    def reduce(self, reduce_op: Any, value: Any, axis: Any) -> Any:
+    def reduce(self, reduce_op: Any, value: Any, axis: Any, *, weight: Any = None) -> Any:
         """Combine the replicas' values into one.
 
         Args:
-            reduce_op: `ReduceOp.SUM` or `ReduceOp.MEAN`, or its name.
+            reduce_op: A `ReduceOp` or its name. TensorFlow has only SUM and MEAN.
             value: A PerReplica, or a structure of PerReplica.
             axis: One or several axes over which each replica's value is reduced first, or None.
+            weight: For MEAN with axis=None, a PerReplica with the weight of each replica's value:
+                see `ReplicaContext.all_reduce`. TensorFlow does not have this argument.
         """
 
     @abstractmethod

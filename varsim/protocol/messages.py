@@ -8,7 +8,7 @@ Coordinator and workers send *envelopes*: one or more of these messages in order
 Messages on one channel arrive in the order in which they were sent.
 
 In each call, every replica numbers its collectives from 0. A collective is a write that is merged,
-a reduction, a gather or a merge_call. The coordinator pairs the collectives of all replicas by this
+a `Combine` or a merge_call. The coordinator pairs the collectives of all replicas by this
 `position`. If paired collectives do not match, the call fails.
 """
 
@@ -39,6 +39,8 @@ from varsim.protocol.parts import (
     BY_PROGRAM,
     OF_DEFERRED,
     OWN_CALLS,
+    Combination,
+    CombineKind,
     Message,
     Payload,
     Report,
@@ -46,13 +48,15 @@ from varsim.protocol.parts import (
     Write,
     is_own_call,
 )
-from varsim.spec import Array, Operation, ReduceOp, Rows, VariableAggregation, VariableSpec
+from varsim.spec import Array, Operation, Rows, VariableAggregation, VariableSpec
 
 __all__ = [  # only the names from other modules; all classes below are public too
     "BY_PROGRAM",
     "OF_DEFERRED",
     "OWN_CALLS",
     "BarrierArrival",
+    "Combination",
+    "CombineKind",
     "Delta",
     "DeltaPart",
     "DeltaReply",
@@ -169,7 +173,7 @@ class Start(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reduced(Message):
-    """Coordinator → replica: the leaves of the result of an `AllReduce` or an `AllGather`."""
+    """Coordinator → replica: the leaves of your result of a `Combine`."""
 
     call_id: int
     position: int
@@ -289,28 +293,19 @@ class Scatter(Message):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class AllReduce(Message):
-    """Replica → coordinator: reduce these leaves over all replicas. The answer is a `Reduced`."""
+class Combine(Message):
+    """Replica → coordinator: combine these leaves with those of all replicas.
+
+    The answer is a `Reduced`.
+    """
 
     call_id: int
     position: int
-    op: ReduceOp
+    how: Combination
     structure: Structure  # the nesting of the leaves; must be the same on all replicas
     leaves: tuple[Array, ...]  # in the order of the structure
-    label: str | None  # the program's name for the reduction; must be the same on all replicas
-    location: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class AllGather(Message):
-    """Replica → coordinator: concatenate all replicas' leaves. The answer is a `Reduced`."""
-
-    call_id: int
-    position: int
-    axis: int
-    structure: Structure
-    leaves: tuple[Array, ...]
-    label: str | None
+    weight: float | None  # of a weighted MEAN: the weight of this replica's leaves
+    label: str | None  # the program's name for the collective; must be the same on all replicas
     location: str
 
 
@@ -426,10 +421,10 @@ ToWorker = (
     | Acknowledge
     | SharedValue
 )
-CollectiveMessage = Contribution | Scatter | AllReduce | AllGather | MergeCall
+CollectiveMessage = Contribution | Scatter | Combine | MergeCall
 """Messages for collectives. Only a `Contribution` can be for several collectives."""
 
-ExplicitCollective = AllReduce | AllGather | MergeCall
+ExplicitCollective = Combine | MergeCall
 """Collectives without a variable, which are identified by their label, or else by location."""
 
 Collective = Write | ExplicitCollective
@@ -440,8 +435,7 @@ ToCoordinator = (
     | Layout
     | Contribution
     | Scatter
-    | AllReduce
-    | AllGather
+    | Combine
     | MergeCall
     | Waiting
     | WriteCounts

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, ClassVar, Final
 
-from varsim.spec import Array, Operation
+from varsim.spec import Array, Operation, ReduceOp
 
 BY_PROGRAM = 0
 """The `call_id` of the commit of a write by the program, which belongs to no call."""
@@ -47,6 +48,45 @@ class Payload:
 
     tree: Any
     arrays: tuple[Array, ...] = ()
+
+
+class CombineKind(Enum):
+    """A collective that combines the replicas' values; the value is the name of its method."""
+
+    ALL_REDUCE = "all_reduce"
+    ALL_GATHER = "all_gather"
+    REDUCE_SCATTER = "reduce_scatter"
+    ALL_TO_ALL = "all_to_all"
+    BROADCAST = "broadcast"
+    SCAN = "scan"
+
+    __hash__ = object.__hash__
+
+
+@dataclass(frozen=True, slots=True)
+class Combination:
+    """How a collective combines the replicas' values; must be the same on all replicas."""
+
+    kind: CombineKind
+    op: ReduceOp | None = None  # of ALL_REDUCE, REDUCE_SCATTER and SCAN
+    axis: int | None = None  # of ALL_GATHER and REDUCE_SCATTER, from 0
+    root: int | None = None  # of BROADCAST: the replica whose value all replicas get
+    exclusive: bool = False  # of SCAN: whether a replica's own value is left out
+
+    def may_differ(self, axis: int) -> bool:
+        """Return whether the sizes of the replicas' values along an axis may differ."""
+        if self.kind is CombineKind.ALL_GATHER:
+            return axis == self.axis
+        return self.kind is CombineKind.ALL_TO_ALL
+
+    def arguments(self) -> tuple[str, ...]:
+        """Return the arguments of the method, as the program writes them; the op is the first."""
+        return (
+            *([] if self.op is None else [self.op.name]),
+            *([] if self.axis is None else [f"axis={self.axis}"]),
+            *([] if self.root is None else [f"root={self.root}"]),
+            *(["exclusive=True"] if self.exclusive else []),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from varsim.protocol.messages import Payload
 Encode = Callable[[Any, ArrayWriter], Any]
 Decode = Callable[[Any, ArrayReader], Any]
 
-_PLAIN: Final = (int, str, bool, bytes, NoneType)
+_PLAIN: Final = (int, float, str, bool, bytes, NoneType)
 
 
 class FieldEncoding:

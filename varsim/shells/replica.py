@@ -14,6 +14,7 @@ from varsim.launch.link import Codec, WorkerLink
 from varsim.protocol.limits import check_leaves
 from varsim.protocol.messages import (
     Abort,
+    Combination,
     Create,
     Define,
     Forget,
@@ -29,7 +30,7 @@ from varsim.protocol.messages import (
     Structure,
 )
 from varsim.shells.event_logs import open_event_log
-from varsim.spec import Array, Operand, Operation, ReduceOp
+from varsim.spec import Array, Operand, Operation
 from varsim.sync.actions import (
     COORDINATOR,
     WAIT_AND_REPEAT,
@@ -50,11 +51,10 @@ from varsim.sync.replica_events import (
     CallHost,
     ComponentWrite,
     EnterBarrier,
-    EnterGather,
+    EnterCombine,
     EnterLock,
     EnterMerge,
     EnterReceive,
-    EnterReduce,
     EnterSend,
     FunctionBegins,
     FunctionRaises,
@@ -258,28 +258,24 @@ class Replica:
 
     # ------------------------------------------------------------ collectives
 
-    def all_reduce(
-        self, op: ReduceOp, structure: Structure, leaves: list[Array], label: str | None
+    def combine(
+        self,
+        how: Combination,
+        structure: Structure,
+        leaves: list[Array],
+        label: str | None,
+        weight: float | None = None,
     ) -> tuple[Array, ...]:
-        """Reduce leaves over all replicas."""
-        location = self._runner.location()
-        return self._leaves(EnterReduce(op, structure, tuple(leaves), label, location))
-
-    def all_gather(
-        self, axis: int, structure: Structure, leaves: list[Array], label: str | None
-    ) -> tuple[Array, ...]:
-        """Concatenate leaves over all replicas."""
-        location = self._runner.location()
-        return self._leaves(EnterGather(axis, structure, tuple(leaves), label, location))
-
-    def _leaves(self, event: EnterReduce | EnterGather) -> tuple[Array, ...]:
-        """Reduce or gather leaves over all replicas.
+        """Combine leaves with those of all replicas; return the leaves of this replica's result.
 
         Raises:
             SizeError: The leaves cannot be sent; the state has not changed.
         """
-        check_leaves(event.structure, event.leaves)
-        answer = self._answer_to(event)
+        check_leaves(structure, leaves)
+        location = self._runner.location()
+        answer = self._answer_to(
+            EnterCombine(how, structure, tuple(leaves), label, location, weight)
+        )
         assert isinstance(answer, Reduced)
         return tuple(np.array(leaf) for leaf in answer.leaves)  # copies for this replica
 

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, get_args
 
 from varsim.protocol.messages import (
-    AllGather,
-    AllReduce,
+    Combine,
     Contribution,
     FetchPublished,
     HostCall,
@@ -27,7 +26,7 @@ from varsim.sync.actions import CoordinatorAction, Send
 from varsim.sync.call_state import CallState
 from varsim.sync.coordinator_door import (
     check_buckets,
-    check_leaves,
+    check_combine,
     check_meeting,
     check_scatter,
     spec_of,
@@ -78,10 +77,10 @@ class CallMessages:
         return self.after(call) if call.doomed else []
 
     def _collective(
-        self, call: CallState, replica_id: int, message: AllReduce | AllGather | MergeCall
+        self, call: CallState, replica_id: int, message: Combine | MergeCall
     ) -> list[CoordinatorAction]:
         if not isinstance(message, MergeCall):
-            check_leaves(message)
+            check_combine(message, len(call.participants))
         complete = call.arrive(replica_id, message, self._runner.now_s)
         if complete:
             return self._runner.run(
@@ -173,8 +172,7 @@ class CallMessages:
     HANDLERS: ClassVar[Mapping[type, Handler]] = {
         Contribution: _contribution,
         Scatter: _scatter,
-        AllReduce: _collective,
-        AllGather: _collective,
+        Combine: _collective,
         MergeCall: _collective,
         Waiting: _waiting,
         WriteCounts: _write_counts,

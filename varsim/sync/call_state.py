@@ -27,7 +27,7 @@ from varsim.protocol.messages import (
 from varsim.spec import VariableSpec
 from varsim.sync.call_site import UNKNOWN, CallSite
 from varsim.sync.deadlock import Lacking, deadlock_of
-from varsim.sync.description import doing, last_operation
+from varsim.sync.description import doing, last_operation, name_of
 from varsim.sync.lock_account import LockAccount
 from varsim.sync.meetings import Answer, Meetings
 from varsim.sync.pairing import Failure, Pairing
@@ -111,7 +111,7 @@ class CallState:
             if isinstance(message, Scatter):
                 participant.last = message.write
             elif not isinstance(message, Contribution):
-                participant.last, participant.last_at = message.__class__, message.location
+                participant.last, participant.last_at = name_of(message), message.location
                 participant.status = Status.WAITING
                 participant.waits_for = message
         return complete
@@ -167,7 +167,7 @@ class CallState:
                 may wait in an endless loop.
         """
         participant = self._running(replica_id)
-        participant.last, participant.last_at = message.__class__, message.location
+        participant.last, participant.last_at = name_of(message), message.location
         if moved_s is not None:
             participant.met_s = moved_s
 
@@ -184,7 +184,7 @@ class CallState:
         participant = self._running(replica_id)
         participant.status = Status.WAITING
         participant.waits_for = request
-        participant.last, participant.last_at = SyncRequest, request.location
+        participant.last, participant.last_at = name_of(request), request.location
 
     def settle(self, variable_id: int, count: int, now_s: float) -> None:
         """Record that `count` deferred writes are exchanged; waiting replicas continue."""
@@ -201,7 +201,7 @@ class CallState:
         participant = self._running(replica_id)
         participant.status = Status.WAITING
         participant.waits_for = host_call
-        participant.last, participant.last_at = HostCall, host_call.location
+        participant.last, participant.last_at = name_of(host_call), host_call.location
         participant.asked_s = now_s
         self._host_calls[replica_id] = host_call
 
@@ -280,7 +280,7 @@ class CallState:
         if not isinstance(message, LockRelease):
             participant.status = Status.WAITING
             participant.waits_for = message
-            participant.last, participant.last_at = message.__class__, message.location
+            participant.last, participant.last_at = name_of(message), message.location
             participant.asked_s = now_s
         if self._meetings is None:
             account = LockAccount() if self._account is None else self._account

@@ -15,9 +15,8 @@ from varsim.errors import ProtocolError, VarsimError
 from varsim.protocol.buckets import Bucket
 from varsim.protocol.limits import MAX_NAME
 from varsim.protocol.messages import (
-    AllGather,
-    AllReduce,
     BarrierArrival,
+    Combine,
     Component,
     Contribution,
     Delta,
@@ -43,7 +42,7 @@ from varsim.spec import (
     VariableAggregation,
     VariableSpec,
 )
-from varsim.sync import policies, scatter
+from varsim.sync import combining, policies, scatter
 from varsim.sync.policies.legality import check_arithmetic
 
 DENSE: Final = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
@@ -150,11 +149,14 @@ def check_rows(spec: VariableSpec, rows: Rows, row: Shape) -> None:
         raise ProtocolError(f"rows of variable {spec.name!r} have a wrong shape or dtype")
 
 
-def check_leaves(message: AllReduce | AllGather) -> None:
-    """Check that the leaves of a collective have its structure.
+def check_combine(message: Combine, members: int) -> None:
+    """Check that the leaves of a collective have its structure, and that its arguments fit.
 
+    Args:
+        members: The number of replicas that take part in the collective.
     Raises:
-        ProtocolError: There are more or fewer leaves, or two nodes have the same path.
+        ProtocolError: There are more or fewer leaves, two nodes have the same path, or an argument
+            is missing, unexpected or out of range.
     """
     kinds = [kind for _, kind in message.structure]
     if kinds.count(LEAF) != len(message.leaves) or not message.leaves:
@@ -164,6 +166,12 @@ def check_leaves(message: AllReduce | AllGather) -> None:
         )
     if len({path for path, _ in message.structure}) < len(kinds):
         raise ProtocolError("two nodes of a structure have the same path")
+    if not combining.is_valid(message.how, message.weight, len(message.leaves), members):
+        arguments = ", ".join([*message.how.arguments(), f"weight={message.weight}"])
+        raise ProtocolError(
+            f"{message.how.kind.value} of {len(message.leaves)} leaves by {members} replicas "
+            f"cannot have the arguments ({arguments})"
+        )
 
 
 # ---------------------------------------------------------------- locks, barriers and sends

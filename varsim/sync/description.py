@@ -6,15 +6,15 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Final, assert_never
 
 from varsim.protocol.messages import (
-    AllGather,
-    AllReduce,
     BarrierArrival,
     Collective,
+    Combine,
     ExplicitCollective,
     FetchPublished,
     HostCall,
     LockRequest,
     MergeCall,
+    Message,
     Publish,
     Pull,
     Push,
@@ -28,7 +28,7 @@ from varsim.protocol.messages import (
 from varsim.protocol.parts import LEAF
 from varsim.spec import VariableSpec
 from varsim.sync.participant import Member, Participant, Plan, Status, Wait
-from varsim.sync.structures import form_of
+from varsim.sync.structures import form_of, sizes_of
 from varsim.texts.facts import Fact
 from varsim.texts.mismatches import key_text
 from varsim.texts.replicas import (
@@ -47,6 +47,8 @@ from varsim.texts.replicas import (
     Wrote,
     grouped,
 )
+
+HOST_CALL: Final = "host_call"
 
 MOST_LEAVES: Final = 4
 """Number of leaves in the description of a collective: enough to recognise the collective."""
@@ -94,9 +96,9 @@ def last_operation(participant: Participant, specs: Mapping[int, VariableSpec]) 
         last = last.writes[-1]
     if isinstance(last, Write | Waiting):
         return describe(last, specs)
-    if last is HostCall:
+    if last == HOST_CALL:
         return HostCallAt(participant.last_at)
-    return "" if last is None else CollectiveAt(_NAMES[last], (), participant.last_at)
+    return "" if last is None else CollectiveAt(last, (), participant.last_at)
 
 
 def after_writing(
@@ -122,7 +124,7 @@ def describe(activity: Collective | Wait, specs: Mapping[int, VariableSpec]) -> 
             return WriteAt(
                 spec.name, activity.operation, spec.dtype, activity.shape, activity.location
             )
-        case AllReduce() | AllGather() | MergeCall():
+        case Combine() | MergeCall():
             return describe_collective(activity)
         case Waiting():
             return ReadAt(specs[activity.variable_id].name, activity.location)
@@ -148,20 +150,28 @@ def describe(activity: Collective | Wait, specs: Mapping[int, VariableSpec]) -> 
 def describe_collective(collective: ExplicitCollective) -> CollectiveAt:
     """Return a collective as the program calls it, with dtypes and shapes instead of values."""
     arguments: list[str] = []
-    if isinstance(collective, AllReduce):
-        arguments += [collective.op.name, *_leaves(collective)]
-    elif isinstance(collective, AllGather):
-        arguments += [*_leaves(collective), f"axis={collective.axis}"]
+    if isinstance(collective, Combine):
+        given = collective.how.arguments()
+        first = 0 if collective.how.op is None else 1
+        arguments += [*given[:first], *_leaves(collective), *given[first:]]
+        if collective.weight is not None:
+            arguments.append("weight=…")  # replicas with different weights do the same
     if collective.label is not None:
         arguments.append(f"name={collective.label!r}")
-    return CollectiveAt(_NAMES[type(collective)], tuple(arguments), collective.location)
+    return CollectiveAt(name_of(collective), tuple(arguments), collective.location)
+
+
+def name_of(operation: Message) -> str:
+    """Return the name of the operation of a message, as the program calls it."""
+    if isinstance(operation, Combine):
+        return operation.how.kind.value
+    return _NAMES[type(operation)]
 
 
 _NAMES: Final[Mapping[type, str]] = {
-    AllReduce: "all_reduce",
-    AllGather: "all_gather",
     MergeCall: "merge_call",
     SyncRequest: "a read",
+    HostCall: HOST_CALL,
     LockRequest: "lock",
     BarrierArrival: "barrier",
     SendRequest: "send",
@@ -173,25 +183,19 @@ _NAMES: Final[Mapping[type, str]] = {
 }
 
 
-def _leaves(collective: AllReduce | AllGather) -> Iterator[str]:
-    axis = collective.axis if isinstance(collective, AllGather) else None
+def _leaves(collective: Combine) -> Iterator[str]:
     paths = [path for path, kind in collective.structure if kind == LEAF]
     if not paths:
         yield "nothing"
     for path, leaf in zip(paths[:MOST_LEAVES], collective.leaves, strict=False):
         key = f"{key_text(path)}: " if path else ""
-        sizes = ["any" if index == axis else str(size) for index, size in enumerate(leaf.shape)]
-        yield f"{key}{leaf.dtype}[{', '.join(sizes)}]"
+        yield f"{key}{leaf.dtype}[{', '.join(sizes_of(leaf.shape, collective.how))}]"
     if len(paths) > MOST_LEAVES:
         yield f"… {len(paths) - MOST_LEAVES} more"
 
 
 def _form(collective: Collective) -> Hashable:
     """Return the properties of a collective's values that must be equal on all replicas."""
-    match collective:
-        case AllReduce():
-            return form_of(collective.structure, collective.leaves, None)
-        case AllGather():
-            return form_of(collective.structure, collective.leaves, collective.axis)
-        case _:
-            return None
+    if isinstance(collective, Combine):
+        return form_of(collective.structure, collective.leaves, collective.how)
+    return None

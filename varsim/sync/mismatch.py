@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from varsim.errors import MismatchError, ValueMismatchError
 from varsim.protocol.messages import (
-    AllGather,
-    AllReduce,
     Collective,
+    Combine,
     ExplicitCollective,
     MergeCall,
     Write,
@@ -21,7 +20,7 @@ from varsim.sync.description import (
     describe_collective,
 )
 from varsim.sync.participant import Member, Participant
-from varsim.sync.structures import differences, fewest_first, form_of
+from varsim.sync.structures import differences, fewest_first, form_of, sizes_of
 from varsim.texts.facts import Fact
 from varsim.texts.mismatches import Absent, Crossing, Mismatch, NeedsAll, Sides, Uneven, Unlike
 from varsim.texts.replicas import Group, grouped
@@ -79,13 +78,9 @@ def _difference_of_writes(
 
 def _settings(collective: ExplicitCollective) -> object:
     """Return the arguments of a collective other than its values."""
-    match collective:
-        case AllReduce(op=op):
-            return op
-        case AllGather(axis=axis):
-            return axis
-        case MergeCall():
-            return None
+    if isinstance(collective, MergeCall):
+        return None
+    return collective.how, collective.weight is None
 
 
 def _fit(first: ExplicitCollective, second: ExplicitCollective) -> bool:
@@ -94,15 +89,12 @@ def _fit(first: ExplicitCollective, second: ExplicitCollective) -> bool:
         return True
     if first.structure != second.structure:
         return False
-    axis = first.axis if isinstance(first, AllGather) else None
+    how = first.how
     return all(
-        one.dtype == other.dtype and _other_axes(one.shape, axis) == _other_axes(other.shape, axis)
+        one.dtype == other.dtype
+        and (one.shape == other.shape or sizes_of(one.shape, how) == sizes_of(other.shape, how))
         for one, other in zip(first.leaves, second.leaves, strict=True)
     )
-
-
-def _other_axes(shape: tuple[int, ...], axis: int | None) -> tuple[int, ...]:
-    return shape if axis is None else shape[:axis] + shape[axis + 1 :]
 
 
 def are_crossed(first: ExplicitCollective, second: ExplicitCollective) -> bool:
@@ -159,13 +151,9 @@ def _details(kind: Mismatch, present: Mapping[int, Collective]) -> Iterator[Fact
         yield Sides(fewest_first(names))
     elif kind is Mismatch.VALUE:
         forms = {
-            i: form_of(
-                collective.structure,
-                collective.leaves,
-                collective.axis if isinstance(collective, AllGather) else None,
-            )
+            i: form_of(collective.structure, collective.leaves, collective.how)
             for i, collective in present.items()
-            if isinstance(collective, AllReduce | AllGather)
+            if isinstance(collective, Combine)
         }
         yield from differences(forms)
 

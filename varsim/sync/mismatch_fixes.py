@@ -9,13 +9,21 @@ from itertools import chain
 import numpy as np
 
 from varsim.errors import Fix
-from varsim.protocol.messages import AllReduce, Collective, Write
-from varsim.spec import SCATTERS, Array, Context, Operation, ReduceOp, VariableSpec
-from varsim.sync import policies, reduce
+from varsim.protocol.messages import Collective, Combination, Combine, Write
+from varsim.spec import SCATTERS, Array, Context, Operation, VariableSpec
+from varsim.sync import combining, policies, reduce
 from varsim.sync.fixes import alternatives, are_few, if_legal
 from varsim.sync.mismatch import are_crossed, differ
 from varsim.texts.facts import Fact
-from varsim.texts.fixes import EACH_WRITES, Agrees, Gives, ReduceAlike, WriteAlike
+from varsim.texts.fixes import (
+    EACH_WRITES,
+    GIVES_OWN_PARTS,
+    Agrees,
+    CombineAlike,
+    Gives,
+    GivesComponents,
+    WriteAlike,
+)
 
 
 def of_mismatch(
@@ -31,14 +39,14 @@ def of_mismatch(
     """
     few = are_few(chain.from_iterable(values))
     writes = [collective for collective in collectives if isinstance(collective, Write)]
-    reductions = [collective for collective in collectives if isinstance(collective, AllReduce)]
+    combines = [collective for collective in collectives if isinstance(collective, Combine)]
     if any(write.operation in SCATTERS for write in writes):
         return  # the replicas may have different numbers of rows
     if len(writes) == len(collectives) and len({write.variable_id for write in writes}) == 1:
         known = [*chain(*values)] if few else None
         yield from _of_writes(specs[writes[0].variable_id], writes, known)
-    elif few and len(reductions) == len(collectives):
-        yield from _of_reductions(reductions, values)
+    elif few and len(combines) == len(collectives):
+        yield from _of_combines(combines, values)
 
 
 def _of_writes(
@@ -76,21 +84,19 @@ def _agreed(
     return Fix(change, Agrees(operation, spec.aggregation, value), value)
 
 
-def _of_reductions(
-    reductions: Sequence[AllReduce], values: Sequence[Sequence[Array]]
-) -> Iterator[Fix]:
-    """Yield fixes: one op for all replicas and, if dtypes differ, one dtype for all values.
+def _of_combines(combines: Sequence[Combine], values: Sequence[Sequence[Array]]) -> Iterator[Fix]:
+    """Yield fixes: the arguments of one replica for all and, if dtypes differ, one dtype for all.
 
     Yield nothing if the names differ, or if there are no names and the lines differ: different
-    reductions of a program must not be combined.
+    collectives of a program must not be combined.
     """
-    first = reductions[0]
+    first = combines[0]
     if any(
-        collective.label != first.label or are_crossed(first, collective)
-        for collective in reductions
+        one.label != first.label or are_crossed(first, one) or one.how.kind is not first.how.kind
+        for one in combines
     ):
         return
-    if any(collective.structure != first.structure for collective in reductions):
+    if any(one.structure != first.structure for one in combines):
         return
     if len({tuple(leaf.shape for leaf in own) for own in values}) > 1:
         return
@@ -98,19 +104,29 @@ def _of_reductions(
     wide = [np.result_type(*column) for column in columns]
     is_cast = any([leaf.dtype for leaf in own] != wide for own in values)
     cast = tuple(dtype.name for dtype in wide) if is_cast else ()
-    for op in dict.fromkeys(collective.op for collective in reductions):
-        yield from if_legal(partial(_reduced, ReduceAlike(op, cast), op, columns, wide))
+    each = [tuple(map(np.ndarray.astype, own, wide)) for own in values]
+    weights = [one.weight for one in combines]
+    for how in dict.fromkeys(one.how for one in combines):
+        for weighs in dict.fromkeys(one.weight is not None for one in combines if one.how == how):
+            if weighs and None in weights:
+                continue  # the weights of some replicas are not known
+            arguments = (*how.arguments(), "weight=…") if weighs else how.arguments()
+            change = CombineAlike(how.kind.value, arguments, cast)
+            used = weights if weighs else [None] * len(weights)
+            yield from if_legal(partial(_combined, change, how, each, used))
 
 
-def _reduced(
+def _combined(
     change: Fact,
-    op: ReduceOp,
-    columns: Sequence[Sequence[Array]],
-    dtypes: Sequence[np.dtype[np.generic]],
+    how: Combination,
+    values: Sequence[tuple[Array, ...]],
+    weights: Sequence[float | None],
 ) -> Fix:
-    results = [
-        reduce.reduce([leaf.astype(dtype) for leaf in column], op)
-        for column, dtype in zip(columns, dtypes, strict=True)
-    ]
-    value = results[0] if len(results) == 1 else None
-    return Fix(change, Gives(tuple(results)), value)
+    results = combining.combined(how, values, weights)
+    first = results[0]
+    value = first[0] if len(first) == 1 else None
+    if all(result is first for result in results):
+        return Fix(change, Gives(first), value)
+    if value is None:
+        return Fix(change, GIVES_OWN_PARTS)
+    return Fix(change, GivesComponents(tuple(result[0] for result in results)))

@@ -12,10 +12,9 @@ from weakref import WeakValueDictionary
 from varsim.errors import ProtocolError
 from varsim.protocol.buckets import Bucket, arrange, unpack
 from varsim.protocol.messages import (
-    AllGather,
-    AllReduce,
     Collective,
     CollectiveMessage,
+    Combine,
     Contribution,
     HostCall,
     Layout,
@@ -129,7 +128,7 @@ class Arrival:
 
     def values_at(self, position: int) -> Sequence[Array]:
         """Return the replica's values at a position; empty if the aggregation does not use them."""
-        if isinstance(self.message, AllReduce):
+        if isinstance(self.message, Combine):
             return self.message.leaves
         if self.plan is None or not isinstance(self.message, Contribution):
             return ()
@@ -163,7 +162,7 @@ class Collectives:
         return first.arrangement
 
 
-Wait = AllReduce | AllGather | MergeCall | Waiting | SyncRequest | HostCall | Meeting
+Wait = Combine | MergeCall | Waiting | SyncRequest | HostCall | Meeting
 """Messages after which a replica can wait for an answer."""
 
 
@@ -174,9 +173,9 @@ class Participant:
     status: Status = Status.RUNNING
     waits_for: Wait | None = None
     ended: Returned | Raised | None = None
-    last: Plan | Write | Waiting | type | None = None
-    """The plan, the write or the wait in its last message. Of another message, only the class is
-    stored, because the message may be large."""
+    last: Plan | Write | Waiting | str | None = None
+    """The plan, the write or the wait in its last message. Of another message, only the name of the
+    operation is stored, because the message may be large."""
 
     last_at: str = ""  # file:line of the program in the last message, unless `last` contains it
     asked_s: float = 0.0  # the time of its last request to the program, or of its last meeting

@@ -1,19 +1,20 @@
-"""Combine replicas' values (SUM, MEAN, ONLY_FIRST_REPLICA), and divide one value into shares.
+"""Combine replicas' values (SUM, MEAN, MIN, …), and divide one value into shares.
 
-Every sum is a left fold in replica order, rounded to the dtype at each step. So a result is the
-same, bit for bit, in every run, cluster and exchange. If TensorFlow also uses a left fold, its
+Every reduction is a left fold in replica order, rounded to the dtype at each step. So a result is
+the same, bit for bit, in every run, cluster and exchange. If TensorFlow also uses a left fold, its
 result is the same bit for bit. If TensorFlow adds in a ring or multiplies by a reciprocal
 (difference D8 in docs/semantics.md), the two results differ only by rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 
 from varsim.errors import AggregationError, ShapeError, ValueMismatchError, ValueTypeError
-from varsim.extension_dtypes import kind_of
+from varsim.extension_dtypes import has_infinity, kind_of, max_of
 from varsim.protocol.limits import check_frame
 from varsim.spec import Array, Operation, ReduceOp, VariableAggregation
 
@@ -31,9 +32,13 @@ def fold(values: Sequence[Array]) -> Array:
 
 
 def _fold(values: Sequence[Array]) -> Array:
+    return _folded(np.add, values)
+
+
+def _folded(ufunc: np.ufunc, values: Sequence[Array]) -> Array:
     total = np.array(values[0])
     for value in values[1:]:
-        np.add(total, value, out=total)
+        ufunc(total, value, out=total)
     return total
 
 
@@ -133,20 +138,28 @@ def merge(
 
 
 @_SILENT
-def reduce(values: Sequence[Array], op: ReduceOp, num_replicas: int | None = None) -> Array:
+def reduce(
+    values: Sequence[Array],
+    op: ReduceOp,
+    num_replicas: int | None = None,
+    weights: Sequence[float] | None = None,
+) -> Array:
     """Reduce the replicas' values as `strategy.reduce` and `all_reduce` do.
 
     Args:
         values: One array per replica, in replica order, of one shape and dtype.
         num_replicas: The number of replicas, including those that have joined and have no value;
             None if every replica has a value. The dtype of the result depends on this number.
+        weights: For MEAN, the weight of each value; None for equal weights.
     Returns:
-        The sum or mean of the values. A mean of integers over several replicas is float64.
+        An array of the values' dtype. Integers wrap around, and NaN in one value gives NaN, also
+        for MIN and MAX. A mean of integers over several replicas is float64.
     Raises:
         ValueMismatchError: Shapes or dtypes differ.
-        AggregationError: There are several replicas, and the dtype is not numeric, for example
-            bool.
+        AggregationError: There are several replicas, and the op has no meaning for the dtype; or
+            all weights are 0.
     Source: TensorFlow 2.21, recorded in tests/golden (difference D8: the order of a sum).
+        TensorFlow has only SUM and MEAN, without weights.
     """
     first = values[0]
     if any(value.shape != first.shape or value.dtype != first.dtype for value in values):
@@ -156,21 +169,133 @@ def reduce(values: Sequence[Array], op: ReduceOp, num_replicas: int | None = Non
             "its rows first, as strategy.reduce(…, axis=0) does. Or use strategy.gather, which "
             "accepts different numbers of rows."
         )
+    if weights is not None:
+        require_meaning(first.dtype, op)
+        return _weighted_mean(values, weights)
     if len(values) == 1 and num_replicas in {None, 1}:
         return first
-    if kind_of(first.dtype) not in "iufc":
-        raise AggregationError(
-            "(value)",
-            f"a {op.name} of dtype {first.dtype} over several replicas has no meaning",
-            "Cast the value to a number first.",
-        )
-    total = _fold(values)
-    if op is ReduceOp.SUM:
+    require_meaning(first.dtype, op)
+    total = _folded(UFUNCS[op], values)
+    if op is not ReduceOp.MEAN:
         return total
     if total.dtype.kind in "iu":
         return np.asarray(np.divide(total, np.float64(len(values)), dtype=np.float64))
     np.divide(total, total.dtype.type(len(values)), out=total)
     return total
+
+
+UFUNCS: Final[Mapping[ReduceOp, np.ufunc]] = {
+    ReduceOp.SUM: np.add,
+    ReduceOp.MEAN: np.add,
+    ReduceOp.MIN: np.minimum,
+    ReduceOp.MAX: np.maximum,
+    ReduceOp.PROD: np.multiply,
+    ReduceOp.ANY: np.logical_or,
+    ReduceOp.ALL: np.logical_and,
+}
+"""Op → the function that combines two values; a MEAN is the sum, divided at the end."""
+
+_OF_BOOLS: Final = (ReduceOp.ANY, ReduceOp.ALL)
+_OF_ORDERED: Final = (ReduceOp.MIN, ReduceOp.MAX)
+
+
+def require_meaning(dtype: np.dtype[np.generic], op: ReduceOp) -> None:
+    """Check that values of this dtype can be reduced over several replicas.
+
+    Raises:
+        AggregationError: The op has no meaning for the dtype.
+    """
+    kind = kind_of(dtype)
+    if op in _OF_BOOLS:
+        if kind == "b":
+            return
+        remedy = "Compare the value first: value != 0 is a bool."
+    elif kind == "b":
+        remedy = "Use ANY or ALL for bools, or cast the value to a number first."
+    elif kind not in "iufc":
+        remedy = "Cast the value to a number first."
+    elif kind == "c" and op in _OF_ORDERED:
+        remedy = "Complex numbers have no order: reduce abs(value), or the real part."
+    else:
+        return
+    raise AggregationError(
+        "(value)", f"a {op.name} of dtype {dtype} over several replicas has no meaning", remedy
+    )
+
+
+def _weighted_mean(values: Sequence[Array], weights: Sequence[float]) -> Array:
+    """Return the sum of weight · value, divided by the sum of the weights.
+
+    The sums are computed in double precision, and the mean is rounded once to the dtype. A value
+    with the weight 0 is left out, even if it is NaN.
+    """
+    kind, dtype = kind_of(values[0].dtype), values[0].dtype
+    wide = np.complex128 if kind == "c" else np.float64
+    require_weight(weights)
+    used = [(value, weight) for value, weight in zip(values, weights, strict=True) if weight]
+    total = _folded(np.add, [value.astype(wide) * weight for value, weight in used])
+    divisor = _folded(np.add, [np.asarray(weight, np.float64) for _, weight in used])
+    mean = np.asarray(np.divide(total, divisor))
+    return mean.astype(dtype) if kind in "fc" else mean
+
+
+def require_weight(weights: Sequence[float]) -> None:
+    """Check that a weighted mean has a value.
+
+    Raises:
+        AggregationError: All weights are 0.
+    """
+    if not any(weights):
+        raise AggregationError(
+            "(value)",
+            "the weights of all replicas are 0, so the weighted mean has no value",
+            "Give at least one replica a weight above 0, or skip the mean if no replica has rows.",
+        )
+
+
+@_SILENT
+def scan(values: Sequence[Array], op: ReduceOp, *, exclusive: bool) -> list[Array]:
+    """Return, for each replica, the reduction of the values of the replicas before it.
+
+    Args:
+        values: One array per replica, in replica order, of one shape and dtype.
+        exclusive: Whether a replica's own value is left out. The first result is then the identity
+            of the op; see `identity`.
+    Returns:
+        One array of the values' shape and dtype per replica.
+    Raises:
+        AggregationError: The op has no meaning for the dtype.
+    """
+    first = values[0]
+    require_meaning(first.dtype, op)
+    results = [np.array(first)]
+    for value in values[1:]:
+        results.append(UFUNCS[op](results[-1], value, out=np.empty_like(first)))
+    if exclusive:
+        return [np.full_like(first, identity(op, first.dtype)), *results[:-1]]
+    return results
+
+
+def identity(op: ReduceOp, dtype: np.dtype[np.generic]) -> Array:
+    """Return the value that changes no other value, such as 0 for SUM, or inf for MIN."""
+    match op:
+        case ReduceOp.SUM | ReduceOp.ANY:
+            return np.zeros((), dtype)
+        case ReduceOp.PROD | ReduceOp.ALL:
+            return np.ones((), dtype)
+        case ReduceOp.MIN | ReduceOp.MAX:
+            return _extreme(dtype, largest=op is ReduceOp.MIN)
+        case _:
+            raise AssertionError(f"{op} has no identity")
+
+
+def _extreme(dtype: np.dtype[np.generic], *, largest: bool) -> Array:
+    """Return the largest or the smallest value of a dtype: an infinity, if the dtype has one."""
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype.name)
+        return np.asarray(limits.max if largest else limits.min, dtype)
+    value = np.inf if has_infinity(dtype) else max_of(dtype)
+    return np.asarray(value if largest else -value).astype(dtype)
 
 
 def described(values: Sequence[Array]) -> str:

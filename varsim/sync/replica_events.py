@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from varsim.protocol.messages import (
-    AllGather,
-    AllReduce,
     BarrierArrival,
+    Combination,
+    Combine,
     HostCall,
     LockRelease,
     LockRequest,
@@ -24,7 +24,7 @@ from varsim.protocol.messages import (
     SendRequest,
     Structure,
 )
-from varsim.spec import Array, Operand, Operation, ReduceOp, Rows
+from varsim.spec import Array, Operand, Operation, Rows
 
 # ---------------------------------------------------------------- variables
 
@@ -93,46 +93,25 @@ class BufferRequest:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class EnterReduce:
-    """The program enters an all_reduce."""
+class EnterCombine:
+    """The program enters a collective that combines the replicas' values."""
 
-    op: ReduceOp
+    how: Combination
     structure: Structure
     leaves: tuple[Array, ...]
     label: str | None
     location: str
+    weight: float | None = None
 
-    def message(self, call_id: int, index: int) -> AllReduce:
+    def message(self, call_id: int, index: int) -> Combine:
         """Return the message of the collective with this index in a call."""
-        return AllReduce(
+        return Combine(
             call_id=call_id,
             position=index,
-            op=self.op,
+            how=self.how,
             structure=self.structure,
             leaves=self.leaves,
-            label=self.label,
-            location=self.location,
-        )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class EnterGather:
-    """The program enters an all_gather."""
-
-    axis: int
-    structure: Structure
-    leaves: tuple[Array, ...]
-    label: str | None
-    location: str
-
-    def message(self, call_id: int, index: int) -> AllGather:
-        """Return the message of the collective with this index in a call."""
-        return AllGather(
-            call_id=call_id,
-            position=index,
-            axis=self.axis,
-            structure=self.structure,
-            leaves=self.leaves,
+            weight=self.weight,
             label=self.label,
             location=self.location,
         )
@@ -351,8 +330,7 @@ ProgramEvent = (
     | RowsRead
     | ComponentWrite
     | BufferRequest
-    | EnterReduce
-    | EnterGather
+    | EnterCombine
     | EnterMerge
     | CallHost
     | EnterLock

@@ -57,11 +57,10 @@ from varsim.sync.replica_call import (
 from varsim.sync.replica_events import (
     CallHost,
     EnterBarrier,
-    EnterGather,
+    EnterCombine,
     EnterLock,
     EnterMerge,
     EnterReceive,
-    EnterReduce,
     EnterSend,
     FunctionBegins,
     FunctionRaises,
@@ -84,8 +83,7 @@ SHUT_DOWN: Final = "the cluster is shut down"
 """The reason in the error of a call that runs when the coordinator ends the cluster."""
 
 _ANSWERS: Final[Mapping[type, type[Message]]] = {
-    EnterReduce: Reduced,
-    EnterGather: Reduced,
+    EnterCombine: Reduced,
     EnterMerge: Merged,
     CallHost: HostResult,
     EnterLock: Granted,
@@ -300,13 +298,13 @@ class ReplicaState(ReplicaWrites):
 
     # ------------------------------------------------------------ collectives
 
-    def _enter(self, event: EnterReduce | EnterGather | EnterMerge) -> Sequence[ReplicaAction]:
+    def _enter(self, event: EnterCombine | EnterMerge) -> Sequence[ReplicaAction]:
         """Send the outbox, and then the message of the program's collective."""
         if self.aborted is not None:
             return [Abandon(self.aborted)]
         call = self._innermost()
         call.awaits_answer = _ANSWERS[type(event)]
-        if not isinstance(event, EnterMerge):
+        if isinstance(event, EnterCombine):
             call.leaves = len(event.leaves)
         index = call.next_index
         call.next_index += 1
@@ -424,8 +422,7 @@ class ReplicaState(ReplicaWrites):
         **ReplicaWrites.OF_WRITES,
         ReplicaRead: _read,
         RowsRead: _read_rows,
-        EnterReduce: _enter,
-        EnterGather: _enter,
+        EnterCombine: _enter,
         EnterMerge: _enter,
         CallHost: _request,
         EnterLock: _request,

@@ -15,8 +15,7 @@ from varsim.errors import (
 from varsim.protocol.messages import (
     OWN_CALLS,
     Abort,
-    AllGather,
-    AllReduce,
+    Combine,
     Contribution,
     MergeCall,
     Message,
@@ -27,8 +26,7 @@ from varsim.protocol.messages import (
     Start,
     is_own_call,
 )
-from varsim.spec import Array
-from varsim.sync import loss_report, policies, reduce
+from varsim.sync import combining, loss_report, policies
 from varsim.sync.actions import (
     CallBegins,
     CoordinatorAction,
@@ -207,19 +205,22 @@ class RunningCalls:
         if isinstance(first, MergeCall):  # the replicas wait until the program has run the function
             messages = tuple(arrival.message for arrival in collectives.arrivals)
             return RunMerge(call.call_id, first.position, messages)  # type: ignore[arg-type]
-        if isinstance(first, AllReduce):
-            count = self._registry.num_replicas
-            leaves = tuple(
-                reduce.reduce(values, first.op, count) for values in _by_leaf(collectives)
-            )
-        else:
-            assert isinstance(first, AllGather)
-            leaves = tuple(
-                reduce.concatenate(values, first.axis) for values in _by_leaf(collectives)
-            )
+        assert isinstance(first, Combine)
+        arrivals = [one.message for one in collectives.arrivals if isinstance(one.message, Combine)]
+        results = combining.combined(
+            first.how,
+            [one.leaves for one in arrivals],
+            [one.weight for one in arrivals],
+            self._registry.num_replicas,
+        )
         call.release(collectives)
-        answer = Reduced(call_id=call.call_id, position=first.position, leaves=leaves)
-        return [Send(i, answer) for i in range(len(collectives.arrivals))]
+        answers: dict[int, Reduced] = {}  # id of a result → its message: equal results are shared
+        for leaves in results:
+            if id(leaves) not in answers:
+                answers[id(leaves)] = Reduced(
+                    call_id=call.call_id, position=first.position, leaves=leaves
+                )
+        return [Send(i, answers[id(leaves)]) for i, leaves in enumerate(results)]
 
     # ------------------------------------------------------------ the end
 
@@ -331,8 +332,3 @@ class RunningCalls:
             call.validate()
         assert not self._stragglers.calls & self._calls.keys(), "a running call has no stragglers"
         assert self._registry.call_running == bool(self._calls)
-
-
-def _by_leaf(collectives: Collectives) -> Iterable[tuple[Array, ...]]:
-    each = (arrival.message.leaves for arrival in collectives.arrivals)  # type: ignore[union-attr]
-    return zip(*each, strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, TypeVar
 
-from varsim.protocol.parts import LEAF, Structure
+from varsim.protocol.parts import LEAF, Combination, Structure
 from varsim.spec import Array
 from varsim.texts.facts import Fact
 from varsim.texts.mismatches import Lacks, Sides
@@ -21,22 +21,23 @@ _FACETS: Final = ("", "shape", "dtype")
 K = TypeVar("K")
 
 
-def form_of(structure: Structure, leaves: Sequence[Array], axis: int | None) -> Form:
-    """Return the properties of a structure and its leaves that must be equal on all replicas.
-
-    Args:
-        axis: The axis along which sizes may differ.
-    """
+def form_of(structure: Structure, leaves: Sequence[Array], how: Combination) -> Form:
+    """Return the properties of a structure and its leaves that must be equal on all replicas."""
     remaining = iter(leaves)
     return tuple(
-        (path, (kind, *(_of_leaf(next(remaining), axis) if kind == LEAF else ())))
+        (path, (kind, *(_of_leaf(next(remaining), how) if kind == LEAF else ())))
         for path, kind in structure
     )
 
 
-def _of_leaf(leaf: Array, axis: int | None) -> Node:
-    sizes = ["any" if index == axis else str(size) for index, size in enumerate(leaf.shape)]
+def _of_leaf(leaf: Array, how: Combination) -> Node:
+    sizes = sizes_of(leaf.shape, how)
     return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})", leaf.dtype.name
+
+
+def sizes_of(shape: tuple[int, ...], how: Combination) -> list[str]:
+    """Return the sizes of a value as texts; a size that may differ between replicas is "any"."""
+    return ["any" if how.may_differ(axis) else str(size) for axis, size in enumerate(shape)]
 
 
 def differences(forms: Mapping[int, Form]) -> list[Fact]:

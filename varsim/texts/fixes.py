@@ -179,15 +179,16 @@ class WriteAlike(Fact):
 
 
 @dataclass(frozen=True, slots=True)
-class ReduceAlike(Fact):
-    """Reduce by the same op on every replica, with one dtype if dtypes differ."""
+class CombineAlike(Fact):
+    """Use the same arguments of a collective on every replica, with one dtype if dtypes differ."""
 
-    op: ReduceOp
+    method: str
+    arguments: tuple[str, ...]
     dtypes: tuple[str, ...]
 
     def __str__(self) -> str:
         cast = f" of {', '.join(self.dtypes)}" if self.dtypes else ""
-        return f"all_reduce({self.op.name}){cast} on every replica"
+        return f"{self.method}({', '.join(self.arguments)}){cast} on every replica"
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,5 +325,6 @@ EACH_KEEPS: Final = Says("every replica keeps its component of the value")
 EACH_WRITES: Final = Says(
     "each replica writes independently; a cross-replica read combines the values"
 )
+GIVES_OWN_PARTS: Final = Says("gives every replica its own part")
 GIVES_OWN: Final = Says("gives every replica's own value")
 GIVES_SUM: Final = Says("gives the sum of the replicas' values")

@@ -13,8 +13,7 @@ import numpy as np
 
 from varsim.protocol.messages import (
     Abort,
-    AllGather,
-    AllReduce,
+    Combine,
     Commit,
     Component,
     Contribution,
@@ -71,7 +70,6 @@ _ANSWERS: Final = {
     Granted: "granted",
     Passed: "passed",
 }
-_COLLECTIVES: Final = {AllReduce: "all_reduce", AllGather: "all_gather", MergeCall: "merge_call"}
 _NO_REPLICA: Final = -1
 
 _CONTRIBUTIONS: Final = Form("variable", "operation", "position", "location", "value")
@@ -369,14 +367,15 @@ class FromReplica:
             case SyncRequest(call_id=call, delta=delta, location=location):
                 return (rows.add("wait", call=call, variable=delta.variable_id, location=location),)
             case (
-                AllReduce(call_id=call, position=index, label=label, location=location)
-                | AllGather(call_id=call, position=index, label=label, location=location)
+                Combine(call_id=call, position=index, label=label, location=location)
                 | MergeCall(call_id=call, position=index, label=label, location=location)
             ):
                 columns: dict[str, Any] = {
                     "position": index,
                     "location": location,
-                    "operation": _COLLECTIVES[type(message)],
+                    "operation": (
+                        message.how.kind.value if isinstance(message, Combine) else "merge_call"
+                    ),
                 }
                 if label is not None:
                     columns["note"] = label

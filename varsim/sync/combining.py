@@ -1,0 +1,106 @@
+"""Combine the replicas' values as a collective says: reduce, gather, scatter, exchange or scan."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from varsim.errors import ShapeError
+from varsim.protocol.parts import Combination, CombineKind
+from varsim.spec import Array, ReduceOp
+from varsim.sync import reduce
+
+Leaves = tuple[Array, ...]
+
+_REDUCING = (CombineKind.ALL_REDUCE, CombineKind.REDUCE_SCATTER, CombineKind.SCAN)
+_ALONG_AXIS = (CombineKind.ALL_GATHER, CombineKind.REDUCE_SCATTER)
+
+
+def is_valid(how: Combination, weight: float | None, leaves: int, members: int) -> bool:
+    """Return whether a collective has exactly the arguments that its kind needs.
+
+    Args:
+        leaves: The number of leaves of a replica's value.
+        members: The number of replicas that take part in the collective.
+    """
+    kind, op, root = how.kind, how.op, how.root
+    return (
+        (op is not None) == (kind in _REDUCING)
+        and (how.axis is not None) == (kind in _ALONG_AXIS)
+        and (root is not None) == (kind is CombineKind.BROADCAST)
+        and (root is None or 0 <= root < members)
+        and (kind is CombineKind.SCAN or not how.exclusive)
+        and (kind is not CombineKind.SCAN or op is not ReduceOp.MEAN)
+        and (kind is not CombineKind.ALL_TO_ALL or leaves == members)
+        and (weight is None or (op is ReduceOp.MEAN and 0 <= weight < math.inf))
+    )
+
+
+def combined(
+    how: Combination,
+    values: Sequence[Leaves],
+    weights: Sequence[float | None],
+    num_replicas: int | None = None,
+) -> Sequence[Leaves]:
+    """Return the leaves of each replica's result.
+
+    Args:
+        values: The leaves of each replica, in replica order, with the properties that a mismatch
+            would report. For ALL_TO_ALL, the leaves of a replica are its values for each replica.
+        weights: The weight of each replica, or None for each.
+        num_replicas: See `reduce.reduce`.
+    Returns:
+        One tuple per replica; the same tuple if all replicas have the same result.
+    Raises:
+        VarsimError: The values cannot be combined; see `reduce.reduce` and `reduce.concatenate`.
+    """
+    op, axis, count = how.op, how.axis, len(values)
+    given = [weight for weight in weights if weight is not None] or None
+    columns = list(zip(*values, strict=True))  # one tuple per leaf, in replica order
+    match how.kind:
+        case CombineKind.ALL_REDUCE:
+            assert op is not None, "see `is_valid`"
+            return [tuple(reduce.reduce(one, op, num_replicas, given) for one in columns)] * count
+        case CombineKind.ALL_GATHER:
+            assert axis is not None, "see `is_valid`"
+            return [tuple(reduce.concatenate(one, axis) for one in columns)] * count
+        case CombineKind.REDUCE_SCATTER:
+            assert op is not None, "see `is_valid`"
+            assert axis is not None, "see `is_valid`"
+            require_parts(values[0], axis, count)
+            reduced = [reduce.reduce(one, op, num_replicas, given) for one in columns]
+            return list(zip(*(np.split(one, count, axis) for one in reduced), strict=True))
+        case CombineKind.ALL_TO_ALL:
+            return columns
+        case CombineKind.BROADCAST:
+            assert how.root is not None, "see `is_valid`"
+            return [values[how.root]] * count
+        case CombineKind.SCAN:
+            assert op is not None, "see `is_valid`"
+            scans = [reduce.scan(one, op, exclusive=how.exclusive) for one in columns]
+            return list(zip(*scans, strict=True))
+
+
+def require_parts(leaves: Sequence[Array], axis: int, count: int) -> None:
+    """Check that values can be split into equal parts along an axis.
+
+    Raises:
+        ShapeError: A value does not have this axis, or its size is not a multiple of the count.
+    """
+    for leaf in leaves:
+        if not 0 <= axis < leaf.ndim:
+            raise ShapeError(
+                "(value)",
+                f"cannot split a value of {leaf.ndim} dimensions along axis {axis}",
+                "Axes count from 0; a scalar has no parts: use all_reduce.",
+            )
+        size = leaf.shape[axis]
+        if size % count:
+            raise ShapeError(
+                "(value)",
+                f"cannot split {size} rows along axis {axis} into {count} equal parts: "
+                f"{size} = {count} · {size // count} + {size % count}",
+                f"Pad the value to {size + count - size % count} rows, or use all_reduce.",
+            )
