@@ -12,13 +12,17 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+import varsim as tf
 from tests.analysis.build import parse_history
 from varsim.analysis.component_distance import ElementReason, TellingElements, telling_of
 from varsim.analysis.lens import Moment, moments
 from varsim.protocol.messages import OWN_CALLS
 from varsim.report.lens_page import print_calls, why_element
 from varsim.report.page import print_page
+from varsim.testing import simulated_cluster
 from varsim.tracing.history import Event, History, VariableRow, open_history, write_history
+from varsim.tracing.merge import merge
+from varsim.tracing.trace import TraceOptions
 
 
 class LensHistory:
@@ -412,3 +416,35 @@ def test_the_copy_of_an_exchanged_value_is_not_lost_with_a_worker(tmp_path: Path
     last = story.seen(tmp_path)[-1]
 
     assert ((), (1,), [3, 3]) == (last.lost, last.ended, list(last.value))
+
+
+@pytest.mark.filterwarnings("ignore::varsim.errors.VarsimWarning")
+def test_the_lens_shows_the_copy_and_the_staleness_of_reads(tmp_path: Path):
+    none = tf.VariableSynchronization.NONE
+    with simulated_cluster():
+        strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"], trace=TraceOptions(tmp_path))
+        with strategy.scope():
+            v = tf.Variable(1.0, synchronization=none, name="v")
+
+        def step() -> None:
+            if tf.distribute.get_replica_context().replica_id_in_sync_group:
+                v.push(2.0)
+                v.push(3.0)
+            else:
+                v.pull()
+
+        strategy.run(step)
+        strategy.run(step)
+        strategy.close()
+    merge(tmp_path, tmp_path)
+    with open_history(tmp_path) as history:
+        (row,) = history.variables.values()
+        created, first, second = moments(history, row)
+
+    shared = [one.shared for one in (created, first, second)]
+    assert [1.0, 6.0, 11.0] == [float(one.copy[0]) for one in shared]
+    assert [(0, 0), (1, 0), (1, 2)] == [(one.reads, one.behind) for one in shared]
+    assert shared[2].age_s > 0
+    out = StringIO()
+    print_page(lambda console: print_calls(console, "v", [created, first, second], None), out)
+    assert "copy: the authoritative copy" in " ".join(out.getvalue().split())

@@ -14,7 +14,14 @@ import pytest
 from tests.report.summaries import lens, summary, variable_summary
 from varsim.analysis.outcome import Note
 from varsim.report.run_page import print_endings, print_report
-from varsim.report.summary import Failure, Judgement, RunStatus, Summary, SyncCost
+from varsim.report.summary import (
+    Failure,
+    Judgement,
+    OneSidedUse,
+    RunStatus,
+    Summary,
+    SyncCost,
+)
 
 
 def report(run: Summary, width: int = 80) -> str:
@@ -477,3 +484,26 @@ def test_an_interrupted_call_is_named_beside_its_values():
     assert said in " ".join(report(summary(seen, **call)).split())
     assert "interrupted:" not in report(summary(variable_summary("v"), **call))
     assert "interrupted:" not in report(summary(seen))
+
+
+def test_one_sided_operations_and_the_staleness_of_reads_are_below_the_tables():
+    use = OneSidedUse(
+        publishes=1,
+        fetches=1,
+        pushes=400,
+        pulls=6,
+        behind=3.9,
+        most_behind=12,
+        age_s=0.0004,
+        longest_age_s=0.25,
+    )
+    text = " ".join(report(summary(variable_summary("v", one_sided=use))).split())
+
+    assert (
+        "v: 1 publication, 400 pushes, 1 fetch, 6 pulls; a read was 3.9 versions behind on average "
+        "and 12 at most, and its value was 0.4 ms old on average and 250 ms at most"
+    ) in text
+    alone = replace(use, publishes=0, fetches=0, pulls=0)
+    text = " ".join(report(summary(variable_summary("v", one_sided=alone))).split())
+    assert "v: 400 pushes" in text
+    assert "behind" not in text

@@ -13,6 +13,7 @@ from varsim.analysis.oracle import twins
 from varsim.analysis.promises import Promise, promise_of
 from varsim.analysis.replay import Replay
 from varsim.analysis.rounding import close
+from varsim.analysis.shared_reads import SharedMoment, SharedReads, is_shared
 from varsim.protocol.messages import is_own_call
 from varsim.tracing.history import PROGRAM, Event, History, VariableRow
 
@@ -36,6 +37,7 @@ class Moment:
     is_creation: bool = False  # whether the moment is the creation of the variable
     unexchanged: bool = False  # whether replicas have deferred writes, which a read would exchange
     interrupted: bool = False  # whether Ctrl-C has ended the call
+    shared: SharedMoment | None = None  # None if there are no one-sided operations
     one_copy: bool = False  # whether the components are caches of one copy, which is `value`
 
     @property
@@ -111,7 +113,8 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
     gone: set[int] = set()  # replicas whose workers are lost
     unexchanged = False
     is_mirror = promise.merges or promise.deferred  # then the program has the value, too
-    audience = Audience((replay,))
+    reads = SharedReads(replay, number) if is_shared(history, number) else None
+    audience = Audience((replay,) if reads is None else (replay, reads.judge, reads))
 
     def moment(event: Event) -> Moment:
         everything = [one.value for one in replay.variables[number].at_program]
@@ -134,9 +137,11 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
             is_creation=event.kind == "create",
             interrupted=event.error == "KeyboardInterrupt",
             one_copy=promise.one_copy,
+            shared=None if reads is None else reads.take(),
         )
 
-    where = "variable = ? OR variable IS NULL AND kind IN ('call', 'finish', 'lost')"
+    kinds = "'call', 'finish', 'lost'" if reads is None else "'call', 'finish', 'lost', 'receive'"
+    where = f"variable = ? OR variable IS NULL AND kind IN ({kinds})"
     for event in valid_events(history, replay.promises, where, (number,)):
         if created is not None and not history.puts_back(event):
             yield moment(created)

@@ -12,6 +12,7 @@ from varsim.analysis.findings.compared import Compared
 from varsim.analysis.findings.conflicts import Conflicts
 from varsim.analysis.findings.context import FindingContext, context_of
 from varsim.analysis.findings.divergence import Divergence
+from varsim.analysis.findings.lagging import Lagging
 from varsim.analysis.findings.locks import LockUse
 from varsim.analysis.findings.model import Finder, Finding, FindingKind
 from varsim.analysis.findings.not_finite import NotFinite
@@ -40,6 +41,7 @@ FINDERS: Final[tuple[type[Finder], ...]] = (
     Pairing,
     LockUse,
     SeparateCopies,
+    Lagging,
 )
 """All finders, in the order of reports. A new finder is one new file and one line here."""
 

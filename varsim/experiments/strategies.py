@@ -20,7 +20,15 @@ from varsim.experiments.store import RunFiles
 from varsim.interrupts import within
 from varsim.private import make_private_folder
 from varsim.report.json_values import SMALL_SIZE, digest, furthest_apart, plain
-from varsim.report.summary import Judgement, Lens, Plain, Sample, SyncCost, VariableSummary
+from varsim.report.summary import (
+    Judgement,
+    Lens,
+    OneSidedUse,
+    Plain,
+    Sample,
+    SyncCost,
+    VariableSummary,
+)
 from varsim.sync import statistics
 from varsim.sync.statistics import VariableStatistics
 from varsim.texts.losses import ComponentsLost, ValueLost, WritesLost
@@ -202,12 +210,27 @@ def _summary(account: VariableStatistics, free_ids: set[int], lens: Lens | None)
         sparse_bytes=account.sparse_bytes,
         dense_bytes=account.dense_bytes,
         on_write=None if account.on_write is None else _cost(account.on_write),
+        one_sided=None if account.one_sided is None else _use(account.one_sided),
         lens=lens,
     )
 
 
 def _cost(cost: statistics.Cost) -> SyncCost:
     return SyncCost(merges=cost.merges, messages=cost.messages, size_bytes=cost.size_bytes)
+
+
+def _use(counts: statistics.OneSidedCounts) -> OneSidedUse:
+    reads = max(1, counts.fetches + counts.pulls)
+    return OneSidedUse(
+        publishes=counts.publishes,
+        fetches=counts.fetches,
+        pushes=counts.pushes,
+        pulls=counts.pulls,
+        behind=counts.behind / reads,
+        most_behind=counts.most_behind,
+        age_s=counts.age_s / reads,
+        longest_age_s=counts.longest_age_s,
+    )
 
 
 def look_at(strategy: MirroredStrategy, variable: Any, *, partly: bool = False) -> Lens:

@@ -13,6 +13,7 @@ from rich.text import Text
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.component_distance import TellingElements
 from varsim.analysis.lens import Moment
+from varsim.analysis.shared_reads import SharedMoment
 from varsim.report.formatting import NOTHING, count, dimensions, names, number
 from varsim.report.grouping import grouped, name_of, short_names
 from varsim.report.replica_columns import replica_columns
@@ -238,6 +239,7 @@ def print_calls(
     if any(cell != NOTHING for cell in oracle):
         unlikes = (f"{DIFFERS} " if moments[index].unlike else "" for index in indices)
         beside["oracle"] = [f"{mark}{cell}" for mark, cell in zip(unlikes, oracle, strict=True)]
+    beside |= _shared_cells([moments[index].shared for index in indices], element)
     calls = [str(moments[index].step) for index in indices]
     marks = [DIFFERS if moments[index].diverged else "" for index in indices]
     firsts = [_first(diverged=index == diverged, unlike=index == unlike) for index in indices]
@@ -265,11 +267,32 @@ def print_calls(
     said = [_sentence(moments, diverged, flaw), *_joined(moments, aggregation)]
     said += [columns.sentence(len(components[0])), _missing(moments), *_lost(moments)]
     said += _unexchanged(moments)
+    if "copy" in beside:
+        said.append(_SHARED)
     said += [_INTERRUPTED.format(call=one.step) for one in moments if one.interrupted]
     console.print(Text(" ".join(filter(None, said))))
     if "oracle" in beside:
         console.print(Text(_about_oracle(moments, unlike)))
 
+
+def _shared_cells(
+    shared: Sequence[SharedMoment | None], element: int | None
+) -> dict[str, list[str]]:
+    """Return the columns about one-sided operations; none if there were no such operations."""
+    known = [one for one in shared if one is not None]
+    if len(known) < len(shared):
+        return {}
+    return {
+        "copy": [_step_cell(one.copy, element) for one in known],
+        "behind": [count(one.behind) if one.reads else "" for one in known],
+        "old ms": [f"{one.age_s * 1e3:,.3g}" if one.reads else "" for one in known],
+    }
+
+
+_SHARED: Final = (
+    "copy: the authoritative copy. behind, old: by how many versions the fetches and pulls of the "
+    "call were behind, and how old their values were, at most."
+)
 
 _INTERRUPTED: Final = (
     "Call {call} was interrupted: what its replicas had already written is in its values."

@@ -79,6 +79,24 @@ class SyncCost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OneSidedUse:
+    """The one-sided operations on a variable, and the staleness of the values that were read.
+
+    A read is a fetch or a pull. It is behind by the versions that were published or pushed since
+    the same process read the value before; a replica's own pushes do not count.
+    """
+
+    publishes: int
+    fetches: int
+    pushes: int
+    pulls: int
+    behind: float  # by how many versions a read was behind, on average
+    most_behind: int
+    age_s: float  # time since the publication or the last push at a read, on average
+    longest_age_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """The verdict and the findings, as `varsim check` prints them."""
 
@@ -110,6 +128,7 @@ class VariableSummary:
     on_write: SyncCost | None = None  # what ON_WRITE would have cost; null unless AUTO was adaptive
     sparse_bytes: int = 0  # the part of size_bytes that sparse writes caused
     dense_bytes: int = 0  # the bytes that dense writes would have caused instead
+    one_sided: OneSidedUse | None = None  # null if no one-sided operation was used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from varsim.report.formatting import count, dimensions, seconds, size
 from varsim.report.grouping import grouped, name_of
-from varsim.report.summary import VariableSummary
+from varsim.report.summary import OneSidedUse, VariableSummary
 from varsim.report.tables import LEAST_LABEL, Column, fits, show_table
 from varsim.texts.facts import times
 
@@ -54,6 +54,7 @@ def print_variables(
         show_table(console, title, labels if has_sums else names, columns)
     _print_saving(console, [one for one in variables if one.on_write is not None])
     _print_rows(console, [one for one in variables if one.sparse_bytes])
+    _print_one_sided(console, variables)
     console.print(Text(IF_ALONE, style="dim"))
     console.print()
     said = []
@@ -105,6 +106,40 @@ def _print_rows(console: Console, sparse: Sequence[VariableSummary]) -> None:
         rows = f"sparse writes: {size(moved)} of rows; as dense writes {size(dense)} ({_ALONE})"
         console.print(Text(rows))
         console.print()
+
+
+def _print_one_sided(console: Console, variables: Sequence[VariableSummary]) -> None:
+    """Print the one-sided operations, and how old the values were that they read."""
+    uses = [(one.name, one.one_sided) for one in variables if one.one_sided is not None]
+    for name, use in uses[:MAX_ROWS]:
+        console.print(Text(f"{name}: {one_sided_text(use)}"))
+    if len(uses) > MAX_ROWS:
+        console.print(Text(f"{count(len(uses) - MAX_ROWS)} more variables are in summary.json."))
+    if uses:
+        console.print()
+
+
+def one_sided_text(use: OneSidedUse) -> str:
+    """Return the one-sided operations on a variable, and the staleness of its reads."""
+    counts = (
+        times(use.publishes, "publication"),
+        f"{use.pushes:,} {'push' if use.pushes == 1 else 'pushes'}",
+        f"{use.fetches:,} {'fetch' if use.fetches == 1 else 'fetches'}",
+        times(use.pulls, "pull"),
+    )
+    text = ", ".join(one for one in counts if not one.startswith("0 "))
+    if not use.fetches + use.pulls:
+        return text
+    return (
+        f"{text}; a read was {use.behind:,.3g} versions behind on average and "
+        f"{use.most_behind:,} at most, and its value was {_ms(use.age_s)} old on average and "
+        f"{_ms(use.longest_age_s)} at most"
+    )
+
+
+def _ms(time_s: float) -> str:
+    value_ms = time_s * 1e3
+    return f"{value_ms:,.0f} ms" if value_ms >= 10 else f"{value_ms:.2g} ms"
 
 
 def saving(adaptive: Sequence[VariableSummary]) -> str:

@@ -79,6 +79,11 @@ class OneSided(Checker):
         for owner in (PROGRAM, *self.replay.replicas):
             self._shared.pop((event.variable, owner), None)
 
+    def copy_of(self, variable: int) -> Flat | None:
+        """Return the authoritative copy of a variable as the program has it; None if unknown."""
+        shared = self._shared.get((variable, PROGRAM))
+        return None if shared is None else shared.values[-1]
+
     # ------------------------------------------------------------ changes
 
     def on_push_by_program(self, event: Event) -> None:

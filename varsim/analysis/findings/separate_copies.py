@@ -7,8 +7,8 @@ note, and no finding.
 Copies count as combined, and cause no note, in any of these cases:
 - Between two steps, the program reads the variable or its copies, or assigns them a value. A policy
   may also assign such a value.
-- A replica writes its copy after a collective that followed its read, or assigns a value without a
-  read in this call: the value may come from other replicas.
+- A replica writes its copy after a collective or a one-sided read that followed its read, or
+  assigns a value without a read in this call: the value may come from other replicas.
 
 Copies of a sum are parts of one value. They may differ, and cause no note.
 """
@@ -91,6 +91,12 @@ class SeparateCopies(Finder):
             for copies in self._copies.values():
                 if event.process in copies.readers:
                     copies.heard.add(event.process)
+
+    def on_obtain_by_replica(self, event: Event) -> None:
+        """Record a one-sided read; what the replica writes next may come from other replicas."""
+        for copies in self._copies.values():
+            if event.process in copies.readers:
+                copies.heard.add(event.process)
 
     def on_write_by_replica(self, event: Event) -> None:
         """Record whether the replica writes what follows from its own copy."""
