@@ -82,6 +82,8 @@ def run(programs: Sequence[str], variables: Variables, holders: Holders | None =
                 received.append(context.recv(int(name)))
             case "reduce":
                 context.all_reduce("sum", 1.0, name=name or None)
+            case "sum":  # of a group, such as `sum 02`
+                context.all_reduce("sum", 1.0, group=context.strategy.group(map(int, name)))
             case "gather":
                 context.all_gather(np.ones(1), 0)
             case "merge":

@@ -93,5 +93,17 @@ SHAPES = (
     _shape("recv 1 | write n", "0", "for replica 1, whose function has returned"),
     _shape("send 1 | ", "0", "replica 0 waits in send(to=1) at"),
     _shape("barrier end | | barrier end", "0", "Let every replica reach the operation"),
+    # collectives of groups
+    _shape("sum 01, sum 02 | sum 12, sum 01 | sum 02, sum 12", "012", "group=[0, 2]) at"),
+    _shape(
+        "sum 01, reduce | reduce, sum 01 | reduce", "01", "Let all replicas do these operations"
+    ),
+    _shape("lock a, sum 01 | lock a, sum 01 | ", "01", "Release the lock before an operation"),
+    _shape("sum 02, recv 2 | recv 0 | recv 1, sum 02", "021", "which has not arrived there"),
+    _shape(
+        "sum 01, write w, read w | write w, read w, sum 01 | write w",
+        "01",
+        "replica 1 waits in a read of w, after its own write to it at",
+    ),
 )
 """The deadlocks. If a replica has ended, any replica that waits for it can be named."""

@@ -185,7 +185,7 @@ def test_unnamed_arrivals_from_different_lines_are_paired_and_reported_once():
         call.release(call.arrive(2, merge_call(index=index, location="a.py:2")))
 
     (collectives,) = call.state.crossings()
-    assert ["a.py:1", "a.py:1", "a.py:2"] == [one.location for one in collectives]
+    assert ["a.py:1", "a.py:1", "a.py:2"] == [collectives[i].location for i in range(3)]
 
 
 def test_unnamed_arrivals_from_one_line_are_not_reported():

@@ -224,4 +224,4 @@ def test_a_broadcast_gives_the_roots_value() -> None:
 def test_a_collective_needs_exactly_its_arguments(
     how: Combination, weight: float | None, leaves: int
 ) -> None:
-    assert not is_valid(how, weight, leaves, 2)
+    assert not is_valid(how, weight, leaves, range(2))

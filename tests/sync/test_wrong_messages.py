@@ -17,6 +17,7 @@ from tests.sync.build import (
     W,
     array,
     arrive,
+    combine,
     commit,
     coordinator,
     returned,
@@ -130,6 +131,13 @@ TO_COORDINATOR = {
         ],
         "1 leaves, and its structure has 0",
     ),
+    **{
+        f"a group of {group}": (
+            [combine(Combination(CombineKind.ALL_REDUCE, ReduceOp.SUM, group=group), 1.0)],
+            "replica 0 cannot be in a collective of the group",
+        )
+        for group in ((1,), (0, 1), (0, 0), (-1, 0), (0, 7))
+    },
     "columns of other lengths": ([write_counts(W, V)], "not lists of int64 of one length"),
     "a variable twice": ([write_counts(W, W, counts=(1, 1))], "contain a variable twice"),
     "no deferred variable": (
@@ -157,6 +165,7 @@ def test_the_coordinator_refuses(name):
     [
         (start(2), "call 2 starts while call 1 runs"),
         (Reduced(call_id=1, position=0, leaves=()), "a Reduced arrives"),
+        (Reduced(call_id=1, position=0, leaves=(), group=(0,)), "a Reduced arrives"),
         (Merged(call_id=1, position=0, result=NOTHING), "a Merged arrives"),
         (HostResult(call_id=1, result=NOTHING), "a HostResult arrives"),
         (PullDeltas(request_id=1, variable_id=W, count=1), "no delta of variable 1 up to 1"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from varsim.distribute import experimental
 from varsim.distribute.datasets import DistributedDataset, DistributedIterator, InputContext
 from varsim.distribute.extended import Extended as StrategyExtended
+from varsim.distribute.groups import ProcessGroup
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.missing import module_attributes
 from varsim.distribute.one_device import OneDeviceStrategy
@@ -45,6 +46,7 @@ __all__ = [
     "NcclAllReduce",
     "OneDeviceStrategy",
     "PerReplica",
+    "ProcessGroup",
     "ReduceOp",
     "ReductionToOneDevice",
     "ReplicaContext",

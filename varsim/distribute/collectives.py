@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from varsim.distribute.conversion import as_tensor
+from varsim.distribute.groups import ProcessGroup, checked_group
 from varsim.distribute.indexed_slices import IndexedSlices
 from varsim.distribute.meetings import checked_name as checked
 from varsim.distribute.reduction import (
@@ -44,6 +45,11 @@ class ReplicaCollectives(ABC):
     def num_replicas_in_sync(self) -> int:
         """Return the number of replicas."""
 
+    @property
+    @abstractmethod
+    def replica_id_in_sync_group(self) -> int:
+        """Return the id of this replica."""
+
     @abstractmethod
     def _check_current(self) -> None:
         """Raise an error if the context belongs to a call that does not run here."""
@@ -56,6 +62,7 @@ class ReplicaCollectives(ABC):
         *,
         name: str | None = None,
         weight: Any = None,
+        group: ProcessGroup | None = None,
     ) -> Any:
         """Return the reduction of all replicas' values, on every replica.
 
@@ -72,42 +79,53 @@ class ReplicaCollectives(ABC):
                 number of rows. Every replica must give one. The result is the sum of weight ·
                 value, divided by the sum of the weights, so a mean of the replicas' means becomes
                 the mean of all rows. A value with the weight 0 is left out, even if it is NaN.
+            group: A group of which this replica is a member; see `Strategy.group`. Only the members
+                take part, and a mean is that of their values. None means all replicas.
         Returns:
             The same structure of arrays. A mean of integers is float64.
         Raises:
             MismatchError: The replicas call different operations.
             ValueError: The structure is empty, its values cannot be combined, or all weights are 0.
+            ContextError: This replica is not a member of the group.
         """
         op = parse_op(reduce_op)
-        how = Combination(CombineKind.ALL_REDUCE, op)
+        how = self._how(CombineKind.ALL_REDUCE, group, op=op)
         _, given = taken_apart(value)
         if any(isinstance(leaf, IndexedSlices) for leaf in given):
             require_joining(op, weight)
             self._check_current()
-            return rebuilt(value, self._reduce_with_slices(op, given, checked_name(name)))
+            return rebuilt(value, self._reduce_with_slices(how, given, checked_name(name)))
         return self._combine(how, value, name, weight)
 
-    def _reduce_with_slices(self, op: ReduceOp, leaves: list[Any], label: str | None) -> list[Any]:
+    def _reduce_with_slices(
+        self, how: Combination, leaves: list[Any], label: str | None
+    ) -> list[Any]:
         """Gather the rows of IndexedSlices, and reduce the other leaves."""
+        assert how.op is not None, "a reduction has an op"
         sparse = [leaf for leaf in leaves if isinstance(leaf, IndexedSlices)]
         dense = [as_tensor(leaf) for leaf in leaves if not isinstance(leaf, IndexedSlices)]
         parts = [part for leaf in sparse for part in rows_alike(leaf)]
         check_axis(parts, 0)
-        how = Combination(CombineKind.ALL_GATHER, axis=0)
-        gathered = self.session.combine(how, taken_apart(parts)[0], parts, label)
-        count = self.num_replicas_present
+        join = Combination(CombineKind.ALL_GATHER, axis=0, group=how.group)
+        gathered = self.session.combine(join, taken_apart(parts)[0], parts, label)
+        count = len(self._members(how))
         rows = (
-            IndexedSlices(divided(op, values, count), indices, leaf.dense_shape)
+            IndexedSlices(divided(how.op, values, count), indices, leaf.dense_shape)
             for leaf, values, indices in zip(sparse, gathered[::2], gathered[1::2], strict=True)
         )
         others: Iterator[Any] = iter(())
         if dense:
-            how = Combination(CombineKind.ALL_REDUCE, op)
             others = iter(self.session.combine(how, taken_apart(dense)[0], dense, label))
         return [next(rows if isinstance(leaf, IndexedSlices) else others) for leaf in leaves]
 
     def all_gather(
-        self, value: Any, axis: int, options: Any = None, *, name: str | None = None
+        self,
+        value: Any,
+        axis: int,
+        options: Any = None,
+        *,
+        name: str | None = None,
+        group: ProcessGroup | None = None,
     ) -> Any:
         """Return all replicas' values, concatenated along `axis`, on every replica.
 
@@ -115,12 +133,12 @@ class ReplicaCollectives(ABC):
             value: An array of one dimension or more, or a structure of such arrays. Sizes along
                 `axis` may differ between replicas.
             axis: The axis, counted from 0; it cannot be negative.
-            name: A name for the gathered value; see `all_reduce`.
+            name, group: See `all_reduce`.
         Raises:
             MismatchError: The replicas call different operations.
             ValueError: The value does not have this axis.
         """
-        how = Combination(CombineKind.ALL_GATHER, axis=axis)
+        how = self._how(CombineKind.ALL_GATHER, group, axis=axis)
         return self._combine(how, value, name)
 
     def reduce_scatter(
@@ -131,24 +149,27 @@ class ReplicaCollectives(ABC):
         *,
         name: str | None = None,
         weight: Any = None,
+        group: ProcessGroup | None = None,
     ) -> Any:
         """Return this replica's part of the reduction of all replicas' values.
 
-        The reduction is split along `axis` into as many equal parts as replicas take part; replica
-        i gets part i. TensorFlow does not have this method.
+        The reduction is split along `axis` into as many equal parts as replicas take part; the i-th
+        of these replicas gets part i. TensorFlow does not have this method.
 
         Args:
-            reduce_op, value, name, weight: See `all_reduce`.
-            axis: The axis, counted from 0. The size along this axis must be a multiple of
-                `num_replicas_present`.
+            reduce_op, value, name, weight, group: See `all_reduce`.
+            axis: The axis, counted from 0. The size along this axis must be a multiple of the
+                number of replicas that take part.
         Raises:
             MismatchError: The replicas call different operations.
             ValueError: The value cannot be split or combined.
         """
-        how = Combination(CombineKind.REDUCE_SCATTER, parse_op(reduce_op), axis=axis)
+        how = self._how(CombineKind.REDUCE_SCATTER, group, op=parse_op(reduce_op), axis=axis)
         return self._combine(how, value, name, weight)
 
-    def all_to_all(self, values: Any, *, name: str | None = None) -> list[Any]:
+    def all_to_all(
+        self, values: Any, *, name: str | None = None, group: ProcessGroup | None = None
+    ) -> list[Any]:
         """Send one value to each replica; return the values that the replicas sent to this one.
 
         TensorFlow does not have this method.
@@ -156,26 +177,35 @@ class ReplicaCollectives(ABC):
         Args:
             values: A list of one array for each replica that takes part, in replica order. The
                 arrays may have different sizes, also zero rows.
-            name: A name for the exchange; see `all_reduce`.
+            name, group: See `all_reduce`.
         Returns:
-            A list of arrays: the i-th array comes from replica i.
+            A list of arrays, one from each replica that takes part, in replica order.
         Raises:
             MismatchError: The replicas call different operations, or arrays of different dtypes or
                 numbers of dimensions.
             ValueError: There is not one array for each replica.
         """
-        parts, count = list(values), self.num_replicas_present
+        how = self._how(CombineKind.ALL_TO_ALL, group)
+        parts, count = list(values), len(self._members(how))
         if len(parts) != count:
+            number = "len(group)" if how.group else "num_replicas_present"
             raise DistributedValueError(
                 f"all_to_all got {len(parts)} values, and {count} replicas take part: give a list "
-                "of one array for each of them (num_replicas_present); an array can have no rows"
+                f"of one array for each of them ({number}); an array can have no rows"
             )
         refuse_slices("all_to_all", parts)
         arrays = [as_tensor(part) for part in parts]
-        result: list[Any] = self._combine(Combination(CombineKind.ALL_TO_ALL), arrays, name)
+        result: list[Any] = self._combine(how, arrays, name)
         return result
 
-    def broadcast(self, value: Any, root: int = 0, *, name: str | None = None) -> Any:
+    def broadcast(
+        self,
+        value: Any,
+        root: int = 0,
+        *,
+        name: str | None = None,
+        group: ProcessGroup | None = None,
+    ) -> Any:
         """Return the value of one replica, on every replica.
 
         TensorFlow does not have this method.
@@ -183,22 +213,30 @@ class ReplicaCollectives(ABC):
         Args:
             value: A number, array or variable, or a structure of these. All replicas must pass the
                 same structure, shapes and dtypes; only the values of `root` are used.
-            root: The id of the replica whose value all replicas get.
-            name: A name for the value; see `all_reduce`.
+            root: The id of the replica whose value all replicas get. In a group, it is a member.
+            name, group: See `all_reduce`.
         Raises:
             MismatchError: The replicas call different operations, or have different roots.
             ValueError: The replica `root` takes no part in the call.
         """
-        count = self.num_replicas_present
-        if root not in range(count):
+        members = self._members(self._how(CombineKind.BROADCAST, group))
+        if root not in members:
+            ids = f"one of {[*members]}" if group else f"from 0 to {len(members) - 1}"
             raise DistributedValueError(
                 f"broadcast got root={root!r}: it must be the id of a replica that takes part in "
-                f"this call, from 0 to {count - 1}"
+                f"the collective, {ids}"
             )
-        return self._combine(Combination(CombineKind.BROADCAST, root=int(root)), value, name)
+        how = self._how(CombineKind.BROADCAST, group, root=int(root))
+        return self._combine(how, value, name)
 
     def scan(
-        self, reduce_op: Any, value: Any, *, exclusive: bool = False, name: str | None = None
+        self,
+        reduce_op: Any,
+        value: Any,
+        *,
+        exclusive: bool = False,
+        name: str | None = None,
+        group: ProcessGroup | None = None,
     ) -> Any:
         """Return the reduction of the values of the replicas 0 to this one.
 
@@ -208,10 +246,11 @@ class ReplicaCollectives(ABC):
         Args:
             reduce_op: See `all_reduce`; MEAN is refused.
             value: See `all_reduce`.
-            exclusive: Whether to leave out this replica's own value. Replica 0 then gets the value
-                that changes no other value: 0 for SUM, 1 for PROD, the largest value of the dtype
-                (inf for floats) for MIN, the smallest for MAX, False for ANY, True for ALL.
-            name: A name for the value; see `all_reduce`.
+            exclusive: Whether to leave out this replica's own value. The first replica then gets
+                the value that changes no other value: 0 for SUM, 1 for PROD, the largest value of
+                the dtype (inf for floats) for MIN, the smallest for MAX, False for ANY, True for
+                ALL.
+            name, group: See `all_reduce`.
         Returns:
             A structure of arrays of the same shapes and dtypes.
         Raises:
@@ -223,8 +262,20 @@ class ReplicaCollectives(ABC):
             raise DistributedValueError(
                 "scan has no MEAN: scan the SUM, and divide it by the number of replicas"
             )
-        how = Combination(CombineKind.SCAN, op, exclusive=bool(exclusive))
+        how = self._how(CombineKind.SCAN, group, op=op, exclusive=bool(exclusive))
         return self._combine(how, value, name)
+
+    def _how(self, kind: CombineKind, group: Any, **arguments: Any) -> Combination:
+        """Return the properties of a collective, after checking that this replica takes part."""
+        ids = checked_group(
+            group, kind.value, self.replica_id_in_sync_group, self.num_replicas_in_sync
+        )
+        return Combination(kind, group=ids, **arguments)
+
+    def _members(self, how: Combination) -> Sequence[int]:
+        """Return the replicas that take part in a collective."""
+        present = range(self.num_replicas_present)
+        return [i for i in how.group if i in present] if how.group else present
 
     def _combine(self, how: Combination, value: Any, name: str | None, weight: Any = None) -> Any:
         """Combine the leaves of a value with those of the other replicas."""
@@ -254,7 +305,7 @@ class ReplicaCollectives(ABC):
             check_axis(leaves, axis)
         elif how.kind is CombineKind.REDUCE_SCATTER:
             assert axis is not None, "a reduce_scatter has an axis"
-            combining.require_parts(leaves, axis, self.num_replicas_present)
+            combining.require_parts(leaves, axis, len(self._members(how)))
         return self.session.combine(how, structure, leaves, label, weight)
 
 

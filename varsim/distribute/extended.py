@@ -11,6 +11,7 @@ from varsim.distribute.aggregating import AggregatingVariable
 from varsim.distribute.context import Frame, current_frame, entered
 from varsim.distribute.conversion import as_tensor
 from varsim.distribute.distributed import DistributedVariable
+from varsim.distribute.groups import ProcessGroup
 from varsim.distribute.missing import explains_missing
 from varsim.distribute.ports import StrategyPort, VariablePort
 from varsim.distribute.reduction import parse_op
@@ -86,10 +87,15 @@ class Extended:
         Returns:
             The results of the calls as one structure; with `group=False` a tuple of the results.
         Raises:
-            TypeError: `var` is not distributed.
+            TypeError: `var` is not distributed, or `group` is a process group.
             Exception: `fn` raised this exception; no component has changed (difference D4
                 in docs/semantics.md).
         """
+        if isinstance(group, ProcessGroup):
+            raise TypeError(
+                f"update(group={group}): an update concerns the components of all replicas; group= "
+                "says only, as in TensorFlow, whether the results are one structure"
+            )
         frame = current_frame()
         if frame is not None and frame.replica is not None and frame.strategy is self._strategy:
             merge = partial(_update_merged, fn=fn, group=group)

@@ -8,6 +8,7 @@ from typing import Any
 from varsim.distribute.collectives import ReplicaCollectives, checked_name
 from varsim.distribute.context import Frame, current_frame, entered, replica_in_force
 from varsim.distribute.conversion import as_tensor
+from varsim.distribute.groups import ProcessGroup
 from varsim.distribute.indexed_slices import IndexedSlices
 from varsim.distribute.meetings import CriticalSection, isolated, other_replica
 from varsim.distribute.meetings import checked_name as checked
@@ -226,16 +227,18 @@ class OnlyReplicaContext(ReplicaContext):
         *,
         name: str | None = None,
         weight: Any = None,
+        group: ProcessGroup | None = None,
     ) -> Any:
         """Return the value itself, with arrays as leaves."""
         op = parse_op(reduce_op)
+        how = self._how(CombineKind.ALL_REDUCE, group, op=op)
         if any(isinstance(leaf, IndexedSlices) for leaf in leaves_of(value)):
             require_joining(op, weight)
             checked_name(name)
             return map_structure(
                 lambda leaf: leaf if isinstance(leaf, IndexedSlices) else as_tensor(leaf), value
             )
-        return self._combine(Combination(CombineKind.ALL_REDUCE, op), value, name, weight)
+        return self._combine(how, value, name, weight)
 
     def _check_current(self) -> None:
         """Accept any current context, as TensorFlow does."""

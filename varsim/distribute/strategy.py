@@ -18,6 +18,7 @@ from varsim.distribute.datasets import (
     split_each,
 )
 from varsim.distribute.extended import Extended
+from varsim.distribute.groups import ProcessGroup, make_group
 from varsim.distribute.missing import explains_missing
 from varsim.distribute.passes import Passes
 from varsim.distribute.ports import ReplicaPort
@@ -74,6 +75,29 @@ class Strategy(ABC):
     def num_replicas_in_sync(self) -> int:
         """Return the number of replicas."""
         return len(self.devices)
+
+    def group(
+        self,
+        replica_ids: Iterable[int] | None = None,
+        *,
+        host: str | None = None,
+        kind: str | None = None,
+    ) -> ProcessGroup:
+        """Return a group of replicas, for the argument `group` of collectives.
+
+        TensorFlow has no such groups: its `Strategy.group` makes one operation of several. Give
+        either the ids, or a host, a kind of device, or both.
+
+        Args:
+            replica_ids: The ids of the members, in any order.
+            host: The members are the replicas on this host: the part of a device's name before
+                the last slash, such as "node1" in "node1/gpu:0".
+            kind: The members are the replicas on devices of this kind, such as "gpu"; upper and
+                lower case are the same.
+        Raises:
+            ValueError: There are no such replicas, or an id occurs twice.
+        """
+        return make_group(self.devices, replica_ids, host, kind)
 
     @property
     @abstractmethod

@@ -58,3 +58,14 @@ def problem_with(names: Sequence[object]) -> str:
         if name in names[: number - 1]:
             return f"duplicate device {name!r}: each replica needs its own device"
     return ""
+
+
+def host_of(name: str) -> str:
+    """Return the host in the name of a device: "node1" for "node1/gpu:0"; "" for "gpu:0"."""
+    return name.rpartition("/")[0]
+
+
+def kind_of(name: str) -> str:
+    """Return the kind of a device in lower case: "gpu" for "gpu:0" and for "node1/device:GPU:0"."""
+    device = name.rpartition("/")[2].lower().removeprefix("device:")
+    return device.partition(":")[0]

@@ -9,7 +9,8 @@ Messages on one channel arrive in the order in which they were sent.
 
 In each call, every replica numbers its collectives from 0. A collective is a write that is merged,
 a `Combine` or a merge_call. The coordinator pairs the collectives of all replicas by this
-`position`. If paired collectives do not match, the call fails.
+`position`. If paired collectives do not match, the call fails. The collectives of each process
+group are numbered and paired separately.
 """
 
 from __future__ import annotations
@@ -178,6 +179,7 @@ class Reduced(Message):
     call_id: int
     position: int
     leaves: tuple[Array, ...]
+    group: tuple[int, ...] = ()  # that of the `Combine`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -294,13 +296,13 @@ class Scatter(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Combine(Message):
-    """Replica → coordinator: combine these leaves with those of all replicas.
+    """Replica → coordinator: combine these leaves with those of all replicas, or of a group.
 
     The answer is a `Reduced`.
     """
 
     call_id: int
-    position: int
+    position: int  # counts the collectives of the call and of the group `how.group`
     how: Combination
     structure: Structure  # the nesting of the leaves; must be the same on all replicas
     leaves: tuple[Array, ...]  # in the order of the structure

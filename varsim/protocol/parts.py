@@ -72,6 +72,7 @@ class Combination:
     axis: int | None = None  # of ALL_GATHER and REDUCE_SCATTER, from 0
     root: int | None = None  # of BROADCAST: the replica whose value all replicas get
     exclusive: bool = False  # of SCAN: whether a replica's own value is left out
+    group: tuple[int, ...] = ()  # the members of a process group, in order; () for all replicas
 
     def may_differ(self, axis: int) -> bool:
         """Return whether the sizes of the replicas' values along an axis may differ."""
@@ -86,6 +87,7 @@ class Combination:
             *([] if self.axis is None else [f"axis={self.axis}"]),
             *([] if self.root is None else [f"root={self.root}"]),
             *(["exclusive=True"] if self.exclusive else []),
+            *([f"group={[*self.group]}"] if self.group else []),
         )
 
 

@@ -266,7 +266,7 @@ class Replica:
         label: str | None,
         weight: float | None = None,
     ) -> tuple[Array, ...]:
-        """Combine leaves with those of all replicas; return the leaves of this replica's result.
+        """Combine leaves with those of the other members; return those of this replica's result.
 
         Raises:
             SizeError: The leaves cannot be sent; the state has not changed.

@@ -80,7 +80,8 @@ class CallMessages:
         self, call: CallState, replica_id: int, message: Combine | MergeCall
     ) -> list[CoordinatorAction]:
         if not isinstance(message, MergeCall):
-            check_combine(message, len(call.participants))
+            present, num_replicas = len(call.participants), self._registry.num_replicas
+            check_combine(message, replica_id, present, num_replicas)
         complete = call.arrive(replica_id, message, self._runner.now_s)
         if complete:
             return self._runner.run(

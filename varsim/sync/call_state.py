@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Final, get_args
+from typing import Final
 
 from varsim.errors import DeadlockError, ProtocolError
 from varsim.protocol.messages import (
     CollectiveMessage,
+    Combine,
     Contribution,
     FetchPublished,
     HostCall,
     LockRelease,
     LockRequest,
     Meeting,
+    Message,
     Publish,
     Pull,
     Push,
@@ -30,7 +32,7 @@ from varsim.sync.deadlock import Lacking, deadlock_of
 from varsim.sync.description import doing, last_operation, name_of
 from varsim.sync.lock_account import LockAccount
 from varsim.sync.meetings import Answer, Meetings
-from varsim.sync.pairing import Failure, Pairing
+from varsim.sync.pairing import Failure, Pairings
 from varsim.sync.participant import WRITES, Arrival, Collectives, Participant, Plan, Status
 from varsim.sync.stalls import Quiet, StallLimits
 from varsim.sync.stragglers import Straggler
@@ -42,14 +44,14 @@ PROMPT_S: Final = 0.1
 counts as time without progress. Otherwise a replica that sends requests in an endless loop would be
 noticed late, because it waits half of the time."""
 
-_MEETINGS: Final = get_args(Meeting)
-
 
 class CallState:
-    """Keeps what each replica of one call does; a `Pairing` pairs their collectives.
+    """Keeps what each replica of one call does; pairings pair their collectives.
 
-    Every replica arrives in the order of its program. So a call without locks, barriers and sends
-    can get stuck only if its pairing is doomed; see `deadlock`.
+    One pairing is that of all replicas. Each process group that the replicas use has another one.
+
+    Every replica arrives in the order of its program. So a call without groups, locks, barriers and
+    sends can get stuck only if its pairing is doomed; see `deadlock`.
 
     Args:
         num_replicas: The number of replicas that take part in the call: always the first replicas.
@@ -79,10 +81,9 @@ class CallState:
         self.site = site
         self.started_s = started_s
         self.participants = [Participant() for _ in range(num_replicas)]
-        self._pairing = Pairing(
-            self.participants, range(num_replicas), specs, started_s, strict=strict
-        )
-        self.crossings = self._pairing.crossings
+        self._pairings = Pairings(self.participants, specs, started_s, strict=strict)
+        self._everyone = self._pairings.everyone
+        self.crossings = self._pairings.crossings
         self._specs = specs
         self._returned = 0
         self._host_calls: dict[int, HostCall] = {}
@@ -105,7 +106,10 @@ class CallState:
         participant = self._running(replica_id)
         stop = message.position + (1 if plan is None else len(plan.writes))
         arrival = Arrival(message.position, stop, message, plan, now_s)
-        complete = self._pairing.arrive(replica_id, arrival)
+        pairing = self._everyone
+        if plan is None and isinstance(message, Combine) and message.how.group:
+            pairing = self._pairings.of(message.how.group)
+        complete = pairing.arrive(replica_id, arrival)
         participant.last = plan
         if plan is None:
             if isinstance(message, Scatter):
@@ -134,7 +138,8 @@ class CallState:
     def release(self, collectives: Collectives) -> None:
         """Record that collectives are answered, so that the replicas that waited continue."""
         answered = not isinstance(collectives.arrivals[0].message, WRITES)
-        for participant in self.participants:
+        for replica_id in collectives.replica_ids:
+            participant = self.participants[replica_id]
             waits_for = participant.waits_for
             if answered or (
                 isinstance(waits_for, Waiting) and waits_for.position < collectives.stop
@@ -175,7 +180,7 @@ class CallState:
         """Record that a replica waits for a commit, unless the commit has already been sent."""
         participant = self._running(replica_id)
         participant.last = waiting
-        if waiting.position >= self._pairing.next_position:
+        if waiting.position >= self._everyone.next_position:
             participant.status = Status.WAITING
             participant.waits_for = waiting
 
@@ -188,7 +193,7 @@ class CallState:
 
     def settle(self, variable_id: int, count: int, now_s: float) -> None:
         """Record that `count` deferred writes are exchanged; waiting replicas continue."""
-        self._pairing.since_s = now_s
+        self._everyone.since_s = now_s
         for participant in self.participants:
             waits_for = participant.waits_for
             if not isinstance(waits_for, SyncRequest):
@@ -241,7 +246,7 @@ class CallState:
             lower = self.participants[:replica_id]
             if any(participant.status is Status.RUNNING for participant in lower):
                 return
-            member, doomed_at = self._pairing.members[replica_id], self._pairing.doomed_at
+            member, doomed_at = self._everyone.members[replica_id], self._everyone.doomed_at
             if doomed_at is not None and member.position > doomed_at:
                 continue
             if not member.arrivals:
@@ -256,14 +261,14 @@ class CallState:
     def _lend(self, replica_id: int, now_s: float) -> None:
         """Record that the time since a replica's request is no time without progress."""
         participant = self.participants[replica_id]
-        position = self._pairing.members[replica_id].position
-        if participant.lent_at != position:
-            participant.lent_at, participant.lent_s = position, 0.0
+        arrivals = self._pairings.arrivals(replica_id)
+        if participant.lent_at != arrivals:
+            participant.lent_at, participant.lent_s = arrivals, 0.0
         participant.lent_s += _lent(now_s - participant.asked_s)
 
     def merged(self, now_s: float) -> None:
         """Record that the function of a merge_call has returned; all replicas continue to run."""
-        self._pairing.since_s = now_s
+        self._everyone.since_s = now_s
         for participant in self.participants:
             self.resume(participant)
 
@@ -309,11 +314,14 @@ class CallState:
     def deadlock(self, lacking: Lacking) -> DeadlockError | None:
         """Return the error if replicas wait that can never continue.
 
-        Collectives alone can only doom the pairing, because all replicas number them alike.
+        Collectives of all replicas can only doom their pairing, because all replicas number them
+        alike.
         """
-        if self._meetings is None:
+        if self._meetings is None and not self._pairings.groups:
             return None
-        return deadlock_of(self.participants, self._pairing, self._meetings, lacking, self._specs)
+        return deadlock_of(
+            self.participants, self._pairings.of, self._meetings, lacking, self._specs
+        )
 
     def awaited_locks(self, replica_id: int) -> Mapping[str, Sequence[int]]:
         """Return the locks that a replica holds and others wait for, with the waiting replicas."""
@@ -328,19 +336,22 @@ class CallState:
         participant.status = Status.ENDED
         participant.waits_for = None
         self._returned += isinstance(ended, Returned)
-        self._pairing.end(replica_id, now_s)
+        self._pairings.end(replica_id, now_s)
         if self._meetings is not None:
             self._meetings.end(replica_id, now_s)
 
     @property
     def doomed(self) -> bool:
         """Return whether the call can only fail."""
-        return self._pairing.doomed_at is not None
+        if self._everyone.doomed_at is None and not self._pairings.groups:
+            return False  # every message asks, so the usual case is fast
+        return self._pairings.doomed is not None
 
     @property
     def deadline_s(self) -> float | None:
         """Return when to call `failure` if no message arrives; None if the call is not doomed."""
-        return None if self._pairing.doomed_at is None else self._pairing.deadline_s
+        doomed = self._pairings.doomed if self.doomed else None
+        return None if doomed is None else doomed.deadline_s
 
     def failure(self, now_s: float, *, exchanging: bool = False) -> Failure | None:
         """Return why the call fails; None if it is not doomed, or must still wait for replicas.
@@ -349,17 +360,15 @@ class CallState:
             exchanging: Whether the coordinator waits for deltas of deferred writes. In this case,
                 replicas that wait for the exchange can still continue.
         """
-        if not self.doomed:
+        doomed = self._pairings.doomed
+        if doomed is None:
             return None
-        passing: tuple[type, ...] = (HostCall,)
-        if exchanging or self.running():
-            passing = (HostCall, SyncRequest, *_MEETINGS)
-        return self._pairing.failure(now_s, passing)
+        return doomed.failure(now_s, Message if exchanging or self.running() else HostCall)
 
     @property
     def finished(self) -> bool:
         """Return whether every replica has returned and every collective has happened."""
-        return self._returned == len(self.participants) and self._pairing.finished
+        return self._returned == len(self.participants) and self._pairings.finished
 
     def returned(self) -> tuple[Returned, ...]:
         """Return the results of the replicas that have returned, in replica order."""
@@ -378,14 +387,11 @@ class CallState:
     def quiet(self, now_s: float) -> dict[int, Quiet]:
         """Return since when each replica that runs or waits for the program makes no progress."""
         quiet: dict[int, Quiet] = {}
-        pairing = self._pairing
         for replica_id, one in enumerate(self.participants):
             asks = isinstance(one.waits_for, HostCall)
             if one.status is Status.RUNNING or asks:
-                member = pairing.members[replica_id]
-                arrived_s = member.arrivals[-1].at_s if member.arrivals else 0.0
-                moved_s = max(pairing.since_s, arrived_s, one.met_s)
-                lent_s = one.lent_s if one.lent_at == member.position else 0.0
+                moved_s = max(self._pairings.moved_s(replica_id), one.met_s)
+                lent_s = one.lent_s if one.lent_at == self._pairings.arrivals(replica_id) else 0.0
                 lent_s += _lent(now_s - one.asked_s) if asks else 0.0
                 quiet[replica_id] = Quiet(moved_s, lent_s)
         return quiet
@@ -421,7 +427,7 @@ class CallState:
 
     def validate(self) -> None:
         """Assert the conditions that hold after every event."""
-        self._pairing.validate()
+        self._pairings.validate()
         for participant in self.participants:
             assert (participant.status is Status.WAITING) == (participant.waits_for is not None)
             assert (participant.status is Status.ENDED) == (participant.ended is not None)

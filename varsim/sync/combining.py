@@ -18,22 +18,22 @@ _REDUCING = (CombineKind.ALL_REDUCE, CombineKind.REDUCE_SCATTER, CombineKind.SCA
 _ALONG_AXIS = (CombineKind.ALL_GATHER, CombineKind.REDUCE_SCATTER)
 
 
-def is_valid(how: Combination, weight: float | None, leaves: int, members: int) -> bool:
+def is_valid(how: Combination, weight: float | None, leaves: int, members: Sequence[int]) -> bool:
     """Return whether a collective has exactly the arguments that its kind needs.
 
     Args:
         leaves: The number of leaves of a replica's value.
-        members: The number of replicas that take part in the collective.
+        members: The ids of the replicas that take part in the collective.
     """
     kind, op, root = how.kind, how.op, how.root
     return (
         (op is not None) == (kind in _REDUCING)
         and (how.axis is not None) == (kind in _ALONG_AXIS)
         and (root is not None) == (kind is CombineKind.BROADCAST)
-        and (root is None or 0 <= root < members)
+        and (root is None or root in members)
         and (kind is CombineKind.SCAN or not how.exclusive)
         and (kind is not CombineKind.SCAN or op is not ReduceOp.MEAN)
-        and (kind is not CombineKind.ALL_TO_ALL or leaves == members)
+        and (kind is not CombineKind.ALL_TO_ALL or leaves == len(members))
         and (weight is None or (op is ReduceOp.MEAN and 0 <= weight < math.inf))
     )
 
@@ -50,13 +50,15 @@ def combined(
         values: The leaves of each replica, in replica order, with the properties that a mismatch
             would report. For ALL_TO_ALL, the leaves of a replica are its values for each replica.
         weights: The weight of each replica, or None for each.
-        num_replicas: See `reduce.reduce`.
+        num_replicas: See `reduce.reduce`. If the collective has a group, the number of its members
+            counts.
     Returns:
-        One tuple per replica; the same tuple if all replicas have the same result.
+        One tuple per replica that takes part; the same tuple if all replicas have the same result.
     Raises:
         VarsimError: The values cannot be combined; see `reduce.reduce` and `reduce.concatenate`.
     """
-    op, axis, count = how.op, how.axis, len(values)
+    op, axis, group, count = how.op, how.axis, how.group, len(values)
+    num_replicas = len(group) or num_replicas
     given = [weight for weight in weights if weight is not None] or None
     columns = list(zip(*values, strict=True))  # one tuple per leaf, in replica order
     match how.kind:
@@ -76,7 +78,7 @@ def combined(
             return columns
         case CombineKind.BROADCAST:
             assert how.root is not None, "see `is_valid`"
-            return [values[how.root]] * count
+            return [values[group.index(how.root) if group else how.root]] * count
         case CombineKind.SCAN:
             assert op is not None, "see `is_valid`"
             scans = [reduce.scan(one, op, exclusive=how.exclusive) for one in columns]

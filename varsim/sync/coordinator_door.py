@@ -149,15 +149,19 @@ def check_rows(spec: VariableSpec, rows: Rows, row: Shape) -> None:
         raise ProtocolError(f"rows of variable {spec.name!r} have a wrong shape or dtype")
 
 
-def check_combine(message: Combine, members: int) -> None:
+def check_combine(message: Combine, replica_id: int, present: int, num_replicas: int) -> None:
     """Check that the leaves of a collective have its structure, and that its arguments fit.
 
     Args:
-        members: The number of replicas that take part in the collective.
+        present: The number of replicas that take part in the call.
     Raises:
         ProtocolError: There are more or fewer leaves, two nodes have the same path, or an argument
             is missing, unexpected or out of range.
     """
+    group = message.how.group
+    if group and not _is_group(group, replica_id, num_replicas):
+        raise ProtocolError(f"replica {replica_id} cannot be in a collective of the group {group}")
+    members = [i for i in group if i < present] if group else range(present)
     kinds = [kind for _, kind in message.structure]
     if kinds.count(LEAF) != len(message.leaves) or not message.leaves:
         raise ProtocolError(
@@ -169,9 +173,19 @@ def check_combine(message: Combine, members: int) -> None:
     if not combining.is_valid(message.how, message.weight, len(message.leaves), members):
         arguments = ", ".join([*message.how.arguments(), f"weight={message.weight}"])
         raise ProtocolError(
-            f"{message.how.kind.value} of {len(message.leaves)} leaves by {members} replicas "
+            f"{message.how.kind.value} of {len(message.leaves)} leaves by {len(members)} replicas "
             f"cannot have the arguments ({arguments})"
         )
+
+
+def _is_group(group: Sequence[int], replica_id: int, num_replicas: int) -> bool:
+    """Return whether the ids are those of a process group of which the replica is a member."""
+    return (
+        [*group] == sorted(set(group))
+        and 0 <= group[0] <= group[-1] < num_replicas
+        and len(group) < num_replicas  # a group of all replicas is sent as ()
+        and replica_id in group
+    )
 
 
 # ---------------------------------------------------------------- locks, barriers and sends

@@ -18,7 +18,7 @@ class Crossings:
     def new(self, call: CallState) -> Iterator[tuple[str, str]]:
         """Yield the new warnings of a call, each with its text and its location."""
         for collectives in call.crossings():
-            locations = dict.fromkeys(collective.location for collective in collectives)
+            locations = dict.fromkeys(one.location for one in collectives.values())
             pairs = {frozenset(pair) for pair in combinations(locations, 2)}
             if not pairs <= self._warned:
                 self._warned |= pairs

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from varsim.errors import DeadlockError
 from varsim.protocol.messages import (
     BarrierArrival,
+    Combine,
     HostCall,
     LockRequest,
     ReceiveRequest,
@@ -32,24 +33,28 @@ Lacking = Callable[[SyncRequest], Collection[int]]
 
 def deadlock_of(
     participants: Sequence[Participant],
-    pairing: Pairing,
-    meetings: Meetings,
+    pairing_of: Callable[[tuple[int, ...]], Pairing],
+    meetings: Meetings | None,
     lacking: Lacking,
     specs: Mapping[int, VariableSpec],
 ) -> DeadlockError | None:
     """Return the error if some replicas can never continue, whatever the others do; else None.
 
     Args:
-        pairing: The collectives of the call. It is not doomed.
+        pairing_of: Returns the pairing of a process group, or of all replicas for (). No pairing of
+            the call is doomed.
+        meetings: The locks, barriers and sends of the call; None if there are none.
     """
 
     def needs(replica_id: int, wait: Wait) -> Iterator[tuple[int, Fact]]:
         """Yield the replicas for which a replica waits, and what they have not done."""
         if isinstance(wait, _MEETINGS):
+            assert meetings is not None, "a replica waits in one of them"
             yield from meetings.needs(replica_id, wait)
         elif isinstance(wait, SyncRequest):
             yield from ((other, NotWritten()) for other in lacking(wait))
         else:
+            pairing = pairing_of(wait.how.group if isinstance(wait, Combine) else ())
             own = pairing.members[replica_id]
             last = own.position - 1 if isinstance(wait, HostCall) else wait.position
             if isinstance(wait, HostCall) and not own.arrivals:

@@ -55,14 +55,24 @@ MOST_LEAVES: Final = 4
 
 
 def at_collective(
-    members: Sequence[Member], index: int, specs: Mapping[int, VariableSpec]
+    members: Sequence[Member],
+    index: int,
+    specs: Mapping[int, VariableSpec],
+    *,
+    of_group: bool = False,
 ) -> tuple[Group, ...]:
-    """Group replicas by what they did at a collective that has not happened."""
+    """Group replicas by what they did at a collective that has not happened.
+
+    Args:
+        of_group: Whether the members are those of a process group.
+    """
     collectives = [member.collective(index) for member in members]
     return grouped(
         {
             member.replica_id: (
-                _came(member, specs) if collective is None else Did(describe(collective, specs))
+                _came(member, specs, of_group=of_group)
+                if collective is None
+                else Did(describe(collective, specs))
             )
             for member, collective in zip(members, collectives, strict=True)
         },
@@ -70,11 +80,11 @@ def at_collective(
     )
 
 
-def _came(member: Member, specs: Mapping[int, VariableSpec]) -> Doing:
+def _came(member: Member, specs: Mapping[int, VariableSpec], *, of_group: bool) -> Doing:
     """Return what a replica has done instead of arriving."""
     participant = member.participant
     if participant.ended is not None:
-        return NeverCame(_how_it_ended(participant), member.position)
+        return NeverCame(_how_it_ended(participant), member.position, of_group)
     return DidNotCome(doing(participant, specs))
 
 

@@ -109,12 +109,16 @@ def unlike(
     index: int,
     members: Sequence[Member],
     specs: Mapping[int, VariableSpec],
+    group: tuple[int, ...] = (),
     *,
     strict: bool = False,
 ) -> MismatchError | None:
     """Return the error for arrivals that cannot be combined; None if they can be combined.
 
-    The error names all replicas, including those that did not arrive.
+    The error names all members of the pairing, including those that did not arrive.
+
+    Args:
+        group: The process group of the pairing; () for all replicas.
     """
     present = _present(index, members)
     first, *others = present.values()
@@ -122,12 +126,11 @@ def unlike(
     kind = min(kinds, default=Mismatch.NOTHING)
     if kind is Mismatch.NOTHING:
         return None
-    groups = at_collective(members, index, specs)
-    reason = _reason(_most_common(groups, present), specs)
+    groups = at_collective(members, index, specs, of_group=bool(group))
+    reason = _reason(_most_common(groups, present), specs, group)
     error = ValueMismatchError if kind is Mismatch.VALUE else MismatchError
-    return error(Unlike(kind, index, groups, tuple(_details(kind, present)), reason)).by_groups(
-        groups
-    )
+    fact = Unlike(kind, index, groups, tuple(_details(kind, present)), reason, group)
+    return error(fact).by_groups(groups)
 
 
 def _present(index: int, members: Sequence[Member]) -> dict[int, Collective]:
@@ -158,28 +161,31 @@ def _details(kind: Mismatch, present: Mapping[int, Collective]) -> Iterator[Fact
         yield from differences(forms)
 
 
-def crossing(collectives: Sequence[ExplicitCollective]) -> tuple[str, str]:
+def crossing(collectives: Mapping[int, ExplicitCollective]) -> tuple[str, str]:
     """Return the warning about unnamed collectives in different lines, and its location.
 
     Args:
-        collectives: One per replica, in replica order.
+        collectives: A mapping: replica_id → its collective.
     """
     lines: dict[str, list[int]] = {}
-    for replica_id, collective in enumerate(collectives):
+    for replica_id, collective in collectives.items():
         lines.setdefault(collective.location, []).append(replica_id)
     sides = tuple((describe_collective(collectives[who[0]]), who) for _, who in fewest_first(lines))
     return str(Crossing(sides)), sides[0][0].location
 
 
 def absent(
-    index: int, members: Sequence[Member], specs: Mapping[int, VariableSpec]
+    index: int,
+    members: Sequence[Member],
+    specs: Mapping[int, VariableSpec],
+    group: tuple[int, ...] = (),
 ) -> MismatchError:
-    """Return the error for a collective at which a replica can no longer arrive."""
-    groups = at_collective(members, index, specs)
+    """Return the error for a collective at which a member can no longer arrive."""
+    groups = at_collective(members, index, specs, of_group=bool(group))
     ended = sum(one.participant.ended is not None and one.position <= index for one in members)
     collective = _most_common(groups, _present(index, members))
     write = collective.operation if isinstance(collective, Write) else None
-    fact = Absent(index, ended, groups, _reason(collective, specs), write)
+    fact = Absent(index, ended, groups, _reason(collective, specs, group), write, group)
     return MismatchError(fact).by_groups(groups)
 
 
@@ -208,8 +214,10 @@ def uneven(
     return MismatchError(Uneven(spec, len(set(counts)) == 1, groups, sparse)).by_groups(groups)
 
 
-def _reason(collective: Collective, specs: Mapping[int, VariableSpec]) -> NeedsAll:
+def _reason(
+    collective: Collective, specs: Mapping[int, VariableSpec], group: tuple[int, ...]
+) -> NeedsAll:
     if not isinstance(collective, Write):
-        return NeedsAll()
+        return NeedsAll(of_group=bool(group))
     spec = specs[collective.variable_id]
     return NeedsAll(spec, policies.cell(spec, Context.REPLICA, collective.operation).key)

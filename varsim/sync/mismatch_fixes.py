@@ -111,7 +111,7 @@ def _of_combines(combines: Sequence[Combine], values: Sequence[Sequence[Array]])
             if weighs and None in weights:
                 continue  # the weights of some replicas are not known
             arguments = (*how.arguments(), "weight=…") if weighs else how.arguments()
-            change = CombineAlike(how.kind.value, arguments, cast)
+            change = CombineAlike(how.kind.value, arguments, cast, bool(how.group))
             used = weights if weighs else [None] * len(weights)
             yield from if_legal(partial(_combined, change, how, each, used))
 
@@ -127,6 +127,6 @@ def _combined(
     value = first[0] if len(first) == 1 else None
     if all(result is first for result in results):
         return Fix(change, Gives(first), value)
-    if value is None:
+    if value is None or how.group:
         return Fix(change, GIVES_OWN_PARTS)
     return Fix(change, GivesComponents(tuple(result[0] for result in results)))

@@ -1,8 +1,10 @@
-"""Pair the collectives of some replicas of one call, and find out which can never happen."""
+"""Pair the collectives of all replicas, or of a group, in one call; find mismatches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain
 
 from varsim.errors import Fix, MismatchError, ProtocolError
 from varsim.protocol.messages import CollectiveMessage, ExplicitCollective, Raised
@@ -39,9 +41,11 @@ class Pairing:
     Every member arrives in the order of its program.
 
     Args:
-        participants: The replicas of the call; the members are the replicas in `replica_ids`.
+        participants: The replicas of the call; the members are the replicas in `replica_ids`. Some
+            may have ended.
         strict: Whether to refuse a collective without a name if the replicas' lines differ.
         started_s: The time at which the call started.
+        group: The ids of a process group; () if all replicas of the call are members.
     """
 
     def __init__(
@@ -52,7 +56,9 @@ class Pairing:
         started_s: float,
         *,
         strict: bool,
+        group: tuple[int, ...] = (),
     ) -> None:
+        self.group = group
         self.replica_ids = replica_ids
         self.members = {i: Member(i, participants[i]) for i in replica_ids}
         self.next_position = 0  # the position of the first collective that has not happened
@@ -65,8 +71,9 @@ class Pairing:
         self._strict = strict
         self._front = self._ordered[0]  # the member that is furthest ahead
         self._present = 0  # the number of members that have arrived at `next_position`
-        self._least_ended: int | None = None  # the lowest position at which a member has ended
-        self._crossed: dict[frozenset[str], tuple[ExplicitCollective, ...]] = {}  # see `crossings`
+        ended = any(member.participant.ended is not None for member in self._ordered)
+        self._least_ended = 0 if ended else None  # the lowest position at which a member has ended
+        self._crossed: dict[frozenset[str], dict[int, ExplicitCollective]] = {}  # see `crossings`
 
     # ------------------------------------------------------------ collectives
 
@@ -126,7 +133,7 @@ class Pairing:
                 stop = min(stop, self.doomed_at)
             if stop <= self.next_position:
                 break
-            complete.append(Collectives(self.next_position, stop, heads))
+            complete.append(Collectives(self.next_position, stop, heads, self.replica_ids))
             self.next_position = stop
             self.since_s = now_s
             self._note_crossing([head.message for head in heads])
@@ -138,13 +145,17 @@ class Pairing:
 
     def _note_crossing(self, messages: Sequence[CollectiveMessage]) -> None:
         """Record unnamed collectives that were paired although their lines differ."""
-        collectives = tuple(one for one in messages if not isinstance(one, WRITES))
+        collectives = [one for one in messages if not isinstance(one, WRITES)]
         if any(mismatch.are_crossed(collectives[0], other) for other in collectives[1:]):
-            self._crossed.setdefault(frozenset(one.location for one in collectives), collectives)
+            lines = frozenset(one.location for one in collectives)
+            self._crossed.setdefault(lines, dict(zip(self.replica_ids, collectives, strict=True)))
 
-    def crossings(self) -> tuple[tuple[ExplicitCollective, ...], ...]:
-        """Return unnamed collectives that were paired across lines, one tuple per set of lines."""
-        return tuple(self._crossed.values())
+    def crossings(self) -> Iterable[Mapping[int, ExplicitCollective]]:
+        """Return unnamed collectives that were paired across lines, once per set of lines.
+
+        Each is a mapping: replica_id → the replica's collective.
+        """
+        return self._crossed.values()
 
     # ------------------------------------------------------------ the end
 
@@ -163,11 +174,11 @@ class Pairing:
             self.deadline_s = now_s + min(max(GRACE_S, took_s), LONGEST_GRACE_S)
         self.doomed_at = position if self.doomed_at is None else min(position, self.doomed_at)
 
-    def failure(self, now_s: float, passing: type | tuple[type, ...]) -> Failure | None:
+    def failure(self, now_s: float, passing: type) -> Failure | None:
         """Return why the call fails; None if it is not doomed, or must still wait for replicas.
 
         Args:
-            passing: The waits after which a replica can still arrive.
+            passing: The class of the waits after which a replica can still arrive.
         """
         position = self.doomed_at
         if position is None:
@@ -189,10 +200,11 @@ class Pairing:
         return self._mismatch(position)
 
     def _mismatch(self, position: int) -> MismatchError:
-        unlike = mismatch.unlike(position, self._ordered, self._specs, strict=self._strict)
+        members, specs, group = self._ordered, self._specs, self.group
+        unlike = mismatch.unlike(position, members, specs, group, strict=self._strict)
         if unlike is not None:
             return unlike.fixed_by(self._fixes(position))
-        return mismatch.absent(position, self._ordered, self._specs)
+        return mismatch.absent(position, members, specs, group)
 
     def _fixes(self, position: int) -> Iterable[Fix]:
         """Return fixes that make the arrivals one collective; none if a replica is missing."""
@@ -222,6 +234,82 @@ class Pairing:
         ended = [one.position for one in members if one.participant.ended is not None]
         assert self._least_ended == min(ended, default=None)
         assert self.doomed_at is None or self.doomed_at >= self.next_position
+
+
+class Pairings:
+    """The pairings of one call: that of all its replicas, and one for each group that is in use."""
+
+    def __init__(
+        self,
+        participants: Sequence[Participant],
+        specs: Mapping[int, VariableSpec],
+        started_s: float,
+        *,
+        strict: bool,
+    ) -> None:
+        present = range(len(participants))
+        self._make = partial(Pairing, participants, specs=specs, started_s=started_s, strict=strict)
+        self._present = present
+        self.everyone = self._make(present)
+        self.groups: dict[tuple[int, ...], Pairing] = {}  # ids of a group → its pairing
+
+    def __iter__(self) -> Iterator[Pairing]:
+        """Yield the pairing of all replicas, and then those of groups in order of their ids."""
+        yield self.everyone
+        for _, pairing in sorted(self.groups.items()):
+            yield pairing
+
+    def of(self, group: tuple[int, ...]) -> Pairing:
+        """Return the pairing of a process group, or of all replicas for ().
+
+        Replicas that have joined are no members.
+        """
+        if not group:
+            return self.everyone
+        if group not in self.groups:
+            members = [i for i in group if i in self._present]
+            self.groups[group] = self._make(members, group=group)
+        return self.groups[group]
+
+    def _with(self, replica_id: int) -> Iterator[Pairing]:
+        """Yield the pairings of which a replica is a member."""
+        return (pairing for pairing in self if replica_id in pairing.members)
+
+    def end(self, replica_id: int, now_s: float) -> None:
+        """Record that a replica's function has ended."""
+        for pairing in self._with(replica_id):
+            pairing.end(replica_id, now_s)
+
+    @property
+    def doomed(self) -> Pairing | None:
+        """Return the first pairing that is doomed; the call fails because of this pairing."""
+        return next((one for one in self if one.doomed_at is not None), None)
+
+    @property
+    def finished(self) -> bool:
+        """Return whether every collective has happened at which a replica has arrived."""
+        return all(pairing.finished for pairing in self)
+
+    def arrivals(self, replica_id: int) -> int:
+        """Return the number of collectives at which a replica has arrived."""
+        return sum(pairing.members[replica_id].position for pairing in self._with(replica_id))
+
+    def moved_s(self, replica_id: int) -> float:
+        """Return the time of a replica's last collective, or of its last contribution."""
+        own = self.everyone.members[replica_id].arrivals
+        arrived_s = own[-1].at_s if own else 0.0
+        return max(arrived_s, *(pairing.since_s for pairing in self._with(replica_id)))
+
+    def crossings(self) -> tuple[Mapping[int, ExplicitCollective], ...]:
+        """Return unnamed collectives that were paired across lines; see `Pairing.crossings`."""
+        return tuple(chain.from_iterable(pairing.crossings() for pairing in self))
+
+    def validate(self) -> None:
+        """Assert the conditions that hold after every event."""
+        for group, pairing in self.groups.items():
+            assert group == pairing.group
+        for pairing in self:
+            pairing.validate()
 
 
 def _are_alike(one: Arrival, other: Arrival) -> bool:

@@ -139,11 +139,12 @@ class Arrival:
 
 @dataclass(slots=True, eq=False)  # not frozen, so that it is created faster
 class Collectives:
-    """Consecutive collectives at which all replicas of the call have arrived."""
+    """Consecutive collectives at which all replicas of the call, or of a group, have arrived."""
 
     start: int
     stop: int
     arrivals: Sequence[Arrival]  # in replica order; an arrival may extend past `stop`
+    replica_ids: Sequence[int]  # the replica of each arrival
 
     @property
     def arrangement(self) -> Arrangement | None:
@@ -181,7 +182,7 @@ class Participant:
     asked_s: float = 0.0  # the time of its last request to the program, or of its last meeting
     met_s: float = 0.0  # the time of its last publication, push, or ended barrier, send or receive
     lent_s: float = 0.0  # the time that the replica has waited for answers at `lent_at`
-    lent_at: int = -1  # the position of the replica during these waits
+    lent_at: int = -1  # at how many collectives the replica had arrived during these waits
 
     @property
     def seen_at(self) -> str:

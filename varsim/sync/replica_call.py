@@ -28,13 +28,16 @@ class ReplicaCall:
     """The progress of one call on this replica, and what the program waits for."""
 
     call_id: int
-    next_index: int = 0  # position of the next collective
+    next_index: int = 0  # position of the next collective of all replicas
+    in_groups: dict[tuple[int, ...], int] = field(default_factory=dict)
+    """Process group → position of its next collective."""
     left: int = 0  # number of collectives whose messages were sent
     settled: int = 0  # number of collectives whose commits have arrived
     aborted: str | None = None  # why the call has failed; None if it has not failed
     awaits: ReplicaVariable | None = None  # the program waits for commits of this variable
     reads: bool = False  # whether the program reads the variable after this wait
     awaits_answer: type[Message] | None = None  # the class of the answer that the program awaits
+    collective: tuple[tuple[int, ...], int] = (), 0  # group and position of this answer, if any
     leaves: int = 0  # the number of leaves of this answer, if it is a `Reduced`
     locks: dict[str, str] = field(default_factory=dict)  # lock that it holds → location
 
@@ -43,6 +46,17 @@ class ReplicaCall:
         variable.owed_to = self.call_id
         variable.owed_index = self.next_index
         self.next_index += 1
+
+    def enter(self, group: tuple[int, ...]) -> int:
+        """Record that the program enters a collective; return the position of the collective."""
+        if group:
+            index = self.in_groups.get(group, 0)
+            self.in_groups[group] = index + 1
+        else:
+            index = self.next_index
+            self.next_index += 1
+        self.collective = group, index
+        return index
 
     def take_lock(self, lock: str, location: str) -> None:
         """Record that the program requests a lock.
@@ -114,7 +128,8 @@ def check_answer(call: ReplicaCall, answer: Answer) -> None:
     """
     fits = type(answer) is call.awaits_answer
     if fits and isinstance(answer, Reduced | Merged):
-        fits = answer.position == call.next_index - 1
+        group = answer.group if isinstance(answer, Reduced) else ()
+        fits = (group, answer.position) == call.collective
     if fits and isinstance(answer, Reduced):
         fits = len(answer.leaves) == call.leaves
     if not fits:

@@ -304,10 +304,10 @@ class ReplicaState(ReplicaWrites):
             return [Abandon(self.aborted)]
         call = self._innermost()
         call.awaits_answer = _ANSWERS[type(event)]
+        group: tuple[int, ...] = ()
         if isinstance(event, EnterCombine):
-            call.leaves = len(event.leaves)
-        index = call.next_index
-        call.next_index += 1
+            call.leaves, group = len(event.leaves), event.how.group
+        index = call.enter(group)
         return [*self._flush(event.message(call.call_id, index)), Await(may_block=False)]
 
     def _act(self, event: ReplicaOneSided) -> Sequence[ReplicaAction]:

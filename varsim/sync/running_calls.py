@@ -218,9 +218,15 @@ class RunningCalls:
         for leaves in results:
             if id(leaves) not in answers:
                 answers[id(leaves)] = Reduced(
-                    call_id=call.call_id, position=first.position, leaves=leaves
+                    call_id=call.call_id,
+                    position=first.position,
+                    group=first.how.group,
+                    leaves=leaves,
                 )
-        return [Send(i, answers[id(leaves)]) for i, leaves in enumerate(results)]
+        return [
+            Send(i, answers[id(leaves)])
+            for i, leaves in zip(collectives.replica_ids, results, strict=True)
+        ]
 
     # ------------------------------------------------------------ the end
 

@@ -185,10 +185,12 @@ class CombineAlike(Fact):
     method: str
     arguments: tuple[str, ...]
     dtypes: tuple[str, ...]
+    of_group: bool = False  # whether only the members of a process group take part
 
     def __str__(self) -> str:
         cast = f" of {', '.join(self.dtypes)}" if self.dtypes else ""
-        return f"{self.method}({', '.join(self.arguments)}){cast} on every replica"
+        where = "on every member" if self.of_group else "on every replica"
+        return f"{self.method}({', '.join(self.arguments)}){cast} {where}"
 
 
 @dataclass(frozen=True, slots=True)

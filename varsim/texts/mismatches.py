@@ -64,17 +64,26 @@ _REMEDIES: Final = {
     Mismatch.VALUE: "Give a value of the same structure, shape and dtype on every replica.",
 }
 
+_REMEDY_OF_GROUP: Final = (
+    "Make every member of the group do the same collectives of this group in the same order."
+)
+
 
 def in_short(kind: Mismatch) -> str:
     """Return the problem and the remedy, without the replicas."""
-    return f"{_headline(kind, 0)}. {_REMEDIES[kind]}"
+    return f"{_headline(kind, 0, ())}. {_REMEDIES[kind]}"
 
 
-def _headline(kind: Mismatch, index: int) -> str:
+def _headline(kind: Mismatch, index: int, group: Sequence[int]) -> str:
+    all_ = "all members" if group else "all"
     return (
-        f"replicas {_HAPPENED[kind]} at collective {index + 1} of this call, where all must do the "
-        "same"
+        f"replicas {_HAPPENED[kind]} at {_collective(index, group)}, where {all_} must do the same"
     )
+
+
+def _collective(index: int, group: Sequence[int]) -> str:
+    of_group = f"the group of {name_replicas(group)} in " if group else ""
+    return f"collective {index + 1} of {of_group}this call"
 
 
 # ---------------------------------------------------------------- why replicas wait
@@ -86,9 +95,15 @@ class NeedsAll(Fact):
 
     spec: VariableSpec | None = None
     cell: str = ""  # the key of the variable's cell
+    of_group: bool = False  # whether only the members of a process group take part
 
     def __str__(self) -> str:
         spec = self.spec
+        if spec is None and self.of_group:
+            return (
+                "Every member of the group must take part in this collective, because its result "
+                "depends on all members."
+            )
         if spec is None:
             return (
                 "Every replica must take part in this collective, because its result depends on "
@@ -126,15 +141,17 @@ class Unlike(Fact):
     groups: tuple[Group, ...]
     details: tuple[Fact, ...]
     reason: NeedsAll
+    group: tuple[int, ...] = ()  # the process group of the collective; () for all replicas
 
     def __str__(self) -> str:
+        of_operations = self.kind is Mismatch.OPERATION
         return "\n".join(
             [
-                f"{_headline(self.kind, self.index)}:",
+                f"{_headline(self.kind, self.index, self.group)}:",
                 *group_lines(self.groups),
                 *(f"  {detail}" for detail in difference_lines(self.details)),
                 f"  {self.reason}",
-                f"  {_REMEDIES[self.kind]}",
+                f"  {_REMEDY_OF_GROUP if of_operations and self.group else _REMEDIES[self.kind]}",
             ]
         )
 
@@ -165,6 +182,7 @@ class Absent(Fact):
     groups: tuple[Group, ...]
     reason: NeedsAll
     write: Operation | None  # the write in which replicas wait; None for another collective
+    group: tuple[int, ...] = ()  # see `Unlike`
 
     def __str__(self) -> str:
         later = "."
@@ -174,12 +192,13 @@ class Absent(Fact):
             later = ", or use synchronization=ON_READ if the value can be combined later."
         return "\n".join(
             [
-                f"replicas wait at collective {self.index + 1} of this call for "
+                f"replicas wait at {_collective(self.index, self.group)} for "
                 f"{'a replica' if self.ended == 1 else 'replicas'} that will not arrive:",
                 *group_lines(self.groups),
                 f"  {self.reason}",
-                "  Let every replica reach this operation: move it out of code that only some "
-                f"replicas run{later}",
+                f"  Let every {'member' if self.group else 'replica'} reach this operation: move "
+                f"it out of code that only some {'members' if self.group else 'replicas'} run"
+                f"{later}",
             ]
         )
 

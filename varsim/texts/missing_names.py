@@ -210,7 +210,6 @@ _FIRST_VERSION: Final = "this name belongs to TensorFlow 1"
 _STRATEGY: Final = {
     "configure": f"{_FIRST_VERSION}; pass the settings to MirroredStrategy",
     "experimental_run": f"{_FIRST_VERSION}; use strategy.run(fn, args=(next(iterator),))",
-    "group": "operations run immediately; leave it out",
     "make_dataset_iterator": (
         f"{_FIRST_VERSION}; use iter(strategy.experimental_distribute_dataset(dataset))"
     ),

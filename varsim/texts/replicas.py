@@ -108,10 +108,12 @@ class NeverCame(Doing):
 
     ended: str  # "raised" or "returned"
     collectives: int  # the number of collectives before the end
+    of_group: bool = False  # whether only the collectives of a process group are counted
 
     def of(self, count: int) -> str:
         """Return how the function ended."""
         before = f"{self.collectives} collective{'' if self.collectives == 1 else 's'}"
+        before += " of this group" if self.of_group else ""
         its = "its function" if count == 1 else "their functions"
         return f"never arrived; {its} {self.ended} after {before}"
 
