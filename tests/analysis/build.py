@@ -148,7 +148,9 @@ def _parse_event(builder: HistoryBuilder, words: list[str], names: dict[str, int
             column, _, value = word.partition("=")
             known = SHORT.get(column, column)
             columns[known] = (
-                value if known in {"note", "location", "operation", "error"} else int(value)
+                value
+                if known in {"note", "location", "operation", "error", "members"}
+                else int(value)
             )
     assert words[1] in KINDS, f"{words[1]} is not a kind of event"
     process = PROGRAM if words[0] == "program" else int(words[0])

@@ -46,7 +46,8 @@ class Clocks(EventObserver):
         """[process][other]: the clock of `other` that `process` merged last."""
         # The process of each event number: two bytes per event, because there may be millions.
         self._processes = array("h")
-        self._arrived: dict[tuple[int | None, int], list[tuple[int, int]]] = {}
+        # A collective is identified by its call, its group and its position.
+        self._arrived: dict[tuple[int | None, str | None, int], list[tuple[int, int]]] = {}
 
     def taker(self, kind: str, *, by_program: bool) -> Take:
         """Return the method for events of a kind; every event advances a clock."""
@@ -58,14 +59,16 @@ class Clocks(EventObserver):
         """Record a replica's arrival at a collective."""
         self._take(event)
         if event.position is not None:
-            arrived = self._arrived.setdefault((event.call, event.position), [])
+            key = event.call, event.members, event.position
+            arrived = self._arrived.setdefault(key, [])
             arrived.append((event.process, event.event))
 
     def _release(self, event: Event) -> None:
         """End a collective. The program now knows all arrivals at this collective."""
         self._follow(event)
         if event.position is not None:
-            for replica_id, number in self._arrived.pop((event.call, event.position), ()):
+            key = event.call, event.members, event.position
+            for replica_id, number in self._arrived.pop(key, ()):
                 self._join(PROGRAM, event.event, replica_id, number)
         self._take(event)
 

@@ -65,6 +65,9 @@ _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The columns that an event of a kind must have."""
 
+_OF_GROUPS: Final = frozenset({"arrive", "answer"})
+"""The kinds of events that can have a process group."""
+
 _BY_PROGRAM: Final = frozenset(
     "create forget call commit fetch answer receive carry abort finish lost".split()
 )
@@ -98,7 +101,7 @@ class RowIntegrity:
         # valid row had the same form, only the remaining columns are checked.
         (number, process, in_process, _, kind, call, variable, operation, version, position,
          replica, _, dtype, shape, digest, value, indices, cause, times, _, _,
-         present) = event  # fmt: skip
+         present, members) = event  # fmt: skip
         form = (process, kind, variable, operation, replica, dtype, shape,
                 call is None, version is None, cause is None)  # fmt: skip
         size = self._sound.get(form)
@@ -106,6 +109,7 @@ class RowIntegrity:
             size is not None
             and indices is None
             and present is None
+            and members is None
             and type(number) is type(process) is type(in_process) is int
             and (replica is None or type(replica) is int)
             and (call is None or (type(call) is int and call >= 0))
@@ -133,7 +137,7 @@ class RowIntegrity:
         """Return what is wrong with a row, after checking it column by column."""
         (number, process, in_process, _, kind, call, variable, operation, version, position,
          replica, _, dtype, shape, digest, value, indices, cause, times, _, _,
-         present) = event  # fmt: skip
+         present, members) = event  # fmt: skip
         if type(number) is not int or type(process) is not int or type(in_process) is not int:
             return "its numbers are not integers"
         if not PROGRAM <= process < self._num_replicas:
@@ -160,6 +164,8 @@ class RowIntegrity:
             return f"unknown operation {operation!r}"
         if present is not None and (kind != "call" or not self._can_be_present(present)):
             return f"{present!r} is not a valid number of replicas that take part in a {kind} event"
+        if members is not None and not self._is_group(kind, process, members):
+            return f"{members!r} is not a valid group of a collective of process {process}"
         if variable is not None and variable not in self._promises:
             return f"unknown variable {variable!r}"
         if cause is not None and cause >= number:
@@ -172,6 +178,22 @@ class RowIntegrity:
 
     def _can_be_present(self, present: object) -> bool:
         return type(present) is int and 1 <= present <= self._num_replicas
+
+    def _is_group(self, kind: str, process: int, members: object) -> bool:
+        """Return whether the text lists some replicas in order, including that of the event."""
+        if kind not in _OF_GROUPS or type(members) is not str:
+            return False
+        try:
+            ids = json.loads(members)
+        except ValueError:
+            return False
+        return (
+            type(ids) is list
+            and all(type(one) is int and 0 <= one < self._num_replicas for one in ids)
+            and 0 < len(ids) < self._num_replicas
+            and ids == sorted(set(ids))
+            and process in (PROGRAM, *ids)
+        )
 
     def _wrong_form(self, event: Event) -> str | None:
         """Return what is wrong with the dtype and shape of a value that was not recorded."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from varsim.analysis.observer import EventObserver
 from varsim.tracing.history import Event
 
@@ -22,6 +24,11 @@ class Presence(EventObserver):
     def some_joined(self) -> bool:
         """Return whether some replicas have joined in a call so far."""
         return bool(self._present)
+
+    def members(self, event: Event) -> Sequence[int]:
+        """Return the replicas that take part in the collective of an event."""
+        present = self.of(event.call)
+        return [one for one in event.group if one in present] if event.group else present
 
     def of(self, call: int | None) -> range:
         """Return the replicas that take part in a call."""

@@ -311,6 +311,7 @@ class Replay(EventObserver):
         """The uncommitted merges of the last ended call."""
         self._presence = Presence(num_replicas)
         self.present = self._presence.of
+        self.members = self._presence.members
         self.on_call = self._presence.on_call
         self._answered: set[int] = set()  # variables with fetched components
         self._known = [0] * num_replicas  # for each replica, its last event that the program knows

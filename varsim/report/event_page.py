@@ -16,7 +16,7 @@ from varsim.protocol.messages import OWN_CALLS, is_own_call
 from varsim.report.formatting import count, number, visible, wrapped
 from varsim.report.json_values import plain
 from varsim.report.space_time import space_time, who
-from varsim.texts.facts import times
+from varsim.texts.facts import name_replicas, times
 from varsim.tracing.history import KINDS, Event, History
 from varsim.tracing.trace import FRAME_LIMIT_BYTES, READ_LIMIT_BYTES
 
@@ -99,7 +99,8 @@ def _fields(history: History, event: Event) -> Iterator[tuple[str, str]]:
         everyone = history.num_replicas
         yield "replicas", f"{event.present} of {everyone} take part; the last ones have joined"
     if event.position is not None:
-        yield "collective", f"number {event.position} of this call"
+        group = f", in the group of {name_replicas(event.group)}" if event.group else ""
+        yield "collective", f"number {event.position} of this call{group}"
     row = history.variables.get(event.variable or 0)
     if row is not None:
         settings = f"{row.synchronization}, {row.aggregation}, {row.dtype} {row.shape}"

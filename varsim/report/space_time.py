@@ -12,6 +12,7 @@ from varsim.extension_dtypes import named
 from varsim.report import formatting
 from varsim.report.json_values import plain
 from varsim.report.terminal import WIDTH
+from varsim.texts.facts import name_replicas
 from varsim.tracing.history import PROGRAM, Event
 
 _GAP: Final = "  "
@@ -84,6 +85,8 @@ def cell(event: Event, names: Mapping[int, str]) -> str:
         parts.append(f"v{event.version}")
     if event.kind == "write" and event.position is not None:
         parts.append(f"(collective {event.position} of call {event.call})")
+    if event.group:
+        parts.append(f"(group of {name_replicas(event.group)})")
     value = _value(event)
     if value:
         parts.append(value)

@@ -211,6 +211,9 @@ class FromProgram:
                 operation = _ANSWERS[type(message)]
                 receivers = self._present.get(call_id, self._num_replicas)
                 columns = {"call": call_id, "position": index, "operation": operation}
+                if isinstance(message, Reduced) and message.group:
+                    columns["members"] = json.dumps(message.group)
+                    receivers = sum(member < receivers for member in message.group)
                 return self._once(replica_id, "answer", receivers, **columns)
             case Create(spec=spec, value=value):
                 return self._create(replica_id, spec, value)
@@ -370,15 +373,16 @@ class FromReplica:
                 Combine(call_id=call, position=index, label=label, location=location)
                 | MergeCall(call_id=call, position=index, label=label, location=location)
             ):
+                operation = message.how.kind.value if isinstance(message, Combine) else "merge_call"
                 columns: dict[str, Any] = {
                     "position": index,
                     "location": location,
-                    "operation": (
-                        message.how.kind.value if isinstance(message, Combine) else "merge_call"
-                    ),
+                    "operation": operation,
                 }
                 if label is not None:
                     columns["note"] = label
+                if isinstance(message, Combine) and message.how.group:
+                    columns["members"] = json.dumps(message.how.group)
                 return (rows.add("arrive", call=call, **columns),)
             case _ if isinstance(message, REQUESTS):
                 return (rows.add(**request_of(message)),)

@@ -26,7 +26,7 @@ from varsim.tracing import old_schemas, validation
 from varsim.tracing.signals import heeding_signals
 from varsim.tracing.trace import PROGRAM as PROGRAM  # noqa: PLC0414  # for readers of the tables
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 """The version of the tables. It increases when the meaning of a column changes (`old_schemas`)."""
 
 HISTORY: Final = "history.db"
@@ -66,7 +66,7 @@ CREATE TABLE events (
     variable  INTEGER,              -- number of the variable in `variables`
     operation TEXT,                 -- assign, assign_add, all_reduce, reduced, …: see KINDS
     version   INTEGER,              -- version of the variable, before a read or after a commit
-    position  INTEGER,              -- number of a collective within its call
+    position  INTEGER,              -- number of a collective within its call and `members`
     replica   INTEGER,              -- owner of the component; NULL for all components
     location  TEXT,                 -- file:line in the program
     dtype     TEXT,                 -- dtype of the value, as NumPy names it
@@ -78,7 +78,8 @@ CREATE TABLE events (
     times     INTEGER,              -- number of equal reads in a row; NULL means one
     error     TEXT,                 -- the class of an exception
     note      TEXT,                 -- text of an exception, name of a collective, …
-    present   INTEGER               -- number of replicas in a call; NULL means all replicas
+    present   INTEGER,              -- number of replicas in a call; NULL means all replicas
+    members   TEXT                  -- process group of a collective: JSON list of replica ids
 );
 CREATE INDEX events_by_variable ON events (variable);
 CREATE INDEX events_by_call ON events (call);
@@ -177,11 +178,17 @@ class Event(NamedTuple):
     error: str | None = None
     note: str | None = None
     present: int | None = None
+    members: str | None = None
 
     @property
     def occurrences(self) -> int:
         """Return the number of occurrences: consecutive equal reads are one event."""
         return self.times or 1
+
+    @property
+    def group(self) -> tuple[int, ...]:
+        """Return the process group of a collective; () for all replicas."""
+        return () if self.members is None else tuple(json.loads(self.members))
 
     @property
     def begins_step(self) -> bool:
@@ -349,8 +356,7 @@ def check_tables(connection: sqlite3.Connection, run: Mapping[str, Any] | None =
     """Check the rows of all tables.
 
     Args:
-        run: The entries of the table `run`, with the current keys. By default the function reads
-            them.
+        run: The entries of the table `run`, with the current keys; by default they are read.
     Raises:
         DamageError: A row is invalid; the text says where.
     """

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any, Final
 
-READABLE: Final = (1, 2, 3)
+READABLE: Final = (1, 2, 3, 4)
 """Earlier schemas that are still read."""
 
 _EVENTS: Final[dict[int, str]] = {
@@ -33,25 +33,33 @@ SELECT event, process, number, time_s,
         WHEN 'read' THEN NULL
         ELSE note
     END AS note,
-    NULL AS present
+    NULL AS present, NULL AS members
 FROM main.events
 """,
     2: """
 SELECT event, process, number, time_s, kind, call, variable, operation, version, position, replica,
     location, dtype, shape, digest, value, NULL AS indices, cause, times, error, note,
-    NULL AS present
+    NULL AS present, NULL AS members
 FROM main.events
 """,
     3: """
 SELECT event, process, number, time_s, kind, call, variable, operation, version, position, replica,
-    location, dtype, shape, digest, value, indices, cause, times, error, note, NULL AS present
+    location, dtype, shape, digest, value, indices, cause, times, error, note, NULL AS present,
+    NULL AS members
+FROM main.events
+""",
+    4: """
+SELECT event, process, number, time_s, kind, call, variable, operation, version, position, replica,
+    location, dtype, shape, digest, value, indices, cause, times, error, note, present,
+    NULL AS members
 FROM main.events
 """,
 }
 """Schema → a query for the events of a history of this schema, with the current columns.
 
 In schema 1 the operation, the name and the number of reads were texts in `note`. In schemas 1 and 2
-a sparse write had neither indices nor values. Before schema 4, all replicas took part in each call.
+a sparse write had neither indices nor values. Before schema 4, all replicas took part in each call,
+and before schema 5 in each collective.
 """
 
 

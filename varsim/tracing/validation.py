@@ -104,6 +104,7 @@ def _column_checks(last_replica: int) -> dict[str, tuple[str, str]]:
             _number("present", 1, last_replica + 1),
             f"a number of replicas: from 1 to {last_replica + 1}",
         ),
+        "members": (_text("members", MAX_NAME_CHARACTERS), "a list of replicas"),
     }
 
 

@@ -282,7 +282,8 @@ class _Player:
             case RecordedArrival(kind="host_call"):
                 self.do(act.body)  # on the replica: an access to a component makes a host call
             case RecordedArrival():
-                at(act.location)(context.all_reduce, "SUM", _NOTHING, name=act.name)
+                group = self._strategy.group(act.group) if act.group else None
+                at(act.location)(context.all_reduce, "SUM", _NOTHING, name=act.name, group=group)
 
     # ------------------------------------------------------------ reads and writes
 

@@ -278,11 +278,12 @@ class _Builder:
         kind, name = event.operation or "", event.note
         if kind == HOST_CALL:
             frame.asked[event.process] = body
-        elif event.position is not None:
+        elif event.position is not None and event.members is None:
             body = frame.bodies.setdefault(event.position, body)
         return RecordedArrival(
-            event.event, event.process, self._steps, event.location or "", kind, name, body
-        )
+            event.event, event.process, self._steps, event.location or "", kind, name, body,
+            event.group,
+        )  # fmt: skip
 
     # ------------------------------------------------------------ reads and writes
 

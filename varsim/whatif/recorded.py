@@ -100,6 +100,7 @@ class RecordedArrival:
     name: str | None  # the name of the collective, as given by the program
     # What the program does before it answers. All replicas of a collective share this list.
     body: list[RecordedAction]
+    group: tuple[int, ...] = ()  # the process group of the collective; () for all replicas
 
 
 @dataclass(frozen=True, slots=True)

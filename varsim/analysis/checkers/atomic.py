@@ -1,4 +1,4 @@
-"""Every call is atomic: all its replicas take part in a collective, or none does."""
+"""Every call is atomic: all its replicas, or all members, take part in a collective, or none."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ class Atomic(Checker):
     def __init__(self, replay: Replay) -> None:
         super().__init__(replay)
         self._aborts: dict[int, int] = {}  # call → event
-        self._last: dict[tuple[int, int], tuple[int, int]] = {}  # (process, call) → position, event
-        self._arrived: dict[int, dict[int, list[Event]]] = {}  # call → position → arrivals
+        # call → process and members of the collective → its last position, and the event
+        self._last: dict[int, dict[tuple[int, str | None], tuple[int, int]]] = {}
+        # call → members and position → arrivals
+        self._arrived: dict[int, dict[tuple[str | None, int], list[Event]]] = {}
         self._running: dict[int, dict[int, Event]] = {}  # call → replica → its begin or return
 
     def on_write_by_replica(self, event: Event) -> None:
@@ -42,27 +44,30 @@ class Atomic(Checker):
         self.on_arrive(event)
 
     def on_arrive(self, event: Event) -> None:
-        """Check that the positions of a replica in a call increase."""
+        """Check that the positions of a replica in a call, and in a group, increase."""
         if event.position is None or event.call is None:
             return
-        mine = event.process, event.call
-        position, before = self._last.get(mine, (-1, 0))
+        last = self._last.setdefault(event.call, {})
+        mine = event.process, event.members
+        position, before = last.get(mine, (-1, 0))
         if event.position <= position:
             variable = None if event.variable is None else self.variable_of(event)
             reason = f"{seen_by(event)} arrives at position {event.position} after {position}"
             self.wrong(variable, reason, (before, event.event))
-        self._last[mine] = event.position, event.event
+        last[mine] = event.position, event.event
         if event.kind == "arrive":
-            self._arrived.setdefault(event.call, {}).setdefault(event.position, []).append(event)
+            arrived = self._arrived.setdefault(event.call, {})
+            arrived.setdefault((event.members, event.position), []).append(event)
 
     def on_answer(self, event: Event) -> None:
-        """Check that all present replicas have arrived, and that the program knows this."""
+        """Check that all replicas that take part have arrived, and that the program knows this."""
         if event.call is None or event.position is None or not self.replay.from_start:
             return
-        came = self._arrived.get(event.call, {}).pop(event.position, [])
+        came = self._arrived.get(event.call, {}).pop((event.members, event.position), [])
         known = {one.process for one in came if self.replay.may_know(one)}
-        if len(known) < len(self.replay.present(event.call)):
-            reason = "a collective is answered before all replicas have arrived"
+        if len(known) < len(self.replay.members(event)):
+            everyone = "members" if event.group else "replicas"
+            reason = f"a collective is answered before all {everyone} have arrived"
             self.wrong(None, reason, (*(one.event for one in came), event.event))
 
     def on_begin(self, event: Event) -> None:
@@ -89,8 +94,7 @@ class Atomic(Checker):
             if one.kind != "return" or not self.replay.may_know(one):
                 reason = f"a call has ended before {seen_by(one)} has returned"
                 self.wrong(None, reason, (one.event, event.event))
-        for replica in self.replay.replicas:
-            self._last.pop((replica, event.call or 0), None)
+        self._last.pop(event.call or 0, None)
 
     def on_commit(self, event: Event) -> None:
         """Check that the present replicas contributed to one variable, with one operation."""

@@ -65,6 +65,7 @@ class Finder(EventObserver):
         self.context = context
         self.num_replicas = context.num_replicas
         self.present = context.presence.of
+        self.members = context.presence.members
 
     @abstractmethod
     def finish(self) -> list[Finding]:

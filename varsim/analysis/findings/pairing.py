@@ -59,7 +59,8 @@ class Pairing(Finder):
 
     def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
-        self._came: dict[int, dict[int, dict[int, Event]]] = {}  # call → position → replica
+        # call → members and position of a collective → replica → its arrival
+        self._came: dict[int, dict[tuple[str | None, int], dict[int, Event]]] = {}
         self._in_call: dict[int, Counter[tuple[int, str]]] = {}  # call → (replica, line) → count
         self._lines: dict[str, _PairedByOrder] = {}
         self._crossed: dict[frozenset[str], _Crossed] = {}
@@ -70,7 +71,7 @@ class Pairing(Finder):
         if name is not None or event.position is None or event.call is None:
             return
         came = self._came.setdefault(event.call, {})
-        came.setdefault(event.position, {})[event.process] = event
+        came.setdefault((event.members, event.position), {})[event.process] = event
         location = event.location or ""
         counts = self._in_call.setdefault(event.call, Counter())
         counts[event.process, location] += 1
@@ -82,9 +83,9 @@ class Pairing(Finder):
         """Compare the lines from which the replicas arrived."""
         if event.call is None or event.position is None:
             return
-        came = self._came.get(event.call, {}).pop(event.position, {})
+        came = self._came.get(event.call, {}).pop((event.members, event.position), {})
         locations = frozenset(one.location or "" for one in came.values())
-        if len(came) < len(self.present(event.call)) or len(locations) < 2:
+        if len(came) < len(self.members(event)) or len(locations) < 2:
             return
         crossed = self._crossed.setdefault(locations, _Crossed(came))
         crossed.count += 1

@@ -46,12 +46,17 @@ _END: Final = -1  # in place of a variable: the end of a call
 _GATHERING: Final = -2  # in place of a variable: an all_reduce, all_gather or merge_call
 
 
+_Key = tuple[str | None, int]
+"""A collective of a call: its members and its position."""
+
+
 @dataclass(slots=True)
 class _Arrivals:
     """The arrivals of replicas at one collective, and each replica's work before the arrival."""
 
     variable: int
     location: str | None
+    members: int  # the number of replicas that take part
     came: dict[int, tuple[Event, float]] = field(default_factory=dict)  # replica → arrival, work
     waiting: set[int] = field(default_factory=set)  # replicas that are blocked at the collective
 
@@ -106,9 +111,11 @@ class Waits(Finder):
         if replica_id in self._paused:
             self._resume(replica_id, event.time_s)
         if event.position is not None and event.variable is not None:
-            if event.position not in self._collectives:
-                self._collectives[event.position] = _Arrivals(event.variable, event.location)
-            self._outbox[replica_id].append(event.position)
+            key = event.members, event.position
+            if key not in self._collectives:
+                arrivals = _Arrivals(event.variable, event.location, self._present)
+                self._collectives[key] = arrivals
+            self._outbox[replica_id].append(key)
 
     def on_wait(self, event: Event) -> None:
         """Record a replica's arrival at a collective."""
@@ -129,8 +136,8 @@ class Waits(Finder):
         """Resume the work of the waiting replicas."""
         if event.call is None or event.call != self._call:
             return
-        for replica_id, (_, position) in list(self._paused.items()):
-            if event.replica == replica_id or event.position == position is not None:
+        for replica_id, (_, key) in list(self._paused.items()):
+            if event.replica == replica_id or (event.members, event.position) == key:
                 self._resume(replica_id, event.time_s)
 
     def on_finish(self, event: Event) -> None:
@@ -151,8 +158,8 @@ class Waits(Finder):
 
     def _resume(self, replica_id: int, time_s: float) -> None:
         """Resume a replica's work. After a collective, the measured work begins again at zero."""
-        since_s, position = self._paused.pop(replica_id)
-        if position is None and replica_id in self._resumed:
+        since_s, key = self._paused.pop(replica_id)
+        if key is None and replica_id in self._resumed:
             self._resumed[replica_id] += time_s - since_s
         else:
             self._resumed[replica_id] = time_s
@@ -161,33 +168,35 @@ class Waits(Finder):
         self._call = None if call is None else call.call
         self._present = len(self.present(self._call))
         self._began_s = None if call is None else call.time_s
-        self._collectives: dict[int, _Arrivals] = {}
-        self._end = _Arrivals(_END, None)
-        self._outbox: list[list[int]] = [[] for _ in range(self.num_replicas)]
+        self._collectives: dict[_Key, _Arrivals] = {}
+        self._end = _Arrivals(_END, None, self._present)
+        self._outbox: list[list[_Key]] = [[] for _ in range(self.num_replicas)]
         self._resumed: dict[int, float] = {}
-        # replica → the time since which the replica waits, and the position at which it waits
-        self._paused: dict[int, tuple[float, int | None]] = {}
+        # replica → the time since which the replica waits, and the collective at which it waits
+        self._paused: dict[int, tuple[float, _Key | None]] = {}
 
     def _arrive(self, event: Event, replica_id: int) -> None:
-        numbers = self._outbox[replica_id]
+        keys = self._outbox[replica_id]
         if event.kind == "arrive" and event.position is not None:
-            numbers.append(event.position)
-            self._collectives.setdefault(event.position, _Arrivals(_GATHERING, event.location))
+            key = event.members, event.position
+            keys.append(key)
+            arrivals = _Arrivals(_GATHERING, event.location, len(self.members(event)))
+            self._collectives.setdefault(key, arrivals)
         work_s = event.time_s - self._resumed.get(replica_id, event.time_s)
-        for number in numbers:
-            self._collectives[number].came[replica_id] = (event, work_s)
+        for key in keys:
+            self._collectives[key].came[replica_id] = (event, work_s)
         ends = event.kind == "return"
-        if ends and numbers:  # the wait at the end of the call is shown at the last write
-            last = self._collectives[numbers[-1]]
+        if ends and keys:  # the wait at the end of the call is shown at the last write
+            last = self._collectives[keys[-1]]
             self._end.variable, self._end.location = last.variable, last.location
         if not ends:
-            self._paused[replica_id] = (event.time_s, numbers[-1] if numbers else None)
-            if numbers:
-                self._collectives[numbers[-1]].waiting.add(replica_id)
-        for number in numbers:
-            if len(self._collectives[number].came) == self._present:
-                self._charge(self._collectives.pop(number), replica_id)
-        numbers.clear()
+            self._paused[replica_id] = (event.time_s, keys[-1] if keys else None)
+            if keys:
+                self._collectives[keys[-1]].waiting.add(replica_id)
+        for key in keys:
+            if len(self._collectives[key].came) == self._collectives[key].members:
+                self._charge(self._collectives.pop(key), replica_id)
+        keys.clear()
         if ends:
             self._end.came[replica_id] = (event, work_s)
             self._end.waiting.add(replica_id)
