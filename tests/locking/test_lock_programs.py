@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import warnings
 
 import pytest
 
 import varsim as tf
 from tests.effort import many
 from tests.locking.programs import Holders, run, variables
+from varsim.errors import WorkerLost
 from varsim.testing.simulation import simulated_cluster
 
 LOCKS = "abcd"
@@ -66,6 +68,57 @@ def check_programs(first: int, count: int) -> None:
             assert not any(holders.readers.values()), seed
             written = sum(program.count("write n") for program in programs)
             assert written == own["n"].numpy(), seed
+
+
+def check_losses(first: int, count: int) -> int:
+    """Kill a worker of each program at a random message; return how many calls it ended."""
+    ended = 0
+    for seed in range(first, first + count):
+        chance = random.Random(seed)
+        num_replicas = chance.randint(2, 4)
+        programs = programs_of(chance, num_replicas)
+        after = ["lock a, lock b, lock c, lock d"] * num_replicas
+        deaths = {chance.randrange(num_replicas): chance.randint(0, 12)}
+        with simulated_cluster(seed, deaths=deaths) as clusters, warnings.catch_warnings():
+            warnings.simplefilter("ignore", tf.VarsimWarning)
+            devices = [f"cpu:{i}" for i in range(num_replicas)]
+            strategy = tf.distribute.MirroredStrategy(devices, on_worker_lost="restart")
+            with strategy.scope():
+                own = variables()
+            losses = 0
+            for each in (programs, after, after):
+                try:
+                    strategy.run(run, args=(each, own))
+                except WorkerLost:
+                    losses += 1
+            assert losses <= 1, seed
+            ended += losses
+            assert clusters.networks[0].now_s() < 1, seed
+    return ended
+
+
+def test_the_loss_of_a_holder_releases_its_locks() -> None:
+    assert check_losses(0, 20) > 5
+
+
+@pytest.mark.thorough
+def test_the_losses_of_many_holders_release_their_locks() -> None:
+    assert check_losses(20, many(130)) > many(30)
+
+
+def test_joined_replicas_take_no_part_in_barriers() -> None:
+    """Only replicas 0 and 1 have rows; replica 2 has joined."""
+    with simulated_cluster():
+        strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1", "cpu:2"])
+        programs = ("barrier x, recv 1", "barrier x, send 0", "raise never")
+        rows = tf.distribute.PerReplica([None, None], 1)
+
+        def step(_: object) -> str:
+            with pytest.raises(IndexError, match="give an id from 0 to 1"):
+                tf.distribute.get_replica_context().send(1, to=2)
+            return run(programs, {})
+
+        assert ("from 1", "") == strategy.experimental_local_results(strategy.run(step, (rows,)))
 
 
 def test_some_lock_programs_end() -> None:

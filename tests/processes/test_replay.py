@@ -60,6 +60,14 @@ def program(strategy: MirroredStrategy) -> float:
         rows = [number, replica_id(), 7][: 2 + replica_id()]
         table.scatter_add(tf.IndexedSlices(np.full((len(rows), 4), mine, np.float32), rows))
         assert table[[7]][0, 0] > 0
+        context = tf.distribute.get_replica_context()
+        with context.lock("a"), context.read_lock("b"):
+            local.assign_add(1)
+        context.barrier()
+        if replica_id():
+            context.send({"x": np.full(3, mine)}, to=0)
+        else:
+            assert mine + 1 == context.recv(1)["x"][0]
         return float(mean) + float(late) if number else float(shared[0])
 
     def fails() -> None:
