@@ -279,6 +279,7 @@ class ActiveRun:
             metrics=self.metrics,
             result=self.result,
             variables=[] if observed is None else observed.variables,
+            locks=[] if observed is None else observed.locks,
             warnings=self.warnings,
             verdict=None if observed is None else observed.verdict,
             advice=self.advice,

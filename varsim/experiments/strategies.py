@@ -23,6 +23,7 @@ from varsim.report.json_values import SMALL_SIZE, digest, furthest_apart, plain
 from varsim.report.summary import (
     Judgement,
     Lens,
+    LockUse,
     OneSidedUse,
     Plain,
     Sample,
@@ -101,6 +102,7 @@ class ObservedStrategy:
         self.has_workers = False
         """Whether the workers of this incarnation have started."""
         self.variables: list[VariableSummary] = []
+        self.locks: list[LockUse] = []
         self.verdict: Judgement | None = None
         self._settings = settings
         self._measured = False
@@ -176,6 +178,7 @@ class ObservedStrategy:
     def _measuring(self) -> Iterator[dict[int, Lens]]:
         """Yield a dictionary for lenses; then summarise the variables, even after an error."""
         accounts = self.strategy.statistics()  # first, because reading the values sends messages
+        self.locks = [_lock_use(one) for one in self.strategy.lock_statistics()]
         self.strategy.coordinator.observed = False
         lenses: dict[int, Lens] = {}  # variable_id → values
         try:
@@ -230,6 +233,18 @@ def _use(counts: statistics.OneSidedCounts) -> OneSidedUse:
         most_behind=counts.most_behind,
         age_s=counts.age_s / reads,
         longest_age_s=counts.longest_age_s,
+    )
+
+
+def _lock_use(entry: statistics.LockStatistics) -> LockUse:
+    return LockUse(
+        lock=entry.lock,
+        replica=entry.replica_id,
+        requests=entry.requests,
+        waits=entry.waits,
+        waited_s=entry.waited_s,
+        longest_s=entry.longest_s,
+        held_s=entry.held_s,
     )
 
 

@@ -97,6 +97,19 @@ class OneSidedUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LockUse:
+    """The use of one lock by one replica."""
+
+    lock: str  # the name that the program gave; "(other locks)" for all after the first 1,000
+    replica: int
+    requests: int  # how often the replica got the lock
+    waits: int  # how often it had to wait for the lock
+    waited_s: float  # the sum of these waits
+    longest_s: float  # the longest of these waits
+    held_s: float  # how long it held the lock, in all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """The verdict and the findings, as `varsim check` prints them."""
 
@@ -171,6 +184,7 @@ class Summary:
     metrics: dict[str, Plain]  # the last values that the workload reported
     result: dict[str, Plain]  # what the program returned
     variables: list[VariableSummary] = field(default_factory=list)  # in order of creation
+    locks: list[LockUse] = field(default_factory=list)  # by name, and then in replica order
     warnings: list[str] = field(default_factory=list)  # without repetitions
     verdict: Judgement | None = None  # null if nothing was recorded
     advice: list[str] = field(default_factory=list)  # the pilot run's advice (`auto: advised`)
