@@ -25,6 +25,7 @@ from varsim.testing.simulation import SimulatedCluster
 from varsim.tracing.history import open_history
 from varsim.tracing.merge import merge
 from varsim.tracing.trace import TraceOptions
+from varsim.whatif.advice import advise
 from varsim.whatif.compare import Effect, Replays, WhatIf
 from varsim.whatif.reading import spec_of_known_policy
 from varsim.whatif.recorded import Settings
@@ -97,6 +98,30 @@ def test_a_custom_synchronization_is_replayed(monkeypatch):
         other = effect_on(replays.under(settings_for(replays, "v", on_write)), "v")
         assert other.cost_after.merges == 5
         assert not other.harmless
+
+
+def with_one_copy() -> None:
+    strategy = tf.distribute.experimental.CentralStorageStrategy(["cpu:0", "cpu:1"])
+    with strategy.scope():
+        v = tf.Variable(np.zeros(2, np.float32), name="v", aggregation=tf.VariableAggregation.MEAN)
+
+    def step() -> None:
+        v.assign_add(np.ones(2, np.float32))
+        v.scatter_add(tf.IndexedSlices(np.ones(1, np.float32), [1]))
+
+    for _ in range(5):
+        strategy.run(step)
+    v.read_value()
+
+
+def test_a_central_variable_is_replayed_and_no_other_synchronization_is_advised(monkeypatch):
+    with recorded(with_one_copy, monkeypatch) as replays:
+        assert effect_on(replays.under({}), "v").harmless
+
+        (advice,) = advise(replays).advice
+
+    assert advice.effect.before == advice.effect.after
+    assert "Its strategy stores all variables centrally" in advice.proof
 
 
 def test_a_synchronization_whose_policy_is_not_installed_is_refused(monkeypatch):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from varsim.spec import Synchronization, VariableAggregation, VariableSynchronization
+from varsim.sync import policies
 from varsim.texts.facts import times
 from varsim.tracing.history import PROGRAM
 from varsim.whatif.compare import Effect, Replays, WhatIf
@@ -88,7 +89,11 @@ def advise(
             ON_READ with MEAN, because this mean includes the components of joined replicas.
     """
     before = replays.program.settings()
-    free = {number for number in before if only is None or number in set(only)}
+    free = {
+        number
+        for number in before
+        if (only is None or number in set(only)) and not _is_bound(replays, number)
+    }
     mended = _mended(replays, before, set() if careful else free)
     chosen = {number: one.settings[0] for number, one in mended.items()}
     tried: dict[int, dict[Settings, Effect]] = {number: {} for number in before}
@@ -115,6 +120,13 @@ def advise(
         tuple(python_lines(replays.program, chosen)),
         replays.doubts,
     )
+
+
+def _is_bound(replays: Replays, number: int) -> bool:
+    """Return whether the strategy has replaced the synchronization, as for central storage."""
+    row = replays.program.variables[number]
+    policy = policies.policy_of(replays.program.settings()[number].synchronization)
+    return policy.has_one_copy and row.requested != row.synchronization
 
 
 def _together(
@@ -270,7 +282,9 @@ def _advice(
 ) -> Advice:
     mends = mended.get(effect.variable)
     alike = _needs_equal_writes(replays, effect)
-    proof = f"{_uses(replays, effect)} {_reason(effect, tried, mends, alike=alike)}"
+    is_bound = _is_bound(replays, effect.variable)
+    reason = _BOUND if is_bound else _reason(effect, tried, mends, alike=alike)
+    proof = f"{_uses(replays, effect)} {reason}"
     if effect.before == effect.after:
         if effect.variable in replays.separate:
             proof += (
@@ -285,6 +299,9 @@ def _advice(
     if alike:
         risks = f"{_IF_WRITES_SHOULD_DIFFER} {risks}"
     return Advice(effect, proof, saves, costs, risks, findings)
+
+
+_BOUND: Final = "Its strategy stores all variables centrally, whatever their synchronization."
 
 
 def _needs_equal_writes(replays: Replays, effect: Effect) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from tests.analysis.findings.on_one_device import (
     variable,
 )
 from tests.replica_context import replica_id
+from varsim.sync.policies.central import Central
 
 ReduceOp = tf.distribute.ReduceOp
 Strategy = tf.distribute.MirroredStrategy
@@ -60,6 +63,41 @@ def an_accuracy_over_unequal_parts(strategy: Strategy) -> None:
         v = variable(0.0, "ON_READ SUM")
     strategy.run(lambda: v.assign((part(DATA[0], uneven=True) > 2).mean(dtype=np.float32)))
     v.read_value()  # here
+
+
+def one_copy(strategy: Strategy, initial: Any) -> Any:
+    with strategy.scope():
+        return tf.Variable(
+            initial,
+            name="table",
+            aggregation=tf.VariableAggregation.MEAN,
+            synchronization=Central(),
+        )
+
+
+@planted("scaled by the number of replicas: table")
+def rows_of_means_in_one_copy(strategy: Strategy) -> None:
+    """Add the rows of all replicas, although the aggregation is MEAN."""
+    table = one_copy(strategy, np.zeros((4, 1), np.float32))
+
+    def step(batch: np.ndarray) -> None:
+        mean = part(batch).mean(dtype=np.float32).reshape(1, 1)
+        table.scatter_add(tf.IndexedSlices(mean, [2]))  # here
+
+    on_each_batch(strategy, step)
+
+
+@clean
+def rows_of_shares_in_one_copy(strategy: Strategy) -> None:
+    table = one_copy(strategy, np.zeros((4, 1), np.float32))
+    count = np.float32(strategy.num_replicas_in_sync)
+
+    def step(batch: np.ndarray) -> None:
+        mean = part(batch).mean(dtype=np.float32).reshape(1, 1)
+        table.scatter_add(tf.IndexedSlices(mean / count, [2]))
+        table.assign_sub(np.full((4, 1), part(batch).mean(dtype=np.float32)))
+
+    on_each_batch(strategy, step)
 
 
 @planted("scaled by the number of replicas: w")

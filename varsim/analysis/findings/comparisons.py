@@ -393,6 +393,7 @@ def _merged(
     else:
         by_replica = tuple(one for one in operands if not isinstance(one, Rows))
     known = [value for value in by_replica if value is not None]
+    facts = facts.for_operation(event.operation)
     got: Flat | None = None
     if facts.first or not facts.aggregation:
         got = by_replica[FIRST_REPLICA]

@@ -186,6 +186,7 @@ class Scaling(Finder):
         super().__init__(context)
         self._variables = context.variables
         self._statistics: dict[Site, ComparisonStatistics] = {}
+        self._facts: dict[Site, VariableFacts] = {}  # about the writes at each site
         if context.comparisons is not None:
             context.comparisons.pass_to(self._add)
 
@@ -194,8 +195,9 @@ class Scaling(Finder):
             site = site_of(comparison.event)
             by_program = site.access is Access.WRITTEN
             statistics = self._statistics.setdefault(site, ComparisonStatistics(by_program))
-            aggregation = self._variables[site.variable_id].aggregation
-            statistics.add(comparison, "" if by_program else aggregation)
+            facts = self._variables[site.variable_id].for_operation(comparison.event.operation)
+            self._facts[site] = facts
+            statistics.add(comparison, "" if by_program else facts.aggregation)
 
     def finish(self) -> list[Finding]:
         """Return one finding for each variable whose values are clearly wrong."""
@@ -204,9 +206,9 @@ class Scaling(Finder):
 
     def _findings(self, comparisons: Comparisons) -> list[Finding]:
         aggregated = [
-            (self._variables[site.variable_id], statistics)
+            (self._facts[site], statistics)
             for site, statistics in self._statistics.items()
-            if self._variables[site.variable_id].aggregation and not statistics.by_program
+            if self._facts[site].aggregation and not statistics.by_program
         ]
         counted = [
             known
@@ -217,7 +219,7 @@ class Scaling(Finder):
         whole_batch = comparisons.rules_tried = had_the_whole_batch(aggregated, counted)
         compared: defaultdict[int, dict[Site, ScalingFault]] = defaultdict(dict)
         for site, statistics in self._statistics.items():
-            facts = self._variables[site.variable_id]
+            facts = self._facts[site]
             found = _truncated(statistics) if statistics.by_program and facts.summed else None
             if whole_batch and statistics.by_program:
                 found = found or _by_program(comparisons, facts, statistics)

@@ -112,6 +112,13 @@ def _wrong_factor(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> 
             f"The value is 1/{count} of the single device's: MEAN is used where SUM is needed.",
             f"Aggregate with SUM; or {_OWN_BATCH}, not by the number of examples of all replicas.",
         )
+    if facts.one_copy and facts.for_operation(comparison.event.operation) is not facts:
+        return (
+            f"The value is {count} times the single device's: the variable has one copy, which "
+            f"gets the rows of {count} replicas. The aggregation has no effect on rows.",
+            "Divide the values of the rows by the number of replicas; or write the whole value, "
+            "which is aggregated.",
+        )
     parts = comparison.known
     about = "about " if fault.relation is Relation.ABOUT_TIMES_N else ""
     if facts.aggregation != "SUM" or parts is None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from varsim.analysis import sparse
 from varsim.analysis.promises import promise_of
 from varsim.tracing.history import VariableRow
 
@@ -33,6 +34,15 @@ class VariableFacts:
     summed: bool  # a read adds up the components; each component is a part of the value
     first: bool  # only the first replica's value is used
 
+    def for_operation(self, operation: str | None) -> VariableFacts:
+        """Return the facts about writes of replicas by one operation.
+
+        With one copy, the rows of all replicas are written under every aggregation.
+        """
+        if not self.one_copy or operation not in sparse.OPERATIONS:
+            return self
+        return replace(self, aggregation="SUM", first=False)
+
 
 def variable_facts(rows: Mapping[int, VariableRow]) -> dict[int, VariableFacts]:
     """Return the facts about every variable of a history."""
@@ -42,7 +52,9 @@ def variable_facts(rows: Mapping[int, VariableRow]) -> dict[int, VariableFacts]:
 def _facts(row: VariableRow) -> VariableFacts:
     promise = promise_of(row)
     gathered = promise.gathered and promise.aggregation != "NONE"
-    together = gathered or (promise.mirrored and promise.aggregation != "NONE")
+    together = gathered or promise.merges or promise.deferred
+    only_rows = promise.one_copy and promise.aggregation == "NONE"  # no other write is legal
+    aggregation = "SUM" if only_rows else promise.aggregation
     return VariableFacts(
         variable_id=row.variable,
         name=row.name,
@@ -50,7 +62,7 @@ def _facts(row: VariableRow) -> VariableFacts:
         numpy_dtype=promise.dtype,
         shape=promise.shape,
         synchronization=row.synchronization,
-        aggregation=promise.aggregation if together else "",
+        aggregation=aggregation if together else "",
         mirrored=promise.mirrored,
         one_copy=promise.one_copy,
         merged=promise.merges,
