@@ -127,7 +127,8 @@ class CrossReplica:
         each = [value.select(i, count) for i in range(count)] if distributed else [value]
         rows = tuple(as_rows(one, spec.dtype, spec.name) for one in each)
         kind = type(value).__name__ if distributed else ""
-        event = ProgramScatter(spec.variable_id, operation, rows, kind, self._location())
+        location = user_location() if distributed else self._location()
+        event = ProgramScatter(spec.variable_id, operation, rows, kind, location)
         self._cluster.write(event)
 
     def write_components(self, variable: ClusterVariable, values: dict[int, Array]) -> None:

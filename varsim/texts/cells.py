@@ -20,8 +20,8 @@ class CellText:
             sparse write.
         rows_brief: The effect of a sparse write, for the table of all cells; empty if `brief` also
             describes a sparse write.
-        waits: The beginning of the reason why replicas wait for each other at a write. The end of
-            the sentence names the aggregate.
+        waits: The reason why replicas wait for each other at a write; {aggregate} stands for the
+            aggregate.
         differences: The numbers of the differences from TensorFlow that concern a write.
         read_differences: The numbers of the differences from TensorFlow that concern a read.
     """
@@ -101,7 +101,7 @@ CELLS: Final[dict[str, CellText]] = {
             "component gets the result. One message comes from each replica, and one goes to each "
             "replica."
         ),
-        waits="in replica context, a write to it uses",
+        waits="in replica context, a write to it uses {aggregate}",
         differences=("D2", "D3", "D12"),
         rows=(
             "A sparse write is a collective: the rows of all replicas are joined in replica order, "
@@ -189,7 +189,7 @@ CELLS: Final[dict[str, CellText]] = {
             "comes from each replica, and one goes to each replica. The other writes need no "
             "message."
         ),
-        waits="after the same number of writes on every replica, all components become",
+        waits="after the same number of writes on every replica, all components become {aggregate}",
         differences=("D3",),
         rows=(
             "A sparse write changes rows of this replica's component, and counts as a write. At "
@@ -204,12 +204,13 @@ CELLS: Final[dict[str, CellText]] = {
             "the result once. One message comes from each replica, and one goes to each replica's "
             "cache."
         ),
-        waits="in replica context, a write to it uses",
+        waits="in replica context, a write to it uses {aggregate}",
         differences=("D2", "D3", "D12"),
     ),
     "inturn": CellText(
         brief="a collective; the copy gets the rows of all replicas",
         narrow="collective",
+        waits="in replica context, a sparse write to it uses the rows of all replicas",
         rows=(
             "A sparse write is a collective, and the aggregation has no effect: the copy gets the "
             "rows of all replicas, in replica order. The messages contain rows only."

@@ -109,10 +109,9 @@ class NeedsAll(Fact):
                 "Every replica must take part in this collective, because its result depends on "
                 "all replicas."
             )
-        return (
-            f"{_variable(spec)} makes the replicas wait: {CELLS[self.cell].waits} "
-            f"{_AGGREGATES.get(spec.aggregation, 'a value')}."
-        )
+        aggregate = _AGGREGATES.get(spec.aggregation, "a value")
+        why = CELLS[self.cell].waits.format(aggregate=aggregate)
+        return f"{_variable(spec)} makes the replicas wait: {why}."
 
 
 _AGGREGATES: Final = {

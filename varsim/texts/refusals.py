@@ -194,9 +194,11 @@ class PerReplicaFromOutside(Fact):
     location: str
 
     def __str__(self) -> str:
+        synchronization = self.spec.synchronization.name
+        article = "an" if synchronization[0] in "AEIOaeio" else "a"
         return (
             f"variable {self.spec.name!r} at {self.location}: a {self.kind} cannot be assigned to "
-            f"an {self.spec.synchronization.name} variable in cross-replica context; assign in "
+            f"{article} {synchronization} variable in cross-replica context; assign in "
             "strategy.run, where every replica writes its own value"
         )
 
