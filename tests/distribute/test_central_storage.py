@@ -16,6 +16,7 @@ from varsim.errors import (
     DistributedValueError,
     MismatchError,
     OperationError,
+    PartError,
 )
 from varsim.sync.policies.central import Central
 from varsim.testing import simulated_cluster
@@ -203,11 +204,40 @@ def test_replicas_that_change_elements_by_different_methods_are_refused(central)
     assert [0.0, 0.0] == v.numpy().tolist()
 
 
+def test_rows_of_one_replica_alone_are_an_error_that_says_why(central):
+    v = variable(central, np.zeros(2, np.float32))
+
+    def step():
+        if replica_id():
+            v.scatter_add(rows([1], [0]))
+
+    with pytest.raises(MismatchError, match="a sparse write to it uses the rows of all replicas"):
+        central.run(step)
+
+
 def test_a_per_replica_value_of_rows_from_outside_is_refused(central):
     v = variable(central, np.zeros(2, np.float32), SUM)
 
     with pytest.raises(TypeError, match="a PerReplica cannot be assigned"):
         v.scatter_add(tf.distribute.PerReplica([rows([1], [0])] * 2))
+
+
+def test_parts_are_read_in_every_context_and_assigned_by_the_program(central):
+    v = variable(central, [1.0, 2.0, 3.0], SUM)
+
+    def parts():
+        return v.sparse_read([2, 0]).tolist(), v.gather_nd([[1]]).tolist(), v[[1]].tolist()
+
+    assert ([3.0, 1.0], [2.0], [2.0]) == parts()
+    results = central.experimental_local_results(central.run(parts))
+    assert [([3.0, 1.0], [2.0], [2.0])] * 2 == [tuple(map(list, one)) for one in results]
+
+    v[0:2].assign([8.0, 9.0])
+    assert [8.0, 9.0, 3.0] == v.numpy().tolist()
+    with pytest.raises(OperationError, match="a slice of"):
+        central.run(lambda: v[0:1].assign([1.0]))
+    with pytest.raises(PartError, match="sparse_read: index 3 is out of bounds"):
+        v.sparse_read([3])
 
 
 # ---------------------------------------------------------------- other strategies, checkpoints

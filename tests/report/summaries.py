@@ -13,11 +13,14 @@ from varsim.report.summary import Lens, RunStatus, Sample, Summary, VariableSumm
 def lens(*components: Any, value: Any = None, refused: str = "", lost: str = "") -> Lens:
     """Return the lens of these components, with a sample for arrays of more than four elements.
 
+    Without components it is the lens of a variable with one copy.
+
     Args:
         lost: The reason why components are None.
     """
     every = [None if component is None else np.asarray(component) for component in components]
     arrays = [array for array in every if array is not None]
+    arrays = arrays if every or value is None else [np.asarray(value)]
     apart, indices = furthest_apart(arrays, 2) if arrays else (None, [])
     samples = []
     if arrays and arrays[0].size > 4 and apart is not None:
@@ -33,7 +36,7 @@ def lens(*components: Any, value: Any = None, refused: str = "", lost: str = "")
         components=[None if array is None else digest(array) for array in every],
         value=None if value is None else digest(np.asarray(value)),
         refused=refused,
-        apart=None if lost else apart,
+        apart=None if lost or not every else apart,
         samples=samples,
         lost=lost,
     )

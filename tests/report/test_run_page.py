@@ -209,6 +209,28 @@ def test_lost_components_are_dashes_with_one_reason(components: Any, rows: list[
     assert 1 == " ".join(text.split()).count(f"v: {LOST}")
 
 
+@pytest.mark.parametrize(
+    ("value", "rows"),
+    [(7, ["v 7"]), ([1, 2], ["v", "[0] 1", "[1] 2"]), (np.arange(6), ["v", "[5] 5", "min 0"])],
+)
+def test_a_variable_with_one_copy_has_only_a_value(value: Any, rows: list[str]):
+    text = report(summary(variable_summary("v", lens(value=value))))
+
+    table = text[text.index("value lens: the value of each variable, which has one") :].splitlines()
+    assert "value" == table[1].strip()
+    assert rows == [" ".join(line.split()) for line in table[3 : 3 + len(rows)]]
+    assert "apart" not in text
+
+
+def test_a_variable_with_one_copy_is_shown_beside_variables_with_components():
+    text = report(summary(variable_summary("v", lens(value=7)), variable_summary("w", lens(1, 2))))
+
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert "replica 0 replica 1 value apart" in lines
+    assert "v 7" in lines
+    assert "w 1 2 – 1" in lines
+
+
 def test_a_dict_of_dicts_is_a_table():
     """The inner keys are the headings, or the outer keys if the table would be too wide."""
     row = {"mean_of_means": 1.0, "sum_of_means": 2.0, "first_replica": 3.0, "one_device": 4.0}

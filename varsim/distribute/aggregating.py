@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
+
+import numpy as np
 
 from varsim.distribute.cluster_variable import ClusterVariable
 from varsim.distribute.context import current_frame
@@ -11,8 +14,9 @@ from varsim.distribute.indexed_slices import IndexedSlices, index_array
 from varsim.distribute.lease import Lease
 from varsim.distribute.ports import ClusterPort
 from varsim.distribute.resource import described
-from varsim.distribute.sparse import with_elements
+from varsim.distribute.sparse import read_indices, with_elements
 from varsim.distribute.values import PerReplica
+from varsim.errors import PartError
 from varsim.location import located
 from varsim.spec import Array, Operation, VariableSpec
 
@@ -35,6 +39,31 @@ class AggregatingVariable(ClusterVariable):
     def convert(self) -> Array:
         """Return the copy; read-only."""
         return self.read_value()
+
+    @property
+    def takes_slices(self) -> bool:
+        """Return True in cross-replica context: a replica cannot change the copy alone."""
+        frame = current_frame()
+        return frame is None or frame.replica is None
+
+    @located
+    def sparse_read(self, indices: Any, name: str | None = None) -> Array:
+        """Return a copy of the rows at `indices`."""
+        return self._selected("sparse_read", self.part, indices)
+
+    @located
+    def gather_nd(self, indices: Any, name: str | None = None) -> Array:
+        """Return the elements at the index tuples in the last axis of `indices`."""
+        return self._selected(
+            "gather_nd", lambda index: self.convert()[tuple(np.moveaxis(index, -1, 0))], indices
+        )
+
+    def _selected(self, method: str, select: Callable[[Array], Array], indices: Any) -> Array:
+        index = read_indices(method, indices, self._name)
+        try:
+            return np.array(select(index))
+        except (IndexError, ValueError) as error:
+            raise PartError(self._name, f"{method}: {error}") from error
 
     @located
     def scatter_elements(self, method: str, indices: Any, updates: Any = None) -> None:
