@@ -96,6 +96,11 @@ class Page:
         return isinstance(self.synchronization, CustomSynchronization)
 
     @property
+    def has_one_copy(self) -> bool:
+        """Return whether the variable has one copy instead of components."""
+        return policies.policy_of(self.synchronization).has_one_copy
+
+    @property
     def differences(self) -> tuple[str, ...]:
         """Return the keys of `DIFFERENCES` that concern the page, in their order."""
         told = {

@@ -70,7 +70,7 @@ def of_page(page: Page) -> Iterator[Block]:
     if page.becomes != page.synchronization:
         yield Paragraph(_what_it_becomes(page.synchronization, page.becomes))
     yield from _aggregations(page)
-    yield Paragraph(_examples(page.num_replicas))
+    yield Paragraph(_examples(page))
     for section in page.sections:
         yield from _section(page, section)
     yield from _sparse_writes(page)
@@ -99,12 +99,18 @@ def _aggregations(page: Page) -> Iterator[Block]:
         yield Item(f"aggregation={aggregation.name}", said)
 
 
-def _examples(num_replicas: int) -> str:
-    replicas = f"{num_replicas} replica{'s' * (num_replicas != 1)}"
+def _values(page: Page) -> str:
+    """Return the heading of the column with the values of the variable."""
+    return "copy" if page.has_one_copy else "components"
+
+
+def _examples(page: Page) -> str:
+    replicas = f"{page.num_replicas} replica{'s' * (page.num_replicas != 1)}"
+    values = _values(page)
     return (
         f"Each row of the tables is one operation on a new float32 variable on {replicas}; its "
         f"initial value is {number(START)}. A cross-replica read follows each operation. The "
-        "column `components` has the components after the operation, and `outside` has the result "
+        f"column `{values}` has the {values} after the operation, and `outside` has the result "
         "of the cross-replica read. `messages` counts the messages of the operation, and `+ read` "
         "counts those of the cross-replica read, as if the variable were sent alone."
     )
@@ -115,8 +121,8 @@ def _examples(num_replicas: int) -> str:
 
 def _section(page: Page, section: Section) -> Iterator[Block]:
     yield Heading(_TITLES[section.context])
-    yield Paragraph(_caption(section))
-    headings = ("components", "outside", "messages", "+ read")
+    yield Paragraph(_caption(page, section))
+    headings = (_values(page), "outside", "messages", "+ read")
     rows = tuple(_outcomes(section.examples))
     if len(page.aggregations) > 1:
         yield Table(("", "aggregation", *headings), rows, numbers=2)
@@ -133,8 +139,8 @@ _TITLES: Final = {
 }
 
 
-def _caption(section: Section) -> str:
-    each = "i + 1 to component i"
+def _caption(page: Page, section: Section) -> str:
+    each = f"{number(WRITTEN)} to the variable" if page.has_one_copy else "i + 1 to component i"
     said = {
         Context.REPLICA: "In the rows of writes, replica i writes i + 1.",
         Context.CROSS_REPLICA: f"In the rows of writes, the program writes {number(WRITTEN)}.",
@@ -226,7 +232,7 @@ def _tensorflow(page: Page, meaning: Meaning) -> str:
 def _sparse_writes(page: Page) -> Iterator[Block]:
     """Yield a table of the examples, and the sentences on all sparse writes, by context."""
     yield Heading("Sparse writes: some rows")
-    yield Paragraph(_SPARSE_CAPTION)
+    yield Paragraph(_SPARSE_CAPTION.format(rows=_ROWS_OF[page.has_one_copy]))
     for context in Context:
         yield Heading(_TITLES[context], 3)
         examples = [one for one in page.sparse_examples if one.context is context]
@@ -239,14 +245,22 @@ def _sparse_writes(page: Page) -> Iterator[Block]:
 
 
 _SPARSE_CAPTION: Final = (
-    "The variable has 2 rows. Each row is one number, with the initial value 10. The column "
-    "`components` has all rows of each component after the write, or after the next read if the "
-    'write is deferred. The sign "|" separates components, and "all" is written before rows that '
-    "all components have. The column `messages` counts the messages of the write, as if the "
-    "variable were sent alone, and `bytes` is the size of the indices and values in these "
-    "messages. A row of float32 has 12 B: 8 B for its index and 4 B for its value. scatter_sub, "
-    "scatter_div and scatter_max follow the same rules."
+    "The variable has 2 rows. Each row is one number, with the initial value 10. {rows} The column "
+    "`messages` counts the messages of the write, as if the variable were sent alone, and `bytes` "
+    "is the size of the indices and values in these messages. A row of float32 has 12 B: 8 B for "
+    "its index and 4 B for its value. scatter_sub, scatter_div and scatter_max follow the same "
+    "rules."
 )
+
+_ROWS_OF: Final = {
+    False: (
+        "The column `components` has all rows of each component after the write, or after the next "
+        'read if the write is deferred. The sign "|" separates components, and "all" is written '
+        "before rows that all components have."
+    ),
+    True: "The column `copy` has all rows of the copy after the write.",
+}
+"""Whether the variable has one copy → the sentence about the column with its rows."""
 
 _ROWS_WRITTEN: Final = {
     Context.REPLICA: (
@@ -268,7 +282,7 @@ def _sparse_table(page: Page, examples: Sequence[SparseExample]) -> Table:
         rows += [
             (called, _ANY if alike else row[0], *row[1:]) for row in those[: 1 if alike else None]
         ]
-    headings = ("components", "messages", "bytes")
+    headings = (_values(page), "messages", "bytes")
     if len(page.aggregations) > 1:
         return Table(("", "aggregation", *headings), tuple(rows), numbers=2)
     return Table(("", *headings), tuple((row[0], *row[2:]) for row in rows), numbers=1)
@@ -306,6 +320,13 @@ def _when(trouble: Trouble) -> str:
 
 def _differences(page: Page) -> Iterator[Block]:
     yield Heading("TensorFlow 2.21")
+    if page.has_one_copy:
+        yield Paragraph(
+            "TensorFlow does not have this synchronization. The variables of its "
+            "CentralStorageStrategy follow these rules under every synchronization, except for the "
+            "differences in docs/semantics.md."
+        )
+        return
     if page.is_custom:
         yield Paragraph("TensorFlow does not have this synchronization.")
         return

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from varsim.errors import UnsupportedOperation
-from varsim.report.explain_worked import START, WRITTEN
+from varsim.report.explain_worked import START, WRITTEN, shown_components
 from varsim.spec import SCATTERS, Array, Context, Operation, Rows, VariableAggregation, VariableSpec
 from varsim.sync import fixes, policies
 from varsim.sync.policies.cells import Known
@@ -87,7 +87,7 @@ def sparse_examples(
                 context=context,
                 operation=operation,
                 refused=refused,
-                components=tuple(components),
+                components=tuple(components[: shown_components(spec)]),
                 messages=messages,
                 size_bytes=size_bytes,
             )

@@ -132,11 +132,16 @@ def _worked(
         operation=operation,
         way=way,
         refused=refused,
-        components=tuple(variable.components),
+        components=tuple(variable.components[: shown_components(spec)]),
         outside=outside,
         messages=after - before,
         read_messages=variable.messages - after,
     )
+
+
+def shown_components(spec: VariableSpec) -> int | None:
+    """Return how many components an example shows: the only copy, or None for all components."""
+    return 1 if policies.policy_of(spec.synchronization).has_one_copy else None
 
 
 class _Variable:
