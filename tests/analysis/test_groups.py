@@ -117,6 +117,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 for name in ("first", "second"):
                     total = context.all_reduce("SUM", np.float32(1), name=name, group=pair)
                     own.assign_add(total)
+                context.barrier("done", group=pair)
             mean = context.all_reduce("MEAN", np.float32(replica_id()), name="all")
             own.assign_sub(mean)
 
@@ -130,7 +131,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def arrivals(file: Path) -> list[Event]:
     with open_history(file) as history:
-        return list(history.events("kind IN ('arrive', 'answer') AND call = 1"))
+        return list(history.events("position IS NOT NULL AND call = 1"))
 
 
 def test_a_record_has_the_members_of_each_collective(recorded: Path):
@@ -148,6 +149,33 @@ def test_a_record_has_the_members_of_each_collective(recorded: Path):
         (2, 0, (), "all"),
         (-1, 0, (), None),
     } == found
+
+
+def test_a_record_has_the_members_of_each_barrier(recorded: Path):
+    with open_history(recorded) as history:
+        found = [
+            (one.process, one.group, one.note)
+            for one in history.events("kind = 'request' AND call = 1")
+        ]
+
+    assert [(0, (0, 2), "done"), (2, (0, 2), "done")] == sorted(found)
+
+
+@pytest.mark.parametrize(("changed", "group"), [("process = 2", "[2]"), ("process = 0", "[0,1]")])
+def test_a_barrier_that_ends_without_a_member_is_found(
+    changed: str, group: str, recorded: Path, tmp_path: Path
+):
+    file = tmp_path / HISTORY
+    file.write_bytes((recorded / HISTORY).read_bytes())
+    with closing(sqlite3.connect(file)) as connection:
+        update = f"UPDATE events SET members = ? WHERE kind = 'request' AND call = 2 AND {changed}"
+        connection.execute(update, (group,))
+        connection.commit()
+
+    with open_history(file) as history:
+        found = {one.checker: one for one in examine(history).verdicts}
+    assert Outcome.INVALID is found["coordination"].outcome
+    assert "before all members have arrived" in found["coordination"].reason
 
 
 def test_a_recorded_run_with_groups_is_valid_and_has_no_findings(recorded: Path):

@@ -174,6 +174,29 @@ def test_a_strategy_of_one_device_has_groups():
     assert 2.0 == strategy.run(step)
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_barrier_of_a_group_waits_only_for_its_members(seed):
+    order = []  # a simulated replica shares the program's memory
+    with simulated_cluster(seed):
+        strategy = tf.distribute.MirroredStrategy(DEVICES)
+        pairs = strategy.group([0, 1]), strategy.group([2, 3])
+
+        def step():
+            context().barrier(group=pairs[replica_id() // 2])
+            if replica_id() == 3:
+                order.append("others")
+            if replica_id() < 2:
+                context().barrier("second", group=pairs[0])
+                context().all_reduce("SUM", 1.0, group=pairs[0])
+                order.append("pair")
+            context().barrier()
+            order.append("all")
+
+        strategy.run(step)
+    assert ["all"] * 4 == order[3:]
+    assert ["others", "pair", "pair"] == sorted(order[:3])
+
+
 def test_writes_before_a_collective_of_a_group_are_sent(four):
     with four.scope():
         total = tf.Variable(
@@ -230,6 +253,11 @@ def test_a_group_of_another_number_of_replicas_is_refused(strategy, four):
 def test_only_a_group_of_the_strategy_is_accepted(strategy, group):
     with pytest.raises(TypeError, match=r"write group=strategy.group\(\[0, 2\]\)"):
         strategy.run(lambda: context().all_reduce("SUM", 1.0, group=group))
+
+
+def test_only_members_may_wait_at_a_barrier_of_a_group(four):
+    with pytest.raises(ContextError, match="barrier: replica 0 is not a member of the group of"):
+        four.run(lambda: context().barrier(group=four.group([1, 2])))
 
 
 def test_the_root_of_a_broadcast_is_a_member(four):

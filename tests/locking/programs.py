@@ -76,6 +76,8 @@ def run(programs: Sequence[str], variables: Variables, holders: Holders | None =
                 held.pop(name).__exit__(None, None, None)
             case "barrier":
                 context.barrier(name or None)
+            case "meet":  # a barrier of a group, such as `meet 02`
+                context.barrier(group=context.strategy.group(map(int, name)))
             case "send":
                 context.send(f"from {me}", to=int(name))
             case "recv":

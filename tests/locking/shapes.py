@@ -100,6 +100,7 @@ SHAPES = (
     ),
     _shape("lock a, sum 01 | lock a, sum 01 | ", "01", "Release the lock before an operation"),
     _shape("sum 02, recv 2 | recv 0 | recv 1, sum 02", "021", "which has not arrived there"),
+    _shape("meet 01, meet 02 | meet 12, meet 01 | meet 02, meet 12", "012", "group=[0, 1]) at"),
     _shape(
         "sum 01, write w, read w | write w, read w, sum 01 | write w",
         "01",

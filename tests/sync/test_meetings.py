@@ -45,8 +45,8 @@ def unlock(name: str = "a") -> LockRelease:
     return LockRelease(call_id=1, lock=name, location="train.py:61")
 
 
-def barrier(name: str | None = None) -> BarrierArrival:
-    return BarrierArrival(call_id=1, barrier=name, location="train.py:62")
+def barrier(name: str | None = None, group: tuple[int, ...] = ()) -> BarrierArrival:
+    return BarrierArrival(call_id=1, barrier=name, group=group, location="train.py:62")
 
 
 def send(to: int, value: Payload = NOTHING) -> SendRequest:
@@ -212,7 +212,7 @@ def test_a_failed_call_ends_waits_and_needs_no_release() -> None:
     program = replica()
     sent(program, EnterLock("a", False, ""))
     program.handle(Granted(call_id=1))
-    assert ["BarrierArrival"] == sent(program, EnterBarrier(None, ""))
+    assert ["BarrierArrival"] == sent(program, EnterBarrier(None, (), ""))
     assert [Abandon("no")] == program.handle(Abort(call_id=1, reason="no"))
     assert [] == sent(program, LeaveLock("a", ""))
     assert [Abandon("no")] == program.state.handle(EnterLock("a", False, ""))

@@ -65,7 +65,7 @@ _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The columns that an event of a kind must have."""
 
-_OF_GROUPS: Final = frozenset({"arrive", "answer"})
+_OF_GROUPS: Final = frozenset({"arrive", "answer", "request"})
 """The kinds of events that can have a process group."""
 
 _BY_PROGRAM: Final = frozenset(

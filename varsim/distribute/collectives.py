@@ -267,10 +267,12 @@ class ReplicaCollectives(ABC):
 
     def _how(self, kind: CombineKind, group: Any, **arguments: Any) -> Combination:
         """Return the properties of a collective, after checking that this replica takes part."""
-        ids = checked_group(
-            group, kind.value, self.replica_id_in_sync_group, self.num_replicas_in_sync
-        )
-        return Combination(kind, group=ids, **arguments)
+        return Combination(kind, group=self._ids(group, kind.value), **arguments)
+
+    def _ids(self, group: Any, operation: str) -> tuple[int, ...]:
+        """Return the members of a group for a message, after checking that this replica is one."""
+        me, count = self.replica_id_in_sync_group, self.num_replicas_in_sync
+        return checked_group(group, operation, me, count)
 
     def _members(self, how: Combination) -> Sequence[int]:
         """Return the replicas that take part in a collective."""

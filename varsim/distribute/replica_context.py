@@ -136,16 +136,18 @@ class ReplicaContext(ReplicaCollectives):
 
         return CriticalSection(take, leave)
 
-    def barrier(self, name: str | None = None) -> None:
+    def barrier(self, name: str | None = None, *, group: ProcessGroup | None = None) -> None:
         """Wait until all replicas of the call have arrived at the barrier.
 
         Args:
             name: Only arrivals at barriers of the same name meet. The name can be used again.
+            group: Only the members of this group meet; see `Strategy.group`.
         Raises:
             DeadlockError: A replica can no longer arrive; raised by `strategy.run`.
         """
         self._check_current()
-        self.session.barrier(None if name is None else checked(name, "a barrier"))
+        ids = self._ids(group, "barrier")
+        self.session.barrier(None if name is None else checked(name, "a barrier"), ids)
 
     def send(self, value: Any, to: int) -> None:
         """Send a value to another replica, and wait until that replica has called `recv`.
@@ -207,7 +209,7 @@ class OnlyReplicaContext(ReplicaContext):
 
         return CriticalSection(take, lambda: self._locks.discard(lock))
 
-    def barrier(self, name: str | None = None) -> None:
+    def barrier(self, name: str | None = None, *, group: ProcessGroup | None = None) -> None:
         """Continue at once: there is no other replica."""
         checked_name(name)
 

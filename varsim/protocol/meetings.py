@@ -35,13 +35,14 @@ class LockRelease(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BarrierArrival(Message):
-    """Replica → coordinator: this replica waits until all replicas of the call have arrived.
+    """Replica → coordinator: this replica waits until all replicas, or all members, have arrived.
 
     The answer is a `Granted`.
     """
 
     call_id: int
     barrier: str | None  # the program's name of the barrier
+    group: tuple[int, ...]  # the members of a process group, in order; () for all replicas
     location: str
 
 

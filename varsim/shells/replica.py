@@ -313,9 +313,9 @@ class Replica:
         """Release a lock; nothing happens if the call has failed, which releases all locks."""
         self._perform(self._handle(LeaveLock(lock, self._runner.location())))
 
-    def barrier(self, barrier: str | None) -> None:
-        """Wait until all replicas of the call have arrived at a barrier."""
-        self._answer_to(EnterBarrier(barrier, self._runner.location()))
+    def barrier(self, barrier: str | None, group: tuple[int, ...]) -> None:
+        """Wait until all replicas of the call, or all members, have arrived at a barrier."""
+        self._answer_to(EnterBarrier(barrier, group, self._runner.location()))
 
     def pass_to(self, to: int, value: Any) -> None:
         """Send a value to another replica, and wait until that replica receives it."""

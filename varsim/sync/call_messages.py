@@ -120,7 +120,8 @@ class CallMessages:
     def _meeting(
         self, call: CallState, replica_id: int, message: Meeting | LockRelease
     ) -> list[CoordinatorAction]:
-        check_meeting(message, replica_id, len(call.participants))
+        present, num_replicas = len(call.participants), self._registry.num_replicas
+        check_meeting(message, replica_id, present, num_replicas)
         call.meet(replica_id, message, self._runner.now_s)
         return self.after(call)
 

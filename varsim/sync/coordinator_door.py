@@ -159,8 +159,7 @@ def check_combine(message: Combine, replica_id: int, present: int, num_replicas:
             is missing, unexpected or out of range.
     """
     group = message.how.group
-    if group and not _is_group(group, replica_id, num_replicas):
-        raise ProtocolError(f"replica {replica_id} cannot be in a collective of the group {group}")
+    _check_group(group, replica_id, num_replicas)
     members = [i for i in group if i < present] if group else range(present)
     kinds = [kind for _, kind in message.structure]
     if kinds.count(LEAF) != len(message.leaves) or not message.leaves:
@@ -178,33 +177,43 @@ def check_combine(message: Combine, replica_id: int, present: int, num_replicas:
         )
 
 
-def _is_group(group: Sequence[int], replica_id: int, num_replicas: int) -> bool:
-    """Return whether the ids are those of a process group of which the replica is a member."""
-    return (
+def _check_group(group: Sequence[int], replica_id: int, num_replicas: int) -> None:
+    """Check that the ids are those of a process group of which the replica is a member, or ().
+
+    Raises:
+        ProtocolError: They are not.
+    """
+    if group and not (
         [*group] == sorted(set(group))
         and 0 <= group[0] <= group[-1] < num_replicas
         and len(group) < num_replicas  # a group of all replicas is sent as ()
         and replica_id in group
-    )
+    ):
+        raise ProtocolError(f"replica {replica_id} cannot be in a collective of the group {group}")
 
 
 # ---------------------------------------------------------------- locks, barriers and sends
 
 
-def check_meeting(message: Meeting | LockRelease, replica_id: int, num_replicas: int) -> None:
-    """Check the name of a lock or a barrier, or the other replica of a send or a receive.
+def check_meeting(
+    message: Meeting | LockRelease, replica_id: int, present: int, num_replicas: int
+) -> None:
+    """Check the name of a lock or a barrier, its group, or the other replica of a send or receive.
 
     Args:
-        num_replicas: The number of replicas that take part in the call.
+        present: The number of replicas that take part in the call.
     Raises:
-        ProtocolError: The name is empty or too long, or there is no such other replica.
+        ProtocolError: The name is empty or too long, there is no such other replica, or the replica
+            cannot be a member of the group.
     """
+    if isinstance(message, BarrierArrival):
+        _check_group(message.group, replica_id, num_replicas)
     match message:
         case LockRequest(lock=name) | LockRelease(lock=name) | BarrierArrival(barrier=name):
             if name is not None and not 0 < len(name) <= MAX_NAME:
                 raise ProtocolError(f"a name of a lock or a barrier has {len(name)} characters")
         case SendRequest(to=other) | ReceiveRequest(source=other):
-            if other == replica_id or not 0 <= other < num_replicas:
+            if other == replica_id or not 0 <= other < present:
                 raise ProtocolError(f"replica {replica_id} cannot exchange a value with {other}")
         case _:
             assert_never(message)

@@ -146,9 +146,10 @@ def describe(activity: Collective | Wait, specs: Mapping[int, VariableSpec]) -> 
             return CollectiveAt(
                 "read_lock" if is_shared else "lock", (repr(name),), activity.location
             )
-        case BarrierArrival(barrier=barrier):
-            named = () if barrier is None else (repr(barrier),)
-            return CollectiveAt("barrier", named, activity.location)
+        case BarrierArrival(barrier=barrier, group=group):
+            named = [] if barrier is None else [repr(barrier)]
+            of_group = [f"group={[*group]}"] if group else []
+            return CollectiveAt("barrier", (*named, *of_group), activity.location)
         case SendRequest(to=to):
             return CollectiveAt("send", (f"to={to}",), activity.location)
         case ReceiveRequest(source=source):

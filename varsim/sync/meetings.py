@@ -51,8 +51,8 @@ class Meetings:
             case LockRelease(lock=name):
                 self.locks.release(name, replica_id)
                 self._no_longer_holds(name, replica_id)
-            case BarrierArrival(barrier=barrier):
-                for one in self._barriers.arrive(barrier, replica_id):
+            case BarrierArrival(barrier=name, group=group):
+                for one in self._barriers.arrive((group, name), replica_id):
                     self._grant(one)
             case SendRequest(to=to, value=value):
                 if self._posts.send(replica_id, to, value):
@@ -99,8 +99,8 @@ class Meetings:
                         yield one.replica_id, Holds(one.location, one.is_shared)
                     else:
                         yield one.replica_id, AskedEarlier(one.location)
-            case BarrierArrival(barrier=barrier):
-                for missing in self._barriers.missing(barrier):
+            case BarrierArrival(barrier=name, group=group):
+                for missing in self._barriers.missing((group, name)):
                     yield missing, NotArrived()
             case SendRequest(to=to):
                 yield to, NotReceiving()

@@ -6,36 +6,46 @@ from collections.abc import Sequence
 
 from varsim.protocol.messages import Payload
 
+Barrier = tuple[tuple[int, ...], str | None]
+"""A barrier: its process group, or () for all replicas, and its name."""
+
 
 class Barriers:
     """The barriers of one call. A barrier without a name is the one whose name is None.
 
-    A barrier ends when all replicas of the call have arrived. The same name can be used again.
+    A barrier ends when all replicas of the call, or all members of its group, have arrived. It can
+    be used again.
     """
 
     def __init__(self, num_replicas: int) -> None:
-        self._num_replicas = num_replicas
-        self._arrived: dict[str | None, set[int]] = {}
+        self._present = range(num_replicas)
+        self._arrived: dict[Barrier, set[int]] = {}
 
-    def arrive(self, name: str | None, replica_id: int) -> Sequence[int]:
-        """Record an arrival. Return all replicas if it was the last one; otherwise no replica."""
-        arrived = self._arrived.setdefault(name, set())
+    def arrive(self, barrier: Barrier, replica_id: int) -> Sequence[int]:
+        """Record an arrival. Return all members if it was the last one; otherwise no replica."""
+        arrived = self._arrived.setdefault(barrier, set())
         arrived.add(replica_id)
-        if len(arrived) < self._num_replicas:
+        members = self._members(barrier)
+        if len(arrived) < len(members):
             return ()
-        del self._arrived[name]
-        return range(self._num_replicas)
+        del self._arrived[barrier]
+        return members
 
-    def missing(self, name: str | None) -> list[int]:
+    def missing(self, barrier: Barrier) -> list[int]:
         """Return the replicas that have not arrived at a barrier at which a replica waits."""
-        arrived = self._arrived[name]
-        return [i for i in range(self._num_replicas) if i not in arrived]
+        arrived = self._arrived[barrier]
+        return [i for i in self._members(barrier) if i not in arrived]
+
+    def _members(self, barrier: Barrier) -> Sequence[int]:
+        group, _ = barrier
+        return [i for i in group if i in self._present] if group else self._present
 
     def validate(self) -> None:
         """Assert the conditions that hold after every event."""
         everyone = [one for arrived in self._arrived.values() for one in arrived]
         assert len(everyone) == len(set(everyone)), "a replica waits at one barrier at most"
-        assert all(0 < len(one) < self._num_replicas for one in self._arrived.values())
+        for barrier, arrived in self._arrived.items():
+            assert set() < arrived < set(self._members(barrier))
 
 
 class Posts:

@@ -185,11 +185,14 @@ class EnterBarrier:
     """The program waits at a barrier."""
 
     barrier: str | None
+    group: tuple[int, ...]
     location: str
 
     def message(self, call_id: int) -> BarrierArrival:
         """Return the message to the coordinator."""
-        return BarrierArrival(call_id=call_id, barrier=self.barrier, location=self.location)
+        return BarrierArrival(
+            call_id=call_id, barrier=self.barrier, group=self.group, location=self.location
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

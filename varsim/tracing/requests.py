@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final, assert_never, get_args
 
 from varsim.protocol.messages import (
@@ -25,8 +26,9 @@ def request_of(message: Meeting | LockRelease) -> dict[str, Any]:
             return columns | {"kind": "release", "note": name}
         case LockRequest(lock=name, is_shared=is_shared):
             columns |= {"operation": "read_lock" if is_shared else "lock", "note": name}
-        case BarrierArrival(barrier=barrier):
+        case BarrierArrival(barrier=barrier, group=group):
             columns |= {"operation": "barrier", "note": barrier or ""}
+            columns |= {"members": json.dumps(group)} if group else {}
         case SendRequest(to=to):
             columns |= {"operation": "send", "note": str(to)}
         case ReceiveRequest(source=source):

@@ -12,8 +12,8 @@ class Coordination(Checker):
     """Checks the grants of locks, the ends of barriers, and the values that replicas receive.
 
     A lock is granted to one replica at a time, or to several readers, in the order in which the
-    requests arrive. A barrier ends when all present replicas have arrived. A value is passed on
-    when its sender sends it and its receiver receives it.
+    requests arrive. A barrier ends when all present replicas, or all members of its group, have
+    arrived. A value is passed on when its sender sends it and its receiver receives it.
     """
 
     name = "coordination"
@@ -24,7 +24,8 @@ class Coordination(Checker):
         self._tracker = LockTracker()
         self._aborted: set[int | None] = set()
         self._passed: dict[int, int] = {}  # sender → the event that passed its value on
-        self._at_barrier: dict[int, Event] = {}  # replicas of the barrier that ends now
+        # members of a barrier → the replicas whose waits at this barrier end now
+        self._at_barrier: dict[str | None, dict[int, Event]] = {}
 
     def on_request(self, event: Event) -> None:
         """Store what a replica waits for."""
@@ -83,18 +84,20 @@ class Coordination(Checker):
             self.wrong(None, reason, (other.event, grant.request.event, event.event))
 
     def _end_barrier(self, asked: Event, event: Event) -> None:
-        """Check that all replicas are at the barrier; their answers are separate events."""
-        waiting = self._at_barrier
+        """Check that all members are at the barrier; their answers are separate events."""
+        waiting = self._at_barrier.setdefault(asked.members, {})
+        members = self.replay.members(asked)
         if asked.process not in waiting:
             waiting.clear()
-            for replica_id in self.replay.present(asked.call):
+            for replica_id in members:
                 other = self._tracker.asked.get(replica_id)
                 if other is not None and _is_same_barrier(asked, other):
                     waiting[replica_id] = other
-            missing = len(self.replay.present(asked.call)) - len(waiting)
+            missing = len(members) - len(waiting)
             known = all(map(self.replay.may_know, waiting.values()))
             if (missing or not known) and self.replay.from_start:
-                reason = f"a barrier ends for {seen_by(asked)} before all replicas have arrived"
+                everyone = "members" if asked.group else "replicas"
+                reason = f"a barrier ends for {seen_by(asked)} before all {everyone} have arrived"
                 proof = (*(one.event for one in waiting.values()), event.event)
                 self.wrong(None, reason, proof)
         waiting.pop(asked.process, None)
@@ -131,4 +134,6 @@ class Coordination(Checker):
 
 
 def _is_same_barrier(one: Event, other: Event) -> bool:
-    return (one.operation, one.note, one.call) == (other.operation, other.note, other.call)
+    return (one.operation, one.note, one.call, one.members) == (
+        other.operation, other.note, other.call, other.members,
+    )  # fmt: skip
