@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from varsim.distribute.conversion import as_tensor
+from varsim.distribute.discarded import Discarded, is_discarded
 from varsim.distribute.groups import ProcessGroup, checked_group
 from varsim.distribute.indexed_slices import IndexedSlices
 from varsim.distribute.meetings import checked_name as checked
@@ -39,6 +41,7 @@ class ReplicaCollectives(ABC):
 
     session: Replica
     num_replicas_present: int
+    discarded: Discarded
 
     @property
     @abstractmethod
@@ -302,6 +305,9 @@ class ReplicaCollectives(ABC):
             raise ValueMismatchError(f"{method} got an empty structure: it needs a value")
         if how.kind is CombineKind.ALL_GATHER and self.num_replicas_in_sync == 1:
             return leaves
+        # A program may discard a number: then it only lets the replicas wait for each other.
+        if any(leaf.size > 1 for leaf in leaves) and is_discarded(sys._getframe(3)):  # noqa: SLF001
+            self.discarded.note(how.kind.value)
         if how.kind is CombineKind.ALL_GATHER:
             assert axis is not None, "a gather has an axis"
             check_axis(leaves, axis)

@@ -165,7 +165,7 @@ class ProgramFunctions:
 
     def _seen(self) -> tuple[str, tuple[tuple[str, str], ...]]:
         """Return the function's output and the warnings about the function."""
-        noticed = (*self._home.warnings(), *self._noticed)
+        noticed = (*self._home.warnings(), *self._noticed, *self.context.discarded.take())
         self._noticed.clear()
         return self._take_output(), noticed
 

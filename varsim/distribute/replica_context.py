@@ -8,6 +8,7 @@ from typing import Any
 from varsim.distribute.collectives import ReplicaCollectives, checked_name
 from varsim.distribute.context import Frame, current_frame, entered, replica_in_force
 from varsim.distribute.conversion import as_tensor
+from varsim.distribute.discarded import Discarded
 from varsim.distribute.groups import ProcessGroup
 from varsim.distribute.indexed_slices import IndexedSlices
 from varsim.distribute.meetings import CriticalSection, isolated, other_replica
@@ -29,6 +30,7 @@ class ReplicaContext(ReplicaCollectives):
         self._strategy = strategy
         self._replica_id = replica_id
         self.session: Replica = session
+        self.discarded = Discarded()
         self.num_replicas_present = strategy.num_replicas_in_sync
         """The number of replicas that take part in the running call. These are the first replicas.
 
