@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from functools import wraps
-from types import CodeType, FrameType
+from types import CodeType, FrameType, TracebackType
 from typing import ParamSpec, TypeVar
 
 from varsim.errors import VariableError, VarsimWarning
@@ -77,6 +77,27 @@ def _location_of(frame: FrameType) -> str:
     if any(module == name or module.startswith(f"{name}.") for name in _NOT_THE_USERS):
         return ""
     return f"{shown_path(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
+def from_program(trace: TracebackType | None) -> TracebackType | None:
+    """Return a traceback without the first frames, which belong to varsim.
+
+    If all frames belong to varsim, return the whole traceback.
+    """
+    inner = trace
+    while inner is not None and not _location_of(inner.tb_frame):
+        inner = inner.tb_next
+    return inner or trace
+
+
+def last_line(trace: TracebackType | None) -> str:
+    """Return the file:line of the innermost frame of a traceback that is not varsim's; or ""."""
+    line = ""
+    while trace is not None:
+        if _location_of(trace.tb_frame):
+            line = location_in_code(trace.tb_frame.f_code, trace.tb_lineno)
+        trace = trace.tb_next
+    return line
 
 
 def location_of_code(code: CodeType) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from varsim.errors import ConfigError
-from varsim.experiments.config import Experiment, VariableSettings
+from varsim.experiments.config import Experiment
 from varsim.experiments.loading import Override, load_experiment
+from varsim.experiments.variable_settings import VariableSettings
 from varsim.spec import VariableAggregation, VariableSynchronization
 
 Write = Callable[[str, str], Path]

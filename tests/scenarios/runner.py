@@ -283,6 +283,10 @@ class ScenarioRunner:
         self.say(f"the program answers replica {replica_id}: {host_call.request.tree}")
         return Payload(f"{host_call.request.tree}, done"), False
 
+    def show(self, replica_id: int, text: str, *, is_error: bool) -> None:
+        """Report what a replica has printed."""
+        self.say(f"replica {replica_id} prints{' to stderr' if is_error else ''}: {text}")
+
     def report(self, replica_id: int, report: Report) -> None:
         """Report the warnings of a replica, unless another replica has given the same warning."""
         for text, location in report.warnings:

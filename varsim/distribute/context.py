@@ -54,6 +54,17 @@ def current_frame() -> Frame | None:
     return frame
 
 
+def own_replica() -> ReplicaPort | None:
+    """Return the replica whose function this thread runs; None in every other thread or process.
+
+    This function does not report a thread that has no replica, unlike `current_frame`.
+    """
+    frame = _frame.get()
+    if frame is None or (frame.home is not None and frame.home.thread != this_thread()):
+        return None
+    return frame.replica
+
+
 class entered:  # noqa: N801  # used like a function; a generator would take three times as long
     """Make `frame` the innermost frame in the `with` block."""
 

@@ -68,6 +68,9 @@ def bare(function: Any) -> Any:
 
 def site_of(function: Any) -> CallSite:
     """Return the name and the locations of a call of `strategy.run`, for errors."""
+    own = getattr(function, "call_site", None)
+    if isinstance(own, CallSite):
+        return own
     inner = bare(function)
     code = getattr(inner, "__code__", None)
     name = str(getattr(inner, "__qualname__", type(inner).__name__))

@@ -69,10 +69,16 @@ class RunHost:
             return self._codec.pack(error), True
         return self._codec.pack(result), False
 
+    def show(self, replica_id: int, text: str, *, is_error: bool) -> None:
+        """Print a replica's output, with the replica's id before each line."""
+        stream = sys.stderr if is_error else sys.stdout
+        for line in text.splitlines():
+            stream.write(f"[replica {replica_id}] {line}\n")
+        stream.flush()  # a pipe would keep the lines
+
     def report(self, replica_id: int, report: Report) -> None:
         """Print a replica's output; show each of its warnings once for all replicas."""
-        for line in report.output.splitlines():
-            sys.stdout.write(f"[replica {replica_id}] {line}\n")
+        self.show(replica_id, report.output, is_error=False)
         for text, location in report.warnings:
             self._warn_once(text, location)
 

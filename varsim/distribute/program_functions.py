@@ -18,7 +18,7 @@ from varsim.distribute.policies import know
 from varsim.distribute.replica_context import ReplicaContext
 from varsim.errors import CallAborted, text_of
 from varsim.launch.link import Codec, WorkerLink
-from varsim.location import user_location
+from varsim.location import from_program, user_location
 from varsim.protocol.exceptions import is_showable
 from varsim.protocol.messages import Create, Define, Forget, Payload, Start
 from varsim.protocol.python_values import StructureCodec
@@ -170,8 +170,7 @@ class ProgramFunctions:
         return self._take_output(), noticed
 
     def _raised(self, error: BaseException) -> FunctionRaises:
-        own = _TRACEBACK.__get__(error)  # its class can replace the attribute
-        tail = own.tb_next if own is not None and own.tb_next is not None else own
+        tail = from_program(_TRACEBACK.__get__(error))  # its class can replace the attribute
         try:
             return self._described(error, tail)
         except BaseException as another:  # methods of the exception's class can raise anything

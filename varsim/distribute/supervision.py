@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from varsim.distribute.lost_workers import LostWorkers
+from varsim.errors import ContextError
 
 if TYPE_CHECKING:
     from varsim.launch.launcher import Backends, LaunchOptions
@@ -76,6 +77,19 @@ _current: ContextVar[tuple[int, Supervisor | None]] = ContextVar(
 )
 """The id of the process that set the supervisor, and the supervisor; forks do not use it."""
 
+_refusal: ContextVar[str] = ContextVar("varsim_refusal", default="")
+"""Why a program cannot create strategies; "" if it can."""
+
+
+@contextmanager
+def refused(why: str) -> Iterator[None]:
+    """Refuse strategies that this thread creates in the `with` block."""
+    token = _refusal.set(why)
+    try:
+        yield
+    finally:
+        _refusal.reset(token)
+
 
 @contextmanager
 def supervised(supervisor: Supervisor | None) -> Iterator[None]:
@@ -92,6 +106,12 @@ def supervised(supervisor: Supervisor | None) -> Iterator[None]:
 
 
 def current_supervisor() -> Supervisor | None:
-    """Return the supervisor for a new strategy; None if there is none."""
+    """Return the supervisor for a new strategy; None if there is none.
+
+    Raises:
+        ContextError: The program cannot create strategies.
+    """
+    if _refusal.get():
+        raise ContextError(_refusal.get())
     process, supervisor = _current.get()
     return supervisor if process == os.getpid() else None

@@ -20,7 +20,8 @@ from varsim.sync import policies
 
 if TYPE_CHECKING:
     from varsim.distribute.strategy import Strategy
-    from varsim.experiments.config import Experiment, VariableSettings
+    from varsim.experiments.config import Experiment
+    from varsim.experiments.variable_settings import VariableSettings
 
 _UNSPECIFIED: Final = VariableSynchronization.AUTO
 _UNNAMED: Final = "Variable"  # the default name of a variable

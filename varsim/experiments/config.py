@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, fields
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
-    PlainSerializer,
     PrivateAttr,
     WithJsonSchema,
     model_validator,
@@ -34,33 +31,20 @@ from varsim.experiments.checkpoint_settings import CheckpointSettings
 from varsim.experiments.key_locations import KeyLocations, WrongKey
 from varsim.experiments.mode_text import (
     ADAPTIVE,
-    PLAIN,
     SYNTAX,
-    WITH_PARAMETERS,
     WORDS,
     Mode,
-    member_reader,
     parse_mode,
-    read_synchronization,
 )
 from varsim.experiments.trace_settings import Keys, TraceSettings
+from varsim.experiments.variable_settings import VariableSettings
 from varsim.launch.backends import REGISTRIES
 from varsim.launch.devices import DEFAULT_WORKERS, MAX_WORKERS, cpus, problem_with
 from varsim.launch.launcher import Backends
-from varsim.spec import Synchronization, VariableAggregation
 from varsim.texts.uneven import MEANINGS, UNEVEN, Uneven
 
 _MAX_NAME_LENGTH: Final = 80
 """A file system allows 255 bytes, and the name of the run's directory also contains a time."""
-
-
-def _choice(kind: type[Enum]) -> Any:
-    """Return the annotations of a field for an enum's member, written as its lower-case name."""
-    return (
-        BeforeValidator(member_reader(kind)),
-        PlainSerializer(lambda member: member.name.lower()),
-        WithJsonSchema({"type": "string", "enum": [member.name.lower() for member in kind]}),
-    )
 
 
 def _checked_mode(text: str) -> str:
@@ -68,15 +52,6 @@ def _checked_mode(text: str) -> str:
     return text
 
 
-_Synchronization = Annotated[
-    Synchronization,
-    BeforeValidator(read_synchronization),
-    PlainSerializer(lambda chosen: chosen.name.lower()),
-    WithJsonSchema(
-        {"anyOf": [{"enum": list(WORDS)}, {"type": "string", "pattern": f"^{WITH_PARAMETERS}$"}]}
-    ),
-]
-_Aggregation = Annotated[VariableAggregation, *_choice(VariableAggregation)]
 _Mode = Annotated[
     str,
     AfterValidator(_checked_mode),
@@ -114,27 +89,6 @@ class _RegisteredName:
         return name
 
 
-_SHORT: Final = f"a mode ({PLAIN}), mode/aggregation or /aggregation"
-
-
-def long_form(value: Any) -> Any:
-    """Return a variable's settings as a mapping; `on_read/sum` is short for both keys.
-
-    Raises:
-        ValueError: `value` is neither a text nor a mapping.
-    """
-    if isinstance(value, str):
-        mode, slash, aggregation = (part.strip() for part in value.partition("/"))
-        said = {"synchronization": mode} if mode or not slash else {}
-        return said | ({"aggregation": aggregation} if slash else {})
-    if isinstance(value, dict | VariableSettings):
-        return value
-    raise ValueError(
-        f"invalid value {value!r}: expected {_SHORT}; or a mapping with synchronization and "
-        "aggregation"
-    )
-
-
 _OF_WORKLOADS: Final = {
     "workload": "remove workload or script",
     "params": "use args for a script",
@@ -147,36 +101,6 @@ _OF_WORKLOADS: Final = {
     "on_write or adaptive",
 }
 """Key that an experiment with a script cannot have → the reason, or what to do instead."""
-
-
-class VariableSettings(Keys):
-    """Settings of some variables; these override the workload's settings."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short_or_long(cls, value: Any) -> Any:
-        return long_form(value)
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        """Return the schema of a word for both keys, or of a mapping with these keys."""
-        ways = "|".join(one.name.lower() for one in VariableAggregation)
-        mapping = handler.resolve_ref_schema(handler(core_schema))
-        modes = "|".join([*WORDS, WITH_PARAMETERS])
-        text = {"type": "string", "pattern": f"^({modes})?(/({ways}))?$", "minLength": 1}
-        return {
-            "description": f"Short form: {_SHORT}; or a mapping.",
-            "anyOf": [{"enum": list(WORDS)}, text, mapping],
-        }
-
-    synchronization: _Synchronization | None = Field(
-        default=None, description="When to synchronise."
-    )
-    aggregation: _Aggregation | None = Field(
-        default=None, description="How to combine the replicas."
-    )
 
 
 # ---------------------------------------------------------------- the experiment
@@ -209,6 +133,11 @@ class Experiment(Keys):
         min_length=1,
         description="Instead of workload: a Python script, which is run unchanged, as "
         "`varsim exec` does. Its path is relative to this file.",
+    )
+    spmd: bool = Field(
+        default=False,
+        description="true or false: every worker runs the whole script, as with `varsim exec "
+        "--spmd` (docs/spmd.md).",
     )
     args: list[str] = Field(
         default_factory=list, description="Arguments of the script (sys.argv[1:])."
@@ -353,6 +282,8 @@ class Experiment(Keys):
         if self.script is None:
             if self.args:
                 raise ValueError("args are for a script; use params for a workload")
+            if self.spmd:
+                raise WrongKey(("spmd",), "spmd needs a script; name it with script:")
             return self
         advised = self.auto == "advised"
         for key, why in _OF_WORKLOADS.items():
@@ -366,7 +297,7 @@ class Experiment(Keys):
         for fault in self.parsed_faults:
             if self.script is not None and fault.step is not None:
                 raise WrongKey(("faults",), "a script reports no steps: write call= for step=")
-            if self.script is None or self.workers or self.devices:
+            if self.script is None or self.spmd or self.workers or self.devices:
                 fault.check(len(self.device_names))
             if self.script is None or "transport" in self.model_fields_set:
                 fault.check_link(self.transport)
@@ -464,6 +395,7 @@ class Experiment(Keys):
     def as_keys(self) -> dict[str, Any]:
         """Return the keys and values of an equivalent YAML file, without empty values."""
         left_out = _OF_WORKLOADS.keys() - {"auto"} if self.script is not None else set()
+        left_out |= set() if self.spmd else {"spmd"}
         keys: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, exclude=left_out)
         return {key: value for key, value in keys.items() if value not in ({}, [], None)}
 

@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from varsim import environment
 from varsim.errors import ConfigError
 from varsim.experiments import catalog, yaml_lines
-from varsim.experiments.config import Experiment, keys_of, long_form
+from varsim.experiments.config import Experiment, keys_of
 from varsim.experiments.key_locations import KeyLocations, KeyPath, WrongKey, expectation
 from varsim.experiments.text_files import read_text
+from varsim.experiments.variable_settings import long_form
 from varsim.launch.devices import workers_of_environment
 from varsim.nearest import did_you_mean, listed
 
@@ -98,7 +99,8 @@ def load_experiment(
     if path is not None and not allow_paths:
         _check_paths(layers, path.parent)
     # In a script, a strategy without devices reads the environment itself.
-    if not {"workers", "devices", "script"} & layers.values.keys():
+    names_none = {"workers", "devices"}.isdisjoint(layers.values)
+    if names_none and ("script" not in layers.values or layers.values.get("spmd")):
         asked = workers_of_environment()
         if asked is not None:
             layers.put(Override(("workers",), asked, f"{environment.WORKERS} (environment)"))

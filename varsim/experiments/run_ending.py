@@ -10,6 +10,7 @@ import varsim
 from varsim.analysis.examination import Examination, examine
 from varsim.analysis.failures import DONE, Ending
 from varsim.analysis.returned import ReturnedValue, compare_returned
+from varsim.distribute.scripts import ScriptExit
 from varsim.errors import (
     CallTimeout,
     ConfigError,
@@ -65,6 +66,8 @@ def in_a_line(error: BaseException) -> str:
 
 def _exit_code(error: BaseException) -> int:
     """Return the exit code of a Python process that raises the error."""
+    if isinstance(error, ScriptExit):
+        return error.code & 0xFF or 1  # a part of the script did not end normally
     code = error.code if isinstance(error, SystemExit) else 1
     return code & 0xFF if isinstance(code, int) else 1
 

@@ -13,7 +13,7 @@ from varsim.distribute.variable import variable_creator_scope
 from varsim.errors import VarsimWarning
 from varsim.experiments.applied_settings import AppliedSettings
 from varsim.experiments.catalog import load_workload
-from varsim.experiments.config import Experiment, VariableSettings
+from varsim.experiments.config import Experiment
 from varsim.experiments.key_locations import WrongKey
 from varsim.experiments.mode_text import without_auto
 from varsim.experiments.recording import write_history
@@ -21,6 +21,7 @@ from varsim.experiments.run_ending import in_a_line
 from varsim.experiments.store import RunFiles
 from varsim.experiments.strategies import reached, strategy_of
 from varsim.experiments.trace_settings import TraceSettings
+from varsim.experiments.variable_settings import VariableSettings
 from varsim.interrupts import Interrupts, came_of_interrupt
 from varsim.launch.seeding import AT_IMPORT, seeded
 from varsim.private import make_private_folder, private_opener

@@ -351,6 +351,25 @@ class HostCall(Message):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Output(Message):
+    """Replica → coordinator: print these lines of the running function now, not at its end.
+
+    The answer is a `Printed`, so a replica that prints much waits for the coordinator.
+    """
+
+    call_id: int
+    text: str
+    is_error: bool  # whether the lines belong to stderr
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Printed(Message):
+    """Coordinator → replica: the output is printed or will be; answers `Output`."""
+
+    call_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Returned(Message):
     """Replica → coordinator: the function of a call has returned."""
 
@@ -422,6 +441,7 @@ ToWorker = (
     | ReduceSlice
     | Acknowledge
     | SharedValue
+    | Printed
 )
 CollectiveMessage = Contribution | Scatter | Combine | MergeCall
 """Messages for collectives. Only a `Contribution` can be for several collectives."""
@@ -459,4 +479,5 @@ ToCoordinator = (
     | Push
     | FetchPublished
     | Pull
+    | Output
 )

@@ -33,6 +33,7 @@ from varsim.sync.actions import (
     Reduce,
     RunMerge,
     Send,
+    ShowOutput,
     WarnOfStall,
 )
 from varsim.sync.coordinator_events import (
@@ -72,6 +73,7 @@ OtherAction = (
     | Locate
     | Examine
     | WarnOfStall
+    | ShowOutput
     | EndWorkers
     | CallBegins
     | Exchanged
@@ -80,7 +82,7 @@ OtherAction = (
 )
 """All actions except `Send`."""
 
-Work = RunMerge | PerformHostCall | WarnOfStall
+Work = RunMerge | PerformHostCall | WarnOfStall | ShowOutput
 """The actions that run code of the program."""
 
 _DRAIN_S = 0.2
@@ -258,6 +260,9 @@ class Coordinator:
         self._hosts[self._next_token] = host
         try:
             finish = self._until_answered(call)
+            for work in [one for one in self._work if isinstance(one, ShowOutput)]:
+                self._work.remove(work)
+                self._do(work)
         finally:
             del self._hosts[call.token]
             self._tokens = {i: one for i, one in self._tokens.items() if one != call.token}
@@ -300,6 +305,10 @@ class Coordinator:
             self._check()
             now_s = self._channel.now_s()
             self._handle(MergeFunctionReturns(work.call_id, work.position, results, now_s))
+        elif isinstance(work, ShowOutput):
+            with Interruptible():
+                host.show(work.replica_id, work.text, is_error=work.is_error)
+            self._check()
         else:
             with Interruptible():
                 result, failed = host.perform(work.replica_id, work.host_call)
@@ -387,7 +396,7 @@ class Coordinator:
                 return (ReplicasLost(lost, self._channel.now_s()),)
             case ProgramDone() | ProgramRefused() | Finish():
                 self._answers[action.token] = action
-            case RunMerge() | PerformHostCall() | WarnOfStall():
+            case RunMerge() | PerformHostCall() | WarnOfStall() | ShowOutput():
                 self._work.append(action)
             case CallBegins(token=token, call_id=call_id):
                 self._tokens[call_id] = token

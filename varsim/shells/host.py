@@ -17,6 +17,9 @@ class Host(Protocol):
     def perform(self, replica_id: int, host_call: HostCall) -> tuple[Payload, bool]:
         """Perform a replica's request; return the result, and True if it is an exception."""
 
+    def show(self, replica_id: int, text: str, *, is_error: bool) -> None:
+        """Print text that a replica's function has printed, while the function runs."""
+
     def report(self, replica_id: int, report: Report) -> None:
         """Process a replica's report at the end of the call, even if the call has failed."""
 

@@ -57,6 +57,7 @@ from varsim.sync.replica_events import (
     EnterReceive,
     EnterSend,
     FunctionBegins,
+    FunctionPrints,
     FunctionRaises,
     FunctionReturns,
     FunctionUnwinds,
@@ -298,6 +299,10 @@ class Replica:
         if answer.failed:
             raise result
         return result
+
+    def show(self, text: str, *, is_error: bool) -> None:
+        """Have the program's process print text now, without a wait for other replicas."""
+        self._answer_to(FunctionPrints(text, is_error))
 
     # ------------------------------------------------------------ locks, barriers and sends
 

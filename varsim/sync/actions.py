@@ -18,6 +18,7 @@ from varsim.protocol.messages import (
     Merged,
     Message,
     Passed,
+    Printed,
     Raised,
     Reduced,
     Report,
@@ -59,7 +60,7 @@ class Run:
 class Deliver:
     """Give the replica's waiting program the answer to its operation."""
 
-    answer: Reduced | Merged | HostResult | SharedValue | Granted | Passed
+    answer: Reduced | Merged | HostResult | SharedValue | Granted | Passed | Printed
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,16 @@ class PerformHostCall:
     def call_id(self) -> int:
         """Return the id of the call that the replica runs."""
         return self.host_call.call_id
+
+
+@dataclass(frozen=True, slots=True)
+class ShowOutput:
+    """Print text that a replica's function has printed."""
+
+    call_id: int
+    replica_id: int
+    text: str
+    is_error: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -278,6 +289,7 @@ CoordinatorAction = (
     | Locate
     | Examine
     | WarnOfStall
+    | ShowOutput
     | EndWorkers
     | CallBegins
     | Exchanged

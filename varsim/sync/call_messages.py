@@ -13,6 +13,8 @@ from varsim.protocol.messages import (
     LockRelease,
     Meeting,
     MergeCall,
+    Output,
+    Printed,
     Publish,
     Pull,
     Push,
@@ -22,7 +24,7 @@ from varsim.protocol.messages import (
     Waiting,
     WriteCounts,
 )
-from varsim.sync.actions import CoordinatorAction, Send
+from varsim.sync.actions import CoordinatorAction, Send, ShowOutput
 from varsim.sync.call_state import CallState
 from varsim.sync.coordinator_door import (
     check_buckets,
@@ -125,6 +127,11 @@ class CallMessages:
         call.meet(replica_id, message, self._runner.now_s)
         return self.after(call)
 
+    def _output(self, call: CallState, replica_id: int, message: Output) -> list[CoordinatorAction]:
+        call.check_running(replica_id)
+        shown = ShowOutput(call.call_id, replica_id, message.text, message.is_error)
+        return [shown, Send(replica_id, Printed(call_id=call.call_id))]
+
     # ------------------------------------------------------------ one-sided operations
 
     def share(self, call: CallState | None, replica_id: int, message: Publish | Push) -> None:
@@ -180,6 +187,7 @@ class CallMessages:
         WriteCounts: _write_counts,
         SyncRequest: _sync_request,
         HostCall: _host_call,
+        Output: _output,
         **dict.fromkeys((*get_args(Meeting), LockRelease), _meeting),
         FetchPublished: _show,
         Pull: _show,

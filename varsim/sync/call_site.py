@@ -13,6 +13,7 @@ class CallSite:
     function: str = "a function"
     defined_at: str = ""  # file:line of the function; empty if it is not known
     called_at: str = ""  # file:line of strategy.run
+    is_script: bool = False  # whether the function is a whole script; then it has the script's name
     is_own: bool = False  # whether varsim itself makes the call; see `protocol.messages.OWN_CALLS`
 
     @property
@@ -21,6 +22,8 @@ class CallSite:
         return f"{self.function} ({self.defined_at})" if self.defined_at else self.function
 
     def __str__(self) -> str:
+        if self.is_script:
+            return f"script {self.function}"
         called = f" at {self.called_at}" if self.called_at else ""
         return f"{self.described}, called by strategy.run{called},"
 

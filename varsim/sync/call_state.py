@@ -120,6 +120,10 @@ class CallState:
                 participant.waits_for = message
         return complete
 
+    def check_running(self, replica_id: int) -> None:
+        """Check that a replica can send messages of the call now; see `_running`."""
+        self._running(replica_id)
+
     def _running(self, replica_id: int) -> Participant:
         """Return a replica that can send messages of the call now.
 
@@ -401,6 +405,8 @@ class CallState:
         """Return the number and the function of the call, for errors."""
         if self.site.is_own:
             return f"varsim's own call of {self.site.described}"
+        if self.site.is_script:
+            return str(self.site)
         return f"call {self.call_id} of strategy.run, {self.site.described}"
 
     def last_operation(self, replica_id: int) -> Fact | str:

@@ -13,13 +13,14 @@ from varsim.protocol.messages import (
     Merged,
     Message,
     Passed,
+    Printed,
     Reduced,
     SharedValue,
     Start,
 )
 from varsim.sync.components import ReplicaVariable
 
-Answer = Reduced | Merged | HostResult | SharedValue | Granted | Passed
+Answer = Reduced | Merged | HostResult | SharedValue | Granted | Passed | Printed
 """The messages that answer an operation for which the program waits."""
 
 

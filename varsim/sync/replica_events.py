@@ -16,6 +16,7 @@ from varsim.protocol.messages import (
     LockRequest,
     MergeCall,
     Message,
+    Output,
     Payload,
     Raised,
     ReceiveRequest,
@@ -281,6 +282,18 @@ class MessagesHandled:
     """
 
 
+@dataclass(frozen=True, slots=True)
+class FunctionPrints:
+    """The function has printed text, which the program's process must show now."""
+
+    text: str
+    is_error: bool
+
+    def message(self, call_id: int) -> Output:
+        """Return the message to the coordinator."""
+        return Output(call_id=call_id, text=self.text, is_error=self.is_error)
+
+
 @dataclass(slots=True)
 class FunctionBegins:
     """The function of a call begins to run on this replica."""
@@ -344,6 +357,7 @@ ProgramEvent = (
     | ReplicaOneSided
     | ProgramBlocks
     | MessagesHandled
+    | FunctionPrints
     | FunctionBegins
     | FunctionReturns
     | FunctionRaises

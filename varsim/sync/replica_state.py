@@ -23,6 +23,7 @@ from varsim.protocol.messages import (
     Merged,
     Message,
     Passed,
+    Printed,
     PullDeltas,
     Reduced,
     ScatterCommit,
@@ -63,6 +64,7 @@ from varsim.sync.replica_events import (
     EnterReceive,
     EnterSend,
     FunctionBegins,
+    FunctionPrints,
     FunctionRaises,
     FunctionReturns,
     FunctionUnwinds,
@@ -90,6 +92,7 @@ _ANSWERS: Final[Mapping[type, type[Message]]] = {
     EnterBarrier: Granted,
     EnterSend: Granted,
     EnterReceive: Passed,
+    FunctionPrints: Printed,
 }
 """The class of the answer to each operation."""
 
@@ -341,6 +344,14 @@ class ReplicaState(ReplicaWrites):
         call.awaits_answer = _ANSWERS[type(event)]
         return [*self._flush(event.message(call.call_id)), Await(may_block=False)]
 
+    def _print(self, event: FunctionPrints) -> Sequence[ReplicaAction]:
+        """Send printed text. The outbox stays, because it does not depend on the text."""
+        if self.aborted is not None:
+            return [Abandon(self.aborted)]
+        call = self._innermost()
+        call.awaits_answer = _ANSWERS[FunctionPrints]
+        return [Send(COORDINATOR, event.message(call.call_id)), Await(may_block=False)]
+
     def _leave_lock(self, event: LeaveLock) -> Sequence[ReplicaAction]:
         """Send the outbox, and release a lock; the program continues.
 
@@ -433,6 +444,7 @@ class ReplicaState(ReplicaWrites):
         **dict.fromkeys(replica_one_sided.OPERATIONS, _act),
         ProgramBlocks: _block,
         MessagesHandled: _catch_up,
+        FunctionPrints: _print,
         FunctionBegins: _begin,
         FunctionReturns: _end,
         FunctionRaises: _end,
@@ -449,6 +461,7 @@ class ReplicaState(ReplicaWrites):
         HostResult: _answer,
         Granted: _answer,
         Passed: _answer,
+        Printed: _answer,
         SharedValue: _answer,
         Abort: _abort,
         Shutdown: _shut_down,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from varsim.texts.facts import Fact, name_replicas, times
-from varsim.texts.incarnations import LostValues
+from varsim.texts.incarnations import LostValues, Recovery
 
 NOT_ITERATED: Final = (
     "the program does not iterate with `for step in job.steps():` (or with job.each_step(100), "
@@ -91,6 +91,21 @@ CONTINUE: Final = "checkpoint after {place}: continue with `varsim run --resume 
 def of_names(names: list[str]) -> str:
     """Return names as text; "nothing" if there are none."""
     return ", ".join(sorted(names)) or "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptAgain(Fact):
+    """A script that runs on every replica begins again after lost workers."""
+
+    recovery: Recovery
+
+    def __str__(self) -> str:
+        one = self.recovery
+        are = "was" if len(one.gone) == 1 else "were"
+        return (
+            f"{name_replicas(one.gone)} {are} lost, so the script begins again from its first "
+            f"line, on {times(one.num_replicas, 'replica')} (incarnation {one.incarnation})"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,12 @@ _EXIT_CODES = (
 )
 @experiment_options.DEVICES
 @click.option(
+    "--spmd",
+    is_flag=True,
+    default=None,
+    help="Every worker runs the whole script, as under mpirun or torchrun (docs/spmd.md).",
+)
+@click.option(
     "--mode",
     metavar="MODE",
     shell_complete=completion.modes,
@@ -89,10 +95,11 @@ def exec_(
     \b
     varsim exec -n 4 my_program.py
     varsim exec --mode weights=on_read my_program.py --epochs 3
+    varsim exec -n 4 --spmd my_horovod_program.py
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.cli.results import ScriptResults
     from varsim.errors import ConfigError
-    from varsim.experiments.programs import NothingToRecord
+    from varsim.experiments.scripts import NothingToRecord
 
     results = ScriptResults(report=not quiet, everything=everything)
     try:

@@ -1,0 +1,202 @@
+"""The command `varsim exec --spmd` in this process, on the simulated cluster."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from varsim.cli.main import main
+from varsim.experiments.store import load_summary
+from varsim.report.summary import RunStatus, Summary
+from varsim.testing import simulated_cluster
+
+SCRIPT = """
+import os, sys
+import varsim as tf
+context = tf.distribute.get_replica_context()
+rank = context.replica_id_in_sync_group
+"""
+
+
+@pytest.fixture(autouse=True)
+def _in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VARSIM_WORKERS", raising=False)
+    with simulated_cluster():
+        yield
+
+
+def run(more: str, *options: str, args: tuple[str, ...] = ()) -> Result:
+    Path("script.py").write_text(SCRIPT + more)
+    given = ["-n", "3", "-q", *options]
+    return CliRunner().invoke(main, ["exec", "--spmd", *given, "script.py", *args])
+
+
+def latest() -> Summary:
+    return load_summary(Path("runs/latest"))
+
+
+def test_every_replica_runs_the_whole_script():
+    """The script has its name, its arguments, and the variables of other launchers."""
+    before = sys.modules["__main__"], sys.argv, sys.path[:], os.environ.get("RANK")
+    result = run(
+        "if __name__ == '__main__':\n"
+        "    print(sys.argv, os.environ['RANK'], os.environ['WORLD_SIZE'])\n"
+        "    print(context.all_reduce('SUM', rank + 1.0), end='')\n",
+        args=("--lr", "3"),
+    )
+
+    assert 0 == result.exit_code, result.output
+    assert {
+        *(f"[replica {i}] ['script.py', '--lr', '3'] {i} 3" for i in range(3)),
+        *(f"[replica {i}] 6.0" for i in range(3)),
+    } == set(result.stdout.splitlines())
+    assert before == (sys.modules["__main__"], sys.argv, sys.path[:], os.environ.get("RANK"))
+    assert (1, True) == (latest().calls, latest().experiment["spmd"])
+    assert ["cpu:0", "cpu:1", "cpu:2"] == latest().devices
+
+
+def test_output_is_shown_while_the_script_runs():
+    """Replica 0 prints before it waits, so its line is before the lines of the other replicas."""
+    result = run("print('a')\ncontext.barrier()\nprint('b')\n")
+
+    assert ["a", "b"] == [line[-1] for line in result.stdout.splitlines()[::3]]
+
+
+def test_stdout_and_stderr_stay_apart():
+    result = run("print('out')\nprint('err', file=sys.stderr)\n")
+
+    assert 3 * ["out"] == [line.split()[-1] for line in result.stdout.splitlines()]
+    assert 3 * ["err"] == [line.split()[-1] for line in result.stderr.splitlines()]
+
+
+def test_a_module_beside_the_script_is_imported():
+    Path("beside.py").write_text("answer = 42\n")
+
+    assert "[replica 2] 42\n" in run("import beside\nprint(beside.answer)\n").stdout
+    del sys.modules["beside"]
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "text"),
+    [
+        ("3", 3, "replica 1 called sys.exit(3) at script.py:6\n"),
+        ("256", 1, "replica 1 called sys.exit(256) at script.py:6\n"),
+        ("'no more'", 1, "replica 1 called sys.exit('no more') at script.py:6\n"),
+    ],
+)
+def test_the_exit_code_of_a_replica_ends_the_script_on_all(said: str, code: int, text: str):
+    """The other replicas would wait for ever, so the exit is an error, even in the last line."""
+    result = run(f"if rank == 1: sys.exit({said})\ncontext.barrier()\n")
+
+    assert (code, text) == (result.exit_code, result.stderr)
+    assert RunStatus.FAILED is latest().status
+
+
+@pytest.mark.parametrize("end", ["sys.exit()", "sys.exit(0)"])
+def test_a_normal_exit_of_all_replicas_is_no_failure(end: str):
+    assert 0 == run(f"context.barrier()\n{end}\nprint('never')\n").exit_code
+    assert RunStatus.DONE is latest().status
+
+
+def test_a_replica_that_ends_early_is_named_with_the_lines_of_the_others():
+    result = run("if rank == 1: sys.exit(0)\ncontext.all_reduce('SUM', 1.0, name='loss')\n")
+
+    assert 1 == result.exit_code
+    assert "replica 1: never arrived; its function returned" in result.stderr
+    assert "replicas 0, 2: all_reduce(SUM, float32[], name='loss') at script.py:7" in result.stderr
+
+
+def test_collectives_that_differ_are_named():
+    result = run("context.all_reduce('SUM' if rank else 'MEAN', 1.0)\n")
+
+    assert "replica 0: all_reduce(MEAN, float32[]) at script.py:6" in result.stderr
+    assert "replicas 1, 2: all_reduce(SUM, float32[]) at script.py:6" in result.stderr
+
+
+def test_an_exception_is_shown_with_the_lines_of_the_script():
+    result = run("def train():\n    raise KeyError('mine')\nif rank == 2: train()\n")
+
+    assert 1 == result.exit_code
+    assert result.stderr.startswith(
+        '[replica 2] Traceback (most recent call last):\n[replica 2]   File "script.py", line 8, '
+        "in <module>\n"
+    )
+    assert result.stderr.endswith("[replica 2] KeyError: 'mine'\n")
+    assert "varsim" not in result.stderr
+    assert "script.py:7" == latest().failure.location  # type: ignore[union-attr]
+
+
+def test_a_syntax_error_names_the_line():
+    result = run("def\n")
+
+    assert 1 == result.exit_code
+    assert 'File "script.py", line 6' in result.stderr.replace(str(Path.cwd()) + "/", "")
+    assert "SyntaxError" == latest().failure.kind  # type: ignore[union-attr]
+
+
+def test_output_before_a_failure_is_not_lost():
+    result = run("print('last words')\nif rank == 0: raise ValueError\ncontext.barrier()\n")
+
+    assert {f"[replica {i}] last words" for i in range(3)} == set(result.stdout.splitlines())
+
+
+def test_a_strategy_of_the_script_is_refused():
+    result = run("tf.distribute.MirroredStrategy()\n")
+
+    assert "ContextError: a MirroredStrategy of the script would start workers" in result.stderr
+
+
+def test_replicas_can_create_variables_together():
+    """The settings of the experiment apply to these variables, and the record has them."""
+    result = run(
+        "v = tf.Variable(1.0, name='v', aggregation=tf.VariableAggregation.SUM)\n"
+        "v.assign_add(1.0)\nprint(float(v.read_value()))\n",
+        "--mode",
+        "v=on_write",
+    )
+
+    assert "[replica 1] 4.0\n" in result.stdout
+    assert [("v", "ON_WRITE", 3)] == [
+        (one.name, one.synchronization, one.writes) for one in latest().variables
+    ]
+
+
+def test_the_number_of_workers_can_come_from_the_environment(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("VARSIM_WORKERS", "2")
+    Path("script.py").write_text(SCRIPT)
+    CliRunner().invoke(main, ["exec", "--spmd", "-q", "script.py"])
+
+    assert 2 == len(latest().devices)
+
+
+def test_the_run_can_be_repeated():
+    run("print(rank)\n")
+    result = CliRunner().invoke(main, ["run", "runs/latest"])
+
+    assert "[replica 2] 2\n" in result.stdout
+
+
+def test_spmd_needs_a_script():
+    Path("a.yaml").write_text("spmd: true\n")
+    result = CliRunner().invoke(main, ["run", "a.yaml"])
+
+    assert 2 == result.exit_code
+    assert "spmd needs a script" in result.stderr
+
+
+def test_the_record_is_judged_with_output_locks_and_messages():
+    result = run(
+        "with context.lock('file'):\n    print('a')\n"
+        "context.barrier()\nprint('b')\n"
+        "if rank == 0: context.send(1, to=1)\nelif rank == 1: print(context.recv(0))\n"
+    )
+    checked = CliRunner().invoke(main, ["check", "runs/latest"])
+
+    assert 0 == result.exit_code, result.stderr
+    assert (0, RunStatus.DONE) == (checked.exit_code, latest().status), checked.stdout
