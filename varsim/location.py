@@ -21,6 +21,8 @@ _NOT_THE_USERS: tuple[str, ...] = (
     "varsim.transport",
     "varsim.sync",
     "varsim.testing",
+    "varsim.horovod",
+    "varsim.torch_distributed",
     "varsim.experiments",
     "varsim_worker",
     "asyncio",

@@ -76,10 +76,10 @@ def test_stdout_and_stderr_stay_apart():
 
 
 def test_a_module_beside_the_script_is_imported():
-    Path("beside.py").write_text("answer = 42\n")
+    Path("beside_spmd.py").write_text("answer = 42\n")
 
-    assert "[replica 2] 42\n" in run("import beside\nprint(beside.answer)\n").stdout
-    del sys.modules["beside"]
+    assert "[replica 2] 42\n" in run("import beside_spmd\nprint(beside_spmd.answer)\n").stdout
+    del sys.modules["beside_spmd"]
 
 
 @pytest.mark.parametrize(
@@ -200,3 +200,41 @@ def test_the_record_is_judged_with_output_locks_and_messages():
 
     assert 0 == result.exit_code, result.stderr
     assert (0, RunStatus.DONE) == (checked.exit_code, latest().status), checked.stdout
+
+
+@pytest.mark.parametrize(("policy", "replicas"), [("restart", 3), ("shrink", 2)])
+def test_after_a_lost_worker_the_script_begins_again(policy: str, replicas: int):
+    with simulated_cluster(deaths={1: 3}):
+        result = run(
+            "for _ in range(3): context.barrier()\nprint(context.all_reduce('SUM', 1.0))\n",
+            "--on-worker-lost",
+            policy,
+        )
+
+    assert 0 == result.exit_code
+    assert {f"[replica {i}] {float(replicas)}" for i in range(replicas)} == set(
+        result.stdout.splitlines()
+    )
+    assert (
+        "replica 1 was lost, so the script begins again from its first line, on "
+        f"{replicas} replicas (incarnation 2)" in result.stderr
+    )
+
+
+def test_a_lost_worker_ends_the_script():
+    with simulated_cluster(deaths={1: 3}):
+        result = run("for _ in range(3): context.barrier()\n")
+
+    assert 1 == result.exit_code
+    assert result.stderr.startswith("WorkerLost: replica 1: worker was killed by SIGKILL")
+
+
+def test_ctrl_c_ends_the_script_on_all_replicas():
+    """A merge function runs in the program's process, as Ctrl-C does."""
+    result = run(
+        "def stop(strategy):\n    raise KeyboardInterrupt\ncontext.merge_call(stop)\n"
+        "print('never')\n"
+    )
+
+    assert (130, RunStatus.INTERRUPTED) == (result.exit_code, latest().status)
+    assert "never" not in result.stdout

@@ -17,6 +17,7 @@ from varsim.distribute.context import current_frame, own_replica
 from varsim.distribute.ports import ReplicaPort
 from varsim.distribute.supervision import refused
 from varsim.errors import CallAborted, VarsimError
+from varsim.launch.devices import place_on_host
 from varsim.location import last_line
 from varsim.protocol.paths import shown_path
 from varsim.sync.call_site import CallSite
@@ -149,16 +150,6 @@ _NO_STRATEGY: Final = (
     "all replicas run the whole script already. Run the script without --spmd, or use "
     "tf.distribute.get_replica_context() and the variables of the script without a strategy"
 )
-
-
-def place_on_host(devices: Sequence[str], rank: int) -> tuple[int, int]:
-    """Return the number of a replica among those of its host, and how many these are.
-
-    Args:
-        devices: The device of each replica, such as "cpu:0" or "node1/cpu:0".
-    """
-    hosts = [device.rpartition("/")[0] for device in devices]
-    return hosts[:rank].count(hosts[rank]), hosts.count(hosts[rank])
 
 
 def _describe(rank: int, devices: Sequence[str]) -> None:

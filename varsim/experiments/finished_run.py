@@ -37,6 +37,7 @@ class ExperimentSettings(TypedDict, total=False):
     name: str | None
     workload: str | os.PathLike[str] | None
     script: str | os.PathLike[str] | None
+    spmd: bool | None
     args: Sequence[str] | None
     params: Mapping[str, Any] | None
     workers: int | None

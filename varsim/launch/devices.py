@@ -65,6 +65,17 @@ def host_of(name: str) -> str:
     return name.rpartition("/")[0]
 
 
+def place_on_host(devices: Sequence[str], replica_id: int) -> tuple[int, int]:
+    """Return a replica's number among the replicas of its host, and how many these are.
+
+    Args:
+        devices: The device of each replica.
+    """
+    hosts = [host_of(device) for device in devices]
+    own = hosts[replica_id]
+    return hosts[:replica_id].count(own), hosts.count(own)
+
+
 def kind_of(name: str) -> str:
     """Return the kind of a device in lower case: "gpu" for "gpu:0" and for "node1/device:GPU:0"."""
     device = name.rpartition("/")[2].lower().removeprefix("device:")
