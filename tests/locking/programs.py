@@ -41,12 +41,13 @@ class Holders:
 
 
 def variables() -> Variables:
-    """Create the variables of programs: writes of `w` are merged, and writes of `n` are local."""
+    """Create the variables of programs: writes of `w` are merged, and others are local."""
     on_read = tf.VariableSynchronization.ON_READ
     sums = tf.VariableAggregation.SUM
     return {
         "w": tf.Variable(0.0, aggregation=sums, name="w"),
         "n": tf.Variable(0.0, synchronization=on_read, aggregation=sums, name="n"),
+        "p": tf.Variable(0.0, synchronization=tf.VariableSynchronization.ON_WRITE, name="p"),
     }
 
 
@@ -91,7 +92,7 @@ def run(programs: Sequence[str], variables: Variables, holders: Holders | None =
             case "merge":
                 context.merge_call(lambda _: None)
             case "write":
-                variables[name].assign_add(1.0)
+                variables[name].assign_add(1.0 + me * (name == "p"))
             case "read":
                 variables[name].read_value()
             case "raise":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ import varsim as tf
 from tests.effort import many
 from tests.locking.programs import run, variables
 from tests.locking.test_lock_programs import programs_of
+from varsim.analysis.examination import examine
+from varsim.analysis.findings.conflicts import WRITE_WRITE
 from varsim.analysis.verdict import Outcome, judge
 from varsim.errors import DeadlockError
 from varsim.sync import locks, rendezvous
@@ -88,3 +91,32 @@ def test_the_history_of_a_deadlock_is_valid(tmp_path: Path) -> None:
         assert {"coordination": Outcome.VALID} == {
             one.checker: one.outcome for one in judge(history) if one.checker == "coordination"
         }
+
+
+@pytest.mark.parametrize(
+    ("programs", "conflict"),
+    [
+        (("write p, barrier", "barrier, write p"), False),
+        (("write p, send 1", "recv 0, write p"), False),
+        (("lock a, write p, unlock a, send 1", "recv 0, lock a, write p, unlock a"), False),
+        (("lock a, write p, unlock a", "lock a, write p, unlock a"), False),
+        (("lock a, write p, unlock a", "lock b, write p, unlock b"), True),
+        (("barrier, write p", "barrier, write p"), True),
+        (("send 1, write p", "recv 0, write p"), True),
+    ],
+)
+def test_locks_barriers_and_sends_order_writes(
+    programs: tuple[str, ...], conflict: bool, tmp_path: Path
+) -> None:
+    """Each replica writes its id to a mirrored variable that no aggregation combines."""
+    with simulated_cluster(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", tf.VarsimWarning)
+        strategy = tf.distribute.MirroredStrategy(["a", "b"], trace=TraceOptions(tmp_path))
+        with strategy.scope():
+            own = variables()
+        strategy.run(run, args=(programs, own))
+        strategy.close()
+    merge(tmp_path, tmp_path)
+    with open_history(tmp_path) as history:
+        kinds = {finding.kind for finding in examine(history).findings}
+    assert conflict == (WRITE_WRITE in kinds)

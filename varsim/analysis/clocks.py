@@ -11,6 +11,7 @@ from array import array
 from bisect import bisect_right
 from typing import Final
 
+from varsim.analysis.meeting_order import MeetingOrder
 from varsim.analysis.observer import EventObserver, Take
 from varsim.tracing.history import PROGRAM, Event
 
@@ -32,8 +33,9 @@ _ENDS: Final = frozenset({"finish", "abort"})
 class Clocks(EventObserver):
     """The clocks of all processes after the events so far.
 
-    Three rules order events: the events of one process are in order; the cause of an event happened
-    before the event; the arrivals at a collective happened before its commit or answer.
+    Four rules order events: the events of one process are in order; the cause of an event happened
+    before the event; the arrivals at a collective happened before its commit or answer; what
+    `MeetingOrder` says about locks, barriers and sends, in place of the program's whole clock.
     """
 
     def __init__(self, num_replicas: int) -> None:
@@ -48,12 +50,30 @@ class Clocks(EventObserver):
         self._processes = array("h")
         # A collective is identified by its call, its group and its position.
         self._arrived: dict[tuple[int | None, str | None, int], list[tuple[int, int]]] = {}
+        self._meetings = MeetingOrder()
+        self._before = self._meetings.before
+        self._of_replicas: dict[str, tuple[Take, ...]] = {
+            "request": (self._take, self._meetings.request),
+            "release": (self._take, self._meetings.release),
+            "return": (self._take, self._meetings.end_function),
+            "raise": (self._take, self._meetings.end_function),
+        }
 
     def taker(self, kind: str, *, by_program: bool) -> Take:
         """Return the method for events of a kind; every event advances a clock."""
+        if not by_program and kind in self._of_replicas:
+            return self._in_turn(*self._of_replicas[kind])
         if kind in (_RELEASES if by_program else _ARRIVALS):
             return self._release if by_program else self._arrive
         return self._end if kind in _ENDS else self._take
+
+    @staticmethod
+    def _in_turn(*takes: Take) -> Take:
+        def both(event: Event) -> None:
+            for take in takes:
+                take(event)
+
+        return both
 
     def _arrive(self, event: Event) -> None:
         """Record a replica's arrival at a collective."""
@@ -70,12 +90,15 @@ class Clocks(EventObserver):
             key = event.call, event.members, event.position
             for replica_id, number in self._arrived.pop(key, ()):
                 self._join(PROGRAM, event.event, replica_id, number)
+        else:
+            self._meetings.answer(event)
         self._take(event)
 
     def _end(self, event: Event) -> None:
         """End a call."""
         if event.position is None and self._arrived:
             self._arrived = {k: v for k, v in self._arrived.items() if k[0] != event.call}
+        self._meetings.end_call(event.call)
         self._take(event)
 
     def _take(self, event: Event) -> None:
@@ -84,7 +107,10 @@ class Clocks(EventObserver):
         processes, now = self._processes, self._now[process]
         if cause is not None and 0 <= cause < len(processes):
             other = processes[cause]
-            if now[other] < cause and other not in (_NO_PROCESS, process):
+            if self._before and (before := self._before.pop(cause, None)) is not None:
+                for replica_id, earlier in before:
+                    self._join(process, number, replica_id, earlier)
+            elif now[other] < cause and other not in (_NO_PROCESS, process):
                 self._join(process, number, other, cause)
         now[process] = number
         if number == len(processes):  # always true if the numbers have no gaps

@@ -74,6 +74,36 @@ def test_critical_sections_are_ordered() -> None:
     assert [] == conflicts(locked_writes(locks="aa"))
 
 
+def test_critical_sections_of_different_locks_are_not_ordered() -> None:
+    """The program knows the release of one lock when it grants the other one."""
+    assert ["write-write conflict: w ×1 at turn.py:2"] == conflicts(locked_writes(locks="ab"))
+
+
+def test_readers_of_one_lock_are_not_ordered() -> None:
+    story = ProgramHistory(w="ON_WRITE NONE")
+    story.call()
+    for replica_id in story.replicas:
+        story.lock(replica_id, operation="read_lock")
+        story.write(replica_id, "w", 1.0 + replica_id, "turn.py:2")
+        story.unlock(replica_id)
+    story.end()
+    assert ["write-write conflict: w ×1 at turn.py:2"] == conflicts(story)
+
+
+def test_a_write_of_the_program_to_a_waiting_replica_is_no_grant() -> None:
+    story = ProgramHistory(w="ON_WRITE NONE", v="ON_WRITE NONE")
+    story.call()
+    story.lock(0)
+    story.write(0, "w", 1.0, "turn.py:2")
+    story.ask(1)
+    story.assign_one("v", 1, 5.0)
+    story.unlock(0)
+    story.grant(1)
+    story.write(1, "w", 2.0, "turn.py:4")
+    story.end()
+    assert [] == conflicts(story)
+
+
 def test_a_release_orders_only_what_comes_after_the_next_grant() -> None:
     """Replica 1 writes before it gets the lock that replica 0 has held."""
     story = ProgramHistory(w="ON_WRITE NONE")
