@@ -41,6 +41,23 @@ def test_a_deadlock_is_named_at_once(shape: Shape, seed: int | None) -> None:
         assert len(unwound) >= len(shape.replica_ids)
 
 
+def test_a_lock_around_a_deferred_write_is_a_deadlock() -> None:
+    """With `auto="adaptive"`, the read of w waits for the write of replica 1."""
+    with simulated_cluster(1):
+        strategy = tf.distribute.MirroredStrategy(["a", "b", "c"], auto="adaptive")
+        with strategy.scope():
+            own = variables()
+        programs = (
+            "lock a, send 1, write w, read w",
+            "recv 0, lock a, write w",
+            "write w, recv 1",
+        )
+        with pytest.raises(DeadlockError) as caught:
+            strategy.run(run, args=(programs, own))
+        assert (0, 1) == caught.value.replica_ids
+        assert "for replica 1, which has not made this write" in str(caught.value)
+
+
 def _check(shape: Shape, error: DeadlockError) -> None:
     """Check the replicas and the text of an error."""
     text = str(error)

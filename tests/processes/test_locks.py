@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,11 @@ from tests.locking.programs import run, variables
 from tests.locking.shapes import SHAPES
 from tests.processes.conftest import Strategy, cluster, soon
 from tests.replica_context import replica_id
+from varsim.analysis.verdict import Outcome, judge
 from varsim.errors import DeadlockError, VarsimWarning, WorkerLost
+from varsim.tracing.history import open_history
+from varsim.tracing.merge import merge
+from varsim.tracing.trace import TraceOptions
 
 pytestmark = pytest.mark.processes
 
@@ -92,3 +97,19 @@ def test_a_killed_replica_releases_its_lock() -> None:
         with pytest.raises(WorkerLost), pytest.warns(VarsimWarning, match="incarnation 2"):
             mortal.run(die)
         mortal.run(run, args=(["lock a", "lock a"], {}))
+
+
+@pytest.mark.thorough
+def test_the_record_of_real_workers_is_valid(tmp_path: Path) -> None:
+    program = "lock a, write n, unlock a, barrier, read_lock a, read n"
+    programs = [program, program, program]
+    with cluster(3, trace=TraceOptions(tmp_path)) as traced:
+        with traced.scope():
+            own = variables()
+        for _ in range(10):
+            traced.run(run, args=(programs, own))
+    merge(tmp_path, tmp_path)
+    with open_history(tmp_path) as history:
+        assert {Outcome.VALID} == {verdict.outcome for verdict in judge(history)}
+        grants = history.events("kind = 'answer' AND operation = 'granted'")
+        assert 90 == sum(1 for _ in grants)

@@ -296,15 +296,15 @@ class CallState:
             self._meetings = Meetings(self.call_id, len(self.participants), account)
         self._meetings.take(replica_id, message, now_s)
 
-    def take_answers(self, now_s: float) -> Iterator[tuple[int, Answer]]:
-        """Yield the answers to replicas that continue after a lock, a barrier, and so on.
+    def take_answers(self, now_s: float) -> Sequence[tuple[int, Answer]]:
+        """Return the answers to replicas that continue after a lock, a barrier, and so on.
 
         The wait for a lock is no progress, and no time without progress. The other meetings are
         progress, as collectives are.
         """
         if self._meetings is None:
-            return
-        answers = self._meetings.answers
+            return ()
+        answers, self._meetings.answers = self._meetings.answers, []
         for replica_id, _ in answers:
             participant = self.participants[replica_id]
             if isinstance(participant.waits_for, LockRequest):
@@ -312,8 +312,7 @@ class CallState:
             else:
                 participant.met_s, participant.lent_s = now_s, 0.0
             self.resume(participant)
-        yield from answers
-        answers.clear()
+        return answers
 
     def deadlock(self, lacking: Lacking) -> DeadlockError | None:
         """Return the error if replicas wait that can never continue.

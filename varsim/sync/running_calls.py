@@ -188,8 +188,12 @@ class RunningCalls:
 
     def proceed(self, call: CallState, now_s: float) -> list[CoordinatorAction]:
         """Answer replicas, perform the next host call, and end the call, if this is possible."""
-        answers = [Send(i, answer) for i, answer in call.take_answers(now_s)]
-        return [*answers, *self.next_host_call(call), *self._conclude(call, now_s)]
+        actions: list[CoordinatorAction] = []
+        for replica_id, answer in call.take_answers(now_s):
+            actions.append(Send(replica_id, answer))
+        actions += self.next_host_call(call)
+        actions += self._conclude(call, now_s)
+        return actions
 
     def next_host_call(self, call: CallState) -> list[CoordinatorAction]:
         """Return the action for the host call that can be performed now, if there is one."""
