@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 import varsim as tf
-from tests.processes.conftest import Strategy, location_of, run_python, soon
+from tests.processes.conftest import Strategy, cluster, location_of, run_python, soon
 from tests.processes.replicas import all_reduce, merge_call
 from tests.replica_context import replica_id
 from tests.waiting import MS, wait_for
@@ -566,7 +566,7 @@ def test_the_log_of_a_lost_worker_is_named(tmp_path: Path) -> None:
             os._exit(3)
         all_reduce("SUM", 1.0)
 
-    with Strategy(["a", "b"], log_dir=tmp_path) as strategy:
+    with cluster(2, log_dir=tmp_path) as strategy:
         lost = ends(strategy, step)
     log = Path(lost.log_path)
     assert ("exited with code 3", "bye") == (lost.reason, lost.stderr_tail)
