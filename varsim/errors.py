@@ -110,20 +110,6 @@ MAX_FIXES = 4
 """Largest number of fixes in the text of an error; `varsim explain` shows all fixes."""
 
 
-def text_of(error: BaseException) -> str:
-    """Return the text of an error, or why it has no text."""
-    try:
-        return str(error)
-    except BaseException as another:  # Ctrl-C ends only this `__str__`, which may be slow
-        return f"(no text: its __str__ raised {type(another).__name__})"
-
-
-def recorded(error: BaseException) -> str:
-    """Return the class of an error, and its text for a record."""
-    text = error.recorded if isinstance(error, VarsimError) else text_of(error)
-    return f"{type(error).__name__}: {text}".removesuffix(": ")
-
-
 class VarsimWarning(UserWarning):
     """The program is legal, but it probably does not do what its author expects."""
 

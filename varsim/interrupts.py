@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
+from varsim.raised import with_causes
 from varsim.threads import in_main_thread
 
 MAX_WAIT_S: Final = 1.0
@@ -222,7 +223,7 @@ class Interrupts:
             signal.signal(signal.SIGINT, self._before)
             if self.pending and not self._has_raised:
                 signal.raise_signal(signal.SIGINT)  # for the previous handler
-        if isinstance(error, Exception) and came_of_interrupt(error):
+        if error is not None and issubclass(type(error), Exception) and came_of_interrupt(error):
             raise KeyboardInterrupt from None  # SIGINT has caused the error, such as an ImportError
 
     def enable(self) -> None:
@@ -260,16 +261,7 @@ class Interrupts:
 
 def came_of_interrupt(error: BaseException) -> bool:
     """Return whether an error, or one of its causes or contexts, is a KeyboardInterrupt."""
-    seen: set[int] = set()
-    pending: list[BaseException | None] = [error]
-    while pending:
-        one = pending.pop()
-        if isinstance(one, KeyboardInterrupt):
-            return True
-        if one is not None and id(one) not in seen:
-            seen.add(id(one))
-            pending += [one.__context__, one.__cause__]
-    return False
+    return any(issubclass(type(one), KeyboardInterrupt) for one in with_causes(error))
 
 
 class held:  # noqa: N801  # used like a function, as `contextlib.suppress` is

@@ -512,23 +512,32 @@ import varsim as tf
 
 class NoText:
     def __repr__(self):
-        raise ValueError("no")
+        raise GeneratorExit
 
 class Bad(Exception):
     def __str__(self):
         raise SystemExit(3)
 
+class Unreadable(Exception):
+    def __getattribute__(self, name):
+        raise KeyboardInterrupt
+
 @dataclasses.dataclass
 class Answer:
     value: object
 
-def run(job, *, fail: bool = False):
+def raise_it(strategy):
+    raise Unreadable
+
+def run(job, *, fail: str = ""):
     with job.strategy.scope():
         v = tf.Variable(1.0, name="v\\x1b[31m", aggregation=tf.VariableAggregation.SUM)
     own = job.strategy.run(lambda: tf.distribute.get_replica_context().replica_id_in_sync_group)
     job.progress(np.int64(1), 2.0, loss=10**400, seen=b"x", nothing=NoText(), far=float("inf"))
+    if fail == "merge":
+        job.strategy.run(lambda: tf.distribute.get_replica_context().merge_call(raise_it))
     if fail:
-        raise Bad
+        raise Bad if fail == "text" else Unreadable
     cycle = [v]
     cycle.append(cycle)
     deep = []
@@ -552,7 +561,7 @@ def test_any_result_of_a_program_is_saved_and_shown(write: Write):
     assert {
         "loss": "1e+400 (an integer)",
         "seen": "b'x'",
-        "nothing": "<NoText: no text, ValueError>",
+        "nothing": "<NoText: no text, GeneratorExit>",
         "far": "Infinity",
     } == summary.metrics
     assert ["b'abc'", [1.0, "… (list that contains itself)"], "1e+400 (an integer)"] == [
@@ -566,7 +575,7 @@ def test_any_result_of_a_program_is_saved_and_shown(write: Write):
 
 def test_an_exception_without_a_text_fails_the_run(write: Write):
     write("odd.py", ODD)
-    summary = run("workload=odd.py", "params.fail=true")
+    summary = run("workload=odd.py", "params.fail=text")
 
     assert summary == load_summary(Path("runs/latest"))
     assert summary.failure is not None
@@ -574,6 +583,19 @@ def test_an_exception_without_a_text_fails_the_run(write: Write):
         summary.failure.kind,
         summary.failure.text,
     )
+
+
+@pytest.mark.parametrize("place", ["program", "merge"])
+def test_an_exception_without_readable_attributes_fails_the_run(write: Write, place: str):
+    write("odd.py", ODD)
+    summary = run("workload=odd.py", f"params.fail={place}")
+
+    assert summary.failure is not None
+    assert "Unreadable" == summary.failure.kind
+    assert "Unreadable object at" in summary.failure.text
+    assert "a method of its class raised <KeyboardInterrupt object at" in summary.failure.text
+    assert "    raise " in summary.failure.traceback
+    assert summary.failure.location.startswith("odd.py:")
 
 
 def test_a_step_that_is_not_a_whole_number_fails_the_run(write: Write):

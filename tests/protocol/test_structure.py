@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from tests.protocol.samples import arrays, plain
 from varsim.errors import ProtocolError, ShapeError, SizeError
+from varsim.extent import extent_of
 from varsim.protocol import pickling, structure
 from varsim.protocol.codec import decode, encode
-from varsim.protocol.limits import MAX_FRAME_BYTES, MAX_NESTING, check_nesting, extent_of
+from varsim.protocol.limits import MAX_FRAME_BYTES, MAX_NESTING, check_nesting
 from varsim.protocol.messages import Payload, Start
 from varsim.protocol.references import Name
 from varsim.protocol.structure import LONG_BYTES, MAX_DEPTH, Tag, function_id, pack, unpack

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import varsim
-from varsim.protocol.tracebacks import exception_in, location_in, with_shown_paths
+from varsim.protocol.tracebacks import exception_in, location_in, text_of, with_shown_paths, written
+from varsim.raised import traceback_of as traceback_of_error
 
 OURS = Path(varsim.__file__).parent
 
@@ -17,6 +18,36 @@ OURS = Path(varsim.__file__).parent
 def traceback_of(*frames: tuple[object, int], said: str = "ValueError: empty") -> str:
     shown = [f'  File "{file}", line {line}, in f\n    x = 1\n    ^^^^^\n' for file, line in frames]
     return f"Traceback (most recent call last):\n{''.join(shown)}{said}\n"
+
+
+class UnreadableError(Exception):
+    def __getattribute__(self, name: str) -> object:
+        raise SystemExit
+
+
+def test_an_exception_that_cannot_be_described_still_has_its_frames():
+    many: list[object] = []
+    for _ in range(40):
+        many = [many, many]
+    inner = ValueError(many)
+    for error, said in (
+        (UnreadableError(), "a method of its class raised <SystemExit object at"),
+        (RuntimeError({inner: 1}), "RuntimeError: (no text: the exception has too many values)"),
+        (ValueError(frozenset({inner})), "ValueError: (no text: the exception has too many"),
+    ):
+        try:
+            raise error
+        except BaseException as caught:  # each kind of exception
+            text = written(caught, traceback_of_error(caught))
+        assert text.startswith("Traceback (most recent call last):\n")
+        assert "in test_an_exception_that_cannot_be_described" in text
+        assert said in exception_in(text)
+
+
+def test_attributes_that_no_text_shows_do_not_hide_the_text():
+    error = ValueError("3 rows")
+    error.__dict__["rows"] = [0] * 2_000_000
+    assert "3 rows" == text_of(error)
 
 
 @pytest.mark.parametrize("said", ["ValueError: empty", "ShapeError: v\n  - a\n    b", "KeyError"])

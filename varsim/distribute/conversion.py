@@ -31,7 +31,8 @@ from varsim.extension_dtypes import (
     kind_of,
     named,
 )
-from varsim.protocol.limits import check_frame, extent_of, is_writable
+from varsim.extent import extent_of, is_writable
+from varsim.protocol.limits import check_frame
 from varsim.spec import Array, Shape
 from varsim.texts.facts import shape_text
 

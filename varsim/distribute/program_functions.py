@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Final
 
@@ -16,12 +15,13 @@ from varsim.distribute.mutations import Watch, watch_of
 from varsim.distribute.naming import ReplicaReferences
 from varsim.distribute.policies import know
 from varsim.distribute.replica_context import ReplicaContext
-from varsim.errors import CallAborted, text_of
+from varsim.errors import CallAborted
 from varsim.launch.link import Codec, WorkerLink
 from varsim.location import from_program, user_location
-from varsim.protocol.exceptions import is_showable
 from varsim.protocol.messages import Create, Define, Forget, Payload, Start
 from varsim.protocol.python_values import StructureCodec
+from varsim.protocol.tracebacks import TITLE, text_of, written
+from varsim.raised import traceback_of, without_text
 from varsim.shells.replica import FunctionEnd, Replica
 from varsim.sync.replica_events import FunctionRaises, FunctionReturns, FunctionUnwinds
 
@@ -30,8 +30,6 @@ _MAX_TRACEBACK: Final = 2**15
 
 _ENDS_A_PROCESS: Final = (SystemExit, KeyboardInterrupt)
 """Exceptions of a replica that would end the program without a message if raised there."""
-
-_TRACEBACK: Final[Any] = vars(BaseException)["__traceback__"]
 
 
 def serve(link: WorkerLink) -> None:
@@ -170,22 +168,19 @@ class ProgramFunctions:
         return self._take_output(), noticed
 
     def _raised(self, error: BaseException) -> FunctionRaises:
-        tail = from_program(_TRACEBACK.__get__(error))  # its class can replace the attribute
+        tail = from_program(traceback_of(error))
         try:
             return self._described(error, tail)
         except BaseException as another:  # methods of the exception's class can raise anything
-            where = "".join(traceback.format_tb(tail))
-            text = (
-                f"Traceback (most recent call last):\n{where}{object.__repr__(error)}: a method of "
-                f"its class raised {object.__repr__(another)}, so the exception cannot be sent"
-            )
+            frames, what = "".join(traceback.format_tb(tail)), without_text(error, another)
+            text = f"{TITLE}{frames}{what}, so the exception cannot be sent"
             return FunctionRaises(self._codec.pack(None), text, *self._seen())
 
     def _described(self, error: BaseException, tail: TracebackType | None) -> FunctionRaises:
         """Return a raised exception with its traceback. This calls methods of its class."""
         for refused in self._home.silent(error):
             _add_note(error, f"before that, {refused}")
-        text = _traceback_of(error, tail)
+        text = written(error, tail)
         if len(text) > _MAX_TRACEBACK:
             half = _MAX_TRACEBACK // 2
             text = f"{text[:half]}\n… {len(text) - 2 * half:,} characters …\n{text[-half:]}"
@@ -200,30 +195,6 @@ class ProgramFunctions:
             payload = self._codec.pack(None)
             text += f"\n(the exception itself cannot be sent: {text_of(unpackable)})"
         return FunctionRaises(payload, text, *self._seen())
-
-
-def _traceback_of(error: BaseException, tail: TracebackType | None) -> str:
-    """Return the traceback, and the text of the exception if it is not too long to be made."""
-    if all(map(is_showable, _with_causes(error))):
-        return "".join(traceback.format_exception(type(error), error, tail))
-    frames = "".join(traceback.format_tb(tail))
-    return (
-        f"Traceback (most recent call last):\n{frames}{type(error).__qualname__}: (no text: the "
-        "exception has too many values)\n"
-    )
-
-
-def _with_causes(error: BaseException) -> Iterable[BaseException]:
-    """Return all exceptions whose texts are in the traceback of an exception."""
-    found: dict[int, BaseException] = {}
-    pending: list[BaseException | None] = [error]
-    while pending:
-        one = pending.pop()
-        if one is not None and id(one) not in found:
-            found[id(one)] = one
-            pending += (one.__cause__, one.__context__)
-            pending += one.exceptions if isinstance(one, BaseExceptionGroup) else ()
-    return found.values()
 
 
 def _add_note(error: BaseException, note: str) -> None:

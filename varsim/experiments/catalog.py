@@ -18,6 +18,8 @@ from typing import Any, Final
 
 from varsim.experiments.key_locations import KeyPath, WrongKey
 from varsim.nearest import did_you_mean, listed
+from varsim.protocol.tracebacks import text_of
+from varsim.raised import traceback_of
 
 _PACKAGE: Final = "varsim.workloads"
 _KEYS: Final[KeyPath] = ("workload",)
@@ -225,8 +227,8 @@ def _import_from(folder: Path) -> None:
 def _unloadable(name: str, error: BaseException) -> str:
     frames = [
         frame
-        for frame in traceback.extract_tb(error.__traceback__)
+        for frame in traceback.extract_tb(traceback_of(error))
         if not frame.filename.startswith("<frozen")
     ]
     where = f" ({frames[-1].filename}:{frames[-1].lineno})" if len(frames) > 1 else ""
-    return f"{name!r} cannot be loaded: {type(error).__name__}: {error}{where}"
+    return f"{name!r} cannot be loaded: {type(error).__name__}: {text_of(error)}{where}"

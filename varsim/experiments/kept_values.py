@@ -11,7 +11,8 @@ import numpy as np
 from varsim import extension_dtypes
 from varsim.distribute.checkpoints import archive
 from varsim.errors import CheckpointError
-from varsim.protocol.limits import MAX_NESTING, extent_of
+from varsim.extent import extent_of
+from varsim.protocol.limits import MAX_NESTING
 from varsim.spec import Array
 
 GENERATORS: Final = (np.random.Generator, np.random.RandomState, random.Random)

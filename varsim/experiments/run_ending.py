@@ -17,11 +17,12 @@ from varsim.errors import (
     ReplicaError,
     VarsimError,
     WorkerLost,
-    text_of,
 )
 from varsim.experiments.store import SUMMARY, load_summary
+from varsim.extent import is_writable
 from varsim.protocol.paths import shown_path
-from varsim.protocol.tracebacks import exception_in, location_in, with_shown_paths
+from varsim.protocol.tracebacks import exception_in, location_in, text_of, with_shown_paths
+from varsim.raised import traceback_of, without_text
 from varsim.report.summary import Failure, Phase, RunStatus, Summary
 from varsim.texts.facts import times
 from varsim.tracing.history import History
@@ -33,13 +34,23 @@ _OUR_WORKLOADS: Final = _OURS / "workloads"
 
 def failure_of(error: BaseException) -> Failure:
     """Return the failure that a run's summary stores for an error of the program."""
-    return Failure(
-        kind=type(error).__name__,
-        text=_text(error),
-        traceback=_traceback_of(error),
-        exit_code=_exit_code(error),
-        location=_location(error),
-    )
+    kind = type(error).__name__
+    try:
+        return Failure(
+            kind=kind,
+            text=_text(error),
+            traceback=_traceback_of(error),
+            exit_code=_exit_code(error),
+            location=_location(error),
+        )
+    except BaseException as another:  # methods of the exception's class can raise anything
+        return Failure(
+            kind=kind,
+            text=without_text(error, another),
+            traceback=_program_traceback(error),
+            exit_code=1,
+            location=_program_location(error),
+        )
 
 
 def _location(error: BaseException) -> str:
@@ -53,15 +64,19 @@ def _location(error: BaseException) -> str:
     cause = error.__cause__
     if isinstance(cause, ReplicaError) and (location := location_in(cause.traceback)):
         return location
+    return _program_location(error)
+
+
+def _program_location(error: BaseException) -> str:
     frames = _program_frames(error)
     return f"{shown_path(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
 
 
 def in_a_line(error: BaseException) -> str:
     """Return the error in one line, with the innermost location in the program."""
-    frames = _program_frames(error)
-    where = f" ({shown_path(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {_text(error).partition(chr(10))[0]}{where}"
+    failure, where = failure_of(error), _program_location(error)
+    at = f" ({where})" if where else ""
+    return f"{failure.kind}: {failure.text.partition(chr(10))[0]}{at}"
 
 
 def _exit_code(error: BaseException) -> int:
@@ -74,10 +89,17 @@ def _exit_code(error: BaseException) -> int:
 
 def _text(error: BaseException) -> str:
     if isinstance(error, SystemExit):
-        return f"the program called sys.exit({error.code!r})"
+        return f"the program called sys.exit({_shown(error.code)})"
     if isinstance(error, WorkerLost | CallTimeout):
         return error.after_run
     return text_of(error)
+
+
+def _shown(code: object) -> str:
+    try:
+        return repr(code) if is_writable(code) else object.__repr__(code)
+    except BaseException:  # methods of the program's classes can raise anything
+        return object.__repr__(code)
 
 
 def _traceback_of(error: BaseException) -> str:
@@ -85,10 +107,17 @@ def _traceback_of(error: BaseException) -> str:
     parts = []
     if isinstance(error.__cause__, ReplicaError):
         parts.append(_without_text(str(error.__cause__), _text(error)))
+    parts.append(_program_traceback(error))
+    return "\n".join(with_shown_paths(part).rstrip() for part in parts if part)
+
+
+def _program_traceback(error: BaseException) -> str:
     frames = _program_frames(error)
-    if frames:
-        parts.append("in the program:\n" + "".join(traceback.format_list(frames)))
-    return "\n".join(with_shown_paths(part).rstrip() for part in parts)
+    return (
+        with_shown_paths("in the program:\n" + "".join(traceback.format_list(frames)))
+        if frames
+        else ""
+    )
 
 
 def _without_text(whole: str, text: str) -> str:
@@ -103,7 +132,7 @@ def _without_text(whole: str, text: str) -> str:
 def _program_frames(error: BaseException) -> list[traceback.FrameSummary]:
     return [
         frame
-        for frame in traceback.extract_tb(error.__traceback__)
+        for frame in traceback.extract_tb(traceback_of(error))
         if _OURS not in Path(frame.filename).parents
         or _OUR_WORKLOADS in Path(frame.filename).parents
     ]

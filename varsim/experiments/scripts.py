@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +21,8 @@ from varsim.experiments.run_supervisor import ScriptSupervisor
 from varsim.experiments.sources import ProgramLocation, forget_imported, location_of_file
 from varsim.interrupts import came_of_interrupt
 from varsim.nearest import did_you_mean
+from varsim.protocol.tracebacks import written
+from varsim.raised import traceback_of
 
 _KEYS: Final[KeyPath] = ("script",)
 
@@ -124,12 +125,12 @@ class ScriptProgram:
     ) -> None:
         if error is refusal or came_of_interrupt(error):
             raise error
-        if isinstance(error, SystemExit):
+        if issubclass(type(error), SystemExit):
             if not run.strategies:
                 raise NothingToRecord(failure_of(error).exit_code)
         else:
-            own = _from_script(error.__traceback__, str(self.path))
-            sys.stderr.write("".join(traceback.format_exception(type(error), error, own)))
+            own = _from_script(traceback_of(error), str(self.path))
+            sys.stderr.write(written(error, own))
         run.fail(error)
         run.take_a_last_look()
 

@@ -27,8 +27,8 @@ import numpy as np
 
 from varsim.errors import ProtocolError, SizeError
 from varsim.extension_dtypes import is_supported, key_of, named
+from varsim.extent import is_writable
 from varsim.protocol.classes import exception_class, identity_of
-from varsim.protocol.limits import is_writable
 from varsim.protocol.messages import Payload
 from varsim.protocol.references import References
 from varsim.protocol.structure import (
@@ -237,13 +237,8 @@ def _digest(error: BaseException) -> bytes | None:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def is_showable(error: BaseException) -> bool:
-    """Return whether the text of the values in an exception can be made; see `is_writable`."""
-    return is_writable((error.args, vars(error)))
-
-
 def _text(error: BaseException) -> str | None:
-    if not is_showable(error):
+    if not is_writable(error):
         return None
     try:
         return str(error)

@@ -6,12 +6,13 @@ envelope are proportional to its size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from varsim.errors import SizeError, VarsimError
+from varsim.extent import extent_of
 from varsim.protocol.parts import Structure
 from varsim.spec import Array
 
@@ -177,69 +178,3 @@ def check_nesting(structure: Any) -> None:
             f"a structure is nested {levels:,} levels deep, so it cannot be sent to another "
             f"process; the limit is {MAX_NESTING}"
         )
-
-
-class Extent(NamedTuple):
-    """The size of nested lists, tuples and dicts."""
-
-    levels: int
-    values: int
-    """The number of values in a text of the structure: each value counts as often as it occurs."""
-    contains_itself: bool
-
-
-def extent_of(structure: Any) -> Extent:
-    """Return the extent of a structure. An occurrence of a container in itself is one value.
-
-    The function does not recurse, so it works at any depth. It examines each container once.
-    """
-    found: dict[int, Extent | None] = {}  # id of a container → its extent; None while it is open
-    contains_itself = False
-    pending = [structure] if isinstance(structure, _CONTAINERS) else []
-    while pending:
-        container = pending[-1]
-        if id(container) not in found:
-            found[id(container)] = None
-            for one in _inner(container):
-                if id(one) not in found:
-                    pending.append(one)
-                elif found[id(one)] is None:
-                    contains_itself = True
-            continue
-        pending.pop()
-        if found[id(container)] is None:
-            found[id(container)] = _extent(container, found)
-    whole = found.get(id(structure)) or _VALUE
-    return whole._replace(contains_itself=contains_itself)
-
-
-def is_writable(value: Any) -> bool:
-    """Return whether the lists, tuples and dicts in a value can be written as a text.
-
-    A list of 40 levels, whose items are twice the same list, would have a text of 2^40 values.
-    """
-    extent = extent_of(value)
-    return extent.values <= (_MAX_CIRCULAR if extent.contains_itself else _MAX_WRITTEN)
-
-
-_MAX_WRITTEN: Final = 1_000_000
-_MAX_CIRCULAR: Final = 1_000  # the text of containers that contain each other can be much longer
-
-
-def _extent(container: Any, found: Mapping[int, Extent | None]) -> Extent:
-    """Return the extent of a container, from those of the containers in it."""
-    inner = [found.get(id(one)) or _VALUE for one in _inner(container)]
-    values = len(container) * (2 if isinstance(container, dict) else 1) - len(inner)
-    values += 1 + sum(one.values for one in inner)
-    levels = 1 + max((one.levels for one in inner), default=0)
-    return Extent(levels, min(values, _MANY_VALUES), contains_itself=False)
-
-
-def _inner(container: Any) -> list[Any]:
-    items = container.values() if isinstance(container, dict) else container
-    return [one for one in items if isinstance(one, _CONTAINERS)]
-
-
-_CONTAINERS: Final = (list, tuple, dict)
-_MANY_VALUES: Final = 2**62  # larger numbers of values are not distinguished
-_VALUE: Final = Extent(0, 1, contains_itself=False)

@@ -1,18 +1,53 @@
-"""Extract the error and its location from the traceback that a replica sends."""
+"""Write errors with their tracebacks, and extract an error and its location from such a text."""
 
 from __future__ import annotations
 
 import re
+import traceback
 from pathlib import Path
-from typing import Final
+from types import TracebackType
+from typing import Final, cast
 
+from varsim.errors import VarsimError
+from varsim.extent import NO_TEXT, is_writable
 from varsim.protocol.paths import shown_path
+from varsim.raised import with_causes, without_text
+
+TITLE: Final = "Traceback (most recent call last):\n"
+"""The first line of each traceback."""
 
 _FRAME: Final = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+).*\n', re.MULTILINE)
 _CODE: Final = "    "  # the indentation of the lines of code below a frame
 _OURS: Final = Path(__file__).parents[1]
 _WORKLOADS: Final = _OURS / "workloads"
 _LIBRARIES: Final = {"site-packages", "dist-packages"}
+
+
+def text_of(error: BaseException) -> str:
+    """Return the text of an error, or why it has no text."""
+    try:
+        return str(error) if is_writable(error) else NO_TEXT
+    except BaseException as another:  # Ctrl-C ends only this `__str__`, which may be slow
+        return f"(no text: its __str__ raised {type(another).__name__})"
+
+
+def recorded(error: BaseException) -> str:
+    """Return the class of an error, and its text for a record."""
+    is_ours = issubclass(type(error), VarsimError)  # `isinstance` would run code of the class
+    text = cast("VarsimError", error).recorded if is_ours else text_of(error)
+    return f"{type(error).__name__}: {text}".removesuffix(": ")
+
+
+def written(error: BaseException, trace: TracebackType | None) -> str:
+    """Return an exception with its traceback, as Python prints it, or why it has no text."""
+    try:
+        if all(map(is_writable, with_causes(error))):
+            return "".join(traceback.format_exception(type(error), error, trace))
+        what = f"{type(error).__qualname__}: {NO_TEXT}"
+    except BaseException as another:  # methods of the exception's class can raise anything
+        what = without_text(error, another)
+    frames = "".join(traceback.format_tb(trace))
+    return f"{TITLE}{frames}{what}\n"
 
 
 def exception_in(text: str) -> str:

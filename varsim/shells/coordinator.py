@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, assert_never
 
-from varsim.errors import ContextError, recorded
+from varsim.errors import ContextError
 from varsim.interrupts import MAX_WAIT_S, Interruptible
 from varsim.launch.link import Link, Lost
 from varsim.protocol.messages import (
@@ -15,6 +15,7 @@ from varsim.protocol.messages import (
     Raised,
     Returned,
 )
+from varsim.protocol.tracebacks import recorded
 from varsim.shells.event_logs import open_event_log
 from varsim.shells.host import Host
 from varsim.spec import Array, VariableSpec

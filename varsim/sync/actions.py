@@ -9,7 +9,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from varsim.errors import VarsimError, recorded
+from varsim.errors import VarsimError
 from varsim.protocol.messages import (
     Granted,
     HostCall,
@@ -26,7 +26,7 @@ from varsim.protocol.messages import (
     SharedValue,
     Start,
 )
-from varsim.protocol.tracebacks import exception_in
+from varsim.protocol.tracebacks import exception_in, recorded
 from varsim.spec import Array, Operation, Rows, VariableAggregation
 from varsim.sync import reduce
 from varsim.sync.waits import Wait

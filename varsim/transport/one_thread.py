@@ -40,8 +40,8 @@ class OneThread:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if isinstance(error, KeyboardInterrupt) and error is not UNINTERRUPTED.raised:
-            self.torn = True
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self.torn = self.torn or error is not UNINTERRUPTED.raised
         self._depth -= 1
         if not self._depth:
             del self._user["thread"]
