@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -67,8 +68,11 @@ def test_numbers_that_standard_json_lacks_become_texts():
 class NoText:
     """An object whose `str` raises."""
 
+    def __init__(self, kind: type[BaseException] = ValueError) -> None:
+        self.kind = kind
+
     def __repr__(self) -> str:
-        raise ValueError("no")
+        raise self.kind
 
 
 class NoMembers(Mapping[str, int]):
@@ -104,6 +108,14 @@ def nested(depth: int) -> list[Any]:
     return value
 
 
+def multiplied(levels: int) -> list[Any]:
+    """Return a list of 2^levels values, which are few objects."""
+    value = [0, 1]
+    for _ in range(levels - 1):
+        value = [value, value]  # type: ignore[list-item]
+    return value
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
@@ -125,6 +137,12 @@ def nested(depth: int) -> list[Any]:
         ({1: 2, "1": 3, None: 4, (5, 6): 7}, {"1": 2, "1 (str)": 3, "None": 4, "[5, 6]": 7}),
         (Answer([1]), {"value": [1], "source": "the model"}),
         (NoText(), "<NoText: no text, ValueError>"),
+        ([NoText(SystemExit)], ["<NoText: no text, SystemExit>"]),
+        (NoText(GeneratorExit), "<NoText: no text, GeneratorExit>"),
+        (ValueError(multiplied(40)), "<ValueError: no text, too many values>"),
+        ({ValueError(multiplied(40)): 1}, {"<ValueError: no text, too many values>": 1}),
+        (deque([multiplied(40)]), "<deque: no text, too many values>"),
+        (deque([1, 2]), [1, 2]),
         (Answer(NoText()), {"value": "<NoText: no text, ValueError>", "source": "the model"}),
         (NoMembers(), "no members"),
         ("x" * 200_000, "x" * 100_000 + "… (200,000 characters)"),
@@ -160,6 +178,34 @@ def test_values_that_are_too_deep_or_too_large_are_cut(monkeypatch: pytest.Monke
     for _ in range(40):
         again = [again, again]
     assert len(json.dumps(plain(again))) < 20_000
+
+
+def test_a_container_that_occurs_often_is_converted_once():
+    seen: list[object] = []
+    leaf = object()
+    value: list[Any] = [leaf] * 16
+    for _ in range(13):
+        value = [value, value]
+
+    converted = plain(value, lambda one: seen.append(one) or "x")
+
+    assert 16 == len(seen)
+    assert 2**17 == json.dumps(converted).count("x")
+
+
+def test_a_container_that_occurs_again_is_cut_if_too_many_values_are_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    row = [0] * 16
+    monkeypatch.setattr(shapes, "MAX_VALUES", 36)
+    assert [[row, row], "… and 1 more"] == plain([[row, row], 1])
+    monkeypatch.setattr(shapes, "MAX_VALUES", 35)
+    assert [[row, [*row[1:], "… and 1 more"]], "… and 1 more"] == plain([[row, row], 1])
+
+
+def test_ctrl_c_ends_the_conversion():
+    with pytest.raises(KeyboardInterrupt):
+        plain([NoText(KeyboardInterrupt)])
 
 
 def test_a_huge_array_becomes_a_digest():

@@ -13,12 +13,13 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from varsim.analysis.component_distance import ElementReason, telling
 from varsim.extension_dtypes import kind_of
+from varsim.extent import is_writable
 from varsim.report.summary import Digest, Plain
 
 SMALL_SIZE: Final = 4
@@ -36,6 +37,8 @@ It is enough for the log of a training, and small enough for an editor.
 MAX_DEPTH: Final = 50
 """Largest depth of nested containers. Programs that read JSON have such a limit."""
 
+_MANY: Final = 16  # a container with fewer values is converted again when it occurs again
+_BUILT_IN: Final = (list, tuple, dict)
 _MAX_CHARACTERS: Final = 100_000  # a longer text is cut after these characters
 _MAX_BYTES: Final = 40  # a longer bytes object is cut after these bytes; its length follows
 
@@ -64,6 +67,14 @@ def in_standard_json(value: Any) -> Any:
     return _number(value) if isinstance(value, float | complex) else value
 
 
+class _Known(NamedTuple):
+    """The plain form of a container that can occur again. Nothing was cut in it."""
+
+    container: Any  # it exists as long as its id is used
+    shaped: Plain
+    size: int  # the number of values in it
+
+
 class _Shaper:
     """Converts one value and all values in it."""
 
@@ -71,13 +82,17 @@ class _Shaper:
         self._replaced = replaced
         self._around: set[int] = set()  # ids of the containers around the current value
         self._left = MAX_VALUES  # number of values that the result may still get
+        self._cuts = 0
+        self._known: dict[tuple[int, int], _Known] = {}  # (id, depth) → a container that occurred
 
     def of(self, value: Any, depth: int) -> Plain:
         """Return the plain form of a value at this depth."""
         self._left -= 1
         try:
             return self._of(value, depth)
-        except Exception as error:  # a method of a user's class may raise anything
+        except KeyboardInterrupt:  # Ctrl-C, as the result can have many values
+            raise
+        except BaseException as error:  # a method of a user's class may raise anything
             return _text(value, error)
 
     def _of(self, value: Any, depth: int) -> Plain:
@@ -109,14 +124,25 @@ class _Shaper:
 
     def _of_container(self, value: Any, depth: int) -> Plain:
         if id(value) in self._around:
+            self._cuts += 1
             return f"… ({_kind(value)} that contains itself)"
         if depth >= MAX_DEPTH:
+            self._cuts += 1
             return f"… ({_kind(value)}, more than {MAX_DEPTH} deep)"
+        known = self._known.get((id(value), depth))
+        if known is not None and known.size <= self._left:
+            self._left -= known.size
+            return known.shaped
         self._around.add(id(value))
+        cuts, left = self._cuts, self._left
         try:
-            return self._of_members(value, depth + 1)
+            shaped = self._of_members(value, depth + 1)
         finally:
             self._around.discard(id(value))
+        count = left - self._left
+        if type(value) in _BUILT_IN and count >= _MANY and cuts == self._cuts:
+            self._known[id(value), depth] = _Known(value, shaped, count)
+        return shaped
 
     def _of_members(self, value: Any, depth: int) -> Plain:
         match value:
@@ -135,6 +161,8 @@ class _Shaper:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             names = [field.name for field in dataclasses.fields(value)]
             return self._named(((name, getattr(value, name)) for name in names), len(names), depth)
+        if not is_writable(value):  # NumPy would look into it
+            return _text(value)
         array = np.asarray(value)
         return _text(value) if array.dtype.hasobject else self._of_array(array, depth)
 
@@ -147,6 +175,7 @@ class _Shaper:
         shaped: list[Plain] = []
         for value in values:
             if self._left <= 0:
+                self._cuts += 1
                 shaped.append(f"… and {count - len(shaped):,} more")
                 break
             shaped.append(self.of(value, depth))
@@ -156,6 +185,7 @@ class _Shaper:
         shaped: dict[str, Plain] = {}
         for key, value in values:
             if self._left <= 0:
+                self._cuts += 1
                 shaped["…"] = f"and {count - len(shaped):,} more"
                 break
             name = key if isinstance(key, str) else self._name(key)
@@ -181,11 +211,15 @@ def _kind(value: Any) -> str:
     return type(value).__name__
 
 
-def _text(value: Any, error: Exception | None = None) -> str:
-    """Return str(value), or another text if str raises an error."""
+def _text(value: Any, error: BaseException | None = None) -> str:
+    """Return str(value), or another text if str raises an error or would be too long."""
+    if not is_writable(value):
+        return f"<{_kind(value)}: no text, too many values>"
     try:
         return _cut(str(value))
-    except Exception as another:  # a user's __str__ may raise, too
+    except KeyboardInterrupt:
+        raise
+    except BaseException as another:  # a user's __str__ may raise, too
         return f"<{_kind(value)}: no text, {_kind(error or another)}>"
 
 
