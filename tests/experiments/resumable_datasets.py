@@ -101,6 +101,20 @@ def read_pairs(job: tf.Job, pairs: Iterator[Any], train: Callable[..., None]) ->
         train(number, x, y)
 
 
+class Reader:
+    """Gives rows from an iterator, and has others that no step reads."""
+
+    def __init__(self, rows: Any) -> None:
+        self.rows = iter(rows)
+        self.more = {"unread": (row for row in rows)}
+
+
+def read_rows(job: tf.Job, reader: Reader, train: Callable[..., None]) -> None:
+    parts = [lambda: next(reader.rows)]
+    for number in job.each_step(12):
+        train(number, np.full(2, parts[0](), np.float32))
+
+
 def read_unusually(job: tf.Job, way: str, flag: str, train: Callable[..., None]) -> None:
     """Read a dataset in a way that varsim cannot restore, refuses or warns of."""
     distribute, fails = job.strategy.experimental_distribute_dataset, Path(flag).is_file()
@@ -111,6 +125,17 @@ def read_unusually(job: tf.Job, way: str, flag: str, train: Callable[..., None])
         case "undistributed":
             for number, row in zip(job.each_step(12), np.arange(12), strict=False):
                 train(number, np.full(2, row, np.float32))
+        case "attribute":
+            read_rows(job, Reader(np.arange(12)), train)
+        case "counted":
+            counted = enumerate(distribute(batches(1, 4)))
+            for number, (count, x) in zip(job.each_step(12), counted, strict=False):
+                train(number, x, np.full(2, count, np.float32))
+        case "primed":
+            primed = (x for x in distribute(batches(1, 4)))
+            next(primed)
+            for number, x in zip(job.each_step(12), primed, strict=False):
+                train(number, x)
         case "inside":
             it: Any = None
             for number in job.each_step(12):

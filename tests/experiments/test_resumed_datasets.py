@@ -72,9 +72,9 @@ def test_the_batches_continue_as_without_interruption(way: str, continued: Any, 
     assert "done" == run.status.value
     assert whole(way, tmp_path).result == run.result
     assert [] == texts(run, "distributed dataset")
-    (changed,) = texts(run, "values from before the loop: ")
-    names = changed.partition("before the loop: ")[2].partition(".")[0].split(", ")
-    assert not {"it", "source", "dataset"} & {*names}
+    for changed in texts(run, "values from before the loop: "):
+        names = changed.partition("before the loop: ")[2].partition(". To")[0].split(", ")
+        assert not {"it", "source", "dataset", "number", "x", "SHARED"} & {*names}
 
 
 @pytest.mark.thorough
@@ -92,6 +92,27 @@ def test_an_iterator_that_is_not_a_distributed_dataset_is_a_warning(tmp_path: Pa
 
     (told,) = texts(run, "start again at their first item, because they are not distributed")
     assert "datasets: iterator. Use job.strategy." in told
+
+
+@pytest.mark.parametrize(
+    "continued", [resumed, pytest.param(restarted, marks=pytest.mark.thorough)]
+)
+def test_an_iterator_in_an_object_of_the_program_is_named(continued: Any, tmp_path: Path):
+    run = continued("attribute", tmp_path)
+
+    assert texts(run, "have their values from before the loop: reader.rows. ")
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("way", "kind"), [("counted", "enumerate"), ("primed", "generator")])
+def test_an_iterator_that_reads_datasets_is_not_said_to_start_again(
+    way: str, kind: str, tmp_path: Path
+):
+    run = resumed(way, tmp_path)
+
+    (told,) = texts(run, "the distributed datasets beside job.steps() continue, but")
+    assert f"but {kind} that reads them has its values from before the loop" in told
+    assert [] == texts(run, "start again")
 
 
 def test_other_batches_than_before_are_a_warning(tmp_path: Path):

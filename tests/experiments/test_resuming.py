@@ -50,7 +50,7 @@ def test_a_resumed_run_equals_a_run_without_interruption(failed, undisturbed, tm
     assert undisturbed.result == resumed.result
     assert f"{failed.path.name} after step 4" == resumed.summary.resumed
     (warning,) = resumed.summary.warnings
-    assert "local variables that the loop changes have their values from before" in warning
+    assert "iterators, have their values from before the loop: " in warning
     assert "before the loop: last." in warning
     assert "VALID" == resumed.verdict.value
     kept = {file.name for file in (resumed.path / "checkpoints").glob("*.safetensors")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import zip_longest
+from types import GeneratorType
 from typing import Any, Final
 
 from varsim.distribute.datasets import DistributedIterator
@@ -28,6 +29,7 @@ class DatasetPositions:
         self._first = self._seen = passes.started
         self._outside: list[int] = []  # the numbers of the passes, in order
         self._unknown: list[str] = []  # the types of other iterators that `zip` reads in each step
+        self._partly: list[str] = []  # … of those that read such a pass, and have other values
 
     def enter(self, loop: object) -> None:
         """Note that a loop over steps begins.
@@ -39,9 +41,10 @@ class DatasetPositions:
         before, after = _neighbours(loop)
         if before:
             raise CheckpointError(texts.STEPS_FIRST)
-        self._unknown = sorted(
-            {type(one).__name__ for one in _sources(after) if not self.restores(one)}
-        )
+        others = [one for one in sources_of(after) if not self.restores(one)]
+        partly = [one for one in others if self._reads_passes(one)]
+        self._partly = sorted({type(one).__name__ for one in partly})
+        self._unknown = sorted({type(one).__name__ for one in others if one not in partly})
 
     def leave(self) -> None:
         """Note that a loop over steps has ended."""
@@ -51,6 +54,16 @@ class DatasetPositions:
         """Return whether the value is the iterator of such a pass, or the source of its batches."""
         batches = value.batches if isinstance(value, DistributedIterator) else value
         return any(batches is one or batches is one.source for one in self._places().values())
+
+    def continues(self, value: object) -> bool:
+        """Return whether the value is such an iterator, or a `zip` or `map` of such iterators."""
+        return all(map(self.restores, sources_of([value])))
+
+    def _reads_passes(self, value: object) -> bool:
+        """Return whether an `enumerate` or a generator reads such iterators, and no others."""
+        inner = gc.get_referents(value) if isinstance(value, enumerate | GeneratorType) else []
+        inner = [one for one in inner if hasattr(type(one), "__next__")]
+        return bool(inner) and all(self.continues(one) or self._reads_passes(one) for one in inner)
 
     def state(self) -> dict[str, Any]:
         """Return the positions as plain values."""
@@ -103,13 +116,15 @@ class DatasetPositions:
             warn(texts.STARTS_AGAIN.format(places=", ".join(state["inside"])))
         if self._unknown:
             warn(texts.NOT_DISTRIBUTED.format(kinds=", ".join(self._unknown)))
+        if self._partly:
+            warn(texts.PARTLY_DISTRIBUTED.format(kinds=", ".join(self._partly)))
 
 
-def _sources(iterators: Iterable[object]) -> Iterator[object]:
+def sources_of(iterators: Iterable[object]) -> Iterator[object]:
     """Yield the iterators. A `zip` or `map` has no position of its own: yield what it reads."""
     for one in iterators:
         if isinstance(one, _ZIPS):
-            yield from _sources(gc.get_referents(one)[0])  # the first object is the tuple of them
+            yield from sources_of(gc.get_referents(one)[0])  # the first object is the tuple of them
         else:
             yield one
 

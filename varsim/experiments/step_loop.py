@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any, Final
+from typing import Any
 from weakref import ReferenceType, ref
 
 import numpy as np
@@ -21,17 +20,14 @@ from varsim.errors import CheckpointError, ConfigError
 from varsim.experiments.active_run import ActiveRun
 from varsim.experiments.checkpoint_settings import CheckpointSettings
 from varsim.experiments.dataset_positions import DatasetPositions
-from varsim.experiments.kept_values import GENERATORS, Wrong, decoded, encoded, restore, state_of
+from varsim.experiments.kept_values import Wrong, decoded, encoded, restore, state_of
 from varsim.experiments.key_locations import WrongKey
+from varsim.experiments.loop_variables import LoopVariables
 from varsim.experiments.run_checkpoints import Place
 from varsim.experiments.store import CHECKPOINTS
 from varsim.launch.seeding import set_states, states_here
 from varsim.spec import Array
 from varsim.texts import resuming as texts
-
-_LOCAL: Final = "local "  # the prefix of the names of generators in local variables
-_SMALL_BYTES: Final = 2**12  # larger arrays are not compared
-_MANY: Final = 10_000  # containers with more elements are not compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +176,7 @@ class StepLoop:
         watched = None
         if self._positions is not None:
             self._positions.enter(own[0]())
-            watched = _Locals(frame, own[0](), keep, self._positions)
+            watched = LoopVariables(frame, own[0](), keep, self._positions)
         self._run.check_settings()
         first = 0
         if point is not None and number == point.loop:
@@ -213,7 +209,7 @@ class StepLoop:
 
     # ------------------------------------------------------------ saving
 
-    def _save(self, loop: int, done: int, watched: _Locals, known: int) -> None:
+    def _save(self, loop: int, done: int, watched: LoopVariables, known: int) -> None:
         settings, variables = self._settings, self._run.settings.everything
         assert settings is not None
         if len(variables) > known:
@@ -247,7 +243,7 @@ class StepLoop:
 
     # ------------------------------------------------------------ resuming
 
-    def _continue(self, point: ResumePoint, watched: _Locals, total: int) -> int:
+    def _continue(self, point: ResumePoint, watched: LoopVariables, total: int) -> int:
         """Restore everything, and return the number of steps that are done."""
         if total < point.step:
             raise ConfigError(
@@ -291,62 +287,3 @@ class StepLoop:
             raise CheckpointError(
                 texts.DAMAGED.format(path=point.restoration.path, why=error)
             ) from error
-
-
-class _Locals:
-    """The local variables around the loop: generators to keep, and values that the loop changes."""
-
-    def __init__(
-        self, frame: FrameType, loop: object, keep: Mapping[str, Any], positions: DatasetPositions
-    ) -> None:
-        self.positions = positions
-        self._frame = frame
-        self._keep = {name: one for name, one in keep.items() if not positions.restores(one)}
-        self._before = {
-            name: (value, _shape_of(value))
-            for name, value in frame.f_locals.items()
-            if value is not loop
-        }
-
-    def kept(self) -> dict[str, Any]:
-        """Return the objects in `keep`, and the generators among the workload's local variables."""
-        given = {id(one) for one in self._keep.values()}
-        found = {
-            _LOCAL + name: value
-            for name, (value, _) in self._before.items()
-            if isinstance(value, GENERATORS) and id(value) not in given
-        }
-        return {**self._keep, **found}
-
-    def changed(self) -> list[str]:
-        """Return the local variables that the loop has changed, and iterators, sorted."""
-        kept = {id(one) for one in self.kept().values()}
-        now = self._frame.f_locals
-        return sorted(
-            name
-            for name, (before, shape) in self._before.items()
-            if name in now
-            and (
-                now[name] is not before
-                or (
-                    (_shape_of(before) != shape or _is_iterator(before))
-                    and id(before) not in kept
-                    and not self.positions.restores(before)
-                )
-            )
-        )
-
-
-def _is_iterator(value: object) -> bool:
-    return hasattr(type(value), "__next__")
-
-
-def _shape_of(value: object) -> object:
-    """Return a value that differs after a small container or array was changed in place."""
-    match value:
-        case np.ndarray() if value.nbytes <= _SMALL_BYTES:
-            return value.tobytes()
-        case list() | tuple() | dict() | set() if len(value) <= _MANY:
-            items = [*value, *value.values()] if isinstance(value, dict) else [*value]
-            return [item if isinstance(item, int | float | str) else id(item) for item in items]
-    return None

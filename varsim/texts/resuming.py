@@ -40,9 +40,9 @@ NO_SUCH_LOOP: Final = (
     "same program"
 )
 NOT_RESTORED: Final = (
-    "the run was resumed after step {step}, but local variables that the loop changes have their "
-    "values from before the loop: {names}. To restore them, keep them in lists, dicts or arrays: "
-    "job.steps(keep={{'history': history}})."
+    "the run was resumed after step {step}, but local variables that the loop changes, and "
+    "iterators, have their values from before the loop: {names}. To restore them, keep them in "
+    "lists, dicts or arrays: job.steps(keep={{'history': history}})."
 )
 STEPS_FIRST: Final = (
     "the loop reads another iterator before job.steps(), so a resumed run could not find the right "
@@ -52,6 +52,11 @@ NOT_DISTRIBUTED: Final = (
     "the run was resumed, but iterators beside job.steps() start again at their first item, "
     "because they are not distributed datasets: {kinds}. Use "
     "job.strategy.experimental_distribute_dataset, or the number of the step as an index."
+)
+PARTLY_DISTRIBUTED: Final = (
+    "the run was resumed, and the distributed datasets beside job.steps() continue, but {kinds} "
+    "that reads them has its values from before the loop, such as a count. Use the number of the "
+    "step to count."
 )
 OTHER_PASSES: Final = (
     "the checkpoint has the positions of {saved} iterators of distributed datasets, and this run "
