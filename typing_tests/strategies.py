@@ -22,6 +22,12 @@ def step(amount: float) -> None:
         assert_type(context.num_replicas_in_sync, int)
         assert_type(context.all_reduce(tf.distribute.ReduceOp.SUM, amount), Any)
         context.all_reduce()  # type: ignore[call-arg]
+        assert_type(context.all_reduce("MEAN", amount, weight=3), Any)
+        assert_type(context.reduce_scatter(tf.distribute.ReduceOp.MAX, amount), Any)
+        assert_type(context.all_to_all([amount]), list[Any])
+        assert_type(context.broadcast(amount, root=0), Any)
+        assert_type(context.scan("SUM", amount, exclusive=True), Any)
+        context.scan("SUM", amount, True)  # type: ignore[call-arg]
         context.replica_id  # type: ignore[attr-defined]
     total.assign_add(amount)
 

@@ -10,7 +10,8 @@
 
 `= 2.0` is the value; `~ 2.0` is a value of which only the digest was recorded. In a sparse write,
 `at [0,2]` before the value gives the indices. `as start` gives an event the name `start`, and
-`after start` says that the event with this name caused the event of the line.
+`after start` says that the event with this name caused the event of the line. An array of a
+collective has no variable, but a dtype: `dtype=float32 = [1.0]`.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from varsim.tracing.history import (
 SHORT = {"v": "version"}
 OPERATIONS = ("assign", "assign_add", "assign_sub", *(one.value for one in SCATTERS))
 LOCAL = ("write", "read")
+TEXTS = ("note", "location", "operation", "error", "dtype", "members")
 
 
 class HistoryBuilder:
@@ -71,12 +73,14 @@ class HistoryBuilder:
         """
         seen, at = columns.pop("digest_of", None), columns.pop("at", None)
         row = None if name is None else self.variables[name]
+        dtype = columns.get("dtype") if row is None else row.dtype
         if row is not None:
             columns["variable"] = row.variable
+        if dtype is not None:
             content = value if seen is None else seen
             if content is not None:
-                array = np.asarray(content, row.dtype)
-                columns |= {"dtype": row.dtype, "shape": json.dumps(array.shape)}
+                array = np.asarray(content, dtype)
+                columns |= {"dtype": dtype, "shape": json.dumps(array.shape)}
                 content, indices = array.tobytes(), b""
                 if at is not None:
                     indices = np.array(at, np.int64).tobytes()
@@ -147,11 +151,7 @@ def _parse_event(builder: HistoryBuilder, words: list[str], names: dict[str, int
         else:
             column, _, value = word.partition("=")
             known = SHORT.get(column, column)
-            columns[known] = (
-                value
-                if known in {"note", "location", "operation", "error", "members"}
-                else int(value)
-            )
+            columns[known] = value if known in TEXTS else int(value)
     assert words[1] in KINDS, f"{words[1]} is not a kind of event"
     process = PROGRAM if words[0] == "program" else int(words[0])
     number = builder.add(process, words[1], name, **columns)

@@ -25,11 +25,11 @@ program commit w assign call=1 position=0 v=1 = 3.0 as w1
 0 install w v=1 call=1 after w1
 1 install w v=1 call=1 after w1
 2 install w v=1 after w1
-0 arrive call=1 position=1 operation=all_reduce as came0
-1 arrive call=1 position=1 operation=all_reduce as came1
+0 arrive call=1 position=1 operation=merge_call as came0
+1 arrive call=1 position=1 operation=merge_call as came1
 program receive replica=0 after came0
 program receive replica=1 after came1
-program answer call=1 position=1 operation=reduced as answer
+program answer call=1 position=1 operation=merged as answer
 0 return call=1 as end0
 1 return call=1 as end1
 program receive replica=0 after end0

@@ -14,7 +14,7 @@ from varsim.analysis.search import SEARCHED_KINDS
 from varsim.experiments import carried_program
 
 KNOWN_MISSES = {
-    "average_length_rounds_down": "results of all_reduce and conversions to int are not recorded",
+    "average_length_rounds_down": "values of collectives are not compared with one device",
     "budget_leaks": "only the components' shares of an assign are recorded (varsim warns)",
     "mean_of_accuracies": "it has only a few scalar means of unequal shards, and no counts",
     "uneven_gradients": "later weights depend on earlier ones, so only one comparison is possible",

@@ -392,3 +392,23 @@ def test_different_dtypes_in_an_all_to_all_are_reported(strategy):
         ValueMismatchError, match=r"\[1\]: dtype int32 on replica 0 against float32"
     ):
         strategy.run(step)
+
+
+@pytest.mark.parametrize("axis", [np.int64(0), 0])
+def test_an_axis_may_be_a_numpy_integer(strategy, axis):
+    gathered = strategy.run(lambda: context().all_gather(F([replica_id()]), axis=axis))
+    assert [[0.0, 1.0]] * 2 == [one.tolist() for one in gathered.values]
+    part = strategy.run(lambda: context().reduce_scatter("SUM", F([1, 2]), axis=axis))
+    assert [[2.0], [4.0]] == [one.tolist() for one in part.values]
+
+
+def test_a_context_of_another_call_is_refused(strategy):
+    kept = []
+    strategy.run(lambda: kept.append(context()))
+    for collective in (
+        lambda: kept[0].broadcast(1.0),
+        lambda: kept[0].scan("SUM", 1.0),
+        lambda: kept[0].all_reduce("MAX", 1.0),
+    ):
+        with pytest.raises(RuntimeError, match="this replica context belongs to"):
+            strategy.run(collective)

@@ -29,12 +29,14 @@ from tests.properties.programs import (
 from tests.properties.steps import (
     AllGatherStep,
     AllReduceStep,
+    CombineStep,
     CrossRead,
     ReadAction,
     ScatterAction,
     WriteAction,
 )
 from varsim.extension_dtypes import is_extension, kind_of
+from varsim.protocol.parts import CombineKind
 from varsim.spec import SCATTERS, Operation, ReduceOp, VariableAggregation, VariableSynchronization
 
 Draw = st.DrawFn
@@ -50,6 +52,7 @@ synchronizations = st.sampled_from(VariableSynchronization)
 aggregations = st.sampled_from(VariableAggregation)
 writes = st.sampled_from(WRITES)
 scatters = st.sampled_from(SCATTERS)
+weights = st.integers(0, 3).map(float) | st.floats(0, 8)
 reduce_ops = st.sampled_from(ReduceOp)
 ops_of_numbers = reduce_ops.filter(lambda op: op not in {ReduceOp.ANY, ReduceOp.ALL})
 dtypes = st.sampled_from(DRAWN)
@@ -184,19 +187,35 @@ def steps(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: int)
 
 
 @st.composite
+def combine_steps(draw: Draw, count: int) -> CombineStep:
+    """Draw a collective that TensorFlow does not have; replica 0 always has a weight."""
+    kind = draw(st.sampled_from([one for one in CombineKind if one is not CombineKind.ALL_GATHER]))
+    return CombineStep(
+        kind,
+        draw(ops_of_numbers.filter(lambda op: op is not ReduceOp.MEAN)),
+        draw(number_tuples(count)),
+        draw(st.integers(0, count - 1)),
+        draw(st.booleans()),
+        (draw(weights) + 1.0, *(draw(weights) for _ in range(count - 1))),
+    )
+
+
+@st.composite
 def actions(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: int) -> Action:
     """Draw an operation of replicas."""
     index = draw(st.sampled_from(usable))
     creation = made[index]
     kind = draw(
         st.sampled_from([ReadAction] * 2 + [WriteAction] * 3 + [
-            WriteAlone, AllReduceStep, AllGatherStep, MergeWrite, MergeSteps, UpdateOnReplicas,
-            ScatterAction, ScatterAction, ScatterOwn])
+            WriteAlone, AllReduceStep, AllGatherStep, CombineStep, MergeWrite, MergeSteps,
+            UpdateOnReplicas, ScatterAction, ScatterAction, ScatterOwn])
     )  # fmt: skip
     if kind is ReadAction:
         return ReadAction(index, tuple(draw(st.booleans()) for _ in range(count)))
     if kind is AllReduceStep:
         return AllReduceStep(draw(ops_of_numbers), draw(number_tuples(count)))
+    if kind is CombineStep:
+        return draw(combine_steps(count))
     if kind is AllGatherStep:
         return AllGatherStep(draw(number_tuples(count, gathered=True)))
     if kind in {ScatterAction, ScatterOwn}:

@@ -14,8 +14,9 @@ from typing import Any, Final
 import numpy as np
 
 from tests.properties.operation_model import joined, scattered
-from tests.properties.steps import BareRows
+from tests.properties.steps import BareRows, CombineStep
 from varsim.extension_dtypes import kind_of
+from varsim.protocol.parts import CombineKind
 from varsim.spec import Operation, ReduceOp, VariableAggregation, VariableSynchronization
 
 REFUSED: Final = "refused"
@@ -96,6 +97,48 @@ def reduced(values: Sequence[Array], op: ReduceOp, num_replicas: int) -> Array:
     if values[0].dtype.kind in "iu":
         return np.asarray(left_fold(values) / np.float64(len(values)))
     return mean_of(values)
+
+
+def combined(step: CombineStep, count: int) -> list[Any]:
+    """Return what each of the first `count` replicas gets from a collective."""
+    values, op, kind = step.values[:count], step.op, step.kind
+    with np.errstate(all="ignore"):
+        if kind is CombineKind.REDUCE_SCATTER:
+            return [reduced(values, op, len(step.values))[None]] * count
+        if kind is CombineKind.ALL_TO_ALL:
+            return [[np.atleast_1d(value)[:i] for value in values] for i in range(count)]
+        if kind is CombineKind.BROADCAST:
+            return [values[step.root % count]] * count
+        if kind is CombineKind.SCAN:
+            parts = [folded(values[: i + 1], op) for i in range(count)]
+            first = np.full_like(values[0], neutral(op, values[0].dtype))
+            return [first, *parts[:-1]] if step.exclusive else parts
+        return [weighted(values, step.weights[:count])] * count
+
+
+def folded(values: Sequence[Array], op: ReduceOp) -> Array:
+    """Return the values combined in replica order."""
+    pair = np.add if op is ReduceOp.SUM else PAIRWISE[op]
+    return np.asarray(functools.reduce(pair, values), values[0].dtype)
+
+
+def neutral(op: ReduceOp, dtype: np.dtype[Any]) -> Any:
+    """Return the value that changes no other value."""
+    if op in {ReduceOp.SUM, ReduceOp.PROD}:
+        return int(op is ReduceOp.PROD)
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        return limits.max if op is ReduceOp.MIN else limits.min
+    return np.inf if op is ReduceOp.MIN else -np.inf
+
+
+def weighted(values: Sequence[Array], weights: Sequence[float]) -> Array:
+    """Return the weighted mean, computed in double precision; a weight of 0 leaves a value out."""
+    dtype = values[0].dtype
+    wide = np.complex128 if dtype.kind == "c" else np.float64
+    used = [(value.astype(wide) * w, w) for value, w in zip(values, weights, strict=True) if w]
+    mean = left_fold([one for one, _ in used]) / left_fold([np.asarray(w) for _, w in used])
+    return np.asarray(mean if dtype.kind in "iu" else np.asarray(mean).astype(dtype))
 
 
 def changed(component: Array, operation: Operation, value: Array) -> Array:

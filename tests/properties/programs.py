@@ -21,12 +21,14 @@ from tests.properties.steps import (
     AllGatherStep,
     AllReduceStep,
     BareRows,
+    CombineStep,
     CrossRead,
     ReadAction,
     ScatterAction,
     WriteAction,
 )
 from varsim.errors import WorkerLost
+from varsim.protocol.parts import CombineKind
 from varsim.spec import Operation, ReduceOp, VariableAggregation, VariableSynchronization
 
 DONE: Final = "done"
@@ -156,6 +158,7 @@ Action = (
     | ScatterOwn
     | AllReduceStep
     | AllGatherStep
+    | CombineStep
     | MergeWrite
     | MergeSteps
     | UpdateOnReplicas
@@ -311,6 +314,8 @@ def take_action(action: Action, replica: Any, variables: Sequence[Any]) -> Any:
             return replica.all_reduce(action.op, action.values[mine])
         case AllGatherStep():
             return replica.all_gather(action.values[mine], axis=0)
+        case CombineStep():
+            return combine(replica, action, mine)
         case MergeWrite():
             merge = partial(write_merged, operation=action.operation)
             value = action.values[mine]
@@ -329,6 +334,22 @@ def take_action(action: Action, replica: Any, variables: Sequence[Any]) -> Any:
 def write_or_not(variable: Any, operation: Operation, value: Any) -> str:
     """Do a write whose refusal is an outcome, not an exception that ends the call."""
     return str(attempt(partial(write, variable, operation, value)))
+
+
+def combine(replica: Any, step: CombineStep, mine: int) -> Any:
+    """Do a collective; see `model.combined` for the values."""
+    value, count = step.values[mine], replica.num_replicas_present
+    match step.kind:
+        case CombineKind.REDUCE_SCATTER:
+            return replica.reduce_scatter(step.op, np.stack([value] * count))
+        case CombineKind.ALL_TO_ALL:
+            return replica.all_to_all([np.atleast_1d(value)[:to] for to in range(count)])
+        case CombineKind.BROADCAST:
+            return replica.broadcast(value, root=step.root % count)
+        case CombineKind.SCAN:
+            return replica.scan(step.op, value, exclusive=step.exclusive)
+        case _:
+            return replica.all_reduce("MEAN", value, weight=step.weights[mine])
 
 
 def write_merged(strategy: Any, variable: Any, value: Any, operation: Operation) -> str:
@@ -426,6 +447,8 @@ def model_action(action: Action, variables: Sequence[Any], count: int) -> list[A
             return [c if who else ABSENT for c, who in both][:count]
         case WriteAlone():
             return [_model_alone(action, variables, i) for i in range(count)]
+        case CombineStep():
+            return model.combined(action, count)
         case MergeSteps():
             inner = [outcome(partial(model_step, step, variables)) for step in action.steps]
             return [inner] * count

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from varsim.protocol.parts import CombineKind
 from varsim.spec import Array, Operation, ReduceOp
 
 BareRows = tuple[tuple[int, ...], Array]
@@ -50,6 +51,18 @@ class AllReduceStep:
 
     op: ReduceOp
     values: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CombineStep:
+    """Another collective of a value of each replica, or a weighted mean (`ALL_REDUCE`)."""
+
+    kind: CombineKind
+    op: ReduceOp
+    values: tuple[Any, ...]
+    root: int = 0
+    exclusive: bool = False
+    weights: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

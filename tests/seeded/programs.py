@@ -22,11 +22,13 @@ from tests.properties.steps import (
     AllGatherStep,
     AllReduceStep,
     BareRows,
+    CombineStep,
     CrossRead,
     ReadAction,
     ScatterAction,
     WriteAction,
 )
+from varsim.protocol.parts import CombineKind
 from varsim.spec import (
     CustomSynchronization,
     Operation,
@@ -60,6 +62,7 @@ POLICIES: tuple[tuple[Synchronization, tuple[VariableAggregation, ...]], ...] = 
     (AVERAGED, (MEAN,)),
 )
 DENSE = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
+COMBINING = (CombineKind.REDUCE_SCATTER, CombineKind.BROADCAST, CombineKind.SCAN)
 OF_NUMBERS = tuple(op for op in ReduceOp if op not in {ReduceOp.ANY, ReduceOp.ALL})
 SHAPES: tuple[tuple[int, ...], ...] = ((), (), (2,), (3, 2))
 
@@ -117,6 +120,7 @@ Step = (
     | OwnWrite
     | AllReduceStep
     | AllGatherStep
+    | CombineStep
     | Merge
     | Host
     | Raise
@@ -362,7 +366,9 @@ class Drawing:
     def _step(self, depth: int) -> Step:
         rng, variable = self._rng, self._rng.choice(self._alive)
         spec, sparse = self.specs[variable], self._sparse(self.specs[variable])
-        kinds = "write write write write read read rows own reduce gather merge host".split()
+        kinds = (
+            "write write write write read read rows own reduce gather combine merge host".split()
+        )
         match rng.choice(kinds):
             case "read" if sparse is not None and rng.random() < 0.3:
                 return ReadRows(variable, np.array(self._rows(variable)[0], np.int64))
@@ -376,6 +382,11 @@ class Drawing:
             case "reduce":
                 values = tuple(self._numbers((2,), "float64") for _ in range(self.count))
                 return AllReduceStep(rng.choice(OF_NUMBERS), values)
+            case "combine":
+                values = tuple(self._numbers((2,), "float64") for _ in range(self.count))
+                op = rng.choice([op for op in OF_NUMBERS if op is not ReduceOp.MEAN])
+                root, exclusive = rng.randrange(self.count), rng.random() < 0.5
+                return CombineStep(rng.choice(COMBINING), op, values, root, exclusive)
             case "gather":
                 sizes = [rng.randint(0, 2) for _ in range(self.count)]
                 return AllGatherStep(tuple(self._numbers((size,), "int64") for size in sizes))

@@ -5,17 +5,18 @@ from __future__ import annotations
 import random
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 import numpy as np
 
 from tests.properties.bare_cluster import rows_of
-from tests.properties.model import reduced
+from tests.properties.model import combined, reduced
 from tests.properties.operation_model import Array
 from tests.properties.steps import (
     AllGatherStep,
     AllReduceStep,
+    CombineStep,
     ReadAction,
     ScatterAction,
     WriteAction,
@@ -239,7 +240,7 @@ class SeededReplica:
                 yield from self._collective(frame, step, at)
 
     def _collective(
-        self, frame: Frame, step: AllReduceStep | AllGatherStep | Merge, at: str
+        self, frame: Frame, step: AllReduceStep | AllGatherStep | CombineStep | Merge, at: str
     ) -> Iterator[None]:
         i, model = self.replica_id, self._model
         kind: tuple[Any, ...]
@@ -253,6 +254,13 @@ class SeededReplica:
                 kind = ("gather",)
                 how = Combination(CombineKind.ALL_GATHER, axis=0)
                 event = EnterCombine(how, ONE_LEAF, (value,), None, at)
+            case CombineStep():
+                count = len(frame.call.entries)
+                how = combination(step, count)
+                kind = "combine", how
+                scatters = how.kind is CombineKind.REDUCE_SCATTER
+                sent = np.stack([step.values[i]] * count) if scatters else step.values[i]
+                event = EnterCombine(how, ONE_LEAF, (sent,), None, at)
             case Merge():
                 kind = ("merge",)
                 event = EnterMerge(NOTHING, Payload(step), None, at)
@@ -268,6 +276,8 @@ class SeededReplica:
         values = [own[position].operand for own in frame.call.entries]
         if isinstance(step, AllReduceStep):
             expected = reduced(values, step.op, len(values))
+        elif isinstance(step, CombineStep):
+            expected = combined(replace(step, values=tuple(values)), len(values))[i]
         else:
             expected = np.concatenate(values)
         (leaf,) = delivered.answer.leaves
@@ -324,3 +334,14 @@ class SeededReplica:
         if isinstance(outcome, Abandon):
             raise Unwound
         return outcome
+
+
+def combination(step: CombineStep, count: int) -> Combination:
+    """Return the arguments of a collective of this number of replicas."""
+    match step.kind:
+        case CombineKind.REDUCE_SCATTER:
+            return Combination(step.kind, step.op, axis=0)
+        case CombineKind.BROADCAST:
+            return Combination(step.kind, root=step.root % count)
+        case _:
+            return Combination(step.kind, step.op, exclusive=step.exclusive)

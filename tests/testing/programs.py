@@ -78,6 +78,27 @@ def all_reduces() -> str:
     return seen(*strategy.run(step), w)
 
 
+def collectives() -> str:
+    """Exchange values by every collective, between writes."""
+    strategy = three_replicas()
+    w = create_without_warnings(strategy, 1.0, "ON_WRITE", "SUM")
+
+    def step() -> Any:
+        context, i = tf.distribute.get_replica_context(), replica_id()
+        w.assign_add(np.float32(i) / 7)
+        value = np.arange(6, dtype=np.float32).reshape(3, 2) * (w + i)
+        mean = context.all_reduce("mean", value, weight=i + 0.5)
+        largest = context.all_reduce("max", (value, np.int8(i)))
+        part = context.reduce_scatter("prod", value)
+        first = context.broadcast(value, root=2)
+        parts = context.all_to_all([np.full(i + to, np.int64(i - to)) for to in range(3)])
+        before = context.scan("sum", i + 1, exclusive=True)
+        w.assign(mean[1, 1])
+        return mean, *largest, part, first, np.concatenate(parts), before, context.scan("min", -i)
+
+    return seen(*strategy.run(step), w)
+
+
 def merge_calls() -> str:
     """Do cross-replica writes in a merge_call, with a nested call between them."""
     strategy = three_replicas()
@@ -266,6 +287,7 @@ def joined_replicas() -> str:
 PROGRAMS = (
     several_writes,
     all_reduces,
+    collectives,
     merge_calls,
     counters,
     host_calls,

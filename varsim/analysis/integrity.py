@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from varsim.analysis import arithmetic, sparse
+from varsim.analysis.combination import arguments_in
 from varsim.analysis.promises import Promise, promise_of
 from varsim.errors import HistoryError
 from varsim.extension_dtypes import named
@@ -54,6 +55,8 @@ _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "request": ("call", "operation", "note"),
     "release": ("call", "note"),
     "answer": ("operation",),
+    "give": ("call", "position", "note", "dtype", "shape"),
+    "result": ("call", "position", "replica", "dtype", "shape"),
     "receive": ("replica",),
     "publish": ("variable",),
     "push": ("variable",),
@@ -65,14 +68,14 @@ _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The columns that an event of a kind must have."""
 
-_OF_GROUPS: Final = frozenset({"arrive", "answer", "request"})
+_OF_GROUPS: Final = frozenset({"arrive", "give", "answer", "result", "request"})
 """The kinds of events that can have a process group."""
 
 _BY_PROGRAM: Final = frozenset(
-    "create forget call commit fetch answer receive carry abort finish lost".split()
+    "create forget call commit fetch answer result receive carry abort finish lost".split()
 )
 _BY_REPLICA: Final = frozenset(
-    "begin install component wait arrive request release publish ask return raise".split()
+    "begin install component wait arrive give request release publish ask return raise".split()
 )
 
 
@@ -170,6 +173,8 @@ class RowIntegrity:
             return f"unknown variable {variable!r}"
         if cause is not None and cause >= number:
             return "its cause has a larger number"
+        if kind in _OF_COLLECTIVES:
+            return self._wrong_array(event)
         if indices is not None or (value is not None and operation in sparse.OPERATIONS):
             return self._wrong_rows(event)
         if value is None:
@@ -194,6 +199,23 @@ class RowIntegrity:
             and ids == sorted(set(ids))
             and process in (PROGRAM, *ids)
         )
+
+    def _wrong_array(self, event: Event) -> str | None:
+        """Return what is wrong with an array of a collective, which belongs to no variable."""
+        value, indices, dtype, shape = event.value, event.indices, event.dtype, event.shape
+        if event.variable is not None or indices is not None or event.operation is not None:
+            return "an array of a collective has a variable, an operation or indices"
+        try:
+            size = _size_of(named(str(dtype)), json.loads(str(shape)), dtype, shape)
+        except (TypeError, ValueError):
+            return "its array has no valid dtype and shape"
+        if value is not None and (type(value) is not bytes or len(value) != size):
+            return "its array does not fit its dtype and shape"
+        if None not in (value, event.digest) and event.digest != zlib.crc32(bytes(value or b"")):
+            return "its digest is not that of its array"
+        if event.kind == "give" and arguments_in(event.note) is None:
+            return f"{event.note!r} are not the arguments of a collective"
+        return None
 
     def _wrong_form(self, event: Event) -> str | None:
         """Return what is wrong with the dtype and shape of a value that was not recorded."""
@@ -247,6 +269,7 @@ class RowIntegrity:
         return None
 
 
+_OF_COLLECTIVES: Final = frozenset({"give", "result"})
 _HAVE_ROWS: Final = frozenset({"write", "commit"})
 
 

@@ -20,9 +20,7 @@ EVERYTHING: Final = "--trace messages"
 LIMIT: Final = "a larger `trace: {limit: …}`"
 WHOLE: Final = "--trace ops"
 
-IN_NO_VARIABLE: Final = (
-    "values outside variables, such as the results of all_reduce and of functions"
-)
+IN_NO_VARIABLE: Final = "values outside variables, such as the results of functions"
 
 _MOST_NAMES: Final = 3
 
@@ -110,7 +108,8 @@ def _counted(history: History, counted: Iterable[tuple[int | None, int]], noun: 
     for variable, count in counted:
         total += count
         row = None if variable is None else history.variables.get(variable)
-        names[row.name if row is not None else f"variable {variable}"] = None
+        other = "collectives" if variable is None else f"variable {variable}"
+        names[other if row is None else row.name] = None
     shown = list(names)[:_MOST_NAMES]
     more = len(names) - len(shown)
     return f"{times(total, noun)} of {', '.join(shown)}" + (f" and {more} more" if more else "")

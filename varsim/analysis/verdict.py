@@ -15,6 +15,7 @@ from typing import Final
 from varsim.analysis.checker import Checker, Conclusion
 from varsim.analysis.checkers.agreement import Agreement
 from varsim.analysis.checkers.atomic import Atomic
+from varsim.analysis.checkers.collectives import Collectives
 from varsim.analysis.checkers.coordination import Coordination
 from varsim.analysis.checkers.gathered_reads import GatheredReads
 from varsim.analysis.checkers.local_only import LocalOnly
@@ -41,6 +42,7 @@ CHECKERS: Final[tuple[type[Checker], ...]] = (
     Versions,
     Reduction,
     GatheredReads,
+    Collectives,
     LocalOnly,
     LostUpdate,
     ReadYourWrites,

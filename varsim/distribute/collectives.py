@@ -6,6 +6,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import partial
+from operator import index
 from typing import Any
 
 from varsim.distribute.conversion import as_tensor
@@ -141,7 +142,7 @@ class ReplicaCollectives(ABC):
             MismatchError: The replicas call different operations.
             ValueError: The value does not have this axis.
         """
-        how = self._how(CombineKind.ALL_GATHER, group, axis=axis)
+        how = self._how(CombineKind.ALL_GATHER, group, axis=index(axis))
         return self._combine(how, value, name)
 
     def reduce_scatter(
@@ -167,7 +168,7 @@ class ReplicaCollectives(ABC):
             MismatchError: The replicas call different operations.
             ValueError: The value cannot be split or combined.
         """
-        how = self._how(CombineKind.REDUCE_SCATTER, group, op=parse_op(reduce_op), axis=axis)
+        how = self._how(CombineKind.REDUCE_SCATTER, group, op=parse_op(reduce_op), axis=index(axis))
         return self._combine(how, value, name, weight)
 
     def all_to_all(
@@ -284,7 +285,6 @@ class ReplicaCollectives(ABC):
 
     def _combine(self, how: Combination, value: Any, name: str | None, weight: Any = None) -> Any:
         """Combine the leaves of a value with those of the other replicas."""
-        self._check_current()
         label, number = checked_name(name), checked_weight(weight, how.op)
         structure, given = taken_apart(value)
         refuse_slices(how.kind.value, given)
@@ -299,6 +299,7 @@ class ReplicaCollectives(ABC):
         label: str | None,
         weight: float | None,
     ) -> Sequence[Array]:
+        self._check_current()
         axis = how.axis
         if not leaves:
             method = how.kind.value

@@ -244,9 +244,6 @@ class OnlyReplicaContext(ReplicaContext):
             )
         return self._combine(how, value, name, weight)
 
-    def _check_current(self) -> None:
-        """Accept any current context, as TensorFlow does."""
-
     def _combined(
         self,
         how: Combination,

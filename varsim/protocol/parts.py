@@ -80,13 +80,18 @@ class Combination:
             return axis == self.axis
         return self.kind is CombineKind.ALL_TO_ALL
 
+    def settings(self) -> dict[str, str | int | bool]:
+        """Return the arguments by name, without those that the kind does not have."""
+        op = None if self.op is None else self.op.name
+        given = {"op": op, "axis": self.axis, "root": self.root}
+        found: dict[str, str | int | bool] = {k: v for k, v in given.items() if v is not None}
+        return {**found, "exclusive": True} if self.exclusive else found
+
     def arguments(self) -> tuple[str, ...]:
         """Return the arguments of the method, as the program writes them; the op is the first."""
+        given = self.settings().items()
         return (
-            *([] if self.op is None else [self.op.name]),
-            *([] if self.axis is None else [f"axis={self.axis}"]),
-            *([] if self.root is None else [f"root={self.root}"]),
-            *(["exclusive=True"] if self.exclusive else []),
+            *(str(value) if key == "op" else f"{key}={value}" for key, value in given),
             *([f"group={[*self.group]}"] if self.group else []),
         )
 

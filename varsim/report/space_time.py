@@ -85,6 +85,8 @@ def cell(event: Event, names: Mapping[int, str]) -> str:
         parts.append(f"v{event.version}")
     if event.kind == "write" and event.position is not None:
         parts.append(f"(collective {event.position} of call {event.call})")
+    if event.kind in {"give", "result"}:
+        parts.append(f"(collective {event.position})")
     if event.group:
         parts.append(f"(group of {name_replicas(event.group)})")
     value = _value(event)

@@ -55,8 +55,11 @@ def difference(
         assert isinstance(first, Write), "both have the same type"
         assert isinstance(second, Write), "both have the same type"
         return _difference_of_writes(first, second, specs)
-    if _settings(first) != _settings(second):
-        return Mismatch.OPERATION
+    if isinstance(first, Combine) and isinstance(second, Combine):
+        if first.how.kind is not second.how.kind:
+            return Mismatch.OPERATION
+        if first.how != second.how or (first.weight is None) != (second.weight is None):
+            return Mismatch.ARGUMENTS
     if first.label != second.label:
         return Mismatch.NAME
     if strict and are_crossed(first, second):
@@ -74,13 +77,6 @@ def _difference_of_writes(
     if same or specs[first.variable_id].aggregation is first_only:
         return Mismatch.NOTHING
     return Mismatch.VALUE
-
-
-def _settings(collective: ExplicitCollective) -> object:
-    """Return the arguments of a collective other than its values."""
-    if isinstance(collective, MergeCall):
-        return None
-    return collective.how, collective.weight is None
 
 
 def _fit(first: ExplicitCollective, second: ExplicitCollective) -> bool:

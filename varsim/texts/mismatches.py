@@ -35,14 +35,16 @@ class Mismatch(IntEnum):
     """
 
     OPERATION = 1  # another variable, operation, or kind of collective
-    NAME = 2  # the same operation under another name
-    LOCATION = 3  # the same operation without a name, in another line, under strict=True
-    VALUE = 4  # the same operation with another shape, dtype or structure
-    NOTHING = 5  # no difference
+    ARGUMENTS = 2  # the same kind of collective with another op, axis, root, …
+    NAME = 3  # the same operation under another name
+    LOCATION = 4  # the same operation without a name, in another line, under strict=True
+    VALUE = 5  # the same operation with another shape, dtype or structure
+    NOTHING = 6  # no difference
 
 
 _HAPPENED: Final = {
     Mismatch.OPERATION: "did different things",
+    Mismatch.ARGUMENTS: "called a collective with different arguments",
     Mismatch.NAME: "called collectives with different names",
     Mismatch.LOCATION: "called unnamed collectives in different lines",
     Mismatch.VALUE: "gave values that do not match",
@@ -52,6 +54,10 @@ _REMEDIES: Final = {
         "TensorFlow pairs these operations only by call order and mixes their values; varsim "
         "refuses this (difference D3 in docs/semantics.md). Make every replica do the same "
         "operations in the same order."
+    ),
+    Mismatch.ARGUMENTS: (
+        "TensorFlow pairs collectives only by call order and mixes their values; varsim refuses "
+        "this (difference D3 in docs/semantics.md). Give the same arguments on every replica."
     ),
     Mismatch.NAME: (
         "Only collectives with the same name are combined. Make every replica use the same names "

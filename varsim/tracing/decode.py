@@ -41,6 +41,7 @@ from varsim.protocol.messages import (
 )
 from varsim.protocol.tracebacks import class_of, exception_in, location_in
 from varsim.spec import Array, CustomSynchronization, VariableAggregation, VariableSpec
+from varsim.tracing import collective_rows
 from varsim.tracing.absent import AbsentMemory
 from varsim.tracing.history import VariableRow
 from varsim.tracing.layout import Packed, packed
@@ -207,14 +208,12 @@ class FromProgram:
                 return self._scatter_commit(replica_id, message)
             case Start():
                 return self._call(replica_id, message)
-            case Reduced(call_id=call_id, position=index) | Merged(call_id=call_id, position=index):
-                operation = _ANSWERS[type(message)]
-                receivers = self._present.get(call_id, self._num_replicas)
-                columns = {"call": call_id, "position": index, "operation": operation}
-                if isinstance(message, Reduced) and message.group:
-                    columns["members"] = json.dumps(message.group)
-                    receivers = sum(member < receivers for member in message.group)
-                return self._once(replica_id, "answer", receivers, **columns)
+            case Reduced():
+                answered = self._answered(replica_id, message)
+                results = collective_rows.obtained(message, replica_id, self._rows, self._absent)
+                return (*answered, *results)
+            case Merged():
+                return self._answered(replica_id, message)
             case Create(spec=spec, value=value):
                 return self._create(replica_id, spec, value)
             case Forget(variable_ids=variable_ids):
@@ -232,6 +231,15 @@ class FromProgram:
                 add, what = self._rows.add, _ANSWERS[type(message)]
                 return (add("answer", call=message.call_id, replica=replica_id, operation=what),)
         return ()
+
+    def _answered(self, replica_id: int, message: Reduced | Merged) -> Events:
+        call, operation = message.call_id, _ANSWERS[type(message)]
+        receivers = self._present.get(call, self._num_replicas)
+        columns = {"call": call, "position": message.position, "operation": operation}
+        if isinstance(message, Reduced) and message.group:
+            columns["members"] = collective_rows.members_of(message.group)
+            receivers = sum(member < receivers for member in message.group)
+        return self._once(replica_id, "answer", receivers, **columns)
 
     def _call(self, replica_id: int, start: Start) -> Events:
         call, present = start.call_id, start.present
@@ -369,21 +377,8 @@ class FromReplica:
                 return (rows.add("component", variable=variable, version=version, value=shown),)
             case SyncRequest(call_id=call, delta=delta, location=location):
                 return (rows.add("wait", call=call, variable=delta.variable_id, location=location),)
-            case (
-                Combine(call_id=call, position=index, label=label, location=location)
-                | MergeCall(call_id=call, position=index, label=label, location=location)
-            ):
-                operation = message.how.kind.value if isinstance(message, Combine) else "merge_call"
-                columns: dict[str, Any] = {
-                    "position": index,
-                    "location": location,
-                    "operation": operation,
-                }
-                if label is not None:
-                    columns["note"] = label
-                if isinstance(message, Combine) and message.how.group:
-                    columns["members"] = json.dumps(message.how.group)
-                return (rows.add("arrive", call=call, **columns),)
+            case Combine() | MergeCall():
+                return collective_rows.arrived(message, rows, self._absent)
             case _ if isinstance(message, REQUESTS):
                 return (rows.add(**request_of(message)),)
             case HostCall(call_id=call, location=location):

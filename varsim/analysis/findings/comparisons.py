@@ -48,6 +48,7 @@ from varsim.tracing.history import PROGRAM, Event
 _MOST_PENDING: Final = 1000
 """Largest number of writes by which one replica may be ahead of another at one location."""
 
+_REDUCING: Final = frozenset({"all_reduce", "reduce_scatter"})
 _KINDS: Final = frozenset({"call", "finish", "write", "component", "read", "arrive"})
 
 
@@ -131,7 +132,7 @@ class Comparisons(EventObserver):
         if event.kind in {"call", "finish"}:
             self._in_call = event.kind == "call"
             self._step += event.begins_step
-        elif event.kind == "arrive" and event.operation == "all_reduce":
+        elif event.kind == "arrive" and event.operation in _REDUCING:
             self._reduced_in[event.process] = event.call
         variable = event.variable
         if variable is None or variable not in self._variables or not self._is_known(variable):

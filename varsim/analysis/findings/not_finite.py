@@ -237,7 +237,7 @@ class NotFinite(Finder):
         elif len(wrote) == len(self.present(first.call)) and not empty:
             said.append(
                 "All replicas wrote such a value. It may come from a value that they share, for "
-                "example the result of an all_reduce; such results are not recorded."
+                "example the result of an all_reduce."
             )
         return finding_of(NOT_FINITE, facts, evidence, " ".join(said), _remedy(who, empty))
 

@@ -160,9 +160,10 @@ def _mean_of_means(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) ->
     return (
         "Each replica contributes a mean of its own examples, and MEAN gives all replicas the same "
         f"weight, but their shards are not equal{_shards(fault.weights)}.",
-        "Use two variables with SUM, one for the sum and one for the number of examples, and "
-        "divide the values that you read; or weigh each contribution by the replica's share of the "
-        "examples, with SUM.",
+        "Write a weighted mean: context.all_reduce('MEAN', value, weight=examples) with the "
+        "replica's number of examples (varsim only). Or use two variables with SUM, one for the "
+        "sum and one for the number of examples, and divide the values that you read; or weigh "
+        "each contribution by the replica's share of the examples, with SUM.",
     )
 
 

@@ -1,0 +1,137 @@
+"""Every result of a collective equals its recomputed combination."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import Any, Final
+
+from varsim.analysis import arithmetic, combination
+from varsim.analysis.checker import Checker
+from varsim.analysis.replay import Replay
+from varsim.extension_dtypes import named
+from varsim.tracing.history import Event
+
+_Key = tuple[int, str | None, int]
+"""The call, the members and the position of a collective."""
+
+_MISSING: Final = "not all values of a collective were recorded"
+_OLD: Final = (
+    "an earlier version of varsim recorded this run, without the values of collectives: record it "
+    "again"
+)
+
+
+class _Open:
+    """A collective that the replicas of a running call have entered."""
+
+    def __init__(self, operation: str) -> None:
+        self.operation = operation
+        self.given: defaultdict[int, list[Event]] = defaultdict(list)  # replica → its arrays
+        self.expected: dict[int, list[Any]] | None = None
+        self.answered = False
+        self.shown: defaultdict[int, int] = defaultdict(int)  # replica → its number of results
+
+
+class Collectives(Checker):
+    """Checks the results of collectives that combine values, such as all_reduce.
+
+    The result of a merge_call is not recorded.
+    """
+
+    name = "collectives"
+    promise = "every result of a collective equals its recomputed combination"
+
+    def __init__(self, replay: Replay) -> None:
+        super().__init__(replay)
+        self._open: dict[_Key, _Open] = {}
+
+    def concerns(self, variable: int | None) -> bool:
+        """Return whether an event belongs to no variable."""
+        return variable is None
+
+    def on_arrive(self, event: Event) -> None:
+        """Record that a replica enters a collective."""
+        if event.position is not None and event.operation != "merge_call":
+            self._open.setdefault(_key(event), _Open(event.operation or ""))
+
+    def on_give(self, event: Event) -> None:
+        """Record an array that a replica gives."""
+        found = self._open.get(_key(event))
+        if found is not None:
+            found.given[event.process].append(event)
+
+    def on_answer(self, event: Event) -> None:
+        """Report a record that has no values."""
+        found = self._open.get(_key(event))
+        if found is not None and not found.given:
+            self.undecided(None, _OLD, event.event)
+
+    def on_result(self, event: Event) -> None:
+        """Compare an array of a result with the recomputed one."""
+        found = self._open.get(_key(event))
+        if found is None or event.replica is None:
+            if self.replay.from_start:
+                self.wrong(None, "a result belongs to no collective", (event.event,))
+            return
+        present = self.replay.members(event)
+        if not found.given.keys() >= set(present):
+            return  # an arrival is missing, which another checker reports
+        proof = (*(one.event for i in present for one in found.given[i]), event.event)
+        if not found.answered:
+            found.answered = True
+            count = len(event.group) or self.replay.num_replicas
+            found.expected = self._expected(found, list(present), count, proof)
+        if found.expected is None:
+            return
+        mine, index = found.expected.get(event.replica, []), found.shown[event.replica]
+        found.shown[event.replica] += 1
+        if index >= len(mine):
+            self.wrong(None, f"a {found.operation} has too many results", proof)
+            return
+        self._compare(found, mine[index], event, proof)
+        if all(found.shown[i] == len(own) for i, own in found.expected.items()):
+            del self._open[_key(event)]
+
+    def _compare(self, found: _Open, expected: Any, event: Event, proof: tuple[int, ...]) -> None:
+        form = json.loads(event.shape or "[]"), named(event.dtype or "bool")
+        held: bool | None = False
+        if form == (list(expected.shape), expected.dtype):
+            held = arithmetic.matches(expected.reshape(-1), event)
+        if held is None:
+            self.undecided(None, _MISSING, *proof)
+        elif not held:
+            reason = f"the result of {found.operation} on replica {event.replica} is wrong"
+            self.wrong(None, reason, proof)
+
+    def _expected(
+        self, found: _Open, present: list[int], count: int, proof: tuple[int, ...]
+    ) -> dict[int, list[Any]] | None:
+        """Return the arrays of each replica's result; report why they are not known."""
+        given = {i: [_array_of(one) for one in found.given[i]] for i in present}
+        if any(array is None for own in given.values() for array in own):
+            self.undecided(None, _MISSING, *proof)
+            return None
+        arguments = {i: combination.arguments_in(found.given[i][0].note) or {} for i in present}
+        known = {i: [one for one in own if one is not None] for i, own in given.items()}
+        expected = combination.expected(found.operation, known, arguments, count)
+        if expected is None:
+            reason = f"the values of a {found.operation} cannot be combined, but it was answered"
+            self.wrong(None, reason, proof)
+        return expected
+
+    def on_finish(self, event: Event) -> None:
+        """Drop the collectives of a call."""
+        self._open = {key: one for key, one in self._open.items() if key[0] != event.call}
+
+
+def _key(event: Event) -> _Key:
+    return event.call or 0, event.members, -1 if event.position is None else event.position
+
+
+def _array_of(event: Event) -> Any:
+    """Return the array of a `give` event; None if its bytes were not recorded."""
+    if event.value is None:
+        return None
+    dtype = named(event.dtype or "bool")
+    return arithmetic.flat(event.value, dtype).reshape(json.loads(event.shape or "[]"))

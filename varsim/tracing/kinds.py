@@ -1,0 +1,61 @@
+"""The kinds of the events in a history, and what the columns of each kind mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+KINDS: Final[Mapping[str, str]] = {
+    "create": "the program creates a variable, with the value of every component (version 0)",
+    "forget": "the program dropped a variable",
+    "call": "the program calls a function on all replicas. If some have joined, the replicas 0 to "
+    "`present` - 1 take part. Calls are numbered over all incarnations of a strategy; a "
+    "number from 4294967296 on is a call of varsim itself, for a checkpoint",
+    "begin": "a replica begins a call; caused by `call`. If the arguments have rows on some "
+    "replicas only, `note` says how many rows this replica has: `0 of 9 rows`",
+    "write": "a write (assign, assign_add, assign_sub, scatter_add, …), before it takes effect. "
+    "`position` is set for a contribution to a merge. Any other write is a local write to the "
+    "component of `replica`, or a write by the program (to all components if `replica` is NULL)",
+    "commit": "the program's process commits a write: the variable (or only the component of "
+    "`replica`, if `replica` is set) gets this `version`. `value` is the operand of `operation`. "
+    "For a merge, `operation` is assign, and `value` is the new value. For a merge of sparse "
+    "writes, `operation` is that of the writes, and `value` has the rows of all replicas, divided "
+    "by N for MEAN",
+    "install": "a replica applies a commit to its component; caused by `commit`",
+    "read": "a read. The program reads the cross-replica value, or the component of `replica` if "
+    "`replica` is set; `times` counts equal reads in a row",
+    "component": "a replica sends its component to the program; caused by the program's `fetch`",
+    "fetch": "the program asks a replica (`replica`) for its component",
+    "wait": "a replica waits for the commit of its write to `variable`",
+    "arrive": "a replica arrives at a collective other than a write (`operation` is merge_call, or "
+    "a method that combines values, such as all_reduce; `note` is the collective's name, if it has "
+    "one), or makes a request to the program (host_call)",
+    "give": "after `arrive`: an array that the replica gives to the collective at `position`; one "
+    "event for each array. `note` has the arguments as JSON: op, axis, root, exclusive, weight",
+    "request": "a replica waits for other replicas in an operation without a position: `operation` "
+    "is lock, read_lock, barrier, send or recv, and `note` is the name of the lock or of the "
+    "barrier, or the number of the other replica",
+    "release": "a replica releases the lock `note`. The end of its function releases all its locks",
+    "answer": "the program answers a collective, a host call, a `request` or an `ask`; `operation` "
+    "is reduced, merged, host_result, granted (a lock, a barrier or a send), passed (a recv) or "
+    "shared",
+    "result": "after `answer`: an array of the result that `replica` gets from the collective at "
+    "`position`; one event for each array",
+    "publish": "a replica publishes its component; `value` is the component",
+    "push": "a process adds `value` to the authoritative copy of a variable. The push of a replica "
+    "takes effect when the program receives it",
+    "carry": "a new incarnation takes over a value that an earlier one has shared: the published "
+    "component of `replica`, or the authoritative copy if `replica` is NULL",
+    "ask": "a replica asks for the authoritative copy (`operation` is pull) or for the published "
+    "component of `replica` (`operation` is fetch)",
+    "obtain": "a process has the value of a pull or a fetch. `version` counts the pushes in the "
+    "copy, or the publications of the component; `note` is the age of the value in seconds",
+    "receive": "the program receives a message of a replica; caused by the replica's last event "
+    "before this message",
+    "return": "a replica's function has returned",
+    "raise": "a replica's function has raised `error` at `location`; `note` is the error's text",
+    "abort": "the program aborts a call; `note` says why",
+    "finish": "the program has the results of a call, or the call's `error` (`note` is the error's "
+    "text)",
+    "lost": "a worker process has ended; `note` says how",
+}
