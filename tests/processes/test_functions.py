@@ -436,6 +436,31 @@ def test_local_writes_of_a_failed_call_are_read(strategy: Strategy) -> None:
     assert [10.0, 11.0, 12.0] == [float(part) for part in v.values]
 
 
+def test_every_collective_exchanges_small_and_large_values(strategy: Strategy) -> None:
+    """The large values are in shared memory, and some replicas get a part of them."""
+
+    def step(rows: int) -> Any:
+        own, i = tf.distribute.get_replica_context(), replica_id()
+        value = np.full((3, rows), i + 1, np.float64)
+        parts = own.all_to_all([np.full(rows * to, 10 * i + to) for to in range(3)])
+        return [
+            own.all_reduce("MEAN", value, weight=i)[0, 0],
+            own.all_reduce("PROD", value)[-1, -1],
+            own.reduce_scatter("MAX", np.arange(3 * rows).reshape(3, rows) * (i + 1))[0, 0],
+            own.reduce_scatter("SUM", value, axis=0).sum(),
+            own.reduce_scatter("SUM", np.arange(6 * rows).reshape(2, 3 * rows), axis=1)[1, 0],
+            own.broadcast(value, root=1)[0, 0],
+            own.scan("SUM", value, exclusive=True)[0, 0],
+            [int(part.sum()) for part in parts],
+        ]
+
+    for rows in (1, 40_000):
+        each = on_each(strategy, strategy.run(step, args=(rows,)))
+        assert [8 / 3, 6.0, 0, 6.0 * rows, 9 * rows, 2.0, 0.0, [0, 0, 0]] == each[0]
+        assert [8 / 3, 6.0, 3 * rows, 6.0 * rows, 12 * rows, 2.0, 1.0] == each[1][:-1]
+        assert [2 * rows * number for number in (2, 12, 22)] == each[2][-1]
+
+
 def test_equal_numbers_of_all_replicas_are_returned_as_one(strategy: Strategy) -> None:
     """Numbers are compared bit for bit: −0.0 differs from 0.0, and NaN equals NaN."""
     zeros = strategy.run(lambda: -0.0 if replica_id() else 0.0)
