@@ -24,6 +24,7 @@ from varsim.tracing.merge import merge
 from varsim.tracing.trace import TraceOptions
 
 F = np.float32
+NUMERIC = ("SUM", "MEAN", "MIN", "MAX", "PROD")
 Step = Callable[[Any], Any]
 
 
@@ -31,17 +32,19 @@ def all_kinds(own: Any) -> None:
     """Call every kind of collective, with structures, weights and parts of different sizes."""
     i = replica_id()
     value = F([i + 1, 2 - i, 3])
-    for op in ("SUM", "MEAN", "MIN", "MAX", "PROD"):
-        own.all_reduce(op, {"a": value, "b": np.int16(i + 2)})
-    own.all_reduce("MEAN", (value, i), weight=i + 0.5)
-    own.all_reduce("ANY", np.array([i == 1, False]))
-    own.all_reduce("ALL", np.array([i == 1, True]))
-    own.all_gather(value[: i + 1], axis=0)
-    own.reduce_scatter("MAX", np.arange(6).reshape(2, 3) * i, axis=1)
-    own.all_to_all([np.full(i + j, 10 * i + j) for j in range(3)])
-    own.broadcast([value, i], root=2, name="weights")
-    own.scan("PROD", value)
-    own.scan("MIN", value, exclusive=True)
+    results = [
+        *(own.all_reduce(op, {"a": value, "b": np.int16(i + 2)}) for op in NUMERIC),
+        own.all_reduce("MEAN", (value, i), weight=i + 0.5),
+        own.all_reduce("ANY", np.array([i == 1, False])),
+        own.all_reduce("ALL", np.array([i == 1, True])),
+        own.all_gather(value[: i + 1], axis=0),
+        own.reduce_scatter("MAX", np.arange(6).reshape(2, 3) * i, axis=1),
+        own.all_to_all([np.full(i + j, 10 * i + j) for j in range(3)]),
+        own.broadcast([value, i], root=2, name="weights"),
+        own.scan("PROD", value),
+        own.scan("MIN", value, exclusive=True),
+    ]
+    assert 14 == len(results)
     own.merge_call(lambda _: None)
 
 

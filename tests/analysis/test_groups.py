@@ -132,7 +132,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def arrivals(file: Path) -> list[Event]:
     with open_history(file) as history:
-        return list(history.events("position IS NOT NULL AND call = 1"))
+        events = history.events("position IS NOT NULL AND call = 1")
+        return [one for one in events if one.kind in {"arrive", "answer"}]
 
 
 def test_a_record_has_the_members_of_each_collective(recorded: Path):

@@ -303,7 +303,7 @@ def test_a_member_that_ends_early_fails_the_call_at_once(seed):
 @pytest.mark.parametrize(
     ("first", "second", "text"),
     [
-        (("SUM", 1.0, None), ("MEAN", 1.0, None), "did different things"),
+        (("SUM", 1.0, None), ("MEAN", 1.0, None), "called a collective with different arguments"),
         (("SUM", 1.0, "a"), ("SUM", 1.0, "b"), "called collectives with different names"),
         (("SUM", F(1), None), ("SUM", F([1]), None), "gave values that do not match"),
     ],

@@ -141,7 +141,7 @@ def test_members_that_differ_fail_the_call_and_others_do_not():
 
     error = call.failure()
     assert isinstance(error, MismatchError)
-    assert "did different things at collective 1 of the group of replicas 0, 1" in str(error)
+    assert "different arguments at collective 1 of the group of replicas 0, 1" in str(error)
     assert [(0,), (1,)] == [one.replica_ids for one in error.groups]
     assert "all_reduce(SUM, group=[0, 1]) on every member" in str(error)
 
