@@ -403,11 +403,8 @@ def alltoall(
 
 def barrier(process_set: ProcessSet = global_process_set) -> None:
     """Wait until all ranks have arrived."""
-    context, members, options = _ranks("barrier", process_set)
-    if options:
-        context.broadcast(0, members.ranks[0], name="hvd.barrier", **options)
-    else:
-        context.barrier("hvd.barrier")
+    context, _, options = _ranks("barrier", process_set)
+    context.barrier("hvd.barrier", **options)
 
 
 def join(device: int = -1) -> NoReturn:  # noqa: ARG001  # Horovod's argument

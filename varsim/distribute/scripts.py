@@ -114,8 +114,9 @@ class ReplicaScript:
 
     @property
     def call_site(self) -> CallSite:
-        """Return the name of the script, for errors about the call."""
-        return CallSite(function=shown_path(self.path), is_script=True)
+        """Return the name of the script, for errors, and its first line, for warnings."""
+        name = shown_path(self.path)
+        return CallSite(function=name, called_at=f"{name}:1", is_script=True)
 
     def __call__(self) -> None:
         """Execute the script on this replica, in replica context.

@@ -22,7 +22,7 @@ from varsim.report.summary import Phase
 from varsim.texts.resuming import ScriptAgain
 
 STALL_WARN_S: Final = 60.0
-"""After this time without a collective, a replica is reported.
+"""A replica for which others have waited so long is reported.
 
 A whole script loads data and trains between two collectives, so this is much longer than for a call
 of `strategy.run`. Horovod has the same time.

@@ -388,16 +388,34 @@ class CallState:
         return [i for i, p in enumerate(self.participants) if p.status is Status.RUNNING]
 
     def quiet(self, now_s: float) -> dict[int, Quiet]:
-        """Return since when each replica that runs or waits for the program makes no progress."""
+        """Return since when each replica that runs or waits for the program makes no progress.
+
+        A whole script may compute for long between two collectives. So its replicas are late only
+        while another replica waits, and from the beginning of this wait.
+        """
         quiet: dict[int, Quiet] = {}
+        wanted_s = self._wanted_s() if self.site.is_script else 0.0
+        if wanted_s is None:
+            return quiet
         for replica_id, one in enumerate(self.participants):
             asks = isinstance(one.waits_for, HostCall)
             if one.status is Status.RUNNING or asks:
-                moved_s = max(self._pairings.moved_s(replica_id), one.met_s)
+                moved_s = max(self._pairings.moved_s(replica_id), one.met_s, wanted_s)
                 lent_s = one.lent_s if one.lent_at == self._pairings.arrivals(replica_id) else 0.0
                 lent_s += _lent(now_s - one.asked_s) if asks else 0.0
                 quiet[replica_id] = Quiet(moved_s, lent_s)
         return quiet
+
+    def _wanted_s(self) -> float | None:
+        """Return since when a replica waits for others; None if no replica waits."""
+        return min(
+            (
+                max(self._pairings.moved_s(i), one.met_s, one.asked_s)
+                for i, one in enumerate(self.participants)
+                if one.status is Status.WAITING and not isinstance(one.waits_for, HostCall)
+            ),
+            default=None,
+        )
 
     @property
     def title(self) -> str:

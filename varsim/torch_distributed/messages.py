@@ -38,12 +38,8 @@ def monitored_barrier(
 
 def _meet(what: str, group: ProcessGroup | None) -> None:
     here = here_in(what, group)
-    if here is None:
-        return
-    if here.members.is_all:
-        here.context.barrier(here.what)
-    else:
-        here.context.broadcast(0, here.members.ranks[0], name=here.what, **here.options)
+    if here is not None:
+        here.context.barrier(here.what, **here.options)
 
 
 def send(tensor: Array, dst: int, group: ProcessGroup | None = None, tag: int = 0) -> None:

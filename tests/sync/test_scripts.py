@@ -1,4 +1,4 @@
-"""Output of a running function, in the states of the coordinator and of a replica."""
+"""A whole script as the function of a call: its output, and its replicas without progress."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from tests.sync.build import (
     W,
     all_reduce,
     array,
+    call,
     coordinator,
     handle,
     replica,
@@ -16,8 +17,10 @@ from tests.sync.build import (
     spec,
 )
 from varsim.errors import ProtocolError
-from varsim.protocol.messages import Abort, Output, Printed
+from varsim.protocol.messages import Abort, BarrierArrival, Output, Printed
 from varsim.sync.actions import Abandon, Await, Deliver, Send, ShowOutput
+from varsim.sync.call_site import CallSite
+from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.replica_events import FunctionPrints
 
 PRINTS = FunctionPrints("a\n", is_error=False)
@@ -73,3 +76,37 @@ def test_a_failed_call_ends_the_wait() -> None:
 
     assert [Abandon("no")] == program.handle(Abort(call_id=1, reason="no"))
     assert [Abandon("no")] == program.state.handle(PRINTS)
+
+
+# ---------------------------------------------------------------- replicas without progress
+
+
+def late(state: CoordinatorState, now_s: float) -> dict[int, float]:
+    """Return since when replicas make no progress."""
+    (running,) = state._calls
+    return {i: one.since_s for i, one in running.quiet(now_s).items()}
+
+
+@pytest.fixture
+def script() -> CoordinatorState:
+    """Provide the running call of a script on two replicas."""
+    state = coordinator(calls=0)
+    call(state, site=CallSite(function="script.py", is_script=True))
+    return state
+
+
+def test_a_script_that_computes_is_not_late(script: CoordinatorState) -> None:
+    assert {} == late(script, 6_000.0)
+
+
+def test_a_replica_is_late_since_another_one_waits(script: CoordinatorState) -> None:
+    handle(script, 0, all_reduce(1.0), 5_000.0)
+
+    assert {1: 5_000.0} == late(script, 6_000.0)
+
+
+def test_a_wait_at_a_barrier_makes_the_others_late(script: CoordinatorState) -> None:
+    arrival = BarrierArrival(call_id=1, barrier=None, group=(), location="script.py:3")
+    handle(script, 1, arrival, 70.0)
+
+    assert {0: 70.0} == late(script, 80.0)
