@@ -25,14 +25,14 @@ class MeetingOrder:
         self._asked: dict[int, Event] = {}  # replica → its request that is not answered
         self._held: dict[int, dict[_Key, bool]] = {}  # replica → locks → whether it only reads
         self._released: dict[_Key, dict[int, tuple[int, bool]]] = {}  # lock → replica → release
-        self._at_barrier: dict[_Key, list[Source]] = {}
+        self._at_barrier: dict[tuple[_Key, str | None], list[Source]] = {}  # … and its members
         self._other_sides: dict[int, list[Source]] = {}  # replicas that get their answers next
 
     def request(self, event: Event) -> None:
         """Take a request of a replica."""
         self._asked[event.process] = event
         if event.operation == "barrier":
-            arrived = self._at_barrier.setdefault(_key(event), [])
+            arrived = self._at_barrier.setdefault((_key(event), event.members), [])
             arrived.append((event.process, event.event))
 
     def release(self, event: Event) -> None:
@@ -66,7 +66,7 @@ class MeetingOrder:
             self._held.setdefault(replica_id, {})[key] = reads
             return
         if asked.operation == "barrier":
-            arrived = self._at_barrier.pop(key, [])
+            arrived = self._at_barrier.pop((key, asked.members), [])
             self._other_sides |= {other: arrived for other, _ in arrived}
         elif event.operation == "passed" and (asked.note or "").isdecimal():
             sender = int(asked.note or 0)
@@ -79,7 +79,7 @@ class MeetingOrder:
         """Drop a call that has ended or failed."""
         self.before.clear()
         self._released = {key: one for key, one in self._released.items() if key[0] != call}
-        self._at_barrier = {key: one for key, one in self._at_barrier.items() if key[0] != call}
+        self._at_barrier = {key: one for key, one in self._at_barrier.items() if key[0][0] != call}
         for replica_id, held in self._held.items():
             self._held[replica_id] = {key: reads for key, reads in held.items() if key[0] != call}
 

@@ -223,9 +223,10 @@ class ProgramHistory:
         """Let a replica receive the message of event `cause`, by default the last answer."""
         self.event(replica_id, "install", cause=self._answered if cause is None else cause)
 
-    def ask(self, replica_id: int, lock: str = "a", operation: str = "lock") -> None:
+    def ask(self, replica_id: int, lock: str = "a", operation: str = "lock", **others: str) -> None:
         """Let a replica request a lock, and let the program receive the request."""
         columns = {"operation": operation, "note": lock, "location": f"step.py:{replica_id}"}
+        columns |= others
         cause = self.event(replica_id, "request", **columns)
         self.event(PROGRAM, "receive", cause=cause, replica=replica_id)
 

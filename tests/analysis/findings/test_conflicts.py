@@ -79,6 +79,26 @@ def test_critical_sections_of_different_locks_are_not_ordered() -> None:
     assert ["write-write conflict: w ×1 at turn.py:2"] == conflicts(locked_writes(locks="ab"))
 
 
+def test_barriers_of_different_groups_do_not_meet() -> None:
+    """Replicas 2 and 3 are at a barrier of the same name when replicas 0 and 1 leave theirs."""
+    story = ProgramHistory(4, w="ON_WRITE NONE")
+    story.call()
+    first, second = {"members": "[0, 1]"}, {"members": "[2, 3]"}
+    story.write(2, "w", 1.0, "turn.py:2")
+    for replica_id, group in ((2, second), (0, first), (1, first)):
+        story.ask(replica_id, "", "barrier", **group)
+    for replica_id in (0, 1):
+        story.grant(replica_id)
+    story.ask(3, "", "barrier", **second)
+    for replica_id in (2, 3):
+        story.grant(replica_id)
+    story.write(3, "w", 2.0, "turn.py:4")
+    assert [] == conflicts(story)
+    story.write(0, "w", 3.0, "turn.py:6")
+    story.end()
+    assert ["write-write conflict: w ×1 at turn.py:2"] == conflicts(story)
+
+
 def test_readers_of_one_lock_are_not_ordered() -> None:
     story = ProgramHistory(w="ON_WRITE NONE")
     story.call()
