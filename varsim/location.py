@@ -16,6 +16,7 @@ _NOT_THE_USERS: tuple[str, ...] = (
     "varsim.distribute",
     "varsim.shells",
     "varsim.launch",
+    "varsim.location",
     "varsim.protocol",
     "varsim.exchange",
     "varsim.transport",

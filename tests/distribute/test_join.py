@@ -74,6 +74,14 @@ def test_the_component_of_a_joined_replica_stays_unchanged(strategy):
     assert 31.0 == total.read_value()
 
 
+def test_a_sync_leaves_the_component_of_a_joined_replica_unchanged(strategy):
+    v = create_variable(strategy, 0.0, "NONE", "MEAN")
+    run(strategy, lambda rows: v.assign(rows[0]), 1, 2, 4)
+    run(strategy, lambda rows: v.sync(), 8, 16)
+
+    assert [1.5, 1.5, 4.0] == components(v)
+
+
 def test_a_joined_replica_reads_the_commits_in_its_next_call(strategy):
     v = create_variable(strategy, 0.0, "ON_WRITE", "SUM")
     run(strategy, lambda rows: v.assign_add(rows[0]), 1, 2)

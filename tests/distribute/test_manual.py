@@ -9,6 +9,8 @@ import pytest
 
 import varsim as tf
 from varsim.errors import (
+    ContextError,
+    MismatchError,
     OperationError,
     ReplicaIndexError,
     ShapeError,
@@ -309,3 +311,241 @@ def test_shared_values_can_be_read_after_a_loss(simulated: Any):
     assert (2.0, 11.0) == (float(v.pull().value), float(v.fetch(1).value))
     with pytest.raises(WorkerLost, match="was killed"):
         v.push(1.0)
+
+
+# ---------------------------------------------------------------- sync and broadcast
+
+
+def ids_plus(v: tf.Variable, offset: float) -> None:
+    v.assign(offset + own_id())
+
+
+@pytest.mark.parametrize("seed", [None, 1, 2])
+@pytest.mark.parametrize(
+    ("op", "value"),
+    [("SUM", 6.0), ("MEAN", 2.0), ("min", 1.0), (tf.distribute.ReduceOp.MAX, 3.0), ("PROD", 6.0)],
+)
+def test_a_sync_stores_the_aggregate_in_every_component(seed: int | None, op: Any, value: float):
+    with simulated_cluster(seed):
+        strategy, v = created(0.0, count=3)
+
+        def step() -> tuple[float, float]:
+            ids_plus(v, 1.0)
+            synced = v.sync(op)
+            found = float(synced), float(v.read_value())
+            v.assign_add(10.0 * own_id())
+            return found
+
+        assert {(value, value)} == {*results(strategy, step)}
+        assert [value, value + 10, value + 20] == [float(one.read_value()) for one in v.values]
+
+
+@pytest.mark.parametrize("seed", [None, 1])
+def test_a_broadcast_stores_one_component_in_every_component(seed: int | None):
+    with simulated_cluster(seed):
+        strategy, v = created([0.0, 0.0], count=3)
+
+        def step() -> list[float]:
+            v.assign([float(own_id()), 5.0])
+            return [float(one) for one in v.broadcast(2)]
+
+        assert [2.0, 5.0] in results(strategy, step)
+        assert [[2.0, 5.0]] * 3 == [one.read_value().tolist() for one in v.values]
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "value"),
+    [(SUM, 3.0), (MEAN, 1.5), (tf.VariableAggregation.ONLY_FIRST_REPLICA, 1.0)],
+)
+def test_the_default_op_is_the_aggregation(aggregation: Any, value: float):
+    strategy, v = created(0.0, aggregation=aggregation)
+
+    def step() -> float:
+        ids_plus(v, 1.0)
+        return float(v.sync())
+
+    assert {value} == {*results(strategy, step)}
+    strategy.run(lambda: ids_plus(v, 1.0))
+    assert value == float(v.sync())
+    assert [value, value] == [float(one.read_value()) for one in v.values]
+
+
+def test_without_an_aggregation_a_sync_needs_an_op():
+    strategy, v = created(0.0)
+    for run in (lambda operation: operation(), strategy.run):
+        with pytest.raises(OperationError, match="needs an op") as refused:
+            run(v.sync)
+        assert "v.sync('MEAN')" in str(refused.value)
+
+
+def test_the_program_synchronises_alone():
+    strategy, v = created(0.0, count=3)
+    strategy.run(lambda: ids_plus(v, 1.0))
+
+    assert 6.0 == float(v.sync("SUM"))
+    assert [6.0] * 3 == [float(one.read_value()) for one in v.values]
+    strategy.run(lambda: ids_plus(v, 1.0))
+    assert 2.0 == float(v.broadcast(1))
+    assert [2.0] * 3 == [float(one.read_value()) for one in v.values]
+
+
+def test_a_merge_call_can_synchronise():
+    strategy, v = created(0.0)
+
+    def step() -> float:
+        ids_plus(v, 1.0)
+        return float(tf.distribute.get_replica_context().merge_call(lambda _: v.sync("SUM")))
+
+    assert {3.0} == {*results(strategy, step)}
+    assert [3.0, 3.0] == [float(one.read_value()) for one in v.values]
+
+
+def test_a_sync_heals_the_copies_of_a_mirrored_variable_without_aggregation():
+    strategy, v = created(0.0, synchronization=tf.VariableSynchronization.ON_WRITE)
+
+    def step() -> None:
+        ids_plus(v, 1.0)
+        v.sync("MEAN")
+
+    strategy.run(step)
+
+    assert 1.5 == float(v.read_value())
+    assert [1.5, 1.5] == [float(one.read_value()) for one in v.values]
+
+
+def test_the_account_counts_a_contribution_and_an_answer_per_replica():
+    strategy, v = created([0.0] * 4, count=3)
+    strategy.run(lambda: v.sync("SUM"))
+    (account,) = strategy.statistics()
+
+    assert (3, 6, 6 * 16) == (account.writes, account.messages, account.size_bytes)
+
+
+def test_replicas_that_synchronise_other_variables_are_named():
+    strategy, v = created(0.0)
+    with strategy.scope():
+        w = tf.Variable(0.0, name="w", synchronization=NONE)
+    variables = [v, w]
+    with pytest.raises(MismatchError) as refused:
+        strategy.run(lambda: variables[own_id()].sync("SUM"))
+
+    assert "replica 0: v.sync(SUM, 'v': float32[]) at " in str(refused.value)
+    assert "replica 1: v.sync(SUM, 'w': float32[]) at " in str(refused.value)
+    assert "test_manual.py" in str(refused.value)
+    with pytest.raises(MismatchError, match="root=1"):
+        strategy.run(lambda: v.broadcast(own_id()))
+    with pytest.raises(MismatchError, match="name"):
+        strategy.run(lambda: v.sync("SUM", name=f"n{own_id()}"))
+    assert [0.0, 0.0] == [float(one.read_value()) for one in v.values]
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"aggregation": MEAN, "synchronization": None}, "already gives all its components one"),
+        ({"synchronization": ON_READ, "aggregation": SUM}, "count a synchronised value once per"),
+        ({"synchronization": tf.LocalSGD(2)}, "its policy itself decides"),
+    ],
+)
+def test_settings_under_which_a_sync_would_be_wrong_refuse_it(settings: Any, reason: str):
+    strategy, v = created(0.0, **settings)
+    for operation in (v.sync, lambda: v.sync("MEAN"), v.broadcast):
+        for run in (lambda one: one(), strategy.run):
+            with pytest.raises(OperationError, match=reason) as refused:
+                run(operation)
+            assert "synchronization=NONE: allows the operation" in str(refused.value)
+
+
+def test_adaptive_variables_refuse_a_sync():
+    strategy = tf.distribute.MirroredStrategy(devices(2), auto="adaptive")
+    with strategy.scope():
+        v = tf.Variable(0.0, aggregation=MEAN)
+    with pytest.raises(OperationError, match="already gives all"):
+        strategy.run(v.sync)
+
+
+def test_ops_that_give_another_dtype_are_refused():
+    strategy, count = created(3)
+    _, flag = created(True)
+    for run in (lambda operation: operation(), strategy.run):
+        with pytest.raises(OperationError, match=r"v\.sync\(MEAN\) of dtype int32"):
+            run(lambda: count.sync("MEAN"))
+    with pytest.raises(OperationError, match="dtype bool"):
+        flag.sync("SUM")
+    assert flag.sync("ALL")
+    with pytest.raises(ValueError, match="invalid ReduceOp"):
+        count.sync("AVERAGE")
+
+
+def test_a_root_that_takes_no_part_is_refused():
+    strategy, v = created(0.0)
+    for run in (lambda operation: operation(), strategy.run):
+        with pytest.raises(ReplicaIndexError, match="that of replicas 0, 1"):
+            run(lambda: v.broadcast(2))
+
+
+def test_a_sync_of_a_call_that_fails_changes_nothing():
+    strategy, v = created(0.0)
+
+    def step() -> None:
+        ids_plus(v, 1.0)
+        if own_id() == 1:
+            raise ArithmeticError
+        v.sync("SUM")
+
+    with pytest.raises(ArithmeticError):
+        strategy.run(step)
+
+    assert [1.0, 2.0] == [float(one.read_value()) for one in v.values]
+
+
+def test_a_lost_replica_ends_a_sync(simulated: Any):
+    strategy, v = created(0.0)
+    with pytest.raises(WorkerLost):
+        strategy.run(lambda: simulated.lose(1) if own_id() == 1 else v.sync("SUM"))
+
+
+def test_a_sync_on_a_single_device_gives_the_value():
+    strategy = tf.distribute.OneDeviceStrategy()
+    with strategy.scope():
+        v = tf.Variable(3.0, synchronization=NONE, aggregation=MEAN)
+
+    found = strategy.run(lambda: (v.sync(), v.sync("SUM"), v.broadcast()))
+    assert [3.0, 3.0, 3.0] == [float(one) for one in found]
+    with pytest.raises(ReplicaIndexError):
+        v.broadcast(1)
+
+
+# ---------------------------------------------------------------- groups
+
+
+@pytest.mark.parametrize("seed", [None, 1, 2])
+def test_a_sync_of_a_group_changes_only_its_members(seed: int | None):
+    with simulated_cluster(seed):
+        strategy, v = created(0.0, count=4)
+        group = strategy.group([1, 3])
+
+        def step() -> None:
+            ids_plus(v, 1.0)
+            if own_id() in group:
+                v.sync("SUM", group=group)
+
+        strategy.run(step)
+        assert [1.0, 6.0, 3.0, 6.0] == [float(one.read_value()) for one in v.values]
+        strategy.run(lambda: ids_plus(v, 1.0))
+        assert 3.0 == float(v.sync("MEAN", group=group))
+        assert [1.0, 3.0, 3.0, 3.0] == [float(one.read_value()) for one in v.values]
+        strategy.run(lambda: ids_plus(v, 1.0))
+        assert 4.0 == float(v.broadcast(3, group=group))
+        assert [1.0, 4.0, 3.0, 4.0] == [float(one.read_value()) for one in v.values]
+
+
+def test_only_members_of_a_group_synchronise():
+    strategy, v = created(0.0, count=3)
+    group = strategy.group([0, 2])
+    with pytest.raises(ContextError, match="replica 1 is not a member"):
+        strategy.run(lambda: v.sync("SUM", group=group))
+    with pytest.raises(ReplicaIndexError, match="that of replicas 0, 2"):
+        v.broadcast(1, group=group)
+    with pytest.raises(TypeError, match=r"strategy\.group"):
+        v.sync("SUM", group=[0, 2])

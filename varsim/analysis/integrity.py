@@ -17,6 +17,7 @@ from varsim.analysis.promises import Promise, promise_of
 from varsim.errors import HistoryError
 from varsim.extension_dtypes import named
 from varsim.protocol.parts import CombineKind
+from varsim.spec import ReduceOp
 from varsim.texts.files import JUDGE
 from varsim.tracing.history import KINDS, PROGRAM, Event, History
 
@@ -25,6 +26,7 @@ _OPERATIONS: Final[Mapping[str, frozenset[str | None]]] = {
     "arrive": frozenset({"merge_call", "host_call", *(kind.value for kind in CombineKind)}),
     "request": frozenset({"lock", "read_lock", "barrier", "send", "recv"}),
     "answer": frozenset({"reduced", "merged", "host_result", "shared", "granted", "passed"}),
+    "sync": frozenset({"broadcast", *(f"sync_{op.value.lower()}" for op in ReduceOp)}),
     "ask": frozenset({"pull", "fetch"}),
     "obtain": frozenset({"pull", "fetch"}),
 }
@@ -58,6 +60,7 @@ _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "give": ("call", "position", "note", "dtype", "shape"),
     "result": ("call", "position", "replica", "dtype", "shape"),
     "receive": ("replica",),
+    "sync": ("variable", "operation"),
     "publish": ("variable",),
     "push": ("variable",),
     "ask": ("variable", "operation"),
@@ -68,7 +71,7 @@ _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The columns that an event of a kind must have."""
 
-_OF_GROUPS: Final = frozenset({"arrive", "give", "answer", "result", "request"})
+_OF_GROUPS: Final = frozenset({"sync", "arrive", "give", "answer", "result", "request"})
 """The kinds of events that can have a process group."""
 
 _BY_PROGRAM: Final = frozenset(
@@ -79,7 +82,7 @@ _BY_REPLICA: Final = frozenset(
 )
 
 
-_OF_OTHERS: Final = frozenset({"ask", "obtain"})
+_OF_OTHERS: Final = frozenset({"sync", "ask", "obtain"})
 """The kinds in which `replica` can be another replica than the process."""
 
 

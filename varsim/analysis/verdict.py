@@ -25,6 +25,7 @@ from varsim.analysis.checkers.one_sided import OneSided
 from varsim.analysis.checkers.read_your_writes import ReadYourWrites
 from varsim.analysis.checkers.record import WellFormedRecord
 from varsim.analysis.checkers.reduction import Reduction
+from varsim.analysis.checkers.synced import Synced
 from varsim.analysis.checkers.versions import Versions
 from varsim.analysis.integrity import RowIntegrity, missing
 from varsim.analysis.observer import Audience, EventObserver
@@ -49,6 +50,7 @@ CHECKERS: Final[tuple[type[Checker], ...]] = (
     MonotonicReads,
     Atomic,
     Coordination,
+    Synced,
     OneSided,
 )
 """The checkers of promises, in the order of reports; `WellFormedRecord` comes before them."""

@@ -237,7 +237,7 @@ class ClusterVariable(Variable):
         """Return the manual operations in the current context."""
         frame = current_frame()
         if frame is not None and frame.replica is not None and frame.strategy is self.strategy:
-            return InReplica(self.variable_id, frame.replica)
+            return InReplica(self.variable_id, self._name, frame.replica)
         if frame is None or self._is_cross(frame):
             return InProgram(self, self.strategy.cross)
         problem = "in strategy.extended.update: the function has only one component"

@@ -9,16 +9,16 @@ from functools import partial
 from operator import index
 from typing import Any
 
+from varsim.distribute.collective_arguments import checked_name as checked
+from varsim.distribute.collective_arguments import parse_op
 from varsim.distribute.conversion import as_tensor
 from varsim.distribute.discarded import Discarded, is_discarded
 from varsim.distribute.groups import ProcessGroup, checked_group
 from varsim.distribute.indexed_slices import IndexedSlices
-from varsim.distribute.meetings import checked_name as checked
 from varsim.distribute.reduction import (
     checked_weight,
     components_of,
     divided,
-    parse_op,
     refuse_slices,
     require_joining,
 )

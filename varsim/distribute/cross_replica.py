@@ -18,6 +18,7 @@ from varsim.distribute.sparse import as_rows
 from varsim.distribute.values import DistributedValues, PerReplica
 from varsim.errors import ReplicaIndexError, ShapeError, VariableError, VarsimError
 from varsim.location import user_location, warn
+from varsim.protocol.parts import Combination
 from varsim.shells.coordinator import Coordinator
 from varsim.spec import Array, Context, ManualOperation, Operand, Operation, VariableSpec
 from varsim.sync import policies, reduce
@@ -31,6 +32,7 @@ from varsim.sync.coordinator_events import (
     ProgramRead,
     ProgramReading,
     ProgramScatter,
+    ProgramSync,
     ProgramWrite,
     ProgramWriteComponent,
     ProgramWriting,
@@ -49,8 +51,8 @@ class Cluster(Protocol):
     def look(self, event: ProgramReading) -> ProgramDone:
         """Read a variable, its components, or what replicas share of it."""
 
-    def write(self, event: ProgramWriting | ProgramPush) -> None:
-        """Write a variable, or push to its authoritative copy."""
+    def write(self, event: ProgramWriting | ProgramPush | ProgramSync) -> ProgramDone:
+        """Write or synchronise a variable, or push to its authoritative copy."""
 
 
 class CrossReplica:
@@ -218,7 +220,16 @@ class CrossReplica:
             warn(_WHAT_FIRST_DROPS.format(name=variable.spec.name), user_location())
         return first
 
-    # ------------------------------------------------------------ one-sided operations
+    # ------------------------------------------------------------ manual operations
+
+    def sync(self, variable: ClusterVariable, how: Combination) -> Array:
+        """Store the result of a collective over all components in each of them; return it.
+
+        Raises:
+            VariableError: The variable does not support the operation; nothing has changed.
+        """
+        event = ProgramSync(variable.spec.variable_id, how, self._location())
+        return np.array(self._cluster.write(event).values[0])
 
     def push(self, variable: ClusterVariable, delta: Array) -> None:
         """Add to the authoritative copy of a variable.

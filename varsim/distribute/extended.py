@@ -8,13 +8,13 @@ from functools import partial
 from typing import Any
 
 from varsim.distribute.aggregating import AggregatingVariable
+from varsim.distribute.collective_arguments import parse_op
 from varsim.distribute.context import Frame, current_frame, entered
 from varsim.distribute.conversion import as_tensor
 from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.groups import ProcessGroup
 from varsim.distribute.missing import explains_missing
 from varsim.distribute.ports import StrategyPort, VariablePort
-from varsim.distribute.reduction import parse_op
 from varsim.distribute.values import Mirrored, regroup, select_replica
 from varsim.distribute.variable import Variable
 from varsim.errors import ContextError, ValueTypeError

@@ -39,6 +39,7 @@ from varsim.sync.coordinator_events import (
     ProgramCall,
     ProgramPush,
     ProgramReading,
+    ProgramSync,
     ProgramWriting,
 )
 from varsim.sync.statistics import LockStatistics, VariableStatistics
@@ -273,15 +274,20 @@ class Incarnations:
             self._survive(error)
             raise
 
-    def write(self, event: ProgramWriting | ProgramPush) -> None:
-        """Write a variable, or push to its authoritative copy; see `Coordinator.write`."""
+    def write(self, event: ProgramWriting | ProgramPush | ProgramSync) -> ProgramDone:
+        """Write or synchronise a variable, or push to its copy; see `Coordinator.write`."""
         try:
-            self.coordinator.write(event)
+            done = self.coordinator.write(event)
         except (WorkerLost, CallTimeout) as error:
             self._survive(error)
             raise
-        if event.variable_id in self._initial and not isinstance(event, ProgramPush):
-            self._just_written.add(event.variable_id)
+        if not isinstance(event, ProgramPush):
+            self._note_written(event.variable_id)
+        return done
+
+    def _note_written(self, variable_id: int) -> None:
+        if variable_id in self._initial:
+            self._just_written.add(variable_id)
             if self._running:
                 self._keep_written()
 

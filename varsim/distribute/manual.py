@@ -4,21 +4,40 @@ from __future__ import annotations
 
 import operator
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
+from varsim.distribute.collective_arguments import checked_name, parse_op
 from varsim.distribute.conversion import as_operand
+from varsim.distribute.groups import ProcessGroup, checked_group
 from varsim.distribute.ports import CrossReplicaPort, ReplicaPort
+from varsim.distribute.structure_walks import taken_apart
 from varsim.errors import OperationError, ReplicaIndexError
 from varsim.location import located, user_location
-from varsim.spec import Array, ManualOperation, Operation, VariableSpec
+from varsim.protocol.parts import Combination, CombineKind
+from varsim.spec import (
+    Array,
+    ManualOperation,
+    Operation,
+    ReduceOp,
+    VariableAggregation,
+    VariableSpec,
+)
 from varsim.sync import reduce
 from varsim.sync.actions import ProgramDone
 from varsim.sync.components import check_shape
+from varsim.sync.manual import check_manual, check_op, operation_of
 from varsim.sync.policies.legality import check_arithmetic
-from varsim.sync.replica_events import ReplicaFetch, ReplicaPublish, ReplicaPull, ReplicaPush
+from varsim.sync.replica_events import (
+    EnterSync,
+    ReplicaFetch,
+    ReplicaPublish,
+    ReplicaPull,
+    ReplicaPush,
+)
+from varsim.texts.facts import name_replicas
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +60,9 @@ class VersionedValue:
 class Manual(Protocol):
     """The manual operations on one variable in the current context."""
 
+    def sync(self, how: Combination, label: str | None, group: Any) -> Array:
+        """Store the result of a collective in all components, and return it."""
+
     def publish(self) -> None:
         """Publish the component of the current replica."""
 
@@ -57,17 +79,78 @@ class Manual(Protocol):
 class ManualOperations:
     """The manual operations of variables; TensorFlow has none of them.
 
-    A *one-sided* operation needs no other replica: the program's process answers it at once. The
-    operations do not change a component.
+    `sync` and `broadcast` change the components; in replica context they are collectives. A
+    *one-sided* operation needs no other replica: the program's process answers it at once. The
+    one-sided operations do not change a component.
     """
 
     _name: str
     _dtype: np.dtype[np.generic]
+    spec: VariableSpec
 
     @property
     def manual(self) -> Manual:
         """Return the operations in the current context."""
         raise NotImplementedError
+
+    @located
+    def sync(
+        self, op: Any = None, name: str | None = None, group: ProcessGroup | None = None
+    ) -> Array:
+        """Store the aggregate of all components in every component, and return it.
+
+        In replica context, all replicas that take part in the call must call the method: each
+        component is used as it is when its replica arrives. In cross-replica context, the program
+        does it alone.
+
+        Args:
+            op: A `ReduceOp` or its name; by default the aggregation of the variable. With
+                ONLY_FIRST_REPLICA, every component becomes that of replica 0.
+            name: A name for the collective; see `ReplicaContext.all_reduce`.
+            group: A group of replicas; see `Strategy.group`. Only its members take part, and only
+                their components change.
+        Raises:
+            OperationError: The policy refuses the operation; no op is given, and the variable has
+                no aggregation; or the op gives another dtype, such as MEAN of integers.
+            MismatchError: The replicas call different operations, or synchronise another variable.
+        """
+        return self.manual.sync(self._how(op), _label(name), group)
+
+    @located
+    def broadcast(
+        self, root: int = 0, name: str | None = None, group: ProcessGroup | None = None
+    ) -> Array:
+        """Store the component of replica `root` in every component, and return it.
+
+        Args:
+            root: The id of a replica that takes part in the call; equal on all replicas.
+            name, group: See `sync`.
+        Raises:
+            OperationError: The policy refuses the operation.
+            MismatchError: The replicas call different operations, or have different roots.
+            ReplicaIndexError: There is no such replica.
+        """
+        return self.manual.sync(self._broadcast(operator.index(root)), _label(name), group)
+
+    def _how(self, op: Any) -> Combination:
+        """Return the collective of a sync."""
+        aggregation = self.spec.aggregation
+        if op is None and aggregation is VariableAggregation.ONLY_FIRST_REPLICA:
+            return self._broadcast(0)
+        if op is None and aggregation is VariableAggregation.NONE:
+            check_manual(self.spec, ManualOperation.SYNC)  # its error is more important
+            raise OperationError(
+                self._name,
+                "v.sync() needs an op, because the variable has aggregation=NONE",
+                "Give the op, for example v.sync('MEAN'); or create the variable with an "
+                "aggregation, which is then the op.",
+            )
+        which = ReduceOp.from_variable_aggregation(aggregation) if op is None else parse_op(op)
+        number = self.spec.variable_id
+        return Combination(CombineKind.ALL_REDUCE, which, variable_id=number)
+
+    def _broadcast(self, root: int) -> Combination:
+        return Combination(CombineKind.BROADCAST, root=root, variable_id=self.spec.variable_id)
 
     @located
     def publish(self) -> None:
@@ -126,9 +209,20 @@ class ManualOperations:
 class InReplica:
     """The manual operations of a function that runs on a replica."""
 
-    def __init__(self, variable_id: int, replica: ReplicaPort) -> None:
+    def __init__(self, variable_id: int, name: str, replica: ReplicaPort) -> None:
         self._number = variable_id
+        self._name = name
         self._replica = replica
+
+    def sync(self, how: Combination, label: str | None, group: Any) -> Array:
+        """Synchronise the component of this replica with those of the others."""
+        replica = self._replica
+        own_id, count = replica.replica_id_in_sync_group, replica.num_replicas_in_sync
+        how = replace(how, group=checked_group(group, how.method, own_id, count))
+        check_root(self._name, how, replica.num_replicas_present)
+        structure, _ = taken_apart({self._name: 0})  # errors show the name of the variable
+        event = EnterSync(how, structure, label, user_location())
+        return self._replica.session.sync(event)
 
     def publish(self) -> None:
         """Publish the component of this replica."""
@@ -161,6 +255,14 @@ class InProgram:
         self._variable = variable
         self._cross = cross
 
+    def sync(self, how: Combination, label: str | None, group: Any) -> Array:
+        """Synchronise all components; the name has no effect, because the program is alone."""
+        count = self._variable.strategy.num_replicas_in_sync
+        member = group.replica_ids[0] if isinstance(group, ProcessGroup) else 0
+        how = replace(how, group=checked_group(group, how.method, member, count))
+        check_root(self._variable.label, how, count)
+        return self._cross.sync(self._variable, how)
+
     def publish(self) -> None:
         """Raise an error: only a replica has a component of its own."""
         raise OperationError(
@@ -182,6 +284,24 @@ class InProgram:
         return _versioned(self._cross.pull(self._variable))
 
 
+def _label(name: Any) -> str | None:
+    return None if name is None else checked_name(name, "a collective")
+
+
+def check_root(name: str, how: Combination, num_replicas: int) -> None:
+    """Refuse a broadcast from a replica that does not take part.
+
+    Raises:
+        ReplicaIndexError: There is no such replica, or it is not a member of the group.
+    """
+    members = how.group or range(num_replicas)
+    if how.root is not None and how.root not in members:
+        raise ReplicaIndexError(
+            f"v.broadcast({how.root}) of variable {name!r}: the component must be that of "
+            f"{name_replicas(members)}"
+        )
+
+
 def _versioned(done: ProgramDone) -> VersionedValue:
     return VersionedValue(done.values[0], done.versions[0], done.ages_ns[0] / 1e9)
 
@@ -195,6 +315,10 @@ class Refused:
 
     def __init__(self, name: str, problem: str, remedy: str) -> None:
         self._name, self._problem, self._remedy = name, problem, remedy
+
+    def sync(self, how: Combination, label: str | None, group: Any) -> Array:
+        """Raise an error."""
+        raise self._error(operation_of(how))
 
     def publish(self) -> None:
         """Raise an error."""
@@ -228,6 +352,13 @@ class OnlyReplica:
         self._spec = spec
         self._copy = self._published = VersionedValue(initial, 0, time.monotonic())
         """The ages are the times of the changes."""
+
+    def sync(self, how: Combination, label: str | None, group: Any) -> Array:
+        """Return the value: it is the only component, and thus the aggregate."""
+        check_op(self._spec, how)
+        checked_group(group, how.method, 0, 1)
+        check_root(self._spec.name, how, 1)
+        return np.array(self._variable.read_value())
 
     def publish(self) -> None:
         """Publish the value."""

@@ -10,8 +10,7 @@ import numpy as np
 from varsim.distribute.conversion import as_tensor
 from varsim.distribute.reduction import refuse_slices
 from varsim.distribute.structure_walks import leaves_of, map_structure
-from varsim.errors import DistributedValueError, ReplicaIndexError
-from varsim.protocol.limits import check_name
+from varsim.errors import ReplicaIndexError
 
 _AS_THEY_ARE: Final = frozenset({bool, int, float, complex, str, bytes, type(None)})
 """Types whose values are sent without a conversion to an array; such values never change."""
@@ -32,23 +31,6 @@ class CriticalSection:
 
     def __exit__(self, *raised: object) -> None:
         self._leave()
-
-
-def checked_name(name: Any, owner: str) -> str:
-    """Return a name of the program as a plain str.
-
-    Args:
-        owner: What has the name, such as "a collective".
-    Raises:
-        TypeError: The name is no text.
-        ValueError: The name is empty or too long, or contains unprintable characters.
-    """
-    if not isinstance(name, str):
-        raise TypeError(f"name={name!r}: the name of {owner} must be a str, such as name='loss'")
-    if not name or not name.isprintable():
-        raise DistributedValueError(f"name={name!r}: the name of {owner} must be printable text")
-    check_name(name, f"the name of {owner}")
-    return str.__str__(name)  # converts an instance of a subclass, such as NumPy's, to a plain str
 
 
 def other_replica(given: Any, argument: str, replica_id: int, present: int) -> int:

@@ -14,6 +14,7 @@ from varsim.distribute.call_packing import CallPacker
 from varsim.distribute.checkpoints import whole_strategy
 from varsim.distribute.checkpoints.saving import Saved
 from varsim.distribute.cluster_variable import ClusterVariable
+from varsim.distribute.collective_arguments import parse_op
 from varsim.distribute.collectives import gathered
 from varsim.distribute.context import current_frame, require_cross_replica
 from varsim.distribute.cross_replica import CrossReplica
@@ -30,7 +31,6 @@ from varsim.distribute.lost_workers import MAX_RESTARTS, OnWorkerLost
 from varsim.distribute.naming import PROGRAM, new_id
 from varsim.distribute.ports import ReplicaPort
 from varsim.distribute.reduction import (
-    parse_op,
     reduced,
 )
 from varsim.distribute.requested import requested

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from varsim.distribute.collective_arguments import parse_op
 from varsim.distribute.context import (
     Frame,
     current_frame,
@@ -17,7 +18,7 @@ from varsim.distribute.context import (
 from varsim.distribute.datasets import DistributedDataset, InputContext
 from varsim.distribute.extended import Extended
 from varsim.distribute.naming import PROGRAM
-from varsim.distribute.reduction import parse_op, reduced, refuse_slices
+from varsim.distribute.reduction import reduced, refuse_slices
 from varsim.distribute.replica_context import OnlyReplicaContext
 from varsim.distribute.requested import requested
 from varsim.distribute.resource import HeldHere, ResourceVariable

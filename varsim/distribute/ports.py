@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from varsim.protocol.parts import Combination
 from varsim.shells.replica import Replica
 from varsim.spec import Array, Operand, Operation, VariableSpec
 from varsim.sync.actions import ProgramDone
@@ -90,6 +91,9 @@ class CrossReplicaPort(Protocol):
     def restore(self, variable: Any, value: Array) -> None:
         """Assign a saved value, as the policy says."""
 
+    def sync(self, variable: Any, how: Combination) -> Array:
+        """Store the result of a collective over all components in each of them; return it."""
+
     def push(self, variable: Any, delta: Array) -> None:
         """Add to the authoritative copy."""
 
@@ -114,6 +118,10 @@ class ReplicaPort(Protocol):
     @property
     def num_replicas_in_sync(self) -> int:
         """Return the number of replicas."""
+
+    @property
+    def num_replicas_present(self) -> int:
+        """Return the number of replicas that take part in the call."""
 
     def merge_call(
         self, merge_fn: Any, args: Any = (), kwargs: Any = None, *, name: Any = None

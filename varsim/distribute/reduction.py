@@ -24,29 +24,9 @@ from varsim.errors import (
 )
 from varsim.extension_dtypes import is_extension, kind_of
 from varsim.location import user_location
-from varsim.nearest import listed
 from varsim.spec import Array, ReduceOp
 from varsim.sync import reduce
 from varsim.texts.facts import name_replicas
-
-
-def parse_op(op: Any) -> ReduceOp:
-    """Return a ReduceOp, given the ReduceOp or its name in upper or lower case.
-
-    Raises:
-        ValueError: The name is unknown.
-        TypeError: `op` has another type, for example VariableAggregation.
-    """
-    if isinstance(op, ReduceOp):
-        return op
-    if isinstance(op, str):
-        try:
-            return ReduceOp(op.upper())
-        except ValueError as error:
-            raise ValueError(
-                f"invalid ReduceOp {op!r}: use {listed(one.name for one in ReduceOp)}"
-            ) from error
-    raise TypeError(f"invalid ReduceOp {op!r}: use ReduceOp.SUM or ReduceOp.MEAN")
 
 
 def components_of(value: DistributedValues) -> list[Array]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from varsim.distribute.collective_arguments import checked_name as checked
+from varsim.distribute.collective_arguments import parse_op
 from varsim.distribute.collectives import ReplicaCollectives, checked_name
 from varsim.distribute.context import Frame, current_frame, entered, replica_in_force
 from varsim.distribute.conversion import as_tensor
@@ -12,8 +14,7 @@ from varsim.distribute.discarded import Discarded
 from varsim.distribute.groups import ProcessGroup
 from varsim.distribute.indexed_slices import IndexedSlices
 from varsim.distribute.meetings import CriticalSection, isolated, other_replica
-from varsim.distribute.meetings import checked_name as checked
-from varsim.distribute.reduction import parse_op, require_joining
+from varsim.distribute.reduction import require_joining
 from varsim.distribute.strategy import Strategy
 from varsim.distribute.structure_walks import leaves_of, map_structure
 from varsim.errors import ContextError

@@ -73,6 +73,14 @@ class Combination:
     root: int | None = None  # of BROADCAST: the replica whose value all replicas get
     exclusive: bool = False  # of SCAN: whether a replica's own value is left out
     group: tuple[int, ...] = ()  # the members of a process group, in order; () for all replicas
+    variable_id: int | None = None  # of v.sync and v.broadcast: the variable to synchronise
+
+    @property
+    def method(self) -> str:
+        """Return the name of the method that the program called."""
+        if self.variable_id is None:
+            return self.kind.value
+        return "v.broadcast" if self.kind is CombineKind.BROADCAST else "v.sync"
 
     def may_differ(self, axis: int) -> bool:
         """Return whether the sizes of the replicas' values along an axis may differ."""

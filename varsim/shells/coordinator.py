@@ -30,6 +30,7 @@ from varsim.sync.actions import (
     ProgramAnswer,
     ProgramDone,
     ProgramRefused,
+    ProgramSynced,
     ProgramWrote,
     Reduce,
     RunMerge,
@@ -53,6 +54,7 @@ from varsim.sync.coordinator_events import (
     ProgramOperation,
     ProgramPush,
     ProgramReading,
+    ProgramSync,
     ProgramWriting,
     ReductionDone,
     ReductionFailed,
@@ -79,6 +81,7 @@ OtherAction = (
     | CallBegins
     | Exchanged
     | ProgramWrote
+    | ProgramSynced
     | ProgramAnswer
 )
 """All actions except `Send`."""
@@ -162,13 +165,14 @@ class Coordinator:
         with self.in_use:
             return self._operate(event)
 
-    def write(self, event: ProgramWriting | ProgramPush) -> None:
-        """Write a variable, or push to its authoritative copy."""
+    def write(self, event: ProgramWriting | ProgramPush | ProgramSync) -> ProgramDone:
+        """Write or synchronise a variable, or push to its authoritative copy."""
         with self.in_use:
             self._check()
             self._await_room()
-            self._operate(event)
+            done = self._operate(event)
             self._flush()
+        return done
 
     def statistics(self) -> tuple[VariableStatistics, ...]:
         """Return the statistics of all variables."""
@@ -407,6 +411,8 @@ class Coordinator:
             case ProgramWrote(variable_id=number, operation=operation, location=location):
                 for replica_id, value in action.written:
                     self._notes.wrote(replica_id, number, operation, value, location)
+            case ProgramSynced(variable_id=number, how=how, value=value, location=location):
+                self._notes.synced(number, how, value, location)
             case _:
                 assert_never(action)
         return ()

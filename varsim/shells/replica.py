@@ -56,6 +56,7 @@ from varsim.sync.replica_events import (
     EnterMerge,
     EnterReceive,
     EnterSend,
+    EnterSync,
     FunctionBegins,
     FunctionPrints,
     FunctionRaises,
@@ -279,6 +280,20 @@ class Replica:
         )
         assert isinstance(answer, Reduced)
         return tuple(np.array(leaf) for leaf in answer.leaves)  # copies for this replica
+
+    def sync(self, event: EnterSync) -> Array:
+        """Synchronise a variable with the other replicas; return a copy of its new component.
+
+        Raises:
+            VariableError: The variable does not support the operation; nothing has changed.
+        """
+        answer = self._answer_to(event)
+        assert isinstance(answer, Reduced)
+        value = np.array(answer.leaves[0])
+        if self._trace is not None:
+            assert event.how.variable_id is not None, "the program synchronises a variable"
+            self._note_local(event.how.variable_id, Operation.ASSIGN, value)
+        return value
 
     def merge_call(self, function: Any, arguments: tuple[Any, Any], label: str | None) -> Any:
         """Have the program's process run a function once for all replicas."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from varsim.errors import VarsimError
 from varsim.protocol.messages import (
+    Combination,
     Granted,
     HostCall,
     HostResult,
@@ -230,6 +231,16 @@ class ProgramWrote:
     location: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ProgramSynced:
+    """Record that the program synchronises a variable; a `ProgramWrote` with the value follows."""
+
+    variable_id: int
+    how: Combination
+    value: Array
+    location: str
+
+
 @dataclass(slots=True, eq=False)
 class ProgramDone:
     """Let the program continue: its operation is done.
@@ -294,6 +305,7 @@ CoordinatorAction = (
     | CallBegins
     | Exchanged
     | ProgramWrote
+    | ProgramSynced
     | ProgramAnswer
 )
 

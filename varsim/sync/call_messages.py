@@ -33,7 +33,13 @@ from varsim.sync.coordinator_door import (
     check_scatter,
     spec_of,
 )
-from varsim.sync.one_sided_door import check_fetch, check_publication, check_pull, check_push
+from varsim.sync.manual_door import (
+    check_fetch,
+    check_publication,
+    check_pull,
+    check_push,
+    check_sync,
+)
 from varsim.sync.participant import Collectives, Plans
 from varsim.sync.running_calls import RunningCalls
 from varsim.sync.steps import Runner
@@ -84,6 +90,8 @@ class CallMessages:
         if not isinstance(message, MergeCall):
             present, num_replicas = len(call.participants), self._registry.num_replicas
             check_combine(message, replica_id, present, num_replicas)
+            if message.how.variable_id is not None:
+                check_sync(self._registry.specs, message)
         complete = call.arrive(replica_id, message, self._runner.now_s)
         if complete:
             return self._runner.run(

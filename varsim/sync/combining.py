@@ -15,6 +15,7 @@ from varsim.sync import reduce
 Leaves = tuple[Array, ...]
 
 _REDUCING = (CombineKind.ALL_REDUCE, CombineKind.REDUCE_SCATTER, CombineKind.SCAN)
+_OF_VARIABLES = (CombineKind.ALL_REDUCE, CombineKind.BROADCAST)
 _ALONG_AXIS = (CombineKind.ALL_GATHER, CombineKind.REDUCE_SCATTER)
 
 
@@ -34,6 +35,7 @@ def is_valid(how: Combination, weight: float | None, leaves: int, members: Seque
         and (kind is CombineKind.SCAN or not how.exclusive)
         and (kind is not CombineKind.SCAN or op is not ReduceOp.MEAN)
         and (kind is not CombineKind.ALL_TO_ALL or leaves == len(members))
+        and (how.variable_id is None or (kind in _OF_VARIABLES and weight is None and leaves == 1))
         and (weight is None or (op is ReduceOp.MEAN and 0 <= weight < math.inf))
     )
 

@@ -172,7 +172,7 @@ def check_combine(message: Combine, replica_id: int, present: int, num_replicas:
     if not combining.is_valid(message.how, message.weight, len(message.leaves), members):
         arguments = ", ".join([*message.how.arguments(), f"weight={message.weight}"])
         raise ProtocolError(
-            f"{message.how.kind.value} of {len(message.leaves)} leaves by {len(members)} replicas "
+            f"{message.how.method} of {len(message.leaves)} leaves by {len(members)} replicas "
             f"cannot have the arguments ({arguments})"
         )
 

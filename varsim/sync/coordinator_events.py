@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from varsim.errors import VarsimError
-from varsim.protocol.messages import Message, Payload
+from varsim.protocol.messages import Combination, Message, Payload
 from varsim.spec import Array, Operand, Operation, Rows, VariableSpec
 from varsim.sync.call_site import UNKNOWN, CallSite
 from varsim.sync.one_sided import SharedValues
@@ -239,10 +239,26 @@ class ProgramPush:
 
 
 ProgramWriting = ProgramWrite | ProgramWriteComponent | ProgramAssignComponents | ProgramScatter
+
+
+@dataclass(slots=True, eq=False)
+class ProgramSync:
+    """The program stores the aggregate of a variable's components in all of them.
+
+    `how` is the reduction, or the broadcast of one component.
+    """
+
+    variable_id: int
+    how: Combination
+    location: str = ""
+    token: int = 0
+    now_s: float = 0.0
+
+
 ProgramReading = ProgramRead | ProgramFetch | ProgramPull | ProgramFetchPublished
 """Operations that change nothing; some of them are possible after the loss of a replica."""
 
-ProgramOperation = ProgramReading | ProgramWriting | ProgramPush
+ProgramOperation = ProgramReading | ProgramWriting | ProgramPush | ProgramSync
 """Operations on variables for which the program waits."""
 
 

@@ -175,7 +175,7 @@ def describe_collective(collective: ExplicitCollective) -> CollectiveAt:
 def name_of(operation: Message) -> str:
     """Return the name of the operation of a message, as the program calls it."""
     if isinstance(operation, Combine):
-        return operation.how.kind.value
+        return operation.how.method
     return _NAMES[type(operation)]
 
 

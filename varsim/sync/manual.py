@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from varsim.errors import Fix, OperationError, ShapeError
+import numpy as np
+
+from varsim.errors import Fix, OperationError, ShapeError, VarsimError
+from varsim.protocol.parts import Combination, CombineKind
 from varsim.spec import ManualOperation, Operation, VariableSpec
-from varsim.sync import fixes, policies
+from varsim.sync import fixes, policies, reduce
 from varsim.sync.policies.legality import check_arithmetic
 from varsim.texts.fixes import MAY_BE_USED
-from varsim.texts.refusals import CopyOfOpenShape, RefusedManually
+from varsim.texts.refusals import CopyOfOpenShape, RefusedManually, SyncGivesOther
 
 
 def check_manual(spec: VariableSpec, operation: ManualOperation) -> None:
@@ -31,6 +34,34 @@ def check_manual(spec: VariableSpec, operation: ManualOperation) -> None:
                 CopyOfOpenShape(operation, spec.shape),
                 "Create the variable with a known shape; or use v.publish and v.fetch.",
             )
+
+
+def operation_of(how: Combination) -> ManualOperation:
+    """Return whether a collective is a `v.sync` or a `v.broadcast`."""
+    if how.kind is CombineKind.BROADCAST:
+        return ManualOperation.BROADCAST
+    return ManualOperation.SYNC
+
+
+def check_op(spec: VariableSpec, how: Combination) -> None:
+    """Refuse an op whose result is not a value of the variable, such as a mean of integers.
+
+    Raises:
+        OperationError: The op does not support the dtype, or gives another one.
+    """
+    if how.op is None:
+        return
+    one = np.ones((), spec.dtype)
+    try:
+        dtype = reduce.reduce([one, one], how.op, 2).dtype
+    except VarsimError:
+        dtype = None
+    if dtype != spec.dtype:
+        raise OperationError(
+            spec.name,
+            SyncGivesOther(how.op, spec.dtype),
+            "Use another op, such as MAX, or another dtype.",
+        )
 
 
 def _fixes(spec: VariableSpec, operation: ManualOperation) -> Iterator[Fix]:

@@ -16,13 +16,14 @@ from varsim.spec import (
     Rows,
     VariableSpec,
 )
-from varsim.sync import fixes, policies, reduce, scatter
+from varsim.sync import combining, fixes, policies, reduce, scatter
 from varsim.sync.actions import (
     CoordinatorAction,
     Exchanged,
     Locate,
     ProgramDone,
     ProgramRefused,
+    ProgramSynced,
     ProgramWrote,
     Send,
     Steps,
@@ -37,10 +38,11 @@ from varsim.sync.coordinator_events import (
     ProgramPush,
     ProgramRead,
     ProgramScatter,
+    ProgramSync,
     ProgramWrite,
     ProgramWriteComponent,
 )
-from varsim.sync.manual import check_manual
+from varsim.sync.manual import check_manual, check_op, operation_of
 from varsim.sync.one_sided import PROGRAM, Shared
 from varsim.sync.policies.cells import Cell, Reason
 from varsim.sync.policies.legality import check_arithmetic, check_gather
@@ -101,6 +103,8 @@ def operate(event: ProgramOperation, registry: VariableRegistry, engine: Engine)
                 yield from on.scatter(event)
             case ProgramPush():
                 on.push(event)
+            case ProgramSync():
+                values = ((yield from on.sync(event)),)
             case ProgramPull() | ProgramFetchPublished():
                 found = on.shared(event)
                 values, versions = (found.value,), (found.version,)
@@ -308,7 +312,26 @@ class _OnVariable:
             return [component.shape for component in components]
         return [tuple(size for size in spec.shape if size is not None)] * len(replica_ids)
 
-    # ------------------------------------------------------------ one-sided operations
+    # ------------------------------------------------------------ manual operations
+
+    def sync(self, event: ProgramSync) -> StepsTo[Array]:
+        """Store the aggregate of all components, or one component, in all of them."""
+        spec, how = self._spec, event.how
+        check_manual(spec, operation_of(how))
+        check_op(spec, how)
+        members = how.group or tuple(self._everyone)
+        components = yield from self.components(members)
+        ((value,), *_) = combining.combined(
+            how, [(one,) for one in components], [None] * len(components)
+        )
+        yield ProgramSynced(self._number, how, value, event.location)
+        if how.group:
+            for replica_id in members:
+                yield from self._to_one(replica_id, Operation.ASSIGN, value, event.location)
+        else:
+            values = [value] * len(components)
+            yield from self._to_all(Operation.ASSIGN, values, event.location, same=True)
+        return value
 
     def push(self, event: ProgramPush) -> None:
         """Add to the authoritative copy; no replica is needed."""

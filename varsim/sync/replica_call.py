@@ -39,6 +39,7 @@ class ReplicaCall:
     reads: bool = False  # whether the program reads the variable after this wait
     awaits_answer: type[Message] | None = None  # the class of the answer that the program awaits
     collective: tuple[tuple[int, ...], int] = (), 0  # group and position of this answer, if any
+    syncs: int | None = None  # the variable whose component this answer replaces
     leaves: int = 0  # the number of leaves of this answer, if it is a `Reduced`
     locks: dict[str, str] = field(default_factory=dict)  # lock that it holds → location
 

@@ -118,6 +118,23 @@ class EnterCombine:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class EnterSync:
+    """The program synchronises a variable with the other replicas: `how` names the variable.
+
+    The state itself takes the component, and stores the result in it.
+    """
+
+    how: Combination
+    structure: Structure  # of one leaf
+    label: str | None
+    location: str
+
+    def combine(self, component: Array) -> EnterCombine:
+        """Return the collective that combines the components."""
+        return EnterCombine(self.how, self.structure, (component,), self.label, self.location)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class EnterMerge:
     """The program enters a merge_call."""
@@ -347,6 +364,7 @@ ProgramEvent = (
     | ComponentWrite
     | BufferRequest
     | EnterCombine
+    | EnterSync
     | EnterMerge
     | CallHost
     | EnterLock

@@ -6,7 +6,7 @@ from typing import Final
 
 from varsim.errors import ProtocolError, ReplicaIndexError
 from varsim.protocol.messages import FetchPublished, Message, Publish, Pull, Push, SharedValue
-from varsim.spec import ManualOperation, Operation
+from varsim.spec import Array, ManualOperation, Operation
 from varsim.sync.components import ReplicaVariable, check_shape
 from varsim.sync.manual import check_manual
 from varsim.sync.replica_events import (
@@ -70,9 +70,22 @@ def check_answer(answer: SharedValue, variable: ReplicaVariable) -> None:
     Raises:
         ProtocolError: The value does not match the variable.
     """
-    spec, value = variable.spec, answer.value
-    shape = tuple(
-        got if size is None else size for size, got in zip(spec.shape, value.shape, strict=False)
-    )
-    if answer.version < 0 or answer.age_ns < 0 or value.dtype != spec.dtype or value.shape != shape:
-        raise ProtocolError(f"a shared value of variable {spec.name!r} is malformed")
+    if answer.version < 0 or answer.age_ns < 0 or not _fits(answer.value, variable):
+        raise ProtocolError(f"a shared value of variable {variable.spec.name!r} is malformed")
+
+
+def check_synced(value: Array, variable: ReplicaVariable) -> None:
+    """Check the result of a sync.
+
+    Raises:
+        ProtocolError: The value does not match the variable.
+    """
+    if not _fits(value, variable):
+        raise ProtocolError(f"the result of a sync of {variable.spec.name!r} is malformed")
+
+
+def _fits(value: Array, variable: ReplicaVariable) -> bool:
+    spec = variable.spec
+    sizes = zip(spec.shape, value.shape, strict=False)
+    shape = tuple(got if size is None else size for size, got in sizes)
+    return value.dtype == spec.dtype and len(spec.shape) == value.ndim and value.shape == shape

@@ -33,6 +33,7 @@ from varsim.protocol.messages import (
     SyncRequest,
     Waiting,
 )
+from varsim.spec import Operation
 from varsim.sync import replica_one_sided
 from varsim.sync.actions import (
     COORDINATOR,
@@ -48,6 +49,7 @@ from varsim.sync.actions import (
 )
 from varsim.sync.components import ReplicaVariable
 from varsim.sync.event_log import InvalidTransition
+from varsim.sync.manual import check_manual, check_op, operation_of
 from varsim.sync.replica_call import (
     Answer,
     ReplicaCall,
@@ -63,6 +65,7 @@ from varsim.sync.replica_events import (
     EnterMerge,
     EnterReceive,
     EnterSend,
+    EnterSync,
     FunctionBegins,
     FunctionPrints,
     FunctionRaises,
@@ -79,6 +82,7 @@ from varsim.sync.replica_events import (
     ReplicaWrite,
     RowsRead,
 )
+from varsim.sync.replica_one_sided import check_synced
 from varsim.sync.replica_writes import ReplicaWrites
 
 SHUT_DOWN: Final = "the cluster is shut down"
@@ -208,6 +212,8 @@ class ReplicaState(ReplicaWrites):
         check_answer(call, answer)
         if isinstance(answer, SharedValue):
             replica_one_sided.check_answer(answer, self.components.find(answer.variable_id))
+        if isinstance(answer, Reduced):
+            self._store(call, answer)
         call.awaits_answer = None
         return [Deliver(answer)]
 
@@ -308,10 +314,30 @@ class ReplicaState(ReplicaWrites):
         call = self._innermost()
         call.awaits_answer = _ANSWERS[type(event)]
         group: tuple[int, ...] = ()
+        call.syncs = event.how.variable_id if isinstance(event, EnterCombine) else None
         if isinstance(event, EnterCombine):
             call.leaves, group = len(event.leaves), event.how.group
         index = call.enter(group)
         return [*self._flush(event.message(call.call_id, index)), Await(may_block=False)]
+
+    def _sync(self, event: EnterSync) -> Sequence[ReplicaAction]:
+        """Let this replica's component take part in a collective, which then replaces it.
+
+        Raises:
+            VariableError: The variable does not support the operation; nothing has changed.
+        """
+        assert event.how.variable_id is not None, "the program synchronises a variable"
+        variable = self.components.find(event.how.variable_id)
+        check_manual(variable.spec, operation_of(event.how))
+        check_op(variable.spec, event.how)
+        return self._enter(event.combine(variable.block.show(variable.slot)))
+
+    def _store(self, call: ReplicaCall, answer: Reduced) -> None:
+        """Store the result of a sync in this replica's component."""
+        if call.syncs is not None:
+            variable, (value,) = self.components.find(call.syncs), answer.leaves
+            check_synced(value, variable)
+            self.write_locally(variable, Operation.ASSIGN, value)
 
     def _act(self, event: ReplicaOneSided) -> Sequence[ReplicaAction]:
         """Send the outbox, and then the message of a one-sided operation.
@@ -434,6 +460,7 @@ class ReplicaState(ReplicaWrites):
         ReplicaRead: _read,
         RowsRead: _read_rows,
         EnterCombine: _enter,
+        EnterSync: _sync,
         EnterMerge: _enter,
         CallHost: _request,
         EnterLock: _request,

@@ -218,6 +218,9 @@ class RunningCalls:
             self._registry.num_replicas,
         )
         call.release(collectives)
+        if first.how.variable_id is not None:
+            size_bytes = first.leaves[0].nbytes
+            self._registry.synced(first.how.variable_id, len(arrivals), size_bytes)
         answers: dict[int, Reduced] = {}  # id of a result → its message: equal results are shared
         for leaves in results:
             if id(leaves) not in answers:

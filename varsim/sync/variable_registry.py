@@ -248,6 +248,12 @@ class VariableRegistry:
         for block in behind:
             block.catch_up()
 
+    def synced(self, variable_id: int, num_replicas: int, size_bytes: int) -> None:
+        """Count the messages of a `v.sync` or `v.broadcast` by replicas."""
+        variable = self._variables.by_id.get(variable_id)
+        if variable is not None:
+            variable.account.moved(2 * num_replicas, 2 * num_replicas * size_bytes)
+
     # ------------------------------------------------------------ fetches
 
     def known(self, variable_id: int, replica_ids: Sequence[int]) -> tuple[Array | None, ...]:

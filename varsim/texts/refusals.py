@@ -10,6 +10,7 @@ import numpy as np
 from varsim.spec import (
     ManualOperation,
     Operation,
+    ReduceOp,
     Shape,
     Synchronization,
     VariableAggregation,
@@ -85,6 +86,20 @@ class RefusedManually(Fact):
 
     def __str__(self) -> str:
         return f"v.{self.operation.value} is not possible: {REASONS[self.key]}"
+
+
+@dataclass(frozen=True, slots=True)
+class SyncGivesOther(Fact):
+    """A sync by an op whose result has another dtype than the variable, or no result."""
+
+    op: ReduceOp
+    dtype: np.dtype[np.generic]
+
+    def __str__(self) -> str:
+        return (
+            f"v.sync({self.op.name}) of dtype {self.dtype}: the {self.op.name} of such values does "
+            "not have this dtype"
+        )
 
 
 @dataclass(frozen=True, slots=True)

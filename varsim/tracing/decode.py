@@ -45,7 +45,7 @@ from varsim.tracing import collective_rows
 from varsim.tracing.absent import AbsentMemory
 from varsim.tracing.history import VariableRow
 from varsim.tracing.layout import Packed, packed
-from varsim.tracing.one_sided import OneSidedRows
+from varsim.tracing.manual import OneSidedRows
 from varsim.tracing.requests import REQUESTS, request_of
 from varsim.tracing.rows import (
     NO_ROWS,
@@ -378,6 +378,8 @@ class FromReplica:
             case SyncRequest(call_id=call, delta=delta, location=location):
                 return (rows.add("wait", call=call, variable=delta.variable_id, location=location),)
             case Combine() | MergeCall():
+                if isinstance(message, Combine):
+                    self.one_sided.synced(message)
                 return collective_rows.arrived(message, rows, self._absent)
             case _ if isinstance(message, REQUESTS):
                 return (rows.add(**request_of(message)),)

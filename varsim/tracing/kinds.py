@@ -41,6 +41,10 @@ KINDS: Final[Mapping[str, str]] = {
     "shared",
     "result": "after `answer`: an array of the result that `replica` gets from the collective at "
     "`position`; one event for each array",
+    "sync": "a replica or the program synchronises a variable: `operation` is sync_sum, sync_mean "
+    "and so on, or broadcast of the component of `replica`. `value` is the replica's component; "
+    "the replica's next event is its arrival at `position`; or the value that the program then "
+    "writes",
     "publish": "a replica publishes its component; `value` is the component",
     "push": "a process adds `value` to the authoritative copy of a variable. The push of a replica "
     "takes effect when the program receives it",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -35,7 +36,7 @@ from varsim.tracing.decode import (
     installed,
 )
 from varsim.tracing.history import HISTORY, PROGRAM, EventBatch, check_tables, write_batches
-from varsim.tracing.one_sided import obtained
+from varsim.tracing.manual import obtained
 from varsim.tracing.progress import EVERY, Tell
 from varsim.tracing.reading import Reading, TraceRecord, begun
 from varsim.tracing.rows import Columns, Form, HistoryRows, recorded, recorded_rows
@@ -347,10 +348,16 @@ class _Merger:
         age_ns: int,
         location: str,
         value: Recorded,
+        members: list[int],
     ) -> None:
         rows, shown = self._rows, recorded(*value)
         if operation == CARRY:
             rows.add("carry", variable=variable, version=version, replica=owner, value=shown)
+        elif operation == "broadcast" or operation.startswith("sync_"):
+            columns: dict[str, Any] = {} if owner is None else {"replica": owner}
+            columns |= {"members": json.dumps(members)} if members else {}
+            columns |= {"variable": variable, "operation": operation, "location": location}
+            rows.add("sync", value=shown, **columns)
         elif operation == ManualOperation.PUSH.value:
             rows.add("push", variable=variable, location=location, value=shown)
         else:

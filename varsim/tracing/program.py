@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from varsim.protocol.messages import Commit, Message, ScatterCommit
+from varsim.protocol.messages import Combination, Commit, Message, ScatterCommit
 from varsim.spec import Array, Operand, Operation
+from varsim.tracing.manual import sync_name
 from varsim.tracing.trace import CARRY, Trace
 
 
@@ -34,6 +35,12 @@ class ProgramNotes:
         """Record that the program writes one or all components. No commit has been sent yet."""
         if self._trace is not None:
             self._trace.wrote(variable_id, replica_id, operation, location, value)
+
+    def synced(self, variable_id: int, how: Combination, value: Array, location: str) -> None:
+        """Record that the program synchronises a variable, before it writes the value."""
+        if self._trace is not None:
+            name, root = sync_name(how), how.root
+            self._trace.shared(name, variable_id, root, 0, 0, location, value, how.group)
 
     def carried(self, variable_id: int, owner: int | None, version: int, value: Array) -> None:
         """Record a shared value of an earlier incarnation.

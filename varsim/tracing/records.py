@@ -29,7 +29,7 @@ _MAX_TIME_NS: Final = 2**63
 _INDEX_BYTES: Final = 8
 
 _ACCESS_MEMBERS: Final = 5  # number of members of a READ or a WROTE after the time
-_SHARED_MEMBERS: Final = 7  # number of members of a SHARED after the time
+_SHARED_MEMBERS: Final = 8  # number of members of a SHARED after the time
 _VALUE_MEMBERS, _ROWS_MEMBERS = 4, 5  # see `trace._Kept` and `trace._KeptRows`
 
 _SIZES: Final = {**{key_of(one): one.itemsize for one in NUMPY_DTYPES}, **EXTENSION_SIZES}
@@ -167,11 +167,13 @@ def _is_access(num_replicas: int, members: tuple[object, ...]) -> bool:
 def _shared(num_replicas: int, *members: object) -> bool:
     if len(members) != _SHARED_MEMBERS:
         return False
-    operation, variable, replica, version, age_ns, location, value = members
+    operation, variable, replica, version, age_ns, location, value, group = members
     return (
         _is_text(operation, _MAX_WORD)
         and _is_count(version)
         and _is_count(age_ns, _MAX_TIME_NS)
+        and type(group) is list
+        and all(type(one) is int and 0 <= one < num_replicas for one in group)
         and _is_access(num_replicas, (variable, replica, None, location, value))
     )
 

@@ -86,7 +86,7 @@ class RecordKind(IntEnum):
     SHARES = 13  # call_id, number of rows in each replica's arguments; only if a number is 0
     CONTINUED = 14  # number of calls in earlier incarnations, ids of variables that they created
     SHARED = 15  # operation of the program, variable_id, replica or None, version, age in ns,
-    # location, value as in `_Kept`
+    # location, value as in `_Kept`, ids of the members of a group
 
 
 _RECEIVED, _READ, _WROTE = int(RecordKind.RECEIVED), int(RecordKind.READ), int(RecordKind.WROTE)
@@ -303,6 +303,7 @@ class Trace:
         age_ns: int,
         location: str,
         value: Array,
+        members: Sequence[int] = (),
     ) -> None:
         """Record a one-sided operation of the program.
 
@@ -310,11 +311,12 @@ class Trace:
             operation: push, pull or fetch; or CARRY for a value of an earlier incarnation.
             owner: The owner of the published component; None for the authoritative copy.
             version, age_ns: Those of the value that was read; 0 for a push.
-            value: The value that was read or pushed.
+            value: The value that was read, pushed or stored.
+            members: The members of the group of a sync; empty for all replicas.
         """
         if self._open:
             about = operation, variable_id, owner, version, age_ns, location
-            self._note(RecordKind.SHARED, *about, self._whole(value))
+            self._note(RecordKind.SHARED, *about, self._whole(value), list(members))
 
     def withheld(self, variable_id: int, value: Operand) -> None:
         """Record a contribution that is not sent, because the aggregation does not use it."""

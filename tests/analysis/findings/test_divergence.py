@@ -105,3 +105,19 @@ def test_an_assign_to_all_components_makes_them_equal() -> None:
     story.assign("w", 3.0, "main.py:5")
     story.show("w", "main.py:8")
     assert [] == story.found()
+
+
+@pytest.mark.parametrize(("synced", "neglected"), [(False, True), (True, False)])
+def test_a_finding_about_none_says_if_nothing_ever_synchronised(synced: bool, neglected: bool):
+    story = ProgramHistory(w="NONE NONE")
+    if synced:
+        story.event(-1, "sync", "w", value=0.0, operation="sync_mean")
+    story.call()
+    for replica_id in story.replicas:
+        story.write(replica_id, "w", 1.0 + replica_id)
+    story.end()
+    story.show("w", "eval.py:9", 0)
+    (found,) = [one for one in story.findings() if one.kind is DIVERGENCE]
+
+    assert neglected == ("Nothing ever synchronised them" in found.what)
+    assert "v.sync('MEAN')" in found.remedy

@@ -130,3 +130,10 @@ def test_variables_with_the_same_facts_have_one_note():
 
     (note,) = notes(told)
     assert note.startswith("whether a, b, c and 1 more are to be trained separately")
+
+
+def test_a_sync_combines_the_copies():
+    def between(told: ProgramHistory) -> None:
+        told.event(-1, "sync", "w", value=1.0, operation="sync_mean")
+
+    assert [] == notes(history("NONE NONE", between=between))

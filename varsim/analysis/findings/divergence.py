@@ -50,6 +50,7 @@ class _DivergedReads:
     shown: int = 0  # the component that was taken as the value
     differing: int = 0  # the largest number of components that differed from that component
     longest_s: float = 0.0  # the longest time from a divergence to a read
+    synced: bool = False  # whether the program or the replicas ever synchronised the variable
     first: Event | None = None  # the first diverging write
 
 
@@ -63,6 +64,7 @@ class Divergence(Finder):
         self._variables, self._components = context.variables, context.components
         self._looks: dict[int, _Look] = {}
         self._troubles: dict[int, _DivergedReads] = {}
+        self._synced: set[int] = set()  # variables that were synchronised by hand
 
     def concerns(self, variable: int | None) -> bool:
         """Return True for variables of the history and for events without a variable."""
@@ -82,6 +84,11 @@ class Divergence(Finder):
         """Judge the program's reads since the last change."""
         self.on_write(event)
 
+    def on_sync(self, event: Event) -> None:
+        """Record that the variable is synchronised by hand."""
+        if event.variable is not None:
+            self._synced.add(event.variable)
+
     def on_forget(self, event: Event) -> None:
         """Judge the program's reads since the last change."""
         self.on_write(event)
@@ -90,6 +97,8 @@ class Divergence(Finder):
         """Return one finding for each variable of which one component was taken as the value."""
         for variable in list(self._looks):
             self._judge(variable)
+        for variable, trouble in self._troubles.items():
+            trouble.synced = variable in self._synced
         return [_finding(self._variables[n], one) for n, one in sorted(self._troubles.items())]
 
     def _look(self, event: Event, variable: int, copies: Copies) -> None:
@@ -127,7 +136,10 @@ class Divergence(Finder):
 
 
 def _finding(facts: VariableFacts, trouble: _DivergedReads) -> Finding:
-    return finding_of(DIVERGENCE, facts, trouble.evidence, _what(trouble), _remedy(facts))
+    what = _what(trouble)
+    if facts.own and not trouble.synced:
+        what += " Nothing ever synchronised them: with NONE, this is the duty of the program."
+    return finding_of(DIVERGENCE, facts, trouble.evidence, what, _remedy(facts))
 
 
 def _what(trouble: _DivergedReads) -> str:
@@ -162,6 +174,7 @@ def _remedy(facts: VariableFacts) -> str:
             "replicas are combined; or let all replicas write the same value."
         )
     return (
-        "Combine the components before you use them (strategy.reduce), or choose ON_WRITE or "
-        "ON_READ with an aggregation; NONE is right for values that concern one replica only."
+        "Synchronise the components before you use one of them (v.sync('MEAN') or v.broadcast()), "
+        "or combine them (strategy.reduce), or choose ON_WRITE or ON_READ with an aggregation; "
+        "NONE is right for values that concern one replica only."
     )

@@ -7,6 +7,7 @@ note, and no finding.
 Copies count as combined, and cause no note, in any of these cases:
 - Between two steps, the program reads the variable or its copies, or assigns them a value. A policy
   may also assign such a value.
+- The program or the replicas synchronise them (v.sync, v.broadcast).
 - A replica writes its copy after a collective or a one-sided read that followed its read, or
   assigns a value without a read in this call: the value may come from other replicas.
 
@@ -97,6 +98,11 @@ class SeparateCopies(Finder):
         for copies in self._copies.values():
             if event.process in copies.readers:
                 copies.heard.add(event.process)
+
+    def on_sync(self, event: Event) -> None:
+        """Record that the copies get one value."""
+        if event.variable is not None:
+            self._copies[event.variable].combined = True
 
     def on_write_by_replica(self, event: Event) -> None:
         """Record whether the replica writes what follows from its own copy."""

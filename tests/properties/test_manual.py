@@ -1,4 +1,4 @@
-"""One-sided operations in random order: what was pushed, published, pulled and fetched agrees."""
+"""Manual operations in random order: what was pushed, published, pulled and fetched agrees."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from varsim.tracing.trace import TraceOptions
 
 NONE = tf.VariableSynchronization.NONE
 ON_READ = tf.VariableSynchronization.ON_READ
+MEAN = tf.VariableAggregation.MEAN
 
 SEEN = list[tuple[str, Any]]
 """The operations of one replica: a pushed number, or the version and the value that it read."""
@@ -28,7 +29,7 @@ SEEN = list[tuple[str, Any]]
 
 def act(v: tf.Variable, rng: Random, replica_id: int, count: int, seen: SEEN) -> None:
     """Perform one random operation."""
-    choice = rng.randrange(5)
+    choice = rng.randrange(5)  # syncs are collectives: see `meet`
     if choice == 0:
         number = rng.randint(-9, 9)
         v.push(number)
@@ -48,6 +49,25 @@ def act(v: tf.Variable, rng: Random, replica_id: int, count: int, seen: SEEN) ->
         seen.append((f"fetch {owner}", (found.version, int(found.value))))
 
 
+def meet(v: tf.Variable, w: tf.Variable, rng: Random, count: int) -> None:
+    """Perform the same collective on all replicas, and compare its result with the component."""
+    choice = rng.randrange(5)
+    if choice == 0:
+        tf.distribute.get_replica_context().all_reduce("SUM", 1.0)
+    elif choice == 1:
+        assert v.broadcast(rng.randrange(count)) == v.read_value()
+    elif choice == 2:
+        assert v.sync(rng.choice(["SUM", "MIN", "MAX", "PROD"])) == v.read_value()
+    else:
+        w.assign_add(0.1 * own_id())
+        assert w.sync(rng.choice(["SUM", "MEAN", None])) == w.read_value()
+
+
+def own_id() -> int:
+    replica_id: int = tf.distribute.get_replica_context().replica_id_in_sync_group
+    return replica_id
+
+
 def run(seed: int, folder: Path) -> list[SEEN]:
     """Run a random program; return what each replica did, and what the program saw at last."""
     rng = Random(seed)
@@ -59,20 +79,24 @@ def run(seed: int, folder: Path) -> list[SEEN]:
         )
         with strategy.scope():
             v = tf.Variable(7, name="v", synchronization=rng.choice([NONE, ON_READ]))
+            w = tf.Variable(1.0, name="w", synchronization=NONE, aggregation=MEAN)
 
         def step(step_seed: int, meetings: int) -> None:
             replica_id = tf.distribute.get_replica_context().replica_id_in_sync_group
-            own = Random(f"{step_seed} {replica_id}")
+            own, common = Random(f"{step_seed} {replica_id}"), Random(step_seed)
             for _ in range(meetings):
                 for _ in range(own.randrange(6)):
                     act(v, own, replica_id, count, everything[replica_id])
-                tf.distribute.get_replica_context().all_reduce("SUM", 1.0)
+                meet(v, w, common, count)
 
         for _ in range(3):
             strategy.run(step, (rng.randrange(2**32), rng.randrange(3)))
             if rng.random() < 0.5:
                 v.push(100)
                 everything[0].append(("push", 100))
+            if rng.random() < 0.5:
+                assert float(w.sync()) == float(w.values[count - 1].read_value())
+                assert int(v.broadcast(rng.randrange(count))) == int(v.values[0].read_value())
         last = v.pull()
         outside: SEEN = [("pull", (last.version, int(last.value)))]
         for i in range(count):

@@ -1,4 +1,4 @@
-"""One-sided operations in the states: answered at once, applied in order, checked at both doors."""
+"""Manual operations in the states: applied in order, and checked at both doors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,20 @@ import pytest
 from tests.sync.build import LOCAL, NONE, ON_WRITE, SUM, V, W, array, coordinator, give_up, spec
 from tests.sync.build import replica as running
 from varsim.errors import ProtocolError
-from varsim.protocol.messages import FetchPublished, Message, Publish, Pull, Push, SharedValue
+from varsim.protocol.messages import (
+    Combination,
+    Combine,
+    CombineKind,
+    FetchPublished,
+    Message,
+    Publish,
+    Pull,
+    Push,
+    Reduced,
+    SharedValue,
+)
+from varsim.protocol.parts import LEAF
+from varsim.spec import Operation, ReduceOp
 from varsim.sync.actions import Await, Deliver, ProgramDone, Send
 from varsim.sync.coordinator_events import (
     LookForStalls,
@@ -20,7 +33,14 @@ from varsim.sync.coordinator_events import (
 )
 from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.event_log import InvalidTransition
-from varsim.sync.replica_events import ReplicaFetch, ReplicaPublish, ReplicaPull, ReplicaPush
+from varsim.sync.replica_events import (
+    EnterCombine,
+    EnterSync,
+    ReplicaFetch,
+    ReplicaPublish,
+    ReplicaPull,
+    ReplicaPush,
+)
 
 
 def state(num_replicas: int = 2) -> CoordinatorState:
@@ -200,3 +220,74 @@ def test_an_answer_without_a_request_is_refused():
     answer = SharedValue(call_id=1, variable_id=W, version=0, age_ns=0, value=array(2.0))
     with pytest.raises(ProtocolError, match="for which the program does not wait"):
         one.handle(answer)
+
+
+# ---------------------------------------------------------------- sync
+
+
+def combine(value: Any = 1.0, number: int | None = W, **others: Any) -> Combine:
+    how = Combination(CombineKind.ALL_REDUCE, ReduceOp.SUM, variable_id=number)
+    fields: dict[str, Any] = {"how": how, "position": 0, "leaves": (array(value),)} | others
+    return Combine(
+        call_id=1,
+        structure=tuple((f"[{i}]", LEAF) for i in range(len(fields["leaves"]))),
+        weight=fields.pop("weight", None),
+        label=None,
+        location="a.py:3",
+        **fields,
+    )
+
+
+def test_a_sync_takes_the_component_and_stores_the_result():
+    one = running(spec(NONE, LOCAL))
+    event = EnterSync(combine().how, (("", LEAF),), None, "a.py:3")
+    one.write_component(W, Operation.ASSIGN, array(4.0))
+    sent, _ = one.handle(event)
+    assert isinstance(sent, Send)
+    assert isinstance(sent.message, Combine)
+    assert 4.0 == float(sent.message.leaves[0])
+    answer = Reduced(call_id=1, position=0, leaves=(array(9.0),))
+
+    assert [Deliver(answer)] == list(one.handle(answer))
+    assert 9.0 == float(one.components.find(W).component())
+
+
+@pytest.mark.parametrize("leaf", [array([9.0]), array(9, "int32")])
+def test_a_malformed_result_of_a_sync_is_refused(leaf: Any):
+    one = running(spec(NONE, LOCAL))
+    one.handle(EnterSync(combine().how, (("", LEAF),), None, "a.py:3"))
+    with pytest.raises(ProtocolError, match="result of a sync"):
+        one.handle(Reduced(call_id=1, position=0, leaves=(leaf,)))
+
+
+def test_an_all_reduce_after_a_sync_stores_nothing():
+    one = running(spec(NONE, LOCAL))
+    one.handle(EnterSync(combine().how, (("", LEAF),), None, "a.py:3"))
+    one.handle(Reduced(call_id=1, position=0, leaves=(array(9.0),)))
+    how = Combination(CombineKind.ALL_REDUCE, ReduceOp.SUM)
+    one.handle(EnterCombine(how, (("", LEAF),), (array(1.0),), None, "a.py:4"))
+    one.handle(Reduced(call_id=1, position=1, leaves=(array(2.0),)))
+
+    assert 9.0 == float(one.components.find(W).component())
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (combine([1.0]), "a v.sync of variable 'w' has a wrong shape"),
+        (combine(number=9), "a sync names variable 9"),
+        (combine(number=V), "that its replica must refuse"),
+        (combine(leaves=(array(1.0), array(2.0))), "cannot have the arguments"),
+        (
+            combine(how=Combination(CombineKind.SCAN, ReduceOp.SUM, variable_id=W)),
+            "cannot have the arguments",
+        ),
+        (
+            combine(how=Combination(CombineKind.ALL_REDUCE, ReduceOp.ANY, variable_id=W)),
+            "that its replica must refuse",
+        ),
+    ],
+)
+def test_wrong_syncs_are_refused(message: Message, reason: str):
+    with pytest.raises(ProtocolError, match=reason):
+        arrive(state(), 0, message)

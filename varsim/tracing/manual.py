@@ -1,11 +1,21 @@
-"""Decode recorded one-sided operations into events of the history."""
+"""Decode recorded manual operations into events of the history."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
-from varsim.protocol.messages import FetchPublished, Message, Publish, Pull, Push, SharedValue
+from varsim.protocol.messages import (
+    Combination,
+    Combine,
+    FetchPublished,
+    Message,
+    Publish,
+    Pull,
+    Push,
+    SharedValue,
+)
 from varsim.tracing.absent import AbsentMemory
 from varsim.tracing.rows import HistoryRows, Kept, kept
 
@@ -42,6 +52,23 @@ class OneSidedRows:
                 return (add("ask", call=call, variable=number, operation="pull", location=at),)
         return ()
 
+    def synced(self, message: Combine) -> None:
+        """Add the event before the arrival at a collective that synchronises a variable, if any."""
+        how, (leaf, *_) = message.how, message.leaves
+        if how.variable_id is None:
+            return
+        columns: dict[str, Any] = {
+            "variable": how.variable_id,
+            "operation": sync_name(how),
+            "position": message.position,
+            "location": message.location,
+        }
+        if how.root is not None:
+            columns["replica"] = how.root
+        if how.group:
+            columns["members"] = json.dumps(how.group)
+        self._rows.add("sync", call=message.call_id, value=kept(leaf, self._absent), **columns)
+
     def obtained(self, message: SharedValue, cause: int) -> None:
         """Add the event of a replica that has received a shared value."""
         asked, self._asked = self._asked, None
@@ -49,6 +76,11 @@ class OneSidedRows:
             owner = asked.replica_id if isinstance(asked, FetchPublished) else None
             what = message.variable_id, owner, message.version, message.age_ns, asked.location
             obtained(self._rows, what, kept(message.value, self._absent), cause)
+
+
+def sync_name(how: Combination) -> str:
+    """Return the `operation` of a sync: sync_mean and the like, or broadcast."""
+    return "broadcast" if how.op is None else f"sync_{how.op.value.lower()}"
 
 
 def obtained(

@@ -1,17 +1,17 @@
-"""Check the messages of one-sided operations before they change the coordinator's state."""
+"""Check the messages of manual operations before they change the coordinator's state."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from varsim.errors import ProtocolError, VarsimError
-from varsim.protocol.messages import FetchPublished, Publish, Push
+from varsim.protocol.messages import Combine, FetchPublished, Publish, Push
 from varsim.spec import ManualOperation, VariableSpec
 from varsim.sync.coordinator_door import is_value, spec_of
-from varsim.sync.manual import check_manual
+from varsim.sync.manual import check_manual, check_op, operation_of
 
 
-def _shared_spec(
+def _spec(
     specs: Mapping[int, VariableSpec], variable_id: int, operation: ManualOperation
 ) -> VariableSpec:
     spec = spec_of(specs, variable_id, operation.value)
@@ -28,7 +28,7 @@ def check_publication(specs: Mapping[int, VariableSpec], message: Publish) -> No
     Raises:
         ProtocolError: The policy does not allow it, or the component does not match the variable.
     """
-    spec = _shared_spec(specs, message.variable_id, ManualOperation.PUBLISH)
+    spec = _spec(specs, message.variable_id, ManualOperation.PUBLISH)
     if not is_value(spec, message.value):
         raise ProtocolError(f"a publication of variable {spec.name!r} has a wrong shape or dtype")
 
@@ -39,7 +39,7 @@ def check_push(specs: Mapping[int, VariableSpec], message: Push) -> None:
     Raises:
         ProtocolError: The policy does not allow it, or the delta does not match the variable.
     """
-    spec = _shared_spec(specs, message.variable_id, ManualOperation.PUSH)
+    spec = _spec(specs, message.variable_id, ManualOperation.PUSH)
     if not is_value(spec, message.delta):
         raise ProtocolError(f"a push to variable {spec.name!r} has a wrong shape or dtype")
 
@@ -50,7 +50,7 @@ def check_pull(specs: Mapping[int, VariableSpec], variable_id: int) -> None:
     Raises:
         ProtocolError: There is no such variable, or its policy does not allow it.
     """
-    _shared_spec(specs, variable_id, ManualOperation.PULL)
+    _spec(specs, variable_id, ManualOperation.PULL)
 
 
 def check_fetch(
@@ -61,6 +61,24 @@ def check_fetch(
     Raises:
         ProtocolError: There is no such variable or replica, or its policy does not allow it.
     """
-    _shared_spec(specs, message.variable_id, ManualOperation.FETCH)
+    _spec(specs, message.variable_id, ManualOperation.FETCH)
     if not 0 <= message.replica_id < num_replicas:
         raise ProtocolError(f"a fetch names replica {message.replica_id}, which does not exist")
+
+
+def check_sync(specs: Mapping[int, VariableSpec], message: Combine) -> None:
+    """Check a component that takes part in a `v.sync` or `v.broadcast`.
+
+    Raises:
+        ProtocolError: There is no such variable, the variable does not support the operation, or
+            the component does not match the variable.
+    """
+    how, number = message.how, message.how.variable_id
+    assert number is not None, "the collective synchronises a variable"
+    spec = _spec(specs, number, operation_of(how))
+    try:
+        check_op(spec, how)
+    except VarsimError as error:
+        raise ProtocolError(f"a {how.method} that its replica must refuse: {error}") from error
+    if not is_value(spec, message.leaves[0]):
+        raise ProtocolError(f"a {how.method} of variable {spec.name!r} has a wrong shape or dtype")
