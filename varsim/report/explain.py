@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from varsim.report import explain_troubles
+from varsim.report.explain_manual import ManualExample, manual_examples
 from varsim.report.explain_rows import (
     CONTEXTS,
     SparseExample,
@@ -86,6 +87,7 @@ class Page:
     sections: tuple[Section, ...]
     sparse_examples: tuple[SparseExample, ...]  # sorted by context, operation, aggregation
     sparse_meanings: tuple[SparseMeaning, ...]
+    manual_examples: tuple[ManualExample, ...]  # sorted by operation, aggregation
     warnings: tuple[Trouble, ...]
     errors: tuple[Trouble, ...]
     strict_refuses: bool  # whether strict=True refuses the variable, as TensorFlow does
@@ -132,6 +134,7 @@ def page(
         sections=sections,
         sparse_examples=tuple(_sparse_examples(specs, num_replicas)),
         sparse_meanings=tuple(sparse_meanings(specs)),
+        manual_examples=tuple(_manual_examples(specs, num_replicas)),
         warnings=_once(
             trouble
             for spec in specs
@@ -155,6 +158,12 @@ def _sparse_examples(specs: Sequence[VariableSpec], num_replicas: int) -> list[S
     return sorted(
         examples, key=lambda one: (CONTEXTS.index(one.context), SCATTERS.index(one.operation))
     )
+
+
+def _manual_examples(specs: Sequence[VariableSpec], num_replicas: int) -> Iterator[ManualExample]:
+    """Yield the examples of all specs by operation."""
+    for alike in zip(*(manual_examples(spec, num_replicas) for spec in specs), strict=True):
+        yield from alike
 
 
 def _text(synchronization: Synchronization) -> PolicyText:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
+from varsim.errors import OperationError
 from varsim.report.explain import EVERY_AGGREGATION, Line, Meaning, Overview, Page, Section
+from varsim.report.explain_manual import ManualExample
 from varsim.report.explain_rows import SparseExample, SparseMeaning
 from varsim.report.explain_troubles import Trouble
 from varsim.report.explain_words import AGGREGATIONS, DIFFERENCES
@@ -74,6 +76,7 @@ def of_page(page: Page) -> Iterator[Block]:
     for section in page.sections:
         yield from _section(page, section)
     yield from _sparse_writes(page)
+    yield from _by_hand(page)
     yield from _troubles("Warnings", page.warnings)
     yield from _troubles("Errors", page.errors)
     yield from _differences(page)
@@ -297,6 +300,55 @@ def _sparse_outcome(example: SparseExample) -> tuple[str, str, str]:
     elif len(shown) > _PAIR:
         shown = [shown[0], "…", shown[-1]]
     return " | ".join(shown), count(example.messages), count(example.size_bytes)
+
+
+# ---------------------------------------------------------------- by hand
+
+
+def _by_hand(page: Page) -> Iterator[Block]:
+    """Yield a table of the manual operations, and why some are refused."""
+    yield Heading("By hand")
+    yield Paragraph(_BY_HAND)
+    of_each: dict[str, list[tuple[str, ...]]] = {}
+    reasons: dict[str, None] = {}
+    for example in page.manual_examples:
+        told = of_each.setdefault(example.called, [])
+        told.append((example.aggregation.name, *_by_hand_outcome(example)))
+        if example.refused is not None:
+            reasons[_reason(example.refused)] = None
+    rows: list[tuple[str, ...]] = []
+    for called, those in of_each.items():
+        alike = len(those) == len(EVERY_AGGREGATION) and len({row[1:] for row in those}) == 1
+        rows += [
+            (called, _ANY if alike else row[0], *row[1:]) for row in those[: 1 if alike else None]
+        ]
+    headings = ("components", "value", "messages")
+    if len(page.aggregations) > 1:
+        yield Table(("", "aggregation", *headings), tuple(rows), numbers=2)
+    else:
+        yield Table(("", *headings), tuple((row[0], *row[2:]) for row in rows), numbers=1)
+    for reason in reasons:
+        yield Item("refused", reason)
+
+
+_BY_HAND: Final = (
+    "Manual operations, with which a program itself synchronises the variable; TensorFlow has none "
+    "of them. Replica i has added i + 1 before. The column `value` has what the operation returns, "
+    "and `messages` counts the messages of the row in strategy.run, as if the variable were sent "
+    "alone."
+)
+
+
+def _by_hand_outcome(example: ManualExample) -> tuple[str, str, str]:
+    if example.refused is not None or example.value is None:
+        return "refused", NOTHING, NOTHING
+    return components(example.components), _number(example.value), count(example.messages)
+
+
+def _reason(error: OperationError) -> str:
+    """Return the reason of a refusal as a sentence, without the name of the operation."""
+    reason = error.problem.partition(" is not possible: ")[2] or error.problem
+    return f"{reason[0].upper()}{reason[1:]}."
 
 
 # ---------------------------------------------------------------- what can go wrong
