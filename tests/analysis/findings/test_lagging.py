@@ -64,6 +64,8 @@ def test_a_fetch_of_a_component_that_was_written_often_since_lags(
         )
         assert "up to 3 times" in found[0].what
         assert ((3, 1),) == found[0].histogram
+        (((file, _, _), times),) = [(one.partition(":"), n) for one, n in found[0].locations]
+        assert (Path(__file__).name, 1) == (Path(file).name, times)
 
 
 @pytest.mark.parametrize(("pushes", "count"), [(2, 0), (3, 1)])
