@@ -13,7 +13,7 @@ ENOUGH = range(5)
 
 
 def story(**variables: str) -> ProgramHistory:
-    return ProgramHistory(**(variables or {"a": "NONE NONE", "b": "NONE NONE"}))
+    return ProgramHistory(**(variables or {"a": "ON_WRITE NONE", "b": "ON_WRITE NONE"}))
 
 
 def sections(history: ProgramHistory, replica_ids: Iterable[int], names: str = "aa") -> None:
@@ -24,9 +24,9 @@ def sections(history: ProgramHistory, replica_ids: Iterable[int], names: str = "
         history.unlock(replica_id)
 
 
-def contended(names: str, opaque: bool = False) -> ProgramHistory:
+def contended(names: str, opaque: bool = False, **variables: str) -> ProgramHistory:
     """Return a history in which both replicas request the lock at the same time."""
-    history = story()
+    history = story(**variables)
     for _ in ENOUGH:
         history.call()
         history.ask(0)
@@ -46,7 +46,7 @@ def test_a_lock_of_one_replica_is_not_contended() -> None:
     for _ in ENOUGH:
         history.call()
         sections(history, [0])
-        history.write(1, "a", 2.0)
+        history.write(1, "a", 1.0)
         history.end()
 
     (finding,) = history.findings()
@@ -84,7 +84,22 @@ def test_a_lock_protects_nothing_if_no_other_replica_writes_its_variables() -> N
     history = contended("ab")
     (finding,) = history.findings()
     assert "lock that protects nothing" == finding.kind.name
-    assert "the replicas accessed 2 variables that no other replica writes" in finding.what
+    assert "accessed values of 2 variables that no other replica writes" in finding.what
+
+
+@pytest.mark.parametrize("settings", ["NONE NONE", "ON_READ SUM"])
+def test_a_lock_protects_nothing_if_each_replica_writes_a_component_of_its_own(settings: str):
+    (finding,) = contended("aa", a=settings).findings()
+    assert "lock that protects nothing" == finding.kind.name
+
+
+@pytest.mark.parametrize("kind", ["push", "publish"])
+def test_a_lock_protects_what_another_replica_pushes_or_publishes(kind: str):
+    history = contended("aa", a="NONE NONE")
+    history.call()
+    history.event(1, kind, "a")
+    history.end()
+    assert [] == history.found()
 
 
 def test_the_write_of_another_replica_need_not_be_in_a_critical_section() -> None:
@@ -119,3 +134,16 @@ def test_a_lock_whose_sections_access_no_variable_is_a_note() -> None:
         "what these locks protect: 'a', 'file'. The critical sections access no variable; "
         "files and other resources are not recorded"
     ] == [one.text for one in history.notes()]
+
+
+@pytest.mark.parametrize(("operation", "count"), [("lock", 0), ("read_lock", 1)])
+def test_only_a_read_lock_around_reads_certainly_protects_no_file(operation: str, count: int):
+    history = story()
+    history.call()
+    for _ in ENOUGH:
+        history.lock(0, "log", operation)
+        history.read(0, "a")
+        history.unlock(0, "log")
+    history.end()
+    said = [one.kind.name for one in history.findings()]
+    assert count == said.count("lock that protects nothing")

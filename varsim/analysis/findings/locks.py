@@ -2,12 +2,15 @@
 
 A lock is *not contended* if only one replica uses it, or if other operations, such as barriers,
 already order all its critical sections. It *protects nothing* if its critical sections access
-variables, but none that another replica writes.
+variables, but no value that another replica writes. Another replica writes a value of a variable if
+it publishes or pushes, or if it writes a variable whose components all stand for one value. An
+exclusive lock around reads alone is not reported: it probably protects a file, as for a line of a
+log.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -28,7 +31,7 @@ _ENOUGH: Final = 5
 
 _MOST_NAMES: Final = 3
 
-_PLAIN: Final = frozenset({"begin", "install", "component", "wait"})
+_PLAIN: Final = frozenset({"begin", "install", "component", "wait", "ask"})
 """Kinds of events of replicas that do not show what a lock protects."""
 
 
@@ -43,6 +46,7 @@ class _Use:
     changes: int = 0  # grants to another replica than the last holder
     unordered: int = 0  # … whose request is not ordered after the last release
     accessed: dict[int, set[int]] = field(default_factory=dict)  # variable → replicas
+    has_written: bool = False  # whether a critical section wrote one of them
     is_opaque: bool = False  # whether a critical section did something else than reads and writes
 
 
@@ -56,7 +60,9 @@ class LockUse(Finder):
         self._tracker = LockTracker()
         self._uses: dict[str, _Use] = {}
         self._inside: dict[int, list[tuple[int | None, str]]] = {}  # replica → held locks
-        self._writers: dict[int, set[int]] = {}  # variable → replicas that write it
+        # variable → replicas that write their components; that publish, or push to the copy
+        self._writers: defaultdict[int, set[int]] = defaultdict(set)
+        self._sharers: defaultdict[int, set[int]] = defaultdict(set)
         self._knew: dict[int, tuple[int, ...]] = {}  # replica → its clock at its last request
 
     def on_request(self, event: Event) -> None:
@@ -118,11 +124,26 @@ class LockUse(Finder):
             for _, lock in self._inside.get(event.process, ()):
                 self._uses[lock].accessed.setdefault(event.variable, set()).add(event.process)
 
+    on_obtain_by_replica = on_read_by_replica
+
     def on_write_by_replica(self, event: Event) -> None:
         """Record a write, inside or outside a critical section."""
         if event.variable is not None:
-            self._writers.setdefault(event.variable, set()).add(event.process)
-            self.on_read_by_replica(event)
+            self._writers[event.variable].add(event.process)
+            self._write(event)
+
+    def on_push_by_replica(self, event: Event) -> None:
+        """Record a push or a publication, inside or outside a critical section."""
+        if event.variable is not None:
+            self._sharers[event.variable].add(event.process)
+            self._write(event)
+
+    on_publish_by_replica = on_push_by_replica
+
+    def _write(self, event: Event) -> None:
+        self.on_read_by_replica(event)
+        for _, lock in self._inside.get(event.process, ()):
+            self._uses[lock].has_written = True
 
     def taker(self, kind: str, *, by_program: bool) -> Take | None:
         """Return the method for events of a kind; unknown kinds may use what a lock protects."""
@@ -164,24 +185,30 @@ class LockUse(Finder):
                 "put these critical sections in order.",
                 "Remove the lock if this order is intended.",
             )
-        if use.accessed and not use.is_opaque and not self._protects(use):
+        is_known = (use.has_written or use.is_shared) and not use.is_opaque
+        if use.accessed and is_known and not self._protects(use):
             yield finding_of(
                 UNNEEDED,
                 None,
                 use.sections,
-                f"lock {lock!r} protects no variable that another replica writes: in {sections}, "
-                f"the replicas accessed {times(len(use.accessed), 'variable')} that no other "
+                f"lock {lock!r} protects no value that another replica writes: in {sections}, the "
+                f"replicas accessed values of {times(len(use.accessed), 'variable')} that no other "
                 "replica writes.",
                 "Remove the lock, unless it protects something outside variables, such as a file.",
             )
 
     def _protects(self, use: _Use) -> bool:
-        """Return whether another replica writes a variable of the critical sections."""
+        """Return whether another replica writes a value of the critical sections."""
         return any(
-            self._writers.get(variable, set()) - {replica_id}
+            self._writers_of(variable) - {replica_id}
             for variable, replicas in use.accessed.items()
             for replica_id in replicas
         )
+
+    def _writers_of(self, variable: int) -> set[int]:
+        """Return the replicas whose writes other replicas' values of a variable depend on."""
+        is_one = self.context.variables[variable].mirrored or variable in self.context.taken_as_one
+        return self._sharers[variable] | (self._writers[variable] if is_one else set())
 
     def notes(self) -> list[Note]:
         """Return a note about the locks whose critical sections access no variable."""
