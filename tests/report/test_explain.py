@@ -515,3 +515,18 @@ def test_each_mode_has_a_page():
 
     assert 3 * 4 + 1 + 1 + 1 + 1 == len(pages)
     assert {"README.md", "auto.md", "on_write_mean.md", "none_only_first_replica.md"} < set(pages)
+
+
+@pytest.mark.parametrize(
+    ("name", "aggregations", "said"),
+    [
+        ("central", EVERY_AGGREGATION[:1], "the variable is new: replicas cannot write it."),
+        ("central", EVERY_AGGREGATION, "with NONE, this write is refused, and a new variable"),
+        ("on_write", EVERY_AGGREGATION[:1], "replica i has added i + 1 before the read."),
+    ],
+)
+def test_the_caption_of_a_read_says_whether_the_replicas_have_added(
+    name: str, aggregations: tuple[VariableAggregation, ...], said: str
+):
+    texts = str([*of_page(page(parse_synchronization(name), aggregations, 2))])
+    assert 3 == texts.count(said)

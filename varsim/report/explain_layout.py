@@ -15,7 +15,7 @@ from varsim.report.explain_troubles import Trouble
 from varsim.report.explain_words import AGGREGATIONS, DIFFERENCES
 from varsim.report.explain_worked import START, WRITTEN, Way, Worked
 from varsim.report.formatting import NOTHING, count, names, number
-from varsim.spec import SCATTERS, Array, Context, Synchronization
+from varsim.spec import SCATTERS, Array, Context, Operation, Synchronization
 
 _MOST_SHOWN: Final = 4  # if there are more components, the first two and the last are shown
 _ANY: Final = "any"  # shown as the aggregation of a row that is the same for all aggregations
@@ -151,7 +151,19 @@ def _caption(page: Page, section: Section) -> str:
     }[section.context]
     ways = {example.way for example in section.examples}
     told = [said, *(_WAYS[way] for way in Way if way in ways and way in _WAYS)]
-    return " ".join([*told, "In the row of the read, replica i has added i + 1 before the read."])
+    return " ".join([*told, _before_reads(section)])
+
+
+def _before_reads(section: Section) -> str:
+    """Return what the replicas do before the reads of the examples."""
+    reads = [one for one in section.examples if one.operation is Operation.READ]
+    new = [one.aggregation.name for one in reads if not one.had_added]
+    if len(new) == len(reads):
+        return "In the row of the read, the variable is new: replicas cannot write it."
+    added = "In the row of the read, replica i has added i + 1 before the read"
+    if not new:
+        return f"{added}."
+    return f"{added}; with {names(new)}, this write is refused, and a new variable is read."
 
 
 _WAYS: Final = {

@@ -49,7 +49,8 @@ class Way(Enum):
 class Worked:
     """An operation on a fresh variable, followed by a read from outside the replicas.
 
-    If the operation is a read, replica i has added i + 1 before this read.
+    If the operation is a read, replica i has added i + 1 before this read, unless the policy
+    refuses this.
     """
 
     aggregation: VariableAggregation
@@ -57,6 +58,7 @@ class Worked:
     operation: Operation
     way: Way
     refused: VariableError | None  # the error; None if the operation is not refused
+    had_added: bool  # whether the operation is a read, and the replicas had added before
     components: tuple[Array, ...]  # after the operation
     outside: Array | None  # the result of the read from outside; None if it is refused
     messages: int  # number of messages of the operation
@@ -110,9 +112,11 @@ def _worked(
 ) -> Worked:
     variable = _Variable(spec, num_replicas)
     refused: VariableError | None = None
+    had_added = False
     if operation is Operation.READ:
         with suppress(VariableError):  # if the policy refuses the write, a new variable is read
             variable.write(Context.REPLICA, Operation.ASSIGN_ADD, Way.PLAINLY)
+            had_added = True
     before = variable.messages
     try:
         if operation is Operation.READ:
@@ -132,6 +136,7 @@ def _worked(
         operation=operation,
         way=way,
         refused=refused,
+        had_added=had_added,
         components=tuple(variable.components[: shown_components(spec)]),
         outside=outside,
         messages=after - before,
