@@ -212,14 +212,16 @@ def test_a_script_without_a_strategy_is_not_recorded(end: str, code: int):
 
 
 @pytest.mark.parametrize(("option", "value"), [("--workers", "2"), ("--devices", "x,y")])
-def test_devices_that_a_script_names_cannot_be_overridden(option: str, value: str):
-    write(start=SCRIPT.replace("Strategy()", "Strategy(['a', 'b'])"))
+@pytest.mark.parametrize("kind", ["MirroredStrategy", "CentralStorageStrategy"])
+def test_devices_that_a_script_names_cannot_be_overridden(option: str, value: str, kind: str):
+    module = "" if kind == "MirroredStrategy" else "experimental."
+    write(start=SCRIPT.replace("MirroredStrategy()", f"{module}{kind}(['a', 'b'])"))
     result = execute(option, value, "script.py")
 
     assert 2 == result.exit_code
     assert (
-        f"Error: {option} {value}: the MirroredStrategy at script.py:6 names its devices, "
-        f"['a', 'b']: omit {option[2:]}, or write MirroredStrategy() there\n" == result.stderr
+        f"Error: {option} {value}: the {kind} at script.py:6 names its devices, "
+        f"['a', 'b']: omit {option[2:]}, or write {kind}() there\n" == result.stderr
     )
     assert not Path("runs").exists()
     assert 0 == execute("script.py").exit_code

@@ -141,6 +141,7 @@ class MirroredStrategy(Strategy):
     ) -> None:
         self._supervisor = current_supervisor()
         chosen = Choices(
+            strategy=type(self).__name__,
             devices=None if devices is None else checked_devices(devices),
             backends=Backends(launcher=launcher, transport=transport, exchange=exchange),
             strict=strict,

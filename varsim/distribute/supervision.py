@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 class Choices:
     """The arguments of a strategy that a program creates."""
 
+    strategy: str  # the name of its class
     devices: tuple[str, ...] | None  # None: the supervisor chooses the devices
     backends: Backends
     strict: bool

@@ -129,8 +129,8 @@ class ScriptSupervisor(RunSupervisor):
             if devices is not None:
                 self.refusal = WrongKey(
                     (number,),
-                    f"the MirroredStrategy at {said.location} names its devices, {list(devices)}: "
-                    f"omit {number}, or write MirroredStrategy() there",
+                    f"the {said.strategy} at {said.location} names its devices, {list(devices)}: "
+                    f"omit {number}, or write {said.strategy}() there",
                 )
                 raise self.refusal
             devices = experiment.device_names
