@@ -22,6 +22,7 @@ from varsim.launch.host_needs import DOCTOR, MORE_PROCESSES
 from varsim.launch.launcher import Backends, LaunchOptions
 from varsim.launch.process import ProcessLauncher
 from varsim.protocol.messages import Component, Fetch
+from varsim.tracing.trace import TraceOptions, file_name
 
 pytestmark = pytest.mark.processes
 
@@ -181,6 +182,16 @@ def test_the_error_names_a_worker_that_does_not_become_ready(
     story = str(caught.value)
     assert "replica 1: worker exited with code 1, before it was ready" in story
     assert "Is a directory" in story
+    assert "Traceback" not in story
+
+
+def test_the_error_names_a_trace_that_cannot_be_opened(launch: Launch, tmp_path: Path) -> None:
+    (tmp_path / file_name(0)).mkdir()
+    with pytest.raises(StartError) as caught:
+        launch(1, trace=TraceOptions(tmp_path))
+    story = str(caught.value)
+    assert "its log or its trace cannot be opened: [Errno 17] File exists: " in story
+    assert "Traceback" not in story
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,8 @@ class _ForkServer:
         try:
             self._leave(replica_id)
             exit_code = work(self._rendezvous, replica_id, self._serve)
+        except OSError as error:  # at its log or its trace: exceptions of user code are in `work`
+            sys.stderr.write(f"its log or its trace cannot be opened: {error}\n")
         except Exception:  # the process ends here, so no caller can catch the exception
             traceback.print_exc()
         finally:  # a worker must not continue the fork server's code
