@@ -33,12 +33,13 @@ _TEXTS: Final = {
         "ON_READ: each replica has its own value; a cross-replica read combines these values."
     ),
     VariableSynchronization.NONE: PolicyText(
-        "NONE: each replica has its own value, and varsim never synchronises these values.",
-        "synchronization=NONE gives every replica its own value, and varsim never synchronises "
-        "these values. TensorFlow refuses NONE under a strategy (as strict=True does). Your "
-        "program must handle the components itself: read them with "
+        "NONE: each replica has its own value; only the program synchronises these values.",
+        "synchronization=NONE gives every replica its own value, and varsim does not synchronise "
+        "these values by itself. TensorFlow refuses NONE under a strategy (as strict=True does). "
+        "Your program must handle the components itself: read them with "
         "strategy.experimental_local_results(v), combine them with "
-        "strategy.reduce(op, v, axis=None), and save each component.",
+        "strategy.reduce(op, v, axis=None), make them equal with v.sync(op), and save each "
+        "component.",
     ),
 }
 
