@@ -128,6 +128,7 @@ def test_a_run_with_an_oracle_is_compared_with_one_worker():
         assert (1, True) == (oracle.num_replicas, oracle.run["complete"])
 
 
+@pytest.mark.thorough
 def test_only_the_summary_is_on_stdout_with_json():
     """The output of the program, its replicas and its child processes is not on stdout."""
     done = varsim("--json", "--workload", "deep/program.py", "--steps", "2")
@@ -193,6 +194,7 @@ def test_a_wrong_name_leaves_no_process_and_no_file():
     assert not Path("runs").exists()
 
 
+@pytest.mark.thorough
 def test_a_script_runs_as_it_is_and_is_recorded(tmp_path: Path):
     """Workers have the functions and classes of `__main__`, and import from the script's folder."""
     (tmp_path / "deep" / "script.py").write_text(

@@ -121,6 +121,7 @@ def test_a_restarted_run_equals_a_run_without_losses(tmp_path: Path) -> None:
     assert "strategy-3 (incarnation 3 of 3):" in page
 
 
+@pytest.mark.thorough
 def test_a_shrunk_run_begins_again_with_fewer_replicas(tmp_path: Path) -> None:
     run = tf.run_experiment(
         "step_counter",

@@ -20,7 +20,7 @@ from varsim.testing import simulated_cluster
 
 ON_PROCESSES = 300
 SEED = 2021
-PARTS = 8
+PARTS = 16
 """The cases are split into this many parts, so that all cores are used."""
 
 QUICK_PARTS = 1

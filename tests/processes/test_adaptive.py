@@ -42,6 +42,7 @@ def train(auto: str) -> tuple[list[Any], tuple[Any, ...]]:
         return [*seen, *ends], strategy.statistics()
 
 
+@pytest.mark.thorough
 def test_a_program_with_auto_adaptive_reads_the_values_of_on_write() -> None:
     """The numbers are small integers, so no sum is rounded. One array is too large to be packed."""
     expected, _ = train("on_write")

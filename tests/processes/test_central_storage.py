@@ -52,6 +52,7 @@ def test_the_record_is_valid_and_the_lens_shows_one_copy(tmp_path):
     assert [((), [0.0]), ((), [3.0]), ((), [5.0])] == shown
 
 
+@pytest.mark.thorough
 def test_no_copy_is_lost_with_a_worker():
     with CentralStorageStrategy(["cpu:0", "cpu:1"]) as strategy:
         with strategy.scope():

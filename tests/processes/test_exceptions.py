@@ -272,6 +272,7 @@ def test_an_exception_of_a_worker_runs_no_code_of_the_worker(
     assert not trap.exists()
 
 
+@pytest.mark.thorough
 def test_exceptions_of_the_main_program_and_of_groups_are_raised(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(MAIN_PROGRAM)
@@ -328,6 +329,7 @@ def test_an_argument_that_cannot_be_pickled_is_refused_before_the_call(
     assert 3 == strategy.run(len, args=([1, 2, 3],))
 
 
+@pytest.mark.thorough
 def test_the_text_of_an_exception_may_have_any_length(strategy: Strategy) -> None:
     def step() -> None:
         if replica_id() == 1:

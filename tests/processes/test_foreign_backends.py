@@ -46,6 +46,7 @@ def written(**backends: str) -> list[list[float]]:
         return [value.tolist() for value in strategy.run(write, args=(variable,)).values]
 
 
+@pytest.mark.thorough
 def test_a_cluster_uses_backends_of_another_package(
     installed: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

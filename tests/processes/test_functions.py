@@ -473,6 +473,7 @@ def test_too_many_replicas_are_refused() -> None:
         Strategy([f"cpu:{i}" for i in range(1025)])
 
 
+@pytest.mark.thorough
 def test_sixteen_workers_run_one_call() -> None:
     with cluster(16) as many:
         v = total(many)

@@ -177,6 +177,7 @@ print(status, strategy.run(lambda: int(all_reduce("SUM", 1))))
 """
 
 
+@pytest.mark.thorough
 def test_a_fork_of_the_program_leaves_the_cluster_intact() -> None:
     started_s = time.monotonic()
     with running(FORKED) as (process, _):
@@ -201,6 +202,7 @@ print(status, strategy.run(lambda: int(all_reduce("SUM", 1))))
 """
 
 
+@pytest.mark.thorough
 def test_a_fork_of_the_program_cannot_use_its_workers() -> None:
     with running(USED_IN_A_COPY) as (process, _):
         out, said = process.communicate(timeout=10_000 * MS)
@@ -210,6 +212,7 @@ def test_a_fork_of_the_program_cannot_use_its_workers() -> None:
     assert "0 2" == result
 
 
+@pytest.mark.thorough
 def test_a_strategy_that_is_never_closed_leaves_nothing() -> None:
     with running("say()") as (process, workers):
         _, said = process.communicate(timeout=10_000 * MS)
@@ -243,6 +246,7 @@ print(strategy.run(lambda: int(all_reduce("SUM", 1))))
 """
 
 
+@pytest.mark.thorough
 def test_threads_may_use_one_strategy_at_the_same_time() -> None:
     """Each call takes place, or is refused with an error about threads."""
     with running(THREADS) as (process, _):
@@ -250,6 +254,7 @@ def test_threads_may_use_one_strategy_at_the_same_time() -> None:
     assert (0, "180.0 True\n2\n", "") == (process.returncode, out, said)
 
 
+@pytest.mark.thorough
 def test_threads_may_use_one_strategy_one_after_the_other() -> None:
     program = THREADS.replace("thread.start()", "thread.start(); thread.join()")
     with running(program) as (process, _):
@@ -275,6 +280,7 @@ print(time.monotonic() - began)
 """
 
 
+@pytest.mark.thorough
 def test_the_use_after_ctrl_c_names_the_busy_replica() -> None:
     """Closing the strategy does not wait for this replica."""
     with running(STILL_BUSY) as (process, _):

@@ -87,6 +87,7 @@ def test_a_replica_that_raises_releases_its_lock(strategy: Strategy) -> None:
     strategy.run(run, args=(["lock a", "lock a", "lock a"], {}))
 
 
+@pytest.mark.thorough
 def test_a_killed_replica_releases_its_lock() -> None:
     with cluster(2, on_worker_lost="restart") as mortal:
 

@@ -172,6 +172,7 @@ def train(strategy: Strategy) -> tuple[bytes, ...]:
     return (weights.numpy().tobytes(), total.numpy().tobytes(), *results)
 
 
+@pytest.mark.thorough
 def test_results_are_bit_for_bit_equal_in_every_run_and_transport(strategy: Strategy) -> None:
     expected = train(strategy)
     assert expected == train(strategy)

@@ -48,6 +48,7 @@ def quick(limit_s: float = 1_000 * MS) -> Iterator[None]:
     assert time.monotonic() - started_s < limit_s
 
 
+@pytest.mark.thorough
 def test_the_error_names_each_replicas_kind_of_stall() -> None:
     """In one call, replicas 1 to 4 have different kinds of stall, and replica 0 waits for them."""
     strategy = cluster(5, stall_warn_s=WARN_S, stall_fail_s=FAIL_S)

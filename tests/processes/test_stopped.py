@@ -21,6 +21,7 @@ from varsim.launch.sightings import sighting_of
 pytestmark = pytest.mark.processes
 
 
+@pytest.mark.thorough
 def test_no_message_is_lost_while_a_process_is_stopped() -> None:
     """A worker and then the program are stopped for longer than a cut link may last."""
     command = [sys.executable, "-m", "tests.processes.stopped_programs"]

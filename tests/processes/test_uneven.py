@@ -46,6 +46,7 @@ def test_a_replica_without_rows_is_a_finding(tmp_path):
     assert location_of(step, "loss.assign_add") == finding.locations[0][0]
 
 
+@pytest.mark.thorough
 def test_a_joined_replica_gets_the_commits_of_a_call_without_it(tmp_path):
     """The values are small and large, so that they are sent in messages and in shared memory."""
     with cluster(3, trace=TraceOptions(tmp_path, level=MESSAGES), uneven="join") as strategy:

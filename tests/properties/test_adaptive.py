@@ -313,6 +313,7 @@ def run_table(program: TableProgram, auto: str, seed: int | None) -> tuple[list[
 
 @thorough
 @given(table_programs(), st.none() | st.integers(0, 2**32), st.sampled_from([1, 2, 1024]))
+@pytest.mark.thorough
 def test_sparse_writes_equal_on_write_at_limited_cost(
     program: TableProgram, seed: int | None, limit: int
 ) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -40,6 +41,7 @@ def test_the_history_of_any_program_is_valid(
 
 @settings(max_examples=many(40), deadline=None, suppress_health_check=list(HealthCheck))
 @given(programs(st.integers(2, 3)), AUTO)
+@pytest.mark.thorough
 def test_the_replay_of_any_program_gives_the_values_read(program: RandomProgram, auto: str) -> None:
     """The rows of sparse writes have the same bytes, too."""
     with recorded(program, None, auto) as (history, rows_bytes):

@@ -251,6 +251,7 @@ def test_packed_writes_equal_single_writes(
 
 @settings(max_examples=many(100), deadline=None, suppress_health_check=list(HealthCheck))
 @given(programs(), st.integers(0, 2**32))
+@pytest.mark.thorough
 def test_packed_writes_are_counted_like_single_writes(program: BareProgram, seed: int) -> None:
     """A component that was not written since the last fetch is not fetched again."""
     model = BareModel(program)

@@ -60,6 +60,7 @@ two_zeros = RandomProgram(
 @thorough
 @example(two_zeros)
 @given(programs(st.integers(1, 4)))
+@pytest.mark.thorough
 def test_programs_read_the_values_of_the_model(program: RandomProgram) -> None:
     with simulated_cluster():
         check(program, strategy_of(program.num_replicas))

@@ -262,6 +262,7 @@ def test_the_advice_is_available_as_json(plain: Summary):
     assert [True, False, False] == [one["keep"] for one in said["advice"]]
 
 
+@pytest.mark.thorough
 def test_a_run_uses_the_advice_of_a_pilot_run(tmp_path: Path, plain: Summary):
     advised = run(tmp_path, auto="advised")
 
@@ -276,6 +277,7 @@ def test_a_run_uses_the_advice_of_a_pilot_run(tmp_path: Path, plain: Summary):
 @pytest.mark.parametrize(
     "keys", [{"variables": {"seen": {"synchronization": "auto"}}}, {"mode": "see*=auto"}]
 )
+@pytest.mark.thorough
 def test_a_pilot_run_advises_only_on_auto_variables(tmp_path: Path, keys: dict[str, Any]):
     text = JOB.replace('name="seen",', 'name="seen", synchronization=NONE,')
     text = text.replace("{settings}", "NONE = tf.VariableSynchronization.NONE")
