@@ -78,7 +78,8 @@ class RunHost:
 
     def report(self, replica_id: int, report: Report) -> None:
         """Print a replica's output; show each of its warnings once for all replicas."""
-        self.show(replica_id, report.output, is_error=False)
+        if report.output:
+            self.show(replica_id, report.output, is_error=False)
         for text, location in report.warnings:
             self._warn_once(text, location)
 

@@ -89,6 +89,7 @@ class CallState:
         self._host_calls: dict[int, HostCall] = {}
         self._in_service: int | None = None  # the replica whose host call the program performs
         self._meetings: Meetings | None = None  # None until a replica uses a lock, a barrier, …
+        self.is_plain = True  # no replica uses a group, a lock, a barrier or a send
         self._account = account
 
     # ------------------------------------------------------------ collectives
@@ -109,6 +110,7 @@ class CallState:
         pairing = self._everyone
         if plan is None and isinstance(message, Combine) and message.how.group:
             pairing = self._pairings.of(message.how.group)
+            self.is_plain = False
         complete = pairing.arrive(replica_id, arrival)
         participant.last = plan
         if plan is None:
@@ -294,6 +296,7 @@ class CallState:
         if self._meetings is None:
             account = LockAccount() if self._account is None else self._account
             self._meetings = Meetings(self.call_id, len(self.participants), account)
+            self.is_plain = False
         self._meetings.take(replica_id, message, now_s)
 
     def take_answers(self, now_s: float) -> Sequence[tuple[int, Answer]]:
@@ -320,7 +323,7 @@ class CallState:
         Collectives of all replicas can only doom their pairing, because all replicas number them
         alike.
         """
-        if self._meetings is None and not self._pairings.groups:
+        if self.is_plain:
             return None
         return deadlock_of(
             self.participants, self._pairings.of, self._meetings, lacking, self._specs
@@ -339,21 +342,26 @@ class CallState:
         participant.status = Status.ENDED
         participant.waits_for = None
         self._returned += isinstance(ended, Returned)
-        self._pairings.end(replica_id, now_s)
+        if self.is_plain:
+            self._everyone.end(replica_id, now_s)
+        else:
+            self._pairings.end(replica_id, now_s)
         if self._meetings is not None:
             self._meetings.end(replica_id, now_s)
 
     @property
     def doomed(self) -> bool:
         """Return whether the call can only fail."""
-        if self._everyone.doomed_at is None and not self._pairings.groups:
-            return False  # every message asks, so the usual case is fast
+        if self.is_plain:  # every message asks, so the usual case is fast
+            return self._everyone.doomed_at is not None
         return self._pairings.doomed is not None
 
     @property
     def deadline_s(self) -> float | None:
         """Return when to call `failure` if no message arrives; None if the call is not doomed."""
-        doomed = self._pairings.doomed if self.doomed else None
+        if self.is_plain and self._everyone.doomed_at is None:  # every message asks
+            return None
+        doomed = self._pairings.doomed
         return None if doomed is None else doomed.deadline_s
 
     def failure(self, now_s: float, *, exchanging: bool = False) -> Failure | None:
@@ -455,6 +463,7 @@ class CallState:
             assert (participant.status is Status.WAITING) == (participant.waits_for is not None)
             assert (participant.status is Status.ENDED) == (participant.ended is not None)
         assert self._returned == len(self.returned())
+        assert self.is_plain == (self._meetings is None and not self._pairings.groups)
         if self._meetings is not None:
             self._meetings.validate()
         for replica_id in self._host_calls:

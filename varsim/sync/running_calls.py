@@ -189,8 +189,8 @@ class RunningCalls:
     def proceed(self, call: CallState, now_s: float) -> list[CoordinatorAction]:
         """Answer replicas, perform the next host call, and end the call, if this is possible."""
         actions: list[CoordinatorAction] = []
-        for replica_id, answer in call.take_answers(now_s):
-            actions.append(Send(replica_id, answer))
+        if not call.is_plain:
+            actions += [Send(i, answer) for i, answer in call.take_answers(now_s)]
         actions += self.next_host_call(call)
         actions += self._conclude(call, now_s)
         return actions
@@ -254,7 +254,7 @@ class RunningCalls:
                 return [*aborts, self._finish(call, raised=failure)]
         error: VarsimError | None
         if not call.finished:
-            error = None if call.doomed else call.deadlock(exchanges.lacking)
+            error = None if call.is_plain or call.doomed else call.deadlock(exchanges.lacking)
             if error is None and exchanges.is_open and call is self.innermost:
                 error = exchanges.standstill(call)
             return [] if error is None else self.fail(call, error, now_s)
