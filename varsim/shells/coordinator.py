@@ -265,9 +265,8 @@ class Coordinator:
         self._hosts[self._next_token] = host
         try:
             finish = self._until_answered(call)
-            for work in [one for one in self._work if isinstance(one, ShowOutput)]:
-                self._work.remove(work)
-                self._do(work)
+            if self._work:
+                self._show_outputs()
         finally:
             del self._hosts[call.token]
             self._tokens = {i: one for i, one in self._tokens.items() if one != call.token}
@@ -276,6 +275,12 @@ class Coordinator:
         assert isinstance(finish, Finish)
         self._notes.finished(finish.call_id, finish.error_text, self._outgoing.values())
         return finish
+
+    def _show_outputs(self) -> None:
+        """Show what replicas have printed and the program has not shown yet."""
+        for work in [one for one in self._work if isinstance(one, ShowOutput)]:
+            self._work.remove(work)
+            self._do(work)
 
     def _where(self, replica_ids: Iterable[int]) -> dict[int, str]:
         """Return a mapping: replica_id → the line that the replica runs now, if it is known."""

@@ -136,7 +136,7 @@ class CallMessages:
         return self.after(call)
 
     def _output(self, call: CallState, replica_id: int, message: Output) -> list[CoordinatorAction]:
-        call.check_running(replica_id)
+        call.sender(replica_id)
         shown = ShowOutput(call.call_id, replica_id, message.text, message.is_error)
         return [shown, Send(replica_id, Printed(call_id=call.call_id))]
 

@@ -104,7 +104,7 @@ class CallState:
         Returns:
             The collectives that this arrival completes, in order.
         """
-        participant = self._running(replica_id)
+        participant = self.sender(replica_id)
         stop = message.position + (1 if plan is None else len(plan.writes))
         arrival = Arrival(message.position, stop, message, plan, now_s)
         pairing = self._everyone
@@ -122,11 +122,7 @@ class CallState:
                 participant.waits_for = message
         return complete
 
-    def check_running(self, replica_id: int) -> None:
-        """Check that a replica can send messages of the call now; see `_running`."""
-        self._running(replica_id)
-
-    def _running(self, replica_id: int) -> Participant:
+    def sender(self, replica_id: int) -> Participant:
         """Return a replica that can send messages of the call now.
 
         Raises:
@@ -177,14 +173,14 @@ class CallState:
             moved_s: The time, if the operation is progress. A replica that only reads shared values
                 may wait in an endless loop.
         """
-        participant = self._running(replica_id)
+        participant = self.sender(replica_id)
         participant.last, participant.last_at = name_of(message), message.location
         if moved_s is not None:
             participant.met_s = moved_s
 
     def wait(self, replica_id: int, waiting: Waiting) -> None:
         """Record that a replica waits for a commit, unless the commit has already been sent."""
-        participant = self._running(replica_id)
+        participant = self.sender(replica_id)
         participant.last = waiting
         if waiting.position >= self._everyone.next_position:
             participant.status = Status.WAITING
@@ -192,7 +188,7 @@ class CallState:
 
     def request_sync(self, replica_id: int, request: SyncRequest) -> None:
         """Record that a replica waits for the exchange of deferred writes of a variable."""
-        participant = self._running(replica_id)
+        participant = self.sender(replica_id)
         participant.status = Status.WAITING
         participant.waits_for = request
         participant.last, participant.last_at = name_of(request), request.location
@@ -209,7 +205,7 @@ class CallState:
 
     def request_host_call(self, replica_id: int, host_call: HostCall, now_s: float = 0.0) -> None:
         """Record that a replica waits for a host call; see `next_host_call`."""
-        participant = self._running(replica_id)
+        participant = self.sender(replica_id)
         participant.status = Status.WAITING
         participant.waits_for = host_call
         participant.last, participant.last_at = name_of(host_call), host_call.location
@@ -287,7 +283,7 @@ class CallState:
 
     def meet(self, replica_id: int, message: Meeting | LockRelease, now_s: float) -> None:
         """Record a replica's request for a lock, its arrival at a barrier, its send, and so on."""
-        participant = self._running(replica_id)
+        participant = self.sender(replica_id)
         if not isinstance(message, LockRelease):
             participant.status = Status.WAITING
             participant.waits_for = message
@@ -320,8 +316,8 @@ class CallState:
     def deadlock(self, lacking: Lacking) -> DeadlockError | None:
         """Return the error if replicas wait that can never continue.
 
-        Collectives of all replicas can only doom their pairing, because all replicas number them
-        alike.
+        A plain call has no deadlock: collectives of all replicas can only doom their pairing,
+        because all replicas number them alike.
         """
         if self.is_plain:
             return None
@@ -337,7 +333,7 @@ class CallState:
 
     def end(self, replica_id: int, ended: Returned | Raised, now_s: float) -> None:
         """Record that a replica's function has returned or raised."""
-        participant = self._running(replica_id)
+        participant = self.sender(replica_id)
         participant.ended = ended
         participant.status = Status.ENDED
         participant.waits_for = None
