@@ -23,7 +23,8 @@ from tests.sync.cluster import StateCluster
 from varsim.errors import ProtocolError
 from varsim.protocol.buckets import PACK_LIMIT_BYTES
 from varsim.protocol.codec import encode
-from varsim.protocol.messages import Contribution, Forget, Layout, Merged
+from varsim.protocol.messages import Abort, Contribution, Forget, Layout, Merged
+from varsim.spec import Operation
 from varsim.sync import outbox
 from varsim.sync.participant import MAX_LAYOUTS
 from varsim.sync.pending_report import MAX_WARNINGS, PendingReport
@@ -76,6 +77,23 @@ def test_a_layout_is_sent_once():
 
     assert [["Layout", "Contribution"], ["Contribution"]] == [names(messages) for messages in sent]
     assert sent[0][1].layout_id == sent[1][0].layout_id
+
+
+def test_a_layout_is_sent_although_its_call_has_failed():
+    """A sparse write packs the dense writes before it, and the call then fails."""
+    state = replica(spec(shape=(2,)))
+    state.write(W, ADD, array([1.0, 2.0]), "train.py:1")
+    state.scatter(W, Operation.SCATTER_ADD, [0], [1.0])
+    state.handle(Abort(call_id=1, reason="another replica raised"))
+    state.unwind()
+    state.begin(2)
+    state.write(W, ADD, array([3.0, 4.0]), "train.py:1")
+
+    layout, contribution = leave(state)
+
+    assert ["Layout", "Contribution"] == [layout.name, contribution.name]
+    assert layout.layout_id == contribution.layout_id
+    assert 0 == contribution.position
 
 
 @pytest.mark.parametrize(

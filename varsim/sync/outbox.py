@@ -76,7 +76,7 @@ class Outbox:
         """
         self._pack(call_id, index)
         messages = self._messages
-        self.clear()
+        self._messages, self._written = [], 0
         return messages
 
     def _pack(self, call_id: int, index: int) -> None:
@@ -128,9 +128,10 @@ class Outbox:
         return known
 
     def clear(self) -> None:
-        """Drop the writes, because their call has failed."""
+        """Drop the writes, because their call has failed. Layouts stay: later writes use them."""
         self._waiting.clear()
-        self._messages, self._written = [], 0
+        self._messages = [one for one in self._messages if isinstance(one, Layout)]
+        self._written = 0
 
 
 _MAX_LAYOUT_BYTES: Final = MAX_DECODED_BYTES // 2
