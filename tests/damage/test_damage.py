@@ -135,6 +135,18 @@ def test_an_error_names_the_event_and_the_column(runs: Runs, tmp_path: Path) -> 
     ) == raised.value.problem
 
 
+@pytest.mark.parametrize("members", ["null", "[0, 9]", "[[0]]", "{}", "[0", "[" * 20_000])
+def test_an_error_names_an_invalid_process_group(runs: Runs, tmp_path: Path, members: str) -> None:
+    path = copied_history(runs, tmp_path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE events SET members = ? WHERE event = 4", (members,))
+        connection.commit()
+
+    with pytest.raises(HistoryError) as raised, open_history(path):
+        pass
+    assert raised.value.problem.startswith(f"event 4 has {members[:64]!r} in the column 'members'")
+
+
 # ---------------------------------------------------------------- a file that changes
 
 

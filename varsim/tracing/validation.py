@@ -364,6 +364,27 @@ def check_events(connection: sqlite3.Connection, columns: Sequence[str], num_rep
                 form,
             ).fetchone()
             raise DamageError(f"event {event[0]} has {flaw}")
+    for (members,) in connection.execute(
+        "SELECT DISTINCT members FROM events WHERE members IS NOT NULL"
+    ):
+        if not _are_replicas(members, num_replicas):
+            (event,) = connection.execute(
+                "SELECT event FROM events WHERE members = ? LIMIT 1", (members,)
+            ).fetchone()
+            raise DamageError(
+                f"event {event} has {members[:_MAX_WORD]!r} in the column 'members', which must "
+                f"be a JSON list of replicas from 0 to {num_replicas - 1}"
+            )
+
+
+def _are_replicas(members: str, num_replicas: int) -> bool:
+    try:
+        ids = json.loads(members)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(ids, list) and all(
+        type(one) is int and 0 <= one < num_replicas for one in ids
+    )
 
 
 def _column_flaw(
