@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from varsim.spec import Synchronization, VariableAggregation, VariableSynchronization
 from varsim.sync import policies
+from varsim.sync.statistics import OneSidedCounts
 from varsim.texts.facts import times
 from varsim.tracing.history import PROGRAM
 from varsim.whatif.compare import Effect, Replays, WhatIf
@@ -333,12 +334,25 @@ def _uses(replays: Replays, effect: Effect) -> str:
         for name, own in who
         if own
     ]
-    writes = effect.cost_before.writes
-    return (
-        f"Written {writes:,}×; read by {' and by '.join(said)}."
-        if said
-        else (f"Written {writes:,}×; never read in this record.")
-    )
+    parts = [f"Written {effect.cost_before.writes:,}×"]
+    if said:
+        parts.append(f"read by {' and by '.join(said)}")
+    if effect.cost_before.one_sided is not None:
+        parts.append(_one_sided(effect.cost_before.one_sided))
+    elif not said:
+        parts.append("never read in this record")
+    return f"{'; '.join(parts)}."
+
+
+def _one_sided(counts: OneSidedCounts) -> str:
+    """Return the numbers of one-sided operations, as text."""
+    numbers = {
+        "published": counts.publishes,
+        "fetched": counts.fetches,
+        "pushed": counts.pushes,
+        "pulled": counts.pulls,
+    }
+    return ", ".join(f"{name} {one:,}×" for name, one in numbers.items() if one)
 
 
 def _location(reads: Iterable[object]) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 
 import varsim as tf
 from varsim.distribute.rescue import is_private
-from varsim.errors import ConfigError, VariableError, VarsimError
+from varsim.errors import ConfigError, OperationError, ShapeError, VariableError, VarsimError
 from varsim.spec import SCATTERS, Array, Context, Operation, Rows
 from varsim.sync import policies
 from varsim.sync.statistics import VariableStatistics
@@ -25,15 +25,19 @@ from varsim.texts.refusals import Refused
 from varsim.tracing.history import VariableRow
 from varsim.tracing.progress import Tell
 from varsim.tracing.trace import TraceOptions
+from varsim.whatif.meetings import NOTHING, Meetings, group_of
 from varsim.whatif.recorded import (
     RecordedAction,
     RecordedArrival,
     RecordedCall,
     RecordedCreate,
     RecordedForget,
+    RecordedManual,
     RecordedProgram,
     RecordedRead,
+    RecordedRequest,
     RecordedWrite,
+    ReplicaAct,
     RestoredStart,
     Settings,
     settings_of,
@@ -172,6 +176,8 @@ class _Player:
                     self._read(action)
                 case RecordedWrite():
                     self._write(action)
+                case RecordedManual():
+                    self._manual(action)
                 case RecordedCall():
                     self._call(action)
 
@@ -254,8 +260,9 @@ class _Player:
         def replica(*_: Any) -> None:
             context = tf.distribute.get_replica_context()
             replica_id = context.replica_id_in_sync_group
+            meetings = Meetings(context, self._strategy)
             for act in call.replicas[replica_id]:
-                self._act(act, context)
+                self._act(act, context, meetings)
             if replica_id in call.raised:
                 raise _ReplicaRaised
 
@@ -271,19 +278,23 @@ class _Player:
 
     # ------------------------------------------------------------ replicas
 
-    def _act(self, act: RecordedRead | RecordedWrite | RecordedArrival, context: Any) -> None:
+    def _act(self, act: ReplicaAct, context: Any, meetings: Meetings) -> None:
         match act:
             case RecordedRead():
                 self._read(act)
             case RecordedWrite():
                 self._write(act)
+            case RecordedManual():
+                self._manual(act)
+            case RecordedRequest():
+                meetings.make(act)
             case RecordedArrival(kind="merge_call"):
                 at(act.location)(context.merge_call, lambda _: self.do(act.body), name=act.name)
             case RecordedArrival(kind="host_call"):
                 self.do(act.body)  # on the replica: an access to a component makes a host call
             case RecordedArrival():
-                group = self._strategy.group(act.group) if act.group else None
-                at(act.location)(context.all_reduce, "SUM", _NOTHING, name=act.name, group=group)
+                group = group_of(self._strategy, act.group)
+                at(act.location)(context.all_reduce, "SUM", NOTHING, name=act.name, group=group)
 
     # ------------------------------------------------------------ reads and writes
 
@@ -314,6 +325,34 @@ class _Player:
                 self._write_all(variable, write, operands[0])
         except VarsimError as error:
             self._refuse(write.variable, write.location, write.step, write.process, error)
+
+    def _manual(self, act: RecordedManual) -> None:
+        variable = self._variables.get(act.variable)
+        if variable is None:
+            return
+        try:
+            self._operate(act, variable)
+        except (OperationError, ShapeError) as error:
+            self._refuse(act.variable, act.location, act.step, act.process, error)
+
+    def _operate(self, act: RecordedManual, variable: Any) -> None:
+        call, group = at(act.location), group_of(self._strategy, act.group)
+        match act.operation:
+            case "publish":
+                call(variable.publish)
+            case "push" if act.delta is not None:
+                call(variable.push, act.delta)
+            case "push":
+                dtype = self._program.variables[act.variable].dtype
+                call(variable.push, self._fill(act.event, dtype, None, variable.shape))
+            case "pull":
+                call(variable.pull)
+            case "fetch":
+                call(variable.fetch, act.replica)
+            case "broadcast":
+                call(variable.broadcast, act.replica, group=group)
+            case sync:
+                call(variable.sync, sync.removeprefix("sync_").upper(), group=group)
 
     def _operand(self, variable: Any, write: RecordedWrite, number: int) -> Any:
         """Return a value or IndexedSlices to write, or a replacement if none was recorded."""
@@ -397,6 +436,3 @@ def _problem_of(error: VarsimError) -> str:
     fact = error.fact
     is_predicate = isinstance(fact, Refused) and fact.result_of is None
     return f"the variable {error.problem}" if is_predicate else error.problem
-
-
-_NOTHING: Final = np.float32(0)  # the value to reduce if the record shows only the arrivals

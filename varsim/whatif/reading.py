@@ -23,20 +23,26 @@ from varsim.sync import policies
 from varsim.tracing.history import PROGRAM, Event, History, VariableRow
 from varsim.whatif.recorded import (
     HOST_CALL,
+    RELEASE,
     RecordedAction,
     RecordedArrival,
     RecordedCall,
     RecordedCreate,
     RecordedForget,
+    RecordedManual,
     RecordedProgram,
     RecordedRead,
+    RecordedRequest,
     RecordedWrite,
     RestoredStart,
     settings_of,
     spec_of,
 )
 
-_KINDS: Final = "create forget call write read arrive answer raise finish"
+_KINDS: Final = (
+    "create forget call write read sync publish push ask obtain request release arrive answer "
+    "raise finish"
+)
 _WHERE: Final = (
     "(kind IN ({}) OR kind = 'commit' AND replica IS NOT NULL)"  # commits end a sequence of writes
 ).format(", ".join(f"'{kind}'" for kind in _KINDS.split()))
@@ -68,6 +74,8 @@ class _OpenCall:
     bodies: dict[int, list[RecordedAction]] = field(default_factory=dict)
     # replica → the program's actions in the host call
     asked: dict[int, list[RecordedAction]] = field(default_factory=dict)
+    # replica → its `sync`, whose arrival and result are the next events of the replica
+    syncs: dict[int, Event] = field(default_factory=dict)
 
 
 def spec_of_known_policy(row: VariableRow) -> VariableSpec:
@@ -110,6 +118,7 @@ class _Builder:
         self._steps = history.calls_before
         self._events = 0
         self._group: list[Event] = []  # consecutive writes to single components by the program
+        self._synced: Event | None = None  # a sync of the program, whose writes follow
         self._history = history
 
     def take(self, event: Event) -> None:
@@ -121,7 +130,14 @@ class _Builder:
             if frame is not None:
                 self._of_replica(frame, event)
             return
+        if self._synced is not None and event.kind not in {"write", "commit"}:
+            self._synced = None
         match event.kind:
+            case "write" if _is_result(self._synced, event):
+                pass  # the replay of the sync writes it
+            case "sync" | "push" | "obtain":
+                self._now().append(self._manual(event))
+                self._synced = event if event.kind == "sync" else None
             case "create":
                 self._create(event)
             case "forget":
@@ -261,6 +277,19 @@ class _Builder:
             return  # only a damaged record has an event of a replica that had joined
         own = frame.call.replicas[event.process]
         match event.kind:
+            case "sync":
+                frame.syncs[event.process] = event
+                own.append(self._manual(event))
+            case "publish" | "push" | "ask":
+                own.append(self._manual(event))
+            case "arrive" if _is_arrival(frame.syncs.get(event.process), event):
+                pass  # the replay of the sync arrives
+            case "write" if _is_result(frame.syncs.get(event.process), event):
+                del frame.syncs[event.process]
+            case "request":
+                own.append(_request(event, event.operation or ""))
+            case "release":
+                own.append(_request(event, RELEASE))
             case "read":
                 self._need(event.variable)
                 own.append(self._read(event._replace(replica=None)))
@@ -293,6 +322,18 @@ class _Builder:
         return RecordedRead(
             event.event, event.variable, event.process, self._steps, event.location or "",
             event.replica, event, event.occurrences,
+        )  # fmt: skip
+
+    def _manual(self, event: Event) -> RecordedManual:
+        assert event.variable is not None
+        self._need(event.variable)
+        self._events += 1
+        named_in_column = event.kind in {"sync", "ask", "obtain"}
+        operation = (event.operation or "") if named_in_column else event.kind
+        delta = _value_of(event) if event.kind == "push" else None
+        return RecordedManual(
+            event.event, event.variable, event.process, self._steps, event.location or "",
+            operation, event.replica, delta, event.group,
         )  # fmt: skip
 
     def _write(self, event: Event, each: tuple[Event, ...]) -> RecordedWrite:
@@ -328,6 +369,25 @@ class _Builder:
             return False
         context = Context.CROSS_REPLICA if event.process == PROGRAM else Context.REPLICA
         return policies.cell(self._specs[event.variable], context, operation).refused is not None
+
+
+def _is_arrival(sync: Event | None, event: Event) -> bool:
+    """Return whether a replica arrives at the collective of its sync."""
+    return sync is not None and (sync.position, sync.group) == (event.position, event.group)
+
+
+def _is_result(sync: Event | None, event: Event) -> bool:
+    """Return whether a write stores the result of a sync."""
+    return (
+        sync is not None
+        and event.operation == Operation.ASSIGN.value
+        and event.variable == sync.variable
+        and event.location == sync.location
+    )
+
+
+def _request(event: Event, operation: str) -> RecordedRequest:
+    return RecordedRequest(event.location or "", operation, event.note or "", event.group)
 
 
 def _shape_of(event: Event) -> tuple[int, ...] | None:

@@ -24,6 +24,7 @@ from varsim.spec import (
 from varsim.tracing.history import Event, VariableRow
 
 HOST_CALL: Final = "host_call"
+RELEASE: Final = "release"
 
 
 class Settings(NamedTuple):
@@ -104,6 +105,31 @@ class RecordedArrival:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedManual:
+    """A manual operation on a variable, such as `v.sync` or `v.push`."""
+
+    event: int
+    variable: int
+    process: int
+    step: int
+    location: str
+    operation: str  # as in the history: publish, push, pull, fetch, broadcast, sync_mean, …
+    replica: int | None  # root of a broadcast, or owner of a fetched component
+    delta: Array | None  # what a push adds; None if it was not recorded
+    group: tuple[int, ...] = ()  # the process group of a sync; () for all replicas
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRequest:
+    """A replica requests or releases a lock, arrives at a barrier, sends, or receives."""
+
+    location: str
+    operation: str  # as in the history: lock, read_lock, barrier, send, recv, or RELEASE
+    note: str  # the name of the lock or barrier, or the number of the other replica
+    group: tuple[int, ...] = ()  # the process group of a barrier
+
+
+@dataclass(frozen=True, slots=True)
 class RecordedCall:
     """One `strategy.run`: what each replica did, in its own order.
 
@@ -111,13 +137,18 @@ class RecordedCall:
     """
 
     number: int
-    replicas: tuple[list[RecordedRead | RecordedWrite | RecordedArrival], ...]
+    replicas: tuple[list[ReplicaAct], ...]
     raised: set[int] = field(default_factory=set)  # replicas whose function raised
     failed: list[str] = field(default_factory=list)  # the error text, if the call failed
 
 
-RecordedAction = RecordedCreate | RecordedForget | RecordedRead | RecordedWrite | RecordedCall
+RecordedAction = (
+    RecordedCreate | RecordedForget | RecordedRead | RecordedWrite | RecordedManual | RecordedCall
+)
 """An operation of the program itself."""
+
+ReplicaAct = RecordedRead | RecordedWrite | RecordedManual | RecordedArrival | RecordedRequest
+"""An operation of a replica."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,14 +210,14 @@ def accesses(
 
 
 def _in_call(
-    replicas: tuple[list[RecordedRead | RecordedWrite | RecordedArrival], ...],
+    replicas: tuple[list[ReplicaAct], ...],
 ) -> Iterator[RecordedRead | RecordedWrite]:
     seen: set[int] = set()  # bodies that replicas share
     for own in replicas:
         for act in own:
-            if not isinstance(act, RecordedArrival):
+            if isinstance(act, RecordedRead | RecordedWrite):
                 yield act
-            elif act.body and id(act.body) not in seen:
+            elif isinstance(act, RecordedArrival) and act.body and id(act.body) not in seen:
                 seen.add(id(act.body))
                 yield from accesses(act.body)
 
@@ -204,7 +235,7 @@ def wrote_the_same(program: RecordedProgram, variable: int) -> bool:
 
 
 def _writes(
-    own: list[RecordedRead | RecordedWrite | RecordedArrival], variable: int
+    own: list[ReplicaAct], variable: int
 ) -> Iterator[tuple[Operation, tuple[bytes, ...]] | None]:
     """Yield the operation and the bytes of each write of a replica; None for unknown values."""
     for act in own:
