@@ -184,6 +184,9 @@ class Rows:
         return self.indices.nbytes + self.values.nbytes
 
 
+NamedArrays = tuple[tuple[str, Array], ...]
+"""Pairs of a name and an array, in the order of the names."""
+
 Operand = Array | Rows
 """The operand of a write: a value, or the rows of a sparse write."""
 

@@ -28,6 +28,7 @@ def run(job: tf.Job, *, flag: str = "", nest: bool = False, create: bool = False
             0, name="seen", synchronization=SYNC.ON_READ, aggregation=AGGREGATION.SUM
         )
         state = tf.Variable(np.zeros(2), name="state", synchronization=SYNC.ON_READ)
+        averaged = tf.Variable(np.zeros(2), name="averaged", synchronization=tf.LocalSGD(4))
     plain = tf.Variable(0.0, name="plain")
     rng, last = np.random.default_rng(job.seed), 0.0
     history: list[Any] = []
@@ -42,6 +43,7 @@ def run(job: tf.Job, *, flag: str = "", nest: bool = False, create: bool = False
         seen.assign_add(replica + 1)
         noise = drawn(2) + random.random() + replica
         state.assign(state.read_value() * 0.9 + noise)
+        averaged.assign_add(noise)
 
     for i in job.each_step(9, keep={"history": history}):
         if i == 5 and flag and Path(flag).exists():
@@ -55,5 +57,5 @@ def run(job: tf.Job, *, flag: str = "", nest: bool = False, create: bool = False
         plain.assign_add(np.float32(x))
         last = float(w.numpy()[0])
         history.append((i, last, x))
-    parts = {v.name: [c.numpy().tolist() for c in v.values] for v in (w, seen, state)}
+    parts = {v.name: [c.numpy().tolist() for c in v.values] for v in (w, seen, state, averaged)}
     return {"history": history, "parts": parts, "plain": float(plain.numpy()), "last": last}

@@ -105,7 +105,7 @@ def test_a_restarted_run_equals_a_run_without_losses(tmp_path: Path) -> None:
     parts = [run.summary, *(one.summary for one in run.further)]
     assert [(1, 3), (2, 3), (3, 3)] == [(one.incarnation, one.incarnations) for one in parts]
     assert "" == run.summary.resumed
-    names = ["w", "seen", "state"]
+    names = ["w", "seen", "state", "averaged"]
     assert [names] * 3 == [[one.name for one in part.variables] for part in parts]
     lost = [next(one.lens for one in part.variables if one.name == "seen") for part in parts]
     assert [[0, 1], [1, 0], [1, 1]] == [

@@ -34,7 +34,7 @@ from varsim.protocol.messages import (
     Payload,
     Returned,
 )
-from varsim.spec import VariableSpec
+from varsim.spec import NamedArrays, VariableSpec
 from varsim.sync.actions import (
     CallBegins,
     EndWorkers,
@@ -59,10 +59,12 @@ from varsim.sync.coordinator_events import (
     ProgramCall,
     ProgramCreate,
     ProgramFetch,
+    ProgramFetchStates,
     ProgramForget,
     ProgramGivesUp,
     ProgramOperation,
     ProgramRead,
+    ProgramSetStates,
     ProgramWriting,
 )
 from varsim.sync.one_sided import SharedValues
@@ -127,6 +129,7 @@ class SeededCluster(SeededNetwork):
     ) -> None:
         super().__init__(count, faults, rng, counts, former)
         self.in_use = InUse()
+        self.states: dict[int, dict[int, int]] = {}  # index → replica → its fetched number
         self.calls_before = 0  # number of calls of the former incarnations
         self.operations = Operations(specs, self.model, counts)
         self._starting: Call | None = None
@@ -246,6 +249,8 @@ class SeededCluster(SeededNetwork):
             array.fill(77)
 
     def _operate(self, event: ProgramOperation) -> ProgramDone:
+        if isinstance(event, ProgramFetchStates | ProgramSetStates):
+            return self._operate_on_states(event)
         doing, reader = self.operations.origin(event)
         lost_before = bool(self.model.lost)
         self._effects[self._next_token] = lambda done: self.operations.done(doing, done, reader)
@@ -256,6 +261,29 @@ class SeededCluster(SeededNetwork):
             raise answer.error
         assert isinstance(answer, ProgramDone)
         return answer
+
+    def _operate_on_states(self, event: ProgramFetchStates | ProgramSetStates) -> ProgramDone:
+        """Fetch or set the numbers of writes since the last average, and check them."""
+        self._effects[self._next_token] = lambda done: self._note_states(event, done)
+        answer = self._until_answered(event)
+        if isinstance(answer, ProgramRefused):
+            self._check_still_running(answer.error)
+            raise answer.error
+        assert isinstance(answer, ProgramDone)
+        return answer
+
+    def _note_states(self, event: ProgramFetchStates | ProgramSetStates, done: ProgramDone) -> None:
+        index = event.variable_id - 1
+        variable = self.model.variables[index]
+        assert variable.is_averaged
+        if isinstance(event, ProgramSetStates):
+            self._counts["state: set"] += 1
+            variable.since = [_count_in(state) for state in event.states]
+            return
+        for replica_id, state in zip(event.replica_ids, done.states, strict=True):
+            self._counts["state: fetched"] += 1
+            assert variable.since[replica_id] == _count_in(state)
+            self.states.setdefault(index, {})[replica_id] = _count_in(state)
 
     def run(self, call: ProgramCall, host: ProgramOfCall, _: Sequence[int]) -> tuple[Returned, ...]:
         """Call a function on all replicas."""
@@ -362,3 +390,8 @@ class SeededCluster(SeededNetwork):
         self.model.advance(call, len(call.entries[replica_id]))
         failed = host.perform(replica_id, step)
         self._handle(HostCallDone(work.call_id, replica_id, NOTHING, failed, self._now_s))
+
+
+def _count_in(state: NamedArrays) -> int:
+    """Return the number of writes since the last average, which a policy keeps."""
+    return int(dict(state).get("writes", 0))

@@ -16,8 +16,8 @@ COMMON: Final = frozenset(
     {
         *(
             f"sends {name}"
-            for name in "Abort Commit Create Define Fetch Forget HostResult Merged PullDeltas "
-            "Reduced ScatterCommit Start".split()
+            for name in "Abort Commit Create Define Fetch FetchPolicyState Forget HostResult "
+            "Merged PullDeltas Reduced ScatterCommit SetPolicyState Start".split()
         ),
         *(
             f"program: {name}"
@@ -58,6 +58,8 @@ COMMON: Final = frozenset(
         "next incarnation",
         "restart by the program",
         "stall",
+        "state: fetched",
+        "state: set",
         "start is skipped",
         "the replica of an operation is gone",
         "warning of a stall",

@@ -116,6 +116,7 @@ class SeededIncarnations(Incarnations):
     ) -> Recovery:
         cluster: Any = self._coordinator
         lost, was_used = set(cluster.model.lost), not self._kept
+        cluster.states.clear()
         recovery = super()._finish(gone, removed, in_call=in_call)
         if self.lost_workers.policy is OnWorkerLost.SHRINK and gone and not cluster.in_use.torn:
             assert lost == set(recovery.removed), "a lost replica is not removed"

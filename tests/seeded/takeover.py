@@ -20,7 +20,7 @@ from tests.seeded.model import Model
 from tests.seeded.programs import AVERAGED, FIRST, MEAN, ON_READ, ON_WRITE, SUM
 from tests.seeded.worlds import Variable, exchanges, same
 from varsim.spec import VariableSpec
-from varsim.texts.incarnations import Instead, LostValues, LostWrites, Recovery
+from varsim.texts.incarnations import Instead, LostPolicyState, LostValues, LostWrites, Recovery
 
 NO_SUCCESSOR = {Instead.NOTHING, Instead.NO_SHARE}
 
@@ -52,6 +52,9 @@ class TakeOver:
         self._origins: dict[int, Origin] = {}  # index of the variable
         self._expected: dict[int, list[list[Array]]] = {}
         """For the next incarnation: all possible components of each variable."""
+
+        self._writes: dict[int, int] = {}
+        """For the next incarnation: the writes of each replica since the last average."""
 
     def created(self, index: int, value: Array) -> None:
         self._origins[index] = Origin(value)
@@ -87,6 +90,7 @@ class TakeOver:
         left = [i for i in range(cluster.num_replicas) if i not in recovery.removed]
         if was_used:
             self._expected = self._successors_of_all(cluster, recovery)
+            self._writes = {index: _common(counts) for index, counts in cluster.states.items()}
         else:
             assert not recovery.lost
             self._expected = {
@@ -105,6 +109,7 @@ class TakeOver:
             assert any(_all_same(one, world.components) for one in possible), (
                 f"{variable.spec}: the next incarnation has {world.components}, not {possible}"
             )
+            assert [self._writes.get(index, 0)] * model.count == variable.since
 
     # ------------------------------------------------------------ one variable
 
@@ -141,6 +146,9 @@ class TakeOver:
         for one in reports:
             if isinstance(one, LostWrites):
                 lost_writes += one.count
+            elif isinstance(one, LostPolicyState):
+                assert variable.is_averaged
+                self._counts["lost: policy state"] += 1
             else:
                 assert not lost.keys() & set(one.replica_ids), "a component is reported twice"
                 lost |= dict.fromkeys(one.replica_ids, one.instead)
@@ -195,6 +203,12 @@ class TakeOver:
                 assert not better, f"{spec}: the checkpoint is not used"
                 choices.append([_neutral(spec, found, origin.initial)])
         return [list(one) for one in product(*choices)]
+
+
+def _common(counts: dict[int, int]) -> int:
+    """Return the number of writes that all replicas have made; 0 if their numbers differ."""
+    different = set(counts.values())
+    return different.pop() if len(different) == 1 else 0
 
 
 def _is_reported(

@@ -65,6 +65,7 @@ _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "push": ("variable",),
     "ask": ("variable", "operation"),
     "carry": ("variable", "version"),
+    "state": ("variable", "replica", "note"),
     "obtain": ("variable", "operation", "version"),
     "abort": ("call",),
     "finish": ("call",),
@@ -75,7 +76,7 @@ _OF_GROUPS: Final = frozenset({"sync", "arrive", "give", "answer", "result", "re
 """The kinds of events that can have a process group."""
 
 _BY_PROGRAM: Final = frozenset(
-    "create forget call commit fetch answer result receive carry abort finish lost".split()
+    "create forget call commit fetch answer result receive carry state abort finish lost".split()
 )
 _BY_REPLICA: Final = frozenset(
     "begin install component wait arrive give request release publish ask return raise".split()

@@ -20,18 +20,28 @@ from varsim.errors import ReplicaIndexError, ShapeError, VariableError, VarsimEr
 from varsim.location import user_location, warn
 from varsim.protocol.parts import Combination
 from varsim.shells.coordinator import Coordinator
-from varsim.spec import Array, Context, ManualOperation, Operand, Operation, VariableSpec
+from varsim.spec import (
+    Array,
+    Context,
+    ManualOperation,
+    NamedArrays,
+    Operand,
+    Operation,
+    VariableSpec,
+)
 from varsim.sync import policies, reduce
 from varsim.sync.actions import ProgramDone
 from varsim.sync.coordinator_events import (
     ProgramAssignComponents,
     ProgramFetch,
     ProgramFetchPublished,
+    ProgramFetchStates,
     ProgramPull,
     ProgramPush,
     ProgramRead,
     ProgramReading,
     ProgramScatter,
+    ProgramSetStates,
     ProgramSync,
     ProgramWrite,
     ProgramWriteComponent,
@@ -140,6 +150,23 @@ class CrossReplica:
         """
         number, location = variable.spec.variable_id, self._location()
         self._cluster.write(ProgramAssignComponents(number, values, location))
+
+    def states(self, variable: ClusterVariable) -> tuple[NamedArrays, ...]:
+        """Return what the policy keeps beside each component; empty if it keeps nothing."""
+        if policies.state_rule(variable.spec) is None:
+            return ()
+        everyone = tuple(range(variable.strategy.num_replicas_in_sync))
+        return self._cluster.look(ProgramFetchStates(variable.spec.variable_id, everyone)).states
+
+    def set_states(self, variable: ClusterVariable, states: Sequence[NamedArrays] = ()) -> None:
+        """Replace what the policy keeps beside each component.
+
+        Args:
+            states: The state of each replica; () if the variable begins without a state.
+        """
+        if policies.state_rule(variable.spec) is not None:
+            each = tuple(states) or ((),) * variable.strategy.num_replicas_in_sync
+            self._cluster.write(ProgramSetStates(variable.spec.variable_id, each))
 
     def restore(self, variable: ClusterVariable, value: Array) -> None:
         """Assign a saved value as the policy says, without a warning about lost remainders.

@@ -39,6 +39,7 @@ from varsim.sync.coordinator_events import (
     ProgramCall,
     ProgramPush,
     ProgramReading,
+    ProgramSetStates,
     ProgramSync,
     ProgramWriting,
 )
@@ -237,6 +238,8 @@ class Incarnations:
                 coordinator.write(
                     ProgramAssignComponents(spec.variable_id, values, spec.created_at)
                 )
+            if any(one.states):
+                coordinator.write(ProgramSetStates(spec.variable_id, one.states))
         self._kept = []
 
     # ------------------------------------------------------------ operations

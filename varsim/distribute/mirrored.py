@@ -340,13 +340,14 @@ class MirroredStrategy(Strategy):
         return variable
 
     def duplicate(self, variable: ClusterVariable) -> ClusterVariable:
-        """Return a new variable with the same settings and components."""
+        """Return a new variable with the same settings, components and policy state."""
         components = self.cross.components(variable, range(self.num_replicas_in_sync))
         spec = replace(variable.spec, variable_id=new_id(), created_at=user_location())
         copy = self._make(spec, components[0])
         copy.constraint = variable.constraint
         if any(component is not components[0] for component in components):
             self.cross.write_components(copy, dict(enumerate(components)))
+        self.cross.set_states(copy, self.cross.states(variable))
         return copy
 
     # ------------------------------------------------------------ checkpoints

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from varsim.protocol.parts import Combination
 from varsim.shells.replica import Replica
-from varsim.spec import Array, Operand, Operation, VariableSpec
+from varsim.spec import Array, NamedArrays, Operand, Operation, VariableSpec
 from varsim.sync.actions import ProgramDone
 
 
@@ -87,6 +87,12 @@ class CrossReplicaPort(Protocol):
 
     def write_components(self, variable: Any, values: dict[int, Array]) -> None:
         """Set several components."""
+
+    def states(self, variable: Any) -> tuple[NamedArrays, ...]:
+        """Return what the policy keeps beside each component; () if it keeps nothing."""
+
+    def set_states(self, variable: Any, states: Sequence[NamedArrays] = ()) -> None:
+        """Replace what the policy keeps beside each component; () for an empty state."""
 
     def restore(self, variable: Any, value: Array) -> None:
         """Assign a saved value, as the policy says."""

@@ -11,11 +11,24 @@ import numpy as np
 from varsim.distribute.checkpoints import contents
 from varsim.errors import CallTimeout, CheckpointError, StillRunning, WorkerLost
 from varsim.shells.coordinator import Coordinator
-from varsim.spec import Array, Context, Operation, VariableAggregation, VariableSpec
+from varsim.spec import (
+    Array,
+    Context,
+    NamedArrays,
+    Operation,
+    VariableAggregation,
+    VariableSpec,
+)
 from varsim.sync import policies, reduce
-from varsim.sync.coordinator_events import ProgramFetch
+from varsim.sync.coordinator_events import ProgramFetch, ProgramFetchStates
 from varsim.sync.one_sided import SharedValues
-from varsim.texts.incarnations import Instead, LostComponents, LostValues, LostWrites
+from varsim.texts.incarnations import (
+    Instead,
+    LostComponents,
+    LostPolicyState,
+    LostValues,
+    LostWrites,
+)
 
 UNANSWERED: Final = (WorkerLost, CallTimeout, StillRunning)
 """The errors of a read whose replica has ended or does not answer."""
@@ -59,12 +72,15 @@ class KeptVariable(_OfReplicas[Array]):
     shared: SharedValues | None
     """The published components and the authoritative copy. The coordinator has them, so a lost
     replica does not lose them."""
+    states: tuple[NamedArrays, ...] = ()
+    """What the policy keeps beside each component; () if it keeps nothing."""
 
     def without(self, replica_ids: Collection[int]) -> KeptVariable:
         """Return the same without `replica_ids`; the other replicas are renumbered from 0."""
         shared = None if self.shared is None else self.shared.without(replica_ids)
+        states = tuple(one for i, one in enumerate(self.states) if i not in replica_ids)
         kept = _OfReplicas.without(self, replica_ids)  # super() does not work in a class with slots
-        return replace(kept, shared=shared)
+        return replace(kept, shared=shared, states=states)
 
 
 class Rescue:
@@ -116,9 +132,32 @@ class Rescue:
                 self._lose(spec, replica_id, instead)
         registry, now_s = self._coordinator.state.registry, self._coordinator.now_s
         shared = registry.one_sided.kept(spec.variable_id, now_s)
-        return KeptVariable(
-            _copied(chosen), spec, None if shared is None else shared.without(removed)
-        )
+        shared = None if shared is None else shared.without(removed)
+        return KeptVariable(_copied(chosen), spec, shared, self._states(spec, removed))
+
+    def _states(self, spec: VariableSpec, removed: Collection[int]) -> tuple[NamedArrays, ...]:
+        """Return what the policy keeps beside each component in the next incarnation."""
+        rule = policies.state_rule(spec)
+        if rule is None:
+            return ()
+        states = [self._state(spec, i) for i in range(self._coordinator.num_replicas)]
+        after = rule.after_loss(states)
+        emptied = tuple(i for i, one in enumerate(after) if not one and states[i] != ())
+        lost = tuple(i for i in emptied if i not in removed)
+        if lost and (any(states) or not any(one is not None for one in states)):
+            self.lost.append(LostPolicyState(spec.name, str(spec.synchronization.name), lost))
+        return tuple(_copied_state(one) for i, one in enumerate(after) if i not in removed)
+
+    def _state(self, spec: VariableSpec, replica_id: int) -> NamedArrays | None:
+        """Return what the policy keeps beside one component; None if it is lost."""
+        while replica_id not in self.gone:
+            try:
+                event = ProgramFetchStates(spec.variable_id, (replica_id,))
+                return self._coordinator.look(event).states[0]
+            except UNANSWERED as error:
+                # The error may name only other replicas; then the loop reads this one again.
+                self.gone |= set(error.replica_ids)
+        return None
 
     def _components(self, spec: VariableSpec) -> list[Array | None]:
         """Return the component of each replica, or None if the component is lost."""
@@ -273,3 +312,7 @@ def _copied(components: Sequence[Array]) -> tuple[Array, ...]:
     if contents.same_components(components):
         return (np.array(components[0]),) * len(components)
     return tuple(np.array(one) for one in components)
+
+
+def _copied_state(state: NamedArrays) -> NamedArrays:
+    return tuple((name, np.array(array)) for name, array in state)

@@ -1,7 +1,7 @@
 """Define the messages of coordinator and workers.
 
-`deferral`, `meetings` and `one_sided` have those of deferred writes, of locks and barriers, and of
-one-sided operations.
+`deferral`, `meetings`, `one_sided` and `policy_state` have those of deferred writes, of locks and
+barriers, of one-sided operations, and of what policies keep beside components.
 
 Coordinator and workers send *envelopes*: one or more of these messages in order, encoded together
 (see `codec`). A message is a value: after its creation, the message and its arrays do not change.
@@ -49,6 +49,7 @@ from varsim.protocol.parts import (
     Write,
     is_own_call,
 )
+from varsim.protocol.policy_state import FetchPolicyState, SetPolicyState, ShownPolicyState
 from varsim.spec import Array, Operation, Rows, VariableAggregation, VariableSpec
 
 __all__ = [  # only the names from other modules; all classes below are public too
@@ -61,6 +62,7 @@ __all__ = [  # only the names from other modules; all classes below are public t
     "Delta",
     "DeltaPart",
     "DeltaReply",
+    "FetchPolicyState",
     "FetchPublished",
     "Granted",
     "LockRelease",
@@ -76,7 +78,9 @@ __all__ = [  # only the names from other modules; all classes below are public t
     "ReceiveRequest",
     "Report",
     "SendRequest",
+    "SetPolicyState",
     "SharedValue",
+    "ShownPolicyState",
     "Structure",
     "SyncRequest",
     "Write",
@@ -442,6 +446,8 @@ ToWorker = (
     | Acknowledge
     | SharedValue
     | Printed
+    | FetchPolicyState
+    | SetPolicyState
 )
 CollectiveMessage = Contribution | Scatter | Combine | MergeCall
 """Messages for collectives. Only a `Contribution` can be for several collectives."""
@@ -480,4 +486,5 @@ ToCoordinator = (
     | FetchPublished
     | Pull
     | Output
+    | ShownPolicyState
 )

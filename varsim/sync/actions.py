@@ -28,7 +28,7 @@ from varsim.protocol.messages import (
     Start,
 )
 from varsim.protocol.tracebacks import exception_in, recorded
-from varsim.spec import Array, Operation, Rows, VariableAggregation
+from varsim.spec import Array, NamedArrays, Operation, Rows, VariableAggregation
 from varsim.sync import reduce
 from varsim.sync.waits import Wait
 from varsim.texts.facts import Fact
@@ -249,12 +249,14 @@ class ProgramDone:
         values: The values that were read or fetched; read-only.
         versions: The version of each fetched component. A read returns only the largest version.
         ages_ns: The age of each shared value, if the operation is one-sided.
+        states: What the policy keeps beside the component of each requested replica.
     """
 
     token: int
     values: tuple[Array, ...] = ()
     versions: tuple[int, ...] = ()
     ages_ns: tuple[int, ...] = ()
+    states: tuple[NamedArrays, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,7 +11,17 @@ import numpy as np
 from varsim.errors import ProtocolError, ShapeError
 from varsim.protocol.buckets import PACK_LIMIT_BYTES, size_of
 from varsim.protocol.limits import MAX_FRAME_BYTES, check_frame
-from varsim.protocol.messages import Commit, Create, ScatterCommit, Write
+from varsim.protocol.messages import (
+    Commit,
+    Component,
+    Create,
+    Fetch,
+    FetchPolicyState,
+    ScatterCommit,
+    SetPolicyState,
+    ShownPolicyState,
+    Write,
+)
 from varsim.spec import (
     Array,
     Context,
@@ -30,7 +40,9 @@ from varsim.sync.replica_door import (
     check_commit_of_rows,
     check_create,
     check_dtypes,
+    check_state,
     check_variable_ids,
+    named,
 )
 from varsim.sync.replica_events import ReplicaWrite
 from varsim.texts.refusals import RESHAPE, ShapesDiffer
@@ -98,7 +110,7 @@ class ReplicaVariable:
     writes: int = 0
     reads: int = 0
     diverged: bool = False  # whether the variable was written locally since the last report
-    local_writes: int = 0  # since the last exchange, if the policy counts them
+    policy_state: dict[str, Array] = field(default_factory=dict)  # see `policies.state`
 
     def __post_init__(self) -> None:
         self.rules = {operation: WriteRule(self.spec, operation) for operation in _WRITES}
@@ -201,6 +213,46 @@ class Components(Mapping[int, VariableSpec]):
         if variable is None:
             raise ProtocolError(f"replica {self.replica_id} holds no variable {variable_id}")
         return variable
+
+    def call_failed(self) -> None:
+        """Apply each policy's rule for what it keeps beside a component after a failed call."""
+        for variable in self.variables.values():
+            if variable.policy_state:
+                rule = policies.state_rule(variable.spec)
+                assert rule is not None, "the cells of this policy keep no state"
+                state = tuple(sorted(variable.policy_state.items()))
+                variable.policy_state = dict(rule.after_failure(state))
+
+    def show(self, fetch: Fetch) -> Component:
+        """Return the component of a variable, as the answer to a fetch."""
+        variable = self.find(fetch.variable_id)
+        return Component(
+            request_id=fetch.request_id,
+            variable_id=fetch.variable_id,
+            version=variable.version,
+            value=variable.block.show(variable.slot),
+        )
+
+    def show_state(self, fetch: FetchPolicyState) -> ShownPolicyState:
+        """Return what the policy keeps beside a component."""
+        state = sorted(self.find(fetch.variable_id).policy_state.items())
+        return ShownPolicyState(
+            request_id=fetch.request_id,
+            variable_id=fetch.variable_id,
+            names=tuple(name for name, _ in state),
+            arrays=tuple(array for _, array in state),
+        )
+
+    def set_state(self, message: SetPolicyState) -> None:
+        """Replace what the policy keeps beside a component.
+
+        Raises:
+            ProtocolError: The policy cannot have this state.
+        """
+        variable = self.find(message.variable_id)
+        state = named(message)
+        check_state(variable.spec, state)
+        variable.policy_state = {name: np.array(array) for name, array in state}
 
     def separate(self, variable: ReplicaVariable) -> Block:
         """Return a block that holds only this variable; split its current block if necessary."""

@@ -16,7 +16,7 @@ from typing import Final
 
 from varsim.errors import VarsimError
 from varsim.protocol.messages import Combination, Message, Payload
-from varsim.spec import Array, Operand, Operation, Rows, VariableSpec
+from varsim.spec import Array, NamedArrays, Operand, Operation, Rows, VariableSpec
 from varsim.sync.call_site import UNKNOWN, CallSite
 from varsim.sync.one_sided import SharedValues
 from varsim.sync.stalls import Sighting, StallLimits
@@ -238,7 +238,33 @@ class ProgramPush:
     now_s: float = 0.0
 
 
-ProgramWriting = ProgramWrite | ProgramWriteComponent | ProgramAssignComponents | ProgramScatter
+@dataclass(slots=True, eq=False)
+class ProgramFetchStates:
+    """The program reads what the policy keeps beside the components of some replicas."""
+
+    variable_id: int
+    replica_ids: tuple[int, ...]
+    token: int = 0
+    now_s: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class ProgramSetStates:
+    """The program replaces what the policy keeps beside each component; one item per replica."""
+
+    variable_id: int
+    states: tuple[NamedArrays, ...]
+    token: int = 0
+    now_s: float = 0.0
+
+
+ProgramWriting = (
+    ProgramWrite
+    | ProgramWriteComponent
+    | ProgramAssignComponents
+    | ProgramScatter
+    | ProgramSetStates
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -255,7 +281,9 @@ class ProgramSync:
     now_s: float = 0.0
 
 
-ProgramReading = ProgramRead | ProgramFetch | ProgramPull | ProgramFetchPublished
+ProgramReading = (
+    ProgramRead | ProgramFetch | ProgramPull | ProgramFetchPublished | ProgramFetchStates
+)
 """Operations that change nothing; some of them are possible after the loss of a replica."""
 
 ProgramOperation = ProgramReading | ProgramWriting | ProgramPush | ProgramSync

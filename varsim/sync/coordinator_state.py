@@ -18,6 +18,7 @@ from varsim.protocol.messages import (
     Push,
     Raised,
     Returned,
+    ShownPolicyState,
 )
 from varsim.sync.actions import (
     CoordinatorAction,
@@ -353,7 +354,9 @@ class CoordinatorState:
             raise ProtocolError(f"the coordinator does not accept {message.name} messages")
         return take(self, event.replica_id, message)
 
-    def _component(self, replica_id: int, message: Component) -> list[CoordinatorAction]:
+    def _component(
+        self, replica_id: int, message: Component | ShownPolicyState
+    ) -> list[CoordinatorAction]:
         self.registry.component(replica_id, message)
         return []
 
@@ -409,6 +412,7 @@ class CoordinatorState:
 
     _MESSAGES: ClassVar[Mapping[type, Take]] = {
         Component: _component,
+        ShownPolicyState: _component,
         Layout: _layout,
         DeltaReply: _delta,
         Returned: _ended,

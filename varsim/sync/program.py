@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from typing import Any, Protocol, TypeVar, assert_never
 
 from varsim.errors import PerReplicaError, VariableError, VarsimError
@@ -11,6 +11,7 @@ from varsim.spec import (
     Array,
     Context,
     ManualOperation,
+    NamedArrays,
     Operand,
     Operation,
     Rows,
@@ -33,11 +34,13 @@ from varsim.sync.coordinator_events import (
     ProgramAssignComponents,
     ProgramFetch,
     ProgramFetchPublished,
+    ProgramFetchStates,
     ProgramOperation,
     ProgramPull,
     ProgramPush,
     ProgramRead,
     ProgramScatter,
+    ProgramSetStates,
     ProgramSync,
     ProgramWrite,
     ProgramWriteComponent,
@@ -85,6 +88,7 @@ def operate(event: ProgramOperation, registry: VariableRegistry, engine: Engine)
     values: tuple[Array, ...] = ()
     versions: tuple[int, ...] = ()
     ages_ns: tuple[int, ...] = ()
+    states: tuple[NamedArrays, ...] = ()
     try:
         match event:
             case ProgramRead():
@@ -93,6 +97,10 @@ def operate(event: ProgramOperation, registry: VariableRegistry, engine: Engine)
             case ProgramFetch(variable_id=number, replica_ids=replica_ids):
                 values = yield from on.components(replica_ids)
                 versions = tuple(registry.version(number, i) for i in replica_ids)
+            case ProgramFetchStates(replica_ids=replica_ids):
+                states = yield from on.states(replica_ids)
+            case ProgramSetStates():
+                yield registry.set_states(event.variable_id, event.states)
             case ProgramWrite():
                 yield from on.write(event)
             case ProgramWriteComponent():
@@ -116,7 +124,7 @@ def operate(event: ProgramOperation, registry: VariableRegistry, engine: Engine)
         return
     for value in values:
         value.setflags(write=False)
-    yield ProgramDone(event.token, values, versions, ages_ns)
+    yield ProgramDone(event.token, values, versions, ages_ns, states)
 
 
 class _OnVariable:
@@ -169,19 +177,29 @@ class _OnVariable:
             yield from self._exchange()
         known = self._registry.known(self._number, replica_ids)
         missing = [i for i, value in zip(replica_ids, known, strict=True) if value is None]
-        fetched: Iterable[Array] = ()
-        if missing:
-            self._require(missing)
-            yield from await_departures(self._engine, self._token, missing)
-            self._require(missing)  # a replica may be lost in the meantime
-            request, actions = self._registry.fetch(self._number, missing, self._engine.now_s)
-            yield actions
-            yield request
-            if request.error is not None:
-                raise request.error
-            fetched = request.answer
-        others = iter(fetched)
+        others = iter((yield from self._ask(self._registry.fetch, missing)) if missing else ())
         return tuple(next(others) if value is None else value for value in known)
+
+    def states(self, replica_ids: Sequence[int]) -> StepsTo[tuple[NamedArrays, ...]]:
+        """Return what the policy keeps beside the components of some replicas."""
+        answer = yield from self._ask(self._registry.fetch_states, replica_ids)
+        return tuple(answer)
+
+    def _ask(
+        self,
+        fetch: Callable[[int, Sequence[int], float], tuple[Request, list[CoordinatorAction]]],
+        replica_ids: Sequence[int],
+    ) -> StepsTo[Iterable[Any]]:
+        """Return the answers of replicas to a fetch."""
+        self._require(replica_ids)
+        yield from await_departures(self._engine, self._token, replica_ids)
+        self._require(replica_ids)  # a replica may be lost in the meantime
+        request, actions = fetch(self._number, replica_ids, self._engine.now_s)
+        yield actions
+        yield request
+        if request.error is not None:
+            raise request.error
+        return request.answer  # type: ignore[no-any-return]
 
     def _require(self, replica_ids: Sequence[int]) -> None:
         """Raise `WorkerLost` if one of these components is lost."""

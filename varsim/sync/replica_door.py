@@ -12,9 +12,23 @@ from typing import Final
 import numpy as np
 
 from varsim.errors import ProtocolError, VarsimError
-from varsim.protocol.messages import Commit, Create, ScatterCommit
-from varsim.spec import SCATTERS, Array, CustomSynchronization, Operation, Shape, VariableSpec
-from varsim.sync import scatter
+from varsim.protocol.messages import (
+    Commit,
+    Create,
+    ScatterCommit,
+    SetPolicyState,
+    ShownPolicyState,
+)
+from varsim.spec import (
+    SCATTERS,
+    Array,
+    CustomSynchronization,
+    NamedArrays,
+    Operation,
+    Shape,
+    VariableSpec,
+)
+from varsim.sync import policies, scatter
 from varsim.sync.block import Block
 from varsim.sync.policies import custom
 from varsim.sync.policies.legality import check_arithmetic
@@ -41,6 +55,34 @@ def _fits(shape: tuple[int, ...], declared: Shape) -> bool:
     return len(shape) == len(declared) and all(
         size is None or size == got for size, got in zip(declared, shape, strict=True)
     )
+
+
+def named(message: ShownPolicyState | SetPolicyState) -> NamedArrays:
+    """Return what a policy keeps beside a component, from a message.
+
+    Raises:
+        ProtocolError: The names and the arrays do not match.
+    """
+    names = message.names
+    if len(names) != len(message.arrays) or list(names) != sorted(set(names)):
+        raise ProtocolError(f"{message.name}: the names {names} do not match the arrays")
+    return tuple(zip(names, message.arrays, strict=True))
+
+
+def check_state(spec: VariableSpec, state: NamedArrays) -> None:
+    """Check what a policy keeps beside a component.
+
+    Raises:
+        ProtocolError: The policy of the variable cannot have this state.
+    """
+    rule = policies.state_rule(spec)
+    try:
+        if rule is None and state:
+            raise ValueError("the policy keeps nothing beside a component")
+        if rule is not None:
+            rule.check(spec, state)
+    except ValueError as error:
+        raise ProtocolError(f"variable {spec.name!r}: {error}") from None
 
 
 # ---------------------------------------------------------------- commits

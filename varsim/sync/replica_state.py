@@ -12,10 +12,10 @@ from varsim.protocol.messages import (
     OF_DEFERRED,
     Abort,
     Commit,
-    Component,
     Create,
     DeltaReply,
     Fetch,
+    FetchPolicyState,
     Forget,
     Granted,
     HostResult,
@@ -27,6 +27,7 @@ from varsim.protocol.messages import (
     PullDeltas,
     Reduced,
     ScatterCommit,
+    SetPolicyState,
     SharedValue,
     Shutdown,
     Start,
@@ -145,7 +146,14 @@ class ReplicaState(ReplicaWrites):
         return _NOTHING
 
     def _show_component(self, fetch: Fetch) -> Sequence[ReplicaAction]:
-        return [Send(COORDINATOR, self._component(fetch))]
+        return [Send(COORDINATOR, self.components.show(fetch))]
+
+    def _show_state(self, fetch: FetchPolicyState) -> Sequence[ReplicaAction]:
+        return [Send(COORDINATOR, self.components.show_state(fetch))]
+
+    def _set_state(self, message: SetPolicyState) -> Sequence[ReplicaAction]:
+        self.components.set_state(message)
+        return _NOTHING
 
     def _show_deltas(self, pull: PullDeltas) -> Sequence[ReplicaAction]:
         delta = self._deferred.delta(pull.variable_id, pull.count)
@@ -193,16 +201,6 @@ class ReplicaState(ReplicaWrites):
             self._deferred.forget(variable_id)
         return _NOTHING
 
-    def _component(self, fetch: Fetch) -> Component:
-        variable = self.components.find(fetch.variable_id)
-        value = variable.block.show(variable.slot)
-        return Component(
-            request_id=fetch.request_id,
-            variable_id=fetch.variable_id,
-            version=variable.version,
-            value=value,
-        )
-
     def _answer(self, answer: Answer) -> Sequence[ReplicaAction]:
         if not self._calls or self._calls[-1].call_id != answer.call_id:
             return _NOTHING
@@ -219,8 +217,7 @@ class ReplicaState(ReplicaWrites):
 
     def _abort(self, abort: Abort) -> Sequence[ReplicaAction]:
         self._deferred.fail(abort.call_id)
-        for variable in self._variables.values():  # every replica counts local writes from 0 again
-            variable.local_writes = 0
+        self.components.call_failed()
         inside = [call for call in self._calls if call.call_id == abort.call_id]
         for call in inside:
             call.aborted = abort.reason
@@ -481,6 +478,8 @@ class ReplicaState(ReplicaWrites):
         Create: _create,
         Forget: _forget,
         Fetch: _show_component,
+        FetchPolicyState: _show_state,
+        SetPolicyState: _set_state,
         PullDeltas: _show_deltas,
         Start: _start,
         Reduced: _answer,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from varsim.errors import ProtocolError, VarsimError, WorkerLost
 from varsim.protocol.messages import (
@@ -11,11 +12,22 @@ from varsim.protocol.messages import (
     Component,
     Create,
     Fetch,
+    FetchPolicyState,
     Forget,
     Message,
     Report,
+    SetPolicyState,
+    ShownPolicyState,
 )
-from varsim.spec import Array, ManualOperation, Operand, Operation, Rows, VariableSpec
+from varsim.spec import (
+    Array,
+    ManualOperation,
+    NamedArrays,
+    Operand,
+    Operation,
+    Rows,
+    VariableSpec,
+)
 from varsim.sync import policies, reduce
 from varsim.sync.actions import CoordinatorAction, Send
 from varsim.sync.components import check_shape
@@ -25,6 +37,7 @@ from varsim.sync.exchanges import Exchanges
 from varsim.sync.losses import Losses
 from varsim.sync.merging import Merging
 from varsim.sync.one_sided import OneSided, SharedValues
+from varsim.sync.replica_door import check_state, named
 from varsim.sync.statistics import Account, VariableStatistics
 from varsim.sync.waits import Request, Wait
 
@@ -33,10 +46,11 @@ from varsim.sync.waits import Request, Wait
 class _Fetching:
     variable_id: int
     missing: dict[int, int]  # replica_id → index in `values`
+    asks_for: type[Component | ShownPolicyState]
     keep: bool  # whether to store the fetched components, which stay valid until the next write
     request: Request
     asked_s: float
-    values: list[Array | None] = field(default_factory=list)
+    values: list[Any] = field(default_factory=list)  # components, or what policies keep beside them
 
 
 class VariableRegistry:
@@ -278,22 +292,58 @@ class VariableRegistry:
         self, variable_id: int, replica_ids: Sequence[int], now_s: float = 0.0
     ) -> tuple[Request, list[CoordinatorAction]]:
         """Request components. The answer contains them in the order of `replica_ids`."""
+        return self._fetch(Component, variable_id, replica_ids, now_s)
+
+    def fetch_states(
+        self, variable_id: int, replica_ids: Sequence[int], now_s: float = 0.0
+    ) -> tuple[Request, list[CoordinatorAction]]:
+        """Request what the policy keeps beside components; the answer is in the same order."""
+        return self._fetch(ShownPolicyState, variable_id, replica_ids, now_s)
+
+    def _fetch(
+        self,
+        asks_for: type[Component | ShownPolicyState],
+        variable_id: int,
+        replica_ids: Sequence[int],
+        now_s: float,
+    ) -> tuple[Request, list[CoordinatorAction]]:
         request_id = self._next_request_id
         self._next_request_id += 1
         variable = self._variables.by_id[variable_id]
         missing = {replica_id: index for index, replica_id in enumerate(replica_ids)}
         keep = not self._is_uncertain(variable)
         request, values = Request(), [None] * len(missing)
-        self._fetches[request_id] = _Fetching(variable_id, missing, keep, request, now_s, [*values])
+        self._fetches[request_id] = _Fetching(
+            variable_id, missing, asks_for, keep, request, now_s, [*values]
+        )
         variable.account.moved(2 * len(missing), 0)
-        fetch = Fetch(request_id=request_id, variable_id=variable_id)
+        message = Fetch if asks_for is Component else FetchPolicyState
+        fetch = message(request_id=request_id, variable_id=variable_id)
         return request, [Send(replica_id, fetch) for replica_id in replica_ids]
 
-    def component(self, replica_id: int, message: Component) -> None:
-        """Store a component that answers a fetch.
+    def set_states(
+        self, variable_id: int, states: Sequence[NamedArrays]
+    ) -> list[CoordinatorAction]:
+        """Replace what the policy keeps beside each component; one item per replica."""
+        account = self._variables.by_id[variable_id].account
+        account.moved(self.num_replicas, _size_bytes(*states))
+        return [
+            Send(
+                replica_id,
+                SetPolicyState(
+                    variable_id=variable_id,
+                    names=tuple(name for name, _ in state),
+                    arrays=tuple(array for _, array in state),
+                ),
+            )
+            for replica_id, state in enumerate(states)
+        ]
+
+    def component(self, replica_id: int, message: Component | ShownPolicyState) -> None:
+        """Store a component, or what a policy keeps beside it, that answers a fetch.
 
         Raises:
-            ProtocolError: The component does not match the variable.
+            ProtocolError: The message does not match the variable or the fetch.
         """
         fetching = self._fetches.get(message.request_id)
         if fetching is None or replica_id not in fetching.missing:
@@ -303,14 +353,25 @@ class VariableRegistry:
                 f"a component of variable {message.variable_id} answers a fetch of variable "
                 f"{fetching.variable_id}"
             )
-        if message.variable_id in self.specs:
-            check_component(self.specs[message.variable_id], message)
-        fetching.values[fetching.missing.pop(replica_id)] = message.value
+        if type(message) is not fetching.asks_for:
+            raise ProtocolError(f"a {message.name} does not answer this fetch")
+        spec = self.specs.get(message.variable_id)
         variable = self._variables.by_id.get(message.variable_id)
-        if variable is not None:
-            variable.account.moved(0, message.value.nbytes)
-            if fetching.keep and variable.version(replica_id) == message.version:
-                variable.block.learn(replica_id, message.value)
+        index = fetching.missing.pop(replica_id)
+        if isinstance(message, ShownPolicyState):
+            state = fetching.values[index] = named(message)
+            if spec is not None:
+                check_state(spec, state)
+            if variable is not None:
+                variable.account.moved(0, _size_bytes(state))
+        else:
+            if spec is not None:
+                check_component(spec, message)
+            fetching.values[index] = message.value
+            if variable is not None:
+                variable.account.moved(0, message.value.nbytes)
+                if fetching.keep and variable.version(replica_id) == message.version:
+                    variable.block.learn(replica_id, message.value)
         if not fetching.missing:
             del self._fetches[message.request_id]
             fetching.request.end(tuple(fetching.values))
@@ -401,3 +462,7 @@ class VariableRegistry:
         self._variables.validate(self.specs)
         self.exchanges.validate()
         self.one_sided.validate()
+
+
+def _size_bytes(*states: NamedArrays) -> int:
+    return sum(array.nbytes for state in states for _, array in state)

@@ -86,10 +86,8 @@ NOTHING_MATCHED: Final = (
 NO_VALUES: Final = "no checkpoint was restored, because its path is None"
 USES_EARLIER: Final = "{damaged}; the checkpoint before it is used: {earlier}"
 NONE_IS_WHOLE: Final = "{damaged}; no earlier checkpoint is left"
-COUNTS_WRITES: Final = (
-    "variable {name!r}: its synchronization {synchronization} counts the writes since the last "
-    "exchange, and a checkpoint does not keep this count. A restored program counts from 0, so it "
-    "exchanges at other steps. To avoid this, save the checkpoint right after an exchange."
+WRONG_STATE: Final = (
+    "checkpoint value {path}: the state of its policy does not fit variable {name!r}: {problem}"
 )
 
 _MOST: Final = 6

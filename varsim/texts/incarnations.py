@@ -62,7 +62,22 @@ class LostWrites(Fact):
         )
 
 
-LostValues = LostComponents | LostWrites
+@dataclass(frozen=True, slots=True)
+class LostPolicyState(Fact):
+    """What a policy kept beside components that ended with their workers."""
+
+    variable: str
+    synchronization: str
+    replica_ids: tuple[int, ...]  # the replicas, with their ids in the ended incarnation
+
+    def __str__(self) -> str:
+        return (
+            f"variable {self.variable!r}: what {self.synchronization} keeps beside the component "
+            f"of {name_replicas(self.replica_ids)} is lost, and begins empty again"
+        )
+
+
+LostValues = LostComponents | LostWrites | LostPolicyState
 
 
 @dataclass(frozen=True, slots=True, repr=False)

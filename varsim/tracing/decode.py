@@ -33,6 +33,7 @@ from varsim.protocol.messages import (
     Returned,
     Scatter,
     ScatterCommit,
+    SetPolicyState,
     SharedValue,
     Start,
     SyncRequest,
@@ -45,7 +46,7 @@ from varsim.tracing import collective_rows
 from varsim.tracing.absent import AbsentMemory
 from varsim.tracing.history import VariableRow
 from varsim.tracing.layout import Packed, packed
-from varsim.tracing.manual import OneSidedRows
+from varsim.tracing.manual import OneSidedRows, state_set
 from varsim.tracing.requests import REQUESTS, request_of
 from varsim.tracing.rows import (
     NO_ROWS,
@@ -227,6 +228,8 @@ class FromProgram:
                 return self._once(replica_id, "abort", everyone, call=call_id, note=reason)
             case Fetch(variable_id=variable_id):
                 return (self._rows.add("fetch", variable=variable_id, replica=replica_id),)
+            case SetPolicyState():
+                return (state_set(message, replica_id, self._rows),)
             case HostResult() | SharedValue() | Granted() | Passed():
                 add, what = self._rows.add, _ANSWERS[type(message)]
                 return (add("answer", call=message.call_id, replica=replica_id, operation=what),)

@@ -50,6 +50,9 @@ KINDS: Final[Mapping[str, str]] = {
     "takes effect when the program receives it",
     "carry": "a new incarnation takes over a value that an earlier one has shared: the published "
     "component of `replica`, or the authoritative copy if `replica` is NULL",
+    "state": "the program replaces what the policy keeps beside the component of `replica`, as at "
+    "a restart or when a checkpoint is restored. `note` has the arrays as JSON: their values if "
+    "they have no dimensions, else dtype and shape",
     "ask": "a replica asks for the authoritative copy (`operation` is pull) or for the published "
     "component of `replica` (`operation` is fetch)",
     "obtain": "a process has the value of a pull or a fetch. `version` counts the pushes in the "

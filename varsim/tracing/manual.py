@@ -1,4 +1,4 @@
-"""Decode recorded manual operations into events of the history."""
+"""Decode recorded manual operations, and policy states, into events of the history."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from varsim.protocol.messages import (
     Publish,
     Pull,
     Push,
+    SetPolicyState,
     SharedValue,
 )
 from varsim.tracing.absent import AbsentMemory
@@ -107,3 +108,16 @@ def obtained(
     if cause is not None:
         columns["cause"] = cause
     rows.add("obtain", value=value, **columns)
+
+
+def state_set(message: SetPolicyState, replica_id: int, rows: HistoryRows) -> int:
+    """Add the event of the program that replaces what a policy keeps beside a component."""
+    note = json.dumps(
+        {
+            name: array.tolist()
+            if array.ndim == 0 and array.dtype.kind in "biuf"
+            else f"{array.dtype.name} {list(array.shape)}"
+            for name, array in zip(message.names, message.arrays, strict=True)
+        }
+    )
+    return rows.add("state", variable=message.variable_id, replica=replica_id, note=note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 from varsim.analysis import arithmetic
@@ -37,6 +38,15 @@ class Averaging(Checker):
         if event.variable is not None and self.replay.from_start:
             for replica in self.replay.replicas:
                 self._counts[event.variable, replica] = 0
+
+    def on_state(self, event: Event) -> None:
+        """Go on counting from the number that the replica gets, as after a restart."""
+        if event.variable is not None and event.replica is not None:
+            mine = event.variable, event.replica
+            self._counts.pop(mine, None)
+            count = _recorded_count(event.note or "")
+            if count is not None:
+                self._counts[mine] = count
 
     def on_abort(self, event: Event) -> None:
         """Stop counting: an abort resets the replicas' counts, at a time that is not recorded."""
@@ -76,6 +86,15 @@ class Averaging(Checker):
         elif not same:
             reason = f"{seen_by(event)} exchanges a value that its component does not have"
             self.wrong(variable, reason, (event.event,))
+
+
+def _recorded_count(note: str) -> int | None:
+    """Return the recorded number of writes since the last exchange; None if it makes no sense."""
+    try:
+        count = json.loads(note).get("writes", 0)
+    except (ValueError, AttributeError, RecursionError):
+        return None
+    return count if type(count) is int else None
 
 
 def promise(parameters: list[str]) -> SynchronizationPromise:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any, Final, TypeVar
@@ -14,10 +14,14 @@ from varsim import extension_dtypes
 from varsim.distribute.checkpoints import archive
 from varsim.distribute.checkpoints.archive import Archive
 from varsim.errors import CheckpointError
-from varsim.spec import Array, VariableAggregation
+from varsim.spec import Array, NamedArrays, VariableAggregation
 
 ATTRIBUTE: Final = ".ATTRIBUTES/VARIABLE_VALUE"
 """The end of an array's name, as in TensorFlow."""
+
+
+STATE: Final = ".ATTRIBUTES/POLICY_STATE"
+"""The end of the name of an array that a policy keeps beside a component, before the replica."""
 
 
 class Kept(Enum):
@@ -40,6 +44,18 @@ class SavedVariable:
     replicas: int  # 0 for a variable without a strategy
     kept: Kept
     is_mirrored: bool
+    states: tuple[tuple[tuple[str, str], ...], ...] = ()
+    """For each replica, the names and dtypes of the arrays that the policy keeps beside the
+    component; () if the policy keeps nothing, or if the checkpoint is not exact."""
+
+    @property
+    def state_keys(self) -> tuple[tuple[str, ...], ...]:
+        """Return, for each replica, the names of these arrays in the checkpoint."""
+        one = f"{self.key}/{STATE}" if self.key else STATE
+        return tuple(
+            tuple(f"{one}/{replica_id}/{escaped(name)}" for name, _ in state)
+            for replica_id, state in enumerate(self.states)
+        )
 
     @property
     def array_names(self) -> tuple[str, ...]:
@@ -48,6 +64,14 @@ class SavedVariable:
         if self.kept is not Kept.EACH:
             return (one,)
         return tuple(f"{one}/{replica_id}" for replica_id in range(self.replicas))
+
+    def dtypes(self) -> Iterator[tuple[str, str]]:
+        """Yield the name and the dtype of each array of the variable in the checkpoint."""
+        for name in self.array_names:
+            yield name, self.dtype
+        for state, keys in zip(self.states, self.state_keys, strict=True):
+            for (_, dtype), key in zip(state, keys, strict=True):
+                yield key, dtype
 
     @property
     def settings(self) -> tuple[str, str]:
@@ -75,6 +99,14 @@ class Contents:
     def values_of(self, number: int) -> tuple[Array, ...]:
         """Return the arrays of a variable."""
         return tuple(self.arrays[name] for name in self.variables[number].array_names)
+
+    def states_of(self, number: int) -> tuple[NamedArrays, ...]:
+        """Return what the policy of a variable keeps beside each component; () for nothing."""
+        saved = self.variables[number]
+        return tuple(
+            tuple((name, self.arrays[key]) for (name, _), key in zip(state, keys, strict=True))
+            for state, keys in zip(saved.states, saved.state_keys, strict=True)
+        )
 
     @property
     def is_exact(self) -> bool:
@@ -164,10 +196,10 @@ def _checked(found: Archive) -> Contents:
             raise _WrongDocument("an object has a variable that does not exist")
     arrays: dict[str, Array] = {}
     for saved in variables:
-        for name in saved.array_names:
+        for name, dtype in saved.dtypes():
             if name in arrays or name not in found.arrays:
                 raise _WrongDocument(f"array {name!r} is missing, or belongs to two variables")
-            arrays[name] = _array(found.arrays[name], saved.dtype)
+            arrays[name] = _array(found.arrays[name], dtype)
     extra = _as(dict, document.get("extra"), "extra")
     others = found.arrays.keys() - arrays.keys()
     arrays |= {name: found.arrays[name] for name in others}
@@ -209,12 +241,32 @@ def _variable(said: dict[str, Any]) -> SavedVariable:
         raise _WrongDocument(f"a variable has {replicas} replicas and keeps {kept!r}")
     if texts["aggregation"] not in VariableAggregation.__members__:
         raise _WrongDocument(f"there is no aggregation {texts['aggregation']!r}")
+    states = _states(_as(list, said.get("states", []), "states"))
+    if states and len(states) != replicas:
+        raise _WrongDocument(f"a variable has {replicas} replicas, and {len(states)} states")
     return SavedVariable(
         **texts,
         replicas=replicas,
         kept=Kept(kept),
         is_mirrored=_as(bool, said.get("is_mirrored"), "is_mirrored"),
+        states=states,
     )
+
+
+def _states(said: list[Any]) -> tuple[tuple[tuple[str, str], ...], ...]:
+    states = tuple(tuple(map(_name_and_dtype, _as(list, one, "a state"))) for one in said)
+    for state in states:
+        names = [name for name, _ in state]
+        if names != sorted(set(names)):
+            raise _WrongDocument("the names of a state are not in order")
+    return states
+
+
+def _name_and_dtype(said: Any) -> tuple[str, str]:
+    pair = _as(list, said, "an array of a state")
+    if len(pair) != 2:
+        raise _WrongDocument("an array of a state has no name and dtype")
+    return _as(str, pair[0], "a name"), _as(str, pair[1], "a dtype")
 
 
 def same_components(components: Sequence[Array]) -> bool:

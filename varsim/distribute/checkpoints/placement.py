@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.variable import Variable
 from varsim.errors import CheckpointError
 from varsim.location import user_location, warn
-from varsim.spec import Array, Context, Operation, VariableAggregation
+from varsim.spec import Array, Context, NamedArrays, Operation, VariableAggregation
 from varsim.sync import policies, reduce
 from varsim.texts import checkpoints as texts
 
@@ -36,21 +36,61 @@ class Placement:
 
 
 def placement(
-    path: str, saved: SavedVariable, arrays: Sequence[Array], variable: Variable
+    path: str,
+    saved: SavedVariable,
+    arrays: Sequence[Array],
+    states: Sequence[NamedArrays],
+    variable: Variable,
 ) -> Placement:
     """Return the writes that restore a variable. This function writes nothing itself.
 
     Args:
         path: The path of the object, for texts.
+        states: What the policy of the saved variable keeps beside each component; () for nothing.
     Raises:
         CheckpointError: The variable cannot hold the values.
     """
     _check(path, arrays, variable)
     if not isinstance(variable, DistributedVariable):
         return _to_one(path, saved, arrays, variable)
-    count = variable.strategy.num_replicas_in_sync
+    values = _placed_values(path, saved, arrays, variable)
+    if policies.state_rule(variable.spec) is None:
+        return values
+    restored = states if _is_same(saved, variable) else ()
+    _check_states(path, restored, variable)
+
+    def write() -> None:
+        values.write()
+        variable.strategy.cross.set_states(variable, restored)
+
+    return replace(values, write=write)
+
+
+def _is_same(saved: SavedVariable, variable: DistributedVariable) -> bool:
+    """Return whether a variable has the settings and the replicas of the saved one."""
     settings = name_of(variable.synchronization), variable.aggregation.name
-    if saved.kept is not Kept.VALUE and saved.replicas == count and saved.settings == settings:
+    count = variable.strategy.num_replicas_in_sync
+    return saved.replicas == count and saved.settings == settings
+
+
+def _check_states(path: str, states: Sequence[NamedArrays], variable: DistributedVariable) -> None:
+    rule = policies.state_rule(variable.spec)
+    assert rule is not None, "the caller has checked it"
+    try:
+        for state in states:
+            rule.check(variable.spec, state)
+    except ValueError as error:
+        raise CheckpointError(
+            texts.WRONG_STATE.format(path=path, name=variable.name, problem=error)
+        ) from None
+
+
+def _placed_values(
+    path: str, saved: SavedVariable, arrays: Sequence[Array], variable: DistributedVariable
+) -> Placement:
+    """Return the writes of the components of a variable."""
+    count = variable.strategy.num_replicas_in_sync
+    if saved.kept is not Kept.VALUE and _is_same(saved, variable):
         components = arrays if saved.kept is Kept.EACH else [arrays[0]] * count
         return Placement(lambda: _write_components(variable, components))
     value = _combined(saved, arrays)

@@ -155,7 +155,7 @@ class Restoration:
         assert at is not None
         saved, values = self.contents.variables[at], self.contents.values_of(at)
         path = self.contents.paths[number]
-        one = placement(path, saved, values, variable)
+        one = placement(path, saved, values, self.contents.states_of(at), variable)
         count = _replicas_of(variable)
         if saved.replicas and count and saved.replicas != count:
             notes.replicas.add((saved.replicas, count))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from varsim.distribute.checkpoints import archive
@@ -21,9 +21,7 @@ from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.ports import ClusterPort
 from varsim.distribute.variable import Variable
 from varsim.errors import CheckpointError, ContextError, VariableError
-from varsim.location import user_location, warn
-from varsim.spec import Array, Context, Operation, Synchronization
-from varsim.sync import policies
+from varsim.spec import Array, Synchronization
 from varsim.texts import checkpoints as texts
 
 
@@ -83,6 +81,10 @@ def write(
             numbers[number] = len(variables)
             variables.append(saved)
             arrays.update(zip(saved.array_names, values, strict=True))
+            if exact and isinstance(node.held, DistributedVariable):
+                saved, states = _with_states(saved, node.held)
+                variables[-1] = saved
+                arrays.update(states)
     if not variables:
         raise CheckpointError(texts.WITHOUT_VARIABLES)
     saved_nodes = [
@@ -130,7 +132,6 @@ def _exact(node: Node) -> tuple[SavedVariable, tuple[Array, ...]]:
     variable = node.held
     if not isinstance(variable, DistributedVariable):
         return _saved(node, Kept.SAME, (variable.read_value(),))
-    _warn_of_counts(variable)
     count = variable.strategy.num_replicas_in_sync
     components = variable.strategy.cross.components(variable, range(count))
     if same_components(components):
@@ -138,12 +139,17 @@ def _exact(node: Node) -> tuple[SavedVariable, tuple[Array, ...]]:
     return _saved(node, Kept.EACH, components)
 
 
-def _warn_of_counts(variable: DistributedVariable) -> None:
-    spec = variable.spec
-    if policies.cell(spec, Context.REPLICA, Operation.ASSIGN).writes_itself:
-        synchronization = name_of(spec.synchronization)
-        text = texts.COUNTS_WRITES.format(name=spec.name, synchronization=synchronization)
-        warn(text, user_location())
+def _with_states(
+    saved: SavedVariable, variable: DistributedVariable
+) -> tuple[SavedVariable, dict[str, Array]]:
+    """Return a variable with what its policy keeps beside the components, and the arrays of it."""
+    states = variable.strategy.cross.states(variable)
+    if not states:
+        return saved, {}
+    kinds = tuple(tuple((name, array.dtype.name) for name, array in state) for state in states)
+    saved = replace(saved, states=kinds)
+    keys = [key for each in saved.state_keys for key in each]
+    return saved, dict(zip(keys, (array for each in states for _, array in each), strict=True))
 
 
 def name_of(synchronization: Synchronization) -> str:

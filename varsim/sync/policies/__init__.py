@@ -27,6 +27,7 @@ from varsim.sync.policies.cells import Cell, Reason
 from varsim.sync.policies.legality import check_mean
 from varsim.sync.policies.manual import Manual
 from varsim.sync.policies.policy import Policy
+from varsim.sync.policies.state import StateRule
 from varsim.texts import refusals
 
 POLICIES: Final[dict[VariableSynchronization, Policy]] = {
@@ -130,6 +131,11 @@ def resolve(spec: VariableSpec, *, strict: bool, adaptive: bool = False) -> Vari
     if in_force == spec.requested:
         in_force = spec.requested  # equal, but also has the fields `package` and `definition`
     return replace(spec, synchronization=in_force, aggregation=aggregation)
+
+
+def state_rule(spec: VariableSpec) -> StateRule | None:
+    """Return the rules for what the policy keeps beside a component; None if it keeps nothing."""
+    return policy_of(spec.synchronization).state
 
 
 def is_trainable(synchronization: Synchronization) -> bool:

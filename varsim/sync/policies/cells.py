@@ -49,12 +49,13 @@ class LocalComponent(Protocol):
     """One replica's component of a variable: the part of `ReplicaVariable` that cells use.
 
     Attributes:
-        local_writes: The number of writes since the last exchange, if the cell counts writes.
+        policy_state: Arrays by name that the policy keeps beside the component. A cell replaces
+            arrays, and does not change an array in place. See `StateRule`.
         writes: The number of local writes since the last report to the coordinator.
         diverged: Whether there are local writes that are neither exchanged nor reported yet.
     """
 
-    local_writes: int
+    policy_state: dict[str, Array]
     writes: int
     diverged: bool
 

@@ -15,6 +15,7 @@ from typing import ClassVar, Final, Self
 from varsim.spec import CustomSynchronization, VariableAggregation
 from varsim.sync.policies.manual import BY_POLICY, ManualRow
 from varsim.sync.policies.policy import Become, Rows
+from varsim.sync.policies.state import StateRule
 
 
 class CustomPolicy(ABC):
@@ -50,6 +51,14 @@ class CustomPolicy(ABC):
     @abstractmethod
     def rows(self) -> Rows:
         """Return the policy's rows of the table, made with `varsim.sync.policies.policy.rows`."""
+
+    @property
+    def state(self) -> StateRule | None:
+        """Return the rules for what the policy keeps beside a component.
+
+        By default None: the cells of the policy do not use `policy_state`.
+        """
+        return None
 
     @property
     def name(self) -> str:

@@ -15,7 +15,14 @@ from typing import ClassVar, Final
 import numpy as np
 
 from varsim.errors import ConfigError
-from varsim.spec import Array, Operand, Operation, VariableAggregation, VariableSpec
+from varsim.spec import (
+    Array,
+    NamedArrays,
+    Operand,
+    Operation,
+    VariableAggregation,
+    VariableSpec,
+)
 from varsim.spec import Rows as OperandRows
 from varsim.sync import reduce
 from varsim.sync.actions import ReplicaAction
@@ -31,6 +38,14 @@ from varsim.sync.policies.cells import (
 from varsim.sync.policies.custom import CustomPolicy
 from varsim.sync.policies.on_read import Gather
 from varsim.sync.policies.policy import Rows, on_every_write, rows
+from varsim.sync.policies.state import StateRule
+
+_WRITES: Final = "writes"
+"""The name of the number of writes since the last exchange; 0 if it is missing."""
+
+
+def _count(state: Mapping[str, Array]) -> int:
+    return int(state[_WRITES]) if _WRITES in state else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +84,10 @@ class Average(Cell):
         if replica.owes_merge(variable):
             return replica.wait_and_repeat(variable)
         replica.write_locally(variable, operation, operand)
-        variable.local_writes += 1
-        if variable.local_writes == self.every:
-            variable.local_writes = 0
+        count = 1 + _count(variable.policy_state)
+        variable.policy_state[_WRITES] = np.array(count)
+        if count == self.every:
+            del variable.policy_state[_WRITES]
             variable.writes -= 1  # the merge counts the write
             variable.diverged = False  # the average replaces the local writes
             replica.contribute(variable, variable.component(), location)
@@ -108,6 +124,37 @@ class Average(Cell):
         return 2 * len(rows) * whole_bytes if self.every == 1 else 0
 
 
+@dataclass(frozen=True, slots=True)
+class WritesSinceAverage(StateRule):
+    """The number of a replica's writes since the last exchange, from 1 to `every` - 1."""
+
+    every: int
+
+    def check(self, spec: VariableSpec, state: NamedArrays) -> None:
+        """Check the number.
+
+        Raises:
+            ValueError: It is not such a number.
+        """
+        for name, array in state:
+            fits = name == _WRITES and array.shape == () and array.dtype == np.int64
+            if not fits or not 0 < array < self.every:
+                raise ValueError(f"{name} {array} is not a number of writes below {self.every}")
+
+    def after_failure(self, state: NamedArrays) -> NamedArrays:
+        """Return an empty state: every replica counts from 0 again."""
+        return ()
+
+    def after_loss(self, states: Sequence[NamedArrays | None]) -> Sequence[NamedArrays]:
+        """Return the number of the other replicas for a lost one; count from 0 if they differ.
+
+        An exchange needs all replicas, so they must have equal numbers.
+        """
+        left = [state for state in states if state is not None]
+        counts = {_count(dict(state)) for state in left}
+        return [left[0] if len(counts) == 1 else ()] * len(states)
+
+
 _CROSS_REPLICA: Final = {
     Operation.READ: Gather(),
     **on_every_write(Broadcast(per_component=True)),
@@ -142,6 +189,11 @@ class LocalSGD(CustomPolicy):
                 f"invalid LocalSGD({self.every!r}): expected a positive integer, the number of "
                 "writes of a replica after which the components are averaged"
             )
+
+    @property
+    def state(self) -> StateRule:
+        """Return the rules for the number of writes since the last exchange."""
+        return WritesSinceAverage(self.every)
 
     @property
     def rows(self) -> Rows:

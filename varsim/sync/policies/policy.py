@@ -17,6 +17,7 @@ from varsim.spec import (
 )
 from varsim.sync.policies.cells import AtHand, Cell
 from varsim.sync.policies.manual import ManualRow
+from varsim.sync.policies.state import StateRule
 
 Row = Cell | Mapping[VariableAggregation, Cell]
 """The effect of an operation in one context: one cell, or one cell per aggregation."""
@@ -65,6 +66,7 @@ class Policy(Protocol):
         is_mirrored: Whether all components should hold the same value.
         is_trainable: Whether a variable is trainable by default.
         has_one_copy: Whether the program sees one copy instead of a component of each replica.
+        state: The rules for what the policy keeps beside a component; None if it keeps nothing.
     """
 
     @property
@@ -79,6 +81,8 @@ class Policy(Protocol):
     def is_trainable(self) -> bool: ...  # noqa: D102
     @property
     def has_one_copy(self) -> bool: ...  # noqa: D102
+    @property
+    def state(self) -> StateRule | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +95,7 @@ class TablePolicy:
     is_mirrored: bool = False
     is_trainable: bool = True
     has_one_copy: bool = False
+    state: StateRule | None = None
 
 
 def rows(
