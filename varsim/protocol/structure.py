@@ -38,6 +38,7 @@ from varsim.errors import ProtocolError
 from varsim.extension_dtypes import is_supported, key_of
 from varsim.protocol.limits import MAX_HEADER_BYTES, check_frame, check_nesting, decoded_bytes
 from varsim.protocol.messages import Payload
+from varsim.protocol.pooled_arrays import PoolWriter, ReceivedPool
 from varsim.protocol.references import References
 from varsim.spec import Array
 
@@ -57,8 +58,8 @@ MAX_LARGE_TREE_BYTES: Final = 2**30
 `limits.decoded_bytes`. A structure with a larger tree is pickled."""
 
 MAX_ARRAYS: Final = 1024
-"""Limit of the number of arrays and long texts of a structure, which the header describes. A larger
-structure with more of them is pickled."""
+"""Limit of the arrays and long texts of a structure, which the header describes. From half of this
+number on, small arrays are sent together; from three quarters on, all arrays."""
 
 MIN_NUMBERS: Final = 64
 """Least number of items of a list or a tuple that is sent as an array."""
@@ -228,7 +229,10 @@ class Packer:
             return [Tag.ARRAY, self.add_array(array)]
         return self.opaque(array, 0)
 
-    def add_array(self, array: Array) -> int:
+    def has(self, array: Array) -> bool:  # noqa: D102
+        return id(array) in self._indices
+
+    def add_array(self, array: Array) -> Any:
         """Add an array to the payload, and return its index."""
         index = self._indices.setdefault(id(array), len(self.arrays))
         if index == len(self.arrays):
@@ -274,6 +278,7 @@ class LargePacker(Packer):
         self._outer = outer
         self._left_bytes = MAX_LARGE_TREE_BYTES  # for the decoded values of further trees
         self._met: set[int] = set()  # the ids of the lists, tuples and dicts in the present tree
+        self._pool = PoolWriter()
 
     def large_tree(self, value: Any, depth: int) -> Any:
         """Return the tree of a structure.
@@ -282,11 +287,14 @@ class LargePacker(Packer):
             NoTreeError: The structure is too large, or has an object without a plain form.
         """
         self._met.clear()
+        self._pool = PoolWriter()
         packed = msgpack.packb(self.tree(value, depth + 1), unicode_errors="surrogatepass")
         self._left_bytes -= decoded_bytes(packed)
         if self._left_bytes < 0:
             raise NoTreeError
-        return [Tag.TREE, self.add_array(_bytes_array(packed))]
+        pool = self._pool.array()
+        pools = () if pool is None else (self._outer.add_array(pool),)
+        return [Tag.TREE, self._outer.add_array(_bytes_array(packed)), *pools]
 
     def tree(self, value: Any, depth: int) -> Any:
         """Return the tree of one value, unless the value is a container that was packed before.
@@ -305,10 +313,14 @@ class LargePacker(Packer):
         del value
         raise NoTreeError
 
-    def add_array(self, array: Array) -> int:
-        """Add an array to the payload of the other packer, and return its index."""
-        if len(self._outer.arrays) == MAX_ARRAYS:
-            raise NoTreeError
+    def add_array(self, array: Array) -> Any:
+        """Add an array to the payload of the other packer, and return its index.
+
+        If the payload has many arrays, add the array to the pool, and return its place there.
+        """
+        most = MAX_ARRAYS // 2 if array.nbytes < LONG_BYTES else MAX_ARRAYS // 4 * 3
+        if len(self._outer.arrays) >= most and not self._outer.has(array):
+            return self._pool.add(array)
         return self._outer.add_array(array)
 
 
@@ -349,6 +361,7 @@ class Unpacker:
         self._references = references
         self._copies: dict[int, Array] = {}
         self._left_bytes = MAX_LARGE_TREE_BYTES  # for the values of further trees in arrays
+        self._pool: ReceivedPool | None = None  # of the present tree in an array
 
     def value(self, tree: Any, depth: int) -> Any:
         """Return the value of one tree."""
@@ -430,7 +443,7 @@ class Unpacker:
         raise ProtocolError("a list of numbers is malformed")
 
     def _large(self, parts: list[Any], depth: int) -> Any:
-        array = self._array(parts)
+        array = self._array(parts[:1])
         if array.dtype != np.uint8 or array.ndim != 1:
             raise ProtocolError("a large tree is malformed")
         self._left_bytes -= decoded_bytes(array.data)
@@ -442,7 +455,12 @@ class Unpacker:
             )
         except ValueError as error:  # all exceptions of msgpack inherit from ValueError
             raise ProtocolError(f"a large tree is not msgpack: {error!r}") from error
-        return self.value(tree, depth + 1)
+        before = self._pool
+        self._pool = ReceivedPool(self._array(parts[1:])) if len(parts) > 1 else None
+        try:
+            return self.value(tree, depth + 1)
+        finally:
+            self._pool = before
 
     def _of_array(self, tag: int, parts: list[Any]) -> Any:
         if tag == Tag.ARRAY:
@@ -462,6 +480,8 @@ class Unpacker:
         match parts:
             case [int(index)] if 0 <= index < len(self._arrays):
                 return self._arrays[index]
+            case [[*place]] if self._pool is not None:
+                return self._pool.find(place)
         raise ProtocolError(f"the payload has no array {parts}")
 
     def _copy(self, parts: list[Any]) -> Array:
@@ -469,6 +489,8 @@ class Unpacker:
         # write, so they are copied.
         array = self._array(parts)
         index = parts[0]
+        if type(index) is list:  # `ReceivedPool` has copied the array
+            return array
         if index not in self._copies:
             self._copies[index] = np.array(array)
         return self._copies[index]
