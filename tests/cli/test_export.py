@@ -5,11 +5,13 @@ from __future__ import annotations
 import getpass
 import json
 import platform
+import shutil
 import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -17,7 +19,8 @@ from click.testing import CliRunner, Result
 
 from varsim.analysis.verdict import judge
 from varsim.cli.main import main
-from varsim.experiments.store import load_summary
+from varsim.experiments import recording
+from varsim.experiments.store import RunFiles, load_summary
 from varsim.testing import simulated_cluster
 from varsim.tracing.history import open_history
 
@@ -230,3 +233,72 @@ def test_an_export_without_values_can_be_exported():
     folder = unpacked("--no-values")
 
     assert 0 == varsim("export", str(folder), "again.zip").exit_code
+
+
+# ---------------------------------------------------------------- runs that were killed
+
+
+def killed(*arguments: str) -> Path:
+    """Return a run that was killed before its traces were merged."""
+    with mock.patch.object(recording, "merge", side_effect=OSError):
+        varsim("run", "../mine/program.py", "-q", *arguments)
+    (run,) = (one for one in Path("runs").iterdir() if not one.is_symlink())
+    assert (run / "trace").is_dir()
+    (run / "summary.json").unlink()
+    return run
+
+
+def test_a_killed_run_is_exported_with_its_merged_record():
+    run = killed()
+    result = varsim("export", "latest", "sent.tar.gz")
+
+    assert 0 == result.exit_code, result.output
+    assert "included: experiment.yaml, history.db, program/program.py" in result.stdout
+    assert (
+        f"not whole: {run} has no summary.json, because the run was killed or could not write "
+        "the file; the archive has its experiment, and the record as far as it was written"
+    ) in result.stdout
+    folder = unpacked()
+    assert run.name == folder.name
+    checked = varsim("check", str(folder))
+    assert "The run has no summary.json" in checked.output
+    assert str(Path().absolute().parent).encode() not in everything_in(folder)
+
+
+def test_a_killed_run_without_values_has_none():
+    killed()
+    folder = unpacked("--no-values", "--no-source")
+
+    assert str(SECRET).encode() not in everything_in(folder)
+    with open_history(folder) as history:
+        assert {None} == {event.value for event in history.events()}
+
+
+def test_a_run_that_was_killed_at_its_start_is_exported_without_a_record():
+    run = killed()
+    shutil.rmtree(run / "trace")
+    result = varsim("export", str(run), "sent.zip")
+
+    assert 0 == result.exit_code, result.output
+    assert "included: experiment.yaml, program/program.py" in result.stdout
+
+
+def test_a_record_that_cannot_be_merged_is_named():
+    run = killed()
+    for trace in run.glob("trace/*"):
+        trace.write_bytes(b"garbage")
+    result = varsim("export", str(run), "sent.zip")
+
+    assert 0 == result.exit_code, result.output
+    assert "not whole: there is no record, because it could not be merged: " in result.stdout
+    assert "history.db" not in result.stdout.splitlines()[1]
+
+
+def test_a_run_that_has_not_ended_is_not_exported():
+    run = killed()
+    with RunFiles(run).claimed():
+        result = varsim("export", str(run), "sent.zip")
+
+    assert 2 == result.exit_code
+    assert "the run has not ended" in result.stderr
+    assert not Path("sent.zip").exists()

@@ -24,18 +24,24 @@ import varsim
 from varsim.errors import ConfigError
 from varsim.experiments import yaml_lines
 from varsim.experiments.carried_program import ORIGIN, PROGRAM, origin_of
+from varsim.experiments.recording import merge_what_is_left
 from varsim.experiments.store import (
     EXPERIMENT,
+    INCARNATION,
     LOGS,
     PILOT,
     STRATEGY,
     SUMMARY,
     TRACES,
+    RunFiles,
+    further_folders,
     json_text,
     load_summary,
 )
 from varsim.experiments.text_files import read_object, read_text
+from varsim.texts import saving
 from varsim.tracing.history import HISTORY, LEFT_OUT, ORACLE, open_history, upgrade
+from varsim.tracing.progress import Tell
 from varsim.transport.folders import PrivateFolder, new_path
 
 _CLASS: Final = re.compile(r"[A-Za-z_][\w.]*(?=:|$)")
@@ -55,26 +61,33 @@ class Exported:
     file: Path
     names: list[str] = field(default_factory=list)  # the paths of the files in the run's folder
     left_out: list[str] = field(default_factory=list)  # what was left out, as phrases
+    not_whole: list[str] = field(default_factory=list)  # what the run itself lacks, as sentences
     # The file:line of each line that may still identify this machine.
     look_at: list[str] = field(default_factory=list)
 
 
-def export_run(run: Path, file: Path, *, source: bool = True, values: bool = True) -> Exported:
+def export_run(
+    run: Path, file: Path, *, source: bool = True, values: bool = True, tell: Tell | None = None
+) -> Exported:
     """Write a run into an archive. After a failure, no file is left.
+
+    The traces of a run that was killed are merged first.
 
     Args:
         file: The archive. Its name determines the format: .tar.gz, .tgz or .zip.
         source: Whether to include the program.
         values: Whether to include the values of variables, results, logs and texts of errors.
+        tell: Receives the merged fraction of each record that the run did not merge.
     Raises:
-        ConfigError: `run` is not a run, or the format is unknown.
+        ConfigError: `run` is not a run or has not ended, or the format is unknown.
         OSError: The archive cannot be written.
     """
-    if not (run / SUMMARY).is_file():
-        raise ConfigError(f"{run} has no {SUMMARY}: it is not a run, or it has not ended")
+    if not any((run / name).is_file() for name in (SUMMARY, EXPERIMENT)):
+        raise ConfigError(f"{run} has no {SUMMARY} and no {EXPERIMENT}: it is not a run")
     if not file.name.endswith(_FORMATS):
         raise ConfigError(f"{file}: the name must end in {', '.join(_FORMATS)}")
     exported = Exported(file)
+    _complete(run, exported, tell)
     with PrivateFolder(new_path("export-")) as temporary:
         copy = temporary.path / run.resolve().name
         _Copy(run, copy, exported, source=source, values=values).make()
@@ -88,6 +101,24 @@ def export_run(run: Path, file: Path, *, source: bool = True, values: bool = Tru
         finally:
             partial.unlink(missing_ok=True)
     return exported
+
+
+def _complete(run: Path, exported: Exported, tell: Tell | None) -> None:
+    """Merge the traces that a run did not merge, and note what it lacks.
+
+    Raises:
+        ConfigError: The run has not ended.
+    """
+    with RunFiles(run).claimed() as ours:
+        if not ours:
+            raise ConfigError(saving.NOT_ENDED.format(run=run))
+    if not (run / SUMMARY).is_file():
+        exported.not_whole.append(saving.WITHOUT_SUMMARY.format(run=run, summary=SUMMARY))
+    for folder in (run, run / ORACLE, run / PILOT, *further_folders(run)):
+        try:
+            merge_what_is_left(RunFiles(folder), tell=tell)
+        except ConfigError as error:
+            exported.not_whole.append(saving.WITHOUT_RECORD.format(problem=error))
 
 
 def _pack(folder: Path, file: Path, *, zipped: bool) -> None:
@@ -131,7 +162,7 @@ class _Copy:
             self._leave_out(
                 "values: values of variables, results, metrics, findings, logs, texts of errors"
             )
-        known = {EXPERIMENT, SUMMARY, HISTORY, LOGS, ORACLE, PILOT, PROGRAM, ORIGIN}
+        known = {EXPERIMENT, INCARNATION, SUMMARY, HISTORY, LOGS, ORACLE, PILOT, PROGRAM, ORIGIN}
         for path in sorted(self._run.iterdir()):
             if path.name not in known and not path.name.startswith((STRATEGY, ".")):
                 which = " (the records as the processes wrote them)" if path.name == TRACES else ""
@@ -146,6 +177,8 @@ class _Copy:
             self._experiment(folder / EXPERIMENT, copy / EXPERIMENT)
         if (folder / SUMMARY).is_file():
             self._summary(folder / SUMMARY, copy / SUMMARY)
+        elif (folder / INCARNATION).is_file():  # says what the missing summary would say
+            shutil.copyfile(folder / INCARNATION, copy / INCARNATION)
         if (folder / HISTORY).is_file():
             self._history(folder / HISTORY, copy / HISTORY)
         for log in sorted((folder / LOGS).glob("*")) if self._values else ():

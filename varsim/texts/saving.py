@@ -6,6 +6,16 @@ from typing import Final
 
 _ROOM: Final = "Free space there, or raise the limit of file sizes (ulimit -f)."
 
+NOT_ENDED: Final = (
+    "{run} cannot be exported: the run has not ended, or another command is merging its record. "
+    "Export it after its end."
+)
+WITHOUT_SUMMARY: Final = (
+    "{run} has no {summary}, because the run was killed or could not write the file; the archive "
+    "has its experiment, and the record as far as it was written"
+)
+WITHOUT_RECORD: Final = "there is no record, because it could not be merged: {problem}"
+
 
 def summary_not_written(directory: str, why: object, *, earlier: bool) -> str:
     """Return the sentence about a summary.

@@ -33,18 +33,22 @@ def export(run: str, file: Path | None, *, no_source: bool, no_values: bool) -> 
     varsim export latest
     varsim export 20260101 mine.zip --no-source --no-values
     """  # noqa: D301  # \b keeps the lines below it apart
+    from varsim.cli.progress import PHASE_TITLES, telling
     from varsim.errors import ConfigError
     from varsim.experiments.export import DEFAULT_FORMAT, export_run
     from varsim.experiments.run_lookup import find_run
     from varsim.interrupts import Interrupts
+    from varsim.report.summary import Phase
 
     try:
         found = find_run(run)
         folder = found if found.is_dir() else found.parent
         if file is None:
             file = Path(f"{folder.resolve().name}{DEFAULT_FORMAT}")
-        with Interrupts():
-            exported = export_run(folder, file, source=not no_source, values=not no_values)
+        with Interrupts(), telling(PHASE_TITLES[Phase.MERGING]) as tell:
+            exported = export_run(
+                folder, file, source=not no_source, values=not no_values, tell=tell
+            )
     except ConfigError as error:
         raise WrongUse(str(error)) from error
     except OSError as error:
@@ -53,6 +57,8 @@ def export(run: str, file: Path | None, *, no_source: bool, no_values: bool) -> 
     say(f"included: {', '.join(exported.names)}")
     for what in exported.left_out:
         say(f"left out: {what}")
+    for what in exported.not_whole:
+        say(f"not whole: {what}")
     _name_lines(exported.look_at)
 
 
