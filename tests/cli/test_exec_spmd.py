@@ -227,6 +227,8 @@ def test_a_lost_worker_ends_the_script():
 
     assert 1 == result.exit_code
     assert result.stderr.startswith("WorkerLost: replica 1: worker was killed by SIGKILL")
+    assert "--on-worker-lost restart" in result.stderr
+    assert "strategy.restart()" not in result.output + result.stderr
 
 
 def test_ctrl_c_ends_the_script_on_all_replicas():

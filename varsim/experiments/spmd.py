@@ -102,5 +102,6 @@ def _show(error: Exception, stream: TextIO) -> None:
         lines = with_shown_paths(cause.traceback).splitlines()
         text = "".join(f"[replica {cause.replica_id}] {line}\n" for line in lines)
     else:
-        text = f"{type(error).__name__}: {error}\n"
+        said = error.after_run if isinstance(error, WorkerLost | CallTimeout) else str(error)
+        text = f"{type(error).__name__}: {said}\n"
     stream.write(text)

@@ -20,7 +20,10 @@ _REMEDY: Final = (
     "  this strategy cannot run or write any more: strategy.restart() starts new workers"
 )
 
-GOES_ON: Final = "  on_worker_lost lets a run go on after lost workers (docs/faults.md)"
+GOES_ON: Final = (
+    "  --on-worker-lost restart, or on_worker_lost: restart in an experiment, lets a run go on "
+    "after lost workers (docs/faults.md)"
+)
 """The remedy after the end of a run whose policy was to fail."""
 
 
