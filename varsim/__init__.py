@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from varsim.errors import ConfigError, VarsimError, VarsimWarning
     from varsim.experiments.finished_run import FinishedRun, run_experiment
     from varsim.spec import VariableAggregation, VariableSynchronization
+    from varsim.sync.policies.bounded_staleness import BoundedStaleness
     from varsim.sync.policies.custom import CustomPolicy
     from varsim.sync.policies.local_sgd import LocalSGD
     from varsim.workloads.job import Job
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "BoundedStaleness": "varsim.sync.policies.bounded_staleness",
     "ConfigError": "varsim.errors",
     "CustomPolicy": "varsim.sync.policies.custom",
     "FinishedRun": "varsim.experiments.finished_run",
@@ -81,6 +83,7 @@ _HOMES |= dict.fromkeys(_TENSORS, "varsim.distribute.tensors")
 _MODULES = ("distribute", "train")
 
 __all__ = [
+    "BoundedStaleness",
     "ConfigError",
     "CustomPolicy",
     "FinishedRun",

@@ -13,6 +13,10 @@ from varsim.sync.policies import custom
 from varsim.sync.policies.custom import CustomPolicy
 
 BUILT_IN: Final = {
+    "bounded_staleness": BuiltIn(
+        "varsim.sync.policies.bounded_staleness:BoundedStaleness",
+        "bounded_staleness:s lets replicas add to one copy, at most s writes ahead of the slowest",
+    ),
     "central": BuiltIn(
         "varsim.sync.policies.central:Central",
         "central has one copy, as with CentralStorageStrategy",

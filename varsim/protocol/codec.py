@@ -23,7 +23,7 @@ from varsim.protocol.limits import MAX_HEADER_BYTES, Buffer, check_header
 from varsim.protocol.messages import Message, ToCoordinator, ToWorker
 from varsim.protocol.records import Record
 
-PROTOCOL_VERSION: Final = 15
+PROTOCOL_VERSION: Final = 16
 """Number that changes with the fields of any message. Both processes must have the same number."""
 
 MAX_INLINE_BYTES: Final = 4096

@@ -1,7 +1,8 @@
 """Define the messages of coordinator and workers.
 
-`deferral`, `meetings`, `one_sided` and `policy_state` have those of deferred writes, of locks and
-barriers, of one-sided operations, and of what policies keep beside components.
+`bounded`, `deferral`, `meetings`, `one_sided` and `policy_state` have the messages of bounded
+staleness, of deferred writes, of locks and barriers, of one-sided operations, and of what policies
+keep beside components.
 
 Coordinator and workers send *envelopes*: one or more of these messages in order, encoded together
 (see `codec`). A message is a value: after its creation, the message and its arrays do not change.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from varsim.protocol.bounded import BoundedWrite, CopyRequest, FreshCopy
 from varsim.protocol.deferral import (
     Delta,
     DeltaPart,
@@ -57,13 +59,16 @@ __all__ = [  # only the names from other modules; all classes below are public t
     "OF_DEFERRED",
     "OWN_CALLS",
     "BarrierArrival",
+    "BoundedWrite",
     "Combination",
     "CombineKind",
+    "CopyRequest",
     "Delta",
     "DeltaPart",
     "DeltaReply",
     "FetchPolicyState",
     "FetchPublished",
+    "FreshCopy",
     "Granted",
     "LockRelease",
     "LockRequest",
@@ -448,6 +453,7 @@ ToWorker = (
     | Printed
     | FetchPolicyState
     | SetPolicyState
+    | FreshCopy
 )
 CollectiveMessage = Contribution | Scatter | Combine | MergeCall
 """Messages for collectives. Only a `Contribution` can be for several collectives."""
@@ -487,4 +493,6 @@ ToCoordinator = (
     | Pull
     | Output
     | ShownPolicyState
+    | BoundedWrite
+    | CopyRequest
 )

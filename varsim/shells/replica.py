@@ -205,7 +205,7 @@ class Replica:
         actions = self._repeated(event, self._handle(event))
         if self._trace is not None and self.state.aborted is None:
             variable = self.state.components.find(event.variable_id)
-            if not variable.rule(event.operation).is_sent:
+            if not variable.rule(event.operation).travels:
                 self._note_local(event.variable_id, event.operation, event.rows)
             elif not variable.is_needed:
                 self._trace.withheld(event.variable_id, event.rows)
@@ -252,7 +252,7 @@ class Replica:
         """Record a write if no message will contain its value."""
         assert self._trace is not None
         variable = self.state.components.find(variable_id)
-        if not variable.rules[operation].is_sent:
+        if not variable.rules[operation].travels:
             location = self._runner.location()
             self._trace.wrote(variable_id, self.replica_id, operation, location, value)
         elif not variable.is_needed:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, get_args
 
 from varsim.protocol.messages import (
+    BoundedWrite,
     Combine,
     Contribution,
+    CopyRequest,
     FetchPublished,
     HostCall,
     LockRelease,
@@ -25,6 +27,7 @@ from varsim.protocol.messages import (
     WriteCounts,
 )
 from varsim.sync.actions import CoordinatorAction, Send, ShowOutput
+from varsim.sync.bounded_door import check_bounded_write, check_copy_request
 from varsim.sync.call_state import CallState
 from varsim.sync.coordinator_door import (
     check_buckets,
@@ -135,6 +138,20 @@ class CallMessages:
         call.meet(replica_id, message, self._runner.now_s)
         return self.after(call)
 
+    def _bounded_write(
+        self, call: CallState, replica_id: int, message: BoundedWrite
+    ) -> list[CoordinatorAction]:
+        check_bounded_write(self._registry.specs, message)
+        call.meet(replica_id, message, self._runner.now_s)
+        return self.after(call)
+
+    def _copy_request(
+        self, call: CallState, replica_id: int, message: CopyRequest
+    ) -> list[CoordinatorAction]:
+        check_copy_request(self._registry.specs, message)
+        call.act(replica_id, message, None)
+        return [self._calls.fresh_copy(call, replica_id, message)]
+
     def _output(self, call: CallState, replica_id: int, message: Output) -> list[CoordinatorAction]:
         call.sender(replica_id)
         shown = ShowOutput(call.call_id, replica_id, message.text, message.is_error)
@@ -197,6 +214,8 @@ class CallMessages:
         HostCall: _host_call,
         Output: _output,
         **dict.fromkeys((*get_args(Meeting), LockRelease), _meeting),
+        BoundedWrite: _bounded_write,
+        CopyRequest: _copy_request,
         FetchPublished: _show,
         Pull: _show,
     }

@@ -7,9 +7,11 @@ from typing import Final
 
 from varsim.errors import DeadlockError, ProtocolError
 from varsim.protocol.messages import (
+    BoundedWrite,
     CollectiveMessage,
     Combine,
     Contribution,
+    CopyRequest,
     FetchPublished,
     HostCall,
     LockRelease,
@@ -27,6 +29,7 @@ from varsim.protocol.messages import (
     Waiting,
 )
 from varsim.spec import VariableSpec
+from varsim.sync.bounded_writes import Admitted
 from varsim.sync.call_site import UNKNOWN, CallSite
 from varsim.sync.deadlock import Lacking, deadlock_of
 from varsim.sync.description import doing, last_operation, name_of
@@ -88,7 +91,7 @@ class CallState:
         self._returned = 0
         self._host_calls: dict[int, HostCall] = {}
         self._in_service: int | None = None  # the replica whose host call the program performs
-        self._meetings: Meetings | None = None  # None until a replica uses a lock, a barrier, …
+        self.meetings: Meetings | None = None  # None until a replica uses a lock, a barrier, …
         self.is_plain = True  # no replica uses a group, a lock, a barrier or a send
         self._account = account
 
@@ -164,10 +167,10 @@ class CallState:
     def act(
         self,
         replica_id: int,
-        message: Publish | Push | FetchPublished | Pull,
+        message: Publish | Push | FetchPublished | Pull | CopyRequest,
         moved_s: float | None,
     ) -> None:
-        """Record a one-sided operation, for which no other replica is needed.
+        """Record an operation for which no other replica is needed.
 
         Args:
             moved_s: The time, if the operation is progress. A replica that only reads shared values
@@ -281,19 +284,23 @@ class CallState:
 
     # ------------------------------------------------------------ locks, barriers and sends
 
-    def meet(self, replica_id: int, message: Meeting | LockRelease, now_s: float) -> None:
+    def meet(
+        self, replica_id: int, message: Meeting | LockRelease | BoundedWrite, now_s: float
+    ) -> None:
         """Record a replica's request for a lock, its arrival at a barrier, its send, and so on."""
         participant = self.sender(replica_id)
+        if isinstance(message, BoundedWrite):
+            participant.met_s = now_s
         if not isinstance(message, LockRelease):
-            participant.status = Status.WAITING
-            participant.waits_for = message
+            if not isinstance(message, BoundedWrite) or message.waits:
+                participant.status, participant.waits_for = Status.WAITING, message
             participant.last, participant.last_at = name_of(message), message.location
             participant.asked_s = now_s
-        if self._meetings is None:
+        if self.meetings is None:
             account = LockAccount() if self._account is None else self._account
-            self._meetings = Meetings(self.call_id, len(self.participants), account)
+            self.meetings = Meetings(self.call_id, self.participants, account, self._specs)
             self.is_plain = False
-        self._meetings.take(replica_id, message, now_s)
+        self.meetings.take(replica_id, message, now_s)
 
     def take_answers(self, now_s: float) -> Sequence[tuple[int, Answer]]:
         """Return the answers to replicas that continue after a lock, a barrier, and so on.
@@ -301,9 +308,9 @@ class CallState:
         The wait for a lock is no progress, and no time without progress. The other meetings are
         progress, as collectives are.
         """
-        if self._meetings is None:
+        if self.meetings is None:
             return ()
-        answers, self._meetings.answers = self._meetings.answers, []
+        answers, self.meetings.answers = self.meetings.answers, []
         for replica_id, _ in answers:
             participant = self.participants[replica_id]
             if isinstance(participant.waits_for, LockRequest):
@@ -312,6 +319,19 @@ class CallState:
                 participant.met_s, participant.lent_s = now_s, 0.0
             self.resume(participant)
         return answers
+
+    def take_admitted(self, now_s: float) -> Sequence[Admitted]:
+        """Return the writes with bounded staleness that take effect now; their waits are over."""
+        if self.meetings is None:
+            return ()
+        bounded = self.meetings.bounded
+        admitted, bounded.admitted = bounded.admitted, []
+        for one in admitted:
+            participant = self.participants[one.replica_id]
+            if participant.waits_for is one.write:
+                participant.met_s, participant.lent_s = now_s, 0.0
+                self.resume(participant)
+        return admitted
 
     def deadlock(self, lacking: Lacking) -> DeadlockError | None:
         """Return the error if replicas wait that can never continue.
@@ -322,12 +342,12 @@ class CallState:
         if self.is_plain:
             return None
         return deadlock_of(
-            self.participants, self._pairings.of, self._meetings, lacking, self._specs
+            self.participants, self._pairings.of, self.meetings, lacking, self._specs
         )
 
     def awaited_locks(self, replica_id: int) -> Mapping[str, Sequence[int]]:
         """Return the locks that a replica holds and others wait for, with the waiting replicas."""
-        return {} if self._meetings is None else self._meetings.locks.waiting_for(replica_id)
+        return {} if self.meetings is None else self.meetings.locks.waiting_for(replica_id)
 
     # ------------------------------------------------------------ the end
 
@@ -342,8 +362,8 @@ class CallState:
             self._everyone.end(replica_id, now_s)
         else:
             self._pairings.end(replica_id, now_s)
-        if self._meetings is not None:
-            self._meetings.end(replica_id, now_s)
+        if self.meetings is not None:
+            self.meetings.end(replica_id, now_s)
 
     @property
     def doomed(self) -> bool:
@@ -459,9 +479,9 @@ class CallState:
             assert (participant.status is Status.WAITING) == (participant.waits_for is not None)
             assert (participant.status is Status.ENDED) == (participant.ended is not None)
         assert self._returned == len(self.returned())
-        assert self.is_plain == (self._meetings is None and not self._pairings.groups)
-        if self._meetings is not None:
-            self._meetings.validate()
+        assert self.is_plain == (self.meetings is None and not self._pairings.groups)
+        if self.meetings is not None:
+            self.meetings.validate()
         for replica_id in self._host_calls:
             assert self.participants[replica_id].waits_for is self._host_calls[replica_id]
         if self._in_service is not None:

@@ -64,6 +64,7 @@ class WriteRule:
         "operation",
         "own",
         "refused",
+        "travels",
     )
 
     def __init__(self, spec: VariableSpec, operation: Operation) -> None:
@@ -71,7 +72,8 @@ class WriteRule:
         self.operation = operation
         self.combines = cell.combines
         self.joins_by = cell.joins_by(spec.aggregation)
-        self.is_sent = cell.is_sent
+        self.travels = cell.is_sent  # whether a message contains each written value
+        self.is_sent = cell.is_sent and not cell.writes_itself  # the outbox sends the value
         self.is_deferred = cell.is_deferred
         self.diverges = cell.diverges
         self.refused = cell.refused
@@ -111,6 +113,7 @@ class ReplicaVariable:
     reads: int = 0
     diverged: bool = False  # whether the variable was written locally since the last report
     policy_state: dict[str, Array] = field(default_factory=dict)  # see `policies.state`
+    bound: int | None = field(init=False)  # see `policies.bound_of`
 
     def __post_init__(self) -> None:
         self.rules = {operation: WriteRule(self.spec, operation) for operation in _WRITES}
@@ -121,6 +124,7 @@ class ReplicaVariable:
         self.is_open = None in shape
         self.is_small = not self.is_open and size_of(shape) * dtype.itemsize <= PACK_LIMIT_BYTES
         self.limits = reduce.limits_of(dtype)
+        self.bound = policies.bound_of(self.spec)
 
     @property
     def version(self) -> int:

@@ -87,7 +87,8 @@ def check_write(
     if write.operation not in kinds or min(write.shape, default=0) < 0:
         raise ProtocolError(f"{write.operation.value} of shape {write.shape} cannot be merged here")
     cell = policies.cell(spec, Context.REPLICA, write.operation)
-    if cell.refused is not None or not (cell.is_sent or cell.writes_itself):
+    is_merged = (cell.is_sent or cell.writes_itself) and cell.bound is None
+    if cell.refused is not None or not is_merged:
         raise ProtocolError(f"{write.operation.value} of variable {spec.name!r} is not merged")
     if cell.joins_by(spec.aggregation) is VariableAggregation.NONE:
         raise ProtocolError(f"variable {spec.name!r} has no aggregation, so nothing is merged")

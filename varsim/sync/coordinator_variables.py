@@ -205,9 +205,10 @@ class CoordinatorVariable:
     """The coordinator's knowledge of one variable. Its block holds the components' values."""
 
     account: Account
-    merges: bool  # whether a write in replica context combines the values of all replicas
+    merges: bool  # whether replicas change their components only together, by merges or one copy
     block: CoordinatorBlock
     slot: int = 0  # the index of the variable in its block
+    renews: bool = False  # whether replicas have caches of the mirror, which they renew themselves
 
     @property
     def spec(self) -> VariableSpec:
@@ -249,7 +250,9 @@ class CoordinatorVariables:
         value.setflags(write=False)
         number = np.array([spec.variable_id], np.int64)
         block = CoordinatorBlock(number, [value], [0], [0.0], self.num_replicas)
-        variable = CoordinatorVariable(Account(spec), policies.merges(spec), block)
+        renews = policies.bound_of(spec) is not None
+        merges = renews or policies.merges(spec)
+        variable = CoordinatorVariable(Account(spec), merges, block, renews=renews)
         self.by_id[spec.variable_id] = variable
 
     def remove(self, variable_id: int) -> CoordinatorVariable | None:

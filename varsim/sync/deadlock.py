@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from varsim.errors import DeadlockError
 from varsim.protocol.messages import (
     BarrierArrival,
+    BoundedWrite,
     Combine,
     HostCall,
     LockRequest,
@@ -25,7 +26,7 @@ from varsim.texts.deadlocks import Deadlock, Kind, NotArrived, NotWritten, Retur
 from varsim.texts.facts import Fact
 from varsim.texts.replicas import grouped
 
-_MEETINGS = (LockRequest, BarrierArrival, SendRequest, ReceiveRequest)
+_MEETINGS = (LockRequest, BarrierArrival, SendRequest, ReceiveRequest, BoundedWrite)
 
 Lacking = Callable[[SyncRequest], Collection[int]]
 """Returns the replicas that have not made the deferred writes for which a read waits."""
@@ -85,4 +86,6 @@ def deadlock_of(
 def _kind(wait: Wait) -> Kind:
     if isinstance(wait, LockRequest):
         return Kind.LOCK
+    if isinstance(wait, BoundedWrite):
+        return Kind.PACE
     return Kind.POST if isinstance(wait, SendRequest | ReceiveRequest) else Kind.ALL

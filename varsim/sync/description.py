@@ -7,8 +7,10 @@ from typing import Final, assert_never
 
 from varsim.protocol.messages import (
     BarrierArrival,
+    BoundedWrite,
     Collective,
     Combine,
+    CopyRequest,
     ExplicitCollective,
     FetchPublished,
     HostCall,
@@ -136,6 +138,9 @@ def describe(activity: Collective | Wait, specs: Mapping[int, VariableSpec]) -> 
             )
         case Combine() | MergeCall():
             return describe_collective(activity)
+        case BoundedWrite(operation=operation, operand=operand, location=location):
+            spec = specs[activity.variable_id]
+            return WriteAt(spec.name, operation, spec.dtype, operand.shape, location)
         case Waiting():
             return ReadAt(specs[activity.variable_id].name, activity.location)
         case SyncRequest():
@@ -176,12 +181,15 @@ def name_of(operation: Message) -> str:
     """Return the name of the operation of a message, as the program calls it."""
     if isinstance(operation, Combine):
         return operation.how.method
+    if isinstance(operation, BoundedWrite):
+        return f"v.{operation.operation.value}"
     return _NAMES[type(operation)]
 
 
 _NAMES: Final[Mapping[type, str]] = {
     MergeCall: "merge_call",
     SyncRequest: "a read",
+    CopyRequest: "a read",
     HostCall: HOST_CALL,
     LockRequest: "lock",
     BarrierArrival: "barrier",

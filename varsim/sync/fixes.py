@@ -70,7 +70,7 @@ from varsim.texts.fixes import (
     WriteValue,
     WriteWhole,
 )
-from varsim.texts.refusals import Diverged, Refused
+from varsim.texts.refusals import REMEDIES, Diverged, Refused
 
 FEW_BYTES: Final = 1024
 """Fixes are computed only with values up to this size. Larger values are not fetched."""
@@ -393,7 +393,7 @@ def refusal_of_replica_write(
     spec: VariableSpec, reason: Reason, operation: Operation, value: Array, num_replicas: int
 ) -> OperationError:
     """Return the error of a dense write that its policy cell refuses in replica context."""
-    error = OperationError(spec.name, Refused(reason.key))
+    error = OperationError(spec.name, Refused(reason.key), REMEDIES.get(reason.key, ""))
     return error.fixed_by(_of_replica_write(spec, operation, value, num_replicas))
 
 

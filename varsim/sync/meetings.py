@@ -1,12 +1,13 @@
-"""Decide when replicas continue that wait in a lock, a barrier, a send or a receive."""
+"""Decide when replicas continue that wait in a lock, a barrier, a send, a receive or a write."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import assert_never
 
 from varsim.protocol.messages import (
     BarrierArrival,
+    BoundedWrite,
     Granted,
     LockRelease,
     LockRequest,
@@ -16,33 +17,55 @@ from varsim.protocol.messages import (
     ReceiveRequest,
     SendRequest,
 )
+from varsim.spec import VariableSpec
+from varsim.sync import policies
+from varsim.sync.bounded_writes import BoundedWrites
 from varsim.sync.lock_account import LockAccount
 from varsim.sync.locks import Locks, Request
+from varsim.sync.participant import Participant
 from varsim.sync.rendezvous import Barriers, Posts
-from varsim.texts.deadlocks import AskedEarlier, Holds, NotArrived, NotReceiving, NotSending
+from varsim.texts.deadlocks import (
+    AskedEarlier,
+    Behind,
+    Holds,
+    NotArrived,
+    NotReceiving,
+    NotSending,
+)
 from varsim.texts.facts import Fact
 
 Answer = Granted | Passed
 
 
 class Meetings:
-    """The locks, barriers, sends and receives of one call.
+    """The locks, barriers, sends and receives of one call, and its writes with bounded staleness.
 
     `answers` are the answers that are not sent yet, each with its replica.
     """
 
-    def __init__(self, call_id: int, num_replicas: int, account: LockAccount) -> None:
+    def __init__(
+        self,
+        call_id: int,
+        participants: Sequence[Participant],
+        account: LockAccount,
+        specs: Mapping[int, VariableSpec],
+    ) -> None:
         self.answers: list[tuple[int, Answer]] = []
         self.locks = Locks(self._got_lock)
-        self._barriers = Barriers(num_replicas)
+        self._barriers = Barriers(len(participants))
         self._posts = Posts()
+        ended = {i for i, one in enumerate(participants) if one.ended is not None}
+        self.bounded = BoundedWrites(len(participants), ended)
+        self._specs = specs
         self._call_id = call_id
         self._account = account
         self._asking = -1  # the replica whose request is handled now
         self._held_since_s: dict[tuple[str, int], float] = {}  # (lock, holder) → time
         self._now_s = 0.0
 
-    def take(self, replica_id: int, message: Meeting | LockRelease, now_s: float) -> None:
+    def take(
+        self, replica_id: int, message: Meeting | LockRelease | BoundedWrite, now_s: float
+    ) -> None:
         """Handle a message of a replica."""
         self._asking, self._now_s = replica_id, now_s
         match message:
@@ -61,16 +84,21 @@ class Meetings:
                 sent = self._posts.receive(replica_id, source)
                 if sent is not None:
                     self._pass_on(source, replica_id, sent)
+            case BoundedWrite():
+                bound = policies.bound_of(self._specs[message.variable_id])
+                assert bound is not None, "the message was checked"
+                self.bounded.write(replica_id, message, bound, now_s)
             case _:
                 assert_never(message)
 
     def end(self, replica_id: int, now_s: float) -> None:
-        """Release the locks of a replica whose function has ended."""
+        """Release what a replica holds back, because its function has ended."""
         self._asking, self._now_s = replica_id, now_s
         held = list(self.locks.held_by(replica_id))
         self.locks.release_all(replica_id)
         for name in held:
             self._no_longer_holds(name, replica_id)
+        self.bounded.end(replica_id, now_s)
 
     def _got_lock(self, name: str, request: Request) -> None:
         replica_id = request.replica_id
@@ -90,7 +118,7 @@ class Meetings:
         self.answers.append((receiver, Passed(call_id=self._call_id, value=value)))
         self._grant(sender)
 
-    def needs(self, replica_id: int, message: Meeting) -> Iterator[tuple[int, Fact]]:
+    def needs(self, replica_id: int, message: Meeting | BoundedWrite) -> Iterator[tuple[int, Fact]]:
         """Yield the replicas for which a waiting replica waits, and what they have not done."""
         match message:
             case LockRequest():
@@ -106,6 +134,9 @@ class Meetings:
                 yield to, NotReceiving()
             case ReceiveRequest(source=source):
                 yield source, NotSending()
+            case BoundedWrite():
+                for other, writes in self.bounded.obstacles(message):
+                    yield other, Behind(writes, message.clock)
             case _:
                 assert_never(message)
 
@@ -114,4 +145,5 @@ class Meetings:
         self.locks.validate()
         self._barriers.validate()
         self._posts.validate()
+        self.bounded.validate()
         assert not self.answers, "all answers are sent in the same event"

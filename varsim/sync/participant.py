@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 from varsim.errors import ProtocolError
 from varsim.protocol.buckets import Bucket, arrange, unpack
 from varsim.protocol.messages import (
+    BoundedWrite,
     Collective,
     CollectiveMessage,
     Combine,
@@ -163,7 +164,7 @@ class Collectives:
         return first.arrangement
 
 
-Wait = Combine | MergeCall | Waiting | SyncRequest | HostCall | Meeting
+Wait = Combine | MergeCall | Waiting | SyncRequest | HostCall | Meeting | BoundedWrite
 """Messages after which a replica can wait for an answer."""
 
 

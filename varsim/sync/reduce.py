@@ -368,6 +368,21 @@ def share_of(value: Array, dtype: np.dtype[np.generic], num_replicas: int, varia
     return quotient.astype(dtype)
 
 
+@_SILENT
+def part_of(value: Array, aggregation: VariableAggregation, num_replicas: int) -> Array:
+    """Return what one replica's value adds to a copy to which every replica adds.
+
+    Args:
+        aggregation: SUM, for the whole value; or MEAN, for the value divided by `num_replicas`.
+    Returns:
+        An array of the shape and dtype of `value`, or `value` itself.
+    """
+    if aggregation is VariableAggregation.SUM or num_replicas == 1:
+        return value
+    assert aggregation is VariableAggregation.MEAN
+    return np.asarray(np.divide(value, value.dtype.type(num_replicas)))
+
+
 def loses_remainder(
     value: Array, dtype: np.dtype[np.generic], num_replicas: int, variable: str
 ) -> bool:

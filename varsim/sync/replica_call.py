@@ -18,6 +18,7 @@ from varsim.protocol.messages import (
     SharedValue,
     Start,
 )
+from varsim.sync.clock import Clock
 from varsim.sync.components import ReplicaVariable
 
 Answer = Reduced | Merged | HostResult | SharedValue | Granted | Passed | Printed
@@ -42,6 +43,8 @@ class ReplicaCall:
     syncs: int | None = None  # the variable whose component this answer replaces
     leaves: int = 0  # the number of leaves of this answer, if it is a `Reduced`
     locks: dict[str, str] = field(default_factory=dict)  # lock that it holds → location
+    clocks: dict[int, Clock] = field(default_factory=dict)
+    """Variable with bounded staleness → the replica's writes in this call."""
 
     def owe(self, variable: ReplicaVariable) -> None:
         """Record a contribution to a variable: its commit must arrive."""

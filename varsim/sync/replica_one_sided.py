@@ -70,7 +70,7 @@ def check_answer(answer: SharedValue, variable: ReplicaVariable) -> None:
     Raises:
         ProtocolError: The value does not match the variable.
     """
-    if answer.version < 0 or answer.age_ns < 0 or not _fits(answer.value, variable):
+    if answer.version < 0 or answer.age_ns < 0 or not fits_variable(answer.value, variable):
         raise ProtocolError(f"a shared value of variable {variable.spec.name!r} is malformed")
 
 
@@ -80,11 +80,12 @@ def check_synced(value: Array, variable: ReplicaVariable) -> None:
     Raises:
         ProtocolError: The value does not match the variable.
     """
-    if not _fits(value, variable):
+    if not fits_variable(value, variable):
         raise ProtocolError(f"the result of a sync of {variable.spec.name!r} is malformed")
 
 
-def _fits(value: Array, variable: ReplicaVariable) -> bool:
+def fits_variable(value: Array, variable: ReplicaVariable) -> bool:
+    """Return whether a value has the dtype of a variable, and a shape that it can have."""
     spec = variable.spec
     sizes = zip(spec.shape, value.shape, strict=False)
     shape = tuple(got if size is None else size for size, got in sizes)

@@ -41,14 +41,12 @@ from varsim.sync.actions import (
     Abandon,
     Await,
     Deliver,
-    Proceed,
     ReplicaAction,
     Run,
     Send,
     ShowValue,
     Stop,
 )
-from varsim.sync.components import ReplicaVariable
 from varsim.sync.event_log import InvalidTransition
 from varsim.sync.manual import check_manual, check_op, operation_of
 from varsim.sync.replica_call import (
@@ -84,7 +82,7 @@ from varsim.sync.replica_events import (
     RowsRead,
 )
 from varsim.sync.replica_one_sided import check_synced
-from varsim.sync.replica_writes import ReplicaWrites
+from varsim.sync.replica_writes import AFTER_OTHERS, ReplicaWrites
 
 SHUT_DOWN: Final = "the cluster is shut down"
 """The reason in the error of a call that runs when the coordinator ends the cluster."""
@@ -143,6 +141,9 @@ class ReplicaState(ReplicaWrites):
 
     def _create(self, create: Create) -> Sequence[ReplicaAction]:
         self.components.create(create)
+        variable = self.components.find(create.spec.variable_id)
+        if variable.bound is not None:
+            self._caches[create.spec.variable_id] = variable
         return _NOTHING
 
     def _show_component(self, fetch: Fetch) -> Sequence[ReplicaAction]:
@@ -199,6 +200,7 @@ class ReplicaState(ReplicaWrites):
             self.components.forget(variable_id)
             self._report.forget(variable_id)
             self._deferred.forget(variable_id)
+            self._caches.pop(variable_id, None)
         return _NOTHING
 
     def _answer(self, answer: Answer) -> Sequence[ReplicaAction]:
@@ -213,6 +215,8 @@ class ReplicaState(ReplicaWrites):
         if isinstance(answer, Reduced):
             self._store(call, answer)
         call.awaits_answer = None
+        if self._caches and isinstance(answer, AFTER_OTHERS):
+            self._distrust_caches(call)
         return [Deliver(answer)]
 
     def _abort(self, abort: Abort) -> Sequence[ReplicaAction]:
@@ -263,17 +267,14 @@ class ReplicaState(ReplicaWrites):
         rows.setflags(write=False)
         return [ShowValue(rows)]
 
-    def _shown(self, variable: ReplicaVariable) -> ShowValue:
-        variable.reads += 1
-        self._touched[variable.spec.variable_id] = variable
-        return ShowValue(variable.block.show(variable.slot))
-
     def _block(self, event: ProgramBlocks) -> Sequence[ReplicaAction]:
         """Send the outbox, and tell the coordinator which variable the program waits for."""
         call = self._innermost()
         if call.awaits is None:
             raise InvalidTransition("the program does not wait for a variable")
         variable_id = call.awaits.spec.variable_id
+        if call.awaits.bound is not None:
+            return self._request_copy(call, variable_id, event.location)
         if self._deferred.owes(variable_id):
             delta = self._deferred.delta(variable_id)
             return self._flush(
@@ -287,20 +288,6 @@ class ReplicaState(ReplicaWrites):
                 location=event.location,
             )
         )
-
-    def _resume(self) -> Sequence[ReplicaAction]:
-        """Let the program continue if its wait is over."""
-        if not self._calls:
-            return _NOTHING
-        call = self._calls[-1]
-        variable = call.awaits
-        if self.aborted is not None and (variable is not None or call.awaits_answer):
-            call.awaits, call.awaits_answer = None, None
-            return [Abandon(self.aborted)]
-        if variable is None or self._owes(variable):
-            return _NOTHING
-        call.awaits = None
-        return [self._shown(variable) if call.reads else Proceed()]
 
     # ------------------------------------------------------------ collectives
 
@@ -387,14 +374,6 @@ class ReplicaState(ReplicaWrites):
         call.leave_lock(event.lock)
         return self._flush(event.message(call.call_id))
 
-    def _flush(self, last: Message) -> list[ReplicaAction]:
-        """Send the outbox, followed by the message `last`."""
-        call = self._calls[-1]
-        writes = self._outbox.leave(call.call_id, call.left)
-        call.left = call.next_index
-        write_counts = self._deferred.write_counts()
-        return [Send(COORDINATOR, message) for message in (*writes, *write_counts, last)]
-
     # ------------------------------------------------------------ calls
 
     @property
@@ -406,6 +385,8 @@ class ReplicaState(ReplicaWrites):
         self._calls.append(ReplicaCall(event.call_id))
         self._deferred.begin(event.call_id)
         self._see_whether_aborted()
+        if self._caches:
+            self._distrust_caches(self._calls[-1])
         return _NOTHING
 
     def _end(

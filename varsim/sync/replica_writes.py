@@ -8,10 +8,32 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from varsim.protocol.buckets import PACK_LIMIT_BYTES
-from varsim.protocol.messages import Write
+from varsim.protocol.messages import (
+    BoundedWrite,
+    CopyRequest,
+    FreshCopy,
+    Granted,
+    HostResult,
+    Merged,
+    Message,
+    Passed,
+    Reduced,
+    Write,
+)
 from varsim.spec import Array, Context, Operand, Operation, Rows, VariableAggregation
-from varsim.sync import fixes, scatter
-from varsim.sync.actions import WAIT_AND_REPEAT, Abandon, Await, ReplicaAction, Supply
+from varsim.sync import fixes, reduce, scatter
+from varsim.sync.actions import (
+    COORDINATOR,
+    WAIT_AND_REPEAT,
+    Abandon,
+    Await,
+    Proceed,
+    ReplicaAction,
+    Send,
+    ShowValue,
+    Supply,
+)
+from varsim.sync.clock import Clock
 from varsim.sync.components import (
     Components,
     ReplicaVariable,
@@ -24,6 +46,7 @@ from varsim.sync.event_log import InvalidTransition
 from varsim.sync.outbox import Outbox
 from varsim.sync.pending_report import PendingReport
 from varsim.sync.policies.legality import check_arithmetic
+from varsim.sync.replica_bounded import check_copy, check_renewal
 from varsim.sync.replica_call import ReplicaCall
 from varsim.sync.replica_events import (
     BufferRequest,
@@ -34,6 +57,13 @@ from varsim.sync.replica_events import (
 from varsim.sync.update_buffers import Allocate, UpdateBuffers
 
 NOT_RUNNING: Final = "no function runs on this replica"
+
+AFTER_OTHERS: Final = (Reduced, Merged, HostResult, Granted, Passed)
+"""The answers to operations with other replicas or the program. What these have written to a copy
+before must be in the next read."""
+
+_UNTIL_RENEWED: Final = 2**62
+"""In place of the index of a contribution: no commit makes a cache fresh, but only a renewal."""
 
 _NOTHING: Final[tuple[ReplicaAction, ...]] = ()
 
@@ -64,6 +94,7 @@ class ReplicaWrites:
         self._report = PendingReport()
         self._warned: set[int] = set()
         self._touched = self._report.touched
+        self._caches: dict[int, ReplicaVariable] = {}  # variables with a copy at the coordinator
 
     # ------------------------------------------------------------ writes
 
@@ -218,7 +249,110 @@ class ReplicaWrites:
         call.owe(variable)
         return _NOTHING
 
+    # ------------------------------------------------------------ writes to a copy
+
+    def write_to_copy(
+        self,
+        variable: ReplicaVariable,
+        operation: Operation,
+        operand: Array,
+        bound: int,
+        location: str,
+    ) -> Sequence[ReplicaAction]:
+        """Send a write of the coordinator's copy; wait if this replica is too far ahead.
+
+        Args:
+            bound: The number of writes by which this replica may be ahead of the slowest one.
+        Raises:
+            VariableError: The dtype or the shape of the variable does not allow the write; nothing
+                has changed.
+        """
+        spec = variable.spec
+        check_copy(spec, operation, self.num_replicas)
+        call = self._innermost()
+        clock = call.clocks.setdefault(spec.variable_id, Clock())
+        clock.writes += 1
+        variable.writes += 1
+        self._touched[spec.variable_id] = variable
+        operand = self._buffers.to_send(operand)
+        waits = clock.writes - bound > clock.slowest
+        sent = self._flush(
+            BoundedWrite(
+                call_id=call.call_id,
+                variable_id=spec.variable_id,
+                operation=operation,
+                clock=clock.writes,
+                waits=waits,
+                operand=operand,
+                location=location,
+            )
+        )
+        if waits:
+            self._distrust(variable, call)
+            call.awaits, call.reads = variable, False
+            return [*sent, Await(may_block=False)]
+        if not self.owes_merge(variable):
+            part = reduce.part_of(operand, spec.aggregation, self.num_replicas)
+            variable.write_locally(operation, part)
+            variable.diverged = False  # the coordinator has the write, too
+        return [*sent, Proceed()]
+
+    def _distrust_caches(self, call: ReplicaCall) -> None:
+        """Let the next read of each cache renew it, because the copy may have changed."""
+        for variable in self._caches.values():
+            self._distrust(variable, call)
+
+    def _distrust(self, variable: ReplicaVariable, call: ReplicaCall) -> None:
+        variable.owed_to, variable.owed_index = call.call_id, _UNTIL_RENEWED
+
+    def _request_copy(
+        self, call: ReplicaCall, variable_id: int, location: str
+    ) -> list[ReplicaAction]:
+        """Send the outbox, and request the copy for the variable's cache."""
+        return self._flush(
+            CopyRequest(call_id=call.call_id, variable_id=variable_id, location=location)
+        )
+
+    def _renew(self, copy: FreshCopy) -> Sequence[ReplicaAction]:
+        """Replace a cache; the program, which waits for it, continues."""
+        call = self._calls[-1] if self._calls else None
+        if call is None or call.call_id != copy.call_id or self.aborted is not None:
+            return _NOTHING  # the copy was sent before the call failed
+        variable = self.components.find(copy.variable_id)
+        check_renewal(copy, variable, call)
+        variable.block.install(copy.value, np.array([copy.version], np.int64))
+        variable.owed_to = 0
+        call.clocks.setdefault(copy.variable_id, Clock()).slowest = copy.slowest
+        return self._resume()
+
     # ------------------------------------------------------------ waits
+
+    def _shown(self, variable: ReplicaVariable) -> ShowValue:
+        variable.reads += 1
+        self._touched[variable.spec.variable_id] = variable
+        return ShowValue(variable.block.show(variable.slot))
+
+    def _resume(self) -> Sequence[ReplicaAction]:
+        """Let the program continue if its wait is over."""
+        if not self._calls:
+            return _NOTHING
+        call = self._calls[-1]
+        variable = call.awaits
+        if self.aborted is not None and (variable is not None or call.awaits_answer):
+            call.awaits, call.awaits_answer = None, None
+            return [Abandon(self.aborted)]
+        if variable is None or self._owes(variable):
+            return _NOTHING
+        call.awaits = None
+        return [self._shown(variable) if call.reads else Proceed()]
+
+    def _flush(self, last: Message) -> list[ReplicaAction]:
+        """Send the outbox, followed by the message `last`."""
+        call = self._calls[-1]
+        writes = self._outbox.leave(call.call_id, call.left)
+        call.left = call.next_index
+        write_counts = self._deferred.write_counts()
+        return [Send(COORDINATOR, message) for message in (*writes, *write_counts, last)]
 
     def _wait_for(self, variable: ReplicaVariable, *, reads: bool) -> Sequence[ReplicaAction]:
         call = self._innermost()
@@ -249,5 +383,6 @@ class ReplicaWrites:
         ReplicaScatter: _scatter,
         ComponentWrite: _write_component,
         BufferRequest: _supply,
+        FreshCopy: _renew,
     }
-    """Class of an event of a write → the method that handles it."""
+    """Class of an event that concerns writes → the method that handles it."""

@@ -15,8 +15,10 @@ from varsim.errors import (
 from varsim.protocol.messages import (
     OWN_CALLS,
     Abort,
+    BoundedWrite,
     Combine,
     Contribution,
+    CopyRequest,
     MergeCall,
     Message,
     Raised,
@@ -190,10 +192,31 @@ class RunningCalls:
         """Answer replicas, perform the next host call, and end the call, if this is possible."""
         actions: list[CoordinatorAction] = []
         if not call.is_plain:
+            actions += self._admit(call, now_s)
             actions += [Send(i, answer) for i, answer in call.take_answers(now_s)]
         actions += self.next_host_call(call)
         actions += self._conclude(call, now_s)
         return actions
+
+    def _admit(self, call: CallState, now_s: float) -> Iterator[CoordinatorAction]:
+        """Let writes with bounded staleness take effect, and answer those that have waited."""
+        admitted, bounded = call.take_admitted(now_s), self._registry.bounded
+        for one in admitted:
+            bounded.admit(one)
+        for one in admitted:
+            if one.write.waits:
+                yield self.fresh_copy(call, one.replica_id, one.write)
+
+    def fresh_copy(
+        self, call: CallState, replica_id: int, message: BoundedWrite | CopyRequest
+    ) -> Send:
+        """Return the answer to a write that has waited, or to a request for a copy."""
+        number = message.variable_id
+        slowest = 0 if call.meetings is None else call.meetings.bounded.slowest(number, replica_id)
+        requested = isinstance(message, CopyRequest)
+        copies = self._registry.bounded
+        copy = copies.fresh(call.call_id, replica_id, number, slowest, requested=requested)
+        return Send(replica_id, copy)
 
     def next_host_call(self, call: CallState) -> list[CoordinatorAction]:
         """Return the action for the host call that can be performed now, if there is one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -37,6 +37,7 @@ class VariableStatistics:
     spared: int  # components that reads did not fetch again, because they were unchanged
     on_write: Cost | None  # the cost under ON_WRITE; None if writes are not deferred
     one_sided: OneSidedCounts | None = None  # None if no one-sided operation was used
+    bounded: BoundedCounts | None = None  # None without bounded staleness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +93,59 @@ class OneSidedCounts:
 
 
 @dataclass(slots=True)
+class BoundedWait:
+    """How often and how long one replica waited for another one at its writes to a variable."""
+
+    replica_id: int
+    waited_for: int  # the replica whose write, or whose end, has ended the waits
+    waits: int = 0
+    waited_s: float = 0.0
+    longest_s: float = 0.0
+
+
+@dataclass(slots=True)
+class BoundedCounts:
+    """How far replicas were apart at a variable with bounded staleness, and what it cost them.
+
+    A renewal of a cache is behind by the versions that the cache lacked: the changes of the copy
+    since the last renewal, without the replica's own writes.
+    """
+
+    bound: int  # by how many writes a replica may be ahead of the slowest one
+    writes: int = 0  # the writes of all replicas that have taken effect
+    renewals: int = 0
+    behind: int = 0  # the sum of the versions by which all renewals were behind
+    most_behind: int = 0
+    most_ahead: int = 0  # by how many writes a replica was ahead of the slowest one, at most
+    waits: dict[tuple[int, int], BoundedWait] = field(default_factory=dict)
+    """(waiting replica, the replica for which it waited) → its waits."""
+
+    def admitted(
+        self, replica_id: int, waited_for: int | None, ahead: int, waited_s: float
+    ) -> None:
+        """Count a write that has taken effect."""
+        self.writes += 1
+        self.most_ahead = max(self.most_ahead, ahead)
+        if waited_for is None:
+            return
+        key = replica_id, waited_for
+        wait = self.waits.setdefault(key, BoundedWait(*key))
+        wait.waits += 1
+        wait.waited_s += waited_s
+        wait.longest_s = max(wait.longest_s, waited_s)
+
+    def renewed(self, behind: int) -> None:
+        """Count a renewal of a cache."""
+        self.renewals += 1
+        self.behind += behind
+        self.most_behind = max(self.most_behind, behind)
+
+    def copied(self) -> BoundedCounts:
+        """Return these counts, which do not change any more; the waits are in replica order."""
+        return replace(self, waits={key: replace(self.waits[key]) for key in sorted(self.waits)})
+
+
+@dataclass(slots=True)
 class Account:
     """The counters from which `VariableStatistics` is made."""
 
@@ -111,6 +165,7 @@ class Account:
     exchange_messages: int = 0  # the part of `messages` for exchanges of deferred writes
     exchange_bytes: int = 0  # the part of `size_bytes` for exchanges of deferred writes
     one_sided: OneSidedCounts | None = None  # None if the policy refuses one-sided operations
+    bounded: BoundedCounts | None = None  # None without bounded staleness
 
     @property
     def first_only(self) -> bool:
@@ -239,4 +294,5 @@ class Account:
             spared=self.spared,
             on_write=on_write,
             one_sided=replace(one_sided) if one_sided is not None and one_sided.is_used else None,
+            bounded=None if self.bounded is None else self.bounded.copied(),
         )

@@ -30,6 +30,7 @@ from varsim.spec import (
 )
 from varsim.sync import policies, reduce
 from varsim.sync.actions import CoordinatorAction, Send
+from varsim.sync.bounded_copies import BoundedCopies
 from varsim.sync.components import check_shape
 from varsim.sync.coordinator_door import check_component
 from varsim.sync.coordinator_variables import CoordinatorVariable, CoordinatorVariables
@@ -69,6 +70,7 @@ class VariableRegistry:
         self.merging = Merging(self._variables, tokens)
         self.exchanges = Exchanges(self._variables, self.specs, tokens)
         self.one_sided = OneSided(num_replicas)
+        self.bounded = BoundedCopies(self._variables)
         self._gone: list[Account] = []  # the accounts of variables that the program dropped
         self._next_request_id = 1
         self._fetches: dict[int, _Fetching] = {}
@@ -96,6 +98,9 @@ class VariableRegistry:
         self._variables.add(spec, value)
         if policies.defers(spec):
             self.exchanges.add(spec.variable_id)
+        bound = policies.bound_of(spec)
+        if bound is not None:
+            self.bounded.add(spec.variable_id, bound)
         if policies.refused_manually(spec, ManualOperation.PUSH) is None:
             account = self._variables.by_id[spec.variable_id].account
             self.one_sided.add(spec.variable_id, account, value, now_s, shared)
@@ -109,6 +114,7 @@ class VariableRegistry:
         self._gone.append(variable.account)
         self.exchanges.forget(variable_id)
         self.one_sided.forget(variable_id)
+        self.bounded.forget(variable_id)
         if not self.call_running:  # an error of a running call may need the variable's name
             del self.specs[variable_id]
         return self._all(Forget(variable_ids=(variable_id,)))
@@ -166,6 +172,10 @@ class VariableRegistry:
                 variable.spec, operation, (value if mirror is None else mirror).shape, value
             )
         variable.account.writes += 1
+        if variable.renews:
+            assert same, "the program writes one value to a copy"
+            self.bounded.change(variable, operation, values[0])
+            return []
         variable.account.moved(self.num_replicas, sum(value.nbytes for value in values))
         if same:
             value = values[0]

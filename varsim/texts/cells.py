@@ -241,6 +241,35 @@ CELLS: Final[dict[str, CellText]] = {
         ),
         rows_brief="the copy",
     ),
+    "addtocopy": CellText(
+        brief="the copy gets the whole value (SUM) or its N-th part (MEAN); at most s writes ahead",
+        narrow="added to the copy",
+        write=(
+            "The write goes to the copy in order of arrival: SUM adds the whole value, MEAN adds "
+            "it divided by the number of replicas. A replica that would be more than s writes "
+            "ahead of the slowest running replica waits. One message comes from each replica. A "
+            "replica that waits also gets the copy, in one message; so does a replica that has "
+            "made s writes since it last heard from the copy."
+        ),
+    ),
+    "fromfreshcache": CellText(
+        brief="the copy; up to s writes of each other replica may be missing",
+        read=(
+            "The read returns this replica's cache of the copy. It has all own writes, and of "
+            "every other running replica the first c - s writes, where c is the number of own "
+            "writes. No message is sent, except for the first read in a call, and for the first "
+            "read after an operation that waits for other replicas or for the program: a request "
+            "and the copy."
+        ),
+    ),
+    "atcopy": CellText(
+        brief="the copy; a PerReplica: the value of replica 0 (warned)",
+        write=(
+            "The operation changes the copy. If the value is a per-replica value, the value of "
+            "replica 0 is used, and a warning is shown. No message is sent: replicas get the copy "
+            "when they read."
+        ),
+    ),
     "refuse": CellText(
         brief="refused",
         write="The write is refused and nothing changes. The error below says what to do.",

@@ -71,6 +71,18 @@ class NotWritten(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class Behind(Fact):
+    """The other replica has written a variable with bounded staleness too rarely."""
+
+    writes: int
+    clock: int  # the number of the write that waits
+
+    def __str__(self) -> str:
+        often = {0: "never", 1: "once"}.get(self.writes, f"{self.writes} times")
+        return f"which has written it {often} (this is write {self.clock})"
+
+
+@dataclass(frozen=True, slots=True)
 class Returned(Fact):
     """The function of the other replica has returned."""
 
@@ -87,6 +99,7 @@ class Kind(Enum):
     LOCK = "lock"
     POST = "send or recv"
     ALL = "barrier, collective or read"
+    PACE = "write with bounded staleness"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +160,8 @@ class Deadlock(Fact):
 
 
 def _remedy(kinds: Sequence[Kind]) -> str:
+    if Kind.PACE in kinds:
+        return _LOCK_AND_MORE if Kind.LOCK in kinds else _PACE
     if Kind.LOCK not in kinds:
         return _POSTS if Kind.POST in kinds else _ORDER
     return _LOCKS if set(kinds) == {Kind.LOCK} else _LOCK_AND_MORE
@@ -163,5 +178,9 @@ _LOCK_AND_MORE: Final = (
 _POSTS: Final = (
     "A send ends when the other replica receives. Let one of the two replicas send first and the "
     "other one receive first, and let all replicas do the other operations in the same order."
+)
+_PACE: Final = (
+    "Let every replica write the variable equally often between two operations that need other "
+    "replicas, or allow a larger staleness."
 )
 _ORDER: Final = "Let all replicas do these operations in the same order."

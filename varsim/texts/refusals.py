@@ -36,6 +36,10 @@ REASONS: Final[dict[str, str]] = {
         "cannot be written in replica context: it has one copy, and aggregation=NONE does not say "
         "how to combine the replicas' values"
     ),
+    "overwrites": (
+        "cannot be assigned in replica context: under bounded staleness all replicas add to one "
+        "copy at their own pace, and an assign would drop what the other replicas have added"
+    ),
     "no_rows": "cannot be changed by a sparse write with its synchronization",
     "no_order": (
         "cannot be changed by scatter_update, scatter_min or scatter_max with this aggregation: "
@@ -59,6 +63,15 @@ REASONS: Final[dict[str, str]] = {
     ),
 }
 """Key of a reason → its text. A policy of another package adds its texts."""
+
+
+REMEDIES: Final[dict[str, str]] = {
+    "overwrites": (
+        "Add the difference: v.assign_add(new - v.read_value()). Or assign outside strategy.run, "
+        "or in a merge_call, where no replica writes at the same time."
+    ),
+}
+"""Key of a reason → its remedy, for errors without fixes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +126,20 @@ class CopyOfOpenShape(Fact):
         return (
             f"v.{self.operation.value} needs a known shape, because pushes are added to one copy, "
             f"and the variable has shape {shape_text(self.shape)}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OpenShapeOfCopy(Fact):
+    """A replica's write to the copy of a variable whose shape has unknown dimensions."""
+
+    operation: Operation
+    shape: Shape
+
+    def __str__(self) -> str:
+        return (
+            f"{self.operation.value} in replica context needs a known shape, because all replicas "
+            f"add to one copy, and the variable has shape {shape_text(self.shape)}"
         )
 
 
@@ -223,6 +250,7 @@ USE_INTEGERS: Final = "Use assign, or an integer dtype."
 COUNT_INSTEAD: Final = "Use an integer dtype for a count, or ONLY_FIRST_REPLICA."
 NOT_STRICT: Final = "Use ON_READ, or a strategy without strict=True."
 ALL_IN_EACH_CALL: Final = "Use ON_WRITE or ON_READ for this variable, or uneven: drop or pad."
+KNOWN_SHAPE: Final = "Give the variable a shape without unknown dimensions."
 RESHAPE: Final = "Nothing is broadcast; reshape the value, or use numpy.broadcast_to."
 """Remedies, for errors without fixes."""
 

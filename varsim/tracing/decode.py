@@ -20,6 +20,7 @@ from varsim.protocol.messages import (
     Create,
     Fetch,
     Forget,
+    FreshCopy,
     Granted,
     HostCall,
     HostResult,
@@ -47,7 +48,7 @@ from varsim.tracing.absent import AbsentMemory
 from varsim.tracing.history import VariableRow
 from varsim.tracing.layout import Packed, packed
 from varsim.tracing.manual import OneSidedRows, state_set
-from varsim.tracing.requests import REQUESTS, request_of
+from varsim.tracing.requests import ANSWERS, REQUESTS, request_of
 from varsim.tracing.rows import (
     NO_ROWS,
     NO_VALUE,
@@ -64,14 +65,6 @@ from varsim.tracing.rows import (
 Events = Sequence[int]
 """The event numbers of a sent message."""
 
-_ANSWERS: Final = {
-    Reduced: "reduced",
-    Merged: "merged",
-    HostResult: "host_result",
-    SharedValue: "shared",
-    Granted: "granted",
-    Passed: "passed",
-}
 _NO_REPLICA: Final = -1
 
 _CONTRIBUTIONS: Final = Form("variable", "operation", "position", "location", "value")
@@ -230,13 +223,13 @@ class FromProgram:
                 return (self._rows.add("fetch", variable=variable_id, replica=replica_id),)
             case SetPolicyState():
                 return (state_set(message, replica_id, self._rows),)
-            case HostResult() | SharedValue() | Granted() | Passed():
-                add, what = self._rows.add, _ANSWERS[type(message)]
+            case HostResult() | SharedValue() | Granted() | Passed() | FreshCopy():
+                add, what = self._rows.add, ANSWERS[type(message)]
                 return (add("answer", call=message.call_id, replica=replica_id, operation=what),)
         return ()
 
     def _answered(self, replica_id: int, message: Reduced | Merged) -> Events:
-        call, operation = message.call_id, _ANSWERS[type(message)]
+        call, operation = message.call_id, ANSWERS[type(message)]
         receivers = self._present.get(call, self._num_replicas)
         columns = {"call": call, "position": message.position, "operation": operation}
         if isinstance(message, Reduced) and message.group:

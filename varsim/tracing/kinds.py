@@ -37,8 +37,8 @@ KINDS: Final[Mapping[str, str]] = {
     "barrier, or the number of the other replica",
     "release": "a replica releases the lock `note`. The end of its function releases all its locks",
     "answer": "the program answers a collective, a host call, a `request` or an `ask`; `operation` "
-    "is reduced, merged, host_result, granted (a lock, a barrier or a send), passed (a recv) or "
-    "shared",
+    "is reduced, merged, host_result, granted (a lock, a barrier or a send), passed (a recv), "
+    "shared (a pull or a fetch) or copy (an `ask` or `advance` of bounded staleness)",
     "result": "after `answer`: an array of the result that `replica` gets from the collective at "
     "`position`; one event for each array",
     "sync": "a replica or the program synchronises a variable: `operation` is sync_sum, sync_mean "
@@ -48,13 +48,20 @@ KINDS: Final[Mapping[str, str]] = {
     "publish": "a replica publishes its component; `value` is the component",
     "push": "a process adds `value` to the authoritative copy of a variable. The push of a replica "
     "takes effect when the program receives it",
+    "advance": "a replica changes the copy of a variable with bounded staleness by `value`. "
+    "`version` is its number of writes to the variable in this call. `note` is `waits` if the "
+    "replica waits for the copy. The write takes effect when the program receives it, or when no "
+    "running replica is more than s writes behind",
+    "renew": "a replica replaces its cache of such a copy; caused by the `answer` to an `advance` "
+    "that waits, or to an `ask`. `version` counts the changes of the copy",
     "carry": "a new incarnation takes over a value that an earlier one has shared: the published "
     "component of `replica`, or the authoritative copy if `replica` is NULL",
     "state": "the program replaces what the policy keeps beside the component of `replica`, as at "
     "a restart or when a checkpoint is restored. `note` has the arrays as JSON: their values if "
     "they have no dimensions, else dtype and shape",
-    "ask": "a replica asks for the authoritative copy (`operation` is pull) or for the published "
-    "component of `replica` (`operation` is fetch)",
+    "ask": "a replica asks for the authoritative copy (`operation` is pull), for the published "
+    "component of `replica` (`operation` is fetch), or for the copy of a variable with bounded "
+    "staleness (`operation` is copy)",
     "obtain": "a process has the value of a pull or a fetch. `version` counts the pushes in the "
     "copy, or the publications of the component; `note` is the age of the value in seconds",
     "receive": "the program receives a message of a replica; caused by the replica's last event "

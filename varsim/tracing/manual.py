@@ -1,4 +1,4 @@
-"""Decode recorded manual operations, and policy states, into events of the history."""
+"""Decode manual operations, policy states and writes to copies into events of the history."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from varsim.protocol.messages import (
+    BoundedWrite,
     Combination,
     Combine,
+    CopyRequest,
     FetchPublished,
     Message,
     Publish,
@@ -17,6 +19,7 @@ from varsim.protocol.messages import (
     SetPolicyState,
     SharedValue,
 )
+from varsim.tracing import bounded
 from varsim.tracing.absent import AbsentMemory
 from varsim.tracing.rows import HistoryRows, Kept, kept
 
@@ -30,7 +33,7 @@ class OneSidedRows:
         self._asked: FetchPublished | Pull | None = None  # a replica waits for one answer at a time
 
     def sent(self, message: Message) -> Sequence[int]:
-        """Return the events of a message to the program; none if it is not one-sided."""
+        """Return the events of a message to the program; none if it has no events."""
         add = self._rows.add
         match message:
             case Publish(call_id=call, variable_id=number, value=value, location=at):
@@ -51,6 +54,10 @@ class OneSidedRows:
             case Pull(call_id=call, variable_id=number, location=at):
                 self._asked = message
                 return (add("ask", call=call, variable=number, operation="pull", location=at),)
+            case BoundedWrite():
+                return bounded.advanced(message, self._rows, self._absent)
+            case CopyRequest():
+                return bounded.asked(message, self._rows)
         return ()
 
     def synced(self, message: Combine) -> None:

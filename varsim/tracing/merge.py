@@ -14,6 +14,7 @@ from varsim.errors import ProtocolError, TraceError
 from varsim.protocol.codec import decode
 from varsim.protocol.messages import (
     Commit,
+    FreshCopy,
     Message,
     Raised,
     Returned,
@@ -25,6 +26,7 @@ from varsim.protocol.messages import (
 from varsim.protocol.tracebacks import class_of
 from varsim.spec import ManualOperation
 from varsim.texts.files import TRACE_REMEDY
+from varsim.tracing import bounded
 from varsim.tracing.absent import AbsentMemory
 from varsim.tracing.decode import (
     Events,
@@ -432,6 +434,8 @@ class _Merger:
                     installed(message, events, rows)
                 case Start(call_id=call):
                     self._begin(process, call, events[0])
+                case FreshCopy():
+                    bounded.renewed(message, events[-1], rows, self._absent)
                 case SharedValue():
                     self._replicas[process].one_sided.obtained(message, events[-1])
                 case _ if events:

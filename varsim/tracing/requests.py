@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final, assert_never, get_args
 
 from varsim.protocol.messages import (
     BarrierArrival,
+    FreshCopy,
+    Granted,
+    HostResult,
     LockRelease,
     LockRequest,
     Meeting,
+    Merged,
+    Passed,
     ReceiveRequest,
+    Reduced,
     SendRequest,
+    SharedValue,
 )
 
 REQUESTS: Final = (*get_args(Meeting), LockRelease)
 """The classes of these messages of replicas."""
+
+ANSWERS: Final[Mapping[type, str]] = {
+    Reduced: "reduced",
+    Merged: "merged",
+    HostResult: "host_result",
+    SharedValue: "shared",
+    Granted: "granted",
+    Passed: "passed",
+    FreshCopy: "copy",
+}
+"""Class of an answer of the program → the `operation` of its event."""
 
 
 def request_of(message: Meeting | LockRelease) -> dict[str, Any]:

@@ -77,6 +77,15 @@ def defers(spec: VariableSpec) -> bool:
     return cell(spec, Context.REPLICA, Operation.ASSIGN).is_deferred
 
 
+def bound_of(spec: VariableSpec) -> int | None:
+    """Return by how many writes a replica may be ahead of the slowest one; None without a bound.
+
+    If there is a bound, the coordinator has the only copy of the variable, and replicas have caches
+    of the copy, which they renew themselves.
+    """
+    return cell(spec, Context.REPLICA, Operation.ASSIGN_ADD).bound
+
+
 def check_joining(specs: Iterable[VariableSpec]) -> None:
     """Check that the variables can be used in a call in which some replicas take no part.
 

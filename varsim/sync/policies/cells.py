@@ -82,6 +82,16 @@ class ReplicaWrites(Protocol[VariableT_contra]):
     def wait_and_repeat(self, variable: VariableT_contra) -> Sequence[ReplicaAction]:
         """Let the program wait for the commit of the last contribution; then repeat the write."""
 
+    def write_to_copy(
+        self,
+        variable: VariableT_contra,
+        operation: Operation,
+        operand: Array,
+        bound: int,
+        location: str,
+    ) -> Sequence[ReplicaAction]:
+        """Change the coordinator's copy; wait if this replica is more than `bound` writes ahead."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:
@@ -149,6 +159,14 @@ class Cell:
     def uses_location(self) -> bool:
         """Return whether an error or a warning can contain the location of a write."""
         return False
+
+    @property
+    def bound(self) -> int | None:
+        """Return by how many writes a replica may be ahead of the slowest replica.
+
+        None means that replicas do not write at their own pace to one copy.
+        """
+        return None
 
     @property
     def shares(self) -> bool:
