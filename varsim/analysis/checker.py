@@ -50,6 +50,15 @@ class Checker(EventObserver):
         self._count = 0
         self._undecided = 0
 
+    def concerns(self, variable: int | None) -> bool:
+        """Return whether the checker judges a variable.
+
+        By default, it judges all variables except those with bounded staleness. Their components
+        are caches that no commit changes, and a checker of their own compares every value.
+        """
+        promise = self.promise_about(variable)
+        return promise is None or promise.bound is None
+
     def end(self) -> None:
         """Handle the end of a history that has no missing events."""
 

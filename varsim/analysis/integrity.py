@@ -25,9 +25,13 @@ _WRITES: Final = frozenset({None, "assign", "assign_add", "assign_sub"}) | spars
 _OPERATIONS: Final[Mapping[str, frozenset[str | None]]] = {
     "arrive": frozenset({"merge_call", "host_call", *(kind.value for kind in CombineKind)}),
     "request": frozenset({"lock", "read_lock", "barrier", "send", "recv"}),
-    "answer": frozenset({"reduced", "merged", "host_result", "shared", "granted", "passed"}),
+    "answer": frozenset(
+        {"reduced", "merged", "host_result", "shared", "granted", "passed", "copy"}
+    ),
     "sync": frozenset({"broadcast", *(f"sync_{op.value.lower()}" for op in ReduceOp)}),
-    "ask": frozenset({"pull", "fetch"}),
+    "ask": frozenset({"pull", "fetch", "copy"}),
+    "advance": frozenset({"assign_add", "assign_sub"}),
+    "renew": frozenset({None}),
     "obtain": frozenset({"pull", "fetch"}),
 }
 """The valid operations of each kind of event that is not a write."""
@@ -64,6 +68,8 @@ _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "publish": ("variable",),
     "push": ("variable",),
     "ask": ("variable", "operation"),
+    "advance": ("call", "variable", "operation", "version"),
+    "renew": ("call", "variable", "version", "cause"),
     "carry": ("variable", "version"),
     "state": ("variable", "replica", "note"),
     "obtain": ("variable", "operation", "version"),
@@ -79,7 +85,8 @@ _BY_PROGRAM: Final = frozenset(
     "create forget call commit fetch answer result receive carry state abort finish lost".split()
 )
 _BY_REPLICA: Final = frozenset(
-    "begin install component wait arrive give request release publish ask return raise".split()
+    "begin install component wait arrive give request release publish ask advance renew return "
+    "raise".split()
 )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from varsim.analysis import arithmetic
 from varsim.analysis.arithmetic import Flat
+from varsim.analysis.checkers.bounded import Bounded
 from varsim.analysis.integrity import valid_events
 from varsim.analysis.observer import Audience
 from varsim.analysis.oracle import twins
@@ -112,12 +113,19 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
     created: Event | None = None  # the creation, until its moment is yielded
     gone: set[int] = set()  # replicas whose workers are lost
     unexchanged = False
-    is_mirror = promise.merges or promise.deferred  # then the program has the value, too
+    has_copy = promise.one_copy or promise.bound is not None
+    is_mirror = promise.merges or promise.deferred or has_copy  # then the program has the value
     reads = SharedReads(replay, number) if is_shared(history, number) else None
-    audience = Audience((replay,) if reads is None else (replay, reads.judge, reads))
+    bounded = Bounded(replay) if promise.bound is not None else None
+    others = () if bounded is None else (bounded,)
+    audience = Audience((replay, *others) if reads is None else (replay, reads.judge, reads))
 
     def moment(event: Event) -> Moment:
-        everything = [one.value for one in replay.variables[number].at_program]
+        everything = (
+            [one.value for one in replay.variables[number].at_program]
+            if bounded is None
+            else [bounded.copy_of(number)] * history.num_replicas
+        )
         waits = unexchanged or (promise.deferred and Moment(0, 0.0, (*everything,), None).diverged)
         # The program has the copies of a lost replica, unless they wait for an exchange.
         lost = set() if is_mirror and not waits else gone
@@ -136,11 +144,15 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
             merged=merged,
             is_creation=event.kind == "create",
             interrupted=event.error == "KeyboardInterrupt",
-            one_copy=promise.one_copy,
+            one_copy=has_copy,
             shared=None if reads is None else reads.take(),
         )
 
-    kinds = "'call', 'finish', 'lost'" if reads is None else "'call', 'finish', 'lost', 'receive'"
+    kinds = "'call', 'finish', 'lost'"
+    if reads is not None or bounded is not None:
+        kinds += ", 'receive'"
+    if bounded is not None:
+        kinds += ", 'return', 'raise', 'abort'"
     where = f"variable = ? OR variable IS NULL AND kind IN ({kinds})"
     for event in valid_events(history, replay.promises, where, (number,)):
         if created is not None and not history.puts_back(event):
@@ -175,6 +187,8 @@ def value_read(components: Sequence[Flat | None], promise: Promise) -> Flat | No
 
     Return None if the program cannot read one value, or if a needed component is unknown.
     """
+    if promise.bound is not None:
+        return components[0]
     if promise.mirrored or promise.aggregation == "ONLY_FIRST_REPLICA":
         return None if promise.stays_local else components[0]
     known = [one for one in components if one is not None]

@@ -37,6 +37,10 @@ POLICIES: Final[Registry[Any]] = Registry(
         "ON_READ": BuiltIn("varsim.analysis.policies.on_read:PROMISE", "combined by a read"),
         "NONE": BuiltIn("varsim.analysis.policies.local_only:PROMISE", "never combined"),
         "central": BuiltIn("varsim.analysis.policies.central:PROMISE", "one copy"),
+        "bounded_staleness": BuiltIn(
+            "varsim.analysis.policies.bounded_staleness:promise",
+            "one copy, to which replicas add at most s writes apart",
+        ),
         "local_sgd": BuiltIn(
             "varsim.analysis.policies.local_sgd:promise", "the mean after every k-th write"
         ),
@@ -62,11 +66,12 @@ class Promise:
     apart: bool  # each replica writes its own component, without a collective
     local_reads: bool  # a replica may read a component that lacks other replicas' writes
     every: int  # number of local writes after which a replica takes part in a collective
+    bound: int | None  # by how many writes replicas may be apart that add to one copy
 
     @property
     def stays_local(self) -> bool:
         """Return whether components leave their replicas only at the program's request."""
-        return not (self.mirrored or self.gathered)
+        return not (self.mirrored or self.gathered or self.bound is not None)
 
 
 def synchronization_promise_of(
@@ -149,4 +154,5 @@ def promise_of(row: VariableRow, packages: Mapping[str, str] | None = None) -> P
         apart=not kind.every and (kind.gathered or (kind.mirrored and not together)),
         local_reads=kind.local_reads,
         every=kind.every,
+        bound=kind.bound,
     )

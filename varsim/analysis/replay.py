@@ -318,6 +318,10 @@ class Replay(EventObserver):
 
     # ------------------------------------------------------------ changes of components
 
+    def concerns(self, variable: int | None) -> bool:
+        """Return whether commits and local writes change the components of a variable."""
+        return variable is None or self.promises[variable].bound is None
+
     def on_create(self, event: Event) -> None:
         """Create a variable with equal components."""
         number = event.variable

@@ -16,4 +16,5 @@ class SynchronizationPromise:
     gathered: bool = False  # a read by the program combines the components
     local_reads: bool = False  # a replica may read a component that lacks other replicas' writes
     every: int = 0  # number of local writes after which a replica takes part in a collective
+    bound: int | None = None  # one copy, to which replicas add; at most so many writes apart
     checkers: tuple[type[Any], ...] = ()  # checkers only for this synchronization

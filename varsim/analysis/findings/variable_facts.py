@@ -26,6 +26,7 @@ class VariableFacts:
     aggregation: str  # "" if replicas' writes are not aggregated
     mirrored: bool  # all components should hold one value
     one_copy: bool  # the variable has one copy, whatever synchronization the program requests
+    bound: int | None  # by how many writes replicas may be apart that add to one copy
     merged: bool  # the variable is mirrored, and every write in a replica is a collective
     deferred: bool  # the variable is mirrored; a write stays on its replica until a read needs it
     gathered: bool  # a read by the program aggregates the components
@@ -65,11 +66,12 @@ def _facts(row: VariableRow) -> VariableFacts:
         aggregation=aggregation if together else "",
         mirrored=promise.mirrored,
         one_copy=promise.one_copy,
+        bound=promise.bound,
         merged=promise.merges,
         deferred=promise.deferred,
         gathered=gathered,
         local_reads=promise.local_reads,
-        own=not promise.mirrored and not gathered,
+        own=not promise.mirrored and not gathered and promise.bound is None,
         summed=gathered and promise.aggregation == "SUM",
         first=promise.aggregation == "ONLY_FIRST_REPLICA",
     )
