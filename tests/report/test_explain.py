@@ -45,6 +45,11 @@ PAGES = [
 WITH_EXAMPLES = [
     *PAGES,
     *((parse_synchronization("central"), one) for one in EVERY_AGGREGATION),
+    *(
+        (parse_synchronization(f"bounded_staleness:{bound}"), one)
+        for bound in (0, 3)
+        for one in (VariableAggregation.SUM, VariableAggregation.MEAN)
+    ),
 ]
 REPLICAS = [1, 2, 3, 6]
 
@@ -513,7 +518,7 @@ def test_stale_missing_and_superfluous_pages_are_found_and_corrected(elsewhere, 
 def test_each_mode_has_a_page():
     pages = sorted(path.name for path in mode_pages.mode_pages())
 
-    assert 3 * 4 + 1 + 1 + 1 + 1 == len(pages)
+    assert 3 * 4 + 1 + 1 + 1 + 1 + 1 == len(pages)
     assert {"README.md", "auto.md", "on_write_mean.md", "none_only_first_replica.md"} < set(pages)
 
 

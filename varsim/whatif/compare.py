@@ -25,13 +25,14 @@ from varsim.tracing.progress import Tell
 from varsim.tracing.trace import TraceOptions
 from varsim.transport.folders import PrivateFolder, new_path
 from varsim.whatif.play import CallFailed, Played, Refusal, play
-from varsim.whatif.reading import recorded_program
+from varsim.whatif.reading import check_replayable, recorded_program
 from varsim.whatif.recorded import (
     RecordedForget,
     RecordedProgram,
     RecordedRead,
     Settings,
     accesses,
+    spec_of,
 )
 
 
@@ -147,9 +148,15 @@ class Replays:
         """Sentences on facts that the replay does not show, or that differ from the record."""
 
     def under(self, changes: Mapping[int, Settings]) -> WhatIf:
-        """Replay the program with other settings for some variables."""
+        """Replay the program with other settings for some variables.
+
+        Raises:
+            ConfigError: A replay cannot show the effect of a setting.
+        """
         now = self._as_it_was
         settings = self.program.settings() | dict(changes)
+        for number, one in changes.items():
+            check_replayable(spec_of(self.program.variables[number], one))
         then = self._outcome(settings) if changes else now
         unknown = now.unknown | then.unknown | self._astray
         stale_before, stale_after = now.stale(), then.stale()

@@ -79,10 +79,10 @@ class _OpenCall:
 
 
 def spec_of_known_policy(row: VariableRow) -> VariableSpec:
-    """Return the spec of a variable, after checking that the variable's policy is installed.
+    """Return the spec of a variable, after checking that a replay can have its policy.
 
     Raises:
-        ConfigError: The policy is not installed here.
+        ConfigError: The policy is not installed here, or its values depend on the replicas' speeds.
     """
     spec = spec_of(row, settings_of(row))
     try:
@@ -92,7 +92,24 @@ def spec_of_known_policy(row: VariableRow) -> VariableSpec:
             f"not compared: variable {row.name!r} has synchronization {row.synchronization}, and "
             f"its policy is not installed here ({error})"
         ) from None
+    check_replayable(spec)
     return spec
+
+
+def check_replayable(spec: VariableSpec) -> None:
+    """Check that a replay shows what a variable costs, and which values it has.
+
+    Raises:
+        ConfigError: With bounded staleness, both depend on the replicas' speeds, which a replay
+            does not have.
+    """
+    if policies.bound_of(spec) is not None:
+        raise ConfigError(
+            f"not compared: variable {spec.name!r} with {spec.synchronization.name}: its values "
+            "and its messages depend on how fast each replica runs, and a replay does not repeat "
+            "speeds. Run the program itself under both settings (varsim run … --mode), and "
+            "compare the two reports"
+        )
 
 
 class _Builder:

@@ -1,0 +1,147 @@
+"""Random interleavings under BoundedStaleness: the bound holds, and reads see what they must see.
+
+`make test` runs a few seeds. The 3,000 interleavings are one command:
+
+    VARSIM_TEST_EFFORT=250 python -m pytest tests/properties/test_bounded_staleness.py
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pytest
+
+import varsim as tf
+from tests.effort import many
+from varsim.analysis.outcome import Outcome
+from varsim.analysis.verdict import Verdict, judge
+from varsim.testing import simulated_cluster
+from varsim.tracing.history import open_history
+from varsim.tracing.merge import merge
+from varsim.tracing.trace import TraceOptions
+
+SUM = tf.VariableAggregation.SUM
+MEAN = tf.VariableAggregation.MEAN
+
+
+class Program:
+    """A random program. Replica i adds 1 to element i, so a value shows every replica's clock."""
+
+    def __init__(self, seed: int, folder: Path | None = None) -> None:
+        self.rng = Random(seed)
+        self.count = self.rng.randint(1, 4)
+        self.bound = self.rng.choice([0, 0, 1, 2, 5, 100])
+        self.counts: Counter[str] = Counter()
+        self.seed, self.folder = seed, folder
+        self.before = np.zeros(self.count, np.int64)  # before the call
+        self.outside = 0  # what the program has added to each element
+        self.present = self.count
+        self.writes: list[int] = []  # the numbers of writes of the replicas in the call
+
+    def run(self) -> None:
+        trace = None if self.folder is None else TraceOptions(self.folder)
+        with simulated_cluster(self.rng.choice([None, self.seed])):
+            devices = [f"cpu:{i}" for i in range(self.count)]
+            strategy = tf.distribute.MirroredStrategy(devices, trace=trace, uneven="join")
+            policy = tf.BoundedStaleness(self.bound)
+            with strategy.scope():
+                self.v = tf.Variable(self.before, name="v", synchronization=policy, aggregation=SUM)
+                self.m = tf.Variable(
+                    0.0, name="m", dtype="float64", synchronization=policy, aggregation=MEAN
+                )
+                self.w = tf.Variable(0.0, name="w", aggregation=SUM)
+            added = 0.0
+            for _ in range(3):
+                meetings = self.rng.randrange(3)
+                self.writes = [self.rng.choice([0, 1, 3, 7]) for _ in range(self.count)]
+                if meetings:  # with a collective after unequal writes, replicas could wait forever
+                    self.writes = [self.writes[0]] * self.count
+                present = self.present = self.rng.randint(1, self.count)
+                self.writes[present:] = [0] * (self.count - present)
+                rounds = max(1, meetings)
+                values = tf.distribute.PerReplica(
+                    [self.rng.randrange(2**32) for _ in range(present)], self.count - present
+                )
+                strategy.run(self.step, (values, rounds, meetings))
+                self.before = self.before + rounds * np.array(self.writes)
+                added += rounds * sum(self.writes) / self.count
+                assert self.before.tolist() == self.v.numpy().tolist()
+                assert abs(added - float(self.m.numpy())) < 1e-9
+                if self.rng.random() < 0.5:
+                    self.v.assign_add(np.ones(self.count, np.int64))
+                    self.before = self.before + 1
+            bounded = next(one.bounded for one in strategy.statistics() if one.name == "v")
+            assert bounded is not None
+            assert bounded.most_ahead <= self.bound
+            self.counts["waits"] += sum(one.waits for one in bounded.waits.values())
+            self.counts["ahead"] += bounded.most_ahead > 0
+            self.counts["at the bound"] += bounded.most_ahead == self.bound > 0
+            strategy.close()
+
+    def step(self, seed: int, rounds: int, meetings: int) -> None:
+        context = tf.distribute.get_replica_context()
+        me = context.replica_id_in_sync_group
+        own = Random(seed)
+        one = np.zeros(self.count, np.int64)
+        one[me] = 1
+        clock = 0
+        for _ in range(rounds):
+            for _ in range(self.writes[me]):
+                if own.random() < 0.6:
+                    self.check(me, clock, rounds)
+                if own.random() < 0.5:
+                    self.v.assign_add(one, read_value=False)
+                else:
+                    self.v.assign_sub(-one, read_value=False)
+                clock += 1
+                self.m.assign_add(1.0, read_value=own.random() < 0.2)
+            if meetings == 1:
+                self.w.assign_add(1.0)
+                context.all_reduce("SUM", 1.0)
+            elif meetings == 2:
+                context.merge_call(lambda _: None)
+            if meetings:
+                seen = (self.v.read_value() - self.before).tolist()
+                assert clock == seen[me] == min(seen[: self.present])
+        self.check(me, clock, rounds)
+
+    def check(self, me: int, clock: int, rounds: int) -> None:
+        """Check what a replica sees: its own writes, and at least the first c - s of the others."""
+        seen = (self.v.read_value() - self.before).tolist()
+        assert clock == seen[me]
+        for other, writes in enumerate(self.writes):
+            assert min(clock - self.bound, rounds * writes) <= seen[other] <= clock + self.bound
+
+
+def run(seed: int, program: type[Program] = Program) -> tuple[Any, list[Verdict]]:
+    """Run a program; return it, and the verdicts that are not VALID."""
+    with TemporaryDirectory() as folder:
+        one = program(seed, Path(folder))
+        one.run()
+        merge(Path(folder), Path(folder))
+        with open_history(Path(folder)) as history:
+            return one, [
+                verdict for verdict in judge(history) if verdict.outcome is not Outcome.VALID
+            ]
+
+
+@pytest.mark.parametrize("seed", range(many(12)))
+def test_no_replica_is_too_far_ahead_and_reads_are_fresh_enough(seed: int) -> None:
+    _, wrong = run(seed)
+
+    assert [] == wrong
+
+
+def test_the_random_programs_wait_and_reach_the_bound() -> None:
+    counts: Counter[str] = Counter()
+    for seed in range(30):
+        program = Program(seed)
+        program.run()
+        counts += program.counts
+
+    assert {"waits", "ahead", "at the bound"} == {*counts}
