@@ -26,6 +26,8 @@ VarsimError
 ├── CallTimeout                   (TimeoutError)  a replica made no progress for too long
 ├── StillRunning                  (RuntimeError)  a replica still runs a call that has failed
 ├── WorkerLost                    (RuntimeError)  a worker process ended, and is needed
+├── ServerLost                    (ConnectionError)  a parameter server ended, with its variables
+├── ClosureCancelled              (RuntimeError)  another closure failed before this one began
 ├── ReplicaError                  (RuntimeError)  cause of an exception of a replica
 ├── InjectedFault                 (RuntimeError)  a fault of the experiment, raised on a replica
 ├── StartError                    (RuntimeError)  the workers did not start
@@ -386,6 +388,16 @@ class WorkerLost(_EndsIncarnation, RuntimeError):
         self.stderr_tail = first.stderr_tail
         self.log_path = first.log_path
         self.replica_ids = tuple(worker.replica_id for worker in loss.workers)
+
+
+class ServerLost(VarsimError, ConnectionError):
+    """The process of a parameter server has ended, and the values of its variables are lost."""
+
+    definite = False
+
+
+class ClosureCancelled(VarsimError, RuntimeError):
+    """A scheduled closure is not run, because another one has failed, or no worker is left."""
 
 
 class LinkLost(VarsimError, ConnectionError):

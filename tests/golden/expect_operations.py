@@ -6,15 +6,17 @@ import numpy as np
 
 from tests.golden.expect import Model
 from tests.golden.expect_central import CentralModel
+from tests.golden.expect_served import ServedModel
 from tests.golden.recorded import Case, CaseOutcome
 
 
 def expected(case: Case) -> CaseOutcome:
-    """Return the expected outcome: TensorFlow's, changed by D1-D13.
+    """Return the expected outcome: TensorFlow's, changed by D1-D16.
 
     Return values of writes are left out. A write returns the variable (D6), and the variable's
     value is part of the state.
     """
-    model = CentralModel(case) if case.is_central else Model(case)
+    kind = CentralModel if case.is_central else ServedModel if case.is_served else Model
+    model = kind(case)
     with np.errstate(all="ignore"):
         return model.outcome()

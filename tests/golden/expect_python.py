@@ -18,6 +18,11 @@ import numpy as np
 
 from tests.golden.encoding import encoded
 from tests.golden.expect import Array, left_fold, mean_of
+from tests.golden.expect_served import (
+    any_function_is_scheduled,
+    fails_on_a_worker,
+    replica_ids_of_closures_are_numbers,
+)
 from tests.golden.recorded import Case, CaseOutcome, Json, RecordedError
 
 REFUSAL = "InvalidArgumentError"
@@ -353,6 +358,9 @@ RULES: list[tuple[str, Callable[[Case], CaseOutcome | None]]] = [
     ("D12", slices_are_refused),
     ("D13", variables_convert_as_arrays),
     ("D15", further_ops_reduce),
+    ("D2", replica_ids_of_closures_are_numbers),
+    ("D16", any_function_is_scheduled),
+    ("D16", fails_on_a_worker),
 ]
 """Pairs of a rule and a function that gives the expected outcome. At most one function returns an
 outcome for a program. `rules` applies D8 and D6 after these functions."""

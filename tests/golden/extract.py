@@ -28,11 +28,11 @@ MESSAGE_CHARACTERS = 100
 def in_scope(case_id: str) -> bool:
     """Return whether the project compares varsim with a case.
 
-    Out of scope are the multi-worker and parameter-server strategies, and cases after which
-    TensorFlow's process did not work any more.
+    Out of scope are the multi-worker strategies, and cases after which TensorFlow's process did not
+    work any more.
     """
     group, family = case_id.split("/")[:2]
-    return group in {"mixing", "ckpt"} or (group in GROUPS and family in FAMILIES)
+    return group in {"mixing", "ckpt", "pss", "pss-w2"} or (group in GROUPS and family in FAMILIES)
 
 
 def shortened(value: Any) -> Any:

@@ -56,6 +56,8 @@ class Case:
         group, family = self.id.split("/")[:2]
         if self.is_central:
             return "central"
+        if self.is_served:
+            return "pss"
         return group if group in {"mixing", "ckpt"} else family
 
     @property
@@ -65,7 +67,7 @@ class Case:
 
     @property
     def strategy(self) -> str:
-        """Return mirrored, central, one_device, default or no_strategy; "mixing" has others."""
+        """Return mirrored, central, one_device, default, no_strategy or pss…; "mixing" has more."""
         return str(self.record["strategy"])
 
     @property
@@ -77,6 +79,11 @@ class Case:
     def is_central(self) -> bool:
         """Return whether the variable has one copy, which several replicas write."""
         return self.strategy == "central"
+
+    @property
+    def is_served(self) -> bool:
+        """Return whether the variables are on parameter servers."""
+        return self.strategy.startswith("pss")
 
     @property
     def in_function(self) -> bool:

@@ -55,6 +55,10 @@ class SharedStrategies:
             if case.family == "ckpt":
                 names = {"s": self._strategy(case), "TMP": str(self._folder)}
                 return PythonProgram(case, names).replay()
+            if case.is_served:
+                strategy = self._strategy(case)
+                coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
+                return PythonProgram(case, {"s": strategy, "c": coordinator}).replay()
             if case.family != "mixing":
                 return PythonProgram(case, {"s": self._strategy(case)}).replay()
             try:
@@ -78,6 +82,8 @@ class SharedStrategies:
         return own, self._mirrored(*(f"CPU:{i}" for i in range(world)))
 
     def _strategy(self, case: Case) -> Any:
+        if case.is_served:
+            return self._served()
         match case.strategy:
             case "mirrored":
                 return self._mirrored(*(f"CPU:{i}" for i in range(case.world)))
@@ -107,6 +113,14 @@ class SharedStrategies:
 
     def _central(self, *devices: str) -> Any:
         return self._shared(tf.distribute.experimental.CentralStorageStrategy, devices)
+
+    def _served(self) -> Any:
+        """Return the strategy with 2 workers and 2 servers, whose next variable is on server 0."""
+        kind = tf.distribute.ParameterServerStrategy
+        if (kind, ()) in self._strategies:
+            self._strategies.pop((kind, ())).close()
+        self._strategies[kind, ()] = kind(workers=2, servers=2)
+        return self._strategies[kind, ()]
 
     def _shared(self, kind: Any, devices: tuple[str, ...]) -> Any:
         if (kind, devices) not in self._strategies:

@@ -42,6 +42,7 @@ STATEMENTS = {
     "D12": "slice assignment of a distributed variable is refused",
     "D13": "float, len and bool behave as for arrays",
     "D15": "reductions have more operations than SUM and MEAN",
+    "D16": "a scheduled function is not traced: it can be any function, and fails on its worker",
 }
 
 

@@ -89,6 +89,12 @@ class Dataset:
             yield np.arange(start, min(start + self._size, self._count), dtype=np.int64)
 
 
+def assert_equal(x: Any, y: Any) -> None:
+    """Do `tf.debugging.assert_equal`."""
+    if not np.array_equal(x, y):
+        raise ValueError(f"{x!r} is not equal to {y!r}")
+
+
 TF = SimpleNamespace(
     IndexedSlices=varsim.IndexedSlices,
     Variable=varsim.Variable,
@@ -98,6 +104,7 @@ TF = SimpleNamespace(
     constant=constant,
     convert_to_tensor=convert_to_tensor,
     data=SimpleNamespace(Dataset=Dataset),
+    debugging=SimpleNamespace(assert_equal=assert_equal),
     device=lambda name: nullcontext(),
     distribute=varsim.distribute,
     fill=fill,

@@ -67,7 +67,7 @@ def test_every_field_of_the_settings_arrives() -> None:
 
 def test_every_option_arrives() -> None:
     for name in (field.name for field in fields(LaunchOptions)):
-        if name == "trace":
+        if name in ("trace", "server_trace"):
             continue
         options = replace(WHOLE.options, **{name: altered(getattr(WHOLE.options, name))})
         other = replace(WHOLE, options=options)
@@ -82,3 +82,10 @@ def test_all_trace_options_arrive() -> None:
         one = replace(given, **{name: getattr(trace, name)})
         other = replace(WHOLE, options=replace(WHOLE.options, trace=one))
         assert one == Rendezvous.from_line(other.to_line()).options.trace != given, name
+
+
+def test_the_options_of_the_servers_record_arrive() -> None:
+    trace = TraceOptions(Path("/elsewhere"), "messages", 12345, (3, 4))
+    other = replace(WHOLE, options=replace(WHOLE.options, server_trace=trace))
+
+    assert trace == Rendezvous.from_line(other.to_line()).options.server_trace

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from varsim.distribute import experimental
+from varsim.distribute import coordinator, experimental
 from varsim.distribute.datasets import DistributedDataset, DistributedIterator, InputContext
 from varsim.distribute.extended import Extended as StrategyExtended
 from varsim.distribute.groups import ProcessGroup
@@ -20,6 +20,7 @@ from varsim.distribute.options import (
     ReductionToOneDevice,
     RunOptions,
 )
+from varsim.distribute.parameter_servers.strategy import ParameterServerStrategy
 from varsim.distribute.replica_context import ReplicaContext
 from varsim.distribute.scopes import (
     experimental_set_strategy,
@@ -45,6 +46,7 @@ __all__ = [
     "MirroredStrategy",
     "NcclAllReduce",
     "OneDeviceStrategy",
+    "ParameterServerStrategy",
     "PerReplica",
     "ProcessGroup",
     "ReduceOp",
@@ -54,6 +56,7 @@ __all__ = [
     "Strategy",
     "StrategyExtended",
     "ValueContext",
+    "coordinator",
     "experimental",
     "experimental_set_strategy",
     "get_replica_context",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from varsim.distribute import coordinator
 from varsim.distribute.central_storage import CentralStorageStrategy
 from varsim.distribute.missing import module_attributes
 from varsim.distribute.options import (
@@ -12,6 +13,8 @@ from varsim.distribute.options import (
     CommunicationOptions,
 )
 from varsim.distribute.options import CommunicationImplementation as CollectiveCommunication
+from varsim.distribute.parameter_servers import partitioners
+from varsim.distribute.parameter_servers.strategy import ParameterServerStrategy
 from varsim.distribute.strategy import ValueContext
 
 __all__ = [
@@ -20,7 +23,10 @@ __all__ = [
     "CollectiveHints",
     "CommunicationImplementation",
     "CommunicationOptions",
+    "ParameterServerStrategy",
     "ValueContext",
+    "coordinator",
+    "partitioners",
 ]
 
 

@@ -13,6 +13,7 @@ from varsim.distribute.distributed import DistributedVariable, class_of
 from varsim.distribute.lease import Lease
 from varsim.distribute.ports import ClusterPort, StrategyPort
 from varsim.distribute.resource import ResourceVariable
+from varsim.distribute.served import CachingVariable, PerWorkerValue, ShardedVariable
 from varsim.distribute.strategy import Strategy
 from varsim.errors import ProtocolError
 from varsim.protocol.buffers import ArrayReader, ArrayWriter
@@ -49,6 +50,13 @@ def name_of(value: object) -> Name | None:
     if isinstance(value, ClusterVariable):
         value.lease.check(value.spec.name)
         return ("distributed", *_strategy_name(value.strategy), _spec_name(value.spec))
+    if isinstance(value, CachingVariable):
+        return ("served", *_strategy_name(value.strategy), _spec_name(value.spec), value.server)
+    if isinstance(value, ShardedVariable):
+        shards = [name_of(shard) for shard in value.variables]
+        return ("sharded", *_strategy_name(value.strategy), _spec_name(value.spec), shards)
+    if isinstance(value, PerWorkerValue):
+        return ("per_worker", value.resource_id)
     if isinstance(value, ResourceVariable):
         if value.container is not None:
             return ("component", name_of(value.container), value.replica_id)
@@ -121,6 +129,10 @@ class ProgramReferences:
                 found = None if lease is None else lease.holder()
             case "plain":
                 found = self._known.get(("plain", name[1][0]))
+            case "served" | "sharded" as kind:
+                found = self._known.get((kind, name[4][0]))
+            case "per_worker":
+                found = self._known.get(("per_worker", name[1]))
             case _:
                 found = self._known.get(("strategy", name[2]))
         if found is None:
@@ -162,6 +174,12 @@ class ReplicaReferences:
                 return container.values[name[2]]
             case "plain":
                 return self._plain(name)
+            case "served":
+                return self._served(name)
+            case "sharded":
+                return self._sharded(name)
+            case "per_worker":
+                return PerWorkerValue(name[1])
             case kind:
                 raise ProtocolError(f"unknown kind of object: {kind}")
 
@@ -171,6 +189,8 @@ class ReplicaReferences:
             handle = self._handles.pop(("distributed", variable_id), None)
             if handle is not None:
                 handle.lease.end()
+            for kind in ("served", "sharded"):
+                self._handles.pop((kind, variable_id), None)
 
     def _strategy(self, kind: str, number: int, devices: list[str]) -> ClusterPort:
         if number == self._own.strategy_id:
@@ -189,6 +209,27 @@ class ReplicaReferences:
             self._handles[key] = class_of(spec.synchronization)(strategy, spec, Lease())
         handle = self._handles[key]
         assert isinstance(handle, ClusterVariable)
+        return handle
+
+    def _served(self, name: Name) -> CachingVariable:
+        spec = _spec_of(name[4])
+        key = "served", spec.variable_id
+        if key not in self._handles:
+            strategy: Any = self._strategy(*name[1:4])
+            self._handles[key] = CachingVariable(strategy, spec, name[5])
+        handle = self._handles[key]
+        assert isinstance(handle, CachingVariable)
+        return handle
+
+    def _sharded(self, name: Name) -> ShardedVariable:
+        spec = _spec_of(name[4])
+        key = "sharded", spec.variable_id
+        if key not in self._handles:
+            strategy: Any = self._strategy(*name[1:4])
+            shards = [self._served(tuple(shard)) for shard in name[5]]
+            self._handles[key] = ShardedVariable(strategy, spec, shards)
+        handle = self._handles[key]
+        assert isinstance(handle, ShardedVariable)
         return handle
 
     def _plain(self, name: Name) -> ResourceVariable:

@@ -13,8 +13,10 @@ from varsim.distribute.home import Home, settle
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.mutations import Watch, watch_of
 from varsim.distribute.naming import ReplicaReferences
+from varsim.distribute.parameter_servers.strategy import ParameterServerStrategy
 from varsim.distribute.policies import know
 from varsim.distribute.replica_context import ReplicaContext
+from varsim.distribute.strategy import Strategy
 from varsim.errors import CallAborted
 from varsim.launch.link import Codec, WorkerLink
 from varsim.location import from_program, user_location
@@ -41,7 +43,7 @@ def serve(link: WorkerLink) -> None:
     replica_of(link, StructureCodec(references), strategy, home, references).serve()
 
 
-def handle(kind: str, strategy_id: int, devices: tuple[str, ...]) -> MirroredStrategy:
+def handle(kind: str, strategy_id: int, devices: tuple[str, ...]) -> Any:
     """Return the object that represents one of the program's strategies in a worker.
 
     Args:
@@ -50,7 +52,10 @@ def handle(kind: str, strategy_id: int, devices: tuple[str, ...]) -> MirroredStr
     return _STRATEGIES.get(kind, MirroredStrategy).handle(strategy_id, devices)
 
 
-_STRATEGIES: Final = {kind.__name__: kind for kind in (MirroredStrategy, CentralStorageStrategy)}
+_STRATEGIES: Final[dict[str, Any]] = {
+    kind.__name__: kind
+    for kind in (MirroredStrategy, CentralStorageStrategy, ParameterServerStrategy)
+}
 
 
 def replica_of(
@@ -82,7 +87,7 @@ class ProgramFunctions:
         self,
         link: WorkerLink,
         codec: Codec,
-        strategy: MirroredStrategy,
+        strategy: Strategy,
         home: Home,
         references: ReplicaReferences | None,
     ) -> None:
@@ -120,8 +125,8 @@ class ProgramFunctions:
         outer = self.context.num_replicas_present
         self.context.num_replicas_present = start.present
         try:
-            with entered(Frame(self._strategy, self.context, home=self._home)):
-                args, kwargs = self._codec.unpack(start.arguments) or ((), {})
+            with entered(self.frame):
+                args, kwargs = self.arguments_of(start)
                 function = self._function(start.function_id)
                 watch = self._watch(function, args, kwargs)
                 try:
@@ -137,6 +142,15 @@ class ProgramFunctions:
             return self._raised(error)
         finally:
             self.context.num_replicas_present = outer
+
+    @property
+    def frame(self) -> Frame:
+        """Return the context in which functions run."""
+        return Frame(self._strategy, self.context, home=self._home)
+
+    def arguments_of(self, start: Start) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments of a call."""
+        return self._codec.unpack(start.arguments) or ((), {})
 
     def _function(self, function_id: str) -> Any:
         function = self._functions[function_id]

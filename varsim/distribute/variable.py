@@ -195,6 +195,7 @@ class Variable(SparseWrites, ManualOperations, ArrayLike, metaclass=_VariableMet
         synchronization: Synchronization | CustomPolicy | None = VariableSynchronization.AUTO,
         aggregation: VariableAggregation | None = VariableAggregation.NONE,
         shape: Any = None,
+        experimental_enable_variable_lifting: bool = True,
     ) -> None:
         raise AssertionError("the metaclass creates an instance of a subclass instead")
 

@@ -40,6 +40,9 @@ class LaunchOptions:
     incarnation: int = 1  # the number of this start of the strategy's workers, from 1
     strategy: str = "MirroredStrategy"  # the name of the class of the program's strategy
     delay_s: float = 0.0  # the time to wait before the start, after workers were lost
+    servers: int = 0  # how many of the processes are parameter servers: the last ones
+    server_trace: TraceOptions | None = None  # what every parameter server records
+    entry_point: str = ""  # what a process runs instead of serving a replica, as `module:function`
 
 
 class Launcher(Protocol):

@@ -19,7 +19,7 @@ from varsim.sync.coordinator_events import ReductionDone
 from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.stalls import Sighting
 from varsim.texts.losses import LostWorker
-from varsim.tracing.trace import Trace
+from varsim.tracing.trace import Trace, TraceOptions
 from varsim.transport.link_faults import LinkFaults
 
 
@@ -166,6 +166,10 @@ class WorkerChannel(Protocol):
     def link_faults(self) -> LinkFaults | None:
         """Return the object that injects faults; None if links of this transport lose nothing."""
 
+    @property
+    def sockets(self) -> tuple[Any, ...]:
+        """Return the sockets to poll before `receive`, for a process with more than one channel."""
+
 
 class Allocator(Protocol):
     """The part of an exchange that a worker's shell uses."""
@@ -190,6 +194,12 @@ class WorkerLink:
     recorder: Trace | None  # writes the trace of this process
     take_output: Callable[[], str]
     """Returns the output of user code since the last call, or the end of a long output."""
+    servers: int = 0
+    """The number of parameter servers, which are the last processes."""
+    server_trace: TraceOptions | None = None
+    """What a parameter server records."""
+    directory: str = ""
+    """The private directory of the cluster; "" if its processes are simulated."""
 
     @property
     def num_replicas(self) -> int:

@@ -90,7 +90,7 @@ class ProcessLauncher:
             Rendezvous(
                 options=options,
                 addresses=listener.addresses,
-                entry_point=self.entry_point,
+                entry_point=options.entry_point or self.entry_point,
                 search_path=tuple(sys.path),
                 log_dir=str(log_dir),
                 private_dir=str(directory),

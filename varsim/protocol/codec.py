@@ -21,15 +21,18 @@ from varsim.errors import ProtocolError, SizeError
 from varsim.protocol.buffers import ArrayReader, ArrayWriter, Frame, Memory
 from varsim.protocol.limits import MAX_HEADER_BYTES, Buffer, check_header
 from varsim.protocol.messages import Message, ToCoordinator, ToWorker
+from varsim.protocol.parameter_servers import OfParameterServers
 from varsim.protocol.records import Record
 
-PROTOCOL_VERSION: Final = 16
+PROTOCOL_VERSION: Final = 17
 """Number that changes with the fields of any message. Both processes must have the same number."""
 
 MAX_INLINE_BYTES: Final = 4096
 """Size limit of the arrays in the header: copying them costs less than an additional frame."""
 
-MESSAGES: Final[tuple[type[Message], ...]] = get_args(ToWorker) + get_args(ToCoordinator)
+MESSAGES: Final[tuple[type[Message], ...]] = (
+    get_args(ToWorker) + get_args(ToCoordinator) + get_args(OfParameterServers)
+)
 """Every class of message; the index of a class is its tag."""
 
 _RECORDS: Final = [Record(cls, tag) for tag, cls in enumerate(MESSAGES)]

@@ -23,8 +23,9 @@ import greenlet
 
 from varsim.distribute.home import Home, inhabited
 from varsim.distribute.mirrored import MirroredStrategy
+from varsim.distribute.parameter_servers.strategy import ParameterServerStrategy
 from varsim.distribute.program_functions import replica_of
-from varsim.exchange.star import StarWorker
+from varsim.exchange.star import StarCoordinator, StarWorker
 from varsim.launch.backends import use_launcher
 from varsim.launch.launcher import LaunchOptions
 from varsim.launch.link import Link, Lost, Received, WorkerLink
@@ -38,6 +39,7 @@ from varsim.sync.coordinator_events import ReductionDone
 from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.stalls import Sighting
 from varsim.testing.recording import note_received, note_sent
+from varsim.testing.server_simulation import ServerNetwork
 from varsim.threads import threads
 from varsim.tracing.trace import PROGRAM, open_trace
 
@@ -77,11 +79,19 @@ class SimulatedCluster:
         self.seed = seed
         self.deaths = deaths
         self.networks: list[SimulatedNetwork] = []
+        self.server_networks: list[ServerNetwork] = []
+        """The clusters with parameter servers."""
 
     def launch(self, options: LaunchOptions, references: References) -> Link:
         """Start one simulated worker per device."""
-        deaths = NO_DEATHS if self.networks else self.deaths
-        network = SimulatedNetwork(options, references, self.seed, deaths)
+        deaths = NO_DEATHS if self.networks or self.server_networks else self.deaths
+        strategy = references.find(("strategy", options.strategy, options.cluster_id))
+        if isinstance(strategy, ParameterServerStrategy):
+            servers = ServerNetwork(options, strategy, self.seed, deaths)
+            self.server_networks.append(servers)
+            return Link(servers, StarCoordinator(len(options.devices)), LiveCodec())
+        assert isinstance(strategy, MirroredStrategy)
+        network = SimulatedNetwork(options, strategy, self.seed, deaths)
         self.networks.append(network)
         return Link(network, network, LiveCodec(), network.trace, Validation())
 
@@ -92,10 +102,20 @@ class SimulatedCluster:
         """
         self.networks[-1].lose(replica_id, reason)
 
+    def lose_process(self, process: int, reason: str = KILLED) -> None:
+        """Kill a process of the cluster with parameter servers that started last.
+
+        Args:
+            process: The number of a worker; the servers have the numbers after the workers.
+        """
+        self.server_networks[-1].lose(process, reason)
+
     def close(self) -> None:
         """End all clusters that were started."""
         for network in self.networks:
             network.close()
+        for servers in self.server_networks:
+            servers.close()
 
 
 class Validation:
@@ -116,7 +136,7 @@ class SimulatedNetwork:
     def __init__(
         self,
         options: LaunchOptions,
-        references: References,
+        strategy: MirroredStrategy,
         seed: int | None,
         deaths: Mapping[int, int],
     ) -> None:
@@ -128,8 +148,6 @@ class SimulatedNetwork:
         self._now_s = 0.0
         self._to_replica: list[deque[Message]] = [deque() for _ in options.devices]
         self._to_coordinator: list[deque[Message | Lost]] = [deque() for _ in options.devices]
-        strategy = references.find(("strategy", options.strategy, options.cluster_id))
-        assert isinstance(strategy, MirroredStrategy)
         self._workers = [
             _SimulatedWorker(self, options, replica_id, strategy, deaths.get(replica_id))
             for replica_id in range(self.num_replicas)
@@ -280,6 +298,7 @@ class _SimulatedWorker:
     """
 
     link_faults = None
+    sockets = ()
 
     def __init__(
         self,

@@ -162,10 +162,6 @@ _TENSORFLOW: Final = {
     "zeros_initializer": "give tf.Variable the value: np.zeros(shape, np.float32)",
 }
 
-_SYNCHRONOUS: Final = (
-    "varsim has synchronous training only, with one process for each replica; use "
-    "tf.distribute.MirroredStrategy(devices)"
-)
 _LOCAL: Final = (
     "one program starts all workers, so it needs no address of a cluster; use "
     "tf.distribute.MirroredStrategy(devices)"
@@ -178,22 +174,17 @@ _TPU: Final = 'devices are simulated; use tf.distribute.MirroredStrategy(["tpu:0
 
 _DISTRIBUTE: Final = {
     "MultiWorkerMirroredStrategy": _PROCESSES,
-    "ParameterServerStrategy": _SYNCHRONOUS,
     "Server": _LOCAL,
     "TPUStrategy": _TPU,
     "cluster_resolver": _LOCAL,
-    "coordinator": _SYNCHRONOUS,
 }
 
 _EXPERIMENTAL: Final = {
     "MultiWorkerMirroredStrategy": _PROCESSES,
-    "ParameterServerStrategy": _SYNCHRONOUS,
     "PreemptionCheckpointHandler": _CHECKPOINT,
     "PreemptionWatcher": "workers are processes of this host; if one ends, WorkerLost is raised",
     "TPUStrategy": _TPU,
     "TerminationConfig": _CHECKPOINT,
-    "coordinator": _SYNCHRONOUS,
-    "partitioners": "every replica has whole variables; leave it out",
     "rpc": "use strategy.run to run a function on the workers",
 }
 
@@ -287,7 +278,9 @@ _MISSING: Final[Mapping[str, Mapping[str, str]]] = {
     "tf": _TENSORFLOW,
     "tf.IndexedSlices": _INDEXED_SLICES,
     "tf.distribute": _DISTRIBUTE,
+    "tf.distribute.coordinator": {},
     "tf.distribute.experimental": _EXPERIMENTAL,
+    "tf.distribute.experimental.partitioners": {},
     "tf.distribute.DistributedDataset": _DATASET,
     "tf.distribute.DistributedIterator": _ITERATOR,
     "tf.distribute.DistributedValues": _VALUE_OF_EACH,

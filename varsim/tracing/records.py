@@ -30,6 +30,7 @@ _INDEX_BYTES: Final = 8
 
 _ACCESS_MEMBERS: Final = 5  # number of members of a READ or a WROTE after the time
 _SHARED_MEMBERS: Final = 8  # number of members of a SHARED after the time
+_SERVED_MEMBERS: Final = 8  # number of members of a SERVED after the time
 _VALUE_MEMBERS, _ROWS_MEMBERS = 4, 5  # see `trace._Kept` and `trace._KeptRows`
 
 _SIZES: Final = {**{key_of(one): one.itemsize for one in NUMPY_DTYPES}, **EXTENSION_SIZES}
@@ -178,6 +179,26 @@ def _shared(num_replicas: int, *members: object) -> bool:
     )
 
 
+def _served_variable(
+    _: int, variable: object = None, name: object = None, location: object = None, *others: object
+) -> bool:
+    return _is_count(variable) and _is_text(name) and _is_text(location) and not others
+
+
+def _served(num_replicas: int, *members: object) -> bool:
+    if len(members) != _SERVED_MEMBERS:
+        return False
+    process, closure, variable, operation, version, read_version, location, value = members
+    return (
+        _is_process(process, num_replicas)
+        and _is_count(closure)
+        and _is_text(operation, _MAX_WORD)
+        and _is_count(version)
+        and (read_version == -1 or _is_count(read_version))
+        and _is_access(num_replicas, (variable, None, None, location, value))
+    )
+
+
 def _finished(_: int, call: object = None, note: object = 0, *others: object) -> bool:
     return _is_count(call) and (note is None or type(note) is str) and not others
 
@@ -233,4 +254,6 @@ _CHECKS: Final[dict[int, Callable[..., bool]]] = {
     int(RecordKind.SHARES): _shares,
     int(RecordKind.CONTINUED): _continued,
     int(RecordKind.SHARED): _shared,
+    int(RecordKind.SERVED_VARIABLE): _served_variable,
+    int(RecordKind.SERVED): _served,
 }

@@ -87,6 +87,9 @@ class RecordKind(IntEnum):
     CONTINUED = 14  # number of calls in earlier incarnations, ids of variables that they created
     SHARED = 15  # operation of the program, variable_id, replica or None, version, age in ns,
     # location, value as in `_Kept`, ids of the members of a group
+    SERVED_VARIABLE = 16  # variable_id, name, location of the creation; only of a server
+    SERVED = 17  # process, closure or 0, variable_id, operation, version, version that the closure
+    # had read or -1, location, value or rows; only of a server
 
 
 _RECEIVED, _READ, _WROTE = int(RecordKind.RECEIVED), int(RecordKind.READ), int(RecordKind.WROTE)
@@ -142,19 +145,29 @@ def file_name(process: int) -> str:
     return "program.trace" if process < 0 else f"replica-{process}.trace"
 
 
+def server_file_name(server: int) -> str:
+    """Return the file name of the trace of a parameter server, from 0."""
+    return f"server-{server}.trace"
+
+
 class Trace:
     """The record of one process."""
 
-    def __init__(self, options: TraceOptions, process: int, num_replicas: int) -> None:
+    def __init__(
+        self, options: TraceOptions, process: int, num_replicas: int, file: str = ""
+    ) -> None:
         """Open the file.
 
+        Args:
+            file: The name of the file; by default that of `file_name`.
         Raises:
             OSError: The file cannot be created.
         """
         self._everything = options.level == MESSAGES
         self._read_limit = FRAME_LIMIT_BYTES if process == PROGRAM else READ_LIMIT_BYTES
         make_private_folder(options.directory)
-        self._file = CrashSafeLog(options.directory / file_name(process), options.limit_bytes)
+        path = options.directory / (file or file_name(process))
+        self._file = CrashSafeLog(path, options.limit_bytes)
         self._file.append(MAGIC)
         self._packer = msgpack.Packer(
             default=self._columns, unicode_errors="surrogatepass", autoreset=False
@@ -318,6 +331,42 @@ class Trace:
             about = operation, variable_id, owner, version, age_ns, location
             self._note(RecordKind.SHARED, *about, self._whole(value), list(members))
 
+    def served_variable(self, variable_id: int, name: str, location: str) -> None:
+        """Record on a parameter server that a variable was created; `served` has its value."""
+        self._defer(
+            (int(RecordKind.SERVED_VARIABLE), time.monotonic_ns(), variable_id, name, location)
+        )
+
+    def served(
+        self,
+        process: int,
+        closure_id: int,
+        variable_id: int,
+        operation: str,
+        version: int,
+        read_version: int,
+        location: str,
+        value: Operand,
+    ) -> None:
+        """Record an operation in the order of a parameter server.
+
+        Args:
+            process: The client; PROGRAM for the program.
+            closure_id: The closure that uses the variable; 0 for the program.
+            operation: read, or the name of an `Operation`.
+            version: The version that was read, or that the write made.
+            read_version: The version that the closure had read before the write; -1 if none.
+            value: The value that was read, or the operand.
+        """
+        about = process, closure_id, variable_id, operation, version, read_version, location
+        if operation == "read":
+            assert isinstance(value, np.ndarray), "rows are only written"
+            shown = self._columns(value)
+            self._defer((int(RecordKind.SERVED), time.monotonic_ns(), *about, shown))
+        else:
+            written = self._row_columns(value) if isinstance(value, Rows) else self._whole(value)
+            self._note(RecordKind.SERVED, *about, written)
+
     def withheld(self, variable_id: int, value: Operand) -> None:
         """Record a contribution that is not sent, because the aggregation does not use it."""
         if self._open:
@@ -401,3 +450,12 @@ def remove_traces(options: TraceOptions | None, num_replicas: int) -> None:
 def open_trace(options: TraceOptions | None, process: int, num_replicas: int) -> Trace | None:
     """Open the trace of a process; None if nothing is recorded."""
     return None if options is None else Trace(options, process, num_replicas)
+
+
+def open_server_trace(
+    options: TraceOptions | None, server: int, process: int, num_processes: int
+) -> Trace | None:
+    """Open the trace of a parameter server; None if nothing is recorded."""
+    if options is None:
+        return None
+    return Trace(options, process, num_processes, server_file_name(server))

@@ -144,6 +144,7 @@ class ReliableConnection:
         self._connections = 0  # number of connections that were made until the last look
         self.link_faults = LinkFaults(self._dealer)
         self.close = connection.close
+        self.sockets = connection.sockets
 
     def send(self, frames: Sequence[Frame]) -> None:
         """Send an envelope; the first call waits until the connection is made."""

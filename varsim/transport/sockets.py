@@ -173,6 +173,11 @@ class DealerConnection:
         self.send = self.dealer.send
         self.receive = self.dealer.receive
 
+    @property
+    def sockets(self) -> tuple[zmq.Socket[bytes], ...]:
+        """Return the socket to poll."""
+        return (self.dealer.socket,)
+
     def close(self, linger_s: float) -> None:
         """Wait at most `linger_s` until all messages are sent; close the socket."""
         self.dealer.close(linger_s)

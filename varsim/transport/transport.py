@@ -68,6 +68,10 @@ class Connection(Protocol):
     def link_faults(self) -> LinkFaults | None:
         """Return the object that injects faults; None if links of this transport lose nothing."""
 
+    @property
+    def sockets(self) -> tuple[Any, ...]:
+        """Return the sockets that are readable if `receive` would return an envelope."""
+
     def close(self, linger_s: float) -> None:
         """Wait at most `linger_s` until all messages are sent; close the socket."""
 

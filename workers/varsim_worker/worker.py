@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from varsim.errors import LinkLost, SizeError
 from varsim.exchange.exchange import EXCHANGES, WorkerExchange
@@ -75,6 +75,11 @@ class ProcessWorkerChannel:
         """Return the object that injects faults; None if links of this transport lose nothing."""
         return self._connection.link_faults
 
+    @property
+    def sockets(self) -> tuple[Any, ...]:
+        """Return the sockets to poll."""
+        return self._connection.sockets
+
     def _decoded(self, frames: Sequence[Buffer]) -> list[Message]:
         messages, answers = self._exchange.decode(frames)
         request = messages[-1] if messages else None
@@ -117,6 +122,9 @@ def work(rendezvous: Rendezvous, replica_id: int, serve: Callable[[WorkerLink], 
         exchange=exchange,
         recorder=trace,
         take_output=output.take,
+        servers=options.servers,
+        server_trace=options.server_trace,
+        directory=rendezvous.private_dir,
     )
     try:
         link.channel.send([Ready(process_id=os.getpid())])

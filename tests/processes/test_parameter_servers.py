@@ -1,0 +1,94 @@
+"""ParameterServerStrategy on real workers and servers."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from typing import Any
+
+import numpy as np
+import pytest
+
+import varsim as tf
+from varsim.errors import ServerLost
+
+Strategy = tf.distribute.ParameterServerStrategy
+Coordinator = tf.distribute.coordinator.ClusterCoordinator
+worker_index = tf.distribute.coordinator.experimental_get_current_worker_index
+
+
+def variable(strategy, initial_value, **kwargs):
+    with strategy.scope():
+        return tf.Variable(initial_value, **kwargs)
+
+
+def run_all(coordinator, function, arguments):
+    for one in arguments:
+        coordinator.schedule(function, (one,))
+    coordinator.join()
+
+
+def test_workers_read_and_write_the_variables_of_two_servers():
+    """Closures get large values, shards, per-worker iterators and plain variables."""
+    partitioner = tf.distribute.experimental.partitioners.MaxSizePartitioner(2**20)
+    with Strategy(None, partitioner, workers=2, servers=2) as strategy:
+        coordinator, plain = Coordinator(strategy), tf.Variable(1.0)
+        total = variable(strategy, 0.0, name="total")
+        table = variable(strategy, np.zeros((400_000, 2), "f"), name="table")
+        iterator = iter(coordinator.create_per_worker_dataset(lambda: itertools.count(1)))
+
+        @tf.function
+        def step(row, numbers):
+            total.assign_add(float(next(numbers)))
+            table.scatter_add(tf.IndexedSlices(np.ones((1, 2), "f"), [row]))
+            plain.assign_add(1.0)
+            return os.getpid(), worker_index(), float(table[row][0])
+
+        values = [coordinator.schedule(step, (100_000 * i, iterator)) for i in range(4)]
+        coordinator.join()
+        found = coordinator.fetch(values)
+
+        processes = {worker: process for process, worker, _ in found}
+        assert len(processes) == len({*processes.values()} - {os.getpid()})
+        assert [1.0] * 4 == [seen for _, _, seen in found]
+        assert 4 == len(table.variables)
+        assert [1.0, 1.0, 1.0, 1.0] == table.numpy()[::100_000, 1].tolist()
+        assert 5.0 == plain.numpy()
+        assert 6.0 <= total.numpy() <= 10.0  # 1 + 2 + 1 + 2, or more if a worker ran more
+
+
+@pytest.mark.thorough
+def test_after_the_loss_of_a_worker_another_one_runs_its_closures_again():
+    with Strategy(workers=2) as strategy:
+        coordinator, v = Coordinator(strategy), variable(strategy, 0.0)
+
+        def closure(i):
+            v.assign_add(1.0)
+            if i == 0 and worker_index() == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        with pytest.warns(tf.VarsimWarning, match="worker 0 was killed by SIGKILL; 1 of 2"):
+            run_all(coordinator, closure, range(20))
+
+        assert 21.0 == v.numpy()
+        assert 1 == coordinator.schedule(worker_index).fetch()
+
+
+@pytest.mark.thorough
+def test_the_loss_of_a_server_ends_the_wait_for_its_answer():
+    with Strategy(workers=1, servers=2) as strategy:
+        coordinator = Coordinator(strategy)
+        v, w = variable(strategy, [0.0]), variable(strategy, 1.0)
+        channel: Any = strategy.cluster.link.channel
+        processes = channel._process_ids
+
+        def closure(server):
+            w.assign_add(1.0)
+            os.kill(server, signal.SIGKILL)
+            return v.numpy()
+
+        with pytest.raises(ServerLost, match="parameter server 0 was killed by SIGKILL"):
+            run_all(coordinator, closure, [processes[strategy.num_workers + v.server]])
+        with pytest.raises(ServerLost):
+            w.numpy()

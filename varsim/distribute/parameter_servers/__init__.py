@@ -1,0 +1,1 @@
+"""Provide parameter servers: variables on server processes, and closures on workers."""

@@ -1,0 +1,43 @@
+"""The closures that a program has scheduled, and their results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from varsim.protocol.messages import Payload, Raised
+from varsim.sync.call_site import CallSite
+
+
+@dataclass(slots=True, eq=False)
+class Outcome:
+    """What a closure has become. All fields are None as long as it waits or runs."""
+
+    result: Payload | None = None
+    raised: tuple[int, Raised] | None = None
+    """The worker, and what it has sent."""
+
+    cancelled: str | None = None
+    """Why the closure is not run."""
+
+    @property
+    def is_known(self) -> bool:
+        """Return whether the closure has ended."""
+        return not (self.result is None and self.raised is None and self.cancelled is None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Closure:
+    """A function with arguments, for one run on any worker.
+
+    Attributes:
+        kept: The objects to which the function and the arguments refer by name.
+    """
+
+    closure_id: int
+    function_id: str
+    function: Payload
+    arguments: Payload
+    site: CallSite
+    kept: tuple[Any, ...]
+    outcome: Outcome = field(default_factory=Outcome)
