@@ -10,6 +10,7 @@ from varsim.protocol.messages import (
     Combine,
     Commit,
     Component,
+    ComponentCommit,
     Contribution,
     Create,
     Define,
@@ -91,6 +92,8 @@ class MessageFormat:
                 pairs = zip(ids.tolist(), versions.tolist(), strict=True)
                 written = ", ".join(f"{self._name(i)} v{version}" for i, version in pairs)
                 return [written, operation.value, show(value)]
+            case ComponentCommit(variable_id=i, version=version, value=value):
+                return [self._name(i), f"v{version}", show(value)]
             case ScatterCommit(variable_id=i, version=version, operation=operation, rows=rows):
                 return [self._name(i), f"v{version}", operation.value, show_rows(rows)]
             case Scatter(write=write, rows=rows):

@@ -29,6 +29,7 @@ from varsim.sync.actions import (
     COORDINATOR,
     WAIT_AND_REPEAT,
     Abandon,
+    Adopted,
     Await,
     Deliver,
     Proceed,
@@ -143,7 +144,7 @@ class ReplicaDriver:
                     self._running.append(_Running(commands, function))
                 case Deliver() | ShowValue() | Proceed() | Abandon() | Supply():
                     self._outcome = action
-                case Await() | Stop():
+                case Await() | Stop() | Adopted():
                     pass
                 case _:
                     assert_never(action)

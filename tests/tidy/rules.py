@@ -221,12 +221,15 @@ def no_package_is_called_workers(source: Source) -> Iterator[Violation]:
 def every_module_is_used(project: Sequence[Source], reachable_by_name: str) -> Iterator[Violation]:
     """Find dead modules: no module imports them, and no text names them.
 
+    The packages in examples/ show what other packages import.
+
     Args:
         reachable_by_name: The texts of pyproject.toml and of the experiments in configs/. A module
             that they name is not dead.
     """
     installed = [source for source in project if source.installed]
-    imported = {name for source in installed for _, name in source.imports()}
+    users = [*installed, *(one for one in project if one.path.startswith("examples/"))]
+    imported = {name for source in users for _, name in source.imports()}
     imported |= {name.rpartition(".")[0] for name in imported}
     strings = {
         node.value

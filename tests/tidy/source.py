@@ -11,7 +11,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-CODE = ("varsim", "workers", "tests", "benchmarks", "docs", "locks")
+CODE = ("varsim", "workers", "tests", "benchmarks", "docs", "locks", "examples")
 """Folders of Python code; the first two are installed."""
 
 TEXTS = (".py", ".md", ".toml", ".yaml", ".yml", ".json", ".txt", ".cfg", "Makefile", "run")

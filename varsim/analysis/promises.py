@@ -67,11 +67,17 @@ class Promise:
     local_reads: bool  # a replica may read a component that lacks other replicas' writes
     every: int  # number of local writes after which a replica takes part in a collective
     bound: int | None  # by how many writes replicas may be apart that add to one copy
+    exchanged: bool  # the policy computes merges, which are no reductions of contributions
+    copy: bool  # a read by the program gives the authoritative copy
+    keyword: str  # the first part of the synchronization's name
+    parameters: tuple[str, ...]  # the other parts
 
     @property
     def stays_local(self) -> bool:
         """Return whether components leave their replicas only at the program's request."""
-        return not (self.mirrored or self.gathered or self.bound is not None)
+        return not (
+            self.mirrored or self.gathered or self.copy or self.exchanged or self.bound is not None
+        )
 
 
 def synchronization_promise_of(
@@ -140,6 +146,7 @@ def promise_of(row: VariableRow, packages: Mapping[str, str] | None = None) -> P
         raise ConfigError(f"variable {row.variable} has no readable shape")
     if kind_of(dtype) not in "biufc" or type(row.name) is not str:
         raise ConfigError(f"variable {row.variable} has no readable dtype or name")
+    keyword, *parameters = str(row.synchronization).split(":")
     together = kind.one_copy or (kind.mirrored and row.aggregation != "NONE")
     return Promise(
         name=row.name,
@@ -151,8 +158,12 @@ def promise_of(row: VariableRow, packages: Mapping[str, str] | None = None) -> P
         gathered=kind.gathered,
         merges=together and not kind.late,
         deferred=together and kind.late,
-        apart=not kind.every and (kind.gathered or (kind.mirrored and not together)),
+        apart=not kind.every and (kind.gathered or kind.copy or (kind.mirrored and not together)),
         local_reads=kind.local_reads,
         every=kind.every,
         bound=kind.bound,
+        exchanged=kind.exchanged,
+        copy=kind.copy,
+        keyword=keyword,
+        parameters=tuple(parameters),
     )

@@ -17,4 +17,10 @@ class SynchronizationPromise:
     local_reads: bool = False  # a replica may read a component that lacks other replicas' writes
     every: int = 0  # number of local writes after which a replica takes part in a collective
     bound: int | None = None  # one copy, to which replicas add; at most so many writes apart
+    exchanged: bool = False  # the policy computes merges, and one of `checkers` recomputes them
+    copy: bool = False  # a read by the program gives the copy, which its writes change, too
     checkers: tuple[type[Any], ...] = ()  # checkers only for this synchronization
+
+    def __post_init__(self) -> None:
+        if self.exchanged and not self.checkers:
+            raise ValueError("a promise with `exchanged` needs a checker that recomputes exchanges")

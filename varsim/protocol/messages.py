@@ -51,8 +51,14 @@ from varsim.protocol.parts import (
     Write,
     is_own_call,
 )
-from varsim.protocol.policy_state import FetchPolicyState, SetPolicyState, ShownPolicyState
-from varsim.spec import Array, Operation, Rows, VariableAggregation, VariableSpec
+from varsim.protocol.policy_messages import (
+    ComponentCommit,
+    FetchPolicyState,
+    SetPolicyState,
+    ShownPolicyState,
+)
+from varsim.protocol.slices import ReduceSlice, SliceReduced
+from varsim.spec import Array, Operation, Rows, VariableSpec
 
 __all__ = [  # only the names from other modules; all classes below are public too
     "BY_PROGRAM",
@@ -62,6 +68,7 @@ __all__ = [  # only the names from other modules; all classes below are public t
     "BoundedWrite",
     "Combination",
     "CombineKind",
+    "ComponentCommit",
     "CopyRequest",
     "Delta",
     "DeltaPart",
@@ -81,11 +88,13 @@ __all__ = [  # only the names from other modules; all classes below are public t
     "PullDeltas",
     "Push",
     "ReceiveRequest",
+    "ReduceSlice",
     "Report",
     "SendRequest",
     "SetPolicyState",
     "SharedValue",
     "ShownPolicyState",
+    "SliceReduced",
     "Structure",
     "SyncRequest",
     "Write",
@@ -225,21 +234,6 @@ class Abort(Message):
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Shutdown(Message):
     """Coordinator → every replica: end your process with exit code 0."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ReduceSlice(Message):
-    """Coordinator → waiting worker: compute a slice of a reduction, in shared memory.
-
-    The answer is a `SliceReduced`. The exchange handles both messages; a state never gets them.
-    """
-
-    request_id: int
-    aggregation: VariableAggregation
-    operation: Operation
-    values: tuple[Array, ...]  # slices of the replicas' values, in replica order
-    mirror: tuple[Array, ...]  # a slice of the mirror; empty if the reduction does not use it
-    out: Array  # the worker writes the result here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -418,13 +412,6 @@ class Component(Message):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SliceReduced(Message):
-    """Worker → coordinator: the slice is computed."""
-
-    request_id: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Acknowledged(Message):
     """Worker → coordinator: the worker has received everything before an `Acknowledge`."""
 
@@ -454,6 +441,7 @@ ToWorker = (
     | FetchPolicyState
     | SetPolicyState
     | FreshCopy
+    | ComponentCommit
 )
 CollectiveMessage = Contribution | Scatter | Combine | MergeCall
 """Messages for collectives. Only a `Contribution` can be for several collectives."""

@@ -13,7 +13,6 @@ from varsim.report.explain_worked import START, WRITTEN, shown_components
 from varsim.spec import SCATTERS, Array, Context, Operation, Rows, VariableAggregation, VariableSpec
 from varsim.sync import fixes, policies
 from varsim.sync.policies.cells import Known
-from varsim.texts.cells import CELLS
 
 ROWS: Final = 2
 """The number of rows of the variable in every example. A row is one number."""
@@ -100,7 +99,7 @@ def sparse_meanings(specs: Sequence[VariableSpec]) -> Iterator[SparseMeaning]:
         for spec in specs:
             told: dict[str, list[Operation]] = {}
             for operation in SCATTERS:
-                text = CELLS[policies.cell(spec, context, operation).key]
+                text = policies.cell(spec, context, operation).text
                 told.setdefault(text.rows or text.write, []).append(operation)
             for sentence, operations in told.items():
                 concerned.setdefault((sentence, tuple(operations)), []).append(spec.aggregation)

@@ -8,7 +8,6 @@ from typing import Final
 from varsim.spec import Context, Operation, VariableAggregation, VariableSpec
 from varsim.sync import policies
 from varsim.sync.policies.cells import Cell
-from varsim.texts.cells import CELLS
 
 AGGREGATIONS: Final = {
     VariableAggregation.NONE: "the replicas' values cannot be combined",
@@ -21,18 +20,18 @@ AGGREGATIONS: Final = {
 
 def in_brief(cell: Cell, *, sparse: bool = False) -> str:
     """Describe the effect of a cell of the table in a few words, for dense or sparse writes."""
-    text = CELLS[cell.key]
+    text = cell.text
     return (sparse and text.rows_brief) or text.brief
 
 
 def replicas_write(cell: Cell) -> str:
     """Describe the effect of a write in replica context, for a narrow column."""
-    return CELLS[cell.key].narrow
+    return cell.text.narrow
 
 
 def sentence(spec: VariableSpec, context: Context, operation: Operation) -> str:
     """Describe the effect of an operation, and the messages that it sends."""
-    text = CELLS[policies.cell(spec, context, operation).key]
+    text = policies.cell(spec, context, operation).text
     plain, deferred = text.write, text.deferred_write
     if operation is Operation.READ:
         plain, deferred = text.read, text.deferred_read
@@ -110,7 +109,7 @@ DIFFERENCES: Final = {
 def differs_by(spec: VariableSpec, context: Context, operation: Operation) -> tuple[str, ...]:
     """Return the numbers of the differences that concern one operation."""
     cell = policies.cell(spec, context, operation)
-    text = CELLS[cell.key]
+    text = cell.text
     numbers = text.read_differences if operation is Operation.READ else text.differences
     if cell.combines:
         numbers += _OF_AGGREGATION[spec.aggregation]

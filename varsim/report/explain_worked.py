@@ -158,6 +158,7 @@ class _Variable:
         self._replicas = range(num_replicas)
         self._known = Known(num_replicas)
         self.components = self._numbers([START] * num_replicas)
+        (self._copy,) = self._numbers([START])
 
     def _numbers(self, values: Iterable[float]) -> list[Array]:
         return [np.asarray(value, self._spec.dtype) for value in values]
@@ -180,6 +181,7 @@ class _Variable:
             raise fixes.refusal_of_replica_write(spec, refused, operation, values[0], count)
         if refused is not None:
             raise self._refusal(refused, operation, values[0])
+        self._copy = cell.copied(spec, operation, self.components, values, self._copy)
         self.components = cell.written(spec, operation, self.components, values)
         self.messages += cell.cost_of_write(self._known)
 
@@ -196,6 +198,8 @@ class _Variable:
         self.messages += cell.cost_of_read(spec, self._known)
         if context is not Context.CROSS_REPLICA:
             return self.components[0]
+        if cell.uses_copy:
+            return self._copy
         needed = cell.needed(spec, len(self._replicas))
         return cell.combined(spec, [self.components[i] for i in needed])
 

@@ -35,6 +35,7 @@ from varsim.sync.actions import (
     COORDINATOR,
     WAIT_AND_REPEAT,
     Abandon,
+    Adopted,
     Await,
     Deliver,
     Proceed,
@@ -434,6 +435,9 @@ class Replica:
                     self._may_block = action.may_block
                 case Deliver() | ShowValue() | Proceed() | Abandon() | Supply():
                     self._outcome = action
+                case Adopted():
+                    if self._trace is not None:
+                        self._note_local(action.variable_id, Operation.ASSIGN, action.value)
                 case Stop():
                     self._stopped = True
                 case _:

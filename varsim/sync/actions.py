@@ -93,6 +93,14 @@ class Proceed:
     """Let the program continue after a write that had to wait."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Adopted:
+    """Record that the policy has replaced this replica's component by a value."""
+
+    variable_id: int
+    value: Array
+
+
 @dataclass(frozen=True, slots=True)
 class Abandon:
     """Unwind the program's function: its call or an outer call has failed."""
@@ -289,7 +297,9 @@ class Finish:
         return None
 
 
-ReplicaAction = Send | Run | Deliver | Await | ShowValue | Proceed | Abandon | Supply | Stop
+ReplicaAction = (
+    Send | Run | Deliver | Await | ShowValue | Proceed | Adopted | Abandon | Supply | Stop
+)
 
 ProgramAnswer = ProgramDone | ProgramRefused | Finish
 """The actions that end an operation of the program or a call."""

@@ -35,6 +35,7 @@ from varsim.spec import (
 from varsim.sync import policies, reduce, scatter
 from varsim.sync.block import Block
 from varsim.sync.outbox import KnownWrite
+from varsim.sync.policies.cells import Cell
 from varsim.sync.replica_door import (
     check_commit,
     check_commit_of_rows,
@@ -106,6 +107,7 @@ class ReplicaVariable:
     is_open: bool = field(init=False)  # whether an assign may change the variable's shape
     is_small: bool = field(init=False)  # whether all its writes are packed into buckets
     limits: reduce.Limits | None = field(init=False)
+    own_read: Cell | None = field(init=False)  # the cell of a read, if it performs reads itself
     owed_to: int = 0  # id of the call in which this replica contributed last
     owed_index: int = -1  # index of the last contribution in this call
     coming: Array | None = None  # value of the last uncommitted assign, if the shape can change
@@ -125,6 +127,8 @@ class ReplicaVariable:
         self.is_small = not self.is_open and size_of(shape) * dtype.itemsize <= PACK_LIMIT_BYTES
         self.limits = reduce.limits_of(dtype)
         self.bound = policies.bound_of(self.spec)
+        cell = policies.cell(self.spec, Context.REPLICA, Operation.READ)
+        self.own_read = cell if cell.reads_itself else None
 
     @property
     def version(self) -> int:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from varsim.protocol.messages import BY_PROGRAM, Commit, ScatterCommit
+from varsim.protocol.messages import BY_PROGRAM, Commit, ComponentCommit, ScatterCommit
 from varsim.spec import Array, Operand, Operation, Rows, VariableSpec
 from varsim.sync import policies
 from varsim.sync.actions import CoordinatorAction, Send
 from varsim.sync.block import Block
 from varsim.sync.operand import applied
+from varsim.sync.policies.cells import Cell
 from varsim.sync.statistics import Account
 
 
@@ -142,6 +143,32 @@ class CoordinatorBlock(Block):
         commit = self._commit(0, operation, operand, call_id, settled)
         return [Send(i, commit) for i in range(self.num_replicas)]
 
+    def exchange(
+        self, components: Sequence[Array], call_id: int, settled: int
+    ) -> list[CoordinatorAction]:
+        """Give each component of a block of one variable a new value; return the commits.
+
+        Args:
+            components: The new components in replica order, which must not change afterwards.
+        """
+        self.diverge()
+        self.components = list(components)
+        self.versions = self.versions + 1  # a new array, because messages refer to the old array
+        return [
+            Send(
+                i,
+                ComponentCommit(
+                    call_id=call_id,
+                    settled=settled,
+                    variable_id=int(self.variable_ids[0]),
+                    replica_id=i,
+                    version=int(self.versions_of(i)[0]),
+                    value=component,
+                ),
+            )
+            for i, component in enumerate(components)
+        ]
+
     def commit_to(self, replica_id: int, operation: Operation, operand: Operand) -> Send:
         """Return the commit of an operation by the program on one component."""
         if not self.own_commits:
@@ -206,6 +233,7 @@ class CoordinatorVariable:
 
     account: Account
     merges: bool  # whether replicas change their components only together, by merges or one copy
+    exchange: Cell | None  # the cell that computes the merges, if they are not reductions
     block: CoordinatorBlock
     slot: int = 0  # the index of the variable in its block
     renews: bool = False  # whether replicas have caches of the mirror, which they renew themselves
@@ -250,9 +278,9 @@ class CoordinatorVariables:
         value.setflags(write=False)
         number = np.array([spec.variable_id], np.int64)
         block = CoordinatorBlock(number, [value], [0], [0.0], self.num_replicas)
-        renews = policies.bound_of(spec) is not None
+        renews, exchange = policies.bound_of(spec) is not None, policies.exchange_of(spec)
         merges = renews or policies.merges(spec)
-        variable = CoordinatorVariable(Account(spec), merges, block, renews=renews)
+        variable = CoordinatorVariable(Account(spec), merges, exchange, block, renews=renews)
         self.by_id[spec.variable_id] = variable
 
     def remove(self, variable_id: int) -> CoordinatorVariable | None:
@@ -285,12 +313,18 @@ class CoordinatorVariables:
         return block.commit_all(operation, rows, call_id, settled)
 
     def unite(self, variable_ids: Array) -> CoordinatorBlock | None:
-        """Return one block of these variables; None if components of a variable may differ."""
+        """Return one block of these variables.
+
+        Return None if components of a variable may differ, or if a cell computes its merges.
+        """
         block = self._merged.get(variable_ids.tobytes())
         if block is not None:
             return block
         members = [self.by_id[variable_id] for variable_id in variable_ids.tolist()]
-        if any(member.block.components or member.block.own_commits for member in members):
+        if any(
+            member.block.components or member.block.own_commits or member.exchange is not None
+            for member in members
+        ):
             return None
         for member in members:
             self._retire(member.block)

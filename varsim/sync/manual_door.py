@@ -7,14 +7,18 @@ from collections.abc import Mapping
 from varsim.errors import ProtocolError, VarsimError
 from varsim.protocol.messages import Combine, FetchPublished, Publish, Push
 from varsim.spec import ManualOperation, VariableSpec
+from varsim.sync import policies
 from varsim.sync.coordinator_door import is_value, spec_of
 from varsim.sync.manual import check_manual, check_op, operation_of
+from varsim.sync.policies.manual import ONE_SIDED
 
 
 def _spec(
     specs: Mapping[int, VariableSpec], variable_id: int, operation: ManualOperation
 ) -> VariableSpec:
     spec = spec_of(specs, variable_id, operation.value)
+    if operation in ONE_SIDED and policies.keeps_copy(spec):
+        return spec  # the cells of the policy perform the operation
     try:
         check_manual(spec, operation)
     except VarsimError as error:

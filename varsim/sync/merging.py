@@ -1,4 +1,4 @@
-"""Merge contributions: combine the values of all replicas into one value, and commit it."""
+"""Merge contributions: combine the values of all replicas, and commit the result."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from varsim.errors import ShapeError
 from varsim.protocol.buckets import unpack
 from varsim.protocol.messages import Contribution, Scatter, Write
 from varsim.spec import Array, Context, Operation
-from varsim.sync import policies, reduce, scatter
+from varsim.sync import exchange, policies, reduce, scatter
 from varsim.sync.actions import CoordinatorAction, Reduce, Steps
 from varsim.sync.components import check_shape
 from varsim.sync.coordinator_variables import CoordinatorVariables
+from varsim.sync.one_sided import OneSided
 from varsim.sync.participant import Arrangement, Arrival, Collectives
 
 
 class Merging:
     """Merges the contributions of all replicas."""
 
-    def __init__(self, variables: CoordinatorVariables, tokens: Iterator[int]) -> None:
+    def __init__(
+        self, variables: CoordinatorVariables, one_sided: OneSided, tokens: Iterator[int]
+    ) -> None:
         self._variables = variables
+        self._one_sided = one_sided
         self._tokens = tokens  # for `Reduce`
 
     def merge(
@@ -103,6 +107,17 @@ class Merging:
         block = self._variables.separate(variable)
         spec, mirror, operation = variable.spec, block.mirror(), write.operation
         reduce.require_one_shape(values)
+        if variable.exchange is not None:
+            found = exchange.computed(
+                variable.exchange, spec, values, self._one_sided.copy(write.variable_id)
+            )
+            waited_s = block.wait([arrival.at_s for arrival in collectives.arrivals], now_s)
+            count = block.num_replicas
+            variable.account.merged(1, count, count, values[0].nbytes, waited_s)
+            if found.copy is not None:
+                self._one_sided.replace(write.variable_id, found.copy, now_s)
+            yield block.exchange(found.components, call_id, settled)
+            return
         if mirror is not None:
             check_shape(spec, operation, mirror.shape, values[0])
         reduce.require_numbers(values, spec.aggregation)

@@ -216,4 +216,5 @@ def _reason(
     if not isinstance(collective, Write):
         return NeedsAll(of_group=bool(group))
     spec = specs[collective.variable_id]
-    return NeedsAll(spec, policies.cell(spec, Context.REPLICA, collective.operation).key)
+    cell = policies.cell(spec, Context.REPLICA, collective.operation)
+    return NeedsAll(spec, cell.text.waits)

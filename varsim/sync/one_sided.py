@@ -123,6 +123,17 @@ class OneSided:
         if writer != PROGRAM:
             shared.account.moved(1, delta.nbytes)
 
+    def copy(self, variable_id: int) -> Array | None:
+        """Return the authoritative copy of a variable; None if its policy shares nothing."""
+        shared = self._by_id.get(variable_id)
+        return None if shared is None else shared.copy.value
+
+    def replace(self, variable_id: int, value: Array, now_s: float) -> None:
+        """Give the authoritative copy a new value, which must not change afterwards."""
+        shared = self._by_id[variable_id]
+        value.setflags(write=False)
+        shared.copy = Shared(value, shared.copy.version + 1, now_s)
+
     def pull(self, variable_id: int, reader: int, now_s: float) -> Shared:
         """Return the authoritative copy."""
         shared = self._by_id[variable_id]

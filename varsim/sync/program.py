@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from typing import Any, Protocol, TypeVar, assert_never
 
+import numpy as np
+
 from varsim.errors import PerReplicaError, VariableError, VarsimError
 from varsim.spec import (
     Array,
@@ -47,6 +49,7 @@ from varsim.sync.coordinator_events import (
 )
 from varsim.sync.manual import check_manual, check_op, operation_of
 from varsim.sync.one_sided import PROGRAM, Shared
+from varsim.sync.operand import applied
 from varsim.sync.policies.cells import Cell, Reason
 from varsim.sync.policies.legality import check_arithmetic, check_gather
 from varsim.sync.replica_one_sided import check_owner
@@ -154,10 +157,23 @@ class _OnVariable:
         self._require_writes()
         if cell.refused is not None:
             raise (yield from self._refusal(cell.refused, Operation.READ))
+        if cell.uses_copy:
+            return self._copy()
         if cell.gathers:
             check_gather(spec, len(self._everyone))
         components = yield from self.components(cell.needed(spec, len(self._everyone)))
         return cell.combined(spec, components)
+
+    def _copy(self) -> Array:
+        """Return the authoritative copy, which the coordinator keeps for the policy."""
+        copy = self._registry.one_sided.copy(self._number)
+        assert copy is not None, "a policy whose cells use the copy has `keeps_copy`"
+        return copy
+
+    def _write_copy(self, operation: Operation, operand: Operand) -> None:
+        """Apply a write of the program to the authoritative copy, too."""
+        new = np.array(applied(operation, self._copy(), operand), order="C")
+        self._registry.one_sided.replace(self._number, new, self._engine.now_s)
 
     def _refusal(
         self, reason: Reason, operation: Operation, value: Array | None = None
@@ -232,6 +248,8 @@ class _OnVariable:
             values = yield from self._sums(operation, values)
             operation, same = Operation.ASSIGN, False
         yield from self._to_all(operation, values, event.location, same=same)
+        if cell.uses_copy:
+            self._write_copy(operation, values[0])
 
     def _values(self, cell: Cell, event: ProgramWrite) -> Sequence[Array]:
         """Return the value to write to each component."""
@@ -321,6 +339,8 @@ class _OnVariable:
         ids = tuple(self._everyone) if event.per_replica else (None,)
         written = tuple((i, one) for i, one in zip(ids, rows, strict=True))
         yield [ProgramWrote(self._number, operation, written, event.location), *actions]
+        if cell.uses_copy:
+            self._write_copy(operation, rows[0])
 
     def _shapes(self, replica_ids: Sequence[int]) -> StepsTo[Sequence[tuple[int, ...]]]:
         """Return the shapes of components; fetch the components only if their shapes may differ."""

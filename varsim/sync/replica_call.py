@@ -20,6 +20,8 @@ from varsim.protocol.messages import (
 )
 from varsim.sync.clock import Clock
 from varsim.sync.components import ReplicaVariable
+from varsim.sync.policies.cells import Cell
+from varsim.sync.replica_events import ReplicaRead, RowsRead
 
 Answer = Reduced | Merged | HostResult | SharedValue | Granted | Passed | Printed
 """The messages that answer an operation for which the program waits."""
@@ -41,6 +43,8 @@ class ReplicaCall:
     awaits_answer: type[Message] | None = None  # the class of the answer that the program awaits
     collective: tuple[tuple[int, ...], int] = (), 0  # group and position of this answer, if any
     syncs: int | None = None  # the variable whose component this answer replaces
+    obtains: tuple[Cell, ReplicaVariable] | None = None  # whose cell gets this answer, if any
+    shows: ReplicaRead | RowsRead | None = None  # the read that continues after this answer
     leaves: int = 0  # the number of leaves of this answer, if it is a `Reduced`
     locks: dict[str, str] = field(default_factory=dict)  # lock that it holds → location
     clocks: dict[int, Clock] = field(default_factory=dict)

@@ -14,6 +14,7 @@ import numpy as np
 from varsim.errors import ProtocolError, VarsimError
 from varsim.protocol.messages import (
     Commit,
+    ComponentCommit,
     Create,
     ScatterCommit,
     SetPolicyState,
@@ -114,6 +115,18 @@ def check_commit(commit: Commit, block: Block, spec: VariableSpec) -> None:
         f"a commit of variable {spec.name!r} has the shape {value.shape} instead of "
         f"{block.whole_shape}"
     )
+
+
+def check_receiver(commit: ComponentCommit, replica_id: int) -> None:
+    """Check that a new component is for this replica.
+
+    Raises:
+        ProtocolError: It is the component of another replica.
+    """
+    if commit.replica_id != replica_id:
+        raise ProtocolError(
+            f"the component of replica {commit.replica_id} was sent to replica {replica_id}"
+        )
 
 
 def _check_addition(spec: VariableSpec, block: Block, operation: Operation) -> None:

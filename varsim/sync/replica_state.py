@@ -12,6 +12,7 @@ from varsim.protocol.messages import (
     OF_DEFERRED,
     Abort,
     Commit,
+    ComponentCommit,
     Create,
     DeltaReply,
     Fetch,
@@ -44,7 +45,6 @@ from varsim.sync.actions import (
     ReplicaAction,
     Run,
     Send,
-    ShowValue,
     Stop,
 )
 from varsim.sync.event_log import InvalidTransition
@@ -56,6 +56,7 @@ from varsim.sync.replica_call import (
     check_settled,
     check_start,
 )
+from varsim.sync.replica_door import check_receiver
 from varsim.sync.replica_events import (
     CallHost,
     EnterBarrier,
@@ -177,6 +178,19 @@ class ReplicaState(ReplicaWrites):
             self._deferred.settle(int(commit.variable_ids[0]), commit.settled)
         return self._settle(commit)
 
+    def _commit_component(self, commit: ComponentCommit) -> Sequence[ReplicaAction]:
+        check_receiver(commit, self.replica_id)
+        return self._commit(
+            Commit(
+                call_id=commit.call_id,
+                settled=commit.settled,
+                variable_ids=np.array([commit.variable_id], np.int64),
+                versions=np.array([commit.version], np.int64),
+                operation=Operation.ASSIGN,
+                value=commit.value,
+            )
+        )
+
     def _commit_rows(self, commit: ScatterCommit) -> Sequence[ReplicaAction]:
         self._check_settled(commit)
         self.components.commit_rows(commit)
@@ -212,6 +226,8 @@ class ReplicaState(ReplicaWrites):
         check_answer(call, answer)
         if isinstance(answer, SharedValue):
             replica_one_sided.check_answer(answer, self.components.find(answer.variable_id))
+            if call.obtains is not None:
+                return self._obtain(call, *call.obtains, answer.value)
         if isinstance(answer, Reduced):
             self._store(call, answer)
         call.awaits_answer = None
@@ -249,23 +265,20 @@ class ReplicaState(ReplicaWrites):
         variable = self._variables.get(read.variable_id) or self.components.find(read.variable_id)
         if self._owes(variable):
             return self._wait_for(variable, reads=True)
+        if variable.own_read is not None:
+            return self._read_by(variable.own_read, variable, read)
         return [self._shown(variable)]
 
     def _read_rows(self, read: RowsRead) -> Sequence[ReplicaAction]:
-        """Show a copy of some rows, or let the program wait as in `_read`.
-
-        A view would keep the whole component in memory.
-        """
+        """Show a copy of some rows, or let the program wait as in `_read`."""
         if self.aborted is not None:
             return [Abandon(self.aborted)]
         variable = self.components.find(read.variable_id)
         if self._owes(variable):
             return self.wait_and_repeat(variable)
-        variable.reads += 1
-        self._touched[read.variable_id] = variable
-        rows = np.array(variable.component()[read.key])
-        rows.setflags(write=False)
-        return [ShowValue(rows)]
+        if variable.own_read is not None:
+            return self._read_by(variable.own_read, variable, read)
+        return [self._shown_rows(variable, read.key)]
 
     def _block(self, event: ProgramBlocks) -> Sequence[ReplicaAction]:
         """Send the outbox, and tell the coordinator which variable the program waits for."""
@@ -456,6 +469,7 @@ class ReplicaState(ReplicaWrites):
         FunctionUnwinds: _end,
         Commit: _commit,
         ScatterCommit: _commit_rows,
+        ComponentCommit: _commit_component,
         Create: _create,
         Forget: _forget,
         Fetch: _show_component,

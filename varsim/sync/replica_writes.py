@@ -15,48 +15,41 @@ from varsim.protocol.messages import (
     Granted,
     HostResult,
     Merged,
-    Message,
     Passed,
     Reduced,
     Write,
 )
-from varsim.spec import Array, Context, Operand, Operation, Rows, VariableAggregation
+from varsim.spec import Array, Context, Operation, Rows, VariableAggregation
 from varsim.sync import fixes, reduce, scatter
 from varsim.sync.actions import (
-    COORDINATOR,
-    WAIT_AND_REPEAT,
     Abandon,
     Await,
     Proceed,
     ReplicaAction,
-    Send,
     ShowValue,
     Supply,
 )
 from varsim.sync.clock import Clock
 from varsim.sync.components import (
-    Components,
     ReplicaVariable,
     WriteRule,
     check_operand,
     check_shape,
 )
-from varsim.sync.deferred import DeferredWrites
 from varsim.sync.event_log import InvalidTransition
-from varsim.sync.outbox import Outbox
-from varsim.sync.pending_report import PendingReport
+from varsim.sync.policies.cells import Cell
 from varsim.sync.policies.legality import check_arithmetic
 from varsim.sync.replica_bounded import check_copy, check_renewal
 from varsim.sync.replica_call import ReplicaCall
 from varsim.sync.replica_events import (
     BufferRequest,
     ComponentWrite,
+    ReplicaRead,
     ReplicaScatter,
     ReplicaWrite,
+    RowsRead,
 )
-from varsim.sync.update_buffers import Allocate, UpdateBuffers
-
-NOT_RUNNING: Final = "no function runs on this replica"
+from varsim.sync.replica_operations import NOT_RUNNING, ReplicaOperations
 
 AFTER_OTHERS: Final = (Reduced, Merged, HostResult, Granted, Passed)
 """The answers to operations with other replicas or the program. What these have written to a copy
@@ -68,33 +61,11 @@ _UNTIL_RENEWED: Final = 2**62
 _NOTHING: Final[tuple[ReplicaAction, ...]] = ()
 
 
-class ReplicaWrites:
+class ReplicaWrites(ReplicaOperations):
     """Decides, for one replica, the effect of every write of its program.
 
-    Args:
-        allocate: Returns a new array, to which a large contribution is copied.
+    The base class has the operations that the cells of policies use.
     """
-
-    def __init__(
-        self,
-        replica_id: int,
-        num_replicas: int,
-        allocate: Allocate = np.empty,
-    ) -> None:
-        self.replica_id = replica_id
-        self.num_replicas = num_replicas
-        self.components = Components(replica_id)
-        self.aborted: str | None = None  # why the innermost call or an outer call has failed
-        self._variables = self.components.variables
-        self._buffers = UpdateBuffers(allocate)
-        self._outbox = Outbox(self.components)
-        self._deferred = DeferredWrites(allocate)
-        self._calls: list[ReplicaCall] = []  # innermost last
-        self._going_on: ReplicaCall | None = None  # the innermost call, unless `aborted` is set
-        self._report = PendingReport()
-        self._warned: set[int] = set()
-        self._touched = self._report.touched
-        self._caches: dict[int, ReplicaVariable] = {}  # variables with a copy at the coordinator
 
     # ------------------------------------------------------------ writes
 
@@ -135,7 +106,8 @@ class ReplicaWrites:
                 variable.spec, rule.refused, write.operation, value, self.num_replicas
             )
         if rule.own is not None:
-            return rule.own.write(self, variable, write.operation, value, write.location)
+            actions = rule.own.write(self, variable, write.operation, value, write.location)
+            return self._continued(rule.own, variable, actions)
         if not variable.writes:
             self._touched[write.variable_id] = variable
         variable.writes += 1
@@ -150,29 +122,49 @@ class ReplicaWrites:
             self._diverge(variable, write)
         return _NOTHING
 
-    def write_locally(
-        self, variable: ReplicaVariable, operation: Operation, operand: Operand
-    ) -> None:
-        """Write only this replica's component, and count the write."""
-        variable.writes += 1
-        self._touched[variable.spec.variable_id] = variable
-        self.components.separate(variable)
-        if isinstance(operand, Rows):
-            variable.diverged = True
-            variable.block.scatter_now(operation, operand)
-        else:
-            variable.write_locally(operation, operand)
-
     def contribute(self, variable: ReplicaVariable, value: Array, location: str) -> None:
         """Contribute an assign of this value to a merge of all replicas."""
         write = ReplicaWrite(variable.spec.variable_id, Operation.ASSIGN, value, location)
         self._write(write, True)
 
-    def wait_and_repeat(self, variable: ReplicaVariable) -> Sequence[ReplicaAction]:
-        """Let the program wait for the commit of the last contribution; then repeat the write."""
+    def _continued(
+        self, cell: Cell, variable: ReplicaVariable, actions: Sequence[ReplicaAction]
+    ) -> Sequence[ReplicaAction]:
+        """Return the actions of a cell for a write, after which the program can continue.
+
+        If the last action is a wait for an answer, the cell gets this answer.
+        """
+        if not actions:
+            return actions
+        if not isinstance(actions[-1], Await | Proceed):
+            return [*actions, Proceed()]
         call = self._innermost()
-        call.awaits, call.reads = variable, False
-        return [WAIT_AND_REPEAT]
+        if call.awaits_answer is not None:
+            call.obtains = cell, variable
+        return actions
+
+    def _read_by(
+        self, cell: Cell, variable: ReplicaVariable, read: ReplicaRead | RowsRead
+    ) -> Sequence[ReplicaAction]:
+        """Let the cell of a policy prepare a read; then show what the program reads."""
+        actions = cell.read(self, variable)
+        if actions and isinstance(actions[-1], Await):
+            call = self._innermost()
+            call.obtains, call.shows = (cell, variable), read
+            return actions
+        return [*actions, self._shown_by(read, variable)]
+
+    def _obtain(
+        self, call: ReplicaCall, cell: Cell, variable: ReplicaVariable, value: Array
+    ) -> Sequence[ReplicaAction]:
+        """Give a cell the answer for which it waits; then let the program continue."""
+        call.awaits_answer, call.obtains = None, None
+        actions = cell.obtained(self, variable, value)
+        if actions and isinstance(actions[-1], Await):
+            call.obtains = cell, variable
+            return actions
+        read, call.shows = call.shows, None
+        return [*actions, Proceed() if read is None else self._shown_by(read, variable)]
 
     def _refuse_to_go_on(self) -> Sequence[ReplicaAction]:
         if self.aborted is None:
@@ -230,7 +222,8 @@ class ReplicaWrites:
         shape = self._coming_shape(variable)
         scatter.check_rows(variable.spec, operation, shape, rows)
         if rule.own is not None:
-            return rule.own.write(self, variable, operation, rows, event.location)
+            actions = rule.own.write(self, variable, operation, rows, event.location)
+            return self._continued(rule.own, variable, actions)
         if rule.is_deferred:
             variable.writes += 1
             self._touched[event.variable_id] = variable
@@ -332,6 +325,20 @@ class ReplicaWrites:
         self._touched[variable.spec.variable_id] = variable
         return ShowValue(variable.block.show(variable.slot))
 
+    def _shown_rows(self, variable: ReplicaVariable, key: tuple[Array, ...]) -> ShowValue:
+        """Show a copy of some rows. A view would keep the whole component in memory."""
+        variable.reads += 1
+        self._touched[variable.spec.variable_id] = variable
+        rows = np.array(variable.component()[key])
+        rows.setflags(write=False)
+        return ShowValue(rows)
+
+    def _shown_by(self, read: ReplicaRead | RowsRead, variable: ReplicaVariable) -> ShowValue:
+        """Show what a read wants, whose cell has prepared it."""
+        if isinstance(read, RowsRead):
+            return self._shown_rows(variable, read.key)
+        return self._shown(variable)
+
     def _resume(self) -> Sequence[ReplicaAction]:
         """Let the program continue if its wait is over."""
         if not self._calls:
@@ -339,20 +346,12 @@ class ReplicaWrites:
         call = self._calls[-1]
         variable = call.awaits
         if self.aborted is not None and (variable is not None or call.awaits_answer):
-            call.awaits, call.awaits_answer = None, None
+            call.awaits, call.awaits_answer, call.obtains = None, None, None
             return [Abandon(self.aborted)]
         if variable is None or self._owes(variable):
             return _NOTHING
         call.awaits = None
         return [self._shown(variable) if call.reads else Proceed()]
-
-    def _flush(self, last: Message) -> list[ReplicaAction]:
-        """Send the outbox, followed by the message `last`."""
-        call = self._calls[-1]
-        writes = self._outbox.leave(call.call_id, call.left)
-        call.left = call.next_index
-        write_counts = self._deferred.write_counts()
-        return [Send(COORDINATOR, message) for message in (*writes, *write_counts, last)]
 
     def _wait_for(self, variable: ReplicaVariable, *, reads: bool) -> Sequence[ReplicaAction]:
         call = self._innermost()
@@ -365,18 +364,6 @@ class ReplicaWrites:
 
     def _owes(self, variable: ReplicaVariable) -> bool:
         return self.owes_merge(variable) or self._deferred.owes(variable.spec.variable_id)
-
-    def owes_merge(self, variable: ReplicaVariable) -> bool:
-        """Return whether the commit of this replica's last contribution has not arrived yet."""
-        for call in self._calls:
-            if call.call_id == variable.owed_to:
-                return variable.owed_index >= call.settled
-        return False
-
-    def _innermost(self) -> ReplicaCall:
-        if not self._calls:
-            raise InvalidTransition(NOT_RUNNING)
-        return self._calls[-1]
 
     OF_WRITES: ClassVar[Mapping[type, Callable[[Any, Any], Sequence[ReplicaAction]]]] = {
         ReplicaWrite: _write,

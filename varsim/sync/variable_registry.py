@@ -21,7 +21,6 @@ from varsim.protocol.messages import (
 )
 from varsim.spec import (
     Array,
-    ManualOperation,
     NamedArrays,
     Operand,
     Operation,
@@ -67,9 +66,9 @@ class VariableRegistry:
         self.call_running = False
         self.specs: dict[int, VariableSpec] = {}
         self._variables = CoordinatorVariables(num_replicas)
-        self.merging = Merging(self._variables, tokens)
-        self.exchanges = Exchanges(self._variables, self.specs, tokens)
         self.one_sided = OneSided(num_replicas)
+        self.merging = Merging(self._variables, self.one_sided, tokens)
+        self.exchanges = Exchanges(self._variables, self.specs, tokens)
         self.bounded = BoundedCopies(self._variables)
         self._gone: list[Account] = []  # the accounts of variables that the program dropped
         self._next_request_id = 1
@@ -101,7 +100,7 @@ class VariableRegistry:
         bound = policies.bound_of(spec)
         if bound is not None:
             self.bounded.add(spec.variable_id, bound)
-        if policies.refused_manually(spec, ManualOperation.PUSH) is None:
+        if policies.has_shared_values(spec):
             account = self._variables.by_id[spec.variable_id].account
             self.one_sided.add(spec.variable_id, account, value, now_s, shared)
         return self._all(Create(spec=spec, value=value))

@@ -180,6 +180,40 @@ CELLS: Final[dict[str, CellText]] = {
         ),
         read_differences=("D10",),
     ),
+    "exchangeevery": CellText(
+        brief="own component; after every k-th write, the result of the policy's exchange",
+        narrow="exchanged every k",
+        write=(
+            "The write changes only this replica's component. Every k-th write of a replica is "
+            "also a collective: the policy computes a new component for each replica from all "
+            "components. One message comes from each replica, and one goes to each replica. The "
+            "other writes need no message."
+        ),
+        waits="after the same number of writes on every replica, the components are exchanged",
+        differences=("D3",),
+        rows=(
+            "A sparse write changes rows of this replica's component, and counts as a write. At "
+            "every k-th write of a replica the whole component is exchanged."
+        ),
+    ),
+    "readcopy": CellText(
+        brief="the authoritative copy",
+        read=(
+            "The read returns the authoritative copy, which the program's process has. No message "
+            "is sent."
+        ),
+    ),
+    "toallandcopy": CellText(
+        brief="every component, and the authoritative copy",
+        write=(
+            "The same operation changes every component and the authoritative copy with the same "
+            "value. One message goes to each replica. A per-replica value is refused."
+        ),
+        rows=(
+            "A sparse write changes the same rows of every component and of the authoritative "
+            "copy. The messages contain rows only."
+        ),
+    ),
     "average": CellText(
         brief="own component; after every k-th write, the mean of the components",
         narrow="averaged every k",
@@ -276,4 +310,23 @@ CELLS: Final[dict[str, CellText]] = {
         read="The read is refused and nothing changes. The error below says what to do.",
     ),
 }
-"""Key of a cell → its texts. A policy of another package adds its texts."""
+"""Key of a cell of varsim → its texts."""
+
+
+def undescribed(name: str) -> CellText:
+    """Return texts about a cell that has no texts of its own.
+
+    Args:
+        name: The class of the cell.
+    """
+    says = (
+        f"The policy's own cell {name} defines what this operation does and which messages it "
+        "sends. The cell has no text about this."
+    )
+    return CellText(
+        brief=f"as the policy's cell {name} says",
+        narrow=name,
+        write=says,
+        read=says,
+        waits=f"its policy's cell {name} lets the replicas exchange values at some writes",
+    )

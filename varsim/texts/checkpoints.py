@@ -86,6 +86,11 @@ NOTHING_MATCHED: Final = (
 NO_VALUES: Final = "no checkpoint was restored, because its path is None"
 USES_EARLIER: Final = "{damaged}; the checkpoint before it is used: {earlier}"
 NONE_IS_WHOLE: Final = "{damaged}; no earlier checkpoint is left"
+WITHOUT_COPY: Final = (
+    "{path}: an exact checkpoint has the components, and not the authoritative copy that "
+    "{synchronization} keeps. Save without exact=True: the checkpoint then has the value of the "
+    "copy, and every component gets it when the checkpoint is restored"
+)
 WRONG_STATE: Final = (
     "checkpoint value {path}: the state of its policy does not fit variable {name!r}: {problem}"
 )

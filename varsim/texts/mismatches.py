@@ -8,7 +8,6 @@ from enum import IntEnum
 from typing import Final
 
 from varsim.spec import SCATTERS, Operation, VariableAggregation, VariableSpec
-from varsim.texts.cells import CELLS
 from varsim.texts.facts import Fact, name_replicas
 from varsim.texts.replicas import CollectiveAt, Group, group_lines
 
@@ -100,7 +99,7 @@ class NeedsAll(Fact):
     """The reason why replicas wait at a write, or, without a `spec`, at another collective."""
 
     spec: VariableSpec | None = None
-    cell: str = ""  # the key of the variable's cell
+    waits: str = ""  # the text `CellText.waits` of the variable's cell
     of_group: bool = False  # whether only the members of a process group take part
 
     def __str__(self) -> str:
@@ -116,7 +115,7 @@ class NeedsAll(Fact):
                 "all replicas."
             )
         aggregate = _AGGREGATES.get(spec.aggregation, "a value")
-        why = CELLS[self.cell].waits.format(aggregate=aggregate)
+        why = self.waits.format(aggregate=aggregate)
         return f"{_variable(spec)} makes the replicas wait: {why}."
 
 

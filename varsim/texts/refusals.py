@@ -144,6 +144,28 @@ class OpenShapeOfCopy(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class CopyIsNotKnown(Fact):
+    """The value of a read is the authoritative copy, which the components do not determine."""
+
+    def __str__(self) -> str:
+        return "its value is the authoritative copy, which its components do not determine"
+
+
+@dataclass(frozen=True, slots=True)
+class BadExchange(Fact):
+    """The cell of a policy cannot compute the result of a merge."""
+
+    synchronization: Synchronization
+    wrong: str
+
+    def __str__(self) -> str:
+        return (
+            f"its policy {self.synchronization.name} cannot compute the exchange of the "
+            f"components: {self.wrong}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class MeanOfIntegers(Fact):
     """A variable has aggregation=MEAN and a dtype without fractions."""
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
-import zlib
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +14,7 @@ from varsim.protocol.messages import (
     Combine,
     Commit,
     Component,
+    ComponentCommit,
     Contribution,
     Create,
     Fetch,
@@ -39,25 +38,28 @@ from varsim.protocol.messages import (
     Start,
     SyncRequest,
     Waiting,
-    Write,
 )
 from varsim.protocol.tracebacks import class_of, exception_in, location_in
-from varsim.spec import Array, CustomSynchronization, VariableAggregation, VariableSpec
+from varsim.spec import (
+    Array,
+    CustomSynchronization,
+    Operation,
+    VariableAggregation,
+    VariableSpec,
+)
 from varsim.tracing import collective_rows
 from varsim.tracing.absent import AbsentMemory
 from varsim.tracing.history import VariableRow
-from varsim.tracing.layout import Packed, packed
+from varsim.tracing.layout import packed
 from varsim.tracing.manual import OneSidedRows, state_set
+from varsim.tracing.outboxes import RecordedOutbox, side_by_side
 from varsim.tracing.requests import ANSWERS, REQUESTS, request_of
 from varsim.tracing.rows import (
     NO_ROWS,
-    NO_VALUE,
-    Columns,
     Form,
     HistoryRows,
     Kept,
     KeptRows,
-    form,
     kept,
     kept_rows,
 )
@@ -76,10 +78,6 @@ _SPARSE_COMMITS_TO_ONE: Final = Form(
     "variable", "operation", "version", "position", "rows", "replica"
 )
 _INSTALLS: Final = Form("variable", "operation", "version", "cause")
-
-
-class LayoutError(ValueError):
-    """The arrays of a contribution do not have the layout in docs/protocol.md."""
 
 
 class RecordedVariables:
@@ -183,6 +181,8 @@ class FromProgram:
         self._num_replicas = num_replicas
         self._present: dict[int, int] = {}  # call with joined replicas → number of present ones
         self._to_all = _ToAll()
+        self._exchanged: dict[int, tuple[int, int | None]] = {}
+        """Variable → the version and the position of its last exchange."""
         self._to_one: defaultdict[tuple[int, int], int] = defaultdict(int)
 
     def writes_to_one(self, variable_id: int, replica_id: int) -> None:
@@ -200,6 +200,8 @@ class FromProgram:
                 return self._commit(replica_id, message)
             case ScatterCommit():
                 return self._scatter_commit(replica_id, message)
+            case ComponentCommit():
+                return self._component_commit(replica_id, message)
             case Start():
                 return self._call(replica_id, message)
             case Reduced():
@@ -295,6 +297,21 @@ class FromProgram:
             return make()
         return self._to_all.first(replica_id, what, self._num_replicas, make)
 
+    def _component_commit(self, replica_id: int, commit: ComponentCommit) -> Events:
+        """Return the event of one replica's new component in an exchange."""
+        number, version, whose = commit.variable_id, commit.version, commit.replica_id
+
+        def make() -> Events:
+            if self._exchanged.get(number, (0, None))[0] != version:
+                position = self._collectives.settle(commit.call_id, number)
+                self._exchanged[number] = version, position
+            shown = kept(commit.value, self._absent)
+            operation, position = Operation.ASSIGN._value_, self._exchanged[number][1]
+            columns = number, operation, version, position, *shown, whose
+            return self._rows.add_all("commit", _COMMITS_TO_ONE, [columns], call=commit.call_id)
+
+        return self._to_all.first(replica_id, ("exchange", number, version, whose), 1, make)
+
     def _whose(self, variable_id: int, replica_id: int) -> int | None:
         if (variable_id, replica_id) not in self._to_one:
             return None
@@ -339,7 +356,7 @@ class FromReplica:
         self._rows = rows
         self._absent = absent
         self.one_sided = OneSidedRows(rows, absent)
-        self._outboxes: dict[int, _RecordedOutbox] = {}
+        self._outboxes: dict[int, RecordedOutbox] = {}
         self._withheld: defaultdict[int, deque[Kept]] = defaultdict(deque)  # variable_id → values
         self._withheld_rows: defaultdict[int, deque[KeptRows]] = defaultdict(deque)
 
@@ -367,7 +384,7 @@ class FromReplica:
             case Layout(layout_id=layout_id, writes=writes):
                 specs = self._variables.specs
                 if all(write.variable_id in specs for write in writes):
-                    self._outboxes[layout_id] = _RecordedOutbox(writes, packed(writes, specs))
+                    self._outboxes[layout_id] = RecordedOutbox(writes, packed(writes, specs))
             case Component(variable_id=variable, version=version, value=value):
                 shown = kept(value, self._absent)
                 return (rows.add("component", variable=variable, version=version, value=shown),)
@@ -419,74 +436,18 @@ class FromReplica:
         return self._replica_id > 0 and spec is not None and spec.aggregation is first_only
 
 
-class _RecordedOutbox:
-    """The layout of an outbox. Many contributions may have the same layout."""
-
-    def __init__(self, writes: Sequence[Write], arrays: Sequence[Packed]) -> None:
-        self.variable_ids = [write.variable_id for write in writes]
-        self._named = [(one.variable_id, one.operation._value_, one.location) for one in writes]
-        self._packed = arrays
-
-    def columns(
-        self,
-        first: int,
-        arrays: Sequence[Array],
-        absent: AbsentMemory,
-        withheld: Mapping[int, deque[Kept]],
-    ) -> Iterator[Columns]:
-        """Return the columns of every write; the values are in arrays or were withheld."""
-        values: list[Kept] = [NO_VALUE] * len(self._named)
-        if len(arrays) != len(self._packed):
-            raise LayoutError(f"{len(arrays)} arrays, where its layout has {len(self._packed)}")
-        for one, array in zip(self._packed, arrays, strict=True):
-            if array.shape != one.shape:
-                if array.size:
-                    raise LayoutError(f"an array of shape {array.shape} instead of {one.shape}")
-                continue  # the values of this replica are not used
-            for write, shown in zip(
-                one.writes, side_by_side(array, one.shapes, absent), strict=True
-            ):
-                values[write] = shown
-        for index, ((variable, operation, location), value) in enumerate(
-            zip(self._named, values, strict=True), start=first
-        ):
-            if value is NO_VALUE and withheld.get(variable):
-                value = withheld[variable].popleft()  # noqa: PLW2901
-            yield variable, operation, index, location, *value
-
-
-def side_by_side(
-    array: Array, shapes: Sequence[Sequence[int | None]], absent: AbsentMemory
-) -> list[Kept]:
-    """Return the columns of values that are packed in one array; all shapes are known."""
-    content = None if absent.is_absent(array) else bytearray(array.tobytes())
-    dtype, size = array.dtype, array.itemsize
-    found: list[Kept] = []
-    start = 0
-    for shape in shapes:
-        end = start + _count(shape) * size
-        part = None if content is None else content[start:end]
-        digest = None if part is None else zlib.crc32(part)
-        found.append((*form(dtype, tuple(shape)), digest, part))
-        start = end
-    return found
-
-
-def _count(shape: Sequence[int | None]) -> int:
-    """Return the number of elements of a value of a known shape."""
-    return math.prod(size for size in shape if size is not None)
-
-
-def installed(message: Commit | ScatterCommit, causes: Events, rows: HistoryRows) -> None:
+def installed(
+    message: Commit | ScatterCommit | ComponentCommit, causes: Events, rows: HistoryRows
+) -> None:
     """Add the `install` events of a replica that has received a commit."""
-    if isinstance(message, ScatterCommit):
-        number, operation = message.variable_id, message.operation._value_
-        rows.add_all("install", _INSTALLS, [(number, operation, message.version, causes[0])])
+    if isinstance(message, ScatterCommit | ComponentCommit):
+        number, operation = message.variable_id, Operation.ASSIGN
+        if isinstance(message, ScatterCommit):
+            operation = message.operation
+        columns = [(number, operation._value_, message.version, causes[0])]
+        rows.add_all("install", _INSTALLS, columns)
         return
     ids, versions = message.variable_ids.tolist(), message.versions.tolist()
-    operation = message.operation._value_
-    columns = [
-        (i, operation, version, cause)
-        for i, version, cause in zip(ids, versions, causes, strict=True)
-    ]
+    each = zip(ids, versions, causes, strict=True)
+    columns = [(i, message.operation._value_, version, cause) for i, version, cause in each]
     rows.add_all("install", _INSTALLS, columns)

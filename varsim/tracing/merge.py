@@ -14,6 +14,7 @@ from varsim.errors import ProtocolError, TraceError
 from varsim.protocol.codec import decode
 from varsim.protocol.messages import (
     Commit,
+    ComponentCommit,
     FreshCopy,
     Message,
     Raised,
@@ -32,13 +33,13 @@ from varsim.tracing.decode import (
     Events,
     FromProgram,
     FromReplica,
-    LayoutError,
     OpenCollectives,
     RecordedVariables,
     installed,
 )
 from varsim.tracing.history import HISTORY, PROGRAM, EventBatch, check_tables, write_batches
 from varsim.tracing.manual import obtained
+from varsim.tracing.outboxes import LayoutError
 from varsim.tracing.progress import EVERY, Tell
 from varsim.tracing.reading import Reading, TraceRecord, begun
 from varsim.tracing.rows import Columns, Form, HistoryRows, recorded, recorded_rows
@@ -430,7 +431,7 @@ class _Merger:
             return
         for message, events in sent:
             match message:
-                case Commit() | ScatterCommit():
+                case Commit() | ScatterCommit() | ComponentCommit():
                     installed(message, events, rows)
                 case Start(call_id=call):
                     self._begin(process, call, events[0])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
-from varsim.protocol.messages import Combination, Commit, Message, ScatterCommit
+from varsim.protocol.messages import Combination, Commit, ComponentCommit, Message, ScatterCommit
 from varsim.spec import Array, Operand, Operation
 from varsim.tracing.manual import sync_name
 from varsim.tracing.trace import CARRY, Trace
+
+_COMMITS: Final = Commit | ScatterCommit | ComponentCommit
 
 
 class ProgramNotes:
@@ -55,7 +58,7 @@ class ProgramNotes:
         """Record commits that have not been sent yet, because the program may see their effect."""
         if self._trace is not None:
             unsent = [message for messages in outgoing for message in messages]
-            commits = {id(one): one for one in unsent if isinstance(one, Commit | ScatterCommit)}
+            commits = {id(one): one for one in unsent if isinstance(one, _COMMITS)}
             if commits:
                 self._trace.decided(list(commits.values()))
 

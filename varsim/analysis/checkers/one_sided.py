@@ -86,6 +86,37 @@ class OneSided(Checker):
 
     # ------------------------------------------------------------ changes
 
+    def on_write_by_program(self, event: Event) -> None:
+        """Apply a write of the program to all components, if it also changes the copy."""
+        assert event.variable is not None
+        promise = self.replay.promises[event.variable]
+        shared = self._shared.get((event.variable, PROGRAM))
+        if not promise.copy or event.replica is not None or shared is None:
+            return
+        before, operand = shared.values[-1], arithmetic.operand_of(event, promise.dtype)
+        after = None
+        if before is not None and operand is not None:
+            after = arithmetic.updated(before, event.operation, operand)
+        shared.add(after, event.event)
+
+    def on_read_by_program(self, event: Event) -> None:
+        """Check that the program reads the authoritative copy, if its policy promises this.
+
+        If the policy computes merges, these may change the copy, and its own checker knows it.
+        """
+        assert event.variable is not None
+        promise = self.replay.promises[event.variable]
+        if not promise.copy or promise.exchanged or event.replica is not None:
+            return
+        copy, variable = self.copy_of(event.variable), self.variable_of(event)
+        held = None if copy is None else arithmetic.matches(copy, event)
+        if held is None:
+            self.undecided(variable, "not all shared values were recorded", event.event)
+        elif not held:
+            shared = self._shared[event.variable, PROGRAM]
+            reason = "the value that the program read is not the authoritative copy"
+            self.wrong(variable, reason, (*shared.events, event.event))
+
     def on_push_by_program(self, event: Event) -> None:
         """Apply a push of the program, which takes effect at once."""
         self._apply(event)

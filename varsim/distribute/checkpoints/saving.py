@@ -22,6 +22,7 @@ from varsim.distribute.ports import ClusterPort
 from varsim.distribute.variable import Variable
 from varsim.errors import CheckpointError, ContextError, VariableError
 from varsim.spec import Array, Synchronization
+from varsim.sync import policies
 from varsim.texts import checkpoints as texts
 
 
@@ -132,6 +133,12 @@ def _exact(node: Node) -> tuple[SavedVariable, tuple[Array, ...]]:
     variable = node.held
     if not isinstance(variable, DistributedVariable):
         return _saved(node, Kept.SAME, (variable.read_value(),))
+    if policies.keeps_copy(variable.spec):
+        raise CheckpointError(
+            texts.WITHOUT_COPY.format(
+                path=node.shown, synchronization=name_of(variable.spec.synchronization)
+            )
+        )
     count = variable.strategy.num_replicas_in_sync
     components = variable.strategy.cross.components(variable, range(count))
     if same_components(components):

@@ -11,13 +11,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from varsim.errors import AggregationError, SynchronizationError
+from varsim.errors import AggregationError, ShapeError, SynchronizationError
 from varsim.spec import (
     Context,
     CustomSynchronization,
     ManualOperation,
     Operation,
     Synchronization,
+    VariableAggregation,
     VariableSpec,
     VariableSynchronization,
 )
@@ -86,6 +87,22 @@ def bound_of(spec: VariableSpec) -> int | None:
     return cell(spec, Context.REPLICA, Operation.ASSIGN_ADD).bound
 
 
+def exchange_of(spec: VariableSpec) -> Cell | None:
+    """Return the cell that computes the merges of a variable; None if they are reductions."""
+    found = cell(spec, Context.REPLICA, Operation.ASSIGN)
+    return found if found.exchanges else None
+
+
+def keeps_copy(spec: VariableSpec) -> bool:
+    """Return whether the cells of the policy use an authoritative copy."""
+    return policy_of(spec.synchronization).keeps_copy
+
+
+def has_shared_values(spec: VariableSpec) -> bool:
+    """Return whether the coordinator has an authoritative copy and published components."""
+    return keeps_copy(spec) or refused_manually(spec, ManualOperation.PUSH) is None
+
+
 def check_joining(specs: Iterable[VariableSpec]) -> None:
     """Check that the variables can be used in a call in which some replicas take no part.
 
@@ -95,7 +112,7 @@ def check_joining(specs: Iterable[VariableSpec]) -> None:
     """
     for spec in specs:
         own = cell(spec, Context.REPLICA, Operation.ASSIGN)
-        if own.is_deferred or own.writes_itself:
+        if own.is_deferred or (own.writes_itself and not own.writes_alone):
             raise SynchronizationError(
                 spec.name,
                 refusals.NeedsAllInEachCall(spec.synchronization),
@@ -116,6 +133,7 @@ def resolve(spec: VariableSpec, *, strict: bool, adaptive: bool = False) -> Vari
             refuses NONE (difference D1 in docs/semantics.md).
         AggregationError: The policy does not support the aggregation; or the aggregation is MEAN,
             and the dtype is an integer dtype or bool.
+        ShapeError: The policy keeps an authoritative copy, and the shape has unknown dimensions.
     """
     policy = policy_of(spec.requested)
     becomes = policy.becomes
@@ -136,6 +154,7 @@ def resolve(spec: VariableSpec, *, strict: bool, adaptive: bool = False) -> Vari
             refusals.RefusedIfStrict(spec.requested),
             refusals.NOT_STRICT,
         )
+    _check_exchange(replace(spec, synchronization=becomes.synchronization, aggregation=aggregation))
     in_force = becomes.in_force(spec.shape, adaptive=adaptive)
     if in_force == spec.requested:
         in_force = spec.requested  # equal, but also has the fields `package` and `definition`
@@ -145,6 +164,25 @@ def resolve(spec: VariableSpec, *, strict: bool, adaptive: bool = False) -> Vari
 def state_rule(spec: VariableSpec) -> StateRule | None:
     """Return the rules for what the policy keeps beside a component; None if it keeps nothing."""
     return policy_of(spec.synchronization).state
+
+
+def _check_exchange(spec: VariableSpec) -> None:
+    """Check that the policy's cells can exchange components, or use a copy, with these settings.
+
+    Raises:
+        AggregationError: Only the component of replica 0 would be sent.
+        ShapeError: The variable cannot have an authoritative copy.
+    """
+    if spec.aggregation is VariableAggregation.ONLY_FIRST_REPLICA and exchange_of(spec) is not None:
+        possible = VariableAggregation.SUM, VariableAggregation.MEAN
+        fact = refusals.AggregationDoesNotFit(spec.aggregation, spec.requested, possible)
+        raise AggregationError(spec.name, fact)
+    if keeps_copy(spec) and None in spec.shape:
+        raise ShapeError(
+            spec.name,
+            refusals.CopyOfOpenShape(ManualOperation.PUSH, spec.shape),
+            "Create the variable with a known shape.",
+        )
 
 
 def is_trainable(synchronization: Synchronization) -> bool:

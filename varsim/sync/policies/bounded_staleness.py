@@ -30,13 +30,12 @@ from varsim.sync.policies.cells import (
     Local,
     Reason,
     Refuse,
-    ReplicaWrites,
-    VariableT_contra,
 )
 from varsim.sync.policies.central import FromCopy, ToCopy
 from varsim.sync.policies.custom import CustomPolicy
 from varsim.sync.policies.manual import NOT_PRIVATE, SYNCED_BY_POLICY, Manual, ManualRow
 from varsim.sync.policies.policy import Rows, on_every_write, rows
+from varsim.sync.policies.replica import ReplicaWrites, VariableT_contra
 
 OVERWRITES: Final = Reason("overwrites", of_read=False, shows_components=False)
 """Why an assign by a replica is refused: it would drop what other replicas have added."""

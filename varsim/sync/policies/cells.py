@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final, Protocol, TypeVar
+from typing import ClassVar, Final
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from varsim.spec import Array, Operand, Operation, Rows, VariableAggregation, Va
 from varsim.sync import reduce, scatter
 from varsim.sync.actions import ReplicaAction
 from varsim.sync.operand import applied
+from varsim.sync.policies.replica import ReplicaWrites, VariableT_contra
+from varsim.texts.cells import CELLS, CellText, undescribed
 
 
 class Known:
@@ -45,54 +47,6 @@ class Known:
         return exchange + 2 * len(asked)
 
 
-class LocalComponent(Protocol):
-    """One replica's component of a variable: the part of `ReplicaVariable` that cells use.
-
-    Attributes:
-        policy_state: Arrays by name that the policy keeps beside the component. A cell replaces
-            arrays, and does not change an array in place. See `StateRule`.
-        writes: The number of local writes since the last report to the coordinator.
-        diverged: Whether there are local writes that are neither exchanged nor reported yet.
-    """
-
-    policy_state: dict[str, Array]
-    writes: int
-    diverged: bool
-
-    def component(self) -> Array: ...  # noqa: D102
-
-
-VariableT_contra = TypeVar("VariableT_contra", bound=LocalComponent, contravariant=True)
-
-
-class ReplicaWrites(Protocol[VariableT_contra]):
-    """The methods of `ReplicaState` that a cell calls to perform a write on a replica."""
-
-    def write_locally(
-        self, variable: VariableT_contra, operation: Operation, operand: Operand
-    ) -> None:
-        """Write only this replica's component, and count the write."""
-
-    def contribute(self, variable: VariableT_contra, value: Array, location: str) -> None:
-        """Contribute an assign of this value to a merge of all replicas."""
-
-    def owes_merge(self, variable: VariableT_contra) -> bool:
-        """Return whether the commit of this replica's last contribution has not arrived yet."""
-
-    def wait_and_repeat(self, variable: VariableT_contra) -> Sequence[ReplicaAction]:
-        """Let the program wait for the commit of the last contribution; then repeat the write."""
-
-    def write_to_copy(
-        self,
-        variable: VariableT_contra,
-        operation: Operation,
-        operand: Array,
-        bound: int,
-        location: str,
-    ) -> Sequence[ReplicaAction]:
-        """Change the coordinator's copy; wait if this replica is more than `bound` writes ahead."""
-
-
 @dataclass(frozen=True, slots=True)
 class Reason:
     """The reason why a cell refuses an operation.
@@ -108,6 +62,19 @@ class Reason:
     key: str
     of_read: bool = True
     shows_components: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exchange:
+    """The result of a merge that a cell computes itself.
+
+    Attributes:
+        components: The new component of each replica, in replica order.
+        copy: The new authoritative copy; None if it does not change.
+    """
+
+    components: Sequence[Array]
+    copy: Array | None = None
 
 
 NO_ROWS: Final = Reason("no_rows", of_read=False, shows_components=False)
@@ -139,6 +106,18 @@ class Cell:
 
     writes_itself: ClassVar[bool] = False
     """Whether the cell's `write` method performs a write in replica context."""
+
+    reads_itself: ClassVar[bool] = False
+    """Whether the cell's `read` method performs a read in replica context."""
+
+    writes_alone: ClassVar[bool] = False
+    """Whether `write` needs no other replica, so that replicas may write differently often."""
+
+    exchanges: ClassVar[bool] = False
+    """Whether the cell's `exchanged` method computes the result of a merge."""
+
+    uses_copy: ClassVar[bool] = False
+    """Whether the program's read gives the authoritative copy, or its write also changes it."""
 
     @property
     def refused(self) -> Reason | None:
@@ -188,6 +167,14 @@ class Cell:
         """Return the key of the cell's texts."""
         return type(self).__name__.lower()
 
+    @property
+    def text(self) -> CellText:
+        """Return the texts about the cell. A cell of another package has its own texts."""
+        kind = type(self)
+        if kind.__module__.startswith("varsim."):
+            return CELLS[self.key]
+        return undescribed(kind.__name__)
+
     def joins_by(self, aggregation: VariableAggregation) -> VariableAggregation:
         """Return the aggregation by which the replicas' rows are joined, if `combines`.
 
@@ -211,6 +198,31 @@ class Cell:
         """
         raise AssertionError(f"{self} is not a cell that performs writes itself")
 
+    def read(
+        self, replica: ReplicaWrites[VariableT_contra], variable: VariableT_contra
+    ) -> Sequence[ReplicaAction]:
+        """Prepare a read on one replica, which then shows the component; if `reads_itself`."""
+        raise AssertionError(f"{self} is not a cell that performs reads itself")
+
+    def obtained(
+        self, replica: ReplicaWrites[VariableT_contra], variable: VariableT_contra, value: Array
+    ) -> Sequence[ReplicaAction]:
+        """Use the answer to the `pull` or `fetch` with which `write` or `read` has ended."""
+        raise AssertionError(f"{self} is not a cell that pulls or fetches")
+
+    def exchanged(
+        self, spec: VariableSpec, components: Sequence[Array], copy: Array | None
+    ) -> Exchange:
+        """Return the result of a merge, to which each replica contributed its component.
+
+        The result must depend on nothing but the arguments, which must not be changed.
+
+        Args:
+            components: One array for each replica, in replica order.
+            copy: The authoritative copy; None if the policy keeps no copy.
+        """
+        raise AssertionError(f"{self} is not a cell that exchanges components")
+
     def for_rows(self, operation: Operation, aggregation: VariableAggregation) -> Cell:
         """Return the cell for a sparse write, given that this cell is for assign_add.
 
@@ -228,6 +240,17 @@ class Cell:
     ) -> list[Array]:
         """Return the components after a write, given one value for each replica."""
         raise AssertionError(f"{self} is not a cell of a write")
+
+    def copied(
+        self,
+        spec: VariableSpec,
+        operation: Operation,
+        components: Sequence[Array],
+        values: Sequence[Operand],
+        copy: Array,
+    ) -> Array:
+        """Return the authoritative copy after a write; by default it does not change."""
+        return copy
 
     def needed(self, spec: VariableSpec, num_replicas: int) -> range:
         """Return the ids of the replicas whose components a cross-replica read uses."""

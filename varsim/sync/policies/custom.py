@@ -31,6 +31,7 @@ class CustomPolicy(ABC):
     is_mirrored: ClassVar[bool] = False
     is_trainable: ClassVar[bool] = True
     has_one_copy: ClassVar[bool] = False
+    keeps_copy: ClassVar[bool] = False
 
     manual: ClassVar[ManualRow] = BY_POLICY
     """The manual operations that the policy allows; by default none, because the policy itself

@@ -10,6 +10,7 @@ from varsim.spec import ManualOperation, VariableAggregation
 from varsim.sync.policies.cells import Reason
 
 _MEETING: Final = (ManualOperation.SYNC, ManualOperation.BROADCAST)
+ONE_SIDED: Final = frozenset(ManualOperation) - {*_MEETING}
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,7 @@ class Policy(Protocol):
         is_trainable: Whether a variable is trainable by default.
         has_one_copy: Whether the program sees one copy instead of a component of each replica.
         state: The rules for what the policy keeps beside a component; None if it keeps nothing.
+        keeps_copy: Whether the coordinator keeps an authoritative copy for the cells of the policy.
     """
 
     @property
@@ -83,6 +84,8 @@ class Policy(Protocol):
     def has_one_copy(self) -> bool: ...  # noqa: D102
     @property
     def state(self) -> StateRule | None: ...  # noqa: D102
+    @property
+    def keeps_copy(self) -> bool: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +99,7 @@ class TablePolicy:
     is_trainable: bool = True
     has_one_copy: bool = False
     state: StateRule | None = None
+    keeps_copy: bool = False
 
 
 def rows(

@@ -1,4 +1,4 @@
-"""The messages for what a policy keeps beside a component, such as a count of writes."""
+"""The messages of policies: results of exchanges, and what is kept beside components."""
 
 from __future__ import annotations
 
@@ -42,3 +42,19 @@ class SetPolicyState(Message):
     variable_id: int
     names: tuple[str, ...]  # sorted, without duplicates
     arrays: tuple[Array, ...]  # one array for each name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ComponentCommit(Message):
+    """Coordinator → replica: your component of a variable, as the policy has computed it.
+
+    In an exchange every replica gets such a message with the same version, and each with a value of
+    its own. The variable does not change if the replica already has this version or a later one.
+    """
+
+    call_id: int  # the call to which the merge belongs
+    settled: int  # see `Commit`
+    variable_id: int
+    replica_id: int  # the receiver, whose component it is
+    version: int  # counts the variable's commits from 1
+    value: Array  # shape and dtype of the variable

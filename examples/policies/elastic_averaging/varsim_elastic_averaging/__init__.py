@@ -1,0 +1,3 @@
+"""Elastic averaging: replicas and a centre copy attract each other."""
+
+from varsim_elastic_averaging.policy import ElasticAveraging as ElasticAveraging

@@ -1,0 +1,116 @@
+"""The policies of examples/policies: their invariants, and mutants that the judge finds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.effort import many
+from tests.examples.policy_programs import PROBLEMS, Program, checked, policy_of, run
+from varsim.analysis.outcome import Outcome
+from varsim.sync.coordinator_variables import CoordinatorBlock
+from varsim.sync.policies.cells import Exchange
+from varsim.sync.policies.exchanging import ExchangeEvery
+
+
+@pytest.mark.parametrize("keyword", PROBLEMS)
+def test_the_invariant_holds_in_every_order_of_messages(keyword):
+    """`python -m tests.examples.policy_programs --count 1000` runs 1,000 programs for each."""
+    problems = [checked(Program(seed), policy_of(keyword, seed)) for seed in range(many(6))]
+
+    assert [""] * many(6) == problems
+
+
+# ---------------------------------------------------------------- mutants
+
+
+def omits_a_neighbour(cell: Any, spec: Any, components: Any, copy: Any) -> Exchange:
+    right = ORIGINAL["gossip"](cell, spec, components, copy)
+    return Exchange([components[0], *right.components[1:]])
+
+
+def averages_all(cell: Any, spec: Any, components: Any, copy: Any) -> Exchange:
+    return Exchange([sum(components) / spec.dtype.type(len(components))] * len(components))
+
+
+def turns_the_ring(cell: Any, spec: Any, components: Any, copy: Any) -> Exchange:
+    first, *others = ORIGINAL["gossip"](cell, spec, components, copy).components
+    return Exchange([*others, first])
+
+
+def keeps_the_centre(cell: Any, spec: Any, components: Any, copy: Any) -> Exchange:
+    return Exchange(ORIGINAL["elastic_averaging"](cell, spec, components, copy).components, copy)
+
+
+def leaves_out_a_step(cell: Any, spec: Any, components: Any, copy: Any) -> Exchange:
+    right = ORIGINAL["elastic_averaging"](cell, spec, components, copy).components
+    less = ORIGINAL["elastic_averaging"](cell, spec, components[:-1], copy).copy
+    return Exchange(right, less)
+
+
+def goes_away_from_the_centre(cell: Any, spec: Any, components: Any, copy: Any) -> Exchange:
+    right = ORIGINAL["elastic_averaging"](cell, spec, components, copy)
+    wrong = [2 * one - new for one, new in zip(components, right.components, strict=True)]
+    return Exchange(wrong, right.copy)
+
+
+ORIGINAL: dict[str, Any] = {}
+"""Keyword → the method `exchanged` of the policy, without a mutation."""
+
+OF_GOSSIP = [omits_a_neighbour, averages_all, turns_the_ring]
+OF_CENTRE = [keeps_the_centre, leaves_out_a_step, goes_away_from_the_centre]
+
+
+def cell_of(keyword: str) -> type[ExchangeEvery]:
+    from varsim_elastic_averaging.policy import Attract
+    from varsim_gossip.policy import AverageNeighbours
+
+    return AverageNeighbours if keyword == "gossip" else Attract
+
+
+def found(keyword: str) -> set[tuple[str, str]]:
+    """Run programs under a policy until the judge finds something; return what it finds."""
+    for seed in range(40):
+        wrong = run(Program(seed), policy_of(keyword, seed)).verdicts
+        broken = {(one.checker, one.reason) for one in wrong if one.outcome is Outcome.INVALID}
+        if broken:
+            return broken
+    return set()
+
+
+@pytest.mark.parametrize(
+    ("keyword", "mutant"),
+    [*(("gossip", one) for one in OF_GOSSIP), *(("elastic_averaging", one) for one in OF_CENTRE)],
+)
+def test_a_wrong_exchange_is_found(keyword, mutant, monkeypatch):
+    cell = cell_of(keyword)
+    monkeypatch.setitem(ORIGINAL, keyword, cell.exchanged)
+    monkeypatch.setattr(cell, "exchanged", mutant)
+
+    assert keyword.replace("_", "-") in {checker for checker, _ in found(keyword)}
+
+
+@pytest.mark.parametrize("keyword", PROBLEMS)
+def test_an_exchange_at_another_write_is_found(keyword, monkeypatch):
+    cell, write = cell_of(keyword), ExchangeEvery.write
+
+    def late(self: Any, *rest: Any) -> Any:
+        return write(ExchangeEvery(self.every + 1), *rest)
+
+    monkeypatch.setattr(cell, "write", late)
+
+    reasons = [reason for name, reason in found(keyword) if name == keyword.replace("_", "-")]
+    assert "writes again before its last write was exchanged" in "".join(reasons)
+
+
+@pytest.mark.parametrize("keyword", PROBLEMS)
+def test_a_component_that_reaches_another_replica_is_found(keyword, monkeypatch):
+    exchange = CoordinatorBlock.exchange
+
+    def swapped(self: Any, components: Any, *rest: Any) -> Any:
+        return exchange(self, [components[1], components[0], *components[2:]], *rest)
+
+    monkeypatch.setattr(CoordinatorBlock, "exchange", swapped)
+
+    assert keyword.replace("_", "-") in {checker for checker, _ in found(keyword)}
