@@ -32,6 +32,8 @@ import click
 from benchmarks.tables import newest
 from docs.error_page import errors
 from docs.history_parts import history_kinds, history_run_keys, history_schema
+from docs.mixing import nesting_table, pairs_table
+from docs.mixing_strategies import strategies_table
 from docs.mode_pages import FOLDER, mode_pages
 from docs.policy_table import policy_table
 from locks.installed import why_documents_may_differ
@@ -244,6 +246,9 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "history-run-keys": history_run_keys,
     "history-kinds": history_kinds,
     "policy-table": policy_table,
+    "mixing-pairs": pairs_table,
+    "mixing-nesting": nesting_table,
+    "mixing-strategies": strategies_table,
     "summary-fields": summary_fields,
     "experiment-keys": experiment_keys,
     "commands": commands,

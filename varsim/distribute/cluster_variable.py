@@ -12,17 +12,24 @@ from varsim.distribute.conversion import as_operand
 from varsim.distribute.lease import Lease
 from varsim.distribute.manual import InProgram, InReplica, Manual, Refused
 from varsim.distribute.operands import explain
-from varsim.distribute.ports import ClusterPort, ReplicaPort
+from varsim.distribute.ports import ClusterPort, ReplicaPort, StrategyPort
 from varsim.distribute.resource import ResourceVariable
 from varsim.distribute.sparse import as_rows, row_indices, selects
 from varsim.distribute.values import DistributedValues
 from varsim.distribute.variable import Variable
-from varsim.errors import DistributedValueError, OperationError, UnsupportedOperation, VariableError
+from varsim.errors import (
+    ContextError,
+    DistributedValueError,
+    OperationError,
+    UnsupportedOperation,
+    VariableError,
+)
 from varsim.location import located, user_location
 from varsim.spec import Array, Context, Operation, VariableSpec
 from varsim.sync import policies
 from varsim.sync.fixes import refusal_of_rows
 from varsim.sync.replica_events import ReplicaScatter, RowsRead
+from varsim.texts.mixtures import OF_VARIABLE
 
 
 class ClusterVariable(Variable):
@@ -109,11 +116,25 @@ class ClusterVariable(Variable):
         """Return the component that `extended.update` is about to change in this frame."""
         raise AssertionError("only a variable with components is not always in cross context")
 
+    def mixed(self, frame: Frame, where: str = "") -> ContextError:
+        """Return the error for the use of this variable under another strategy; see `mixed`."""
+        at = f" ({self.spec.created_at})" if self.spec.created_at else ""
+        return mixed(frame, self.strategy, f"variable {self.spec.name!r}{at}", OF_VARIABLE, where)
+
+    def require_strategy(self, strategy: StrategyPort, operation: str) -> None:
+        """Check that this variable belongs to a strategy that is about to use it.
+
+        Raises:
+            ContextError: The variable belongs to another strategy.
+        """
+        if self.strategy is not strategy:
+            raise self.mixed(Frame(strategy), operation)
+
     def _is_cross(self, frame: Frame) -> bool:
         if frame.strategy.is_outside:
             return True
         if frame.strategy is not self.strategy:
-            raise mixed(frame.strategy, self.strategy)
+            raise self.mixed(frame)
         return frame.replica is None
 
     # ------------------------------------------------------------ writing

@@ -11,6 +11,7 @@ from typing import Any
 
 from varsim.distribute.collective_arguments import checked_name as checked
 from varsim.distribute.collective_arguments import parse_op
+from varsim.distribute.context import strategy_in_force
 from varsim.distribute.conversion import as_tensor
 from varsim.distribute.discarded import Discarded, is_discarded
 from varsim.distribute.groups import ProcessGroup, checked_group
@@ -275,8 +276,8 @@ class ReplicaCollectives(ABC):
 
     def _ids(self, group: Any, operation: str) -> tuple[int, ...]:
         """Return the members of a group for a message, after checking that this replica is one."""
-        me, count = self.replica_id_in_sync_group, self.num_replicas_in_sync
-        return checked_group(group, operation, me, count)
+        me, devices = self.replica_id_in_sync_group, strategy_in_force().devices
+        return checked_group(group, operation, me, devices)
 
     def _members(self, how: Combination) -> Sequence[int]:
         """Return the replicas that take part in a collective."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from varsim.distribute.home import Home, check_thread
 from varsim.distribute.ports import ReplicaPort, StrategyPort, UpdatePort
 from varsim.errors import ContextError
+from varsim.texts.mixtures import OF_CALL, Mixture
 from varsim.threads import this_thread
 
 
@@ -130,7 +131,7 @@ def require_cross_replica(strategy: StrategyPort, what: str) -> None:
     if frame is None:
         return
     if frame.strategy is not strategy and not frame.strategy.is_outside:
-        raise mixed(frame.strategy, strategy)
+        raise mixed(frame, strategy, what)
     if frame.replica is not None and is_on_replica(strategy):
         raise ContextError(
             f"{what} needs cross-replica context, but this code runs on replica "
@@ -139,8 +140,21 @@ def require_cross_replica(strategy: StrategyPort, what: str) -> None:
         )
 
 
-def mixed(here: StrategyPort, there: StrategyPort) -> ContextError:
-    """Return the error for an object of one strategy that is used under another strategy."""
-    return ContextError(
-        f"an object of {there!r} is used under {here!r}: two strategies cannot be mixed"
-    )
+def mixed(
+    here: Frame, owner: StrategyPort, what: str, remedy: str = OF_CALL, where: str = ""
+) -> ContextError:
+    """Return the error for an object of one strategy that is used under another strategy.
+
+    Args:
+        here: The current frame, of the other strategy.
+        what: The object, such as "strategy.run".
+        where: The operation of the other strategy, such as "strategy.reduce"; by default the call
+            or the scope of the frame.
+    """
+    if where:
+        pass
+    elif here.replica is not None:
+        where = f"a call (replica {here.replica.replica_id_in_sync_group})"
+    else:
+        where = "the scope" if here.update is None else "extended.update"
+    return ContextError(str(Mixture(what, repr(owner), repr(here.strategy), where, remedy)))

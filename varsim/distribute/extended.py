@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from varsim.distribute.aggregating import AggregatingVariable
+from varsim.distribute.cluster_variable import ClusterVariable
 from varsim.distribute.collective_arguments import parse_op
 from varsim.distribute.context import Frame, current_frame, entered
 from varsim.distribute.conversion import as_tensor
@@ -100,6 +101,8 @@ class Extended:
         if frame is not None and frame.replica is not None and frame.strategy is self._strategy:
             merge = partial(_update_merged, fn=fn, group=group)
             return frame.replica.merge_call(merge, args=(var, *args), kwargs=kwargs, name=name)
+        if isinstance(var, ClusterVariable):
+            var.require_strategy(self._strategy, "extended.update")
         if isinstance(var, AggregatingVariable):
             result = fn(var, *args, **(kwargs or {}))
             return result if group else (result,)

@@ -23,11 +23,16 @@ class ProcessGroup:
 
     Attributes:
         replica_ids: The ids of the members, in increasing order.
-        num_replicas_in_sync: The number of replicas of the strategy.
+        devices: The devices of all replicas of the strategy.
     """
 
     replica_ids: tuple[int, ...]
-    num_replicas_in_sync: int
+    devices: tuple[str, ...]
+
+    @property
+    def num_replicas_in_sync(self) -> int:
+        """Return the number of replicas of the strategy."""
+        return len(self.devices)
 
     def __len__(self) -> int:
         return len(self.replica_ids)
@@ -58,7 +63,7 @@ def make_group(
         )
     else:
         members = _by_id(replica_ids, len(devices))
-    return ProcessGroup(tuple(sorted(members)), len(devices))
+    return ProcessGroup(tuple(sorted(members)), tuple(devices))
 
 
 def _by_id(replica_ids: Any, count: int) -> list[int]:
@@ -108,17 +113,17 @@ def _on_devices(devices: Sequence[str], host: str | None, kind: str | None) -> l
 
 
 def checked_group(
-    group: Any, operation: str, replica_id: int, num_replicas: int
+    group: Any, operation: str, replica_id: int, devices: Sequence[str]
 ) -> tuple[int, ...]:
     """Return the members of a collective's group, for its message: () for all replicas.
 
     Args:
         operation: The collective, for errors.
         replica_id: The replica that calls the collective.
-        num_replicas: The number of replicas of its strategy.
+        devices: The devices of its strategy.
     Raises:
         TypeError: `group` is not a group.
-        ValueError: The group belongs to a strategy with another number of replicas.
+        ValueError: The group belongs to a strategy with other devices.
         ContextError: The replica is not a member.
     """
     if group is None:
@@ -128,10 +133,11 @@ def checked_group(
             f"{operation}(group={group!r}): a group is made by the strategy: write "
             "group=strategy.group([0, 2])"
         )
-    if group.num_replicas_in_sync != num_replicas:
+    if group.devices != tuple(devices):
         raise DistributedValueError(
-            f"{operation}: {group} belongs to a strategy of {group.num_replicas_in_sync} replicas, "
-            f"and this strategy has {num_replicas}; make a new group by strategy.group"
+            f"{operation}: {group} belongs to a strategy with the devices "
+            f"{', '.join(group.devices)}, and this strategy has {', '.join(devices)}; make the "
+            "group by strategy.group of this strategy"
         )
     if replica_id not in group:
         raise ContextError(
@@ -139,4 +145,4 @@ def checked_group(
             f"{name_replicas(group.replica_ids)}, so it cannot take part; call the collective only "
             "if `replica_id_in_sync_group in group`"
         )
-    return () if len(group) == num_replicas else group.replica_ids
+    return () if len(group) == len(devices) else group.replica_ids

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from varsim.distribute.collective_arguments import checked_name, parse_op
+from varsim.distribute.context import strategy_in_force
 from varsim.distribute.conversion import as_operand
 from varsim.distribute.groups import ProcessGroup, checked_group
 from varsim.distribute.ports import CrossReplicaPort, ReplicaPort
@@ -217,8 +218,8 @@ class InReplica:
     def sync(self, how: Combination, label: str | None, group: Any) -> Array:
         """Synchronise the component of this replica with those of the others."""
         replica = self._replica
-        own_id, count = replica.replica_id_in_sync_group, replica.num_replicas_in_sync
-        how = replace(how, group=checked_group(group, how.method, own_id, count))
+        own_id, devices = replica.replica_id_in_sync_group, strategy_in_force().devices
+        how = replace(how, group=checked_group(group, how.method, own_id, devices))
         check_root(self._name, how, replica.num_replicas_present)
         structure, _ = taken_apart({self._name: 0})  # errors show the name of the variable
         event = EnterSync(how, structure, label, user_location())
@@ -257,10 +258,10 @@ class InProgram:
 
     def sync(self, how: Combination, label: str | None, group: Any) -> Array:
         """Synchronise all components; the name has no effect, because the program is alone."""
-        count = self._variable.strategy.num_replicas_in_sync
+        strategy = self._variable.strategy
         member = group.replica_ids[0] if isinstance(group, ProcessGroup) else 0
-        how = replace(how, group=checked_group(group, how.method, member, count))
-        check_root(self._variable.label, how, count)
+        how = replace(how, group=checked_group(group, how.method, member, strategy.devices))
+        check_root(self._variable.label, how, strategy.num_replicas_in_sync)
         return self._cross.sync(self._variable, how)
 
     def publish(self) -> None:
@@ -356,7 +357,7 @@ class OnlyReplica:
     def sync(self, how: Combination, label: str | None, group: Any) -> Array:
         """Return the value: it is the only component, and thus the aggregate."""
         check_op(self._spec, how)
-        checked_group(group, how.method, 0, 1)
+        checked_group(group, how.method, 0, strategy_in_force().devices)
         check_root(self._spec.name, how, 1)
         return np.array(self._variable.read_value())
 

@@ -32,6 +32,7 @@ from varsim.distribute.naming import PROGRAM, new_id
 from varsim.distribute.ports import ReplicaPort
 from varsim.distribute.reduction import (
     reduced,
+    require_own,
 )
 from varsim.distribute.requested import requested
 from varsim.distribute.shares import Rows, uneven_rows
@@ -464,6 +465,7 @@ class MirroredStrategy(Strategy):
         """
         require_cross_replica(self, "strategy.reduce")
         op = parse_op(reduce_op)
+        require_own(value, self, "strategy.reduce")
         return reduced(op, value, axis, self.num_replicas_in_sync, weight, self.warn_once)
 
     def gather(self, value: Any, axis: int) -> Any:
@@ -475,6 +477,7 @@ class MirroredStrategy(Strategy):
             TypeError: The values are bools.
         """
         require_cross_replica(self, "strategy.gather")
+        require_own(value, self, "strategy.gather")
         return gathered(value, axis)
 
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
 
+from varsim.distribute.cluster_variable import ClusterVariable
 from varsim.distribute.conversion import as_tensor
 from varsim.distribute.distributed import DistributedVariable, MirroredVariable
 from varsim.distribute.indexed_slices import IndexedSlices
+from varsim.distribute.ports import StrategyPort
 from varsim.distribute.sparse import rows_alike
-from varsim.distribute.structure_walks import map_structure
+from varsim.distribute.structure_walks import leaves_of, map_structure
 from varsim.distribute.values import DistributedValues, present_of
 from varsim.errors import (
     AggregationError,
     DistributedValueError,
     ShapeError,
+    SizeError,
     UnsupportedError,
     ValueMismatchError,
     ValueTypeError,
@@ -27,6 +31,23 @@ from varsim.location import user_location
 from varsim.spec import Array, ReduceOp
 from varsim.sync import reduce
 from varsim.texts.facts import name_replicas
+
+
+def require_own(value: Any, strategy: StrategyPort, operation: str) -> None:
+    """Check that the distributed values in a structure fit a strategy.
+
+    Raises:
+        ContextError: A variable belongs to another strategy.
+        DistributedValueError: A value does not have a component for each replica.
+    """
+    leaves = []
+    with suppress(SizeError):  # the operation raises a better error
+        leaves = leaves_of(value)
+    for leaf in leaves:
+        if isinstance(leaf, ClusterVariable):
+            leaf.require_strategy(strategy, operation)
+        elif isinstance(leaf, DistributedValues):
+            leaf.require(strategy.num_replicas_in_sync)
 
 
 def components_of(value: DistributedValues) -> list[Array]:

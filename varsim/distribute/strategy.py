@@ -125,7 +125,7 @@ class Strategy(ABC):
         frame = current_frame()
         if frame is not None:
             if frame.strategy is not self:
-                raise mixed(frame.strategy, self)
+                raise mixed(frame, self, "strategy.scope")
             if frame.replica is not None:
                 raise ContextError("a scope cannot be entered on a replica: use merge_call")
         with entered(Frame(self)):
@@ -298,7 +298,7 @@ def check_call(strategy: Strategy, fn: Any, args: Any) -> None:
     """
     frame = current_frame()
     if frame is not None and frame.strategy is not strategy and not frame.strategy.is_outside:
-        raise mixed(frame.strategy, strategy)
+        raise mixed(frame, strategy, "strategy.run")
     if is_on_replica(strategy):
         raise ContextError(
             "strategy.run cannot be called on a replica: it needs cross-replica context "

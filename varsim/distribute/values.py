@@ -44,12 +44,20 @@ class DistributedValues:
             DistributedValueError: The number of components is not the number of replicas
                 (difference D9 in docs/semantics.md).
         """
+        self.require(num_replicas)
+        return self._values[replica_id]
+
+    def require(self, num_replicas: int) -> None:
+        """Check that there is a component for each replica.
+
+        Raises:
+            DistributedValueError: The number of components is not the number of replicas.
+        """
         if len(self._values) != num_replicas:
             raise DistributedValueError(
                 f"a {type(self).__name__} of {times(len(self._values), 'value')} cannot be used "
                 f"with {times(num_replicas, 'replica')}: it needs one value for each replica"
             )
-        return self._values[replica_id]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}:{{\n{listed(self._values)}\n}}"
@@ -89,14 +97,18 @@ class PerReplica(DistributedValues):
             DistributedValueError: The replica has joined, or the number of components is wrong.
         """
         present = len(self._values)
-        if not self.joined or present + self.joined != num_replicas:
-            return super().select(replica_id, num_replicas)
+        self.require(num_replicas)
         if replica_id >= present:
             raise DistributedValueError(
                 f"a PerReplica of {times(present, 'value')} has no value for replica {replica_id}, "
                 "which has joined (uneven: join): first reduce the value over the present replicas"
             )
         return self._values[replica_id]
+
+    def require(self, num_replicas: int) -> None:
+        """Check that there is a component for each replica that has not joined."""
+        if not self.joined or len(self._values) + self.joined != num_replicas:
+            super().require(num_replicas)
 
     def __repr__(self) -> str:
         present = len(self._values)
