@@ -152,6 +152,28 @@ class ReplicaContext(ReplicaCollectives):
         ids = self._ids(group, "barrier")
         self.session.barrier(None if name is None else checked(name, "a barrier"), ids)
 
+    def join(self) -> int:
+        """Wait until all replicas of the call have joined: this replica has no more data.
+
+        The `all_reduce` of the other replicas goes on with zeros in place of this replica's values:
+        SUM and ANY leave it out, MEAN divides by the number of all replicas, and a weighted mean
+        gives it the weight 0. A write of a variable is merged from the values of the replicas that
+        have not joined. After all have joined, all replicas take part again. TensorFlow does not
+        have this method.
+
+        Returns:
+            The replica that took part in most collectives; of several, the one with the highest id.
+        Raises:
+            MismatchError: A collective needs a value of this replica, or the function of another
+                replica has ended; raised by `strategy.run`.
+            DeadlockError: A replica waits for this one in another operation; raised by
+                `strategy.run`.
+            SynchronizationError: A variable needs the writes of all replicas; raised by
+                `strategy.run`.
+        """
+        self._check_current()
+        return self.session.join()
+
     def send(self, value: Any, to: int) -> None:
         """Send a value to another replica, and wait until that replica has called `recv`.
 
@@ -215,6 +237,10 @@ class OnlyReplicaContext(ReplicaContext):
     def barrier(self, name: str | None = None, *, group: ProcessGroup | None = None) -> None:
         """Continue at once: there is no other replica."""
         checked_name(name)
+
+    def join(self) -> int:
+        """Return 0 at once: there is no other replica."""
+        return 0
 
     def send(self, value: Any, to: int) -> None:
         """Raise an IndexError: there is no other replica."""

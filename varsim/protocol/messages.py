@@ -1,8 +1,8 @@
 """Define the messages of coordinator and workers.
 
-`bounded`, `deferral`, `meetings`, `one_sided` and `policy_state` have the messages of bounded
-staleness, of deferred writes, of locks and barriers, of one-sided operations, and of what policies
-keep beside components.
+`bounded`, `deferral`, `joining`, `meetings`, `one_sided` and `policy_state` have the messages of
+bounded staleness, of deferred writes, of joined replicas, of locks and barriers, of one-sided
+operations, and of what policies keep beside components.
 
 Coordinator and workers send *envelopes*: one or more of these messages in order, encoded together
 (see `codec`). A message is a value: after its creation, the message and its arrays do not change.
@@ -27,6 +27,7 @@ from varsim.protocol.deferral import (
     SyncRequest,
     WriteCounts,
 )
+from varsim.protocol.joining import Join, Joined
 from varsim.protocol.meetings import (
     BarrierArrival,
     Granted,
@@ -77,6 +78,8 @@ __all__ = [  # only the names from other modules; all classes below are public t
     "FetchPublished",
     "FreshCopy",
     "Granted",
+    "Join",
+    "Joined",
     "LockRelease",
     "LockRequest",
     "Meeting",
@@ -442,14 +445,15 @@ ToWorker = (
     | SetPolicyState
     | FreshCopy
     | ComponentCommit
+    | Joined
 )
-CollectiveMessage = Contribution | Scatter | Combine | MergeCall
-"""Messages for collectives. Only a `Contribution` can be for several collectives."""
+CollectiveMessage = Contribution | Scatter | Combine | MergeCall | Join
+"""Messages for collectives. Only a `Contribution` and a `Join` can be for several collectives."""
 
 ExplicitCollective = Combine | MergeCall
 """Collectives without a variable, which are identified by their label, or else by location."""
 
-Collective = Write | ExplicitCollective
+Collective = Write | ExplicitCollective | Join
 """One replica's operation at one position."""
 
 ToCoordinator = (
@@ -483,4 +487,5 @@ ToCoordinator = (
     | ShownPolicyState
     | BoundedWrite
     | CopyRequest
+    | Join
 )

@@ -19,6 +19,7 @@ from varsim.protocol.messages import (
     Define,
     Forget,
     HostResult,
+    Joined,
     Merged,
     Message,
     Passed,
@@ -53,6 +54,7 @@ from varsim.sync.replica_events import (
     ComponentWrite,
     EnterBarrier,
     EnterCombine,
+    EnterJoin,
     EnterLock,
     EnterMerge,
     EnterReceive,
@@ -302,6 +304,12 @@ class Replica:
         answer = self._answer_to(EnterMerge(*packed, label, self._runner.location()))
         assert isinstance(answer, Merged)
         return self._codec.unpack(answer.result)
+
+    def join(self) -> int:
+        """Take part in no more collectives until all replicas have joined; see `Joined.last`."""
+        answer = self._answer_to(EnterJoin(self._runner.location()))
+        assert isinstance(answer, Joined)
+        return answer.last
 
     def call_host(self, request: Any) -> Any:
         """Have the program's process perform a request. Requests are performed in replica order.

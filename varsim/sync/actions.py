@@ -15,6 +15,7 @@ from varsim.protocol.messages import (
     Granted,
     HostCall,
     HostResult,
+    Joined,
     MergeCall,
     Merged,
     Message,
@@ -61,7 +62,7 @@ class Run:
 class Deliver:
     """Give the replica's waiting program the answer to its operation."""
 
-    answer: Reduced | Merged | HostResult | SharedValue | Granted | Passed | Printed
+    answer: Reduced | Merged | Joined | HostResult | SharedValue | Granted | Passed | Printed
 
 
 @dataclass(frozen=True, slots=True)

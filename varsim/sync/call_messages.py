@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, get_args
 
+from varsim.errors import SynchronizationError
 from varsim.protocol.messages import (
     BoundedWrite,
     Combine,
@@ -12,6 +13,7 @@ from varsim.protocol.messages import (
     CopyRequest,
     FetchPublished,
     HostCall,
+    Join,
     LockRelease,
     Meeting,
     MergeCall,
@@ -26,6 +28,7 @@ from varsim.protocol.messages import (
     Waiting,
     WriteCounts,
 )
+from varsim.sync import policies
 from varsim.sync.actions import CoordinatorAction, Send, ShowOutput
 from varsim.sync.bounded_door import check_bounded_write, check_copy_request
 from varsim.sync.call_state import CallState
@@ -101,6 +104,19 @@ class CallMessages:
                 self._calls.happen(call, complete, self._runner.now_s, goes_on=True)
             )
         return self.after(call)
+
+    def _join(self, call: CallState, replica_id: int, message: Join) -> list[CoordinatorAction]:
+        complete, now_s = call.join(replica_id, message, self._runner.now_s), self._runner.now_s
+        try:
+            policies.check_joining(self._registry.kept_specs)
+        except SynchronizationError as error:
+            return self._calls.fail(call, error, now_s)
+        # A reduction can end this event before `happen` has ended, so the answers are sent first.
+        answers = self._calls.answer_meetings(call, now_s)
+        if complete:
+            steps = self._calls.happen(call, complete, now_s, goes_on=True)
+            return [*answers, *self._runner.run(steps)]
+        return [*answers, *self.after(call)]
 
     # ------------------------------------------------------------ waits and requests
 
@@ -208,6 +224,7 @@ class CallMessages:
         Scatter: _scatter,
         Combine: _collective,
         MergeCall: _collective,
+        Join: _join,
         Waiting: _waiting,
         WriteCounts: _write_counts,
         SyncRequest: _sync_request,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Final
 
 from varsim.errors import DeadlockError, ProtocolError
 from varsim.protocol.messages import (
@@ -14,6 +13,7 @@ from varsim.protocol.messages import (
     CopyRequest,
     FetchPublished,
     HostCall,
+    Join,
     LockRelease,
     LockRequest,
     Meeting,
@@ -36,16 +36,11 @@ from varsim.sync.description import doing, last_operation, name_of
 from varsim.sync.lock_account import LockAccount
 from varsim.sync.meetings import Answer, Meetings
 from varsim.sync.pairing import Failure, Pairings
-from varsim.sync.participant import WRITES, Arrival, Collectives, Participant, Plan, Status
-from varsim.sync.stalls import Quiet, StallLimits
+from varsim.sync.participant import WRITES, Arrival, Collectives, Participant, Plan, Status, Wait
+from varsim.sync.stalls import Quiet, StallLimits, lent
 from varsim.sync.stragglers import Straggler
 from varsim.texts.facts import Fact
 from varsim.texts.replicas import Group, grouped
-
-PROMPT_S: Final = 0.1
-"""An answer to a request is prompt if it comes within this time. The wait for a prompt answer
-counts as time without progress. Otherwise a replica that sends requests in an endless loop would be
-noticed late, because it waits half of the time."""
 
 
 class CallState:
@@ -125,6 +120,20 @@ class CallState:
                 participant.waits_for = message
         return complete
 
+    def join(self, replica_id: int, message: Join, now_s: float) -> list[Collectives]:
+        """Record that a replica joins; return the collectives that are now complete, in order."""
+        participant = self.sender(replica_id)
+        complete = self._everyone.join(replica_id, message, now_s)
+        self._waits(participant, message)
+        if self.meetings is not None:
+            self.meetings.join(self._everyone.joined)
+        return complete
+
+    def _waits(self, participant: Participant, message: Wait) -> None:
+        participant.status = Status.WAITING
+        participant.waits_for = message
+        participant.last, participant.last_at = name_of(message), message.location
+
     def sender(self, replica_id: int) -> Participant:
         """Return a replica that can send messages of the call now.
 
@@ -192,9 +201,7 @@ class CallState:
     def request_sync(self, replica_id: int, request: SyncRequest) -> None:
         """Record that a replica waits for the exchange of deferred writes of a variable."""
         participant = self.sender(replica_id)
-        participant.status = Status.WAITING
-        participant.waits_for = request
-        participant.last, participant.last_at = name_of(request), request.location
+        self._waits(participant, request)
 
     def settle(self, variable_id: int, count: int, now_s: float) -> None:
         """Record that `count` deferred writes are exchanged; waiting replicas continue."""
@@ -209,9 +216,7 @@ class CallState:
     def request_host_call(self, replica_id: int, host_call: HostCall, now_s: float = 0.0) -> None:
         """Record that a replica waits for a host call; see `next_host_call`."""
         participant = self.sender(replica_id)
-        participant.status = Status.WAITING
-        participant.waits_for = host_call
-        participant.last, participant.last_at = name_of(host_call), host_call.location
+        self._waits(participant, host_call)
         participant.asked_s = now_s
         self._host_calls[replica_id] = host_call
 
@@ -269,7 +274,7 @@ class CallState:
         arrivals = self._pairings.arrivals(replica_id)
         if participant.lent_at != arrivals:
             participant.lent_at, participant.lent_s = arrivals, 0.0
-        participant.lent_s += _lent(now_s - participant.asked_s)
+        participant.lent_s += lent(now_s - participant.asked_s)
 
     def merged(self, now_s: float) -> None:
         """Record that the function of a merge_call has returned; all replicas continue to run."""
@@ -299,6 +304,7 @@ class CallState:
         if self.meetings is None:
             account = LockAccount() if self._account is None else self._account
             self.meetings = Meetings(self.call_id, self.participants, account, self._specs)
+            self.meetings.join(self._everyone.joined)
             self.is_plain = False
         self.meetings.take(replica_id, message, now_s)
 
@@ -426,7 +432,7 @@ class CallState:
             if one.status is Status.RUNNING or asks:
                 moved_s = max(self._pairings.moved_s(replica_id), one.met_s, wanted_s)
                 lent_s = one.lent_s if one.lent_at == self._pairings.arrivals(replica_id) else 0.0
-                lent_s += _lent(now_s - one.asked_s) if asks else 0.0
+                lent_s += lent(now_s - one.asked_s) if asks else 0.0
                 quiet[replica_id] = Quiet(moved_s, lent_s)
         return quiet
 
@@ -487,8 +493,3 @@ class CallState:
         if self._in_service is not None:
             assert isinstance(self.participants[self._in_service].waits_for, HostCall)
             assert self._in_service not in self._host_calls
-
-
-def _lent(waited_s: float) -> float:
-    """Return for how long a replica waited for the program; 0 if the answer came promptly."""
-    return waited_s if waited_s > PROMPT_S else 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -38,6 +38,37 @@ def is_valid(how: Combination, weight: float | None, leaves: int, members: Seque
         and (how.variable_id is None or (kind in _OF_VARIABLES and weight is None and leaves == 1))
         and (weight is None or (op is ReduceOp.MEAN and 0 <= weight < math.inf))
     )
+
+
+def accepts_joined(how: Combination) -> bool:
+    """Return whether replicas that have joined can give zeros to a collective.
+
+    Zero changes no sum. A mean divides by the number of all replicas, as in Horovod. For MIN, MAX,
+    PROD and ALL, a zero would change the result.
+    """
+    zero_is_neutral = how.op in {ReduceOp.SUM, ReduceOp.MEAN, ReduceOp.ANY}
+    return how.kind is CombineKind.ALL_REDUCE and zero_is_neutral and how.variable_id is None
+
+
+def with_zeros(
+    replica_ids: Sequence[int],
+    values: Sequence[Leaves],
+    weights: Sequence[float | None],
+    joined: Collection[int],
+) -> tuple[list[Leaves], list[float | None]]:
+    """Return the values and weights of all replicas; those that have joined give zeros.
+
+    Args:
+        replica_ids: The replicas that give these values and weights.
+        joined: The replicas that have joined.
+    Returns:
+        The values, in replica order, and the weights: 0 for zeros, if the others have weights.
+    """
+    zeros = tuple(np.zeros_like(leaf) for leaf in values[0])
+    weight = None if weights[0] is None else 0.0
+    given = dict(zip(replica_ids, zip(values, weights, strict=True), strict=True))
+    each = sorted({**dict.fromkeys(joined, (zeros, weight)), **given}.items())
+    return [leaves for _, (leaves, _) in each], [own for _, (_, own) in each]
 
 
 def combined(

@@ -10,6 +10,7 @@ from varsim.protocol.messages import (
     BoundedWrite,
     Combine,
     HostCall,
+    Join,
     LockRequest,
     ReceiveRequest,
     SendRequest,
@@ -22,7 +23,15 @@ from varsim.sync.meetings import Meetings
 from varsim.sync.pairing import Pairing
 from varsim.sync.participant import Participant, Wait
 from varsim.sync.wait_graph import find_deadlock
-from varsim.texts.deadlocks import Deadlock, Kind, NotArrived, NotWritten, Returned, WaitsFor
+from varsim.texts.deadlocks import (
+    Deadlock,
+    Kind,
+    NotArrived,
+    NotJoined,
+    NotWritten,
+    Returned,
+    WaitsFor,
+)
 from varsim.texts.facts import Fact
 from varsim.texts.replicas import grouped
 
@@ -54,6 +63,10 @@ def deadlock_of(
             yield from meetings.needs(replica_id, wait)
         elif isinstance(wait, SyncRequest):
             yield from ((other, NotWritten()) for other in lacking(wait))
+        elif isinstance(wait, Join):
+            for member in pairing_of(()).members.values():
+                if not member.has_joined:
+                    yield member.replica_id, NotJoined()
         else:
             pairing = pairing_of(wait.how.group if isinstance(wait, Combine) else ())
             own = pairing.members[replica_id]
@@ -62,7 +75,7 @@ def deadlock_of(
                 return
             why = NotWritten() if isinstance(wait, HostCall | Waiting) else NotArrived()
             for member in pairing.members.values():
-                if member.position <= last:
+                if member.position <= last and not member.has_joined:
                     yield member.replica_id, why
 
     waiting = {i: one.waits_for for i, one in enumerate(participants) if one.waits_for is not None}
@@ -88,4 +101,6 @@ def _kind(wait: Wait) -> Kind:
         return Kind.LOCK
     if isinstance(wait, BoundedWrite):
         return Kind.PACE
+    if isinstance(wait, Join):
+        return Kind.JOIN
     return Kind.POST if isinstance(wait, SendRequest | ReceiveRequest) else Kind.ALL

@@ -14,6 +14,7 @@ from varsim.protocol.messages import (
     ExplicitCollective,
     FetchPublished,
     HostCall,
+    Join,
     LockRequest,
     MergeCall,
     Message,
@@ -141,6 +142,8 @@ def describe(activity: Collective | Wait, specs: Mapping[int, VariableSpec]) -> 
         case BoundedWrite(operation=operation, operand=operand, location=location):
             spec = specs[activity.variable_id]
             return WriteAt(spec.name, operation, spec.dtype, operand.shape, location)
+        case Join():
+            return CollectiveAt("join", (), activity.location)
         case Waiting():
             return ReadAt(specs[activity.variable_id].name, activity.location)
         case SyncRequest():
@@ -188,6 +191,7 @@ def name_of(operation: Message) -> str:
 
 _NAMES: Final[Mapping[type, str]] = {
     MergeCall: "merge_call",
+    Join: "join",
     SyncRequest: "a read",
     CopyRequest: "a read",
     HostCall: HOST_CALL,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import assert_never
 
 from varsim.protocol.messages import (
@@ -90,6 +90,11 @@ class Meetings:
                 self.bounded.write(replica_id, message, bound, now_s)
             case _:
                 assert_never(message)
+
+    def join(self, joined: Collection[int]) -> None:
+        """Set the replicas that have joined: barriers of all replicas do not wait for them."""
+        for one in self._barriers.join(joined):
+            self._grant(one)
 
     def end(self, replica_id: int, now_s: float) -> None:
         """Release what a replica holds back, because its function has ended."""

@@ -9,6 +9,7 @@ from varsim.protocol.messages import (
     Collective,
     Combine,
     ExplicitCollective,
+    Join,
     MergeCall,
     Write,
 )
@@ -17,13 +18,24 @@ from varsim.sync import policies
 from varsim.sync.description import (
     after_writing,
     at_collective,
+    describe,
     describe_collective,
+    name_of,
 )
 from varsim.sync.participant import Member, Participant
 from varsim.sync.structures import differences, fewest_first, form_of, sizes_of
 from varsim.texts.facts import Fact
-from varsim.texts.mismatches import Absent, Crossing, Mismatch, NeedsAll, Sides, Uneven, Unlike
-from varsim.texts.replicas import Group, grouped
+from varsim.texts.mismatches import (
+    Absent,
+    Crossing,
+    Mismatch,
+    NeedsAll,
+    NeedsJoined,
+    Sides,
+    Uneven,
+    Unlike,
+)
+from varsim.texts.replicas import Did, Group, grouped
 
 
 def differ(
@@ -46,9 +58,13 @@ def difference(
 ) -> Mismatch:
     """Return how two replicas' arrivals differ; `NOTHING` if they can be combined.
 
+    A replica that has joined takes no part, so it agrees with every arrival.
+
     Args:
         strict: Whether collectives without a name must be in the same line.
     """
+    if isinstance(first, Join) or isinstance(second, Join):
+        return Mismatch.NOTHING
     if type(first) is not type(second):
         return Mismatch.OPERATION
     if isinstance(first, Write) or isinstance(second, Write):
@@ -117,7 +133,7 @@ def unlike(
         group: The process group of the pairing; () for all replicas.
     """
     present = _present(index, members)
-    first, *others = present.values()
+    first, *others = sorted(present.values(), key=_has_joined)
     kinds = (difference(first, other, specs, strict=strict) for other in others)
     kind = min(kinds, default=Mismatch.NOTHING)
     if kind is Mismatch.NOTHING:
@@ -129,15 +145,19 @@ def unlike(
     return error(fact).by_groups(groups)
 
 
+def _has_joined(collective: Collective) -> bool:
+    return isinstance(collective, Join)
+
+
 def _present(index: int, members: Sequence[Member]) -> dict[int, Collective]:
     collectives = ((member.replica_id, member.collective(index)) for member in members)
     return {i: collective for i, collective in collectives if collective is not None}
 
 
 def _most_common(groups: Sequence[Group], present: Mapping[int, Collective]) -> Collective:
-    """Return the most common arrival."""
+    """Return the most common arrival; a join only if all arrivals are joins."""
     came = [group.replica_ids for group in groups if group.replica_ids[0] in present]
-    return present[max(came, key=len)[0]]
+    return present[max(came, key=lambda ids: (not _has_joined(present[ids[0]]), len(ids)))[0]]
 
 
 def _details(kind: Mismatch, present: Mapping[int, Collective]) -> Iterator[Fact]:
@@ -145,6 +165,8 @@ def _details(kind: Mismatch, present: Mapping[int, Collective]) -> Iterator[Fact
     if kind is Mismatch.NAME:
         names: dict[str, list[int]] = {}
         for i, collective in present.items():
+            if isinstance(collective, Join):
+                continue
             name = None if isinstance(collective, Write) else collective.label
             names.setdefault("no name" if name is None else f"the name {name!r}", []).append(i)
         yield Sides(fewest_first(names))
@@ -185,6 +207,29 @@ def absent(
     return MismatchError(fact).by_groups(groups)
 
 
+def needs_joined(
+    index: int,
+    came: Mapping[int, Collective],
+    joined: Mapping[int, Join],
+    specs: Mapping[int, VariableSpec],
+) -> MismatchError:
+    """Return the error for a collective that needs the values of replicas that have joined.
+
+    Args:
+        came: A mapping: replica_id → its arrival.
+    """
+    groups = grouped(
+        {i: Did(describe(one, specs)) for i, one in sorted({**came, **joined}.items())}
+    )
+    first = next(iter(came.values()))
+    if isinstance(first, Write):
+        operation = f"{specs[first.variable_id].name}.{first.operation.value}"
+    else:
+        op = first.how.op if isinstance(first, Combine) else None
+        operation = name_of(first) + ("" if op is None else f"({op.value})")
+    return MismatchError(NeedsJoined(operation, index, groups, tuple(joined))).by_groups(groups)
+
+
 def uneven(
     spec: VariableSpec,
     counts: Sequence[int],
@@ -213,6 +258,8 @@ def uneven(
 def _reason(
     collective: Collective, specs: Mapping[int, VariableSpec], group: tuple[int, ...]
 ) -> NeedsAll:
+    if isinstance(collective, Join):
+        return NeedsAll(joins=True)
     if not isinstance(collective, Write):
         return NeedsAll(of_group=bool(group))
     spec = specs[collective.variable_id]

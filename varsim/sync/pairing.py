@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
+from typing import Final
 
 from varsim.errors import Fix, MismatchError, ProtocolError
-from varsim.protocol.messages import CollectiveMessage, ExplicitCollective, Raised
+from varsim.protocol.messages import ExplicitCollective, Join, Raised
 from varsim.spec import VariableSpec
 from varsim.sync import mismatch
 from varsim.sync.mismatch_fixes import of_mismatch
-from varsim.sync.participant import WRITES, Arrival, Collectives, Member, Participant, Status
+from varsim.sync.participant import (
+    ENDLESS,
+    WRITES,
+    Arrival,
+    Collectives,
+    Member,
+    Participant,
+    Status,
+)
 
 GRACE_S = 0.5
 """Shortest time that running replicas have to reach the position at which a call has failed.
@@ -27,6 +36,8 @@ but at least GRACE_S.
 LONGEST_GRACE_S = 10.0
 """Longest wait for running replicas: a replica in an endless loop never arrives."""
 
+_WITHOUT_LABEL: Final = (*WRITES, Join)
+
 Failure = MismatchError | tuple[int, Raised]
 """The reason why a call fails: a mismatch of the replicas, or an exception of one replica."""
 
@@ -39,6 +50,9 @@ class Pairing:
     ended before this position, or if two arrivals differ. Then the pairing is *doomed* at this
     position: collectives at earlier positions still happen, collectives at later positions do not.
     Every member arrives in the order of its program.
+
+    A member can *join*: its arrival then stays until all members have joined, and the collectives
+    of the others are complete without it.
 
     Args:
         participants: The replicas of the call; the members are the replicas in `replica_ids`. Some
@@ -71,6 +85,7 @@ class Pairing:
         self._strict = strict
         self._front = self._ordered[0]  # the member that is furthest ahead
         self._present = 0  # the number of members that have arrived at `next_position`
+        self._joined = 0  # the number of members that have joined
         ended = any(member.participant.ended is not None for member in self._ordered)
         self._least_ended = 0 if ended else None  # the lowest position at which a member has ended
         self._crossed: dict[frozenset[str], dict[int, ExplicitCollective]] = {}  # see `crossings`
@@ -85,10 +100,7 @@ class Pairing:
         """
         member = self.members[replica_id]
         if arrival.start != member.position:
-            raise ProtocolError(
-                f"replica {replica_id} is at collective {arrival.start} instead of "
-                f"{member.position}"
-            )
+            raise _wrong_position(member, arrival)
         differs_at = self._first_difference(member, arrival)
         if differs_at is not None:
             self._doom(differs_at, arrival.at_s)
@@ -101,6 +113,28 @@ class Pairing:
         if stop > self._front.position:
             self._front = member
         return self._complete(arrival.at_s) if self._present == self._count else []
+
+    def join(self, replica_id: int, message: Join, now_s: float) -> list[Collectives]:
+        """Record that a member joins. If a member's function has ended, all can never join.
+
+        Returns:
+            The collectives that are now complete, in order.
+        """
+        member = self.members[replica_id]
+        arrival = Arrival(message.position, ENDLESS, message, None, now_s)
+        if arrival.start != member.position:
+            raise _wrong_position(member, arrival)
+        if self._least_ended is not None:
+            self._doom(self._least_ended, now_s)
+        self._present += not member.arrivals
+        self._joined += 1
+        member.arrivals.append(arrival)
+        return self._complete(now_s) if self._present == self._count else []
+
+    @property
+    def joined(self) -> Collection[int]:
+        """Return the members that have joined."""
+        return {one.replica_id for one in self._ordered if one.has_joined} if self._joined else ()
 
     def _first_difference(self, member: Member, arrival: Arrival) -> int | None:
         """Return the first position at which an arrival differs from the arrivals of `_front`.
@@ -133,22 +167,54 @@ class Pairing:
                 stop = min(stop, self.doomed_at)
             if stop <= self.next_position:
                 break
-            complete.append(Collectives(self.next_position, stop, heads, self.replica_ids))
+            if stop == ENDLESS:
+                complete.append(self._rejoined(heads, now_s))
+                break
+            if self._joined:
+                complete.append(self._without_joined(stop, heads))
+            else:
+                complete.append(Collectives(self.next_position, stop, heads, self.replica_ids))
             self.next_position = stop
             self.since_s = now_s
-            self._note_crossing([head.message for head in heads])
+            self._note_crossing(complete[-1])
             for member in self._ordered:
                 if member.arrivals[0].stop == stop:
                     member.arrivals.popleft()
                     self._present -= not member.arrivals
         return complete
 
-    def _note_crossing(self, messages: Sequence[CollectiveMessage]) -> None:
+    def _rejoined(self, heads: Sequence[Arrival], now_s: float) -> Collectives:
+        """Let all members take part again, from the next position on: all have joined."""
+        position = self.next_position
+        self.next_position, self.since_s = position + 1, now_s
+        for member in self._ordered:
+            member.arrivals.clear()
+            member.position = position + 1
+        self._front = self._ordered[0]
+        self._present = self._joined = 0
+        return Collectives(position, position + 1, heads, self.replica_ids)
+
+    def _without_joined(self, stop: int, heads: Sequence[Arrival]) -> Collectives:
+        """Return collectives of the members that have not joined before them."""
+        ids = self.replica_ids
+        joined: dict[int, Join] = {}
+        came: dict[int, Arrival] = {}
+        for replica_id, head in zip(ids, heads, strict=True):
+            if isinstance(head.message, Join):
+                joined[replica_id] = head.message
+            else:
+                came[replica_id] = head
+        start = self.next_position
+        return Collectives(start, stop, [*came.values()], [*came], joined or None)
+
+    def _note_crossing(self, happened: Collectives) -> None:
         """Record unnamed collectives that were paired although their lines differ."""
-        collectives = [one for one in messages if not isinstance(one, WRITES)]
+        messages = [arrival.message for arrival in happened.arrivals]
+        collectives = [one for one in messages if not isinstance(one, _WITHOUT_LABEL)]
         if any(mismatch.are_crossed(collectives[0], other) for other in collectives[1:]):
             lines = frozenset(one.location for one in collectives)
-            self._crossed.setdefault(lines, dict(zip(self.replica_ids, collectives, strict=True)))
+            whose = dict(zip(happened.replica_ids, collectives, strict=True))
+            self._crossed.setdefault(lines, whose)
 
     def crossings(self) -> Iterable[Mapping[int, ExplicitCollective]]:
         """Return unnamed collectives that were paired across lines, once per set of lines.
@@ -165,7 +231,7 @@ class Pairing:
         if self._least_ended is None or member.position < self._least_ended:
             self._least_ended = member.position
         raised = isinstance(member.participant.ended, Raised)
-        if raised or self._front.position > member.position:
+        if raised or self._joined or self._front.position > member.position:
             self._doom(member.position, now_s)
 
     def _doom(self, position: int, now_s: float) -> None:
@@ -209,7 +275,7 @@ class Pairing:
     def _fixes(self, position: int) -> Iterable[Fix]:
         """Return fixes that make the arrivals one collective; none if a replica is missing."""
         collectives = [member.collective(position) for member in self._ordered]
-        came = [collective for collective in collectives if collective is not None]
+        came = [one for one in collectives if one is not None and not isinstance(one, Join)]
         if len(came) < len(collectives):
             return ()
         values = [member.values(position) for member in self._ordered]
@@ -230,7 +296,10 @@ class Pairing:
             for arrival in member.arrivals:
                 assert arrival.start <= at < arrival.stop
                 at = arrival.stop
-            assert at == max(member.position, self.next_position)
+            assert at == (
+                ENDLESS if member.has_joined else max(member.position, self.next_position)
+            )
+        assert self._joined == sum(one.has_joined for one in members) < len(members)
         ended = [one.position for one in members if one.participant.ended is not None]
         assert self._least_ended == min(ended, default=None)
         assert self.doomed_at is None or self.doomed_at >= self.next_position
@@ -308,6 +377,12 @@ class Pairings:
         assert self._all == (self.everyone, *(self.groups[one] for one in sorted(self.groups)))
         for pairing in self._all:
             pairing.validate()
+
+
+def _wrong_position(member: Member, arrival: Arrival) -> ProtocolError:
+    return ProtocolError(
+        f"replica {member.replica_id} is at collective {arrival.start} instead of {member.position}"
+    )
 
 
 def _are_alike(one: Arrival, other: Arrival) -> bool:

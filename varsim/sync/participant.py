@@ -18,6 +18,7 @@ from varsim.protocol.messages import (
     Combine,
     Contribution,
     HostCall,
+    Join,
     Layout,
     Meeting,
     MergeCall,
@@ -33,6 +34,9 @@ from varsim.sync.coordinator_door import DENSE, check_write
 
 WRITES: Final = (Contribution, Scatter)
 """The collectives that a replica does not wait for; `isinstance` is slower with a union."""
+
+ENDLESS: Final = 2**63 - 1
+"""The `stop` of the arrival of a replica that joins: it stays until all replicas have joined."""
 
 MAX_LAYOUTS: Final = 64
 """Number of layouts that a replica and the coordinator store. A new layout replaces the oldest."""
@@ -140,12 +144,16 @@ class Arrival:
 
 @dataclass(slots=True, eq=False)  # not frozen, so that it is created faster
 class Collectives:
-    """Consecutive collectives at which all replicas of the call, or of a group, have arrived."""
+    """Consecutive collectives at which all replicas of the call, or of a group, have arrived.
+
+    Replicas that have joined are not among the arrivals, unless all replicas have joined.
+    """
 
     start: int
     stop: int
     arrivals: Sequence[Arrival]  # in replica order; an arrival may extend past `stop`
     replica_ids: Sequence[int]  # the replica of each arrival
+    joined: Mapping[int, Join] | None = None  # replica → its message, if replicas have joined
 
     @property
     def arrangement(self) -> Arrangement | None:
@@ -164,7 +172,7 @@ class Collectives:
         return first.arrangement
 
 
-Wait = Combine | MergeCall | Waiting | SyncRequest | HostCall | Meeting | BoundedWrite
+Wait = Combine | MergeCall | Join | Waiting | SyncRequest | HostCall | Meeting | BoundedWrite
 """Messages after which a replica can wait for an answer."""
 
 
@@ -202,6 +210,11 @@ class Member:
     participant: Participant
     position: int = 0  # the position of the replica's next collective
     arrivals: deque[Arrival] = field(default_factory=deque)  # at collectives that are not complete
+
+    @property
+    def has_joined(self) -> bool:
+        """Return whether the replica waits until all replicas have joined."""
+        return bool(self.arrivals) and self.arrivals[-1].stop == ENDLESS
 
     def collective(self, position: int) -> Collective | None:
         """Return the replica's operation at a pending collective; None if it did not arrive."""

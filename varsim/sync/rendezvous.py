@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from varsim.protocol.messages import Payload
 
@@ -14,11 +14,12 @@ class Barriers:
     """The barriers of one call. A barrier without a name is the one whose name is None.
 
     A barrier ends when all replicas of the call, or all members of its group, have arrived. It can
-    be used again.
+    be used again. A barrier of all replicas does not wait for those that have joined.
     """
 
     def __init__(self, num_replicas: int) -> None:
         self._present = range(num_replicas)
+        self._joined: Collection[int] = ()
         self._arrived: dict[Barrier, set[int]] = {}
 
     def arrive(self, barrier: Barrier, replica_id: int) -> Sequence[int]:
@@ -31,6 +32,12 @@ class Barriers:
         del self._arrived[barrier]
         return members
 
+    def join(self, joined: Collection[int]) -> Sequence[int]:
+        """Set the replicas that have joined; return the replicas whose barriers end now."""
+        self._joined = joined
+        over = [one for one in self._arrived if len(self._arrived[one]) == len(self._members(one))]
+        return [i for barrier in over for i in sorted(self._arrived.pop(barrier))]
+
     def missing(self, barrier: Barrier) -> list[int]:
         """Return the replicas that have not arrived at a barrier at which a replica waits."""
         arrived = self._arrived[barrier]
@@ -38,7 +45,9 @@ class Barriers:
 
     def _members(self, barrier: Barrier) -> Sequence[int]:
         group, _ = barrier
-        return [i for i in group if i in self._present] if group else self._present
+        if group:
+            return [i for i in group if i in self._present]
+        return [i for i in self._present if i not in self._joined]
 
     def validate(self) -> None:
         """Assert the conditions that hold after every event."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from varsim.errors import ContextError, ProtocolError
 from varsim.protocol.limits import MAX_LOCKS_HELD
 from varsim.protocol.messages import (
     Granted,
     HostResult,
+    Joined,
     Merged,
     Message,
     Passed,
@@ -20,11 +22,37 @@ from varsim.protocol.messages import (
 )
 from varsim.sync.clock import Clock
 from varsim.sync.components import ReplicaVariable
+from varsim.sync.participant import ENDLESS
 from varsim.sync.policies.cells import Cell
-from varsim.sync.replica_events import ReplicaRead, RowsRead
+from varsim.sync.replica_events import (
+    CallHost,
+    EnterBarrier,
+    EnterCombine,
+    EnterJoin,
+    EnterLock,
+    EnterMerge,
+    EnterReceive,
+    EnterSend,
+    FunctionPrints,
+    ReplicaRead,
+    RowsRead,
+)
 
-Answer = Reduced | Merged | HostResult | SharedValue | Granted | Passed | Printed
+Answer = Reduced | Merged | Joined | HostResult | SharedValue | Granted | Passed | Printed
 """The messages that answer an operation for which the program waits."""
+
+ANSWERS: Final[Mapping[type, type[Message]]] = {
+    EnterCombine: Reduced,
+    EnterMerge: Merged,
+    EnterJoin: Joined,
+    CallHost: HostResult,
+    EnterLock: Granted,
+    EnterBarrier: Granted,
+    EnterSend: Granted,
+    EnterReceive: Passed,
+    FunctionPrints: Printed,
+}
+"""The class of the answer to each operation."""
 
 
 @dataclass(slots=True)
@@ -66,6 +94,14 @@ class ReplicaCall:
             self.next_index += 1
         self.collective = group, index
         return index
+
+    def leave(self) -> None:
+        """Record that the replica has joined: commits of any number of collectives can arrive."""
+        self.next_index = ENDLESS
+
+    def rejoin(self, joined: Joined) -> None:
+        """Record that all replicas have joined, and take part in the collectives again."""
+        self.next_index = self.left = joined.position + 1
 
     def take_lock(self, lock: str, location: str) -> None:
         """Record that the program requests a lock.
@@ -139,6 +175,8 @@ def check_answer(call: ReplicaCall, answer: Answer) -> None:
     if fits and isinstance(answer, Reduced | Merged):
         group = answer.group if isinstance(answer, Reduced) else ()
         fits = (group, answer.position) == call.collective
+    if fits and isinstance(answer, Joined):
+        fits = answer.position >= call.collective[1] and answer.last >= 0
     if fits and isinstance(answer, Reduced):
         fits = len(answer.leaves) == call.leaves
     if not fits:

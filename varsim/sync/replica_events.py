@@ -12,6 +12,7 @@ from varsim.protocol.messages import (
     Combination,
     Combine,
     HostCall,
+    Join,
     LockRelease,
     LockRequest,
     MergeCall,
@@ -154,6 +155,17 @@ class EnterMerge:
             label=self.label,
             location=self.location,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class EnterJoin:
+    """The program takes part in no more collectives until all replicas have joined."""
+
+    location: str
+
+    def message(self, call_id: int, index: int) -> Join:
+        """Return the message of the collective with this index in a call."""
+        return Join(call_id=call_id, position=index, location=self.location)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -366,6 +378,7 @@ ProgramEvent = (
     | EnterCombine
     | EnterSync
     | EnterMerge
+    | EnterJoin
     | CallHost
     | EnterLock
     | LeaveLock

@@ -20,9 +20,9 @@ from varsim.protocol.messages import (
     Forget,
     Granted,
     HostResult,
+    Joined,
     Left,
     Merged,
-    Message,
     Passed,
     Printed,
     PullDeltas,
@@ -50,6 +50,7 @@ from varsim.sync.actions import (
 from varsim.sync.event_log import InvalidTransition
 from varsim.sync.manual import check_manual, check_op, operation_of
 from varsim.sync.replica_call import (
+    ANSWERS,
     Answer,
     ReplicaCall,
     check_answer,
@@ -61,6 +62,7 @@ from varsim.sync.replica_events import (
     CallHost,
     EnterBarrier,
     EnterCombine,
+    EnterJoin,
     EnterLock,
     EnterMerge,
     EnterReceive,
@@ -87,18 +89,6 @@ from varsim.sync.replica_writes import AFTER_OTHERS, ReplicaWrites
 
 SHUT_DOWN: Final = "the cluster is shut down"
 """The reason in the error of a call that runs when the coordinator ends the cluster."""
-
-_ANSWERS: Final[Mapping[type, type[Message]]] = {
-    EnterCombine: Reduced,
-    EnterMerge: Merged,
-    CallHost: HostResult,
-    EnterLock: Granted,
-    EnterBarrier: Granted,
-    EnterSend: Granted,
-    EnterReceive: Passed,
-    FunctionPrints: Printed,
-}
-"""The class of the answer to each operation."""
 
 _NOTHING: Final[tuple[ReplicaAction, ...]] = ()
 
@@ -230,6 +220,8 @@ class ReplicaState(ReplicaWrites):
                 return self._obtain(call, *call.obtains, answer.value)
         if isinstance(answer, Reduced):
             self._store(call, answer)
+        elif isinstance(answer, Joined):
+            call.rejoin(answer)
         call.awaits_answer = None
         if self._caches and isinstance(answer, AFTER_OTHERS):
             self._distrust_caches(call)
@@ -304,18 +296,21 @@ class ReplicaState(ReplicaWrites):
 
     # ------------------------------------------------------------ collectives
 
-    def _enter(self, event: EnterCombine | EnterMerge) -> Sequence[ReplicaAction]:
+    def _enter(self, event: EnterCombine | EnterMerge | EnterJoin) -> Sequence[ReplicaAction]:
         """Send the outbox, and then the message of the program's collective."""
         if self.aborted is not None:
             return [Abandon(self.aborted)]
         call = self._innermost()
-        call.awaits_answer = _ANSWERS[type(event)]
+        call.awaits_answer = ANSWERS[type(event)]
         group: tuple[int, ...] = ()
         call.syncs = event.how.variable_id if isinstance(event, EnterCombine) else None
         if isinstance(event, EnterCombine):
             call.leaves, group = len(event.leaves), event.how.group
         index = call.enter(group)
-        return [*self._flush(event.message(call.call_id, index)), Await(may_block=False)]
+        sent = self._flush(event.message(call.call_id, index))
+        if isinstance(event, EnterJoin):
+            call.leave()
+        return [*sent, Await(may_block=False)]
 
     def _sync(self, event: EnterSync) -> Sequence[ReplicaAction]:
         """Let this replica's component take part in a collective, which then replaces it.
@@ -364,7 +359,7 @@ class ReplicaState(ReplicaWrites):
         call = self._innermost()
         if isinstance(event, EnterLock):
             call.take_lock(event.lock, event.location)
-        call.awaits_answer = _ANSWERS[type(event)]
+        call.awaits_answer = ANSWERS[type(event)]
         return [*self._flush(event.message(call.call_id)), Await(may_block=False)]
 
     def _print(self, event: FunctionPrints) -> Sequence[ReplicaAction]:
@@ -372,7 +367,7 @@ class ReplicaState(ReplicaWrites):
         if self.aborted is not None:
             return [Abandon(self.aborted)]
         call = self._innermost()
-        call.awaits_answer = _ANSWERS[FunctionPrints]
+        call.awaits_answer = ANSWERS[FunctionPrints]
         return [Send(COORDINATOR, event.message(call.call_id)), Await(may_block=False)]
 
     def _leave_lock(self, event: LeaveLock) -> Sequence[ReplicaAction]:
@@ -453,6 +448,7 @@ class ReplicaState(ReplicaWrites):
         EnterCombine: _enter,
         EnterSync: _sync,
         EnterMerge: _enter,
+        EnterJoin: _enter,
         CallHost: _request,
         EnterLock: _request,
         LeaveLock: _leave_lock,
@@ -479,6 +475,7 @@ class ReplicaState(ReplicaWrites):
         Start: _start,
         Reduced: _answer,
         Merged: _answer,
+        Joined: _answer,
         HostResult: _answer,
         Granted: _answer,
         Passed: _answer,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from varsim.errors import (
     ContextError,
@@ -19,6 +20,8 @@ from varsim.protocol.messages import (
     Combine,
     Contribution,
     CopyRequest,
+    Join,
+    Joined,
     MergeCall,
     Message,
     Raised,
@@ -26,9 +29,11 @@ from varsim.protocol.messages import (
     Returned,
     Scatter,
     Start,
+    Write,
     is_own_call,
 )
-from varsim.sync import combining, loss_report, policies
+from varsim.spec import VariableAggregation
+from varsim.sync import combining, loss_report, mismatch, policies
 from varsim.sync.actions import (
     CallBegins,
     CoordinatorAction,
@@ -49,6 +54,8 @@ from varsim.sync.participant import Collectives
 from varsim.sync.stragglers import Stragglers
 from varsim.sync.variable_registry import VariableRegistry
 from varsim.texts.losses import AllNeeded, LossReport
+
+_FIRST: Final = VariableAggregation.ONLY_FIRST_REPLICA
 
 
 class RunningCalls:
@@ -157,6 +164,8 @@ class RunningCalls:
         """
         try:
             for collectives in complete:
+                if collectives.joined:
+                    self._check_joined(collectives)
                 first, merging = collectives.arrivals[0].message, self._registry.merging
                 if isinstance(first, Contribution):
                     yield from merging.merge(call.call_id, collectives, now_s, call.idle())
@@ -192,11 +201,15 @@ class RunningCalls:
         """Answer replicas, perform the next host call, and end the call, if this is possible."""
         actions: list[CoordinatorAction] = []
         if not call.is_plain:
-            actions += self._admit(call, now_s)
-            actions += [Send(i, answer) for i, answer in call.take_answers(now_s)]
+            actions += self.answer_meetings(call, now_s)
         actions += self.next_host_call(call)
         actions += self._conclude(call, now_s)
         return actions
+
+    def answer_meetings(self, call: CallState, now_s: float) -> list[CoordinatorAction]:
+        """Answer the replicas that continue after a lock, a barrier, a bounded write, and so on."""
+        actions = [*self._admit(call, now_s)]
+        return [*actions, *(Send(i, answer) for i, answer in call.take_answers(now_s))]
 
     def _admit(self, call: CallState, now_s: float) -> Iterator[CoordinatorAction]:
         """Let writes with bounded staleness take effect, and answer those that have waited."""
@@ -229,17 +242,19 @@ class RunningCalls:
         self, call: CallState, collectives: Collectives
     ) -> CoordinatorAction | list[CoordinatorAction]:
         first = collectives.arrivals[0].message
+        if isinstance(first, Join):
+            return self._rejoin(call, collectives)
         if isinstance(first, MergeCall):  # the replicas wait until the program has run the function
             messages = tuple(arrival.message for arrival in collectives.arrivals)
             return RunMerge(call.call_id, first.position, messages)  # type: ignore[arg-type]
         assert isinstance(first, Combine)
         arrivals = [one.message for one in collectives.arrivals if isinstance(one.message, Combine)]
-        results = combining.combined(
-            first.how,
-            [one.leaves for one in arrivals],
-            [one.weight for one in arrivals],
-            self._registry.num_replicas,
-        )
+        values, weights = [one.leaves for one in arrivals], [one.weight for one in arrivals]
+        if collectives.joined:
+            values, weights = combining.with_zeros(
+                collectives.replica_ids, values, weights, collectives.joined
+            )
+        results = combining.combined(first.how, values, weights, self._registry.num_replicas)
         call.release(collectives)
         if first.how.variable_id is not None:
             size_bytes = first.leaves[0].nbytes
@@ -255,8 +270,40 @@ class RunningCalls:
                 )
         return [
             Send(i, answers[id(leaves)])
-            for i, leaves in zip(collectives.replica_ids, results, strict=True)
+            for i, leaves in zip(collectives.replica_ids, results[: len(arrivals)], strict=True)
         ]
+
+    def _check_joined(self, collectives: Collectives) -> None:
+        """Check that a collective can happen without the replicas that have joined.
+
+        Raises:
+            MismatchError: It needs their values.
+        """
+        arrival, joined = collectives.arrivals[0], collectives.joined
+        assert joined is not None, "the caller has asked"
+        for index in range(collectives.start, collectives.stop):
+            one = arrival.at(index)
+            if isinstance(one, Write):
+                first_only = self._registry.specs[one.variable_id].aggregation is _FIRST
+                fits = not first_only or 0 not in joined
+            else:
+                fits = isinstance(one, Combine) and combining.accepts_joined(one.how)
+            if not fits:
+                did = dict(zip(collectives.replica_ids, collectives.arrivals, strict=True))
+                came = {i: own.at(index) for i, own in did.items()}
+                raise mismatch.needs_joined(index, came, joined, self._registry.specs)
+
+    def _rejoin(self, call: CallState, collectives: Collectives) -> list[CoordinatorAction]:
+        """Answer all replicas: they have joined.
+
+        `last` depends only on the program, and not on the order in which messages arrive.
+        """
+        call.release(collectives)
+        ids = collectives.replica_ids
+        starts = [arrival.start for arrival in collectives.arrivals]
+        _, last = max(zip(starts, ids, strict=True))
+        answer = Joined(call_id=call.call_id, position=collectives.start, last=last)
+        return [Send(i, answer) for i in ids]
 
     # ------------------------------------------------------------ the end
 

@@ -18,6 +18,11 @@ from typing import Final
 
 from varsim.texts.stalls import Activity
 
+PROMPT_S: Final = 0.1
+"""An answer to a request is prompt if it comes within this time. The wait for a prompt answer
+counts as time without progress. Otherwise a replica that sends requests in an endless loop would be
+noticed late, because it waits half of the time."""
+
 MOST_STACKS: Final = 4
 """Largest number of stacks in one report: more would be hard to read."""
 
@@ -113,6 +118,11 @@ class Quiet:
     def since_s(self) -> float:
         """Return since when the replica has made no progress, without its waits for the program."""
         return self.moved_s + self.lent_s
+
+
+def lent(waited_s: float) -> float:
+    """Return for how long a replica waited for the program; 0 if the answer came promptly."""
+    return waited_s if waited_s > PROMPT_S else 0.0
 
 
 @dataclass(slots=True)

@@ -47,6 +47,14 @@ class NotArrived(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class NotJoined(Fact):
+    """The other replica has not joined."""
+
+    def __str__(self) -> str:
+        return "which has not joined"
+
+
+@dataclass(frozen=True, slots=True)
 class NotReceiving(Fact):
     """The other replica has not received the value."""
 
@@ -98,6 +106,7 @@ class Kind(Enum):
 
     LOCK = "lock"
     POST = "send or recv"
+    JOIN = "join"
     ALL = "barrier, collective or read"
     PACE = "write with bounded staleness"
 
@@ -160,6 +169,8 @@ class Deadlock(Fact):
 
 
 def _remedy(kinds: Sequence[Kind]) -> str:
+    if Kind.JOIN in kinds:
+        return _JOIN
     if Kind.PACE in kinds:
         return _LOCK_AND_MORE if Kind.LOCK in kinds else _PACE
     if Kind.LOCK not in kinds:
@@ -182,5 +193,10 @@ _POSTS: Final = (
 _PACE: Final = (
     "Let every replica write the variable equally often between two operations that need other "
     "replicas, or allow a larger staleness."
+)
+_JOIN: Final = (
+    "A replica that has joined waits until all replicas have joined. Only merged writes, barriers "
+    "and all_reduce with SUM, MEAN or ANY go on without it. Let it join after the last other "
+    "operation that needs it, or do this operation after all replicas have joined."
 )
 _ORDER: Final = "Let all replicas do these operations in the same order."

@@ -101,9 +101,12 @@ class NeedsAll(Fact):
     spec: VariableSpec | None = None
     waits: str = ""  # the text `CellText.waits` of the variable's cell
     of_group: bool = False  # whether only the members of a process group take part
+    joins: bool = False  # whether the replicas wait in `join`
 
     def __str__(self) -> str:
         spec = self.spec
+        if self.joins:
+            return "A join ends when every replica has joined."
         if spec is None and self.of_group:
             return (
                 "Every member of the group must take part in this collective, because its result "
@@ -203,6 +206,31 @@ class Absent(Fact):
                 f"  Let every {'member' if self.group else 'replica'} reach this operation: move "
                 f"it out of code that only some {'members' if self.group else 'replicas'} run"
                 f"{later}",
+            ]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsJoined(Fact):
+    """A collective needs the values of replicas that have joined."""
+
+    operation: str  # with its op, if it has one: all_reduce(MAX)
+    index: int  # see `Unlike`
+    groups: tuple[Group, ...]
+    joined: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(
+            [
+                f"{self.operation} needs a value of {name_replicas(self.joined)}, which "
+                f"{'has' if len(self.joined) == 1 else 'have'} joined, at "
+                f"{_collective(self.index, ())}:",
+                *group_lines(self.groups),
+                "  A replica that has joined gives zeros to all_reduce with SUM, MEAN or ANY, and "
+                "no value to a write. Other collectives need a value of each replica, and a write "
+                "with ONLY_FIRST_REPLICA needs that of replica 0.",
+                "  Let every replica reach this operation before it joins, or do this operation "
+                "after all replicas have joined.",
             ]
         )
 

@@ -1,0 +1,28 @@
+"""Define the messages of replicas that join: they have no more values to give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from varsim.protocol.parts import Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Join(Message):
+    """Replica → coordinator: this replica takes part in no more collectives until all have joined.
+
+    Collectives of process groups are not concerned. The answer is a `Joined`.
+    """
+
+    call_id: int
+    position: int  # the position of the first collective without this replica
+    location: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Joined(Message):
+    """Coordinator → replica: all replicas have joined; take part in the next collectives."""
+
+    call_id: int
+    position: int  # the next collective has the position after this one
+    last: int  # the replica that took part in most collectives; of several, the highest id
