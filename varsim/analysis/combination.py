@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -36,6 +36,10 @@ _PAIRS: Final[Mapping[str, Callable[[Value, Value], Value]]] = {
 """Op → the function of two values that is applied from the first replica to the last."""
 
 
+_WITH_ZEROS: Final = frozenset({"SUM", "MEAN", "ANY"})
+"""The ops of an all_reduce in which replicas that have joined can give zeros."""
+
+
 @lru_cache(1024)
 def arguments_in(text: object) -> Arguments | None:
     """Return the arguments of a collective in the note of a `give` event; None if it has none."""
@@ -53,6 +57,7 @@ def expected(
     given: Mapping[int, Sequence[Value]],
     arguments: Mapping[int, Arguments],
     num_replicas: int,
+    joined: Collection[int] = (),
 ) -> dict[int, list[Value]] | None:
     """Return the arrays of each replica's result; None if the values cannot be combined.
 
@@ -61,7 +66,11 @@ def expected(
         given: The arrays of each replica that takes part, by replica_id, in replica order.
         arguments: The arguments of each of these replicas.
         num_replicas: The number of replicas of the run, or of members of the process group.
+        joined: Further replicas, which have joined during the call: they give zeros, and get no
+            result.
     """
+    if joined:
+        return _expected_with_joined(operation, given, arguments, num_replicas, joined)
     settings = [{**one, "weight": "weight" in one} for one in arguments.values()]
     if any(one != settings[0] for one in settings) or len({len(own) for own in given.values()}) > 1:
         return None
@@ -79,6 +88,28 @@ def expected(
     except (ArithmeticError, KeyError, TypeError, ValueError):
         return None
     return {replica: [part[i] for part in parts] for i, replica in enumerate(given)}
+
+
+def _expected_with_joined(
+    operation: str,
+    given: Mapping[int, Sequence[Value]],
+    arguments: Mapping[int, Arguments],
+    num_replicas: int,
+    joined: Collection[int],
+) -> dict[int, list[Value]] | None:
+    first = next(iter(given), None)
+    if first is None or operation != "all_reduce" or arguments[first].get("op") not in _WITH_ZEROS:
+        return None
+    zeros = [np.zeros_like(one) for one in given[first]]
+    weighs = {"weight": 0.0} if "weight" in arguments[first] else {}
+    every = sorted({*given, *joined})
+    found = expected(
+        operation,
+        {i: given.get(i, zeros) for i in every},
+        {i: arguments.get(i, {**arguments[first], **weighs}) for i in every},
+        num_replicas,
+    )
+    return None if found is None else {i: found[i] for i in given}
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,10 +23,10 @@ from varsim.tracing.history import KINDS, PROGRAM, Event, History
 
 _WRITES: Final = frozenset({None, "assign", "assign_add", "assign_sub"}) | sparse.OPERATIONS
 _OPERATIONS: Final[Mapping[str, frozenset[str | None]]] = {
-    "arrive": frozenset({"merge_call", "host_call", *(kind.value for kind in CombineKind)}),
+    "arrive": frozenset({"merge_call", "host_call", "join", *(kind.value for kind in CombineKind)}),
     "request": frozenset({"lock", "read_lock", "barrier", "send", "recv"}),
     "answer": frozenset(
-        {"reduced", "merged", "host_result", "shared", "granted", "passed", "copy"}
+        {"reduced", "merged", "joined", "host_result", "shared", "granted", "passed", "copy"}
     ),
     "sync": frozenset({"broadcast", *(f"sync_{op.value.lower()}" for op in ReduceOp)}),
     "ask": frozenset({"pull", "fetch", "copy"}),

@@ -312,9 +312,19 @@ class Replay(EventObserver):
         self._presence = Presence(num_replicas)
         self.present = self._presence.of
         self.members = self._presence.members
+        self.joined = self._presence.joined
+        self.givers = self._presence.givers
+        self.at_barrier = self._presence.at_barrier
         self.on_call = self._presence.on_call
+        self.on_arrive = self._presence.on_arrive
+        self.on_answer = self._presence.on_answer
         self._answered: set[int] = set()  # variables with fetched components
         self._known = [0] * num_replicas  # for each replica, its last event that the program knows
+
+    @property
+    def rejoined(self) -> Mapping[int, Event]:
+        """Return the joins that the last answer has ended; see `Presence.rejoined`."""
+        return self._presence.rejoined
 
     # ------------------------------------------------------------ changes of components
 
@@ -418,6 +428,7 @@ class Replay(EventObserver):
 
     def on_finish(self, event: Event) -> None:
         """End a call."""
+        self._presence.on_finish(event)
         self.left = list(self.merges.end(event.call))
 
     # ------------------------------------------------------------ fetches by the program

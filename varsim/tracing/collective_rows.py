@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from varsim.protocol.messages import Combine, MergeCall, Reduced
+from varsim.protocol.messages import Combine, Join, MergeCall, Reduced
 from varsim.tracing.absent import AbsentMemory
 from varsim.tracing.rows import Form, HistoryRows, kept
 
@@ -14,9 +14,13 @@ _GIVEN: Final = Form("position", "members", "note", "value")
 _RESULTS: Final = Form("position", "members", "replica", "value")
 
 
-def arrived(message: Combine | MergeCall, rows: HistoryRows, absent: AbsentMemory) -> Sequence[int]:
+def arrived(
+    message: Combine | MergeCall | Join, rows: HistoryRows, absent: AbsentMemory
+) -> Sequence[int]:
     """Add the arrival of a replica, and the arrays that it gives; return the event numbers."""
     columns: dict[str, Any] = {"position": message.position, "location": message.location}
+    if isinstance(message, Join):
+        return (rows.add("arrive", call=message.call_id, operation="join", **columns),)
     if message.label is not None:
         columns["note"] = message.label
     if isinstance(message, MergeCall):

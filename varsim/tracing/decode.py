@@ -23,6 +23,8 @@ from varsim.protocol.messages import (
     Granted,
     HostCall,
     HostResult,
+    Join,
+    Joined,
     Layout,
     MergeCall,
     Merged,
@@ -208,7 +210,7 @@ class FromProgram:
                 answered = self._answered(replica_id, message)
                 results = collective_rows.obtained(message, replica_id, self._rows, self._absent)
                 return (*answered, *results)
-            case Merged():
+            case Merged() | Joined():
                 return self._answered(replica_id, message)
             case Create(spec=spec, value=value):
                 return self._create(replica_id, spec, value)
@@ -230,10 +232,11 @@ class FromProgram:
                 return (add("answer", call=message.call_id, replica=replica_id, operation=what),)
         return ()
 
-    def _answered(self, replica_id: int, message: Reduced | Merged) -> Events:
+    def _answered(self, replica_id: int, message: Reduced | Merged | Joined) -> Events:
         call, operation = message.call_id, ANSWERS[type(message)]
         receivers = self._present.get(call, self._num_replicas)
-        columns = {"call": call, "position": message.position, "operation": operation}
+        said = {"note": str(message.last)} if isinstance(message, Joined) else {}
+        columns = {"call": call, "position": message.position, "operation": operation, **said}
         if isinstance(message, Reduced) and message.group:
             columns["members"] = collective_rows.members_of(message.group)
             receivers = sum(member < receivers for member in message.group)
@@ -390,7 +393,7 @@ class FromReplica:
                 return (rows.add("component", variable=variable, version=version, value=shown),)
             case SyncRequest(call_id=call, delta=delta, location=location):
                 return (rows.add("wait", call=call, variable=delta.variable_id, location=location),)
-            case Combine() | MergeCall():
+            case Combine() | MergeCall() | Join():
                 if isinstance(message, Combine):
                     self.one_sided.synced(message)
                 return collective_rows.arrived(message, rows, self._absent)

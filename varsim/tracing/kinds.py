@@ -29,7 +29,8 @@ KINDS: Final[Mapping[str, str]] = {
     "wait": "a replica waits for the commit of its write to `variable`",
     "arrive": "a replica arrives at a collective other than a write (`operation` is merge_call, or "
     "a method that combines values, such as all_reduce; `note` is the collective's name, if it has "
-    "one), or makes a request to the program (host_call)",
+    "one), or makes a request to the program (host_call). With the operation join, the replica "
+    "gives no values from `position` on, until the answer joined",
     "give": "after `arrive`: an array that the replica gives to the collective at `position`; one "
     "event for each array. `note` has the arguments as JSON: op, axis, root, exclusive, weight",
     "request": "a replica waits for other replicas in an operation without a position: `operation` "
@@ -37,8 +38,9 @@ KINDS: Final[Mapping[str, str]] = {
     "barrier, or the number of the other replica",
     "release": "a replica releases the lock `note`. The end of its function releases all its locks",
     "answer": "the program answers a collective, a host call, a `request` or an `ask`; `operation` "
-    "is reduced, merged, host_result, granted (a lock, a barrier or a send), passed (a recv), "
-    "shared (a pull or a fetch) or copy (an `ask` or `advance` of bounded staleness)",
+    "is reduced, merged, joined (`note` is the replica that took part in most collectives), "
+    "host_result, granted (a lock, a barrier or a send), passed (a recv), shared (a pull or a fetch) "
+    "or copy (an `ask` or `advance` of bounded staleness)",
     "result": "after `answer`: an array of the result that `replica` gets from the collective at "
     "`position`; one event for each array",
     "sync": "a replica or the program synchronises a variable: `operation` is sync_sum, sync_mean "

@@ -11,6 +11,7 @@ from varsim.protocol.messages import (
     FreshCopy,
     Granted,
     HostResult,
+    Joined,
     LockRelease,
     LockRequest,
     Meeting,
@@ -28,6 +29,7 @@ REQUESTS: Final = (*get_args(Meeting), LockRelease)
 ANSWERS: Final[Mapping[type, str]] = {
     Reduced: "reduced",
     Merged: "merged",
+    Joined: "joined",
     HostResult: "host_result",
     SharedValue: "shared",
     Granted: "granted",

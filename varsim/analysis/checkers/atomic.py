@@ -10,8 +10,8 @@ from varsim.tracing.history import Event
 class Atomic(Checker):
     """Checks that a merge has one contribution from each replica, and one commit for each replica.
 
-    Replicas that have joined take no part in a call: only the other replicas contribute. After a
-    call is aborted, none of its writes may be committed.
+    Replicas that have joined, before the call or during it, give no values: only the other replicas
+    contribute. After a call is aborted, none of its writes may be committed.
     """
 
     name = "atomic"
@@ -55,6 +55,10 @@ class Atomic(Checker):
             reason = f"{seen_by(event)} arrives at position {event.position} after {position}"
             self.wrong(variable, reason, (before, event.event))
         last[mine] = event.position, event.event
+        join = self.replay.joined(event).get(event.process, event)
+        if join.event != event.event:
+            reason = f"{seen_by(event)} arrives at a collective although it has joined"
+            self.wrong(None, reason, (join.event, event.event))
         if event.kind == "arrive":
             arrived = self._arrived.setdefault(event.call, {})
             arrived.setdefault((event.members, event.position), []).append(event)
@@ -64,11 +68,34 @@ class Atomic(Checker):
         if event.call is None or event.position is None or not self.replay.from_start:
             return
         came = self._arrived.get(event.call, {}).pop((event.members, event.position), [])
-        known = {one.process for one in came if self.replay.may_know(one)}
+        if event.operation == "joined":
+            self._check_rejoined(event)
+            return
+        joins = self.replay.joined(event).values()
+        if joins and event.operation == "merged":
+            reason = "a merge_call is answered although a replica has joined"
+            self.wrong(None, reason, (*(one.event for one in joins), event.event))
+        known = {one.process for one in (*came, *joins) if self.replay.may_know(one)}
         if len(known) < len(self.replay.members(event)):
             everyone = "members" if event.group else "replicas"
             reason = f"a collective is answered before all {everyone} have arrived"
             self.wrong(None, reason, (*(one.event for one in came), event.event))
+
+    def _check_rejoined(self, event: Event) -> None:
+        """Check that all replicas have joined, and what the answer says about them."""
+        joins = self.replay.rejoined
+        proof = (*(one.event for one in joins.values()), event.event)
+        known = [one for one in joins.values() if self.replay.may_know(one)]
+        if len(known) < len(self.replay.members(event)):
+            self.wrong(None, "a join ends before all replicas have joined", proof)
+            return
+        position, last = max((one.position or 0, one.process) for one in known)
+        if (event.position, event.note) != (position, str(last)):
+            reason = (
+                f"a join ends at position {event.position} and names replica {event.note}, where "
+                f"replica {last} took part in most collectives, up to position {position}"
+            )
+            self.wrong(None, reason, proof)
 
     def on_begin(self, event: Event) -> None:
         """Record that a replica runs a call, and check that it takes part in the call."""
@@ -120,7 +147,7 @@ class Atomic(Checker):
             self.wrong(variable, reason, (*earlier, event.event))
             return
         writes = merge.writes.values()
-        present = self.replay.present(event.call)
+        present = self.replay.givers(event)
         if len(writes) < len(present) and self.replay.from_start:
             reason = f"a commit has {len(writes)} of {len(present)} contributions"
             self.wrong(variable, reason, (*(write.event for write in writes), event.event))

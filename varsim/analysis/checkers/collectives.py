@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from varsim.analysis import arithmetic, combination
@@ -14,6 +15,8 @@ from varsim.tracing.history import Event
 
 _Key = tuple[int, str | None, int]
 """The call, the members and the position of a collective."""
+
+_WITHOUT_VALUES: Final = frozenset({"merge_call", "join"})
 
 _MISSING: Final = "not all values of a collective were recorded"
 _OLD: Final = (
@@ -36,6 +39,8 @@ class _Open:
 class Collectives(Checker):
     """Checks the results of collectives that combine values, such as all_reduce.
 
+    Replicas that have joined during the call give zeros.
+
     The result of a merge_call is not recorded.
     """
 
@@ -52,7 +57,7 @@ class Collectives(Checker):
 
     def on_arrive(self, event: Event) -> None:
         """Record that a replica enters a collective."""
-        if event.position is not None and event.operation != "merge_call":
+        if event.position is not None and event.operation not in _WITHOUT_VALUES:
             self._open.setdefault(_key(event), _Open(event.operation or ""))
 
     def on_give(self, event: Event) -> None:
@@ -74,14 +79,15 @@ class Collectives(Checker):
             if self.replay.from_start:
                 self.wrong(None, "a result belongs to no collective", (event.event,))
             return
-        present = self.replay.members(event)
+        present, joined = self.replay.givers(event), self.replay.joined(event)
         if not found.given.keys() >= set(present):
             return  # an arrival is missing, which another checker reports
-        proof = (*(one.event for i in present for one in found.given[i]), event.event)
+        joins = [one.event for one in joined.values()]
+        proof = (*joins, *(one.event for i in present for one in found.given[i]), event.event)
         if not found.answered:
             found.answered = True
             count = len(event.group) or self.replay.num_replicas
-            found.expected = self._expected(found, list(present), count, proof)
+            found.expected = self._expected(found, present, joined, count, proof)
         if found.expected is None:
             return
         mine, index = found.expected.get(event.replica, []), found.shown[event.replica]
@@ -105,7 +111,12 @@ class Collectives(Checker):
             self.wrong(None, reason, proof)
 
     def _expected(
-        self, found: _Open, present: list[int], count: int, proof: tuple[int, ...]
+        self,
+        found: _Open,
+        present: Sequence[int],
+        joined: Collection[int],
+        count: int,
+        proof: tuple[int, ...],
     ) -> dict[int, list[Any]] | None:
         """Return the arrays of each replica's result; report why they are not known."""
         given = {i: [_array_of(one) for one in found.given[i]] for i in present}
@@ -114,7 +125,7 @@ class Collectives(Checker):
             return None
         arguments = {i: combination.arguments_in(found.given[i][0].note) or {} for i in present}
         known = {i: [one for one in own if one is not None] for i, own in given.items()}
-        expected = combination.expected(found.operation, known, arguments, count)
+        expected = combination.expected(found.operation, known, arguments, count, joined)
         if expected is None:
             reason = f"the values of a {found.operation} cannot be combined, but it was answered"
             self.wrong(None, reason, proof)

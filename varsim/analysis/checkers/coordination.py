@@ -12,8 +12,8 @@ class Coordination(Checker):
     """Checks the grants of locks, the ends of barriers, and the values that replicas receive.
 
     A lock is granted to one replica at a time, or to several readers, in the order in which the
-    requests arrive. A barrier ends when all present replicas, or all members of its group, have
-    arrived. A value is passed on when its sender sends it and its receiver receives it.
+    requests arrive. A barrier ends when all replicas that have not joined, or all members of its
+    group, have arrived. A value is passed on when its sender sends it and its receiver receives it.
     """
 
     name = "coordination"
@@ -86,7 +86,7 @@ class Coordination(Checker):
     def _end_barrier(self, asked: Event, event: Event) -> None:
         """Check that all members are at the barrier; their answers are separate events."""
         waiting = self._at_barrier.setdefault(asked.members, {})
-        members = self.replay.members(asked)
+        members, joined = self.replay.at_barrier(asked)
         if asked.process not in waiting:
             waiting.clear()
             for replica_id in members:
@@ -94,7 +94,7 @@ class Coordination(Checker):
                 if other is not None and _is_same_barrier(asked, other):
                     waiting[replica_id] = other
             missing = len(members) - len(waiting)
-            known = all(map(self.replay.may_know, waiting.values()))
+            known = all(map(self.replay.may_know, (*waiting.values(), *joined.values())))
             if (missing or not known) and self.replay.from_start:
                 everyone = "members" if asked.group else "replicas"
                 reason = f"a barrier ends for {seen_by(asked)} before all {everyone} have arrived"

@@ -63,7 +63,7 @@ class Reduction(Checker):
     def _check_merge(
         self, variable: ReplayedVariable, event: Event, change: Change, merge: ReplayedMerge
     ) -> None:
-        present = self.replay.present(event.call)
+        present = self.replay.givers(event)
         if not merge.writes.keys() >= set(present):
             return  # a contribution is missing, which another checker reports
         writes = [merge.writes[replica] for replica in present]

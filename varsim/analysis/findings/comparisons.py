@@ -210,6 +210,9 @@ class Comparisons(EventObserver):
 
     def _write(self, event: Event, facts: VariableFacts, location: str) -> Iterator[Comparison]:
         """Store one replica's write. The write of the last replica completes the comparison."""
+        if self._presence.joined_during_call:
+            self._unequal.add(site_of(event))  # the replicas' writes cannot be paired by number
+            return
         key, replica_id = (facts.variable_id, location), event.process
         writes = self._writes.get(key)
         if writes is None:

@@ -66,6 +66,7 @@ class Finder(EventObserver):
         self.num_replicas = context.num_replicas
         self.present = context.presence.of
         self.members = context.presence.members
+        self.givers = context.presence.givers
 
     @abstractmethod
     def finish(self) -> list[Finding]:

@@ -121,7 +121,7 @@ class Overflow(Finder):
             return
         parts = [_exact(one, facts) for one in contributions.values()]
         known = [part for part in parts if isinstance(part, np.ndarray) and len(part) == len(value)]
-        if len(known) < len(self.present(event.call)):
+        if len(known) < len(self.givers(event)):
             return
         first = next(iter(contributions.values()))
         together: Exact = np.sum(known, axis=0)

@@ -70,6 +70,8 @@ class Pairing(Finder):
         operation, name = event.operation or "", event.note
         if name is not None or event.position is None or event.call is None:
             return
+        if operation == "join":
+            return  # joins belong together, wherever they are
         came = self._came.setdefault(event.call, {})
         came.setdefault((event.members, event.position), {})[event.process] = event
         location = event.location or ""
@@ -85,7 +87,7 @@ class Pairing(Finder):
             return
         came = self._came.get(event.call, {}).pop((event.members, event.position), {})
         locations = frozenset(one.location or "" for one in came.values())
-        if len(came) < len(self.members(event)) or len(locations) < 2:
+        if len(came) < len(self.givers(event)) or len(locations) < 2:
             return
         crossed = self._crossed.setdefault(locations, _Crossed(came))
         crossed.count += 1

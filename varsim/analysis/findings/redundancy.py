@@ -150,7 +150,7 @@ class Redundancy(Finder):
         merges.are_sparse = merges.are_sparse or event.operation in sparse.OPERATIONS
         first = next(iter(contributions.values()))
         location = first.location  # a commit has no location
-        if len(contributions) == len(self.present(event.call)) and _are_equal(contributions):
+        if len(contributions) == len(self.givers(event)) and _are_equal(contributions):
             merges.equal += 1
             merges.shown_equal.add(event, first.event, location=location)
         if event.version is not None:
