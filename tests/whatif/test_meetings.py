@@ -110,3 +110,31 @@ def test_advice_counts_one_sided_operations(monkeypatch):
     assert advice.keeps
     assert "published 6×, fetched 7×, pushed 7×, pulled 7×" in advice.proof
     assert "costs nothing" not in advice.proof
+
+
+def replicas_that_join() -> None:
+    strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1", "cpu:2"])
+    with strategy.scope():
+        w = tf.Variable(0.0, name="w", synchronization=ON_WRITE, aggregation=MEAN)
+
+    def step() -> None:
+        context = tf.distribute.get_replica_context()
+        for _ in range(context.replica_id_in_sync_group):
+            w.assign_add(context.all_reduce("MEAN", 3.0))
+            w.read_value()
+            context.barrier()
+        context.join()
+        w.assign_add(1.0)
+
+    strategy.run(step)
+    w.read_value()
+
+
+def test_a_replay_repeats_joins(monkeypatch):
+    with recorded(replicas_that_join, monkeypatch) as replays:
+        same = replays.under({})
+        effect = effect_on(same, "w")
+
+    assert () == replays.doubts
+    assert "" == same.failure
+    assert (4, True) == (effect.reads, effect.harmless)

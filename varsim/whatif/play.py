@@ -292,6 +292,8 @@ class _Player:
                 at(act.location)(context.merge_call, lambda _: self.do(act.body), name=act.name)
             case RecordedArrival(kind="host_call"):
                 self.do(act.body)  # on the replica: an access to a component makes a host call
+            case RecordedArrival(kind="join"):
+                at(act.location)(context.join)
             case RecordedArrival():
                 group = group_of(self._strategy, act.group)
                 at(act.location)(context.all_reduce, "SUM", NOTHING, name=act.name, group=group)
