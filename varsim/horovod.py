@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from varsim.distribute.ranks import (
     writable,
 )
 from varsim.distribute.replica_context import ReplicaContext
-from varsim.errors import DistributedValueError, ShapeError, UnsupportedError
+from varsim.errors import DistributedValueError, ShapeError
 from varsim.spec import Array, ReduceOp
 
 __all__ = [
@@ -407,13 +407,21 @@ def barrier(process_set: ProcessSet = global_process_set) -> None:
     context.barrier("hvd.barrier", **options)
 
 
-def join(device: int = -1) -> NoReturn:  # noqa: ARG001  # Horovod's argument
-    """Raise an UnsupportedError: a rank cannot leave while the others go on."""
-    raise UnsupportedError(
-        "varsim.horovod has no join: each rank must do the same collectives. Let every rank do as "
-        "many steps as the rank with the most batches: hvd.allreduce(steps, op=hvd.Max). After its "
-        "last batch, a rank gives zeros and a count of 0 rows; divide the sum by the summed counts"
-    )
+def join(device: int = -1) -> int:  # noqa: ARG001  # Horovod's argument
+    """Wait until all ranks have joined, because this rank has no more batches.
+
+    Each `allreduce` of the other ranks goes on with zeros in place of this rank's arrays; an
+    average divides by the number of all ranks. This concerns only the global process set.
+
+    Returns:
+        The rank that took part in most collectives; of several, the highest. Horovod returns the
+        rank that called the function last, which can be another one in each run.
+    Raises:
+        MismatchError: A rank calls a function for which zeros are no value, such as `allgather` or
+            an `allreduce` with `Min`. Horovod refuses `allgather`, `broadcast`, `alltoall` and
+            `reducescatter`, too, but gives zeros to `Min`, `Max` and `Product`.
+    """
+    return _FACE.state("join")[0].join()
 
 
 # ---------------------------------------------------------------- optimizers

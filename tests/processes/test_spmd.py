@@ -65,3 +65,32 @@ def test_four_processes_run_a_script(tmp_path: Path) -> None:
     assert '[replica 3]   File "script.py", line 32, in <module>\n' in ended.stderr
     log = "".join(path.read_text() for path in tmp_path.glob("runs/latest/logs/*"))
     assert [4, 4, 4] == [log.count(f"from a {what}\n") for what in ("thread", "fork", "process")]
+
+
+UNEVEN = """
+import numpy as np
+import varsim.horovod as hvd
+
+hvd.init()
+batches = np.split(np.arange(6, dtype=np.float32), [1, 3])[hvd.rank()]
+w = np.float32(0)
+for batch in batches:
+    w += hvd.allreduce(batch, op=hvd.Sum, name="gradient")
+last = hvd.join()
+w = hvd.broadcast(np.float32(w), root_rank=last)
+print(f"{last} {w}")
+"""
+
+
+def test_ranks_with_different_numbers_of_batches_join(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(UNEVEN)
+    command = [sys.executable, "-m", "varsim", "exec", "--spmd", "-n", "3", "-q", "script.py"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50)
+    checked = subprocess.run(
+        [sys.executable, "-m", "varsim", "check", "runs/latest"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=50,
+    )  # fmt: skip
+
+    assert 0 == ended.returncode, ended.stderr
+    assert [f"[replica {i}] 2 15.0" for i in range(3)] == sorted(ended.stdout.splitlines())
+    assert 0 == checked.returncode, checked.stdout

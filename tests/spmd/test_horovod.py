@@ -11,7 +11,12 @@ import pytest
 import varsim as tf
 import varsim.horovod as hvd
 from tests.spmd.conftest import Ranks
-from varsim.errors import ContextError, MismatchError, ReplicaIndexError, UnsupportedError
+from varsim.errors import (
+    ContextError,
+    DeadlockError,
+    MismatchError,
+    ReplicaIndexError,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -221,9 +226,78 @@ def test_an_optimizer_can_sum(ranks: Ranks):
     )
 
 
-def test_join_says_what_to_do_instead(ranks: Ranks):
-    with pytest.raises(UnsupportedError, match="count of 0 rows"):
-        ranks(hvd.join)
+def train(batches: Any) -> Any:
+    """Average a gradient in each of the rank's batches, and join; then all ranks continue."""
+    seen = [
+        hvd.allreduce(floats(6.0), name=f"step {i}").tolist() for i in range(batches[hvd.rank()])
+    ]
+    last = hvd.join()
+    return seen, last, hvd.broadcast_object(hvd.rank(), root_rank=last)
+
+
+def test_ranks_that_have_joined_give_zeros(ranks: Ranks):
+    """An average divides by the number of all ranks, as in Horovod."""
+    assert [
+        ([[6.0]], 1, 1),
+        ([[6.0], [4.0], [2.0]], 1, 1),
+        ([[6.0], [4.0]], 1, 1),
+    ] == ranks(train, (1, 3, 2))
+
+
+def test_join_names_the_highest_of_several_last_ranks(ranks: Ranks):
+    assert [1, 1, 1] == [last for _, last, _ in ranks(train, (2, 2, 0))]
+
+
+def test_the_only_rank_joins_at_once():
+    hvd.init()
+
+    assert 0 == hvd.join()
+    hvd.shutdown()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda: hvd.allreduce(floats(1.0), op=hvd.Min),
+        lambda: hvd.allgather(floats(1.0)),
+        lambda: hvd.broadcast(floats(1.0), root_rank=1),
+        lambda: hvd.alltoall(floats(1.0, 2.0, 3.0)),
+        lambda: hvd.reducescatter(floats(1.0, 2.0, 3.0)),
+        lambda: hvd.broadcast_object(1, root_rank=1),
+    ],
+)
+def test_a_function_without_a_zero_names_the_ranks_that_have_joined(ranks: Ranks, function: Any):
+    def step() -> None:
+        if hvd.rank() == 0:
+            hvd.join()
+        function()
+
+    with pytest.raises(
+        MismatchError, match="needs a value of replica 0, which has joined"
+    ) as caught:
+        ranks(step)
+    assert "  replica 0: join at tests/spmd/test_horovod.py:" in str(caught.value)
+    assert "  replicas 1, 2: " in str(caught.value)
+
+
+def test_a_barrier_of_all_ranks_does_not_wait_for_those_that_have_joined(ranks: Ranks):
+    def step() -> int:
+        for _ in range(hvd.rank()):
+            hvd.barrier()
+        return hvd.join()
+
+    assert [2, 2, 2] == ranks(step)
+
+
+def test_a_process_set_waits_for_a_member_that_has_joined(ranks: Ranks):
+    def step() -> None:
+        if hvd.rank() == 0:
+            hvd.join()
+        else:
+            hvd.allreduce(floats(1.0), process_set=hvd.ProcessSet([0, 1])) if hvd.rank() == 1 else 0
+
+    with pytest.raises(DeadlockError, match="for replica 1, which has not joined"):
+        ranks(step)
 
 
 def test_every_public_name_exists():
