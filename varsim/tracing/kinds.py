@@ -39,8 +39,8 @@ KINDS: Final[Mapping[str, str]] = {
     "release": "a replica releases the lock `note`. The end of its function releases all its locks",
     "answer": "the program answers a collective, a host call, a `request` or an `ask`; `operation` "
     "is reduced, merged, joined (`note` is the replica that took part in most collectives), "
-    "host_result, granted (a lock, a barrier or a send), passed (a recv), shared (a pull or a fetch) "
-    "or copy (an `ask` or `advance` of bounded staleness)",
+    "host_result, granted (a lock, a barrier or a send), passed (a recv), shared (a pull or a "
+    "fetch) or copy (an `ask` or `advance` of bounded staleness)",
     "result": "after `answer`: an array of the result that `replica` gets from the collective at "
     "`position`; one event for each array",
     "sync": "a replica or the program synchronises a variable: `operation` is sync_sum, sync_mean "
