@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from varsim.experiments.finished_run import FinishedRun, run_experiment
     from varsim.spec import VariableAggregation, VariableSynchronization
     from varsim.sync.policies.bounded_staleness import BoundedStaleness
+    from varsim.sync.policies.compressed import Compressed
     from varsim.sync.policies.custom import CustomPolicy
     from varsim.sync.policies.local_sgd import LocalSGD
     from varsim.workloads.job import Job
@@ -55,6 +56,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "BoundedStaleness": "varsim.sync.policies.bounded_staleness",
+    "Compressed": "varsim.sync.policies.compressed",
     "ConfigError": "varsim.errors",
     "CustomPolicy": "varsim.sync.policies.custom",
     "FinishedRun": "varsim.experiments.finished_run",
@@ -84,6 +86,7 @@ _MODULES = ("distribute", "train")
 
 __all__ = [
     "BoundedStaleness",
+    "Compressed",
     "ConfigError",
     "CustomPolicy",
     "FinishedRun",

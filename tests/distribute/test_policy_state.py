@@ -232,7 +232,7 @@ class Largest(StateRule):
         if [name for name, _ in state] not in ([], ["largest"]):
             raise ValueError("it is not the largest operand")
 
-    def after_failure(self, state):
+    def after_failure(self, state, version):
         return ()
 
 

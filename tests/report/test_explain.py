@@ -50,6 +50,11 @@ WITH_EXAMPLES = [
         for bound in (0, 3)
         for one in (VariableAggregation.SUM, VariableAggregation.MEAN)
     ),
+    (parse_synchronization("compressed:local_sgd:8:one_bit"), VariableAggregation.MEAN),
+    *(
+        (parse_synchronization("compressed:on_write:top_k:0.01"), one)
+        for one in (VariableAggregation.SUM, VariableAggregation.MEAN)
+    ),
 ]
 REPLICAS = [1, 2, 3, 6]
 
@@ -518,7 +523,7 @@ def test_stale_missing_and_superfluous_pages_are_found_and_corrected(elsewhere, 
 def test_each_mode_has_a_page():
     pages = sorted(path.name for path in mode_pages.mode_pages())
 
-    assert 3 * 4 + 1 + 1 + 1 + 1 + 1 == len(pages)
+    assert 3 * 4 + 1 + 1 + 1 + 1 + 1 + 1 == len(pages)
     assert {"README.md", "auto.md", "on_write_mean.md", "none_only_first_replica.md"} < set(pages)
 
 

@@ -83,6 +83,10 @@ class EveryKthWrite(Checker):
                 f"{variable.promise.every}"
             )
             self.wrong(variable, reason, (event.event,))
+        self.check_value(variable, event)
+
+    def check_value(self, variable: ReplayedVariable, event: Event) -> None:
+        """Check that a contribution is the component of its replica."""
         held = variable.at_replica[event.process].value
         same = None if held is None else arithmetic.matches(held, event)
         if same is None:

@@ -51,6 +51,7 @@ _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "call": ("call",),
     "begin": ("call", "cause"),
     "write": ("variable", "operation"),
+    "compress": ("variable", "operation"),
     "commit": ("variable", "operation", "version"),
     "install": ("variable", "version", "cause"),
     "read": ("variable", "version"),
@@ -85,8 +86,8 @@ _BY_PROGRAM: Final = frozenset(
     "create forget call commit fetch answer result receive carry state abort finish lost".split()
 )
 _BY_REPLICA: Final = frozenset(
-    "begin install component wait arrive give request release publish ask advance renew return "
-    "raise".split()
+    "begin compress install component wait arrive give request release publish ask advance renew "
+    "return raise".split()
 )
 
 

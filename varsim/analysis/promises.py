@@ -41,6 +41,9 @@ POLICIES: Final[Registry[Any]] = Registry(
             "varsim.analysis.policies.bounded_staleness:promise",
             "one copy, to which replicas add at most s writes apart",
         ),
+        "compressed": BuiltIn(
+            "varsim.analysis.policies.compressed:promise", "approximations with error feedback"
+        ),
         "local_sgd": BuiltIn(
             "varsim.analysis.policies.local_sgd:promise", "the mean after every k-th write"
         ),
@@ -71,6 +74,12 @@ class Promise:
     copy: bool  # a read by the program gives the authoritative copy
     keyword: str  # the first part of the synchronization's name
     parameters: tuple[str, ...]  # the other parts
+    compressor: str  # what compresses the contributions of replicas; "" if nothing does
+
+    @property
+    def since_exchange(self) -> bool:
+        """Return whether compressed contributions are changes since the last exchange."""
+        return bool(self.compressor) and self.every > 0
 
     @property
     def stays_local(self) -> bool:
@@ -166,4 +175,5 @@ def promise_of(row: VariableRow, packages: Mapping[str, str] | None = None) -> P
         copy=kind.copy,
         keyword=keyword,
         parameters=tuple(parameters),
+        compressor=kind.compressor,
     )

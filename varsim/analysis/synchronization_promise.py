@@ -19,6 +19,7 @@ class SynchronizationPromise:
     bound: int | None = None  # one copy, to which replicas add; at most so many writes apart
     exchanged: bool = False  # the policy computes merges, and one of `checkers` recomputes them
     copy: bool = False  # a read by the program gives the copy, which its writes change, too
+    compressor: str = ""  # what compresses the contributions of replicas; "" if nothing does
     checkers: tuple[type[Any], ...] = ()  # checkers only for this synchronization
 
     def __post_init__(self) -> None:

@@ -21,6 +21,11 @@ BUILT_IN: Final = {
         "varsim.sync.policies.central:Central",
         "central has one copy, as with CentralStorageStrategy",
     ),
+    "compressed": BuiltIn(
+        "varsim.sync.policies.compressed:Compressed",
+        "compressed:INNER:BY compresses what replicas exchange; INNER is on_write or local_sgd:k, "
+        "and BY is fp16, top_k:RATIO or one_bit",
+    ),
     "local_sgd": BuiltIn(
         "varsim.sync.policies.local_sgd:LocalSGD",
         "local_sgd:k averages the components after every k-th write",

@@ -1,8 +1,7 @@
 """Define the messages of coordinator and workers.
 
-`bounded`, `deferral`, `joining`, `meetings`, `one_sided` and `policy_state` have the messages of
-bounded staleness, of deferred writes, of joined replicas, of locks and barriers, of one-sided
-operations, and of what policies keep beside components.
+The other modules have the messages of bounded staleness, compressed contributions, deferred writes,
+joined replicas, locks and barriers, one-sided operations, and of what policies keep.
 
 Coordinator and workers send *envelopes*: one or more of these messages in order, encoded together
 (see `codec`). A message is a value: after its creation, the message and its arrays do not change.
@@ -19,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from varsim.protocol.bounded import BoundedWrite, CopyRequest, FreshCopy
+from varsim.protocol.compression import CompressedContribution
 from varsim.protocol.deferral import (
     Delta,
     DeltaPart,
@@ -70,6 +70,7 @@ __all__ = [  # only the names from other modules; all classes below are public t
     "Combination",
     "CombineKind",
     "ComponentCommit",
+    "CompressedContribution",
     "CopyRequest",
     "Delta",
     "DeltaPart",
@@ -447,7 +448,7 @@ ToWorker = (
     | ComponentCommit
     | Joined
 )
-CollectiveMessage = Contribution | Scatter | Combine | MergeCall | Join
+CollectiveMessage = Contribution | Scatter | CompressedContribution | Combine | MergeCall | Join
 """Messages for collectives. Only a `Contribution` and a `Join` can be for several collectives."""
 
 ExplicitCollective = Combine | MergeCall
@@ -488,4 +489,5 @@ ToCoordinator = (
     | BoundedWrite
     | CopyRequest
     | Join
+    | CompressedContribution
 )

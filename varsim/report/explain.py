@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from varsim.report import explain_troubles
+from varsim.report.explain_compression import CompressionStep, compression_steps
 from varsim.report.explain_manual import ManualExample, manual_examples
 from varsim.report.explain_rows import (
     CONTEXTS,
@@ -88,6 +89,7 @@ class Page:
     sparse_examples: tuple[SparseExample, ...]  # sorted by context, operation, aggregation
     sparse_meanings: tuple[SparseMeaning, ...]
     manual_examples: tuple[ManualExample, ...]  # sorted by operation, aggregation
+    compression_steps: tuple[CompressionStep, ...]  # empty if nothing is compressed
     warnings: tuple[Trouble, ...]
     errors: tuple[Trouble, ...]
     strict_refuses: bool  # whether strict=True refuses the variable, as TensorFlow does
@@ -134,6 +136,7 @@ def page(
         sections=sections,
         sparse_examples=tuple(_sparse_examples(specs, num_replicas)),
         sparse_meanings=tuple(sparse_meanings(specs)),
+        compression_steps=tuple(compression_steps(specs[0])),
         manual_examples=tuple(_manual_examples(specs, num_replicas)),
         warnings=_once(
             trouble

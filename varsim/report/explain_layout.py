@@ -9,6 +9,7 @@ from typing import Final
 
 from varsim.errors import OperationError
 from varsim.report.explain import EVERY_AGGREGATION, Line, Meaning, Overview, Page, Section
+from varsim.report.explain_compression import CHANGE, TIMES
 from varsim.report.explain_manual import ManualExample
 from varsim.report.explain_rows import SparseExample, SparseMeaning
 from varsim.report.explain_troubles import Trouble
@@ -75,6 +76,7 @@ def of_page(page: Page) -> Iterator[Block]:
     yield Paragraph(_examples(page))
     for section in page.sections:
         yield from _section(page, section)
+    yield from _compression(page)
     yield from _sparse_writes(page)
     yield from _by_hand(page)
     yield from _troubles("Warnings", page.warnings)
@@ -312,6 +314,37 @@ def _sparse_outcome(example: SparseExample) -> tuple[str, str, str]:
     elif len(shown) > _PAIR:
         shown = [shown[0], "…", shown[-1]]
     return " | ".join(shown), count(example.messages), count(example.size_bytes)
+
+
+# ---------------------------------------------------------------- compression
+
+
+def _compression(page: Page) -> Iterator[Block]:
+    """Yield a table of compressed changes, if the policy compresses them."""
+    if not page.compression_steps:
+        return
+    yield Heading("Compression")
+    whole_bytes = page.compression_steps[0].whole_bytes
+    yield Paragraph(
+        f"The tables above have one number, of which nothing is lacking. A replica that adds "
+        f"[{_elements(CHANGE)}] in each of {TIMES} exchanges sends what the table shows. The "
+        "column `to send` has this change and the residual before it, `sent` has what the other "
+        "replicas get, and `residual` has what `sent` lacks. `bytes` is the size of what the "
+        f"replica sends; without compression it is {whole_bytes} B."
+    )
+    rows = tuple(
+        (
+            str(number_of),
+            *(_elements(one.tolist()) for one in (step.total, step.restored, step.residual)),
+            count(step.size_bytes),
+        )
+        for number_of, step in enumerate(page.compression_steps, 1)
+    )
+    yield Table(("", "to send", "sent", "residual", "bytes"), rows, numbers=1)
+
+
+def _elements(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.3g}" for value in values)
 
 
 # ---------------------------------------------------------------- by hand

@@ -255,9 +255,11 @@ class Replica:
         """Record a write if no message will contain its value."""
         assert self._trace is not None
         variable = self.state.components.find(variable_id)
-        if not variable.rules[operation].travels:
+        rule = variable.rules[operation]
+        if not rule.travels:
             location = self._runner.location()
-            self._trace.wrote(variable_id, self.replica_id, operation, location, value)
+            record = self._trace.compressed if rule.is_compressed else self._trace.wrote
+            record(variable_id, self.replica_id, operation, location, value)
         elif not variable.is_needed:
             self._trace.withheld(variable_id, value)
 

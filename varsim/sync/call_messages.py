@@ -9,6 +9,7 @@ from varsim.errors import SynchronizationError
 from varsim.protocol.messages import (
     BoundedWrite,
     Combine,
+    CompressedContribution,
     Contribution,
     CopyRequest,
     FetchPublished,
@@ -35,6 +36,7 @@ from varsim.sync.call_state import CallState
 from varsim.sync.coordinator_door import (
     check_buckets,
     check_combine,
+    check_compressed,
     check_meeting,
     check_scatter,
     spec_of,
@@ -81,6 +83,12 @@ class CallMessages:
         self, call: CallState, replica_id: int, message: Scatter
     ) -> list[CoordinatorAction]:
         check_scatter(self._registry.specs, message, self._registry.num_replicas)
+        return self._contributed(call, call.arrive(replica_id, message, self._runner.now_s))
+
+    def _compressed(
+        self, call: CallState, replica_id: int, message: CompressedContribution
+    ) -> list[CoordinatorAction]:
+        check_compressed(self._registry.specs, message, self._registry.num_replicas)
         return self._contributed(call, call.arrive(replica_id, message, self._runner.now_s))
 
     def _contributed(self, call: CallState, complete: list[Collectives]) -> list[CoordinatorAction]:
@@ -222,6 +230,7 @@ class CallMessages:
     HANDLERS: ClassVar[Mapping[type, Handler]] = {
         Contribution: _contribution,
         Scatter: _scatter,
+        CompressedContribution: _compressed,
         Combine: _collective,
         MergeCall: _collective,
         Join: _join,

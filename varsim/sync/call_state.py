@@ -9,6 +9,7 @@ from varsim.protocol.messages import (
     BoundedWrite,
     CollectiveMessage,
     Combine,
+    CompressedContribution,
     Contribution,
     CopyRequest,
     FetchPublished,
@@ -112,7 +113,7 @@ class CallState:
         complete = pairing.arrive(replica_id, arrival)
         participant.last = plan
         if plan is None:
-            if isinstance(message, Scatter):
+            if isinstance(message, Scatter | CompressedContribution):
                 participant.last = message.write
             elif not isinstance(message, Contribution):
                 participant.last, participant.last_at = name_of(message), message.location

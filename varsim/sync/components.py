@@ -58,6 +58,7 @@ class WriteRule:
     __slots__ = (
         "combines",
         "diverges",
+        "is_compressed",
         "is_deferred",
         "is_sent",
         "joins_by",
@@ -75,6 +76,7 @@ class WriteRule:
         self.joins_by = cell.joins_by(spec.aggregation)
         self.travels = cell.is_sent  # whether a message contains each written value
         self.is_sent = cell.is_sent and not cell.writes_itself  # the outbox sends the value
+        self.is_compressed = cell.combines and cell.compressor is not None  # a message has less
         self.is_deferred = cell.is_deferred
         self.diverges = cell.diverges
         self.refused = cell.refused
@@ -145,6 +147,10 @@ class ReplicaVariable:
     def component(self) -> Array:
         """Return the component. The caller must not write to the array."""
         return self.block.value(self.slot)
+
+    def show(self) -> Array:
+        """Return the component as a read-only array that never changes again."""
+        return self.block.show(self.slot)
 
     def write_locally(self, operation: Operation, value: Array) -> None:
         """Change the component, which must be alone in its block. The caller can reuse `value`."""
@@ -229,7 +235,16 @@ class Components(Mapping[int, VariableSpec]):
                 rule = policies.state_rule(variable.spec)
                 assert rule is not None, "the cells of this policy keep no state"
                 state = tuple(sorted(variable.policy_state.items()))
-                variable.policy_state = dict(rule.after_failure(state))
+                variable.policy_state = dict(rule.after_failure(state, variable.version))
+
+    def overwritten(self, variable_id: int, version: int) -> None:
+        """Apply a policy's rule for what it keeps after the program has written a component."""
+        variable = self.variables[variable_id]
+        if variable.policy_state:
+            rule = policies.state_rule(variable.spec)
+            assert rule is not None, "the cells of this policy keep no state"
+            state = tuple(sorted(variable.policy_state.items()))
+            variable.policy_state = dict(rule.after_overwrite(state, version))
 
     def show(self, fetch: Fetch) -> Component:
         """Return the component of a variable, as the answer to a fetch."""
@@ -243,7 +258,11 @@ class Components(Mapping[int, VariableSpec]):
 
     def show_state(self, fetch: FetchPolicyState) -> ShownPolicyState:
         """Return what the policy keeps beside a component."""
-        state = sorted(self.find(fetch.variable_id).policy_state.items())
+        variable = self.find(fetch.variable_id)
+        state = tuple(sorted(variable.policy_state.items()))
+        rule = policies.state_rule(variable.spec)
+        if rule is not None:
+            state = rule.carried(state)
         return ShownPolicyState(
             request_id=fetch.request_id,
             variable_id=fetch.variable_id,

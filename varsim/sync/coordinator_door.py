@@ -6,6 +6,7 @@ each other and the variables. `call_state` and `pairing` check the order of a re
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final, assert_never
 
@@ -18,6 +19,7 @@ from varsim.protocol.messages import (
     BarrierArrival,
     Combine,
     Component,
+    CompressedContribution,
     Contribution,
     Delta,
     DeltaPart,
@@ -43,6 +45,7 @@ from varsim.spec import (
     VariableSpec,
 )
 from varsim.sync import combining, policies, scatter
+from varsim.sync.compression import FlatForm
 from varsim.sync.policies.legality import check_arithmetic
 
 DENSE: Final = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
@@ -77,11 +80,15 @@ def check_write(
     write: Write,
     kinds: Sequence[Operation],
     num_replicas: int,
+    *,
+    is_compressed: bool = False,
 ) -> None:
     """Check that replicas can contribute this write to a merge.
 
+    Args:
+        is_compressed: Whether the contribution is one that the policy can compress.
     Raises:
-        ProtocolError: The variable does not exist, or the write is not merged.
+        ProtocolError: The variable does not exist, or the write is not merged, or not in this way.
     """
     spec = spec_of(specs, write.variable_id, "write")
     if write.operation not in kinds or min(write.shape, default=0) < 0:
@@ -90,6 +97,11 @@ def check_write(
     is_merged = (cell.is_sent or cell.writes_itself) and cell.bound is None
     if cell.refused is not None or not is_merged:
         raise ProtocolError(f"{write.operation.value} of variable {spec.name!r} is not merged")
+    if is_compressed != (cell.compressor is not None):
+        raise ProtocolError(
+            f"a contribution to variable {spec.name!r} is {'' if is_compressed else 'not '}"
+            "compressed"
+        )
     if cell.joins_by(spec.aggregation) is VariableAggregation.NONE:
         raise ProtocolError(f"variable {spec.name!r} has no aggregation, so nothing is merged")
     try:
@@ -131,6 +143,29 @@ def check_scatter(specs: Mapping[int, VariableSpec], message: Scatter, num_repli
     if not shape or not fits(shape, spec.shape):
         raise ProtocolError(f"a sparse write has the shape {shape}; the variable has {spec.shape}")
     check_rows(spec, message.rows, shape[1:])
+
+
+def check_compressed(
+    specs: Mapping[int, VariableSpec], message: CompressedContribution, num_replicas: int
+) -> None:
+    """Check a compressed contribution, except that it can follow the last exchange.
+
+    Raises:
+        ProtocolError: The write is not merged, or its parts do not match the variable.
+    """
+    write, parts = message.write, message.parts
+    check_write(specs, write, DENSE, num_replicas, is_compressed=True)
+    spec = specs[write.variable_id]
+    cell = policies.cell(spec, Context.REPLICA, write.operation)
+    assert cell.compressor is not None, "checked by `check_write`"
+    size = math.prod(write.shape)
+    if write.operation is Operation.ASSIGN:
+        right = len(parts) == 1 and (parts[0].dtype, parts[0].shape) == (spec.dtype, (size,))
+    else:
+        right = cell.compressor.fits(parts, FlatForm(size, spec.dtype))
+        right = right and not (cell.since_exchange and write.operation is Operation.ASSIGN_SUB)
+    if not right or write.shape != spec.shape:
+        raise ProtocolError(f"a compressed value of variable {spec.name!r} has wrong parts")
 
 
 def check_rows(spec: VariableSpec, rows: Rows, row: Shape) -> None:

@@ -237,6 +237,7 @@ class CoordinatorVariable:
     block: CoordinatorBlock
     slot: int = 0  # the index of the variable in its block
     renews: bool = False  # whether replicas have caches of the mirror, which they renew themselves
+    agreed: Array | None = None  # the value of the last exchange, if replicas send changes since it
 
     @property
     def spec(self) -> VariableSpec:

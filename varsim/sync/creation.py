@@ -43,7 +43,7 @@ def _fixes(
 ) -> Iterator[Fix]:
     """Yield fixes with which the variable can be created: another dtype, other settings."""
     fractions = created(replace(asked, dtype=np.dtype("float32")), strict=strict)
-    if fractions is not None and asked.dtype != fractions.dtype:
+    if fractions is not None and asked.dtype != fractions.dtype and asked.dtype.kind != "c":
         yield from _reads_at_first(ChangeDtype(fractions.dtype), fractions, initial, num_replicas)
     for change, other in alternatives(asked, strict=strict):
         yield from _reads_at_first(change, other, initial, num_replicas)

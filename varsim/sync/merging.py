@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
-from varsim.errors import ShapeError
+from varsim.errors import ProtocolError, ShapeError
 from varsim.protocol.buckets import unpack
-from varsim.protocol.messages import Contribution, Scatter, Write
-from varsim.spec import Array, Context, Operation
+from varsim.protocol.messages import CompressedContribution, Contribution, Scatter, Write
+from varsim.spec import Array, Context, Operation, VariableSpec
 from varsim.sync import exchange, policies, reduce, scatter
 from varsim.sync.actions import CoordinatorAction, Reduce, Steps
 from varsim.sync.components import check_shape
+from varsim.sync.compression import Compressor, FlatForm
 from varsim.sync.coordinator_variables import CoordinatorVariables
 from varsim.sync.one_sided import OneSided
 from varsim.sync.participant import Arrangement, Arrival, Collectives
@@ -130,6 +132,38 @@ class Merging:
         block.apply(operation, new)
         yield block.commit_all(operation, new, call_id, settled)
 
+    def compressed(
+        self, call_id: int, collectives: Collectives, first: CompressedContribution, now_s: float
+    ) -> Steps:
+        """Merge and commit a write of which the replicas have sent compressed values.
+
+        Raises:
+            VariableError: The values cannot be merged. Nothing has changed.
+        """
+        variable = self._variables.by_id[first.write.variable_id]
+        block = self._variables.separate(variable)
+        spec, operation = variable.spec, first.write.operation
+        cell = policies.cell(spec, Context.REPLICA, operation)
+        assert cell.compressor is not None, "checked by the door"
+        arrived = (arrival.message for arrival in collectives.arrivals)
+        messages = [one for one in arrived if isinstance(one, CompressedContribution)]
+        values = [_restored(spec, cell.compressor, one) for one in messages]
+        before = block.mirror()
+        if cell.since_exchange and operation is not Operation.ASSIGN:
+            before = variable.agreed
+            if before is None:
+                raise ProtocolError(f"variable {spec.name!r} changes since no exchange")
+        # The values are not in shared memory, so no worker can help.
+        new = yield Reduce(next(self._tokens), values, spec.aggregation, operation, before, ())
+        waited_s = block.wait([arrival.at_s for arrival in collectives.arrivals], now_s)
+        variable.account.merged_compressed(messages, block.num_replicas, new.nbytes, waited_s)
+        if before is not None:
+            operation = Operation.ASSIGN
+        block.apply(operation, new)
+        if cell.since_exchange:
+            variable.agreed = new
+        yield block.commit_all(operation, new, call_id, collectives.stop)
+
     def scatter(
         self, call_id: int, collectives: Collectives, first: Scatter, now_s: float
     ) -> list[CoordinatorAction]:
@@ -159,6 +193,14 @@ class Merging:
             len(parts), block.num_replicas, sent, rows.nbytes, block.bytes_of_one(), waited_s
         )
         return self._variables.scatter(block, operation, rows, call_id, collectives.stop)
+
+
+def _restored(spec: VariableSpec, compressor: Compressor, message: CompressedContribution) -> Array:
+    """Return the value that a compressed contribution describes."""
+    shape, parts = message.write.shape, message.parts
+    if message.write.operation is Operation.ASSIGN:
+        return parts[0].reshape(shape)
+    return compressor.unpack(parts, FlatForm(math.prod(shape), spec.dtype)).reshape(shape)
 
 
 def _write(arrival: Arrival, position: int) -> Write:

@@ -35,7 +35,8 @@ def of_mismatch(
 
     Args:
         collectives: One per replica, in replica order; not all are alike.
-        values: The values of each replica; empty for a replica whose values are not used.
+        values: The values of each replica; empty for a replica whose values are not used, or are
+            compressed.
     """
     few = are_few(chain.from_iterable(values))
     writes = [collective for collective in collectives if isinstance(collective, Write)]
@@ -43,7 +44,7 @@ def of_mismatch(
     if any(write.operation in SCATTERS for write in writes):
         return  # the replicas may have different numbers of rows
     if len(writes) == len(collectives) and len({write.variable_id for write in writes}) == 1:
-        known = [*chain(*values)] if few else None
+        known = [*chain(*values)] if few and any(values) else None
         yield from _of_writes(specs[writes[0].variable_id], writes, known)
     elif few and len(combines) == len(collectives):
         yield from _of_combines(combines, values)

@@ -10,8 +10,8 @@ import numpy as np
 
 from varsim.protocol.buckets import Bucket, arrange
 from varsim.protocol.limits import MAX_DECODED_BYTES, decoded_bytes
-from varsim.protocol.messages import Contribution, Layout, Message, Scatter, Write
-from varsim.spec import Array, Rows, VariableSpec
+from varsim.protocol.messages import Contribution, Layout, Message, Write
+from varsim.spec import Array, VariableSpec
 from varsim.sync.participant import MAX_LAYOUTS
 
 MAX_WRITES: Final = 2**13
@@ -50,22 +50,23 @@ class Outbox:
         """
         self._known: dict[tuple[KnownWrite, ...], _Known] = {}  # oldest first
         self._sent = 0  # number of layouts that were sent
-        self._messages: list[Message] = []  # the writes up to the last sparse write, as messages
+        self._messages: list[
+            Message
+        ] = []  # the writes up to the last one with its own message, as messages
         self._written = 0  # number of writes in these messages
 
     def __len__(self) -> int:
         return self._written + len(self._waiting) // 2
 
-    def add_rows(self, call_id: int, index: int, write: Write, rows: Rows) -> None:
-        """Add a sparse write, which has its own message.
+    def add_alone(self, call_id: int, index: int, made_at: Callable[[int], Message]) -> None:
+        """Add a write that has its own message, after the earlier writes.
 
         Args:
             index: See `leave`.
-            rows: Rows whose arrays never change again.
+            made_at: Makes the message for a position. The arrays of the message never change again.
         """
         self._pack(call_id, index)
-        position = index + self._written
-        self._messages.append(Scatter(call_id=call_id, position=position, write=write, rows=rows))
+        self._messages.append(made_at(index + self._written))
         self._written += 1
 
     def leave(self, call_id: int, index: int) -> list[Message]:

@@ -16,6 +16,7 @@ from varsim.protocol.messages import (
     Collective,
     CollectiveMessage,
     Combine,
+    CompressedContribution,
     Contribution,
     HostCall,
     Join,
@@ -32,8 +33,11 @@ from varsim.protocol.messages import (
 from varsim.spec import Array, VariableSpec
 from varsim.sync.coordinator_door import DENSE, check_write
 
-WRITES: Final = (Contribution, Scatter)
-"""The collectives that a replica does not wait for; `isinstance` is slower with a union."""
+ONE_WRITE: Final = (Scatter, CompressedContribution)
+"""The messages for one write each; `isinstance` is slower with a union."""
+
+WRITES: Final = (Contribution, *ONE_WRITE)
+"""The collectives that a replica does not wait for."""
 
 ENDLESS: Final = 2**63 - 1
 """The `stop` of the arrival of a replica that joins: it stays until all replicas have joined."""
@@ -129,7 +133,7 @@ class Arrival:
         if self.plan is not None:
             return self.plan.writes[position - self.start]
         assert not isinstance(self.message, Contribution), "a contribution has a plan"
-        return self.message.write if isinstance(self.message, Scatter) else self.message
+        return self.message.write if isinstance(self.message, ONE_WRITE) else self.message
 
     def values_at(self, position: int) -> Sequence[Array]:
         """Return the replica's values at a position; empty if the aggregation does not use them."""

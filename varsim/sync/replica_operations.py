@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
 
-from varsim.protocol.messages import FetchPublished, Message, Publish, Pull, Push, SharedValue
+from varsim.protocol.messages import (
+    OF_DEFERRED,
+    Commit,
+    CompressedContribution,
+    FetchPublished,
+    Message,
+    Publish,
+    Pull,
+    Push,
+    ScatterCommit,
+    SharedValue,
+    Write,
+)
 from varsim.spec import Array, Operand, Operation, Rows
 from varsim.sync.actions import (
     COORDINATOR,
@@ -22,6 +34,7 @@ from varsim.sync.deferred import DeferredWrites
 from varsim.sync.event_log import InvalidTransition
 from varsim.sync.outbox import Outbox
 from varsim.sync.pending_report import PendingReport
+from varsim.sync.policies.replica import Contributed
 from varsim.sync.replica_call import ReplicaCall
 from varsim.sync.update_buffers import Allocate, UpdateBuffers
 
@@ -126,6 +139,26 @@ class ReplicaOperations:
         write_counts = self._deferred.write_counts()
         return [Send(COORDINATOR, message) for message in (*writes, *write_counts, last)]
 
+    def contribute_compressed(
+        self, variable: ReplicaVariable, operation: Operation, compressed: Contributed
+    ) -> None:
+        """Contribute a compressed value to a merge of all replicas."""
+        call, spec = self._innermost(), variable.spec
+        shape = variable.block.shape(variable.slot)
+        self._outbox.add_alone(
+            call.call_id,
+            call.left,
+            lambda at: CompressedContribution(
+                call_id=call.call_id,
+                position=at,
+                write=Write(spec.variable_id, operation, shape, compressed.location),
+                parts=compressed.parts,
+                change_norm=compressed.change_norm,
+                residual_norm=compressed.residual_norm,
+            ),
+        )
+        call.owe(variable)
+
     # ------------------------------------------------------------ waits
 
     def wait_and_repeat(self, variable: ReplicaVariable) -> Sequence[ReplicaAction]:
@@ -140,6 +173,19 @@ class ReplicaOperations:
             if call.call_id == variable.owed_to:
                 return variable.owed_index >= call.settled
         return False
+
+    def _commit_of_no_call(
+        self,
+        commit: Commit | ScatterCommit,
+        variable_ids: Iterable[int],
+        versions: Iterable[int],
+    ) -> None:
+        """Record a commit, just applied, of deferred writes or of a write by the program."""
+        for variable_id, version in zip(variable_ids, versions, strict=True):
+            if commit.call_id == OF_DEFERRED:
+                self._deferred.settle(int(variable_id), commit.settled)
+                return
+            self.components.overwritten(int(variable_id), int(version))
 
     def _innermost(self) -> ReplicaCall:
         if not self._calls:

@@ -9,7 +9,7 @@ import numpy as np
 
 from varsim.errors import ProtocolError
 from varsim.protocol.messages import (
-    OF_DEFERRED,
+    BY_PROGRAM,
     Abort,
     Commit,
     ComponentCommit,
@@ -164,8 +164,8 @@ class ReplicaState(ReplicaWrites):
     def _commit(self, commit: Commit) -> Sequence[ReplicaAction]:
         self._check_settled(commit)
         self.components.commit(commit)
-        if commit.call_id == OF_DEFERRED:
-            self._deferred.settle(int(commit.variable_ids[0]), commit.settled)
+        if commit.call_id <= BY_PROGRAM:
+            self._commit_of_no_call(commit, commit.variable_ids, commit.versions)
         return self._settle(commit)
 
     def _commit_component(self, commit: ComponentCommit) -> Sequence[ReplicaAction]:
@@ -184,8 +184,8 @@ class ReplicaState(ReplicaWrites):
     def _commit_rows(self, commit: ScatterCommit) -> Sequence[ReplicaAction]:
         self._check_settled(commit)
         self.components.commit_rows(commit)
-        if commit.call_id == OF_DEFERRED:
-            self._deferred.settle(commit.variable_id, commit.settled)
+        if commit.call_id <= BY_PROGRAM:
+            self._commit_of_no_call(commit, [commit.variable_id], [commit.version])
         return self._settle(commit)
 
     def _check_settled(self, commit: Commit | ScatterCommit) -> None:

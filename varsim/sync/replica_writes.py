@@ -17,6 +17,7 @@ from varsim.protocol.messages import (
     Merged,
     Passed,
     Reduced,
+    Scatter,
     Write,
 )
 from varsim.spec import Array, Context, Operation, Rows, VariableAggregation
@@ -238,7 +239,11 @@ class ReplicaWrites(ReplicaOperations):
         if self.replica_id and rule.joins_by is VariableAggregation.ONLY_FIRST_REPLICA:
             rows = Rows(rows.indices[:0], rows.values[:0])
         write = Write(event.variable_id, operation, shape, event.location)
-        self._outbox.add_rows(call.call_id, call.left, write, rows)
+        self._outbox.add_alone(
+            call.call_id,
+            call.left,
+            lambda at: Scatter(call_id=call.call_id, position=at, write=write, rows=rows),
+        )
         call.owe(variable)
         return _NOTHING
 

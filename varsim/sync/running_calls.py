@@ -18,6 +18,7 @@ from varsim.protocol.messages import (
     Abort,
     BoundedWrite,
     Combine,
+    CompressedContribution,
     Contribution,
     CopyRequest,
     Join,
@@ -172,6 +173,9 @@ class RunningCalls:
                     call.release(collectives)
                 elif isinstance(first, Scatter):
                     yield merging.scatter(call.call_id, collectives, first, now_s)
+                    call.release(collectives)
+                elif isinstance(first, CompressedContribution):
+                    yield from merging.compressed(call.call_id, collectives, first, now_s)
                     call.release(collectives)
                 else:
                     yield self._reduced(call, collectives)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from varsim.protocol.buckets import size_of
+from varsim.protocol.messages import CompressedContribution
 from varsim.spec import Shape, Synchronization, VariableAggregation, VariableSpec
 from varsim.sync import policies
 
@@ -38,6 +41,29 @@ class VariableStatistics:
     on_write: Cost | None  # the cost under ON_WRITE; None if writes are not deferred
     one_sided: OneSidedCounts | None = None  # None if no one-sided operation was used
     bounded: BoundedCounts | None = None  # None without bounded staleness
+    compression: CompressionCounts | None = None  # None if no contribution was compressed
+
+
+@dataclass(slots=True)
+class CompressionCounts:
+    """The compressed contributions to one variable: their size, and what they lacked."""
+
+    contributions: int = 0
+    size_bytes: int = 0  # the size of the contributions
+    whole_bytes: int = 0  # their size without compression
+    squared_changes: float = 0.0  # the sum of the squared norms of the changes
+    squared_residuals: float = 0.0  # the sum of the squared norms of the residuals after them
+
+    @property
+    def error(self) -> float | None:
+        """Return the root mean square of the residuals relative to that of the changes.
+
+        None if there was no change, or if a change was not finite.
+        """
+        if not (self.squared_changes > 0 and math.isfinite(self.squared_residuals)):
+            return None
+        error = math.sqrt(self.squared_residuals / self.squared_changes)
+        return error if math.isfinite(self.squared_changes) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +192,7 @@ class Account:
     exchange_bytes: int = 0  # the part of `size_bytes` for exchanges of deferred writes
     one_sided: OneSidedCounts | None = None  # None if the policy refuses one-sided operations
     bounded: BoundedCounts | None = None  # None without bounded staleness
+    compression: CompressionCounts | None = None  # None if no contribution was compressed
 
     @property
     def first_only(self) -> bool:
@@ -186,6 +213,32 @@ class Account:
         commits = num_replicas * count
         values = commits + (count if self.first_only else contributions)
         self.moved(contributions + commits, values * size_bytes)
+
+    def merged_compressed(
+        self,
+        contributions: Sequence[CompressedContribution],
+        num_replicas: int,
+        size_bytes: int,
+        waited_s: float,
+    ) -> None:
+        """Count a merge of compressed contributions; the commits are not compressed.
+
+        Args:
+            size_bytes: The size of a component.
+        """
+        self.writes += len(contributions)
+        self.merges += 1
+        self.waited_s += waited_s
+        counts = self.compression = self.compression or CompressionCounts()
+        sent = sum(part.nbytes for one in contributions for part in one.parts)
+        self.moved(len(contributions) + num_replicas, sent + num_replicas * size_bytes)
+        counts.contributions += len(contributions)
+        counts.size_bytes += sent
+        counts.whole_bytes += len(contributions) * size_bytes
+        counts.squared_changes += sum(one.change_norm * one.change_norm for one in contributions)
+        counts.squared_residuals += sum(
+            one.residual_norm * one.residual_norm for one in contributions
+        )
 
     def merged_rows(
         self,
@@ -293,6 +346,7 @@ class Account:
             dense_bytes=self.dense_bytes,
             spared=self.spared,
             on_write=on_write,
+            compression=replace(self.compression) if self.compression is not None else None,
             one_sided=replace(one_sided) if one_sided is not None and one_sided.is_used else None,
             bounded=None if self.bounded is None else self.bounded.copied(),
         )

@@ -230,6 +230,48 @@ CELLS: Final[dict[str, CellText]] = {
             "every k-th write of a replica the whole component is exchanged."
         ),
     ),
+    "mergecompressed": CellText(
+        brief="a collective; every component gets the aggregate of compressed changes",
+        narrow="collective",
+        write=(
+            "The write is a collective: each replica sends its compressed change, and keeps what "
+            "this lacks for its next change. The changes of all replicas are combined, and every "
+            "component gets the result. One message comes from each replica, and one with the "
+            "whole value goes to each replica."
+        ),
+        waits="in replica context, a write to it uses {aggregate}",
+        differences=("D2", "D3", "D12"),
+    ),
+    "mergewhole": CellText(
+        brief="a collective; every component gets the aggregate, which is exact",
+        narrow="collective",
+        write=(
+            "The write is a collective: the whole values of all replicas are combined, and every "
+            "component gets the result. Nothing is compressed, and residuals of earlier changes "
+            "end. One message comes from each replica, and one goes to each replica."
+        ),
+        waits="in replica context, a write to it uses {aggregate}",
+        differences=("D2", "D3", "D12"),
+    ),
+    "averagecompressed": CellText(
+        brief="own component; after every k-th write, about the mean of the components",
+        narrow="averaged every k",
+        write=(
+            "The write changes only this replica's component. Every k-th write of a replica is "
+            "also a collective: each replica sends the compressed change of its component since "
+            "the last exchange, and keeps what this lacks for its next change. All components "
+            "become the value of the last exchange plus the mean of these changes. One message "
+            "comes from each replica, and one with the whole value goes to each replica. The other "
+            "writes need no message. The first exchange, and the first one after a write of the "
+            "program, sends whole components."
+        ),
+        waits="after the same number of writes on every replica, all components become {aggregate}",
+        differences=("D3",),
+        rows=(
+            "A sparse write changes rows of this replica's component, and counts as a write. At "
+            "every k-th write of a replica the change of the whole component is exchanged."
+        ),
+    ),
     "mergeintocopy": CellText(
         brief="a collective; the copy gets the aggregate",
         narrow="collective",

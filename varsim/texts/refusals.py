@@ -45,6 +45,10 @@ REASONS: Final[dict[str, str]] = {
         "cannot be changed by scatter_update, scatter_min or scatter_max with this aggregation: "
         "the rows of all replicas are joined, and these operations do not combine rows"
     ),
+    "keeps_residual": (
+        "cannot be changed by scatter_mul or scatter_div: replicas keep residuals of earlier "
+        "compressed changes, which are added later, and would have to be multiplied, too"
+    ),
     "synced_by_writes": (
         "every write in replica context already gives all its components one value, so there is "
         "nothing to synchronise"
@@ -222,6 +226,55 @@ class AggregationDoesNotFit(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class NotCompressed(Fact):
+    """A policy that cannot be the inner policy of `Compressed`."""
+
+    policy: str
+
+    def __str__(self) -> str:
+        why = _NOT_COMPRESSED.get(self.policy, "varsim does not know how it exchanges changes")
+        return (
+            f"policy {self.policy!r} cannot be compressed: {why}. Use ON_WRITE, such as in "
+            "compressed:on_write:fp16, or LocalSGD(k), such as in compressed:local_sgd:8:fp16"
+        )
+
+
+_NOT_COMPRESSED: Final = {
+    "on_read": "its writes stay local, and a read needs the exact components",
+    "none": "it exchanges nothing",
+    "central": "one copy gets the replicas' exact values",
+    "local_sgd": "the number of writes k of LocalSGD(k) is missing",
+}
+"""Name of a policy → the reason why it cannot be the inner policy of `Compressed`."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotCompressible(Fact):
+    """A dtype whose values cannot be compressed."""
+
+    dtype: np.dtype[np.generic]
+
+    def __str__(self) -> str:
+        return (
+            f"values of dtype {self.dtype} cannot be compressed: the compressors approximate "
+            "float32 and float64 numbers"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CompressedOpenShape(Fact):
+    """A compressed variable whose shape has unknown dimensions."""
+
+    shape: Shape
+
+    def __str__(self) -> str:
+        return (
+            f"a compressed variable needs a known shape, because residuals are added to later "
+            f"changes, and the variable has shape {shape_text(self.shape)}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class NeedsAllInEachCall(Fact):
     """A call in which some replicas have joined, and a variable whose policy counts writes."""
 
@@ -271,6 +324,7 @@ USE_FLOATS: Final = "Use a float dtype; or use aggregation=SUM, and divide the v
 USE_INTEGERS: Final = "Use assign, or an integer dtype."
 COUNT_INSTEAD: Final = "Use an integer dtype for a count, or ONLY_FIRST_REPLICA."
 NOT_STRICT: Final = "Use ON_READ, or a strategy without strict=True."
+USE_LARGE_FLOATS: Final = "Use dtype float32 or float64, or the policy without Compressed."
 ALL_IN_EACH_CALL: Final = "Use ON_WRITE or ON_READ for this variable, or uneven: drop or pad."
 KNOWN_SHAPE: Final = "Give the variable a shape without unknown dimensions."
 RESHAPE: Final = "Nothing is broadcast; reshape the value, or use numpy.broadcast_to."

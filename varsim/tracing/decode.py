@@ -15,6 +15,7 @@ from varsim.protocol.messages import (
     Commit,
     Component,
     ComponentCommit,
+    CompressedContribution,
     Contribution,
     Create,
     Fetch,
@@ -51,6 +52,7 @@ from varsim.spec import (
 )
 from varsim.tracing import collective_rows
 from varsim.tracing.absent import AbsentMemory
+from varsim.tracing.compression import compressed_write
 from varsim.tracing.history import VariableRow
 from varsim.tracing.layout import packed
 from varsim.tracing.manual import OneSidedRows, state_set
@@ -226,7 +228,8 @@ class FromProgram:
             case Fetch(variable_id=variable_id):
                 return (self._rows.add("fetch", variable=variable_id, replica=replica_id),)
             case SetPolicyState():
-                return (state_set(message, replica_id, self._rows),)
+                of = self._variables.specs.get(message.variable_id)
+                return (state_set(message, replica_id, of, self._rows, self._absent),)
             case HostResult() | SharedValue() | Granted() | Passed() | FreshCopy():
                 add, what = self._rows.add, ANSWERS[type(message)]
                 return (add("answer", call=message.call_id, replica=replica_id, operation=what),)
@@ -379,6 +382,9 @@ class FromReplica:
                 return self._writes(message)
             case Scatter():
                 return self._sparse_write(message)
+            case CompressedContribution(call_id=call, position=position, write=write):
+                self._collectives.write(call, position, [write.variable_id])
+                return compressed_write(message, self._variables.specs, rows, self._absent)
             case Returned(call_id=call):
                 self._drop_withheld()
                 return (rows.add("return", call=call),)

@@ -16,6 +16,9 @@ KINDS: Final[Mapping[str, str]] = {
     "write": "a write (assign, assign_add, assign_sub, scatter_add, …), before it takes effect. "
     "`position` is set for a contribution to a merge. Any other write is a local write to the "
     "component of `replica`, or a write by the program (to all components if `replica` is NULL)",
+    "compress": "a replica writes a variable whose contributions are compressed; `value` is the "
+    "written value. The replica's next `write` event of the variable has the value that it sends, "
+    "as the program restores it",
     "commit": "the program's process commits a write: the variable (or only the component of "
     "`replica`, if `replica` is set) gets this `version`. `value` is the operand of `operation`. "
     "For a merge, `operation` is assign, and `value` is the new value. For a merge of sparse "
@@ -60,7 +63,8 @@ KINDS: Final[Mapping[str, str]] = {
     "component of `replica`, or the authoritative copy if `replica` is NULL",
     "state": "the program replaces what the policy keeps beside the component of `replica`, as at "
     "a restart or when a checkpoint is restored. `note` has the arrays as JSON: their values if "
-    "they have no dimensions, else dtype and shape",
+    "they have no dimensions, else dtype and shape. `value` is the first array that has the form "
+    "of the variable",
     "ask": "a replica asks for the authoritative copy (`operation` is pull), for the published "
     "component of `replica` (`operation` is fetch), or for the copy of a variable with bounded "
     "staleness (`operation` is copy)",

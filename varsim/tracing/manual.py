@@ -19,6 +19,7 @@ from varsim.protocol.messages import (
     SetPolicyState,
     SharedValue,
 )
+from varsim.spec import VariableSpec
 from varsim.tracing import bounded
 from varsim.tracing.absent import AbsentMemory
 from varsim.tracing.rows import HistoryRows, Kept, kept
@@ -117,8 +118,17 @@ def obtained(
     rows.add("obtain", value=value, **columns)
 
 
-def state_set(message: SetPolicyState, replica_id: int, rows: HistoryRows) -> int:
-    """Add the event of the program that replaces what a policy keeps beside a component."""
+def state_set(
+    message: SetPolicyState,
+    replica_id: int,
+    spec: VariableSpec | None,
+    rows: HistoryRows,
+    absent: AbsentMemory,
+) -> int:
+    """Add the event of the program that replaces what a policy keeps beside a component.
+
+    The first array that has the form of the variable is the value of the event.
+    """
     note = json.dumps(
         {
             name: array.tolist()
@@ -127,4 +137,8 @@ def state_set(message: SetPolicyState, replica_id: int, rows: HistoryRows) -> in
             for name, array in zip(message.names, message.arrays, strict=True)
         }
     )
-    return rows.add("state", variable=message.variable_id, replica=replica_id, note=note)
+    columns: dict[str, Any] = {"variable": message.variable_id, "replica": replica_id, "note": note}
+    for array in message.arrays:
+        if spec is not None and (array.shape, array.dtype) == (spec.shape, spec.dtype):
+            return rows.add("state", value=kept(array, absent), **columns)
+    return rows.add("state", **columns)

@@ -285,6 +285,7 @@ class _Merger:
             int(RecordKind.AGAIN): self._again,
             int(RecordKind.WROTE): self._wrote,
             int(RecordKind.WITHHELD): self._withheld,
+            int(RecordKind.COMPRESSED): self._compressed,
             int(RecordKind.DECIDED): self._decided,
             int(RecordKind.FINISHED): self._finished,
             int(RecordKind.LOST): self._lost,
@@ -318,6 +319,18 @@ class _Merger:
                 replica.withheld_rows(variable, recorded_rows(*value))
             case _:
                 replica.withheld(variable, recorded(*value))
+
+    def _compressed(
+        self,
+        process: int,  # noqa: ARG002
+        variable: int,
+        replica: int,
+        operation: str,
+        location: str,
+        value: Recorded,
+    ) -> None:
+        columns = variable, operation, replica, location, *recorded(*value)
+        self._rows.add_one("compress", _WRITES, columns)
 
     def _decided(self, process: int, frames: Iterable[bytes | int]) -> None:  # noqa: ARG002
         for message in self._messages(frames):

@@ -152,6 +152,10 @@ def _wrote(num_replicas: int, *members: object) -> bool:
     return _is_access(num_replicas, members) and _is_text(members[2], _MAX_WORD)
 
 
+def _compressed(num_replicas: int, *members: object) -> bool:
+    return _wrote(num_replicas, *members) and len(members[-1]) == _VALUE_MEMBERS  # type: ignore[arg-type]  # a list
+
+
 def _is_access(num_replicas: int, members: tuple[object, ...]) -> bool:
     """Return whether a READ or a WROTE is valid; do not check its version or its operation."""
     if len(members) != _ACCESS_MEMBERS:
@@ -256,4 +260,5 @@ _CHECKS: Final[dict[int, Callable[..., bool]]] = {
     int(RecordKind.SHARED): _shared,
     int(RecordKind.SERVED_VARIABLE): _served_variable,
     int(RecordKind.SERVED): _served,
+    int(RecordKind.COMPRESSED): _compressed,
 }

@@ -90,10 +90,12 @@ class RecordKind(IntEnum):
     SERVED_VARIABLE = 16  # variable_id, name, location of the creation; only of a server
     SERVED = 17  # process, closure or 0, variable_id, operation, version, version that the closure
     # had read or -1, location, value or rows; only of a server
+    COMPRESSED = 18  # variable_id, replica, operation, location, value before it is compressed
 
 
 _RECEIVED, _READ, _WROTE = int(RecordKind.RECEIVED), int(RecordKind.READ), int(RecordKind.WROTE)
 _AGAIN, _WITHHELD = int(RecordKind.AGAIN), int(RecordKind.WITHHELD)
+_COMPRESSED: Final = int(RecordKind.COMPRESSED)
 
 
 _Kept = tuple[str, tuple[int, ...], int | None, bytes | None]
@@ -306,6 +308,14 @@ class Trace:
         shown = self._row_columns(value) if isinstance(value, Rows) else self._whole(value)
         what = variable_id, replica, operation._value_, location, shown
         self._defer((_WROTE, time.monotonic_ns(), *what))
+
+    def compressed(
+        self, variable_id: int, replica: int, operation: Operation, location: str, value: Array
+    ) -> None:
+        """Record the value of a write of which the replica sends an approximation."""
+        if self._open:
+            what = variable_id, replica, operation._value_, location, self._whole(value)
+            self._defer((_COMPRESSED, time.monotonic_ns(), *what))
 
     def shared(
         self,

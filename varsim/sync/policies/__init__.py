@@ -133,7 +133,7 @@ def resolve(spec: VariableSpec, *, strict: bool, adaptive: bool = False) -> Vari
             refuses NONE (difference D1 in docs/semantics.md).
         AggregationError: The policy does not support the aggregation; or the aggregation is MEAN,
             and the dtype is an integer dtype or bool.
-        ShapeError: The policy keeps an authoritative copy, and the shape has unknown dimensions.
+        VariableError: The policy does not support the shape or the dtype.
     """
     policy = policy_of(spec.requested)
     becomes = policy.becomes
@@ -155,6 +155,7 @@ def resolve(spec: VariableSpec, *, strict: bool, adaptive: bool = False) -> Vari
             refusals.NOT_STRICT,
         )
     _check_exchange(replace(spec, synchronization=becomes.synchronization, aggregation=aggregation))
+    policy.check(spec.name, spec.shape, spec.dtype)
     in_force = becomes.in_force(spec.shape, adaptive=adaptive)
     if in_force == spec.requested:
         in_force = spec.requested  # equal, but also has the fields `package` and `definition`

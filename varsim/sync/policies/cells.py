@@ -16,6 +16,7 @@ import numpy as np
 from varsim.spec import Array, Operand, Operation, Rows, VariableAggregation, VariableSpec
 from varsim.sync import reduce, scatter
 from varsim.sync.actions import ReplicaAction
+from varsim.sync.compression import Compressor
 from varsim.sync.operand import applied
 from varsim.sync.policies.replica import ReplicaWrites, VariableT_contra
 from varsim.texts.cells import CELLS, CellText, undescribed
@@ -118,6 +119,13 @@ class Cell:
 
     uses_copy: ClassVar[bool] = False
     """Whether the program's read gives the authoritative copy, or its write also changes it."""
+    since_exchange: ClassVar[bool] = False
+    """Whether compressed contributions are changes since the last exchange of the variable."""
+
+    @property
+    def compressor(self) -> Compressor | None:
+        """Return what compresses replicas' contributions; None if they are not compressed."""
+        return None
 
     @property
     def refused(self) -> Reason | None:

@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import ClassVar, Final, Self
 
-from varsim.spec import CustomSynchronization, VariableAggregation
+import numpy as np
+
+from varsim.spec import CustomSynchronization, Shape, VariableAggregation
 from varsim.sync.policies.manual import BY_POLICY, ManualRow
 from varsim.sync.policies.policy import Become, Rows
 from varsim.sync.policies.state import StateRule
@@ -71,6 +73,13 @@ class CustomPolicy(ABC):
     def becomes(self) -> Become:
         """Return settings that keep this synchronization when a variable is created."""
         return Become(CustomSynchronization(self.name), aggregations=self.aggregations)
+
+    def check(self, name: str, shape: Shape, dtype: np.dtype[np.generic]) -> None:  # noqa: B027
+        """Refuse a new variable that cannot have this policy; by default none.
+
+        Raises:
+            VariableError: The policy does not support the shape or the dtype.
+        """
 
     @classmethod
     def parse(cls, parameters: list[str]) -> Self:

@@ -24,15 +24,15 @@ from varsim.spec import (
 from varsim.spec import Rows as OperandRows
 from varsim.sync.actions import ReplicaAction
 from varsim.sync.policies.cells import Cell, Known, applied_to_each
-from varsim.sync.policies.replica import ReplicaWrites, VariableT_contra
+from varsim.sync.policies.replica import LocalComponent, ReplicaWrites, VariableT_contra
 from varsim.sync.policies.state import StateRule
 
-_WRITES: Final = "writes"
+WRITES: Final = "writes"
 """The name of the number of writes since the last exchange; 0 if it is missing."""
 
 
 def _count(state: Mapping[str, Array]) -> int:
-    return int(state[_WRITES]) if _WRITES in state else 0
+    return int(state[WRITES]) if WRITES in state else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +70,28 @@ class EveryKth(Cell):
         """
         if replica.owes_merge(variable):
             return replica.wait_and_repeat(variable)
+        self.settle(variable)
         replica.write_locally(variable, operation, operand)
         count = 1 + _count(variable.policy_state)
-        variable.policy_state[_WRITES] = np.array(count)
+        variable.policy_state[WRITES] = np.array(count)
         if count == self.every:
-            del variable.policy_state[_WRITES]
+            del variable.policy_state[WRITES]
             variable.writes -= 1  # the merge counts the write
             variable.diverged = False  # the exchange replaces the local writes
-            replica.contribute(variable, variable.component(), location)
+            self.contribute(replica, variable, location)
         return ()
+
+    def settle(self, variable: LocalComponent) -> None:
+        """Prepare for a write: the last exchange of this replica, if any, is committed."""
+
+    def contribute(
+        self,
+        replica: ReplicaWrites[VariableT_contra],
+        variable: VariableT_contra,
+        location: str,
+    ) -> None:
+        """Contribute the component to the exchange."""
+        replica.contribute(variable, variable.component(), location)
 
     def for_rows(self, operation: Operation, aggregation: VariableAggregation) -> Cell:
         """Return this cell: a sparse write is local, and is counted."""
@@ -147,11 +160,11 @@ class WritesSinceExchange(StateRule):
             ValueError: It is not such a number.
         """
         for name, array in state:
-            fits = name == _WRITES and array.shape == () and array.dtype == np.int64
+            fits = name == WRITES and array.shape == () and array.dtype == np.int64
             if not fits or not 0 < array < self.every:
                 raise ValueError(f"{name} {array} is not a number of writes below {self.every}")
 
-    def after_failure(self, state: NamedArrays) -> NamedArrays:
+    def after_failure(self, state: NamedArrays, version: int) -> NamedArrays:
         """Return an empty state: every replica counts from 0 again."""
         return ()
 

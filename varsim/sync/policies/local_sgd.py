@@ -43,7 +43,7 @@ class Average(EveryKth):
         return [np.asarray(reduce.aggregate(after, spec.aggregation))] * len(after)
 
 
-_CROSS_REPLICA: Final = {
+CROSS_REPLICA: Final = {
     Operation.READ: Gather(),
     **on_every_write(Broadcast(per_component=True)),
 }
@@ -88,5 +88,5 @@ class LocalSGD(CustomPolicy):
         """Return the policy's rows of the table: writes count, and a read combines components."""
         return rows(
             replica={Operation.READ: Local(), **on_every_write(Average(self.every))},
-            cross_replica=_CROSS_REPLICA,
+            cross_replica=CROSS_REPLICA,
         )

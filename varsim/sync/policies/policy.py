@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+import numpy as np
+
 from varsim.spec import (
     SCATTERS,
     Context,
@@ -87,6 +89,15 @@ class Policy(Protocol):
     @property
     def keeps_copy(self) -> bool: ...  # noqa: D102
 
+    def check(self, name: str, shape: Shape, dtype: np.dtype[np.generic]) -> None:
+        """Refuse a new variable that cannot have this policy.
+
+        Args:
+            name: The name of the variable.
+        Raises:
+            VariableError: The policy does not support the shape or the dtype.
+        """
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TablePolicy:
@@ -100,6 +111,9 @@ class TablePolicy:
     has_one_copy: bool = False
     state: StateRule | None = None
     keeps_copy: bool = False
+
+    def check(self, name: str, shape: Shape, dtype: np.dtype[np.generic]) -> None:
+        """Refuse no variable."""
 
 
 def rows(

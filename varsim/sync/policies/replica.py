@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from varsim.spec import Array, Operand, Operation
 from varsim.sync.actions import ReplicaAction
+from varsim.sync.compression import Parts
 
 
 class LocalComponent(Protocol):
@@ -17,13 +19,28 @@ class LocalComponent(Protocol):
             arrays, and does not change an array in place. See `StateRule`.
         writes: The number of local writes since the last report to the coordinator.
         diverged: Whether there are local writes that are neither exchanged nor reported yet.
+        version: The version of the last commit that this replica has applied.
     """
 
     policy_state: dict[str, Array]
     writes: int
     diverged: bool
 
+    @property
+    def version(self) -> int: ...  # noqa: D102
     def component(self) -> Array: ...  # noqa: D102
+    def show(self) -> Array:
+        """Return the component as a read-only array that never changes again."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contributed:
+    """The value of a contribution as its compressor has packed it; see `CompressedContribution`."""
+
+    parts: Parts
+    change_norm: float
+    residual_norm: float
+    location: str
 
 
 VariableT_contra = TypeVar("VariableT_contra", bound=LocalComponent, contravariant=True)
@@ -45,6 +62,11 @@ class ReplicaWrites(Protocol[VariableT_contra]):
 
     def contribute(self, variable: VariableT_contra, value: Array, location: str) -> None:
         """Contribute an assign of this value to a merge of all replicas."""
+
+    def contribute_compressed(
+        self, variable: VariableT_contra, operation: Operation, compressed: Contributed
+    ) -> None:
+        """Contribute a compressed value to a merge of all replicas."""
 
     def owes_merge(self, variable: VariableT_contra) -> bool:
         """Return whether the commit of this replica's last contribution has not arrived yet."""

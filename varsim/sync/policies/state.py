@@ -21,8 +21,27 @@ class StateRule:
             ValueError: The policy cannot have such a state.
         """
 
-    def after_failure(self, state: NamedArrays) -> NamedArrays:
-        """Return a replica's state after the end of a failed call; by default the same state."""
+    def carried(self, state: NamedArrays) -> NamedArrays:
+        """Return what of a replica's state is saved, or given to a new worker; by default all."""
+        return state
+
+    def after_failure(self, state: NamedArrays, version: int) -> NamedArrays:
+        """Return a replica's state after the end of a failed call; by default the same state.
+
+        Args:
+            version: The version of the replica's component. If it is the version at which the
+                replica made its last contribution, the contribution has no effect.
+        """
+        return state
+
+    def after_overwrite(self, state: NamedArrays, version: int) -> NamedArrays:
+        """Return a replica's state after the program has written its component.
+
+        By default, the state does not change.
+
+        Args:
+            version: The version that this write made. A second delivery has the same version.
+        """
         return state
 
     def after_loss(self, states: Sequence[NamedArrays | None]) -> Sequence[NamedArrays]:

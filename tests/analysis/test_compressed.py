@@ -1,0 +1,176 @@
+"""The judge's verdicts on compressed variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.analysis.golden import FOLDER, verdicts
+from varsim.analysis.outcome import Outcome
+
+ON_WRITE = """\
+variable w compressed:on_write:top_k:0.5 SUM float32 [2]
+
+program create w v=0 = [0.0,0.0]
+program call call=1 as start
+0 begin call=1 after start
+1 begin call=1 after start
+0 compress w assign_add call=1 = [1.0,3.0]
+1 compress w assign_add call=1 = [4.0,-2.0]
+0 write w assign_add call=1 position=0 = [0.0,3.0] as a0
+1 write w assign_add call=1 position=0 = [4.0,0.0] as a1
+program receive replica=0 after a0
+program receive replica=1 after a1
+program commit w assign call=1 position=0 v=1 = [4.0,3.0] as w1
+0 install w v=1 call=1 after w1
+1 install w v=1 call=1 after w1
+0 compress w assign_sub call=1 = [3.0,0.0]
+1 compress w assign_sub call=1 = [0.0,0.0]
+0 write w assign_sub call=1 position=1 = [2.0,0.0] as b0
+1 write w assign_sub call=1 position=1 = [0.0,2.0] as b1
+program receive replica=0 after b0
+program receive replica=1 after b1
+program commit w assign call=1 position=1 v=2 = [2.0,1.0] as w2
+0 install w v=2 call=1 after w2
+1 install w v=2 call=1 after w2
+0 return call=1 as end0
+1 return call=1 as end1
+program receive replica=0 after end0
+program receive replica=1 after end1
+program finish call=1
+"""
+"""Each replica adds and subtracts; it sends the larger one of its two elements."""
+
+LOCAL = """\
+variable w compressed:local_sgd:1:top_k:0.5 MEAN float32 [2]
+
+program create w v=0 = [1.0,1.0]
+program call call=1 as start
+0 begin call=1 after start
+1 begin call=1 after start
+0 write w assign_add call=1 = [1.0,0.0]
+1 write w assign_add call=1 = [3.0,0.0]
+0 write w assign call=1 position=0 = [2.0,1.0] as a0
+1 write w assign call=1 position=0 = [4.0,1.0] as a1
+program receive replica=0 after a0
+program receive replica=1 after a1
+program commit w assign call=1 position=0 v=1 = [3.0,1.0] as w1
+0 install w v=1 call=1 after w1
+1 install w v=1 call=1 after w1
+0 write w assign_add call=1 = [1.0,6.0]
+1 write w assign_add call=1 = [0.0,2.0]
+0 write w assign_add call=1 position=1 = [0.0,6.0] as b0
+1 write w assign_add call=1 position=1 = [0.0,2.0] as b1
+program receive replica=0 after b0
+program receive replica=1 after b1
+program commit w assign call=1 position=1 v=2 = [3.0,5.0] as w2
+0 install w v=2 call=1 after w2
+1 install w v=2 call=1 after w2
+0 return call=1 as end0
+1 return call=1 as end1
+program receive replica=0 after end0
+program receive replica=1 after end1
+program finish call=1
+"""
+"""The first exchange is whole; the second one has the changes since then."""
+
+
+@pytest.mark.parametrize("text", [ON_WRITE, LOCAL], ids=["on_write", "local_sgd"])
+def test_a_correct_history_is_valid_for_every_checker(text, tmp_path):
+    found = verdicts(text, tmp_path)
+
+    assert {Outcome.VALID} == {one.outcome for one in found.values()}
+    assert "compression" in found
+
+
+APPROXIMATION = "sends another value than the top_k:0.5 approximation of its change"
+
+
+@pytest.mark.parametrize(
+    ("text", "right", "forged", "checker", "reason"),
+    [
+        (
+            ON_WRITE,
+            "position=0 = [0.0,3.0]",
+            "position=0 = [1.0,0.0]",
+            "compression",
+            APPROXIMATION,
+        ),
+        (
+            ON_WRITE,
+            "position=1 = [2.0,0.0]",
+            "position=1 = [3.0,0.0]",
+            "compression",
+            APPROXIMATION,
+        ),
+        (ON_WRITE, "v=2 = [2.0,1.0]", "v=2 = [2.0,2.0]", "reduction", "the commit differs"),
+        (LOCAL, "position=1 = [0.0,6.0]", "position=1 = [0.0,5.0]", "compression", APPROXIMATION),
+        (
+            LOCAL,
+            "position=0 = [2.0,1.0]",
+            "position=0 = [2.0,2.0]",
+            "compression",
+            "sends another value than it has written",
+        ),
+        (
+            LOCAL,
+            "v=2 = [3.0,5.0]",
+            "v=2 = [4.0,5.0]",
+            "compression",
+            "the commit differs from the last exchange plus the restored changes",
+        ),
+        (
+            LOCAL.replace("v=2 = [3.0,5.0]", "v=2 = [3.5,5.0]").replace(
+                "assign_add call=1 position=1 = [0.0,6.0]", "assign call=1 position=1 = [4.0,7.0]"
+            ),
+            "assign_add call=1 position=1 = [0.0,2.0]",
+            "assign call=1 position=1 = [3.0,3.0]",
+            "compression",
+            "sends its whole value, although the last exchange counts",
+        ),
+        (LOCAL, "local_sgd:1", "local_sgd:2", "changing", "exchanges after write 1"),
+    ],
+)
+def test_a_forged_value_is_found(text, right, forged, checker, reason, tmp_path):
+    assert right in text
+
+    verdict = verdicts(text.replace(right, forged), tmp_path)[checker]
+
+    assert Outcome.INVALID is verdict.outcome
+    assert reason in verdict.reason
+
+
+def test_without_the_written_value_the_verdict_is_unknown(tmp_path):
+    text = ON_WRITE.replace("0 compress w assign_add call=1 = [1.0,3.0]\n", "")
+
+    verdict = verdicts(text, tmp_path)["compression"]
+
+    assert Outcome.UNKNOWN is verdict.outcome
+    assert "w: not all values of compressed writes were recorded" in verdict.reason
+
+
+def test_only_histories_with_compressed_variables_are_judged(tmp_path):
+    plain = (FOLDER / "reduction-valid.txt").read_text("utf-8")
+
+    assert "compression" not in verdicts(plain, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "compressed",
+        "compressed:on_write",
+        "compressed:on_read:fp16",
+        "compressed:on_write:zip",
+        "compressed:local_sgd:0:fp16",
+        "compressed:on_write:top_k:1",
+    ],
+)
+def test_impossible_parameters_make_the_verdict_unknown(name: str, tmp_path: Path):
+    text = ON_WRITE.replace("compressed:on_write:top_k:0.5", name)
+
+    verdict = verdicts(text, tmp_path)["reduction"]
+
+    assert Outcome.UNKNOWN is verdict.outcome
+    assert f"unknown settings: {name}, SUM" in verdict.reason
