@@ -25,6 +25,7 @@ from varsim.analysis.findings.staleness import LocalStaleness, VersionStaleness
 from varsim.analysis.findings.waits import Waits
 from varsim.analysis.observer import Audience, EventObserver
 from varsim.analysis.outcome import Note
+from varsim.analysis.served import LOST_UPDATE
 from varsim.tracing.history import History
 from varsim.tracing.progress import Tell, reported
 
@@ -48,8 +49,11 @@ FINDERS: Final[tuple[type[Finder], ...]] = (
 SEARCHED_KINDS: Final = tuple(dict.fromkeys(kind for finder in FINDERS for kind in finder.kinds))
 """The kinds of finding that can be found only in a whole record."""
 
-KINDS: Final[tuple[FindingKind, ...]] = (FAILED_RUN, FAILED_CALL, *SEARCHED_KINDS)
-"""All kinds of finding, in the order of reports. Failures are found in any record."""
+KINDS: Final[tuple[FindingKind, ...]] = (FAILED_RUN, FAILED_CALL, *SEARCHED_KINDS, LOST_UPDATE)
+"""All kinds of finding, in the order of reports. Failures are found in any record.
+
+Lost updates are found in the records of parameter servers: see `analysis/served.py`.
+"""
 
 _ORDER: Final = {kind: index for index, kind in enumerate(KINDS)}
 

@@ -12,6 +12,7 @@ from varsim.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from varsim.analysis.examination import Examination
+    from varsim.analysis.findings.model import Finding
 
 ANY: Final = "any"
 """Every kind of finding."""
@@ -57,10 +58,16 @@ def asked_for(texts: Iterable[str]) -> frozenset[str]:
 
 def seen(found: Examination, asked: frozenset[str]) -> list[str]:
     """Return the requested kinds that were found."""
-    kinds = [_word(one.kind.name) for one in found.findings]
-    if found.compared is not None and found.compared.differs:
+    kinds = kinds_in(found.findings, asked)
+    if found.compared is not None and found.compared.differs and DIFFERENCE in asked:
         kinds.append(DIFFERENCE)
-    return sorted({one for one in kinds if one in asked or (ANY in asked and one != DIFFERENCE)})
+    return sorted(kinds)
+
+
+def kinds_in(findings: Iterable[Finding], asked: frozenset[str]) -> list[str]:
+    """Return the requested kinds among findings, in alphabetical order."""
+    kinds = {_word(one.kind.name) for one in findings}
+    return sorted(one for one in kinds if one in asked or ANY in asked)
 
 
 def not_looked_for(found: Examination, asked: frozenset[str]) -> list[str]:

@@ -43,7 +43,7 @@ def print_check(
     others = [one for one in found.findings if one not in failed]
     for line in _ended(found, failed, width):
         console.print(Text(line, style="red" if failed else "yellow"), soft_wrap=True)
-    _print_promises(console, found.verdicts, width)
+    print_promises(console, found.verdicts, width)
     for verdict in found.verdicts:
         if verdict.events:
             told = wrap(f"{verdict.checker}: {verdict.reason}", width, break_on_hyphens=False)
@@ -82,7 +82,8 @@ def _ended(found: Examination, failed: Sequence[Finding], width: int) -> list[st
     return []
 
 
-def _print_promises(console: Console, verdicts: Sequence[Verdict], width: int) -> None:
+def print_promises(console: Console, verdicts: Sequence[Verdict], width: int) -> None:
+    """Print a line for each verdict; of equal reasons in a row, print only the first."""
     marks = max(len(outcome.value) for outcome in Outcome)
     widest = max(len(verdict.checker) for verdict in verdicts)
     indent = marks + widest + 4

@@ -24,6 +24,7 @@ from varsim.cli.exit_codes import (
 )
 from varsim.cli.output import say, say_json
 from varsim.cli.record import find_records, open_record
+from varsim.cli.server_records import check_servers, has_server_records
 from varsim.cli.shown_records import say_of_others
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def check(
     device; findings, which are uses of variables that look wrong or wasteful (only if the record is
     complete); the verdict; what was not looked at. Findings change the exit code only with
     --fail-on. A run has one record for each strategy. If a strategy has lost workers and started
-    new ones, it has one record for each start. All records are judged.
+    new ones, it has one record for each start. All are judged, and parameter servers' traces.
 
     \b
     varsim check
@@ -102,7 +103,7 @@ def check(
     overflow-of-a-sum, merges-that-are-never-read, reads-with-nothing-changed,
     merges-of-the-same-values, manual-synchronisation-after-every-write,
     waiting-for-one-replica, collectives-of-different-lines, lock-without-contention,
-    lock-that-protects-nothing, lagging-read
+    lock-that-protects-nothing, lagging-read, lost-update
 
     `any` means all of these kinds. It does not include unexplained-difference, which is a
     difference from a single device that no rule explains.
@@ -110,6 +111,8 @@ def check(
     from varsim.errors import ConfigError
 
     asked = fail_on.asked_for(kinds)
+    if has_server_records(run):
+        ctx.exit(check_servers(run, asked, events, as_json=as_json, everything=everything))
     try:
         records = find_records(run)
         named = records.named

@@ -1,0 +1,289 @@
+"""Judge the operations of parameter servers: recompute every value, and find lost updates.
+
+Everything about a variable is on one server, in the order in which the server has handled it. So
+each variable is judged by itself. A *lost update* is a write that is no part of the final value: a
+later assign has overwritten it, although the closure of this assign had read an older value.
+
+Each version has a *parent*, from which it was made. The parent of an assign is the version that its
+closure had read, or else the version before it: an assign without a read overwrites on purpose. The
+parent of any other write is the version before it, because the server adds to the value that it
+has. The updates that are left are those on the way from the last version back to version 0.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from varsim.analysis import arithmetic
+from varsim.analysis.arithmetic import Flat
+from varsim.analysis.findings.model import Finding, FindingKind, most
+from varsim.analysis.outcome import Note, Outcome, Verdict, overall
+from varsim.spec import Rows
+from varsim.tracing.served_record import NOT_READ, ServedOperation, ServerRecord
+
+LOST_UPDATE: Final = FindingKind(name="lost update", about_values=True)
+
+MOST_EVENTS: Final = 6
+"""Largest number of operations kept for a finding."""
+
+PROMISE: Final = (
+    "every value that was read is the initial value with all writes before it, in the order of the "
+    "server"
+)
+
+_REMEDY: Final = (
+    "Let the server compute the change: v.assign_add(change), v.assign_sub(change), or a sparse "
+    "write. Each is atomic. Or let only one closure write the variable."
+)
+
+
+_NOTES: Final = (
+    Note(
+        text="updates that are lost because an assigned value was read in an earlier closure, or "
+        "in the program: only reads of the same closure are known"
+    ),
+    Note(text="what closures computed, and values outside variables: they are not recorded"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedAccount:
+    """What happened to one variable.
+
+    Attributes:
+        behind: The number of writes of others between the read and the write of a closure → how
+            many writes had it. Writes without a read are not counted.
+        lost: The number of lost updates.
+    """
+
+    variable: str
+    server: int
+    reads: int
+    writes: int
+    behind: tuple[tuple[int, int], ...]
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServedExamination:
+    """The result of examining the records of all servers."""
+
+    verdicts: tuple[Verdict, ...]
+    """One for each variable; the checker is the name of the variable."""
+
+    findings: tuple[Finding, ...]
+    accounts: tuple[ServedAccount, ...]
+    num_operations: int
+    not_looked_at: tuple[Note, ...]
+    is_whole: bool
+    """Whether all records are whole; only whole records are searched for lost updates."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """Return the outcome of all verdicts together."""
+        return overall(self.verdicts)
+
+
+def examine_servers(records: Sequence[ServerRecord]) -> ServedExamination:
+    """Judge the records of all servers of a strategy.
+
+    Args:
+        records: In the order of the servers; see `varsim.tracing.served_record.server_records`.
+    Raises:
+        TraceError: A file is not a trace of this version.
+    """
+    verdicts: list[Verdict] = []
+    findings: list[Finding] = []
+    accounts: list[ServedAccount] = []
+    notes: list[Note] = []
+    count = 0
+    for server, record in enumerate(records):
+        judged = _judged(record)
+        count += judged.count
+        if record.missing:
+            notes.append(Note(text=f"what server {server} did last: {record.missing}"))
+        for variable in judged.variables.values():
+            verdicts.append(variable.verdict(record.missing))
+            accounts.append(variable.account(server))
+            if not record.missing:
+                findings += variable.findings()
+    notes += _NOTES
+    return ServedExamination(
+        verdicts=tuple(verdicts),
+        findings=tuple(findings),
+        accounts=tuple(accounts),
+        num_operations=count,
+        not_looked_at=tuple(notes),
+        is_whole=not any(record.missing for record in records),
+    )
+
+
+@dataclass(slots=True)
+class _Judged:
+    variables: dict[int, _Variable] = field(default_factory=dict)
+    count: int = 0
+
+
+def _judged(record: ServerRecord) -> _Judged:
+    judged = _Judged()
+    with arithmetic.quiet():
+        for operation in record.operations():
+            judged.count += 1
+            number = operation.variable
+            if number not in judged.variables:
+                judged.variables[number] = _Variable(number, record.names.get(number, ""))
+                if operation.operation != "create":
+                    judged.variables[number].unknown = "its creation was not recorded"
+            judged.variables[number].take(operation)
+    return judged
+
+
+@dataclass(slots=True)
+class _Variable:
+    """One variable, after the operations that were taken until now."""
+
+    number: int
+    name: str
+    value: Flat | None = None
+    version: int = 0
+    reads: int = 0
+    parents: list[int] = field(default_factory=lambda: [0])  # version → its parent
+    writes: list[str] = field(default_factory=lambda: [""])  # version → location of its write
+    numbers: list[int] = field(default_factory=lambda: [0])  # version → number of its operation
+    assigns: Counter[str] = field(default_factory=Counter)  # of a read value, by location
+    behind: Counter[int] = field(default_factory=Counter)
+    wrong: Verdict | None = None
+    unknown: str = ""
+
+    def take(self, one: ServedOperation) -> None:
+        """Apply one operation, and compare it with the expected value and version."""
+        if one.operation == "create":
+            self.value = _flat(one)
+        elif one.operation == "read":
+            self._read(one)
+        else:
+            self._write(one)
+
+    def _read(self, one: ServedOperation) -> None:
+        self.reads += 1
+        if one.version != self.version:
+            self._refute(one, f"a read got version {one.version}, but {self.version} was current")
+            return
+        if self.value is None:
+            self.unknown = "the value of a write was too large to be recorded (trace: messages)"
+            return
+        if one.content is None and one.digest is None:
+            self.unknown = "a value that was read was too large to be recorded (trace: messages)"
+            return
+        if not _shows(one, self.value):
+            self._refute(
+                one, f"a read at {one.location} got another value of version {one.version}"
+            )
+
+    def _write(self, one: ServedOperation) -> None:
+        if one.version != self.version + 1:
+            self._refute(one, f"a write made version {one.version}, after version {self.version}")
+        if one.read_version > self.version:
+            self._refute(one, f"a closure wrote on version {one.read_version}, which did not exist")
+        before, self.version = self.version, self.version + 1
+        is_based = one.read_version != NOT_READ and one.read_version <= before
+        parent = before
+        if is_based:
+            self.behind[before - one.read_version] += 1
+            if one.operation == "assign":
+                parent = one.read_version
+                self.assigns[one.location] += 1
+        self.parents.append(parent)
+        self.writes.append(one.location)
+        self.numbers.append(one.number)
+        operand = _operand(one)
+        if operand is None or (self.value is None and one.operation != "assign"):
+            self.value = None
+            return
+        if self.value is None:
+            self.value = None if isinstance(operand, Rows) else operand
+        else:
+            self.value = arithmetic.updated(self.value, one.operation, operand)
+
+    def _refute(self, one: ServedOperation, reason: str) -> None:
+        if self.wrong is None:
+            reason = f"{reason} (operation {one.number} of the server)"
+            self.wrong = Verdict(self.name, Outcome.INVALID, reason)
+
+    # ------------------------------------------------------------ results
+
+    def verdict(self, missing: str) -> Verdict:
+        """Return whether the server kept its promise."""
+        if self.wrong is not None:
+            return self.wrong
+        if missing or self.unknown:
+            why = self.unknown or f"the record of its server is not whole: {missing}"
+            return Verdict(self.name, Outcome.UNKNOWN, why)
+        return Verdict(self.name, Outcome.VALID, PROMISE)
+
+    def lost(self) -> Iterator[tuple[int, int]]:
+        """Yield each lost version, with the version that overwrote it."""
+        version = self.version
+        while version:
+            parent = self.parents[version]
+            for lost in range(parent + 1, version):
+                yield lost, version
+            version = parent
+
+    def account(self, server: int) -> ServedAccount:
+        """Return what happened to the variable."""
+        return ServedAccount(
+            variable=self.name,
+            server=server,
+            reads=self.reads,
+            writes=self.version,
+            behind=tuple(sorted(self.behind.items())),
+            lost=sum(1 for _ in self.lost()),
+        )
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield the finding about lost updates, if there are any."""
+        lost = list(self.lost())
+        if not lost:
+            return
+        where = Counter(self.writes[by] for _, by in lost)
+        first = sorted({self.numbers[one] for pair in lost[-MOST_EVENTS:] for one in pair})
+        assigns = sum(self.assigns.values())
+        yield Finding(
+            kind=LOST_UPDATE,
+            variable_id=self.number,
+            variable=self.name,
+            locations=most(where),
+            count=len(lost),
+            what=(
+                f"{assigns:,} closures read the value and then assigned it: "
+                f"{len(lost):,} of {self.version:,} updates are lost, because another write had "
+                "arrived between the read and the assign."
+            ),
+            remedy=_REMEDY,
+            events=tuple(first[:MOST_EVENTS]),
+            histogram=tuple(sorted(self.behind.items())),
+        )
+
+
+def _flat(one: ServedOperation) -> Flat | None:
+    """Return the value of an operation without its shape; None if it was not recorded."""
+    value = one.value()
+    return None if value is None else value.reshape(-1)
+
+
+def _operand(one: ServedOperation) -> Flat | Rows | None:
+    """Return the operand of a write; None if it was not recorded."""
+    operand = one.operand()
+    return operand if isinstance(operand, Rows) else _flat(one)
+
+
+def _shows(one: ServedOperation, expected: Flat) -> bool:
+    """Return whether a read shows the expected value, or its digest."""
+    found = _flat(one)
+    if found is not None:
+        return arithmetic.same(found, expected)
+    return one.digest == arithmetic.crc_of(expected.tobytes(), None)

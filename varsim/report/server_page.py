@@ -1,0 +1,59 @@
+"""The page of `varsim check` about parameter servers: promises, lost updates, and an account."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from varsim.analysis.served import ServedAccount, ServedExamination
+from varsim.report.check_page import print_promises
+from varsim.report.findings_text import findings_text
+from varsim.report.formatting import count, visible, wrapped
+from varsim.report.tables import Column, show_table
+from varsim.report.verdict_text import not_looked_at, verdict_text
+
+
+def print_servers(console: Console, found: ServedExamination, *, everything: bool = False) -> None:
+    """Print the page about the records of all servers of a strategy.
+
+    Args:
+        everything: Whether to print similar findings one by one.
+    """
+    width = console.width
+    print_promises(console, found.verdicts, width)
+    console.print()
+    _print_accounts(console, found.accounts)
+    lines = findings_text(found.findings, width, everything=everything)
+    for line in lines or wrapped(nothing_lost(found), width):
+        console.print(Text(line), soft_wrap=True)
+    reasons = [one.reason for one in found.verdicts if one.outcome.value != "VALID"]
+    said = wrapped(visible(verdict_text(found.outcome.value, reasons)), width)
+    for line in ["", *said, "", *not_looked_at(found.not_looked_at, width)]:
+        console.print(Text(line), soft_wrap=True)
+
+
+def nothing_lost(found: ServedExamination) -> str:
+    """Return the sentence for an examination without findings."""
+    if not found.is_whole:
+        return "your program was not searched for lost updates: a record is not whole"
+    return f"no lost update in {count(found.num_operations)} operations"
+
+
+def _print_accounts(console: Console, accounts: Sequence[ServedAccount]) -> None:
+    """Print what happened to each variable."""
+    if not accounts:
+        return
+    stale = [sum(often for behind, often in one.behind if behind) for one in accounts]
+    most = [max((behind for behind, _ in one.behind), default=0) for one in accounts]
+    columns = [
+        Column("server", [count(one.server) for one in accounts]),
+        Column("reads", [count(one.reads) for one in accounts]),
+        Column("writes", [count(one.writes) for one in accounts]),
+        Column("on an older\nversion", [count(one) for one in stale]),
+        Column("most versions\nbehind", [count(one) for one in most]),
+        Column("lost\nupdates", [count(one.lost) for one in accounts]),
+    ]
+    labels = [one.variable for one in accounts]
+    show_table(console, "variables on parameter servers", labels, columns, corner="variable")
