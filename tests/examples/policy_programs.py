@@ -1,6 +1,6 @@
 """Random programs under the policies of examples/policies, and their invariants.
 
-`python -m tests.examples.policy_programs --count 1000` runs that many seeds for each policy.
+`python -m tests.examples.policy_programs` runs 3,000 seeds for each policy.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ class Result:
     added: float  # the sum of all numbers since the last assign, or since the start
     start: float  # the value at this point
     verdicts: tuple[Verdict, ...]
+    threshold: float = 0.0
 
     @property
     def faults(self) -> list[tuple[str, str]]:
@@ -95,18 +96,22 @@ def run(program: Program, policy: CustomPolicy, cluster: Cluster = simulated_clu
                 )
                 w = tf.Variable(0.0, name="w", aggregation=tf.VariableAggregation.SUM)
 
+            alone = policy.keyword == ALONE
+
             def step(numbers: Sequence[float], reads: bool) -> None:
                 for number in numbers:
                     if number < -1:  # one element alone
                         v.scatter_add(tf.IndexedSlices(np.array([number], "f"), [1]))
                     else:
                         v.assign_add(np.full(SIZE, number, np.float32), read_value=False)
-                    w.assign_add(1.0, read_value=False)
+                    if not alone:
+                        w.assign_add(1.0, read_value=False)
                     if reads and replica_id() == 1:
                         v.read_value()
 
             start, added = program.start, 0.0
-            for call, assigned in zip(program.calls, program.assigned, strict=True):
+            for made, assigned in zip(program.calls, program.assigned, strict=True):
+                call = [one[i % 2 :] if alone else one for i, one in enumerate(made)]
                 strategy.run(step, (tf.distribute.PerReplica(call), rng.random() < 0.5))
                 added += sum(sum(numbers) for numbers in call)
                 if assigned is not None:
@@ -118,7 +123,7 @@ def run(program: Program, policy: CustomPolicy, cluster: Cluster = simulated_clu
         merge(folder, folder)
         with open_history(folder) as history:
             verdicts = judge(history)
-    return Result(components, value, added, start, verdicts)
+    return Result(components, value, added, start, verdicts, getattr(policy, "threshold", 0.0))
 
 
 def gossip_problem(result: Result) -> str:
@@ -137,25 +142,46 @@ def elastic_problem(result: Result) -> str:
     return "" if abs(total - expected) < 1e-3 else f"the sum is {total} instead of {expected}"
 
 
-def checked(program: Program, policy: CustomPolicy) -> str:
+def checked(program: Program, policy: CustomPolicy, cluster: Cluster = simulated_cluster) -> str:
     """Run a program; return "" if the invariant of the policy holds and the record is valid."""
-    result = run(program, policy)
+    result = run(program, policy, cluster)
     problem = PROBLEMS[policy.keyword](result)
     return problem or "; ".join(f"{name}: {reason}" for name, reason in result.faults)
 
 
-PROBLEMS = {"gossip": gossip_problem, "elastic_averaging": elastic_problem}
+def event_problem(result: Result) -> str:
+    """Return "" if the copy lacks at most what each replica may keep: a drift of the threshold.
+
+    Element 1 of a drift is at most as large as its norm.
+    """
+    count = len(result.components)
+    lacking = result.added - count * (float(result.value[1]) - result.start)
+    most = count * result.threshold + 1e-3
+    return "" if abs(lacking) <= most else f"the copy lacks {lacking}, which is more than {most}"
+
+
+ALONE = "event_triggered"
+"""The keyword of the policy under which replicas write differently often."""
+
+PROBLEMS = {
+    "gossip": gossip_problem,
+    "elastic_averaging": elastic_problem,
+    ALONE: event_problem,
+}
 """Keyword of a policy → the check of its invariant at the end of a program."""
 
 
 def policy_of(keyword: str, seed: int) -> CustomPolicy:
     """Return the policy with random parameters."""
     from varsim_elastic_averaging import ElasticAveraging
+    from varsim_event_triggered import EventTriggered
     from varsim_gossip import Gossip
 
     rng = Random(f"{keyword} {seed}")
     if keyword == "gossip":
         return Gossip(rng.randint(1, 2), rng.randint(1, 4))
+    if keyword == ALONE:
+        return EventTriggered(rng.choice([0.0, 0.5, 1.5, 4.0]))
     return ElasticAveraging(rng.choice([0.05, 0.1, 0.25]), rng.randint(1, 4))
 
 
@@ -164,7 +190,7 @@ def main() -> int:
     from tests.examples.conftest import POLICIES, install
 
     parser = argparse.ArgumentParser(prog="python -m tests.examples.policy_programs")
-    parser.add_argument("--count", type=int, default=1000, help="seeds for each policy")
+    parser.add_argument("--count", type=int, default=3000, help="seeds for each policy")
     options = parser.parse_args()
     failed, began_s = [], time.perf_counter()
     with TemporaryDirectory() as folder:

@@ -10,13 +10,14 @@ from tests.effort import many
 from tests.examples.policy_programs import PROBLEMS, Program, checked, policy_of, run
 from varsim.analysis.outcome import Outcome
 from varsim.sync.coordinator_variables import CoordinatorBlock
+from varsim.sync.one_sided import OneSided
 from varsim.sync.policies.cells import Exchange
 from varsim.sync.policies.exchanging import ExchangeEvery
 
 
 @pytest.mark.parametrize("keyword", PROBLEMS)
 def test_the_invariant_holds_in_every_order_of_messages(keyword):
-    """`python -m tests.examples.policy_programs --count 1000` runs 1,000 programs for each."""
+    """`python -m tests.examples.policy_programs` runs 3,000 programs for each."""
     problems = [checked(Program(seed), policy_of(keyword, seed)) for seed in range(many(6))]
 
     assert [""] * many(6) == problems
@@ -62,6 +63,9 @@ OF_GOSSIP = [omits_a_neighbour, averages_all, turns_the_ring]
 OF_CENTRE = [keeps_the_centre, leaves_out_a_step, goes_away_from_the_centre]
 
 
+EXCHANGING = ["gossip", "elastic_averaging"]
+
+
 def cell_of(keyword: str) -> type[ExchangeEvery]:
     from varsim_elastic_averaging.policy import Attract
     from varsim_gossip.policy import AverageNeighbours
@@ -91,7 +95,7 @@ def test_a_wrong_exchange_is_found(keyword, mutant, monkeypatch):
     assert keyword.replace("_", "-") in {checker for checker, _ in found(keyword)}
 
 
-@pytest.mark.parametrize("keyword", PROBLEMS)
+@pytest.mark.parametrize("keyword", EXCHANGING)
 def test_an_exchange_at_another_write_is_found(keyword, monkeypatch):
     cell, write = cell_of(keyword), ExchangeEvery.write
 
@@ -104,7 +108,7 @@ def test_an_exchange_at_another_write_is_found(keyword, monkeypatch):
     assert "writes again before its last write was exchanged" in "".join(reasons)
 
 
-@pytest.mark.parametrize("keyword", PROBLEMS)
+@pytest.mark.parametrize("keyword", EXCHANGING)
 def test_a_component_that_reaches_another_replica_is_found(keyword, monkeypatch):
     exchange = CoordinatorBlock.exchange
 
@@ -114,3 +118,58 @@ def test_a_component_that_reaches_another_replica_is_found(keyword, monkeypatch)
     monkeypatch.setattr(CoordinatorBlock, "exchange", swapped)
 
     assert keyword.replace("_", "-") in {checker for checker, _ in found(keyword)}
+
+
+def test_a_wrong_norm_or_share_of_a_drift_is_found(monkeypatch):
+    from varsim_event_triggered import policy
+
+    norm = policy.norm
+    for name, mutant, reason in [
+        ("part", lambda drift, _: drift, "pushes another value than its drift / N"),
+        ("norm", lambda drift: norm(drift) / 2, "before its drift was exchanged"),
+        ("norm", lambda drift: norm(drift) + 1, "pushes a drift that is within the threshold"),
+    ]:
+        with monkeypatch.context() as patch:
+            patch.setattr(policy, name, mutant)
+            assert reason in " ".join(text for _, text in found("event_triggered"))
+
+
+def test_a_replica_that_does_not_continue_with_the_copy_is_found(monkeypatch):
+    from varsim_event_triggered.policy import PushDrift
+
+    monkeypatch.setattr(PushDrift, "obtained", lambda *_: ())
+
+    assert "event-triggered" in {checker for checker, _ in found("event_triggered")}
+
+
+def test_a_drift_that_is_forgotten_or_kept_is_found(monkeypatch):
+    from varsim_event_triggered.policy import DRIFT, PushDrift
+
+    write = PushDrift.write
+
+    def forgets(self: Any, replica: Any, variable: Any, *rest: Any) -> Any:
+        variable.policy_state.pop(DRIFT, None)
+        return write(self, replica, variable, *rest)
+
+    def keeps(self: Any, replica: Any, variable: Any, *rest: Any) -> Any:
+        drift = variable.policy_state.get(DRIFT)
+        actions = write(self, replica, variable, *rest)
+        if actions and drift is not None:
+            variable.policy_state[DRIFT] = drift
+        return actions
+
+    for mutant in (forgets, keeps):
+        with monkeypatch.context() as patch:
+            patch.setattr(PushDrift, "write", mutant)
+            assert "event-triggered" in {checker for checker, _ in found("event_triggered")}
+
+
+def test_a_push_that_is_lost_is_found(monkeypatch):
+    push = OneSided.push
+
+    def loses(self: Any, number: int, writer: int, delta: Any, now_s: float) -> None:
+        push(self, number, writer, delta * (writer != 1), now_s)
+
+    monkeypatch.setattr(OneSided, "push", loses)
+
+    assert "one-sided" in {checker for checker, _ in found("event_triggered")}

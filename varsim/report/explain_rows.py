@@ -12,7 +12,7 @@ from varsim.errors import UnsupportedOperation
 from varsim.report.explain_worked import START, WRITTEN, shown_components
 from varsim.spec import SCATTERS, Array, Context, Operation, Rows, VariableAggregation, VariableSpec
 from varsim.sync import fixes, policies
-from varsim.sync.policies.cells import Known
+from varsim.sync.policies.known import Known
 
 ROWS: Final = 2
 """The number of rows of the variable in every example. A row is one number."""
@@ -79,8 +79,9 @@ def sparse_examples(
                 refused = fixes.refusal_of_rows(spec, cell.refused, context, operation)
             else:
                 size_bytes = cell.bytes_of_rows(spec, rows, components[0].nbytes)
+                known = Known(num_replicas)
+                messages = cell.cost(spec, operation, components, rows, known)
                 components = cell.written(spec, operation, components, rows)
-                messages = cell.cost_of_write(Known(num_replicas))
             yield SparseExample(
                 aggregation=spec.aggregation,
                 context=context,

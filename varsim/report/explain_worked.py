@@ -25,7 +25,8 @@ from varsim.spec import (
     VariableSpec,
 )
 from varsim.sync import fixes, policies
-from varsim.sync.policies.cells import Cell, Known, Reason
+from varsim.sync.policies.cells import Cell, Reason
+from varsim.sync.policies.known import Known
 
 START: Final = 10.0
 """The initial value of the variable of every example, on every replica."""
@@ -181,9 +182,9 @@ class _Variable:
             raise fixes.refusal_of_replica_write(spec, refused, operation, values[0], count)
         if refused is not None:
             raise self._refusal(refused, operation, values[0])
+        self.messages += cell.cost(spec, operation, self.components, values, self._known)
         self._copy = cell.copied(spec, operation, self.components, values, self._copy)
         self.components = cell.written(spec, operation, self.components, values)
-        self.messages += cell.cost_of_write(self._known)
 
     def read(self, context: Context) -> Array:
         """Read the variable. Outside cross-replica context, return replica 0's component.

@@ -100,10 +100,10 @@ def check_replayable(spec: VariableSpec) -> None:
     """Check that a replay shows what a variable costs, and which values it has.
 
     Raises:
-        ConfigError: With bounded staleness, both depend on the replicas' speeds, which a replay
-            does not have.
+        ConfigError: With bounded staleness, or if replicas write alone, both depend on the
+            replicas' speeds, which a replay does not have.
     """
-    if policies.bound_of(spec) is not None:
+    if policies.depends_on_speeds(spec):
         raise ConfigError(
             f"not compared: variable {spec.name!r} with {spec.synchronization.name}: its values "
             "and its messages depend on how fast each replica runs, and a replay does not repeat "

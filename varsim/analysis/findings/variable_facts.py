@@ -71,7 +71,7 @@ def _facts(row: VariableRow) -> VariableFacts:
         deferred=promise.deferred,
         gathered=gathered,
         local_reads=promise.local_reads,
-        own=not promise.mirrored and not gathered and promise.bound is None,
+        own=not (promise.mirrored or gathered or promise.copy) and promise.bound is None,
         summed=gathered and promise.aggregation == "SUM",
         first=promise.aggregation == "ONLY_FIRST_REPLICA",
     )

@@ -98,6 +98,16 @@ def keeps_copy(spec: VariableSpec) -> bool:
     return policy_of(spec.synchronization).keeps_copy
 
 
+def depends_on_speeds(spec: VariableSpec) -> bool:
+    """Return whether values depend on how fast each replica runs, even if the writes are equal."""
+    write = cell(spec, Context.REPLICA, Operation.ASSIGN_ADD)
+    return (
+        write.bound is not None
+        or write.writes_alone
+        or cell(spec, Context.REPLICA, Operation.READ).reads_itself
+    )
+
+
 def has_shared_values(spec: VariableSpec) -> bool:
     """Return whether the coordinator has an authoritative copy and published components."""
     return keeps_copy(spec) or refused_manually(spec, ManualOperation.PUSH) is None

@@ -18,7 +18,8 @@ from varsim.spec import (
     VariableSpec,
     VariableSynchronization,
 )
-from varsim.sync.policies.cells import Cell, Known, Local, aggregated, combining_rows
+from varsim.sync.policies.cells import Cell, Local, aggregated, combining_rows
+from varsim.sync.policies.known import Known
 from varsim.sync.policies.manual import MIRRORED
 from varsim.sync.policies.on_write import CROSS_REPLICA
 from varsim.sync.policies.policy import (

@@ -26,13 +26,13 @@ from varsim.sync.operand import applied
 from varsim.sync.policies.cells import (
     NO_ROWS,
     Cell,
-    Known,
     Local,
     Reason,
     Refuse,
 )
 from varsim.sync.policies.central import FromCopy, ToCopy
 from varsim.sync.policies.custom import CustomPolicy
+from varsim.sync.policies.known import Known
 from varsim.sync.policies.manual import NOT_PRIVATE, SYNCED_BY_POLICY, Manual, ManualRow
 from varsim.sync.policies.policy import Rows, on_every_write, rows
 from varsim.sync.policies.replica import ReplicaWrites, VariableT_contra

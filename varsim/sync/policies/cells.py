@@ -7,7 +7,7 @@ is in the file of that policy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -18,34 +18,9 @@ from varsim.sync import reduce, scatter
 from varsim.sync.actions import ReplicaAction
 from varsim.sync.compression import Compressor
 from varsim.sync.operand import applied
+from varsim.sync.policies.known import Known
 from varsim.sync.policies.replica import ReplicaWrites, VariableT_contra
 from varsim.texts.cells import CELLS, CellText, undescribed
-
-
-class Known:
-    """What the coordinator knows of one variable. The cost of an operation depends on it.
-
-    Attributes:
-        num_replicas: The number of components of the variable.
-        unknown: The replicas whose components must be fetched.
-        pending: Whether replicas have writes that the next read will exchange.
-    """
-
-    def __init__(self, num_replicas: int) -> None:
-        self.num_replicas = num_replicas
-        self.unknown: set[int] = set()
-        self.pending = False
-
-    def fetch(self, replica_ids: Iterable[int]) -> int:
-        """Count the messages of a fetch: a request and an answer for each unknown component.
-
-        Pending writes are exchanged first: a request, an answer and a commit for each replica.
-        """
-        exchange = 3 * self.num_replicas if self.pending else 0
-        self.pending = False
-        asked = self.unknown.intersection(replica_ids)
-        self.unknown -= asked
-        return exchange + 2 * len(asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +250,17 @@ class Cell:
     def cost_of_write(self, known: Known) -> int:
         """Count the messages of a write, and update `known`."""
         raise AssertionError(f"{self} is not a cell of a write")
+
+    def cost(
+        self,
+        spec: VariableSpec,
+        operation: Operation,
+        components: Sequence[Array],
+        values: Sequence[Operand],
+        known: Known,
+    ) -> int:
+        """Count the messages of a write of these values; by default, the values do not matter."""
+        return self.cost_of_write(known)
 
     def bytes_of_rows(self, spec: VariableSpec, rows: Sequence[Rows], whole_bytes: int) -> int:
         """Return the size of the arrays that a sparse write sends; 0 by default.

@@ -52,7 +52,6 @@ from varsim.sync.operand import applied
 from varsim.sync.policies import local_sgd, on_write
 from varsim.sync.policies.cells import (
     Cell,
-    Known,
     Local,
     Reason,
     Refuse,
@@ -61,6 +60,7 @@ from varsim.sync.policies.cells import (
 )
 from varsim.sync.policies.custom import CustomPolicy
 from varsim.sync.policies.exchanging import WRITES, EveryKth, WritesSinceExchange
+from varsim.sync.policies.known import Known
 from varsim.sync.policies.local_sgd import LocalSGD
 from varsim.sync.policies.on_write import Merge
 from varsim.sync.policies.policy import Rows, on_every_write, rows

@@ -19,12 +19,12 @@ from varsim.spec import (
 from varsim.sync.policies.cells import (
     Broadcast,
     Cell,
-    Known,
     Local,
     Mirror,
     aggregated,
     combining_rows,
 )
+from varsim.sync.policies.known import Known
 from varsim.sync.policies.manual import MIRRORED
 from varsim.sync.policies.policy import (
     Become,
