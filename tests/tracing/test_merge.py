@@ -274,6 +274,59 @@ def test_reads_waits_and_aborts_have_the_number_of_their_call(traced: TracedClus
     assert [(1, "was killed")] == of_kind(events, "lost", "replica", "note")
 
 
+def test_a_commit_beside_large_arguments_has_its_variables_and_values(
+    traced: TracedCluster,
+) -> None:
+    """Small arrays are packed into one frame, and the frame is larger than recorded values."""
+    traced.variable(1)
+    traced.variable(2)
+    for number in (1, 2):
+        traced.step(number, ((1, 2.0), (2, 4.0)), ((1, 2.0), (2, 4.0)))
+        part = np.zeros(FRAME_LIMIT_BYTES // 8, np.uint8)
+        large = Payload([None], tuple(part for _ in range(9)))
+        start = Start(call_id=number + 1, function_id="f", arguments=large, present=2)
+        values = np.array([2.0 * number, 4.0 * number], "f4")
+        numbers, versions = np.array([1, 2]), np.array([number, number])
+        traced.all(
+            Commit(
+                call_id=number,
+                settled=2,
+                variable_ids=numbers,
+                versions=versions,
+                operation=Operation.ASSIGN,
+                value=values,
+            ),
+            start,
+        )
+    events = traced.history()
+
+    assert [2.0, 4.0, 4.0, 8.0] == [
+        float(np.frombuffer(one.value or b"", "f4")[0]) for one in events if one.kind == "commit"
+    ]
+    assert [1, 2, 2, 3] == [one.call for one in events if one.kind == "call"]
+
+
+def test_many_commits_in_one_envelope_are_recorded(traced: TracedCluster) -> None:
+    size = FRAME_LIMIT_BYTES // 8
+    for number in (1, 2, 3):
+        traced.variable(number, size=size)
+    traced.all(
+        *(
+            Commit(
+                call_id=0,
+                settled=0,
+                variable_ids=np.array([number]),
+                versions=np.array([1]),
+                operation=Operation.ASSIGN,
+                value=np.full(size, number, "f4"),
+            )
+            for number in (1, 2, 3)
+        )
+    )
+
+    assert [1, 2, 3] == [one.variable for one in traced.history() if one.kind == "commit"]
+
+
 def test_large_values_are_recorded_only_by_dtype_and_shape(traced: TracedCluster) -> None:
     traced.variable(1, size=FRAME_LIMIT_BYTES)
     (made,) = [event for event in traced.history() if event.kind == "create"]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, Final
@@ -28,10 +28,12 @@ from varsim.protocol.buffers import Frame
 from varsim.protocol.codec import PROTOCOL_VERSION, encode
 from varsim.protocol.messages import (
     Abort,
+    Commit,
     Create,
     Forget,
     Layout,
     Message,
+    Payload,
     Raised,
     Returned,
     Start,
@@ -106,6 +108,12 @@ _KeptRows = tuple[str, tuple[int, ...], int | None, bytes | None, bytes | None]
 
 One digest covers both.
 """
+
+
+def _without_arguments(message: Message) -> Message:
+    """Return the message that starts a call without its arguments; any other message unchanged."""
+    return replace(message, arguments=Payload(None)) if isinstance(message, Start) else message
+
 
 _SKELETON: Final = (Create, Forget, Layout, Start, Returned, Raised, Abort)
 """Messages that are also recorded outside a window, because decoding the window needs them."""
@@ -230,13 +238,14 @@ class Trace:
             kept = self._in_window(peer, messages)
             if len(kept) < len(messages):
                 self._sent = ()
-                self._note(RecordKind.SENT, peer, self._kept(encode(kept)) if kept else [])
+                shown = self._kept(encode(kept), kept) if kept else []
+                self._note(RecordKind.SENT, peer, shown)
                 return
         if self._everything:
             frames = encode(messages)
         # Frames that share the memory of arrays are not kept, because this memory will be reused.
         self._sent = frames if all(type(frame) is bytes for frame in frames) else ()
-        self._note(RecordKind.SENT, peer, self._kept(frames))
+        self._note(RecordKind.SENT, peer, self._kept(frames, messages))
 
     def _in_window(self, peer: int, messages: Sequence[Message]) -> list[Message]:
         """Return the messages to record.
@@ -257,16 +266,27 @@ class Trace:
                 found.append(message)
         return found
 
-    def _kept(self, frames: Sequence[Frame]) -> list[bytes | memoryview | int]:
+    def _kept(
+        self, frames: Sequence[Frame], messages: Sequence[Message]
+    ) -> list[bytes | memoryview | int]:
         """Return the frames, with the size in place of each large array.
 
-        Frame 0 is not an array.
+        Frame 0 is not an array. If frame 1 is the packed small arrays, and the envelope has a
+        commit, frame 1 is always kept, because it has the numbers of the variables. The history
+        does not need the arguments of a call, which are then left out.
         """
         if self._everything:
             return list(frames)
+        limit, commits = FRAME_LIMIT_BYTES, False
+        if len(frames) > 1 and type(frames[1]) is bytes and len(frames[1]) > limit:
+            commits = any(isinstance(one, Commit) for one in messages)
+        if commits:
+            frames = encode([_without_arguments(message) for message in messages])
         header, *arrays = frames
-        limit = FRAME_LIMIT_BYTES
-        return [header, *(one if len(one) <= limit else len(one) for one in arrays)]
+        kept = [one if len(one) <= limit else len(one) for one in arrays]
+        if commits and arrays and type(arrays[0]) is bytes:
+            kept[0] = arrays[0]
+        return [header, *kept]
 
     def received(self, peer: int) -> None:
         """Record that the next envelope of a peer has arrived."""
@@ -416,7 +436,7 @@ class Trace:
     def decided(self, commits: Sequence[Message]) -> None:
         """Record commits that have not been sent yet."""
         if self._open:
-            self._note(RecordKind.DECIDED, self._kept(encode(commits)))
+            self._note(RecordKind.DECIDED, self._kept(encode(commits), commits))
 
     def finished(self, call_id: int, error: str | None) -> None:
         """Record the end of a call."""
