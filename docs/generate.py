@@ -30,6 +30,7 @@ from typing import Final
 import click
 
 from benchmarks.tables import newest
+from benchmarks.ways import ways_list
 from docs.error_page import errors
 from docs.history_parts import history_kinds, history_run_keys, history_schema
 from docs.mixing import nesting_table, pairs_table
@@ -231,7 +232,7 @@ def run_output() -> str:
 # ---------------------------------------------------------------- documents
 
 
-QUESTIONS: Final = "step scalars digits reads scale busy startup tracing history tcp".split()
+QUESTIONS: Final = "step scalars digits reads scale busy startup tracing history tcp ways".split()
 """The benchmarks whose newest results docs/performance.md shows."""
 
 PARTS: Final[dict[str, Callable[[], str]]] = {
@@ -247,6 +248,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "history-kinds": history_kinds,
     "policy-table": policy_table,
     "mixing-pairs": pairs_table,
+    "ways": ways_list,
     "mixing-nesting": nesting_table,
     "mixing-strategies": strategies_table,
     "summary-fields": summary_fields,

@@ -1,0 +1,157 @@
+"""What does each way of synchronising cost, and what does it reach? The digits job in every way.
+
+Every way is an experiment in configs/ways, with the same model, images and steps. *accuracy* is
+that of the replicas' copies on the test images, on average. *drift* is the largest difference of
+an element of two copies at the end. *messages* and *MB* are those of the variables, as if each were
+sent alone, and of the collectives, locks and barriers. A `≥` says that the record lacks sizes:
+those of the values that a merge_call gets. *behind* is the staleness of a pull or a fetch: by how
+many versions the value has changed since the replica's last read of it, on average. *training* is
+the time of all steps, while the run is recorded.
+
+The ways that do not wait (push_pull, publish, bounded_staleness) have other results in each run.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from benchmarks.record import ROOT, Rows, keep, question, show
+from varsim.experiments.finished_run import FinishedRun, run_experiment
+from varsim.report.summary import RunStatus
+from varsim.tracing.history import Event
+
+FOLDER: Final = ROOT / "configs" / "ways"
+
+WAYS: Final = (
+    "on_write",
+    "auto_adaptive",
+    "central",
+    "merge_call",
+    "all_reduce",
+    "horovod",
+    "torch",
+    "on_read",
+    "local_sgd",
+    "by_hand",
+    "groups",
+    "bounded_staleness",
+    "push_pull",
+    "lock",
+    "publish",
+    "none",
+)
+"""The experiments in the order of the table: a further way is a file in `FOLDER`, and a line."""
+
+_REQUESTS: Final = ("lock", "read_lock", "barrier", "send", "recv")
+
+
+def title_of(name: str) -> str:
+    """Return the description of a way, from the comment in its file."""
+    lines = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    (title,) = [line.removeprefix("# Way: ") for line in lines if line.startswith("# Way: ")]
+    return title.removesuffix(".")
+
+
+def ways_list() -> str:
+    """Return the ways with their descriptions as Markdown, for docs/ways.md."""
+    lines = [f"- [`{name}`](../configs/ways/{name}.yaml): {title_of(name)}." for name in WAYS]
+    return "\n".join(lines)
+
+
+def run_way(name: str, out: Path, *, workers: int, steps: int | None = None) -> dict[str, object]:
+    """Run a way, and return its row of the table.
+
+    Raises:
+        RuntimeError: The run failed, or varsim did not keep its promises.
+    """
+    experiment = FOLDER / f"{name}.yaml"
+    with run_experiment(experiment, workers=workers, steps=steps, out=out) as run:
+        verdict = run.summary.verdict
+        if run.status is not RunStatus.DONE or verdict is None or verdict.outcome != "VALID":
+            raise RuntimeError(f"the way {name} failed, or is not VALID: {run}, {verdict}")
+        return row_of(name, run)
+
+
+def row_of(name: str, run: FinishedRun) -> dict[str, object]:
+    """Return the row of a run."""
+    summary = run.summary
+    model = [one for one in summary.variables if one.name in ("weights", "bias")]
+    messages, size_bytes, is_whole = costs_of_collectives(run)
+    messages += sum(one.messages for one in model)
+    size_bytes += sum(one.size_bytes for one in model)
+    reads = [one.one_sided for one in model if one.one_sided is not None]
+    count = sum(one.pulls + one.fetches for one in reads)
+    behind = sum(one.behind * (one.pulls + one.fetches) for one in reads)
+    return {
+        "way": name,
+        "accuracy": f"{summary.result['test_accuracy']:.3f}",
+        "drift": summary.result["drift"],
+        "messages": f"{messages:,}",
+        "MB": f"{'' if is_whole else '≥ '}{size_bytes / 1e6:.2f}",
+        "behind": behind / count if count else None,
+        "training s": summary.seconds["training"],
+    }
+
+
+def costs_of_collectives(run: FinishedRun) -> tuple[int, int, bool]:
+    """Return the messages and bytes of what no variable accounts for, and whether this is all.
+
+    A collective is an arrival and an answer for each replica. `v.sync` is in the account of its
+    variable. The sizes of values in a merge_call, a send or a host call are not recorded.
+    """
+    kinds = "('sync', 'arrive', 'give', 'result', 'request', 'release')"
+    synced: set[tuple[int | None, int | None, int | None]] = set()
+    messages = size_bytes = 0
+    is_whole = True
+    for event in run.history.events(f"kind IN {kinds}"):
+        replica = event.replica if event.kind == "result" else event.process
+        place = event.call, event.position, replica
+        match event.kind:
+            case "sync":
+                synced.add(place)
+            case "arrive" if place not in synced:
+                messages += 2
+                is_whole = is_whole and event.operation not in ("merge_call", "host_call")
+            case "request":
+                assert event.operation in _REQUESTS
+                messages += 2
+                is_whole = is_whole and event.operation not in ("send", "recv")
+            case "release":
+                messages += 1
+            case "give" | "result" if place not in synced:
+                size_bytes += _size_of(event)
+    return messages, size_bytes, is_whole
+
+
+def _size_of(event: Event) -> int:
+    """Return the size of the array of an event."""
+    return int(math.prod(json.loads(event.shape or "[]")) * np.dtype(event.dtype).itemsize)
+
+
+def main() -> None:
+    """Run all ways, print one table, and keep it if asked."""
+    parser = question(__doc__, (4,))
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="only these ways")
+    parser.add_argument("--steps", type=int, help="the number of steps, instead of ten epochs")
+    options = parser.parse_args()
+    rows: Rows = []
+    with tempfile.TemporaryDirectory(prefix="ways-") as out:
+        for workers in options.workers:
+            found = [
+                run_way(name, Path(out), workers=workers, steps=options.steps)
+                for name in options.ways
+            ]
+            show(f"the digits job in {len(found)} ways, {workers} workers", found)
+            rows += [{"workers": workers, **row} for row in found]
+    if options.keep:
+        keep("ways", rows)
+
+
+if __name__ == "__main__":
+    main()
