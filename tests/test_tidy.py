@@ -84,7 +84,7 @@ def test_no_package_is_called_workers() -> None:
 
 
 def test_every_module_is_used() -> None:
-    named = [ROOT / "pyproject.toml", *(ROOT / "configs").glob("*.yaml")]
+    named = [ROOT / "pyproject.toml", *(ROOT / "configs").rglob("*.yaml")]
     by_name = "\n".join(path.read_text("utf-8") for path in named)
     findings = list(rules.every_module_is_used(sources(), by_name))
     if findings:
