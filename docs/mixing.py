@@ -174,6 +174,20 @@ PARTS: Final = [
         ([None] * 3, [5.0, 6.0, 7.0]),
     ),
     Part(
+        "Compressed(ON_WRITE)",
+        _variable(tf.Compressed("on_write", by="fp16"), AGGREGATION.MEAN),
+        _add,
+        lambda v: float(v.read_value()),
+        ([6.0] * 3, 6.0),
+    ),
+    Part(
+        "BoundedStaleness(1)",
+        _variable(tf.BoundedStaleness(1), AGGREGATION.SUM),
+        _add_blindly,
+        lambda v: float(v.read_value()),
+        ([None] * 3, 18.0),
+    ),
+    Part(
         "central",
         _variable(Central(), AGGREGATION.SUM),
         _add,
