@@ -15,12 +15,18 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from benchmarks import served
+from benchmarks.policies import POLICIES, install
 from benchmarks.record import ROOT, Rows, keep, question, show
 from varsim.experiments.finished_run import FinishedRun, run_experiment
 from varsim.report.summary import RunStatus
@@ -40,6 +46,9 @@ WAYS: Final = (
     "local_sgd",
     "by_hand",
     "groups",
+    "compressed",
+    "gossip",
+    "elastic_averaging",
     "bounded_staleness",
     "push_pull",
     "lock",
@@ -47,6 +56,9 @@ WAYS: Final = (
     "none",
 )
 """The experiments in the order of the table: a further way is a file in `FOLDER`, and a line."""
+
+PARAMETER_SERVER: Final = "parameter_server"
+"""The last row of the table, which is no experiment: see `benchmarks.served`."""
 
 _REQUESTS: Final = ("lock", "read_lock", "barrier", "send", "recv")
 
@@ -61,6 +73,11 @@ def title_of(name: str) -> str:
 def ways_list() -> str:
     """Return the ways with their descriptions as Markdown, for docs/ways.md."""
     lines = [f"- [`{name}`](../configs/ways/{name}.yaml): {title_of(name)}." for name in WAYS]
+    lines.append(
+        f"- [`{PARAMETER_SERVER}`](../benchmarks/served.py): ParameterServerStrategy: variables on "
+        "a server, and a closure for each worker's part of each batch. It is not recorded, so the "
+        "table has only its accuracy and its time."
+    )
     return "\n".join(lines)
 
 
@@ -76,6 +93,34 @@ def run_way(name: str, out: Path, *, workers: int, steps: int | None = None) -> 
         if run.status is not RunStatus.DONE or verdict is None or verdict.outcome != "VALID":
             raise RuntimeError(f"the way {name} failed, or is not VALID: {run}, {verdict}")
         return row_of(name, run)
+
+
+def run_served(*, workers: int, steps: int | None = None) -> dict[str, object]:
+    """Train under ParameterServerStrategy, and return the row of the table."""
+    accuracy, took_s = served.train(workers, steps)
+    empty = dict.fromkeys(("drift", "messages", "MB", "behind"))
+    return {
+        "way": PARAMETER_SERVER,
+        "accuracy": f"{accuracy:.3f}",
+        **empty,
+        "training s": took_s,
+    }
+
+
+@contextmanager
+def with_policies(folder: Path) -> Iterator[None]:
+    """Make the packages of examples/policies available, also to new processes."""
+    found, path = install(POLICIES, folder), sys.path[:]
+    before = os.environ.get("PYTHONPATH")
+    sys.path[:0] = found
+    os.environ["PYTHONPATH"] = os.pathsep.join([*found, *([before] if before else [])])
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        del os.environ["PYTHONPATH"]
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
 
 
 def row_of(name: str, run: FinishedRun) -> dict[str, object]:
@@ -137,14 +182,18 @@ def _size_of(event: Event) -> int:
 def main() -> None:
     """Run all ways, print one table, and keep it if asked."""
     parser = question(__doc__, (4,))
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="only these ways")
+    names = (*WAYS, PARAMETER_SERVER)
+    parser.add_argument("--ways", nargs="+", choices=names, default=names, help="only these ways")
     parser.add_argument("--steps", type=int, help="the number of steps, instead of ten epochs")
     options = parser.parse_args()
     rows: Rows = []
-    with tempfile.TemporaryDirectory(prefix="ways-") as out:
+    folders = [tempfile.TemporaryDirectory(prefix="ways-") for _ in range(2)]
+    with folders[0] as out, folders[1] as policies, with_policies(Path(policies)):
         for workers in options.workers:
             found = [
-                run_way(name, Path(out), workers=workers, steps=options.steps)
+                run_served(workers=workers, steps=options.steps)
+                if name == PARAMETER_SERVER
+                else run_way(name, Path(out), workers=workers, steps=options.steps)
                 for name in options.ways
             ]
             show(f"the digits job in {len(found)} ways, {workers} workers", found)

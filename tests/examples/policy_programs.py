@@ -187,7 +187,7 @@ def policy_of(keyword: str, seed: int) -> CustomPolicy:
 
 def main() -> int:
     """Run many seeds for each policy; the packages must be importable."""
-    from tests.examples.conftest import POLICIES, install
+    from benchmarks.policies import POLICIES, install
 
     parser = argparse.ArgumentParser(prog="python -m tests.examples.policy_programs")
     parser.add_argument("--count", type=int, default=3000, help="seeds for each policy")

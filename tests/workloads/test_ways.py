@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.ways import FOLDER, WAYS, run_way, title_of
+from benchmarks.ways import FOLDER, WAYS, run_served, run_way, title_of, with_policies
 from varsim.experiments.loading import load_experiment
 from varsim.testing import simulated_cluster
 from varsim.workloads.digits_ways import drift
@@ -17,6 +18,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:variable ")
 
 WORKERS, STEPS = 2, 22
 SAME_STEPS = ("auto_adaptive", "central", "merge_call", "all_reduce", "horovod", "torch")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _policies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with with_policies(tmp_path_factory.mktemp("policies")):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +64,18 @@ def test_a_way_learns_and_keeps_all_promises(name: str, row: Any) -> None:
 @pytest.mark.parametrize("name", SAME_STEPS)
 def test_ways_that_sum_all_gradients_in_a_step_have_equal_results(name: str, row: Any) -> None:
     assert (row("on_write")["accuracy"], 0.0) == (row(name)["accuracy"], row(name)["drift"])
+
+
+def test_a_parameter_server_learns() -> None:
+    with simulated_cluster(1):
+        served = run_served(workers=WORKERS, steps=STEPS)
+
+    assert 0.6 < float(served["accuracy"])  # type: ignore[arg-type]  # a text
+    assert served["messages"] is None
+
+
+def test_a_compressed_exchange_sends_less(row: Any) -> None:
+    assert float(row("compressed")["MB"]) < float(row("on_write")["MB"])
 
 
 def test_one_collective_for_both_gradients_needs_half_the_messages(row: Any) -> None:
