@@ -80,8 +80,11 @@ def kind_of(dtype: np.dtype[Any]) -> str:
 
 
 def key_of(dtype: np.dtype[Any]) -> str:
-    """Return the text for a dtype in records; `named` converts it back to the dtype."""
-    return dtype.char if dtype.isbuiltin == _OWN else dtype.name
+    """Return the text for a dtype in records; `named` converts it back to the dtype.
+
+    The dtype of an array that was pickled is equal to NumPy's own one, but another object.
+    """
+    return dtype.char if dtype.isbuiltin == _OWN or dtype in _NUMPY_DTYPES else dtype.name
 
 
 def eps_of(dtype: np.dtype[Any]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import zlib
 from pathlib import Path
 
@@ -38,6 +39,15 @@ def kinds(folder: Path) -> list[int]:
 def values(folder: Path, kind: RecordKind) -> list[list[object]]:
     found = [record for record in records(folder / file_name(0)) if record[0] == kind]
     return [record[-1] for record in found]
+
+
+def test_the_dtype_of_an_array_that_was_pickled_is_recorded_as_numpys_own(tmp_path: Path) -> None:
+    """NumPy makes another dtype object when it unpickles an array."""
+    trace = make(tmp_path)
+    trace.wrote(1, 0, Operation.ASSIGN, "p.py:2", pickle.loads(pickle.dumps(VALUE)))
+    trace.close()
+
+    assert [["f", [3], None, VALUE.tobytes()]] == values(tmp_path, RecordKind.WROTE)
 
 
 def test_events_are_read_in_the_recorded_order(tmp_path: Path) -> None:
