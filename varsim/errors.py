@@ -159,6 +159,13 @@ class OperationError(VariableError, ValueError):
     """The policy table refuses this operation in this context."""
 
 
+class DisagreementError(VariableError, ValueError):
+    """The workers give different values to one operation in cross-replica context.
+
+    Source: difference D11 in docs/semantics.md.
+    """
+
+
 class ShapeError(VariableError, ValueError):
     """A value and its variable have different shapes; TensorFlow does not broadcast values."""
 
