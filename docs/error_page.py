@@ -269,6 +269,19 @@ EXAMPLES: Final = (
         strategy.run(step)
         """,
     ),
+    Example(
+        "Workers that write different values",
+        """
+        def script():
+            workers = tf.distribute.MultiWorkerMirroredStrategy()
+            with workers.scope():
+                v = tf.Variable(0.0, name="v")
+            v.assign(1.0 + workers.cluster_resolver.task_id)
+
+
+        strategy.run(script)
+        """,
+    ),
 )
 
 

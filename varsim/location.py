@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import wraps
 from types import CodeType, FrameType, TracebackType
 from typing import ParamSpec, TypeVar
@@ -62,7 +64,24 @@ def user_location(depth: int = 2) -> str:
         if location:
             return location
         frame = frame.f_back
-    return ""
+    return _on_behalf.get()
+
+
+_on_behalf: ContextVar[str] = ContextVar("varsim_location", default="")
+"""The line of a replica for which this process works now; "" if it works for no replica."""
+
+
+@contextmanager
+def on_behalf_of(location: str) -> Iterator[None]:
+    """Let the line of a replica be the location of the program in the `with` block.
+
+    It is used if no line of the program runs in this process.
+    """
+    token = _on_behalf.set(location)
+    try:
+        yield
+    finally:
+        _on_behalf.reset(token)
 
 
 def _store(code: CodeType, offset: int, location: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ rank = context.replica_id_in_sync_group
 def _in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("VARSIM_WORKERS", raising=False)
+    monkeypatch.delenv("TF_CONFIG", raising=False)
     with simulated_cluster():
         yield
 
@@ -240,3 +242,109 @@ def test_ctrl_c_ends_the_script_on_all_replicas():
 
     assert (130, RunStatus.INTERRUPTED) == (result.exit_code, latest().status)
     assert "never" not in result.stdout
+
+
+# ---------------------------------------------------------------- TensorFlow
+
+WORKERS = """
+strategy = tf.distribute.MultiWorkerMirroredStrategy()
+with strategy.scope():
+    v = tf.Variable(float(rank), name="v", aggregation=tf.VariableAggregation.SUM)
+"""
+
+
+def test_a_multi_worker_strategy_has_a_replica_on_each_worker():
+    """The record of its operations is judged as that of one program."""
+    result = run(
+        WORKERS + "strategy.run(lambda: v.assign_add(1.0 + rank))\nv.assign(v.numpy() + 1)\n"
+        "print(float(v.numpy()), float(strategy.reduce('SUM', rank, axis=None)))\n"
+    )
+    checked = CliRunner().invoke(main, ["check", "runs/latest"])
+
+    assert {f"[replica {i}] 7.0 3.0" for i in range(3)} == set(result.stdout.splitlines())
+    assert (0, 0) == (result.exit_code, checked.exit_code), result.stderr + checked.stdout
+    assert [("v", "ON_WRITE", "SUM")] == [
+        (one.name, one.synchronization, one.aggregation) for one in latest().variables
+    ]
+
+
+def test_a_worker_that_writes_another_value_ends_the_script_with_all_lines():
+    result = run(WORKERS + "v.assign(float(rank))\n")
+
+    assert 1 == result.exit_code
+    assert "DisagreementError: variable 'v' at script.py:10" in result.stderr
+    assert "  replica 2: 2.0 at script.py:10" in result.stderr
+
+
+def test_a_worker_that_ends_early_is_named_with_the_operation_of_the_others():
+    result = run(WORKERS + "if rank == 2: sys.exit(0)\nstrategy.gather([[rank]], axis=0)\n")
+
+    assert 1 == result.exit_code
+    assert "replica 2: never arrived; its function returned after 1 collective" in result.stderr
+    assert "replicas 0, 1: all_gather(" in result.stderr
+    assert "name='strategy.gather') at script.py:11" in result.stderr
+
+
+def test_each_worker_has_its_tf_config():
+    result = run(
+        "resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()\n"
+        "print(os.environ['TF_CONFIG'], resolver.task_id, resolver.cluster_spec().as_dict())\n"
+    )
+
+    names = ["worker-0", "worker-1", "worker-2"]
+    shown = '{"cluster": {"worker": ["worker-0", "worker-1", "worker-2"]}, "task": '
+    assert {
+        f'[replica {i}] {shown}{{"type": "worker", "index": {i}}}}} {i} {{\'worker\': {names}}}'
+        for i in range(3)
+    } == set(result.stdout.splitlines())
+    assert "TF_CONFIG" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("cluster", "count"),
+    [
+        ('{"worker": ["a:1", "b:1"]}', 2),
+        ('{"chief": ["c:1"], "worker": ["a:1", "b:1"], "evaluator": ["e:1"]}', 3),
+    ],
+)
+def test_the_number_of_workers_can_come_from_tf_config(
+    monkeypatch: pytest.MonkeyPatch, cluster: str, count: int
+):
+    monkeypatch.setenv("TF_CONFIG", f'{{"cluster": {cluster}}}')
+    Path("script.py").write_text(SCRIPT)
+    CliRunner().invoke(main, ["exec", "--spmd", "-q", "script.py"])
+
+    assert count == len(latest().devices)
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        ('{"cluster": {"worker": ["a:1"]}}', "describes 1 worker, but --workers 3: 3 workers"),
+        ("{", "TF_CONFIG is not JSON"),
+        ('{"cluster": {"worker": "a:1"}}', "must be a list of addresses"),
+        ('{"cluster": {"worker": ["a:1"]}, "task": {"index": 0}}', 'must have a "type"'),
+        ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker"}}', 'must have an "index"'),
+        (
+            '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
+            "has no task 1 of the job 'worker'",
+        ),
+        ('{"cluster": {"worker": ["a:1"], "ps": ["p:1"]}}', "has the job 'ps'"),
+        ('{"cluster": {"evaluator": ["a:1"]}}', "a cluster without workers"),
+    ],
+)
+def test_a_wrong_tf_config_is_one_clear_error(
+    monkeypatch: pytest.MonkeyPatch, config: str, text: str
+):
+    monkeypatch.setenv("TF_CONFIG", config)
+    result = run("print('never')\n")
+
+    assert (2, "") == (result.exit_code, result.stdout)
+    assert text in result.stderr
+
+
+def test_a_tf_config_that_agrees_is_no_error(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1", "c:1"]}}')
+
+    assert 0 == run("pass\n").exit_code
+    assert {"cluster": {"worker": ["a:1", "b:1", "c:1"]}} == json.loads(os.environ["TF_CONFIG"])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from varsim.distribute import coordinator, experimental
+from varsim.distribute import cluster_resolver, coordinator, experimental
 from varsim.distribute.datasets import DistributedDataset, DistributedIterator, InputContext
 from varsim.distribute.extended import Extended as StrategyExtended
 from varsim.distribute.groups import ProcessGroup
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.missing import module_attributes
+from varsim.distribute.multi_worker import MultiWorkerMirroredStrategy
 from varsim.distribute.one_device import OneDeviceStrategy
 from varsim.distribute.options import (
     CrossDeviceOps,
@@ -44,6 +45,7 @@ __all__ = [
     "InputReplicationMode",
     "Mirrored",
     "MirroredStrategy",
+    "MultiWorkerMirroredStrategy",
     "NcclAllReduce",
     "OneDeviceStrategy",
     "ParameterServerStrategy",
@@ -56,6 +58,7 @@ __all__ = [
     "Strategy",
     "StrategyExtended",
     "ValueContext",
+    "cluster_resolver",
     "coordinator",
     "experimental",
     "experimental_set_strategy",

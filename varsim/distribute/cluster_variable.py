@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from varsim.distribute.context import Frame, current_frame, mixed
+from varsim.distribute.context import (
+    Frame,
+    base_frame,
+    current_frame,
+    entered,
+    is_outside,
+    mixed,
+)
 from varsim.distribute.conversion import as_operand
 from varsim.distribute.lease import Lease
 from varsim.distribute.manual import InProgram, InReplica, Manual, Refused
@@ -44,6 +51,7 @@ class ClusterVariable(Variable):
         self.strategy = strategy
         self.spec = spec
         self.lease = lease  # shared by all copies of this object
+        self._of_program: ClusterVariable | None = None
         lease.hold(self)
         self._name = spec.name
         self._dtype = spec.dtype
@@ -63,6 +71,17 @@ class ClusterVariable(Variable):
         """
         self.lease.check(self._name)
         return self.spec.variable_id
+
+    def under(self, strategy: ClusterPort) -> ClusterVariable:
+        """Return the same variable as one of another strategy, whose program runs on a replica."""
+        variable = type(self)(strategy, self.spec, self.lease)
+        variable._of_program = self.of_program  # noqa: SLF001  # the same class
+        return variable
+
+    @property
+    def of_program(self) -> ClusterVariable:
+        """Return the variable of the program that started the workers: usually this object."""
+        return self if self._of_program is None else self._of_program
 
     @property
     def distribute_strategy(self) -> ClusterPort:
@@ -107,6 +126,9 @@ class ClusterVariable(Variable):
             return frame.replica.session.read(self.variable_id)
         if frame is None or self._is_cross(frame):
             return self.strategy.cross.read(self)
+        if (base := base_frame(frame, self.strategy)) is not None:
+            with entered(base):
+                return self.read_value()
         return self._at_hand(frame).read_value()
 
     def forget_values(self) -> None:
@@ -131,11 +153,13 @@ class ClusterVariable(Variable):
             raise self.mixed(Frame(strategy), operation)
 
     def _is_cross(self, frame: Frame) -> bool:
-        if frame.strategy.is_outside:
+        if frame.strategy is self.strategy:
+            return frame.replica is None
+        if is_outside(frame, self.strategy):
             return True
-        if frame.strategy is not self.strategy:
+        if base_frame(frame, self.strategy) is None:
             raise self.mixed(frame)
-        return frame.replica is None
+        return False
 
     # ------------------------------------------------------------ writing
 
@@ -165,6 +189,9 @@ class ClusterVariable(Variable):
             except VariableError as error:
                 self._explain(error, Context.CROSS_REPLICA, operation, value)
                 raise
+        elif (base := base_frame(frame, self.strategy)) is not None:
+            with entered(base):
+                self.write(operation, value, read_value)
         else:
             self._at_hand(frame).write(operation, value)
 
@@ -188,6 +215,9 @@ class ClusterVariable(Variable):
             elif frame is None or self._is_cross(frame):
                 self._check_scatter(Context.CROSS_REPLICA, operation)
                 self.strategy.cross.scatter(self, operation, sparse_delta)
+            elif (base := base_frame(frame, self.strategy)) is not None:
+                with entered(base):
+                    self.scatter(operation, sparse_delta)
             else:
                 self._at_hand(frame).scatter(operation, sparse_delta)
         except VariableError as error:
@@ -293,7 +323,7 @@ class ClusterVariable(Variable):
     # ------------------------------------------------------------ copies
 
     def __copy__(self) -> ClusterVariable:
-        return type(self)(self.strategy, self.spec, self.lease)
+        return self.under(self.strategy)
 
     def __deepcopy__(self, memo: Any) -> ClusterVariable:
         frame = current_frame()

@@ -81,6 +81,43 @@ class entered:  # noqa: N801  # used like a function; a generator would take thr
         _frame.reset(self._token)
 
 
+def frame_within(
+    strategy: StrategyPort, replica: ReplicaPort | None = None, update: UpdatePort | None = None
+) -> Frame:
+    """Return a frame for a block of the current code: the same thread is allowed to use it."""
+    frame = _frame.get()
+    return Frame(strategy, replica, update, None if frame is None else frame.home)
+
+
+def is_outside(frame: Frame, strategy: StrategyPort) -> bool:
+    """Return whether code in a frame is outside every scope, as seen from a strategy.
+
+    That is the default strategy's frame, and the frame of the replica that runs the program of the
+    strategy.
+    """
+    if frame.strategy.is_outside:
+        return True
+    return strategy.below is not None and frame.replica is strategy.below
+
+
+def replica_within(frame: Frame | None, strategy: StrategyPort) -> ReplicaPort | None:
+    """Return the replica of a frame; None if the frame is outside the strategy's scope."""
+    if frame is None or is_outside(frame, strategy):
+        return None
+    return frame.replica
+
+
+def base_frame(frame: Frame, strategy: StrategyPort) -> Frame | None:
+    """Return the frame of the replica that runs the program of the frame's strategy.
+
+    Return None unless this replica is one of `strategy`.
+    """
+    below = frame.strategy.below
+    if below is None or below.strategy is not strategy:
+        return None
+    return Frame(strategy, below, home=frame.home)
+
+
 def strategy_in_force() -> StrategyPort:
     """Return the strategy of the current scope or replica, or else the default strategy."""
     frame = current_frame()
@@ -130,7 +167,7 @@ def require_cross_replica(strategy: StrategyPort, what: str) -> None:
     frame = current_frame()
     if frame is None:
         return
-    if frame.strategy is not strategy and not frame.strategy.is_outside:
+    if frame.strategy is not strategy and not is_outside(frame, strategy):
         raise mixed(frame, strategy, what)
     if frame.replica is not None and is_on_replica(strategy):
         raise ContextError(

@@ -15,11 +15,10 @@ from varsim.distribute.cluster_variable import ClusterVariable
 from varsim.distribute.conversion import as_number, to_array
 from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.sparse import as_rows
-from varsim.distribute.values import DistributedValues, PerReplica
+from varsim.distribute.values import DistributedValues, PerReplica, per_replica_here
 from varsim.errors import ReplicaIndexError, ShapeError, VariableError, VarsimError
 from varsim.location import user_location, warn
 from varsim.protocol.parts import Combination
-from varsim.shells.coordinator import Coordinator
 from varsim.spec import (
     Array,
     Context,
@@ -36,6 +35,7 @@ from varsim.sync.coordinator_events import (
     ProgramFetch,
     ProgramFetchPublished,
     ProgramFetchStates,
+    ProgramOperation,
     ProgramPull,
     ProgramPush,
     ProgramRead,
@@ -49,14 +49,19 @@ from varsim.sync.coordinator_events import (
 )
 from varsim.sync.policies.cells import Cell
 from varsim.texts.facts import times
+from varsim.tracing.trace import Trace
 
 
 class Cluster(Protocol):
     """The workers of a strategy, as its variables use them."""
 
     @property
-    def coordinator(self) -> Coordinator:
-        """Return the present cluster of workers. If there is none, start one."""
+    def recorder(self) -> Trace | None:
+        """Return the trace of the program's operations; None if they are not recorded here."""
+
+    @property
+    def records_reads(self) -> bool:
+        """Return whether reads are recorded, too."""
 
     def look(self, event: ProgramReading) -> ProgramDone:
         """Read a variable, its components, or what replicas share of it."""
@@ -86,7 +91,7 @@ class CrossReplica:
         """
         _check_replica(variable, replica_id)
         done = self._cluster.look(ProgramFetch(variable.spec.variable_id, (replica_id,)))
-        self._note_read(variable, replica_id, done)
+        self._note_read(variable.spec.variable_id, replica_id, done)
         return done.values[0]
 
     def read(self, variable: ClusterVariable) -> Array:
@@ -100,15 +105,13 @@ class CrossReplica:
         except VariableError as error:
             error.location = error.location or user_location()
             raise
-        self._note_read(variable, None, done)
+        self._note_read(variable.spec.variable_id, None, done)
         return done.values[0]
 
-    def _note_read(
-        self, variable: ClusterVariable, replica_id: int | None, done: ProgramDone
-    ) -> None:
-        trace = self._cluster.coordinator.link.recorder
-        if trace is not None and self._cluster.coordinator.observed:
-            number, (version,), (value,) = variable.spec.variable_id, done.versions, done.values
+    def _note_read(self, number: int, replica_id: int | None, done: ProgramDone) -> None:
+        trace = self._cluster.recorder
+        if trace is not None and self._cluster.records_reads:
+            (version,), (value,) = done.versions, done.values
             trace.read(number, replica_id, version, user_location(), value)
 
     def write_component(
@@ -135,8 +138,9 @@ class CrossReplica:
             UnsupportedError: The policy refuses the write.
         """
         spec, count = variable.spec, variable.strategy.num_replicas_in_sync
+        ids = variable.strategy.local_replica_ids
         distributed = isinstance(value, DistributedValues)
-        each = [value.select(i, count) for i in range(count)] if distributed else [value]
+        each = [value.select(i, count) for i in ids] if distributed else [value]
         rows = tuple(as_rows(one, spec.dtype, spec.name) for one in each)
         kind = type(value).__name__ if distributed else ""
         location = user_location() if distributed else self._location()
@@ -202,8 +206,8 @@ class CrossReplica:
         spec, count = variable.spec, variable.strategy.num_replicas_in_sync
         cell = policies.cell(spec, Context.CROSS_REPLICA, operation)
         if isinstance(value, DistributedVariable) and cell.per_component:
-            everything = list(value.strategy.cross.components(value, range(len(value.values))))
-            value = PerReplica(everything) if count > 1 else everything[0]
+            components = value.strategy.cross.components(value, value.strategy.local_replica_ids)
+            value = per_replica_here(components, value.strategy.num_replicas_in_sync)
         if cell.takes_first and isinstance(value, DistributedValues):
             value = self._first(variable, value)
         distributed = isinstance(value, DistributedValues) and not isinstance(
@@ -213,7 +217,8 @@ class CrossReplica:
         problem: VarsimError | None = None
         try:
             if distributed:
-                each = (value.select(i, count) for i in range(count))
+                ids = variable.strategy.local_replica_ids
+                each = (value.select(i, count) for i in ids)
                 values = tuple(to_array(part, spec.dtype, spec.name) for part in each)
             else:
                 values = (self._one_value(spec, cell, value, count),)
@@ -246,6 +251,31 @@ class CrossReplica:
         if isinstance(value, PerReplica) and count > 1:
             warn(_WHAT_FIRST_DROPS.format(name=variable.spec.name), user_location())
         return first
+
+    def perform(self, event: ProgramOperation) -> ProgramDone:
+        """Perform an operation that all workers of a strategy have asked for.
+
+        Raises:
+            VarsimError: The operation is refused; nothing has changed.
+        """
+        match event:
+            case ProgramRead():
+                done = self._cluster.look(event)
+                self._note_read(event.variable_id, None, done)
+            case ProgramFetch() | ProgramFetchStates():
+                done = self._cluster.look(event)
+            case ProgramPull():
+                done = self._cluster.look(event)
+                self._note(ManualOperation.PULL, event.variable_id, None, done, done.values[0])
+            case ProgramFetchPublished():
+                done, owner = self._cluster.look(event), event.replica_id
+                self._note(ManualOperation.FETCH, event.variable_id, owner, done, done.values[0])
+            case ProgramPush():
+                done = self._cluster.write(event)
+                self._note(ManualOperation.PUSH, event.variable_id, None, None, event.delta)
+            case _:
+                done = self._cluster.write(event)
+        return done
 
     # ------------------------------------------------------------ manual operations
 
@@ -301,14 +331,14 @@ class CrossReplica:
         done: ProgramDone | None,
         value: Array,
     ) -> None:
-        trace = self._cluster.coordinator.link.recorder
+        trace = self._cluster.recorder
         if trace is not None:
             version, age_ns = (0, 0) if done is None else (done.versions[0], done.ages_ns[0])
             trace.shared(operation.value, number, owner, version, age_ns, user_location(), value)
 
     def _location(self) -> str:
         """Return the location in the program; "" if locations are not recorded."""
-        return "" if self._cluster.coordinator.link.recorder is None else user_location()
+        return "" if self._cluster.recorder is None else user_location()
 
     def _one_value(self, spec: VariableSpec, cell: Cell, value: Any, count: int) -> Array:
         if not cell.shares:

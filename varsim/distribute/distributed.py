@@ -9,7 +9,13 @@ import numpy as np
 
 from varsim.distribute.aggregating import AggregatingVariable
 from varsim.distribute.cluster_variable import ClusterVariable
-from varsim.distribute.context import Frame, current_frame
+from varsim.distribute.context import (
+    Frame,
+    base_frame,
+    current_frame,
+    is_outside,
+    replica_within,
+)
 from varsim.distribute.host_requests import (
     DescribeVariable,
     ReadVariable,
@@ -60,9 +66,13 @@ class DistributedVariable(ClusterVariable, DistributedValues):
     def values(self) -> tuple[ComponentVariable, ...]:
         """Return the components, in replica order, as separate variables."""
         if not self._components:
-            count = self.strategy.num_replicas_in_sync
-            self._components = tuple(component(self, i) for i in range(count))
+            ids = self.strategy.local_replica_ids
+            self._components = tuple(component(self, i, ids[0]) for i in ids)
         return self._components
+
+    def component_of(self, replica_id: int) -> ComponentVariable:
+        """Return the component on one replica as a separate variable."""
+        return self.values[replica_id - self.strategy.local_replica_ids[0]]
 
     def forget_values(self) -> None:
         """Drop the component objects, because the number of replicas has changed."""
@@ -83,7 +93,8 @@ class DistributedVariable(ClusterVariable, DistributedValues):
             frame is None
             or frame.strategy is self.strategy
             or frame.update is not None
-            or frame.strategy.is_outside
+            or is_outside(frame, self.strategy)
+            or base_frame(frame, self.strategy) is not None
             or not self.is_mirrored
         ):
             return self.read_value()
@@ -102,7 +113,7 @@ class DistributedVariable(ClusterVariable, DistributedValues):
 
     def _at_hand(self, frame: Frame) -> ComponentVariable:
         assert frame.update is not None
-        return self.values[frame.update.replica_id]
+        return self.component_of(frame.update.replica_id)
 
     @located
     def scatter_elements(self, method: str, indices: Any, updates: Any = None) -> None:
@@ -116,9 +127,9 @@ class DistributedVariable(ClusterVariable, DistributedValues):
         self._at_hand(frame).scatter_elements(method, indices, updates)
 
     def __repr__(self) -> str:
-        frame = current_frame()
-        if frame is not None and frame.replica is not None and frame.replica.session is not None:
-            return str(frame.replica.session.call_host(DescribeVariable(self)))
+        replica = replica_within(current_frame(), self.strategy)
+        if replica is not None and self._of_program is None and replica.session is not None:
+            return str(replica.session.call_host(DescribeVariable(self)))
         return f"{type(self).__name__}:{{\n{listed(self.values)}\n}}"
 
 
@@ -155,12 +166,12 @@ class ComponentOf:
         frame = current_frame()
         if frame is not None and frame.update is not None:
             return frame.update.read(variable, replica_id)
-        session = None if frame is None or frame.replica is None else frame.replica.session
+        session = self._session(frame)
         if session is None:
             return variable.strategy.cross.component(variable, replica_id)
         if self._is_of(session, frame):
             return session.read(variable.variable_id)
-        return np.asarray(session.call_host(ReadVariable(variable.values[replica_id])))
+        return np.asarray(session.call_host(ReadVariable(self.of_program)))
 
     def write(self, operation: Operation, operand: Operand) -> None:
         """Apply an operation to this component only; other components stay unchanged."""
@@ -169,21 +180,32 @@ class ComponentOf:
         if frame is not None and frame.update is not None:
             frame.update.write(variable, replica_id, operation, operand)
             return
-        session = None if frame is None or frame.replica is None else frame.replica.session
+        session = self._session(frame)
         if session is None:
             variable.strategy.cross.write_component(variable, replica_id, operation, operand)
         elif self._is_of(session, frame) and not variable.merges:
             session.write_component(variable.variable_id, operation, operand)
         else:
-            session.call_host(WriteVariable(variable.values[replica_id], operation, operand))
+            session.call_host(WriteVariable(self.of_program, operation, operand))
 
     def rows(self, key: tuple[Array, ...]) -> Array:
         """Return a copy of some rows or elements of the component."""
         frame = current_frame()
-        session = None if frame is None or frame.replica is None else frame.replica.session
+        session = self._session(frame)
         if session is not None and self._is_of(session, frame):
             return session.read_rows(RowsRead(self._variable.variable_id, key))
         return np.array(self.read()[key])
+
+    @property
+    def of_program(self) -> ComponentVariable:
+        """Return the component as a variable of the program that started the workers."""
+        variable = self._variable.of_program
+        assert isinstance(variable, DistributedVariable), "it is of the same class"
+        return variable.component_of(self._replica_id)
+
+    def _session(self, frame: Frame | None) -> Replica | None:
+        replica = replica_within(frame, self._variable.strategy)
+        return None if replica is None else replica.session
 
     def _is_of(self, session: Replica, frame: Frame | None) -> bool:
         """Return whether the current replica holds this component."""
@@ -218,9 +240,15 @@ class ComponentVariable(ResourceVariable):
 ComponentVariable.__name__ = ResourceVariable.__name__
 
 
-def component(variable: DistributedVariable, replica_id: int) -> ComponentVariable:
-    """Return one component of a distributed variable as a separate variable."""
-    name = variable.spec.name + (f"/replica_{replica_id}" if replica_id else "")
+def component(variable: DistributedVariable, replica_id: int, first_id: int) -> ComponentVariable:
+    """Return one component of a distributed variable as a separate variable.
+
+    Args:
+        first_id: The first of the replicas whose components the program sees. Only the names of
+            other components have a number.
+    """
+    number = replica_id - first_id
+    name = variable.spec.name + (f"/replica_{number}" if number else "")
     spec = replace(variable.spec, name=name, requested=variable.spec.synchronization)
     part = ComponentVariable(ComponentOf(variable, replica_id), spec)
     part.container = variable

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from varsim.distribute import coordinator
 from varsim.distribute.central_storage import CentralStorageStrategy
 from varsim.distribute.missing import module_attributes
+from varsim.distribute.multi_worker import MultiWorkerMirroredStrategy
 from varsim.distribute.options import (
     CollectiveHints,
     CommunicationImplementation,
@@ -23,6 +24,7 @@ __all__ = [
     "CollectiveHints",
     "CommunicationImplementation",
     "CommunicationOptions",
+    "MultiWorkerMirroredStrategy",
     "ParameterServerStrategy",
     "ValueContext",
     "coordinator",

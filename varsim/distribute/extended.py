@@ -10,7 +10,7 @@ from typing import Any
 from varsim.distribute.aggregating import AggregatingVariable
 from varsim.distribute.cluster_variable import ClusterVariable
 from varsim.distribute.collective_arguments import parse_op
-from varsim.distribute.context import Frame, current_frame, entered
+from varsim.distribute.context import current_frame, entered, frame_within
 from varsim.distribute.conversion import as_tensor
 from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.groups import ProcessGroup
@@ -115,12 +115,12 @@ class Extended:
         count = var.strategy.num_replicas_in_sync
         update = Update()
         results = []
-        for i in range(count):
+        for i in var.strategy.local_replica_ids:
             update.replica_id = i
             own_args = select_replica(tuple(args), i, count)
             own_kwargs = select_replica(kwargs or {}, i, count)
-            with entered(Frame(self._strategy, update=update)):
-                results.append(fn(var.values[i], *own_args, **own_kwargs))
+            with entered(frame_within(self._strategy, update=update)):
+                results.append(fn(var.component_of(i), *own_args, **own_kwargs))
         update.commit()
         return regroup(results, Mirrored) if group else tuple(results)
 
@@ -132,12 +132,12 @@ class Extended:
         reduced = self._strategy.reduce(parse_op(reduce_op), value, axis=None)
         if not isinstance(destinations, DistributedVariable):
             return reduced
-        return _everywhere(reduced, destinations.strategy.num_replicas_in_sync)
+        return _everywhere(reduced, len(destinations.strategy.local_replica_ids))
 
     def batch_reduce_to(self, reduce_op: Any, value_destination_pairs: Sequence[Any]) -> list[Any]:
         """Apply `reduce_to` to several pairs of value and destination."""
         op = parse_op(reduce_op)
-        count = self._strategy.num_replicas_in_sync
+        count = len(self._strategy.local_replica_ids)
         return [
             _everywhere(self._strategy.reduce(op, value, axis=None), count)
             for value, _ in value_destination_pairs
@@ -149,7 +149,7 @@ class Extended:
             raise ValueTypeError("(value)", "broadcast_to needs destinations")
         if isinstance(tensor, bool | int | float):
             return tensor
-        return _everywhere(as_tensor(tensor), self._strategy.num_replicas_in_sync)
+        return _everywhere(as_tensor(tensor), len(self._strategy.local_replica_ids))
 
     def read_var(self, v: Variable) -> Any:
         """Return the cross-replica value of a variable."""
@@ -205,7 +205,7 @@ class Update:
 
     def __init__(self) -> None:
         self.replica_id = 0  # the replica of the current component
-        self._before: dict[int, tuple[Array, ...]] = {}
+        self._before: dict[int, dict[int, Array]] = {}  # variable_id → replica_id → component
         self._written: dict[int, tuple[VariablePort, dict[int, Array]]] = {}
 
     def read(self, variable: VariablePort, replica_id: int) -> Array:
@@ -218,11 +218,12 @@ class Update:
         value.setflags(write=False)
         return value
 
-    def _components(self, variable: VariablePort) -> tuple[Array, ...]:
+    def _components(self, variable: VariablePort) -> dict[int, Array]:
         number = variable.spec.variable_id
         if number not in self._before:
-            all_replicas = range(variable.strategy.num_replicas_in_sync)
-            self._before[number] = variable.strategy.cross.components(variable, all_replicas)
+            ids = variable.strategy.local_replica_ids
+            components = variable.strategy.cross.components(variable, ids)
+            self._before[number] = dict(zip(ids, components, strict=True))
         return self._before[number]
 
     def write(

@@ -17,10 +17,12 @@ from varsim.distribute.host_requests import (
     WriteVariable,
 )
 from varsim.distribute.ports import StrategyPort
+from varsim.distribute.structure_walks import leaves_of
 from varsim.distribute.values import is_distributed, regroup_arguments, select_replica
-from varsim.distribute.variable import create
+from varsim.distribute.variable import Variable, create
 from varsim.errors import CreationError
 from varsim.launch.link import Codec
+from varsim.location import on_behalf_of
 from varsim.protocol.messages import HostCall, MergeCall, Payload, Report
 from varsim.sync import policies
 
@@ -41,7 +43,7 @@ class RunHost:
         self._joined = strategy.num_replicas_in_sync - present  # how many replicas have joined
         self._around = current_frame()  # the frame in which the program called `run`
         self._created: list[tuple[str | None, Any]] = []  # names and variables of replica 0
-        self._merged: list[Any] = []  # results of merge functions, which keep their variables alive
+        self._merged: list[Variable] = []  # kept alive, because merge functions have returned them
         self._next_creation = [0] * strategy.num_replicas_in_sync
 
     def merge(self, merge_calls: Sequence[MergeCall]) -> list[Payload]:
@@ -50,9 +52,9 @@ class RunHost:
         function = self._codec.unpack(merge_calls[0].function)
         arguments = [self._codec.unpack(merge_call.arguments) for merge_call in merge_calls]
         args, kwargs = regroup_arguments(arguments, self._joined)
-        with entered(Frame(self._strategy)):
+        with entered(Frame(self._strategy)), on_behalf_of(merge_calls[0].location):
             result = function(self._strategy, *args, **kwargs)
-        self._merged.append(result)
+        self._merged += [leaf for leaf in leaves_of(result) if isinstance(leaf, Variable)]
         if not is_distributed(result):
             return [self._codec.pack(result)] * len(arguments)
         return [self._codec.pack(select_replica(result, i, count)) for i in range(len(arguments))]
@@ -61,7 +63,7 @@ class RunHost:
         """Perform a replica's request; return the result, and True if it is an exception."""
         request = self._codec.unpack(host_call.request)
         try:
-            with entered(self._around):
+            with entered(self._around), on_behalf_of(host_call.location):
                 result = self._do(replica_id, request)
         except Exception as error:  # the requesting replica raises it again
             # Not by an assignment, which the exception's class may refuse.

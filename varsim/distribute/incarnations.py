@@ -45,6 +45,7 @@ from varsim.sync.coordinator_events import (
 )
 from varsim.sync.statistics import LockStatistics, VariableStatistics
 from varsim.texts.incarnations import LostValues, NoRecovery, Recovery, RecoveryAfterCall
+from varsim.tracing.trace import Trace
 
 BACK_OFF_S: Final = 0.1
 """The delay before the first restart by the policy. Each further delay is twice as long."""
@@ -139,6 +140,16 @@ class Incarnations:
             self._start()
             assert self._coordinator is not None
         return self._coordinator
+
+    @property
+    def recorder(self) -> Trace | None:
+        """Return the trace of the program's operations; None if nothing is recorded."""
+        return self.coordinator.link.recorder
+
+    @property
+    def records_reads(self) -> bool:
+        """Return whether the program's reads are recorded, too."""
+        return self.coordinator.observed
 
     @property
     def has_workers(self) -> bool:

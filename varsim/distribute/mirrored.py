@@ -34,7 +34,7 @@ from varsim.distribute.reduction import (
     reduced,
     require_own,
 )
-from varsim.distribute.requested import requested
+from varsim.distribute.requested import create_plain, requested
 from varsim.distribute.shares import Rows, uneven_rows
 from varsim.distribute.strategy import Strategy, check_call
 from varsim.distribute.strategy_arguments import (
@@ -309,6 +309,8 @@ class MirroredStrategy(Strategy):
         """Create a variable with a component on every replica; on a replica, by a host call."""
         frame = current_frame()
         if frame is not None and frame.replica is not None:
+            if frame.replica.runs_program:  # as in TensorFlow, outside the scope of its strategy
+                return create_plain(**kwargs)
             kwargs["initial_value"] = _sent_value(kwargs["initial_value"], frame.replica)
             return frame.replica.session.call_host(CreateVariable(kwargs))
         name = kwargs["name"] or "Variable"

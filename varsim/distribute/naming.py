@@ -15,7 +15,7 @@ from varsim.distribute.ports import ClusterPort, StrategyPort
 from varsim.distribute.resource import ResourceVariable
 from varsim.distribute.served import CachingVariable, PerWorkerValue, ShardedVariable
 from varsim.distribute.strategy import Strategy
-from varsim.errors import ProtocolError
+from varsim.errors import ContextError, ProtocolError
 from varsim.protocol.buffers import ArrayReader, ArrayWriter
 from varsim.protocol.records import Record
 from varsim.protocol.references import Name
@@ -60,6 +60,12 @@ def name_of(value: object) -> Name | None:
     if isinstance(value, ResourceVariable):
         if value.container is not None:
             return ("component", name_of(value.container), value.replica_id)
+        if value.owner is not None:
+            raise ContextError(
+                f"variable {value.spec.name!r} belongs to one worker, which created it outside the "
+                "scope of its MultiWorkerMirroredStrategy, so it cannot be sent to other processes: "
+                "send v.numpy(), or create it under strategy.scope()"
+            )
         return ("plain", _spec_name(value.spec))
     if isinstance(value, Strategy):
         return ("strategy", *_strategy_name(value))

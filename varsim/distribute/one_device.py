@@ -13,28 +13,16 @@ from varsim.distribute.context import (
     entered,
     register_default,
     require_cross_replica,
-    strategy_in_force,
 )
 from varsim.distribute.datasets import DistributedDataset, InputContext
 from varsim.distribute.extended import Extended
-from varsim.distribute.naming import PROGRAM
 from varsim.distribute.reduction import reduced, refuse_slices
 from varsim.distribute.replica_context import OnlyReplicaContext
-from varsim.distribute.requested import requested
-from varsim.distribute.resource import HeldHere, ResourceVariable
+from varsim.distribute.requested import create_plain
+from varsim.distribute.resource import ResourceVariable
 from varsim.distribute.strategy import Strategy, ValueContext, check_call
 from varsim.distribute.structure_walks import leaves_of
 from varsim.errors import ContextError, UnsupportedError, ValueTypeError
-
-
-def create_plain(**kwargs: Any) -> ResourceVariable:
-    """Create a variable with one value, in the program's own process."""
-    spec, array = requested(kwargs)
-    variable = ResourceVariable(HeldHere(spec, array), spec)
-    variable.constraint = kwargs["constraint"]
-    variable.created_under = strategy_in_force()
-    PROGRAM.know("plain", spec.variable_id, variable)
-    return variable
 
 
 class OneDeviceStrategy(Strategy):

@@ -35,6 +35,17 @@ class StrategyPort(Protocol):
     def num_replicas_in_sync(self) -> int:
         """Return the number of replicas."""
 
+    @property
+    def local_replica_ids(self) -> Sequence[int]:
+        """Return the replicas whose components this program sees: all, or only its own one."""
+
+    @property
+    def below(self) -> ReplicaPort | None:
+        """Return the replica that runs the program of this strategy; None if it is no replica.
+
+        Code that this replica runs in its own context is outside the strategy's scope.
+        """
+
     def replica_context(self) -> ReplicaPort | None:
         """Return the default strategy's only replica; None for all other strategies."""
 
@@ -114,6 +125,10 @@ class ReplicaPort(Protocol):
     """The part of the current replica's context that values and variables use."""
 
     @property
+    def strategy(self) -> StrategyPort:
+        """Return the strategy whose `run` called the function."""
+
+    @property
     def session(self) -> Replica:
         """Return the shell around the replica's state; None under a strategy without workers."""
 
@@ -128,6 +143,10 @@ class ReplicaPort(Protocol):
     @property
     def num_replicas_present(self) -> int:
         """Return the number of replicas that take part in the call."""
+
+    @property
+    def runs_program(self) -> bool:
+        """Return whether this replica runs the program of a strategy of several workers."""
 
     def merge_call(
         self, merge_fn: Any, args: Any = (), kwargs: Any = None, *, name: Any = None

@@ -122,8 +122,8 @@ class ProgramFunctions:
 
     def run(self, start: Start) -> FunctionEnd:
         """Call a function in replica context."""
-        outer = self.context.num_replicas_present
-        self.context.num_replicas_present = start.present
+        outer = self.context.num_replicas_present, self.context.runs_program
+        self.context.num_replicas_present, self.context.runs_program = start.present, False
         try:
             with entered(self.frame):
                 args, kwargs = self.arguments_of(start)
@@ -141,7 +141,7 @@ class ProgramFunctions:
         except BaseException as error:  # every exception of user code is sent to the program
             return self._raised(error)
         finally:
-            self.context.num_replicas_present = outer
+            self.context.num_replicas_present, self.context.runs_program = outer
 
     @property
     def frame(self) -> Frame:

@@ -29,7 +29,8 @@ class ReplicaContext(ReplicaCollectives):
 
     def __init__(self, strategy: Strategy, replica_id: int, session: Any) -> None:
         self._strategy = strategy
-        self._replica_id = replica_id
+        self._id = replica_id
+        self._replica_id = replica_id  # among the replicas of this program; TensorFlow has it, too
         self.session: Replica = session
         self.discarded = Discarded()
         self.num_replicas_present = strategy.num_replicas_in_sync
@@ -38,6 +39,8 @@ class ReplicaContext(ReplicaCollectives):
         It is less than `num_replicas_in_sync` if replicas have joined (uneven: join). TensorFlow
         has no such attribute.
         """
+        self.runs_program = False
+        """Whether the running call has made a strategy of several workers; see `multi_worker`."""
 
     @property
     def strategy(self) -> Strategy:
@@ -47,7 +50,7 @@ class ReplicaContext(ReplicaCollectives):
     @property
     def replica_id_in_sync_group(self) -> int:
         """Return the id of this replica: 0…num_replicas_in_sync−1."""
-        return self._replica_id
+        return self._id
 
     @property
     def num_replicas_in_sync(self) -> int:
@@ -57,7 +60,7 @@ class ReplicaContext(ReplicaCollectives):
     @property
     def devices(self) -> tuple[str, ...]:
         """Return the device of this replica."""
-        return (self._strategy.devices[self._replica_id],)
+        return (self._strategy.devices[self._id],)
 
     # ------------------------------------------------------------ calls of the program
 
@@ -186,7 +189,7 @@ class ReplicaContext(ReplicaCollectives):
             DeadlockError: The other replica can never receive; raised by `strategy.run`.
         """
         self._check_current()
-        other = other_replica(to, "to", self._replica_id, self.num_replicas_present)
+        other = other_replica(to, "to", self._id, self.num_replicas_present)
         self.session.pass_to(other, isolated(value))
 
     def recv(self, source: int) -> Any:
@@ -201,7 +204,7 @@ class ReplicaContext(ReplicaCollectives):
             DeadlockError: The other replica can never send; raised by `strategy.run`.
         """
         self._check_current()
-        other = other_replica(source, "source", self._replica_id, self.num_replicas_present)
+        other = other_replica(source, "source", self._id, self.num_replicas_present)
         return self.session.receive_from(other)
 
     def _check_current(self) -> None:
@@ -213,7 +216,7 @@ class ReplicaContext(ReplicaCollectives):
             )
 
     def __repr__(self) -> str:
-        return f"ReplicaContext(replica {self._replica_id} of {self.num_replicas_in_sync})"
+        return f"ReplicaContext(replica {self._id} of {self.num_replicas_in_sync})"
 
 
 class OnlyReplicaContext(ReplicaContext):
@@ -244,11 +247,11 @@ class OnlyReplicaContext(ReplicaContext):
 
     def send(self, value: Any, to: int) -> None:
         """Raise an IndexError: there is no other replica."""
-        other_replica(to, "to", self._replica_id, 1)
+        other_replica(to, "to", self._id, 1)
 
     def recv(self, source: int) -> Any:
         """Raise an IndexError: there is no other replica."""
-        other_replica(source, "source", self._replica_id, 1)
+        other_replica(source, "source", self._id, 1)
 
     def all_reduce(
         self,

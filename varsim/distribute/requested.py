@@ -1,12 +1,14 @@
-"""Find the settings and the initial value with which a program requests a variable."""
+"""Find what a program requests of a new variable, and create variables with one value."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from varsim.distribute.context import current_frame, strategy_in_force
 from varsim.distribute.conversion import as_shape, initial_array
-from varsim.distribute.naming import new_id
+from varsim.distribute.naming import PROGRAM, new_id
 from varsim.distribute.policies import know
+from varsim.distribute.resource import HeldHere, ResourceVariable
 from varsim.location import user_location
 from varsim.spec import Array, VariableSpec
 from varsim.sync import policies
@@ -39,3 +41,16 @@ def requested(kwargs: dict[str, Any]) -> tuple[VariableSpec, Array]:
         created_at=user_location(),
     )
     return spec, array
+
+
+def create_plain(**kwargs: Any) -> ResourceVariable:
+    """Create a variable with one value, in the process of the program or of a worker."""
+    spec, array = requested(kwargs)
+    variable = ResourceVariable(HeldHere(spec, array), spec)
+    variable.constraint = kwargs["constraint"]
+    variable.created_under = strategy_in_force()
+    frame = current_frame()
+    if frame is not None and frame.replica is not None and frame.replica.runs_program:
+        variable.owner = frame.replica
+    PROGRAM.know("plain", spec.variable_id, variable)
+    return variable

@@ -11,7 +11,7 @@ from varsim.distribute.conversion import to_array
 from varsim.distribute.host_requests import ReadVariable, WriteVariable
 from varsim.distribute.manual import Manual, OnlyReplica, Refused
 from varsim.distribute.operands import explain
-from varsim.distribute.ports import StrategyPort
+from varsim.distribute.ports import ReplicaPort, StrategyPort
 from varsim.distribute.sparse import as_rows, read_indices, row_indices, selects, with_elements
 from varsim.distribute.variable import Variable
 from varsim.errors import OperationError, PartError, ShapeError, VariableError
@@ -44,6 +44,9 @@ class ResourceVariable(Variable):
 
     created_under: StrategyPort | None = None
     """The strategy in whose scope a plain variable was created."""
+
+    owner: ReplicaPort | None = None
+    """The replica that has created a plain variable for itself alone; None for the program."""
 
     def __init__(self, store: Store | None, spec: VariableSpec) -> None:
         self._store: Store = store or NotHere()
@@ -127,7 +130,7 @@ class ResourceVariable(Variable):
         frame = current_frame()
         if self.container is not None or frame is None or frame.replica is None:
             return None
-        return frame.replica.session
+        return None if self.owner is not None else frame.replica.session
 
     def count_up_to(self, limit: int) -> Any:
         """Raise an error: TensorFlow has deprecated this method."""

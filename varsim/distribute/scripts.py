@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO, Final, TextIO
 
+from varsim.distribute.cluster_resolver import TF_CONFIG, config_of
 from varsim.distribute.context import current_frame, own_replica
 from varsim.distribute.ports import ReplicaPort
 from varsim.distribute.supervision import refused
@@ -25,7 +26,7 @@ from varsim.sync.call_site import CallSite
 _MOST_CHARACTERS: Final = 2**15
 """Largest number of characters in one message of output."""
 
-_RANKS: Final = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+_RANKS: Final = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", TF_CONFIG)
 """The environment variables with which launchers of other libraries describe a process."""
 
 
@@ -148,14 +149,15 @@ class ReplicaScript:
 
 _NO_STRATEGY: Final = (
     "a MirroredStrategy of the script would start workers of its own in every worker: with --spmd, "
-    "all replicas run the whole script already. Run the script without --spmd, or use "
-    "tf.distribute.get_replica_context() and the variables of the script without a strategy"
+    "all replicas run the whole script already. Use tf.distribute.MultiWorkerMirroredStrategy(), "
+    "which has a replica on each worker; or run the script without --spmd"
 )
 
 
 def _describe(rank: int, devices: Sequence[str]) -> None:
     """Set the environment variables of a replica; the end of the script restores them."""
-    values = rank, len(devices), *place_on_host(devices, rank)
+    count = len(devices)
+    values = rank, count, *place_on_host(devices, rank), config_of(rank, count)
     os.environ.update(zip(_RANKS, map(str, values), strict=True))
 
 

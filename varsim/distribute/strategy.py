@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Self
 
-from varsim.distribute.context import Frame, current_frame, entered, is_on_replica, mixed
+from varsim.distribute.cluster_resolver import ClusterResolver
+from varsim.distribute.context import (
+    current_frame,
+    entered,
+    frame_within,
+    is_on_replica,
+    is_outside,
+    mixed,
+)
 from varsim.distribute.datasets import (
     DistributedDataset,
     InputContext,
@@ -51,6 +59,7 @@ class Strategy(ABC):
 
     strategy_id = 0  # the number of a strategy that has workers; else 0
     is_outside = False  # True for the default strategy; see `StrategyPort`
+    below: ReplicaPort | None = None  # see `StrategyPort`
     devices: tuple[str, ...] = ("cpu:0",)
     _uneven = UNEVEN[0]
 
@@ -75,6 +84,11 @@ class Strategy(ABC):
     def num_replicas_in_sync(self) -> int:
         """Return the number of replicas."""
         return len(self.devices)
+
+    @property
+    def local_replica_ids(self) -> Sequence[int]:
+        """Return the replicas whose components this program sees: all of them."""
+        return range(self.num_replicas_in_sync)
 
     def group(
         self,
@@ -105,9 +119,9 @@ class Strategy(ABC):
         """Return the operations for authors of optimizers and layers."""
 
     @property
-    def cluster_resolver(self) -> None:
+    def cluster_resolver(self) -> ClusterResolver | None:
         """Return None: the program starts the workers itself, so it needs no cluster addresses."""
-        return
+        return None
 
     # ------------------------------------------------------------ contexts
 
@@ -123,12 +137,12 @@ class Strategy(ABC):
             ContextError: The program is in another strategy's scope, or on a replica.
         """
         frame = current_frame()
-        if frame is not None:
+        if frame is not None and (self.below is None or frame.replica is not self.below):
             if frame.strategy is not self:
                 raise mixed(frame, self, "strategy.scope")
             if frame.replica is not None:
                 raise ContextError("a scope cannot be entered on a replica: use merge_call")
-        with entered(Frame(self)):
+        with entered(frame_within(self)):
             yield self
 
     def replica_context(self) -> ReplicaPort | None:
@@ -297,7 +311,7 @@ def check_call(strategy: Strategy, fn: Any, args: Any) -> None:
         TypeError: `fn` cannot be called.
     """
     frame = current_frame()
-    if frame is not None and frame.strategy is not strategy and not frame.strategy.is_outside:
+    if frame is not None and frame.strategy is not strategy and not is_outside(frame, strategy):
         raise mixed(frame, strategy, "strategy.run")
     if is_on_replica(strategy):
         raise ContextError(

@@ -11,6 +11,7 @@ import numpy as np
 from varsim.distribute.checkpoints.checkpoint import Checkpoint
 from varsim.distribute.checkpoints.folder import latest_checkpoint
 from varsim.distribute.checkpoints.series import CheckpointManager
+from varsim.distribute.cluster_resolver import ClusterSpec
 from varsim.distribute.context import current_frame, replica_in_force, strategy_in_force
 from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.strategy import Strategy
@@ -21,6 +22,7 @@ from varsim.extension_dtypes import kind_of
 __all__ = [
     "Checkpoint",
     "CheckpointManager",
+    "ClusterSpec",
     "ExponentialMovingAverage",
     "latest_checkpoint",
 ]

@@ -117,6 +117,28 @@ class PerReplica(DistributedValues):
         return "PerReplica:{\n" + ",\n".join(lines) + "\n}"
 
 
+class OwnPerReplica(PerReplica):
+    """The component of one replica: other processes have the components of the other replicas.
+
+    A strategy of several workers makes such values, because each worker runs the program.
+    """
+
+    def select(self, replica_id: int, num_replicas: int) -> Any:
+        """Return the component, which belongs to the replica that runs this program."""
+        return self._values[0]
+
+
+# Programs can read the name of this class, so it must be the same as in TensorFlow.
+OwnPerReplica.__name__ = PerReplica.__name__
+
+
+def per_replica_here(values: Sequence[Any], num_replicas: int) -> Any:
+    """Return the components that a program sees as one value; with one replica, the component."""
+    if num_replicas == 1:
+        return values[0]
+    return PerReplica(values) if len(values) == num_replicas else OwnPerReplica(values)
+
+
 @explains_missing("tf.distribute.DistributedValues")
 class Mirrored(DistributedValues):
     """A value with a component on each replica; all components should be equal."""
@@ -247,11 +269,14 @@ def _common_variable(values: Sequence[Any]) -> Any:
     first = values[0]
     if getattr(first, "is_variable", False):
         container = getattr(first, "container", None)
-        if container is not None and all(
-            getattr(value, "container", None) is container and value.replica_id == i
-            for i, value in enumerate(values)
-        ):
-            return container
+        if container is not None:
+            ids = [one.replica_id for one in container.values]
+            if all(
+                getattr(value, "container", None) is container
+                and ids[i : i + 1] == [value.replica_id]
+                for i, value in enumerate(values)
+            ):
+                return container
         if all(value is first for value in values):
             return first
     return None

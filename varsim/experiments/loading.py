@@ -12,6 +12,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from varsim import environment
+from varsim.distribute import cluster_resolver
 from varsim.errors import ConfigError
 from varsim.experiments import catalog, yaml_lines
 from varsim.experiments.config import Experiment, keys_of
@@ -20,6 +21,7 @@ from varsim.experiments.text_files import read_text
 from varsim.experiments.variable_settings import long_form
 from varsim.launch.devices import workers_of_environment
 from varsim.nearest import did_you_mean, listed
+from varsim.texts.facts import times
 
 EXPERIMENT_FILES: Final = (".yaml", ".yml")
 _ONE_OF_TWO: Final = {"workers": "devices", "devices": "workers"}
@@ -98,20 +100,50 @@ def load_experiment(
         layers.put(override)
     if path is not None and not allow_paths:
         _check_paths(layers, path.parent)
-    # In a script, a strategy without devices reads the environment itself.
-    names_none = {"workers", "devices"}.isdisjoint(layers.values)
-    if names_none and ("script" not in layers.values or layers.values.get("spmd")):
-        asked = workers_of_environment()
-        if asked is not None:
-            layers.put(Override(("workers",), asked, f"{environment.WORKERS} (environment)"))
+    _put_workers_of_environment(layers)
     try:
         experiment = Experiment.model_validate(layers.values)
     except ValidationError as error:
         raise ConfigError(_text_of(error, layers)) from None
+    if experiment.spmd:
+        _check_tf_config(experiment, layers)
     experiment.locations.by_keys.update(layers.locations.by_keys)
     if path is not None:
         experiment.loaded_from(path)
     return experiment
+
+
+def _put_workers_of_environment(layers: _Layers) -> None:
+    """Set the number of workers by the environment, if nothing else sets it."""
+    is_spmd = bool(layers.values.get("spmd"))
+    # In a script, a strategy without devices reads the environment itself.
+    if "script" in layers.values and not is_spmd:
+        return
+    if not {"workers", "devices"}.isdisjoint(layers.values):
+        return
+    asked, source = workers_of_environment(), environment.WORKERS
+    if asked is None and is_spmd:
+        asked, source = cluster_resolver.workers_of_tf_config(), cluster_resolver.TF_CONFIG
+    if asked is not None:
+        layers.put(Override(("workers",), asked, f"{source} (environment)"))
+
+
+def _check_tf_config(experiment: Experiment, layers: _Layers) -> None:
+    """Refuse a TF_CONFIG with another number of workers than the experiment.
+
+    Raises:
+        ConfigError: TF_CONFIG is malformed, or contradicts the experiment.
+    """
+    described, count = cluster_resolver.workers_of_tf_config(), len(experiment.device_names)
+    if described is None or described == count:
+        return
+    key = next((one for one in ("workers", "devices") if one in layers.values), None)
+    source = "the default is" if key is None else f"{layers.locations.by_keys.get((key,), key)}:"
+    raise ConfigError(
+        f"TF_CONFIG (environment) describes {times(described, 'worker')}, but {source} "
+        f"{times(count, 'worker')}. With --spmd, TF_CONFIG alone is enough; or unset it: "
+        "env -u TF_CONFIG varsim exec ..."
+    )
 
 
 _NO_EXPERIMENT: Final = (

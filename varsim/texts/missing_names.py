@@ -166,21 +166,25 @@ _LOCAL: Final = (
     "one program starts all workers, so it needs no address of a cluster; use "
     "tf.distribute.MirroredStrategy(devices)"
 )
-_PROCESSES: Final = (
-    "replicas of MirroredStrategy are processes already; use "
-    'tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])'
-)
 _TPU: Final = 'devices are simulated; use tf.distribute.MirroredStrategy(["tpu:0", "tpu:1"])'
 
 _DISTRIBUTE: Final = {
-    "MultiWorkerMirroredStrategy": _PROCESSES,
     "Server": _LOCAL,
     "TPUStrategy": _TPU,
-    "cluster_resolver": _LOCAL,
 }
 
+_NO_PLATFORM: Final = (
+    "varsim starts the workers itself; use TFConfigClusterResolver, which reads the TF_CONFIG that "
+    "varsim exec --spmd sets, or strategy.cluster_resolver"
+)
+
+_CLUSTER_RESOLVER: Final = dict.fromkeys(
+    "GCEClusterResolver KubernetesClusterResolver KubernetesExecutableLocation "
+    "SlurmClusterResolver TPUClusterResolver UnionResolver".split(),
+    _NO_PLATFORM,
+)
+
 _EXPERIMENTAL: Final = {
-    "MultiWorkerMirroredStrategy": _PROCESSES,
     "PreemptionCheckpointHandler": _CHECKPOINT,
     "PreemptionWatcher": "workers are processes of this host; if one ends, WorkerLost is raised",
     "TPUStrategy": _TPU,
@@ -278,6 +282,7 @@ _MISSING: Final[Mapping[str, Mapping[str, str]]] = {
     "tf": _TENSORFLOW,
     "tf.IndexedSlices": _INDEXED_SLICES,
     "tf.distribute": _DISTRIBUTE,
+    "tf.distribute.cluster_resolver": _CLUSTER_RESOLVER,
     "tf.distribute.coordinator": {},
     "tf.distribute.experimental": _EXPERIMENTAL,
     "tf.distribute.experimental.partitioners": {},

@@ -12,7 +12,7 @@ import numpy as np
 from varsim.distribute.checkpoints import archive, folder
 from varsim.distribute.checkpoints.object_graph import can_hold_variables, children_of
 from varsim.distribute.checkpoints.restoration import SAVE_COUNTER, Restoration
-from varsim.distribute.checkpoints.saving import require_program, write
+from varsim.distribute.checkpoints.saving import as_program, write
 from varsim.distribute.context import default_strategy
 from varsim.distribute.variable import Variable
 from varsim.errors import CheckpointError, UnmatchedCheckpoint
@@ -183,8 +183,8 @@ class Checkpoint:
             CheckpointError: A variable has no value of this form, or the file cannot be written.
             ContextError: The program is on a replica.
         """
-        require_program("Checkpoint.write")
-        return self._write(os.fspath(file_prefix), exact=exact)
+        with as_program("Checkpoint.write", self._checkpoint_children()):
+            return self._write(os.fspath(file_prefix), exact=exact)
 
     def _write(self, path: str, *, exact: bool) -> str:
         return write(path, self._checkpoint_children(), exact=exact)
@@ -201,8 +201,8 @@ class Checkpoint:
             CheckpointError: See `write`.
             ContextError: The program is on a replica.
         """
-        require_program("Checkpoint.save")
-        path = self.save_numbered(file_prefix, None, exact=exact)
+        with as_program("Checkpoint.save", self._checkpoint_children()):
+            path = self.save_numbered(file_prefix, None, exact=exact)
         where = Path(path).parent
         earlier = [one for one in folder.listed(where) if archive.file_of(one).exists()]
         folder.write_list(where, [*(one for one in earlier if Path(one) != Path(path)), path])
@@ -240,13 +240,13 @@ class Checkpoint:
                 variable has changed.
             ContextError: The program is on a replica.
         """
-        require_program("Checkpoint.read")
-        restoration = Restoration(os.fspath(save_path))
         children = self._checkpoint_children()
-        restoration.match(children)
-        self._pending.append(restoration)
-        restoration.warn_of_missing(children)
-        self._drop_completed()
+        with as_program("Checkpoint.read", children):
+            restoration = Restoration(os.fspath(save_path))
+            restoration.match(children)
+            self._pending.append(restoration)
+            restoration.warn_of_missing(children)
+            self._drop_completed()
         return CheckpointStatus(self, restoration)
 
     def restore(self, save_path: PathLike | None, options: Any = None) -> CheckpointStatus:
@@ -259,11 +259,11 @@ class Checkpoint:
             CheckpointError: See `read`.
             ContextError: The program is on a replica.
         """
-        require_program("Checkpoint.restore")
-        if save_path is None:
-            return CheckpointStatus(self, None)
-        assert self.save_counter is not None  # creates the counter, so that it is restored
-        return self.read(save_path)
+        with as_program("Checkpoint.restore", self._checkpoint_children()):
+            if save_path is None:
+                return CheckpointStatus(self, None)
+            assert self.save_counter is not None  # creates the counter, so that it is restored
+            return self.read(save_path)
 
     def _match_pending(self) -> None:
         """Restore variables that were created since the last restore."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from varsim.distribute.checkpoints.contents import (
     same_components,
 )
 from varsim.distribute.checkpoints.object_graph import Node, graph_of
-from varsim.distribute.context import current_frame
+from varsim.distribute.context import current_frame, entered, frame_within
 from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.ports import ClusterPort
 from varsim.distribute.variable import Variable
@@ -43,6 +44,30 @@ def require_program(what: str) -> None:
             count=replica.num_replicas_in_sync,
         )
     )
+
+
+@contextmanager
+def as_program(what: str, root: Mapping[str, object]) -> Iterator[None]:
+    """Save or restore in the `with` block as the program, which can be one of several workers.
+
+    Args:
+        root: What is saved. If a replica runs the program of its variables' strategy, the block is
+            in this strategy's scope.
+    Raises:
+        ContextError: The program is on a replica.
+    """
+    frame = current_frame()
+    strategy = None
+    if frame is not None and frame.replica is not None:
+        held = (node.held for node in graph_of(root))
+        strategies = (one.strategy for one in held if isinstance(one, DistributedVariable))
+        strategy = next((one for one in strategies if one.below is frame.replica), None)
+    if strategy is None:
+        require_program(what)
+        yield
+        return
+    with entered(frame_within(strategy)):
+        yield
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 from varsim.distribute.checkpoints import archive, folder
 from varsim.distribute.checkpoints.checkpoint import Checkpoint
-from varsim.distribute.checkpoints.saving import require_program
+from varsim.distribute.checkpoints.saving import as_program
 from varsim.distribute.variable import Variable
 from varsim.errors import CheckpointError
 
@@ -121,7 +121,11 @@ class CheckpointManager:
             CheckpointError: See `Checkpoint.write`; no checkpoint was deleted.
             ContextError: The program is on a replica.
         """
-        require_program("CheckpointManager.save")
+        children = self._checkpoint._checkpoint_children()  # noqa: SLF001
+        with as_program("CheckpointManager.save", children):
+            return self._save(checkpoint_number, check_interval=check_interval, exact=exact)
+
+    def _save(self, checkpoint_number: Any, *, check_interval: bool, exact: bool) -> str | None:
         step = None if self._step_counter is None else int(self._step_counter.numpy())
         if check_interval and self._interval is not None and self._saved_at is not None:
             assert step is not None
