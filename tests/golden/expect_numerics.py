@@ -19,16 +19,17 @@ LEFT_FOLD_BYTES = 64
 def folds_left(case: Case) -> CaseOutcome | None:
     """Apply D8: fold the sum in replica order, and divide it by W for the mean.
 
-    The rule is for sums that TensorFlow computes as a ring (an all_reduce of more than 64 bytes, or
-    of several tensors packed into one), and for means that it computes with the reciprocal of W (in
-    a tf.function).
+    The rule is for sums that TensorFlow computes as a ring (an all_reduce, or any sum of several
+    workers, of more than 64 bytes; or several tensors packed into one), and for means that it
+    computes with the reciprocal of W (in a tf.function).
     """
-    op = re.search(r'"(SUM|MEAN)"|VA\.(MEAN)', case.text)
-    if op is None or case.family != "numerics" or not case.is_mirrored:
+    op = re.search(r'"(SUM|MEAN)"|VA\.(MEAN|SUM)', case.text)
+    if op is None or case.topic != "numerics" or not case.is_mirrored:
         return None
     how = op[1] or op[2]
     inputs = _inputs(case)
-    rings = "all_reduce(" in case.text and max(x[0].nbytes for x in inputs) > LEFT_FOLD_BYTES
+    is_large = max(x[0].nbytes for x in inputs) > LEFT_FOLD_BYTES
+    rings = is_large and ("all_reduce(" in case.text or case.is_multi_worker)
     packs = case.in_function and len(inputs) > 1
     multiplies = case.in_function and how == "MEAN"
     if not (rings or packs or multiplies):
@@ -36,13 +37,14 @@ def folds_left(case: Case) -> CaseOutcome | None:
     with np.errstate(all="ignore"):
         totals = [aggregated(x, how) for x in inputs]
     if "v.assign(y)" in case.text:
-        parts = [encoded(totals[0])] * case.world
-        return CaseOutcome(
-            state={"per_replica": parts, "cross_read": parts[0]}, returned=_nothing()
-        )
+        total = encoded(totals[0])
+        parts = [total] * case.world
+        if case.is_multi_worker:
+            parts = [encoded(inputs[0][case.worker]) if "VS.ON_READ" in case.text else total]
+        return CaseOutcome(state={"per_replica": parts, "cross_read": total}, returned=_nothing())
     if "s.reduce(" in case.text:
         return CaseOutcome(returned=described(totals[0]))
-    items = [on_each(total, case.world) for total in totals]
+    items = [on_each(total, case) for total in totals]
     if "[p, q]" in case.text:
         return CaseOutcome(returned={"type": "list", "items": items})
     return CaseOutcome(returned=items[0])

@@ -7,6 +7,7 @@ import numpy as np
 from tests.golden.expect import Model
 from tests.golden.expect_central import CentralModel
 from tests.golden.expect_served import ServedModel
+from tests.golden.expect_workers import WorkersModel
 from tests.golden.recorded import Case, CaseOutcome
 
 
@@ -16,7 +17,13 @@ def expected(case: Case) -> CaseOutcome:
     Return values of writes are left out. A write returns the variable (D6), and the variable's
     value is part of the state.
     """
-    kind = CentralModel if case.is_central else ServedModel if case.is_served else Model
+    kind = Model
+    if case.is_central:
+        kind = CentralModel
+    elif case.is_served:
+        kind = ServedModel
+    elif case.is_multi_worker:
+        kind = WorkersModel
     model = kind(case)
     with np.errstate(all="ignore"):
         return model.outcome()

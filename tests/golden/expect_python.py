@@ -91,11 +91,11 @@ def described(value: Array) -> Json:
     return {"type": "Tensor", "dtype": value.dtype.name, "value": encoded(value)}
 
 
-def on_each(value: Array, world: int) -> Json:
-    """Return the same array from every replica, as `run` returns it."""
-    if world == 1:
+def on_each(value: Array, case: Case) -> Json:
+    """Return the same array from every replica, as `run` returns it: each worker sees its own."""
+    if case.world == 1 or case.is_multi_worker:
         return described(value)
-    return {"type": "PerReplica", "values": [described(value)] * world}
+    return {"type": "PerReplica", "values": [described(value)] * case.world}
 
 
 def per_replica(expression: str, world: int) -> list[Array]:
@@ -135,7 +135,20 @@ def each_contributes(case: Case) -> CaseOutcome | None:
         return None
     expression = "tf.constant(3.0)" if found[2] == "t" else found[2]
     total = aggregated(per_replica(expression, case.world), found[1])
-    return CaseOutcome(returned=on_each(total, case.world))
+    return CaseOutcome(returned=on_each(total, case))
+
+
+def arguments_of_functions_contribute(case: Case) -> CaseOutcome | None:
+    """Apply D2: an argument of a tf.function is a contribution, as every other tensor.
+
+    TensorFlow's multi-worker strategy refuses it, because a symbolic tensor names no device.
+    """
+    found = re.match(r"x = PR\(\[(.*?)\], '(\w+)'\)", case.text)
+    how = re.search(r'tf\.function\(lambda z: .*all_reduce\("(SUM|MEAN)", y\)', case.text)
+    if found is None or how is None or not case.is_multi_worker:
+        return None
+    each = [np.array(number, found[2]) for number in json.loads(f"[{found[1]}]")]
+    return CaseOutcome(returned=described(aggregated(each, how[1])))
 
 
 def each_is_gathered(case: Case) -> CaseOutcome | None:
@@ -145,7 +158,7 @@ def each_is_gathered(case: Case) -> CaseOutcome | None:
     if "ctx().all_gather([3.0], axis=0)" in case.text:
         return refused(case, None)
     if "ctx().all_gather(t, axis=0)" in case.text:
-        return CaseOutcome(returned=on_each(tensor([3.0] * case.world), case.world))
+        return CaseOutcome(returned=on_each(tensor([3.0] * case.world), case))
     return None
 
 
@@ -308,6 +321,15 @@ def variables_convert_as_arrays(case: Case) -> CaseOutcome | None:
     return CaseOutcome(state=state, returned=_python(conversions[found[1]](value)))
 
 
+def different_values_are_refused(case: Case) -> CaseOutcome | None:
+    """Apply D11: a value that depends on the worker cannot be written in cross-replica context."""
+    created = re.search(r"v = tf\.Variable\(([\d.]+)", case.text)
+    writes = re.search(r"with s\.scope\(\): v\.assign(_add)?\(10\.0 \+ i\)$", case.text)
+    if created is None or writes is None or not case.is_multi_worker or case.world == 1:
+        return None
+    return refused(case, [float(created[1])], "ValueError")
+
+
 def replica_ids_are_numbers(case: Case) -> CaseOutcome | None:
     """Apply D2: a replica id stays a Python number; TensorFlow returns a tensor."""
     if not re.search(r"out = s\.run\(lambda: ctx\(\)\.replica_id_in_sync_group\)", case.text):
@@ -331,7 +353,7 @@ def further_ops_reduce(case: Case) -> CaseOutcome | None:
     """Apply D15: `ReduceOp` has more members than SUM and MEAN, for example MAX."""
     found = re.search(r'all_reduce\("(max)", tf\.constant\(([\d.]+)\)\)', case.text)
     if found is not None:
-        return CaseOutcome(returned=on_each(tensor(float(found[2])), case.world))
+        return CaseOutcome(returned=on_each(tensor(float(found[2])), case))
     program = r"x = PR\((\[.*?\]), '(\w+)'\)\nout = s\.reduce\(\"(max)\", x, axis=None"
     found = re.search(program, case.text)
     if found is None:
@@ -342,6 +364,7 @@ def further_ops_reduce(case: Case) -> CaseOutcome | None:
 RULES: list[tuple[str, Callable[[Case], CaseOutcome | None]]] = [
     ("D1", none_is_local_state),
     ("D2", each_contributes),
+    ("D2", arguments_of_functions_contribute),
     ("D2", each_is_gathered),
     ("D2", one_replica_reduces_in_a_function),
     ("D2", numbers_are_reduced),
@@ -355,6 +378,7 @@ RULES: list[tuple[str, Callable[[Case], CaseOutcome | None]]] = [
     ("D5", a_refused_write_changes_nothing),
     ("D6", assigns_chain),
     ("D9", wrong_lengths_are_refused),
+    ("D11", different_values_are_refused),
     ("D12", slices_are_refused),
     ("D13", variables_convert_as_arrays),
     ("D15", further_ops_reduce),

@@ -19,7 +19,7 @@ FAMILIES = frozenset(
     "create init write writex writet fnwrite read seq badvalue edge api numerics scatter".split()
 )
 GROUPS = frozenset(
-    [f"mirrored-w{world}" for world in (1, 2, 3, 4)]
+    [f"{strategy}-w{world}" for strategy in ("mirrored", "mwms") for world in (1, 2, 3, 4)]
     + ["central-w2", "one_device-w1", "default-w1", "no_strategy-w1"]
 )
 MESSAGE_CHARACTERS = 100
@@ -28,8 +28,7 @@ MESSAGE_CHARACTERS = 100
 def in_scope(case_id: str) -> bool:
     """Return whether the project compares varsim with a case.
 
-    Out of scope are the multi-worker strategies, and cases after which TensorFlow's process did not
-    work any more.
+    Out of scope are cases after which TensorFlow's process did not work any more.
     """
     group, family = case_id.split("/")[:2]
     return group in {"mixing", "ckpt", "pss", "pss-w2"} or (group in GROUPS and family in FAMILIES)
@@ -52,7 +51,7 @@ def shortened(value: Any) -> Any:
 def extracted(case: dict[str, Any]) -> dict[str, Any]:
     """Return a case without null fields and without the rest of its messages."""
     kept = {key: value for key, value in case.items() if value is not None}
-    for key in ("result", "error"):
+    for key in ("result", "error", "per_worker"):
         if key in kept:
             kept[key] = shortened(kept[key])
     if kept["mode"] == "eager":

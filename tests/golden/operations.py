@@ -127,7 +127,7 @@ class Operations:
         """Return True if the recorded program read attributes of the variable, or failed before."""
         recorded = self._case.recorded
         return "attrs" in recorded.state or (
-            recorded.error is not None and self._case.family == "create"
+            recorded.error is not None and self._case.topic == "create"
         )
 
     # ------------------------------------------------------------ operations
@@ -293,7 +293,9 @@ def attributes_of(variable: Any) -> dict[str, Json]:
         "component_sync": _each(part.synchronization.name for part in parts),
         "component_agg": _each(part.aggregation.name for part in parts),
         "component_trainable": _each(part.trainable for part in parts),
-        "devices": [part.device.removeprefix("/device:").upper() for part in parts],
+        "devices": [
+            part.device.removeprefix("/device:").upper().rpartition("/")[2] for part in parts
+        ],
         "num_components": len(parts),
     }
 

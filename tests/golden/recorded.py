@@ -37,6 +37,8 @@ class CaseOutcome:
     state: Mapping[str, Json] = field(default_factory=dict)
     """per_replica, cross_read, cross_read_dtype, attrs and initializer_calls, if known."""
     returned: Json = None
+    workers: tuple[CaseOutcome, ...] = ()
+    """The outcomes of all workers, if each of them has run the program."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +56,16 @@ class Case:
     def family(self) -> str:
         """Return the family of the case, which is part of its id."""
         group, family = self.id.split("/")[:2]
-        if self.is_central:
-            return "central"
+        if self.is_central or self.is_multi_worker:
+            return self.strategy
         if self.is_served:
             return "pss"
         return group if group in {"mixing", "ckpt"} else family
+
+    @property
+    def topic(self) -> str:
+        """Return what the program is about, such as create, read or numerics."""
+        return self.id.split("/")[1]
 
     @property
     def world(self) -> int:
@@ -67,13 +74,26 @@ class Case:
 
     @property
     def strategy(self) -> str:
-        """Return mirrored, central, one_device, default, no_strategy or pss…; "mixing" has more."""
+        """Return mirrored, mwms, central, one_device, default, no_strategy or pss….
+
+        The cases of the family "mixing" have others.
+        """
         return str(self.record["strategy"])
 
     @property
     def is_mirrored(self) -> bool:
         """Return whether the variables are distributed."""
-        return self.strategy.startswith("mirrored")
+        return self.strategy.startswith("mirrored") or self.is_multi_worker
+
+    @property
+    def is_multi_worker(self) -> bool:
+        """Return whether several processes ran the program, each with one replica."""
+        return self.strategy == "mwms"
+
+    @property
+    def worker(self) -> int:
+        """Return the worker whose outcome this is, if `is_multi_worker`; see `of_workers`."""
+        return int(self.record["worker"])
 
     @property
     def is_central(self) -> bool:
@@ -137,6 +157,28 @@ class Case:
         result = dict(self.record["result"])
         returned = result.pop("returned", None)
         return CaseOutcome(state=result, returned=returned)
+
+
+def of_workers(case: Case) -> list[Case]:
+    """Return the case as each worker saw it: the recorded outcome is that of one process."""
+    outcomes = case.record.get("per_worker") or [_outcome_of(case, i) for i in range(case.world)]
+    kept = {key: value for key, value in case.record.items() if key not in ("result", "error")}
+    return [
+        Case({**kept, "worker": i, **(own if "error" in own else {"result": own})})
+        for i, own in enumerate(outcomes)
+    ]
+
+
+def _outcome_of(case: Case, worker: int) -> Mapping[str, Json]:
+    """Return the part of one worker in an outcome that is otherwise equal on all workers."""
+    error = case.record.get("error")
+    if error is None:
+        return _own_part(case.record["result"], "per_replica", worker)
+    return {"error": _own_part(error, "per_replica_after", worker)}
+
+
+def _own_part(outcome: Mapping[str, Json], key: str, worker: int) -> Mapping[str, Json]:
+    return outcome if outcome.get(key) is None else {**outcome, key: [outcome[key][worker]]}
 
 
 def load() -> list[Case]:

@@ -13,9 +13,10 @@ from unittest import mock
 
 import varsim as tf
 from tests.golden.checkpoints import Checkpoints
-from tests.golden.operations import Operations
+from tests.golden.operations import Operations, failure
 from tests.golden.programs import PythonProgram
 from tests.golden.recorded import Case, CaseOutcome
+from tests.golden.workers import on_workers
 
 SHARED_BY = 25
 """How many cases share a simulated cluster. The cluster checks the variables of all its cases after
@@ -48,6 +49,8 @@ class SharedStrategies:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             warnings.simplefilter("ignore", tf.VarsimWarning)
+            if case.is_multi_worker:
+                return self._on_workers(case)
             if not case.is_python:
                 if case.family == "ckpt":
                     return Checkpoints(case, self._strategies_of(case), self._folder).replay()
@@ -66,6 +69,15 @@ class SharedStrategies:
                     return PythonProgram(case, self._several()).replay()
             finally:
                 tf.distribute.experimental_set_strategy(None)
+
+    def _on_workers(self, case: Case) -> CaseOutcome:
+        try:
+            return on_workers(
+                case, self._mirrored(*(f"worker-{i}/CPU:0" for i in range(case.world)))
+            )
+        except tf.VarsimError as error:  # replicas of the failed case may still wait
+            self.close()
+            return CaseOutcome(workers=(CaseOutcome(error=failure(error, -1, None)),) * case.world)
 
     def close(self) -> None:
         """End the workers, if there are any."""

@@ -15,7 +15,7 @@ from tests.golden.compare import OutcomeDifference, differences, same_value
 from tests.golden.expect_numerics import folds_left, is_near
 from tests.golden.expect_operations import expected
 from tests.golden.expect_python import RULES
-from tests.golden.recorded import Case, CaseOutcome, Json
+from tests.golden.recorded import Case, CaseOutcome, Json, of_workers
 from tests.golden.shim import NOT_OFFERED
 
 
@@ -39,6 +39,7 @@ STATEMENTS = {
     "D8": "a sum is a left fold in replica order, a mean is this sum divided by N",
     "D9": "a PerReplica of the wrong length is refused",
     "D10": "a diverged mirrored variable reads as component 0",
+    "D11": "ONLY_FIRST_REPLICA crosses processes; workers that write different values get an error",
     "D12": "slice assignment of a distributed variable is refused",
     "D13": "float, len and bool behave as for arrays",
     "D15": "reductions have more operations than SUM and MEAN",
@@ -60,6 +61,10 @@ def classify(case: Case, ours: CaseOutcome) -> Classification:
     missing = not_offered(case)
     if missing:
         return Classification(CaseClass.NOT_YET, why=(missing,))
+    if ours.workers:
+        return _together(
+            [classify(*both) for both in zip(of_workers(case), ours.workers, strict=True)]
+        )
     found = differences(case.recorded, ours)
     if not found:
         return Classification(CaseClass.SAME)
@@ -68,6 +73,15 @@ def classify(case: Case, ours: CaseOutcome) -> Classification:
     if unexplained:
         return Classification(CaseClass.UNEXPLAINED, frozenset(rules), tuple(unexplained))
     return Classification(CaseClass.ON_PURPOSE, frozenset(rules))
+
+
+def _together(workers: list[Classification]) -> Classification:
+    """Return the class of a case, given the classes of what each worker saw."""
+    kinds = {one.kind for one in workers}
+    order = (CaseClass.UNEXPLAINED, CaseClass.ON_PURPOSE, CaseClass.SAME)
+    rules = frozenset().union(*(one.rules for one in workers))
+    why = [f"worker {i}: {text}" for i, one in enumerate(workers) for text in one.why]
+    return Classification(next(kind for kind in order if kind in kinds), rules, tuple(why))
 
 
 def not_offered(case: Case) -> str:
@@ -104,6 +118,9 @@ def _by_operations(
         if regroups(case) and (
             _is_regrouped_by_value(difference, case) or _is_kept_as_a_tensor_is(difference, case)
         ):
+            rules.add("D2")
+            continue
+        if _is_value_of_live_component(difference, case, ours):
             rules.add("D2")
             continue
         reasons = {rule for rule, holds in OPERATIONS.items() if holds(case)}
@@ -169,7 +186,7 @@ def _merges_values_that_are_not_own_tensors(case: Case) -> bool:
 
 def regroups(case: Case) -> bool:
     """Return whether the last reads of the program give one value per replica or component."""
-    if case.world == 1 or case.program[-1][0] != "read":
+    if case.world == 1 or case.is_multi_worker or case.program[-1][0] != "read":
         return False
     contexts = ("replica", "merge") if case.is_central else ("replica", "merge", "update")
     return (case.is_mirrored or case.is_central) and case.program[-1][1] in contexts
@@ -183,6 +200,15 @@ def _writes_across(case: Case, aggregation: str) -> bool:
     )
 
 
+def _differs_between_workers(case: Case) -> bool:
+    """Return whether workers have different values where all of them need one value."""
+    return case.is_multi_worker and any(
+        kind.startswith("per_replica")
+        and (where == "merge" or case.aggregation == "ONLY_FIRST_REPLICA")
+        for where, _, kind in _entries(case)
+    )
+
+
 def _reads_under_a_device(case: Case) -> bool:
     return any(entry[0] == "read" and entry[1].startswith("device:") for entry in case.program)
 
@@ -193,6 +219,7 @@ OPERATIONS: dict[str, Callable[[Case], bool]] = {
     "D5": lambda case: _writes_across(case, "NONE"),
     "D7": lambda case: _writes_across(case, "SUM"),
     "D10": _reads_under_a_device,
+    "D11": _differs_between_workers,
 }
 """Rule → whether it can apply to a program of operations. D4 and D6 can apply to any program."""
 
@@ -217,7 +244,10 @@ def _by_text(
     for difference in found:
         if ".assign" in case.text and _is_variable(difference, ours):
             rules.add("D6")
-        elif case.is_mirrored and _is_regrouped_by_value(difference, case):
+        elif case.is_mirrored and (
+            _is_regrouped_by_value(difference, case)
+            or _is_value_of_live_component(difference, case, ours)
+        ):
             rules.add("D2")
         else:
             unexplained.append(f"no rule for {difference}")
@@ -275,6 +305,23 @@ def _is_regrouped_by_value(difference: OutcomeDifference, case: Case) -> bool:
             "value": "PerReplica"
         }:  # arguments of merge_call's function
             return "merge_call(" in case.text and "args=(t,)" in case.text
+    return False
+
+
+def _is_value_of_live_component(
+    difference: OutcomeDifference, case: Case, ours: CaseOutcome
+) -> bool:
+    """Return whether D2 explains a difference: a mean of one value is a value, not the variable.
+
+    With a single worker, TensorFlow returns the object itself, which is the only component.
+    """
+    is_mean = case.aggregation == "MEAN" or "s.reduce(R.MEAN, v" in case.text
+    if not (case.is_multi_worker and case.world == 1 and is_mean):
+        return False
+    (component,) = ours.state["per_replica"]
+    match difference.theirs, difference.ours:
+        case {"type": "component" | "self"}, {"type": "Tensor", "value": value}:
+            return difference.aspect == "returned" and same_value(component, value)
     return False
 
 

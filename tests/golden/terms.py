@@ -52,7 +52,8 @@ class Descriptions:
         if variable is self._variable:
             return {"type": "self"}
         if variable.container is not None and variable.container is self._variable:
-            return {"type": "component", "index": variable.replica_id}
+            first = self._variable.values[0].replica_id
+            return {"type": "component", "index": variable.replica_id - first}
         name = type(variable).__name__
         if isinstance(variable, tf.distribute.DistributedValues):
             return {"type": name, "values": per_replica(variable)}

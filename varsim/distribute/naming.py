@@ -63,8 +63,8 @@ def name_of(value: object) -> Name | None:
         if value.owner is not None:
             raise ContextError(
                 f"variable {value.spec.name!r} belongs to one worker, which created it outside the "
-                "scope of its MultiWorkerMirroredStrategy, so it cannot be sent to other processes: "
-                "send v.numpy(), or create it under strategy.scope()"
+                "scope of its MultiWorkerMirroredStrategy: only this worker can use it. Send "
+                "v.numpy(), or create it under strategy.scope()"
             )
         return ("plain", _spec_name(value.spec))
     if isinstance(value, Strategy):
