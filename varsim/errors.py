@@ -5,6 +5,7 @@ VarsimError
 │   ├── SynchronizationError      (ValueError)    the synchronization is not supported here
 │   ├── AggregationError          (ValueError)    the dtype or the read forbids the aggregation
 │   ├── OperationError            (ValueError)    the policy table refuses this operation here
+│   ├── DisagreementError         (ValueError)    workers give different values to one operation
 │   ├── ShapeError                (ValueError)    a value has another shape than its variable
 │   │   └── PartError             (IndexError)    … or the variable has no such part
 │   ├── DtypeError                (ValueError)    an array has another dtype than its variable
@@ -160,10 +161,7 @@ class OperationError(VariableError, ValueError):
 
 
 class DisagreementError(VariableError, ValueError):
-    """The workers give different values to one operation in cross-replica context.
-
-    Source: difference D11 in docs/semantics.md.
-    """
+    """The workers give different values to one cross-replica operation (difference D11)."""
 
 
 class ShapeError(VariableError, ValueError):
@@ -408,11 +406,7 @@ class ClosureCancelled(VarsimError, RuntimeError):
 
 
 class LinkLost(VarsimError, ConnectionError):
-    """A worker had no connection to the coordinator for too long, and ends.
-
-    Attributes:
-        loss_s: The limit in seconds.
-    """
+    """A worker had no connection to the coordinator for `loss_s` seconds, and ends."""
 
     definite = False
 
