@@ -16,7 +16,7 @@ from tests.effort import many
 from varsim.analysis.outcome import Outcome
 from varsim.analysis.served import ServedExamination, examine_servers
 from varsim.cli.main import main
-from varsim.errors import ConfigError, TraceError
+from varsim.errors import ConfigError, StartError, TraceError
 from varsim.spec import Rows
 from varsim.testing import simulated_cluster
 from varsim.tracing.served_record import server_records
@@ -132,6 +132,13 @@ def test_every_program_is_judged_valid(tmp_path: Path, seed: int) -> None:
     assert {"dense", "table/part_0", "table/part_1", "half/part_0", "half/part_1"} == {
         one.variable for one in found.accounts
     }
+
+
+def test_each_strategy_needs_a_directory_of_its_own(tmp_path: Path) -> None:
+    recorded(tmp_path, None, lambda v: lambda: v.assign_add(1.0))
+
+    with pytest.raises(StartError, match=r"server-0\.trace exists already"):
+        recorded(tmp_path, None, lambda v: lambda: v.assign_add(1.0))
 
 
 # ---------------------------------------------------------------- records that are wrong

@@ -12,6 +12,7 @@ import pytest
 
 import varsim as tf
 from varsim.errors import ServerLost
+from varsim.testing import read_logs, recorded_events, replay
 
 Strategy = tf.distribute.ParameterServerStrategy
 Coordinator = tf.distribute.coordinator.ClusterCoordinator
@@ -92,3 +93,40 @@ def test_the_loss_of_a_server_ends_the_wait_for_its_answer():
             run_all(coordinator, closure, [processes[strategy.num_workers + v.server]])
         with pytest.raises(ServerLost):
             w.numpy()
+
+
+@pytest.mark.thorough
+def test_every_state_answers_its_recorded_events_in_the_same_way(tmp_path):
+    with recorded_events(tmp_path), Strategy(workers=2, servers=2) as strategy:
+        coordinator, v = Coordinator(strategy), variable(strategy, np.zeros(3, "f"))
+        w = variable(strategy, 0.0)
+
+        def closure(row):
+            v.scatter_add(tf.IndexedSlices(np.ones(1, "f"), [row % 3]))
+            w.assign(w + v.numpy().sum())
+
+        run_all(coordinator, closure, range(20))
+        with pytest.raises(IndexError):
+            run_all(coordinator, lambda row: [][row], range(3))
+
+    logs = read_logs(tmp_path)
+    for log in logs:
+        replay(log)
+    assert ["SchedulerState", "ServerState", "ServerState"] == sorted(log.state for log in logs)
+
+
+@pytest.mark.thorough
+def test_after_an_interrupt_the_wait_can_go_on():
+    with Strategy(workers=1) as strategy:
+        coordinator, v = Coordinator(strategy), variable(strategy, 0.0)
+
+        def closure(program):
+            os.kill(program, signal.SIGINT)
+            v.assign_add(1.0)
+
+        coordinator.schedule(closure, (os.getpid(),))
+        with pytest.raises(KeyboardInterrupt):
+            coordinator.join()
+        coordinator.join()
+
+        assert 1.0 == v.numpy()

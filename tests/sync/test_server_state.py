@@ -14,17 +14,28 @@ from varsim.protocol.parameter_servers import (
     ServedVersion,
     ServedWrite,
 )
-from varsim.spec import Operation, Rows
+from varsim.spec import Array, Operation, Rows
 from varsim.sync.read_versions import ReadVersions
-from varsim.sync.server_state import NOT_READ, Refused, Served, ServedCounts, ServerState
+from varsim.sync.server_state import (
+    NOT_READ,
+    Refused,
+    RequestArrives,
+    Served,
+    ServedCounts,
+    ServerState,
+)
 
 VARIABLE = 7
+
+
+def creation(array: Array) -> Create:
+    return Create(spec=spec(variable_id=VARIABLE, shape=array.shape), value=array)
 
 
 def server(*value: float) -> ServerState:
     state = ServerState()
     array = np.array(value, np.float32)
-    state.create(-1, Create(spec=spec(variable_id=VARIABLE, shape=array.shape), value=array))
+    state.handle(RequestArrives(-1, creation(array)))
     return state
 
 
@@ -40,12 +51,12 @@ def write(
         read_version=read,
         location="program.py:3",
     )
-    return state.handle(worker, request)[-1]
+    return state.handle(RequestArrives(worker, request))[-1]
 
 
 def read(state: ServerState) -> ServedValue:
     request = ServedRead(request_id=2, closure_id=5, variable_id=VARIABLE, location="program.py:2")
-    answer = state.handle(0, request)[-1]
+    answer = state.handle(RequestArrives(0, request))[-1]
     assert isinstance(answer, ServedValue)
     return answer
 
@@ -64,7 +75,7 @@ def test_a_value_that_was_read_never_changes() -> None:
     state = server(1.0, 2.0)
     before = read(state).value
     rows = Rows(np.array([1]), np.array([5.0], np.float32))
-    state.handle(0, scatter(rows))
+    state.handle(RequestArrives(0, scatter(rows)))
 
     assert [1.0, 2.0] == before.tolist()
     assert [1.0, 7.0] == read(state).value.tolist()
@@ -104,7 +115,7 @@ def test_a_write_knows_how_many_writes_arrived_since_its_read() -> None:
 
 def test_a_request_after_the_program_dropped_the_variable_is_refused() -> None:
     state = server(0.0)
-    state.forget(Forget(variable_ids=(VARIABLE,)))
+    state.handle(RequestArrives(-1, Forget(variable_ids=(VARIABLE,))))
 
     refused = write(state, Operation.ASSIGN, 1.0)
 
@@ -115,11 +126,9 @@ def test_a_request_after_the_program_dropped_the_variable_is_refused() -> None:
 def test_the_record_has_the_operations_in_the_order_of_arrival() -> None:
     state = ServerState()
     array = np.zeros(1, np.float32)
-    actions = state.create(
-        -1, Create(spec=spec(variable_id=VARIABLE, shape=array.shape), value=array)
-    )
+    actions = state.handle(RequestArrives(-1, creation(array)))
     request = ServedRead(request_id=2, closure_id=5, variable_id=VARIABLE, location="a.py:1")
-    actions += state.handle(1, request)
+    actions += state.handle(RequestArrives(1, request))
 
     shown = [
         (one.process, one.closure_id, one.operation, one.version, one.location)

@@ -32,7 +32,7 @@ class NothingToRecord(ConfigError):
 
     def __init__(self, exit_code: int) -> None:
         super().__init__(
-            "the script did not start a strategy with workers, so there is nothing to record"
+            "the script did not start a strategy that a run records, so there is nothing to record"
         )
         self.exit_code = exit_code  # exit code of the script
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from varsim.protocol.messages import Payload, Raised
@@ -11,7 +11,10 @@ from varsim.sync.call_site import CallSite
 
 @dataclass(slots=True, eq=False)
 class Outcome:
-    """What a closure has become. All fields are None as long as it waits or runs."""
+    """What a closure has become. The fields are None as long as it waits or runs."""
+
+    what: str
+    """The function of the closure, and its location."""
 
     result: Payload | None = None
     raised: tuple[int, Raised] | None = None
@@ -32,6 +35,7 @@ class Closure:
 
     Attributes:
         kept: The objects to which the function and the arguments refer by name.
+        outcome: What becomes of it; it outlives the closure, and keeps no arguments.
     """
 
     closure_id: int
@@ -40,4 +44,4 @@ class Closure:
     arguments: Payload
     site: CallSite
     kept: tuple[Any, ...]
-    outcome: Outcome = field(default_factory=Outcome)
+    outcome: Outcome

@@ -33,7 +33,8 @@ from varsim.protocol.parameter_servers import (
     ServedValue,
     ServedVersion,
 )
-from varsim.shells.closures import Closure
+from varsim.shells.closures import Closure, Outcome
+from varsim.shells.event_logs import open_event_log
 from varsim.shells.server_client import ServerClient
 from varsim.spec import Array, VariableSpec
 from varsim.sync.scheduler_state import (
@@ -84,6 +85,9 @@ class ParameterCluster:
         self.link = link
         self.num_servers = link.channel.num_replicas - num_workers
         self.state = SchedulerState(num_workers)
+        self._log = open_event_log("SchedulerState", num_workers=num_workers)
+        handle = self.state.handle
+        self._decide = handle if self._log is None else self._log.recording(handle)
         self.client = ServerClient(self._ask, link.codec, PROGRAM)
         self.in_use = OneThread()
         self._host = host
@@ -98,7 +102,7 @@ class ParameterCluster:
         self._forgotten: list[tuple[int, int]] = []  # server, variable
         self._being_created: set[int] = set()
         """The variables whose servers have not reported that they exist."""
-        self._failure: Closure | None = None  # the first that failed since the last `take_failure`
+        self._failure: Outcome | None = None  # the first that failed since the last `take_failure`
         self._loss: str | None = None  # the text of the lost server
         self._last_lost: str = ""  # how the last worker ended
         self._process_id = os.getpid()
@@ -178,16 +182,16 @@ class ParameterCluster:
             while self._reports or self._warnings or self._requests:
                 self._turn()
 
-    def await_end(self, closure: Closure) -> None:
+    def await_end(self, outcome: Outcome) -> None:
         """Wait until a closure has ended."""
         with self.in_use:
             self.client.begin(0)
-            while not closure.outcome.is_known or self._reports:
+            while not outcome.is_known or self._reports:
                 self._check()
                 self._turn()
 
-    def take_failure(self) -> Closure | None:
-        """Return the closure that failed first since the last call; None if there is none.
+    def take_failure(self) -> Outcome | None:
+        """Return the outcome that failed first since the last call; None if there is none.
 
         Wait until the closures that still run have ended.
         """
@@ -283,14 +287,14 @@ class ParameterCluster:
             )
 
     def _handle(self, event: SchedulerEvent, said: str = "") -> None:
-        for action in self.state.handle(event):
+        for action in self._decide(event):
             match action:
                 case Assign(worker=worker, closure_id=closure_id):
                     self._assign(worker, self._closures[closure_id])
                 case Settle(closure_id=closure_id, ending=ending):
                     closure = self._closures.pop(closure_id)
                     if ending is Ending.RAISED and self._failure is None:
-                        self._failure = closure
+                        self._failure = closure.outcome
                 case Cancel(closure_ids=closure_ids):
                     self._cancel(closure_ids)
                 case RunAgain(worker=worker, closure_ids=closure_ids):
@@ -364,6 +368,8 @@ class ParameterCluster:
             busy = self.state.busy
             self._handle(CancelAll())
             self.link.channel.close(busy)
+            if self._log is not None:
+                self._log.close()
 
 
 def _said(lost: Lost) -> str:

@@ -14,7 +14,8 @@ from varsim.protocol.parameter_servers import (
     ServedScatter,
     ServedWrite,
 )
-from varsim.sync.server_state import Refused, Served, ServerState
+from varsim.shells.event_logs import open_event_log
+from varsim.sync.server_state import Refused, RequestArrives, Served, ServerState
 from varsim.tracing.trace import Trace
 
 
@@ -37,17 +38,24 @@ class ParameterServer:
 
     def __init__(self, clients: Clients, codec: Codec, record: Trace | None) -> None:
         self.state = ServerState()
+        self._log = open_event_log("ServerState")
+        handle = self.state.handle
+        self._decide = handle if self._log is None else self._log.recording(handle)
         self._clients = clients
         self._codec = codec
         self._record = record
 
     def serve(self) -> None:
         """Handle messages until a `Shutdown` arrives."""
-        while True:
-            for client, message in self._clients.receive():
-                if isinstance(message, Shutdown):
-                    return
-                self.take(client, message)
+        try:
+            while True:
+                for client, message in self._clients.receive():
+                    if isinstance(message, Shutdown):
+                        return
+                    self.take(client, message)
+        finally:
+            if self._log is not None:
+                self._log.close()
 
     def take(self, client: int, message: Message) -> None:
         """Handle one message.
@@ -56,19 +64,14 @@ class ParameterServer:
             ProtocolError: A server does not get such messages.
         """
         match message:
-            case Create():
+            case Create(spec=spec):
                 if self._record is not None:
-                    spec = message.spec
                     self._record.served_variable(spec.variable_id, spec.name, spec.created_at)
-                actions = self.state.create(client, message)
-            case Forget():
-                self.state.forget(message)
-                return
-            case ServedRead() | ServedWrite() | ServedScatter():
-                actions = self.state.handle(client, message)
+            case Forget() | ServedRead() | ServedWrite() | ServedScatter():
+                pass
             case _:
                 raise ProtocolError(f"a parameter server got a {message.name}")
-        for action in actions:
+        for action in self._decide(RequestArrives(client, message)):
             match action:
                 case Served():
                     self._note(action)

@@ -30,6 +30,18 @@ NOT_READ = -1
 """In place of a version: the closure has not read the variable before it writes it."""
 
 
+@dataclass(frozen=True, slots=True)
+class RequestArrives:
+    """A message has arrived: a request, or the creation or the end of variables.
+
+    Attributes:
+        process: The worker that sent it; PROGRAM for the program.
+    """
+
+    process: int
+    message: Create | Forget | ServedRequest
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Refused:
     """A request is refused; no variable has changed."""
@@ -100,7 +112,19 @@ class ServerState:
         self.counts: dict[int, ServedCounts] = {}
         """Variable → what happened to it; a dropped variable keeps its counts."""
 
-    def create(self, process: int, create: Create) -> list[ServerAction]:
+    def handle(self, event: RequestArrives) -> list[ServerAction]:
+        """Handle a message; return the entry of the record, and the answer as the last action."""
+        match event.message:
+            case Create():
+                return self._create(event.process, event.message)
+            case Forget(variable_ids=variable_ids):
+                for variable_id in variable_ids:
+                    self._variables.pop(variable_id, None)
+                return []
+            case request:
+                return self._request(event.process, request)
+
+    def _create(self, process: int, create: Create) -> list[ServerAction]:
         """Store a new variable. A second creation of the same variable changes nothing."""
         spec = create.spec
         created = ServedCreated(variable_id=spec.variable_id)
@@ -122,13 +146,7 @@ class ServerState:
             created,
         ]
 
-    def forget(self, forget: Forget) -> None:
-        """Free variables that the program has dropped."""
-        for variable_id in forget.variable_ids:
-            self._variables.pop(variable_id, None)
-
-    def handle(self, process: int, request: ServedRequest) -> list[ServerAction]:
-        """Handle a request; return the entry of the record, and the answer as the last action."""
+    def _request(self, process: int, request: ServedRequest) -> list[ServerAction]:
         held = self._variables.get(request.variable_id)
         if held is None:
             error: Exception = DroppedVariable(

@@ -28,6 +28,8 @@ from varsim.sync.actions import Supply
 from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.event_log import LoggedEvent, kept
 from varsim.sync.replica_state import ReplicaState
+from varsim.sync.scheduler_state import SchedulerState
+from varsim.sync.server_state import ServerState
 from varsim.texts.files import OTHERS_LOG, OTHERS_LOG_REMEDY
 
 
@@ -92,14 +94,18 @@ def _read(path: Path) -> RecordedEvents:
     return RecordedEvents(name, parameters, tuple(entries))
 
 
+_STATES: Final[Mapping[str, Any]] = {
+    one.__name__: one for one in (CoordinatorState, ReplicaState, SchedulerState, ServerState)
+}
+
+
 def replay(log: RecordedEvents) -> None:
     """Give all events of a log to a new state.
 
     Raises:
         ReplayDiffers: The state answers an event differently; the text says which event.
     """
-    states = {"CoordinatorState": CoordinatorState, "ReplicaState": ReplicaState}
-    state: Any = states[log.state](**log.parameters)
+    state: Any = _STATES[log.state](**log.parameters)
     for number, entry in enumerate(log.entries):
         now = _answer(state, entry.event)
         difference = _difference(entry, now)

@@ -15,7 +15,7 @@ from varsim.distribute.served import PerWorkerValue, is_on_worker
 from varsim.distribute.structure_walks import leaves_of, map_structure
 from varsim.errors import ContextError, DistributedValueError
 from varsim.protocol.parameter_servers import MakeResource
-from varsim.shells.closures import Closure
+from varsim.shells.closures import Closure, Outcome
 
 
 class PerWorkerDataset:
@@ -110,9 +110,10 @@ class ClusterCoordinator:
             arguments=packed.arguments[0],
             site=site,
             kept=(fn, given, *used),
+            outcome=Outcome(site.described),
         )
         cluster.schedule(closure)
-        return RemoteValue(cluster, closure)
+        return RemoteValue(cluster, closure.outcome)
 
     def join(self) -> None:
         """Wait until all scheduled functions have ended.

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from varsim.distribute.strategy_arguments import is_count
-from varsim.errors import DistributedValueError, UnsupportedError
+from varsim.distribute.lost_workers import LostWorkers
+from varsim.distribute.strategy_arguments import AUTO_MEANS, is_count
+from varsim.distribute.supervision import Choices, Supervisor
+from varsim.errors import ConfigError, DistributedValueError, UnsupportedError
 from varsim.launch.devices import default_devices
+from varsim.launch.launcher import Backends
+from varsim.location import user_location
+from varsim.texts.uneven import UNEVEN
 
 DEFAULT_SERVERS: Final = 1
 
@@ -35,6 +40,33 @@ def cluster_size(resolver: Any, workers: int | None, servers: int | None) -> tup
         )
     jobs = _jobs_of(resolver)
     return _at_least_one(len(jobs["worker"]), "workers"), _at_least_one(len(jobs["ps"]), "servers")
+
+
+def chosen_workers(supervisor: Supervisor, workers: int | None) -> int | None:
+    """Return the number of workers that a run's settings give, or else the program's number.
+
+    Raises:
+        ConfigError: Both the program and the run give a number; or the run's settings do not fit.
+    """
+    said = Choices(
+        strategy="ParameterServerStrategy",
+        devices=None if workers is None else ("cpu:0",) * _at_least_one(workers, "workers"),
+        backends=Backends(),
+        strict=False,
+        auto=AUTO_MEANS[0],
+        uneven=UNEVEN[0],
+        stall_times=(None, None),
+        link_loss_s=None,
+        lost_workers=LostWorkers(),
+        location=user_location(),
+    )
+    chosen = supervisor.choose(said)
+    if chosen.backends.transport != said.backends.transport:
+        raise ConfigError(
+            f"the links to parameter servers use the transport {said.backends.transport}, and not "
+            f"{chosen.backends.transport}: leave it out"
+        )
+    return None if chosen.devices is None else len(chosen.devices)
 
 
 def _at_least_one(number: Any, what: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from varsim.errors import ClosureCancelled, ReplicaError
-from varsim.shells.closures import Closure
+from varsim.shells.closures import Outcome
 from varsim.shells.parameter_cluster import ParameterCluster
 
 
@@ -25,9 +25,9 @@ class RemoteValue:
     Source: `tf.distribute.coordinator.RemoteValue`.
     """
 
-    def __init__(self, cluster: ParameterCluster, closure: Closure) -> None:
+    def __init__(self, cluster: ParameterCluster, outcome: Outcome) -> None:
         self._cluster = cluster
-        self._closure = closure
+        self._outcome = outcome
 
     def fetch(self) -> Any:
         """Wait until the function has returned, and return its result.
@@ -37,24 +37,24 @@ class RemoteValue:
             ClosureCancelled: The function was not run, because another one has failed before.
             ServerLost: A parameter server has ended.
         """
-        if not self._closure.outcome.is_known:
-            self._cluster.await_end(self._closure)
-        return result_of(self._cluster, self._closure)
+        if not self._outcome.is_known:
+            self._cluster.await_end(self._outcome)
+        return result_of(self._cluster, self._outcome)
 
     def get(self) -> Any:
         """Do what `fetch` does. In TensorFlow, the result is a tensor."""
         return self.fetch()
 
     def __repr__(self) -> str:
-        return f"<RemoteValue of {self._closure.site.described}>"
+        return f"<RemoteValue of {self._outcome.what}>"
 
 
-def result_of(cluster: ParameterCluster, closure: Closure) -> Any:
+def result_of(cluster: ParameterCluster, outcome: Outcome) -> Any:
     """Return the result of a closure that has ended, or raise its exception."""
-    outcome, codec = closure.outcome, cluster.link.codec
+    codec = cluster.link.codec
     if outcome.cancelled is not None:
         cluster.require_servers()
-        raise ClosureCancelled(f"{closure.site.described} was not run: {outcome.cancelled}")
+        raise ClosureCancelled(f"{outcome.what} was not run: {outcome.cancelled}")
     if outcome.raised is None:
         assert outcome.result is not None, "the closure has ended"
         return codec.unpack(outcome.result)

@@ -14,13 +14,13 @@ import numpy as np
 from varsim.distribute.host import RunHost
 from varsim.distribute.naming import PROGRAM, new_id
 from varsim.distribute.one_device import OneDeviceStrategy
-from varsim.distribute.parameter_servers.cluster_size import cluster_size
+from varsim.distribute.parameter_servers.cluster_size import chosen_workers, cluster_size
 from varsim.distribute.parameter_servers.partitioners import Partitioner, shard_rows
 from varsim.distribute.requested import requested
 from varsim.distribute.served import CachingVariable, ShardedVariable, is_on_worker
 from varsim.distribute.strategy_arguments import checked_seed, checked_trace
 from varsim.distribute.supervision import current_supervisor
-from varsim.errors import ContextError
+from varsim.errors import ContextError, StartError
 from varsim.launch.backends import launcher_of
 from varsim.launch.launcher import Backends, LaunchOptions
 from varsim.location import warn
@@ -29,7 +29,7 @@ from varsim.protocol.messages import HostCall, Payload, Report
 from varsim.shells.parameter_cluster import ParameterCluster
 from varsim.shells.server_client import ServerClient
 from varsim.spec import Array, VariableSpec
-from varsim.tracing.trace import TraceOptions
+from varsim.tracing.trace import TraceOptions, server_file_name
 
 ENTRY_POINT: Final = "varsim.distribute.closure_functions:serve"
 """What the processes of a cluster with parameter servers run."""
@@ -72,7 +72,9 @@ class ParameterServerStrategy(OneDeviceStrategy):
         seed: int | None = None,
     ) -> None:
         super().__init__()
-        supervised = current_supervisor() is not None  # raises if strategies are refused
+        supervisor = current_supervisor()
+        if supervisor is not None and cluster_resolver is None:
+            workers = chosen_workers(supervisor, workers)
         self.num_workers, self.num_servers = cluster_size(cluster_resolver, workers, servers)
         self._partitioner = variable_partitioner
         self.strategy_id = new_id()
@@ -92,7 +94,7 @@ class ParameterServerStrategy(OneDeviceStrategy):
         self._cluster: ParameterCluster | None = None
         self._closed = False
         PROGRAM.know("strategy", self.strategy_id, self)
-        if supervised:
+        if supervisor is not None:
             warn(
                 "varsim does not record the operations of a ParameterServerStrategy in a run: give "
                 "it trace=TraceOptions(directory), and judge the record with `varsim check "
@@ -110,7 +112,11 @@ class ParameterServerStrategy(OneDeviceStrategy):
         strategy.strategy_id = strategy_id
         return strategy
 
+    num_workers = num_servers = 0  # a worker's handle does not know them
+
     def __repr__(self) -> str:
+        if not self.num_workers:
+            return type(self).__name__
         return f"{type(self).__name__}(workers={self.num_workers}, servers={self.num_servers})"
 
     # ------------------------------------------------------------ the cluster
@@ -131,9 +137,22 @@ class ParameterServerStrategy(OneDeviceStrategy):
         if self._cluster is None:
             if self._closed:
                 raise ContextError("this strategy was closed, and has no workers: make a new one")
+            self._check_trace()
             link = self._launcher.launch(self._options, PROGRAM)
             self._cluster = ParameterCluster(link, self.num_workers, ClusterHost(self, link.codec))
         return self._cluster
+
+    def _check_trace(self) -> None:
+        """Refuse a directory that has records of servers already, before processes start."""
+        options = self._options.server_trace
+        if options is None:
+            return
+        for server in range(self.num_servers):
+            path = options.directory / server_file_name(server)
+            if path.exists():
+                raise StartError(
+                    f"{path} exists already: give the trace of each strategy a directory of its own"
+                )
 
     @property
     def client(self) -> ServerClient:
