@@ -284,6 +284,37 @@ def joined_replicas() -> str:
     return seen(*[v for each in results for v in each], *reduced, pair, total, table, *components)
 
 
+def joins() -> str:
+    """Run other numbers of batches on each replica, and join after the last one, in two epochs."""
+    strategy = three_replicas()
+    mean = create_without_warnings(strategy, 1.0, "ON_WRITE", "MEAN")
+    pair = create_without_warnings(strategy, [1.0, 2.0], "ON_WRITE", "SUM")
+    total = create_without_warnings(strategy, 0.0, "ON_READ", "SUM")
+    table = create_without_warnings(strategy, [0.0] * 4, "ON_WRITE", "MEAN")
+
+    def step() -> Any:
+        context, mine, read = tf.distribute.get_replica_context(), replica_id(), np.float32(0)
+        lasts = []
+        for batches in (mine + 1, 3 - mine):
+            for batch in range(batches):
+                x = np.float32(0.1 * (mine + 1) + batch)
+                gradient = context.all_reduce("MEAN", {"x": x, "y": [x, 2 * x]})
+                mean.assign_add(gradient["x"])
+                pair.assign_sub(np.array([0.1, 0.7], np.float32) * x)
+                total.assign_add(context.all_reduce("MEAN", x, weight=mine + batch + 1))
+                table.scatter_add(tf.IndexedSlices([x], [mine]))
+                if batch % 2:
+                    read = read + mean.read_value() * table[[mine]][0]
+                context.barrier()
+                pair.assign_add([0.3, 0.4])  # the replica joins before this is committed
+            lasts.append(context.join())
+        return read, np.array(lasts), context.all_gather(np.float32([mine]), axis=0)
+
+    results = strategy.run(step)
+    components = [part for v in (mean, pair, total, table) for part in v.values]
+    return seen(*results, total, *components)
+
+
 PROGRAMS = (
     several_writes,
     all_reduces,
@@ -293,6 +324,7 @@ PROGRAMS = (
     host_calls,
     sparse_writes,
     joined_replicas,
+    joins,
     mismatch,
     exception,
 )
