@@ -63,10 +63,8 @@ def difference(
     Args:
         strict: Whether collectives without a name must be in the same line.
     """
-    if isinstance(first, Join) or isinstance(second, Join):
-        return Mismatch.NOTHING
     if type(first) is not type(second):
-        return Mismatch.OPERATION
+        return Mismatch.NOTHING if Join in {type(first), type(second)} else Mismatch.OPERATION
     if isinstance(first, Write) or isinstance(second, Write):
         assert isinstance(first, Write), "both have the same type"
         assert isinstance(second, Write), "both have the same type"
@@ -76,6 +74,8 @@ def difference(
             return Mismatch.OPERATION
         if first.how != second.how or (first.weight is None) != (second.weight is None):
             return Mismatch.ARGUMENTS
+    elif isinstance(first, Join) or isinstance(second, Join):
+        return Mismatch.NOTHING
     if first.label != second.label:
         return Mismatch.NAME
     if strict and are_crossed(first, second):
