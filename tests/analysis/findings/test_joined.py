@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 import varsim as tf
+from tests.analysis.findings.build import ProgramHistory
 from tests.analysis.findings.on_one_device import compared, comparison, variable
+from tests.replica_context import replica_id
 from varsim.analysis.findings.overflow import OVERFLOW
 from varsim.analysis.findings.redundancy import UNREAD_MERGES
 
@@ -80,3 +84,87 @@ def test_with_join_no_remedy_needs_all_replicas(aggregation: str, is_sparse: boo
     with_some = remedy("join")
     assert "which merges at the next read" not in with_some
     assert ("Choose ON_READ" in with_some) == (aggregation == "SUM" and not is_sparse)
+
+
+# ---------------------------------------------------------------- joins during a call
+
+
+def on_parts(strategy: Strategy) -> None:
+    """Sum the rows of each batch in one call; a replica joins at its first batch without rows."""
+    with strategy.scope():
+        total = variable(0.0, "ON_WRITE SUM", "t")
+
+    def step(start: int) -> None:
+        context = tf.distribute.get_replica_context()
+        for size in (6, 5, 2, 1):
+            rows = np.arange(start, start + size)[replica_id() :: context.num_replicas_in_sync]
+            if not len(rows):
+                break
+            total.assign(rows.sum())
+        context.join()
+
+    for start in (0, 100):
+        strategy.run(step, args=(start,))
+
+
+def test_writes_after_a_join_during_a_call_are_not_compared():
+    """The numbers of a replica's writes say no longer which writes belong together."""
+    found = comparison(on_parts, 3)
+
+    assert () == found.differences
+    assert 1 == len(found.uncompared)
+
+
+def joins(story: ProgramHistory, locations: Sequence[str], alone: str = "") -> None:
+    """Let replica 0 join, and later replica 1; between the joins, replica 1 does something alone.
+
+    Args:
+        alone: What replica 1 does, 40 ms before its join: all_reduce or merge.
+    """
+    join(story, 0, 0, locations[0])
+    if alone:
+        columns = {"position": 0, "location": "step.py:5"}
+        if alone == "merge":
+            version = story.versions["w"][0] + 1
+            story.event(1, "write", "w", operation="assign", value=1.0, **columns)
+            story._commit("w", 1.0, version, position=0)
+            story.versions["w"] = [version] * 2
+        else:
+            cause = story.event(1, "arrive", operation=alone, note="y", **columns)
+            story.event(-1, "receive", cause=cause, replica=1)
+            story.event(-1, "answer", operation="reduced", position=0)
+        story.now_s += 0.04
+    join(story, 1, 1 if alone else 0, locations[1])
+    story.event(-1, "answer", operation="joined", position=1 if alone else 0, note="1")
+    story._position = 2 if alone else 1
+
+
+def join(story: ProgramHistory, replica: int, position: int, location: str) -> None:
+    columns = {"operation": "join", "position": position, "location": location}
+    cause = story.event(replica, "arrive", **columns)
+    story.event(-1, "receive", cause=cause, replica=replica)
+
+
+@pytest.mark.parametrize("alone", ["", "all_reduce", "merge"])
+def test_a_replica_that_waited_in_a_join_is_not_slow(alone: str):
+    """Replica 0 waits in the join while replica 1 works; then both work equally long."""
+    story = ProgramHistory(w="ON_WRITE MEAN")
+    for _ in range(8):
+        story.call()
+        joins(story, ["step.py:7"] * 2, alone)
+        story.collective(name="x", works_ms=[5.0, 4.0])
+        story.read(0, "w")
+        story.end()
+
+    assert [] == story.found()
+
+
+def test_joins_in_different_lines_are_no_collectives_that_are_paired_by_order():
+    story = ProgramHistory(w="ON_WRITE MEAN")
+    for _ in range(8):
+        story.call()
+        joins(story, ["step.py:7", "step.py:8"])
+        story.end()
+
+    assert [] == story.found()
+    assert not [note for note in story.notes() if "paired only by order" in note.text]

@@ -249,8 +249,8 @@ def _rarer_merges(facts: VariableFacts, merges: _MergeCounts, *, some_joined: bo
         return f"Choose ON_READ if you need only the final sum or mean, or {_ADAPTIVE}{collect}"
     if facts.aggregation == "MEAN":
         return (
-            "Some replicas took no part in some calls, so ON_READ would give another mean, and "
-            "auto=adaptive would refuse these calls. First give rows to every replica in each call."
+            "Some replicas had joined, so ON_READ would give another mean, and auto=adaptive would "
+            "refuse this. First give rows to every replica in each step."
         )
     return f"Choose ON_READ if you need only the final value; or {collect}"
 

@@ -49,8 +49,6 @@ _GATHERING: Final = -2  # in place of a variable: an all_reduce, all_gather or m
 _Key = tuple[str | None, int]
 """A collective of a call: its members and its position."""
 
-_JOIN: Final[_Key] = (None, -1)  # in place of a collective: the wait until all have joined
-
 
 @dataclass(slots=True)
 class _Arrivals:
@@ -100,8 +98,7 @@ class Waits(Finder):
 
     def on_install(self, event: Event) -> None:
         """Resume a replica's work, because the replica no longer waits."""
-        paused = self._paused.get(event.process)
-        if paused is not None and paused[1] != _JOIN and event.call == self._call:
+        if event.process in self._paused and event.call == self._call:
             self._resume(event.process, event.time_s)
 
     on_read_by_replica = on_install
@@ -140,10 +137,7 @@ class Waits(Finder):
         if event.call is None or event.call != self._call:
             return
         for replica_id, (_, key) in list(self._paused.items()):
-            if key == _JOIN:
-                if event.operation == "joined":
-                    self._resume(replica_id, event.time_s)
-            elif event.replica == replica_id or (event.members, event.position) == key:
+            if event.replica == replica_id or (event.members, event.position) == key:
                 self._resume(replica_id, event.time_s)
 
     def on_finish(self, event: Event) -> None:
@@ -183,7 +177,7 @@ class Waits(Finder):
 
     def _arrive(self, event: Event, replica_id: int) -> None:
         keys = self._outbox[replica_id]
-        if event.kind == "arrive" and event.position is not None and event.operation != "join":
+        if event.kind == "arrive" and event.position is not None:
             key = event.members, event.position
             keys.append(key)
             arrivals = _Arrivals(_GATHERING, event.location, len(self.givers(event)))
@@ -195,9 +189,7 @@ class Waits(Finder):
         if ends and keys:  # the wait at the end of the call is shown at the last write
             last = self._collectives[keys[-1]]
             self._end.variable, self._end.location = last.variable, last.location
-        if event.operation == "join":
-            self._paused[replica_id] = (event.time_s, _JOIN)
-        elif not ends:
+        if not ends:
             self._paused[replica_id] = (event.time_s, keys[-1] if keys else None)
             if keys:
                 self._collectives[keys[-1]].waiting.add(replica_id)
