@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -49,13 +49,15 @@ class BoundedWrites:
     A write takes effect when it arrives. If it would put its replica more than `bound` writes ahead
     of the slowest running replica, it is held until all running replicas have written often enough.
     Writes that an arrival admits together take effect in order of arrival. A replica whose function
-    has ended does not hold other replicas back.
+    has ended, or that has joined, does not hold other replicas back. When all have joined, the
+    numbers of writes begin again from 0.
     """
 
     num_replicas: int
     ended: set[int]  # the replicas whose functions have ended
     admitted: list[Admitted] = field(default_factory=list)
     """The writes that are admitted, but have not taken effect yet."""
+    _joined: Collection[int] = ()  # the replicas that have joined
     _clocks: dict[int, _Clocks] = field(default_factory=dict)  # by variable_id
     _held: list[_Held] = field(default_factory=list)  # in order of arrival
 
@@ -87,8 +89,19 @@ class BoundedWrites:
         self.ended.add(replica_id)
         self._admit(replica_id, now_s)
 
+    def join(self, joined: Collection[int], by: int, now_s: float) -> None:
+        """Set the replicas that have joined, of which `by` is the last one; () if all have."""
+        self._joined = joined
+        if joined:
+            self._admit(by, now_s)
+        else:
+            self._clocks.clear()
+
+    def _holds_back(self, replica_id: int) -> bool:
+        return replica_id not in self.ended and replica_id not in self._joined
+
     def _ahead(self, clocks: _Clocks, clock: int) -> int:
-        running = [own for i, own in enumerate(clocks.arrived) if i not in self.ended]
+        running = [own for i, own in enumerate(clocks.arrived) if self._holds_back(i)]
         return clock - min(running, default=clock)
 
     def _admit(self, by: int, now_s: float) -> None:
@@ -110,7 +123,8 @@ class BoundedWrites:
     def slowest(self, variable_id: int, replica_id: int) -> int:
         """Return how many writes of every other running replica have taken effect, at least."""
         clocks = self._clocks.get(variable_id)
-        others = [i for i in range(self.num_replicas) if i != replica_id and i not in self.ended]
+        everyone = range(self.num_replicas)
+        others = [i for i in everyone if i != replica_id and self._holds_back(i)]
         if not others:
             return NO_OTHERS
         return 0 if clocks is None else min(clocks.applied[i] for i in others)
@@ -119,7 +133,7 @@ class BoundedWrites:
         """Yield the replicas for which a write waits, each with its number of writes."""
         clocks = self._clocks[write.variable_id]
         for other, clock in enumerate(clocks.arrived):
-            if other not in self.ended and write.clock - clock > clocks.bound:
+            if self._holds_back(other) and write.clock - clock > clocks.bound:
                 yield other, clock
 
     def validate(self) -> None:

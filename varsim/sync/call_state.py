@@ -127,7 +127,7 @@ class CallState:
         complete = self._everyone.join(replica_id, message, now_s)
         self._waits(participant, message)
         if self.meetings is not None:
-            self.meetings.join(self._everyone.joined)
+            self.meetings.join(self._everyone.joined, replica_id, now_s)
         return complete
 
     def _waits(self, participant: Participant, message: Wait) -> None:
@@ -305,7 +305,7 @@ class CallState:
         if self.meetings is None:
             account = LockAccount() if self._account is None else self._account
             self.meetings = Meetings(self.call_id, self.participants, account, self._specs)
-            self.meetings.join(self._everyone.joined)
+            self.meetings.join(self._everyone.joined, replica_id, now_s)
             self.is_plain = False
         self.meetings.take(replica_id, message, now_s)
 

@@ -91,10 +91,16 @@ class Meetings:
             case _:
                 assert_never(message)
 
-    def join(self, joined: Collection[int]) -> None:
-        """Set the replicas that have joined: barriers of all replicas do not wait for them."""
+    def join(self, joined: Collection[int], by: int, now_s: float) -> None:
+        """Set the replicas that have joined: barriers of all replicas do not wait for them.
+
+        Args:
+            joined: These replicas; () if all have joined, and take part again.
+            by: The last one of them.
+        """
         for one in self._barriers.join(joined):
             self._grant(one)
+        self.bounded.join(joined, by, now_s)
 
     def end(self, replica_id: int, now_s: float) -> None:
         """Release what a replica holds back, because its function has ended."""

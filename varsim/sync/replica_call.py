@@ -101,6 +101,7 @@ class ReplicaCall:
 
     def rejoin(self, joined: Joined) -> None:
         """Record that all replicas have joined, and take part in the collectives again."""
+        self.clocks.clear()
         self.next_index = self.left = joined.position + 1
 
     def take_lock(self, lock: str, location: str) -> None:

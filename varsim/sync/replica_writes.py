@@ -14,6 +14,7 @@ from varsim.protocol.messages import (
     FreshCopy,
     Granted,
     HostResult,
+    Joined,
     Merged,
     Passed,
     Reduced,
@@ -52,7 +53,7 @@ from varsim.sync.replica_events import (
 )
 from varsim.sync.replica_operations import NOT_RUNNING, ReplicaOperations
 
-AFTER_OTHERS: Final = (Reduced, Merged, HostResult, Granted, Passed)
+AFTER_OTHERS: Final = (Reduced, Merged, Joined, HostResult, Granted, Passed)
 """The answers to operations with other replicas or the program. What these have written to a copy
 before must be in the next read."""
 

@@ -73,9 +73,10 @@ class Bounded(Checker):
 
     A write takes effect when the program receives it. A write that would put its replica more than
     s writes ahead of the slowest running replica takes effect only when all running replicas have
-    written often enough. So the order of receipts determines every value of a copy. A replica may
-    read its cache if the cache has the first c - s writes of each running replica, where c is the
-    number of its own writes, and everything that the program had written before.
+    written often enough. A replica that has joined holds no other back; when all have joined, all
+    numbers of writes begin again from 0. So the order of receipts determines every value of a copy.
+    A replica may read its cache if the cache has the first c - s writes of each running replica,
+    where c is the number of its own writes, and everything that the program had written before.
     """
 
     name = "bounded-staleness"
@@ -86,6 +87,7 @@ class Bounded(Checker):
         self._copies: dict[int, _Copy] = {}
         self._clocks: dict[tuple[int, int], _Clocks] = {}  # (call, variable)
         self._ended: defaultdict[int, set[int]] = defaultdict(set)  # call → replicas
+        self._joined: defaultdict[int, set[int]] = defaultdict(set)  # call → replicas
         self._over: set[int] = set()  # calls that have failed
         self._coming: defaultdict[int, deque[Event]] = defaultdict(deque)  # not yet received
         self._sent: defaultdict[_Key, deque[_Snapshot]] = defaultdict(deque)  # to renew caches
@@ -154,6 +156,13 @@ class Bounded(Checker):
             self._learn(event)
             self._coming[event.process].append(event)
 
+    def on_arrive(self, event: Event) -> None:
+        """Store a join until the program receives it; then the writes are numbered from 1 again."""
+        if event.operation == "join":
+            self._coming[event.process].append(event)
+            for key in [key for key in self._own if key[1] == event.process]:
+                del self._own[key]
+
     def on_return(self, event: Event) -> None:
         """Store the end of a function until the program receives it."""
         self._coming[event.process].append(event)
@@ -177,8 +186,9 @@ class Bounded(Checker):
         call = event.call
         if call is None or call in self._over:
             return
-        if event.kind in {"return", "raise"}:
-            self._ended[call].add(event.process)
+        if event.kind in {"return", "raise", "arrive"}:
+            resting = self._joined if event.kind == "arrive" else self._ended
+            resting[call].add(event.process)
             for of_call, variable in list(self._clocks):
                 if of_call == call:
                     self._admit(call, variable)
@@ -208,7 +218,7 @@ class Bounded(Checker):
         return clocks
 
     def _running(self, call: int) -> set[int]:
-        return {*self.replay.present(call)} - self._ended[call]
+        return {*self.replay.present(call)} - self._ended[call] - self._joined[call]
 
     def _admit(self, call: int, variable: int) -> None:
         """Apply the held writes that are not too far ahead, in order of arrival."""
@@ -282,8 +292,17 @@ class Bounded(Checker):
             self._drop(event.call)
             self._over.add(event.call)
 
+    def on_answer(self, event: Event) -> None:
+        """Count the writes of all replicas from 0 again, because all have joined."""
+        if event.operation == "joined" and event.call is not None:
+            self._drop_clocks(event.call)
+
     def _drop(self, call: int) -> None:
         self._ended.pop(call, None)
+        self._drop_clocks(call)
+
+    def _drop_clocks(self, call: int) -> None:
+        self._joined.pop(call, None)
         for key in [key for key in self._clocks if key[0] == call]:
             del self._clocks[key]
 
