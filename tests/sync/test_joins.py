@@ -349,7 +349,9 @@ def test_a_replica_cannot_join_while_a_variable_needs_the_writes_of_all():
     error = failure_of(handle(state, 0, join()))
 
     assert "variable 'w'" in str(error)
-    assert "needs" in str(error)
+    assert "the same number of writes on every replica, but replica 0 joins at train.py:90" in str(
+        error
+    )
 
 
 # ---------------------------------------------------------------- a replica

@@ -116,7 +116,7 @@ class CallMessages:
     def _join(self, call: CallState, replica_id: int, message: Join) -> list[CoordinatorAction]:
         complete, now_s = call.join(replica_id, message, self._runner.now_s), self._runner.now_s
         try:
-            policies.check_joining(self._registry.kept_specs)
+            policies.check_joining(self._registry.kept_specs, replica_id, message.location)
         except SynchronizationError as error:
             return self._calls.fail(call, error, now_s)
         # A reduction can end this event before `happen` has ended, so the answers are sent first.

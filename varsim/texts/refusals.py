@@ -279,11 +279,18 @@ class NeedsAllInEachCall(Fact):
     """A call in which some replicas have joined, and a variable whose policy counts writes."""
 
     synchronization: Synchronization
+    joins: int | None = None  # the replica that joins during the call; None if before it
+    joins_at: str = ""
 
     def __str__(self) -> str:
+        why = (
+            "some replicas have joined and take no part in this call (uneven: join)"
+            if self.joins is None
+            else f"replica {self.joins} joins at {self.joins_at or 'an unknown location'}"
+        )
         return (
             f"synchronization={self.synchronization.name} needs the same number of writes on every "
-            "replica, but some replicas have joined and take no part in this call (uneven: join)"
+            f"replica, but {why}"
         )
 
 
@@ -326,6 +333,10 @@ COUNT_INSTEAD: Final = "Use an integer dtype for a count, or ONLY_FIRST_REPLICA.
 NOT_STRICT: Final = "Use ON_READ, or a strategy without strict=True."
 USE_LARGE_FLOATS: Final = "Use dtype float32 or float64, or the policy without Compressed."
 ALL_IN_EACH_CALL: Final = "Use ON_WRITE or ON_READ for this variable, or uneven: drop or pad."
+ALL_IN_EACH_STEP: Final = (
+    "Use ON_WRITE or ON_READ for this variable, or let every replica do equally many steps without "
+    "join."
+)
 KNOWN_SHAPE: Final = "Give the variable a shape without unknown dimensions."
 RESHAPE: Final = "Nothing is broadcast; reshape the value, or use numpy.broadcast_to."
 """Remedies, for errors without fixes."""

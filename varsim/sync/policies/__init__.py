@@ -113,9 +113,14 @@ def has_shared_values(spec: VariableSpec) -> bool:
     return keeps_copy(spec) or refused_manually(spec, ManualOperation.PUSH) is None
 
 
-def check_joining(specs: Iterable[VariableSpec]) -> None:
+def check_joining(
+    specs: Iterable[VariableSpec], joins: int | None = None, joins_at: str = ""
+) -> None:
     """Check that the variables can be used in a call in which some replicas take no part.
 
+    Args:
+        joins: A replica that joins during the call; None if replicas have joined before it.
+        joins_at: The line of this replica.
     Raises:
         SynchronizationError: A policy exchanges values after a number of writes, so every replica
             must write the variable equally often.
@@ -125,8 +130,8 @@ def check_joining(specs: Iterable[VariableSpec]) -> None:
         if own.is_deferred or (own.writes_itself and not own.writes_alone):
             raise SynchronizationError(
                 spec.name,
-                refusals.NeedsAllInEachCall(spec.synchronization),
-                refusals.ALL_IN_EACH_CALL,
+                refusals.NeedsAllInEachCall(spec.synchronization, joins, joins_at),
+                refusals.ALL_IN_EACH_CALL if joins is None else refusals.ALL_IN_EACH_STEP,
             )
 
 
