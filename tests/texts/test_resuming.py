@@ -40,7 +40,8 @@ def test_what_a_restored_checkpoint_lacks_is_said() -> None:
     assert (
         "replicas 0, 2 were lost in step 6: the workload is called again in incarnation 2 with 1 "
         "replica, numbered from 0, and continues from its checkpoint after step 4. All variables "
-        "are restored from it, with one value for each variable, for fewer replicas; steps 5 to 6 "
-        "are repeated"
+        "are restored from it, with one value for each variable, for fewer replicas (what "
+        "synchronizations keep beside them, such as LocalSGD's number of writes, begins anew); "
+        "steps 5 to 6 are repeated"
     ) == str(two)
     assert str(replace(AGAIN, lost=())).startswith("workers were lost in step 6: the workload")

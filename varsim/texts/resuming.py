@@ -80,7 +80,11 @@ STARTS_AGAIN: Final = (
 )
 NOT_EXACT: Final = (
     "the checkpoint of {run} has one value for each variable, because it was saved with exact: "
-    "false; so the resumed run can differ from a run without interruption"
+    "false; what synchronizations keep beside it, such as LocalSGD's number of writes, begins "
+    "anew. So the resumed run can differ from a run without interruption"
+)
+_BEGINS_ANEW: Final = (
+    "what synchronizations keep beside them, such as LocalSGD's number of writes, begins anew"
 )
 OTHER_KEPT: Final = (
     "the checkpoint keeps {saved}, and the workload keeps {here}: it is not the same program"
@@ -152,6 +156,8 @@ class CalledAgain(Fact):
             )
         values = "" if self.is_exact else ", with one value for each variable"
         values += ", for fewer replicas" if self.removed else ""
+        if values:
+            values += f" ({_BEGINS_ANEW})"
         return (
             f"{called} continues from its checkpoint after step {self.checkpoint}. All variables "
             f"are restored from it{values}; {self._repeated(self.checkpoint)}"
