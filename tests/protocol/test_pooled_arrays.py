@@ -16,7 +16,10 @@ from varsim.protocol.messages import Payload
 from varsim.protocol.pooled_arrays import PoolWriter, ReceivedPool
 from varsim.protocol.structure import LONG_BYTES, Tag, pack, unpack
 
-MANY = structure.MAX_ARRAYS + 300
+FEW = 64
+"""The limit of arrays in these tests: their structures are small then."""
+
+MANY = 3 * FEW
 
 VALUES = [
     pytest.param([np.full(3, i, np.float32) for i in range(MANY)], id="arrays"),
@@ -25,8 +28,15 @@ VALUES = [
     pytest.param([np.bool_(i % 2) for i in range(MANY)], id="scalars"),
     pytest.param({f"{i}": (np.full(2, i), None) for i in range(MANY)}, id="dict"),
     pytest.param([f"{i}" * LONG_BYTES for i in range(10)] + [np.ones(1)] * MANY, id="texts"),
-    pytest.param([[1.5 * i] * 64 for i in range(structure.MAX_ARRAYS + 9)], id="lists of numbers"),
+    pytest.param([[1.5 * i] * 64 for i in range(FEW + 9)], id="lists of numbers"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def few_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lower the limits of a header in the same proportion."""
+    monkeypatch.setattr(structure, "MAX_ARRAYS", FEW)
+    monkeypatch.setattr(structure, "MAX_TREE_BYTES", structure.MAX_TREE_BYTES * FEW // 1024)
 
 
 @pytest.mark.parametrize("value", VALUES)
@@ -35,7 +45,7 @@ def test_a_result_with_many_arrays_arrives(value: Any, monkeypatch: pytest.Monke
     got = travelled(value)
 
     np.testing.assert_equal(got, value)
-    assert structure.MAX_ARRAYS > len(pack(value, HERE).arrays)
+    assert len(pack(value, HERE).arrays) < FEW
 
 
 @pytest.mark.parametrize("value", VALUES)
@@ -47,6 +57,14 @@ def test_an_exception_with_many_arrays_has_all_of_them(value: Any) -> None:
     assert ("no batch fits", type(value)) == (got.args[0], type(got.args[1]))
     np.testing.assert_equal(got.args[1], value)
     assert ["a note"] == got.__notes__
+
+
+def test_an_exception_with_thousands_of_arrays_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This is the limit of a real header."""
+    monkeypatch.undo()
+    value = [np.full(3, i) for i in range(3000)]
+
+    np.testing.assert_equal(arrived(ValueError(value)).args[0], value)
 
 
 def test_many_large_arrays_arrive(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,8 @@ from varsim.workloads.digits_ways import drift
 pytestmark = pytest.mark.filterwarnings("ignore:variable ")
 
 WORKERS, STEPS = 2, 22
+THOROUGH = pytest.mark.thorough
+QUICK = ("all_reduce", "horovod")
 SAME_STEPS = ("auto_adaptive", "central", "merge_call", "all_reduce", "horovod", "torch")
 
 
@@ -55,13 +57,16 @@ def test_an_experiment_names_its_schema_its_way_and_what_to_look_at(name: str) -
     assert (name, "digits_ways") == (load_experiment(path).name, load_experiment(path).workload)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", WAYS)
 def test_a_way_learns_and_keeps_all_promises(name: str, row: Any) -> None:
     """A run whose verdict is not VALID raises an error."""
     assert 0.6 < float(row(name)["accuracy"])
 
 
-@pytest.mark.parametrize("name", SAME_STEPS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else THOROUGH) for name in SAME_STEPS]
+)
 def test_ways_that_sum_all_gradients_in_a_step_have_equal_results(name: str, row: Any) -> None:
     assert (row("on_write")["accuracy"], 0.0) == (row(name)["accuracy"], row(name)["drift"])
 
@@ -74,25 +79,35 @@ def test_a_parameter_server_learns() -> None:
     assert served["messages"] is None
 
 
+@pytest.mark.thorough
 def test_a_compressed_exchange_sends_less(row: Any) -> None:
     assert float(row("compressed")["MB"]) < float(row("on_write")["MB"])
 
 
 def test_one_collective_for_both_gradients_needs_half_the_messages(row: Any) -> None:
-    messages = {name: int(row(name)["messages"].replace(",", "")) for name in WAYS}
+    messages = {
+        name: int(row(name)["messages"].replace(",", ""))
+        for name in ("on_write", "all_reduce", "horovod")
+    }
 
-    assert 2 * 2 * 2 * STEPS == messages["on_write"] == messages["torch"]
+    assert 2 * 2 * 2 * STEPS == messages["on_write"]
     assert 2 * 2 * STEPS == messages["all_reduce"] == messages["horovod"]
-    assert 0 == messages["none"]
 
 
 def test_local_sgd_and_averages_by_hand_are_the_same(row: Any) -> None:
     assert row("local_sgd") | {"way": "", "training s": 0} == (
         row("by_hand") | {"way": "", "training s": 0}
     )
-    assert 0 < row("local_sgd")["drift"] < row("none")["drift"]
+    assert 0 < row("local_sgd")["drift"]
 
 
+@pytest.mark.thorough
+def test_without_messages_the_copies_drift_apart_most(row: Any) -> None:
+    assert "0" == row("none")["messages"]
+    assert row("local_sgd")["drift"] < row("none")["drift"]
+
+
+@pytest.mark.thorough
 def test_only_reads_of_shared_values_have_a_staleness(row: Any) -> None:
     shared = {name for name in WAYS if row(name)["behind"] is not None}
 
