@@ -23,6 +23,7 @@ class Mixture(NamedTuple):
     program: Callable[[Any, Any], Any]  # A, B → the value that it computes
     expected: Any  # the value; REFUSED if the program is refused
     remedy: str  # what to do instead, or why it works
+    said: tuple[str, ...] = ()  # parts of the error; by default it names both strategies
 
 
 def variable(strategy: Any, value: Any = 2.0, synchronization: Any = SYNC.ON_WRITE) -> Any:
@@ -176,6 +177,43 @@ def _checkpoint(a: Any, b: Any) -> Any:
         return float(x.read_value()), float(y.read_value())
 
 
+def _served() -> tuple[Any, Any]:
+    """Return a coordinator of closures, and a variable on a parameter server."""
+    strategy = tf.distribute.ParameterServerStrategy(workers=2, servers=1)
+    with strategy.scope():
+        return tf.distribute.coordinator.ClusterCoordinator(strategy), tf.Variable(2.0, name="s")
+
+
+def _served_in_turns(a: Any, _: Any) -> Any:
+    (coordinator, served), x = _served(), variable(a, 0.0)
+    for _step in range(3):
+        coordinator.schedule(served.assign_add, args=(1.0,))
+        a.run(lambda: x.assign_add(1.0))
+        coordinator.join()
+    return float(served.read_value()), float(x.read_value())
+
+
+def _served_in_call(a: Any, _: Any) -> Any:
+    _coordinator, served = _served()
+    a.run(lambda: served.assign_add(1.0))
+    return float(served.read_value())
+
+
+def _written_in_closure(a: Any, _: Any) -> Any:
+    (coordinator, _served_one), x = _served(), variable(a)
+    return coordinator.schedule(lambda: x.assign_add(1.0)).fetch()
+
+
+def _run_in_closure(a: Any, _: Any) -> Any:
+    coordinator, _served_one = _served()
+    return coordinator.schedule(lambda: a.run(replica_id)).fetch()
+
+
+def _schedule_in_call(a: Any, _: Any) -> Any:
+    coordinator, served = _served()
+    return a.run(lambda: coordinator.schedule(served.read_value))
+
+
 _VALUE: Final = "give its value as an argument: `args=(x.numpy(),)`"
 _TURNS: Final = "call one after the other"
 
@@ -220,6 +258,39 @@ MIXTURES: Final = [
     Mixture("group of A in a collective of B", _group, REFUSED, "make the group by `B.group`"),
     Mixture("locks with the same name", _locks, [4, 2], "each strategy has its own locks"),
     Mixture("restore a checkpoint of A in B", _checkpoint, (2.0, 2.0), "names select the values"),
+    Mixture(
+        "closures of a ClusterCoordinator and steps of A in turns",
+        _served_in_turns,
+        (5.0, 6.0),
+        "each strategy has its own processes",
+    ),
+    Mixture(
+        "write a variable of a ParameterServerStrategy in a call of A",
+        _served_in_call,
+        4.0,
+        "each replica adds, and the program performs the writes one after another",
+    ),
+    Mixture(
+        "write x of A in a closure",
+        _written_in_closure,
+        REFUSED,
+        "return the value, and write it in A",
+        ("variable 'x'", "MirroredStrategy(['cpu:0', 'cpu:1'])", "ParameterServerStrategy("),
+    ),
+    Mixture(
+        "`A.run` in a closure",
+        _run_in_closure,
+        REFUSED,
+        _TURNS,
+        ("strategy.run", "MirroredStrategy(['cpu:0', 'cpu:1'])", "ParameterServerStrategy("),
+    ),
+    Mixture(
+        "`coordinator.schedule` in a call of A",
+        _schedule_in_call,
+        REFUSED,
+        "schedule in the program",
+        ("coordinator.schedule", "in strategy.run", "call it in the program"),
+    ),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from typing import Any
 
@@ -140,6 +141,9 @@ def test_two_strategies_are_mixed_or_refused(mixture: Mixture, two: Any) -> None
     with pytest.raises((ContextError, DistributedValueError)) as caught:
         mixture.program(*two)
     said = str(caught.value)
+    if mixture.said:
+        assert all(one in said for one in mixture.said), said
+        return
     names = [repr(strategy) for strategy in two]
     devices = [", ".join(strategy.devices) for strategy in two]
     counts = ["3 values", "2 replicas"]
@@ -165,6 +169,17 @@ def test_the_error_names_the_variable_its_line_both_strategies_and_a_remedy(
         assert f"of {a} is used in a call (replica 0) of {b}: two strategies cannot be" in said
         assert "Read it before, and give its value as an argument" in said
     assert 2.0 == float(x.values[0].numpy())
+
+
+def test_a_coordinator_and_its_results_are_not_sent_to_replicas() -> None:
+    """The replicas of a simulated cluster share the memory of the program."""
+    with simulated_cluster(), tf.distribute.ParameterServerStrategy(workers=1) as strategy:
+        coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
+        result = coordinator.schedule(lambda: 1)
+        with pytest.raises(TypeError, match="schedule functions there, and give their results"):
+            pickle.dumps(coordinator)
+        with pytest.raises(TypeError, match=r"give its value, value.fetch\(\)"):
+            pickle.dumps(result)
 
 
 def test_strategies_of_the_same_devices_are_told_apart_in_the_error() -> None:

@@ -57,6 +57,17 @@ class ClusterCoordinator:
     _strategy: ParameterServerStrategy
     _packer: CallPacker
 
+    def __reduce__(self) -> Any:
+        """Refuse to send this object to another process.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError(
+            "a ClusterCoordinator stays in the program's process: schedule functions there, and "
+            "give their results as arguments"
+        )
+
     @property
     def strategy(self) -> ParameterServerStrategy:
         """Return the strategy."""

@@ -45,6 +45,16 @@ class RemoteValue:
         """Do what `fetch` does. In TensorFlow, the result is a tensor."""
         return self.fetch()
 
+    def __reduce__(self) -> Any:
+        """Refuse to send this object to another process.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError(
+            "a RemoteValue stays in the program's process: give its value, value.fetch()"
+        )
+
     def __repr__(self) -> str:
         return f"<RemoteValue of {self._outcome.what}>"
 
