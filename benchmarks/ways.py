@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -29,7 +29,8 @@ from benchmarks import served
 from benchmarks.policies import POLICIES, install
 from benchmarks.record import ROOT, Rows, keep, question, show
 from varsim.experiments.finished_run import FinishedRun, run_experiment
-from varsim.report.summary import RunStatus
+from varsim.experiments.loading import load_experiment
+from varsim.report.summary import RunStatus, Summary
 from varsim.tracing.history import Event
 
 FOLDER: Final = ROOT / "configs" / "ways"
@@ -39,6 +40,7 @@ WAYS: Final = (
     "auto_adaptive",
     "central",
     "merge_call",
+    "multi_worker",
     "all_reduce",
     "horovod",
     "torch",
@@ -88,7 +90,12 @@ def run_way(name: str, out: Path, *, workers: int, steps: int | None = None) -> 
         RuntimeError: The run failed, or varsim did not keep its promises.
     """
     experiment = FOLDER / f"{name}.yaml"
-    with run_experiment(experiment, workers=workers, steps=steps, out=out) as run:
+    settings: dict[str, Any] = {"workers": workers, "out": out}
+    if load_experiment(experiment).script is None:
+        settings["steps"] = steps
+    elif steps is not None:
+        settings["args"] = [str(steps)]
+    with run_experiment(experiment, allow_paths=True, **settings) as run:
         verdict = run.summary.verdict
         if run.status is not RunStatus.DONE or verdict is None or verdict.outcome != "VALID":
             raise RuntimeError(f"the way {name} failed, or is not VALID: {run}, {verdict}")
@@ -126,6 +133,7 @@ def with_policies(folder: Path) -> Iterator[None]:
 def row_of(name: str, run: FinishedRun) -> dict[str, object]:
     """Return the row of a run."""
     summary = run.summary
+    reached = summary.result or _result_of_script(summary)
     model = [one for one in summary.variables if one.name in ("weights", "bias")]
     messages, size_bytes, is_whole = costs_of_collectives(run)
     messages += sum(one.messages for one in model)
@@ -135,13 +143,22 @@ def row_of(name: str, run: FinishedRun) -> dict[str, object]:
     behind = sum(one.behind * (one.pulls + one.fetches) for one in reads)
     return {
         "way": name,
-        "accuracy": f"{summary.result['test_accuracy']:.3f}",
-        "drift": summary.result["drift"],
+        "accuracy": f"{reached['test_accuracy']:.3f}",
+        "drift": reached["drift"],
         "messages": f"{messages:,}",
         "MB": f"{'' if is_whole else '≥ '}{size_bytes / 1e6:.2f}",
         "behind": behind / count if count else None,
         "training s": summary.seconds["training"],
     }
+
+
+def _result_of_script(summary: Summary) -> dict[str, float]:
+    """Return what a script has reached, from the last values of its variables."""
+    lenses = {one.name: one.lens for one in summary.variables if one.lens is not None}
+    tested = lenses["test_accuracy"].value
+    assert tested is not None, "the variable has an aggregation"
+    drift = max(lenses[name].apart for name in ("weights", "bias"))
+    return {"test_accuracy": tested.elements, "drift": drift}
 
 
 def costs_of_collectives(run: FinishedRun) -> tuple[int, int, bool]:
