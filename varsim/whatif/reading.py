@@ -40,8 +40,8 @@ from varsim.whatif.recorded import (
 )
 
 _KINDS: Final = (
-    "create forget call write read sync publish push ask obtain request release arrive answer "
-    "raise finish"
+    "create forget call compress write read sync publish push ask obtain request release arrive "
+    "answer raise finish"
 )
 _WHERE: Final = (
     "(kind IN ({}) OR kind = 'commit' AND replica IS NOT NULL)"  # commits end a sequence of writes
@@ -121,11 +121,6 @@ class _Builder:
         self._shares = {
             number: policies.cell(spec, Context.CROSS_REPLICA, Operation.ASSIGN).shares
             for number, spec in specs.items()
-        }
-        self._exchanged = {  # variables whose policy makes replicas contribute their components
-            number
-            for number, spec in specs.items()
-            if policies.cell(spec, Context.REPLICA, Operation.ASSIGN).writes_itself
         }
         self._actions: list[RecordedAction] = []
         self._frames: list[_OpenCall] = []  # innermost last
@@ -310,13 +305,20 @@ class _Builder:
             case "read":
                 self._need(event.variable)
                 own.append(self._read(event._replace(replica=None)))
-            case "write" if event.position is None or event.variable not in self._exchanged:
+            case "compress" | "write" if not self._is_made_by_policy(event):
                 self._need(event.variable)
                 own.append(self._write(event._replace(replica=None), (event,)))
             case "arrive":
                 own.append(self._arrive(frame, event))
             case "raise":
                 frame.call.raised.add(event.process)
+
+    def _is_made_by_policy(self, event: Event) -> bool:
+        """Return whether a replica's policy contributes another value than the program wrote."""
+        if event.position is None or event.variable is None:
+            return False
+        spec, operation = self._specs[event.variable], Operation(event.operation)
+        return policies.cell(spec, Context.REPLICA, operation).writes_itself
 
     def _arrive(self, frame: _OpenCall, event: Event) -> RecordedArrival:
         self._events += 1
