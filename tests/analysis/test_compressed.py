@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pytest
+from rich.console import Console
 
+from tests.analysis.build import parse_history
 from tests.analysis.golden import FOLDER, verdicts
+from varsim.analysis.lens import moments
 from varsim.analysis.outcome import Outcome
+from varsim.report.lens_page import print_calls
 
 ON_WRITE = """\
 variable w compressed:on_write:top_k:0.5 SUM float32 [2]
@@ -139,6 +145,19 @@ def test_a_forged_value_is_found(text, right, forged, checker, reason, tmp_path)
 
     assert Outcome.INVALID is verdict.outcome
     assert reason in verdict.reason
+
+
+def test_the_lens_shows_what_residuals_hold_back(tmp_path):
+    """After the second exchange, the mean of the residuals [1, 0] and [0, 0] is held back."""
+    with parse_history(LOCAL).history(tmp_path) as history:
+        created, after = moments(history, next(iter(history.variables.values())))
+
+    assert 0.0 == created.lacks
+    assert 0.5 / np.hypot(3, 5) == pytest.approx(after.lacks)
+    file = StringIO()
+    print_calls(Console(width=80, file=file), "w", [created, after], None)
+    assert "8.57%" in file.getvalue()
+    assert "lacks: what the residuals of compressed changes hold" in file.getvalue()
 
 
 def test_without_the_written_value_the_verdict_is_unknown(tmp_path):

@@ -15,6 +15,7 @@ from tests.report.summaries import lens, summary, variable_summary
 from varsim.analysis.outcome import Note
 from varsim.report.run_page import print_endings, print_report
 from varsim.report.summary import (
+    CompressionUse,
     Failure,
     Judgement,
     OneSidedUse,
@@ -529,3 +530,17 @@ def test_one_sided_operations_and_the_staleness_of_reads_are_below_the_tables():
     text = " ".join(report(summary(variable_summary("v", one_sided=alone))).split())
     assert "v: 400 pushes" in text
     assert "behind" not in text
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (2.5, "; a residual was 2.5 times as large as a change (root mean square)"),
+        (None, "; the size of the residuals is not known"),
+    ],
+)
+def test_saved_bytes_and_the_error_of_compression_are_below_the_tables(error, said):
+    use = CompressionUse(contributions=400, size_bytes=2048, whole_bytes=2**20, error=error)
+    text = " ".join(report(summary(variable_summary("v", compression=use))).split())
+
+    assert f"v: 400 compressed contributions: 2.00 KiB instead of 1.00 MiB{said}" in text

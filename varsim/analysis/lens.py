@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from varsim.analysis import arithmetic
 from varsim.analysis.arithmetic import Flat
@@ -11,6 +14,7 @@ from varsim.analysis.checkers.bounded import Bounded
 from varsim.analysis.integrity import valid_events
 from varsim.analysis.observer import Audience
 from varsim.analysis.oracle import twins
+from varsim.analysis.policies.compressed import Compression
 from varsim.analysis.promises import Promise, promise_of
 from varsim.analysis.replay import Replay
 from varsim.analysis.rounding import close
@@ -39,6 +43,9 @@ class Moment:
     unexchanged: bool = False  # whether replicas have deferred writes, which a read would exchange
     interrupted: bool = False  # whether Ctrl-C has ended the call
     shared: SharedMoment | None = None  # None if there are no one-sided operations
+    lacks: float | None = None
+    """Norm of what residuals hold back, relative to that of the value; None if it is not known, or
+    if nothing is compressed."""
     one_copy: bool = False  # whether the components are caches of one copy, which is `value`
 
     @property
@@ -117,7 +124,8 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
     is_mirror = promise.merges or promise.deferred or has_copy  # then the program has the value
     reads = SharedReads(replay, number) if is_shared(history, number) else None
     bounded = Bounded(replay) if promise.bound is not None else None
-    others = () if bounded is None else (bounded,)
+    compression = Compression(replay) if promise.compressor else None
+    others = tuple(one for one in (bounded, compression) if one is not None)
     audience = Audience((replay, *others) if reads is None else (replay, reads.judge, reads))
 
     def moment(event: Event) -> Moment:
@@ -145,6 +153,7 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
             is_creation=event.kind == "create",
             interrupted=event.error == "KeyboardInterrupt",
             one_copy=has_copy,
+            lacks=None if compression is None else _share(compression.lacking(number), value),
             shared=None if reads is None else reads.take(),
         )
 
@@ -172,6 +181,16 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
             merged = False
     if created is not None:
         yield moment(created)
+
+
+def _share(lacking: Flat | None, value: Flat | None) -> float | None:
+    """Return the norm of what a value lacks, relative to the norm of the value."""
+    if lacking is None or value is None:
+        return None
+    norms = [float(np.linalg.norm(one.astype(np.float64))) for one in (lacking, value)]
+    if not norms[0]:
+        return 0.0
+    return norms[0] / norms[1] if norms[1] and all(map(math.isfinite, norms)) else None
 
 
 def _calls_before(history: History) -> int:

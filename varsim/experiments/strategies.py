@@ -21,6 +21,7 @@ from varsim.interrupts import within
 from varsim.private import make_private_folder
 from varsim.report.json_values import SMALL_SIZE, digest, furthest_apart, plain
 from varsim.report.summary import (
+    CompressionUse,
     Judgement,
     Lens,
     LockUse,
@@ -214,12 +215,22 @@ def _summary(account: VariableStatistics, free_ids: set[int], lens: Lens | None)
         dense_bytes=account.dense_bytes,
         on_write=None if account.on_write is None else _cost(account.on_write),
         one_sided=None if account.one_sided is None else _use(account.one_sided),
+        compression=None if account.compression is None else _compression(account.compression),
         lens=lens,
     )
 
 
 def _cost(cost: statistics.Cost) -> SyncCost:
     return SyncCost(merges=cost.merges, messages=cost.messages, size_bytes=cost.size_bytes)
+
+
+def _compression(counts: statistics.CompressionCounts) -> CompressionUse:
+    return CompressionUse(
+        contributions=counts.contributions,
+        size_bytes=counts.size_bytes,
+        whole_bytes=counts.whole_bytes,
+        error=counts.error,
+    )
 
 
 def _use(counts: statistics.OneSidedCounts) -> OneSidedUse:

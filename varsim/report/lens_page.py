@@ -240,6 +240,9 @@ def print_calls(
         unlikes = (f"{DIFFERS} " if moments[index].unlike else "" for index in indices)
         beside["oracle"] = [f"{mark}{cell}" for mark, cell in zip(unlikes, oracle, strict=True)]
     beside |= _shared_cells([moments[index].shared for index in indices], element)
+    if any(one.lacks is not None for one in moments):
+        lacks = (moments[index].lacks for index in indices)
+        beside["lacks"] = [NOTHING if one is None else f"{one:.2%}" for one in lacks]
     calls = [str(moments[index].step) for index in indices]
     marks = [DIFFERS if moments[index].diverged else "" for index in indices]
     firsts = [_first(diverged=index == diverged, unlike=index == unlike) for index in indices]
@@ -269,6 +272,8 @@ def print_calls(
     said += _unexchanged(moments)
     if "copy" in beside:
         said.append(_SHARED)
+    if "lacks" in beside:
+        said.append(_LACKS)
     said += [_INTERRUPTED.format(call=one.step) for one in moments if one.interrupted]
     console.print(Text(" ".join(filter(None, said))))
     if "oracle" in beside:
@@ -292,6 +297,10 @@ def _shared_cells(
 _SHARED: Final = (
     "copy: the authoritative copy. behind, old: by how many versions the fetches and pulls of the "
     "call were behind, and how old their values were, at most."
+)
+
+_LACKS: Final = (
+    "lacks: what the residuals of compressed changes hold back, as a norm relative to the value's."
 )
 
 _INTERRUPTED: Final = (

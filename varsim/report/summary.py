@@ -97,6 +97,16 @@ class OneSidedUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CompressionUse:
+    """The compressed contributions to a variable: their bytes, and the error that they leave."""
+
+    contributions: int  # number of contributions of all replicas
+    size_bytes: int  # size of these contributions
+    whole_bytes: int  # their size without compression
+    error: float | None  # residual relative to the change, both as root mean squares of their norms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LockUse:
     """The use of one lock by one replica."""
 
@@ -142,6 +152,7 @@ class VariableSummary:
     sparse_bytes: int = 0  # the part of size_bytes that sparse writes caused
     dense_bytes: int = 0  # the bytes that dense writes would have caused instead
     one_sided: OneSidedUse | None = None  # null if no one-sided operation was used
+    compression: CompressionUse | None = None  # null if no contribution was compressed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from varsim.report.formatting import count, dimensions, seconds, size
 from varsim.report.grouping import grouped, name_of
-from varsim.report.summary import OneSidedUse, VariableSummary
+from varsim.report.summary import CompressionUse, OneSidedUse, VariableSummary
 from varsim.report.tables import LEAST_LABEL, Column, fits, show_table
 from varsim.texts.facts import times
 
@@ -55,6 +55,7 @@ def print_variables(
     _print_saving(console, [one for one in variables if one.on_write is not None])
     _print_rows(console, [one for one in variables if one.sparse_bytes])
     _print_one_sided(console, variables)
+    _print_compression(console, variables)
     console.print(Text(IF_ALONE, style="dim"))
     console.print()
     said = []
@@ -117,6 +118,28 @@ def _print_one_sided(console: Console, variables: Sequence[VariableSummary]) -> 
         console.print(Text(f"{count(len(uses) - MAX_ROWS)} more variables are in summary.json."))
     if uses:
         console.print()
+
+
+def _print_compression(console: Console, variables: Sequence[VariableSummary]) -> None:
+    """Print what compression has saved, and the error that it leaves."""
+    uses = [(one.name, one.compression) for one in variables if one.compression is not None]
+    for name, use in uses[:MAX_ROWS]:
+        console.print(Text(f"{name}: {compression_text(use)}"))
+    if len(uses) > MAX_ROWS:
+        console.print(Text(f"{count(len(uses) - MAX_ROWS)} more variables are in summary.json."))
+    if uses:
+        console.print()
+
+
+def compression_text(use: CompressionUse) -> str:
+    """Return the bytes of compressed contributions, and the size of the residuals."""
+    text = (
+        f"{times(use.contributions, 'compressed contribution')}: {size(use.size_bytes)} instead of "
+        f"{size(use.whole_bytes)}"
+    )
+    if use.error is None:
+        return f"{text}; the size of the residuals is not known"
+    return f"{text}; a residual was {use.error:.3g} times as large as a change (root mean square)"
 
 
 def one_sided_text(use: OneSidedUse) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -108,6 +109,23 @@ class Compression(Checker):
     def on_compress_by_replica(self, event: Event) -> None:
         """Store a write, the contribution of which follows."""
         self._sender(event).write = event
+
+    def lacking(self, variable: int) -> Flat | None:
+        """Return what a variable lacks: the aggregate of the residuals; None if it is not known."""
+        promise = self.replay.promises[variable]
+        residuals: list[Flat] = []
+        for replica in self.replay.replicas:
+            sender = self._senders.get((variable, replica))
+            if sender is None or not sender.known:
+                return None
+            residual = sender.residual
+            if sender.given is not None:
+                residual = arithmetic.value_of(sender.given, promise.dtype)
+            if residual is None:
+                size = math.prod(one or 0 for one in promise.shape)
+                residual = np.zeros(size, promise.dtype)
+            residuals.append(residual)
+        return arithmetic.combined(residuals, promise.aggregation)
 
     # ------------------------------------------------------------ contributions
 

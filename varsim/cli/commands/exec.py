@@ -50,7 +50,8 @@ _EXIT_CODES = (
     "--mode",
     metavar="MODE",
     shell_complete=completion.modes,
-    help="auto, adaptive, none, on_read, on_write, central or local_sgd:K for variables that "
+    help="auto, adaptive, none, on_read, on_write, central, local_sgd:K or "
+    "compressed:on_write:fp16, among others, for variables that "
     "the script creates without a synchronization; or NAME=MODE,NAME=MODE for named "
     "variables.",
 )

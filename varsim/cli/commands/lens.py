@@ -196,6 +196,7 @@ def _plain(moment: Moment, incarnation: int) -> dict[str, Any]:
         "components": [None if one is None else one.tolist() for one in moment.shown],
         "value": None if moment.value is None else moment.value.tolist(),
         "oracle": None if moment.oracle is None else moment.oracle.tolist(),
+        "lacks": moment.lacks,
         "lost": list(moment.lost),
         "unexchanged": moment.unexchanged,
         "interrupted": moment.interrupted,

@@ -47,7 +47,8 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, NOT_WRITTEN, I
     "--mode",
     metavar="MODE",
     shell_complete=completion.modes,
-    help="auto, adaptive, none, on_read, on_write, central or local_sgd:K for variables that "
+    help="auto, adaptive, none, on_read, on_write, central, local_sgd:K or "
+    "compressed:on_write:fp16, among others, for variables that "
     "the workload creates without a synchronization; or NAME=MODE,NAME=MODE for named "
     "variables.",
 )
