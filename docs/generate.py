@@ -232,8 +232,10 @@ def run_output() -> str:
 # ---------------------------------------------------------------- documents
 
 
-QUESTIONS: Final = "step scalars digits reads scale busy startup tracing history tcp ways".split()
-"""The benchmarks whose newest results docs/performance.md shows."""
+QUESTIONS: Final = (
+    "step scalars digits reads scale busy startup tracing history tcp ways compression".split()
+)
+"""The benchmarks whose newest results docs/performance.md and docs/compression.md show."""
 
 PARTS: Final[dict[str, Callable[[], str]]] = {
     "layers": layers,
