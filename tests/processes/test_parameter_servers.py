@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import warnings
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 import varsim as tf
 from varsim.errors import ServerLost
+from varsim.sync import scheduler_state
 from varsim.testing import read_logs, recorded_events, replay
 
 Strategy = tf.distribute.ParameterServerStrategy
@@ -130,3 +132,30 @@ def test_after_an_interrupt_the_wait_can_go_on():
         coordinator.join()
 
         assert 1.0 == v.numpy()
+
+
+@pytest.mark.thorough
+def test_a_closure_that_runs_for_long_is_reported_with_its_line(tmp_path, monkeypatch):
+    """The closure ends when the warning is shown."""
+    monkeypatch.setattr(scheduler_state, "SLOW_S", 0.5)
+    shown, end = [], tmp_path / "end"
+
+    def show(message, *_args, **_kwargs):
+        shown.append(str(message))
+        end.touch()
+
+    def endless():
+        while not end.exists():
+            pass
+
+    with Strategy(workers=1) as strategy, warnings.catch_warnings():
+        warnings.simplefilter("always")
+        monkeypatch.setattr(warnings, "showwarning", show)
+        coordinator = Coordinator(strategy)
+        coordinator.schedule(endless)
+        coordinator.join()
+
+    (text,) = shown
+    assert text.startswith("worker 0 has been running ")
+    assert "endless (tests/processes/test_parameter_servers.py:" in text
+    assert "it is now at tests/processes/test_parameter_servers.py:" in text

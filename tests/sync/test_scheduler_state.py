@@ -10,15 +10,18 @@ from tests.effort import many
 from varsim.sync.scheduler_state import (
     AHEAD,
     QUEUE_LIMIT,
+    SLOW_S,
     Assign,
     Cancel,
     CancelAll,
     ClosureEnds,
     Ending,
+    LookForSlow,
     RunAgain,
     Schedule,
     SchedulerState,
     Settle,
+    WarnOfSlow,
     WorkerEnds,
 )
 
@@ -97,6 +100,35 @@ def test_the_loss_of_a_server_cancels_running_closures_too() -> None:
 
     assert [Cancel((3, 1, 2))] == state.handle(CancelAll())
     assert frozenset() == state.busy
+
+
+def test_a_closure_that_runs_for_long_is_reported_once() -> None:
+    state = SchedulerState(2)
+    state.handle(Schedule(1, now_s=10.0))
+    state.handle(Schedule(2, now_s=20.0))
+
+    assert [] == state.handle(LookForSlow(10.0 + SLOW_S - 1))
+    assert [WarnOfSlow(0, 1, SLOW_S)] == state.handle(LookForSlow(10.0 + SLOW_S))
+    assert [WarnOfSlow(1, 2, SLOW_S)] == state.handle(LookForSlow(20.0 + SLOW_S))
+    assert [] == state.handle(LookForSlow(100.0 + SLOW_S))
+
+
+def test_the_time_of_the_second_closure_of_a_worker_begins_when_the_first_one_ends() -> None:
+    state = SchedulerState(1)
+    state.handle(Schedule(1, now_s=0.0))
+    state.handle(Schedule(2, now_s=0.0))
+    state.handle(ClosureEnds(0, 1, Ending.RETURNED, now_s=50.0))
+
+    assert [] == state.handle(LookForSlow(SLOW_S))
+    assert [WarnOfSlow(0, 2, SLOW_S)] == state.handle(LookForSlow(50.0 + SLOW_S))
+
+
+def test_an_idle_worker_is_not_slow() -> None:
+    state = SchedulerState(1)
+    state.handle(Schedule(1, now_s=0.0))
+    state.handle(ClosureEnds(0, 1, Ending.RETURNED, now_s=1.0))
+
+    assert [] == state.handle(LookForSlow(10 * SLOW_S))
 
 
 def test_the_queue_has_a_bound() -> None:

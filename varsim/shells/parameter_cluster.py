@@ -43,11 +43,13 @@ from varsim.sync.scheduler_state import (
     CancelAll,
     ClosureEnds,
     Ending,
+    LookForSlow,
     RunAgain,
     Schedule,
     SchedulerEvent,
     SchedulerState,
     Settle,
+    WarnOfSlow,
     WorkerEnds,
 )
 from varsim.tracing.trace import PROGRAM
@@ -91,6 +93,7 @@ class ParameterCluster:
         self.client = ServerClient(self._ask, link.codec, PROGRAM)
         self.in_use = OneThread()
         self._host = host
+        self._now_s = link.channel.now_s
         self._num_workers = num_workers
         self._next_closure = count(1).__next__
         self._closures: dict[int, Closure] = {}  # those that have not ended
@@ -162,7 +165,7 @@ class ParameterCluster:
                 self._turn()
                 self._require_workers()
             self._closures[closure.closure_id] = closure
-            self._handle(Schedule(closure.closure_id))
+            self._handle(Schedule(closure.closure_id, self._now_s()))
             self._hear(0.0)
 
     def join(self) -> None:
@@ -237,7 +240,10 @@ class ParameterCluster:
         self._check()
 
     def _hear(self, timeout_s: float) -> None:
-        for process, message in self.link.channel.receive(timeout_s):
+        arrived = self.link.channel.receive(timeout_s)
+        if not arrived and timeout_s:
+            self._handle(LookForSlow(self._now_s()))
+        for process, message in arrived:
             match message:
                 case Lost():
                     self._lose(process, message)
@@ -263,7 +269,12 @@ class ParameterCluster:
             else:
                 closure.outcome.result = message.result
         self._handle(
-            ClosureEnds(worker, message.call_id, Ending.RAISED if raised else Ending.RETURNED)
+            ClosureEnds(
+                worker,
+                message.call_id,
+                Ending.RAISED if raised else Ending.RETURNED,
+                self._now_s(),
+            )
         )
 
     def _lose(self, process: int, lost: Lost) -> None:
@@ -279,7 +290,7 @@ class ParameterCluster:
             return
         self._last_lost = f"worker {process} {lost.reason}"
         had = self.state.busy
-        self._handle(WorkerEnds(process), said)
+        self._handle(WorkerEnds(process, self._now_s()), said)
         left = len(self.state.workers)
         if process not in had or not left:
             self._warnings.append(
@@ -297,6 +308,8 @@ class ParameterCluster:
                         self._failure = closure.outcome
                 case Cancel(closure_ids=closure_ids):
                     self._cancel(closure_ids)
+                case WarnOfSlow(worker=worker, closure_id=closure_id, for_s=for_s):
+                    self._warnings.append(self._slow(worker, closure_id, for_s))
                 case RunAgain(worker=worker, closure_ids=closure_ids):
                     self._warnings.append(self._again(worker, closure_ids) + said)
 
@@ -323,6 +336,14 @@ class ParameterCluster:
             why = CLOSED
         for closure_id in closure_ids:
             self._closures.pop(closure_id).outcome.cancelled = why
+
+    def _slow(self, worker: int, closure_id: int, for_s: float) -> str:
+        line = self.link.channel.where(worker)
+        at = f"; it is now at {line}" if line else ""
+        return (
+            f"worker {worker} has been running {self._closures[closure_id].outcome.what} for "
+            f"{for_s:.0f} s{at}. Ctrl-C ends the wait, and strategy.close() ends the worker"
+        )
 
     def _again(self, worker: int, closure_ids: tuple[int, ...]) -> str:
         sites = dict.fromkeys(self._closures[one].site.described for one in closure_ids)

@@ -8,6 +8,7 @@ has got yet.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
@@ -18,6 +19,11 @@ more, a failure could cancel fewer closures, and the loss of a worker would repe
 
 QUEUE_LIMIT: Final = 2**18
 """The largest number of closures that wait for a worker, as in TensorFlow."""
+
+
+SLOW_S: Final = 60.0
+"""After so many seconds, a closure is reported, once: it may never end. Nothing ends it, because a
+closure can train for long."""
 
 
 class Ending(Enum):
@@ -34,6 +40,7 @@ class Schedule:
     """The program schedules a closure."""
 
     closure_id: int
+    now_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,7 @@ class ClosureEnds:
     worker: int
     closure_id: int
     ending: Ending
+    now_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,7 @@ class WorkerEnds:
     """The process of a worker has ended."""
 
     worker: int
+    now_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +66,14 @@ class CancelAll:
     """A parameter server is lost, so no closure can continue."""
 
 
-SchedulerEvent = Schedule | ClosureEnds | WorkerEnds | CancelAll
+@dataclass(frozen=True, slots=True)
+class LookForSlow:
+    """The program waits, and has handled all messages that have arrived."""
+
+    now_s: float
+
+
+SchedulerEvent = Schedule | ClosureEnds | WorkerEnds | CancelAll | LookForSlow
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +107,16 @@ class RunAgain:
     closure_ids: tuple[int, ...]
 
 
-SchedulerAction = Assign | Settle | Cancel | RunAgain
+@dataclass(frozen=True, slots=True)
+class WarnOfSlow:
+    """Report a closure that a worker has been running for long."""
+
+    worker: int
+    closure_id: int
+    for_s: float
+
+
+SchedulerAction = Assign | Settle | Cancel | RunAgain | WarnOfSlow
 
 
 @dataclass(slots=True)
@@ -102,6 +127,8 @@ class SchedulerState:
     _queue: deque[int] = field(default_factory=deque)
     _running: dict[int, list[int]] = field(default_factory=dict)  # worker → its closures, in order
     _failed: bool = False
+    _begun: dict[int, float] = field(default_factory=dict)  # worker → begin of its first closure
+    _reported: set[int] = field(default_factory=set)  # closures that run, and were reported
 
     def __post_init__(self) -> None:
         self._running = {worker: [] for worker in range(self.num_workers)}
@@ -143,15 +170,26 @@ class SchedulerState:
                 if closure_id not in self._running.get(worker, ()):
                     return []  # the worker was lost; its closure runs elsewhere
                 self._running[worker].remove(closure_id)
+                self._begun[worker] = event.now_s
+                self._reported.discard(closure_id)
                 actions.append(Settle(closure_id, ending))
                 if ending is Ending.RAISED:
                     actions += self._fail()
             case WorkerEnds(worker=worker):
                 actions += self._lose(worker)
             case CancelAll():
-                actions += self._fail(also_running=True)
-        actions += self._assignments()
+                return self._fail(also_running=True)
+            case LookForSlow(now_s=now_s):
+                return list(self._slow(now_s))
+        actions += self._assignments(event.now_s)
         return actions
+
+    def _slow(self, now_s: float) -> Iterator[SchedulerAction]:
+        for worker, closures in sorted(self._running.items()):
+            for_s = now_s - self._begun.get(worker, now_s)
+            if closures and for_s >= SLOW_S and closures[0] not in self._reported:
+                self._reported.add(closures[0])
+                yield WarnOfSlow(worker, closures[0], for_s)
 
     def _fail(self, *, also_running: bool = False) -> list[SchedulerAction]:
         self._failed = True
@@ -174,7 +212,7 @@ class SchedulerState:
         self._queue.extendleft(reversed(closures))
         return [RunAgain(worker, tuple(closures))]
 
-    def _assignments(self) -> list[SchedulerAction]:
+    def _assignments(self, now_s: float) -> list[SchedulerAction]:
         """Give waiting closures to the workers with the fewest closures."""
         assigned: list[SchedulerAction] = []
         while self._queue and self._running:
@@ -182,6 +220,8 @@ class SchedulerState:
             if len(self._running[worker]) >= AHEAD:
                 break
             closure_id = self._queue.popleft()
+            if not self._running[worker]:
+                self._begun[worker] = now_s
             self._running[worker].append(closure_id)
             assigned.append(Assign(worker, closure_id))
         return assigned
