@@ -25,7 +25,7 @@ import msgpack
 import numpy as np
 
 from tests.memory import peak_bytes, resident_bytes
-from tests.testing.programs import PROGRAMS
+from tests.testing.programs import PROGRAMS, policies_with_a_copy
 from varsim.errors import ProtocolError, WorkerLost
 from varsim.extension_dtypes import NUMPY_DTYPES
 from varsim.protocol.codec import MESSAGES, PROTOCOL_VERSION, decode, encode
@@ -294,7 +294,7 @@ def recorded(seeds: range) -> list[Recorded]:
         return lambda: ReplicaState(replica_id, count)
 
     with recording(CoordinatorState, coordinator), recording(ReplicaState, replica):
-        for program in PROGRAMS:
+        for program in (*PROGRAMS, policies_with_a_copy):
             for seed in seeds:
                 deaths = {seed % 3: 3 * seed} if seed else {}
                 with suppress(WorkerLost), simulated_cluster(seed, deaths=deaths):

@@ -12,9 +12,11 @@ from click.testing import CliRunner
 
 import varsim as tf
 from tests.replica_context import replica_id
+from varsim.analysis.outcome import Outcome
+from varsim.analysis.verdict import judge
 from varsim.cli.main import main
 from varsim.distribute.policies import parse_synchronization
-from varsim.errors import CheckpointError, ConfigError, SynchronizationError, WorkerLost
+from varsim.errors import ConfigError, SynchronizationError, WorkerLost
 from varsim.launch.link import Lost
 from varsim.report import explain
 from varsim.report.explain_worked import Way
@@ -104,11 +106,11 @@ def test_explain_shows_the_policy(name):
 
 
 @pytest.mark.parametrize("name", ["elastic_averaging:0.25:2", "event_triggered:1.5"])
-def test_a_checkpoint_restores_the_copy_and_an_exact_one_is_refused(name, four, tmp_path):
+def test_a_checkpoint_has_the_copy_which_all_components_get(name, four, tmp_path):
     with four.scope():
         v = tf.Variable(10.0, synchronization=parse_synchronization(name), name="v")
-    four.run(lambda: v.assign_add(4.0 + replica_id(), read_value=False))
-    four.run(lambda: v.assign_add(4.0 + replica_id(), read_value=False))
+    for _ in range(2):
+        four.run(lambda: v.assign_add(4.0 + replica_id(), read_value=False))
     copy = float(v.read_value())
     assert 10.0 != copy
 
@@ -118,29 +120,55 @@ def test_a_checkpoint_restores_the_copy_and_an_exact_one_is_refused(name, four, 
 
     assert copy == float(v.read_value())
     assert [copy] * 4 == [float(one.read_value()) for one in v.values]
-    with pytest.raises(CheckpointError, match=r"not the authoritative copy that .*without exact"):
-        tf.train.Checkpoint(v=v).save(str(tmp_path / "exact"), exact=True)
 
 
-def test_gossip_goes_on_after_an_exact_checkpoint_as_before(four, tmp_path):
+@pytest.mark.parametrize("name", ["gossip:1:3", "elastic_averaging:0.25:3", "event_triggered:4"])
+def test_a_program_goes_on_after_an_exact_checkpoint_as_before(name, tmp_path):
+    with simulated_cluster():
+        strategy = tf.distribute.MirroredStrategy(
+            [f"cpu:{i}" for i in range(4)], trace=TraceOptions(tmp_path / "trace")
+        )
+        with strategy.scope():
+            v = tf.Variable(0.0, synchronization=parse_synchronization(name), name="v")
+
+        def step():
+            v.assign_add(1.0 + replica_id(), read_value=False)
+
+        def state():
+            return [float(v.read_value()), *(one.numpy().tolist() for one in v.values)]
+
+        strategy.run(step)
+        saved = state()
+        path = tf.train.Checkpoint(v=v).save(str(tmp_path / "saved"), exact=True)
+        for _ in range(3):
+            strategy.run(step)
+        expected = state()
+        assert expected != saved
+
+        tf.train.Checkpoint(v=v).restore(path)
+        assert saved == state()
+        for _ in range(3):
+            strategy.run(step)
+        assert expected == state()
+        strategy.close()
+    merge(tmp_path / "trace", tmp_path / "trace")
+    with open_history(tmp_path / "trace") as history:
+        outcomes = {one.outcome for one in judge(history)}
+    assert Outcome.INVALID not in outcomes
+
+
+@pytest.mark.parametrize("name", ["elastic_averaging:0.25:3", "event_triggered:4"])
+def test_an_exact_checkpoint_gives_a_variable_with_other_settings_the_copy(name, four, tmp_path):
     with four.scope():
-        v = tf.Variable(0.0, synchronization=parse_synchronization("gossip:1:3"), name="v")
-
-    def step():
-        v.assign_add(1.0 + replica_id(), read_value=False)
-
-    four.run(step)
+        v = tf.Variable(0.0, synchronization=parse_synchronization(name), name="v")
+        w = tf.Variable(0.0, aggregation=MEAN, name="v")
+    for _ in range(3):
+        four.run(lambda: v.assign_add(2.0, read_value=False))
     path = tf.train.Checkpoint(v=v).save(str(tmp_path / "saved"), exact=True)
-    four.run(step)
-    four.run(step)
-    expected = [one.numpy().tolist() for one in v.values]
-    assert 1 < len({*expected})
 
-    tf.train.Checkpoint(v=v).restore(path)
-    four.run(step)
-    four.run(step)
+    tf.train.Checkpoint(v=w).restore(path)
 
-    assert expected == [one.numpy().tolist() for one in v.values]
+    assert float(v.read_value()) == float(w.read_value())
 
 
 @pytest.mark.parametrize("name", ["gossip:1:2", "elastic_averaging:0.25:2", "event_triggered:1"])

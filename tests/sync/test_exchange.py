@@ -11,7 +11,15 @@ import pytest
 
 import varsim as tf
 from tests.replica_context import replica_id
-from varsim.errors import AggregationError, OperationError, ShapeError, SynchronizationError
+from tests.sync.build import W, replica, spec
+from varsim.errors import (
+    AggregationError,
+    OperationError,
+    ProtocolError,
+    ShapeError,
+    SynchronizationError,
+)
+from varsim.protocol.messages import ComponentCommit
 from varsim.spec import Operation
 from varsim.sync.policies.cells import Broadcast, Cell, Exchange, Local
 from varsim.sync.policies.copy import ReadCopy, ToAllAndCopy
@@ -166,6 +174,38 @@ def test_settings_that_an_exchange_does_not_support_are_refused(made):
         made(Tried(By(1)), aggregation=FIRST)
     with pytest.raises(ShapeError, match="needs a known shape"):
         made(Tried(keeps_copy=True, outside=ReadCopy()), [1.0], shape=(None,))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"replica_id": 1}, "the component of replica 1 was sent to replica 0"),
+        ({"value": np.zeros(2, np.float32)}, "wrong shape or dtype"),
+        ({"value": np.zeros((), np.float64)}, "wrong shape or dtype"),
+        ({"version": 3}, "commit 3 came after 0"),
+        ({"version": 2**63}, "came after 0"),
+        ({"variable_id": 2**63}, "holds no variable"),
+        ({"settled": 9}, "settles 9 collectives"),
+    ],
+)
+def test_a_wrong_component_is_a_protocol_error(change, says):
+    own = replica(spec())
+    fields = {
+        "call_id": 1,
+        "settled": 0,
+        "variable_id": W,
+        "replica_id": 0,
+        "version": 1,
+        "value": np.array(7.0, np.float32),
+    }
+
+    with pytest.raises(ProtocolError, match=says):
+        own.handle(ComponentCommit(**{**fields, **change}))
+
+    own.handle(ComponentCommit(**fields))
+    assert 7.0 == own.read(W)
+    own.handle(ComponentCommit(**fields))
+    assert 7.0 == own.read(W)
 
 
 # ---------------------------------------------------------------- one-sided operations

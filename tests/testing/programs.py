@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
 import varsim as tf
 from tests.replica_context import replica_id
+from varsim.spec import Operation
+from varsim.sync.policies.cells import Cell, Exchange, Local
+from varsim.sync.policies.copy import ReadCopy, ToAllAndCopy
+from varsim.sync.policies.exchanging import ExchangeEvery
+from varsim.sync.policies.policy import on_every_write, rows
 
 SYNC, AGG = tf.VariableSynchronization, tf.VariableAggregation
 REPLICAS = 3
@@ -313,6 +319,69 @@ def joins() -> str:
     results = strategy.run(step)
     components = [part for v in (mean, pair, total, table) for part in v.values]
     return seen(*results, total, *components)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn(ExchangeEvery):
+    """An exchange: each replica gets the component of the next one; the copy is their sum."""
+
+    def exchanged(self, spec: Any, components: Any, copy: Any) -> Exchange:
+        first, *others = components
+        return Exchange([*others, first], copy + sum(components))
+
+
+@dataclass(frozen=True, slots=True)
+class PushAndPull(Cell):
+    """A write that is pushed to the copy; the replica continues with the copy."""
+
+    writes_itself: ClassVar[bool] = True
+
+    def write(
+        self, replica: Any, variable: Any, operation: Any, operand: Any, location: str
+    ) -> Any:
+        actions = replica.push(variable, np.array(operand), location)
+        return [*actions, *replica.publish(variable, location), *replica.pull(variable, location)]
+
+    def obtained(self, replica: Any, variable: Any, value: Any) -> Any:
+        return replica.adopt(variable, value)
+
+
+@dataclass(frozen=True)
+class WithCopy(tf.CustomPolicy):
+    """A policy with a copy; its writes are those of `Turn`, or of `PushAndPull`."""
+
+    keyword: ClassVar[str] = "with_copy"
+    keeps_copy: ClassVar[bool] = True
+    turns: int = 1
+
+    @property
+    def rows(self) -> Any:
+        write: Cell = Turn(2) if self.turns else PushAndPull()
+        return rows(
+            replica={Operation.READ: Local(), **on_every_write(write)},
+            cross_replica={Operation.READ: ReadCopy(), **on_every_write(ToAllAndCopy())},
+        )
+
+
+def policies_with_a_copy() -> str:
+    """Exchange components, push and pull. No record can be judged: there is no promise."""
+    strategy = three_replicas()
+    with strategy.scope():
+        turned, pushed = (
+            tf.Variable([1.0, 2.0], synchronization=WithCopy(turns), aggregation=AGG.MEAN)
+            for turns in (1, 0)
+        )
+
+    def step(x: float) -> Any:
+        turned.assign_add([x, replica_id()])
+        turned.assign_add([x, 1.0], read_value=False)
+        pushed.assign_add([x, 1.0])
+        return turned.read_value(), pushed.read_value()
+
+    returned = [strategy.run(step, args=(x,)) for x in (1.5, -0.3)]
+    turned.assign([0.0, 1.0])
+    pushed.assign_sub([1.0, 1.0])
+    return seen(*[v for each in returned for v in each], turned, pushed)
 
 
 PROGRAMS = (

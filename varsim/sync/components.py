@@ -14,6 +14,7 @@ from varsim.protocol.limits import MAX_FRAME_BYTES, check_frame
 from varsim.protocol.messages import (
     Commit,
     Component,
+    ComponentCommit,
     Create,
     Fetch,
     FetchPolicyState,
@@ -38,6 +39,7 @@ from varsim.sync.outbox import KnownWrite
 from varsim.sync.policies.cells import Cell
 from varsim.sync.replica_door import (
     check_commit,
+    check_commit_of_component,
     check_commit_of_rows,
     check_create,
     check_dtypes,
@@ -342,6 +344,18 @@ class Components(Mapping[int, VariableSpec]):
             return
         block = self.separate(variable)
         block.install(reduce.apply(operation, block.values, np.array(value)), block.versions + 1)
+
+    def commit_component(self, commit: ComponentCommit) -> None:
+        """Replace the component by that of a commit, unless this version was already applied.
+
+        Raises:
+            ProtocolError: An earlier commit is missing, or the commit is not for this component.
+        """
+        variable = self.find(commit.variable_id)
+        check_commit_of_component(commit, variable.spec, self.replica_id)
+        if self._is_next(variable, commit.version):
+            block = self.separate(variable)
+            block.install(commit.value, block.versions + 1)
 
     def commit_rows(self, commit: ScatterCommit) -> None:
         """Apply the commit of a sparse write, unless this version has already been applied.

@@ -299,6 +299,7 @@ class _OnVariable:
             return
         values = [event.values[i] for i in self._everyone]
         same = all(_is_identical(value, values[0]) for value in values)
+        same &= not policies.keeps_copy(self._spec)  # a write to all would also change the copy
         yield from self._to_all(Operation.ASSIGN, values, event.location, same=same)
 
     def _to_all(

@@ -117,16 +117,18 @@ def check_commit(commit: Commit, block: Block, spec: VariableSpec) -> None:
     )
 
 
-def check_receiver(commit: ComponentCommit, replica_id: int) -> None:
-    """Check that a new component is for this replica.
+def check_commit_of_component(commit: ComponentCommit, spec: VariableSpec, replica_id: int) -> None:
+    """Check a new component of one replica.
 
     Raises:
-        ProtocolError: It is the component of another replica.
+        ProtocolError: It is the component of another replica, or does not match the variable.
     """
     if commit.replica_id != replica_id:
         raise ProtocolError(
             f"the component of replica {commit.replica_id} was sent to replica {replica_id}"
         )
+    if commit.value.dtype != spec.dtype or not _fits(commit.value.shape, spec.shape):
+        raise ProtocolError(f"a component of variable {spec.name!r} has a wrong shape or dtype")
 
 
 def _check_addition(spec: VariableSpec, block: Block, operation: Operation) -> None:

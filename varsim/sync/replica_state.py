@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
-import numpy as np
-
 from varsim.errors import ProtocolError
 from varsim.protocol.messages import (
     BY_PROGRAM,
@@ -57,7 +55,6 @@ from varsim.sync.replica_call import (
     check_settled,
     check_start,
 )
-from varsim.sync.replica_door import check_receiver
 from varsim.sync.replica_events import (
     CallHost,
     EnterBarrier,
@@ -169,17 +166,9 @@ class ReplicaState(ReplicaWrites):
         return self._settle(commit)
 
     def _commit_component(self, commit: ComponentCommit) -> Sequence[ReplicaAction]:
-        check_receiver(commit, self.replica_id)
-        return self._commit(
-            Commit(
-                call_id=commit.call_id,
-                settled=commit.settled,
-                variable_ids=np.array([commit.variable_id], np.int64),
-                versions=np.array([commit.version], np.int64),
-                operation=Operation.ASSIGN,
-                value=commit.value,
-            )
-        )
+        self._check_settled(commit)
+        self.components.commit_component(commit)
+        return self._settle(commit)
 
     def _commit_rows(self, commit: ScatterCommit) -> Sequence[ReplicaAction]:
         self._check_settled(commit)
@@ -188,12 +177,12 @@ class ReplicaState(ReplicaWrites):
             self._commit_of_no_call(commit, [commit.variable_id], [commit.version])
         return self._settle(commit)
 
-    def _check_settled(self, commit: Commit | ScatterCommit) -> None:
+    def _check_settled(self, commit: Commit | ScatterCommit | ComponentCommit) -> None:
         for call in self._calls:
             if call.call_id == commit.call_id:
                 check_settled(call, commit.settled)
 
-    def _settle(self, commit: Commit | ScatterCommit) -> Sequence[ReplicaAction]:
+    def _settle(self, commit: Commit | ScatterCommit | ComponentCommit) -> Sequence[ReplicaAction]:
         for call in self._calls:
             if call.call_id == commit.call_id:
                 call.settled = max(call.settled, commit.settled)

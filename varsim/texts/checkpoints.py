@@ -87,9 +87,9 @@ NO_VALUES: Final = "no checkpoint was restored, because its path is None"
 USES_EARLIER: Final = "{damaged}; the checkpoint before it is used: {earlier}"
 NONE_IS_WHOLE: Final = "{damaged}; no earlier checkpoint is left"
 WITHOUT_COPY: Final = (
-    "{path}: an exact checkpoint has the components, and not the authoritative copy that "
-    "{synchronization} keeps. Save without exact=True: the checkpoint then has the value of the "
-    "copy, and every component gets it when the checkpoint is restored"
+    "{path}: {synchronization} keeps an authoritative copy, and the program's read returns another "
+    "value, so an exact checkpoint would not have the copy. Give the policy the cells ReadCopy and "
+    "ToAllAndCopy in cross-replica context, or save without exact=True"
 )
 WRONG_STATE: Final = (
     "checkpoint value {path}: the state of its policy does not fit variable {name!r}: {problem}"

@@ -30,6 +30,7 @@ class Kept(Enum):
     VALUE = "value"  # the value of a cross-replica read, as TensorFlow saves it
     SAME = "same"  # the components of all replicas, which are equal and are saved once
     EACH = "each"  # the components of all replicas, which are saved one by one
+    WITH_COPY = "with_copy"  # as EACH, and then the authoritative copy, which the program reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +62,17 @@ class SavedVariable:
     def array_names(self) -> tuple[str, ...]:
         """Return the names of the variable's arrays."""
         one = f"{self.key}/{ATTRIBUTE}" if self.key else ATTRIBUTE
-        if self.kept is not Kept.EACH:
+        if self.kept in {Kept.VALUE, Kept.SAME}:
             return (one,)
-        return tuple(f"{one}/{replica_id}" for replica_id in range(self.replicas))
+        components = tuple(f"{one}/{replica_id}" for replica_id in range(self.replicas))
+        return components if self.kept is Kept.EACH else (*components, f"{one}/copy")
+
+    @property
+    def component_names(self) -> tuple[str, ...]:
+        """Return the names of the arrays with the component of each replica."""
+        if self.kept is Kept.WITH_COPY:
+            return self.array_names[:-1]
+        return self.array_names * (self.replicas // len(self.array_names))
 
     def dtypes(self) -> Iterator[tuple[str, str]]:
         """Yield the name and the dtype of each array of the variable in the checkpoint."""

@@ -90,6 +90,8 @@ def _placed_values(
 ) -> Placement:
     """Return the writes of the components of a variable."""
     count = variable.strategy.num_replicas_in_sync
+    if saved.kept is Kept.WITH_COPY and _is_same(saved, variable):
+        return Placement(lambda: _write_with_copy(variable, arrays[:-1], arrays[-1]))
     if saved.kept is not Kept.VALUE and _is_same(saved, variable):
         components = arrays if saved.kept is Kept.EACH else [arrays[0]] * count
         return Placement(lambda: _write_components(variable, components))
@@ -128,8 +130,8 @@ def _check(path: str, arrays: Sequence[Array], variable: Variable) -> None:
 
 def _combined(saved: SavedVariable, arrays: Sequence[Array]) -> Array | None:
     """Return the value of a cross-replica read of the saved variable; None if it cannot be read."""
-    if saved.kept is Kept.VALUE or saved.is_mirrored:
-        return arrays[0]
+    if saved.kept in {Kept.VALUE, Kept.WITH_COPY} or saved.is_mirrored:
+        return arrays[-1]
     aggregation = VariableAggregation[saved.aggregation]
     components = list(arrays) if saved.kept is Kept.EACH else [arrays[0]] * saved.replicas
     if aggregation is VariableAggregation.NONE:
@@ -213,3 +215,11 @@ def _loss(value: Array, variable: DistributedVariable) -> str:
 
 def _write_components(variable: DistributedVariable, components: Sequence[Array]) -> None:
     variable.strategy.cross.write_components(variable, dict(enumerate(components)))
+
+
+def _write_with_copy(
+    variable: DistributedVariable, components: Sequence[Array], copy: Array
+) -> None:
+    """Write the authoritative copy, which also changes all components, and then the components."""
+    variable.strategy.cross.restore(variable, copy)
+    _write_components(variable, components)

@@ -22,7 +22,7 @@ from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.ports import ClusterPort
 from varsim.distribute.variable import Variable
 from varsim.errors import CheckpointError, ContextError, VariableError
-from varsim.spec import Array, Synchronization
+from varsim.spec import Array, Context, Operation, Synchronization
 from varsim.sync import policies
 from varsim.texts import checkpoints as texts
 
@@ -132,8 +132,7 @@ def _note_saved(path: str, pairs: Iterable[tuple[Variable, SavedVariable]]) -> N
         if isinstance(variable, DistributedVariable) and saved.kept is not Kept.VALUE:
             strategy = variable.strategy
             _, names = by_strategy.setdefault(id(strategy), (strategy, {}))
-            each = saved.array_names
-            names[variable.spec.variable_id] = each * (saved.replicas // len(each))
+            names[variable.spec.variable_id] = saved.component_names
     for strategy, names in by_strategy.values():
         strategy.note_saved(Saved(path, names))
 
@@ -158,14 +157,15 @@ def _exact(node: Node) -> tuple[SavedVariable, tuple[Array, ...]]:
     variable = node.held
     if not isinstance(variable, DistributedVariable):
         return _saved(node, Kept.SAME, (variable.read_value(),))
-    if policies.keeps_copy(variable.spec):
-        raise CheckpointError(
-            texts.WITHOUT_COPY.format(
-                path=node.shown, synchronization=name_of(variable.spec.synchronization)
-            )
-        )
     count = variable.strategy.num_replicas_in_sync
     components = variable.strategy.cross.components(variable, range(count))
+    if policies.keeps_copy(variable.spec):
+        if not policies.cell(variable.spec, Context.CROSS_REPLICA, Operation.READ).uses_copy:
+            synchronization = name_of(variable.spec.synchronization)
+            problem = texts.WITHOUT_COPY.format(path=node.shown, synchronization=synchronization)
+            raise CheckpointError(problem)
+        (copy,) = _one_value(node)[1]
+        return _saved(node, Kept.WITH_COPY, (*components, copy))
     if same_components(components):
         return _saved(node, Kept.SAME, components[:1])
     return _saved(node, Kept.EACH, components)

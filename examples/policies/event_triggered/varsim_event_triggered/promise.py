@@ -47,9 +47,13 @@ class DriftTriggers(Checker):
             self._drift[variable.number, replica] = None if value is None else np.zeros_like(value)
 
     def on_state(self, event: Event) -> None:
-        """Forget a drift, because the record does not show what a restart gives to a replica."""
-        if event.variable is not None and event.replica is not None:
-            self._drift[event.variable, event.replica] = None
+        """Begin with the drift that a restart gives to a replica; its values are not recorded."""
+        if event.variable is None or event.replica is None:
+            return
+        mine = event.variable, event.replica
+        held = self.variables[event.variable].at_program[event.replica].value
+        has_drift = "drift" in (event.note or "drift")
+        self._drift[mine] = None if has_drift or held is None else np.zeros_like(held)
 
     def on_install(self, event: Event) -> None:
         """Take the component after a write of the program, which changes no drift."""
