@@ -296,6 +296,7 @@ OPERATIONS: Final[dict[str, Operate]] = {
     "merge_call": lambda _: context().merge_call(lambda _: 1.0),
     "lock": _lock,
     "barrier": lambda _: context().barrier("inner"),
+    "join": lambda _: context().join(),
     "v.push(x)": lambda tools: tools.private.push(1.0),
     "v.sync(op)": lambda tools: tools.private.sync(tf.distribute.ReduceOp.SUM),
     "strategy.run": lambda tools: tools.strategy.run(lambda: 1.0),
@@ -369,9 +370,9 @@ REASONS: Final = {
 }
 """Why a cell is refused: the word in the cell → the sentence below the table."""
 
-_ON_REPLICAS: Final = ("all_reduce", "merge_call", "lock", "barrier")
+_ON_REPLICAS: Final = ("all_reduce", "merge_call", "lock", "barrier", "join")
 _IN_PROGRAM: Final = ("strategy.run", "strategy.reduce", "strategy.scope")
-_OF_ALL: Final = ("all_reduce", "merge_call", "barrier", "v.sync(op)", "extended.update")
+_OF_ALL: Final = ("all_reduce", "merge_call", "barrier", "join", "v.sync(op)", "extended.update")
 
 REFUSED: Final = {
     **{

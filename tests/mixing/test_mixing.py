@@ -90,6 +90,8 @@ def expected_of(place: str, operation: str) -> Any:
             return float(REPLICAS)
         case "barrier" | "v.push(x)":
             return None
+        case "join":
+            return REPLICAS - 1.0 if place != OUTSIDE else 0.0
         case "v.sync(op)":
             return 0.0
     return 1.0
