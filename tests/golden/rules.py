@@ -120,9 +120,6 @@ def _by_operations(
         ):
             rules.add("D2")
             continue
-        if _is_value_of_live_component(difference, case, ours):
-            rules.add("D2")
-            continue
         reasons = {rule for rule, holds in OPERATIONS.items() if holds(case)}
         if (
             difference.aspect == "after" and len(found) == 1
@@ -184,6 +181,13 @@ def _merges_values_that_are_not_own_tensors(case: Case) -> bool:
     )
 
 
+def _reads_the_mean_of_one_worker(case: Case) -> bool:
+    """Return whether the only worker reads a mean; TensorFlow then returns the component itself."""
+    settings = case.synchronization, case.aggregation
+    reads = case.program[-1][0] == "read"
+    return case.is_multi_worker and case.world == 1 and reads and settings == ("ON_READ", "MEAN")
+
+
 def regroups(case: Case) -> bool:
     """Return whether the last reads of the program give one value per replica or component."""
     if case.world == 1 or case.is_multi_worker or case.program[-1][0] != "read":
@@ -215,7 +219,9 @@ def _reads_under_a_device(case: Case) -> bool:
 
 OPERATIONS: dict[str, Callable[[Case], bool]] = {
     "D1": _creates_local_state,
-    "D2": _merges_values_that_are_not_own_tensors,
+    "D2": lambda case: (
+        _merges_values_that_are_not_own_tensors(case) or _reads_the_mean_of_one_worker(case)
+    ),
     "D5": lambda case: _writes_across(case, "NONE"),
     "D7": lambda case: _writes_across(case, "SUM"),
     "D10": _reads_under_a_device,
@@ -316,7 +322,7 @@ def _is_value_of_live_component(
     With a single worker, TensorFlow returns the object itself, which is the only component.
     """
     is_mean = case.aggregation == "MEAN" or "s.reduce(R.MEAN, v" in case.text
-    if not (case.is_multi_worker and case.world == 1 and is_mean):
+    if not (case.is_multi_worker and case.world == 1 and is_mean and "per_replica" in ours.state):
         return False
     (component,) = ours.state["per_replica"]
     match difference.theirs, difference.ours:

@@ -13,7 +13,7 @@ from tests.golden import processes
 from tests.golden.compare import ACCIDENTAL, SAID, differences
 from tests.golden.counts import CaseCounts, run_all
 from tests.golden.expect_operations import expected
-from tests.golden.recorded import Case, CaseOutcome, Json, RecordedError, load
+from tests.golden.recorded import Case, CaseOutcome, Json, RecordedError, load, of_workers
 from tests.golden.replay import SharedStrategies
 from tests.golden.rules import OPERATIONS, STATEMENTS, CaseClass, classify, regroups
 from varsim.testing import simulated_cluster
@@ -81,7 +81,8 @@ def test_without_a_rule_the_expected_outcome_is_that_of_tensorflow(cases: list[C
     """This test compares the small model in `expect` with the recording."""
     wrong = [
         f"{case.id}: {one}"
-        for case in cases
+        for whole in cases
+        for case in (of_workers(whole) if whole.is_multi_worker else [whole])
         if not case.is_python
         and not regroups(case)
         and not any(holds(case) for holds in OPERATIONS.values())
@@ -140,6 +141,10 @@ def test_no_rule_explains_a_wrong_outcome(cases: list[Case]) -> None:
 
 def _spoiled(ours: CaseOutcome) -> Iterator[CaseOutcome]:
     """Yield changed outcomes; each is wrong in one value."""
+    if ours.workers:
+        *others, last = ours.workers
+        yield from (replace(ours, workers=(*others, wrong)) for wrong in _spoiled(last))
+        return
     if ours.error is not None:
         yield CaseOutcome(returned={"type": "None"})
         yield replace(ours, error=replace(ours.error, at=ours.error.at + 1))
