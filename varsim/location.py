@@ -64,7 +64,7 @@ def user_location(depth: int = 2) -> str:
         if location:
             return location
         frame = frame.f_back
-    return _on_behalf.get()
+    return ""
 
 
 _on_behalf: ContextVar[str] = ContextVar("varsim_location", default="")
@@ -73,15 +73,17 @@ _on_behalf: ContextVar[str] = ContextVar("varsim_location", default="")
 
 @contextmanager
 def on_behalf_of(location: str) -> Iterator[None]:
-    """Let the line of a replica be the location of the program in the `with` block.
-
-    It is used if no line of the program runs in this process.
-    """
+    """Let `program_location` return the line of a replica in the `with` block."""
     token = _on_behalf.set(location)
     try:
         yield
     finally:
         _on_behalf.reset(token)
+
+
+def program_location() -> str:
+    """Return the line of the program: of a replica for which this process works, or of its own."""
+    return _on_behalf.get() or user_location()
 
 
 def _store(code: CodeType, offset: int, location: str) -> str:

@@ -15,6 +15,7 @@ from varsim.cli.main import main
 from varsim.experiments.store import load_summary
 from varsim.report.summary import RunStatus, Summary
 from varsim.testing import simulated_cluster
+from varsim.tracing.history import open_history
 
 SCRIPT = """
 import os, sys
@@ -283,6 +284,28 @@ def test_a_worker_that_ends_early_is_named_with_the_operation_of_the_others():
     assert "replica 2: never arrived; its function returned after 1 collective" in result.stderr
     assert "replicas 0, 1: all_gather(" in result.stderr
     assert "name='strategy.gather') at script.py:11" in result.stderr
+
+
+@pytest.mark.parametrize("messages", [0, 2])
+def test_a_worker_that_is_lost_before_or_after_its_start_is_named_at_once(messages: int):
+    with simulated_cluster(deaths={1: messages}):
+        result = run(WORKERS + "v.assign(2.0)\nv.assign(3.0)\nprint('never')\n")
+
+    assert 1 == result.exit_code
+    assert "WorkerLost: replica 1" in result.stderr
+    assert "never" not in result.stdout
+
+
+def test_the_record_has_the_lines_of_the_script():
+    """The operations are performed in another process than that of the script."""
+    result = run(WORKERS + "v.assign(2.0)\nv.values[0].assign(3.0)\n")
+    with open_history(Path("runs/latest/history.db")) as history:
+        events = [*history.events("kind IN ('read', 'write')")]
+        created = [one.created_at for one in history.variables.values()]
+
+    assert 0 == result.exit_code, result.stderr
+    assert ["script.py:9"] == created
+    assert {"script.py:10", "script.py:11"} == {event.location for event in events}
 
 
 def test_each_worker_has_its_tf_config():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from varsim.errors import (
     CreationError,
     DisagreementError,
     MismatchError,
+    UnsupportedError,
 )
 
 NONE, SUM, MEAN, FIRST = tf.VariableAggregation
@@ -372,6 +374,55 @@ def test_a_dataset_is_split_over_the_workers(on_workers):
         return parts[0].tolist(), parts[1]["x"].tolist(), parts[2].tolist()
 
     assert [([0, 1], [0], [0, 0]), ([2, 3], [1], [1, 1]), ([4], [2], [2, 2])] == on_workers(program)
+
+
+@pytest.mark.parametrize(
+    ("uneven", "second"),
+    [("pad", [[0], [2, 3], [4, 5]]), ("drop", []), ("empty", [[0], [], []])],
+)
+def test_an_uneven_batch_is_handled_alike_on_all_workers(on_workers, uneven, second):
+    def program(strategy):
+        strategy.uneven = uneven
+        batches = strategy.experimental_distribute_dataset([np.arange(6), np.arange(1)])
+        return [strategy.run(lambda x: x, args=(one,)).tolist() for one in batches]
+
+    found = on_workers(program)
+    assert [[0, 1], [2, 3], [4, 5]] == [own[0] for own in found]
+    assert second == [rest for own in found for rest in own[1:]]
+
+
+def test_a_worker_cannot_be_left_out_of_a_batch(on_workers):
+    def program(strategy):
+        strategy.uneven = "join"
+        with pytest.raises(UnsupportedError, match="each worker runs the whole program"):
+            strategy.experimental_distribute_dataset([np.arange(1)])
+        return True
+
+    assert 3 * [True] == on_workers(program)
+
+
+def test_the_outermost_scope_cannot_be_set_on_a_worker(on_workers):
+    def program(strategy):
+        with pytest.raises(ContextError, match=r"it has no effect: enter strategy\.scope\(\)"):
+            tf.distribute.experimental_set_strategy(strategy)
+        return True
+
+    assert 3 * [True] == on_workers(program)
+
+
+def test_a_thread_of_a_worker_cannot_use_the_strategy(on_workers):
+    def program(strategy):
+        v = variable(strategy, 0.0)
+
+        def assign():
+            with pytest.raises(ContextError, match="only the thread that runs the replica"):
+                v.assign(1.0)
+            return True
+
+        with ThreadPoolExecutor(1) as pool, strategy.scope():
+            return pool.submit(assign).result()
+
+    assert 3 * [True] == on_workers(program)
 
 
 def test_checkpoints_are_saved_and_restored_by_all_workers(on_workers, tmp_path):

@@ -17,7 +17,7 @@ from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.sparse import as_rows
 from varsim.distribute.values import DistributedValues, PerReplica, per_replica_here
 from varsim.errors import ReplicaIndexError, ShapeError, VariableError, VarsimError
-from varsim.location import user_location, warn
+from varsim.location import program_location, user_location, warn
 from varsim.protocol.parts import Combination
 from varsim.spec import (
     Array,
@@ -112,7 +112,7 @@ class CrossReplica:
         trace = self._cluster.recorder
         if trace is not None and self._cluster.records_reads:
             (version,), (value,) = done.versions, done.values
-            trace.read(number, replica_id, version, user_location(), value)
+            trace.read(number, replica_id, version, program_location(), value)
 
     def write_component(
         self, variable: ClusterVariable, replica_id: int, operation: Operation, operand: Operand
@@ -334,11 +334,11 @@ class CrossReplica:
         trace = self._cluster.recorder
         if trace is not None:
             version, age_ns = (0, 0) if done is None else (done.versions[0], done.ages_ns[0])
-            trace.shared(operation.value, number, owner, version, age_ns, user_location(), value)
+            trace.shared(operation.value, number, owner, version, age_ns, program_location(), value)
 
     def _location(self) -> str:
         """Return the location in the program; "" if locations are not recorded."""
-        return "" if self._cluster.recorder is None else user_location()
+        return "" if self._cluster.recorder is None else program_location()
 
     def _one_value(self, spec: VariableSpec, cell: Cell, value: Any, count: int) -> Array:
         if not cell.shares:

@@ -52,7 +52,7 @@ class RunHost:
         function = self._codec.unpack(merge_calls[0].function)
         arguments = [self._codec.unpack(merge_call.arguments) for merge_call in merge_calls]
         args, kwargs = regroup_arguments(arguments, self._joined)
-        with entered(Frame(self._strategy)), on_behalf_of(merge_calls[0].location):
+        with entered(Frame(self._strategy)):
             result = function(self._strategy, *args, **kwargs)
         self._merged += [leaf for leaf in leaves_of(result) if isinstance(leaf, Variable)]
         if not is_distributed(result):

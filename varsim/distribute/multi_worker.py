@@ -40,7 +40,7 @@ from varsim.distribute.strategy import Strategy, ValueContext, check_call
 from varsim.distribute.structure_walks import map_structure, rebuilt, taken_apart
 from varsim.distribute.together import WorkersCross, created_together, together
 from varsim.distribute.values import OwnPerReplica, PerReplica, regroup, select_replica
-from varsim.errors import ContextError
+from varsim.errors import ContextError, UnsupportedError
 from varsim.location import warn
 from varsim.spec import Array, ReduceOp
 from varsim.sync import reduce
@@ -340,7 +340,15 @@ class OneOfTheWorkers(MultiWorkerMirroredStrategy):
         """Split every batch over the workers, along axis 0; see `Strategy`.
 
         Every worker reads the whole dataset, and takes its part of each batch.
+
+        Raises:
+            UnsupportedError: The strategy's `uneven` is "join": a worker cannot be left out.
         """
+        if self.uneven == "join":
+            raise UnsupportedError(
+                "uneven='join' leaves replicas out of a call, but each worker runs the whole "
+                "program: use 'empty', 'fail', 'drop' or 'pad'"
+            )
         whole = super().experimental_distribute_dataset(dataset, options)
         return OwnDataset(whole, self._parts_of_this_worker, self.warn_once)
 

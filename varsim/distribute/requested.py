@@ -9,7 +9,7 @@ from varsim.distribute.conversion import as_shape, initial_array
 from varsim.distribute.naming import PROGRAM, new_id
 from varsim.distribute.policies import know
 from varsim.distribute.resource import HeldHere, ResourceVariable
-from varsim.location import user_location
+from varsim.location import program_location
 from varsim.spec import Array, VariableSpec
 from varsim.sync import policies
 
@@ -38,7 +38,7 @@ def requested(kwargs: dict[str, Any]) -> tuple[VariableSpec, Array]:
         synchronization=synchronization,
         aggregation=kwargs["aggregation"],
         trainable=policies.is_trainable(synchronization) if trainable is None else bool(trainable),
-        created_at=user_location(),
+        created_at=program_location(),
     )
     return spec, array
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, cast
 
 from varsim.distribute import context
-from varsim.distribute.context import current_frame
+from varsim.distribute.context import current_frame, own_replica
 from varsim.distribute.replica_context import ReplicaContext
 from varsim.distribute.strategy import Strategy
+from varsim.errors import ContextError
 
 
 def get_strategy() -> Strategy:
@@ -48,6 +49,14 @@ def get_replica_context() -> ReplicaContext | Any:
 def experimental_set_strategy(strategy: Strategy | None) -> None:
     """Set the strategy whose scope applies outside every other scope; None for no strategy.
 
+    Raises:
+        ContextError: The program runs on a replica, which has a context already.
     Source: `tf.distribute.experimental_set_strategy`.
     """
+    replica = own_replica()
+    if replica is not None and replica.session is not None:
+        raise ContextError(
+            "experimental_set_strategy was called on replica "
+            f"{replica.replica_id_in_sync_group}, where it has no effect: enter strategy.scope()"
+        )
     context.set_outermost(strategy)

@@ -22,7 +22,7 @@ from varsim.distribute.ports import ReplicaPort
 from varsim.distribute.values import PerReplica
 from varsim.distribute.variable import create
 from varsim.errors import CallTimeout, CreationError, WorkerLost
-from varsim.location import user_location
+from varsim.location import on_behalf_of, user_location
 from varsim.spec import Array, Operand, Operation
 from varsim.sync.actions import ProgramDone
 from varsim.sync.agreement import Asked, agreed, name_of
@@ -41,6 +41,7 @@ class Part:
     """What one worker gives to an operation of all workers; merge_calls do not look into it."""
 
     value: Any
+    location: str  # file:line in the worker's program
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +70,9 @@ def together(
         Exception: The function has raised this exception; all workers raise it.
     """
     with entered(frame_within(replica.strategy, replica)):
-        result = replica.merge_call(_perform, args=(perform, Part(part)), name=name)
+        result = replica.merge_call(
+            _perform, args=(perform, Part(part, user_location())), name=name
+        )
     if isinstance(result, Result):
         assert result.error is not None, "a result without an error is not packed"
         raise result.error
@@ -79,7 +82,8 @@ def together(
 def _perform(strategy: Any, perform: Callable[[Any, Sequence[Any]], Any], part: Any) -> Any:
     parts = part.values if isinstance(part, PerReplica) else (part,)
     try:
-        return perform(strategy, [one.value for one in parts])
+        with on_behalf_of(parts[0].location):
+            return perform(strategy, [one.value for one in parts])
     except (WorkerLost, CallTimeout):  # these end the call
         raise
     except Exception as error:  # every worker raises it again
