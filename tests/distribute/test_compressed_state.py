@@ -132,3 +132,19 @@ def test_the_history_of_a_restored_variable_is_valid(tmp_path, name):
             verdicts = {one.checker: one for one in judge(history)}
         assert {Outcome.VALID} == {one.outcome for one in verdicts.values()}, verdicts
         assert "compression" in verdicts
+
+
+def test_replicas_go_on_after_the_program_has_written_one_component():
+    """Only the replica of this component sends a whole value at the next exchange."""
+    with simulated_cluster():
+        strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
+        w = compressed(strategy, "compressed:local_sgd:1:top_k:0.5")
+        write(strategy, w, 2)
+        before = w.numpy()
+        w.values[1].assign(before + np.array([0.0, 0.0, 8.0], "f"))
+        strategy.run(lambda: w.assign_add(np.zeros(3, "f"), read_value=False))
+
+        assert 1 == len({tuple(one.numpy().tolist()) for one in w.values})
+        assert before[2] + 4.0 == w.numpy()[2]
+        write(strategy, w, 2)
+        assert 1 == len({tuple(one.numpy().tolist()) for one in w.values})

@@ -307,6 +307,25 @@ def test_policies_that_count_writes_refuse_a_call_without_some_replicas(simulate
     assert 4.0 == v.read_value()
 
 
+def test_a_compressed_on_write_variable_combines_the_present_replicas(simulated):
+    """Each write is a merge of its own, and a replica keeps its residual while it is absent."""
+    strategy = tf.distribute.MirroredStrategy(["a", "b"], uneven="join")
+    with strategy.scope():
+        v = tf.Variable(
+            np.zeros(2, "f"),
+            synchronization=tf.Compressed("on_write", by="top_k:0.5"),
+            aggregation=tf.VariableAggregation.MEAN,
+        )
+    change = np.array([1.0, 2.0], "f")
+
+    run(strategy, lambda rows: v.assign_add(rows[0] * change), 1, 3)
+    assert [0.0, 4.0] == v.numpy().tolist()
+    run(strategy, lambda rows: v.assign_add(rows[0] * change), 1)
+    assert [2.0, 4.0] == v.numpy().tolist()  # the residual 1 and the change 1 of replica 0
+    run(strategy, lambda rows: v.assign_add(rows[0] * change), 0, 0)
+    assert [3.5, 5.0] == v.numpy().tolist()  # the residuals of both replicas, [0, 2] and [3, 0]
+
+
 def test_a_freed_local_sgd_variable_does_not_refuse_calls(strategy):
     mean = tf.VariableAggregation.MEAN
     with strategy.scope():

@@ -213,8 +213,8 @@ def test_the_first_exchange_is_whole_and_later_ones_are_changes_since_the_last(l
     third = exchange(local, [0, 0, 0, 0], [0, 0, 0, 1], version=3, value=[0, 0, 0, 0])
 
     assert [("assign", [[1.0, 2.0, 0.0, 0.0]])] == first
-    assert [("assign_add", [[1, 3], [5.0, -4.0]])] == second
-    assert [("assign_add", [[0, 2], [1.0, 2.0]])] == third
+    assert [("assign", [[1, 3], [5.0, -4.0]])] == second
+    assert [("assign", [[0, 2], [1.0, 2.0]])] == third
 
 
 def test_the_exchange_after_a_write_of_the_program_is_whole(local):
@@ -236,7 +236,7 @@ def test_a_failed_exchange_keeps_the_base_and_the_residual(local):
     local.begin(2)
 
     # The component has the changes of the failed call, and the residual is that of the second one.
-    assert [("assign_add", [[2, 3], [2.0, 4.0]])] == exchange(
+    assert [("assign", [[2, 3], [2.0, 4.0]])] == exchange(
         local, [0, 0, 0, 0], [0, 0, 0, 0], version=3, value=[0, 0, 0, 0], call=2
     )
 
@@ -328,9 +328,22 @@ def test_only_compressed_variables_have_compressed_contributions():
 def test_a_change_needs_an_exchange_before_it():
     name = parse_synchronization("compressed:local_sgd:2:top_k:0.5")
     state = coordinator(spec(MEAN, name, shape=(4,)))
-    arrive(state, 0, few(ADD, {0: 1.0, 1: 1.0}))
+    arrive(state, 0, few(ASSIGN, {0: 1.0, 1: 1.0}))
     with pytest.raises(ProtocolError, match="changes since no exchange"):
-        reduced(state, arrive(state, 1, few(ADD, {0: 1.0, 1: 1.0})))
+        reduced(state, arrive(state, 1, few(ASSIGN, {0: 1.0, 1: 1.0})))
+
+
+def test_an_exchange_can_have_changes_and_whole_values():
+    """The program has written one component, so only its replica sends a whole value."""
+    name = parse_synchronization("compressed:local_sgd:1:top_k:0.5")
+    state = coordinator(spec(MEAN, name, shape=(4,)))
+    for replica_id in (0, 1):
+        first = contribution(ASSIGN, array([2, 2, 2, 2]))
+        reduced(state, arrive(state, replica_id, first))
+    arrive(state, 0, contribution(ASSIGN, array([4, 2, 0, 2]), position=1))
+    both = describe(reduced(state, arrive(state, 1, few(ASSIGN, {0: 2.0, 3: 4.0}, position=1))))
+
+    assert [f"{i} <- Commit w v2 assign [4., 2., 1., 4.]" for i in (0, 1)] == both
 
 
 # ---------------------------------------------------------------- settings

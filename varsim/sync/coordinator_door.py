@@ -159,11 +159,12 @@ def check_compressed(
     cell = policies.cell(spec, Context.REPLICA, write.operation)
     assert cell.compressor is not None, "checked by `check_write`"
     size = math.prod(write.shape)
-    if write.operation is Operation.ASSIGN:
-        right = len(parts) == 1 and (parts[0].dtype, parts[0].shape) == (spec.dtype, (size,))
+    assigns = write.operation is Operation.ASSIGN
+    if message.is_whole:
+        right = assigns and (parts[0].dtype, parts[0].shape) == (spec.dtype, (size,))
     else:
-        right = cell.compressor.fits(parts, FlatForm(size, spec.dtype))
-        right = right and not (cell.since_exchange and write.operation is Operation.ASSIGN_SUB)
+        right = assigns == cell.since_exchange
+        right = right and cell.compressor.fits(parts, FlatForm(size, spec.dtype))
     if not right or write.shape != spec.shape:
         raise ProtocolError(f"a compressed value of variable {spec.name!r} has wrong parts")
 

@@ -149,10 +149,15 @@ class Merging:
         messages = [one for one in arrived if isinstance(one, CompressedContribution)]
         values = [_restored(spec, cell.compressor, one) for one in messages]
         before = block.mirror()
-        if cell.since_exchange and operation is not Operation.ASSIGN:
-            before = variable.agreed
+        if cell.since_exchange and not all(one.is_whole for one in messages):
+            before, operation = variable.agreed, Operation.ASSIGN_ADD
             if before is None:
                 raise ProtocolError(f"variable {spec.name!r} changes since no exchange")
+            both = zip(messages, values, strict=True)
+            values = [
+                reduce.apply(Operation.ASSIGN_SUB, value, before) if one.is_whole else value
+                for one, value in both
+            ]
         # The values are not in shared memory, so no worker can help.
         new = yield Reduce(next(self._tokens), values, spec.aggregation, operation, before, ())
         waited_s = block.wait([arrival.at_s for arrival in collectives.arrivals], now_s)
@@ -198,7 +203,7 @@ class Merging:
 def _restored(spec: VariableSpec, compressor: Compressor, message: CompressedContribution) -> Array:
     """Return the value that a compressed contribution describes."""
     shape, parts = message.write.shape, message.parts
-    if message.write.operation is Operation.ASSIGN:
+    if message.is_whole:
         return parts[0].reshape(shape)
     return compressor.unpack(parts, FlatForm(math.prod(shape), spec.dtype)).reshape(shape)
 

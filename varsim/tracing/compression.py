@@ -65,11 +65,14 @@ def compressed_write(
         raise LayoutError(f"a value of shape {write.shape}")
     size, dtype = math.prod(write.shape), spec.dtype
     shown = recorded(dtype, write.shape, None, None)
-    if write.operation is Operation.ASSIGN:
+    operation = write.operation
+    if operation is Operation.ASSIGN and not message.is_whole:
+        operation = Operation.ASSIGN_ADD  # a change since the last exchange
+    if message.is_whole:
         if [part.shape for part in parts] != [(size,)]:
             raise LayoutError(f"{len(parts)} parts, where a whole value of {size} elements is")
         shown = kept(parts[0].reshape(write.shape), absent)
     elif size * dtype.itemsize <= LIMIT_BYTES and not any(map(absent.is_absent, parts)):
         shown = kept(restored(parts, size, dtype).reshape(write.shape), absent)
-    columns = write.variable_id, write.operation.value, message.position, write.location, *shown
+    columns = write.variable_id, operation.value, message.position, write.location, *shown
     return rows.add_all("write", _CONTRIBUTIONS, [columns], call=message.call_id)

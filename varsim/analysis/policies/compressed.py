@@ -257,12 +257,18 @@ class Compression(Checker):
         expected: Flat | None = None
         if len(known) == len(values):
             expected = arithmetic.combined(known, variable.promise.aggregation)
-        if writes[0].operation != "assign":
+        if any(one.operation != "assign" for one in writes):
             if agreed is None:
                 self.undecided(variable, _NO_BASE, event.event)
                 return
             if expected is not None:
-                expected = arithmetic.updated(agreed, writes[0].operation, expected)
+                both = zip(writes, known, strict=True)
+                changes = [
+                    np.subtract(value, agreed) if one.operation == "assign" else value
+                    for one, value in both
+                ]
+                total = arithmetic.combined(changes, variable.promise.aggregation)
+                expected = None if total is None else np.add(agreed, total)
         held = None if expected is None else arithmetic.matches(expected, event)
         if held is None:
             self.undecided(variable, _MISSING, event.event)

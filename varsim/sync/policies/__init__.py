@@ -127,7 +127,8 @@ def check_joining(
     """
     for spec in specs:
         own = cell(spec, Context.REPLICA, Operation.ASSIGN)
-        if own.is_deferred or (own.writes_itself and not own.writes_alone):
+        counts = own.writes_itself and not (own.writes_alone or own.combines)
+        if own.is_deferred or counts:
             raise SynchronizationError(
                 spec.name,
                 refusals.NeedsAllInEachCall(spec.synchronization, joins, joins_at),

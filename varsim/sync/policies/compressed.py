@@ -329,7 +329,7 @@ class AverageCompressed(EveryKth):
         made = packed(self.by, change, None if residual is None else residual.reshape(-1))
         _contribute(variable, made.residual)
         sent = _contributed(change, made, location)
-        replica.contribute_compressed(variable, Operation.ASSIGN_ADD, sent)
+        replica.contribute_compressed(variable, Operation.ASSIGN, sent)
 
     def written(
         self,
