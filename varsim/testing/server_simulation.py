@@ -10,27 +10,22 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any, Final
 
 import greenlet
 
 from varsim.distribute.closure_functions import closure_worker, server_trace
-from varsim.distribute.home import Home, inhabited
 from varsim.distribute.parameter_servers.strategy import ParameterServerStrategy
 from varsim.exchange.star import StarWorker
 from varsim.launch.launcher import LaunchOptions
 from varsim.launch.link import Lost, Received, WorkerLink
-from varsim.launch.seeding import seeded, stream_of
 from varsim.protocol.messages import Message
 from varsim.protocol.parameter_servers import ServedAnswer, ServedRequest
 from varsim.protocol.python_values import LiveCodec
 from varsim.shells.parameter_server import ParameterServer
 from varsim.sync.stalls import Sighting
-from varsim.threads import threads
+from varsim.testing.greenlets import KILLED, GreenletWorker
 from varsim.tracing.trace import PROGRAM
-
-KILLED: Final = "was killed by SIGKILL"
 
 STEP_S: Final = 1e-6
 
@@ -98,7 +93,7 @@ class ServerNetwork:
                 return [(sender, queue.popleft())]
             message = queue.popleft()
             if receiver < self.num_workers:
-                self._workers[receiver].resume(sender, message)
+                self._workers[receiver].deliver(sender, message)
             else:
                 self._servers[receiver - self.num_workers].take(sender, message)
 
@@ -144,7 +139,7 @@ class ServerNetwork:
         """End all processes, and close the records of servers."""
         self._queues.clear()
         for worker in self._workers:
-            worker.kill()
+            worker.unwind()
         for server in self._servers:
             server.close()
         self._workers.clear()
@@ -180,7 +175,7 @@ class ServerNetwork:
             if receiver == process:
                 queue.clear()
         if process < self.num_workers:
-            self._workers[process].die()
+            self._workers[process].unwind()
         else:
             self._servers[process - self.num_workers].die()
 
@@ -236,11 +231,8 @@ class _Server:
         self.dead = True
 
 
-class _Worker:
+class _Worker(GreenletWorker):
     """One worker, which runs closures in its own greenlet."""
-
-    link_faults = None
-    sockets = ()
 
     def __init__(
         self,
@@ -250,93 +242,47 @@ class _Worker:
         strategy: ParameterServerStrategy,
         lives: int | None,
     ) -> None:
-        self.dead = False
+        super().__init__(options, process, lives)
         self._network = network
         self._process = process
-        self._lives = lives
-        self._inbox: deque[Message] = deque()
         self._answers: deque[Any] = deque()
-        self._guests: frozenset[int] = frozenset()
-        self._generators = (
-            nullcontext
-            if options.seed is None
-            else seeded(options.seed, *stream_of(process, options.incarnation)).here
-        )
-        self._home = Home(process)
         link = _link(options, process, self)
-        self._worker = closure_worker(link, LiveCodec(), strategy, self._home, self._ask)
-        self._greenlet = greenlet.greenlet(self._serve)
+        self._worker = closure_worker(link, LiveCodec(), strategy, self.home, self._ask)
 
-    def _serve(self) -> None:
-        try:
-            self._worker.serve()
-        except greenlet.GreenletExit:
-            raise
-        except BaseException as error:  # in a real worker, the exception would end the process
-            lost = Lost(f"ended by {type(error).__name__}: {error}", "", "")
-            self._network.post(self._process, PROGRAM, [lost])
-        self.dead = True
+    def serve(self) -> None:
+        """Run closures."""
+        self._worker.serve()
 
-    def resume(self, sender: int, message: Message) -> None:
+    @property
+    def runs_program(self) -> bool:
+        """Return whether a closure runs."""
+        return self._worker.is_running
+
+    def lost(self, lost: Lost) -> None:
+        """Report the end of the worker to the program."""
+        self._network.post(self._process, PROGRAM, [lost])
+
+    def lose(self) -> None:
+        """Kill this worker."""
+        self._network.lose(self._process, KILLED)
+
+    def deliver(self, sender: int, message: Message) -> None:
         """Deliver a message, and run the worker until it waits."""
-        (self._inbox if sender == PROGRAM else self._answers).append(message)
-        self._greenlet.parent = greenlet.getcurrent()
-        if not self._worker.is_running:
-            self._guests = threads()  # a thread that starts while a closure runs belongs to it
-        with inhabited(self._home, self._guests), self._generators():
-            self._greenlet.switch()
-
-    def kill(self) -> None:
-        """End the worker at the point where it waits."""
-        self._unwind()
-
-    def die(self) -> None:
-        """End the worker at the point where it waits or runs."""
-        self._unwind()
-
-    def _unwind(self) -> None:
-        self.dead = True
-        if greenlet.getcurrent() is self._greenlet:
-            raise greenlet.GreenletExit
-        if self._greenlet and not self._greenlet.dead:
-            self._greenlet.parent = greenlet.getcurrent()
-            self._greenlet.throw()
-
-    def _live(self) -> None:
-        """Count a send or a wait; end the worker if it was the last one."""
-        if self.dead:  # a closure has caught the exception of `_unwind`
-            raise greenlet.GreenletExit
-        if self._lives is not None:
-            if not self._lives:
-                self._network.lose(self._process, KILLED)
-            self._lives -= 1
-
-    def _wait(self, queue: deque[Any]) -> None:
-        while not queue:
-            parent = self._greenlet.parent
-            assert parent is not None
-            parent.switch()
-
-    # ------------------------------------------------------------ as the worker's links
+        (self.inbox if sender == PROGRAM else self._answers).append(message)
+        self.resume()
 
     def send(self, messages: Sequence[Message]) -> None:
         """Send messages to the program."""
-        self._live()
-        self._network.post(self._process, PROGRAM, messages)
-
-    def receive(self, timeout_s: float | None) -> list[list[Message]]:
-        """Let other processes run until this worker has messages. The timeout is not used."""
-        del timeout_s
-        self._live()
-        self._wait(self._inbox)
-        envelopes = [[message] for message in self._inbox]
-        self._inbox.clear()
-        return envelopes
+        if not self.dead:
+            self.live()
+            self._network.post(self._process, PROGRAM, messages)
 
     def _ask(self, server: int, request: ServedRequest) -> ServedAnswer:
         """Send a request to a server; let other processes run until it has answered."""
-        self._live()
+        if self.dead:  # a closure has caught the exception of `unwind`
+            raise greenlet.GreenletExit
+        self.live()
         self._network.post(self._process, self._network.num_workers + server, [request])
-        self._wait(self._answers)
+        self.wait_for(self._answers)
         answer: ServedAnswer = self._answers.popleft()
         return answer

@@ -15,13 +15,10 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Final
 
-import greenlet
-
-from varsim.distribute.home import Home, inhabited
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.parameter_servers.strategy import ParameterServerStrategy
 from varsim.distribute.program_functions import replica_of
@@ -29,7 +26,6 @@ from varsim.exchange.star import StarCoordinator, StarWorker
 from varsim.launch.backends import use_launcher
 from varsim.launch.launcher import LaunchOptions
 from varsim.launch.link import Link, Lost, Received, WorkerLink
-from varsim.launch.seeding import seeded, stream_of
 from varsim.protocol.messages import Message
 from varsim.protocol.python_values import LiveCodec
 from varsim.protocol.references import References
@@ -38,16 +34,13 @@ from varsim.sync.actions import COORDINATOR, Reduce
 from varsim.sync.coordinator_events import ReductionDone
 from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.stalls import Sighting
+from varsim.testing.greenlets import KILLED, GreenletWorker
 from varsim.testing.recording import note_received, note_sent
 from varsim.testing.server_simulation import ServerNetwork
-from varsim.threads import threads
 from varsim.tracing.trace import PROGRAM, open_trace
 
 NO_DEATHS: Final[Mapping[int, int]] = MappingProxyType({})
 """No worker is lost."""
-
-KILLED: Final = "was killed by SIGKILL"
-"""How a lost worker ends, unless `SimulatedCluster.lose` gives another reason."""
 
 STEP_S = 1e-6
 """The simulated time of one step of the simulation."""
@@ -290,15 +283,8 @@ class SimulatedNetwork:
             self.trace.close()
 
 
-class _SimulatedWorker:
-    """One replica, whose session runs in its own greenlet.
-
-    Args:
-        lives: The number of its sends and waits before the worker is lost; None for no limit.
-    """
-
-    link_faults = None
-    sockets = ()
+class _SimulatedWorker(GreenletWorker):
+    """One replica, whose session runs in its own greenlet."""
 
     def __init__(
         self,
@@ -308,17 +294,9 @@ class _SimulatedWorker:
         strategy: MirroredStrategy,
         lives: int | None,
     ) -> None:
+        super().__init__(options, replica_id, lives)
         self.replica_id = replica_id
         self.trace = open_trace(options.trace, replica_id, len(options.devices))
-        self.inbox: deque[Message] = deque()
-        self.dead = False
-        self._lives = lives
-        self._guests: frozenset[int] = frozenset()
-        self._generators = (
-            nullcontext
-            if options.seed is None
-            else seeded(options.seed, *stream_of(replica_id, options.incarnation)).here
-        )
         self._network = network
         link = WorkerLink(
             cluster_id=options.cluster_id,
@@ -330,31 +308,28 @@ class _SimulatedWorker:
             recorder=self.trace,
             take_output=str,  # the output of a replica is printed directly
         )
-        self.home = Home(replica_id)
         self.replica = replica_of(link, LiveCodec(), strategy, self.home)
-        self._greenlet = greenlet.greenlet(self._serve)
 
-    def _serve(self) -> None:
-        try:
-            self.replica.serve()
-        except greenlet.GreenletExit:
-            raise
-        except BaseException as error:  # in a real worker, the exception would end the process
-            lost = Lost(f"ended by {type(error).__name__}: {error}", "", "")
-            self._network.from_worker(self.replica_id, [lost])
-        self.dead = True
+    def serve(self) -> None:
+        """Serve the coordinator."""
+        self.replica.serve()
 
-    def resume(self) -> None:
-        """Run the worker until it waits for messages or ends."""
-        self._greenlet.parent = greenlet.getcurrent()
-        if not self.replica.state.is_running:
-            self._guests = threads()  # a thread that starts while a replica runs belongs to it
-        with inhabited(self.home, self._guests), self._generators():
-            self._greenlet.switch()
+    @property
+    def runs_program(self) -> bool:
+        """Return whether the replica runs a function."""
+        return self.replica.state.is_running
+
+    def lost(self, lost: Lost) -> None:
+        """Report the end of the worker to the coordinator."""
+        self._network.from_worker(self.replica_id, [lost])
+
+    def lose(self) -> None:
+        """Kill this worker."""
+        self._network.lose(self.replica_id, KILLED)
 
     def kill(self) -> None:
         """End the worker at the point where it waits, and close its trace."""
-        self._unwind()
+        self.unwind()
         if self.trace is not None:
             self.trace.close()
 
@@ -362,42 +337,11 @@ class _SimulatedWorker:
         """End the worker at the point where it waits or runs; its trace has no end."""
         if self.trace is not None:
             self.trace.abandon()
-        self._unwind()
-
-    def _unwind(self) -> None:
-        self.dead = True
-        if greenlet.getcurrent() is self._greenlet:
-            raise greenlet.GreenletExit
-        if self._greenlet and not self._greenlet.dead:
-            self._greenlet.parent = greenlet.getcurrent()
-            self._greenlet.throw()
-
-    def _live(self) -> None:
-        """Count a send or a wait; end the worker if it was the last one."""
-        if self._lives is not None:
-            if not self._lives:
-                self._network.lose(self.replica_id, KILLED)
-            self._lives -= 1
-
-    # ------------------------------------------------------------ as the session's channel
+        self.unwind()
 
     def send(self, messages: Sequence[Message]) -> None:
         """Send messages to the coordinator."""
         if not self.dead:
-            self._live()
+            self.live()
             note_sent(self.trace, PROGRAM, messages)
             self._network.from_worker(self.replica_id, messages)
-
-    def receive(self, timeout_s: float | None) -> list[list[Message]]:
-        """Let other workers run until this worker has messages. The timeout is not used."""
-        del timeout_s
-        if self.dead:  # the function of a call has caught the exception of `_unwind`
-            raise greenlet.GreenletExit
-        self._live()
-        while not self.inbox:
-            parent = self._greenlet.parent
-            assert parent is not None
-            parent.switch()
-        envelopes = [[message] for message in self.inbox]
-        self.inbox.clear()
-        return envelopes
