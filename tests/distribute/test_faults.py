@@ -243,6 +243,33 @@ def test_a_slow_replica_needs_a_multiple_of_its_working_time(strategy, clock):
     assert [time_ms for time_ms in clock.slept if time_ms] == [2 * STEP_MS, 2 * STEP_MS]
 
 
+@pytest.mark.filterwarnings("ignore::varsim.errors.VarsimWarning")
+def test_one_sided_operations_and_waits_for_others_are_operations(strategy, clock):
+    """The work before each of them is slowed down, and not the time for which it waits."""
+    with_faults(strategy, "slow replica=1 factor=3")
+    with strategy.scope():
+        own = tf.Variable(0.0, synchronization=tf.VariableSynchronization.NONE)
+
+    def step():
+        context = tf.distribute.get_replica_context()
+        mine = context.replica_id_in_sync_group == 1
+        if not mine:
+            with context.lock("l"):
+                context.barrier("all hold it in turn")
+                clock.work()  # replica 1 waits for this
+        else:
+            context.barrier("all hold it in turn")
+            with context.lock("l"):
+                pass
+            clock.work()
+            own.push(1.0)
+            clock.work()
+            own.pull()
+
+    strategy.run(step)
+    assert [time_ms for time_ms in clock.slept if time_ms] == [2 * STEP_MS, 2 * STEP_MS]
+
+
 def test_a_delay_comes_before_every_operation_of_its_calls(strategy, clock):
     v = with_faults(strategy, "delay replica=all call=2:3 ms=5")
     for _ in range(3):

@@ -40,7 +40,8 @@ from varsim.launch.link import Allocator, Reducer
 from varsim.transport.link_faults import LinkFaults
 
 _OPERATIONS: Final = frozenset(
-    "call_host combine merge_call read read_rows scatter write write_component".split()
+    "barrier call_host combine leave_lock merge_call pass_to read read_rows read_shared "
+    "receive_from scatter share sync take_lock write write_component".split()
 )
 """The methods of a replica's session that count as operations of the function."""
 
