@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from varsim.analysis.lens import moments
 from varsim.analysis.outcome import Outcome
 from varsim.analysis.verdict import Verdict, judge
 from varsim.protocol.messages import FreshCopy
+from varsim.report.lens_page import print_calls
+from varsim.report.page import print_page
 from varsim.sync import reduce, replica_writes
 from varsim.sync.bounded_copies import BoundedCopies
 from varsim.sync.bounded_writes import BoundedWrites
@@ -45,7 +48,9 @@ def judged(folder: Path, seed: int = 0, *, bound: int = 1) -> Verdict:
             context = tf.distribute.get_replica_context()
             me = context.replica_id_in_sync_group
             for turn in range(5):
-                v.assign_add([0.1 + me + turn, 1.0], read_value=turn != 2)
+                v.assign_add([0.1 + me + turn, 1.0], read_value=False)
+                if turn != 2:
+                    v.read_value()
             context.merge_call(lambda _: v.assign_add([100.0, 100.0], read_value=False))
             v.read_value()
             v.assign_sub([1.0, 1.0], read_value=False)
@@ -293,6 +298,12 @@ def test_the_lens_shows_the_copy_after_every_call(tmp_path: Path) -> None:
         (row,) = history.variables.values()
         values = [one.value for one in moments(history, row)]
 
+        found = list(moments(history, row))
     second = [float(one[1]) for one in values if one is not None]
 
     assert [0.0, 104.0, 208.3] == pytest.approx(second)
+    assert [0, 15, 15] == [one.paced.reads for one in found if one.paced is not None]
+    assert all(0 < one.paced.behind for one in found[1:] if one.paced is not None)
+    out = StringIO()
+    print_page(lambda console: print_calls(console, "v", found, None), out)
+    assert "waited: how long the replicas of the call waited" in " ".join(out.getvalue().split())

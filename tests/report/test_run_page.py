@@ -15,6 +15,8 @@ from tests.report.summaries import lens, summary, variable_summary
 from varsim.analysis.outcome import Note
 from varsim.report.run_page import print_endings, print_report
 from varsim.report.summary import (
+    BoundedUse,
+    BoundedWaitUse,
     CompressionUse,
     Failure,
     Judgement,
@@ -507,6 +509,28 @@ def test_an_interrupted_call_is_named_beside_its_values():
     assert said in " ".join(report(summary(seen, **call)).split())
     assert "interrupted:" not in report(summary(variable_summary("v"), **call))
     assert "interrupted:" not in report(summary(seen))
+
+
+def test_bounded_staleness_is_below_the_tables_with_the_longest_waits():
+    waits = [
+        BoundedWaitUse(replica=i, waited_for=3, waits=i + 1, waited_s=0.1 * i, longest_s=0.05)
+        for i in range(5)
+    ]
+    use = BoundedUse(
+        bound=4, most_ahead=3, writes=60, renewals=12, behind=2.25, most_behind=7, waits=waits
+    )
+    text = " ".join(report(summary(variable_summary("v", bounded=use))).split())
+
+    assert (
+        "v: a replica was 3 writes ahead of the slowest at most, of 4 allowed; 12 renewals of "
+        "caches, which were 2.25 versions behind on average and 7 at most; replica 4 waited 400 ms "
+        "for replica 3 (5 times, up to 50 ms); replica 3 waited"
+    ) in text
+    assert "replica 0 waited" not in text
+    assert "the other waits are in summary.json" in text
+    alone = replace(use, renewals=0, waits=[])
+    text = " ".join(report(summary(variable_summary("v", bounded=alone))).split())
+    assert "at most, of 4 allowed; no replica had to wait" in text
 
 
 def test_one_sided_operations_and_the_staleness_of_reads_are_below_the_tables():

@@ -10,7 +10,7 @@ import numpy as np
 
 from varsim.analysis import arithmetic
 from varsim.analysis.arithmetic import Flat
-from varsim.analysis.checkers.bounded import Bounded
+from varsim.analysis.bounded_reads import BoundedReads, PacedMoment
 from varsim.analysis.integrity import valid_events
 from varsim.analysis.observer import Audience
 from varsim.analysis.oracle import twins
@@ -46,6 +46,7 @@ class Moment:
     lacks: float | None = None
     """Norm of what residuals hold back, relative to that of the value; None if it is not known, or
     if nothing is compressed."""
+    paced: PacedMoment | None = None  # None without bounded staleness
     one_copy: bool = False  # whether the components are caches of one copy, which is `value`
 
     @property
@@ -123,16 +124,17 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
     has_copy = promise.one_copy or promise.bound is not None
     is_mirror = promise.merges or promise.deferred or has_copy  # then the program has the value
     reads = SharedReads(replay, number) if is_shared(history, number) else None
-    bounded = Bounded(replay) if promise.bound is not None else None
+    paced = BoundedReads(replay, number) if promise.bound is not None else None
     compression = Compression(replay) if promise.compressor else None
-    others = tuple(one for one in (bounded, compression) if one is not None)
+    checked = () if paced is None else (paced.judge, paced)
+    others = checked if compression is None else (*checked, compression)
     audience = Audience((replay, *others) if reads is None else (replay, reads.judge, reads))
 
     def moment(event: Event) -> Moment:
         everything = (
             [one.value for one in replay.variables[number].at_program]
-            if bounded is None
-            else [bounded.copy_of(number)] * history.num_replicas
+            if paced is None
+            else [paced.judge.copy_of(number)] * history.num_replicas
         )
         waits = unexchanged or (promise.deferred and Moment(0, 0.0, (*everything,), None).diverged)
         # The program has the copies of a lost replica, unless they wait for an exchange.
@@ -155,12 +157,13 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
             one_copy=has_copy,
             lacks=None if compression is None else _share(compression.lacking(number), value),
             shared=None if reads is None else reads.take(),
+            paced=None if paced is None else paced.take(),
         )
 
     kinds = "'call', 'finish', 'lost'"
-    if reads is not None or bounded is not None:
+    if reads is not None or paced is not None:
         kinds += ", 'receive'"
-    if bounded is not None:
+    if paced is not None:
         kinds += ", 'return', 'raise', 'abort'"
     where = f"variable = ? OR variable IS NULL AND kind IN ({kinds})"
     for event in valid_events(history, replay.promises, where, (number,)):

@@ -21,6 +21,8 @@ from varsim.interrupts import within
 from varsim.private import make_private_folder
 from varsim.report.json_values import SMALL_SIZE, digest, furthest_apart, plain
 from varsim.report.summary import (
+    BoundedUse,
+    BoundedWaitUse,
     CompressionUse,
     Judgement,
     Lens,
@@ -216,6 +218,7 @@ def _summary(account: VariableStatistics, free_ids: set[int], lens: Lens | None)
         on_write=None if account.on_write is None else _cost(account.on_write),
         one_sided=None if account.one_sided is None else _use(account.one_sided),
         compression=None if account.compression is None else _compression(account.compression),
+        bounded=None if account.bounded is None else _bounded(account.bounded),
         lens=lens,
     )
 
@@ -244,6 +247,27 @@ def _use(counts: statistics.OneSidedCounts) -> OneSidedUse:
         most_behind=counts.most_behind,
         age_s=counts.age_s / reads,
         longest_age_s=counts.longest_age_s,
+    )
+
+
+def _bounded(counts: statistics.BoundedCounts) -> BoundedUse:
+    return BoundedUse(
+        bound=counts.bound,
+        most_ahead=counts.most_ahead,
+        writes=counts.writes,
+        renewals=counts.renewals,
+        behind=counts.behind / max(1, counts.renewals),
+        most_behind=counts.most_behind,
+        waits=[
+            BoundedWaitUse(
+                replica=one.replica_id,
+                waited_for=one.waited_for,
+                waits=one.waits,
+                waited_s=one.waited_s,
+                longest_s=one.longest_s,
+            )
+            for one in counts.waits.values()
+        ],
     )
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from varsim.analysis.arithmetic import Flat
+from varsim.analysis.bounded_reads import PacedMoment
 from varsim.analysis.component_distance import TellingElements
 from varsim.analysis.lens import Moment
 from varsim.analysis.shared_reads import SharedMoment
@@ -243,6 +244,7 @@ def print_calls(
     if any(one.lacks is not None for one in moments):
         lacks = (moments[index].lacks for index in indices)
         beside["lacks"] = [NOTHING if one is None else f"{one:.2%}" for one in lacks]
+    beside |= _paced_cells([moments[index].paced for index in indices])
     calls = [str(moments[index].step) for index in indices]
     marks = [DIFFERS if moments[index].diverged else "" for index in indices]
     firsts = [_first(diverged=index == diverged, unlike=index == unlike) for index in indices]
@@ -274,6 +276,8 @@ def print_calls(
         said.append(_SHARED)
     if "lacks" in beside:
         said.append(_LACKS)
+    if "waited ms" in beside:
+        said.append(_PACED)
     said += [_INTERRUPTED.format(call=one.step) for one in moments if one.interrupted]
     console.print(Text(" ".join(filter(None, said))))
     if "oracle" in beside:
@@ -301,6 +305,25 @@ _SHARED: Final = (
 
 _LACKS: Final = (
     "lacks: what the residuals of compressed changes hold back, as a norm relative to the value's."
+)
+
+
+def _paced_cells(paced: Sequence[PacedMoment | None]) -> dict[str, list[str]]:
+    """Return the columns about bounded staleness; none for a variable without it."""
+    known = [one for one in paced if one is not None]
+    if len(known) < len(paced):
+        return {}
+    return {
+        "behind": [count(one.behind) if one.reads else "" for one in known],
+        "waited ms": [f"{one.waited_s * 1e3:,.3g}" if one.waited_s else "" for one in known],
+        "for": ["" if one.waited_for is None else f"replica {one.waited_for}" for one in known],
+    }
+
+
+_PACED: Final = (
+    "behind: how many writes of others a read of the call lacked, at most. waited: how long the "
+    "replicas of the call waited for slower ones, in all, and the replica for which they waited "
+    "longest."
 )
 
 _INTERRUPTED: Final = (

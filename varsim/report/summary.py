@@ -107,6 +107,34 @@ class CompressionUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BoundedWaitUse:
+    """How long one replica waited for another one at its writes to a variable."""
+
+    replica: int
+    waited_for: int  # the replica whose write, or whose end, has ended the waits
+    waits: int
+    waited_s: float  # the sum of these waits
+    longest_s: float  # the longest of these waits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundedUse:
+    """How far replicas were apart at a variable with bounded staleness, and what it cost them.
+
+    A renewal of a replica's cache is behind by the versions that the cache lacked: the writes of
+    others since the last renewal.
+    """
+
+    bound: int  # by how many writes a replica may be ahead of the slowest one
+    most_ahead: int  # by how many writes a replica was ahead, at most
+    writes: int  # the replicas' writes that have taken effect
+    renewals: int
+    behind: float  # by how many versions a cache was behind at its renewal, on average
+    most_behind: int
+    waits: list[BoundedWaitUse]  # for each pair of replicas of which one waited for the other
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LockUse:
     """The use of one lock by one replica."""
 
@@ -146,13 +174,14 @@ class VariableSummary:
     merges: int  # number of collective writes
     messages: int  # number of messages if the variable were sent alone, without shared messages
     size_bytes: int  # size of the values in these messages
-    waited_s: float  # time from the arrival of a contribution to the commit, summed over replicas
+    waited_s: float  # time from the arrival of a write to its effect, summed over replicas
     lens: Lens | None  # null if the values could not be fetched any more
     on_write: SyncCost | None = None  # what ON_WRITE would have cost; null unless AUTO was adaptive
     sparse_bytes: int = 0  # the part of size_bytes that sparse writes caused
     dense_bytes: int = 0  # the bytes that dense writes would have caused instead
     one_sided: OneSidedUse | None = None  # null if no one-sided operation was used
     compression: CompressionUse | None = None  # null if no contribution was compressed
+    bounded: BoundedUse | None = None  # null without bounded staleness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from varsim.report.formatting import count, dimensions, seconds, size
 from varsim.report.grouping import grouped, name_of
-from varsim.report.summary import CompressionUse, OneSidedUse, VariableSummary
+from varsim.report.summary import BoundedUse, CompressionUse, OneSidedUse, VariableSummary
 from varsim.report.tables import LEAST_LABEL, Column, fits, show_table
 from varsim.texts.facts import times
 
@@ -56,6 +56,7 @@ def print_variables(
     _print_rows(console, [one for one in variables if one.sparse_bytes])
     _print_one_sided(console, variables)
     _print_compression(console, variables)
+    _print_bounded(console, variables)
     console.print(Text(IF_ALONE, style="dim"))
     console.print()
     said = []
@@ -158,6 +159,43 @@ def one_sided_text(use: OneSidedUse) -> str:
         f"{use.most_behind:,} at most, and its value was {_ms(use.age_s)} old on average and "
         f"{_ms(use.longest_age_s)} at most"
     )
+
+
+def _print_bounded(console: Console, variables: Sequence[VariableSummary]) -> None:
+    """Print how far replicas were apart under bounded staleness, and who waited for whom."""
+    uses = [(one.name, one.bounded) for one in variables if one.bounded is not None]
+    for name, use in uses[:MAX_ROWS]:
+        console.print(Text(f"{name}: {bounded_text(use)}"))
+    if len(uses) > MAX_ROWS:
+        console.print(Text(f"{count(len(uses) - MAX_ROWS)} more variables are in summary.json."))
+    if uses:
+        console.print()
+
+
+def bounded_text(use: BoundedUse) -> str:
+    """Return how far replicas were apart, how old their caches were, and the longest waits."""
+    text = (
+        f"a replica was {times(use.most_ahead, 'write')} ahead of the slowest at most, of "
+        f"{use.bound:,} allowed"
+    )
+    if use.renewals:
+        text += (
+            f"; {times(use.renewals, 'renewal')} of caches, which were {use.behind:,.3g} versions "
+            f"behind on average and {use.most_behind:,} at most"
+        )
+    longest = sorted(use.waits, key=lambda one: -one.waited_s)
+    said = [
+        f"replica {one.replica} waited {_ms(one.waited_s)} for replica {one.waited_for} "
+        f"({times(one.waits, 'time')}, up to {_ms(one.longest_s)})"
+        for one in longest[:_MOST_WAITS]
+    ]
+    if len(longest) > len(said):
+        said.append("the other waits are in summary.json")
+    return "; ".join([text, *said] if said else [text, "no replica had to wait"])
+
+
+_MOST_WAITS: Final = 4
+"""Number of pairs of replicas whose waits are shown."""
 
 
 def _ms(time_s: float) -> str:

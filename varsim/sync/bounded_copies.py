@@ -42,6 +42,7 @@ class BoundedCopies:
         key = write.variable_id, replica_id
         self._seen[key] = self._seen.get(key, 0) + 1  # the writer knows its own write
         account.moved(1, write.operand.nbytes)
+        account.waited_s += admitted.waited_s
         assert account.bounded is not None, "the variable was added"
         account.bounded.admitted(replica_id, admitted.waited_for, admitted.ahead, admitted.waited_s)
 

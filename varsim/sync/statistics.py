@@ -34,7 +34,7 @@ class VariableStatistics:
     merges: int  # writes that were collectives of all replicas
     messages: int
     size_bytes: int
-    waited_s: float  # total time that contributions waited for other replicas' contributions
+    waited_s: float  # total time that replicas' writes waited for other replicas' writes
     sparse_bytes: int  # the part of `size_bytes` for sparse writes
     dense_bytes: int  # the bytes of the same writes if each message contained the whole value
     spared: int  # components that reads did not fetch again, because they were unchanged

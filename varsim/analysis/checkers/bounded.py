@@ -94,6 +94,8 @@ class Bounded(Checker):
         self._caches: dict[_Key, _Cache] = {}
         self._own: dict[_Key, tuple[int | None, int]] = {}  # the call, and the writes in it
         self._known: defaultdict[int, int] = defaultdict(int)  # replica → event of the program
+        self.held_for: dict[int, int] = {}
+        """The event of a write that had to wait → the slowest replica when it arrived."""
         self._last_receipt = -2  # the number of the program's last receipt
 
     def concerns(self, variable: int | None) -> bool:
@@ -120,6 +122,17 @@ class Bounded(Checker):
             return None
         ((value, _),) = copy.versions.values()
         return value
+
+    def lacking(self, event: Event) -> int:
+        """Return how many versions of the copy a read by a replica lacks at this time."""
+        assert event.variable is not None
+        cache = self._caches.get((event.variable, event.process))
+        copy = self._copies.get(event.variable)
+        if cache is None or copy is None or not copy.versions or event.call is None:
+            return 0
+        applied = self._clocks_of(event.call, event.variable).applied[event.process]
+        own = applied - cache.snapshot.applied.get(event.process, applied)
+        return max(0, max(copy.versions) - cache.version - own)
 
     def _promise(self, event: Event) -> Promise:
         assert event.variable is not None
@@ -209,6 +222,9 @@ class Bounded(Checker):
             clocks.held.remove(event)
             self._apply(event, clocks)
         self._admit(call, event.variable)
+        if event in clocks.held:
+            running = self._running(call)
+            self.held_for[event.event] = min(running, key=lambda i: clocks.arrived[i])
 
     def _clocks_of(self, call: int, variable: int) -> _Clocks:
         clocks = self._clocks.get((call, variable))
