@@ -57,6 +57,11 @@ class HistoryBuilder:
         self.variables: dict[str, VariableRow] = {}
         self.events: list[Event] = []
         self._numbers: defaultdict[int, int] = defaultdict(int)
+        self._passed_s = 0.0
+
+    def pass_time(self, time_s: float) -> None:
+        """Let time pass before the next event, besides the millisecond between two events."""
+        self._passed_s += time_s
 
     def variable(self, name: str, synchronization: str, aggregation: str, dtype: str, shape: str):
         number = len(self.variables) + 1
@@ -92,7 +97,12 @@ class HistoryBuilder:
         number = self._numbers[process]
         self._numbers[process] += 1
         event = Event(
-            len(self.events) + 1, process, number, len(self.events) / 1e3, kind, **columns
+            len(self.events) + 1,
+            process,
+            number,
+            len(self.events) / 1e3 + self._passed_s,
+            kind,
+            **columns,
         )
         self.events.append(event)
         return event.event

@@ -17,6 +17,7 @@ from varsim.analysis.findings.locks import LockUse
 from varsim.analysis.findings.model import Finder, Finding, FindingKind
 from varsim.analysis.findings.not_finite import NotFinite
 from varsim.analysis.findings.overflow import Overflow
+from varsim.analysis.findings.pace import Pace
 from varsim.analysis.findings.pairing import Pairing
 from varsim.analysis.findings.redundancy import Redundancy
 from varsim.analysis.findings.scaling import Scaling
@@ -43,6 +44,7 @@ FINDERS: Final[tuple[type[Finder], ...]] = (
     LockUse,
     SeparateCopies,
     Lagging,
+    Pace,
 )
 """All finders, in the order of reports. A new finder is one new file and one line here."""
 

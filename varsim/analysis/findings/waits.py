@@ -21,6 +21,7 @@ from varsim.analysis.findings.model import (
     milliseconds,
 )
 from varsim.texts.facts import times
+from varsim.tracing.bounded import WAITS
 from varsim.tracing.history import Event
 
 STRAGGLER: Final = FindingKind(name="waiting for one replica")
@@ -101,7 +102,14 @@ class Waits(Finder):
         if event.process in self._paused and event.call == self._call:
             self._resume(event.process, event.time_s)
 
-    on_read_by_replica = on_install
+    on_read_by_replica = on_renew = on_install
+
+    def on_advance(self, event: Event) -> None:
+        """Pause a replica's work while a write with bounded staleness waits."""
+        if event.note == WAITS and event.call is not None and event.call == self._call:
+            if event.process in self._paused:
+                self._resume(event.process, event.time_s)
+            self._paused[event.process] = (event.time_s, None)
 
     def on_write_by_replica(self, event: Event) -> None:
         """Resume a replica's work. The contribution arrives later, when the outbox is sent."""
