@@ -187,8 +187,8 @@ install-smoke: $(INSTALLED) ## install the checkout into another environment by 
 	theirs/bin/python -m varsim check; \
 	set +x; echo "install-smoke: varsim runs in another environment"
 
-bench: $(INSTALLED) ## measure varsim beside its peers, and keep the results (eleven minutes at most)
-	@set -eu; for question in startup step scalars digits reads scale busy tracing history tcp; do \
+bench: $(INSTALLED) ## measure varsim beside its peers, and keep the results (twelve minutes at most)
+	@set -eu; for question in startup step scalars digits reads scale busy tracing history tcp ssp; do \
 		echo "== $$question"; $(BIN)/python -m benchmarks.$$question --keep; done
 
 bench-peers: $(PEERS)/.installed ## install the systems with which the benchmarks compare varsim, once

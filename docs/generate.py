@@ -233,7 +233,7 @@ def run_output() -> str:
 
 
 QUESTIONS: Final = (
-    "step scalars digits reads scale busy startup tracing history tcp ways compression".split()
+    "step scalars digits reads scale busy startup tracing history tcp ways compression ssp".split()
 )
 """The benchmarks whose newest results docs/performance.md and docs/compression.md show."""
 
