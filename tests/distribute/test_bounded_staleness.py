@@ -190,6 +190,26 @@ def test_a_joined_replica_holds_no_other_back() -> None:
         assert 5 == v.read_value()
 
 
+def test_a_replica_that_joins_during_a_call_holds_no_other_back_and_starts_again() -> None:
+    """After the join, the clocks are equal again, so the bound holds for the next writes."""
+    for seed in range(5):
+        with cluster(1, 3, seed=seed) as (strategy, v):
+            seen: list[float] = []
+
+            def step(v: tf.Variable = v, seen: list[float] = seen) -> None:
+                context = tf.distribute.get_replica_context()
+                write(v, (0, 2, 7)[me()])
+                context.join()
+                seen.append(float(v.read_value()))
+                write(v, 3)
+
+            strategy.run(step)
+
+            assert 18 == v.read_value()
+            assert 9 <= min(seen)
+            assert 1 == statistics(strategy).bounded.most_ahead
+
+
 def test_a_replica_that_has_raised_ends_the_wait_of_the_others() -> None:
     with cluster(0) as (strategy, v):
 

@@ -164,7 +164,7 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
     if reads is not None or paced is not None:
         kinds += ", 'receive'"
     if paced is not None:
-        kinds += ", 'return', 'raise', 'abort'"
+        kinds += ", 'return', 'raise', 'abort', 'arrive', 'answer'"
     where = f"variable = ? OR variable IS NULL AND kind IN ({kinds})"
     for event in valid_events(history, replay.promises, where, (number,)):
         if created is not None and not history.puts_back(event):

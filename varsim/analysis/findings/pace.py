@@ -99,7 +99,7 @@ class Pace(Finder):
         }
         self._coming: defaultdict[int, deque[Event]] = defaultdict(deque)  # not yet received
         self._clocks: dict[tuple[int, int], dict[int, int]] = {}  # (call, variable) → writes
-        self._ended: defaultdict[int, set[int]] = defaultdict(set)  # call → replicas
+        self._ended: defaultdict[int, set[int]] = defaultdict(set)  # call → returned or joined
         self._waiting: dict[int, Event] = {}  # replica → its write that waits
         self._blamed: dict[int, int] = {}  # event of such a write → the slowest replica
         self._began_s: dict[int, float] = {}
@@ -152,6 +152,18 @@ class Pace(Finder):
         self._coming[event.process].append(event)
 
     on_raise = on_return
+
+    def on_arrive(self, event: Event) -> None:
+        """Store a join until the program receives it."""
+        if event.operation == "join":
+            self._coming[event.process].append(event)
+
+    def on_answer(self, event: Event) -> None:
+        """Begin to count again when all replicas have joined."""
+        if event.operation == "joined" and event.call is not None:
+            self._ended.pop(event.call, None)
+            for number in self._variables:
+                self._clocks.pop((event.call, number), None)
 
     def on_receive(self, event: Event) -> None:
         """Count the writes that have arrived."""
