@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -19,6 +20,7 @@ import varsim as tf
 from tests.effort import many
 from varsim.analysis.outcome import Outcome
 from varsim.analysis.verdict import Verdict, judge
+from varsim.errors import WorkerLost
 from varsim.testing import simulated_cluster
 from varsim.tracing.history import open_history
 from varsim.tracing.merge import merge
@@ -155,3 +157,80 @@ def test_the_random_programs_wait_and_reach_the_bound() -> None:
         counts += program.counts
 
     assert {"waits", "ahead", "at the bound"} == {*counts}
+
+
+class Stop(Exception):
+    """A replica of the program below raises it."""
+
+
+def run_with_failures(seed: int, folder: Path) -> None:
+    """Run calls of which some fail, in a random order of events; use the copy after each."""
+    rng = Random(seed)
+    with simulated_cluster(seed):
+        devices = [f"cpu:{i}" for i in range(3)]
+        with tf.distribute.MirroredStrategy(devices, trace=TraceOptions(folder)) as strategy:
+            with strategy.scope():
+                v = tf.Variable(
+                    0.0,
+                    name="v",
+                    synchronization=tf.BoundedStaleness(rng.choice([0, 1, 4])),
+                    aggregation=MEAN,
+                )
+
+            def step(step_seed: int) -> None:
+                me = tf.distribute.get_replica_context().replica_id_in_sync_group
+                own = Random(f"{step_seed} {me}")
+                for _ in range(own.randrange(8)):
+                    v.assign_add(own.random(), read_value=False)
+                    if own.random() < 0.3:
+                        v.read_value()
+                    if own.random() < 0.1:
+                        raise Stop
+
+            for _ in range(5):
+                with suppress(Stop):
+                    strategy.run(step, (rng.randrange(2**32),))
+                if rng.random() < 0.5:
+                    v.read_value()
+                if rng.random() < 0.3:
+                    v.assign_add(0.7, read_value=False)
+
+
+@pytest.mark.parametrize("seed", range(many(8)))
+def test_the_record_of_calls_that_fail_is_valid(seed: int, tmp_path: Path) -> None:
+    """After a failure the copy has the writes that the program had received until then."""
+    run_with_failures(seed, tmp_path)
+    merge(tmp_path, tmp_path)
+    with open_history(tmp_path) as history:
+        verdicts = judge(history)
+
+    assert [] == [one for one in verdicts if one.outcome is not Outcome.VALID]
+
+
+@pytest.mark.filterwarnings("ignore::varsim.errors.VarsimWarning")
+def test_the_copy_survives_a_lost_worker() -> None:
+    """No write of another replica is lost, and the next call goes on from the copy."""
+    for death in (1, 4, 7, 10, 13):
+        with simulated_cluster(seed=3, deaths={1: death}):
+            devices = [f"cpu:{i}" for i in range(3)]
+            strategy = tf.distribute.MirroredStrategy(devices, on_worker_lost="restart")
+            with strategy.scope():
+                v = tf.Variable(
+                    np.zeros(3, np.int64),
+                    synchronization=tf.BoundedStaleness(1),
+                    aggregation=SUM,
+                )
+
+            def step(v: tf.Variable = v) -> None:
+                one = np.zeros(3, np.int64)
+                one[tf.distribute.get_replica_context().replica_id_in_sync_group] = 1
+                for _ in range(6):
+                    v.assign_add(one, read_value=False)
+
+            with pytest.raises(WorkerLost):
+                strategy.run(step)
+            before = v.numpy()
+            assert max(before) - min(before) <= 1
+            strategy.run(step)
+            assert [6, 6, 6] == (v.numpy() - before).tolist()
+            strategy.close()
