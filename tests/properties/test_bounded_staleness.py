@@ -1,8 +1,9 @@
-"""Random interleavings under BoundedStaleness: the bound holds, and reads see what they must see.
+r"""Random interleavings under BoundedStaleness: the bound holds, and reads see what they must see.
 
 `make test` runs a few seeds. The 3,000 interleavings are one command:
 
-    VARSIM_TEST_EFFORT=250 python -m pytest tests/properties/test_bounded_staleness.py
+    VARSIM_TEST_EFFORT=250 python -m pytest -k fresh_enough \
+        tests/properties/test_bounded_staleness.py
 """
 
 from __future__ import annotations

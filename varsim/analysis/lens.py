@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
@@ -160,11 +161,8 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
             paced=None if paced is None else paced.take(),
         )
 
-    kinds = "'call', 'finish', 'lost'"
-    if reads is not None or paced is not None:
-        kinds += ", 'receive'"
-    if paced is not None:
-        kinds += ", 'return', 'raise', 'abort', 'arrive', 'answer'"
+    kinds = _KINDS if reads is None else _KINDS_OF_SHARED
+    kinds = kinds if paced is None else _KINDS_OF_PACED
     where = f"variable = ? OR variable IS NULL AND kind IN ({kinds})"
     for event in valid_events(history, replay.promises, where, (number,)):
         if created is not None and not history.puts_back(event):
@@ -184,6 +182,12 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
             merged = False
     if created is not None:
         yield moment(created)
+
+
+_KINDS: Final = "'call', 'finish', 'lost'"
+_KINDS_OF_SHARED: Final = f"{_KINDS}, 'receive'"
+_KINDS_OF_PACED: Final = f"{_KINDS_OF_SHARED}, 'return', 'raise', 'abort', 'arrive', 'answer'"
+"""The kinds of events without a variable that the lens needs."""
 
 
 def _share(lacking: Flat | None, value: Flat | None) -> float | None:
