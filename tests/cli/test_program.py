@@ -168,7 +168,7 @@ def test_commands_options_and_their_values_are_completed():
     assert [] == completed("run", incomplete="nowhere/")
     assert ["on_write", "on_read"] == completed("run", "--mode", incomplete="on")
     assert ["a=none,b=on_read"] == completed("run", "--mode", incomplete="a=none,b=on_r")
-    assert ["digits"] == completed("run", "--workload", incomplete="di")
+    assert ["digits", "digits_ways"] == completed("run", "--workload", incomplete="di")
     assert ["mine.py"] == completed("run", "--workload", incomplete="min")
     assert "step_counter" in completed("run", "--workload")
     assert ["configs/", "mine.py"] == completed("exec")
