@@ -14,6 +14,7 @@ from tests.analysis.golden import verdicts
 from tests.replica_context import replica_id
 from varsim.analysis.examination import examine
 from varsim.analysis.outcome import Outcome
+from varsim.errors import HistoryError
 from varsim.report.event_page import event_text
 from varsim.testing import simulated_cluster
 from varsim.tracing.history import HISTORY, Event, open_history
@@ -82,15 +83,24 @@ def test_a_wrong_collective_of_a_group_is_invalid(before, after, expected, tmp_p
     assert expected == wrong(GROUPS.replace(before, after), tmp_path)
 
 
-@pytest.mark.parametrize(
-    "members", ["[2,0]", "[]", "[0,0]", "[0,3]", "[0,1,2]", "[1]", "0", "[0", '["0"]', "[true]"]
-)
-def test_a_wrong_group_is_an_invalid_row(members: str, tmp_path: Path):
+def with_members(members: str) -> str:
+    """Return the history with another group at the arrival of replica 0."""
     text = GROUPS.replace("members=[0,2] operation=all_reduce as came0", f"members={members}")
     text = text.replace("position=0 members=", "position=0 operation=all_reduce members=", 1)
-    text = text.replace(" after came0", "")
+    return text.replace(" after came0", "")
 
-    assert "is not a valid group of a collective of process 0" in wrong(text, tmp_path)["record"]
+
+@pytest.mark.parametrize("members", ["[2,0]", "[]", "[0,0]", "[0,1,2]", "[1]"])
+def test_a_wrong_group_is_an_invalid_row(members: str, tmp_path: Path):
+    reasons = wrong(with_members(members), tmp_path)
+
+    assert "is not a valid group of a collective of process 0" in reasons["record"]
+
+
+@pytest.mark.parametrize("members", ["[0,3]", "0", "[0", '["0"]', "[true]"])
+def test_a_history_whose_group_is_no_list_of_replicas_is_not_opened(members: str, tmp_path: Path):
+    with pytest.raises(HistoryError, match="must be a JSON list of replicas from 0 to 2"):
+        wrong(with_members(members), tmp_path)
 
 
 # ---------------------------------------------------------------- a recorded run
