@@ -4,9 +4,9 @@ Every way is an experiment in configs/ways, with the same model, images and step
 that of the replicas' copies on the test images, on average. *drift* is the largest difference of
 an element of two copies at the end. *messages* and *MB* are those of the variables, as if each were
 sent alone, and of the collectives, locks and barriers. A `≥` says that the record lacks sizes:
-those of values in a merge_call, and in requests to the program. *behind* is the staleness of a pull or a fetch: by how
-many versions the value has changed since the replica's last read of it, on average. *training* is
-the time of all steps, while the run is recorded.
+those of values in a merge_call, and in requests to the program. *behind* is the staleness of a pull
+or a fetch: by how many versions the value has changed since the replica's last read of it, on
+average. *training* is the time of all steps, while the run is recorded.
 
 The ways that do not wait (push_pull, publish, bounded_staleness) have other results in each run.
 """
