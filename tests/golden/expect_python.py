@@ -297,6 +297,17 @@ def wrong_lengths_are_refused(case: Case) -> CaseOutcome | None:
     return refused(case, None if v is None else v.untouched, "ValueError")
 
 
+def others_are_refused(case: Case) -> CaseOutcome | None:
+    """Apply D17: reduce and update refuse the variables and the values of another strategy."""
+    if case.family != "mixing":
+        return None
+    if re.search(r'out = b\.(reduce\("MEAN", v, axis=None\)|extended\.update\(v, )', case.text):
+        v = variable_of(case)
+        return refused(case, None if v is None else v.untouched, "RuntimeError")
+    of_four = "x = q.experimental_distribute_values_from_function" in case.text
+    return refused(case, None, "ValueError") if of_four and "out = a.reduce(" in case.text else None
+
+
 def slices_are_refused(case: Case) -> CaseOutcome | None:
     """Apply D12: an assign to a slice of a distributed variable is refused and changes nothing."""
     v = variable_of(case)
@@ -382,6 +393,7 @@ RULES: list[tuple[str, Callable[[Case], CaseOutcome | None]]] = [
     ("D12", slices_are_refused),
     ("D13", variables_convert_as_arrays),
     ("D15", further_ops_reduce),
+    ("D17", others_are_refused),
     ("D2", replica_ids_of_closures_are_numbers),
     ("D16", any_function_is_scheduled),
     ("D16", fails_on_a_worker),

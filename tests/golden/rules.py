@@ -44,6 +44,7 @@ STATEMENTS = {
     "D13": "float, len and bool behave as for arrays",
     "D15": "reductions have more operations than SUM and MEAN",
     "D16": "a scheduled function is not traced: it can be any function, and fails on its worker",
+    "D17": "reduce and update refuse the variables and the values of another strategy",
 }
 
 
