@@ -131,8 +131,23 @@ class LeakCheck:
             for target, count in (now.descriptors - before.descriptors).items()
             if _matters(target)
         ]
-        left += [f"file {name}" for name in sorted(now.files - before.files)]
+        files = now.files - before.files
+        left += [f"file {name}" for name in sorted(files - self._of_other_runs(files))]
         return left
+
+    def _of_other_runs(self, files: frozenset[str]) -> set[str]:
+        """Return the segments that processes of other test runs or programs use."""
+        segments = {name for name in files if Path(name).parent == SEGMENTS}
+        if not segments:
+            return set()
+        found: set[str] = set()
+        own = {os.getpid()} | _descendants(self._mark)
+        for name in os.listdir("/proc"):
+            if name.isdecimal() and int(name) not in own:
+                with suppress(OSError):
+                    maps = Path(f"/proc/{name}/maps").read_text("utf-8", "replace")
+                    found |= {one for one in segments if one in maps}
+        return found
 
 
 def _describe_process(pid: int) -> str:

@@ -102,6 +102,31 @@ def test_a_segment_is_found(
     segment.unlink()
 
 
+def test_a_segment_that_another_program_uses_is_no_leak(
+    check: LeakCheck, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.leaks.SEGMENTS", tmp_path)
+    segment = tmp_path / "varsim-x"
+    segment.write_bytes(bytes(4096))
+    program = (
+        "import mmap, sys\n"
+        "with open(sys.argv[1], 'r+b') as file, mmap.mmap(file.fileno(), 4096):\n"
+        "    input('mapped\\n')\n"
+    )
+    command = [sys.executable, "-c", program, str(segment)]
+    with subprocess.Popen(
+        command, env={}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert "mapped\n" == other.stdout.readline()
+        used = check.leaks()
+        other.communicate("\n")
+
+    assert f"file {segment}" not in used
+    assert [f"file {segment}"] == check.leaks()
+    segment.unlink()
+
+
 def test_wait_for_returns_the_first_true_value_or_fails_at_the_deadline() -> None:
     states = iter([0, 0, 7])
     assert 7 == wait_for(lambda: next(states))
