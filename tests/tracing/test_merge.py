@@ -222,13 +222,14 @@ def test_a_commit_to_one_component_names_its_replica(traced: TracedCluster) -> N
     traced.program.wrote(1, 1, ASSIGN, "p:5", np.array(7, "f4"))
     traced.down(1, commit(0, 1, 7.0, 1))
     traced.program.wrote(1, None, ASSIGN, "p:6", np.array(8, "f4"))
-    traced.all(commit(0, 2, 8.0, 1))
+    for replica_id in (0, 1):  # their components have had 0 and 1 commits
+        traced.down(replica_id, commit(0, 1 + replica_id, 8.0, 1))
     events = traced.history()
 
     assert [(PROGRAM, 1, "p:5"), (PROGRAM, None, "p:6")] == of_kind(
         events, "write", "process", "replica", "location"
     )
-    assert [(None, 1, 1), (None, 2, None)] == of_kind(
+    assert [(None, 1, 1), (None, 1, 0), (None, 2, 1)] == of_kind(
         events, "commit", "call", "version", "replica"
     )
 
@@ -237,7 +238,7 @@ def test_late_commits_are_before_the_end_of_their_call(traced: TracedCluster) ->
     traced.variable(1)
     traced.step(1, ((1, 2.0),), ((1, 4.0),))
     late = commit(1, 1, 3.0, 1)
-    traced.program.decided([late])
+    traced.program.decided([0], [late])
     traced.program.finished(1, None)
     traced.program.read(1, None, 1, "p:9", np.array(3, "f4"))
     traced.all(late)

@@ -215,7 +215,7 @@ class Coordinator:
     def _give_up(self, token: int, error: BaseException) -> None:
         call_id = next((i for i, one in self._tokens.items() if one == token), None)
         if call_id is not None:
-            self._notes.finished(call_id, recorded(error), self._outgoing.values())
+            self._notes.finished(call_id, recorded(error), self._outgoing)
         self._answers.pop(token, None)
         self._handle(ProgramGivesUp(token, type(error).__name__, self._channel.now_s()))
         # Messages of the next operation can change the answer to a request that is not sent yet.
@@ -273,7 +273,7 @@ class Coordinator:
             if self._work:
                 self._work = deque(work for work in self._work if work.call_id in self._tokens)
         assert isinstance(finish, Finish)
-        self._notes.finished(finish.call_id, finish.error_text, self._outgoing.values())
+        self._notes.finished(finish.call_id, finish.error_text, self._outgoing)
         return finish
 
     def _show_outputs(self) -> None:
@@ -412,7 +412,7 @@ class Coordinator:
                 self._tokens[call_id] = token
                 self._notes.began(call_id)
             case Exchanged():
-                self._notes.decided(self._outgoing.values())
+                self._notes.decided(self._outgoing)
             case ProgramWrote(variable_id=number, operation=operation, location=location):
                 for replica_id, value in action.written:
                     self._notes.wrote(replica_id, number, operation, value, location)

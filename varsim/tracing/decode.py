@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -53,6 +53,13 @@ from varsim.spec import (
 from varsim.tracing import collective_rows
 from varsim.tracing.absent import AbsentMemory
 from varsim.tracing.compression import compressed_write
+from varsim.tracing.deliveries import (
+    NO_REPLICA,
+    CommitDeliveries,
+    Deliveries,
+    Events,
+    Positions,
+)
 from varsim.tracing.history import VariableRow
 from varsim.tracing.layout import packed
 from varsim.tracing.manual import OneSidedRows, state_set
@@ -67,11 +74,6 @@ from varsim.tracing.rows import (
     kept,
     kept_rows,
 )
-
-Events = Sequence[int]
-"""The event numbers of a sent message."""
-
-_NO_REPLICA: Final = -1
 
 _CONTRIBUTIONS: Final = Form("variable", "operation", "position", "location", "value")
 _COMMITS: Final = Form("variable", "operation", "version", "position", "value")
@@ -139,34 +141,6 @@ class OpenCollectives:
         self._seen.pop(call, None)
 
 
-class _ToAll:
-    """Keeps the events of a message to several replicas until all of them have received it."""
-
-    def __init__(self) -> None:
-        self._delivered: dict[tuple[object, ...], tuple[Events, set[int]]] = {}
-
-    def __contains__(self, what: tuple[object, ...]) -> bool:
-        return what in self._delivered
-
-    def first(
-        self, replica_id: int, what: tuple[object, ...], receivers: int, make: Callable[[], Events]
-    ) -> Events:
-        """Return the events of a message; create these events at the first delivery.
-
-        Args:
-            receivers: The number of replicas that receive the message.
-        """
-        found = self._delivered.get(what)
-        if found is None:
-            found = self._delivered[what] = make(), set()
-        events, who = found
-        if replica_id != _NO_REPLICA:
-            who.add(replica_id)
-            if len(who) == receivers:
-                del self._delivered[what]
-        return events
-
-
 class FromProgram:
     """Decodes what the coordinator sends. A message to several replicas is one event."""
 
@@ -184,18 +158,20 @@ class FromProgram:
         self._absent = absent
         self._num_replicas = num_replicas
         self._present: dict[int, int] = {}  # call with joined replicas → number of present ones
-        self._to_all = _ToAll()
+        self._to_all = Deliveries()
+        self._commits = CommitDeliveries(num_replicas)
         self._exchanged: dict[int, tuple[int, int | None]] = {}
         """Variable → the version and the position of its last exchange."""
-        self._to_one: defaultdict[tuple[int, int], int] = defaultdict(int)
+        self.writes_to_one = self._commits.writes_to_one
 
-    def writes_to_one(self, variable_id: int, replica_id: int) -> None:
-        """Record that the program writes one component: the next commit is for that component."""
-        self._to_one[variable_id, replica_id] += 1
-
-    def decided(self, message: Message) -> None:
-        """Create the events of a message that is sent later."""
-        self.events_of(_NO_REPLICA, message)
+    def decided(self, replica_id: int, message: Message) -> None:
+        """Create the events of a commit that is sent to a replica, or to several, later."""
+        if isinstance(message, Commit):
+            self._commit(replica_id, message, is_sent=False)
+        elif isinstance(message, ScatterCommit):
+            self._scatter_commit(replica_id, message, is_sent=False)
+        else:
+            self.events_of(NO_REPLICA, message)
 
     def events_of(self, replica_id: int, message: Message) -> Events:
         """Return the events of a message; another replica may have received the message before."""
@@ -273,35 +249,46 @@ class FromProgram:
 
         return self._to_all.first(replica_id, ("create", number), self._num_replicas, make)
 
-    def _commit(self, replica_id: int, commit: Commit) -> Events:
-        what = "commit", commit.variable_ids.tobytes(), commit.versions.tobytes()
-        if self._to_one and len(commit.variable_ids) == 1 and what not in self._to_all:
-            whose = self._whose(int(commit.variable_ids[0]), replica_id)
-            if whose is not None:
-                return self._new_commit(commit, whose)
-        everyone = self._num_replicas
-        return self._to_all.first(
-            replica_id, what, everyone, lambda: self._new_commit(commit, None)
+    def _commit(self, replica_id: int, commit: Commit, *, is_sent: bool = True) -> Events:
+        ids, versions = commit.variable_ids, commit.versions
+        if is_sent and self._commits.is_to_one(replica_id, ids, versions):
+            return self._new_commit(commit, (None,), replica_id)
+        call, settle = _call_of(commit), self._collectives.settle
+        return self._commits.events(
+            replica_id,
+            ids,
+            versions,
+            lambda: [settle(call, one) for one in ids.tolist()],
+            lambda positions, *whose: self._new_commit(commit, positions, *whose),
+            is_sent=is_sent,
         )
 
-    def _scatter_commit(self, replica_id: int, commit: ScatterCommit) -> Events:
+    def _scatter_commit(
+        self, replica_id: int, commit: ScatterCommit, *, is_sent: bool = True
+    ) -> Events:
         """Return the event of a sparse commit."""
-        number, version = commit.variable_id, commit.version
-        what = "commit", np.int64(number).tobytes(), np.int64(version).tobytes()
-        whose = None if what in self._to_all else self._whose(number, replica_id)
-        call = commit.call_id if commit.call_id > 0 else None
+        number = commit.variable_id
+        ids, versions = np.array([number]), np.array([commit.version])
+        if is_sent and self._commits.is_to_one(replica_id, ids, versions):
+            return self._new_scatter_commit(commit, (None,), replica_id)
+        call, settle = _call_of(commit), self._collectives.settle
+        return self._commits.events(
+            replica_id,
+            ids,
+            versions,
+            lambda: [settle(call, number)],
+            lambda positions, *whose: self._new_scatter_commit(commit, positions, *whose),
+            is_sent=is_sent,
+        )
 
-        def make() -> Events:
-            one = () if whose is None else (whose,)
-            position = self._collectives.settle(call, number)
-            shown = kept_rows(commit.rows, self._absent)
-            columns = number, commit.operation._value_, version, position, *shown, *one
-            form = _SPARSE_COMMITS_TO_ONE if one else _SPARSE_COMMITS
-            return self._rows.add_all("commit", form, [columns], call=call)
-
-        if whose is not None:
-            return make()
-        return self._to_all.first(replica_id, what, self._num_replicas, make)
+    def _new_scatter_commit(
+        self, commit: ScatterCommit, positions: Positions, *whose: int
+    ) -> Events:
+        shown = kept_rows(commit.rows, self._absent)
+        operation = commit.operation._value_
+        columns = commit.variable_id, operation, commit.version, positions[0], *shown, *whose
+        form = _SPARSE_COMMITS_TO_ONE if whose else _SPARSE_COMMITS
+        return self._rows.add_all("commit", form, [columns], call=_call_of(commit))
 
     def _component_commit(self, replica_id: int, commit: ComponentCommit) -> Events:
         """Return the event of one replica's new component in an exchange."""
@@ -318,25 +305,17 @@ class FromProgram:
 
         return self._to_all.first(replica_id, ("exchange", number, version, whose), 1, make)
 
-    def _whose(self, variable_id: int, replica_id: int) -> int | None:
-        if (variable_id, replica_id) not in self._to_one:
-            return None
-        self._to_one[variable_id, replica_id] -= 1
-        if not self._to_one[variable_id, replica_id]:
-            del self._to_one[variable_id, replica_id]
-        return replica_id
-
-    def _new_commit(self, commit: Commit, whose: int | None) -> range:
-        call = commit.call_id if commit.call_id > 0 else None
+    def _new_commit(self, commit: Commit, positions: Positions, *whose: int) -> range:
         ids, versions = commit.variable_ids.tolist(), commit.versions.tolist()
-        settle, operation = self._collectives.settle, commit.operation._value_
-        one = () if whose is None else (whose,)
+        operation = commit.operation._value_
         columns = [
-            (i, operation, version, settle(call, i), *shown, *one)
-            for i, version, shown in zip(ids, versions, self._values(commit, ids), strict=True)
+            (i, operation, version, position, *shown, *whose)
+            for i, version, position, shown in zip(
+                ids, versions, positions, self._values(commit, ids), strict=True
+            )
         ]
-        form = _COMMITS_TO_ONE if one else _COMMITS
-        return self._rows.add_all("commit", form, columns, call=call)
+        form = _COMMITS_TO_ONE if whose else _COMMITS
+        return self._rows.add_all("commit", form, columns, call=_call_of(commit))
 
     def _values(self, commit: Commit, ids: Sequence[int]) -> list[Kept]:
         if len(ids) == 1:
@@ -443,6 +422,11 @@ class FromReplica:
         spec = self._variables.specs.get(variable_id)
         first_only = VariableAggregation.ONLY_FIRST_REPLICA
         return self._replica_id > 0 and spec is not None and spec.aggregation is first_only
+
+
+def _call_of(commit: Commit | ScatterCommit) -> int | None:
+    """Return the call to which the merge of a commit belongs; None if it belongs to none."""
+    return commit.call_id if commit.call_id > 0 else None
 
 
 def installed(

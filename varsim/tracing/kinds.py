@@ -23,7 +23,8 @@ KINDS: Final[Mapping[str, str]] = {
     "`replica`, if `replica` is set) gets this `version`. `value` is the operand of `operation`. "
     "For a merge, `operation` is assign, and `value` is the new value. For a merge of sparse "
     "writes, `operation` is that of the writes, and `value` has the rows of all replicas, divided "
-    "by N for MEAN",
+    "by N for MEAN. If the program has written single components, so that their versions differ, a "
+    "merge has one commit for each component",
     "install": "a replica applies a commit to its component; caused by `commit`",
     "read": "a read. The program reads the cross-replica value, or the component of `replica` if "
     "`replica` is set; `times` counts equal reads in a row",

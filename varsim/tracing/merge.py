@@ -30,13 +30,13 @@ from varsim.texts.files import TRACE_REMEDY
 from varsim.tracing import bounded
 from varsim.tracing.absent import AbsentMemory
 from varsim.tracing.decode import (
-    Events,
     FromProgram,
     FromReplica,
     OpenCollectives,
     RecordedVariables,
     installed,
 )
+from varsim.tracing.deliveries import Events
 from varsim.tracing.history import HISTORY, PROGRAM, EventBatch, check_tables, write_batches
 from varsim.tracing.manual import obtained
 from varsim.tracing.outboxes import LayoutError
@@ -332,9 +332,14 @@ class _Merger:
         columns = variable, operation, replica, location, *recorded(*value)
         self._rows.add_one("compress", _WRITES, columns)
 
-    def _decided(self, process: int, frames: Iterable[bytes | int]) -> None:  # noqa: ARG002
-        for message in self._messages(frames):
-            self._program.decided(message)
+    def _decided(
+        self,
+        process: int,  # noqa: ARG002
+        replica_ids: list[int],
+        frames: Iterable[bytes | int],
+    ) -> None:
+        for replica_id, message in zip(replica_ids, self._messages(frames), strict=False):
+            self._program.decided(replica_id, message)
 
     def _finished(self, process: int, call: int, note: str | None) -> None:  # noqa: ARG002
         if note is None:

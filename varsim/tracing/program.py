@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from varsim.protocol.messages import Combination, Commit, ComponentCommit, Message, ScatterCommit
@@ -54,16 +54,24 @@ class ProgramNotes:
         if self._trace is not None:
             self._trace.shared(CARRY, variable_id, owner, version, 0, "", value)
 
-    def decided(self, outgoing: Iterable[Sequence[Message]]) -> None:
-        """Record commits that have not been sent yet, because the program may see their effect."""
+    def decided(self, outgoing: Mapping[int, Sequence[Message]]) -> None:
+        """Record commits that have not been sent yet, because the program may see their effect.
+
+        Args:
+            outgoing: replica_id → its messages. A commit to several replicas is recorded once, for
+                the first of them.
+        """
         if self._trace is not None:
-            unsent = [message for messages in outgoing for message in messages]
-            commits = {id(one): one for one in unsent if isinstance(one, _COMMITS)}
+            commits: dict[int, tuple[int, Message]] = {}
+            for replica_id, messages in outgoing.items():
+                for one in messages:
+                    if isinstance(one, _COMMITS):
+                        commits.setdefault(id(one), (replica_id, one))
             if commits:
-                self._trace.decided(list(commits.values()))
+                self._trace.decided(*zip(*commits.values(), strict=True))
 
     def finished(
-        self, call_id: int, error: str | None, outgoing: Iterable[Sequence[Message]]
+        self, call_id: int, error: str | None, outgoing: Mapping[int, Sequence[Message]]
     ) -> None:
         """Record the end of a call."""
         if self._trace is not None:

@@ -216,8 +216,14 @@ def _again(_: int, times: object = None, *others: object) -> bool:
     return _is_count(times) and times != 0 and not others
 
 
-def _decided(_: int, frames: object = None, *others: object) -> bool:
-    return _are_frames(frames) and not others
+def _decided(
+    num_replicas: int, replica_ids: object = None, frames: object = None, *others: object
+) -> bool:
+    if type(replica_ids) is not list or others:
+        return False
+    return _are_frames(frames) and all(
+        type(one) is int and 0 <= one < num_replicas for one in replica_ids
+    )
 
 
 def _withheld(_: int, variable: object = None, value: object = None, *others: object) -> bool:

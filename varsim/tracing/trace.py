@@ -433,10 +433,11 @@ class Trace:
             return key_of(value.dtype), value.shape, None, content
         return key_of(value.dtype), value.shape, zlib.crc32(content), None
 
-    def decided(self, commits: Sequence[Message]) -> None:
-        """Record commits that have not been sent yet."""
+    def decided(self, replica_ids: Sequence[int], commits: Sequence[Message]) -> None:
+        """Record commits that have not been sent yet, each with a replica that will get it."""
         if self._open:
-            self._note(RecordKind.DECIDED, self._kept(encode(commits), commits))
+            kept = self._kept(encode(commits), commits)
+            self._note(RecordKind.DECIDED, list(replica_ids), kept)
 
     def finished(self, call_id: int, error: str | None) -> None:
         """Record the end of a call."""

@@ -168,11 +168,15 @@ class VersionStaleness(Finder):
 
     def _missed(self, event: Event, version: int, mirror: _VersionUses) -> list[tuple[int, float]]:
         """Return the later versions of the read component that were committed before the read."""
-        start = bisect_right(mirror.versions, version)
+        # The versions of all components are in order; those of single components may be mixed.
+        is_sorted = all(one is None for one in mirror.owners)
+        start = bisect_right(mirror.versions, version) if is_sorted else 0
         return [
             (mirror.versions[i], mirror.times_s[i])
             for i in range(start, len(mirror.versions))
-            if mirror.owners[i] in {None, event.process} and mirror.times_s[i] < event.time_s
+            if mirror.versions[i] > version
+            and mirror.owners[i] in {None, event.process}
+            and mirror.times_s[i] < event.time_s
         ]
 
 
