@@ -362,7 +362,8 @@ REASONS: Final = {
     NO_CONTEXT: "`tf.distribute.get_replica_context()` is None, as in TensorFlow. Call the "
     "operation on the replicas; here, use `strategy.reduce` or `strategy.run`.",
     NEEDS_PROGRAM: "A `ContextError`: the operation needs cross-replica context. Call it in the "
-    "function of a `merge_call`, or use the replica context's own methods.",
+    "function of a `merge_call`, which needs all replicas: release a lock before; or use the replica "
+    "context's own methods.",
     DEADLOCK: "A `DeadlockError`, at once: the replica that holds the lock waits for replicas that "
     "wait for the lock. Release the lock first.",
     ONE_COMPONENT: "An `OperationError`: the function has only one component. Call the operation "
