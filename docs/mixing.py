@@ -362,8 +362,8 @@ REASONS: Final = {
     NO_CONTEXT: "`tf.distribute.get_replica_context()` is None, as in TensorFlow. Call the "
     "operation on the replicas; here, use `strategy.reduce` or `strategy.run`.",
     NEEDS_PROGRAM: "A `ContextError`: the operation needs cross-replica context. Call it in the "
-    "function of a `merge_call`, which needs all replicas: release a lock before; or use the replica "
-    "context's own methods.",
+    "function of a `merge_call`, which needs all replicas, so release a lock before; or use the "
+    "methods of the replica context.",
     DEADLOCK: "A `DeadlockError`, at once: the replica that holds the lock waits for replicas that "
     "wait for the lock. Release the lock first.",
     ONE_COMPONENT: "An `OperationError`: the function has only one component. Call the operation "

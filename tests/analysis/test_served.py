@@ -61,7 +61,7 @@ def test_the_finding_says_how_many_and_where(tmp_path: Path) -> None:
     lost = int(20 - final)
     assert lost > 0
     assert finding.what.startswith(
-        f"20 closures read the value and then assigned it: {lost} of 20 updates are lost"
+        f"20 assigns came after a read in the same closure: {lost} of 20 updates are lost"
     )
     assert ("v", lost) == (finding.variable, finding.locations[0][1])
     assert "test_served.py:" in finding.locations[0][0]

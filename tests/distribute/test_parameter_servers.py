@@ -367,6 +367,8 @@ def test_without_workers_the_values_can_still_be_read(simulated):
 
     with pytest.raises(ClosureCancelled, match="no worker is left"):
         value.fetch()
+    with pytest.raises(ClosureCancelled, match="no worker is left, so 1 closure did not end"):
+        coordinator.join()
     with pytest.raises(ClosureCancelled, match="no worker is left to run closures"):
         coordinator.schedule(lambda: None)
     assert 5.0 == v.numpy()

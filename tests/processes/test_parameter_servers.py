@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import signal
@@ -15,6 +16,8 @@ import varsim as tf
 from varsim.errors import ServerLost
 from varsim.sync import scheduler_state
 from varsim.testing import read_logs, recorded_events, replay
+from varsim.tracing.served_record import server_records
+from varsim.tracing.trace import TraceOptions
 
 Strategy = tf.distribute.ParameterServerStrategy
 Coordinator = tf.distribute.coordinator.ClusterCoordinator
@@ -159,3 +162,21 @@ def test_a_closure_that_runs_for_long_is_reported_with_its_line(tmp_path, monkey
     assert text.startswith("worker 0 has been running ")
     assert "endless (tests/processes/test_parameter_servers.py:" in text
     assert "it is now at tests/processes/test_parameter_servers.py:" in text
+
+
+@pytest.mark.thorough
+def test_the_record_is_whole_if_the_program_drops_its_strategy(tmp_path):
+    """A program that ends without `close` drops its strategy, too."""
+
+    def use_a_strategy():
+        strategy = Strategy(workers=1, trace=TraceOptions(tmp_path))
+        coordinator, v = Coordinator(strategy), variable(strategy, 0.0)
+        run_all(coordinator, v.assign_add, [1.0, 2.0])
+        assert 3.0 == v.numpy()
+
+    use_a_strategy()
+    gc.collect()
+    (record,) = server_records(tmp_path)
+
+    assert ["assign_add", "assign_add", "read"] == [one.operation for one in record.operations()]
+    assert "" == record.missing

@@ -84,7 +84,7 @@ def test_a_late_result_of_a_lost_worker_changes_nothing() -> None:
 def test_the_loss_of_the_last_worker_cancels_everything() -> None:
     state, _ = scheduled(1, 1, 2, 3)
 
-    assert [Cancel((1, 2)), Cancel((3,))] == state.handle(WorkerEnds(0))
+    assert [Cancel((1, 2, 3))] == state.handle(WorkerEnds(0))
     assert state.is_idle
 
 

@@ -259,7 +259,7 @@ class _Variable:
             locations=most(where),
             count=len(lost),
             what=(
-                f"{assigns:,} closures read the value and then assigned it: "
+                f"{assigns:,} assigns came after a read in the same closure: "
                 f"{len(lost):,} of {self.version:,} updates are lost, because another write had "
                 "arrived between the read and the assign."
             ),

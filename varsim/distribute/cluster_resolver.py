@@ -262,8 +262,9 @@ def workers_of_tf_config() -> int | None:
     others = sorted(job for job in cluster if job not in (CHIEF, WORKER, "evaluator"))
     if others:
         raise ConfigError(
-            f"TF_CONFIG has the job {others[0]!r}: varsim has synchronous training only, with the "
-            'jobs "chief" and "worker"'
+            f"TF_CONFIG has the job {others[0]!r}, but `varsim exec --spmd` starts only the jobs "
+            '"chief" and "worker". For parameter servers, run a program with a '
+            "ParameterServerStrategy without --spmd"
         )
     return _counted(cluster)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from itertools import count
 from typing import Final, Protocol
 
@@ -52,6 +52,7 @@ from varsim.sync.scheduler_state import (
     WarnOfSlow,
     WorkerEnds,
 )
+from varsim.texts.facts import times
 from varsim.tracing.trace import PROGRAM
 from varsim.transport.one_thread import OneThread
 
@@ -330,12 +331,16 @@ class ParameterCluster:
         )
         self._send(worker, [*messages, start])
 
-    def _cancel(self, closure_ids: Iterable[int]) -> None:
+    def _cancel(self, closure_ids: Sequence[int]) -> None:
         why = self._loss or (FAILED if self.state.workers else NO_WORKER)
         if self._closed:
             why = CLOSED
-        for closure_id in closure_ids:
-            self._closures.pop(closure_id).outcome.cancelled = why
+        outcomes = [self._closures.pop(closure_id).outcome for closure_id in closure_ids]
+        for outcome in outcomes:
+            outcome.cancelled = why
+        if why is NO_WORKER and self._failure is None:
+            outcomes[0].cancelled = f"{why}, so {times(len(outcomes), 'closure')} did not end"
+            self._failure = outcomes[0]  # else a join would look like the end of all closures
 
     def _slow(self, worker: int, closure_id: int, for_s: float) -> str:
         line = self.link.channel.where(worker)

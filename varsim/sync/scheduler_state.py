@@ -204,7 +204,8 @@ class SchedulerState:
     def _lose(self, worker: int) -> list[SchedulerAction]:
         closures = self._running.pop(worker, [])
         if not self._running:
-            return [*([Cancel(tuple(closures))] if closures else []), *self._fail()]
+            self._queue.extendleft(reversed(closures))
+            return self._fail()
         if not closures:
             return []
         if self._failed:

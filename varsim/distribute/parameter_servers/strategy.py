@@ -140,6 +140,7 @@ class ParameterServerStrategy(OneDeviceStrategy):
             self._check_trace()
             link = self._launcher.launch(self._options, PROGRAM)
             self._cluster = ParameterCluster(link, self.num_workers, ClusterHost(self, link.codec))
+            weakref.finalize(self, self._cluster.close)  # so that the records are closed
         return self._cluster
 
     def _check_trace(self) -> None:
