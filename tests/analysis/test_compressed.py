@@ -81,6 +81,48 @@ program finish call=1
 """
 """The first exchange is whole; the second one has the changes since then."""
 
+NOT_FINITE = """\
+variable w compressed:on_write:top_k:0.5 SUM float32 [4]
+
+program create w v=0 = [0.0,0.0,0.0,0.0]
+program call call=1 as start
+0 begin call=1 after start
+1 begin call=1 after start
+0 compress w assign_add call=1 = [1.0,0.0,3.0,4.0]
+1 compress w assign_add call=1 = [0.0,0.0,0.0,0.0]
+0 write w assign_add call=1 position=0 = [0.0,0.0,3.0,4.0] as a0
+1 write w assign_add call=1 position=0 = [0.0,0.0,0.0,0.0] as a1
+program receive replica=0 after a0
+program receive replica=1 after a1
+program commit w assign call=1 position=0 v=1 = [0.0,0.0,3.0,4.0] as w1
+0 install w v=1 call=1 after w1
+1 install w v=1 call=1 after w1
+0 compress w assign_add call=1 = [1.0,1.0,BAD,4.0]
+1 compress w assign_add call=1 = [0.0,0.0,0.0,0.0]
+0 write w assign_add call=1 position=1 = [0.0,0.0,BAD,4.0] as b0
+1 write w assign_add call=1 position=1 = [0.0,0.0,0.0,0.0] as b1
+program receive replica=0 after b0
+program receive replica=1 after b1
+program commit w assign call=1 position=1 v=2 = [0.0,0.0,BAD,8.0] as w2
+0 install w v=2 call=1 after w2
+1 install w v=2 call=1 after w2
+0 compress w assign_add call=1 = [6.0,0.0,5.0,0.0]
+1 compress w assign_add call=1 = [0.0,0.0,0.0,0.0]
+0 write w assign_add call=1 position=2 = [8.0,0.0,5.0,0.0] as c0
+1 write w assign_add call=1 position=2 = [0.0,0.0,0.0,0.0] as c1
+program receive replica=0 after c0
+program receive replica=1 after c1
+program commit w assign call=1 position=2 v=3 = [8.0,0.0,BAD,8.0] as w3
+0 install w v=3 call=1 after w3
+1 install w v=3 call=1 after w3
+0 return call=1 as end0
+1 return call=1 as end1
+program receive replica=0 after end0
+program receive replica=1 after end1
+program finish call=1
+"""
+"""Element 2 is not finite in the second write, while element 0 has a residual."""
+
 
 @pytest.mark.parametrize("text", [ON_WRITE, LOCAL], ids=["on_write", "local_sgd"])
 def test_a_correct_history_is_valid_for_every_checker(text, tmp_path):
@@ -145,6 +187,21 @@ def test_a_forged_value_is_found(text, right, forged, checker, reason, tmp_path)
 
     assert Outcome.INVALID is verdict.outcome
     assert reason in verdict.reason
+
+
+@pytest.mark.parametrize("bad", ["NaN", "Infinity", "-Infinity"])
+def test_residuals_count_beside_an_element_that_is_not_finite(bad, tmp_path):
+    text = NOT_FINITE.replace("BAD", bad)
+    forged = text.replace("position=2 = [8.0,0.0,5.0,0.0]", "position=2 = [6.0,0.0,5.0,0.0]")
+    for name in ("right", "forged"):
+        (tmp_path / name).mkdir()
+
+    right = verdicts(text, tmp_path / "right")
+    wrong = verdicts(forged, tmp_path / "forged")["compression"]
+
+    assert {Outcome.VALID} == {one.outcome for one in right.values()}
+    assert Outcome.INVALID is wrong.outcome
+    assert APPROXIMATION in wrong.reason
 
 
 def test_the_lens_shows_what_residuals_hold_back(tmp_path):

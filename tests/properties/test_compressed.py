@@ -266,6 +266,35 @@ def test_records_of_random_programs_are_valid(local):
         assert "compression" in {one.checker for one in verdicts}
 
 
+LARGE = 3.4e38
+"""A finite float32; a sum of two is an infinity."""
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan, LARGE])
+@pytest.mark.parametrize("by", ["fp16", "top_k:0.5"])
+def test_a_record_with_an_element_that_is_not_finite_is_valid(by, bad, tmp_path):
+    """Element 1 has a residual all the time."""
+    with simulated_cluster():
+        strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"], trace=TraceOptions(tmp_path))
+        with strategy.scope():
+            policy = tf.Compressed("on_write", by=by)
+            v = tf.Variable(np.zeros(4, np.float32), synchronization=policy, aggregation=SUM)
+
+        def step(operation: str, x: float) -> None:
+            act(v, operation, np.array([x, 1.0001, -x, 0.3], np.float32))
+
+        for operation, x in zip(WRITES[:3] * 3, [1, 1, 1, bad, bad, bad, 1, 1, 1], strict=True):
+            strategy.run(step, args=(operation, x))
+    merge(tmp_path, tmp_path)
+
+    with open_history(tmp_path) as history:
+        verdicts = {one.checker: one for one in judge(history)}
+
+    wrong = [one.reason for one in verdicts.values() if one.outcome is not Outcome.VALID]
+    assert [] == wrong
+    assert "compression" in verdicts
+
+
 # ---------------------------------------------------------------- engines with a fault
 
 

@@ -26,15 +26,6 @@ _NO_BASE: Final = "the value of the last exchange was not recorded"
 
 
 @dataclass(slots=True)
-class _Sums:
-    """The changes of one replica since its residual was 0, in float64."""
-
-    changes: Flat | float = 0.0
-    restored: Flat | float = 0.0
-    rounding: Flat | float = 0.0  # the largest distance that rounding explains
-
-
-@dataclass(slots=True)
 class _Sent:
     """A contribution that is not committed yet."""
 
@@ -43,6 +34,33 @@ class _Sent:
     total: Flat  # the change and the residual before it
     restored: Flat
     residual: Flat  # after the contribution
+
+
+@dataclass(slots=True)
+class _Sums:
+    """The changes of one replica since its residual was 0, in float64."""
+
+    changes: Flat | float = 0.0
+    restored: Flat | float = 0.0
+    rounding: Flat | float = 0.0  # the largest distance that rounding explains
+
+    def add(self, sent: _Sent, sign: float, eps: float) -> Flat:
+        """Add a contribution; return the distance of the changes from what was sent and remains.
+
+        Sums that are not finite show nothing. So, in such an element, the sums begin again with the
+        present residual.
+        """
+        residual = sign * sent.residual.astype(np.float64)
+        changes = self.changes + sign * sent.change.astype(np.float64)
+        restored = self.restored + sign * sent.restored.astype(np.float64)
+        rounding = self.rounding + eps * (np.abs(sent.total) + np.abs(sent.residual))
+        rounding = rounding + _EPS * (np.abs(changes) + np.abs(restored))
+        lost: Flat = np.abs(changes - restored - residual)
+        finite = np.isfinite(lost) & np.isfinite(rounding)
+        self.changes = np.where(finite, changes, residual)
+        self.restored = np.where(finite, restored, 0.0)
+        self.rounding = np.where(finite, rounding, 0.0)
+        return np.where(finite, lost, 0.0)
 
 
 @dataclass(slots=True)
@@ -227,19 +245,10 @@ class Compression(Checker):
         """Keep the residual of a committed contribution; check that no part of a change is lost."""
         sums = sender.sums = sender.sums or _Sums()
         sign = -1.0 if sent.event.operation == "assign_sub" else 1.0
-        sender.residual, sender.sent = (
-            np.multiply(sent.residual, sign, dtype=sent.residual.dtype),
-            None,
-        )
-        eps = eps_of(variable.promise.dtype)
-        sums.changes = sums.changes + sign * sent.change.astype(np.float64)
-        sums.restored = sums.restored + sign * sent.restored.astype(np.float64)
-        sums.rounding = sums.rounding + eps * (np.abs(sent.total) + np.abs(sent.residual))
-        sums.rounding = sums.rounding + _EPS * (np.abs(sums.changes) + np.abs(sums.restored))
-        lost = np.abs(sums.changes - sums.restored - sender.residual)
-        if not np.isfinite(lost).all():
-            sender.sums = None  # a sum of infinities or NaN shows nothing
-        elif (lost > sums.rounding).any():
+        residual = np.multiply(sent.residual, sign, dtype=sent.residual.dtype)
+        sender.residual, sender.sent = residual, None
+        lost = sums.add(sent, sign, eps_of(variable.promise.dtype))
+        if (lost > sums.rounding).any():
             reason = f"replica {replica} loses a part of its changes"
             self.wrong(variable, reason, (sent.event.event,))
 
