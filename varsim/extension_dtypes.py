@@ -101,6 +101,13 @@ def max_of(dtype: np.dtype[Any]) -> float:
     return float(np.finfo(dtype).max)
 
 
+def smallest_of(dtype: np.dtype[Any]) -> float:
+    """Return the smallest positive number that a dtype of floats contains."""
+    if is_extension(dtype):
+        return float(import_module("ml_dtypes").finfo(dtype).smallest_subnormal)
+    return float(np.finfo(dtype).smallest_subnormal)
+
+
 def has_infinity(dtype: np.dtype[Any]) -> bool:
     """Return whether a dtype of floats has an infinity. If not, an overflow gives NaN."""
     return dtype.name != "float8_e4m3fn"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.effort import many
@@ -21,6 +22,22 @@ def test_the_invariant_holds_in_every_order_of_messages(keyword):
     problems = [checked(Program(seed), policy_of(keyword, seed)) for seed in range(many(6))]
 
     assert [""] * many(6) == problems
+
+
+@pytest.mark.parametrize("replicas", [2, 3, 4])
+def test_gossip_may_round_the_smallest_numbers(replicas):
+    """The mean of 1 and 2 times the smallest number is not a float32."""
+    program = Program(0)
+    smallest = float(np.finfo(np.float32).smallest_subnormal)
+    program.replicas, program.start, program.assigned = replicas, 0.0, [None, None]
+    program.calls = [[[smallest * (i + add)] for i in range(replicas)] for add in (0, 1)]
+
+    from varsim_gossip import Gossip
+
+    result = run(program, Gossip(1, 1))
+
+    assert [] == result.faults
+    assert any(one.any() for one in result.components)
 
 
 # ---------------------------------------------------------------- mutants

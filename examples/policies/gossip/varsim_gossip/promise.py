@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
@@ -11,6 +12,14 @@ from varsim.analysis.arithmetic import Flat
 from varsim.analysis.exchanges import Exchanges
 from varsim.analysis.promises import Promise
 from varsim.analysis.synchronization_promise import SynchronizationPromise
+from varsim.extension_dtypes import smallest_of
+
+_SMALLEST: Final = 2
+"""What rounding explains of very small values, in units of the dtype's smallest number.
+
+A division rounds a component by at most half a unit, so a distance grows by at most one. The other
+unit is for the float64 means of this module.
+"""
 
 
 class Gossiping(Exchanges):
@@ -49,6 +58,7 @@ class Gossiping(Exchanges):
         if not (np.isfinite(old).all() and np.isfinite(new).all()):
             return ""
         allowed = rounding.rounding(promise.dtype) * float(np.abs(old).max(initial=0.0))
+        allowed += _SMALLEST * smallest_of(promise.dtype)
         if np.abs(new.mean(axis=0) - old.mean(axis=0)).max(initial=0.0) > allowed:
             return "an exchange changes the mean of the components"
         if (np.ptp(new, axis=0) - np.ptp(old, axis=0)).max(initial=0.0) > allowed:
