@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +13,15 @@ import varsim as tf
 from tests.analysis.findings.build import ProgramHistory
 from tests.analysis.findings.on_one_device import compared, comparison, variable
 from tests.replica_context import replica_id
+from varsim.analysis.examination import examine
 from varsim.analysis.findings.overflow import OVERFLOW
 from varsim.analysis.findings.redundancy import UNREAD_MERGES
+from varsim.analysis.findings.waits import STRAGGLER
+from varsim.analysis.outcome import Outcome
+from varsim.testing import simulated_cluster
+from varsim.tracing.history import open_history
+from varsim.tracing.merge import merge
+from varsim.tracing.trace import TraceOptions
 
 Strategy = tf.distribute.MirroredStrategy
 
@@ -157,6 +166,51 @@ def test_a_replica_that_waited_in_a_join_is_not_slow(alone: str):
         story.end()
 
     assert [] == story.found()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_write_at_the_position_of_a_join_is_no_part_of_the_join(seed: int, tmp_path: Path):
+    def step(context: Any) -> None:
+        if replica_id():
+            total.assign_add(1.0)
+            with context.lock("a"):
+                pass
+        context.join()
+
+    with simulated_cluster(seed):
+        strategy = Strategy(["cpu:0", "cpu:1", "cpu:2"], trace=TraceOptions(tmp_path))
+        with strategy.scope():
+            total = variable(0.0, "ON_WRITE SUM", "t")
+        strategy.run(lambda: step(tf.distribute.get_replica_context()))
+        assert 2.0 == float(total)
+        strategy.close()
+    merge(tmp_path, tmp_path)
+    with open_history(tmp_path) as history:
+        examination = examine(history)
+
+    assert {Outcome.VALID} == {one.outcome for one in examination.verdicts}
+    assert STRAGGLER not in {one.kind for one in examination.findings}
+
+
+def test_a_slow_replica_among_those_that_have_not_joined_is_found():
+    """Replica 0 joins first. Then replica 1 waits at 8 writes for replica 2."""
+    story = ProgramHistory(3, w="ON_WRITE MEAN")
+    story.call()
+    join(story, 0, 0, "step.py:7")
+    for position in range(8):
+        for replica, works_ms in ((1, 10.0), (2, 30.0)):
+            columns = {"operation": "assign", "position": position, "location": "step.py:5"}
+            story.event(replica, "write", "w", value=3.0, takes_ms=works_ms, **columns)
+            cause = story.event(replica, "wait", "w")
+            story.event(-1, "receive", cause=cause, replica=replica)
+        story._commit("w", 3.0, position + 1, position=position)
+        for replica in (1, 2):
+            story.read(replica, "w", version=position + 1)
+    story.end()
+
+    (finding,) = [one for one in story.findings() if one.kind is STRAGGLER]
+    assert ("w", 8) == (finding.variable, finding.count)
+    assert "waited for replica 2" in finding.what
 
 
 def test_joins_in_different_lines_are_no_collectives_that_are_paired_by_order():

@@ -50,6 +50,9 @@ _GATHERING: Final = -2  # in place of a variable: an all_reduce, all_gather or m
 _Key = tuple[str | None, int]
 """A collective of a call: its members and its position."""
 
+_JOIN: Final[_Key] = (None, -1)
+"""In place of a collective: a join. It waits for no contribution, and has no number of its own."""
+
 
 @dataclass(slots=True)
 class _Arrivals:
@@ -57,7 +60,8 @@ class _Arrivals:
 
     variable: int
     location: str | None
-    members: int  # the number of replicas that take part
+    event: Event | None = None  # the first write or arrival; None for the end of the call
+    key: _Key | None = None  # None for the end of the call
     came: dict[int, tuple[Event, float]] = field(default_factory=dict)  # replica → arrival, work
     waiting: set[int] = field(default_factory=set)  # replicas that are blocked at the collective
 
@@ -98,8 +102,9 @@ class Waits(Finder):
             self._resumed[event.process] = event.time_s
 
     def on_install(self, event: Event) -> None:
-        """Resume a replica's work, because the replica no longer waits."""
-        if event.process in self._paused and event.call == self._call:
+        """Resume a replica's work, because the replica no longer waits, unless it has joined."""
+        paused = self._paused.get(event.process)
+        if paused is not None and paused[1] != _JOIN and event.call == self._call:
             self._resume(event.process, event.time_s)
 
     on_read_by_replica = on_renew = on_install
@@ -119,11 +124,7 @@ class Waits(Finder):
         if replica_id in self._paused:
             self._resume(replica_id, event.time_s)
         if event.position is not None and event.variable is not None:
-            key = event.members, event.position
-            if key not in self._collectives:
-                arrivals = _Arrivals(event.variable, event.location, self._present)
-                self._collectives[key] = arrivals
-            self._outbox[replica_id].append(key)
+            self._send(event, event.variable)
 
     def on_wait(self, event: Event) -> None:
         """Record a replica's arrival at a collective."""
@@ -144,8 +145,9 @@ class Waits(Finder):
         """Resume the work of the waiting replicas."""
         if event.call is None or event.call != self._call:
             return
+        answered = _JOIN if event.operation == "joined" else (event.members, event.position)
         for replica_id, (_, key) in list(self._paused.items()):
-            if event.replica == replica_id or (event.members, event.position) == key:
+            if event.replica == replica_id or answered == key:
                 self._resume(replica_id, event.time_s)
 
     def on_finish(self, event: Event) -> None:
@@ -177,34 +179,43 @@ class Waits(Finder):
         self._present = len(self.present(self._call))
         self._began_s = None if call is None else call.time_s
         self._collectives: dict[_Key, _Arrivals] = {}
-        self._end = _Arrivals(_END, None, self._present)
-        self._outbox: list[list[_Key]] = [[] for _ in range(self.num_replicas)]
+        self._end = _Arrivals(_END, None)
+        self._outbox: list[list[_Arrivals]] = [[] for _ in range(self.num_replicas)]
         self._resumed: dict[int, float] = {}
         # replica → the time since which the replica waits, and the collective at which it waits
         self._paused: dict[int, tuple[float, _Key | None]] = {}
 
+    def _send(self, event: Event, variable: int) -> None:
+        """Add a write or an arrival to what the replica sends at its next arrival."""
+        assert event.position is not None
+        key = event.members, event.position
+        if key not in self._collectives:
+            self._collectives[key] = _Arrivals(variable, event.location, event, key)
+        self._outbox[event.process].append(self._collectives[key])
+
     def _arrive(self, event: Event, replica_id: int) -> None:
-        keys = self._outbox[replica_id]
-        if event.kind == "arrive" and event.position is not None:
-            key = event.members, event.position
-            keys.append(key)
-            arrivals = _Arrivals(_GATHERING, event.location, len(self.givers(event)))
-            self._collectives.setdefault(key, arrivals)
+        sent = self._outbox[replica_id]
+        joins, ends = event.operation == "join", event.kind == "return"
+        if event.kind == "arrive" and event.position is not None and not joins:
+            self._send(event, _GATHERING)
         work_s = event.time_s - self._resumed.get(replica_id, event.time_s)
-        for key in keys:
-            self._collectives[key].came[replica_id] = (event, work_s)
-        ends = event.kind == "return"
-        if ends and keys:  # the wait at the end of the call is shown at the last write
-            last = self._collectives[keys[-1]]
-            self._end.variable, self._end.location = last.variable, last.location
-        if not ends:
-            self._paused[replica_id] = (event.time_s, keys[-1] if keys else None)
-            if keys:
-                self._collectives[keys[-1]].waiting.add(replica_id)
-        for key in keys:
-            if len(self._collectives[key].came) == self._collectives[key].members:
-                self._charge(self._collectives.pop(key), replica_id)
-        keys.clear()
+        for collective in sent:
+            collective.came[replica_id] = (event, work_s)
+        if ends and sent:  # the wait at the end of the call is shown at the last write
+            self._end.variable, self._end.location = sent[-1].variable, sent[-1].location
+        if joins:
+            self._paused[replica_id] = (event.time_s, _JOIN)
+        elif not ends:
+            self._paused[replica_id] = (event.time_s, sent[-1].key if sent else None)
+            if sent:
+                sent[-1].waiting.add(replica_id)
+        for collective in sent:
+            assert collective.event is not None, "only the end of a call has none"
+            assert collective.key is not None
+            if len(collective.came) == len(self.givers(collective.event)):
+                self._charge(collective, replica_id)
+                self._collectives.pop(collective.key, None)
+        sent.clear()
         if ends:
             self._end.came[replica_id] = (event, work_s)
             self._end.waiting.add(replica_id)
