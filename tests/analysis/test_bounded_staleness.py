@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -205,6 +206,52 @@ def test_a_wrong_implementation_is_found(
 @pytest.mark.parametrize("bound", [0, 1, 3])
 def test_the_right_implementation_is_valid(bound: int, tmp_path: Path) -> None:
     assert Outcome.VALID is judged(tmp_path, bound=bound).outcome
+
+
+@pytest.mark.parametrize("joins", [False, True])
+@pytest.mark.parametrize("bound", [0, 1, 3])
+def test_a_call_inside_a_call_counts_its_own_writes(
+    bound: int, joins: bool, tmp_path: Path
+) -> None:
+    """The inner call neither adds to the numbers of the outer call's writes nor restarts them."""
+    context = tf.distribute.get_replica_context
+    with simulated_cluster(2):
+        strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"], trace=TraceOptions(tmp_path))
+        with strategy.scope():
+            v = tf.Variable(
+                0.0,
+                name="v",
+                synchronization=tf.BoundedStaleness(bound),
+                aggregation=tf.VariableAggregation.SUM,
+            )
+
+        def inner() -> None:
+            v.assign_add(1.0)
+            if joins:
+                context().join()
+            v.assign_add(1.0)
+
+        def step() -> None:
+            v.assign_add(1.0)
+            v.read_value()
+            context().merge_call(lambda _: strategy.run(inner))
+            v.assign_add(1.0)
+            v.read_value()
+
+        strategy.run(step)
+        assert 8.0 == float(v)
+        strategy.close()
+    merge(tmp_path, tmp_path)
+    with open_history(tmp_path) as history:
+        numbers = defaultdict[tuple[int, int | None], list[int | None]](list)
+        for event in history.events():
+            if event.kind == "advance":
+                numbers[event.process, event.call].append(event.version)
+        found = {one.checker: one.outcome for one in judge(history)}
+
+    of_inner = [1, 1] if joins else [1, 2]
+    assert sorted([[1, 2], [1, 2], of_inner, of_inner]) == sorted(numbers.values())
+    assert {Outcome.VALID} == set(found.values())
 
 
 HISTORY = """\

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -92,7 +92,9 @@ class Bounded(Checker):
         self._coming: defaultdict[int, deque[Event]] = defaultdict(deque)  # not yet received
         self._sent: defaultdict[_Key, deque[_Snapshot]] = defaultdict(deque)  # to renew caches
         self._caches: dict[_Key, _Cache] = {}
-        self._own: dict[_Key, tuple[int | None, int]] = {}  # the call, and the writes in it
+        # (call, replica) → variable → the replica's writes in the call, which calls inside the
+        # call do not change
+        self._own: defaultdict[tuple[int | None, int], Counter[int]] = defaultdict(Counter)
         self._known: defaultdict[int, int] = defaultdict(int)  # replica → event of the program
         self.held_for: dict[int, int] = {}
         """The event of a write that had to wait → the slowest replica when it arrived."""
@@ -151,9 +153,9 @@ class Bounded(Checker):
         self._learn(event)
         self._coming[event.process].append(event)
         key = event.variable, event.process
-        call, writes = self._own.get(key, (None, 0))
-        writes = writes + 1 if call == event.call else 1
-        self._own[key] = event.call, writes
+        own = self._own[event.call, event.process]
+        own[event.variable] += 1
+        writes = own[event.variable]
         if event.version != writes and self.replay.from_start:
             reason = f"{seen_by(event)} numbers its write {writes} in the call as {event.version}"
             self.wrong(self.variable_of(event), reason, (event.event,))
@@ -173,12 +175,12 @@ class Bounded(Checker):
         """Store a join until the program receives it; then the writes are numbered from 1 again."""
         if event.operation == "join":
             self._coming[event.process].append(event)
-            for key in [key for key in self._own if key[1] == event.process]:
-                del self._own[key]
+            self._own.pop((event.call, event.process), None)
 
     def on_return(self, event: Event) -> None:
         """Store the end of a function until the program receives it."""
         self._coming[event.process].append(event)
+        self._own.pop((event.call, event.process), None)
 
     on_raise = on_return
 
@@ -363,9 +365,9 @@ class Bounded(Checker):
                 self.wrong(variable, reason, (event.event,))
             return
         self._compare(event, {cache.version: (cache.value, cache.made)})
-        bound, (call, writes) = variable.promise.bound, self._own.get(key, (None, 0))
+        bound = variable.promise.bound
         assert bound is not None, "the checker concerns only such variables"
-        clock = writes if call == event.call else 0
+        clock = self._own[event.call, event.process][event.variable]
         for other, seen in cache.snapshot.applied.items():
             if other != event.process and seen < clock - bound:
                 reason = (
