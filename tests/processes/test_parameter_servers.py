@@ -178,5 +178,6 @@ def test_the_record_is_whole_if_the_program_drops_its_strategy(tmp_path):
     gc.collect()
     (record,) = server_records(tmp_path)
 
-    assert ["assign_add", "assign_add", "read"] == [one.operation for one in record.operations()]
+    operations = [one.operation for one in record.operations()]
+    assert ["create", "assign_add", "assign_add", "read"] == operations
     assert "" == record.missing
