@@ -36,7 +36,12 @@ def test_another_package_does_not_replace_an_implementation(registry: Registry[o
     assert ["Counter", "OrderedDict"] == [type(registry.make(n)).__name__ for n in ("one", "three")]
 
 
-@pytest.mark.parametrize("name", ["four", "", 7, None])
+def test_an_error_suggests_the_nearest_name(registry: Registry[object]) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'three'"):
+        registry.check("thre")
+
+
+@pytest.mark.parametrize("name", ["xyz", "", 7, None])
 def test_an_unknown_name_is_refused(registry: Registry[object], name: object) -> None:
     with pytest.raises(ConfigError) as caught:
         registry.check(name)

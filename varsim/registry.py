@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from varsim.errors import ConfigError
+from varsim.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -66,7 +67,8 @@ class Registry(Generic[T]):
         ):
             *others, last = map(repr, self.names() or ("nothing",))
             expected = f"{', '.join(others)} or {last}" if others else last
-            raise ConfigError(f"invalid {self.setting} {name!r}: expected {expected}")
+            near = did_you_mean(name, self.names()) if isinstance(name, str) else ""
+            raise ConfigError(f"invalid {self.setting} {name!r}: expected {expected}{near}")
 
     def make(self, name: str) -> T:
         """Return a new object of the implementation with this name.

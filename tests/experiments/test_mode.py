@@ -53,3 +53,9 @@ def test_the_error_for_a_wrong_mode_names_the_nearest_one(text: str, problem: st
         parse_mode(text)
 
     assert problem == str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["bounded_staleness:-1", "bounded-staleness:-1"])
+def test_a_negative_parameter_is_refused_by_its_policy(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"BoundedStaleness\(-1\): expected an integer from 0"):
+        parse_mode(text)

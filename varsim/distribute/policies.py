@@ -67,7 +67,8 @@ def parse_synchronization(word: str) -> Synchronization:
     Raises:
         ConfigError: No synchronization has this name.
     """
-    name = word.strip().replace("-", "_")
+    keyword, colon, parameters = word.strip().partition(":")
+    name = keyword.replace("-", "_") + colon + parameters  # a parameter can be negative
     member = VariableSynchronization.__members__.get(name.upper())
     return synchronization_of(policy_named(name.lower())) if member is None else member
 

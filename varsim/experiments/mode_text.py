@@ -104,8 +104,8 @@ def _mode(word: str) -> Synchronization:
         return VariableSynchronization.AUTO
     if name in MODES:
         return MODES[name]
-    if ":" in name or name in POLICIES.names():
-        return parse_synchronization(name)
+    if ":" in word or name in POLICIES.names():
+        return parse_synchronization(word)
     raise ConfigError(f"{word!r} is not a mode{did_you_mean(word, [*WORDS, ADAPTIVE])}")
 
 
