@@ -343,11 +343,9 @@ class CallState:
     def deadlock(self, lacking: Lacking) -> DeadlockError | None:
         """Return the error if replicas wait that can never continue.
 
-        A plain call has no deadlock: collectives of all replicas can only doom their pairing,
-        because all replicas number them alike.
+        Do not ask of a plain call: collectives of all replicas can only doom their pairing, because
+        all replicas number them alike.
         """
-        if self.is_plain:
-            return None
         return deadlock_of(
             self.participants, self._pairings.of, self.meetings, lacking, self._specs
         )

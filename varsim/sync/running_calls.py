@@ -328,7 +328,7 @@ class RunningCalls:
                 return [*aborts, self._finish(call, raised=failure)]
         error: VarsimError | None
         if not call.finished:
-            error = None if call.doomed else call.deadlock(exchanges.lacking)
+            error = None if call.is_plain or call.doomed else call.deadlock(exchanges.lacking)
             if error is None and exchanges.is_open and call is self.innermost:
                 error = exchanges.standstill(call)
             return [] if error is None else self.fail(call, error, now_s)
