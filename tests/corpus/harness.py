@@ -24,7 +24,9 @@ FOLDER: Final = Path(__file__).parent
 _MARK: Final = re.compile(r"\s*# (FAULT|ALSO): ([^:]+)(?:: (\S+))?$")
 _REPLICAS: Final = re.compile(r"^REPLICAS = (\d+)$", re.MULTILINE)
 _ORACLE: Final = re.compile(r"^ORACLE = True$", re.MULTILINE)
-_ATTEMPTS: Final = 3
+_ATTEMPTS: Final = 8
+"""Runs of a program whose waits differ from the marks. On a busy machine, a BLAS library with
+several threads makes the processor time of the work differ: the clock shows that of one thread."""
 _PROCESSES: Final = re.compile(r"^PROCESSES = True$", re.MULTILINE)
 
 
