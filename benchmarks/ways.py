@@ -8,7 +8,8 @@ those of values in a merge_call, and in requests to the program. *behind* is the
 or a fetch: by how many versions the value has changed since the replica's last read of it, on
 average. *training* is the time of all steps, while the run is recorded.
 
-The ways that do not wait (push_pull, publish, bounded_staleness) have other results in each run.
+The ways that do not wait (event_triggered, bounded_staleness, push_pull, publish) have other
+results in each run.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ WAYS: Final = (
     "compressed",
     "gossip",
     "elastic_averaging",
+    "event_triggered",
     "bounded_staleness",
     "push_pull",
     "lock",

@@ -122,7 +122,7 @@ def test_without_messages_the_copies_drift_apart_most(row: Any) -> None:
 def test_only_reads_of_shared_values_have_a_staleness(row: Any) -> None:
     shared = {name for name in WAYS if row(name)["behind"] is not None}
 
-    assert {"push_pull", "lock", "publish"} == shared
+    assert {"event_triggered", "push_pull", "lock", "publish"} == shared
 
 
 def test_an_unknown_way_is_refused_with_the_known_ones(tmp_path: Path) -> None:
