@@ -135,12 +135,55 @@ def test_an_exception_is_shown_with_the_lines_of_the_script():
     assert "script.py:7" == latest().failure.location  # type: ignore[union-attr]
 
 
-def test_a_syntax_error_names_the_line():
+def test_a_syntax_error_is_shown_once_before_any_worker_starts():
     result = run("def\n")
+    text = '  File "script.py", line 6\n    def\n       ^\nSyntaxError: invalid syntax\n'
+
+    assert (1, text) == (result.exit_code, result.stderr)
+    failure = latest().failure
+    assert failure is not None
+    assert ("SyntaxError", "script.py:6", 0) == (failure.kind, failure.location, latest().calls)
+
+
+@pytest.mark.parametrize(
+    ("code", "frame", "said"),
+    [
+        ("import beside_syntax\n", "import beside_syntax", "SyntaxError: "),
+        ("from numpy import absent\n", "from numpy import absent", "ImportError: cannot import"),
+        ("from varsim import keras\n", "from varsim import keras", "ImportError: cannot import"),
+        ("context.all_reduce('SUM', 'x')\n", "all_reduce", "varsim.errors.ValueTypeError: "),
+        (
+            "def step():\n    import beside_absent\n"
+            "tf.distribute.MultiWorkerMirroredStrategy().run(step)\n",
+            "import beside_absent",
+            "ModuleNotFoundError: No module named 'beside_absent'",
+        ),
+    ],
+)
+def test_the_traceback_of_a_script_has_no_frames_of_varsim(code: str, frame: str, said: str):
+    Path("beside_syntax.py").write_text("def f(:\n")
+    result = run(code)
+    lines = result.stderr.splitlines()
 
     assert 1 == result.exit_code
-    assert 'File "script.py", line 6' in result.stderr.replace(str(Path.cwd()) + "/", "")
-    assert "SyntaxError" == latest().failure.kind  # type: ignore[union-attr]
+    assert 1 == result.stderr.count("Traceback (most recent call last)")
+    assert said in lines[-1]
+    assert frame in result.stderr
+    assert {"script.py", "beside_syntax.py"} >= {
+        line.split('"')[1].rpartition("/")[2] for line in lines if '  File "' in line
+    }
+
+
+def test_the_headline_of_a_failed_script_has_no_colon_at_its_end():
+    """The lines of details are in the error itself, and in `varsim check`."""
+    Path("script.py").write_text(SCRIPT + "if rank: context.all_reduce('SUM', 1.0)\n")
+    result = CliRunner().invoke(main, ["exec", "--spmd", "-n", "2", "script.py"])
+
+    said = " ".join(result.stdout.split())
+    assert (
+        "MismatchError: replicas wait at collective 1 of this call for a replica that will not "
+        "arrive varsim" in said
+    )
 
 
 def test_output_before_a_failure_is_not_lost():

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 import varsim
-from varsim.protocol.tracebacks import exception_in, location_in, text_of, with_shown_paths, written
+from varsim.errors import ShapeError
+from varsim.protocol.tracebacks import (
+    exception_in,
+    location_in,
+    of_program,
+    text_of,
+    with_shown_paths,
+    written,
+)
 from varsim.raised import traceback_of as traceback_of_error
 
 OURS = Path(varsim.__file__).parent
@@ -90,3 +98,16 @@ def test_a_file_is_named_relative_to_its_import_folder(
 
     assert ["a.py", "b.py", "/nowhere/c.py"] == re.findall('File "(.*)"', with_shown_paths(told))
     assert "/nowhere/c.py:3" == location_in(told)
+
+
+def test_frames_of_varsim_are_left_out_if_the_program_or_varsim_itself_raised_the_error():
+    """An unexpected error in varsim keeps its frames, which may show a fault of varsim."""
+    outer, inner = (OURS / "horovod.py", 3), (OURS / "spec.py", 4)
+    shown = traceback_of(("a.py", 1), ("b.py", 2))
+
+    assert shown == of_program(traceback_of(outer, ("a.py", 1), outer, ("b.py", 2)), ValueError())
+    assert shown == of_program(traceback_of(("a.py", 1), ("b.py", 2), inner), ShapeError("", ""))
+    whole = traceback_of(("a.py", 1), outer, inner)
+    assert whole == of_program(whole, AssertionError())
+    workload = traceback_of((OURS / "workloads" / "digits.py", 1))
+    assert workload == of_program(workload, ValueError())

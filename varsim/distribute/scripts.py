@@ -5,12 +5,13 @@ from __future__ import annotations
 import builtins
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from io import TextIOBase
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, BinaryIO, Final, TextIO
 
 from varsim.distribute.cluster_resolver import TF_CONFIG, config_of
@@ -73,9 +74,17 @@ def as_main(path: Path, argv: list[str]) -> Iterator[ModuleType]:
             _before.pop().restore()
 
 
-def execute(source: bytes, module: ModuleType) -> None:
-    """Execute the source of a script in its module."""
-    code = compile(source, str(module.__file__), "exec", dont_inherit=True)
+def compiled(source: bytes, path: str) -> CodeType:
+    """Return the code of a script.
+
+    Raises:
+        SyntaxError: The source is not Python.
+    """
+    return compile(source, path, "exec", dont_inherit=True)
+
+
+def execute(code: CodeType, module: ModuleType) -> None:
+    """Execute the code of a script in its module."""
     exec(code, module.__dict__)  # noqa: S102  # the user's own program
 
 
@@ -137,8 +146,11 @@ class ReplicaScript:
             out, err = _stream(sys.stdout, is_error=False), _stream(sys.stderr, is_error=True)
             sys.stdout, sys.stderr = out, err
             stack.callback(_finish, replica, (out, err))
+            with warnings.catch_warnings():  # the program's process has shown those of the compiler
+                warnings.simplefilter("ignore", SyntaxWarning)
+                script = compiled(self.source, self.path)
             try:
-                execute(self.source, module)
+                execute(script, module)
             except SystemExit as end:
                 if end.code not in (None, 0):
                     code = end.code if isinstance(end.code, int) else 1

@@ -24,7 +24,7 @@ from varsim.protocol.paths import shown_path
 from varsim.protocol.tracebacks import exception_in, location_in, text_of, with_shown_paths
 from varsim.raised import traceback_of, without_text
 from varsim.report.summary import Failure, Phase, RunStatus, Summary
-from varsim.texts.facts import times
+from varsim.texts.facts import headline, times
 from varsim.tracing.history import History
 from varsim.tracing.progress import Tell
 
@@ -69,14 +69,18 @@ def _location(error: BaseException) -> str:
 
 def _program_location(error: BaseException) -> str:
     frames = _program_frames(error)
-    return f"{shown_path(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
+    if frames:
+        return f"{shown_path(frames[-1].filename)}:{frames[-1].lineno}"
+    if type(error) is SyntaxError and error.filename:  # of the program's main file
+        return f"{shown_path(error.filename)}:{error.lineno or 1}"
+    return ""
 
 
 def in_a_line(error: BaseException) -> str:
     """Return the error in one line, with the innermost location in the program."""
     failure, where = failure_of(error), _program_location(error)
     at = f" ({where})" if where else ""
-    return f"{failure.kind}: {failure.text.partition(chr(10))[0]}{at}"
+    return f"{failure.kind}: {headline(failure.text)}{at}"
 
 
 def _exit_code(error: BaseException) -> int:

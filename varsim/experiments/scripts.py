@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from varsim.distribute.scripts import as_main, execute
+from varsim.distribute.scripts import as_main, compiled, execute
 from varsim.distribute.supervision import supervised
 from varsim.distribute.variable import variable_creator_scope
 from varsim.errors import ConfigError
@@ -95,7 +95,7 @@ class ScriptProgram:
         forget_imported(location_of_file(self.path))
         with as_main(self.path, self._argv) as main:
             try:
-                execute(self.source, main)
+                execute(compiled(self.source, str(self.path)), main)
             except SystemExit as end:
                 if end.code is None or end.code == 0:
                     return None

@@ -7,7 +7,7 @@ from typing import Final, TextIO
 
 from varsim import environment
 from varsim.distribute.mirrored import MirroredStrategy
-from varsim.distribute.scripts import ReplicaScript, ScriptExit
+from varsim.distribute.scripts import ReplicaScript, ScriptExit, compiled
 from varsim.distribute.supervision import supervised
 from varsim.distribute.variable import variable_creator_scope
 from varsim.errors import CallTimeout, ReplicaError, WorkerLost
@@ -17,7 +17,7 @@ from varsim.experiments.run_supervisor import RunSupervisor
 from varsim.experiments.scripts import ScriptProgram, check_settings
 from varsim.experiments.strategies import strategy_of
 from varsim.interrupts import came_of_interrupt
-from varsim.protocol.tracebacks import with_shown_paths
+from varsim.protocol.tracebacks import of_program, with_shown_paths, written
 from varsim.report.summary import Phase
 from varsim.texts.resuming import ScriptAgain
 
@@ -41,11 +41,18 @@ class SpmdProgram(ScriptProgram):
     def play(self, run: ActiveRun, began_s: float) -> None:
         """Run the script on all replicas.
 
-        An error of a replica is printed, and becomes the run's failure.
+        An error of a replica is printed, and becomes the run's failure. A script that is not Python
+        fails before any worker starts.
 
         Raises:
             KeyboardInterrupt: SIGINT arrived.
         """
+        try:
+            compiled(self.source, str(self.path))
+        except (SyntaxError, ValueError) as error:
+            sys.stderr.write(with_shown_paths(written(error, None)))
+            run.fail(error)
+            return
         supervisor = RunSupervisor(run, began_s)
         with supervised(supervisor):
             settings = _with_limits(run.experiment)
@@ -99,7 +106,7 @@ def _show(error: Exception, stream: TextIO) -> None:
     if isinstance(error, ScriptExit):
         text = f"{error}\n"
     elif isinstance(cause, ReplicaError):
-        lines = with_shown_paths(cause.traceback).splitlines()
+        lines = with_shown_paths(of_program(cause.traceback, error)).splitlines()
         text = "".join(f"[replica {cause.replica_id}] {line}\n" for line in lines)
     else:
         said = error.after_run if isinstance(error, WorkerLost | CallTimeout) else str(error)

@@ -35,6 +35,7 @@ from varsim.report.summary import (
 )
 from varsim.sync import statistics
 from varsim.sync.statistics import VariableStatistics
+from varsim.texts.facts import headline
 from varsim.texts.losses import ComponentsLost, ValueLost, WritesLost
 from varsim.texts.uneven import UNEVEN
 from varsim.tracing.trace import TraceOptions
@@ -344,7 +345,7 @@ def _reason(error: VarsimError) -> str:
     fact = error.fact
     if isinstance(fact, WritesLost):
         return f"{fact.problem}; the copies shown have {fact.remaining}"
-    return fact.problem if isinstance(fact, ValueLost) else str(error).splitlines()[0]
+    return fact.problem if isinstance(fact, ValueLost) else headline(str(error))
 
 
 def _samples(
@@ -386,4 +387,4 @@ def _or_text(read: Callable[[], Any]) -> Any:
     try:
         return read()
     except VarsimError as refused:
-        return str(refused).splitlines()[0]
+        return headline(str(refused))

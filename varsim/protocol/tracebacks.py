@@ -17,6 +17,9 @@ TITLE: Final = "Traceback (most recent call last):\n"
 """The first line of each traceback."""
 
 _FRAME: Final = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+).*\n', re.MULTILINE)
+_WHOLE_FRAME: Final = re.compile(
+    r'^  File "(?P<file>.+)", line \d+.*\n(?:    .*\n|  \[Previous line .*\n)*', re.MULTILINE
+)
 _CODE: Final = "    "  # the indentation of the lines of code below a frame
 _OURS: Final = Path(__file__).parents[1]
 _WORKLOADS: Final = _OURS / "workloads"
@@ -73,6 +76,21 @@ def location_in(text: str) -> str | None:
     return last
 
 
+def of_program(text: str, error: BaseException) -> str:
+    """Return a traceback without the frames of varsim, which only pass on or raise the error.
+
+    A traceback that ends in varsim is whole, unless the error is one of varsim's: it may show a
+    fault of varsim.
+    """
+    frames = [*_FRAME.finditer(text)]
+    passes = isinstance(error, VarsimError) or not frames or not _is_ours(Path(frames[-1]["file"]))
+    return _WHOLE_FRAME.sub(_unless_ours, text) if passes else text
+
+
+def _unless_ours(frame: re.Match[str]) -> str:
+    return "" if _is_ours(Path(frame["file"])) else frame.group()
+
+
 def with_shown_paths(text: str) -> str:
     """Return the traceback with file names that are shortened by `shown_path`.
 
@@ -85,9 +103,14 @@ def with_shown_paths(text: str) -> str:
     return _FRAME.sub(shown, text)
 
 
+def _is_ours(path: Path) -> bool:
+    """Return whether a file belongs to varsim, and is no workload."""
+    return _OURS in path.parents and _WORKLOADS not in path.parents
+
+
 def _is_users(path: Path) -> bool:
     if _OURS in path.parents:
-        return _WORKLOADS in path.parents
+        return not _is_ours(path)
     return not _LIBRARIES.intersection(path.parts)
 
 

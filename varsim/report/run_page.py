@@ -28,7 +28,7 @@ from varsim.report.verdict_text import (
     not_looked_at,
     verdict_text,
 )
-from varsim.texts.facts import times
+from varsim.texts.facts import headline, times
 
 _LEAST_VALUE: Final = 12  # columns beside a name; with less room, a value is below the name
 _MAX_LISTED: Final = 16  # elements of a list on one line
@@ -104,8 +104,7 @@ def _print_measured(console: Console, summary: Summary, *, everything: bool) -> 
     replicas = f"{workers} worker{'s' * (workers != 1)}"
     _print_dim(console, [*part, *resumed, replicas, *faults, *took])
     if summary.failure is not None and summary.is_of_last:
-        first = summary.failure.text.partition("\n")[0]
-        said = bounded(first, "summary.json")
+        said = bounded(headline(summary.failure.text), "summary.json")
         console.print(Text(f"{summary.failure.kind}: {said}"))
     console.print()
     if summary.result and summary.is_of_last:

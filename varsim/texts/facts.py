@@ -62,6 +62,12 @@ def element_text(index: Sequence[int]) -> str:
     return f"element {list(index)}"
 
 
+def headline(text: str) -> str:
+    """Return the first line of an error's text, without the colon before the lines of details."""
+    first, newline, _ = text.partition("\n")
+    return first.removesuffix(":") if newline else first
+
+
 def times(count: int, thing: str) -> str:
     """Return a count with its noun: "1 read", "1,200 reads"."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
