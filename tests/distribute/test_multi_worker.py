@@ -540,9 +540,24 @@ def test_different_variables_of_one_name_are_not_mixed(on_workers):
     (found,) = set(on_workers(program))
     assert (1.0, 2.0) == found[1:]
     assert (
-        "\n  replica 0: one variable, created at tests/distribute/test_multi_worker.py:" in found[0]
+        "\n  replica 0: number 2 of 2 variables with this name, created at tests/distribute/"
+        in found[0]
     )
-    assert "\n  replicas 1, 2: another variable, created at " in found[0]
+    assert "\n  replicas 1, 2: number 1 of 2 variables with this name, created at " in found[0]
+
+
+def test_a_write_in_run_says_which_variable_of_the_same_name_it_means(on_workers):
+    def program(strategy):
+        both = [variable(strategy, 1.0, SUM) for _ in range(2)]
+        strategy.run(lambda: both[rank_of(strategy) == 0].assign_add(1.0))
+
+    with pytest.raises(MismatchError) as raised:
+        on_workers(program)
+    lines = str(raised.value).splitlines()
+    assert lines[1].startswith("  replica 0: v.assign_add (float32 scalar) at tests/")
+    assert "; number 2 of 2 variables with this name, created at tests/" in lines[1]
+    assert lines[2].startswith("  replicas 1, 2: v.assign_add (float32 scalar) at tests/")
+    assert "; number 1 of 2 variables with this name, created at tests/" in lines[2]
 
 
 # ---------------------------------------------------------------- a program without workers

@@ -136,8 +136,10 @@ def test_workers_must_mean_the_same_variable():
         agreed([first, other])
     assert (
         "read of variable 'v': the workers mean different variables with this name\n"
-        "  replica 0: one variable, created at train.py:3; used at train.py:10\n"
-        "  replica 1: another variable, created at train.py:4; used at train.py:11\n"
+        "  replica 0: number 1 of 2 variables with this name, created at train.py:3; used at "
+        "train.py:10\n"
+        "  replica 1: number 2 of 2 variables with this name, created at train.py:4; used at "
+        "train.py:11\n"
     ) in str(raised.value)
 
 

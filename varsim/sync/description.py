@@ -29,7 +29,7 @@ from varsim.protocol.messages import (
     Write,
 )
 from varsim.protocol.parts import LEAF
-from varsim.spec import VariableSpec
+from varsim.spec import Operation, VariableSpec
 from varsim.sync.participant import Member, Participant, Plan, Status, Wait
 from varsim.sync.structures import form_of, sizes_of
 from varsim.texts.facts import Fact
@@ -42,6 +42,7 @@ from varsim.texts.replicas import (
     Group,
     HasEnded,
     HostCallAt,
+    Namesake,
     NeverCame,
     ReadAt,
     Runs,
@@ -132,22 +133,18 @@ def _how_it_ended(participant: Participant) -> str:
 def describe(activity: Collective | Wait, specs: Mapping[int, VariableSpec]) -> Fact:
     """Return a fact for the operation in which a replica waits, with the operation's location."""
     match activity:
-        case Write():
-            spec = specs[activity.variable_id]
-            return WriteAt(
-                spec.name, activity.operation, spec.dtype, activity.shape, activity.location
-            )
+        case Write(operation=operation, shape=shape, location=location):
+            return _write(activity.variable_id, operation, shape, location, specs)
         case Combine() | MergeCall():
             return describe_collective(activity)
         case BoundedWrite(operation=operation, operand=operand, location=location):
-            spec = specs[activity.variable_id]
-            return WriteAt(spec.name, operation, spec.dtype, operand.shape, location)
+            return _write(activity.variable_id, operation, operand.shape, location, specs)
         case Join():
             return CollectiveAt("join", (), activity.location)
         case Waiting():
-            return ReadAt(specs[activity.variable_id].name, activity.location)
+            return _read(activity.variable_id, activity.location, specs)
         case SyncRequest():
-            return ReadAt(specs[activity.delta.variable_id].name, activity.location)
+            return _read(activity.delta.variable_id, activity.location, specs)
         case HostCall():
             return HostCallAt(activity.location)
         case LockRequest(lock=name, is_shared=is_shared):
@@ -164,6 +161,30 @@ def describe(activity: Collective | Wait, specs: Mapping[int, VariableSpec]) -> 
             return CollectiveAt("recv", (str(source),), activity.location)
         case _:
             assert_never(activity)
+
+
+def _write(
+    variable_id: int,
+    operation: Operation,
+    shape: tuple[int, ...],
+    location: str,
+    specs: Mapping[int, VariableSpec],
+) -> WriteAt:
+    spec = specs[variable_id]
+    return WriteAt(spec.name, operation, spec.dtype, shape, location, namesake(spec, specs))
+
+
+def _read(variable_id: int, location: str, specs: Mapping[int, VariableSpec]) -> ReadAt:
+    spec = specs[variable_id]
+    return ReadAt(spec.name, location, namesake(spec, specs))
+
+
+def namesake(spec: VariableSpec, specs: Mapping[int, VariableSpec]) -> Namesake | None:
+    """Return which of the variables with its name a variable is; None if there is only one."""
+    alike = sorted(i for i, other in specs.items() if other.name == spec.name)
+    if len(alike) < 2:
+        return None
+    return Namesake(alike.index(spec.variable_id) + 1, len(alike), spec.created_at)
 
 
 def describe_collective(collective: ExplicitCollective) -> CollectiveAt:

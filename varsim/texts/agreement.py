@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from varsim.texts.facts import Fact, name_replicas, shown
+from varsim.texts.replicas import Namesake
 
 if TYPE_CHECKING:  # as in `facts`
     from varsim.spec import Array
@@ -72,11 +73,11 @@ class OtherVariable(Fact):
         for use in self.uses:
             groups.setdefault(use.variable_id, []).append(use)
         lines = [f"{self.operation}: the workers mean different variables with this name"]
-        for which, uses in zip(("one", *["another"] * len(groups)), groups.values(), strict=False):
-            created = f", created at {uses[0].created_at}" if uses[0].created_at else ""
+        numbers = {one: number for number, one in enumerate(sorted(groups), 1)}
+        for variable_id, uses in groups.items():
+            which = Namesake(numbers[variable_id], len(groups), uses[0].created_at)
             at = f"; used at {uses[0].location}" if uses[0].location else ""
-            who = name_replicas([use.replica_id for use in uses])
-            lines.append(f"  {who}: {which} variable{created}{at}")
+            lines.append(f"  {name_replicas([use.replica_id for use in uses])}: {which}{at}")
         lines.append(
             "  All workers must perform the same operations in the same order. Give each variable "
             "its own name, so that errors can tell them apart."

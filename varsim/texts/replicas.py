@@ -26,6 +26,25 @@ def _at(location: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Namesake(Fact):
+    """Which of several variables with the same name an operation uses."""
+
+    number: int  # from 1, in order of creation
+    count: int
+    created_at: str
+
+    def __str__(self) -> str:
+        return (
+            f"number {self.number} of {self.count} variables with this name, created"
+            f"{_at(self.created_at) or ' in this order'}"
+        )
+
+
+def _which(namesake: Namesake | None) -> str:
+    return "" if namesake is None else f"; {namesake}"
+
+
+@dataclass(frozen=True, slots=True)
 class WriteAt(Fact):
     """A write in replica context."""
 
@@ -34,11 +53,12 @@ class WriteAt(Fact):
     dtype: np.dtype[np.generic]
     shape: tuple[int, ...]
     location: str
+    namesake: Namesake | None = None  # None if no other variable has this name
 
     def __str__(self) -> str:
         shape = "×".join(map(str, self.shape)) or "scalar"
         what = f"{self.variable}.{self.operation.value} ({self.dtype} {shape})"
-        return f"{what}{_at(self.location)}"
+        return f"{what}{_at(self.location)}{_which(self.namesake)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +80,11 @@ class ReadAt(Fact):
 
     variable: str
     location: str
+    namesake: Namesake | None = None  # as in `WriteAt`
 
     def __str__(self) -> str:
-        return f"a read of {self.variable}, after its own write to it{_at(self.location)}"
+        read = f"a read of {self.variable}, after its own write to it{_at(self.location)}"
+        return f"{read}{_which(self.namesake)}"
 
 
 @dataclass(frozen=True, slots=True)
