@@ -202,6 +202,7 @@ def test_a_variable_without_one_sided_operations_has_no_such_account():
         ({"synchronization": tf.VariableSynchronization.ON_WRITE}, "should have one value"),
         ({"aggregation": MEAN, "synchronization": None}, "should have one value"),
         ({"synchronization": tf.LocalSGD(2)}, "its policy itself decides"),
+        ({"aggregation": MEAN, "synchronization": tf.BoundedStaleness(1)}, "should have one value"),
     ],
 )
 def test_other_settings_refuse_and_name_those_that_allow(settings: Any, reason: str):
@@ -445,6 +446,7 @@ def test_replicas_that_synchronise_other_variables_are_named():
         ({"aggregation": MEAN, "synchronization": None}, "already gives all its components one"),
         ({"synchronization": ON_READ, "aggregation": SUM}, "count a synchronised value once per"),
         ({"synchronization": tf.LocalSGD(2)}, "its policy itself decides"),
+        ({"aggregation": MEAN, "synchronization": tf.BoundedStaleness(1)}, "its policy itself dec"),
     ],
 )
 def test_settings_under_which_a_sync_would_be_wrong_refuse_it(settings: Any, reason: str):

@@ -70,6 +70,7 @@ class Promise:
     local_reads: bool  # a replica may read a component that lacks other replicas' writes
     every: int  # number of local writes after which a replica takes part in a collective
     bound: int | None  # by how many writes replicas may be apart that add to one copy
+    manual: bool  # programs can synchronise components by hand, as by v.sync and v.push
     exchanged: bool  # the policy computes merges, which are no reductions of contributions
     copy: bool  # a read by the program gives the authoritative copy
     keyword: str  # the first part of the synchronization's name
@@ -171,6 +172,7 @@ def promise_of(row: VariableRow, packages: Mapping[str, str] | None = None) -> P
         local_reads=kind.local_reads,
         every=kind.every,
         bound=kind.bound,
+        manual=kind.manual,
         exchanged=kind.exchanged,
         copy=kind.copy,
         keyword=keyword,

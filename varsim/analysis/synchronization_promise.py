@@ -18,6 +18,7 @@ class SynchronizationPromise:
     every: int = 0  # number of local writes after which a replica takes part in a collective
     bound: int | None = None  # one copy, to which replicas add; at most so many writes apart
     exchanged: bool = False  # the policy computes merges, and one of `checkers` recomputes them
+    manual: bool = False  # programs can synchronise components by hand, as by v.sync and v.push
     copy: bool = False  # a read by the program gives the copy, which its writes change, too
     compressor: str = ""  # what compresses the contributions of replicas; "" if nothing does
     checkers: tuple[type[Any], ...] = ()  # checkers only for this synchronization

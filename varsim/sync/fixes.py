@@ -88,8 +88,9 @@ def alternatives(
             yield from _if_created(
                 replace(spec, aggregation=aggregation), aggregation, strict=strict
             )
-    if policies.policy_of(spec.synchronization).has_one_copy:
-        return  # the strategy stores its variables centrally under every synchronization
+    by_strategy = spec.requested != spec.synchronization
+    if by_strategy and policies.policy_of(spec.synchronization).has_one_copy:
+        return  # this strategy stores its variables centrally under every synchronization
     for kind in sorted(VariableSynchronization, key=_is_refused_if_strict):
         if kind is not spec.synchronization:
             changed = replace(spec, requested=kind, synchronization=kind)
@@ -393,7 +394,10 @@ def refusal_of_replica_write(
     spec: VariableSpec, reason: Reason, operation: Operation, value: Array, num_replicas: int
 ) -> OperationError:
     """Return the error of a dense write that its policy cell refuses in replica context."""
-    error = OperationError(spec.name, Refused(reason.key), REMEDIES.get(reason.key, ""))
+    remedy = REMEDIES.get(reason.key, "")
+    error = OperationError(spec.name, Refused(reason.key), remedy)
+    if remedy:
+        return error
     return error.fixed_by(_of_replica_write(spec, operation, value, num_replicas))
 
 

@@ -75,7 +75,7 @@ REMEDIES: Final[dict[str, str]] = {
         "or in a merge_call, where no replica writes at the same time."
     ),
 }
-"""Key of a reason → its remedy, for errors without fixes."""
+"""Key of a reason → its remedy, which the error shows instead of fixes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,12 +22,14 @@ NONE = tf.VariableSynchronization.NONE
 pytestmark = pytest.mark.filterwarnings("ignore::varsim.errors.VarsimWarning")
 
 
-def findings(folder: Path, step: Callable[[tf.Variable, int], None]) -> list[Finding]:
+def findings(
+    folder: Path, step: Callable[[tf.Variable, int], None], synchronization: Any = NONE
+) -> list[Finding]:
     """Run a step on two replicas, replica 0 first, and return the findings about lags."""
     with simulated_cluster():
         strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"], trace=TraceOptions(folder))
         with strategy.scope():
-            v = tf.Variable(0.0, synchronization=NONE, name="v")
+            v = tf.Variable(0.0, synchronization=synchronization, name="v")
 
         def run() -> None:
             step(v, tf.distribute.get_replica_context().replica_id_in_sync_group)

@@ -168,10 +168,20 @@ def _remedy(facts: VariableFacts) -> str:
             "Read the variable itself outside strategy.run: this gives the aggregate of all "
             "components. Or compare the components."
         )
+    if facts.copy:
+        return (
+            "Read the variable itself outside strategy.run: this gives the copy that its policy "
+            "keeps. Or compare the components."
+        )
     if facts.mirrored:
         return (
             "Give the variable an aggregation (MEAN, SUM or ONLY_FIRST_REPLICA), so that writes in "
             "replicas are combined; or let all replicas write the same value."
+        )
+    if not facts.manual:
+        return (
+            "Combine the components (strategy.reduce), or use one of them only after its policy "
+            "has made them equal, or choose ON_WRITE or ON_READ with an aggregation."
         )
     return (
         "Synchronise the components before you use one of them (v.sync('MEAN') or v.broadcast()), "

@@ -21,6 +21,7 @@ from varsim.analysis.findings.model import (
     finding_of,
     milliseconds,
 )
+from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.tracing.history import PROGRAM, Event
 
 LAGGING: Final = FindingKind(name="lagging read")
@@ -141,13 +142,13 @@ class Lagging(Finder):
         found = []
         for number, shared in sorted(self._shared.items()):
             facts = self.context.variables[number]
-            for lags, text, remedy in (
+            for lags, text, by_hand in (
                 (shared.fetches, _of_fetches, _PUBLISH),
                 (shared.pushes, _of_pushes, _PULL),
             ):
                 if lags.evidence.count:
                     histogram = tuple(sorted(lags.histogram.items()))
-                    what = text(lags)
+                    what, remedy = text(lags), _remedy(facts, by_hand)
                     found.append(finding_of(LAGGING, facts, lags.evidence, what, remedy, histogram))
         return found
 
@@ -170,9 +171,21 @@ def _of_pushes(lags: _Lags) -> str:
 
 _PUBLISH: Final = (
     "Publish the component after the writes that other replicas need (v.publish), or let the "
-    "replicas meet (v.sync)."
+    "replicas meet ({meeting})."
 )
 _PULL: Final = (
     "Pull right before you compute what you push, push the work of fewer steps at once, or let the "
-    "replicas meet now and then (v.sync, or a barrier)."
+    "replicas meet now and then ({meeting})."
 )
+_BY_POLICY: Final = (
+    "The policy {name} decides when a replica exchanges. Choose parameters with which it exchanges "
+    "more often, or let the replicas meet now and then (a barrier), or choose ON_WRITE if every "
+    "replica must use every write."
+)
+
+
+def _remedy(facts: VariableFacts, by_hand: str) -> str:
+    """Return what to do: `by_hand` if the program itself makes these reads, not the policy."""
+    if not facts.manual:
+        return _BY_POLICY.format(name=facts.synchronization)
+    return by_hand.format(meeting="a barrier" if facts.summed else "v.sync, or a barrier")

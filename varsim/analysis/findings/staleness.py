@@ -436,6 +436,11 @@ def _remedy(facts: VariableFacts) -> str:
             "assign this aggregate to it more often. Choose ON_WRITE if every read must see every "
             "write."
         )
+    if not facts.manual:
+        return (
+            f"Choose parameters with which the policy {facts.synchronization} exchanges components "
+            "more often, or ON_WRITE with an aggregation if every read must see every write."
+        )
     return (
         "Synchronise the components before these reads, or more often. Choose ON_WRITE with an "
         "aggregation if every read must see every write."

@@ -30,6 +30,8 @@ class VariableFacts:
     merged: bool  # the variable is mirrored, and every write in a replica is a collective
     deferred: bool  # the variable is mirrored; a write stays on its replica until a read needs it
     gathered: bool  # a read by the program aggregates the components
+    manual: bool  # programs can publish, fetch, push and pull, and sync unless `summed`
+    copy: bool  # a read by the program gives the copy that the policy keeps
     local_reads: bool  # a replica may read a component that lacks other replicas' writes
     own: bool  # each component belongs to its replica and is never aggregated
     summed: bool  # a read adds up the components; each component is a part of the value
@@ -70,6 +72,8 @@ def _facts(row: VariableRow) -> VariableFacts:
         merged=promise.merges,
         deferred=promise.deferred,
         gathered=gathered,
+        manual=promise.manual,
+        copy=promise.copy,
         local_reads=promise.local_reads,
         own=not (promise.mirrored or gathered or promise.copy) and promise.bound is None,
         summed=gathered and promise.aggregation == "SUM",

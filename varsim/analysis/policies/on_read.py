@@ -6,4 +6,4 @@ from typing import Final
 
 from varsim.analysis.synchronization_promise import SynchronizationPromise
 
-PROMISE: Final = SynchronizationPromise(gathered=True)
+PROMISE: Final = SynchronizationPromise(gathered=True, manual=True)
