@@ -91,7 +91,7 @@ class Registry(Generic[T]):
                 module, _, attribute = self.built_in[name].path.partition(":")
                 return getattr(import_module(module), attribute)
             return self._foreign()[name].load()
-        except ImportError as error:
+        except (ImportError, AttributeError) as error:
             raise ConfigError(f"{self.setting} {name!r} cannot be imported: {error}") from error
 
     def package_of(self, name: str) -> str:

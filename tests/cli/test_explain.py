@@ -9,6 +9,12 @@ from click.testing import CliRunner, Result
 from varsim.cli.commands.completion import VARIABLE
 from varsim.cli.main import main
 
+SYNCHRONIZATIONS = (
+    "  synchronizations: auto, none, on_write, on_read, bounded_staleness:S, central, "
+    "compressed:INNER:BY, local_sgd:K"
+)
+"""All names, in an installation without policies of other packages."""
+
 
 def explain(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["explain", *arguments])
@@ -60,13 +66,19 @@ def test_an_impossible_number_of_replicas_is_an_error(count: str):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["on_raed"], "'on_raed' is not a synchronization; did you mean 'on_read'?"),
+        (
+            ["on_raed"],
+            f"'on_raed' is not a synchronization; did you mean 'on_read'?\n{SYNCHRONIZATIONS}",
+        ),
+        (
+            ["parameter_server"],
+            f"'parameter_server' is not a synchronization\n{SYNCHRONIZATIONS}",
+        ),
         (
             ["mean"],
             "'mean' is an aggregation; give a synchronization before it: "
             "varsim explain on_read mean",
         ),
-        (["local_sgd"], "invalid parameters of local_sgd: 'local_sgd'; write it as in local_sgd:8"),
         (["on_read:3"], "'on_read' takes no parameters: 'on_read:3'"),
         (["on_read", "men"], "'men' is not an aggregation; did you mean 'mean'?"),
         (
@@ -98,6 +110,7 @@ def test_synchronizations_and_aggregations_are_completed():
         return [one.value for one in shell.get_completions(list(words), incomplete)]
 
     assert ["on_write", "on_read"] == completed("explain", incomplete="ON-")
+    assert ["local_sgd:"] == completed("explain", incomplete="loc")
     assert ["sum"] == completed("explain", "on_read", incomplete="s")
 
 

@@ -9,7 +9,13 @@ import pytest
 
 import varsim as tf
 from tests.replica_context import replica_id
-from varsim.distribute.policies import know, parse_synchronization, policy_named
+from varsim.distribute.policies import (
+    BUILT_IN,
+    POLICIES,
+    know,
+    parse_synchronization,
+    policy_named,
+)
 from varsim.errors import AggregationError, ConfigError, PerReplicaError, UnsupportedError
 from varsim.spec import (
     CustomSynchronization,
@@ -21,9 +27,10 @@ from varsim.spec import (
 )
 from varsim.sync.policies import custom, on_read
 from varsim.sync.policies.cells import NO_ROWS, Broadcast, Cell, Local, Refuse
-from varsim.sync.policies.custom import CustomPolicy
+from varsim.sync.policies.custom import CustomPolicy, form_of, how_to_write, problem_of
 from varsim.sync.policies.policy import on_every_write, rows
 from varsim.testing import simulated_cluster
+from varsim.texts.modes import FORMS, TENSORFLOW
 
 MEAN, SUM = VariableAggregation.MEAN, VariableAggregation.SUM
 
@@ -61,7 +68,7 @@ def test_a_policy_that_is_not_installed_is_an_error():
         parse_synchronization,
         lambda name: know(CustomSynchronization(name)),
     ):
-        with pytest.raises(ConfigError, match=r"invalid synchronization 'acme'"):
+        with pytest.raises(ConfigError, match="'acme:3' is not a synchronization"):
             look_up("acme:3")
 
 
@@ -246,3 +253,42 @@ def test_a_replica_creates_variables_with_unused_policies():
         assert ("on_read_mean:9", 3.0) == (own.synchronization.name, float(own.read_value()))
     finally:
         strategy.close()
+
+
+# ---------------------------------------------------------------- names
+
+
+def test_the_names_for_help_and_errors_are_those_of_the_policies():
+    assert TENSORFLOW == tuple(one.name.lower() for one in tf.VariableSynchronization)
+    assert FORMS == {keyword: form_of(POLICIES.load(keyword)) for keyword in BUILT_IN}
+    assert all(":" not in FORMS[one] or policy_named(POLICIES.load(one).example) for one in FORMS)
+
+
+@dataclass(frozen=True)
+class Named(CustomPolicy):
+    """A policy with two parameters, one of which has a default."""
+
+    keyword: ClassVar[str] = "named"
+    first: int
+    second: int = 4
+
+    @property
+    def rows(self):
+        return on_read.POLICY.rows
+
+
+@pytest.mark.parametrize(
+    ("parameters", "problem"),
+    [
+        ([], "FIRST is missing"),
+        (["", "2"], "FIRST is missing"),
+        (["1", "x"], "SECOND is 'x', which is not an integer"),
+        (["1", "2", "3"], "3 parameters instead of 2"),
+    ],
+)
+def test_parameters_have_the_names_of_the_fields(parameters, problem):
+    with pytest.raises((TypeError, ValueError)) as raised:
+        Named.parse(parameters)
+
+    assert problem == problem_of(Named, parameters, raised.value)
+    assert "Write named:FIRST:SECOND" == how_to_write(Named)

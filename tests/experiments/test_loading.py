@@ -197,8 +197,8 @@ def test_a_wrong_environment_variable_is_named_in_the_error(
         ),
         (
             "variables:\n  w: on_raed",
-            "x.yaml:2: variables.w.synchronization: 'on_raed' is not one of auto, none, on_write, "
-            "on_read; did you mean 'on_read'?",
+            "x.yaml:2: variables.w.synchronization: 'on_raed' is not a synchronization; did you "
+            "mean 'on_read'?\n",
         ),
         (
             "variables: {w: on_read/avg}",
@@ -206,8 +206,8 @@ def test_a_wrong_environment_variable_is_named_in_the_error(
         ),
         (
             "variables:\n  w:\n    synchronization: on_raed",
-            "x.yaml:3: variables.w.synchronization: 'on_raed' is not one of auto, none, on_write, "
-            "on_read; did you mean 'on_read'?",
+            "x.yaml:3: variables.w.synchronization: 'on_raed' is not a synchronization; did you "
+            "mean 'on_read'?\n  synchronizations: auto, none, on_write, on_read, bounded_stalen",
         ),
         (
             "on_worker_lost: restrat",

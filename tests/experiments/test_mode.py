@@ -10,6 +10,12 @@ from varsim.spec import VariableSynchronization
 
 AUTO, NONE, ON_WRITE, ON_READ = VariableSynchronization
 
+MODES = (
+    "  modes: auto, none, on_write, on_read, bounded_staleness:S, central, compressed:INNER:BY, "
+    "local_sgd:K, adaptive"
+)
+EXPECTED = "expected MODE; or NAME=MODE,NAME=MODE for some variables"
+
 
 @pytest.mark.parametrize(
     ("text", "expected"),
@@ -34,18 +40,22 @@ def test_a_mode_sets_all_free_variables_or_named_variables(text: str, expected: 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("on_raed", "'on_raed' is not a mode; did you mean 'on_read'?"),
-        ("w=onwrite", "'onwrite' is not a mode; did you mean 'on_write'?"),
-        ("", "'' is not a mode"),
-        ("on_read,", "'' is not a mode"),
-        ("=on_read", "'=on_read' does not name a variable"),
+        ("on_raed", f"'on_raed' is not a mode; did you mean 'on_read'?\n{MODES}"),
+        ("w=onwrite", f"'onwrite' is not a mode; did you mean 'on_write'?\n{MODES}"),
+        ("w=foo:3", f"'foo:3' is not a mode\n{MODES}"),
+        ("", f"'' is not a mode\n{MODES}"),
+        ("on_read,", f"'' is not a mode\n{MODES}"),
+        ("=on_read", f"'=on_read' does not name a variable: {EXPECTED}"),
         (
             "w=adaptive",
             "'w=adaptive': adaptive cannot be set for single variables, because it applies to all "
             "AUTO variables of a strategy; set auto: adaptive, and give the mode on_write to the "
             "variables that must be exchanged at every write",
         ),
-        ("on_read,on_write", "'on_read,on_write' has two modes without the name of a variable"),
+        (
+            "on_read,on_write",
+            f"'on_read,on_write' has two modes without a variable: {EXPECTED}",
+        ),
     ],
 )
 def test_the_error_for_a_wrong_mode_names_the_nearest_one(text: str, problem: str):

@@ -370,8 +370,11 @@ def test_a_name_is_read_as_the_same_policy(policy, name):
         (tf.VariableSynchronization.ON_READ, "its writes stay local"),
         (tf.VariableSynchronization.NONE, "it exchanges nothing"),
         ("central", "one copy gets"),
-        ("local_sgd", "the number of writes k"),
-        ("compressed:on_write:fp16", "does not know"),
+        ("local_sgd", r"the number of writes k of LocalSGD\(k\) is missing"),
+        ("local_sgd:fp16", r"the number of writes k of LocalSGD\(k\) is 'fp16'"),
+        ("compressed:on_write:fp16", "it is compressed already"),
+        ("bounded_staleness:3", "exchange no changes"),
+        ("foo", r'only ON_WRITE and LocalSGD.* for example tf.Compressed\("on_write", by="fp16"'),
     ],
 )
 def test_another_inner_policy_is_refused_with_the_reason(inner, reason):
@@ -380,20 +383,26 @@ def test_another_inner_policy_is_refused_with_the_reason(inner, reason):
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "problem"),
     [
-        "compressed",
-        "compressed:on_write",
-        "compressed:on_write:zip",
-        "compressed:fp16",
-        "compressed:local_sgd:fp16",
-        "compressed:local_sgd:0:fp16",
-        "compressed:on_write:top_k",
+        ("compressed", "INNER and BY are missing"),
+        ("compressed:on_write", "BY is missing after on_write"),
+        ("compressed:on_write:zip", "unknown compressor 'zip'"),
+        ("compressed:fp16", "INNER is missing before the compressor fp16"),
+        ("compressed:foo", "policy 'foo' cannot be compressed"),
+        ("compressed:local_sgd:fp16", r"k of LocalSGD\(k\) is missing"),
+        ("compressed:local_sgd:x:fp16", r"k of LocalSGD\(k\) is 'x'"),
+        ("compressed:local_sgd:0:fp16", r"invalid LocalSGD\(0\)"),
+        ("compressed:on_write:top_k", "invalid ratio in 'top_k'"),
     ],
 )
-def test_a_name_with_other_parameters_is_an_error(name):
-    with pytest.raises(ConfigError):
+def test_the_error_about_a_name_says_what_is_wrong_and_what_is_right(name, problem):
+    with pytest.raises(ConfigError, match=problem) as raised:
         parse_synchronization(name)
+
+    said = str(raised.value)
+    assert "Write compressed:INNER:BY, where INNER is on_write or local_sgd:K, and BY is" in said
+    assert "compressed:on_write:top_k:0.01" == said.rpartition("; for example ")[2]
 
 
 def test_variables_that_cannot_be_compressed_are_refused():

@@ -143,10 +143,22 @@ def test_the_number_of_writes_is_a_positive_integer(every):
         tf.LocalSGD(every)
 
 
-@pytest.mark.parametrize("name", ["local_sgd", "local_sgd:x", "local_sgd:1:2", "local_sgd:0"])
-def test_a_name_with_other_parameters_is_an_error(name):
-    with pytest.raises(ConfigError):
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("local_sgd", "K is missing"),
+        ("local_sgd:", "K is missing"),
+        ("local_sgd:x", "K is 'x', which is not an integer"),
+        ("local_sgd:1:2", "2 parameters instead of 1"),
+        ("local_sgd:0", "expected a positive integer"),
+    ],
+)
+def test_the_error_about_a_name_says_what_is_wrong_and_what_is_right(name, problem):
+    with pytest.raises(ConfigError, match=problem) as raised:
         parse_synchronization(name)
+
+    assert "Write local_sgd:K, where K is a positive integer" in str(raised.value)
+    assert str(raised.value).endswith("for example local_sgd:8")
 
 
 # ---------------------------------------------------------------- a plain model

@@ -372,7 +372,8 @@ def test_similar_variables_are_shown_once(tmp_path: Path, command: list[str], to
     ("change", "problem"),
     [
         ("seem=on_read", "there is no variable 'seem'; did you mean 'seen'?"),
-        ("seen=on_red", "'on_red' is not a mode; did you mean 'on_read'?"),
+        ("seen=on_red", "'on_red' is not a mode; did you mean 'on_read'?\n  modes: auto, none, "),
+        ("seen=local_sgd", "'local_sgd': K is missing. Write local_sgd:K, where K is"),
         ("seen=/avg", "'avg' is not an aggregation"),
         ("seen", "expected VARIABLE=MODE"),
     ],

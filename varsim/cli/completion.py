@@ -50,7 +50,8 @@ def _workloads(incomplete: str) -> list[CompletionItem]:
 
 def modes(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Offer modes, at the beginning or after `name=`."""
-    from varsim.experiments.mode_text import ADAPTIVE, PARAMETRIC, WORDS
+    from varsim.experiments.mode_text import PARAMETRIC, WORDS
+    from varsim.texts.modes import ADAPTIVE
 
     start = 1 + max(incomplete.rfind("="), incomplete.rfind(","))
     words = [*WORDS, ADAPTIVE, *(f"{keyword}:" for keyword in PARAMETRIC)]
@@ -59,11 +60,15 @@ def modes(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list
 
 def setting_names(_ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Offer synchronizations, or aggregations if the parameter is an aggregation."""
-    from varsim.spec import VariableAggregation, VariableSynchronization
+    from varsim.experiments.mode_text import PARAMETRIC, WORDS
+    from varsim.spec import VariableAggregation
 
-    known = VariableAggregation if param.name == "aggregation" else VariableSynchronization
+    ways = [one.name.lower() for one in VariableAggregation]
+    modes = [*WORDS, *(f"{keyword}:" for keyword in PARAMETRIC)]
     start = incomplete.lower().replace("-", "_")
-    return [one.name.lower() for one in known if one.name.lower().startswith(start)]
+    return [
+        one for one in (ways if param.name == "aggregation" else modes) if one.startswith(start)
+    ]
 
 
 def runs(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:

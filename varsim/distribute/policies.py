@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from varsim.errors import ConfigError
+from varsim.nearest import did_you_mean
 from varsim.protocol import pickling
 from varsim.protocol.references import Name
 from varsim.registry import BuiltIn, Registry
 from varsim.spec import CustomSynchronization, Synchronization, VariableSynchronization
 from varsim.sync.policies import custom
 from varsim.sync.policies.custom import CustomPolicy
+from varsim.texts.modes import FORMS, TENSORFLOW
 
 BUILT_IN: Final = {
     "bounded_staleness": BuiltIn(
         "varsim.sync.policies.bounded_staleness:BoundedStaleness",
-        "bounded_staleness:s lets replicas add to one copy, at most s writes ahead of the slowest",
+        "bounded_staleness:S lets replicas add to one copy, at most S writes ahead of the slowest",
     ),
     "central": BuiltIn(
         "varsim.sync.policies.central:Central",
@@ -23,16 +26,15 @@ BUILT_IN: Final = {
     ),
     "compressed": BuiltIn(
         "varsim.sync.policies.compressed:Compressed",
-        "compressed:INNER:BY compresses what replicas exchange; INNER is on_write or local_sgd:k, "
-        "and BY is fp16, top_k:RATIO or one_bit",
+        "compressed:INNER:BY compresses what replicas exchange",
     ),
     "local_sgd": BuiltIn(
         "varsim.sync.policies.local_sgd:LocalSGD",
-        "local_sgd:k averages the components after every k-th write",
+        "local_sgd:K averages the components after every K-th write",
     ),
 }
 
-WITHOUT_PARAMETERS: Final = ("central",)
+WITHOUT_PARAMETERS: Final = tuple(one for one, form in FORMS.items() if one == form)
 """The built-in policies whose name is their keyword."""
 
 POLICIES: Final[Registry[type[CustomPolicy]]] = Registry(
@@ -49,16 +51,45 @@ def policy_named(name: str) -> CustomPolicy:
     keyword, *parameters = name.split(":")
     if VariableSynchronization.__members__.get(keyword.upper()):
         raise ConfigError(f"{keyword!r} takes no parameters: {name!r}")
+    if keyword not in POLICIES.names():
+        raise ConfigError(no_synchronization(name))
     kind = POLICIES.load(keyword)
     try:
         policy: CustomPolicy = kind.parse(parameters)
-    except (TypeError, ValueError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        right = f"; write it as in {kind.example}" if kind.example else ""
-        raise ConfigError(f"invalid parameters of {keyword}: {name!r}{right}") from error
+    except (TypeError, ValueError, IndexError) as error:
+        is_said = isinstance(error, ConfigError)
+        wrong = str(error) if is_said else custom.problem_of(kind, parameters, error)
+        raise ConfigError(f"{name!r}: {wrong}. {custom.how_to_write(kind)}") from error
     custom.register(policy)
     return policy
+
+
+def synchronization_names() -> list[str]:
+    """Return all synchronizations of this installation; capitals stand for parameters."""
+    return [*TENSORFLOW, *(_form_named(keyword) for keyword in sorted(POLICIES.names()))]
+
+
+def no_synchronization(word: str, what: str = "synchronization", also: Sequence[str] = ()) -> str:
+    """Return the error about a word that names no synchronization, with all valid names.
+
+    Args:
+        what: The noun for synchronizations, as the user knows them.
+        also: Further valid names.
+    """
+    keyword = word.strip().lower().replace("-", "_").partition(":")[0]
+    near = did_you_mean(keyword, [*TENSORFLOW, *POLICIES.names(), *also])
+    names = ", ".join([*synchronization_names(), *also])
+    return f"{word!r} is not a {what}{near}\n  {what}s: {names}"
+
+
+def _form_named(keyword: str) -> str:
+    """Return the form of the name of a policy; only the keyword if its package is broken."""
+    if keyword in FORMS:
+        return FORMS[keyword]
+    try:
+        return custom.form_of(POLICIES.load(keyword))
+    except ConfigError:
+        return keyword
 
 
 def parse_synchronization(word: str) -> Synchronization:

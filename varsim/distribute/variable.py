@@ -109,11 +109,14 @@ def _synchronization(value: Any, variable: str) -> Synchronization:
     if isinstance(value, CustomSynchronization):
         know(value)
         return value
-    member: VariableSynchronization = _member(VariableSynchronization, value, "AUTO", variable)
+    or_policy = ", or an object of a policy, such as tf.LocalSGD(8)"
+    member: VariableSynchronization = _member(
+        VariableSynchronization, value, "AUTO", variable, or_policy
+    )
     return member
 
 
-def _member(kind: Any, value: Any, default: str, variable: str) -> Any:
+def _member(kind: Any, value: Any, default: str, variable: str, also: str = "") -> Any:
     if value is None:
         return kind[default]
     if isinstance(value, kind):
@@ -121,7 +124,7 @@ def _member(kind: Any, value: Any, default: str, variable: str) -> Any:
     raise SynchronizationError(
         variable,
         f"invalid {kind.__name__} {value!r}",
-        f"Use one of {', '.join(f'{kind.__name__}.{m.name}' for m in kind)}.",
+        f"Use one of {', '.join(f'{kind.__name__}.{m.name}' for m in kind)}{also}.",
     )
 
 

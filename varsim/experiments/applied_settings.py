@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from varsim.distribute.scopes import get_strategy
 from varsim.experiments.key_locations import WrongKey
-from varsim.experiments.mode_text import ADAPTIVE, Mode
+from varsim.experiments.mode_text import Mode
 from varsim.nearest import listed, no_variable
 from varsim.spec import VariableSynchronization
 from varsim.sync import policies
+from varsim.texts.modes import ADAPTIVE
 
 if TYPE_CHECKING:
     from varsim.distribute.strategy import Strategy

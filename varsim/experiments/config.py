@@ -29,18 +29,13 @@ from varsim.errors import ConfigError
 from varsim.experiments import catalog
 from varsim.experiments.checkpoint_settings import CheckpointSettings
 from varsim.experiments.key_locations import KeyLocations, WrongKey
-from varsim.experiments.mode_text import (
-    ADAPTIVE,
-    SYNTAX,
-    WORDS,
-    Mode,
-    parse_mode,
-)
+from varsim.experiments.mode_text import SYNTAX, WORDS, Mode, parse_mode
 from varsim.experiments.trace_settings import Keys, TraceSettings
 from varsim.experiments.variable_settings import VariableSettings
 from varsim.launch.backends import REGISTRIES
 from varsim.launch.devices import DEFAULT_WORKERS, MAX_WORKERS, cpus, problem_with
 from varsim.launch.launcher import Backends
+from varsim.texts.modes import ADAPTIVE
 from varsim.texts.uneven import MEANINGS, UNEVEN, Uneven
 
 _MAX_NAME_LENGTH: Final = 80

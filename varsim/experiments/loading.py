@@ -243,7 +243,9 @@ def _text_of(error: ValidationError, layers: _Layers) -> str:
         problem = f"{whose} no key {keys[-1]!r}{nearest}\n  keys: {listed(known)}{more}"
         location = locations.of(keys)
         return f"{location + ': ' if location else ''}{problem}"
-    return locations.located(keys, f"{_problem(first)}{_allowed(keys)}{more}")
+    lists_modes = keys[0] == "mode" and first["type"] == "value_error"
+    allowed = "" if lists_modes else _allowed(keys)
+    return locations.located(keys, f"{_problem(first)}{allowed}{more}")
 
 
 def _params(values: Mapping[str, Any]) -> Collection[str]:

@@ -11,17 +11,16 @@ from varsim.distribute.policies import (
     BUILT_IN,
     POLICIES,
     WITHOUT_PARAMETERS,
+    no_synchronization,
     parse_synchronization,
 )
 from varsim.errors import ConfigError
 from varsim.nearest import did_you_mean
 from varsim.spec import Synchronization, VariableSynchronization
+from varsim.texts.modes import ADAPTIVE, PLAIN
 
 MODES: Final = {mode.name.lower(): mode for mode in VariableSynchronization}
 """Name in an experiment and on the command line → mode."""
-
-ADAPTIVE: Final = "adaptive"
-"""This mode is short for two settings: `mode: auto` and `auto: adaptive`."""
 
 WITH_PARAMETERS: Final = "[a-z][a-z0-9_]*(:[A-Za-z0-9_.+-]+)+"
 """A pattern of a policy that TensorFlow does not have, as in local_sgd:8."""
@@ -32,13 +31,12 @@ WORDS: Final = (*MODES, *WITHOUT_PARAMETERS)
 PARAMETRIC: Final = tuple(one for one in BUILT_IN if one not in WITHOUT_PARAMETERS)
 """The keywords of the modes with parameters."""
 
-PLAIN: Final = ", ".join([*WORDS, *(f"{keyword}:…" for keyword in PARAMETRIC)])
-"""The modes that varsim itself has. The dots stand for parameters."""
-
 SYNTAX: Final = (
     f"{PLAIN}; {ADAPTIVE} (short for mode: auto with auto: {ADAPTIVE}); or name=mode,name=mode for "
     "some variables"
 )
+
+_EXPECTED: Final = "expected MODE; or NAME=MODE,NAME=MODE for some variables"
 
 _NOT_BY_NAME: Final = (
     f"{ADAPTIVE} cannot be set for single variables, because it applies to all AUTO variables of a "
@@ -74,13 +72,13 @@ def parse_mode(text: str) -> Mode:
         is_adaptive = as_member(word).lower() == ADAPTIVE
         adaptive = adaptive or is_adaptive
         if equals and not name.strip():
-            raise ConfigError(f"{part.strip()!r} does not name a variable")
+            raise ConfigError(f"{part.strip()!r} does not name a variable: {_EXPECTED}")
         if equals and is_adaptive:
             raise ConfigError(f"{part.strip()!r}: {_NOT_BY_NAME}")
         if equals:
             named[name.strip()] = mode
         elif free is not None:
-            raise ConfigError(f"{text!r} has two modes without the name of a variable")
+            raise ConfigError(f"{text!r} has two modes without a variable: {_EXPECTED}")
         else:
             free = mode
     return Mode(free, named, adaptive)
@@ -104,9 +102,14 @@ def _mode(word: str) -> Synchronization:
         return VariableSynchronization.AUTO
     if name in MODES:
         return MODES[name]
-    if ":" in word or name in POLICIES.names():
+    if name.partition(":")[0] in (*MODES, *POLICIES.names()):
         return parse_synchronization(word)
-    raise ConfigError(f"{word!r} is not a mode{did_you_mean(word, [*WORDS, ADAPTIVE])}")
+    raise ConfigError(no_mode(word))
+
+
+def no_mode(word: str) -> str:
+    """Return the error about a word that is not a mode, with all modes of this installation."""
+    return no_synchronization(word, "mode", also=[ADAPTIVE])
 
 
 def member_reader(kind: type[E]) -> Callable[[Any], E]:
@@ -133,4 +136,6 @@ def read_synchronization(value: Any) -> Synchronization:
         return parse_synchronization(value)
     if isinstance(value, str) and as_member(value).lower() == ADAPTIVE:
         raise ValueError(f"{value!r}: {_NOT_BY_NAME}")
-    return member_reader(VariableSynchronization)(value)
+    if isinstance(value, str) and as_member(value).lower() in MODES:
+        return MODES[as_member(value).lower()]
+    raise ValueError(no_synchronization(str(value)))

@@ -15,15 +15,10 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
-from varsim.experiments.mode_text import (
-    PLAIN,
-    WITH_PARAMETERS,
-    WORDS,
-    member_reader,
-    read_synchronization,
-)
+from varsim.experiments.mode_text import WITH_PARAMETERS, WORDS, member_reader, read_synchronization
 from varsim.experiments.trace_settings import Keys
 from varsim.spec import Synchronization, VariableAggregation
+from varsim.texts.modes import PLAIN
 
 
 def _choice(kind: type[Enum]) -> Any:

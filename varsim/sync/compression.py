@@ -11,7 +11,7 @@ import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
@@ -119,13 +119,15 @@ class TopK(Compressor):
     2018.
     """
 
+    keyword: ClassVar[str] = "top_k"
+
     def __init__(self, ratio: Fraction) -> None:
         self._ratio = ratio
 
     @property
     def name(self) -> str:
         """Return top_k and the ratio as a decimal number."""
-        return f"top_k:{np.format_float_positional(float(self._ratio), trim='-')}"
+        return f"{self.keyword}:{np.format_float_positional(float(self._ratio), trim='-')}"
 
     def count(self, size: int) -> int:
         """Return the number k of elements that are kept of an array of this size."""
@@ -206,6 +208,11 @@ class OneBit(Compressor):
         return math.ceil(of.size / 8) + 2 * of.dtype.itemsize
 
 
+def is_compressor(name: str) -> bool:
+    """Return whether a name begins like the name of a compressor; its ratio may be wrong."""
+    return name.partition(":")[0] in (Half.name, TopK.keyword, OneBit.name)
+
+
 def compressor_named(name: str) -> Compressor:
     """Return the compressor with a name: fp16, top_k:RATIO or one_bit.
 
@@ -217,7 +224,7 @@ def compressor_named(name: str) -> Compressor:
     if name == OneBit.name:
         return OneBit()
     kind, _, ratio = name.partition(":")
-    if kind != "top_k":
+    if kind != TopK.keyword:
         raise ConfigError(f"unknown compressor {name!r}: expected {NAMES}")
     if not _RATIO.fullmatch(ratio) or not 0 < Fraction(ratio) <= Fraction(1, 2):
         raise ConfigError(

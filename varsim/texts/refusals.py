@@ -232,20 +232,30 @@ class NotCompressed(Fact):
     policy: str
 
     def __str__(self) -> str:
-        why = _NOT_COMPRESSED.get(self.policy, "varsim does not know how it exchanges changes")
         return (
-            f"policy {self.policy!r} cannot be compressed: {why}. Use ON_WRITE, such as in "
-            "compressed:on_write:fp16, or LocalSGD(k), such as in compressed:local_sgd:8:fp16"
+            f"policy {self.policy!r} cannot be compressed: {why_not_compressed(self.policy)}. "
+            "Write tf.Compressed(inner, by), where inner is ON_WRITE or LocalSGD(k); for example "
+            'tf.Compressed("on_write", by="fp16") or tf.Compressed(tf.LocalSGD(8), by="one_bit")'
         )
+
+
+def why_not_compressed(policy: str) -> str:
+    """Return why a policy, given by its name, cannot be the inner policy of `Compressed`."""
+    keyword, _, parameters = policy.partition(":")
+    if keyword == "local_sgd" and parameters:
+        return f"the number of writes k of LocalSGD(k) is {parameters!r}"
+    return _NOT_COMPRESSED.get(keyword, "varsim compresses only ON_WRITE and LocalSGD")
 
 
 _NOT_COMPRESSED: Final = {
     "on_read": "its writes stay local, and a read needs the exact components",
     "none": "it exchanges nothing",
     "central": "one copy gets the replicas' exact values",
+    "bounded_staleness": "replicas add to one copy, and exchange no changes",
+    "compressed": "it is compressed already",
     "local_sgd": "the number of writes k of LocalSGD(k) is missing",
 }
-"""Name of a policy → the reason why it cannot be the inner policy of `Compressed`."""
+"""Keyword of a policy → the reason why it cannot be the inner policy of `Compressed`."""
 
 
 @dataclass(frozen=True, slots=True)

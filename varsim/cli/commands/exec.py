@@ -12,6 +12,7 @@ from varsim.cli.ctrl_c import saved_so_far
 from varsim.cli.exit_codes import DONE, INTERRUPTED, NOT_WRITTEN, Failed, WrongUse
 from varsim.cli.output import say
 from varsim.launch.devices import MAX_WORKERS
+from varsim.texts import modes
 
 if TYPE_CHECKING:
     from varsim.cli.results import ScriptResults
@@ -50,10 +51,7 @@ _EXIT_CODES = (
     "--mode",
     metavar="MODE",
     shell_complete=completion.modes,
-    help="auto, adaptive, none, on_read, on_write, central, local_sgd:K or "
-    "compressed:on_write:fp16, among others, for variables that "
-    "the script creates without a synchronization; or NAME=MODE,NAME=MODE for named "
-    "variables.",
+    help=modes.HELP.format("the script"),
 )
 @click.option(
     "--auto",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from varsim.report.explain_layout import Block
-    from varsim.spec import Synchronization
+    from varsim.spec import Synchronization, VariableAggregation
 
 MAX_REPLICAS: Final = 64
 """Largest number of replicas. Examples with more replicas would show nothing new."""
@@ -49,52 +49,47 @@ def explain(synchronization: str | None, aggregation: str | None, *, replicas: i
 
 
 def _blocks(synchronization: str | None, aggregation: str | None, replicas: int) -> Sequence[Block]:
-    from varsim.distribute.policies import BUILT_IN
-    from varsim.experiments.mode_text import ADAPTIVE
     from varsim.report import explain as content
     from varsim.report.explain_layout import Paragraph, of_overview, of_page
-    from varsim.spec import VariableAggregation, VariableSynchronization
+    from varsim.texts.modes import ADAPTIVE
 
     if synchronization is None:
         return [*of_overview(content.overview(replicas)), Paragraph(_HINT)]
-    asked: Synchronization
-    if ":" in synchronization or synchronization in BUILT_IN:
-        asked = _custom(synchronization)
-    else:
-        word = "auto" if synchronization.lower() == ADAPTIVE else synchronization
-        asked = _member(VariableSynchronization, "synchronization", word)
+    word = "auto" if synchronization.lower() == ADAPTIVE else synchronization
+    asked = _synchronization(word)
     aggregations = content.aggregations_of(asked)
     if aggregation is not None:
-        aggregations = (_member(VariableAggregation, "aggregation", aggregation),)
+        aggregations = (_aggregation(aggregation),)
     return list(of_page(content.page(asked, aggregations, replicas)))
 
 
 _HINT = "More: `varsim explain on_read sum`, `varsim explain local_sgd:8`; --replicas N."
 
 
-def _custom(name: str) -> Synchronization:
-    """Return the synchronization of a policy that TensorFlow does not have."""
+def _synchronization(word: str) -> Synchronization:
     from varsim.distribute.policies import parse_synchronization
     from varsim.errors import ConfigError
+    from varsim.spec import VariableAggregation
 
+    name = word.strip().lower().replace("-", "_")
+    if name.upper() in VariableAggregation.__members__ and name.upper() != "NONE":
+        raise WrongUse(
+            f"{word!r} is an aggregation; give a synchronization before it: "
+            f"varsim explain on_read {name}"
+        )
     try:
-        return parse_synchronization(name)
+        return parse_synchronization(word)
     except ConfigError as error:
         raise WrongUse(str(error)) from None
 
 
-def _member(settings: Any, what: str, word: str) -> Any:
+def _aggregation(word: str) -> VariableAggregation:
     from varsim.nearest import did_you_mean, listed
     from varsim.spec import VariableAggregation
 
-    members = {member.name.lower(): member for member in settings}
+    members = {member.name.lower(): member for member in VariableAggregation}
     name = word.strip().lower().replace("-", "_")
     if name not in members:
-        if what == "synchronization" and name.upper() in VariableAggregation.__members__:
-            raise WrongUse(
-                f"{word!r} is an aggregation; give a synchronization before it: "
-                f"varsim explain on_read {name}"
-            )
         near = did_you_mean(name, members) or f"; it is one of {listed(members)}"
-        raise WrongUse(f"{word!r} is not {'an' if what[0] in 'aeiou' else 'a'} {what}{near}")
+        raise WrongUse(f"{word!r} is not an aggregation{near}")
     return members[name]

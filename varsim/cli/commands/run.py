@@ -22,6 +22,7 @@ from varsim.cli.exit_codes import (
 )
 from varsim.cli.output import say
 from varsim.launch.devices import MAX_WORKERS
+from varsim.texts import modes
 
 if TYPE_CHECKING:
     from varsim.cli.results import Results
@@ -47,10 +48,7 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, NOT_WRITTEN, I
     "--mode",
     metavar="MODE",
     shell_complete=completion.modes,
-    help="auto, adaptive, none, on_read, on_write, central, local_sgd:K or "
-    "compressed:on_write:fp16, among others, for variables that "
-    "the workload creates without a synchronization; or NAME=MODE,NAME=MODE for named "
-    "variables.",
+    help=modes.HELP.format("the workload"),
 )
 @click.option(
     "--workload",

@@ -45,7 +45,7 @@ def whatif(*, run: str, changes: Sequence[str], everything: bool, as_json: bool)
     operations would be refused, and what the synchronisation would cost. The replay does not train
     again: it writes the values that the run wrote. If RUN has lost workers and started new ones,
     its last start is replayed. MODE is on_write, on_read, none, auto
-    (on_write, as in TensorFlow) or adaptive.
+    (on_write, as in TensorFlow), adaptive, or a policy such as local_sgd:8.
 
     \b
     varsim whatif latest --set loss=on_read
@@ -83,27 +83,17 @@ def whatif(*, run: str, changes: Sequence[str], everything: bool, as_json: bool)
 
 def _parsed(text: str, names: Mapping[int, str]) -> tuple[list[int], str, str]:
     """Return the numbers of the matching variables, the mode and the aggregation."""
-    from varsim.distribute.policies import parse_synchronization
-    from varsim.errors import ConfigError
-    from varsim.experiments.mode_text import ADAPTIVE, MODES
+    from varsim.experiments.mode_text import MODES
     from varsim.nearest import did_you_mean, listed, no_variable
     from varsim.spec import VariableAggregation
+    from varsim.texts.modes import ADAPTIVE
 
     pattern, equals, words = text.rpartition("=")
     mode, _, aggregation = words.lower().strip().partition("/")
     if not equals or not pattern or not (mode or aggregation):
         raise WrongUse(f"--set {text}: expected VARIABLE=MODE, such as loss=on_read")
-    modes = [*MODES, ADAPTIVE]
-    if ":" in mode:
-        try:
-            parse_synchronization(mode)
-        except ConfigError as error:
-            raise WrongUse(f"--set {text}: {error}") from None
-    elif mode and mode not in modes:
-        raise WrongUse(
-            f"--set {text}: {mode!r} is not a mode{did_you_mean(mode, modes)}\n"
-            f"  modes: {listed(modes)}"
-        )
+    if mode and mode not in (*MODES, ADAPTIVE):
+        _check_mode(text, mode)
     ways = [one.name.lower() for one in VariableAggregation]
     if aggregation and aggregation not in ways:
         raise WrongUse(
@@ -121,11 +111,25 @@ def _parsed(text: str, names: Mapping[int, str]) -> tuple[list[int], str, str]:
     return meant, mode, aggregation
 
 
+def _check_mode(text: str, mode: str) -> None:
+    from varsim.distribute.policies import POLICIES, parse_synchronization
+    from varsim.errors import ConfigError
+    from varsim.experiments.mode_text import no_mode
+
+    if mode.partition(":")[0] not in POLICIES.names():
+        raise WrongUse(f"--set {text}: {no_mode(mode)}")
+    try:
+        parse_synchronization(mode)
+    except ConfigError as error:
+        raise WrongUse(f"--set {text}: {error}") from None
+
+
 def _changed(
     replays: Replays, asked: Sequence[tuple[Sequence[int], str, str]]
 ) -> dict[int, Settings]:
-    from varsim.experiments.mode_text import ADAPTIVE, MODES
+    from varsim.experiments.mode_text import MODES
     from varsim.spec import VariableAggregation, VariableSynchronization
+    from varsim.texts.modes import ADAPTIVE
     from varsim.whatif.recorded import Settings
 
     modes = {

@@ -36,6 +36,7 @@ from varsim.sync.policies.known import Known
 from varsim.sync.policies.manual import NOT_PRIVATE, SYNCED_BY_POLICY, Manual, ManualRow
 from varsim.sync.policies.policy import Rows, on_every_write, rows
 from varsim.sync.policies.replica import ReplicaWrites, VariableT_contra
+from varsim.texts.modes import FORMS
 
 OVERWRITES: Final = Reason("overwrites", of_read=False, shows_components=False)
 """Why an assign by a replica is refused: it would drop what other replicas have added."""
@@ -158,6 +159,10 @@ class BoundedStaleness(CustomPolicy):
         "more than s writes ahead of the slowest one waits."
     )
     example: ClassVar[str] = "bounded_staleness:3"
+    form_of_name: ClassVar[str] = FORMS["bounded_staleness"]
+    meaning_of_parameters: ClassVar[str] = (
+        "S is an integer from 0, the number of writes by which a replica may be ahead"
+    )
     is_mirrored: ClassVar[bool] = True
     has_one_copy: ClassVar[bool] = True
     manual: ClassVar[ManualRow] = Manual(SYNCED_BY_POLICY, NOT_PRIVATE)

@@ -23,7 +23,7 @@ from typing import ClassVar, Final, Self
 
 import numpy as np
 
-from varsim.errors import ConfigError, DtypeError, ShapeError
+from varsim.errors import DtypeError, ShapeError
 from varsim.spec import (
     Array,
     NamedArrays,
@@ -33,11 +33,11 @@ from varsim.spec import (
     Synchronization,
     VariableAggregation,
     VariableSpec,
-    VariableSynchronization,
 )
 from varsim.spec import Rows as OperandRows
 from varsim.sync import reduce
 from varsim.sync.actions import ReplicaAction
+from varsim.sync.compression import NAMES as COMPRESSORS
 from varsim.sync.compression import (
     Compressor,
     FlatForm,
@@ -58,6 +58,7 @@ from varsim.sync.policies.cells import (
     aggregated,
     combining_rows,
 )
+from varsim.sync.policies.compressed_names import inner_and_compressor, name_of_inner
 from varsim.sync.policies.custom import CustomPolicy
 from varsim.sync.policies.exchanging import WRITES, EveryKth, WritesSinceExchange
 from varsim.sync.policies.known import Known
@@ -72,6 +73,7 @@ from varsim.sync.policies.replica import (
 )
 from varsim.sync.policies.state import StateRule
 from varsim.texts import refusals
+from varsim.texts.modes import FORMS
 
 KEEPS_RESIDUAL: Final = Reason("keeps_residual", of_read=False, shows_components=False)
 """Why scatter_mul and scatter_div are refused: they would have to change the residuals, too."""
@@ -382,11 +384,15 @@ class Compressed(CustomPolicy):
         "lacks is added to the replica's next change."
     )
     example: ClassVar[str] = "compressed:on_write:top_k:0.01"
+    form_of_name: ClassVar[str] = FORMS["compressed"]
+    meaning_of_parameters: ClassVar[str] = (
+        f"INNER is on_write or {FORMS[LocalSGD.keyword]}, and BY is {COMPRESSORS}"
+    )
     inner: Synchronization | LocalSGD | str
     by: str = "fp16"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "inner", _name_of(self.inner))
+        object.__setattr__(self, "inner", name_of_inner(self.inner))
         object.__setattr__(self, "by", compressor_named(self.by).name)
 
     @classmethod
@@ -394,10 +400,9 @@ class Compressed(CustomPolicy):
         """Return the policy for INNER:BY, where INNER is on_write or local_sgd:K.
 
         Raises:
-            ValueError: A parameter is missing or invalid.
+            ConfigError: A parameter is missing or invalid.
         """
-        count = 2 if parameters[:1] == [LocalSGD.keyword] else 1
-        return cls(":".join(parameters[:count]), ":".join(parameters[count:]))
+        return cls(*inner_and_compressor(parameters))
 
     @property
     def _every(self) -> int:
@@ -458,21 +463,3 @@ def _rows_of(every: int, by_name: str) -> Rows:
         },
         cross_replica=on_write.CROSS_REPLICA,
     )
-
-
-def _name_of(inner: object) -> str:
-    """Return the name of a policy that can be compressed.
-
-    Raises:
-        ConfigError: The policy cannot be compressed; the text says why.
-    """
-    if isinstance(inner, LocalSGD):
-        return inner.name
-    word = inner.name if isinstance(inner, VariableSynchronization | CustomPolicy) else str(inner)
-    word = word.lower()
-    if word in ("on_write", "auto"):
-        return "on_write"
-    keyword, _, every = word.partition(":")
-    if keyword == LocalSGD.keyword and every.isdecimal():
-        return LocalSGD(int(every)).name
-    raise ConfigError(str(refusals.NotCompressed(word)))

@@ -23,6 +23,7 @@ from varsim.sync.policies.exchanging import EveryKth, WritesSinceExchange
 from varsim.sync.policies.on_read import Gather
 from varsim.sync.policies.policy import Rows, on_every_write, rows
 from varsim.sync.policies.state import StateRule
+from varsim.texts.modes import FORMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,10 @@ class LocalSGD(CustomPolicy):
         "their mean."
     )
     example: ClassVar[str] = "local_sgd:8"
+    form_of_name: ClassVar[str] = FORMS["local_sgd"]
+    meaning_of_parameters: ClassVar[str] = (
+        "K is a positive integer, the number of writes of a replica per exchange"
+    )
     aggregations: ClassVar[Mapping[VariableAggregation, VariableAggregation]] = {
         VariableAggregation.NONE: VariableAggregation.MEAN,
         VariableAggregation.MEAN: VariableAggregation.MEAN,

@@ -78,6 +78,10 @@ class ElasticAveraging(tf.CustomPolicy):
         "components move towards a centre copy, and the centre moves towards them."
     )
     example: ClassVar[str] = "elastic_averaging:0.1:4"
+    meaning_of_parameters: ClassVar[str] = (
+        "RHO is a rate between 0 and 1, and EVERY is a positive integer, the number of writes per "
+        "exchange"
+    )
     keeps_copy: ClassVar[bool] = True
     aggregations: ClassVar[Mapping[VariableAggregation, VariableAggregation]] = {
         VariableAggregation.NONE: MEAN,

@@ -190,6 +190,9 @@ class EventTriggered(tf.CustomPolicy):
         "them to a copy and continues with the copy."
     )
     example: ClassVar[str] = "event_triggered:0.5"
+    meaning_of_parameters: ClassVar[str] = (
+        "THRESHOLD is a number from 0, the norm above which a replica exchanges its changes"
+    )
     keeps_copy: ClassVar[bool] = True
     aggregations: ClassVar[Mapping[VariableAggregation, VariableAggregation]] = {
         VariableAggregation.NONE: MEAN,

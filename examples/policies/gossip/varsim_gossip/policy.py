@@ -86,6 +86,10 @@ class Gossip(tf.CustomPolicy):
         "the mean of its own and of its n neighbours on each side of a ring."
     )
     example: ClassVar[str] = "gossip:1:4"
+    meaning_of_parameters: ClassVar[str] = (
+        "NEIGHBOURS is a positive integer, the number of neighbours on each side, and EVERY is a "
+        "positive integer, the number of writes per exchange"
+    )
     aggregations: ClassVar[Mapping[VariableAggregation, VariableAggregation]] = {
         VariableAggregation.NONE: MEAN,
         MEAN: MEAN,
