@@ -327,3 +327,14 @@ def test_collectives_keep_their_names_and_lines(monkeypatch):
         result = replays.under(settings_for(replays, "v", Settings(ON_READ, MEAN)))
         assert ("", ()) == (result.failure, result.warned)  # the replay causes no new warning
         assert ["collectives of different lines"] == [one.kind.name for one in result.findings]
+
+
+def test_broken_lines_of_a_text_keep_their_indentation():
+    result = WhatIf((), (), f"step 3: two replicas wait:\n  {'replica 0 waits ' * 4}", ())
+    written = StringIO()
+    print_what_if(Console(file=written, width=40), result, [], ())
+
+    assert (
+        "  replica 0 waits replica 0 waits\n  replica 0 waits replica 0 waits\n"
+        in written.getvalue()
+    )

@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from varsim.report.formatting import count, number, size, visible
+from varsim.report.formatting import count, number, size, visible, wrapped
 from varsim.report.grouping import grouped, name_of, short_names, without_numbers
 from varsim.report.tables import GAP, Column, show_table
 from varsim.report.variable_tables import IF_ALONE
@@ -41,7 +41,8 @@ def print_what_if(
     """
     effects = [one for one in result.effects if one.variable in changed]
     groups = _groups(effects, _likeness, everything=everything)
-    _print_costs(console, "costs in the run, and under the other settings", groups)
+    if groups:
+        _print_costs(console, "costs in the run, and under the other settings", groups)
     for group in groups:
         for sentence in _effect(group[0]):
             _say(console, f"{_name(group, sentence)}: {sentence}")
@@ -261,7 +262,15 @@ def _print_lines(console: Console, title: str, lines: Sequence[str]) -> None:
 
 
 def _say(console: Console, text: str, indent: int = 0) -> None:
-    lines = Text(text).wrap(console, console.width - indent)
-    for index, line in enumerate(lines):
-        line.rstrip()
-        console.print(Text(" " * indent) + line if index else line)
+    """Print a text. Its lines keep their indentation when they are broken.
+
+    Args:
+        indent: The column of all lines after the first one.
+    """
+    first, *others = text.splitlines() or [""]
+    begin = len(first) - len(first.lstrip())
+    lines = wrapped(first, console.width, " " * (indent - begin))
+    for other in others:
+        lines += wrapped(" " * indent + other, console.width)
+    for line in lines:
+        console.print(Text(line))
