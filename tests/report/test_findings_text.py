@@ -41,6 +41,7 @@ def test_a_finding_says_what_where_how_often_and_what_to_do() -> None:
         "            6  ██████████                4",
         "  what to do",
         "            Read it outside strategy.run.",
+        "  how sure  likely: programs that do this usually mean something else",
         "  events    12, 40",
     ] == findings_text([finding()])
 

@@ -25,7 +25,7 @@ def words() -> list[str]:
     """Return the words that --fail-on accepts: the kinds of finding, and two other words."""
     from varsim.analysis.search import KINDS
 
-    return [*(_word(kind.name) for kind in KINDS), DIFFERENCE, ANY]
+    return [*(kind.word for kind in KINDS), DIFFERENCE, ANY]
 
 
 def complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
@@ -39,10 +39,12 @@ def asked_for(texts: Iterable[str]) -> frozenset[str]:
     Raises:
         WrongUse: A word is not a kind of finding.
     """
+    from varsim.analysis.findings.model import as_word
+
     known = words()
     asked = []
     for text in texts:
-        parts = [_word(part) for part in text.split(",") if part.strip()]
+        parts = [as_word(part) for part in text.split(",") if part.strip()]
         if not parts:  # an empty variable of a shell script must not succeed silently
             raise WrongUse(f"--fail-on {text!r} does not name a kind of finding; `any` means all")
         asked += parts
@@ -66,7 +68,7 @@ def seen(found: Examination, asked: frozenset[str]) -> list[str]:
 
 def kinds_in(findings: Iterable[Finding], asked: frozenset[str]) -> list[str]:
     """Return the requested kinds among findings, in alphabetical order."""
-    kinds = {_word(one.kind.name) for one in findings}
+    kinds = {one.kind.word for one in findings}
     return sorted(one for one in kinds if one in asked or ANY in asked)
 
 
@@ -74,11 +76,7 @@ def not_looked_for(found: Examination, asked: frozenset[str]) -> list[str]:
     """Return the requested kinds that were not searched for. Their absence proves nothing."""
     if found.num_replicas == 1:
         return []
-    unseen = {_word(kind.name) for kind in found.kinds_left_out}
+    unseen = {kind.word for kind in found.kinds_left_out}
     if found.compared is None:
         unseen.add(DIFFERENCE)
     return sorted(asked & unseen)
-
-
-def _word(kind: str) -> str:
-    return "-".join(kind.lower().replace("_", " ").replace("-", " ").split())

@@ -50,7 +50,7 @@ def _of_variables(compared: Compared) -> str:
     found = compared.unexplained
     if not found:
         return f"{said}; findings explain all {times(_differing(compared), 'difference')}"
-    return f"{said}, {_explained(compared)}; first: {_told(found[0])}"
+    return f"{said}, {_explained(compared)}; first: {difference_text(found[0])}"
 
 
 def _and_more(number: int) -> str:
@@ -70,7 +70,7 @@ def compared_text(
     found = compared.unexplained
     for index, one in enumerate(found[:most]):
         first = "first: " if index == 0 and len(found) > 1 else ""
-        lines += _item(f"{first}{_told(one)}{_often(one)} (event {one.event})", width)
+        lines += _item(f"{first}{difference_text(one)}{_often(one)} (event {one.event})", width)
     lines += _more(len(found), most, "locations", width)
     lines += _returned(compared.returned, width, most)
     if compared.differs:
@@ -149,7 +149,7 @@ def _differing(compared: Compared) -> int:
     return sum(one.count for one in compared.differences)
 
 
-def _told(one: ValueDifference) -> str:
+def difference_text(one: ValueDifference) -> str:
     """Return the variable, the step, the location and both values."""
     element = "" if one.element is None else f" ({element_text(one.element)})"
     when = f"{'in' if one.inside else 'after'} step {one.step}"

@@ -91,6 +91,10 @@ def _told(group: Sequence[Finding], width: int) -> Iterator[str]:
     if staleness:
         yield from _histogram(sorted(staleness.items()), width)
     yield from _labelled("what to do", words.remedy, width)
+    for number, line in enumerate(words.paste):
+        label = "" if number else "to paste"
+        yield f"{'':{_INDENT}}{label:{_LABEL_WIDTH}}{visible(line)}".rstrip()
+    yield from _labelled("how sure", words.kind.certainty.value, width)
     if words.events:
         yield from _labelled("events", ", ".join(map(str, words.events)), width)
 

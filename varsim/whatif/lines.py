@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from glob import escape
 from typing import Any, Final
 
-from varsim.spec import Synchronization, VariableSynchronization
+from varsim.spec import VariableSynchronization
 from varsim.sync import policies
+from varsim.texts.program_lines import variable_lines
 from varsim.whatif.recorded import RecordedProgram, Settings, spec_of
 
 _AUTO: Final = VariableSynchronization.AUTO
@@ -50,16 +50,9 @@ def python_lines(program: RecordedProgram, chosen: Mapping[int, Settings]) -> It
     if is_adaptive(program, chosen):
         yield 'strategy = tf.distribute.MirroredStrategy(…, auto="adaptive")'
     for number, settings in _written(program, chosen).items():
-        name = json.dumps(program.variables[number].name, ensure_ascii=False)
-        yield f"tf.Variable(…, name={name},"
-        yield f"    synchronization={_in_python(settings.synchronization)},"
-        yield f"    aggregation=tf.VariableAggregation.{settings.aggregation.name})"
-
-
-def _in_python(synchronization: Synchronization) -> str:
-    if isinstance(synchronization, VariableSynchronization):
-        return f"tf.VariableSynchronization.{synchronization.name}"
-    return f"…  # {synchronization.name}"
+        yield from variable_lines(
+            program.variables[number].name, settings.synchronization, settings.aggregation.name
+        )
 
 
 def is_adaptive(program: RecordedProgram, chosen: Mapping[int, Settings]) -> bool:

@@ -14,6 +14,7 @@ from typing import Final
 from varsim.analysis.findings.components import Copies
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
+    Certainty,
     Evidence,
     Finder,
     Finding,
@@ -26,7 +27,9 @@ from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.texts.facts import times
 from varsim.tracing.history import PROGRAM, Event
 
-DIVERGENCE: Final = FindingKind(name="divergence", about_values=True, mended_by_settings=True)
+DIVERGENCE: Final = FindingKind(
+    name="divergence", certainty=Certainty.PATTERN, about_values=True, mended_by_settings=True
+)
 
 _MOST_SIGHTINGS: Final = 1000
 """Largest number of counted reads of one component between two changes of the variable."""

@@ -14,6 +14,7 @@ from typing import Final
 
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
+    Certainty,
     Evidence,
     Finder,
     Finding,
@@ -24,7 +25,7 @@ from varsim.analysis.findings.model import (
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.tracing.history import PROGRAM, Event
 
-LAGGING: Final = FindingKind(name="lagging read")
+LAGGING: Final = FindingKind(name="lagging read", certainty=Certainty.PATTERN)
 
 _MOST_VERSIONS: Final = 2
 """Number of versions of each other process that a value may miss without a finding."""

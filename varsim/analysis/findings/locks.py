@@ -16,15 +16,22 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from varsim.analysis.findings.context import FindingContext
-from varsim.analysis.findings.model import Evidence, Finder, Finding, FindingKind, finding_of
+from varsim.analysis.findings.model import (
+    Certainty,
+    Evidence,
+    Finder,
+    Finding,
+    FindingKind,
+    finding_of,
+)
 from varsim.analysis.locks import LOCKS, Grant, LockTracker
 from varsim.analysis.observer import Take
 from varsim.analysis.outcome import Note
 from varsim.texts.facts import name_replicas, times
 from varsim.tracing.history import Event
 
-UNCONTENDED: Final = FindingKind(name="lock without contention")
-UNNEEDED: Final = FindingKind(name="lock that protects nothing")
+UNCONTENDED: Final = FindingKind(name="lock without contention", certainty=Certainty.PATTERN)
+UNNEEDED: Final = FindingKind(name="lock that protects nothing", certainty=Certainty.PATTERN)
 
 _ENOUGH: Final = 5
 """Least number of critical sections, or of changes of the holder, that a finding needs."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import ClassVar, Final
 
 from varsim.analysis.findings.context import FindingContext
@@ -25,15 +26,29 @@ MOST_LOCATIONS: Final = 5
 """Largest number of locations kept for a finding."""
 
 
+class Certainty(Enum):
+    """How sure a finding is, in words."""
+
+    RECORDED = "certain: the record shows each occurrence"
+    COMPARED = "as sure as the comparison with a single device: the values follow a known rule"
+    PATTERN = "likely: programs that do this usually mean something else"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindingKind:
     """A kind of problem that a program can have."""
 
     name: str  # the name of the kind in reports: "stale read"
+    certainty: Certainty = Certainty.RECORDED
     about_values: bool = False  # whether the value lens can show the problem
     needs_oracle: bool = False  # whether the finder compares with the run on a single device
     needs_whole_batch: bool = False  # whether the single device must have the whole batch
     mended_by_settings: bool = False  # whether other settings can remove it, by changing values
+
+    @property
+    def word(self) -> str:
+        """Return the name as one word for options and identifiers: "stale-read"."""
+        return as_word(self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +64,7 @@ class Finding:
     remedy: str  # what to do, a sentence
     events: tuple[int, ...]  # the numbers of the first events that show the problem
     histogram: tuple[tuple[int, int], ...] = ()  # pairs: staleness, number of reads
+    paste: tuple[str, ...] = ()  # lines of a program that do what the remedy says
 
 
 class Finder(EventObserver):
@@ -123,6 +139,7 @@ def finding_of(
     what: str,
     remedy: str,
     histogram: tuple[tuple[int, int], ...] = (),
+    paste: Iterable[str] = (),
 ) -> Finding:
     """Return a finding about a variable, with its evidence."""
     return Finding(
@@ -135,7 +152,13 @@ def finding_of(
         remedy=remedy,
         events=tuple(evidence.events),
         histogram=histogram,
+        paste=tuple(paste),
     )
+
+
+def as_word(name: str) -> str:
+    """Return the name of a kind as one word. Upper case, blanks and underscores do not matter."""
+    return "-".join(name.lower().replace("_", " ").replace("-", " ").split())
 
 
 def most(locations: Mapping[str, int]) -> tuple[tuple[str, int], ...]:

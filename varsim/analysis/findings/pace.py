@@ -14,6 +14,7 @@ from typing import Final
 
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
+    Certainty,
     Evidence,
     Finder,
     Finding,
@@ -27,7 +28,7 @@ from varsim.texts.facts import times
 from varsim.tracing.bounded import WAITS
 from varsim.tracing.history import Event
 
-BOUND_NOT_REACHED: Final = FindingKind(name="bound not reached")
+BOUND_NOT_REACHED: Final = FindingKind(name="bound not reached", certainty=Certainty.PATTERN)
 
 _SHARE: Final = 0.2
 """Part of the time of the calls that replicas must have waited for one replica, for a finding."""

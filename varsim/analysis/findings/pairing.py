@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
     MOST_EVENTS,
+    Certainty,
     Finder,
     Finding,
     FindingKind,
@@ -25,7 +26,7 @@ from varsim.analysis.outcome import Note
 from varsim.texts.facts import name_replicas, times
 from varsim.tracing.history import Event
 
-OTHER_LINES: Final = FindingKind(name="collectives of different lines")
+OTHER_LINES: Final = FindingKind(name="collectives of different lines", certainty=Certainty.PATTERN)
 
 NAME: Final = "`name=`"
 """The option that names collectives, so that they are paired by name."""

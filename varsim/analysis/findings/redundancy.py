@@ -15,6 +15,7 @@ from varsim.analysis import sparse
 from varsim.analysis.arithmetic import digest_of
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
+    Certainty,
     Evidence,
     Finder,
     Finding,
@@ -22,13 +23,19 @@ from varsim.analysis.findings.model import (
     finding_of,
 )
 from varsim.analysis.findings.variable_facts import VariableFacts
+from varsim.spec import VariableSynchronization
 from varsim.texts.facts import times
+from varsim.texts.program_lines import variable_lines
 from varsim.tracing.history import PROGRAM, Event
 
 UNREAD_MERGES: Final = FindingKind(name="merges that are never read")
 REPEATED_READS: Final = FindingKind(name="reads with nothing changed")
-SAME_CONTRIBUTIONS: Final = FindingKind(name="merges of the same values")
-EAGER_SYNCHRONISATION: Final = FindingKind(name="manual synchronisation after every write")
+SAME_CONTRIBUTIONS: Final = FindingKind(
+    name="merges of the same values", certainty=Certainty.PATTERN
+)
+EAGER_SYNCHRONISATION: Final = FindingKind(
+    name="manual synchronisation after every write", certainty=Certainty.PATTERN
+)
 
 AGAIN_AND_AGAIN: Final = 3
 """Least number of occurrences that make a redundancy a finding."""
@@ -219,6 +226,9 @@ def _equal(facts: VariableFacts, merges: _MergeCounts) -> Finding:
         if merges.are_sparse
         else "Choose ON_READ with ONLY_FIRST_REPLICA: the values are the same, and nothing is sent "
         "before a read.",
+        paste=()
+        if merges.are_sparse
+        else variable_lines(facts.name, VariableSynchronization.ON_READ, "ONLY_FIRST_REPLICA"),
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.findings.compared import Site
 from varsim.analysis.findings.comparison import Comparison, Relation
-from varsim.analysis.findings.model import Evidence, Finding, FindingKind, finding_of
+from varsim.analysis.findings.model import Certainty, Evidence, Finding, FindingKind, finding_of
 from varsim.analysis.findings.shard_weights import Weights
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.oracle import Oracle
@@ -21,21 +21,29 @@ from varsim.texts.facts import element_text, times
 WRONG_FACTOR: Final = FindingKind(
     name="scaled by the number of replicas",
     about_values=True,
+    certainty=Certainty.COMPARED,
     needs_oracle=True,
     needs_whole_batch=True,
     mended_by_settings=True,
 )
 MEAN_OF_MEANS: Final = FindingKind(
-    name="mean of means", about_values=True, needs_oracle=True, needs_whole_batch=True
+    name="mean of means",
+    about_values=True,
+    certainty=Certainty.COMPARED,
+    needs_oracle=True,
+    needs_whole_batch=True,
 )
 FIRST_REPLICA_ONLY: Final = FindingKind(
     name="first replica only",
     about_values=True,
+    certainty=Certainty.COMPARED,
     needs_oracle=True,
     needs_whole_batch=True,
     mended_by_settings=True,
 )
-TRUNCATION: Final = FindingKind(name="integer truncation", about_values=True, needs_oracle=True)
+TRUNCATION: Final = FindingKind(
+    name="integer truncation", about_values=True, certainty=Certainty.COMPARED, needs_oracle=True
+)
 
 _OWN_BATCH: Final = "divide each replica's contribution by the number of this replica's examples"
 

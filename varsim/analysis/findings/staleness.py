@@ -25,6 +25,7 @@ from typing import Final
 
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
+    Certainty,
     Evidence,
     Finder,
     Finding,
@@ -37,7 +38,7 @@ from varsim.analysis.outcome import Note
 from varsim.texts.facts import times
 from varsim.tracing.history import Event
 
-STALE_READ: Final = FindingKind(name="stale read", about_values=True)
+STALE_READ: Final = FindingKind(name="stale read", certainty=Certainty.PATTERN, about_values=True)
 
 _NEVER: Final = (0, 0.0)
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
+    Certainty,
     Evidence,
     Finder,
     Finding,
@@ -24,7 +25,7 @@ from varsim.texts.facts import times
 from varsim.tracing.bounded import WAITS
 from varsim.tracing.history import Event
 
-STRAGGLER: Final = FindingKind(name="waiting for one replica")
+STRAGGLER: Final = FindingKind(name="waiting for one replica", certainty=Certainty.PATTERN)
 
 _SHARE: Final = 0.2
 """Least fraction of the measured time in which the others must have waited for one replica."""

@@ -6,10 +6,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import click
 
+from varsim import __version__
 from varsim.cli import completion, fail_on
 from varsim.cli.exit_codes import (
     DONE,
@@ -29,9 +31,9 @@ from varsim.cli.shown_records import say_of_others
 
 if TYPE_CHECKING:
     from varsim.analysis.examination import Examination
-    from varsim.analysis.findings.compared import Compared
     from varsim.analysis.findings.model import Finding
     from varsim.experiments.run_records import RunRecord
+    from varsim.report.sarif import Resolve
     from varsim.tracing.history import History
 
 _EXIT_CODE: Final = {"VALID": DONE, "INVALID": INVALID, "UNKNOWN": UNKNOWN}
@@ -43,7 +45,19 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, UNKNOWN, FOUND
 
 @click.command(epilog=_EXIT_CODES, short_help="Judge a run by its record.")
 @click.argument("run", default="runs/latest", shell_complete=completion.runs)
-@click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON, and only that.")
+@click.option(
+    "--json",
+    "form",
+    flag_value="json",
+    help="Print the result as JSON, and only that. `varsim schema check` describes it.",
+)
+@click.option(
+    "--sarif",
+    "form",
+    flag_value="sarif",
+    help="Print the findings as SARIF 2.1.0, and only that: editors and code hosts show them at "
+    "their lines.",
+)
 @click.option(
     "--all",
     "everything",
@@ -73,7 +87,7 @@ def check(
     /,
     *,
     run: str,
-    as_json: bool,
+    form: str | None,
     everything: bool,
     kinds: tuple[str, ...],
     events: tuple[int, ...],
@@ -93,6 +107,7 @@ def check(
     varsim check
     varsim check 20260101 --fail-on any
     varsim check --event 108
+    varsim check --sarif > findings.sarif
 
     The kinds of --fail-on:
 
@@ -111,6 +126,9 @@ def check(
     from varsim.errors import ConfigError
 
     asked = fail_on.asked_for(kinds)
+    as_json = form is not None  # then stdout is only for the document
+    if events and form == "sarif":
+        raise WrongUse("--event and --sarif: SARIF has no form for single events; use --json")
     if has_server_records(run):
         ctx.exit(check_servers(run, asked, events, as_json=as_json, everything=everything))
     try:
@@ -126,17 +144,11 @@ def check(
         failed = None if events else _failed_without_record(run)
         if failed is None:
             raise WrongUse(str(error)) from error
-        _show_failure(failed, str(error), as_json=as_json)
+        _show_failure(find_records(run).named.folder, failed, str(error), form)
         ctx.exit(FAILED)
-    first, *others = (one.found for one in judged)
-    if not others:
+    if len(judged) == 1:
         say_of_others(records, [named], as_json=as_json)
-    if as_json:
-        told = _plain(first)
-        say_json({**told, "further": [_plain(one) for one in others]} if others else told, 2)
-    else:
-        _print(judged, everything=everything)
-        _say_how_to_continue(named)
+    _show(judged, form, everything=everything)
     ctx.exit(max((_exit_code(one.found, asked) for one in judged), key=_SEVERITY.index))
 
 
@@ -154,6 +166,22 @@ def _judged(record: RunRecord) -> _Judged:
         found = _examined(history, oracle, record)
         names = {number: str(row.name) for number, row in history.variables.items()}
     return _Judged(record, found, names)
+
+
+def _show(judged: Sequence[_Judged], form: str | None, *, everything: bool) -> None:
+    """Print the result as a JSON document, as a SARIF log or as text."""
+    found, record = [one.found for one in judged], judged[0].record
+    if form == "json":
+        from varsim.report.check_json import check_json
+
+        say_json(asdict(check_json(found[0], found[1:])), 2)
+    elif form == "sarif":
+        from varsim.report.sarif import sarif_of
+
+        say_json(sarif_of(found, __version__, _files_of(record.folder)), 2)
+    else:
+        _print(judged, everything=everything)
+        _say_how_to_continue(record)
 
 
 def _print(judged: Sequence[_Judged], *, everything: bool) -> None:
@@ -211,15 +239,36 @@ def _failed_without_record(run: str) -> Finding | None:
     return failed_run(ending)
 
 
-def _show_failure(failed: Finding, without_record: str, *, as_json: bool) -> None:
+def _show_failure(run: Path, failed: Finding, without_record: str, form: str | None) -> None:
     """Print the known facts about a failed run without a record."""
     from varsim.report.findings_text import finding_text
 
-    if as_json:
-        told = {"status": "failed", "outcome": None, "findings": [_plain_finding(failed)]}
-        say_json(told, 2)
+    if form == "json":
+        from varsim.report.check_json import failure_json
+
+        say_json(asdict(failure_json(failed)), 2)
+    elif form == "sarif":
+        from varsim.report.sarif import sarif_of_failure
+
+        say_json(sarif_of_failure(failed, __version__, _files_of(run)), 2)
     else:
         say("\n".join([*finding_text(failed), "", without_record]))
+
+
+def _files_of(run: Path) -> Resolve:
+    """Return a function that finds the files of a run's program.
+
+    They are the files that the program was run from, if they are on this machine, or else the copy
+    in the run's directory.
+    """
+    from varsim.experiments.carried_program import PROGRAM, origin_of
+    from varsim.experiments.store import RunFiles
+    from varsim.report.sarif import files_in
+
+    folder = RunFiles(run).of_run().path
+    origin = origin_of(folder)
+    known = [origin.get(key) for key in ("program", "working_directory")]
+    return files_in([*(Path(one) for one in known if one), Path.cwd(), folder / PROGRAM])
 
 
 def _exit_code(found: Examination, asked: frozenset[str]) -> int:
@@ -250,40 +299,3 @@ def _show_events(
         say_json([number | event_plain(history, one) for one in events], 2)
     else:
         print_page(lambda it: print_events(it, history, events, record.part), sys.stdout)
-
-
-def _plain(found: Examination) -> dict[str, Any]:
-    from varsim.report.verdict_text import verdict_of
-
-    ending = found.ending
-    return {
-        "status": ending.status if ending is not None and ending.is_known else None,
-        "outcome": found.outcome.value,
-        "verdict": verdict_of(found),
-        "verdicts": [
-            {
-                "checker": verdict.checker,
-                "outcome": verdict.outcome.value,
-                "reason": verdict.reason,
-                "variable": verdict.variable,
-                "events": [event.event for event in verdict.events],
-            }
-            for verdict in found.verdicts
-        ],
-        "findings": [_plain_finding(one) for one in found.findings],
-        "compared": None if found.compared is None else _plain_comparison(found.compared),
-        "not_looked_at": [asdict(one) for one in found.not_looked_at],
-    }
-
-
-def _plain_finding(finding: Finding) -> dict[str, Any]:
-    return {**asdict(finding), "kind": finding.kind.name}
-
-
-def _plain_comparison(compared: Compared) -> dict[str, Any]:
-    from varsim.report.json_values import plain
-
-    told: dict[str, Any] = plain(asdict(compared))
-    for one, difference in zip(told["differences"], compared.differences, strict=True):
-        one["access"] = difference.access.value
-    return told

@@ -1,4 +1,4 @@
-"""`varsim schema`: print the JSON Schema of experiments or of a run's summary."""
+"""`varsim schema`: print the JSON Schema of experiments, of a run's summary, or of a check."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from varsim.cli.output import say
 
 
 @click.command(short_help="Print the JSON Schema of experiments.")
-@click.argument("what", type=click.Choice(["experiment", "summary"]), default="experiment")
+@click.argument("what", type=click.Choice(["experiment", "summary", "check"]), default="experiment")
 def schema(what: str) -> None:
-    """Print the JSON Schema of an experiment's YAML file, or of a run's summary.json.
+    """Print the JSON Schema of an experiment's file, a run's summary.json, or `check --json`.
 
     An editor with the YAML language server uses the schema if a YAML file starts with
     `# yaml-language-server: $schema=experiment.schema.json`.
@@ -23,6 +23,11 @@ def schema(what: str) -> None:
 def text_of(what: str) -> str:
     """Return the schema as JSON text."""
     from varsim.experiments import config, store
+    from varsim.report import check_json
 
-    values = config.schema() if what == "experiment" else store.schema()
-    return json.dumps(values, indent=2)
+    schemas = {
+        "experiment": config.schema,
+        "summary": store.schema,
+        "check": check_json.schema,
+    }
+    return json.dumps(schemas[what](), indent=2)

@@ -1,0 +1,199 @@
+"""The JSON document of `varsim check --json`. `varsim schema check` prints its JSON Schema."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Final
+
+from varsim.analysis.examination import Examination
+from varsim.analysis.findings.compared import Compared
+from varsim.analysis.findings.model import Finding
+from varsim.analysis.outcome import Note, Verdict
+from varsim.report.json_values import plain
+from varsim.report.summary import Plain
+from varsim.report.verdict_text import verdict_of
+
+_DESCRIBED: Final = {"use_attribute_docstrings": True}
+"""Tells pydantic to use the docstring below each field as the field's description."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocationJson:
+    """A line of the program."""
+
+    __pydantic_config__: ClassVar[Any] = _DESCRIBED
+
+    file: str
+    """The path of the file, as the program's working directory or `sys.path` show it."""
+    line: int
+    """The number of the line; the first line is 1."""
+    count: int
+    """How many occurrences of the problem this line has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingJson:
+    """One kind of problem with one variable, and all its occurrences."""
+
+    __pydantic_config__: ClassVar[Any] = _DESCRIBED
+
+    kind: str
+    """The kind of the finding, in words: "stale read"."""
+    word: str
+    """The kind as one word, as `--fail-on` and SARIF name it: "stale-read"."""
+    variable_id: int | None
+    """The number of the variable; null if the finding is not about one variable."""
+    variable: str
+    """The variable's name; empty if the finding is not about one variable."""
+    locations: list[LocationJson]
+    """The lines at which the problem occurs. The first line is the one to look at first."""
+    count: int
+    """How often the problem occurs."""
+    what: str
+    """What happened, with numbers, and why it is wrong."""
+    remedy: str
+    """What to do."""
+    paste: list[str]
+    """Lines of a program that do what the remedy says; empty if there are none."""
+    certainty: str
+    """How sure the finding is: "recorded", "compared" or "pattern"."""
+    about_values: bool
+    """Whether values are wrong. If not, the problem is a failure or unnecessary cost."""
+    events: list[int]
+    """Numbers of the first events that show the problem, for `varsim check --event`."""
+    histogram: list[tuple[int, int]]
+    """For stale reads: pairs of a staleness and the number of reads with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictJson:
+    """Whether varsim kept one of its promises."""
+
+    __pydantic_config__: ClassVar[Any] = _DESCRIBED
+
+    checker: str
+    """The name of the promise: "agreement"."""
+    outcome: str
+    """VALID, INVALID or UNKNOWN."""
+    reason: str
+    """A sentence about the outcome."""
+    variable: int | None
+    """The number of the variable; null if the events are not all about one variable."""
+    events: list[int]
+    """The numbers of the fewest events that prove the outcome."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteJson:
+    """Something that was not examined."""
+
+    __pydantic_config__: ClassVar[Any] = _DESCRIBED
+
+    text: str
+    """What was not examined, and why."""
+    option: str
+    """The option that examines it; empty if there is no such option."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckJson:
+    """The result of `varsim check` for one record of a run."""
+
+    __pydantic_config__: ClassVar[Any] = _DESCRIBED
+
+    status: str | None
+    """How the run ended: "done", "failed" or "interrupted"; null if this is not known."""
+    outcome: str | None
+    """Whether varsim kept its promises: VALID, INVALID or UNKNOWN; null without a record."""
+    verdict: str = ""
+    """The outcome in sentences."""
+    verdicts: list[VerdictJson] = field(default_factory=list)
+    """The outcome for each promise."""
+    findings: list[FindingJson]
+    """The failure of the run, if it failed, and what looks wrong or wasteful in the program."""
+    compared: dict[str, Plain] | None = None
+    """The comparison with a single device; null without an oracle."""
+    not_looked_at: list[NoteJson] = field(default_factory=list)
+    """What was not examined, and the option that examines it."""
+    further: list[CheckJson] = field(default_factory=list)
+    """The results for the run's other records: other strategies, and starts after lost workers."""
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of the document."""
+    from pydantic import TypeAdapter
+
+    draft = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return {**draft, **TypeAdapter(CheckJson).json_schema(), "title": "varsim check"}
+
+
+def check_json(found: Examination, further: Sequence[Examination] = ()) -> CheckJson:
+    """Return the document on an examination, and on those of the run's further records."""
+    ending, compared = found.ending, found.compared
+    return CheckJson(
+        status=ending.status if ending is not None and ending.is_known else None,
+        outcome=found.outcome.value,
+        verdict=verdict_of(found),
+        verdicts=[_verdict(one) for one in found.verdicts],
+        findings=[finding_json(one) for one in found.findings],
+        compared=None if compared is None else _comparison(compared),
+        not_looked_at=[note_json(one) for one in found.not_looked_at],
+        further=[check_json(one) for one in further],
+    )
+
+
+def failure_json(failed: Finding) -> CheckJson:
+    """Return the document on a failed run that has no record."""
+    return CheckJson(status="failed", outcome=None, findings=[finding_json(failed)])
+
+
+def finding_json(finding: Finding) -> FindingJson:
+    """Return a finding in the form of the document."""
+    return FindingJson(
+        kind=finding.kind.name,
+        word=finding.kind.word,
+        variable_id=finding.variable_id,
+        variable=finding.variable,
+        locations=[LocationJson(**line_of(place), count=n) for place, n in finding.locations],
+        count=finding.count,
+        what=finding.what,
+        remedy=finding.remedy,
+        paste=list(finding.paste),
+        certainty=finding.kind.certainty.name.lower(),
+        about_values=finding.kind.about_values,
+        events=list(finding.events),
+        histogram=list(finding.histogram),
+    )
+
+
+def note_json(note: Note) -> NoteJson:
+    """Return a note in the form of the document."""
+    return NoteJson(text=note.text, option=note.option)
+
+
+def line_of(location: str) -> dict[str, Any]:
+    """Return the file and the line of a location; line 1 if the location names no line."""
+    file, _, line = location.rpartition(":")
+    return {"file": file, "line": int(line)} if file and line.isdecimal() else _whole(location)
+
+
+def _whole(location: str) -> dict[str, Any]:
+    return {"file": location, "line": 1}
+
+
+def _verdict(verdict: Verdict) -> VerdictJson:
+    return VerdictJson(
+        checker=verdict.checker,
+        outcome=verdict.outcome.value,
+        reason=verdict.reason,
+        variable=verdict.variable,
+        events=[event.event for event in verdict.events],
+    )
+
+
+def _comparison(compared: Compared) -> dict[str, Plain]:
+    told: dict[str, Any] = plain(asdict(compared))
+    for one, difference in zip(told["differences"], compared.differences, strict=True):
+        one["access"] = difference.access.value
+    return told
