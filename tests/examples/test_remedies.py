@@ -12,7 +12,7 @@ import pytest
 
 import varsim as tf
 from tests.analysis.findings.test_lagging import findings, meet
-from varsim.analysis.findings import divergence, lagging, staleness
+from varsim.analysis.findings import divergence, lagging, local_staleness
 from varsim.analysis.findings.variable_facts import VariableFacts, variable_facts
 from varsim.distribute.policies import parse_synchronization
 from varsim.errors import VarsimError
@@ -44,7 +44,7 @@ def specs() -> Iterator[tuple[VariableSpec, VariableFacts]]:
 def test_findings_advise_only_operations_that_the_policy_has():
     advised = set()
     for spec, facts in specs():
-        remedies = [divergence._remedy(facts), staleness._remedy(facts)]
+        remedies = [divergence._remedy(facts), local_staleness._remedy(facts)]
         if facts.manual or facts.copy:  # else there are no one-sided reads
             remedies += [lagging._remedy(facts, one) for one in (lagging._PUBLISH, lagging._PULL)]
         for name in re.findall(r"v\.(\w+)", " ".join(remedies)):

@@ -13,6 +13,7 @@ from varsim.analysis.findings.conflicts import Conflicts
 from varsim.analysis.findings.context import FindingContext, context_of
 from varsim.analysis.findings.divergence import Divergence
 from varsim.analysis.findings.lagging import Lagging
+from varsim.analysis.findings.local_staleness import LocalStaleness
 from varsim.analysis.findings.locks import LockUse
 from varsim.analysis.findings.model import Finder, Finding, FindingKind
 from varsim.analysis.findings.not_finite import NotFinite
@@ -22,7 +23,7 @@ from varsim.analysis.findings.pairing import Pairing
 from varsim.analysis.findings.redundancy import Redundancy
 from varsim.analysis.findings.scaling import Scaling
 from varsim.analysis.findings.separate_copies import SeparateCopies
-from varsim.analysis.findings.staleness import LocalStaleness, VersionStaleness
+from varsim.analysis.findings.staleness import VersionStaleness
 from varsim.analysis.findings.waits import Waits
 from varsim.analysis.observer import Audience, EventObserver
 from varsim.analysis.outcome import Note

@@ -154,28 +154,3 @@ def test_an_evaluation_between_training_and_averaging_is_stale() -> None:
     story.end()
     story.assign("w", 700.0, "main.py:9")
     assert ["stale read: w ×2 at eval.py:3"] == story.found()
-
-
-def test_stale_reads_that_the_policy_intends_are_a_note() -> None:
-    """The same reads of an ON_READ variable are a finding."""
-
-    def story(settings: str) -> ProgramHistory:
-        told = ProgramHistory(w=settings, **dict.fromkeys(("v", "u", "t"), settings))
-        for name in ("w", "v", "u", "t"):
-            told.call()
-            for replica_id in told.replicas:
-                told.write(replica_id, name, 1.0 + replica_id, "train.py:5")
-            told.end()
-            told.call()
-            told.read(0, name, "eval.py:2")
-            told.end()
-        return told
-
-    assert [f"stale read: {name} ×1 at eval.py:2" for name in "wvut"] == story(
-        "ON_READ MEAN"
-    ).found()
-    assert [] == story("local_sgd:8 MEAN").found()
-    assert [
-        "whether reads of w, v, u and 1 more in replicas are too old: 4 of 4 reads lacked earlier "
-        "writes of other replicas, as local_sgd:8 intends"
-    ] == [one.text for one in story("local_sgd:8 MEAN").notes()]
