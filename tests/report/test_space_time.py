@@ -45,6 +45,22 @@ def test_a_sparse_write_shows_its_indices():
     assert "rows [7 0 7 …]: [1 2 3 …]" in " ".join(" ".join(lines).split())
 
 
+def test_an_arrival_shows_the_operation_of_all_workers_or_the_name_of_the_collective():
+    told = HistoryBuilder(1)
+    for columns in (
+        {"operation": "cross_replica", "note": "read of variable 'w'"},
+        {"operation": "all_reduce", "note": "loss"},
+        {"operation": "merge_call"},
+    ):
+        told.add(0, "arrive", None, call=1, position=0, **columns)
+
+    assert [
+        "1  arrive call 1 read of variable 'w'",
+        "2  arrive call 1 all_reduce 'loss'",
+        "3  arrive call 1 merge_call",
+    ] == [line.strip() for line in space_time(told.events, {})[2:]]
+
+
 @pytest.mark.parametrize("replicas", [1, 2, 3, 4, 5, 40])
 def test_a_table_fits_in_80_columns(replicas: int):
     told = story(replicas)

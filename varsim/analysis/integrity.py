@@ -23,7 +23,9 @@ from varsim.tracing.history import KINDS, PROGRAM, Event, History
 
 _WRITES: Final = frozenset({None, "assign", "assign_add", "assign_sub"}) | sparse.OPERATIONS
 _OPERATIONS: Final[Mapping[str, frozenset[str | None]]] = {
-    "arrive": frozenset({"merge_call", "host_call", "join", *(kind.value for kind in CombineKind)}),
+    "arrive": frozenset(
+        {"merge_call", "cross_replica", "host_call", "join", *(kind.value for kind in CombineKind)}
+    ),
     "request": frozenset({"lock", "read_lock", "barrier", "send", "recv"}),
     "answer": frozenset(
         {"reduced", "merged", "joined", "host_result", "shared", "granted", "passed", "copy"}

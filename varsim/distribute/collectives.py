@@ -44,6 +44,7 @@ class ReplicaCollectives(ABC):
     session: Replica
     num_replicas_present: int
     discarded: Discarded
+    performs = ""  # see `MergeCall`
 
     @property
     @abstractmethod
@@ -112,7 +113,7 @@ class ReplicaCollectives(ABC):
         parts = [part for leaf in sparse for part in rows_alike(leaf)]
         check_axis(parts, 0)
         join = Combination(CombineKind.ALL_GATHER, axis=0, group=how.group)
-        gathered = self.session.combine(join, taken_apart(parts)[0], parts, label)
+        gathered = self._send(join, taken_apart(parts)[0], parts, label)
         count = len(self._members(how))
         rows = (
             IndexedSlices(divided(how.op, values, count), indices, leaf.dense_shape)
@@ -120,7 +121,7 @@ class ReplicaCollectives(ABC):
         )
         others: Iterator[Any] = iter(())
         if dense:
-            others = iter(self.session.combine(how, taken_apart(dense)[0], dense, label))
+            others = iter(self._send(how, taken_apart(dense)[0], dense, label))
         return [next(rows if isinstance(leaf, IndexedSlices) else others) for leaf in leaves]
 
     def all_gather(
@@ -316,7 +317,17 @@ class ReplicaCollectives(ABC):
         elif how.kind is CombineKind.REDUCE_SCATTER:
             assert axis is not None, "a reduce_scatter has an axis"
             combining.require_parts(leaves, axis, len(self._members(how)))
-        return self.session.combine(how, structure, leaves, label, weight)
+        return self._send(how, structure, leaves, label, weight)
+
+    def _send(
+        self,
+        how: Combination,
+        structure: Structure,
+        leaves: list[Array],
+        label: str | None,
+        weight: float | None = None,
+    ) -> tuple[Array, ...]:
+        return self.session.combine(how, structure, leaves, label, weight, self.performs)
 
 
 def checked_name(name: Any) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Self, cast
 
 import numpy as np
@@ -252,7 +253,7 @@ class OneOfTheWorkers(MultiWorkerMirroredStrategy):
 
         A value that is not a per-replica value is this worker's contribution.
         """
-        require_cross_replica(self, "strategy.reduce")
+        require_cross_replica(self, _REDUCE)
         op = parse_op(reduce_op)
         if self.num_replicas_in_sync == 1:
             return reduced(op, value, axis, 1, weight, self.warn_once)
@@ -271,9 +272,9 @@ class OneOfTheWorkers(MultiWorkerMirroredStrategy):
         combined: Iterator[Any] = iter(())
         if given or not leaves:
             own = None if weight is None else self._contribution(weight)
-            with self._on_replica():
-                found = self._base.all_reduce(op, given, name=_REDUCE, weight=own)
-            combined = iter(found)
+            with self._performing(_REDUCE):
+                found = self._base.all_reduce(op, _single(given), weight=own)
+            combined = iter(found if len(given) != 1 else [found])
         results = [
             reduce_over_replicas(op, leaf, self.num_replicas_in_sync) if equal else next(combined)
             for leaf, equal in zip(leaves, is_equal, strict=True)
@@ -295,14 +296,14 @@ class OneOfTheWorkers(MultiWorkerMirroredStrategy):
             ValueError: The values do not have this axis, or their other dimensions differ.
             TypeError: The values are bools.
         """
-        require_cross_replica(self, "strategy.gather")
+        require_cross_replica(self, _GATHER)
         given = map_structure(self._gathered, value, (dict,))
-        with self._on_replica():
-            return self._base.all_gather(given, axis, name="strategy.gather")
+        with self._performing(_GATHER):
+            return self._base.all_gather(given, axis)
 
     def _gathered(self, leaf: Any) -> Array:
         own = self._contribution(leaf)
-        refuse_slices("strategy.gather", [own])
+        refuse_slices(_GATHER, [own])
         return as_tensor(own)
 
     def _contribution(self, leaf: Any) -> Any:
@@ -315,9 +316,18 @@ class OneOfTheWorkers(MultiWorkerMirroredStrategy):
     def _base(self) -> ReplicaContext:
         return cast("ReplicaContext", self.below)
 
-    def _on_replica(self) -> entered:
-        """Let this worker's replica run a block in its own context, outside the strategy."""
-        return entered(frame_within(self.below.strategy, self.below))
+    @contextmanager
+    def _performing(self, operation: str) -> Iterator[None]:
+        """Let this worker's replica call a collective, by which all workers perform an operation.
+
+        The replica calls it in its own context, outside the strategy.
+        """
+        self._base.performs = operation
+        try:
+            with entered(frame_within(self.below.strategy, self.below)):
+                yield
+        finally:
+            self._base.performs = ""
 
     def experimental_local_results(self, value: Any) -> tuple[Any, ...]:
         """Return this worker's component of a distributed value; any other value in a tuple."""
@@ -377,6 +387,7 @@ class OneOfTheWorkers(MultiWorkerMirroredStrategy):
 OnlyWorker.__name__ = OneOfTheWorkers.__name__ = MultiWorkerMirroredStrategy.__name__
 
 _REDUCE: Final = "strategy.reduce"
+_GATHER: Final = "strategy.gather"
 
 
 def _replica_here() -> ReplicaPort | None:
@@ -386,6 +397,11 @@ def _replica_here() -> ReplicaPort | None:
         return None
     replica = frame.strategy.below or frame.replica
     return None if replica is None or replica.session is None else replica
+
+
+def _single(values: list[Any]) -> Any:
+    """Return the only value of a list, which errors show without an index; or the list."""
+    return values[0] if len(values) == 1 else values
 
 
 def _own_batch(batch: Any) -> Any:

@@ -69,10 +69,9 @@ def together(
         MismatchError: The workers do different things.
         Exception: The function has raised this exception; all workers raise it.
     """
+    given = (perform, Part(part, user_location())), dict[str, Any]()
     with entered(frame_within(replica.strategy, replica)):
-        result = replica.merge_call(
-            _perform, args=(perform, Part(part, user_location())), name=name
-        )
+        result = replica.session.merge_call(_perform, given, performs=name)
     if isinstance(result, Result):
         assert result.error is not None, "a result without an error is not packed"
         raise result.error

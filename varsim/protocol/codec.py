@@ -24,7 +24,7 @@ from varsim.protocol.messages import Message, ToCoordinator, ToWorker
 from varsim.protocol.parameter_servers import OfParameterServers
 from varsim.protocol.records import Record
 
-PROTOCOL_VERSION: Final = 18
+PROTOCOL_VERSION: Final = 19
 """Number that changes with the fields of any message. Both processes must have the same number."""
 
 MAX_INLINE_BYTES: Final = 4096

@@ -316,6 +316,7 @@ class Combine(Message):
     weight: float | None  # of a weighted MEAN: the weight of this replica's leaves
     label: str | None  # the program's name for the collective; must be the same on all replicas
     location: str
+    performs: str = ""  # see `MergeCall`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -331,6 +332,9 @@ class MergeCall(Message):
     arguments: Payload  # (args, kwargs) of this replica
     label: str | None
     location: str
+    # The operation of cross-replica context that the programs of all workers perform together by
+    # this collective, such as "read of variable 'v'"; "" if the program calls the collective.
+    performs: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -15,6 +15,9 @@ from varsim.report.terminal import WIDTH
 from varsim.texts.facts import name_replicas
 from varsim.tracing.history import PROGRAM, Event
 
+_CROSS_REPLICA: Final = "cross_replica"
+"""The operation of an arrival at an operation of all workers; its note says which."""
+
 _GAP: Final = "  "
 _NARROWEST: Final = 17
 """Least width of a process's column. If there is less room, all processes share one column."""
@@ -77,8 +80,9 @@ def cell(event: Event, names: Mapping[int, str]) -> str:
         parts.append(f"call {event.call}")
     if event.replica not in {None, event.process}:
         parts.append(f"of replica {event.replica}")
+    of_all_workers = event.operation == _CROSS_REPLICA and event.note is not None
     if event.operation is not None and event.kind != "install":
-        parts.append(event.operation)
+        parts.append(str(event.note) if of_all_workers else event.operation)
     if event.kind in {"request", "release"} and event.note is not None:
         parts.append(repr(event.note))
     if event.version is not None:
@@ -89,6 +93,8 @@ def cell(event: Event, names: Mapping[int, str]) -> str:
         parts.append(f"(collective {event.position})")
     if event.group:
         parts.append(f"(group of {name_replicas(event.group)})")
+    if event.kind == "arrive" and event.note is not None and not of_all_workers:
+        parts.append(repr(event.note))
     value = _value(event)
     if value:
         parts.append(value)

@@ -272,6 +272,7 @@ class Replica:
         leaves: list[Array],
         label: str | None,
         weight: float | None = None,
+        performs: str = "",
     ) -> tuple[Array, ...]:
         """Combine leaves with those of the other members; return those of this replica's result.
 
@@ -281,7 +282,7 @@ class Replica:
         check_leaves(structure, leaves)
         location = self._runner.location()
         answer = self._answer_to(
-            EnterCombine(how, structure, tuple(leaves), label, location, weight)
+            EnterCombine(how, structure, tuple(leaves), label, location, weight, performs)
         )
         assert isinstance(answer, Reduced)
         return tuple(np.array(leaf) for leaf in answer.leaves)  # copies for this replica
@@ -300,10 +301,16 @@ class Replica:
             self._note_local(event.how.variable_id, Operation.ASSIGN, value)
         return value
 
-    def merge_call(self, function: Any, arguments: tuple[Any, Any], label: str | None) -> Any:
+    def merge_call(
+        self,
+        function: Any,
+        arguments: tuple[Any, Any],
+        label: str | None = None,
+        performs: str = "",
+    ) -> Any:
         """Have the program's process run a function once for all replicas."""
         packed = self._codec.pack(function), self._codec.pack(arguments)
-        answer = self._answer_to(EnterMerge(*packed, label, self._runner.location()))
+        answer = self._answer_to(EnterMerge(*packed, label, self._runner.location(), performs))
         assert isinstance(answer, Merged)
         return self._codec.unpack(answer.result)
 

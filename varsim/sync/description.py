@@ -203,6 +203,8 @@ def describe_collective(collective: ExplicitCollective) -> CollectiveAt:
 
 def name_of(operation: Message) -> str:
     """Return the name of the operation of a message, as the program calls it."""
+    if isinstance(operation, Combine | MergeCall) and operation.performs:
+        return operation.performs
     if isinstance(operation, Combine):
         return operation.how.method
     if isinstance(operation, BoundedWrite):

@@ -69,13 +69,15 @@ def difference(
         assert isinstance(first, Write), "both have the same type"
         assert isinstance(second, Write), "both have the same type"
         return _difference_of_writes(first, second, specs)
+    if isinstance(first, Join) or isinstance(second, Join):
+        return Mismatch.NOTHING
+    if first.performs != second.performs:
+        return Mismatch.OPERATION
     if isinstance(first, Combine) and isinstance(second, Combine):
         if first.how.kind is not second.how.kind:
             return Mismatch.OPERATION
         if first.how != second.how or (first.weight is None) != (second.weight is None):
             return Mismatch.ARGUMENTS
-    elif isinstance(first, Join) or isinstance(second, Join):
-        return Mismatch.NOTHING
     if first.label != second.label:
         return Mismatch.NAME
     if strict and are_crossed(first, second):
@@ -110,8 +112,12 @@ def _fit(first: ExplicitCollective, second: ExplicitCollective) -> bool:
 
 
 def are_crossed(first: ExplicitCollective, second: ExplicitCollective) -> bool:
-    """Return whether two collectives are in different lines and have no names."""
-    return first.label is None and second.label is None and first.location != second.location
+    """Return whether two collectives are in different lines and have no names.
+
+    An operation of cross-replica context is its own name.
+    """
+    named = first.label is not None or second.label is not None or first.performs
+    return not named and first.location != second.location
 
 
 # ---------------------------------------------------------------- errors and warnings
@@ -261,7 +267,7 @@ def _reason(
     if isinstance(collective, Join):
         return NeedsAll(joins=True)
     if not isinstance(collective, Write):
-        return NeedsAll(of_group=bool(group))
+        return NeedsAll(of_group=bool(group), of_workers=bool(collective.performs))
     spec = specs[collective.variable_id]
     cell = policies.cell(spec, Context.REPLICA, collective.operation)
     return NeedsAll(spec, cell.text.waits)

@@ -112,7 +112,7 @@ def _of_combines(combines: Sequence[Combine], values: Sequence[Sequence[Array]])
             if weighs and None in weights:
                 continue  # the weights of some replicas are not known
             arguments = (*how.arguments(), "weight=…") if weighs else how.arguments()
-            change = CombineAlike(how.method, arguments, cast, bool(how.group))
+            change = CombineAlike(first.performs or how.method, arguments, cast, bool(how.group))
             used = weights if weighs else [None] * len(weights)
             yield from if_legal(partial(_combined, change, how, each, used))
 

@@ -104,6 +104,7 @@ class EnterCombine:
     label: str | None
     location: str
     weight: float | None = None
+    performs: str = ""  # see `MergeCall`
 
     def message(self, call_id: int, index: int) -> Combine:
         """Return the message of the collective with this index in a call."""
@@ -116,6 +117,7 @@ class EnterCombine:
             weight=self.weight,
             label=self.label,
             location=self.location,
+            performs=self.performs,
         )
 
 
@@ -144,6 +146,7 @@ class EnterMerge:
     arguments: Payload
     label: str | None
     location: str
+    performs: str = ""  # see `MergeCall`
 
     def message(self, call_id: int, index: int) -> MergeCall:
         """Return the message of the collective with this index in a call."""
@@ -154,6 +157,7 @@ class EnterMerge:
             arguments=self.arguments,
             label=self.label,
             location=self.location,
+            performs=self.performs,
         )
 
 

@@ -102,11 +102,17 @@ class NeedsAll(Fact):
     waits: str = ""  # the text `CellText.waits` of the variable's cell
     of_group: bool = False  # whether only the members of a process group take part
     joins: bool = False  # whether the replicas wait in `join`
+    of_workers: bool = False  # whether the programs of all workers perform the operation together
 
     def __str__(self) -> str:
         spec = self.spec
         if self.joins:
             return "A join ends when every replica has joined."
+        if self.of_workers:
+            return (
+                "In cross-replica context, outside strategy.run, the workers perform operations "
+                "together. So every worker must perform this one, even if only one uses its result."
+            )
         if spec is None and self.of_group:
             return (
                 "Every member of the group must take part in this collective, because its result "

@@ -21,10 +21,11 @@ def arrived(
     columns: dict[str, Any] = {"position": message.position, "location": message.location}
     if isinstance(message, Join):
         return (rows.add("arrive", call=message.call_id, operation="join", **columns),)
-    if message.label is not None:
-        columns["note"] = message.label
+    if message.performs or message.label is not None:
+        columns["note"] = message.performs or message.label
     if isinstance(message, MergeCall):
-        return (rows.add("arrive", call=message.call_id, operation="merge_call", **columns),)
+        operation = "cross_replica" if message.performs else "merge_call"
+        return (rows.add("arrive", call=message.call_id, operation=operation, **columns),)
     how, weight, members = message.how, message.weight, members_of(message.how.group)
     if members is not None:
         columns["members"] = members

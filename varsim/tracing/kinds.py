@@ -33,8 +33,11 @@ KINDS: Final[Mapping[str, str]] = {
     "wait": "a replica waits for the commit of its write to `variable`",
     "arrive": "a replica arrives at a collective other than a write (`operation` is merge_call, or "
     "a method that combines values, such as all_reduce; `note` is the collective's name, if it has "
-    "one), or makes a request to the program (host_call). With the operation join, the replica "
-    "gives no values from `position` on, until the answer joined",
+    "one, or `strategy.reduce` or `strategy.gather`), or makes a request to the program "
+    "(host_call). With the operation cross_replica, the programs of all workers of a "
+    "MultiWorkerMirroredStrategy perform an operation together, and `note` says which: "
+    "`read of variable 'v'`. With the operation join, the replica gives no values from `position` "
+    "on, until the answer joined",
     "give": "after `arrive`: an array that the replica gives to the collective at `position`; one "
     "event for each array. `note` has the arguments as JSON: op, axis, root, exclusive, weight",
     "request": "a replica waits for other replicas in an operation without a position: `operation` "

@@ -288,7 +288,7 @@ class _Player:
                 self._manual(act)
             case RecordedRequest():
                 meetings.make(act)
-            case RecordedArrival(kind="merge_call"):
+            case RecordedArrival(kind="merge_call" | "cross_replica"):
                 at(act.location)(context.merge_call, lambda _: self.do(act.body), name=act.name)
             case RecordedArrival(kind="host_call"):
                 self.do(act.body)  # on the replica: an access to a component makes a host call

@@ -97,7 +97,7 @@ class RecordedArrival:
     process: int
     step: int
     location: str
-    kind: str  # all_reduce, all_gather, merge_call, join, or HOST_CALL
+    kind: str  # all_reduce, all_gather, merge_call, cross_replica, join, or HOST_CALL
     name: str | None  # the name of the collective, as given by the program
     # What the program does before it answers. All replicas of a collective share this list.
     body: list[RecordedAction]

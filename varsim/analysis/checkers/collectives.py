@@ -16,7 +16,7 @@ from varsim.tracing.history import Event
 _Key = tuple[int, str | None, int]
 """The call, the members and the position of a collective."""
 
-_WITHOUT_VALUES: Final = frozenset({"merge_call", "join"})
+_WITHOUT_VALUES: Final = frozenset({"merge_call", "cross_replica", "join"})
 
 _MISSING: Final = "not all values of a collective were recorded"
 _OLD: Final = (

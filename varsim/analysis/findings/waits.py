@@ -45,6 +45,7 @@ _NOTICEABLE_S: Final = 0.5e-3
 """Shorter waits come from messages and from process scheduling."""
 
 _END: Final = -1  # in place of a variable: the end of a call
+_TOGETHER: Final = -3  # in place of a variable: an operation of the programs of all workers
 _GATHERING: Final = -2  # in place of a variable: an all_reduce, all_gather or merge_call
 
 
@@ -198,7 +199,7 @@ class Waits(Finder):
         sent = self._outbox[replica_id]
         joins, ends = event.operation == "join", event.kind == "return"
         if event.kind == "arrive" and event.position is not None and not joins:
-            self._send(event, _GATHERING)
+            self._send(event, _TOGETHER if event.operation == "cross_replica" else _GATHERING)
         work_s = event.time_s - self._resumed.get(replica_id, event.time_s)
         for collective in sent:
             collective.came[replica_id] = (event, work_s)
@@ -270,4 +271,8 @@ class Waits(Finder):
         )
 
 
-_WHERE: Final = {_END: "the end of the call", _GATHERING: "an all_reduce, gather or merge_call"}
+_WHERE: Final = {
+    _END: "the end of the call",
+    _GATHERING: "an all_reduce, gather or merge_call",
+    _TOGETHER: "an operation of all workers outside strategy.run",
+}
