@@ -365,6 +365,28 @@ def test_each_worker_has_its_tf_config():
     assert "TF_CONFIG" not in os.environ
 
 
+def test_a_chief_is_the_first_worker_and_workers_are_counted_beside_it(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """As in TensorFlow: `task_id` counts the tasks of one job, and the chief is a replica, too."""
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"chief": ["a:1"], "worker": ["b:1", "c:1"]}}')
+    result = run(
+        "own = tf.distribute.cluster_resolver.TFConfigClusterResolver()\n"
+        "strategy = tf.distribute.MultiWorkerMirroredStrategy()\n"
+        "of = strategy.cluster_resolver\n"
+        "print(own.task_type, own.task_id, of.task_type, of.task_id, of.num_workers,"
+        " of.master(), of.cluster_spec().as_dict(), strategy.extended.should_checkpoint,"
+        " strategy.num_replicas_in_sync, own.cluster_spec() == of.cluster_spec())\n"
+    )
+
+    spec = "{'chief': ['chief-0'], 'worker': ['worker-0', 'worker-1']}"
+    assert {
+        f"[replica 0] chief 0 chief 0 3 chief-0 {spec} True 3 True",
+        f"[replica 1] worker 0 worker 0 3 worker-0 {spec} False 3 True",
+        f"[replica 2] worker 1 worker 1 3 worker-1 {spec} False 3 True",
+    } == set(result.stdout.splitlines()), result.stderr
+
+
 @pytest.mark.parametrize(
     ("cluster", "count"),
     [
@@ -396,6 +418,9 @@ def test_the_number_of_workers_can_come_from_tf_config(
         ),
         ('{"cluster": {"worker": ["a:1"], "ps": ["p:1"]}}', "has the job 'ps'"),
         ('{"cluster": {"evaluator": ["a:1"]}}', "a cluster without workers"),
+        ('{"cluster": {"chief": ["a:1", "b:1"], "worker": ["c:1"]}}', "has 2 tasks of the job"),
+        ('{"task": {"type": "evaluator", "index": 0}}', "evaluator's program without --spmd"),
+        ('{"task": {"type": "ps", "index": 0}}', "has the job 'ps'"),
     ],
 )
 def test_a_wrong_tf_config_is_one_clear_error(

@@ -13,6 +13,7 @@ import pytest
 
 import varsim as tf
 from tests.replica_context import replica_id
+from varsim.distribute.cluster_resolver import check_workers
 from varsim.distribute.naming import name_of
 from varsim.errors import (
     ContextError,
@@ -600,14 +601,54 @@ def test_a_program_without_workers_does_not_wait_for_the_workers_of_tf_config(mo
         tf.distribute.MultiWorkerMirroredStrategy()
 
 
+@pytest.mark.parametrize(
+    ("job", "refused"),
+    [("evaluator", ""), ("ps", "the job 'ps', but only a chief, a worker or an")],
+)
+def test_an_evaluator_runs_alone_and_a_parameter_server_is_refused(monkeypatch, job, refused):
+    """As in TensorFlow, where an evaluator is a cluster of its own."""
+    cluster = f'{{"chief": ["a:1"], "worker": ["b:1"], "{job}": ["c:1"]}}'
+    task = f'{{"type": "{job}", "index": 0}}'
+    monkeypatch.setenv("TF_CONFIG", f'{{"cluster": {cluster}, "task": {task}}}')
+
+    if refused:
+        with pytest.raises(ContextError, match=refused):
+            tf.distribute.MultiWorkerMirroredStrategy()
+        return
+    with tf.distribute.MultiWorkerMirroredStrategy() as strategy:
+        resolver = strategy.cluster_resolver
+        assert (1, job, 0) == (resolver.num_workers, resolver.task_type, resolver.task_id)
+
+
+def resolver_with(task_type: str, task_id: int, **counts: int) -> Any:
+    spec = tf.train.ClusterSpec({job: ["a:1"] * count for job, count in counts.items()})
+    simple = tf.distribute.cluster_resolver.SimpleClusterResolver
+    return simple(spec, task_type=task_type, task_id=task_id)
+
+
+@pytest.mark.parametrize(
+    ("resolver", "problem"),
+    [
+        (resolver_with("worker", 1, chief=1, worker=2), ""),
+        (resolver_with("worker", 2, worker=3), ""),
+        (resolver_with("chief", 0, chief=1, worker=2), "is worker 0 of 3, but this is worker 2"),
+        (resolver_with("worker", 1, worker=3), "is worker 1 of 3, but this is worker 2"),
+        (resolver_with("worker", 0, worker=2), "describes 2 workers, but varsim has started 3"),
+        (resolver_with("evaluator", 0, worker=3, evaluator=1), "but this is worker 2 of 3"),
+    ],
+)
+def test_a_resolver_must_describe_the_worker_of_the_program(resolver, problem):
+    if not problem:
+        check_workers(resolver, 2, 3)
+        return
+    with pytest.raises(ContextError, match=problem):
+        check_workers(resolver, 2, 3)
+
+
 def test_a_resolver_must_agree_with_the_workers(on_workers):
     def program(strategy):
-        spec = tf.train.ClusterSpec({"worker": ["a:1", "b:1"]})
-        resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
-            spec, task_type="worker", task_id=0
-        )
         with pytest.raises(ContextError, match="describes 2 workers, but varsim has started 3"):
-            tf.distribute.MultiWorkerMirroredStrategy(resolver)
+            tf.distribute.MultiWorkerMirroredStrategy(resolver_with("worker", 0, worker=2))
         with pytest.raises(TypeError, match="the workers exist already"):
             tf.distribute.MultiWorkerMirroredStrategy(devices=["cpu:0"])
         return True

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from varsim.errors import ConfigError, MissingName
+from varsim.errors import ConfigError, ContextError, MissingName
 
 __all__ = ["ClusterResolver", "SimpleClusterResolver", "TFConfigClusterResolver"]
 
@@ -20,6 +20,7 @@ TF_CONFIG: Final = "TF_CONFIG"
 
 CHIEF: Final = "chief"
 WORKER: Final = "worker"
+EVALUATOR: Final = "evaluator"
 
 _FORM: Final = (
     '{"cluster": {"worker": ["worker-0", "worker-1"]}, "task": {"type": "worker", "index": 0}}'
@@ -131,7 +132,12 @@ class ClusterResolver:
 
     @property
     def num_workers(self) -> int:
-        """Return the number of tasks that run the program; 1 for a cluster without tasks."""
+        """Return the number of tasks that run the program together: the chief and all workers.
+
+        It is 1 for a cluster without tasks, and for an evaluator, which runs alone.
+        """
+        if self.task_type == EVALUATOR:
+            return 1
         tasks = self.cluster_spec().as_dict()
         return sum(len(tasks.get(job, ())) for job in (CHIEF, WORKER)) or 1
 
@@ -195,17 +201,79 @@ class TFConfigClusterResolver(ClusterResolver):
         return self._spec
 
 
-def config_of(rank: int, count: int) -> str:
-    """Return the TF_CONFIG of one of the workers of `varsim exec --spmd`."""
-    names = [f"worker-{i}" for i in range(count)]
-    task = {"type": WORKER, "index": rank}
-    return json.dumps({"cluster": {WORKER: names}, "task": task})
+def config_of(rank: int, count: int, *, has_chief: bool = False) -> str:
+    """Return the TF_CONFIG of one of the workers of `varsim exec --spmd`.
+
+    Args:
+        has_chief: Whether the first of the workers is the only task of the job "chief", so that the
+            tasks of the job "worker" begin at the second one.
+    """
+    cluster, (job, index) = _tasks(rank, count, has_chief=has_chief)
+    return json.dumps({"cluster": cluster, "task": {"type": job, "index": index}})
 
 
-def resolver_of(rank: int, count: int) -> SimpleClusterResolver:
+def resolver_of(rank: int, count: int, *, has_chief: bool = False) -> SimpleClusterResolver:
     """Return the resolver of one of the workers; it agrees with the worker's TF_CONFIG."""
-    cluster = json.loads(config_of(rank, count))["cluster"]
-    return SimpleClusterResolver(ClusterSpec(cluster), task_type=WORKER, task_id=rank)
+    cluster, (job, index) = _tasks(rank, count, has_chief=has_chief)
+    return SimpleClusterResolver(ClusterSpec(cluster), task_type=job, task_id=index)
+
+
+def _tasks(
+    rank: int, count: int, *, has_chief: bool
+) -> tuple[dict[str, list[str]], tuple[str, int]]:
+    """Return the names of all tasks by their jobs, and the task of one worker."""
+    tasks = [(CHIEF, 0)] * has_chief + [(WORKER, i) for i in range(count - has_chief)]
+    cluster: dict[str, list[str]] = {}
+    for job, index in tasks:
+        cluster.setdefault(job, []).append(f"{job}-{index}")
+    return cluster, tasks[rank]
+
+
+def rank_in(resolver: ClusterResolver) -> int | None:
+    """Return which of the workers that run the program the program of a resolver is.
+
+    Returns:
+        A number from 0: the chief comes before the tasks of the job "worker", as in TensorFlow.
+        None if the resolver names no task, or one of another job.
+    """
+    job, index = resolver.task_type, resolver.task_id
+    if index is None or job not in {CHIEF, WORKER}:
+        return None
+    chiefs = resolver.cluster_spec().as_dict().get(CHIEF, ())
+    return index + len(chiefs) * (job == WORKER)
+
+
+def check_workers(resolver: ClusterResolver, rank: int, count: int) -> None:
+    """Refuse a resolver that describes other workers than those that exist.
+
+    Raises:
+        ContextError: It describes another number of workers, or not the worker with this rank.
+    """
+    job, index = resolver.task_type, resolver.task_id
+    problem = ""
+    if job not in {None, CHIEF, WORKER}:
+        problem = f"a task of the job {job!r}, but this is worker {rank} of {count}"
+    elif resolver.num_workers != count:
+        problem = f"{resolver.num_workers} workers, but varsim has started {count}"
+    elif rank_in(resolver) not in {None, rank}:
+        problem = (
+            f"the task {index} of the job {job!r}, which is worker {rank_in(resolver)} of {count}, "
+            f"but this is worker {rank}"
+        )
+    if problem:
+        raise ContextError(
+            f"MultiWorkerMirroredStrategy: the resolver describes {problem}. Without a resolver, "
+            "the strategy describes the workers of varsim, as does TFConfigClusterResolver()"
+        )
+
+
+def has_chief() -> bool:
+    """Return whether TF_CONFIG describes a cluster with the job "chief".
+
+    Raises:
+        ConfigError: TF_CONFIG is malformed.
+    """
+    return bool(config_of_environment().get("cluster", {}).get(CHIEF))
 
 
 def config_of_environment() -> dict[str, Any]:
@@ -251,22 +319,32 @@ def _problem_with(said: Any) -> str:
 
 
 def workers_of_tf_config() -> int | None:
-    """Return how many workers TF_CONFIG describes; None if it describes no cluster.
+    """Return how many workers TF_CONFIG describes, with the chief; None if it has no cluster.
 
     Raises:
         ConfigError: It is malformed, or describes a cluster that varsim cannot start.
     """
-    cluster = config_of_environment().get("cluster", {})
-    if not cluster:
-        return None
-    others = sorted(job for job in cluster if job not in (CHIEF, WORKER, "evaluator"))
+    said = config_of_environment()
+    cluster, job = said.get("cluster", {}), said.get("task", {}).get("type")
+    others = sorted(one for one in {*cluster, job} - {None, CHIEF, WORKER, EVALUATOR})
     if others:
         raise ConfigError(
             f"TF_CONFIG has the job {others[0]!r}, but `varsim exec --spmd` starts only the jobs "
             '"chief" and "worker". For parameter servers, run a program with a '
             "ParameterServerStrategy without --spmd"
         )
-    return _counted(cluster)
+    if job == EVALUATOR:
+        raise ConfigError(
+            "TF_CONFIG describes the task of an evaluator, which runs alone, but "
+            '`varsim exec --spmd` starts all tasks of the jobs "chief" and "worker". Run the '
+            "evaluator's program without --spmd; or remove the task from TF_CONFIG"
+        )
+    if len(cluster.get(CHIEF, ())) > 1:
+        raise ConfigError(
+            f"TF_CONFIG has {len(cluster[CHIEF])} tasks of the job 'chief'; a cluster has at most "
+            "one chief. Give the others the job 'worker'"
+        )
+    return _counted(cluster) if cluster else None
 
 
 def _counted(cluster: Mapping[str, Sequence[str]]) -> int:

@@ -14,8 +14,13 @@ from typing import Any, Final, Self, cast
 import numpy as np
 
 from varsim.distribute.cluster_resolver import (
+    CHIEF,
+    EVALUATOR,
+    WORKER,
     ClusterResolver,
     TFConfigClusterResolver,
+    check_workers,
+    has_chief,
     resolver_of,
 )
 from varsim.distribute.cluster_variable import ClusterVariable
@@ -112,6 +117,12 @@ class OnlyWorker(MirroredStrategy, MultiWorkerMirroredStrategy):
         **options: Any,
     ) -> None:
         resolver = cluster_resolver or TFConfigClusterResolver()
+        if resolver.task_type not in {None, CHIEF, WORKER, EVALUATOR}:
+            raise ContextError(
+                "MultiWorkerMirroredStrategy: the task of this program is of the job "
+                f"{resolver.task_type!r}, but only a chief, a worker or an evaluator has this "
+                "strategy. For parameter servers, use ParameterServerStrategy"
+            )
         count = resolver.num_workers
         if count > 1:
             source = "TF_CONFIG describes" if cluster_resolver is None else "the resolver describes"
@@ -150,12 +161,8 @@ class OneOfTheWorkers(MultiWorkerMirroredStrategy):
         shared = replica.strategy
         self.strategy_id, self.devices = shared.strategy_id, shared.devices
         rank, count = replica.replica_id_in_sync_group, self.num_replicas_in_sync
-        if cluster_resolver is not None and cluster_resolver.num_workers != count:
-            raise ContextError(
-                f"MultiWorkerMirroredStrategy: the resolver describes "
-                f"{cluster_resolver.num_workers} workers, but varsim has started {count}"
-            )
-        self._resolver = cluster_resolver or resolver_of(rank, count)
+        self._resolver = cluster_resolver or resolver_of(rank, count, has_chief=has_chief())
+        check_workers(self._resolver, rank, count)
         self._variables: weakref.WeakValueDictionary[int, ClusterVariable] = (
             weakref.WeakValueDictionary()
         )

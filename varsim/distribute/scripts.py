@@ -116,11 +116,13 @@ class ReplicaScript:
         path: The absolute path of the script.
         source: The content of the script, read once for all replicas.
         argv: The arguments, as in `sys.argv`.
+        has_chief: Whether the first worker is the task of the job "chief"; see `config_of`.
     """
 
     path: str
     source: bytes = field(repr=False)
     argv: tuple[str, ...]
+    has_chief: bool = False
 
     @property
     def call_site(self) -> CallSite:
@@ -142,7 +144,7 @@ class ReplicaScript:
         with ExitStack() as stack:
             module = stack.enter_context(as_main(Path(self.path), list(self.argv)))
             stack.enter_context(refused(_NO_STRATEGY))
-            _describe(rank, frame.strategy.devices)
+            _describe(rank, frame.strategy.devices, has_chief=self.has_chief)
             out, err = _stream(sys.stdout, is_error=False), _stream(sys.stderr, is_error=True)
             sys.stdout, sys.stderr = out, err
             stack.callback(_finish, replica, (out, err))
@@ -166,10 +168,10 @@ _NO_STRATEGY: Final = (
 )
 
 
-def _describe(rank: int, devices: Sequence[str]) -> None:
+def _describe(rank: int, devices: Sequence[str], *, has_chief: bool) -> None:
     """Set the environment variables of a replica; the end of the script restores them."""
     count = len(devices)
-    values = rank, count, *place_on_host(devices, rank), config_of(rank, count)
+    values = rank, count, *place_on_host(devices, rank), config_of(rank, count, has_chief=has_chief)
     os.environ.update(zip(_RANKS, map(str, values), strict=True))
 
 

@@ -6,6 +6,7 @@ import sys
 from typing import Final, TextIO
 
 from varsim import environment
+from varsim.distribute.cluster_resolver import has_chief
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.scripts import ReplicaScript, ScriptExit, compiled
 from varsim.distribute.supervision import supervised
@@ -75,7 +76,8 @@ class SpmdProgram(ScriptProgram):
 
     def _run(self, run: ActiveRun, strategy: MirroredStrategy, supervisor: RunSupervisor) -> None:
         """Run the script, and run it again from its beginning after lost workers."""
-        script = ReplicaScript(str(self.path), self.source, (self.said, *self.args))
+        argv = (self.said, *self.args)
+        script = ReplicaScript(str(self.path), self.source, argv, has_chief=has_chief())
         while True:
             try:
                 strategy.run(script)
