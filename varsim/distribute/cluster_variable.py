@@ -59,8 +59,7 @@ class ClusterVariable(Variable):
         self._trainable = spec.trainable
         self._synchronization = spec.synchronization
         self._aggregation = spec.aggregation
-        cell = policies.cell(spec, Context.REPLICA, Operation.ASSIGN)
-        self._uses_location = cell.uses_location
+        self._uses_location = policies.uses_location(spec)
 
     @cached_property
     def variable_id(self) -> int:

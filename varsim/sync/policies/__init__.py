@@ -73,6 +73,15 @@ def merges(spec: VariableSpec) -> bool:
     return cell(spec, Context.REPLICA, Operation.ASSIGN).combines
 
 
+def uses_location(spec: VariableSpec) -> bool:
+    """Return whether an error or a warning can contain the location of a write in replica context.
+
+    If a policy refuses assign, the other writes of the variable decide.
+    """
+    writes = Operation.ASSIGN, Operation.ASSIGN_ADD
+    return any(cell(spec, Context.REPLICA, write).uses_location for write in writes)
+
+
 def defers(spec: VariableSpec) -> bool:
     """Return whether replicas keep their writes to a variable until the variable is read."""
     return cell(spec, Context.REPLICA, Operation.ASSIGN).is_deferred

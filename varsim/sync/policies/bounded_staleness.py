@@ -55,11 +55,6 @@ class AddToCopy(Cell):
         """Return by how many writes a replica may be ahead of the slowest replica."""
         return self.staleness
 
-    @property
-    def uses_location(self) -> bool:
-        """Return True: errors about deadlocks show the locations of the writes that wait."""
-        return True
-
     def write(
         self,
         replica: ReplicaWrites[VariableT_contra],
@@ -89,21 +84,6 @@ class AddToCopy(Cell):
     def cost_of_write(self, known: Known) -> int:
         """Count a message from each replica; with s = 0, each replica also gets the copy."""
         return known.num_replicas if self.staleness else 2 * known.num_replicas
-
-
-@dataclass(frozen=True, slots=True)
-class RefuseAssign(Refuse):
-    """A refused assign. The variable's other writes are legal, and errors show their locations."""
-
-    @property
-    def key(self) -> str:
-        """Return the key of the cell's texts."""
-        return "refuse"
-
-    @property
-    def uses_location(self) -> bool:
-        """Return True, as `AddToCopy`."""
-        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +166,7 @@ class BoundedStaleness(CustomPolicy):
         table = rows(
             replica={
                 Operation.READ: FromFreshCache(),
-                Operation.ASSIGN: RefuseAssign(OVERWRITES),
+                Operation.ASSIGN: Refuse(OVERWRITES),
                 Operation.ASSIGN_ADD: add,
                 Operation.ASSIGN_SUB: add,
             },

@@ -119,8 +119,12 @@ class Cell:
 
     @property
     def uses_location(self) -> bool:
-        """Return whether an error or a warning can contain the location of a write."""
-        return False
+        """Return whether an error or a warning can contain the location of a write.
+
+        Errors show writes that other replicas hear of, and writes that the cell performs itself. A
+        warning shows a write that diverges.
+        """
+        return self.is_sent or self.writes_itself or self.diverges
 
     @property
     def bound(self) -> int | None:
@@ -319,11 +323,6 @@ class Local(Cell):
     def is_private(self) -> bool:
         """Return whether the policy intends that the components differ after a write."""
         return not self.diverges
-
-    @property
-    def uses_location(self) -> bool:
-        """Return True if the write diverges: a warning then contains the location."""
-        return self.diverges
 
     def for_rows(self, operation: Operation, aggregation: VariableAggregation) -> Cell:
         """Return this cell: a sparse write is local as well."""

@@ -202,11 +202,6 @@ class MergeWhole(Cell):
         """Return the compressor of the other writes."""
         return self.by
 
-    @property
-    def uses_location(self) -> bool:
-        """Return True: the error about a mismatch shows the locations of the writes."""
-        return True
-
     def write(
         self,
         replica: ReplicaWrites[VariableT_contra],

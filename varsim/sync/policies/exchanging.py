@@ -51,11 +51,6 @@ class EveryKth(Cell):
         """Return True: the policy intends that the components differ between two exchanges."""
         return True
 
-    @property
-    def uses_location(self) -> bool:
-        """Return True: the error about a mismatch shows the locations of the exchanged writes."""
-        return True
-
     def write(
         self,
         replica: ReplicaWrites[VariableT_contra],

@@ -43,11 +43,6 @@ class Merge(Cell):
     combines: ClassVar[bool] = True
     is_sent: ClassVar[bool] = True
 
-    @property
-    def uses_location(self) -> bool:
-        """Return True: the error about a mismatch shows the locations of the writes."""
-        return True
-
     def written(
         self,
         spec: VariableSpec,

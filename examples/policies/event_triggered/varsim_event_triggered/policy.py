@@ -51,11 +51,6 @@ class PushDrift(Cell):
         return True
 
     @property
-    def uses_location(self) -> bool:
-        """Return True: a push is recorded with the line of the write."""
-        return True
-
-    @property
     def text(self) -> CellText:
         """Return the texts about this cell, for `varsim explain`."""
         return CellText(
