@@ -166,20 +166,16 @@ class FromProgram:
 
     def decided(self, replica_id: int, message: Message) -> None:
         """Create the events of a commit that is sent to a replica, or to several, later."""
-        if isinstance(message, Commit):
+        if isinstance(message, Commit | ScatterCommit):
             self._commit(replica_id, message, is_sent=False)
-        elif isinstance(message, ScatterCommit):
-            self._scatter_commit(replica_id, message, is_sent=False)
         else:
             self.events_of(NO_REPLICA, message)
 
     def events_of(self, replica_id: int, message: Message) -> Events:
         """Return the events of a message; another replica may have received the message before."""
         match message:
-            case Commit():
+            case Commit() | ScatterCommit():
                 return self._commit(replica_id, message)
-            case ScatterCommit():
-                return self._scatter_commit(replica_id, message)
             case ComponentCommit():
                 return self._component_commit(replica_id, message)
             case Start():
@@ -249,9 +245,12 @@ class FromProgram:
 
         return self._to_all.first(replica_id, ("create", number), self._num_replicas, make)
 
-    def _commit(self, replica_id: int, commit: Commit, *, is_sent: bool = True) -> Events:
-        ids, versions = commit.variable_ids, commit.versions
-        if is_sent and self._commits.is_to_one(replica_id, ids, versions):
+    def _commit(
+        self, replica_id: int, commit: Commit | ScatterCommit, *, is_sent: bool = True
+    ) -> Events:
+        """Return the events of the commit of a merge, or of the program's write."""
+        ids, versions = _versions_of(commit)
+        if is_sent and self._commits.take_to_one(replica_id, ids, versions):
             return self._new_commit(commit, (None,), replica_id)
         call, settle = _call_of(commit), self._collectives.settle
         return self._commits.events(
@@ -263,23 +262,12 @@ class FromProgram:
             is_sent=is_sent,
         )
 
-    def _scatter_commit(
-        self, replica_id: int, commit: ScatterCommit, *, is_sent: bool = True
+    def _new_commit(
+        self, commit: Commit | ScatterCommit, positions: Positions, *whose: int
     ) -> Events:
-        """Return the event of a sparse commit."""
-        number = commit.variable_id
-        ids, versions = np.array([number]), np.array([commit.version])
-        if is_sent and self._commits.is_to_one(replica_id, ids, versions):
-            return self._new_scatter_commit(commit, (None,), replica_id)
-        call, settle = _call_of(commit), self._collectives.settle
-        return self._commits.events(
-            replica_id,
-            ids,
-            versions,
-            lambda: [settle(call, number)],
-            lambda positions, *whose: self._new_scatter_commit(commit, positions, *whose),
-            is_sent=is_sent,
-        )
+        if isinstance(commit, ScatterCommit):
+            return self._new_scatter_commit(commit, positions, *whose)
+        return self._new_dense_commit(commit, positions, *whose)
 
     def _new_scatter_commit(
         self, commit: ScatterCommit, positions: Positions, *whose: int
@@ -305,7 +293,7 @@ class FromProgram:
 
         return self._to_all.first(replica_id, ("exchange", number, version, whose), 1, make)
 
-    def _new_commit(self, commit: Commit, positions: Positions, *whose: int) -> range:
+    def _new_dense_commit(self, commit: Commit, positions: Positions, *whose: int) -> Events:
         ids, versions = commit.variable_ids.tolist(), commit.versions.tolist()
         operation = commit.operation._value_
         columns = [
@@ -422,6 +410,13 @@ class FromReplica:
         spec = self._variables.specs.get(variable_id)
         first_only = VariableAggregation.ONLY_FIRST_REPLICA
         return self._replica_id > 0 and spec is not None and spec.aggregation is first_only
+
+
+def _versions_of(commit: Commit | ScatterCommit) -> tuple[Array, Array]:
+    """Return the ids of the variables that a commit changes, and their new versions."""
+    if isinstance(commit, ScatterCommit):
+        return np.array([commit.variable_id]), np.array([commit.version])
+    return commit.variable_ids, commit.versions
 
 
 def _call_of(commit: Commit | ScatterCommit) -> int | None:

@@ -75,8 +75,8 @@ class CommitDeliveries:
         """Record that the program writes one component: the next commit is for that component."""
         self._expected[variable_id, replica_id] += 1
 
-    def is_to_one(self, replica_id: int, variable_ids: Array, versions: Array) -> bool:
-        """Return whether a commit is for the component of one replica alone, and count it."""
+    def take_to_one(self, replica_id: int, variable_ids: Array, versions: Array) -> bool:
+        """Count a commit, if it is for the component of one replica alone; return whether it is."""
         if not self._expected or len(variable_ids) != 1:
             return False
         whose = int(variable_ids[0]), replica_id
