@@ -9,7 +9,7 @@ from varsim.sync.components import ReplicaVariable
 from varsim.sync.policies.legality import check_arithmetic
 from varsim.sync.replica_call import ReplicaCall
 from varsim.sync.replica_one_sided import fits_variable
-from varsim.texts.refusals import KNOWN_SHAPE, OpenShapeOfCopy
+from varsim.texts.refusals import KNOWN_SHAPE, CopyOfOpenShape
 
 
 def check_copy(spec: VariableSpec, operation: Operation, num_replicas: int) -> None:
@@ -20,7 +20,7 @@ def check_copy(spec: VariableSpec, operation: Operation, num_replicas: int) -> N
         VariableError: The dtype does not support the operation, or the aggregation.
     """
     if None in spec.shape:
-        raise ShapeError(spec.name, OpenShapeOfCopy(operation, spec.shape), KNOWN_SHAPE)
+        raise ShapeError(spec.name, CopyOfOpenShape(operation, spec.shape), KNOWN_SHAPE)
     if spec.dtype.kind in "biu":
         check_arithmetic(spec, operation, num_replicas)
 

@@ -121,29 +121,18 @@ class SyncGivesOther(Fact):
 
 @dataclass(frozen=True, slots=True)
 class CopyOfOpenShape(Fact):
-    """A push or a pull of a variable whose shape has unknown dimensions."""
+    """An operation on the copy of a variable whose shape has unknown dimensions."""
 
-    operation: ManualOperation
+    operation: ManualOperation | Operation  # a write by a replica, or a push or a pull
     shape: Shape
 
     def __str__(self) -> str:
+        name = self.operation.value
+        is_manual = isinstance(self.operation, ManualOperation)
+        which = f"v.{name}" if is_manual else f"{name} in replica context"
         return (
-            f"v.{self.operation.value} needs a known shape, because pushes are added to one copy, "
+            f"{which} needs a known shape, because the replicas' values are added to one copy, "
             f"and the variable has shape {shape_text(self.shape)}"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class OpenShapeOfCopy(Fact):
-    """A replica's write to the copy of a variable whose shape has unknown dimensions."""
-
-    operation: Operation
-    shape: Shape
-
-    def __str__(self) -> str:
-        return (
-            f"{self.operation.value} in replica context needs a known shape, because all replicas "
-            f"add to one copy, and the variable has shape {shape_text(self.shape)}"
         )
 
 
