@@ -9,7 +9,6 @@ from varsim.protocol.messages import (
     BoundedWrite,
     CollectiveMessage,
     Combine,
-    CompressedContribution,
     Contribution,
     CopyRequest,
     FetchPublished,
@@ -25,7 +24,6 @@ from varsim.protocol.messages import (
     Raised,
     Report,
     Returned,
-    Scatter,
     SyncRequest,
     Waiting,
 )
@@ -37,7 +35,16 @@ from varsim.sync.description import doing, last_operation, name_of
 from varsim.sync.lock_account import LockAccount
 from varsim.sync.meetings import Answer, Meetings
 from varsim.sync.pairing import Failure, Pairings
-from varsim.sync.participant import WRITES, Arrival, Collectives, Participant, Plan, Status, Wait
+from varsim.sync.participant import (
+    ONE_WRITE,
+    WRITES,
+    Arrival,
+    Collectives,
+    Participant,
+    Plan,
+    Status,
+    Wait,
+)
 from varsim.sync.stalls import Quiet, StallLimits, lent
 from varsim.sync.stragglers import Straggler
 from varsim.texts.facts import Fact
@@ -113,7 +120,7 @@ class CallState:
         complete = pairing.arrive(replica_id, arrival)
         participant.last = plan
         if plan is None:
-            if isinstance(message, Scatter | CompressedContribution):
+            if isinstance(message, ONE_WRITE):
                 participant.last = message.write
             elif not isinstance(message, Contribution):
                 participant.last, participant.last_at = name_of(message), message.location
