@@ -370,27 +370,27 @@ class CallState:
         participant.status = Status.ENDED
         participant.waits_for = None
         self._returned += isinstance(ended, Returned)
-        if self.is_plain:
-            self._everyone.end(replica_id, now_s)
-        else:
-            self._pairings.end(replica_id, now_s)
+        for pairing in self._pairings.all:
+            if replica_id in pairing.members:
+                pairing.end(replica_id, now_s)
         if self.meetings is not None:
             self.meetings.end(replica_id, now_s)
 
     @property
     def doomed(self) -> bool:
         """Return whether the call can only fail."""
-        if self.is_plain:  # every message asks, so the usual case is fast
-            return self._everyone.doomed_at is not None
-        return self._pairings.doomed is not None
+        for pairing in self._pairings.all:  # noqa: SIM110  # every message asks, so call nothing
+            if pairing.doomed_at is not None:
+                return True
+        return False
 
     @property
     def deadline_s(self) -> float | None:
         """Return when to call `failure` if no message arrives; None if the call is not doomed."""
-        if self.is_plain and self._everyone.doomed_at is None:  # every message asks
-            return None
-        doomed = self._pairings.doomed
-        return None if doomed is None else doomed.deadline_s
+        for pairing in self._pairings.all:  # every message asks, so call nothing
+            if pairing.doomed_at is not None:
+                return pairing.deadline_s
+        return None
 
     def failure(self, now_s: float, *, exchanging: bool = False) -> Failure | None:
         """Return why the call fails; None if it is not doomed, or must still wait for replicas.

@@ -321,7 +321,7 @@ class Pairings:
         self._present = present
         self.everyone = self._make(present)
         self.groups: dict[tuple[int, ...], Pairing] = {}  # ids of a group → its pairing
-        self._all: tuple[Pairing, ...] = (self.everyone,)  # and those of groups, by their ids
+        self.all: tuple[Pairing, ...] = (self.everyone,)  # and those of groups, by their ids
 
     def of(self, group: tuple[int, ...]) -> Pairing:
         """Return the pairing of a process group, or of all replicas for ().
@@ -333,28 +333,22 @@ class Pairings:
         if group not in self.groups:
             members = [i for i in group if i in self._present]
             self.groups[group] = self._make(members, group=group)
-            self._all = (self.everyone, *(one for _, one in sorted(self.groups.items())))
+            self.all = (self.everyone, *(one for _, one in sorted(self.groups.items())))
         return self.groups[group]
 
     def _with(self, replica_id: int) -> list[Pairing]:
         """Return the pairings of which a replica is a member."""
-        return [pairing for pairing in self._all if replica_id in pairing.members]
-
-    def end(self, replica_id: int, now_s: float) -> None:
-        """Record that a replica's function has ended."""
-        for pairing in self._all:
-            if replica_id in pairing.members:
-                pairing.end(replica_id, now_s)
+        return [pairing for pairing in self.all if replica_id in pairing.members]
 
     @property
     def doomed(self) -> Pairing | None:
         """Return the first pairing that is doomed; the call fails because of this pairing."""
-        return next((one for one in self._all if one.doomed_at is not None), None)
+        return next((one for one in self.all if one.doomed_at is not None), None)
 
     @property
     def finished(self) -> bool:
         """Return whether every collective has happened at which a replica has arrived."""
-        return all(pairing.finished for pairing in self._all)
+        return all(pairing.finished for pairing in self.all)
 
     def arrivals(self, replica_id: int) -> int:
         """Return the number of collectives at which a replica has arrived."""
@@ -368,14 +362,14 @@ class Pairings:
 
     def crossings(self) -> tuple[Mapping[int, ExplicitCollective], ...]:
         """Return unnamed collectives that were paired across lines; see `Pairing.crossings`."""
-        return tuple(chain.from_iterable([pairing.crossings() for pairing in self._all]))
+        return tuple(chain.from_iterable([pairing.crossings() for pairing in self.all]))
 
     def validate(self) -> None:
         """Assert the conditions that hold after every event."""
         for group, pairing in self.groups.items():
             assert group == pairing.group
-        assert self._all == (self.everyone, *(self.groups[one] for one in sorted(self.groups)))
-        for pairing in self._all:
+        assert self.all == (self.everyone, *(self.groups[one] for one in sorted(self.groups)))
+        for pairing in self.all:
             pairing.validate()
 
 

@@ -204,7 +204,7 @@ class RunningCalls:
     def proceed(self, call: CallState, now_s: float) -> list[CoordinatorAction]:
         """Answer replicas, perform the next host call, and end the call, if this is possible."""
         actions: list[CoordinatorAction] = []
-        if not call.is_plain:
+        if call.meetings is not None:
             actions += self.answer_meetings(call, now_s)
         actions += self.next_host_call(call)
         actions += self._conclude(call, now_s)
