@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.corpus.harness import FOLDER, ExpectedFinding, marks, programs, run
+from tests.corpus.harness import FOLDER, ExpectedFinding, marks, one_blas_thread, programs, run
 from varsim.analysis.search import SEARCHED_KINDS
 from varsim.experiments import carried_program
 
@@ -27,6 +27,12 @@ def one_revision() -> Iterator[None]:
     """Ask git for the revision of a folder only once: programs do not change between tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(carried_program, "revision_of", cache(carried_program.revision_of))
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    with one_blas_thread():
         yield
 
 
