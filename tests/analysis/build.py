@@ -141,6 +141,42 @@ def parse_history(text: str) -> HistoryBuilder:
     return builder
 
 
+def merge(name: str, writes: Sequence[str], commit: str, position: int = 0) -> str:
+    """Return the lines of a merge of variable `name` in call 1: contributions, commit, installs.
+
+    The version is `position` + 1.
+
+    Args:
+        writes: The operation and the value of each replica, such as `assign_add = [1.0]`.
+        commit: The operation and the value of the commit.
+    """
+    at, version = f"call=1 position={position}", position + 1
+    sent = [
+        _at(at, f"{i} write {name} {write} as p{position}r{i}") for i, write in enumerate(writes)
+    ]
+    received = [f"program receive replica={i} after p{position}r{i}" for i in range(len(writes))]
+    agreed = _at(f"{at} v={version}", f"program commit {name} {commit} as c{version}")
+    installs = [
+        f"{i} install {name} v={version} call=1 after c{version}" for i in range(len(writes))
+    ]
+    return "\n".join([*sent, *received, agreed, *installs])
+
+
+def _at(where: str, line: str) -> str:
+    """Insert columns after the operation of an event."""
+    process, kind, name, operation, value = line.split(" ", 4)
+    return f"{process} {kind} {name} {operation} {where} {value}"
+
+
+def in_call(before: str, *parts: str, then: str = "") -> str:
+    """Return a history of two replicas: `before`, call 1 with these parts, and `then`."""
+    begin = ["program call call=1 as start", *(f"{i} begin call=1 after start" for i in (0, 1))]
+    ends = [f"{i} return call=1 as end{i}" for i in (0, 1)]
+    received = [f"program receive replica={i} after end{i}" for i in (0, 1)]
+    lines = [before.strip(), *begin, *parts, *ends, *received, "program finish call=1", then]
+    return "\n".join(lines)
+
+
 def _parse_event(builder: HistoryBuilder, words: list[str], names: dict[str, int]) -> None:
     columns: dict[str, Any] = {}
     name = label = None

@@ -9,118 +9,71 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tests.analysis.build import parse_history
+from tests.analysis.build import in_call, merge, parse_history
 from tests.analysis.golden import FOLDER, verdicts
 from varsim.analysis.lens import moments
 from varsim.analysis.outcome import Outcome
 from varsim.report.lens_page import print_calls
 
-ON_WRITE = """\
+ON_WRITE = in_call(
+    """
 variable w compressed:on_write:top_k:0.5 SUM float32 [2]
-
 program create w v=0 = [0.0,0.0]
-program call call=1 as start
-0 begin call=1 after start
-1 begin call=1 after start
-0 compress w assign_add call=1 = [1.0,3.0]
-1 compress w assign_add call=1 = [4.0,-2.0]
-0 write w assign_add call=1 position=0 = [0.0,3.0] as a0
-1 write w assign_add call=1 position=0 = [4.0,0.0] as a1
-program receive replica=0 after a0
-program receive replica=1 after a1
-program commit w assign call=1 position=0 v=1 = [4.0,3.0] as w1
-0 install w v=1 call=1 after w1
-1 install w v=1 call=1 after w1
-0 compress w assign_sub call=1 = [3.0,0.0]
-1 compress w assign_sub call=1 = [0.0,0.0]
-0 write w assign_sub call=1 position=1 = [2.0,0.0] as b0
-1 write w assign_sub call=1 position=1 = [0.0,2.0] as b1
-program receive replica=0 after b0
-program receive replica=1 after b1
-program commit w assign call=1 position=1 v=2 = [2.0,1.0] as w2
-0 install w v=2 call=1 after w2
-1 install w v=2 call=1 after w2
-0 return call=1 as end0
-1 return call=1 as end1
-program receive replica=0 after end0
-program receive replica=1 after end1
-program finish call=1
-"""
+""",
+    "0 compress w assign_add call=1 = [1.0,3.0]",
+    "1 compress w assign_add call=1 = [4.0,-2.0]",
+    merge("w", ["assign_add = [0.0,3.0]", "assign_add = [4.0,0.0]"], "assign = [4.0,3.0]"),
+    "0 compress w assign_sub call=1 = [3.0,0.0]",
+    "1 compress w assign_sub call=1 = [0.0,0.0]",
+    merge("w", ["assign_sub = [2.0,0.0]", "assign_sub = [0.0,2.0]"], "assign = [2.0,1.0]", 1),
+)
 """Each replica adds and subtracts; it sends the larger one of its two elements."""
 
-LOCAL = """\
+LOCAL = in_call(
+    """
 variable w compressed:local_sgd:1:top_k:0.5 MEAN float32 [2]
-
 program create w v=0 = [1.0,1.0]
-program call call=1 as start
-0 begin call=1 after start
-1 begin call=1 after start
-0 write w assign_add call=1 = [1.0,0.0]
-1 write w assign_add call=1 = [3.0,0.0]
-0 write w assign call=1 position=0 = [2.0,1.0] as a0
-1 write w assign call=1 position=0 = [4.0,1.0] as a1
-program receive replica=0 after a0
-program receive replica=1 after a1
-program commit w assign call=1 position=0 v=1 = [3.0,1.0] as w1
-0 install w v=1 call=1 after w1
-1 install w v=1 call=1 after w1
-0 write w assign_add call=1 = [1.0,6.0]
-1 write w assign_add call=1 = [0.0,2.0]
-0 write w assign_add call=1 position=1 = [0.0,6.0] as b0
-1 write w assign_add call=1 position=1 = [0.0,2.0] as b1
-program receive replica=0 after b0
-program receive replica=1 after b1
-program commit w assign call=1 position=1 v=2 = [3.0,5.0] as w2
-0 install w v=2 call=1 after w2
-1 install w v=2 call=1 after w2
-0 return call=1 as end0
-1 return call=1 as end1
-program receive replica=0 after end0
-program receive replica=1 after end1
-program finish call=1
-"""
+""",
+    "0 write w assign_add call=1 = [1.0,0.0]",
+    "1 write w assign_add call=1 = [3.0,0.0]",
+    merge("w", ["assign = [2.0,1.0]", "assign = [4.0,1.0]"], "assign = [3.0,1.0]"),
+    "0 write w assign_add call=1 = [1.0,6.0]",
+    "1 write w assign_add call=1 = [0.0,2.0]",
+    merge("w", ["assign_add = [0.0,6.0]", "assign_add = [0.0,2.0]"], "assign = [3.0,5.0]", 1),
+)
 """The first exchange is whole; the second one has the changes since then."""
 
-NOT_FINITE = """\
+ZEROS = "[0.0,0.0,0.0,0.0]"
+NOTHING = f"1 compress w assign_add call=1 = {ZEROS}"
+NOT_FINITE = in_call(
+    f"""
 variable w compressed:on_write:top_k:0.5 SUM float32 [4]
-
-program create w v=0 = [0.0,0.0,0.0,0.0]
-program call call=1 as start
-0 begin call=1 after start
-1 begin call=1 after start
-0 compress w assign_add call=1 = [1.0,0.0,3.0,4.0]
-1 compress w assign_add call=1 = [0.0,0.0,0.0,0.0]
-0 write w assign_add call=1 position=0 = [0.0,0.0,3.0,4.0] as a0
-1 write w assign_add call=1 position=0 = [0.0,0.0,0.0,0.0] as a1
-program receive replica=0 after a0
-program receive replica=1 after a1
-program commit w assign call=1 position=0 v=1 = [0.0,0.0,3.0,4.0] as w1
-0 install w v=1 call=1 after w1
-1 install w v=1 call=1 after w1
-0 compress w assign_add call=1 = [1.0,1.0,BAD,4.0]
-1 compress w assign_add call=1 = [0.0,0.0,0.0,0.0]
-0 write w assign_add call=1 position=1 = [0.0,0.0,BAD,4.0] as b0
-1 write w assign_add call=1 position=1 = [0.0,0.0,0.0,0.0] as b1
-program receive replica=0 after b0
-program receive replica=1 after b1
-program commit w assign call=1 position=1 v=2 = [0.0,0.0,BAD,8.0] as w2
-0 install w v=2 call=1 after w2
-1 install w v=2 call=1 after w2
-0 compress w assign_add call=1 = [6.0,0.0,5.0,0.0]
-1 compress w assign_add call=1 = [0.0,0.0,0.0,0.0]
-0 write w assign_add call=1 position=2 = [8.0,0.0,5.0,0.0] as c0
-1 write w assign_add call=1 position=2 = [0.0,0.0,0.0,0.0] as c1
-program receive replica=0 after c0
-program receive replica=1 after c1
-program commit w assign call=1 position=2 v=3 = [8.0,0.0,BAD,8.0] as w3
-0 install w v=3 call=1 after w3
-1 install w v=3 call=1 after w3
-0 return call=1 as end0
-1 return call=1 as end1
-program receive replica=0 after end0
-program receive replica=1 after end1
-program finish call=1
-"""
+program create w v=0 = {ZEROS}
+""",
+    "0 compress w assign_add call=1 = [1.0,0.0,3.0,4.0]",
+    NOTHING,
+    merge(
+        "w",
+        ["assign_add = [0.0,0.0,3.0,4.0]", f"assign_add = {ZEROS}"],
+        "assign = [0.0,0.0,3.0,4.0]",
+    ),
+    "0 compress w assign_add call=1 = [1.0,1.0,BAD,4.0]",
+    NOTHING,
+    merge(
+        "w",
+        ["assign_add = [0.0,0.0,BAD,4.0]", f"assign_add = {ZEROS}"],
+        "assign = [0.0,0.0,BAD,8.0]",
+        1,
+    ),
+    "0 compress w assign_add call=1 = [6.0,0.0,5.0,0.0]",
+    NOTHING,
+    merge(
+        "w",
+        ["assign_add = [8.0,0.0,5.0,0.0]", f"assign_add = {ZEROS}"],
+        "assign = [8.0,0.0,BAD,8.0]",
+        2,
+    ),
+)
 """Element 2 is not finite in the second write, while element 0 has a residual."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.analysis.build import parse_history
+from tests.analysis.build import in_call, merge, parse_history
 from tests.analysis.golden import verdicts
 from tests.properties.operation_model import scattered
 from varsim.analysis import arithmetic, sparse
@@ -27,28 +27,13 @@ def outcome(text: str, folder: Path) -> Outcome:
     return max((one.outcome for one in verdicts(text, folder).values()), key=list(Outcome).index)
 
 
-def merge(aggregation: str, operation: str, rows: list[str], commit: str, then: str) -> str:
+def merged(aggregation: str, operation: str, rows: list[str], commit: str, then: str) -> str:
     """Return a history that merges the sparse writes of two replicas and reads the result."""
-    return f"""
-variable w ON_WRITE {aggregation} float32 [3]
-program create w v=0 = [1.0,2.0,3.0]
-program call call=1 as start
-0 begin call=1 after start
-1 begin call=1 after start
-0 write w {operation} call=1 position=0 {rows[0]} as sent0
-1 write w {operation} call=1 position=0 {rows[1]} as sent1
-program receive replica=0 after sent0
-program receive replica=1 after sent1
-program commit w {operation} call=1 position=0 v=1 {commit} as w1
-0 install w v=1 call=1 after w1
-1 install w v=1 call=1 after w1
-0 return call=1 as end0
-1 return call=1 as end1
-program receive replica=0 after end0
-program receive replica=1 after end1
-program finish call=1
-program read w v=1 = {then}
-"""
+    return in_call(
+        f"variable w ON_WRITE {aggregation} float32 [3]\nprogram create w v=0 = [1.0,2.0,3.0]",
+        merge("w", [f"{operation} {own}" for own in rows], f"{operation} {commit}"),
+        then=f"program read w v=1 = {then}",
+    )
 
 
 JOINED = "at [0,2,0] = [1.0,2.0,3.0]"
@@ -69,7 +54,7 @@ EACH = ["at [0] = [1.0]", "at [2,0] = [2.0,3.0]"]
 def test_rows_of_all_replicas_are_applied_once(
     tmp_path: Path, aggregation: str, operation: str, rows: list[str], commit: str, then: str
 ):
-    assert Outcome.VALID is outcome(merge(aggregation, operation, rows, commit, then), tmp_path)
+    assert Outcome.VALID is outcome(merged(aggregation, operation, rows, commit, then), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +78,7 @@ def test_rows_of_all_replicas_are_applied_once(
 def test_a_different_commit_or_result_is_invalid(
     tmp_path: Path, aggregation: str, operation: str, commit: str, then: str
 ):
-    text = merge(aggregation, operation, EACH, commit, then)
+    text = merged(aggregation, operation, EACH, commit, then)
 
     assert Outcome.INVALID is outcome(text, tmp_path)
 
