@@ -509,24 +509,4 @@ def _model_together(
     return DONE
 
 
-# ---------------------------------------------------------------- comparing
-
-
-def same(expected: Any, got: Any) -> bool:
-    """Return whether two outcomes are equal, arrays bit for bit."""
-    if isinstance(expected, list | tuple):
-        return (
-            isinstance(got, list | tuple)
-            and len(expected) == len(got)
-            and all(same(a, b) for a, b in zip(expected, got, strict=True))
-        )
-    if isinstance(expected, np.ndarray):
-        return (
-            isinstance(got, np.ndarray)
-            and (expected.dtype, expected.shape) == (got.dtype, got.shape)
-            and expected.tobytes() == got.tobytes()
-        )
-    return type(expected) is type(got) and bool(expected == got)
-
-
-__all__ = ["RandomProgram", "RefusedError", "model_program", "run_program", "same"]
+__all__ = ["RandomProgram", "RefusedError", "model_program", "run_program"]

@@ -18,6 +18,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from hypothesis import strategies as st
 import varsim as tf
 from tests.effort import many
 from tests.properties import generation
+from tests.properties.comparing import near, same
 from tests.properties.programs import (
     Creation,
     CrossWrite,
@@ -132,24 +134,6 @@ def magnitude(value: Any) -> float:
     return float(array.max()) if array.size else 0.0
 
 
-def near(program: RandomProgram, expected: Any, got: Any) -> bool:
-    """Return whether two outcomes are equal within rounding."""
-    if isinstance(expected, list | tuple):
-        pairs = zip(expected, got, strict=True)
-        return len(expected) == len(got) and all(near(program, a, b) for a, b in pairs)
-    if not isinstance(expected, np.ndarray):
-        return type(expected) is type(got) and bool(expected == got)
-    if (expected.dtype, expected.shape) != (got.dtype, got.shape):
-        return False
-    if expected.dtype.kind != "f":
-        return expected.tobytes() == got.tobytes()
-    with np.errstate(invalid="ignore"):  # inf - inf
-        apart = np.abs(expected.astype(np.float64) - got.astype(np.float64))
-    same = (expected == got) | (np.isnan(expected) & np.isnan(got))
-    apart = np.where(same, 0.0, apart)
-    return bool(np.all(apart <= bound(program, float(np.finfo(expected.dtype).eps))))
-
-
 # ---------------------------------------------------------------- comparison with ON_WRITE
 
 
@@ -164,10 +148,11 @@ def run(program: RandomProgram, auto: str, seed: int | None) -> tuple[list[Any],
 def compare(program: RandomProgram, seed: int | None) -> None:
     expected, plain = run(program, "on_write", seed)
     got, adaptive = run(program, "adaptive", seed)
+    alike = partial(near, bound=partial(bound, program))
     for index, (should, did) in enumerate(zip(expected, got, strict=True)):
         at = index - len(program.creations)
         doing = program.creations[index] if at < 0 else program.steps[at]
-        assert near(program, should, did), f"{doing}\n  ON_WRITE {should!r}\n  adaptive {did!r}"
+        assert same(should, did, alike), f"{doing}\n  ON_WRITE {should!r}\n  adaptive {did!r}"
     for one, other in zip(plain, adaptive, strict=True):
         if other.on_write is None:
             assert other.synchronization is ON_WRITE

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import varsim as tf
 from tests.effort import many
+from tests.properties.comparing import same
 from tests.properties.generation import programs
 from tests.properties.model import REFUSED, ModelVariable, outcome
 from tests.properties.programs import (
@@ -20,7 +21,6 @@ from tests.properties.programs import (
     model_parts,
     model_variables,
     run_steps,
-    same,
 )
 from varsim.errors import WorkerLost
 from varsim.sync.losses import Losses

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import varsim as tf
 from tests.effort import many
+from tests.properties.comparing import same
 from tests.properties.generation import programs
 from tests.properties.programs import (
     Creation,
@@ -22,7 +23,6 @@ from tests.properties.programs import (
     RunStep,
     model_program,
     run_program,
-    same,
 )
 from varsim.spec import Operation, VariableAggregation, VariableSynchronization
 from varsim.testing import simulated_cluster

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from tests.properties.comparing import same_bits
 from tests.properties.operation_model import Array, merged
 from tests.seeded.programs import EVERY, Call
 from tests.seeded.worlds import (
@@ -24,7 +25,6 @@ from tests.seeded.worlds import (
     applied,
     combined,
     exchanges,
-    same,
 )
 from varsim.spec import Operation, VariableAggregation, VariableSpec
 
@@ -289,7 +289,7 @@ class Model:
 
         def possible(world: World) -> bool:
             expected = world.components[replica_id]
-            return same(expected if rows is None else expected[rows], value)
+            return same_bits(expected if rows is None else expected[rows], value)
 
         variable.keep(possible, f"replica {replica_id} reads {value}")
 
@@ -351,7 +351,7 @@ class Model:
 
         def possible(world: World) -> bool:
             every = [variable.component(world, i) for i in range(self.count)]
-            return same(merged(every, aggregation), value)
+            return same_bits(merged(every, aggregation), value)
 
         if self.lost:
             variable.keep(lambda world: not any(world.written), "deferred writes are lost")

@@ -11,6 +11,7 @@ from typing import Any, assert_never
 import numpy as np
 
 from tests.properties.bare_cluster import rows_of
+from tests.properties.comparing import same_bits
 from tests.properties.model import combined, reduced
 from tests.properties.operation_model import Array
 from tests.properties.steps import (
@@ -23,7 +24,6 @@ from tests.properties.steps import (
 )
 from tests.seeded.model import Entry, Model, ModelCall
 from tests.seeded.programs import Host, Merge, OwnWrite, Raise, ReadRows, Stall, Step
-from tests.seeded.worlds import same
 from varsim.protocol.messages import Abort, Define, Left, Message, Payload
 from varsim.protocol.parts import LEAF, Combination, CombineKind
 from varsim.sync.actions import (
@@ -281,7 +281,7 @@ class SeededReplica:
         else:
             expected = np.concatenate(values)
         (leaf,) = delivered.answer.leaves
-        assert same(expected, leaf), f"a collective gives {leaf} instead of {expected}"
+        assert same_bits(expected, leaf), f"a collective gives {leaf} instead of {expected}"
 
     def _write(
         self, frame: Frame, index: int, event: ReplicaEvent, operation: Any, operand: Any

@@ -14,11 +14,12 @@ from itertools import product
 
 import numpy as np
 
+from tests.properties.comparing import same_bits
 from tests.properties.operation_model import Array, merged
 from tests.seeded.cluster import SeededCluster
 from tests.seeded.model import Model
 from tests.seeded.programs import AVERAGED, FIRST, MEAN, ON_READ, ON_WRITE, SUM
-from tests.seeded.worlds import Variable, exchanges, same
+from tests.seeded.worlds import Variable, exchanges
 from varsim.spec import VariableSpec
 from varsim.texts.incarnations import Instead, LostPolicyState, LostValues, LostWrites, Recovery
 
@@ -218,7 +219,7 @@ def _is_reported(
     left = [value for i, value in enumerate(values) if i not in removed and i not in lost]
     if spec.synchronization is ON_READ and spec.aggregation is SUM:
         return not any(values[i].any() for i in removed if i not in lost)
-    return all(any(same(values[i], one) for one in left) for i in removed if i not in lost)
+    return all(any(same_bits(values[i], one) for one in left) for i in removed if i not in lost)
 
 
 def _neutral(spec: VariableSpec, others: Sequence[Array], initial: Array) -> Array:
@@ -234,4 +235,4 @@ def _neutral(spec: VariableSpec, others: Sequence[Array], initial: Array) -> Arr
 
 
 def _all_same(expected: Sequence[Array], got: Sequence[Array]) -> bool:
-    return len(expected) == len(got) and all(map(same, expected, got))
+    return len(expected) == len(got) and all(map(same_bits, expected, got))

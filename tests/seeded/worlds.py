@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tests.properties.comparing import same_bits
 from tests.properties.operation_model import Array, changed, joined, merged, scattered
 from tests.properties.steps import BareRows
 from tests.seeded.programs import AVERAGED, is_local, merges
@@ -30,14 +31,6 @@ def combined(operands: Sequence[Operand], aggregation: VariableAggregation) -> O
     if isinstance(operands[0], tuple):
         return joined(operands, aggregation)
     return merged(operands, aggregation)
-
-
-def same(expected: Array, got: Array) -> bool:
-    return (
-        expected.dtype == got.dtype
-        and expected.shape == got.shape
-        and expected.tobytes() == got.tobytes()
-    )
 
 
 @dataclass(slots=True)
@@ -120,7 +113,7 @@ class Variable:
 
     def shows(self, replica_id: int, value: Array, world: World) -> bool:
         """Return whether the program can fetch a value from a replica."""
-        return same(self.component(world, replica_id), value)
+        return same_bits(self.component(world, replica_id), value)
 
 
 def _settings(spec: VariableSpec) -> str:
