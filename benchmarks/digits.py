@@ -24,7 +24,7 @@ from typing import Any
 
 from benchmarks.measure import Quartiles, Ratio, once_each, timed
 from benchmarks.peer import MIRRORED, PYTHON, PeerFailed
-from benchmarks.record import ROOT, Rows, keep, question, show
+from benchmarks.record import ROOT, Measured, Rows, answer
 
 EPOCHS = 20
 ROUNDS = 4
@@ -106,7 +106,7 @@ def check(contenders: dict[str, Training]) -> None:
                 raise PeerFailed(f"{name}: {what} is {theirs[what]} instead of {ours[what]}")
 
 
-def measure(workers: int, rounds: int) -> tuple[Rows, dict[str, str]]:
+def measure(workers: int, rounds: int) -> Measured:
     """Return the rows, and the peers' versions."""
     contenders = programs(workers)
     starts = {name: partial(timed, partial(p.run, 1)) for name, p in contenders.items()}
@@ -135,16 +135,7 @@ def measure(workers: int, rounds: int) -> tuple[Rows, dict[str, str]]:
 
 def main() -> None:
     """Measure, print, and keep the results if asked."""
-    options = question(__doc__, (4,)).parse_args()
-    rows: Rows = []
-    versions: dict[str, str] = {}
-    for workers in options.workers:
-        found, more = measure(workers, options.rounds or ROUNDS)
-        show(f"the digits job, {workers} workers", found)
-        rows += found
-        versions |= more
-    if options.keep:
-        keep("digits", rows, versions)
+    answer("digits", __doc__, measure, "the digits job, {workers} workers", rounds=ROUNDS)
 
 
 if __name__ == "__main__":

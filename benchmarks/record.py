@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -112,3 +112,38 @@ def question(doc: str | None, workers: Iterable[int]) -> argparse.ArgumentParser
     parser.add_argument("--rounds", type=int, help="turns of each contender")
     parser.add_argument("--keep", action="store_true", help="append to benchmarks/results/")
     return parser
+
+
+Measured = tuple[Rows, Mapping[str, str]]
+"""The rows of one number of workers, and the versions of the peers that took part."""
+
+
+def answer(
+    name: str,
+    doc: str | None,
+    measure: Callable[[int, int], Measured],
+    title: str,
+    *,
+    workers: Iterable[int] = (4,),
+    rounds: int,
+) -> None:
+    """Measure for each number of workers, print a table each, and keep all rows if asked.
+
+    Args:
+        name: The name of the file in `results/`.
+        doc: The description of the command.
+        measure: Measures, given a number of workers and the turns of each contender.
+        title: The title of a table; "{workers}" stands for the number of workers.
+        workers: The numbers of workers, if the command does not name them.
+        rounds: The turns of each contender, if the command does not name them.
+    """
+    options = question(doc, workers).parse_args()
+    rows: Rows = []
+    versions: dict[str, str] = {}
+    for count in options.workers:
+        found, more = measure(count, options.rounds or rounds)
+        show(title.format(workers=count), found)
+        rows += found
+        versions |= more
+    if options.keep:
+        keep(name, rows, versions)

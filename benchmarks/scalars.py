@@ -10,7 +10,7 @@ from __future__ import annotations
 from benchmarks.measure import Quartiles, Ratio, Turn, side_by_side
 from benchmarks.ours import checked_turn, cluster, on_write_mean, step_of
 from benchmarks.peer import MIRRORED, groups, turns_of
-from benchmarks.record import Rows, keep, question, show
+from benchmarks.record import Measured, Rows, answer
 
 COUNTS = (1, 1_000)
 TO_ONE = 3.0  # target for 1,000 scalars: time of a step ÷ time of a step with one scalar
@@ -40,7 +40,7 @@ def rows_of(workers: int, spreads: dict[tuple[str, int], Quartiles]) -> Rows:
     return rows
 
 
-def measure(workers: int, rounds: int) -> tuple[Rows, dict[str, str]]:
+def measure(workers: int, rounds: int) -> Measured:
     """Return the rows, and the peers' versions."""
     turns: dict[tuple[str, int], Turn] = {}
     with groups([MIRRORED, MIRRORED], workers) as peers, cluster(workers) as strategy:
@@ -56,16 +56,9 @@ def measure(workers: int, rounds: int) -> tuple[Rows, dict[str, str]]:
 
 def main() -> None:
     """Measure, print, and keep the results if asked."""
-    options = question(__doc__, (4,)).parse_args()
-    rows: Rows = []
-    versions: dict[str, str] = {}
-    for workers in options.workers:
-        found, more = measure(workers, options.rounds or ROUNDS)
-        show(f"a step that writes scalars, {workers} workers", found)
-        rows += found
-        versions |= more
-    if options.keep:
-        keep("scalars", rows, versions)
+    answer(
+        "scalars", __doc__, measure, "a step that writes scalars, {workers} workers", rounds=ROUNDS
+    )
 
 
 if __name__ == "__main__":

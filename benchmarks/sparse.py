@@ -20,7 +20,7 @@ import numpy as np
 
 import varsim as tf
 from benchmarks.measure import Ratio, Turn, in_bytes, side_by_side, turn_of
-from benchmarks.record import Rows, keep, question, show
+from benchmarks.record import Measured, Rows, answer
 
 ROWS, WIDTH, CHANGED = 100_000, 64, 128
 DRAWN = 1000  # number of steps whose rows are drawn at once
@@ -97,7 +97,7 @@ def counted(strategy: Any) -> Iterator[list[int]]:
         exchange.encode, exchange.decode = encode, decode
 
 
-def measure(workers: int, rounds: int) -> Rows:
+def measure(workers: int, rounds: int) -> Measured:
     """Return a row for each contender."""
     with cluster(workers) as strategy:
         # A dense add moves its value 2 N times. A sparse add moves its rows N + N × N times.
@@ -143,19 +143,18 @@ def measure(workers: int, rounds: int) -> Rows:
                 "this / dense, as many bytes": Ratio(to_dense, TO_DENSE if is_sparse else None),
             }
         )
-    return rows
+    return rows, {}
 
 
 def main() -> None:
     """Measure, print, and keep the results if asked."""
-    options = question(__doc__, (4,)).parse_args()
-    rows: Rows = []
-    for workers in options.workers:
-        found = measure(workers, options.rounds or ROUNDS)
-        show(f"a table of 100,000 × 64 float32, {workers} workers", found)
-        rows += found
-    if options.keep:
-        keep("sparse", rows)
+    answer(
+        "sparse",
+        __doc__,
+        measure,
+        "a table of 100,000 × 64 float32, {workers} workers",
+        rounds=ROUNDS,
+    )
 
 
 if __name__ == "__main__":

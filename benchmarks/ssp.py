@@ -26,7 +26,7 @@ import numpy as np
 
 import varsim as tf
 from benchmarks.measure import Quartiles, Turn, side_by_side
-from benchmarks.record import Rows, keep, question, show
+from benchmarks.record import Measured, Rows, answer
 
 WRITES = 40
 WORK_MS, FACTOR = 1.0, 10
@@ -132,7 +132,7 @@ def turn(
     return run
 
 
-def measure(workers: int, rounds: int) -> Rows:
+def measure(workers: int, rounds: int) -> Measured:
     """Return a row for each scenario and contender."""
     rows: Rows = []
     for scenario in (SLOW, IN_TURN):
@@ -146,7 +146,7 @@ def measure(workers: int, rounds: int) -> Rows:
             for one in every:
                 check(one, workers)
                 rows.append(row(scenario, workers, one, spreads[one.name], strategy))
-    return rows
+    return rows, {}
 
 
 def check(one: Contender, workers: int) -> None:
@@ -180,14 +180,13 @@ def row(
 
 def main() -> None:
     """Measure, print, and keep the results if asked."""
-    options = question(__doc__, (4,)).parse_args()
-    rows: Rows = []
-    for workers in options.workers:
-        found = measure(workers, options.rounds or ROUNDS)
-        show(f"40 writes of each of {workers} replicas in one call", found)
-        rows += found
-    if options.keep:
-        keep("ssp", rows)
+    answer(
+        "ssp",
+        __doc__,
+        measure,
+        "40 writes of each of {workers} replicas in one call",
+        rounds=ROUNDS,
+    )
 
 
 if __name__ == "__main__":
