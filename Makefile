@@ -152,8 +152,8 @@ interrupts: $(INSTALLED) ## Ctrl-C in 20,000 operations and in 500 runs, at rand
 	VARSIM_TEST_EFFORT=$(INTERRUPTS) $(BIN)/python -m pytest -q -s --timeout 0 -k sigint \
 		tests/processes/test_torn_operations.py tests/cli/test_interrupted_runs.py
 
-docs: $(INSTALLED) ## rewrite the generated parts of the documents
-	$(BIN)/python -m docs.generate
+docs: $(INSTALLED) ## rewrite the generated parts of the documents (MEASURE=--measure: new times, too)
+	$(BIN)/python -m docs.generate $(MEASURE)
 
 docs-check: $(INSTALLED)
 	$(BIN)/python -m docs.generate --check

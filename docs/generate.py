@@ -2,7 +2,8 @@
 
 A document marks such a part with `<!-- generated: NAME -->` and `<!-- end -->`; NAME is a key of
 `PARTS`. `--check` writes nothing, and its exit code says whether all parts are current. Parts with
-the output of a run are not checked, because the output of each run is different. If the installed
+the output of a run are not checked, because the times of each run are different. If only the times
+differ, the part is not changed; `--measure` writes the new times. If the installed
 releases differ from locks/newest.txt, `--check` checks nothing, because the documents depend on
 these releases.
 
@@ -262,24 +263,30 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
 }
 NOT_REPEATABLE: Final = frozenset({"run-output"})
 
+_TIME: Final = re.compile(r"\d[\d,.]*(?= m?s\b)|(?<=runs/)\d{8}-\d{6}")
+"""What is different in the output of each run: times, and the name of the run's folder."""
+
 
 def documents() -> list[Path]:
     """Return the documents that may have generated parts."""
     return [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def current(text: str, *, runs: bool) -> str:
+def current(text: str, *, runs: bool, measure: bool = False) -> str:
     """Return a document's text with up-to-date generated parts.
 
     Args:
         runs: Whether to renew the output of runs, too.
+        measure: Whether to renew output in which only times differ.
     """
 
     def renewed(part: re.Match[str]) -> str:
         name = part["name"]
         if name in NOT_REPEATABLE and not runs:
             return part[0]
-        return f"{part['begin']}{PARTS[name]()}\n{part['end']}"
+        new = f"{part['begin']}{PARTS[name]()}\n{part['end']}"
+        keeps = name in NOT_REPEATABLE and not measure
+        return part[0] if keeps and _TIME.sub("", part[0]) == _TIME.sub("", new) else new
 
     return _PART.sub(renewed, text)
 
@@ -325,6 +332,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if stale")
     parser.add_argument("--no-runs", action="store_true", help="keep the old output of runs")
+    parser.add_argument("--measure", action="store_true", help="write the new times of runs")
     options = parser.parse_args()
     if options.check:
         if why := why_documents_may_differ():
@@ -336,7 +344,8 @@ def main() -> int:
         return 1 if found else 0
     write_mode_pages()
     for path in documents():
-        _write(path, current(_text_of(path), runs=not options.no_runs))
+        text = current(_text_of(path), runs=not options.no_runs, measure=options.measure)
+        _write(path, text)
     return 0
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from docs.generate import ROOT, documents, first_sentence, stale
+from docs.generate import PARTS, ROOT, current, documents, first_sentence, stale
 from locks.installed import why_documents_may_differ
 from varsim import VarsimWarning
 from varsim.testing import simulated_cluster
@@ -76,6 +76,24 @@ def test_an_example_has_the_documented_results(section: ExampleSection) -> None:
 @pytest.mark.skipif(bool(why_documents_may_differ()), reason=why_documents_may_differ())
 def test_generated_parts_are_current() -> None:
     assert [] == stale(), "run `make docs`"
+
+
+@pytest.mark.parametrize(
+    ("said", "is_kept"),
+    [
+        ("training 12.75 s · saved in runs/20260102-030405-digits/ · reads 1,788", True),
+        ("training 0.70 s · saved in runs/20250101-000000-digits/ · reads 1,789", False),
+    ],
+)
+def test_output_of_a_run_is_kept_if_only_times_differ(
+    said: str, is_kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = "<!-- generated: run-output -->\n{}\n<!-- end -->"
+    old = part.format("training 0.70 s · saved in runs/20250101-000000-digits/ · reads 1,788")
+    monkeypatch.setitem(PARTS, "run-output", lambda: said)
+
+    assert part.format(said) == current(old, runs=True, measure=True)
+    assert (old if is_kept else part.format(said)) == current(old, runs=True)
 
 
 def test_links_between_documents_are_valid() -> None:
