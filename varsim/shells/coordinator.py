@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, assert_never
 
 from varsim.errors import ContextError
-from varsim.interrupts import MAX_WAIT_S, Interruptible
+from varsim.interrupts import MAX_WAIT_S
 from varsim.launch.link import Link, Lost
 from varsim.protocol.messages import (
     Message,
@@ -18,6 +17,7 @@ from varsim.protocol.messages import (
 from varsim.protocol.tracebacks import recorded
 from varsim.shells.event_logs import open_event_log
 from varsim.shells.host import Host
+from varsim.shells.host_work import HostWork, Work
 from varsim.spec import Array, VariableSpec
 from varsim.sync.actions import (
     CallBegins,
@@ -41,10 +41,8 @@ from varsim.sync.actions import (
 from varsim.sync.coordinator_events import (
     CoordinatorEvent,
     Examined,
-    HostCallDone,
     Located,
     LookForStalls,
-    MergeFunctionReturns,
     MessageArrives,
     MessagesSent,
     ProgramCall,
@@ -86,9 +84,6 @@ OtherAction = (
 )
 """All actions except `Send`."""
 
-Work = RunMerge | PerformHostCall | WarnOfStall | ShowOutput
-"""The actions that run code of the program."""
-
 _DRAIN_S = 0.2
 _SILENCE_S = 0.02
 """After a long computation of the program, the coordinator reads messages until none arrives for
@@ -113,7 +108,6 @@ class Coordinator:
         self.link = link
         self._channel = link.channel
         self.num_replicas = link.channel.num_replicas
-        self._warn = warn
         settings: dict[str, Any] = {"num_replicas": self.num_replicas, "strict": strict}
         settings |= {"stall_limits": limits, "calls_before": calls_before}
         self.state = CoordinatorState(**settings)
@@ -122,9 +116,7 @@ class Coordinator:
         self._decide = handle if self._log is None else self._log.recording(handle)
         self._next_token = 1
         self._answers: dict[int, ProgramAnswer] = {}  # token → answer
-        self._hosts: dict[int, Host] = {}  # token of a running call → host
-        self._tokens: dict[int, int] = {}  # call_id → token, of calls that run
-        self._work: deque[Work] = deque()
+        self._work = HostWork(warn)
         self._outgoing: dict[int, list[Message]] = {}
         self._forgotten: list[int] = []
         self._closed = False
@@ -197,7 +189,7 @@ class Coordinator:
         """Handle an event of the program, then other events until the state answers its token."""
         event.token = token = self._next_token
         event.now_s = now_s = self._channel.now_s()
-        if not self._tokens:  # no call runs, so no replica has been silent
+        if not self._work.tokens:  # no call runs, so no replica has been silent
             self._heard_s = now_s
         self._next_token += 1
         try:
@@ -213,7 +205,7 @@ class Coordinator:
         return answer
 
     def _give_up(self, token: int, error: BaseException) -> None:
-        call_id = next((i for i, one in self._tokens.items() if one == token), None)
+        call_id = next((i for i, one in self._work.tokens.items() if one == token), None)
         if call_id is not None:
             self._notes.finished(call_id, recorded(error), self._outgoing)
         self._answers.pop(token, None)
@@ -262,25 +254,16 @@ class Coordinator:
 
     def _run(self, call: ProgramCall, host: Host) -> Finish:
         self._forget_dropped()
-        self._hosts[self._next_token] = host
+        self._work.hosts[self._next_token] = host
         try:
             finish = self._until_answered(call)
-            if self._work:
-                self._show_outputs()
+            while self._work.outputs:
+                self._show_output()
         finally:
-            del self._hosts[call.token]
-            self._tokens = {i: one for i, one in self._tokens.items() if one != call.token}
-            if self._work:
-                self._work = deque(work for work in self._work if work.call_id in self._tokens)
+            self._work.end(call.token)
         assert isinstance(finish, Finish)
         self._notes.finished(finish.call_id, finish.error_text, self._outgoing)
         return finish
-
-    def _show_outputs(self) -> None:
-        """Show what replicas have printed and the program has not shown yet."""
-        for work in [one for one in self._work if isinstance(one, ShowOutput)]:
-            self._work.remove(work)
-            self._do(work)
 
     def _where(self, replica_ids: Iterable[int]) -> dict[int, str]:
         """Return a mapping: replica_id → the line that the replica runs now, if it is known."""
@@ -297,34 +280,23 @@ class Coordinator:
         """
         if not self.state.is_reducing:
             self._flush()
-            if self._work:
-                self._do(self._work.popleft())
+            if self._work.outputs:
+                self._show_output()
+                return
+            if self._work.pending:
+                self._do(self._work.pending.popleft())
                 return
         self._receive()
 
+    def _show_output(self) -> None:
+        self._work.show()
+        self._check()
+
     def _do(self, work: Work) -> None:
-        if isinstance(work, WarnOfStall):
-            if self._warn is not None:
-                with Interruptible():
-                    self._warn(str(work.fact), work.location)
-            return
-        host = self._hosts[self._tokens[work.call_id]]
-        if isinstance(work, RunMerge):
-            with Interruptible():  # Ctrl-C is allowed to end the user's code
-                results = host.merge(work.arrivals)
-            self._check()
-            now_s = self._channel.now_s()
-            self._handle(MergeFunctionReturns(work.call_id, work.position, results, now_s))
-        elif isinstance(work, ShowOutput):
-            with Interruptible():
-                host.show(work.replica_id, work.text, is_error=work.is_error)
-            self._check()
-        else:
-            with Interruptible():
-                result, failed = host.perform(work.replica_id, work.host_call)
-            self._check()
-            now_s = self._channel.now_s()
-            self._handle(HostCallDone(work.call_id, work.replica_id, result, failed, now_s))
+        answer = self._work.perform(work, self._channel.now_s)
+        self._check()
+        if answer is not None:
+            self._handle(answer)
 
     def _receive(self) -> None:
         """Wait for messages or a time of the state, and handle them."""
@@ -406,10 +378,12 @@ class Coordinator:
                 return (ReplicasLost(lost, self._channel.now_s()),)
             case ProgramDone() | ProgramRefused() | Finish():
                 self._answers[action.token] = action
-            case RunMerge() | PerformHostCall() | WarnOfStall() | ShowOutput():
-                self._work.append(action)
+            case RunMerge() | PerformHostCall() | WarnOfStall():
+                self._work.pending.append(action)
+            case ShowOutput():
+                self._work.outputs.append(action)
             case CallBegins(token=token, call_id=call_id):
-                self._tokens[call_id] = token
+                self._work.tokens[call_id] = token
                 self._notes.began(call_id)
             case Exchanged():
                 self._notes.decided(self._outgoing)
@@ -432,7 +406,7 @@ class Coordinator:
             self._handle(MessagesSent())
 
     def _forget_dropped(self) -> None:
-        while self._forgotten and not self._hosts:  # a running call may still use the variable
+        while self._forgotten and not self._work.hosts:  # a running call may still use the variable
             self._handle(ProgramForget(self._forgotten.pop(), self._channel.now_s()))
 
     def _await_room(self) -> None:
@@ -448,8 +422,9 @@ class Coordinator:
             now_s = self._channel.now_s()
             if stalls.look_at_s <= now_s:
                 self._look_for_stalls(now_s, dict.fromkeys(behind, since_s))
-                while self._work and isinstance(self._work[-1], WarnOfStall):
-                    self._do(self._work.pop())
+                pending = self._work.pending
+                while pending and isinstance(pending[-1], WarnOfStall):
+                    self._do(pending.pop())
                 self._check()
 
     def _check(self) -> None:
