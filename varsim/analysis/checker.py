@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar, Final
 
+from varsim.analysis.components import ComponentState, ReplayedVariable
 from varsim.analysis.integrity import who
 from varsim.analysis.observer import EventObserver
 from varsim.analysis.outcome import Outcome
 from varsim.analysis.promises import Promise
-from varsim.analysis.replay import ComponentState, Replay, ReplayedVariable
+from varsim.analysis.replay import Replay
 from varsim.tracing.history import Event
 
 _ENOUGH: Final = 100

@@ -11,8 +11,10 @@ from typing import ClassVar, Final
 from varsim.analysis import arithmetic
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.checker import Checker, seen_by
+from varsim.analysis.components import ReplayedVariable
+from varsim.analysis.open_writes import ReplayedMerge
 from varsim.analysis.promises import Promise
-from varsim.analysis.replay import Replay, ReplayedMerge, ReplayedVariable
+from varsim.analysis.replay import Replay
 from varsim.tracing.history import Event
 
 _MISSING: Final = "not all values of a component were recorded"

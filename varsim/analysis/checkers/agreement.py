@@ -6,7 +6,8 @@ from typing import Final
 
 from varsim.analysis import arithmetic
 from varsim.analysis.checker import Checker, seen_by
-from varsim.analysis.replay import Replay, ReplayedVariable
+from varsim.analysis.components import ReplayedVariable
+from varsim.analysis.replay import Replay
 from varsim.tracing.history import Event
 
 _MANY: Final = 64

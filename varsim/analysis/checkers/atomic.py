@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from varsim.analysis.checker import Checker, seen_by
-from varsim.analysis.replay import Change, Replay, ReplayedMerge, ReplayedVariable
+from varsim.analysis.components import ReplayedVariable
+from varsim.analysis.open_writes import Change, ReplayedMerge
+from varsim.analysis.replay import Replay
 from varsim.tracing.history import Event
 
 

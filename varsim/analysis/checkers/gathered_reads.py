@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from varsim.analysis import arithmetic
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.checker import Checker
-from varsim.analysis.replay import ReplayedVariable
+from varsim.analysis.components import ReplayedVariable
 from varsim.tracing.history import Event
 
 

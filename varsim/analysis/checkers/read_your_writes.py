@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from varsim.analysis import arithmetic
 from varsim.analysis.checker import Checker, seen_by
-from varsim.analysis.replay import ComponentState, Replay, ReplayedVariable
+from varsim.analysis.components import ComponentState, ReplayedVariable
+from varsim.analysis.replay import Replay
 from varsim.tracing.history import Event
 
 

@@ -7,7 +7,8 @@ from typing import Final
 from varsim.analysis import arithmetic, sparse
 from varsim.analysis.arithmetic import FlatOperand
 from varsim.analysis.checker import Checker
-from varsim.analysis.replay import Change, ComponentState, ReplayedMerge, ReplayedVariable
+from varsim.analysis.components import ComponentState, ReplayedVariable
+from varsim.analysis.open_writes import Change, ReplayedMerge
 from varsim.tracing.history import Event
 
 _MISSING: Final = "not all values of a commit were recorded"

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from varsim.analysis import arithmetic, combination
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.checker import Checker, seen_by
-from varsim.analysis.replay import Replay, ReplayedVariable
+from varsim.analysis.components import ReplayedVariable
+from varsim.analysis.replay import Replay
 from varsim.tracing.history import PROGRAM, Event
 
 

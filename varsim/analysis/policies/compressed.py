@@ -12,9 +12,11 @@ import numpy as np
 from varsim.analysis import arithmetic
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.checker import Checker, seen_by
+from varsim.analysis.components import ReplayedVariable
 from varsim.analysis.compression import is_approximation, is_compressor
 from varsim.analysis.exchanges import EveryKthWrite
-from varsim.analysis.replay import Change, Replay, ReplayedVariable
+from varsim.analysis.open_writes import Change
+from varsim.analysis.replay import Replay
 from varsim.analysis.synchronization_promise import SynchronizationPromise
 from varsim.extension_dtypes import eps_of
 from varsim.tracing.history import Event
