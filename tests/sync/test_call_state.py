@@ -383,21 +383,21 @@ def test_a_replica_does_not_wait_for_a_commit_on_its_way():
 def test_host_calls_are_answered_in_replica_order():
     call = CallDriver()
     call.state.request_host_call(1, host_call())
-    assert None is call.state.next_host_call()
+    assert None is call.state.host_calls.next()
     call.state.request_host_call(0, host_call())
 
-    assert 0 == call.state.next_host_call()[0]
+    assert 0 == call.state.host_calls.next()[0]
 
 
 def test_a_host_call_waits_for_every_lower_running_replica():
     call = CallDriver(3)
     call.state.request_host_call(2, host_call())
     call.end(0, returned())
-    assert None is call.state.next_host_call()
+    assert None is call.state.host_calls.next()
     call.end(1, returned())
 
-    assert 2 == call.state.next_host_call()[0]
-    assert None is call.state.next_host_call()
+    assert 2 == call.state.host_calls.next()[0]
+    assert None is call.state.host_calls.next()
 
 
 def test_a_host_call_waits_for_the_previous_one():
@@ -405,13 +405,13 @@ def test_a_host_call_waits_for_the_previous_one():
     call = CallDriver()
     call.state.request_host_call(0, host_call("first"))
     call.state.request_host_call(1, host_call("other"))
-    assert 0 == call.state.next_host_call()[0]
-    assert None is call.state.next_host_call()
+    assert 0 == call.state.host_calls.next()[0]
+    assert None is call.state.host_calls.next()
     call.state.answered(0)
-    assert None is call.state.next_host_call()
+    assert None is call.state.host_calls.next()
     call.state.request_host_call(0, host_call("second"))
 
-    assert "second" == call.state.next_host_call()[1].request.tree
+    assert "second" == call.state.host_calls.next()[1].request.tree
 
 
 def test_a_host_call_waits_for_earlier_collectives():
@@ -421,10 +421,10 @@ def test_a_host_call_waits_for_earlier_collectives():
     call.state.request_host_call(0, host_call("after"))
     call.state.request_host_call(1, host_call("before"))
 
-    assert 1 == call.state.next_host_call()[0]
+    assert 1 == call.state.host_calls.next()[0]
     call.state.answered(1)
     call.release(call.arrive(1, contribution(1.0)))
-    assert 0 == call.state.next_host_call()[0]
+    assert 0 == call.state.host_calls.next()[0]
 
 
 # ---------------------------------------------------------------- a call that can only fail
@@ -595,10 +595,10 @@ def test_a_host_call_after_the_failed_collective_is_not_answered():
     call.end(2, raised("third"))
     call.arrive(0, contribution(1.0))
     call.state.request_host_call(0, host_call("beyond"))
-    assert None is call.state.next_host_call()
+    assert None is call.state.host_calls.next()
     call.state.request_host_call(1, host_call("before"))
 
-    assert "before" == call.state.next_host_call()[1].request.tree
+    assert "before" == call.state.host_calls.next()[1].request.tree
 
 
 # ---------------------------------------------------------------- what the replicas do

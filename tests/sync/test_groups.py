@@ -104,7 +104,7 @@ def test_the_time_of_requests_counts_from_the_last_collective_of_a_group():
     call = CallDriver(2)
     for number in range(3):
         call.state.request_host_call(0, host_call(), 2.0)
-        call.state.next_host_call()
+        call.state.host_calls.next()
         call.state.answered(0, 4.0)
         if number == 1:
             call.release(call.arrive(0, of_group(0), 5.0))

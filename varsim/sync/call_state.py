@@ -32,6 +32,7 @@ from varsim.sync.bounded_writes import Admitted
 from varsim.sync.call_site import UNKNOWN, CallSite
 from varsim.sync.deadlock import Lacking, deadlock_of
 from varsim.sync.description import doing, last_operation, name_of
+from varsim.sync.host_calls import HostCalls
 from varsim.sync.lock_account import LockAccount
 from varsim.sync.meetings import Answer, Meetings
 from varsim.sync.pairing import Failure, Pairings
@@ -92,8 +93,7 @@ class CallState:
         self.crossings = self._pairings.crossings
         self._specs = specs
         self._returned = 0
-        self._host_calls: dict[int, HostCall] = {}
-        self._in_service: int | None = None  # the replica whose host call the program performs
+        self.host_calls = HostCalls(self.participants, self._everyone)
         self.meetings: Meetings | None = None  # None until a replica uses a lock, a barrier, …
         self.is_plain = True  # no replica uses a group, a lock, a barrier or a send
         self._account = account
@@ -222,57 +222,15 @@ class CallState:
                 self.resume(participant)
 
     def request_host_call(self, replica_id: int, host_call: HostCall, now_s: float = 0.0) -> None:
-        """Record that a replica waits for a host call; see `next_host_call`."""
+        """Record that a replica waits for a host call; see `HostCalls`."""
         participant = self.sender(replica_id)
         self._waits(participant, host_call)
         participant.asked_s = now_s
-        self._host_calls[replica_id] = host_call
-
-    @property
-    def has_host_calls(self) -> bool:
-        """Return whether a replica waits for a host call that is not performed yet."""
-        return bool(self._host_calls)
-
-    def next_host_call(self, ahead: Collection[int] = ()) -> tuple[int, HostCall] | None:
-        """Return the host call to perform now; None if no host call can be performed.
-
-        A host call can be performed if its replica's writes are committed and no replica with a
-        lower id runs. If several host calls can be performed, the replica with the lowest id is the
-        first. So side effects outside the cluster happen in replica order between two collectives,
-        as in TensorFlow.
-
-        Args:
-            ahead: The replicas with deferred writes that another replica has not made yet. Under
-                ON_WRITE these writes would not be committed yet, and the host calls of these
-                replicas would wait. So they wait here, too. If no replica can continue, the host
-                call is performed, and a read reports the mismatch.
-        """
-        if self._in_service is not None or not self._host_calls:
-            return None
-        ready = list(self._ready_host_calls())
-        even = [replica_id for replica_id in ready if replica_id not in ahead]
-        if not even and not self.running():
-            even = ready
-        if not even:
-            return None
-        self._in_service = even[0]
-        return even[0], self._host_calls.pop(even[0])
-
-    def _ready_host_calls(self) -> Iterator[int]:
-        """Yield the replicas whose host calls can be performed, in order."""
-        for replica_id in sorted(self._host_calls):
-            lower = self.participants[:replica_id]
-            if any(participant.status is Status.RUNNING for participant in lower):
-                return
-            member, doomed_at = self._everyone.members[replica_id], self._everyone.doomed_at
-            if doomed_at is not None and member.position > doomed_at:
-                continue
-            if not member.arrivals:
-                yield replica_id
+        self.host_calls.waiting[replica_id] = host_call
 
     def answered(self, replica_id: int, now_s: float = 0.0) -> None:
         """Record that a replica has the result of its host call and continues to run."""
-        self._in_service = None
+        self.host_calls.in_service = None
         self._lend(replica_id, now_s)
         self.resume(self.participants[replica_id])
 
@@ -289,11 +247,6 @@ class CallState:
         self._everyone.since_s = now_s
         for participant in self.participants:
             self.resume(participant)
-
-    @property
-    def in_service(self) -> int | None:
-        """Return the replica whose host call the program performs now."""
-        return self._in_service
 
     # ------------------------------------------------------------ locks, barriers and sends
 
@@ -494,8 +447,4 @@ class CallState:
         assert self.is_plain == (self.meetings is None and not self._pairings.groups)
         if self.meetings is not None:
             self.meetings.validate()
-        for replica_id in self._host_calls:
-            assert self.participants[replica_id].waits_for is self._host_calls[replica_id]
-        if self._in_service is not None:
-            assert isinstance(self.participants[self._in_service].waits_for, HostCall)
-            assert self._in_service not in self._host_calls
+        self.host_calls.validate()

@@ -248,7 +248,7 @@ class CoordinatorState:
         call = self._calls.find(event.call_id)
         if call is None:
             return []  # the call has failed in the meantime
-        if call.in_service != event.replica_id:
+        if call.host_calls.in_service != event.replica_id:
             raise InvalidTransition(f"replica {event.replica_id} has no host call in service")
         call.answered(event.replica_id, event.now_s)
         answer = HostResult(call_id=event.call_id, result=event.result, failed=event.failed)
@@ -333,7 +333,7 @@ class CoordinatorState:
     def in_service(self) -> int | None:
         """Return the replica whose host call the program performs now; None outside a host call."""
         call = self._calls.innermost
-        return None if call is None else call.in_service
+        return None if call is None else call.host_calls.in_service
 
     def go_on(self) -> Steps:
         """Perform all steps that are possible now; call it after a request for an exchange."""

@@ -432,7 +432,7 @@ class Exchanges:
         """Return a mismatch if a reader waits for writes that cannot happen any more; else None."""
         if not self._open or self.is_under_way or call.doomed:
             return None
-        if call.in_service is not None and not self._requests:
+        if call.host_calls.in_service is not None and not self._requests:
             return None
         if any(participant.status is Status.RUNNING for participant in call.participants):
             return None

@@ -237,9 +237,9 @@ class RunningCalls:
 
     def next_host_call(self, call: CallState) -> list[CoordinatorAction]:
         """Return the action for the host call that can be performed now, if there is one."""
-        if not call.has_host_calls:
+        if not call.host_calls.waiting:
             return []
-        host_call = call.next_host_call(self._registry.exchanges.ahead())
+        host_call = call.host_calls.next(self._registry.exchanges.ahead())
         return [] if host_call is None else [PerformHostCall(*host_call)]
 
     def _reduced(
