@@ -350,6 +350,39 @@ def test_the_record_has_the_lines_of_the_script():
     assert {"script.py:10", "script.py:11"} == {event.location for event in events}
 
 
+@pytest.mark.parametrize(
+    ("read", "operation", "found"),
+    [
+        ("metric.values[0].numpy()", "own", "no finding"),
+        ("strategy.experimental_local_results(metric)[0].numpy()", "own", "no finding"),
+        ("strategy.reduce('SUM', metric, axis=None)", "own", "no finding"),
+        ("strategy.run(metric.read_value)", None, "stale read: metric"),
+    ],
+)
+def test_a_worker_that_looks_at_its_own_component_outside_run_wants_no_other_writes(
+    read: str, operation: str | None, found: str
+):
+    result = run(
+        WORKERS + "settings = dict(\n"
+        "    synchronization=tf.VariableSynchronization.ON_READ,\n"
+        "    aggregation=tf.VariableAggregation.SUM,\n"
+        ")\n"
+        "with strategy.scope():\n"
+        "    metric = tf.Variable(0.0, name='metric', **settings)\n"
+        "strategy.run(lambda: metric.assign_add(1.0 + rank))\n"
+        f"metric.numpy()\n{read}\n"
+    )
+    checked = CliRunner().invoke(main, ["check", "runs/latest"])
+    asked = CliRunner().invoke(main, ["whatif", "--set", "metric=none", "runs/latest"])
+
+    assert (0, 0) == (result.exit_code, asked.exit_code), result.stderr + asked.stderr
+    assert found in checked.stdout
+    assert (operation is None) == ("stale reads:" in asked.stdout), asked.stdout
+    with open_history(Path("runs/latest/history.db")) as history:
+        reads = [*history.events("kind = 'read' AND process >= 0")]
+    assert 3 * [operation] == [event.operation for event in reads]
+
+
 def test_each_worker_has_its_tf_config():
     result = run(
         "resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()\n"

@@ -20,12 +20,14 @@ from varsim.protocol.parts import CombineKind
 from varsim.spec import ReduceOp
 from varsim.texts.files import JUDGE
 from varsim.tracing.history import KINDS, PROGRAM, Event, History
+from varsim.tracing.kinds import OWN
 
 _WRITES: Final = frozenset({None, "assign", "assign_add", "assign_sub"}) | sparse.OPERATIONS
 _OPERATIONS: Final[Mapping[str, frozenset[str | None]]] = {
     "arrive": frozenset(
         {"merge_call", "cross_replica", "host_call", "join", *(kind.value for kind in CombineKind)}
     ),
+    "read": frozenset({None, OWN}),
     "request": frozenset({"lock", "read_lock", "barrier", "send", "recv"}),
     "answer": frozenset(
         {"reduced", "merged", "joined", "host_result", "shared", "granted", "passed", "copy"}

@@ -34,6 +34,7 @@ from varsim.sync.coordinator_events import (
     ProgramWriting,
 )
 from varsim.texts.facts import name_replicas
+from varsim.tracing.kinds import OWN
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,20 +148,22 @@ class WorkersCross(CrossReplica):
         Raises:
             VariableError: The policy refuses the read.
         """
-        if variable.is_mirrored:
+        if not variable.is_mirrored:
+            return super().read(variable)
+        if variable.merges:
             return self._session.read(variable.variable_id)
-        return super().read(variable)
+        return self.component(variable, self._own_id)  # the components may differ
 
     def component(self, variable: ClusterVariable, replica_id: int) -> Array:
         """Return this worker's component; read-only."""
-        return self._session.read(variable.variable_id)
+        return self._session.read(variable.variable_id, OWN)
 
     def components(
         self, variable: ClusterVariable, replica_ids: Sequence[int]
     ) -> tuple[Array, ...]:
         """Return the components of a variable on some replicas, read-only."""
         if tuple(replica_ids) == (self._own_id,):
-            return (self._session.read(variable.variable_id),)
+            return (self.component(variable, self._own_id),)
         return super().components(variable, tuple(replica_ids))
 
     def write_component(

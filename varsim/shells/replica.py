@@ -149,15 +149,19 @@ class Replica:
 
     # ------------------------------------------------------------ variables
 
-    def read(self, variable_id: int) -> Array:
-        """Wait until this replica's writes are committed; return its component, read-only."""
+    def read(self, variable_id: int, *noted: str) -> Array:
+        """Wait until this replica's writes are committed; return its component, read-only.
+
+        Args:
+            noted: What the record says of the read besides; see `Trace.read`.
+        """
         actions = self._handle(ReplicaRead(variable_id))
         first = actions[0]
         value = first.value if isinstance(first, ShowValue) else self._value_of(actions)
         if self._trace is not None:
             version = self.state.components.find(variable_id).version
             location = self._runner.location()
-            self._trace.read(variable_id, self.replica_id, version, location, value)
+            self._trace.read(variable_id, self.replica_id, version, location, value, *noted)
         return value
 
     def _value_of(self, actions: Sequence[ReplicaAction]) -> Array:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+OWN: Final = "own"
+"""The operation of a read by the program of one of several workers, of its own component only."""
+
 KINDS: Final[Mapping[str, str]] = {
     "create": "the program creates a variable, with the value of every component (version 0)",
     "forget": "the program dropped a variable",
@@ -27,7 +30,8 @@ KINDS: Final[Mapping[str, str]] = {
     "merge has one commit for each component",
     "install": "a replica applies a commit to its component; caused by `commit`",
     "read": "a read. The program reads the cross-replica value, or the component of `replica` if "
-    "`replica` is set; `times` counts equal reads in a row",
+    "`replica` is set; `times` counts equal reads in a row. The operation own "
+    "is a read by the program of one of several workers, outside `run`, of its own component only",
     "component": "a replica sends its component to the program; caused by the program's `fetch`",
     "fetch": "the program asks a replica (`replica`) for its component",
     "wait": "a replica waits for the commit of its write to `variable`",

@@ -61,8 +61,10 @@ _SENT, _RECEIVED = int(RecordKind.SENT), int(RecordKind.RECEIVED)
 _TOGETHER: Final = 1000
 """Approximate number of events that are passed on together."""
 
-_READS: Final = Form("variable", "version", "replica", "location", "value")
-_REPEATED_READS: Final = Form("variable", "version", "replica", "location", "value", "times")
+_READS: Final = Form("variable", "version", "replica", "location", "operation", "value")
+_REPEATED_READS: Final = Form(
+    "variable", "version", "replica", "location", "operation", "value", "times"
+)
 _WRITES: Final = Form("variable", "operation", "replica", "location", "value")
 _SPARSE_WRITES: Final = Form("variable", "operation", "replica", "location", "rows")
 
@@ -302,8 +304,10 @@ class _Merger:
         version: int,
         location: str,
         value: Recorded,
+        own: str | None = None,
     ) -> None:
-        columns = self._reads[process] = (variable, version, replica, location, *recorded(*value))
+        read = variable, version, replica, location, own
+        columns = self._reads[process] = (*read, *recorded(*value))
         self._rows.add_one("read", _READS, columns)
 
     def _again(self, process: int, count: int) -> None:

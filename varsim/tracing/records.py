@@ -13,6 +13,7 @@ from typing import Any, Final
 from varsim.environment import MAX_REPLICAS
 from varsim.extension_dtypes import EXTENSION_SIZES, NUMPY_DTYPES, key_of
 from varsim.protocol.limits import MAX_DIMENSIONS, MAX_FRAME_BYTES
+from varsim.tracing.kinds import OWN
 from varsim.tracing.trace import PROGRAM, RecordKind
 
 TraceRecord = list[Any]
@@ -145,7 +146,9 @@ def _received(num_replicas: int, peer: object = None, *others: object) -> bool:
 
 
 def _read(num_replicas: int, *members: object) -> bool:
-    return _is_access(num_replicas, members) and _is_count(members[2])
+    access, others = members[:_ACCESS_MEMBERS], members[_ACCESS_MEMBERS:]
+    is_read = _is_access(num_replicas, access) and _is_count(access[2])
+    return is_read and others in {(), (OWN,)}
 
 
 def _wrote(num_replicas: int, *members: object) -> bool:

@@ -76,7 +76,7 @@ class RecordKind(IntEnum):
     BEGUN = 1  # process, num_replicas, level, protocol version, seconds since the epoch, window
     SENT = 2  # peer, frames (or sizes of omitted frames); None: the frames of the last envelope
     RECEIVED = 3  # peer, whose next envelope has arrived
-    READ = 4  # variable_id, replica or None, version, location, value as in `_Kept`
+    READ = 4  # variable_id, replica or None, version, location, value as in `_Kept`, perhaps `OWN`
     WROTE = 5  # variable_id, replica or None, operation, location, value or rows
     FINISHED = 6  # call_id, error text or None
     LOST = 7  # replica, how its worker ended
@@ -293,21 +293,24 @@ class Trace:
         self._defer((_RECEIVED, time.monotonic_ns(), peer))
 
     def read(
-        self, variable_id: int, replica: int | None, version: int, location: str, value: Array
-    ) -> None:
+        self, variable_id: int, replica: int | None, version: int, location: str, value: Array,
+        *others: str,
+    ) -> None:  # fmt: skip
         """Record a read by the program or a replica.
 
         Args:
             replica: Owner of the component; None for the value of all components.
+            others: `kinds.OWN` for such a read.
         """
         if not self._open:
             return
-        read = variable_id, replica, version, location
+        read = variable_id, replica, version, location, *others
         if value is self._value and read == self._read:
             self._again += 1
             return
         shown = value if type(value) is np.ndarray else np.asarray(value)
-        self._defer((_READ, time.monotonic_ns(), variable_id, replica, version, location, shown))
+        at_ns = time.monotonic_ns()
+        self._defer((_READ, at_ns, variable_id, replica, version, location, shown, *others))
         self._read, self._value = read, value
 
     def wrote(

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -23,6 +24,7 @@ from varsim.sync import policies
 from varsim.sync.statistics import VariableStatistics
 from varsim.texts.refusals import Refused
 from varsim.tracing.history import VariableRow
+from varsim.tracing.kinds import OWN
 from varsim.tracing.progress import Tell
 from varsim.tracing.trace import TraceOptions
 from varsim.whatif.meetings import NOTHING, Meetings, group_of
@@ -281,7 +283,7 @@ class _Player:
     def _act(self, act: ReplicaAct, context: Any, meetings: Meetings) -> None:
         match act:
             case RecordedRead():
-                self._read(act)
+                self._read(act, context)
             case RecordedWrite():
                 self._write(act)
             case RecordedManual():
@@ -300,13 +302,16 @@ class _Player:
 
     # ------------------------------------------------------------ reads and writes
 
-    def _read(self, read: RecordedRead) -> None:
+    def _read(self, read: RecordedRead, context: Any = None) -> None:
         variable = self._variables.get(read.variable)
         if variable is None:
             return
         source = variable if read.replica is None else variable.values[read.replica]
+        reading = source.read_value
+        if context is not None and read.recorded.operation == OWN:
+            reading = partial(context.session.read, variable.variable_id, OWN)
         try:
-            self.played.values[read.event] = np.asarray(at(read.location)(source.read_value))
+            self.played.values[read.event] = np.asarray(at(read.location)(reading))
         except VarsimError as error:
             self._refuse(read.variable, read.location, read.step, read.process, error)
 

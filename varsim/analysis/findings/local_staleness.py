@@ -30,6 +30,7 @@ from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.outcome import Note
 from varsim.texts.facts import times
 from varsim.tracing.history import Event
+from varsim.tracing.kinds import OWN
 
 _MOST_NAMES: Final = 3  # number of variables that a note names
 
@@ -212,8 +213,11 @@ class LocalStaleness(Finder):
             self._write(event, event.variable, self._state(event.variable))
 
     def on_read_by_replica(self, event: Event) -> None:
-        """Count the missing writes of a read."""
-        if event.variable is not None:
+        """Count the missing writes of a read.
+
+        A worker's program that reads its own component outside `run` wants no other writes.
+        """
+        if event.variable is not None and event.operation != OWN:
             self._read(event, event.variable, self._state(event.variable))
 
     def _state(self, variable: int) -> UnsyncedWrites:
