@@ -111,7 +111,10 @@ def test_a_replica_that_ends_early_is_named_with_the_lines_of_the_others():
     result = run("if rank == 1: sys.exit(0)\ncontext.all_reduce('SUM', 1.0, name='loss')\n")
 
     assert 1 == result.exit_code
-    assert "replica 1: never arrived; its function returned" in result.stderr
+    assert "replica 1: never arrived; its script ended after 0 collectives" in result.stderr
+    assert (
+        "If a replica has no more data, let it call context.join() or hvd.join()" in result.stderr
+    )
     assert "replicas 0, 2: all_reduce(SUM, float32[], name='loss') at script.py:7" in result.stderr
 
 
@@ -181,8 +184,8 @@ def test_the_headline_of_a_failed_script_has_no_colon_at_its_end():
 
     said = " ".join(result.stdout.split())
     assert (
-        "MismatchError: replicas wait at collective 1 of this call for a replica that will not "
-        "arrive varsim" in said
+        "MismatchError: replicas wait at collective 1 of this script for a replica that will "
+        "not arrive varsim" in said
     )
 
 
@@ -320,11 +323,24 @@ def test_a_worker_that_writes_another_value_ends_the_script_with_all_lines():
     assert "  replica 2: 2.0 at script.py:10" in result.stderr
 
 
+def test_a_worker_that_reads_a_metric_alone_gets_the_remedy():
+    """The other workers are in another operation, so its line is named beside theirs."""
+    result = run(
+        WORKERS + "if rank == 0: strategy.reduce('SUM', 1.0, axis=None)\n"
+        "strategy.run(lambda: v.assign_add(1.0))\n"
+    )
+
+    assert "did different things at collective 2 of this script" in result.stderr
+    assert "  replica 0: strategy.reduce(SUM, float32[]) at script.py:10\n" in result.stderr
+    assert "  replicas 1, 2: v.assign_add (float32 scalar) at script.py:11\n" in result.stderr
+    assert "must perform each of them, even if only one uses its result.\n" in result.stderr
+
+
 def test_a_worker_that_ends_early_is_named_with_the_operation_of_the_others():
     result = run(WORKERS + "if rank == 2: sys.exit(0)\nstrategy.gather([[rank]], axis=0)\n")
 
     assert 1 == result.exit_code
-    assert "replica 2: never arrived; its function returned after 1 collective" in result.stderr
+    assert "replica 2: never arrived; its script ended after 1 collective" in result.stderr
     assert "replicas 0, 1: strategy.gather(int32[any, 1], axis=0) at script.py:11" in result.stderr
 
 

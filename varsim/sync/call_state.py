@@ -87,7 +87,7 @@ class CallState:
         self.limits = limits
         self.site = site
         self.started_s = started_s
-        self.participants = [Participant() for _ in range(num_replicas)]
+        self.participants = [Participant(site.is_script) for _ in range(num_replicas)]
         self._pairings = Pairings(self.participants, specs, started_s, strict=strict)
         self._everyone = self._pairings.everyone
         self.crossings = self._pairings.crossings

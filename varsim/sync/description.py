@@ -88,7 +88,8 @@ def _came(member: Member, specs: Mapping[int, VariableSpec], *, of_group: bool) 
     """Return what a replica has done instead of arriving."""
     participant = member.participant
     if participant.ended is not None:
-        return NeverCame(_how_it_ended(participant), member.position, of_group)
+        how = "ended" if participant.in_script else _how_it_ended(participant)
+        return NeverCame(how, member.position, of_group, participant.in_script)
     return DidNotCome(doing(participant, specs))
 
 

@@ -14,7 +14,7 @@ from varsim.protocol.messages import (
     Write,
 )
 from varsim.spec import Context, VariableAggregation, VariableSpec
-from varsim.sync import policies
+from varsim.sync import combining, policies
 from varsim.sync.description import (
     after_writing,
     at_collective,
@@ -147,8 +147,17 @@ def unlike(
     groups = at_collective(members, index, specs, of_group=bool(group))
     reason = _reason(_most_common(groups, present), specs, group)
     error = ValueMismatchError if kind is Mismatch.VALUE else MismatchError
-    fact = Unlike(kind, index, groups, tuple(_details(kind, present)), reason, group)
+    details = tuple(_details(kind, present))
+    if not reason.of_workers and any(_is_of_workers(one) for one in present.values()):
+        details += (NeedsAll(of_workers=True),)  # the remedy for an operation of only one worker
+    in_script = members[0].participant.in_script
+    fact = Unlike(kind, index, groups, details, reason, group, in_script)
     return error(fact).by_groups(groups)
+
+
+def _is_of_workers(collective: Collective) -> bool:
+    """Return whether the programs of all workers must perform an operation together."""
+    return isinstance(collective, ExplicitCollective) and bool(collective.performs)
 
 
 def _has_joined(collective: Collective) -> bool:
@@ -209,7 +218,14 @@ def absent(
     ended = sum(one.participant.ended is not None and one.position <= index for one in members)
     collective = _most_common(groups, _present(index, members))
     write = collective.operation if isinstance(collective, Write) else None
-    fact = Absent(index, ended, groups, _reason(collective, specs, group), write, group)
+    reason, in_script = _reason(collective, specs, group), members[0].participant.in_script
+    may_join = (
+        isinstance(collective, Combine)
+        and not collective.performs
+        and not group
+        and combining.accepts_joined(collective.how)
+    )
+    fact = Absent(index, ended, groups, reason, write, group, in_script, may_join)
     return MismatchError(fact).by_groups(groups)
 
 
@@ -267,7 +283,7 @@ def _reason(
     if isinstance(collective, Join):
         return NeedsAll(joins=True)
     if not isinstance(collective, Write):
-        return NeedsAll(of_group=bool(group), of_workers=bool(collective.performs))
+        return NeedsAll(of_group=bool(group), of_workers=_is_of_workers(collective))
     spec = specs[collective.variable_id]
     cell = policies.cell(spec, Context.REPLICA, collective.operation)
     return NeedsAll(spec, cell.text.waits)

@@ -184,6 +184,7 @@ Wait = Combine | MergeCall | Join | Waiting | SyncRequest | HostCall | Meeting |
 class Participant:
     """One replica in one call."""
 
+    in_script: bool = False  # whether the function is a whole script (`CallSite.is_script`)
     status: Status = Status.RUNNING
     waits_for: Wait | None = None
     ended: Returned | Raised | None = None

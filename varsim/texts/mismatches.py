@@ -21,6 +21,11 @@ _NO_ROWS: Final = (
     "v.{}(tf.IndexedSlices(values[:0], indices[:0]))."
 )
 
+_JOIN: Final = (
+    "If a replica has no more data, let it call context.join() or hvd.join() before it ends; then "
+    "zeros replace its values."
+)
+
 _SAME_LINES: Final = (
     "If these collectives are the same operation, give them the same name= on every replica. If "
     "not, make every replica run the same lines in the same order."
@@ -76,19 +81,17 @@ _REMEDY_OF_GROUP: Final = (
 
 def in_short(kind: Mismatch) -> str:
     """Return the problem and the remedy, without the replicas."""
-    return f"{_headline(kind, 0, ())}. {_REMEDIES[kind]}"
+    return f"{_headline(kind, _collective(0, ()), ())}. {_REMEDIES[kind]}"
 
 
-def _headline(kind: Mismatch, index: int, group: Sequence[int]) -> str:
+def _headline(kind: Mismatch, collective: str, group: Sequence[int]) -> str:
     all_ = "all members" if group else "all"
-    return (
-        f"replicas {_HAPPENED[kind]} at {_collective(index, group)}, where {all_} must do the same"
-    )
+    return f"replicas {_HAPPENED[kind]} at {collective}, where {all_} must do the same"
 
 
-def _collective(index: int, group: Sequence[int]) -> str:
+def _collective(index: int, group: Sequence[int], *, in_script: bool = False) -> str:
     of_group = f"the group of {name_replicas(group)} in " if group else ""
-    return f"collective {index + 1} of {of_group}this call"
+    return f"collective {index + 1} of {of_group}this {'script' if in_script else 'call'}"
 
 
 # ---------------------------------------------------------------- why replicas wait
@@ -111,7 +114,8 @@ class NeedsAll(Fact):
         if self.of_workers:
             return (
                 "In cross-replica context, outside strategy.run, the workers perform operations "
-                "together. So every worker must perform this one, even if only one uses its result."
+                "together. So every worker must perform each of them, even if only one uses its "
+                "result."
             )
         if spec is None and self.of_group:
             return (
@@ -155,12 +159,14 @@ class Unlike(Fact):
     details: tuple[Fact, ...]
     reason: NeedsAll
     group: tuple[int, ...] = ()  # the process group of the collective; () for all replicas
+    in_script: bool = False  # whether the function of the call is a whole script
 
     def __str__(self) -> str:
         of_operations = self.kind is Mismatch.OPERATION
+        collective = _collective(self.index, self.group, in_script=self.in_script)
         return "\n".join(
             [
-                f"{_headline(self.kind, self.index, self.group)}:",
+                f"{_headline(self.kind, collective, self.group)}:",
                 *group_lines(self.groups),
                 *(f"  {detail}" for detail in difference_lines(self.details)),
                 f"  {self.reason}",
@@ -196,6 +202,8 @@ class Absent(Fact):
     reason: NeedsAll
     write: Operation | None  # the write in which replicas wait; None for another collective
     group: tuple[int, ...] = ()  # see `Unlike`
+    in_script: bool = False  # see `Unlike`
+    may_join: bool = False  # whether the collective can happen without replicas that have joined
 
     def __str__(self) -> str:
         later = "."
@@ -203,9 +211,12 @@ class Absent(Fact):
             later = f". {_NO_ROWS.format(self.write.value)}"
         elif self.write is not None:
             later = ", or use synchronization=ON_READ if the value can be combined later."
+        if self.may_join:
+            later += f" {_JOIN}"
+        collective = _collective(self.index, self.group, in_script=self.in_script)
         return "\n".join(
             [
-                f"replicas wait at {_collective(self.index, self.group)} for "
+                f"replicas wait at {collective} for "
                 f"{'a replica' if self.ended == 1 else 'replicas'} that will not arrive:",
                 *group_lines(self.groups),
                 f"  {self.reason}",

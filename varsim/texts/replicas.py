@@ -128,15 +128,17 @@ class Did(Doing):
 class NeverCame(Doing):
     """The function ended before the collective."""
 
-    ended: str  # "raised" or "returned"
+    ended: str  # "raised" or "returned"; "ended" for a script
     collectives: int  # the number of collectives before the end
     of_group: bool = False  # whether only the collectives of a process group are counted
+    in_script: bool = False  # whether the function is a whole script
 
     def of(self, count: int) -> str:
         """Return how the function ended."""
         before = f"{self.collectives} collective{'' if self.collectives == 1 else 's'}"
         before += " of this group" if self.of_group else ""
-        its = "its function" if count == 1 else "their functions"
+        what = "script" if self.in_script else "function"
+        its = f"its {what}" if count == 1 else f"their {what}s"
         return f"never arrived; {its} {self.ended} after {before}"
 
 
