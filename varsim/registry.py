@@ -95,9 +95,14 @@ class Registry(Generic[T]):
             raise ConfigError(f"{self.setting} {name!r} cannot be imported: {error}") from error
 
     def package_of(self, name: str) -> str:
-        """Return the installed package that provides an implementation; "" for varsim's own."""
+        """Return the installed package of an implementation, with its version, as a text.
+
+        Return "" for varsim's own implementations.
+        """
         entry = None if name in self.built_in else self._foreign().get(name)
-        return "" if entry is None or entry.dist is None else entry.dist.name
+        if entry is None or entry.dist is None:
+            return ""
+        return f"{entry.dist.name} {entry.dist.version}"
 
     def _foreign(self) -> dict[str, EntryPoint]:
         if not self.group:

@@ -60,7 +60,10 @@ class CustomSynchronization:
     """
 
     name: str  # for example "local_sgd:8"
-    package: str = field(default="", compare=False)  # the package that provides the policy, if any
+    source: str = field(default="", compare=False)
+    """The package that provides the policy, with its version; or the file of the program that
+    defines the policy. "" for a policy of varsim, and if there is no file."""
+
     definition: bytes = field(default=b"", compare=False, repr=False)
     """The pickled policy if the program defines the policy, so workers need not import it."""
 

@@ -1,4 +1,4 @@
-"""The judge's verdicts on LocalSGD variables, and on policies that are not installed."""
+"""The judge's verdicts on LocalSGD variables."""
 
 from __future__ import annotations
 
@@ -137,10 +137,3 @@ def test_impossible_parameters_of_a_policy_make_the_verdict_unknown(name, tmp_pa
 
     assert Outcome.UNKNOWN is outcome
     assert f"unknown settings: {name}, MEAN" in reason
-
-
-def test_a_policy_that_is_not_installed_makes_the_verdict_unknown(tmp_path):
-    outcome, reason = verdict_of(HISTORY.replace("local_sgd:2", "acme:2"), "reduction", tmp_path)
-
-    assert Outcome.UNKNOWN is outcome
-    assert "has synchronization acme:2, and no installed package has the promise of" in reason

@@ -41,7 +41,7 @@ _ENTRIES = (
     '{"local_sgd": 1}', '["\\u001b[31m", 3]',
 )  # fmt: skip
 _KEYS = ("num_replicas", "schema", "level", "complete", "window", "missing", "events", "limited",
-         "policies", "left_out", "began")  # fmt: skip
+         "policies", "policy_files", "left_out", "began")  # fmt: skip
 _SCHEMAS = (
     "DROP TABLE events",
     "DROP TABLE run",

@@ -15,6 +15,7 @@ from varsim.distribute.policies import (
     know,
     parse_synchronization,
     policy_named,
+    synchronization_of,
 )
 from varsim.errors import AggregationError, ConfigError, PerReplicaError, UnsupportedError
 from varsim.spec import (
@@ -70,6 +71,11 @@ def test_a_policy_that_is_not_installed_is_an_error():
     ):
         with pytest.raises(ConfigError, match="'acme:3' is not a synchronization"):
             look_up("acme:3")
+
+
+def test_a_process_without_the_package_of_a_policy_names_the_package():
+    with pytest.raises(ConfigError, match="not installed in this process: install acme-policies 2"):
+        know(CustomSynchronization("acme:3", "acme-policies 2.1"))
 
 
 def test_a_programs_own_policy_decides_what_its_variables_do():
@@ -205,6 +211,13 @@ def test_a_policy_of_the_program_is_sent_with_the_spec(monkeypatch):
     assert OnReadMean(5) == custom.known(synchronization)
 
 
+def test_a_programs_own_policy_has_the_file_of_its_class():
+    synchronization = synchronization_of(OnReadMean(5))
+
+    assert synchronization.definition
+    assert "tests/distribute/test_policies.py" == synchronization.source
+
+
 def test_another_package_provides_a_policy_and_is_named_in_the_spec(tmp_path, monkeypatch):
     folder = tmp_path / "acme_policies-1.0.dist-info"
     folder.mkdir()
@@ -217,7 +230,7 @@ def test_another_package_provides_a_policy_and_is_named_in_the_spec(tmp_path, mo
     synchronization = parse_synchronization("on_read_mean:7")
 
     assert CustomSynchronization("on_read_mean:7") == synchronization
-    assert ("acme-policies", b"") == (synchronization.package, synchronization.definition)
+    assert ("acme-policies 1.0", b"") == (synchronization.source, synchronization.definition)
 
 
 @pytest.mark.slow

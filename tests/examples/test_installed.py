@@ -46,7 +46,7 @@ def test_names_are_those_of_the_policies(name):
     synchronization = parse_synchronization(name)
 
     assert name == synchronization.name
-    assert f"varsim-{name.partition(':')[0].replace('_', '-')}" == synchronization.package
+    assert f"varsim-{name.partition(':')[0].replace('_', '-')} 1.0" == synchronization.source
 
 
 @pytest.mark.parametrize(

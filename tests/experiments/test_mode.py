@@ -42,7 +42,11 @@ def test_a_mode_sets_all_free_variables_or_named_variables(text: str, expected: 
     [
         ("on_raed", f"'on_raed' is not a mode; did you mean 'on_read'?\n{MODES}"),
         ("w=onwrite", f"'onwrite' is not a mode; did you mean 'on_write'?\n{MODES}"),
-        ("w=foo:3", f"'foo:3' is not a mode\n{MODES}"),
+        (
+            "w=foo:3",
+            f"'foo:3' is not a mode\n{MODES}\n  If a package provides 'foo', install the package: "
+            "it has the entry point foo in the group varsim.policies",
+        ),
         ("", f"'' is not a mode\n{MODES}"),
         ("on_read,", f"'' is not a mode\n{MODES}"),
         ("=on_read", f"'=on_read' does not name a variable: {EXPECTED}"),

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.analysis.build import parse_history
 from varsim.errors import ConfigError
 from varsim.experiments import carried_program
 from varsim.experiments.loading import Override
-from varsim.experiments.run_argument import experiment_of
+from varsim.experiments.run_argument import experiment_again, experiment_of
 from varsim.experiments.runner import run_experiment
 from varsim.experiments.store import RunDirectory, load_summary
 from varsim.report.summary import Summary
@@ -271,3 +272,18 @@ def test_the_commit_and_whether_the_tree_was_dirty_are_saved():
     assert dirty is not None
     assert (git("rev-parse", "HEAD"), False) == (clean.commit, clean.dirty)
     assert (clean.commit, True) == (dirty.commit, dirty.dirty)
+
+
+def test_a_run_whose_policy_is_not_installed_names_the_package(tmp_path: Path):
+    (tmp_path / "experiment.yaml").write_text("workload: digits\nmode: acme:2\n")
+    builder = parse_history("variable w acme:2 MEAN float32 []\nprogram create w v=0 = 1.0\n")
+    builder.run["policies"] = {"acme": "acme-policies 2.1", "local_sgd": "installed 1.0"}
+    builder.write(tmp_path)
+
+    with pytest.raises(ConfigError) as raised:
+        experiment_again(tmp_path, [], trust=False)
+
+    assert "'acme:2' is not a mode" in str(raised.value)
+    assert str(raised.value).endswith(
+        "\n  This run had the policy acme of acme-policies 2.1: install this package."
+    )

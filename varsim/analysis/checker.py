@@ -54,11 +54,12 @@ class Checker(EventObserver):
     def concerns(self, variable: int | None) -> bool:
         """Return whether the checker judges a variable.
 
-        By default, it judges all variables except those with bounded staleness. Their components
-        are caches that no commit changes, and a checker of their own compares every value.
+        By default, it judges all variables except those with bounded staleness, and those whose
+        promise is not known. With bounded staleness, components are caches that no commit changes,
+        and a checker of their own compares every value.
         """
         promise = self.promise_about(variable)
-        return promise is None or promise.bound is None
+        return promise is None or (promise.is_known and promise.bound is None)
 
     def end(self) -> None:
         """Handle the end of a history that has no missing events."""

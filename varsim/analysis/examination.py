@@ -10,6 +10,7 @@ from varsim.analysis.findings.model import Finding, FindingKind
 from varsim.analysis.notes import ENDING, not_looked_at
 from varsim.analysis.outcome import Note, Outcome, Verdict, overall
 from varsim.analysis.search import SEARCHED_KINDS, Search
+from varsim.analysis.unknown_policies import notes_on
 from varsim.analysis.verdict import Judges, is_whole, sound
 from varsim.tracing.history import History
 from varsim.tracing.progress import Tell
@@ -93,7 +94,7 @@ def examine(
     if compared is not None and ending is not None:
         compared = replace(compared, returned=ending.returned)
     failed = failures(history, ending)
-    notes: list[Note] = []
+    notes: list[Note] = notes_on(judges.unknown)
     if search is not None and whole:  # these notes come first, because they name program lines
         notes += search.notes()
     notes += not_looked_at(history, verdicts, no_oracle, compared=compared is not None)

@@ -318,11 +318,10 @@ def valid_events(
             variables of the history.
     Raises:
         HistoryError: A row is invalid.
-        ConfigError: No installed package has the promise of a variable.
+        ConfigError: The row of a variable is invalid.
     """
     if promises is None:
-        packages = history.run.get("policies")
-        promises = {n: promise_of(row, packages) for n, row in history.variables.items()}
+        promises = {n: promise_of(row) for n, row in history.variables.items()}
     rows = RowIntegrity(history.num_replicas, promises)
     for event in history.events(where, parameters):
         flaw = rows.flaw(event)

@@ -99,7 +99,7 @@ def moments(
         oracle: The history of the same program on a single device.
     Raises:
         HistoryError: An event of the variable is invalid.
-        ConfigError: No installed package has the promise of the variable's synchronization.
+        ConfigError: The row of the variable is invalid.
     """
     twin = None if oracle is None else twins(history, oracle).get(variable.variable)
     if oracle is None or twin is None:
@@ -115,13 +115,14 @@ def moments(
 
 
 def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
-    promise = promise_of(variable, history.run.get("policies"))
+    promise = promise_of(variable)
     number = variable.variable
     replay = Replay(history.num_replicas, {number: promise})
     step, merged = _calls_before(history), False
     created: Event | None = None  # the creation, until its moment is yielded
     gone: set[int] = set()  # replicas whose workers are lost
     unexchanged = False
+    hidden = False  # whether the components of an unknown policy are caches of a copy
     has_copy = promise.one_copy or promise.bound is not None
     is_mirror = promise.merges or promise.deferred or has_copy  # then the program has the value
     reads = SharedReads(replay, number) if is_shared(history, number) else None
@@ -140,7 +141,7 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
         waits = unexchanged or (promise.deferred and Moment(0, 0.0, (*everything,), None).diverged)
         # The program has the copies of a lost replica, unless they wait for an exchange.
         lost = set() if is_mirror and not waits else gone
-        components = tuple(None if i in lost else one for i, one in enumerate(everything))
+        components = tuple(None if hidden or i in lost else one for i, one in enumerate(everything))
         value = None if waits else value_read(components, promise)
         present = len(replay.present(event.call))
         return Moment(
@@ -172,6 +173,7 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
         merged = merged or (event.kind == "commit" and event.position is not None)
         if promise.deferred and event.kind in {"write", "commit"}:
             unexchanged = event.kind == "write" and event.process != PROGRAM
+        hidden = hidden or (event.kind == "advance" and not promise.is_known)
         if event.kind == "lost" and event.replica is not None:
             gone.add(event.replica)
         step += event.ends_step
@@ -211,8 +213,11 @@ def _calls_before(history: History) -> int:
 def value_read(components: Sequence[Flat | None], promise: Promise) -> Flat | None:
     """Return the value of a read by the program, as docs/semantics.md defines it.
 
-    Return None if the program cannot read one value, or if a needed component is unknown.
+    Return None if the program cannot read one value, or if a needed component or the promise of the
+    variable is unknown.
     """
+    if not promise.is_known:
+        return None
     if promise.bound is not None:
         return components[0]
     if promise.mirrored or promise.aggregation == "ONLY_FIRST_REPLICA":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -76,6 +75,7 @@ class Promise:
     keyword: str  # the first part of the synchronization's name
     parameters: tuple[str, ...]  # the other parts
     compressor: str  # what compresses the contributions of replicas; "" if nothing does
+    is_known: bool  # whether an installed package has the promise; if not, nothing is promised
 
     @property
     def since_exchange(self) -> bool:
@@ -85,20 +85,16 @@ class Promise:
     @property
     def stays_local(self) -> bool:
         """Return whether components leave their replicas only at the program's request."""
-        return not (
+        return self.is_known and not (
             self.mirrored or self.gathered or self.copy or self.exchanged or self.bound is not None
         )
 
 
-def synchronization_promise_of(
-    row: VariableRow, packages: Mapping[str, str] | None = None
-) -> SynchronizationPromise:
-    """Return the promise of a variable's synchronization.
+def synchronization_promise_of(row: VariableRow) -> SynchronizationPromise | None:
+    """Return the promise of a variable's synchronization; None if no installed package has it.
 
-    Args:
-        packages: The installed packages that provided policies when the run was recorded.
     Raises:
-        ConfigError: The synchronization is unknown, or no installed package has its promise.
+        ConfigError: The name of the synchronization is invalid.
     """
     name = str(row.synchronization)
     keyword = name.partition(":")[0]
@@ -106,15 +102,21 @@ def synchronization_promise_of(
         raise ConfigError(_no_settings(row))
     try:
         return _promised_by(name)
-    except LookupError:
-        package = (packages or {}).get(keyword)
-        missing = f"install {package}" if package else "the program itself defined its policy"
-        raise ConfigError(
-            f"variable {row.variable} has synchronization {name}, and no installed package has "
-            f"the promise of this synchronization: {missing}"
-        ) from None
+    except (LookupError, ConfigError):
+        return None
     except (TypeError, ValueError):
         raise ConfigError(_no_settings(row)) from None
+
+
+def problem_with_promise(row: VariableRow) -> str:
+    """Return why the promise of an installed package cannot be used; "" if there is none."""
+    try:
+        _promised_by(str(row.synchronization))
+    except ConfigError as error:
+        return str(error)
+    except LookupError:
+        return ""
+    return ""
 
 
 _CUSTOM: Final = re.compile("[a-z][a-z0-9_]*")
@@ -138,13 +140,18 @@ def _no_settings(row: VariableRow) -> str:
     return f"variable {row.variable} has unknown settings: {row.synchronization}, {row.aggregation}"
 
 
-def promise_of(row: VariableRow, packages: Mapping[str, str] | None = None) -> Promise:
+_UNKNOWN: Final = SynchronizationPromise()
+"""What is promised if no installed package has the promise of a policy: nothing."""
+
+
+def promise_of(row: VariableRow) -> Promise:
     """Return the promise of a variable.
 
     Raises:
-        ConfigError: The row is invalid, or no installed package has the promise.
+        ConfigError: The row is invalid.
     """
-    kind = synchronization_promise_of(row, packages)
+    promised = synchronization_promise_of(row)
+    kind = promised or _UNKNOWN
     if row.aggregation not in AGGREGATIONS:
         raise ConfigError(_no_settings(row))
     try:
@@ -178,4 +185,5 @@ def promise_of(row: VariableRow, packages: Mapping[str, str] | None = None) -> P
         keyword=keyword,
         parameters=tuple(parameters),
         compressor=kind.compressor,
+        is_known=promised is not None,
     )

@@ -8,7 +8,7 @@ judged, its verdict is UNKNOWN, with the reason.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Final
 
@@ -32,7 +32,8 @@ from varsim.analysis.observer import Audience, EventObserver
 from varsim.analysis.outcome import Outcome, Verdict, overall
 from varsim.analysis.promises import promise_of, synchronization_promise_of
 from varsim.analysis.replay import MovesOn, Replay
-from varsim.tracing.history import Event, History
+from varsim.analysis.unknown_policies import KnownPolicies, unknown_policies
+from varsim.tracing.history import Event, History, VariableRow
 from varsim.tracing.progress import Tell, reported
 from varsim.tracing.uncollected import uncollected
 
@@ -95,6 +96,8 @@ class Judges:
         self._checkers: list[Checker] = []
         self.observers: Sequence[EventObserver] = ()
         """The observers that need the events, in the required order."""
+        self.unknown: Mapping[str, list[VariableRow]] = {}
+        """Why promises are not known, each with its variables, which are not judged."""
         self._record: WellFormedRecord | None = None
         self._last: int | None = None  # the last event before the first possible gap
         self._reason = ""  # the reason why the history cannot be judged to its end
@@ -105,18 +108,20 @@ class Judges:
 
     def _prepare(self, num_replicas: int) -> None:
         history = self._history
-        packages = history.run.get("policies")
         rows = history.variables
-        promises = {number: promise_of(row, packages) for number, row in rows.items()}
+        promises = {number: promise_of(row) for number, row in rows.items()}
+        self.unknown = unknown_policies(history)
         replay = Replay(num_replicas, promises, from_start=not history.run.get("window"))
         self._last, self._reason = missing(history)
         promised = [synchronization_promise_of(row) for row in rows.values()]
         self._types = (
             *self._types,
-            *dict.fromkeys(one for every in promised for one in every.checkers),
+            *dict.fromkeys(one for every in promised if every for one in every.checkers),
         )
         self._record = WellFormedRecord(replay, RowIntegrity(num_replicas, promises))
         self._checkers = [checker(replay) for checker in self._types]
+        if self.unknown and self._types:
+            self._checkers.append(KnownPolicies(replay, self.unknown))
         self.observers = (replay, *self._checkers, MovesOn(replay))
 
     @property

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
 from varsim.errors import ConfigError
 from varsim.nearest import did_you_mean
 from varsim.protocol import pickling
+from varsim.protocol.paths import shown_path
 from varsim.protocol.references import Name
 from varsim.registry import BuiltIn, Registry
 from varsim.spec import CustomSynchronization, Synchronization, VariableSynchronization
@@ -79,7 +81,13 @@ def no_synchronization(word: str, what: str = "synchronization", also: Sequence[
     keyword = word.strip().lower().replace("-", "_").partition(":")[0]
     near = did_you_mean(keyword, [*TENSORFLOW, *POLICIES.names(), *also])
     names = ", ".join([*synchronization_names(), *also])
-    return f"{word!r} is not a {what}{near}\n  {what}s: {names}"
+    said = f"{word!r} is not a {what}{near}\n  {what}s: {names}"
+    if ":" in word and not near:
+        said += (
+            f"\n  If a package provides {keyword!r}, install the package: it has the entry point "
+            f"{keyword} in the group {POLICIES.group}"
+        )
+    return said
 
 
 def _form_named(keyword: str) -> str:
@@ -111,7 +119,8 @@ def synchronization_of(policy: CustomPolicy) -> CustomSynchronization:
     if found is type(policy):
         return CustomSynchronization(policy.name, POLICIES.package_of(policy.keyword))
     pickled, _ = pickling.dumps(policy, _NOTHING_NAMED)
-    return CustomSynchronization(policy.name, definition=pickled)
+    file = getattr(sys.modules.get(type(policy).__module__), "__file__", None)
+    return CustomSynchronization(policy.name, shown_path(file) if file else "", pickled)
 
 
 def know(synchronization: Synchronization) -> None:
@@ -126,8 +135,14 @@ def know(synchronization: Synchronization) -> None:
         return
     if synchronization.definition:
         custom.register(pickling.loads(synchronization.definition, [], _NOTHING_NAMED))
-    else:
-        policy_named(synchronization.name)
+        return
+    keyword = synchronization.name.partition(":")[0]
+    if synchronization.source and keyword not in POLICIES.names():
+        raise ConfigError(
+            f"the policy {keyword} is not installed in this process: install "
+            f"{synchronization.source}"
+        )
+    policy_named(synchronization.name)
 
 
 class _NothingNamed:

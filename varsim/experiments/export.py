@@ -233,6 +233,9 @@ class _Copy:
             history.create_function("without_names", 1, self._said, deterministic=True)
             history.execute("UPDATE variables SET created_at = without_paths(created_at)")
             history.execute(
+                "UPDATE run SET value = without_paths(value) WHERE key = 'policy_files'"
+            )
+            history.execute(
                 "UPDATE events SET location = without_paths(location) WHERE location LIKE '%/%'"
             )
             history.execute(

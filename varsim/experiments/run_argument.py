@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from varsim.distribute.checkpoints.folder import listed
+from varsim.distribute.policies import POLICIES
 from varsim.errors import ConfigError
 from varsim.experiments import catalog, yaml_lines
 from varsim.experiments.carried_program import ORIGIN, PROGRAM, forget_caches, is_own
@@ -19,7 +20,7 @@ from varsim.experiments.store import CHECKPOINTS, EXPERIMENT, LATEST, SUMMARY
 from varsim.experiments.text_files import read_text
 from varsim.nearest import did_you_mean
 from varsim.texts.resuming import NOT_ITERATED, OTHER_WORKLOAD, WITHOUT_CHECKPOINTS
-from varsim.tracing.history import HISTORY
+from varsim.tracing.history import HISTORY, open_history
 
 _PROGRAM: Final = ".py"
 
@@ -173,9 +174,26 @@ def experiment_again(folder: Path, overrides: Sequence[Override], *, trust: bool
             sys.path.insert(0, str((folder / PROGRAM).absolute()))
     out = Override(("out",), Experiment.model_fields["out"].default, "out")
     # The check of trust above protects the user. The program may be in another folder.
-    experiment = load_experiment(file, [out, *overrides], allow_paths=True)
+    try:
+        experiment = load_experiment(file, [out, *overrides], allow_paths=True)
+    except ConfigError as error:
+        raise ConfigError(f"{error}{_missing_packages(folder)}") from None
     experiment.loaded_from(None)  # varsim wrote the file, and not a user
     return experiment
+
+
+def _missing_packages(folder: Path) -> str:
+    """Return a line for each policy that a run had, and that no installed package provides."""
+    try:
+        with open_history(folder / HISTORY) as history:
+            packages = history.run.get("policies") or {}
+    except (ConfigError, OSError):
+        return ""  # the run was not recorded, or its record is damaged
+    return "".join(
+        f"\n  This run had the policy {keyword} of {package}: install this package."
+        for keyword, package in packages.items()
+        if keyword not in POLICIES.names()
+    )
 
 
 def keys_of_run(folder: Path) -> dict[str, Any]:

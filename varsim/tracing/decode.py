@@ -107,11 +107,15 @@ class RecordedVariables:
                 spec.created_at,
             )
 
-    def packages(self) -> dict[str, str]:
-        """Return keyword → package, for each policy that varsim itself does not provide."""
+    def policies(self) -> dict[str, dict[str, str]]:
+        """Return the entries of the table `run` about the policies that varsim does not provide."""
         used = (spec.synchronization for spec in self.specs.values())
-        custom = (one for one in used if isinstance(one, CustomSynchronization))
-        return {one.name.partition(":")[0]: one.package for one in custom if one.package}
+        custom = [one for one in used if isinstance(one, CustomSynchronization) and one.source]
+        found: dict[str, dict[str, str]] = {}
+        for one in custom:
+            key = "policy_files" if one.definition else "policies"
+            found.setdefault(key, {})[one.name.partition(":")[0]] = one.source
+        return found
 
 
 class OpenCollectives:

@@ -96,7 +96,10 @@ RUN_KEYS: Final[Mapping[str, str]] = {
     "complete": "whether every process ended its record, and all of it could be read",
     "missing": "reasons why the record is not complete",
     "limited": "whether a process stopped its record at the limit of its size",
-    "policies": "keyword of a policy → its package, for policies that varsim does not provide",
+    "policies": "only with policies of other packages: the keyword of each → its package, with the "
+    "version",
+    "policy_files": "only with policies that the program itself defines: the keyword of each → the "
+    "file of its class",
     "continued": "only after a restart: `calls`, the number of the program's calls in earlier "
     "incarnations, and `kept`, the numbers of the variables that the restart created again",
     LEFT_OUT: "what an export left out of the record, such as values",

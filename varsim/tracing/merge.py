@@ -89,8 +89,7 @@ def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
         about["complete"] = merger.whole
         about["missing"] = merger.missing
         about["limited"] = merger.limited
-        if packages := merger.variables.packages():
-            about["policies"] = packages
+        about.update(merger.variables.policies())
         if merger.continued is not None:
             about["continued"] = merger.continued
 

@@ -237,6 +237,10 @@ def _are_texts(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
+def _are_texts_by_key(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
+
+
 ENTRIES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "num_replicas": (
         lambda value: _is_count(value, 1, MAX_REPLICAS),
@@ -254,12 +258,8 @@ ENTRIES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "continued": (_is_continued, "the calls before, and the numbers of the kept variables"),
     "missing": (_are_texts, "a list of texts"),
     "left_out": (_are_texts, "a list of texts"),
-    "policies": (
-        lambda value: (
-            isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
-        ),
-        "packages by keyword",
-    ),
+    "policies": (_are_texts_by_key, "packages by keyword"),
+    "policy_files": (_are_texts_by_key, "files by keyword"),
 }
 """Key → a function that returns whether a value is valid, and a text about valid values."""
 

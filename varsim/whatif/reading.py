@@ -202,7 +202,7 @@ class _Builder:
         self._actions.append(RecordedCreate(event.variable, value, start))
 
     def _start(self, variable: int, components: tuple[Array, ...]) -> RestoredStart:
-        promise = promise_of(self._variables[variable], self._history.run.get("policies"))
+        promise = promise_of(self._variables[variable])
         value = value_read([np.ravel(one) for one in components], promise)
         shape = components[0].shape
         return RestoredStart(components, None if value is None else value.reshape(shape))

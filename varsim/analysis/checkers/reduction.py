@@ -31,9 +31,9 @@ class Reduction(Checker):
     promise = "every commit equals its recomputed reduction"
 
     def concerns(self, variable: int | None) -> bool:
-        """Return whether the variable is not adaptive."""
+        """Return whether the variable is not adaptive, and its promise is known."""
         promise = self.promise_about(variable)
-        return promise is not None and not promise.deferred
+        return promise is not None and promise.is_known and not promise.deferred
 
     def on_commit(self, event: Event) -> None:
         """Recompute the committed value."""

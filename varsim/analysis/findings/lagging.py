@@ -78,7 +78,10 @@ class Lagging(Finder):
 
     def concerns(self, variable: int | None) -> bool:
         """Return whether replicas have values of their own of the variable."""
-        return variable is None or not self.context.variables[variable].mirrored
+        if variable is None:
+            return True
+        facts = self.context.variables.get(variable)
+        return facts is not None and not facts.mirrored
 
     def on_write_by_replica(self, event: Event) -> None:
         """Count a local write."""

@@ -213,8 +213,12 @@ class LockUse(Finder):
         )
 
     def _writers_of(self, variable: int) -> set[int]:
-        """Return the replicas whose writes other replicas' values of a variable depend on."""
-        is_one = self.context.variables[variable].mirrored or variable in self.context.taken_as_one
+        """Return the replicas whose writes other replicas' values of a variable depend on.
+
+        If the promise of the variable is not known, they may depend on the writes of all replicas.
+        """
+        facts = self.context.variables.get(variable)
+        is_one = facts is None or facts.mirrored or variable in self.context.taken_as_one
         return self._sharers[variable] | (self._writers[variable] if is_one else set())
 
     def notes(self) -> list[Note]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from varsim.analysis import sparse
-from varsim.analysis.promises import promise_of
+from varsim.analysis.promises import Promise, promise_of
 from varsim.tracing.history import VariableRow
 
 
@@ -48,12 +48,12 @@ class VariableFacts:
 
 
 def variable_facts(rows: Mapping[int, VariableRow]) -> dict[int, VariableFacts]:
-    """Return the facts about every variable of a history."""
-    return {number: _facts(row) for number, row in rows.items()}
+    """Return the facts about every variable of a history whose promise is known."""
+    promises = {number: promise_of(row) for number, row in rows.items()}
+    return {n: _facts(rows[n], promise) for n, promise in promises.items() if promise.is_known}
 
 
-def _facts(row: VariableRow) -> VariableFacts:
-    promise = promise_of(row)
+def _facts(row: VariableRow, promise: Promise) -> VariableFacts:
     gathered = promise.gathered and promise.aggregation != "NONE"
     together = gathered or promise.merges or promise.deferred
     only_rows = promise.one_copy and promise.aggregation == "NONE"  # no other write is legal

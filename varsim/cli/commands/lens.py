@@ -97,17 +97,21 @@ class _Shown(NamedTuple):
     found: Sequence[Moment] = ()
     problem: str = ""  # why there are no moments
     flaw: str = ""  # why the record is not whole
+    unknown: str = ""  # why the promise of the variable's policy is not known
 
 
 def _moments(
     history: History, row: VariableRow, oracle: History | None
-) -> tuple[Sequence[Moment], str, str]:
+) -> tuple[Sequence[Moment], str, str, str]:
     from varsim.analysis.integrity import incompleteness
     from varsim.analysis.lens import moments
+    from varsim.analysis.promises import promise_of
+    from varsim.analysis.unknown_policies import why_unknown
 
     found = list(moments(history, row, oracle))
     problem = f"the record of this run does not have the creation of {row.name!r}"
-    return found, "" if found else problem, incompleteness(history)
+    unknown = "" if promise_of(row).is_known else why_unknown(row, history.run)
+    return found, "" if found else problem, incompleteness(history), unknown
 
 
 def _later(records: Sequence[RunRecord], variable: str) -> Iterator[_Shown]:
@@ -147,7 +151,7 @@ def _show(
 
     if why:
         console.print(Text(f"{why}\n"))
-    for number, (record, row, found, problem, flaw) in enumerate(shown):
+    for number, (record, row, found, problem, flaw, unknown) in enumerate(shown):
         if len(shown) > 1:
             console.print(Text("\n" * bool(number) + record.part, style="bold"))
         if row is None or problem:
@@ -166,8 +170,16 @@ def _show(
             flaw=flaw,
             everything=everything,
         )
+        if unknown:
+            console.print(Text(_UNKNOWN.format(unknown)))
         if told is not None:
             console.print(Text(why_element(told, shape)))
+
+
+_UNKNOWN: Final = (
+    "The values of a cross-replica read are not known, and were not checked: {}. The components "
+    "have the recorded writes."
+)
 
 
 def _element(text: str, shape: Sequence[int | None], name: str) -> int:
