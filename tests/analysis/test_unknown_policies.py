@@ -53,7 +53,7 @@ def history_of(text: str = HISTORY, **entries: object) -> HistoryBuilder:
         ),
         (
             {"policy_files": {"acme": "train.py"}},
-            "w: not checked, because train.py of the program defines the policy acme, without a",
+            "w: not checked, because the policy acme is defined in train.py of the program, and",
         ),
         ({}, f"{NOT_INSTALLED}a package with the entry point acme in the group varsim.promises"),
     ],

@@ -1,39 +1,110 @@
-"""Bounded staleness depends on the replicas' speeds, so what-if refuses to replay it."""
+"""Bounded staleness depends on the replicas' speeds, so a replay leaves out such variables."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
+from click.testing import CliRunner
 
 import varsim as tf
-from tests.whatif.test_replay import recorded, settings_for
+from tests.whatif.test_replay import effect_on, recorded, settings_for
+from varsim.cli.main import main
 from varsim.distribute.policies import synchronization_of
 from varsim.errors import ConfigError
+from varsim.testing import simulated_cluster
+from varsim.tracing.merge import merge
+from varsim.tracing.trace import TraceOptions
+from varsim.whatif.advice import advise
 from varsim.whatif.recorded import Settings
 
+ON_READ = tf.VariableSynchronization.ON_READ
 SUM = tf.VariableAggregation.SUM
 
 
-def program(synchronization: object) -> None:
-    strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
+def program(trace: TraceOptions | None = None, *, only_bounded: bool = False) -> None:
+    """Write `paced`, which has bounded staleness, and `b`, which all replicas write together."""
+    strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"], trace=trace)
     with strategy.scope():
-        v = tf.Variable(0.0, name="v", synchronization=synchronization, aggregation=SUM)
-    strategy.run(lambda: v.assign_add(1.0, read_value=False))
-    v.read_value()
+        bounded = tf.BoundedStaleness(2)
+        paced = tf.Variable(0.0, name="paced", synchronization=bounded, aggregation=SUM)
+        b = None if only_bounded else tf.Variable(0.0, name="b", aggregation=SUM)
+
+    def step() -> None:
+        paced.assign_add(1.0, read_value=False)
+        if b is not None:
+            b.assign_add(1.0, read_value=False)
+        paced.read_value()
+
+    for _ in range(2):
+        strategy.run(step)
+    paced.assign(1.0)
+    if b is not None:
+        b.read_value()
+    strategy.close()
 
 
-def test_a_recorded_program_with_bounded_staleness_is_not_replayed(monkeypatch):
+def test_a_replay_answers_for_the_other_variables_and_says_what_it_leaves_out(monkeypatch):
+    with recorded(program, monkeypatch) as replays:
+        result = replays.under(settings_for(replays, "b", Settings(ON_READ, SUM)))
+        advised = advise(replays)
+
+    (effect,) = result.effects
+    assert effect is effect_on(result, "b")
+    assert (8, 4) == (effect.cost_before.messages, effect.cost_after.messages)
+    assert effect.harmless
+    (doubt,) = replays.doubts
+    assert doubt.startswith("Left out of the replay: paced: with bounded_staleness:2, its values")
+    assert "no figures about paced, and a deadlock or a mismatch at their operations" in doubt
+    assert ["b"] == [one.effect.name for one in advised.advice]
+    assert replays.doubts == advised.doubts
+
+
+def test_a_record_without_other_variables_is_refused(monkeypatch):
     with (
-        pytest.raises(ConfigError, match="'v' with bounded_staleness:2: its values and its mess"),
-        recorded(lambda: program(tf.BoundedStaleness(2)), monkeypatch),
+        pytest.raises(ConfigError, match="Left out of the replay: paced: with bounded_stalen"),
+        recorded(lambda: program(only_bounded=True), monkeypatch),
     ):
         pass
 
 
 def test_a_program_is_not_replayed_with_bounded_staleness(monkeypatch):
-    on_write = tf.VariableSynchronization.ON_WRITE
     bounded = Settings(synchronization_of(tf.BoundedStaleness(2)), SUM)
     with (
-        recorded(lambda: program(on_write), monkeypatch) as replays,
-        pytest.raises(ConfigError, match="depend on how fast each replica runs"),
+        recorded(program, monkeypatch) as replays,
+        pytest.raises(ConfigError, match="variable 'b': with bounded_staleness:2, its values"),
     ):
-        replays.under(settings_for(replays, "v", bounded))
+        replays.under(settings_for(replays, "b", bounded))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> str:
+    """Provide the record of the program."""
+    with simulated_cluster():
+        program(TraceOptions(tmp_path))
+    merge(tmp_path, tmp_path)
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize("changes", [["paced=on_read"], ["b=bounded_staleness:3"]])
+def test_settings_of_which_none_can_be_replayed_are_refused(run, changes):
+    words = [word for one in changes for word in ("--set", one)]
+    done = CliRunner().invoke(main, ["whatif", run, *words])
+
+    assert 2 == done.exit_code
+    assert done.stderr.startswith(
+        "Error: no setting can be replayed\n  Left out of the replay: paced: with bounded_st"
+    )
+    assert ("b keeps its settings: with bounded_staleness:3" in done.stderr) == (
+        changes != ["paced=on_read"]
+    )
+
+
+def test_other_settings_are_answered(run):
+    words = ["--set", "*=on_read", "--json"]
+    said = json.loads(CliRunner().invoke(main, ["whatif", run, *words]).stdout)
+
+    (b,) = said["variables"]
+    assert ("ON_WRITE", "ON_READ") == tuple(b[i]["synchronization"] for i in ("before", "after"))
+    assert ["Left out of the replay: paced"] == [one[:29] for one in said["doubts"]]

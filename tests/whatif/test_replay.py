@@ -27,7 +27,7 @@ from varsim.tracing.merge import merge
 from varsim.tracing.trace import TraceOptions
 from varsim.whatif.advice import advise
 from varsim.whatif.compare import Effect, Replays, WhatIf
-from varsim.whatif.reading import spec_of_known_policy
+from varsim.whatif.reading import why_left_out
 from varsim.whatif.recorded import Settings
 from varsim.whatif.text import print_what_if
 
@@ -124,14 +124,27 @@ def test_a_central_variable_is_replayed_and_no_other_synchronization_is_advised(
     assert "Its strategy stores all variables centrally" in advice.proof
 
 
-def test_a_synchronization_whose_policy_is_not_installed_is_refused(monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        (
+            "acme:2",
+            "the policy acme is not installed here; install acme-policies 2.1 (or a ",
+        ),
+        ("local_sgd:0", "its policy cannot be used here ('local_sgd:0': invalid LocalSGD(0)"),
+        ("bounded_staleness:2", "with bounded_staleness:2, its values and its messages depend on "),
+        ("local_sgd:2", ""),
+    ],
+)
+def test_a_variable_whose_policy_cannot_be_replayed_is_left_out(name, why, monkeypatch):
     with recorded(with_local_sgd, monkeypatch) as replays:
-        rows = replays.program.variables
-    other = {number: row._replace(synchronization="acme:2") for number, row in rows.items()}
-    (row,) = other.values()
+        (row,) = replays.program.variables.values()
+    run = {"policies": {"acme": "acme-policies 2.1"}}
 
-    with pytest.raises(ConfigError, match="not compared: variable 'v' has synchronization acme:2"):
-        spec_of_known_policy(row)
+    said = why_left_out(row._replace(synchronization=name), run)
+
+    assert bool(why) == bool(said)
+    assert said.startswith(why)
 
 
 @pytest.mark.thorough

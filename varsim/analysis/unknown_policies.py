@@ -32,24 +32,43 @@ def unknown_policies(history: History) -> dict[str, list[VariableRow]]:
 
 
 def why_unknown(row: VariableRow, run: Mapping[str, Any]) -> str:
-    """Return why the policy of a variable is not known here, and what to install, as a clause.
+    """Return why the promise of a variable is not known here, and what to install, as a clause.
 
     Args:
         run: The entries of the table `run`, which name the package or the file of the policy.
     """
-    keyword = str(row.synchronization).partition(":")[0]
-    package = (run.get("policies") or {}).get(keyword)
-    file = (run.get("policy_files") or {}).get(keyword)
+    keyword = _keyword(row)
     entry = f"a package with the entry point {keyword} in the group varsim.promises"
     if problem := problem_with_promise(row):
         return f"the promise of the policy {keyword} cannot be used ({problem}); install {entry}"
     if keyword in _INSTALLED.names():
         return f"the policy {keyword} is installed here, but not its promise; install {entry}"
+    return why_not_installed(row, run, "varsim.promises")
+
+
+def why_not_installed(row: VariableRow, run: Mapping[str, Any], group: str) -> str:
+    """Return what to install for the policy of a variable that is not installed, as a clause.
+
+    Args:
+        run: The entries of the table `run`, which name the package or the file of the policy.
+        group: The group of the entry point that is needed.
+    """
+    keyword = _keyword(row)
+    package = (run.get("policies") or {}).get(keyword)
+    file = (run.get("policy_files") or {}).get(keyword)
+    entry = f"a package with the entry point {keyword} in the group {group}"
     if package:
         return f"the policy {keyword} is not installed here; install {package} (or {entry})"
     if file:
-        return f"{file} of the program defines the policy {keyword}, without a promise; add {entry}"
+        return (
+            f"the policy {keyword} is defined in {file} of the program, and not installed here; "
+            f"install {entry}"
+        )
     return f"the policy {keyword} is not installed here; install {entry}"
+
+
+def _keyword(row: VariableRow) -> str:
+    return str(row.synchronization).partition(":")[0]
 
 
 def named(rows: Iterable[VariableRow]) -> str:

@@ -25,7 +25,7 @@ from varsim.tracing.progress import Tell
 from varsim.tracing.trace import TraceOptions
 from varsim.transport.folders import PrivateFolder, new_path
 from varsim.whatif.play import CallFailed, Played, Refusal, play
-from varsim.whatif.reading import check_replayable, recorded_program
+from varsim.whatif.reading import recorded_program, why_not_replayable
 from varsim.whatif.recorded import (
     RecordedForget,
     RecordedProgram,
@@ -125,11 +125,17 @@ class Replays:
             ConfigError: The record has no variables, or the simulated cluster is not installed.
         """
         self.program: RecordedProgram = recorded_program(history)
+        self.left_out = self._left_out()
+        """Sentences on the variables that the replay does not have, and what this means."""
         if not self.program.variables:
-            raise ConfigError("the record of this run has no variable: there is nothing to replay")
+            none = "the record of this run has no variable: there is nothing to replay"
+            raise ConfigError("\n".join(self.left_out) or none)
         if all(isinstance(one, RecordedForget) for one in self.program.actions):
             raise ConfigError("the record of this run has no operation: there is nothing to replay")
-        self._oracle = oracle
+        shared = {one.row.name for one in self.program.left_out.values()} & {
+            row.name for row in self.program.variables.values()
+        }
+        self._oracle = None if shared else oracle  # variables are compared by their names
         self._tell = tell
         self._reads = [
             one for one in accesses(self.program.actions) if isinstance(one, RecordedRead)
@@ -156,7 +162,8 @@ class Replays:
         now = self._as_it_was
         settings = self.program.settings() | dict(changes)
         for number, one in changes.items():
-            check_replayable(spec_of(self.program.variables[number], one))
+            if why := self.why_not(number, one):
+                raise ConfigError(f"variable {self.program.variables[number].name!r}: {why}")
         then = self._outcome(settings) if changes else now
         unknown = now.unknown | then.unknown | self._astray
         stale_before, stale_after = now.stale(), then.stale()
@@ -190,6 +197,12 @@ class Replays:
             )
         warned = [text for text in then.played.warned if text not in now.played.warned]
         return WhatIf(tuple(effects), then.findings, then.failure, tuple(warned))
+
+    def why_not(self, variable: int, settings: Settings) -> str:
+        """Return why a replay cannot show a variable under some settings; "" if it can."""
+        if variable in self.program.left_out:
+            return self.program.left_out[variable].why
+        return why_not_replayable(spec_of(self.program.variables[variable], settings))
 
     def reads_of(self, variable: int) -> list[RecordedRead]:
         """Return all reads of a variable, in recorded order."""
@@ -269,8 +282,19 @@ class Replays:
             )
         )
 
+    def _left_out(self) -> list[str]:
+        """Return sentences on the variables that the replay does not have."""
+        by_reason: dict[str, list[str]] = {}
+        for one in self.program.left_out.values():
+            by_reason.setdefault(one.why, []).append(one.row.name)
+        return [
+            f"Left out of the replay: {names(found)}: {why}. So there are no figures about "
+            f"{names(found)}, and a deadlock or a mismatch at their operations would not be found."
+            for why, found in by_reason.items()
+        ]
+
     def _doubts(self) -> list[str]:
-        doubts = []
+        doubts = [*self.left_out]
         if self.program.problem:
             doubts.append(
                 f"The record is not whole: {self.program.problem}. All numbers and reasons are "

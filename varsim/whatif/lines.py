@@ -9,7 +9,7 @@ from typing import Any, Final
 from varsim.spec import VariableSynchronization
 from varsim.sync import policies
 from varsim.texts.program_lines import variable_lines
-from varsim.whatif.recorded import RecordedProgram, Settings, spec_of
+from varsim.whatif.recorded import RecordedProgram, Settings, settings_of, spec_of
 
 _AUTO: Final = VariableSynchronization.AUTO
 
@@ -23,6 +23,8 @@ def at_odds(program: RecordedProgram, chosen: Mapping[int, Settings]) -> set[int
     by_name: dict[str, set[Settings]] = {}
     for number, row in program.variables.items():
         by_name.setdefault(row.name, set()).add(settings[number])
+    for one in program.left_out.values():
+        by_name.setdefault(one.row.name, set()).add(settings_of(one.row))
     return {one for one in chosen if len(by_name[program.variables[one].name]) > 1}
 
 

@@ -6,16 +6,17 @@ If a variable was created during a call, the recorded program creates it before 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from varsim.analysis.integrity import incompleteness, missing, valid_events
 from varsim.analysis.lens import value_read
 from varsim.analysis.promises import promise_of
-from varsim.distribute.policies import know
+from varsim.analysis.unknown_policies import why_not_installed
+from varsim.distribute.policies import POLICIES, know
 from varsim.errors import ConfigError
 from varsim.extension_dtypes import named
 from varsim.spec import SCATTERS, Array, Context, Operand, Operation, Rows, VariableSpec
@@ -24,6 +25,7 @@ from varsim.tracing.history import PROGRAM, Event, History, VariableRow
 from varsim.whatif.recorded import (
     HOST_CALL,
     RELEASE,
+    LeftOut,
     RecordedAction,
     RecordedArrival,
     RecordedCall,
@@ -78,45 +80,49 @@ class _OpenCall:
     syncs: dict[int, Event] = field(default_factory=dict)
 
 
-def spec_of_known_policy(row: VariableRow) -> VariableSpec:
-    """Return the spec of a variable, after checking that a replay can have its policy.
+def why_left_out(row: VariableRow, run: Mapping[str, Any]) -> str:
+    """Return why a replay cannot have a variable, as a clause; "" if it can.
 
-    Raises:
-        ConfigError: The policy is not installed here, or its values depend on the replicas' speeds.
+    Args:
+        run: The entries of the table `run`, which name the package of a policy.
     """
     spec = spec_of(row, settings_of(row))
     try:
         know(spec.synchronization)
     except ConfigError as error:
-        raise ConfigError(
-            f"not compared: variable {row.name!r} has synchronization {row.synchronization}, and "
-            f"its policy is not installed here ({error})"
-        ) from None
-    check_replayable(spec)
-    return spec
+        if row.synchronization.partition(":")[0] in POLICIES.names():
+            return f"its policy cannot be used here ({error})"
+        return why_not_installed(row, run, POLICIES.group)
+    return why_not_replayable(spec)
 
 
-def check_replayable(spec: VariableSpec) -> None:
-    """Check that a replay shows what a variable costs, and which values it has.
+def why_not_replayable(spec: VariableSpec) -> str:
+    """Return why a replay cannot show values and costs of a variable, as a clause; "" if it can.
 
-    Raises:
-        ConfigError: With bounded staleness, or if replicas write alone, both depend on the
-            replicas' speeds, which a replay does not have.
+    With bounded staleness, or if replicas write alone, both depend on the replicas' speeds, which a
+    replay does not have.
     """
-    if policies.depends_on_speeds(spec):
-        raise ConfigError(
-            f"not compared: variable {spec.name!r} with {spec.synchronization.name}: its values "
-            "and its messages depend on how fast each replica runs, and a replay does not repeat "
-            "speeds. Run the program itself under both settings (varsim run … --mode), and "
-            "compare the two reports"
-        )
+    if not policies.depends_on_speeds(spec):
+        return ""
+    return (
+        f"with {spec.synchronization.name}, its values and its messages depend on how fast each "
+        "replica runs, and a replay does not repeat speeds; run the program itself under both "
+        "settings (varsim run … --mode), and compare the two reports"
+    )
 
 
 class _Builder:
     def __init__(self, history: History) -> None:
         self._num_replicas = history.num_replicas
-        self._variables = history.variables
-        specs = {number: spec_of_known_policy(row) for number, row in history.variables.items()}
+        self._left_out = {
+            number: LeftOut(row, why)
+            for number, row in history.variables.items()
+            if (why := why_left_out(row, history.run))
+        }
+        self._variables = {
+            number: row for number, row in history.variables.items() if number not in self._left_out
+        }
+        specs = {n: spec_of(row, settings_of(row)) for n, row in self._variables.items()}
         self._specs = specs
         self._shares = {
             number: policies.cell(spec, Context.CROSS_REPLICA, Operation.ASSIGN).shares
@@ -137,6 +143,8 @@ class _Builder:
         """Add the action of an event."""
         if self._group and not self._belongs(event):
             self._end_group()
+        if event.variable in self._left_out:
+            return
         if event.process != PROGRAM:
             frame = self._by_call.get(event.call or 0)
             if frame is not None:
@@ -182,6 +190,7 @@ class _Builder:
             unknown=frozenset(self._unknown),
             problem=problem,
             calls_before=self._history.calls_before,
+            left_out=self._left_out,
         )
 
     # ------------------------------------------------------------ the program

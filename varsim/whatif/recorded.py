@@ -152,16 +152,26 @@ ReplicaAct = RecordedRead | RecordedWrite | RecordedManual | RecordedArrival | R
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A variable that a replay cannot have."""
+
+    row: VariableRow
+    why: str  # a clause without its subject, such as "its policy … is not installed here"
+
+
+@dataclass(frozen=True, slots=True)
 class RecordedProgram:
     """A program as recorded in its history."""
 
     num_replicas: int
-    variables: Mapping[int, VariableRow]
+    variables: Mapping[int, VariableRow]  # without `left_out`
     actions: tuple[RecordedAction, ...]
     events: int  # number of reads, writes and arrivals
     unknown: frozenset[int]  # variables with an unrecorded value
     problem: str  # why the record is not whole; "" if it is whole
     calls_before: int = 0  # number of calls in earlier incarnations
+    left_out: Mapping[int, LeftOut] = field(default_factory=dict)
+    """The variables that the replay does not have; there are no actions of them."""
 
     def restored(self) -> list[int]:
         """Return the variables whose values a restart put back, in order of creation."""

@@ -65,18 +65,19 @@ def whatif(*, run: str, changes: Sequence[str], everything: bool, as_json: bool)
             asked = [_parsed(text, names) for text in changes]
             with telling(REPLAYING) as tell:
                 replays = Replays(history, oracle, tell)
-                settings = _changed(replays, asked)
+                settings, kept = _changed(replays, asked)
                 result = replays.under(settings)
     except ConfigError as error:
         raise WrongUse(str(error)) from error
     say_of_others(records, [shown], as_json=as_json)
     say_of_ending(shown, as_json=as_json)
+    doubts = [*replays.doubts, *kept]
     if as_json:
-        say_json(_plain(result, replays), 1)
+        say_json(_plain(result, doubts), 1)
         return
 
     def show(console: Console) -> None:
-        print_what_if(console, result, list(settings), replays.doubts, everything=everything)
+        print_what_if(console, result, list(settings), doubts, everything=everything)
 
     print_page(show, sys.stdout)
 
@@ -126,7 +127,13 @@ def _check_mode(text: str, mode: str) -> None:
 
 def _changed(
     replays: Replays, asked: Sequence[tuple[Sequence[int], str, str]]
-) -> dict[int, Settings]:
+) -> tuple[dict[int, Settings], list[str]]:
+    """Return the new settings, and a sentence on each variable that a replay cannot have with them.
+
+    Raises:
+        ConfigError: No new settings are left.
+    """
+    from varsim.errors import ConfigError
     from varsim.experiments.mode_text import MODES
     from varsim.spec import VariableAggregation, VariableSynchronization
     from varsim.texts.modes import ADAPTIVE
@@ -139,14 +146,24 @@ def _changed(
     }
     settings = replays.program.settings()
     changed: dict[int, Settings] = {}
+    refused: dict[str, str] = {}
     for meant, mode, aggregation in asked:
         for number in meant:
+            if number in replays.program.left_out:
+                continue
             now = changed.get(number, settings[number])
             changed[number] = Settings(
                 _chosen(mode, modes) if mode else now.synchronization,
                 VariableAggregation[aggregation.upper()] if aggregation else now.aggregation,
             )
-    return changed
+    for number in [*changed]:
+        if why := replays.why_not(number, changed[number]):
+            refused[replays.program.variables[number].name] = why
+            del changed[number]
+    kept = [f"{name} keeps its settings: {why}." for name, why in refused.items()]
+    if not changed:
+        raise ConfigError("\n  ".join(["no setting can be replayed", *replays.left_out, *kept]))
+    return changed, kept
 
 
 def _chosen(mode: str, modes: Mapping[str, Synchronization]) -> Synchronization:
@@ -155,12 +172,12 @@ def _chosen(mode: str, modes: Mapping[str, Synchronization]) -> Synchronization:
     return modes[mode] if mode in modes else parse_synchronization(mode)
 
 
-def _plain(result: WhatIf, replays: Replays) -> dict[str, Any]:
+def _plain(result: WhatIf, doubts: Sequence[str]) -> dict[str, Any]:
     return {
         "variables": [plain_effect(effect) for effect in result.effects],
         "failure": result.failure or None,
         "warnings": list(result.warned),
-        "doubts": list(replays.doubts),
+        "doubts": list(doubts),
     }
 
 
