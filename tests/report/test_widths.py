@@ -26,7 +26,7 @@ from varsim.report.lens_page import print_calls, title_of
 from varsim.report.page import print_page
 from varsim.report.run_page import print_report
 
-WIDTHS = (40, 50, 60, 64, 80, 100, 120, 200)
+WIDTHS = (40, 50, 60, 64, 76, 80, 100, 120, 200)
 NARROWEST = {"explain on_read": 50}  # the page names methods that are wider than 40 columns
 WORD = re.compile(r"[^\s,;:.()─…█/×]+")
 
@@ -35,6 +35,18 @@ MOMENTS = [Moment(step, 0.0, (_PART, _PART * 2, _PART, _PART), _PART, _PART) for
 LONG = summary(
     variable_summary("w", lens([1.0] * 8, [2.0] * 8), shape=[8], writes=123_456, size_bytes=10**9),
     variable_summary("steps", lens(1, 1), aggregation="ONLY_FIRST_REPLICA", messages=1_234_567),
+)
+POLICIES = summary(
+    *(
+        variable_summary(
+            name, requested=asked, synchronization=asked, aggregation="MEAN", shape=[64, 10]
+        )
+        for name, asked in (
+            ("weights", "compressed:local_sgd:8:top_k:0.01"),
+            ("bias", "compressed:on_write:top_k:0.001"),
+        )
+    ),
+    variable_summary("steps_done", requested="AUTO", aggregation="ONLY_FIRST_REPLICA"),
 )
 
 
@@ -66,6 +78,7 @@ PAGES: dict[str, Callable[[io.StringIO, int], None]] = {
     "run": lambda file, width: print_report(RUN, file, width),
     "layers": lambda file, width: print_report(summary(*LAYERS), file, width),
     "large numbers": lambda file, width: print_report(LONG, file, width),
+    "policies": lambda file, width: print_report(POLICIES, file, width),
     "lens": lambda file, width: print_page(_steps, file, width),
     "check": lambda file, width: print_page(_check, file, width),
     "bench": lambda file, width: print_bench(bench(), file, width),
@@ -94,3 +107,11 @@ def test_a_page_fits_any_console(page: str, width: int) -> None:
         return
     others = {word for one in WIDTHS if one != width for word in WORD.findall(shown(page, one))}
     assert set() == set(WORD.findall(text)) - others
+
+
+def test_variables_with_long_policies_are_a_table_at_80_columns() -> None:
+    lines = [line.split() for line in shown("policies", 80).splitlines()]
+
+    assert ["weights", "compressed:local_sgd:8:top_k:0.01", "MEAN"] in lines
+    assert ["steps_done", "AUTO", "→", "ON_READ", "ONLY_FIRST_REPLICA"] in lines
+    assert ["weights", "[64,", "10]", "float32", "20", "1"] in lines

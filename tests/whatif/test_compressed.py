@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from io import StringIO
+
 import numpy as np
 import pytest
+from rich.console import Console
 
 import varsim as tf
 from tests.whatif.test_replay import effect_on, recorded, settings_for
 from varsim.distribute.policies import synchronization_of
 from varsim.whatif.recorded import Settings
+from varsim.whatif.text import print_what_if
 
 MEAN, ON_WRITE = tf.VariableAggregation.MEAN, tf.VariableSynchronization.ON_WRITE
 INNER = {"on_write": "on_write", "local_sgd": tf.LocalSGD(2)}
@@ -56,3 +60,20 @@ def test_without_compression_more_bytes_are_sent_and_reads_differ(monkeypatch):
     assert dense == effect.cost_after.size_bytes - effect.cost_after.sparse_bytes
     assert effect.cost_before.size_bytes == other.cost_after.size_bytes
     assert not effect.harmless
+
+
+def test_wide_settings_have_two_lines_in_a_table(monkeypatch):
+    wide = Settings(synchronization_of(tf.Compressed(tf.LocalSGD(16), by="top_k:0.0001")), MEAN)
+    with recorded(lambda: program(tf.Compressed("on_write")), monkeypatch) as replays:
+        changes = settings_for(replays, "v", wide)
+        result = replays.under(changes)
+
+    def shown(width: int) -> str:
+        written = StringIO()
+        print_what_if(Console(file=written, width=width), result, [*changes], ())
+        return written.getvalue()
+
+    assert "→ compressed:local_sgd:16:top_k:0.0001 with MEAN  " in shown(100)
+    assert "→ compressed:local_sgd:16:top_k:0.0001  " in shown(75)
+    assert "\n  with MEAN" in shown(75)
+    assert "→ compressed:local_sgd:16:top_k:0.0001 with MEAN\n    merges 0," in shown(60)

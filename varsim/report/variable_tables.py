@@ -231,18 +231,21 @@ def _laid_out(
 ) -> list[tuple[str, list[Column]]]:
     """Return the titles and columns of as few tables as fit, or of one table if none fit."""
     settings, shapes, uses = _settings(groups), _shapes(groups), _uses(groups)
-    costs = _costs(groups, num_replicas)
+    short, costs = _short_settings(groups), _costs(groups, num_replicas)
     if sums:
-        settings, shapes, uses = map(_with_nothing, (settings, shapes, uses))
+        settings, short, shapes, uses = map(_with_nothing, (settings, short, shapes, uses))
         costs = _with_sums(costs, sums)
     everything = [("variables", [*settings, *shapes, *uses, *costs])]
-    layouts = [
+    few = [
         everything,
         [("variables", [*settings, *shapes]), (_COST, [*uses, *costs])],
-        [("variables", settings), (_USES, [*shapes, *uses]), (_COST, costs)],
+        [("variables", [*short, *shapes]), (_COST, [*uses, *costs])],
     ]
-    for tables in layouts:
-        least = LEAST_LABEL if tables is layouts[-1] else _WHOLE_NAME
+    many = [
+        [("variables", one), (_USES, [*shapes, *uses]), (_COST, costs)] for one in (settings, short)
+    ]
+    for tables in (*few, *many):
+        least = LEAST_LABEL if tables in many else _WHOLE_NAME
         if all(fits(columns, labels, width, least) for _, columns in tables):
             return tables
     return everything
@@ -255,6 +258,16 @@ def _settings(groups: Sequence[Group]) -> list[Column]:
         Column("in force", [one.synchronization for one in firsts], right=False),
         Column("aggregation", [one.aggregation for one in firsts], right=False),
     ]
+
+
+def _short_settings(groups: Sequence[Group]) -> list[Column]:
+    """Return the settings in fewer columns, for long names such as those of policies."""
+    asked, in_force, aggregation = _settings(groups)
+    both = [
+        after if before == after else f"{before} → {after}"
+        for before, after in zip(asked.cells, in_force.cells, strict=True)
+    ]
+    return [Column("synchronization", both, right=False), aggregation]
 
 
 def _shapes(groups: Sequence[Group]) -> list[Column]:

@@ -158,22 +158,42 @@ def _print_costs(console: Console, title: str, groups: Sequence[Sequence[Effect]
         rows += [[""] * len(_HEADINGS), _cells(effect.cost_before, effect.stale_before)]
         lacks_writes = effect.cost_after.writes < effect.cost_before.writes
         rows.append(_UNKNOWN if lacks_writes else _cells(effect.cost_after, effect.stale_after))
-    columns = [Column(*one) for one in zip(_HEADINGS, zip(*rows, strict=True), strict=True)]
+    columns = _columns(rows)
     is_stale = any(one.stale_before or one.stale_after for group in groups for one in group)
     if not is_stale:
         del columns[-1]
     # Shorten the names so that the table fits, but not below the width of the settings.
     room = console.width - sum(GAP + column.width for column in columns)
-    room = min(_NAME_WIDTH, max(room, *(len(one) for pair in settings for one in pair)))
-    names = short_names([name_of([one.name for one in group]) for group in groups], room)
-    labels = [label for name, pair in zip(names, settings, strict=True) for label in (name, *pair)]
-    show_table(console, title, labels, columns, whole=True)
+    broken = [line for pair in settings for one in pair for line in _broken(one, room)]
+    fits = max(map(len, broken)) <= room
+    names = short_names(
+        [name_of([one.name for one in group]) for group in groups],
+        min(_NAME_WIDTH, max(room, *map(len, broken))),
+    )
+    whole = [label for name, pair in zip(names, settings, strict=True) for label in (name, *pair)]
+    labels: list[str] = []
+    cells: list[list[str]] = []
+    for label, row in zip(whole, rows, strict=True):
+        lines = _broken(label, room) if fits else [label]
+        labels += lines
+        cells += [row, *[[""] * len(row)] * (len(lines) - 1)]
+    show_table(console, title, labels, _columns(cells)[: len(columns)], whole=True)
     _say(console, IF_ALONE)
     if is_stale:
         _say(console, _STALE)
     if any(one.refusal for group in groups for one in group):
         _say(console, "refused: the settings refuse operations of this program; see below")
     console.print()
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[Column]:
+    return [Column(*one) for one in zip(_HEADINGS, zip(*rows, strict=True), strict=True)]
+
+
+def _broken(label: str, room: int) -> list[str]:
+    """Return settings as one line, or as two lines if they are too wide."""
+    policy, _, aggregation = label.partition(" with ")
+    return [label] if len(label) <= room or not aggregation else [policy, f"  with {aggregation}"]
 
 
 _STALE: Final = (
