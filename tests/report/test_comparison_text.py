@@ -62,6 +62,12 @@ def test_the_text_says_that_nothing_was_compared():
     assert "no value of a variable could be compared with a single device" == in_short(nothing)
 
 
+def test_the_text_says_which_writes_are_not_compared():
+    (_, *said) = compared_text(replace(NONE, copies=("w",)))
+
+    assert "of w, only reads and writes of the program are compared: " in " ".join(said)
+
+
 def test_an_uncompared_variable_has_a_reason():
     some = replace(
         NONE, uncompared=(Uncompared(variable="w", location="a.py:3", why="it was not recorded"),)

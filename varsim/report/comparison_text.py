@@ -32,6 +32,13 @@ _CAUSED: Final = (
 )
 
 
+_COPIES: Final = (
+    "of {}, only reads and writes of the program are compared: inside strategy.run, replicas may "
+    "read older values, as the policy allows, and no rule says which differences from a single "
+    "device that explains"
+)
+
+
 def in_short(compared: Compared) -> str:
     """Return the comparison in brief: how many values, how many differ, the first difference."""
     said = f"{_of_variables(compared)}{_left_out(compared)}"
@@ -84,6 +91,8 @@ def compared_text(
             f"not compared, because each replica has its own value by design: {names(compared.own)}"
         )
         lines += _wrapped(own, width, "  ")
+    if compared.copies:
+        lines += _wrapped(_COPIES.format(names(compared.copies)), width, "  ")
     return lines
 
 

@@ -186,6 +186,35 @@ def test_local_state_is_not_compared():
     assert (0, (), ("v",)) == (compared.values, compared.uncompared, compared.own)
 
 
+@pytest.mark.parametrize(("factor", "differing"), [(1.0, 0), (2.0, 1)])
+def test_of_bounded_staleness_the_copy_is_compared_without_a_rule(factor, differing):
+    """Replicas write values of other ages than on a single device, so their writes may differ."""
+
+    def added(strategy: Strategy) -> None:
+        bounded, total = tf.BoundedStaleness(2), tf.VariableAggregation.SUM
+        with strategy.scope():
+            v = tf.Variable(0.0, name="v", synchronization=bounded, aggregation=total)
+        scale = factor if strategy.num_replicas_in_sync > 1 else 1.0
+        on_each_batch(strategy, lambda batch: v.assign_add(scale * part(batch).sum()) and None)
+        v.read_value()
+
+    compared = comparison(added)
+
+    assert (1, ()) == (compared.values, compared.uncompared)
+    assert differing == len(compared.unexplained)
+    assert (("v",), ()) == (compared.copies, compared.own)
+
+
+def test_a_copy_that_the_program_never_reads_is_listed():
+    def unread(strategy: Strategy) -> None:
+        bounded, total = tf.BoundedStaleness(2), tf.VariableAggregation.SUM
+        with strategy.scope():
+            v = tf.Variable(0.0, name="v", synchronization=bounded, aggregation=total)
+        strategy.run(lambda: v.assign_add(1.0, read_value=False))
+
+    assert ["v: it was neither read nor written outside strategy.run"] == uncompared(unread)
+
+
 def test_a_single_device_with_a_part_of_the_batch_is_detected():
     """The comparison says that no rule was tried."""
 

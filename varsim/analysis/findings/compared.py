@@ -81,6 +81,8 @@ class Compared:
     differences: tuple[ValueDifference, ...]  # in the order of their first event
     uncompared: tuple[Uncompared, ...]
     own: tuple[str, ...]  # variables with a separate value on each replica by design
+    copies: tuple[str, ...] = ()
+    """Variables with a copy that replicas may read too early; no rule is tried about them."""
     rules_tried: bool = True  # False if the single device did not have the whole batch
     returned: tuple[ReturnedValue, ...] = ()  # what the program returned
 

@@ -143,7 +143,11 @@ class Comparisons(EventObserver):
         elif event.kind == "read":
             if event.process != PROGRAM:
                 self.read_in_replicas.add(variable)
-            elif facts.gathered and event.replica is None and location is not None:
+            elif (
+                (facts.gathered or facts.reads_copy)
+                and event.replica is None
+                and location is not None
+            ):
                 yield from self._read(event, facts, location)
         elif location is not None:
             yield from self._written(event, facts, location)
@@ -249,7 +253,7 @@ class Comparisons(EventObserver):
         variable, dtype = facts.variable_id, facts.numpy_dtype
         sent = self._sent.pop(variable, {})
         got = value_of(event, dtype)
-        held = self._components[variable].values
+        held = () if facts.reads_copy else self._components[variable].values
         by_replica: list[Flat | None] = []
         for replica_id, content in enumerate(held):
             shown = sent.get(replica_id)
@@ -333,7 +337,12 @@ class Comparisons(EventObserver):
             locations=len({site.location for site in counts}),
             differences=tuple(sorted(differences, key=lambda one: one.event)),
             uncompared=tuple(self._uncompared()),
-            own=tuple(one.name for one in self._variables.values() if not one.aggregation),
+            own=tuple(
+                one.name
+                for one in self._variables.values()
+                if not (one.aggregation or one.reads_copy)
+            ),
+            copies=tuple(one.name for one in self._variables.values() if one.reads_copy),
             rules_tried=self.rules_tried,
         )
 
@@ -343,13 +352,14 @@ class Comparisons(EventObserver):
 
     def _uncompared(self) -> Iterator[Uncompared]:
         for number, facts in self._variables.items():
-            if not facts.aggregation:
+            if not (facts.aggregation or facts.reads_copy):
                 continue
             why = self.oracle.why_unknown(number)
             if why:
                 yield Uncompared(variable=facts.name, location="", why=why)
-            elif facts.gathered and not any(
-                site.variable_id == number for site in (*self._counts, *self._lacking)
+            elif (facts.gathered or facts.reads_copy) and not any(
+                site.variable_id == number and not self._is_own(site)
+                for site in (*self._counts, *self._lacking)
             ):
                 why = "it was neither read nor written outside strategy.run"
                 yield Uncompared(variable=facts.name, location="", why=why)

@@ -37,6 +37,14 @@ class VariableFacts:
     summed: bool  # a read adds up the components; each component is a part of the value
     first: bool  # only the first replica's value is used
 
+    @property
+    def reads_copy(self) -> bool:
+        """Return whether a read by the program gives one copy, of which replicas may lack writes.
+
+        Without a policy that keeps a copy, replicas add to one copy under bounded staleness.
+        """
+        return self.copy or self.bound is not None
+
     def for_operation(self, operation: str | None) -> VariableFacts:
         """Return the facts about writes of replicas by one operation.
 
