@@ -9,7 +9,7 @@ import pytest
 from tests.analysis.golden import FOLDER, verdicts
 from varsim.analysis.outcome import Outcome
 
-HISTORY = """\
+START = """\
 variable w local_sgd:2 MEAN float32 []
 
 program create w v=0 = 1.0
@@ -17,6 +17,9 @@ program call call=1 as start
 0 begin call=1 after start
 1 begin call=1 after start
 0 write w assign_add call=1 = 1.0
+"""
+HISTORY = f"""\
+{START}\
 1 write w assign_add call=1 = 3.0
 0 write w assign_add call=1 = 1.0
 1 write w assign_add call=1 = 3.0
@@ -73,6 +76,55 @@ def test_an_exchange_with_a_wrong_count_or_value_is_found(right, forged, reason,
 
     assert Outcome.INVALID is outcome
     assert reason in said
+
+
+def test_a_function_that_returns_before_an_exchange_is_found(tmp_path):
+    """Replica 1 does not contribute its component after its second write."""
+    forged = HISTORY.replace("1 write w assign call=1 position=0 = 7.0 as sent1\n", "")
+    forged = forged.replace("program receive replica=1 after sent1\n", "")
+
+    outcome, said = verdict_of(forged, "averaging", tmp_path)
+
+    assert Outcome.INVALID is outcome
+    assert "replica 1 returns before its last write was exchanged" in said
+
+
+AFTER_FAILURE = f"""\
+{START}\
+0 raise call=1 as raised
+program receive replica=0 after raised
+program abort call=1
+1 return call=1 as end1
+program receive replica=1 after end1
+program finish call=1
+program call call=2 as again
+0 begin call=2 after again
+1 begin call=2 after again
+0 write w assign_add call=2 = 1.0
+1 write w assign_add call=2 = 3.0
+0 return call=2 as end3
+1 return call=2 as end4
+program receive replica=0 after end3
+program receive replica=1 after end4
+program finish call=2
+"""
+"""Replica 0 raises after its first write. Then each replica writes once, and counts from 0."""
+
+
+@pytest.mark.parametrize(
+    ("contribution", "expected"),
+    [("", Outcome.VALID), ("0 write w assign call=2 position=0 = 3.0\n", Outcome.INVALID)],
+)
+def test_after_a_failed_call_the_judge_counts_from_zero(contribution, expected, tmp_path):
+    last = "0 write w assign_add call=2 = 1.0\n"
+    text = AFTER_FAILURE.replace(last, last + contribution)
+
+    outcome, said = verdict_of(text, "averaging", tmp_path)
+
+    assert (expected, bool(contribution)) == (
+        outcome,
+        "replica 0 exchanges after write 1 instead of write 2" in said,
+    )
 
 
 SPARSE = (

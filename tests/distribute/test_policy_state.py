@@ -168,6 +168,20 @@ def test_a_restarted_strategy_averages_at_the_same_writes(before):
         assert undisturbed(before + EVERY) == components(w)
 
 
+def test_a_restart_keeps_the_different_numbers_of_writes_of_all_replicas():
+    """Only a new replica needs the number of the others."""
+    with simulated_cluster():
+        strategy = make_two()
+        w = averaged(strategy)
+        strategy.run(lambda: [w.assign_add(1.0) for _ in range(1 + replica_id())] and None)
+        strategy.restart()
+        strategy.run(lambda: [w.assign_add(1.0) for _ in range(2 - replica_id())] and None)
+
+        assert [3.0, 3.0] == components(w)
+        states = [dict(one) for one in strategy.cross.states(w)]
+        assert [{}, {}] == states
+
+
 def test_a_new_replica_counts_on_from_the_writes_of_the_others():
     """Otherwise the replicas would disagree about the next exchange."""
     with simulated_cluster() as simulated:

@@ -20,13 +20,11 @@ from typing import Any
 import numpy as np
 
 import varsim as tf
+from tests.judged import judged
 from tests.replica_context import replica_id
 from varsim.analysis.outcome import Outcome, Verdict
-from varsim.analysis.verdict import judge
 from varsim.sync.policies.custom import CustomPolicy
 from varsim.testing import simulated_cluster
-from varsim.tracing.history import open_history
-from varsim.tracing.merge import merge
 from varsim.tracing.trace import TraceOptions
 
 SIZE = 3
@@ -120,9 +118,7 @@ def run(program: Program, policy: CustomPolicy, cluster: Cluster = simulated_clu
             components = [np.asarray(one.read_value()) for one in v.values]
             value = np.asarray(v.read_value())
             strategy.close()
-        merge(folder, folder)
-        with open_history(folder) as history:
-            verdicts = judge(history)
+        verdicts = judged(folder)
     return Result(components, value, added, start, verdicts, getattr(policy, "threshold", 0.0))
 
 

@@ -1,17 +1,18 @@
-"""LocalSGD on real workers: a program, a run of a workload, and a judged record."""
+"""LocalSGD on real workers: programs, a run of a workload, and judged records."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import varsim as tf
+from tests.effort import many
+from tests.judged import judged
 from tests.processes.conftest import cluster
+from tests.properties.local_sgd_programs import random_program, real_workers, run
 from tests.replica_context import replica_id
 from varsim.analysis.outcome import Outcome
-from varsim.analysis.verdict import judge
 from varsim.experiments.finished_run import run_experiment
-from varsim.tracing.history import open_history
-from varsim.tracing.merge import merge
 from varsim.tracing.trace import TraceOptions
 
 
@@ -63,7 +64,24 @@ def test_the_record_of_sparse_writes_is_valid(tmp_path):
         ]
         table.scatter_add(tf.IndexedSlices(np.ones((1, 2), "f"), [2]))
         assert [2.0, 2.0, 1.0] == table.numpy()[:, 0].tolist()
-    merge(tmp_path, tmp_path)
 
-    with open_history(tmp_path) as history:
-        assert {Outcome.VALID} == {one.outcome for one in judge(history)}
+    assert {Outcome.VALID} == {one.outcome for one in judged(tmp_path)}
+
+
+# ---------------------------------------------------------------- random programs
+
+
+def on_workers(seed: int) -> list[str]:
+    _, wrong = run(random_program(seed, largest=3), real_workers)
+    return [f"{seed}: {one.checker}: {one.reason}" for one in wrong]
+
+
+@pytest.mark.thorough
+def test_a_random_program_on_real_workers_keeps_the_invariant():
+    assert [] == on_workers(3)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+def test_forty_random_programs_on_real_workers_keep_the_invariant():
+    assert [[]] * many(40) == [on_workers(100 + seed) for seed in range(many(40))]

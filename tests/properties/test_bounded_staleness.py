@@ -19,12 +19,10 @@ import pytest
 
 import varsim as tf
 from tests.effort import many
-from varsim.analysis.outcome import Outcome
-from varsim.analysis.verdict import Verdict, judge
+from tests.judged import not_valid
+from varsim.analysis.outcome import Verdict
 from varsim.errors import WorkerLost
 from varsim.testing import simulated_cluster
-from varsim.tracing.history import open_history
-from varsim.tracing.merge import merge
 from varsim.tracing.trace import TraceOptions
 
 SUM = tf.VariableAggregation.SUM
@@ -139,10 +137,7 @@ def run(seed: int) -> list[Verdict]:
     """Run a program; return the verdicts that are not VALID."""
     with TemporaryDirectory() as folder:
         Program(seed).run(Path(folder))
-        merge(Path(folder), Path(folder))
-        with open_history(Path(folder)) as history:
-            verdicts = judge(history)
-    return [verdict for verdict in verdicts if verdict.outcome is not Outcome.VALID]
+        return not_valid(Path(folder))
 
 
 @pytest.mark.parametrize("seed", range(many(12)))
@@ -201,11 +196,8 @@ def run_with_failures(seed: int, folder: Path) -> None:
 def test_the_record_of_calls_that_fail_is_valid(seed: int, tmp_path: Path) -> None:
     """After a failure the copy has the writes that the program had received until then."""
     run_with_failures(seed, tmp_path)
-    merge(tmp_path, tmp_path)
-    with open_history(tmp_path) as history:
-        verdicts = judge(history)
 
-    assert [] == [one for one in verdicts if one.outcome is not Outcome.VALID]
+    assert [] == not_valid(tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore::varsim.errors.VarsimWarning")

@@ -18,16 +18,14 @@ import pytest
 
 import varsim as tf
 from tests.effort import many
+from tests.judged import judged
 from tests.properties.compression_model import NAMES, Sender, aggregate
-from varsim.analysis.outcome import Outcome
-from varsim.analysis.verdict import Verdict, judge
+from varsim.analysis.outcome import Outcome, Verdict
 from varsim.errors import MismatchError
 from varsim.sync import compression
 from varsim.sync.compression import Half, OneBit, Packed, TopK
 from varsim.sync.policies import compressed as engine
 from varsim.testing import simulated_cluster
-from varsim.tracing.history import open_history
-from varsim.tracing.merge import merge
 from varsim.tracing.trace import TraceOptions
 
 SUM, MEAN = tf.VariableAggregation.SUM, tf.VariableAggregation.MEAN
@@ -250,9 +248,7 @@ def recorded(seed: int, folder: Path, *, local: bool, by: str = "") -> Sequence[
             if after is not None:
                 getattr(v, after[0])(after[1])
             v.read_value()
-    merge(folder, folder)
-    with open_history(folder) as history:
-        return judge(history)
+    return judged(folder)
 
 
 @pytest.mark.thorough
@@ -285,10 +281,8 @@ def test_a_record_with_an_element_that_is_not_finite_is_valid(by, bad, tmp_path)
 
         for operation, x in zip(WRITES[:3] * 3, [1, 1, 1, bad, bad, bad, 1, 1, 1], strict=True):
             strategy.run(step, args=(operation, x))
-    merge(tmp_path, tmp_path)
 
-    with open_history(tmp_path) as history:
-        verdicts = {one.checker: one for one in judge(history)}
+    verdicts = {one.checker: one for one in judged(tmp_path)}
 
     wrong = [one.reason for one in verdicts.values() if one.outcome is not Outcome.VALID]
     assert [] == wrong

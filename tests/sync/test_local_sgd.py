@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import varsim as tf
 from tests.sync.build import ADD, ASSIGN, MEAN, W, array, commit, replica, spec
@@ -161,92 +157,7 @@ def test_the_error_about_a_name_says_what_is_wrong_and_what_is_right(name, probl
     assert str(raised.value).endswith("for example local_sgd:8")
 
 
-# ---------------------------------------------------------------- a plain model
-
-
-Change = tuple[str, float] | tuple[str, list[tuple[int, float]]]
-"""A dense write of one value to all rows, or a sparse write of pairs of a row and its value."""
-
-ROWS = 2
-"""The number of rows of the variable; a row is one number."""
-
-
-def changed(before: Any, change: Change) -> Any:
-    """Return a component after one write, computed row by row."""
-    operation, operand = change
-    everywhere = [(row, operand) for row in range(ROWS)]
-    after = before.copy()
-    for row, number in operand if isinstance(operand, list) else everywhere:
-        value = np.float32(number)
-        after[row] = {
-            "assign": value,
-            "assign_add": after[row] + value,
-            "assign_sub": after[row] - value,
-            "scatter_add": after[row] + value,
-            "scatter_mul": after[row] * value,
-            "scatter_max": max(after[row], value),
-            "scatter_update": value,
-        }[operation]
-    return after
-
-
-def modelled(start: float, calls: list[list[list[Change]]], every: int) -> Any:
-    """Compute the components after each call, write by write in plain Python."""
-    components = [np.full(ROWS, start, np.float32)] * len(calls[0])
-    count = 0
-    for call in calls:
-        for writes in zip(*call, strict=True):
-            components = [
-                changed(before, change) for before, change in zip(components, writes, strict=True)
-            ]
-            count += 1
-            if count % every == 0:
-                mean: Any = sum(components) / np.float32(len(components))
-                components = [mean] * len(components)
-        yield [one.tolist() for one in components]
-
-
-@st.composite
-def programs(draw):
-    """Draw calls in which all replicas write equally often; integers make sums exact."""
-    replicas = draw(st.sampled_from([2, 4]))
-    number = st.integers(-8, 8).map(float)
-    dense = st.tuples(st.sampled_from(["assign", "assign_add", "assign_sub"]), number)
-    some = st.lists(st.tuples(st.integers(0, ROWS - 1), number), max_size=3)
-    kinds = ["scatter_add", "scatter_mul", "scatter_max", "scatter_update"]
-    write = dense | st.tuples(st.sampled_from(kinds), some)
-    lengths = draw(st.lists(st.integers(0, 5), min_size=1, max_size=4))
-    return [
-        [draw(st.lists(write, min_size=n, max_size=n)) for _ in range(replicas)] for n in lengths
-    ]
-
-
-@pytest.mark.thorough
-@settings(deadline=None)
-@given(programs(), st.integers(1, 4), st.booleans(), st.none() | st.integers(0, 99))
-def test_components_equal_a_plain_model_in_any_order(calls, every, reads, seed):
-    count = len(calls[0])
-    with simulated_cluster(seed):
-        strategy = tf.distribute.MirroredStrategy([f"cpu:{i}" for i in range(count)])
-        with strategy.scope():
-            v = tf.Variable(np.ones(ROWS, np.float32), synchronization=tf.LocalSGD(every))
-
-        def step(writes):
-            for operation, operand in writes:
-                if isinstance(operand, list):
-                    indices = np.array([row for row, _ in operand], np.int64)
-                    values = np.array([number for _, number in operand], np.float32)
-                    getattr(v, operation)(tf.IndexedSlices(values, indices))
-                else:
-                    value = np.full(ROWS, operand, np.float32)
-                    getattr(v, operation)(value, read_value=False)
-                if reads:
-                    v.read_value()
-
-        for call, expected in zip(calls, modelled(1.0, calls, every), strict=True):
-            strategy.run(step, args=(tf.distribute.PerReplica(call),))
-            assert expected == [one.read_value().tolist() for one in v.values]
-            assert np.mean(expected, axis=0) == pytest.approx(v.read_value())
+# ---------------------------------------------------------------- calls
 
 
 def test_variables_of_several_policies_are_written_side_by_side():

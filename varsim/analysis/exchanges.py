@@ -33,6 +33,8 @@ class EveryKthWrite(Checker):
         super().__init__(replay)
         self._counts: dict[tuple[int, int], int] = {}  # (variable, replica) → local writes
         self._failed: set[int] = set()
+        self._aborted: set[tuple[int, int]] = set()  # written by no call since an abort
+        self._due: dict[tuple[int, int], int] = {}  # (variable, replica) → its k-th local write
 
     def concerns(self, variable: int | None) -> bool:
         """Return True for the variables of the policy and for events without a variable."""
@@ -50,33 +52,61 @@ class EveryKthWrite(Checker):
         if event.variable is not None and event.replica is not None:
             mine = event.variable, event.replica
             self._counts.pop(mine, None)
+            self._due.pop(mine, None)
+            self._aborted.discard(mine)
             count = _recorded_count(event.note or "")
             if count is not None:
                 self._counts[mine] = count
 
     def on_abort(self, event: Event) -> None:
-        """Stop counting: an abort resets the replicas' counts, at a time that is not recorded."""
+        """Stop counting until the next call.
+
+        An abort resets the replicas' counts, at a time that is not recorded.
+        """
         if event.call is not None:
             self._failed.add(event.call)
+        self._aborted.update(self._counts)
         self._counts.clear()
+        self._due.clear()
+
+    def on_begin(self, event: Event) -> None:
+        """Count from 0 after an abort, unless a call that is still running has written since."""
+        if event.call not in self._failed:
+            again = [mine for mine in self._aborted if mine[1] == event.process]
+            self._counts.update(dict.fromkeys(again, 0))
+            self._aborted.difference_update(again)
 
     def on_write_by_replica(self, event: Event) -> None:
         """Count a local write; check that a contribution comes after the k-th local write."""
         variable = self.variable_of(event)
         mine = variable.number, event.process
+        if event.call not in self._failed:
+            self._aborted.discard(mine)
         if event.position is not None:
             self._contributed(event)
         elif mine in self._counts:
             self._counts[mine] += 1
-            if self._counts[mine] > variable.promise.every:
+            if self._counts[mine] == variable.promise.every:
+                self._due[mine] = event.event
+            elif self._counts[mine] > variable.promise.every:
                 reason = f"{seen_by(event)} writes again before its last write was exchanged"
                 self.wrong(variable, reason, (event.event,))
                 del self._counts[mine]
+                self._due.pop(mine, None)
+
+    def on_return(self, event: Event) -> None:
+        """Check that the k-th write of a replica was exchanged before its function returns."""
+        for mine in [one for one in self._due if one[1] == event.process]:
+            write, variable = self._due.pop(mine), self.variables.get(mine[0])
+            if variable is not None:
+                reason = f"{seen_by(event)} returns before its last write was exchanged"
+                self.wrong(variable, reason, (write, event.event))
 
     def _contributed(self, event: Event) -> None:
         variable = self.variable_of(event)
         mine = variable.number, event.process
         count = self._counts.get(mine)
+        self._due.pop(mine, None)
         if event.call not in self._failed:
             self._counts[mine] = 0
         if count is not None and count != variable.promise.every:

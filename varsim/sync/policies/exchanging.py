@@ -167,8 +167,11 @@ class WritesSinceExchange(StateRule):
     def after_loss(self, states: Sequence[NamedArrays | None]) -> Sequence[NamedArrays]:
         """Return the number of the other replicas for a lost one; count from 0 if they differ.
 
-        An exchange needs all replicas, so they must have equal numbers.
+        An exchange needs all replicas, so a new replica must have the number of the others. If no
+        replica is lost, the numbers stay.
         """
         left = [state for state in states if state is not None]
+        if len(left) == len(states):
+            return left
         counts = {_count(dict(state)) for state in left}
         return [left[0] if len(counts) == 1 else ()] * len(states)
