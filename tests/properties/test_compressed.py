@@ -18,7 +18,7 @@ import pytest
 
 import varsim as tf
 from tests.effort import many
-from tests.judged import judged
+from tests.judged import judged, not_valid
 from tests.properties.compression_model import NAMES, Sender, aggregate
 from varsim.analysis.outcome import Outcome, Verdict
 from varsim.errors import MismatchError
@@ -287,6 +287,32 @@ def test_a_record_with_an_element_that_is_not_finite_is_valid(by, bad, tmp_path)
     wrong = [one.reason for one in verdicts.values() if one.outcome is not Outcome.VALID]
     assert [] == wrong
     assert "compression" in verdicts
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+@pytest.mark.parametrize("by", ["fp16", "top_k:0.5", "one_bit"])
+def test_an_exchange_after_an_infinity_is_whole_under_local_sgd(by, bad, tmp_path):
+    """So the components are those of LocalSGD, also when they are finite again."""
+    with simulated_cluster():
+        strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"], trace=TraceOptions(tmp_path))
+        with strategy.scope():
+            policies = (tf.Compressed(tf.LocalSGD(2), by=by), tf.LocalSGD(2))
+            both = [tf.Variable(np.zeros(4, np.float32), synchronization=one) for one in policies]
+
+        def step(operation: str, x: float) -> None:
+            for v in both:
+                act(v, operation, np.array([x, 1.0001 + own_id(), -x, 0.3], np.float32))
+
+        for operation, x in [("assign_add", bad), ("assign_add", 1.0), ("assign", 1.0)]:
+            for one in (x, 1.0):
+                strategy.run(step, args=(operation, one))
+            compressed, plain = ([one.numpy().tolist() for one in v.values] for v in both)
+            assert str(plain) == str(compressed)
+        assert np.isfinite(plain).all()
+        strategy.run(step, args=("assign_add", 1.0))
+        strategy.run(step, args=("assign_add", 1.0))
+
+    assert [] == not_valid(tmp_path)
 
 
 # ---------------------------------------------------------------- engines with a fault

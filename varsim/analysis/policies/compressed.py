@@ -300,7 +300,8 @@ class Compression(Checker):
             if sender.given is not None and sender.given.event < change.event.event:
                 sender.given = None
         elif change.event.operation == "assign":
-            sender.base = self.own(event).value
+            agreed = self.own(event).value  # after an infinity or NaN, the next exchange is whole
+            sender.base = None if agreed is None or not np.isfinite(agreed).all() else agreed
 
 
 class Changing(EveryKthWrite):

@@ -304,9 +304,17 @@ class AverageCompressed(EveryKth):
         return self.by
 
     def settle(self, variable: LocalComponent) -> None:
-        """Keep the value of the last exchange, if there was one since the last write."""
+        """Keep the value of the last exchange, if there was one since the last write.
+
+        There is no change since an infinity or NaN, so after such a value the next exchange is
+        whole. The value is the same on all replicas, so all of them send whole components.
+        """
         if _settle(variable):
-            variable.policy_state[_BASE] = variable.show()
+            agreed = variable.show()
+            if np.isfinite(agreed).all():
+                variable.policy_state[_BASE] = agreed
+            else:
+                variable.policy_state.pop(_BASE, None)
 
     def contribute(
         self,
