@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from varsim.analysis.causes import with_causes
 from varsim.analysis.failures import Ending, failures
 from varsim.analysis.findings.compared import Compared
 from varsim.analysis.findings.model import Finding, FindingKind
@@ -91,6 +92,7 @@ def examine(
     verdicts = judges.conclude()
     whole = is_whole(verdicts)
     findings, compared = search.conclude() if search is not None and whole else ((), None)
+    findings = with_causes(history, findings)
     if compared is not None and ending is not None:
         compared = replace(compared, returned=ending.returned)
     failed = failures(history, ending)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 
 from varsim.analysis.examination import Examination
 from varsim.analysis.findings.compared import Compared
-from varsim.analysis.findings.model import Finding
+from varsim.analysis.findings.model import Cause, Finding
 from varsim.analysis.outcome import Note, Verdict
 from varsim.report.json_values import plain
 from varsim.report.summary import Plain
@@ -30,6 +30,20 @@ class LocationJson:
     """The number of the line; the first line is 1."""
     count: int
     """How many occurrences of the problem this line has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CauseJson:
+    """The finding from which another one follows."""
+
+    __pydantic_config__: ClassVar[Any] = _DESCRIBED
+
+    word: str
+    """The kind of that finding as one word."""
+    variable_id: int | None
+    """The number of its variable; null if it is not about one variable."""
+    variable: str
+    """The name of its variable; empty if it is not about one variable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +74,8 @@ class FindingJson:
     """How sure the finding is: "recorded", "compared" or "pattern"."""
     about_values: bool
     """Whether values are wrong. If not, the problem is a failure or unnecessary cost."""
+    cause: CauseJson | None
+    """The finding from which this one follows; null if it follows from no other one."""
     events: list[int]
     """Numbers of the first events that show the problem, for `varsim check --event`."""
     histogram: list[tuple[int, int]]
@@ -150,6 +166,7 @@ def failure_json(failed: Finding) -> CheckJson:
 
 def finding_json(finding: Finding) -> FindingJson:
     """Return a finding in the form of the document."""
+    cause = finding.cause
     return FindingJson(
         kind=finding.kind.name,
         word=finding.kind.word,
@@ -162,9 +179,14 @@ def finding_json(finding: Finding) -> FindingJson:
         paste=list(finding.paste),
         certainty=finding.kind.certainty.name.lower(),
         about_values=finding.kind.about_values,
+        cause=None if cause is None else CauseJson(word=cause.kind.word, **_variable(cause)),
         events=list(finding.events),
         histogram=list(finding.histogram),
     )
+
+
+def _variable(cause: Cause) -> dict[str, Any]:
+    return {"variable_id": cause.variable_id, "variable": cause.variable}
 
 
 def note_json(note: Note) -> NoteJson:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from typing import Final
 
-from varsim.analysis.findings.model import Finding, most
+from varsim.analysis.causes import leading
+from varsim.analysis.findings.model import Cause, Finding, most
 from varsim.report.formatting import bounded, count, middle, visible, wrapped
 from varsim.report.grouping import grouped, name_of, short, without_numbers
 from varsim.report.terminal import WIDTH
@@ -29,16 +30,27 @@ def findings_text(
     """
     if not findings:
         return []
-    lines = [f"{count(len(findings))} finding{'' if len(findings) == 1 else 's'}"]
-    groups = [[one] for one in findings] if everything else grouped(findings, _likeness)
-    if len(groups) < len(findings):
-        lines[0] += (
-            f", {count(len(groups))} shown: similar findings are shown once (--all shows each)"
-        )
-        lines = wrap(lines[0], width)
+    leads = [(one, []) for one in findings] if everything else leading(findings)
+    followers = {id(lead): found for lead, found in leads}
+    shown = [lead for lead, _ in leads]
+    groups = [[one] for one in shown] if everything else grouped(shown, _likeness)
+    said = f"{count(len(findings))} finding{'' if len(findings) == 1 else 's'}"
+    if len(leads) < len(findings):
+        follow = len(findings) - len(leads)
+        said += f", {count(follow)} of which follow{'s' * (follow == 1)} from another"
+    if len(groups) < len(shown):
+        said += f", {count(len(groups))} shown: similar findings are shown once (--all shows each)"
+    lines = wrap(said, width)
     for group in groups:
         lines += ["", *_told(group, width)]
+        lines += _followers([one for lead in group for one in followers[id(lead)]], width)
     return lines
+
+
+def _followers(followers: Sequence[Finding], width: int) -> Iterator[str]:
+    """Yield a line for each finding that follows from the findings above it."""
+    for number, said in enumerate(in_lines(followers)):
+        yield from _labelled("" if number else "leads to", said, width)
 
 
 def finding_text(finding: Finding, width: int = WIDTH) -> list[str]:
@@ -95,8 +107,16 @@ def _told(group: Sequence[Finding], width: int) -> Iterator[str]:
         label = "" if number else "to paste"
         yield f"{'':{_INDENT}}{label:{_LABEL_WIDTH}}{visible(line)}".rstrip()
     yield from _labelled("how sure", words.kind.certainty.value, width)
+    if words.cause is not None:
+        yield from _labelled("cause", cause_text(words.cause), width)
     if words.events:
         yield from _labelled("events", ", ".join(map(str, words.events)), width)
+
+
+def cause_text(cause: Cause) -> str:
+    """Return the finding from which another one follows."""
+    name = f": {cause.variable}" if cause.variable else ""
+    return f"it follows from the finding {cause.kind.name}{name}"
 
 
 def _heading(title: str, width: int) -> list[str]:

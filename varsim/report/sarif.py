@@ -18,6 +18,7 @@ from varsim.analysis.findings.model import Certainty, Finding, FindingKind
 from varsim.analysis.outcome import Note, Outcome
 from varsim.report.check_json import line_of
 from varsim.report.comparison_text import difference_text
+from varsim.report.findings_text import cause_text
 from varsim.report.verdict_text import verdict_of
 
 DIFFERENCE: Final = "unexplained-difference"
@@ -129,11 +130,12 @@ def _level(kind: FindingKind) -> str:
 def _result(finding: Finding, resolve: Resolve) -> dict[str, Any]:
     name = f"{finding.variable}: " if finding.variable else ""
     paste = "\n\n" + "\n".join(finding.paste) if finding.paste else ""
+    cause = "" if finding.cause is None else f"\n\n{cause_text(finding.cause)}"
     places = [_location(place, resolve) for place, _ in finding.locations]
     result = {
         "ruleId": finding.kind.word,
         "level": _level(finding.kind),
-        "message": {"text": f"{name}{finding.what}\n\n{finding.remedy}{paste}"},
+        "message": {"text": f"{name}{finding.what}\n\n{finding.remedy}{paste}{cause}"},
         "locations": places[:1],
         "occurrenceCount": finding.count,
         "properties": {

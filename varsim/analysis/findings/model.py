@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NamedTuple
 
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.variable_facts import VariableFacts
@@ -51,6 +51,14 @@ class FindingKind:
         return as_word(self.name)
 
 
+class Cause(NamedTuple):
+    """The finding from which another finding follows."""
+
+    kind: FindingKind
+    variable_id: int | None
+    variable: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """One kind of problem with one variable, and all its occurrences."""
@@ -65,6 +73,7 @@ class Finding:
     events: tuple[int, ...]  # the numbers of the first events that show the problem
     histogram: tuple[tuple[int, int], ...] = ()  # pairs: staleness, number of reads
     paste: tuple[str, ...] = ()  # lines of a program that do what the remedy says
+    cause: Cause | None = None  # the finding from which this one follows; None if it leads
 
 
 class Finder(EventObserver):
