@@ -144,7 +144,11 @@ def test_an_interrupt_ends_the_run_and_the_calling_program():
         ("x.yaml", {"wrokers": 3}, "wrokers=3: an experiment has no key 'wrokers'; did you mean"),
         ("x.yaml", {"workers": 0}, "workers=0: invalid value 0: expected a value greater"),
         ("x.yaml", {"mode": "v=none,w=none"}, "mode='v=none,w=none': there is no variable 'w'"),
-        ("x.yaml", {"variables": {"v": "on_raed"}}, "'on_raed' is not one of auto, none"),
+        (
+            "x.yaml",
+            {"variables": {"v": "on_raed"}},
+            "'on_raed' is not a synchronization; did you mean 'on_read'?",
+        ),
         ({"workload": "program.py", "out": 3}, {}, "out=3: invalid value 3"),
         ({"params": {"times": "x"}, "workload": "program.py"}, {}, "times='x': invalid value"),
     ],
