@@ -8,6 +8,8 @@ from tests.sync.build import spec
 from varsim.errors import DroppedVariable, ShapeError
 from varsim.protocol.messages import Create, Forget
 from varsim.protocol.parameter_servers import (
+    AskForCosts,
+    ServedCosts,
     ServedRead,
     ServedScatter,
     ServedValue,
@@ -109,8 +111,26 @@ def test_a_write_knows_how_many_writes_arrived_since_its_read() -> None:
     write(state, Operation.ASSIGN, 1.0, read=0)
     write(state, Operation.ASSIGN, 1.0, read=0)
 
-    counts = ServedCounts(writes=3, written_bytes=12, stale_writes=2, most_behind=2, behind=3)
+    counts = ServedCounts(
+        writes=3, written_bytes=12, based_writes=3, stale_writes=2, most_behind=2, behind=3
+    )
     assert {VARIABLE: counts} == state.counts
+
+
+def test_the_costs_of_a_variable_are_not_recorded_and_outlive_it() -> None:
+    state = server(1.0)
+    write(state, Operation.ASSIGN_ADD, 1.0)
+    ask = RequestArrives(-1, AskForCosts(request_id=3, variable_id=VARIABLE))
+
+    (costs,) = state.handle(ask)
+    assert isinstance(costs, ServedCosts)
+    assert (3, 0, 1, 0) == (costs.request_id, costs.reads, costs.writes, costs.read_bytes)
+    assert [[2.0]] == [value.tolist() for value in costs.values]
+    state.handle(RequestArrives(-1, Forget(variable_ids=(VARIABLE,))))
+
+    (costs,) = state.handle(ask)
+    assert isinstance(costs, ServedCosts)
+    assert (1, ()) == (costs.writes, costs.values)
 
 
 def test_a_request_after_the_program_dropped_the_variable_is_refused() -> None:

@@ -89,6 +89,33 @@ class ServedRefusal(Message):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AskForCosts(Message):
+    """Client → server: send the costs of a variable. The answer is a `ServedCosts`.
+
+    The server does not record this request, and does not count it as a read.
+    """
+
+    request_id: int
+    variable_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ServedCosts(Message):
+    """Server → client: what happened to a variable until now; answers `AskForCosts`."""
+
+    request_id: int
+    reads: int
+    writes: int
+    read_bytes: int  # size of the values in the answers to reads
+    written_bytes: int  # size of the operands of writes
+    based_writes: int  # writes whose closure had read the variable before
+    stale_writes: int  # those of them before which another write had arrived
+    behind: int  # sum over all based writes: by how many versions the read was older
+    most_behind: int  # the largest of these numbers
+    values: tuple[Array, ...]  # the value; empty if the program has dropped the variable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MakeResource(Message):
     """Coordinator → worker: call a function, and keep its result for later closures.
 
@@ -101,10 +128,10 @@ class MakeResource(Message):
     is_iterator: bool  # whether to keep an iterator over the result, and not the result itself
 
 
-ServedRequest = ServedRead | ServedWrite | ServedScatter
+ServedRequest = ServedRead | ServedWrite | ServedScatter | AskForCosts
 """The requests of clients."""
 
-ServedAnswer = ServedValue | ServedVersion | ServedRefusal
+ServedAnswer = ServedValue | ServedVersion | ServedRefusal | ServedCosts
 """The answers of servers. A client gets one for each request."""
 
 OfParameterServers = (
@@ -116,5 +143,7 @@ OfParameterServers = (
     | ServedVersion
     | ServedRefusal
     | MakeResource
+    | AskForCosts
+    | ServedCosts
 )
 """All messages that only clusters with parameter servers have."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import count
 from typing import Final, Protocol
 
@@ -27,6 +28,7 @@ from varsim.protocol.messages import (
 from varsim.protocol.parameter_servers import (
     MakeResource,
     ServedAnswer,
+    ServedCosts,
     ServedCreated,
     ServedRefusal,
     ServedRequest,
@@ -64,6 +66,15 @@ MOST_FUNCTIONS: Final = 1000
 """The largest number of functions that a worker keeps, because programs can create functions."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ServedStatistics:
+    """The statistics of one variable on a parameter server."""
+
+    spec: VariableSpec
+    server: int
+    costs: ServedCosts
+
+
 class ClosureHost(Protocol):
     """What running closures need in the program's process."""
 
@@ -97,6 +108,9 @@ class ParameterCluster:
         self._now_s = link.channel.now_s
         self._num_workers = num_workers
         self._next_closure = count(1).__next__
+        self.num_scheduled = 0
+        """The number of closures that the program has scheduled."""
+        self._created: list[tuple[int, VariableSpec]] = []  # server, variable
         self._closures: dict[int, Closure] = {}  # those that have not ended
         self._defined: dict[int, set[str]] = {worker: set() for worker in range(num_workers)}
         self._answers: deque[ServedAnswer] = deque()
@@ -120,6 +134,7 @@ class ParameterCluster:
             self._check()
             self._forget_dropped()
             self._being_created.add(spec.variable_id)
+            self._created.append((server, spec))
             self._send(self._num_workers + server, [Create(spec=spec, value=value)])
 
     def forget(self, server: int, variable_id: int) -> None:
@@ -145,6 +160,17 @@ class ParameterCluster:
                         return answer
                 self._turn()
 
+    def statistics(self) -> tuple[ServedStatistics, ...]:
+        """Return what happened to each variable until now, in the order of creation.
+
+        Raises:
+            ServerLost: A server's process has ended.
+        """
+        return tuple(
+            ServedStatistics(spec, server, self.client.costs(server, spec.variable_id))
+            for server, spec in self._created
+        )
+
     # ------------------------------------------------------------ closures
 
     @property
@@ -166,6 +192,7 @@ class ParameterCluster:
                 self._turn()
                 self._require_workers()
             self._closures[closure.closure_id] = closure
+            self.num_scheduled += 1
             self._handle(Schedule(closure.closure_id, self._now_s()))
             self._hear(0.0)
 
@@ -254,7 +281,7 @@ class ParameterCluster:
                     self._requests.append((process, message))
                 case ServedCreated(variable_id=variable_id):
                     self._being_created.discard(variable_id)
-                case ServedValue() | ServedVersion() | ServedRefusal():
+                case ServedValue() | ServedVersion() | ServedRefusal() | ServedCosts():
                     self._answers.append(message)
                 case _:
                     raise ProtocolError(f"process {process} sent a {type(message).__name__}")

@@ -9,6 +9,7 @@ from varsim.errors import ProtocolError
 from varsim.launch.link import Codec
 from varsim.protocol.messages import Create, Forget, Message, Shutdown
 from varsim.protocol.parameter_servers import (
+    AskForCosts,
     ServedRead,
     ServedRefusal,
     ServedScatter,
@@ -67,7 +68,7 @@ class ParameterServer:
             case Create(spec=spec):
                 if self._record is not None:
                     self._record.served_variable(spec.variable_id, spec.name, spec.created_at)
-            case Forget() | ServedRead() | ServedWrite() | ServedScatter():
+            case Forget() | AskForCosts() | ServedRead() | ServedWrite() | ServedScatter():
                 pass
             case _:
                 raise ProtocolError(f"a parameter server got a {message.name}")

@@ -8,7 +8,9 @@ from itertools import count
 from varsim.launch.link import Codec
 from varsim.location import user_location
 from varsim.protocol.parameter_servers import (
+    AskForCosts,
     ServedAnswer,
+    ServedCosts,
     ServedRead,
     ServedRefusal,
     ServedRequest,
@@ -82,6 +84,17 @@ class ServerClient:
         answer = self._answer(server, request)
         assert isinstance(answer, ServedVersion)
         self._versions.wrote(variable_id, operation, answer.version)
+
+    def costs(self, server: int, variable_id: int) -> ServedCosts:
+        """Return what happened to a variable until now.
+
+        Raises:
+            ServerLost: The server's process has ended.
+        """
+        request = AskForCosts(request_id=self._next_request(), variable_id=variable_id)
+        answer = self._answer(server, request)
+        assert isinstance(answer, ServedCosts)
+        return answer
 
     def _answer(self, server: int, request: ServedRequest) -> ServedAnswer:
         answer = self._ask(server, request)

@@ -8,19 +8,22 @@ arrive in between. The server counts the versions between them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from varsim.errors import DroppedVariable, VariableError
 from varsim.protocol.messages import Create, Forget
 from varsim.protocol.parameter_servers import (
+    AskForCosts,
+    ServedCosts,
     ServedCreated,
     ServedRead,
     ServedRequest,
     ServedScatter,
     ServedValue,
     ServedVersion,
+    ServedWrite,
 )
 from varsim.spec import Array, Operand, Operation, Rows, VariableSpec
 from varsim.sync import reduce, scatter
@@ -73,7 +76,7 @@ class Served:
     value: Operand
 
 
-ServerAction = ServedCreated | ServedValue | ServedVersion | Refused | Served
+ServerAction = ServedCreated | ServedValue | ServedVersion | ServedCosts | Refused | Served
 """An answer to the client whose request is handled, or an entry of the record."""
 
 
@@ -82,6 +85,7 @@ class ServedCounts:
     """What happened to one variable on its server.
 
     Attributes:
+        based_writes: The number of writes whose closure had read the variable before.
         stale_writes: The number of writes whose closure had read an older version.
         most_behind: The largest number of writes of others between such a read and its write.
         behind: The sum of these numbers.
@@ -91,6 +95,7 @@ class ServedCounts:
     writes: int = 0
     read_bytes: int = 0
     written_bytes: int = 0
+    based_writes: int = 0
     stale_writes: int = 0
     most_behind: int = 0
     behind: int = 0
@@ -121,6 +126,8 @@ class ServerState:
                 for variable_id in variable_ids:
                     self._variables.pop(variable_id, None)
                 return []
+            case AskForCosts(request_id=request_id, variable_id=variable_id):
+                return [self._costs(request_id, variable_id)]
             case request:
                 return self._request(event.process, request)
 
@@ -146,7 +153,17 @@ class ServerState:
             created,
         ]
 
-    def _request(self, process: int, request: ServedRequest) -> list[ServerAction]:
+    def _costs(self, request_id: int, variable_id: int) -> ServedCosts:
+        held = self._variables.get(variable_id)
+        if held is not None:  # the answer refers to the array
+            held.is_owned = False
+        values = () if held is None else (held.value,)
+        counts = asdict(self.counts[variable_id])
+        return ServedCosts(request_id=request_id, values=values, **counts)
+
+    def _request(
+        self, process: int, request: ServedRead | ServedWrite | ServedScatter
+    ) -> list[ServerAction]:
         held = self._variables.get(request.variable_id)
         if held is None:
             error: Exception = DroppedVariable(
@@ -160,7 +177,7 @@ class ServerState:
             return [Refused(request.request_id, refused)]
 
     def _served(
-        self, process: int, request: ServedRequest, held: _Variable
+        self, process: int, request: ServedRead | ServedWrite | ServedScatter, held: _Variable
     ) -> Iterator[ServerAction]:
         value: Operand
         operation: Operation | None = None
@@ -206,8 +223,9 @@ class ServerState:
         counts = self.counts[held.spec.variable_id]
         counts.writes += 1
         counts.written_bytes += operand.nbytes
-        if read != NOT_READ and held.version > read:
-            counts.stale_writes += 1
+        if read != NOT_READ:
+            counts.based_writes += 1
+            counts.stale_writes += held.version > read
             counts.behind += held.version - read
             counts.most_behind = max(counts.most_behind, held.version - read)
         held.version += 1
